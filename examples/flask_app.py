@@ -1,8 +1,8 @@
-"""A Flask app that streams a WAV file while the speech is generated: /say?text=Hello."""
+"""A Flask app that streams an MP3 file while the speech is generated: /say?text=Hello."""
 
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
 
-from inworld_sync import Inworld
+from inworld_sync import Inworld, InworldError, NotFoundError
 
 app = Flask(__name__)
 iw = Inworld()
@@ -12,7 +12,15 @@ iw = Inworld()
 def say() -> Response:
     """The browser plays the first bytes at once. Closing the page also ends the synthesis."""
     text = request.args.get("text", "Hello from Flask.")
-    return Response(iw.tts.stream_wav(text, voice="Ashley"), mimetype="audio/wav")
+    voice = request.args.get("voice", "Ashley")
+    try:
+        # Errors are raised before the first byte, so the status can still be set.
+        blocks = iw.tts.stream_bytes(text, format="mp3", voice=voice)
+    except NotFoundError:
+        abort(404, f"no voice {voice!r}")
+    except InworldError:
+        abort(502, "the speech service failed")
+    return Response(blocks, mimetype="audio/mpeg")
 
 
 if __name__ == "__main__":

@@ -7,15 +7,20 @@ header has a length of 4 GiB, which players understand as "until the end".
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import readable
 from inworld_sync.audio.pcm import SAMPLE_BYTES, SampleCarry
+from inworld_sync.audio.reader import is_seekable
 from inworld_sync.audio.samples import contiguous_samples
+from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.errors import AudioError, ClosedError
 
 if TYPE_CHECKING:
@@ -119,9 +124,13 @@ class WavWriter:
     """
     Writes a 16-bit PCM file while the audio arrives.
 
-    The file is playable at any moment: the header has an unknown length until :meth:`close` writes
-    the real one. If the output cannot seek (a pipe, a socket), the unknown length stays.
-    It is a context manager, which closes the file also after an exception or Ctrl-C.
+    At a path, the audio is in a partial file, such as ``talk.partial-1a2b3c4d.wav`` for
+    ``talk.wav``, until :meth:`close` replaces the path with it. After an error of a write, an
+    exception in the ``with`` block or Ctrl-C, the path is unchanged and the partial file is kept.
+
+    The header has an unknown length until the file is closed, so that the file is playable at any
+    moment. If the output cannot rewrite the header (a pipe, a file opened to append, gzip), the
+    unknown length stays.
 
     Attributes:
         data_bytes: Bytes of whole frames written so far.
@@ -150,20 +159,35 @@ class WavWriter:
         self._channels = channels
         self._carry = SampleCarry(channels * SAMPLE_BYTES)
         self.data_bytes = 0
+        self._path: Path | None = None
+        self._whole: WholeFile | None = None
+        self._has_failed = False
         if isinstance(target, (str, os.PathLike)):
+            self._path = Path(target)
             try:
-                file: BinaryIO = Path(target).open("wb")  # noqa: SIM115 - closed by close()
+                self._whole = WholeFile(self._path, keeps_partial=True)
             except ValueError as error:
                 raise AudioError(f"a path must not contain NUL, got {target!r}") from error
+            file = self._whole.file
         elif hasattr(target, "write"):
             file = target
         else:
             raise AudioError(f"target must be a path or a binary file, got {type(target).__name__}")
-        self._owns_file = file is not target
         self._file: BinaryIO | None = file
-        self._seekable = file.seekable()
-        self._start = file.tell() if self._seekable else 0
-        file.write(first_header)
+        self._rewrites = is_seekable(file) and not _is_append_only(file)
+        self._start = file.tell() if self._rewrites else 0
+        try:
+            with self._noting_errors():
+                _write_all(file, first_header)
+        except BaseException:
+            self._end_file(is_complete=False)
+            raise
+        self._rewrites = self._rewrites and self._can_seek_back(file)
+
+    @property
+    def partial_path(self) -> Path | None:
+        """The partial file; None if there is none: after ``close()``, or without a path."""
+        return None if self._whole is None else self._whole.partial_path
 
     def write(self, pcm: AudioData) -> None:
         """
@@ -176,60 +200,121 @@ class WavWriter:
             AudioError: *pcm* is not audio, or the file would be larger than 4 GiB, the limit of the
                 format; nothing was written.
             ClosedError: The writer is closed.
-            OSError: The file cannot be written.
+            OSError: The file cannot be written. The error names the path and the partial file,
+                which ``close()`` then keeps.
         """
         if self._file is None:
             raise ClosedError("write() was called on a closed WavWriter")
         samples = contiguous_samples(pcm, "s16", self._channels)
         size_bytes = self.data_bytes + self._carry.pending_bytes + len(samples)
-        if self._seekable and size_bytes > _MAX_DATA_BYTES:
+        if self._rewrites and size_bytes > _MAX_DATA_BYTES:
             raise AudioError(
                 f"a WAV file can have up to {_MAX_DATA_BYTES} bytes of samples, got {size_bytes}: "
                 "start a second file"
             )
         frames = self._carry.feed(samples)
-        self._file.write(frames)
+        with self._noting_errors():
+            _write_all(self._file, frames)
         self.data_bytes += len(frames)
 
     def close(self) -> None:
         """
-        Write the length into the header. May be called more than once.
+        Write the length into the header, and replace the path. May be called more than once.
 
         Raises:
             AudioError: The last frame was cut; the file is complete without it.
             OSError: The file cannot be written.
         """
-        self._end_file()
+        self._end_file(is_complete=not self._has_failed)
         self._carry.finish()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._end_file()
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end_file(is_complete=kind is None and not self._has_failed)
         if kind is None:
             self._carry.finish()
 
-    def _end_file(self) -> None:
-        """Finish the header, and close the file if this object opened it."""
+    def _end_file(self, *, is_complete: bool) -> None:
+        """Finish the header; replace the path if the file is complete."""
         file, self._file = self._file, None
         if file is None:
             return
+        if not is_complete:
+            # The error that made the file incomplete is raised already.
+            with contextlib.suppress(OSError):
+                self._finish_header(file)
+            if self._whole is not None:
+                self._whole.abandon()
+            return
         try:
-            if self._seekable:
-                self._write_length(file)
-            file.flush()
-        finally:
-            if self._owns_file:
-                file.close()
+            with self._noting_errors():
+                self._finish_header(file)
+                if self._whole is not None:
+                    self._whole.commit()
+        except BaseException:
+            if self._whole is not None:
+                self._whole.abandon()
+            raise
 
-    def _write_length(self, file: BinaryIO) -> None:
-        # From the file, since an interrupted write may have written more than data_bytes says.
-        written = file.tell() - self._start - HEADER_BYTES
-        self.data_bytes = written - written % (self._channels * SAMPLE_BYTES)
-        end = self._start + HEADER_BYTES + self.data_bytes
-        if self._owns_file:
-            file.truncate(end)
-        file.seek(self._start)
-        file.write(header(self._sample_rate_hz, self._channels, self.data_bytes))
-        file.seek(end)
+    def _finish_header(self, file: BinaryIO) -> None:
+        if self._rewrites:
+            # From the file, since an interrupted write may have written more than data_bytes says.
+            written = file.tell() - self._start - HEADER_BYTES
+            self.data_bytes = written - written % (self._channels * SAMPLE_BYTES)
+            end = self._start + HEADER_BYTES + self.data_bytes
+            if self._whole is not None:
+                file.truncate(end)
+            file.seek(self._start)
+            _write_all(file, header(self._sample_rate_hz, self._channels, self.data_bytes))
+            file.seek(end)
+        flush = getattr(file, "flush", None)
+        if flush is not None:
+            flush()
+
+    def _can_seek_back(self, file: BinaryIO) -> bool:
+        """Whether the header can be rewritten; a gzip file can only seek forward."""
+        try:
+            file.seek(self._start)
+        except OSError:
+            return False
+        file.seek(self._start + HEADER_BYTES)
+        return True
+
+    @contextlib.contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        """Make errors of the file name the path and the partial file."""
+        try:
+            yield
+        except OSError as error:
+            self._has_failed = True
+            if self._path is not None:
+                error.filename = str(self._path)
+                if self.partial_path is not None:
+                    error.filename2 = str(self.partial_path)
+            raise
+
+
+def _write_all(file: BinaryIO, data: Buffer) -> None:
+    """Write all bytes; a raw file may accept only a part of them in one call."""
+    written: int | None = file.write(data)
+    rest = memoryview(data)
+    # A file object of another library may return None after it has written everything.
+    while written is not None and written < len(rest):
+        if written <= 0:
+            raise OSError(errno.EIO, "the file accepted no bytes")
+        rest = rest[written:]
+        written = file.write(rest)
+
+
+def _is_append_only(file: BinaryIO) -> bool:
+    """Whether every write goes to the end of the file, as with mode ``ab`` and ``>>``."""
+    if "a" in str(getattr(file, "mode", "")):
+        return True
+    try:
+        import fcntl
+
+        return bool(fcntl.fcntl(file.fileno(), fcntl.F_GETFL) & os.O_APPEND)
+    except (ImportError, AttributeError, OSError, ValueError):
+        return False

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.cli.common import print_json
 from inworld_sync.errors import ConfigError
 
@@ -91,7 +92,8 @@ def command(
         }
         if tls:
             ca_file = ca_file or _CA_FILE
-            ca_file.write_bytes(server.ca_pem)
+            with WholeFile(ca_file) as file:
+                file.write(server.ca_pem)
             facts["ca_file"] = str(ca_file)
         if as_json:
             print_json(facts)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
 
 import attrs
 import click
 
 from inworld_sync.audio.wav import WavWriter
+from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.models.tts import AudioConfig, AudioEncoding, WordTime
 from inworld_sync.sessions.tts.speech import AudioChunk
 
@@ -52,8 +54,9 @@ class SpeechOutput(ExitStack):
     """
     A file, or with ``-`` standard output, and statistics of the speech written to it.
 
-    The first chunk opens the file, so that an earlier failure does not change an existing file.
-    Leaving the ``with`` block completes the file, even after an exception or Ctrl-C.
+    The first chunk opens the file. It replaces an existing file when the ``with`` block ends.
+    After an exception or Ctrl-C, the existing file is unchanged, and a message names the partial
+    file that has the speech so far.
 
     Attributes:
         first_audio_ms: Time from the creation of this object to the first audio.
@@ -65,22 +68,47 @@ class SpeechOutput(ExitStack):
         super().__init__()
         self._output = output
         self._audio = audio
-        self._sink: BinaryIO | WavWriter | None = None
+        self._file: WholeFile | WavWriter | None = None
+        self._write: Callable[[bytes], object] | None = None
         self._started = time.perf_counter()
         self.first_audio_ms = 0.0
         self.size_bytes = 0
         self.words: list[WordTime] = []
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            if self.partial_path is not None:
+                message = f"the first {self.length} of speech are in {self.partial_path}"
+                click.echo(f"inworld-sync: {message}", err=True)
 
     def write(self, chunk: AudioChunk) -> None:
         """Write a chunk, which has the requested encoding."""
         self.words += chunk.words
         if not chunk.data:
             return
-        if self._sink is None:
+        if self._write is None:
             self.first_audio_ms = self.elapsed_ms
-            self._sink = self._opened()
-        self._sink.write(chunk.data)
+            self._write = self._opened()
+        self._write(chunk.data)
         self.size_bytes += len(chunk.data)
+
+    @property
+    def partial_path(self) -> Path | None:
+        """The partial file that has the speech, while the file is incomplete."""
+        return None if self._file is None else self._file.partial_path
+
+    @property
+    def length(self) -> str:
+        """The length of the speech for a message."""
+        duration_ms = self.duration_ms
+        return f"{duration_ms / 1000.0:.2f} s" if duration_ms else f"{self.size_bytes} bytes"
 
     @property
     def elapsed_ms(self) -> float:
@@ -103,10 +131,13 @@ class SpeechOutput(ExitStack):
             "words": [attrs.asdict(word) for word in self.words],
         }
 
-    def _opened(self) -> BinaryIO | WavWriter:
+    def _opened(self) -> Callable[[bytes], object]:
         if self._output == STANDARD_OUTPUT:
             self.callback(sys.stdout.buffer.flush)
-            return sys.stdout.buffer
+            return sys.stdout.buffer.write
         if Path(self._output).suffix.lower() == ".wav":
-            return self.enter_context(WavWriter(self._output, self._audio.sample_rate_hz))
-        return self.enter_context(Path(self._output).open("wb"))
+            writer = WavWriter(self._output, self._audio.sample_rate_hz)
+            self._file = self.enter_context(writer)
+            return writer.write
+        self._file = WholeFile(self._output, keeps_partial=True)
+        return self.enter_context(self._file).write

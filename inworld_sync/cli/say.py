@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from inworld_sync.cli.common import client_options, open_client, print_json, progress
-from inworld_sync.cli.failures import message_of, status_of
+from inworld_sync.cli.failures import message_of
 from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
 from inworld_sync.errors import InworldError
 from inworld_sync.models.tts import SAMPLE_RATES_HZ, AudioConfig
@@ -55,31 +55,26 @@ def command(
         raise click.UsageError("--json and -o - cannot be combined, both write to standard output")
     audio = AudioConfig(encoding_of(output), rate, speaking_rate=speed)
     spoken = _read(text)
-    failure: InworldError | None = None
-    with (
-        open_client(local=local, base_url=base_url) as iw,
-        SpeechOutput(output, audio) as sink,
-        progress("speaking", len(spoken), show=len(spoken) > _LONG_CHARACTERS) as advance,
-    ):
-        try:
+    sink = SpeechOutput(output, audio)
+    facts: dict[str, object] = {"output": output, "characters": len(spoken)}
+    try:
+        with (
+            open_client(local=local, base_url=base_url) as iw,
+            sink,
+            progress("speaking", len(spoken), show=len(spoken) > _LONG_CHARACTERS) as advance,
+        ):
             for chunk in iw.tts.stream(spoken, voice=voice, model=model, audio=audio):
                 sink.write(chunk)
                 advance(chunk.usage.characters if chunk.usage else 0)
-        except InworldError as error:
-            if not sink.size_bytes:
-                raise
-            failure = error
+    except InworldError as error:
+        if as_json and sink.partial_path is not None:
+            output = str(sink.partial_path)
+            print_json({**facts, "output": output, **sink.facts(), "error": message_of(error)})
+        raise
     if as_json:
-        reason = {} if failure is None else {"error": message_of(failure)}
-        print_json({"output": output, "characters": len(spoken), **sink.facts(), **reason})
-    duration_ms = sink.duration_ms
-    length = f"{duration_ms / 1000.0:.2f} s" if duration_ms else f"{sink.size_bytes} bytes"
-    if failure is not None:
-        message = f"{message_of(failure)} (the first {length} of speech are in {output})"
-        click.echo(f"inworld-sync: {message}", err=True)
-        sys.exit(status_of(failure))
-    if not as_json and output != STANDARD_OUTPUT:
-        click.echo(f"{length} of speech in {output}", err=True)
+        print_json({**facts, **sink.facts()})
+    elif output != STANDARD_OUTPUT:
+        click.echo(f"{sink.length} of speech in {output}", err=True)
 
 
 def _read(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,7 @@ from rich.segment import ControlType
 from rich.table import Column
 
 from inworld_sync.audio.source import open_source
+from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.cli.common import ERRORS, client_options, json_text, open_client, print_json
 from inworld_sync.cli.failures import EMPTY_STATUS, message_of, status_of
 from inworld_sync.errors import ConfigError, InworldError
@@ -112,13 +113,17 @@ def command(
         method="http" if http else "stream",
         live=live,
     )
-    on_transcript = _printer(form) if live else None
+    # One request with the whole file has one result, which is printed when it is complete.
+    prints_turns = live and not http
+    on_transcript = _printer(form) if prints_turns else None
+    prints_results = output is not None or not prints_turns or form in ("srt", "vtt")
+    writer = _Writer(files, form, output, is_on=prints_results)
     with open_client(local=local, base_url=base_url) as iw, _counters(show=not live) as counter:
-        results = _transcribe_all(iw, files, job, jobs, counter, on_transcript)
-    if not (live and form in ("text", "json")):
-        # A file that failed without a turn has no result.
-        done = [result for result in results if result.error is None or result.transcript.turns]
-        _write(done, form, output, is_list=len(files) > 1)
+        results = [
+            writer.write(result)
+            for result in _transcribe_all(iw, files, job, jobs, counter, on_transcript)
+        ]
+    writer.end()
     if status := _status(results):
         sys.exit(status)
 
@@ -186,8 +191,8 @@ def _transcribe_all(
     jobs: int,
     counter: Callable[[str], _Advance],
     on_transcript: Callable[[Transcription], object] | None,
-) -> list[_Result]:
-    """Transcribe the files, *jobs* at a time; a failure does not end the others."""
+) -> Iterator[_Result]:
+    """Transcribe the files, *jobs* at a time, and yield each result when it is ready."""
 
     def transcribe(name: str) -> Transcript:
         source = _open(name, job, counter(name))
@@ -202,8 +207,10 @@ def _transcribe_all(
 
     pool = ThreadPoolExecutor(min(jobs, len(files)), thread_name_prefix="inworld-transcribe")
     try:
-        futures = [pool.submit(transcribe, name) for name in files]
-        return [_outcome(name, future) for name, future in zip(files, futures, strict=True)]
+        waiting = {pool.submit(transcribe, name): name for name in files}
+        while waiting:
+            for future in wait(waiting, _WAIT_SECONDS, FIRST_COMPLETED).done:
+                yield _outcome(waiting.pop(future), future)
     finally:
         # Closing the client ends its open streams, and so the threads of the pool.
         iw.close()
@@ -211,9 +218,7 @@ def _transcribe_all(
 
 
 def _outcome(name: str, future: Future[Transcript]) -> _Result:
-    """Wait for the transcript of a file, and report a failure or an empty result."""
-    while not wait([future], _WAIT_SECONDS).done:
-        pass
+    """Return the result of a file, and report a failure or an empty result."""
     try:
         result = _Result(name, future.result())
     except (InworldError, OSError) as error:
@@ -221,12 +226,15 @@ def _outcome(name: str, future: Future[Transcript]) -> _Result:
         kept = partial.transcript if isinstance(partial, PartialTranscript) else Transcript()
         result = _Result(name, kept, error)
         count = len(kept.turns)
-        more = f" (finished turns in the result: {count})" if count else ""
-        click.echo(f"inworld-sync: {name}: {message_of(error)}{more}", err=True)
+        _report(name, error, f" (finished turns in the result: {count})" if count else "")
     else:
         if not result.transcript.turns:
             click.echo(f"inworld-sync: {name}: no words were recognized", err=True)
     return result
+
+
+def _report(name: str, error: BaseException, more: str = "") -> None:
+    click.echo(f"inworld-sync: {name}: {message_of(error)}{more}", err=True)
 
 
 @contextlib.contextmanager
@@ -241,7 +249,9 @@ def _counters(*, show: bool) -> Iterator[Callable[[str], _Advance]]:
         TextColumn("{task.completed:5.0f} s", table_column=Column(min_width=7, no_wrap=True)),
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
     )
-    with Progress(*columns, console=ERRORS, transient=True) as bar:
+    # Results are printed while the bars are shown. On a terminal they appear above the bars.
+    bars = Progress(*columns, console=ERRORS, transient=True, redirect_stdout=sys.stdout.isatty())
+    with bars as bar:
 
         def counter(name: str) -> _Advance:
             task: TaskID = bar.add_task(name, total=None)
@@ -273,19 +283,68 @@ def _printer(form: str) -> Callable[[Transcription], None]:
     return show
 
 
-def _write(done: Sequence[_Result], form: str, output: Path | None, *, is_list: bool) -> None:
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        for result in done:
-            path = output / (Path(result.name).stem + _SUFFIXES[form])
-            path.write_text(_rendered(result, form), encoding="utf-8")
-        return
-    if form == "json" and is_list:
-        print_json([_row(result) for result in done])
-        return
-    for result in done:
-        head = f"{result.name}:\n" if is_list else ""
-        click.echo(head + _rendered(result, form), nl=False)
+class _Writer:
+    """
+    Writes each result when it is ready, to standard output in the order of the files.
+
+    Args:
+        files: The names of all files.
+        form: ``text``, ``json``, ``srt`` or ``vtt``.
+        output: Folder for one file per result; None means standard output.
+        is_on: False if the results were printed already.
+    """
+
+    def __init__(
+        self, files: Sequence[str], form: str, output: Path | None, *, is_on: bool
+    ) -> None:
+        self._files = list(files)
+        self._form = form
+        self._output = output
+        self._is_on = is_on
+        self._is_list = len(files) > 1
+        self._ready: dict[str, _Result] = {}
+        self._rows: list[object] = []
+
+    def write(self, result: _Result) -> _Result:
+        """Write a result, or keep it; a failure is reported, and is in the returned result."""
+        if not self._is_on:
+            return result
+        try:
+            if self._output is None:
+                self._ready[result.name] = result
+                self._print_ready()
+            elif _is_useful(result):
+                self._output.mkdir(parents=True, exist_ok=True)
+                path = self._output / (Path(result.name).stem + _SUFFIXES[self._form])
+                text = _rendered(result, self._form)
+                with WholeFile(path) as file:
+                    file.write(text.encode())
+        except (ConfigError, OSError) as error:
+            _report(result.name, error)
+            return attrs.evolve(result, error=result.error or error)
+        return result
+
+    def end(self) -> None:
+        """Print what needs all results."""
+        if self._rows:
+            print_json(self._rows)
+
+    def _print_ready(self) -> None:
+        while self._files and self._files[0] in self._ready:
+            result = self._ready[self._files.pop(0)]
+            if not _is_useful(result):
+                continue
+            if self._form == "json" and self._is_list:
+                self._rows.append(_row(result))
+                continue
+            head = f"{result.name}:\n" if self._is_list else ""
+            click.echo(head + _rendered(result, self._form), nl=False)
+            sys.stdout.flush()
+
+
+def _is_useful(result: _Result) -> bool:
+    """Whether the result is written: a file that failed without a turn has none."""
+    return result.error is None or bool(result.transcript.turns)
 
 
 def _rendered(result: _Result, form: str) -> str:

@@ -159,9 +159,11 @@ class WavSink(NullSpeaker):
     """
     Writes audio to a WAV file, at once or in real time.
 
-    The file has exactly the samples that :attr:`heard_samples` counts. It is playable at any
-    moment. :meth:`close` and the end of a ``with`` block, even with an exception, write the right
-    length into its header. A call that cannot write to the file raises ``OSError``.
+    The file has exactly the samples that :attr:`heard_samples` counts. At a path, they are in a
+    partial file, such as ``talk.partial-1a2b3c4d.wav`` for ``talk.wav``, which is playable at any
+    moment, until :meth:`close` replaces the path with it. After an exception in the ``with`` block
+    the path is unchanged and the partial file is kept. A call that cannot write to the file raises
+    ``OSError`` with both names.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -208,6 +210,18 @@ class WavSink(NullSpeaker):
         finally:
             with self._changed:
                 self._writer.close()
+
+    def __exit__(self, *raised: object) -> None:
+        try:
+            super().close()
+        finally:
+            with self._changed:
+                self._writer.__exit__(*raised)
+
+    @property
+    def partial_path(self) -> Path | None:
+        """The partial file; None if there is none: after ``close()``, or without a path."""
+        return self._writer.partial_path
 
     def _heard(self) -> int:
         if self._closed:

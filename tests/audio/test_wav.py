@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import io
 import os
 import struct
@@ -155,6 +157,24 @@ def read_by_stdlib(path: Path) -> tuple[bytes, int, int]:
         return file.readframes(file.getnframes()), file.getframerate(), file.getnchannels()
 
 
+class Full(io.BytesIO):
+    """A file on a full disk."""
+
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class Short(io.RawIOBase):
+    """A raw file that accepts at most 30 bytes in one call."""
+
+    data = b""
+
+    def write(self, data: object) -> int:
+        part = bytes(data)[:30]  # type: ignore[call-overload]
+        self.data += part
+        return len(part)
+
+
 class TestWavWriter:
     """Files that are written while the audio arrives."""
 
@@ -176,18 +196,69 @@ class TestWavWriter:
 
     @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
     def test_exception(self, tmp_path: Path, error: type[BaseException]) -> None:
-        """After an exception or Ctrl-C, the file is valid with all written audio."""
+        """After an exception or Ctrl-C, the partial file is valid, and the old file unchanged."""
         path = tmp_path / "a.wav"
+        path.write_bytes(b"old")
+        writer = wav.WavWriter(path, 24000)
 
         def record() -> None:
-            with wav.WavWriter(path, 24000) as writer:
+            with writer:
                 writer.write(PCM + b"\x01")
                 raise error
 
         with pytest.raises(error):
             record()
 
-        assert read_by_stdlib(path) == (PCM, 24000, 1)
+        assert b"old" == path.read_bytes()
+        assert writer.partial_path is not None
+        assert writer.partial_path.name.startswith("a.partial-")
+        assert read_by_stdlib(writer.partial_path) == (PCM, 24000, 1)
+
+    def test_failed_write(self, tmp_path: Path) -> None:
+        """After a write that failed, close() keeps the partial file, and the error names both."""
+        path = tmp_path / "a.wav"
+        writer = wav.WavWriter(path, 24000)
+        writer.write(PCM)
+        partial = writer.partial_path
+        file = Full()
+        writer._file, whole = file, writer._file
+        with pytest.raises(OSError, match=r"No space left.*'.*a\.wav' -> '.*a\.partial-") as raised:
+            writer.write(PCM)
+        writer._file = whole
+        writer.close()
+
+        assert (str(path), str(partial)) == (raised.value.filename, raised.value.filename2)
+        assert partial is not None
+        assert read_by_stdlib(partial) == (PCM, 24000, 1)
+        assert not path.exists()
+
+    @pytest.mark.parametrize("mode", ["ab", "r+b"])
+    def test_file_with_content(self, tmp_path: Path, mode: str) -> None:
+        """A file opened to append keeps its content and has an unknown length at the end."""
+        path = tmp_path / "a"
+        path.write_bytes(b"before")
+        with path.open(mode) as file:
+            file.seek(0, 2)
+            with wav.WavWriter(file, 24000) as writer:
+                writer.write(PCM)
+
+        length = None if mode == "ab" else len(PCM)
+        assert b"before" + wav.header(24000, 1, length) + PCM == path.read_bytes()
+
+    def test_gzip(self, tmp_path: Path) -> None:
+        """A gzip file cannot rewrite its header, so the length stays unknown."""
+        with gzip.open(tmp_path / "a.gz", "wb") as file, wav.WavWriter(file, 24000) as writer:
+            writer.write(PCM)
+
+        assert wav.header(24000) + PCM == gzip.decompress((tmp_path / "a.gz").read_bytes())
+
+    def test_short_writes(self) -> None:
+        """The rest is written if a raw file accepts only a part."""
+        file = Short()
+        with wav.WavWriter(file, 24000) as writer:  # type: ignore[arg-type]
+            writer.write(PCM)
+
+        assert wav.header(24000) + PCM == file.data
 
     def test_before_close(self, tmp_path: Path) -> None:
         """A file can be read while it is written, or after its writer was killed."""

@@ -213,20 +213,44 @@ def half_spoken(service: Service) -> None:
     service.peer.read_until_end()
 
 
-def test_lost_connection(run: Run, tmp_path: Path) -> None:
-    """If the service fails in the middle, the first part is saved, and the message says so."""
-    path = tmp_path / "a.wav"
+def partial_of(path: Path) -> Path:
+    """The only partial file of a path."""
+    (partial,) = path.parent.glob(f"{path.stem}.partial-*{path.suffix}")
+    return partial
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.pcm"])
+def test_lost_connection(run: Run, tmp_path: Path, name: str) -> None:
+    """If the service fails in the middle, a partial file has the first part of the speech."""
+    path = tmp_path / name
+    path.write_bytes(b"older")
     with scripted(half_spoken) as iw:
         where = ("--base-url", iw.options.base_url, "-o", str(path))
         done = run("say", TEXT, *where)
+        partial = partial_of(path)
         assert (4, b"") == (done.status, done.out)
-        assert done.err.startswith("inworld-sync: ")
-        assert done.err.endswith(f"(the first 0.50 s of speech are in {path})\n")
-        assert 24_000 == len(samples(path))
+        assert done.err.startswith(
+            f"inworld-sync: the first 0.50 s of speech are in {partial}\ninworld-sync: "
+        )
+        assert b"older" == path.read_bytes()
+        assert 24_000 == partial.stat().st_size - (44 if name == "a.wav" else 0)
+        partial.unlink()
         facts = json.loads(run("say", TEXT, *where, "--json").out)
 
-    assert (500.0, str(path)) == (facts["duration_ms"], facts["output"])
+    assert (500.0, str(partial_of(path))) == (facts["duration_ms"], facts["output"])
     assert facts["error"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device exists on Linux only")
+def test_full_disk(say: Callable[..., Done], tmp_path: Path) -> None:
+    """If the disk is full, the message names the file."""
+    path = tmp_path / "a.wav"
+    path.symlink_to("/dev/full")
+    done = say(TEXT, "-o", str(path))
+
+    assert 1 == done.status
+    assert "No space left" in done.err
+    assert str(path) in done.err
 
 
 # Interruptions.
@@ -235,20 +259,23 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def test_ctrl_c(start: Start, tmp_path: Path, environment: dict[str, str]) -> None:
-    """Ctrl-C ends the command at once; the file has the audio received so far."""
+    """Ctrl-C ends the command at once; a partial file has the audio received so far."""
     settings = Settings(pace=1.0, chunk_ms=20)
     key = environment["INWORLD_API_KEY"]
     with Emulator(synthesizer=SpellingSynthesizer(480), settings=settings, api_key=key) as server:
         path = tmp_path / "a.wav"
         process = start("say", LONG, "--base-url", server.url, "-o", str(path))
-        while not path.exists() or path.stat().st_size < 5000:
+        while sum(each.stat().st_size for each in tmp_path.iterdir()) < 5000:
             assert process.poll() is None
             threading.Event().wait(0.01)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-    heard = samples(path)
+    partial = partial_of(path)
+    heard = samples(partial)
 
-    assert (130, b"interrupted") == (process.returncode, err.strip())
+    assert 130 == process.returncode
+    assert err.decode().split()[-2:] == [str(partial), "interrupted"]
+    assert not path.exists()
     assert len(heard) >= 4000
     assert spoken_part(LONG).startswith(spelled(heard[: len(heard) // 960 * 960], 480))
 

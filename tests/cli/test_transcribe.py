@@ -7,6 +7,8 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
 import wave
 from array import array
 from collections.abc import Callable, Iterator
@@ -99,6 +101,31 @@ def test_folder(transcribe: Callable[..., Done], tmp_path: Path, form: str, suff
     assert (0, b"") == (done.status, done.out)
     assert {f"a.{suffix}", f"b.{suffix}"} == {path.name for path in (tmp_path / "out").iterdir()}
     assert "w3" in (tmp_path / "out" / f"b.{suffix}").read_text(encoding="utf-8")
+
+
+def test_each_result_when_it_is_ready(
+    transcribe: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results are written while other files are transcribed; a failed write is one failure."""
+    files = [wav(tmp_path / f"{name}.wav") for name in "abc"]
+    output = tmp_path / "out"
+    (output / "b.txt").mkdir(parents=True)
+    opened = transcription._open
+
+    def wait_for_first(name: str, *arguments: Any) -> Any:
+        deadline = time.monotonic() + 30
+        while name == str(files[2]) and not (output / "a.txt").is_file():
+            assert time.monotonic() < deadline, "the first result is not written"
+            threading.Event().wait(0.01)
+        return opened(name, *arguments)
+
+    monkeypatch.setattr(transcription, "_open", wait_for_first)
+    done = transcribe("-o", output, "--jobs", "1", *files)
+
+    assert 1 == done.status
+    assert f"inworld-sync: {files[1]}: " in done.err
+    assert str(output / "b.txt") in done.err
+    assert {"a.txt", "c.txt"} == {path.name for path in output.iterdir() if path.is_file()}
 
 
 def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:

@@ -148,15 +148,17 @@ def test_a_paced_sink_goes_on_after_a_clear(tmp_path: Path) -> None:
     assert written(path) == RAMP[: 2 * heard] + RAMP[-160:]
 
 
-def test_an_exception_leaves_a_whole_file(tmp_path: Path) -> None:
-    """The header is right after an exception in the program."""
+def test_an_exception_leaves_a_partial_file(tmp_path: Path) -> None:
+    """After an exception in the program, the partial file has the audio; the path is unchanged."""
     path = tmp_path / "out.wav"
 
     with pytest.raises(RuntimeError), WavSink(path, RATE_HZ) as sink:
         sink.write(RAMP)
         raise RuntimeError
 
-    assert written(path) == RAMP
+    assert sink.partial_path is not None
+    assert [sink.partial_path] == list(tmp_path.iterdir())
+    assert written(sink.partial_path) == RAMP
 
 
 def test_a_closed_sink_refuses_sound() -> None:

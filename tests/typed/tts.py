@@ -63,7 +63,7 @@ def streams(iw: Inworld, tokens: Iterator[str], speaker: AudioSink) -> None:
     for chunk in stream:
         assert_type(chunk, AudioChunk)
         assert_type(chunk.start_ms, float | None)
-    assert_type(iw.tts.stream_wav(["a", "b"]), Iterator[bytes])
+    assert_type(iw.tts.stream_bytes(["a", "b"], format="mp3"), Iterator[bytes])
     playback = iw.tts.speak("Hi.", speaker=speaker, on_word=lambda word: word.text)
     assert_type(playback, Playback)
     assert_type(playback.interrupt(), float)

@@ -10,9 +10,11 @@ thread raises instead of waiting for it.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal
 
 import attrs
 
@@ -25,6 +27,7 @@ from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.tts import (
     AudioConfig,
+    AudioEncoding,
     ContextConfig,
     DeliveryMode,
     Phoneme,
@@ -57,6 +60,13 @@ __all__ = ["SpeechStream", "Tts"]
 
 # For whole utterances: the service decides when to speak, and reports the times of words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
+
+# The encoding to request for each format of a file.
+_FILE_ENCODINGS: Final = {
+    "wav": AudioEncoding.PCM,
+    "mp3": AudioEncoding.MP3,
+    "opus": AudioEncoding.OGG_OPUS,
+}
 
 
 class Tts:
@@ -217,10 +227,11 @@ class Tts:
         return SpeechStream(Utterance(self._pool, text, settings, timeout, create_timeout))
 
     @with_keyword_hints
-    def stream_wav(
+    def stream_bytes(
         self,
         text: str | Iterable[str],
         *,
+        format: Literal["wav", "mp3", "opus"] = "wav",  # noqa: A002 - the name in a web view
         voice: str | None = None,
         model: str | None = None,
         audio: AudioConfig | None = None,
@@ -243,19 +254,36 @@ class Tts:
         create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
     ) -> Iterator[bytes]:
         """
-        Speak a text as the blocks of a WAV file, for a web response.
+        Speak a text as the bytes of an audio file, for a web response.
 
-        The length in the header is that of a stream, which players read as "until the end".
-        The arguments and errors are those of :meth:`stream`; *audio* must not be compressed.
+        The call returns when the first audio has arrived, so that a web view can still answer
+        with an error status if it raises. Closing the iterator also stops the synthesis.
+
+        *format* is ``wav`` with an unknown length in the header, which players read as "until the
+        end", or ``mp3``, or ``opus``, which is Ogg Opus. It replaces the encoding of *audio*. The
+        other arguments are those of :meth:`stream`.
+
+        Returns:
+            The blocks of the file.
+
+        Raises:
+            ConfigError: The text is blank or a setting is out of its range.
+            NotFoundError: There is no such voice.
+            AuthError: The service does not accept the credential.
+            TransportError: Could not connect, the connection was lost, or a timeout passed.
+            ServiceError: The service reported another error.
+
+        The iteration raises the errors of the network and the service after the first block.
         """
+        encoding = _FILE_ENCODINGS.get(format)
+        if encoding is None:
+            raise ConfigError(f"format must be {' or '.join(_FILE_ENCODINGS)}, got {format!r}")
         settings = combine_settings(config, DEFAULTS, locals())
+        settings = attrs.evolve(settings, audio=attrs.evolve(settings.audio, encoding=encoding))
         stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
-        if stream.config.audio.encoding.is_compressed:
-            raise ConfigError(
-                f"a WAV file holds samples, not {stream.config.audio.encoding.value}: "
-                "ask for AudioConfig('PCM')"
-            )
-        return _wav_blocks(stream)
+        is_wav = encoding is AudioEncoding.PCM
+        blocks = _blocks(stream, wav.header(settings.audio.sample_rate_hz) if is_wav else b"")
+        return _resumed(next(blocks), blocks)
 
     @with_keyword_hints
     def speak(
@@ -358,11 +386,18 @@ class Tts:
         return TtsConnection._open(self._connector, timeout=timeout)
 
 
-def _wav_blocks(stream: SpeechStream) -> Iterator[bytes]:
+def _blocks(stream: SpeechStream, header: bytes) -> Generator[bytes, None, None]:
     with stream:
-        yield wav.header(stream.config.audio.sample_rate_hz)
         for chunk in stream:
-            yield bytes(chunk.pcm)
+            if chunk.data:
+                yield header + chunk.data
+                header = b""
+
+
+def _resumed(first: bytes, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    with contextlib.closing(blocks):
+        yield first
+        yield from blocks
 
 
 class SpeechStream:

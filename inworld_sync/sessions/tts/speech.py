@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.audio import g711, wav
+from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.devices import AudioSink
@@ -29,6 +30,7 @@ from inworld_sync.models.words import WordJoiner
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from typing_extensions import Buffer
 
 
 __all__ = ["AudioChunk", "Speech", "require_rate", "require_sink"]
@@ -201,7 +203,7 @@ class Speech(_Encoded):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
-        Write a file in the format of its suffix.
+        Write a file in the format of its suffix; an older file is replaced when it is complete.
 
         ``.wav``, ``.pcm`` and ``.raw`` accept every encoding that is not compressed; the last two
         have no header. ``.mp3``, ``.ogg``, ``.opus`` and ``.flac`` need audio in that encoding.
@@ -211,12 +213,13 @@ class Speech(_Encoded):
             OSError: The file cannot be written.
         """
         suffix = Path(path).suffix.lower()
+        blocks: Iterable[Buffer]
         if suffix == ".wav":
-            Path(path).write_bytes(b"".join(self.iter_wav()))
+            blocks = self.iter_wav()
         elif suffix in (".pcm", ".raw"):
-            Path(path).write_bytes(self.pcm)
+            blocks = [self.pcm]
         elif suffix in _SUFFIXES and self.encoding is _SUFFIXES[suffix]:
-            Path(path).write_bytes(self.data)
+            blocks = [self.data]
         else:
             wanted = _SUFFIXES.get(suffix)
             advice = (
@@ -228,6 +231,8 @@ class Speech(_Encoded):
                 f"{self.encoding.value} audio cannot be saved as a file with the suffix "
                 f"{suffix!r}: {advice}"
             )
+        with WholeFile(path) as file:
+            file.writelines(blocks)
 
     def iter_wav(self) -> Iterator[bytes]:
         """Iterate over the blocks of a WAV file, for a web response."""

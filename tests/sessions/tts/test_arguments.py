@@ -99,7 +99,7 @@ SETTINGS: dict[str, object] = {
     "viseme_set": "OPENXR",
     "extra": {"further": 1},
 }
-METHODS = ["synthesize", "stream", "stream_wav", "speak"]
+METHODS = ["synthesize", "stream", "stream_bytes", "speak"]
 
 
 def test_the_values_are_those_of_every_setting() -> None:
@@ -146,7 +146,7 @@ def test_every_setting_of_a_context(iw: Inworld) -> None:
 UNKNOWN: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.synthesize("Hi.", voice_id="A"), "Tts.synthesize.*'voice_id'.*'voice'"),  # type: ignore[call-arg]
     (lambda iw: iw.tts.stream("Hi.", lang="en"), "Tts.stream.*'lang'.*'language'"),  # type: ignore[call-arg]
-    (lambda iw: iw.tts.stream_wav("Hi.", format="PCM"), "Tts.stream_wav.*'format'.*'audio'"),  # type: ignore[call-arg]
+    (lambda iw: iw.tts.stream_bytes("Hi.", encoding="PCM"), "stream_bytes.*'encoding'.*'audio'"),  # type: ignore[call-arg]
     (lambda iw: iw.tts.speak("Hi.", model_id="m"), "Tts.speak.*'model_id'.*'model'"),  # type: ignore[call-arg]
     (
         lambda iw: iw.tts.connect().context(voices="A"),  # type: ignore[call-arg]

@@ -302,7 +302,7 @@ def test_wrong_timeouts_of_a_context(iw: Inworld, name: str, value: object) -> N
 
 @pytest.mark.parametrize("value", WRONG)
 @pytest.mark.parametrize("name", ["timeout", "create_timeout"])
-@pytest.mark.parametrize("method", ["synthesize", "stream", "stream_wav", "speak"])
+@pytest.mark.parametrize("method", ["synthesize", "stream", "stream_bytes", "speak"])
 def test_wrong_timeouts_of_an_utterance(iw: Inworld, method: str, name: str, value: object) -> None:
     """A timeout of an utterance that is not a number of seconds is refused by the call."""
     settings = {"speaker": NullSpeaker(24000)} if method == "speak" else {}

@@ -7,21 +7,25 @@ import gc
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Literal
 
 import pytest
 
 from inworld_sync import (
     AudioChunk,
     AudioConfig,
+    AuthError,
     ClosedError,
     ConfigError,
+    ConnectError,
     ConnectionLost,
     ContextConfig,
     DeadlineExceeded,
     Inworld,
     InworldError,
     LocalProtocolError,
+    NotFoundError,
     ServiceError,
     Speech,
 )
@@ -532,14 +536,76 @@ def test_linear16_without_its_headers() -> None:
 
 def test_a_wav_for_a_web_response(iw: Inworld) -> None:
     """The blocks of a response are a WAV file of unknown length, sent as audio arrives."""
-    blocks = list(iw.tts.stream_wav("Hello there."))
+    blocks = list(iw.tts.stream_bytes("Hello there."))
 
     assert (b"RIFF", b"WAVE") == (blocks[0][:4], blocks[0][8:12])
     assert 24000 == struct.unpack_from("<I", blocks[0], 24)[0]
     assert "Hellothere." == spelled(b"".join(blocks)[44:])
 
 
-def test_a_wav_of_compressed_audio(iw: Inworld) -> None:
-    """Compressed audio is refused at the call."""
-    with pytest.raises(ConfigError, match=r"AudioConfig\('PCM'\)"):
-        iw.tts.stream_wav("Hi.", audio=AudioConfig("MP3"))
+@pytest.mark.parametrize(
+    ("file_format", "magic"), [("wav", b"RIFF"), ("mp3", b"\xff"), ("opus", b"OggS")]
+)
+def test_formats_of_a_web_response(
+    iw: Inworld, file_format: Literal["wav", "mp3", "opus"], magic: bytes
+) -> None:
+    """The format replaces the encoding of the settings, and keeps the sample rate."""
+    audio = AudioConfig("FLAC", 16000)
+    data = b"".join(iw.tts.stream_bytes("Hello.", format=file_format, audio=audio))
+
+    assert data.startswith(magic)
+    if file_format == "wav":
+        assert 16000 == struct.unpack_from("<I", data, 24)[0]
+
+
+def test_an_unknown_format(iw: Inworld) -> None:
+    """The error names the formats."""
+    with pytest.raises(ConfigError, match="format must be wav or mp3 or opus, got 'flac'"):
+        iw.tts.stream_bytes("Hello.", format="flac")  # type: ignore[arg-type]
+
+
+def test_errors_before_the_first_byte(iw: Inworld) -> None:
+    """The call raises an unknown voice, a wrong key and a failed connection."""
+    with pytest.raises(NotFoundError):
+        iw.tts.stream_bytes("Hello.", voice="Nobody")
+    with (
+        Inworld("d3Jvbmc6a2V5", base_url=iw.options.base_url) as wrong_key,
+        pytest.raises(AuthError),
+    ):
+        wrong_key.tts.stream_bytes("Hello.")
+    with (
+        Inworld("d3Jvbmc6a2V5", base_url="http://127.0.0.1:9", max_retries=0) as offline,
+        pytest.raises(ConnectError),
+    ):
+        offline.tts.stream_bytes("Hello.")
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_closing_a_web_response(count: int) -> None:
+    """Closing the iterator, as a web server does, stops the synthesis."""
+    closed = threading.Event()
+    left = threading.Event()
+
+    def script(service: Service) -> None:
+        context_id = service.until("send_text")
+        service.audio(context_id, b"\1\0")
+        service.until("close_context")
+        closed.set()
+        service.until_left()
+
+    def endless() -> Iterator[str]:
+        yield "Hi."
+        left.wait(30)
+
+    with scripted(script) as iw:
+        blocks = iw.tts.stream_bytes(endless())
+        for _ in range(count):
+            next(blocks)
+        assert isinstance(blocks, Generator)
+        gc.disable()
+        try:
+            blocks.close()
+            assert closed.wait(30)
+        finally:
+            gc.enable()
+            left.set()
