@@ -10,11 +10,11 @@ import base64
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from inworld_sync.errors import ConfigError
 
-__all__ = ["API_KEY_VARIABLE", "ApiKey", "Auth", "Token", "auth_from"]
+__all__ = ["API_KEY_VARIABLE", "ApiKey", "Auth", "RenewableAuth", "Token", "auth_from"]
 
 API_KEY_VARIABLE = "INWORLD_API_KEY"
 
@@ -31,6 +31,15 @@ class Auth(Protocol):
 
     def header(self) -> tuple[str, str]:
         """Return the name and the value of the header, valid now."""
+        ...
+
+
+@runtime_checkable
+class RenewableAuth(Protocol):
+    """An :class:`Auth` that wants to know which of its headers the service refused."""
+
+    def rejected(self, value: str) -> None:
+        """Drop the credential in the *value* of a refused header."""
         ...
 
 

@@ -220,7 +220,7 @@ class Connection:
         route = self._routes.http(request)
         if route is None:
             return _NOT_FOUND
-        if (refused := self._refusal(request)) is not None:
+        if not route.is_signed and (refused := self._refusal(request)) is not None:
             return refused
         try:
             return route.handler(request, self._shared)

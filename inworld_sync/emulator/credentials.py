@@ -90,13 +90,30 @@ class Credentials:
         self._check = check
         self._lock = threading.Lock()
         self._expiry: dict[str, float] = {}
+        self._single_use: set[str] = set()
+        self._nonces: dict[str, float] = {}
 
-    def issue_token(self, lifetime: float) -> str:
-        """Return a new bearer token that is valid for *lifetime* seconds."""
+    def issue_token(self, lifetime: float, *, is_single_use: bool = False) -> str:
+        """Return a new bearer token that is valid for *lifetime* seconds, or for one use."""
         token = f"eyJ{secrets.token_urlsafe(48)}"
+        now = time.monotonic()
         with self._lock:
-            self._expiry[token] = time.monotonic() + lifetime
+            self._expiry = {each: end for each, end in self._expiry.items() if end > now}
+            self._single_use &= self._expiry.keys()
+            self._expiry[token] = now + lifetime
+            if is_single_use:
+                self._single_use.add(token)
         return token
+
+    def accepts_once(self, nonce: str, age: float, max_age: float) -> bool:
+        """Whether a request of this *age* is recent, in seconds, and its nonce is new."""
+        now = time.monotonic()
+        with self._lock:
+            self._nonces = {each: end for each, end in self._nonces.items() if end > now}
+            if abs(age) > max_age or nonce in self._nonces:
+                return False
+            self._nonces[nonce] = now + 2 * max_age
+            return True
 
     def judge(self, credential: Credential, *, bearer_key: bool) -> Verdict:
         """
@@ -119,6 +136,9 @@ class Credentials:
         if credential.scheme == "bearer":
             with self._lock:
                 if self._expiry.get(credential.secret, 0.0) > time.monotonic():
+                    if credential.secret in self._single_use:
+                        self._single_use.discard(credential.secret)
+                        del self._expiry[credential.secret]
                     return Verdict.GOOD
         return Verdict.BAD
 

@@ -22,6 +22,7 @@ from inworld_sync.emulator.status import (
     INVALID_ARGUMENT,
     NOT_FOUND,
     RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
     UNAVAILABLE,
     Refused,
     status,
@@ -30,7 +31,13 @@ from inworld_sync.emulator.status import (
 __all__ = ["Command", "commands", "fatal", "malformed", "read_body", "refusal"]
 
 _UNDERSCORE = re.compile(r"_+([a-z0-9])")
-_HTTP_STATUS = {INVALID_ARGUMENT: 400, NOT_FOUND: 404, RESOURCE_EXHAUSTED: 413, UNAVAILABLE: 503}
+_HTTP_STATUS = {
+    INVALID_ARGUMENT: 400,
+    NOT_FOUND: 404,
+    RESOURCE_EXHAUSTED: 413,
+    UNAVAILABLE: 503,
+    UNAUTHENTICATED: 401,
+}
 
 
 @attrs.frozen

@@ -44,11 +44,13 @@ class HttpRoute:
         method: In capitals.
         path: The path, percent-decoded; ``*`` matches one segment.
         handler: Makes the response to one request; may raise Refused.
+        is_signed: Whether the handler checks a signature instead of the credential.
     """
 
     method: str
     path: str
     handler: Callable[[Request, SharedState], Response]
+    is_signed: bool = False
 
     def matches(self, request: Request) -> bool:
         """Whether a request is for this endpoint."""

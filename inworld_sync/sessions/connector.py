@@ -16,8 +16,9 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 from inworld_sync._version import __version__
-from inworld_sync.auth import Auth
+from inworld_sync.auth import Auth, RenewableAuth
 from inworld_sync.errors import (
+    AuthError,
     ClosedError,
     ConfigError,
     ConnectError,
@@ -181,11 +182,14 @@ class Connector:
         options = self.options
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
+            headers = self.headers()
             try:
                 return Link.open(
-                    url, headers=self.headers(), options=options, name=name, deadline=deadline
+                    url, headers=headers, options=options, name=name, deadline=deadline
                 )
             except InworldError as error:
+                if isinstance(error, AuthError) and isinstance(self._auth, RenewableAuth):
+                    self._auth.rejected(headers["Authorization"])
                 is_retried = _is_retried(error, retries_quota=retries_quota)
                 if not is_retried or backoff.attempts >= max_retries:
                     raise

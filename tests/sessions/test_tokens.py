@@ -288,6 +288,24 @@ def test_a_refused_token_is_dropped() -> None:
         assert ("Bearer t1", "Bearer t2", second) == (first, second, auth.header()[1])
 
 
+def test_a_token_that_a_connection_refuses() -> None:
+    """After the service has refused an upgrade, the next connection uses another token."""
+    seen: list[str] = []
+
+    def refuse(peer: Peer) -> None:
+        peer.read_head()
+        seen.append(peer.header("authorization"))
+        peer.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+    with token_service() as service, jwt_auth(service) as auth, serve(refuse) as server:
+        with Inworld(auth=auth, base_url=f"http://127.0.0.1:{server.port}") as iw:
+            for _ in range(2):
+                with pytest.raises(AuthError):
+                    iw.tts.connect()
+
+    assert ["Bearer t1", "Bearer t2"] == seen
+
+
 @pytest.mark.parametrize("skew", [-600, 600])
 def test_a_wrong_clock(skew: float) -> None:
     """The life of a token is counted by the clock of the service."""
