@@ -95,6 +95,16 @@ def test_words_and_pause_on_the_wire(client: TtsClient) -> None:
     assert abs(tone_seconds("One two") + 1 - starts[2]) < 0.01
 
 
+@pytest.mark.parametrize("encoding", ["PCM", "LINEAR16", "WAV", "MP3", "OGG_OPUS", "FLAC", "MULAW"])
+def test_markup_without_text(client: TtsClient, encoding: str) -> None:
+    """Text of markup alone has no words, and completes its flush in every encoding."""
+    audio = {"audioEncoding": encoding, "sampleRateHertz": 24000}
+    results = speak(client, "[happy] <break/>", timestampType="WORD", audioConfig=audio)
+
+    assert [] == words_of(results)
+    assert 0 == results[-1]["status"]["code"]
+
+
 def test_phonetic_spelling_is_spoken(speech_server: Emulator) -> None:
     """Phonetic spelling sounds like the word that it spells."""
     with open_tts(speech_server) as client:

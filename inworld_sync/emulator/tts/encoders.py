@@ -142,6 +142,7 @@ class _Mp3:
             import lameenc
         except ImportError as error:
             raise _missing("MP3", "lameenc") from error
+        self._has_samples = False
         self._encoder = lameenc.Encoder()
         self._encoder.silence()
         self._encoder.set_channels(1)
@@ -151,10 +152,14 @@ class _Mp3:
         self._encoder.set_quality(7)  # the fastest; speech sounds the same
 
     def feed(self, pcm: bytes) -> bytes:
-        return bytes(self._encoder.encode(pcm)) if pcm else b""
+        if not pcm:
+            return b""
+        self._has_samples = True
+        return bytes(self._encoder.encode(pcm))
 
     def finish(self) -> bytes:
-        return bytes(self._encoder.flush())
+        # The library refuses to end an encoding that has not begun.
+        return bytes(self._encoder.flush()) if self._has_samples else b""
 
 
 class _SoundFile:
