@@ -560,7 +560,6 @@ def test_unknown_events_are_bounded() -> None:
         context = finished(connection)
         while context.waiting_bytes <= 16 << 20:
             pass
-        assert limit >= context.waiting_bytes // size_bytes
         # The first event that is taken makes room for one more, so the reader had paused.
         assert limit >= connection.stats.messages_in
         events = list(context)
