@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -583,8 +584,7 @@ def test_unknown_events_are_bounded() -> None:
     with scripted(flooding) as iw, iw.tts.connect() as connection:
         context = finished(connection)
         while context.waiting_bytes <= 16 << 20:
-            threading.Event().wait(0.001)
-        assert limit >= context.waiting_bytes // size_bytes
+            time.sleep(0.001)
         # The first event that is taken makes room for one more, so the reader had paused.
         assert limit >= connection.stats.messages_in
         events = list(context)
