@@ -22,11 +22,11 @@ import itertools
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-__all__ = ["split_text"]
+__all__ = ["sentences", "split_text"]
 
 # Closing quotes and brackets belong to the sentence before them.
 _CLOSERS = "\"'”’»）」』】)\\]}"
@@ -72,6 +72,13 @@ _SPANS = re.compile(
     # "J. R. R. Tolkien", "U. S. A.", "z. B."
     r"|\b(?:[^\W\d_]\.[^\S\n]?){1,6}(?<=\s)\S"
 )
+# Something that may end a sentence, and the beginning of the text after it.
+_END_HINT = re.compile(rf"(?:[{_SPACED_ENDS}{_CLOSED_ENDS}][{_CLOSERS}]{{0,8}}|\n)\s*\S")
+_HINT_CHARACTERS = 32
+_ENDED = re.compile(
+    rf"(?:[^\W\d_][{_SPACED_ENDS}]{{1,8}}|[{_CLOSED_ENDS}])[{_CLOSERS}]{{0,8}}\s*\Z"
+)
+
 _NOT_A_SENTENCE = re.compile(
     rf"\b(?:{_OTHERS}|(?:[^\W\d_]\.){{1,5}}[^\W\d_])\.[{_CLOSERS}]{{0,3}}(?=\s)"
 )
@@ -194,6 +201,51 @@ def _places(text: str, spans: _Spans) -> _Places:
             places.firsts[kind].append(first)
             places.lasts[kind].append(last)
     return places
+
+
+def sentences(pieces: Iterable[str], max_length: int) -> Iterator[str]:
+    """
+    Join the pieces of a text, such as tokens of a model, to whole sentences.
+
+    A sentence is complete when the text after it begins, or when a piece has its last word and its
+    end: a dot alone may be in a number or a name. A sentence that is longer than *max_length* is
+    yielded in parts, as :func:`split_text` does.
+    """
+    held = ""
+    for piece in pieces:
+        start = max(0, len(held) - _HINT_CHARACTERS)
+        held += piece
+        is_ended = _ENDED.search(piece) is not None
+        if is_ended or _END_HINT.search(held, start):
+            end = _end_of_sentences(held.rstrip() + " X" if is_ended else held)
+            if held[:end].strip():
+                yield held[:end]
+                held = held[end:]
+        if len(held) > max_length:
+            *parts, held = split_text(held, max_length)
+            yield from parts
+    if held.strip():
+        yield held
+
+
+def _end_of_sentences(text: str) -> int:
+    """Return where the last sentence that is certainly complete ends; 0 if there is none."""
+    places = _places(text, _spans(text))
+    end = max(
+        (
+            last
+            for kind in (_PARAGRAPH, _SENTENCE)
+            for last in places.lasts[kind]
+            if last < len(text)
+        ),
+        default=0,
+    )
+    # A tag may continue with the next piece.
+    for opening, closing in ("[]", "<>"):
+        start = text.rfind(opening)
+        if start > text.rfind(closing):
+            end = end if end <= start else start if text[:start].strip() else 0
+    return end
 
 
 def _end(text: str, start: int, limit: int, spans: _Spans, places: _Places) -> int:

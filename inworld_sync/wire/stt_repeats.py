@@ -3,22 +3,27 @@ Finds words that a service sends a second time after a reconnect, by their text.
 
 This is needed only for a service that sends no times. Without times the client does not know which
 audio a transcript covers, so it sends that audio again, and its words arrive again, perhaps with
-another spelling.
+another spelling. In a script without spaces each character counts as a word.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Final
+
+from inworld_sync.models.scripts import graphemes, has_spaces_between
 
 __all__ = ["Repeats"]
 
 # Two transcripts of the same audio share more than this part of their words; two sentences rarely
 # do.
 _ALIKE_SHARE: Final = 0.6
-_NO_LETTERS: Final = re.compile(r"[\W_]+")
+# Two sentences often begin with the same one or two characters.
+_LEAST_CHARACTERS: Final = 3
+_NOT_SPACE: Final = re.compile(r"\S+")
 
 
 class Repeats:
@@ -30,7 +35,7 @@ class Repeats:
 
     def remember(self, text: str) -> None:
         """Remember the text of a final transcript without times."""
-        self._said += _keys(text.split())
+        self._said += [key for _, key in _words(text)]
 
     def clear(self) -> None:
         """Forget all words, because their audio will not be sent again."""
@@ -45,16 +50,42 @@ class Repeats:
         """Return *text* without the words at its front that are repeated."""
         if not self._expected:
             return text
-        words = text.split()
-        repeated, used = _overlap(self._expected, _keys(words))
+        words = _words(text)
+        repeated, used = _overlap(self._expected, [key for _, key in words])
+        is_all = repeated == len(words) or used == len(self._expected)
+        if repeated < _LEAST_CHARACTERS and not is_all and _are_characters(text, words):
+            repeated = used = 0
         if is_final:
             # A final transcript without repeated words ends the repetition.
             del self._expected[: used or len(self._expected)]
-        return " ".join(words[repeated:]) if repeated else text
+        if not repeated:
+            return text
+        return text[words[repeated][0] :].rstrip() if repeated < len(words) else ""
 
 
-def _keys(words: Sequence[str]) -> list[str]:
-    return [_NO_LETTERS.sub("", word.lower()) for word in words]
+def _words(text: str) -> list[tuple[int, str]]:
+    """Return where each word or character starts, and its letters in lower case."""
+    words: list[tuple[int, str]] = []
+    for match in _NOT_SPACE.finditer(text):
+        at, last = match.start(), ""
+        for grapheme in graphemes(match[0]):
+            key = _letters(grapheme)
+            if not last or (key and words[-1][1] and not has_spaces_between(last, grapheme)):
+                words.append((at, key))
+            else:
+                words[-1] = (words[-1][0], words[-1][1] + key)
+            at, last = at + len(grapheme), grapheme
+    return words
+
+
+def _letters(text: str) -> str:
+    # Marks are the vowels of Thai and Hindi.
+    return "".join(each for each in text.lower() if unicodedata.category(each)[0] in "LMN")
+
+
+def _are_characters(text: str, words: Sequence[tuple[int, str]]) -> bool:
+    """Return whether no white space is between the first two words."""
+    return len(words) > 1 and not any(map(str.isspace, text[words[0][0] : words[1][0]]))
 
 
 def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:

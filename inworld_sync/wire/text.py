@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from inworld_sync.errors import ConfigError
 
-__all__ = ["is_blank", "require_piece", "require_pieces", "require_text"]
+__all__ = ["is_blank", "lone_surrogate_error", "require_piece", "require_pieces", "require_text"]
 
 
 def is_blank(text: str) -> bool:
@@ -27,10 +27,15 @@ def require_piece(text: object) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"text must be valid Unicode, got the lone surrogate {text[error.start]!a} at "
-            f"character {error.start}"
-        ) from None
+        raise lone_surrogate_error(text[error.start], error.start) from None
+
+
+def lone_surrogate_error(surrogate: str, index: int | None = None) -> ConfigError:
+    """Return the error for half of a surrogate pair; *index* is its place in the text."""
+    place = "the end of the text" if index is None else f"character {index}"
+    return ConfigError(
+        f"text must be valid Unicode, got the lone surrogate {surrogate!a} at {place}"
+    )
 
 
 def require_text(text: object) -> None:

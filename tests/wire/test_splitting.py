@@ -1,9 +1,11 @@
 """Splitting text: nothing is lost or too long, and pieces end where a speaker pauses."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, strategies as st
 
-from inworld_sync.wire.splitting import split_text
+from inworld_sync.wire.splitting import sentences, split_text
 from inworld_sync.wire.text import is_blank
 
 # (text, limit, pieces): each kind of break, best first, in several scripts.
@@ -157,3 +159,70 @@ def test_long_texts_of_one_kind(unit):
 def test_blank(text, blank):
     """White space of any script cannot be spoken."""
     assert blank == is_blank(text)
+
+
+# The pieces, and the sentences that are yielded.
+SENTENCES = [
+    (["Once", " upon", " a", " ti", "me", ".", " The", " end", "."],
+     ["Once upon a time. ", "The end."]),
+    (["Dr", ".", " Smith", " has", " 3", ".", "5", " cats", ".", " Yes", "!"],
+     ["Dr. Smith has 3.5 cats. ", "Yes!"]),
+    (["One", ".", " ", "\n", "Two", "."], ["One. \n", "Two."]),
+    (["One. Two! Three? Fo", "ur.", " Five. "], ["One. Two! Three? ", "Four.", " Five. "]),
+    (["今天天气很好", "。", "我们", "去", "吧", "。"], ["今天天气很好。", "我们去吧。"]),
+    (["He said: \u201cYes", ".", "\u201d", " Then"], ["He said: \u201cYes.\u201d ", "Then"]),
+    (["Hm. [say. ", "it", " low] No."], ["Hm. ", "[say. it low] No."]),
+    (["A", "\n", "\n", "B"], ["A\n\n", "B"]),
+    (["\n\n", " ", "Bo. ", "C", "  "], ["\n\n Bo. ", "C  "]),
+    (["Mr. ", "Bo", "nd."], ["Mr. Bond."]),
+    (["3", ".", "5", " or", " 4.", "5."], ["3.5 or 4.5."]),
+    (["no end", " at all"], ["no end at all"]),
+    ([], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pieces", "expected"), SENTENCES)
+def test_sentences(pieces: list[str], expected: list[str]) -> None:
+    """Tokens become whole sentences, and nothing is lost."""
+    assert expected == list(sentences(pieces, 1000))
+    assert "".join(pieces).strip() == "".join(expected).strip()
+
+
+def test_a_sentence_is_yielded_when_the_next_begins() -> None:
+    """A sentence does not wait for the end of the text."""
+    asked: list[str] = []
+
+    def tokens() -> Iterator[str]:
+        for token in ("One", ".", " Two", " and", " three", "."):
+            asked.append(token)
+            yield token
+
+    assert "One. " == next(sentences(tokens(), 1000))
+    assert ["One", ".", " Two"] == asked
+
+
+def test_a_piece_that_ends_a_sentence_is_not_held() -> None:
+    """The last word and its end in one piece need no further piece."""
+
+    def lines() -> Iterator[str]:
+        yield "First line.\n"
+        pytest.fail("the next piece was read too early")
+
+    assert "First line.\n" == next(sentences(lines(), 1000))
+
+
+def test_a_long_sentence() -> None:
+    """A sentence that is too long is divided; the pieces joined are the text."""
+    tokens = ["word "] * 1000
+    parts = list(sentences(tokens, 100))
+
+    assert "".join(tokens) == "".join(parts)
+    assert all(len(part) <= 100 for part in parts)
+
+
+@pytest.mark.parametrize("token", ["a", "a ", ". ", "字", "。", "[", "\n", " "])
+def test_sentences_of_a_long_text(token: str) -> None:
+    """A text of 100 KB in small tokens is divided without loss, in a bounded time."""
+    parts = list(sentences(["x", *[token] * 100_000], 1000))
+
+    assert ("x" + token * 100_000).rstrip() == "".join(parts).rstrip()

@@ -31,6 +31,31 @@ def test_finals(texts: list[str], expected: list[str]) -> None:
     assert expected == [repeats.new_part(text, is_final=True) for text in texts]
 
 
+# (remembered text, finals after the restart, what is new of each)
+SCRIPTS = [
+    ("今天天气很好。我们去公园吧。", ["今天天气很好。", "我们去公园吧。好？"], ["", "好？"]),
+    ("今天天气很好。", ["今天天汽很好，我们去公园吧。"], ["我们去公园吧。"]),
+    ("今天天气很好。", ["今晚我在家。"], ["今晚我在家。"]),
+    ("今日はいい天気。", ["今日はいい天気。公園へ行きましょう。"], ["公園へ行きましょう。"]),
+    ("วันนี้อากาศดี", ["วันนี้อากาศดี ไปสวนกันเถอะ"], ["ไปสวนกันเถอะ"]),
+    ("वह घर की ओर गया।", ["वह घर की ओर गया। फिर सो गया।"], ["फिर सो गया।"]),
+    ("का कि की", ["के कु कै"], ["के कु कै"]),
+    ("我买了一部iPhone 15手机。", ["我买了一部 iPhone 15 手机。好用 really."], ["好用 really."]),
+    ("好。", ["好。"], [""]),
+    ("Yes. No.", ["Yes.  No.  Two  spaces stay."], ["Two  spaces stay."]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "texts", "expected"), SCRIPTS)
+def test_scripts(said: str, texts: list[str], expected: list[str]) -> None:
+    """Repeats are found in scripts without spaces and with vowel marks; the rest is unchanged."""
+    repeats = Repeats()
+    repeats.remember(said)
+    repeats.restart()
+
+    assert expected == [repeats.new_part(text, is_final=True) for text in texts]
+
+
 def test_partials() -> None:
     """A partial transcript does not consume the words that its final transcript may repeat."""
     repeats = Repeats()

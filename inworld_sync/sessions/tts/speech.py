@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -16,6 +17,7 @@ from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.devices import AudioSink
+from inworld_sync.models.subtitles import srt, vtt
 from inworld_sync.models.tts import (
     AudioConfig,
     AudioEncoding,
@@ -25,12 +27,12 @@ from inworld_sync.models.tts import (
     Viseme,
     WordTime,
 )
-from inworld_sync.models.words import WordJoiner
+from inworld_sync.models.turns import Turn, Word
+from inworld_sync.models.words import WordJoiner, text_of_tokens
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from typing_extensions import Buffer
 
 
 __all__ = ["AudioChunk", "Speech", "require_rate", "require_sink"]
@@ -44,6 +46,12 @@ _SUFFIXES = {
 }
 
 _WAV_BLOCK_BYTES = 32 * 1024
+
+
+class SupportsWrite(Protocol):
+    """A binary file that is open for writing."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 class _Encoded:
@@ -201,38 +209,83 @@ class Speech(_Encoded):
             tuple(viseme for chunk in joined for viseme in chunk.visemes),
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(
+        self,
+        target: str | os.PathLike[str] | SupportsWrite,
+        *,
+        format: str | None = None,  # noqa: A002
+    ) -> None:
         """
-        Write a file in the format of its suffix; an older file is replaced when it is complete.
+        Write a file.
 
-        ``.wav``, ``.pcm`` and ``.raw`` accept every encoding that is not compressed; the last two
-        have no header. ``.mp3``, ``.ogg``, ``.opus`` and ``.flac`` need audio in that encoding.
+        Args:
+            target: A path, or a binary file that is open for writing; it stays open. A path is
+                replaced when the new file is complete.
+            format: ``wav``, ``pcm``, ``raw``, ``mp3``, ``ogg``, ``opus`` or ``flac``; None means
+                the suffix of the path. ``wav``, ``pcm`` and ``raw`` accept every encoding that is
+                not compressed; the last two have no header. The others need audio in that encoding.
 
         Raises:
-            AudioError: The suffix and the encoding do not match.
+            AudioError: The format and the encoding do not match.
+            ConfigError: *target* is neither a path nor a binary file, or a file has no *format*.
             OSError: The file cannot be written.
         """
-        suffix = Path(path).suffix.lower()
-        blocks: Iterable[Buffer]
+        if isinstance(target, (str, os.PathLike)):
+            suffix = Path(target).suffix.lower() if format is None else f".{format}"
+            blocks = self._blocks(suffix)
+            with WholeFile(target) as file:
+                file.writelines(blocks)
+            return
+        if not _is_binary_file(target):
+            raise ConfigError(
+                "target must be a path or a binary file that is open for writing, got "
+                f"{type(target).__name__}"
+            )
+        if format is None:
+            raise ConfigError("format is needed to save speech to an open file, such as 'wav'")
+        for block in self._blocks(f".{format}"):
+            target.write(block)
+
+    def _blocks(self, suffix: str) -> Iterable[bytes]:
+        """Return the blocks of a file."""
         if suffix == ".wav":
-            blocks = self.iter_wav()
-        elif suffix in (".pcm", ".raw"):
-            blocks = [self.pcm]
-        elif suffix in _SUFFIXES and self.encoding is _SUFFIXES[suffix]:
-            blocks = [self.data]
-        else:
-            wanted = _SUFFIXES.get(suffix)
-            advice = (
-                f"use AudioConfig({wanted.value!r}) for the request"
-                if wanted
-                else f"use one of .wav, .pcm, .raw, {', '.join(_SUFFIXES)}"
-            )
-            raise AudioError(
-                f"{self.encoding.value} audio cannot be saved as a file with the suffix "
-                f"{suffix!r}: {advice}"
-            )
-        with WholeFile(path) as file:
-            file.writelines(blocks)
+            # Raises before a file is made.
+            return [wav.header(self.sample_rate_hz, 1, len(self.pcm)), bytes(self.pcm)]
+        if suffix in (".pcm", ".raw"):
+            return [bytes(self.pcm)]
+        if suffix in _SUFFIXES and self.encoding is _SUFFIXES[suffix]:
+            return [self.data]
+        wanted = _SUFFIXES.get(suffix)
+        advice = (
+            f"use AudioConfig({wanted.value!r}) for the request"
+            if wanted
+            else f"use one of .wav, .pcm, .raw, {', '.join(_SUFFIXES)}"
+        )
+        raise AudioError(
+            f"{self.encoding.value} audio cannot be saved as a file with the suffix "
+            f"{suffix!r}: {advice}"
+        )
+
+    def to_srt(self) -> str:
+        """
+        Write SubRip subtitles.
+
+        Raises:
+            ConfigError: The speech has no times, because ``timestamp_type`` was not requested.
+        """
+        return srt([self._turn()])
+
+    def to_vtt(self) -> str:
+        """Write WebVTT subtitles; see :meth:`to_srt`."""
+        return vtt([self._turn()])
+
+    def _turn(self) -> Turn:
+        timed = self.words or self.characters
+        if not timed:
+            raise ConfigError("subtitles need times: synthesize with timestamp_type='WORD'")
+        texts = self.tokens or [each.text for each in timed]
+        words = tuple(Word(each.text, round(each.start_ms), round(each.end_ms)) for each in timed)
+        return Turn(text_of_tokens(texts) if self.words else "".join(texts), words)
 
     def iter_wav(self) -> Iterator[bytes]:
         """Iterate over the blocks of a WAV file, for a web response."""
@@ -266,6 +319,17 @@ class Speech(_Encoded):
         require_rate(speaker, self.sample_rate_hz)
         speaker.write(samples, timeout=timeout)
         speaker.drain(timeout=timeout)
+
+
+def _is_binary_file(target: object) -> bool:
+    return callable(getattr(target, "write", None)) and not isinstance(target, io.TextIOBase)
+
+
+def default_speaker(sample_rate_hz: int) -> Speaker:
+    """Open the default speaker; its module is imported here, since that takes 7 ms."""
+    from inworld_sync.devices.speaker import Speaker
+
+    return Speaker(sample_rate_hz)
 
 
 def require_sink(speaker: object) -> None:

@@ -11,14 +11,15 @@ threads never call it at once; no other lock is taken under it.
 from __future__ import annotations
 
 import contextvars
+import re
 import threading
 from collections.abc import Iterable, Iterator
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.wire import tts
-from inworld_sync.wire.splitting import split_text
-from inworld_sync.wire.text import is_blank, require_piece
+from inworld_sync.wire.splitting import sentences, split_text
+from inworld_sync.wire.text import is_blank, lone_surrogate_error, require_piece
 
 __all__ = ["PieceSource", "TextFeed"]
 
@@ -28,6 +29,9 @@ MAX_AHEAD_CHARACTERS = 4 * tts.MAX_TEXT_CHARACTERS
 
 # How much audio may wait for the user before more text is sent.
 MAX_AHEAD_BYTES = 2 * 1024 * 1024
+
+
+_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 class PieceSource:
@@ -41,6 +45,7 @@ class PieceSource:
 
     Attributes:
         is_short: Whether the text is so short that sending it need not wait.
+        is_whole: Whether the text is one str, not an iterable of pieces.
     """
 
     def __init__(self, text: str | Iterable[str]) -> None:
@@ -49,6 +54,8 @@ class PieceSource:
         self._kept: list[str] = []
         self._failure: BaseException | None = None
         self._is_over = False
+        self._half = ""
+        self.is_whole = isinstance(text, str)
         self._next = iter(
             split_text(text, tts.MAX_TEXT_CHARACTERS) if isinstance(text, str) else text
         )
@@ -85,14 +92,30 @@ class PieceSource:
 
     def _read_next(self) -> None:
         try:
-            piece = next(self._next)
-            require_piece(piece)
-            self._kept.append(piece)
+            self._kept.append(self._joined(next(self._next)))
         except StopIteration:
             self._is_over = True
+            if self._half:
+                self._failure = lone_surrogate_error(self._half)
         except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
             # It reaches the caller through TextFeed.raise_failure.
             self._failure, self._is_over = error, True
+
+    def _joined(self, value: object) -> str:
+        """Return a piece with the half pair before it, without the half pair at its end."""
+        if not isinstance(value, str):
+            require_piece(value)
+        piece, self._half = self._half + str(value), ""
+        if piece and "\ud800" <= piece[-1] <= "\udbff":
+            piece, self._half = piece[:-1], piece[-1]
+        if not piece.isascii():
+            piece = _SURROGATE_PAIR.sub(_character_of, piece)
+            require_piece(piece)
+        return piece
+
+
+def _character_of(pair: re.Match[str]) -> str:
+    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 class TextFeed:
@@ -130,7 +153,11 @@ class TextFeed:
             self._context.interrupt()
 
     def _feed(self) -> None:
-        for piece in self._source.pieces():
+        pieces = self._source.pieces()
+        if self._context.config.auto_mode and not self._source.is_whole:
+            # The service decides when to speak, which needs whole sentences.
+            pieces = sentences(pieces, tts.MAX_TEXT_CHARACTERS)
+        for piece in pieces:
             if not self._context._wait_for_room(MAX_AHEAD_CHARACTERS, MAX_AHEAD_BYTES):
                 return
             for part in split_text(piece, tts.MAX_TEXT_CHARACTERS):

@@ -70,6 +70,49 @@ def test_white_space_is_not_lost() -> None:
         assert " Spaces \n between." == told(iw.tts.stream(iter(tokens)))
 
 
+EMOJI = [
+    ["A \ud83d", "\ude00 b."],
+    ["A ", "\ud83d", "\ude00", " b."],
+    ["A ", "\ud83d", "", "\ude00 b."],
+    ["A \ud83d\ude00 b."],
+]
+
+
+@pytest.mark.parametrize("pieces", EMOJI)
+def test_surrogate_pair_in_two_pieces(pieces: list[str]) -> None:
+    """The halves of a surrogate pair are joined, wherever the pieces are cut."""
+    with scripted(obedient) as iw:
+        assert "A \N{GRINNING FACE} b." == told(iw.tts.stream(iter(pieces)))
+
+
+@pytest.mark.parametrize("pieces", [["A \ud83d", "b."], ["A ", "\ude00 b."], ["A \ud83d"]])
+def test_half_a_surrogate_pair(pieces: list[str]) -> None:
+    """Half of a pair alone is an error that shows it."""
+    with scripted(obedient) as iw, pytest.raises(ConfigError, match="the lone surrogate"):
+        iw.tts.synthesize(iter(pieces))
+
+
+TOKENS = ["Once", " upon", " a", " ti", "me", ".", " The", " end", "."]
+
+
+@pytest.mark.parametrize(
+    ("auto_mode", "sent"), [(True, ["Once upon a time. ", "The end."]), (False, TOKENS)]
+)
+def test_tokens_of_a_model(sent: list[str], *, auto_mode: bool) -> None:
+    """The service gets whole sentences if it decides when to speak, otherwise each token."""
+    texts: list[str] = []
+
+    def script(service: Service) -> None:
+        context_id = service.until("close_context")
+        texts.extend(r["send_text"]["text"] for r in service.requests if "send_text" in r)
+        service.speak(context_id, samples_of(service.text_of(context_id)))
+        service.until_left()
+
+    with scripted(script) as iw:
+        assert "".join(TOKENS) == told(iw.tts.stream(iter(TOKENS), auto_mode=auto_mode))
+    assert sent == texts
+
+
 # Wrong text.
 WRONG: list[tuple[object, str]] = [
     ("", "something to speak"),
@@ -98,7 +141,7 @@ def test_wrong_text_is_refused_by_the_call(iw: Inworld) -> None:
     for text in ("", b"bytes", None):
         with pytest.raises(ConfigError):
             iw.tts.stream(text)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="sample_rate_hz must be 8000 to 48000"):
+    with pytest.raises(ConfigError, match="sample_rate_hz must be one of 8000, 16000"):
         iw.tts.stream("Hi.", audio=AudioConfig("PCM", 5))
 
 

@@ -6,6 +6,7 @@ import io
 import struct
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from inworld_sync import (
     AudioEncoding,
     AudioError,
     CharacterTime,
+    ConfigError,
     DeadlineExceeded,
     Phoneme,
     Speech,
@@ -169,6 +171,81 @@ def test_save_under_a_wrong_name(tmp_path: Path, encoding: str, name: str, advic
 
     assert advice in str(caught.value)
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["wav", "pcm", "mp3"])
+def test_save_to_a_file_object(tmp_path: Path, kind: str) -> None:
+    """An open file gets the same bytes as a path, and stays open."""
+    encoding = AudioEncoding.MP3 if kind == "mp3" else AudioEncoding.PCM
+    speech = Speech(SAMPLES, encoding, 24000)
+    file = io.BytesIO()
+    speech.save(file, format=kind)
+    speech.save(tmp_path / f"a.{kind}")
+    speech.save(tmp_path / "b", format=kind)
+
+    assert file.getvalue() == (tmp_path / f"a.{kind}").read_bytes()
+    assert file.getvalue() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "words"),
+    [
+        (io.BytesIO(), None, "format is needed"),
+        (io.StringIO(), "wav", "target must be a path or a binary file .* got StringIO"),
+        (5, "wav", "got int"),
+    ],
+)
+def test_save_to_a_wrong_target(target: Any, kind: str | None, words: str) -> None:
+    """A target without a format, and one that is no binary file, are refused."""
+    with pytest.raises(ConfigError, match=words):
+        Speech(SAMPLES, AudioEncoding.PCM, 24000).save(target, format=kind)
+
+
+def test_a_failed_save_keeps_the_old_file(tmp_path: Path) -> None:
+    """An error leaves the file as it was."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"old")
+    with pytest.raises(AudioError):
+        Speech(SAMPLES, AudioEncoding.MP3, 24000).save(path)
+
+    assert b"old" == path.read_bytes()
+    assert [path] == list(tmp_path.iterdir())
+
+
+# Subtitles.
+
+
+def test_subtitles() -> None:
+    """The text of the cues is the text of the speech, with its times."""
+    tokens = ("Hello", ",", " ", "you", ".", " ", "\u4eca\u5929", "\u597d", "\u3002")
+    words = (
+        WordTime("Hello,", 0, 400.4),
+        WordTime("you.", 500, 1200.5),
+        WordTime("\u4eca\u5929", 2500, 2600),
+        WordTime("\u597d\u3002", 2600, 2900),
+    )
+    speech = Speech(b"", AudioEncoding.PCM, 24000, words, tokens=tokens)
+
+    assert speech.to_srt() == (
+        "1\n00:00:00,000 --> 00:00:01,200\nHello, you.\n\n"
+        "2\n00:00:02,500 --> 00:00:02,900\n\u4eca\u5929\u597d\u3002\n"
+    )
+    assert speech.to_vtt().startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.200\nHello, you.\n")
+
+
+def test_subtitles_of_characters() -> None:
+    """Times of characters are enough."""
+    text = "Hi you."
+    characters = tuple(CharacterTime(c, 100 * i, 100 * i + 100) for i, c in enumerate(text))
+    speech = Speech(b"", AudioEncoding.PCM, 24000, characters=characters)
+
+    assert "1\n00:00:00,000 --> 00:00:00,700\nHi you.\n" == speech.to_srt()
+
+
+def test_subtitles_without_times() -> None:
+    """The error says how to request times."""
+    with pytest.raises(ConfigError, match="timestamp_type='WORD'"):
+        Speech(b"", AudioEncoding.PCM, 24000).to_vtt()
 
 
 # Playing.
