@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from inworld_sync.audio.whole_file import WholeFile
-from inworld_sync.cli.common import print_json
+from inworld_sync.cli.common import is_given, print_json
 from inworld_sync.errors import ConfigError
 
 
@@ -44,6 +44,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Run the emulator until it is interrupted."""
+    if is_given("ca_file") and not tls:
+        raise click.UsageError("--ca-file needs --tls")
+    if chat_model is not None and chat_url is None:
+        raise click.UsageError("--chat-model needs --chat-url")
     # Loaded here, so that --help stays quick.
     from inworld_sync.emulator import ChatReplies, Emulator
 

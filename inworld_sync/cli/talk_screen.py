@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from inworld_sync.audio.meter import Level
-from inworld_sync.cli.common import ERRORS, json_text
+from inworld_sync.cli.common import ERRORS, json_text, plain
 from inworld_sync.cli.talk_sound import MeteredSink, MeteredSource
 from inworld_sync.models.realtime import (
     ErrorReported,
@@ -114,7 +114,8 @@ class Screen:
 
     def warn(self, text: str) -> None:
         """Print a message on standard error."""
-        ERRORS.print(f"inworld-sync: {text}", markup=False, highlight=False, soft_wrap=True)
+        message = f"inworld-sync: {plain(text)}"
+        ERRORS.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def end(self, output: str | None, spoken_ms: float) -> None:
         """Print the end of the conversation."""
@@ -211,9 +212,9 @@ class Screen:
         if self._as_json:
             self._write(row)
         elif self._console.is_terminal:
-            self._console.print(Text.assemble((f"{who}: ", style), text))
+            self._console.print(Text.assemble((f"{plain(who)}: ", style), plain(text)))
         else:
-            click.echo(f"{who}: {text}")
+            click.echo(plain(f"{who}: {text}"))
             sys.stdout.flush()
 
     def _write(self, row: Mapping[str, object]) -> None:
@@ -227,8 +228,9 @@ class Screen:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        table.add_row("you", _bar(user.level), said)
-        table.add_row(self._assistant, _bar(assistant.level), reply)
+        # As Text, since rich reads markup in a str.
+        table.add_row("you", _bar(user.level), Text(plain(said)))
+        table.add_row(Text(plain(self._assistant)), _bar(assistant.level), Text(plain(reply)))
         return table
 
 

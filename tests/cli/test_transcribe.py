@@ -166,7 +166,7 @@ def test_progress_on_a_terminal(
     done = transcribe(*files)
 
     assert 0 == done.status
-    assert "3 s" in screen.getvalue()
+    assert "3/3 s" in screen.getvalue()
 
 
 # The input.
@@ -236,9 +236,8 @@ LOUD = spoken_turns(1)[0] + array("h", [3000, -3000]).tobytes() * RATE_HZ
 
 
 @pytest.fixture
-def stopping(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Done]]:
+def stopping(run: Run) -> Iterator[Callable[..., Done]]:
     """Transcribe with a service that sends one final transcript with times, and then nothing."""
-    monkeypatch.setattr(transcription, "TIMEOUT_SECONDS", 0.3)
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "final_sent":
@@ -247,7 +246,8 @@ def stopping(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[...
     server = SttServer(hook, {})
     with serve(server.run) as raw:
         url = f"ws://127.0.0.1:{raw.port}"
-        yield lambda *arguments: run("transcribe", "--base-url", url, *map(str, arguments))
+        where = ("--base-url", url, "--timeout", "0.3")
+        yield lambda *arguments: run("transcribe", *where, *map(str, arguments))
 
 
 def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
@@ -275,6 +275,7 @@ def test_service_stops_with_several_files(stopping: Callable[..., Done], tmp_pat
 
 # Arguments, the status, and words of the message.
 WRONG = [
+    (("--http", "-v", "a.wav"), 2, "-v shows the messages of a WebSocket"),
     ((), 2, "Missing argument"),
     (("none.wav",), 1, "none.wav"),
     (("--srt", "--vtt", "a.wav"), 2, "--srt and --vtt cannot be combined"),
