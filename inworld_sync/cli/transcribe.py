@@ -387,12 +387,14 @@ def _rendered(result: _Result, form: str) -> str:
     if form == "json":
         return json_text(_row(result), indent=2) + "\n"
     if form in ("srt", "vtt"):
+        # The error for a transcript without any times names the models too.
+        text = transcript.to_srt() if form == "srt" else transcript.to_vtt()
         if any(turn.text and not turn.words for turn in transcript.turns):
             print_message(
                 f"{result.name}: the model sent no times of words, so --{form} has the times of "
                 "turns: assemblyai, soniox and deepgram models send times of words, see --model"
             )
-        return transcript.to_srt() if form == "srt" else transcript.to_vtt()
+        return text
     return "".join(f"{plain(turn.text)}\n" for turn in transcript.turns)
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from inworld_sync.cli import transcribe as transcription
 
 from support.commands import Done, Run
-from support.peers import serve
+from support.peers import Peer, serve
 from support.scripted_stt import SttConnectionScript, SttServer
 from support.spoken_words import RATE_HZ, spoken_turns
 
@@ -136,6 +136,52 @@ def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     rows = [json.loads(line) for line in transcribe("--live", "--json", path).out.splitlines()]
     assert ["w1", "w2"] == [row["text"] for row in rows]
     assert transcribe("--live", "--srt", path).out.startswith(b"1\n00:00:00,300")
+
+
+def http_service(answer: dict[str, Any]) -> Callable[[Peer], None]:
+    """Answer one HTTP request for a transcript."""
+
+    def run(peer: Peer) -> None:
+        peer.read_request()
+        body = json.dumps(answer).encode()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        peer.read_until_end()
+
+    return run
+
+
+def test_live_with_http(run: Run, tmp_path: Path) -> None:
+    """With --live --http the result of the request is printed."""
+    path = wav(tmp_path / "a.wav")
+    with serve(http_service({"transcription": {"transcript": "Good morning."}})) as raw:
+        where = ("--base-url", f"http://127.0.0.1:{raw.port}")
+        done = run("transcribe", *where, "--live", "--http", str(path))
+
+    assert (0, b"Good morning.\n", "") == (done.status, done.out, done.err)
+
+
+def test_subtitles_without_any_times(run: Run, tmp_path: Path) -> None:
+    """The error names the file and the models that send times of words."""
+    path = wav(tmp_path / "a.wav")
+    with serve(http_service({"transcription": {"transcript": "Good morning."}})) as raw:
+        where = ("--base-url", f"http://127.0.0.1:{raw.port}")
+        done = run("transcribe", *where, "--http", "--srt", str(path))
+
+    assert (2, b"") == (done.status, done.out)
+    assert done.err.startswith(f"inworld-sync: {path}: subtitles need times")
+    assert "assemblyai, soniox and deepgram models" in done.err
+    assert 1 == done.err.count("inworld-sync")
+
+
+def test_terminal_escapes(run: Run, tmp_path: Path) -> None:
+    """Control characters and markup in a transcript are printed as text."""
+    path = wav(tmp_path / "a.wav")
+    text = "\x1b[31m[bold]red[/bold]\x9b"
+    with serve(http_service({"transcription": {"transcript": text}})) as raw:
+        where = ("--base-url", f"http://127.0.0.1:{raw.port}")
+        done = run("transcribe", *where, "--http", str(path))
+
+    assert b"\\x1b[31m[bold]red[/bold]\\x9b\n" == done.out
 
 
 @pytest.fixture
