@@ -16,7 +16,7 @@ iw = Inworld()
 def say(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """The browser plays the first bytes at once. Closing the page also ends the synthesis."""
     text = request.GET.get("text", "Hello from Django.")
-    voice = request.GET.get("voice", "Ashley")
+    voice = str(request.GET.get("voice", "Ashley"))
     try:
         # Errors are raised before the first byte, so the status can still be set.
         blocks = iw.tts.stream_bytes(text, format="mp3", voice=voice)

@@ -15,6 +15,7 @@ from importlib import import_module
 import click
 
 from inworld_sync._version import __version__
+from inworld_sync.cli.common import print_message
 from inworld_sync.cli.failures import HELP, message_of, status_of
 from inworld_sync.errors import InworldError
 
@@ -64,5 +65,5 @@ def run(arguments: list[str] | None = None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (InworldError, OSError) as error:
-        click.echo(f"inworld-sync: {message_of(error)}", err=True)
+        print_message(message_of(error))
         sys.exit(status_of(error))

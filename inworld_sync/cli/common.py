@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -16,12 +18,32 @@ from inworld_sync.auth import API_KEY_VARIABLE
 from inworld_sync.client import LOCAL_VARIABLE, Inworld
 from inworld_sync.errors import ConfigError
 
-__all__ = ["ERRORS", "client_options", "json_text", "open_client", "print_json", "progress"]
+__all__ = [
+    "ERRORS",
+    "client_options",
+    "is_given",
+    "json_text",
+    "open_client",
+    "plain",
+    "print_json",
+    "print_message",
+    "progress",
+    "verbose_option",
+]
 
 F = TypeVar("F", bound=Callable[..., object])
 
 _DIGITS = 3
 _DIGITS_OF_MS = 1
+
+# Characters that control a terminal or change the order of the text: C0 and C1 without tab and
+# newline, bidirectional controls, and surrogates, which cannot be encoded.
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+# Values of messages that -v does not show. Audio is base64 in any field.
+_AUDIO = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
+_AUDIO_NAMES = {"audio", "audioContent"}
+_SECRET = re.compile(r"api_?key|authorization|headers|secret|token$", re.IGNORECASE)
 
 # For messages and progress; standard output is for the result, which may be piped.
 ERRORS = Console(stderr=True)
@@ -38,7 +60,56 @@ def client_options(function: F) -> F:
     return function
 
 
-def open_client(*, local: bool, base_url: str | None) -> Inworld:
+def verbose_option(function: F) -> F:
+    """Add the option ``-v``."""
+    return click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Show the messages of the connection on standard error, without audio and keys.",
+    )(function)
+
+
+def is_given(name: str) -> bool:
+    """Whether a parameter of the current command was given, and is not the default."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not ParameterSource.DEFAULT
+
+
+def plain(text: str) -> str:
+    """Replace the control characters of a text by escapes, so that a terminal shows them."""
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def print_message(text: str) -> None:
+    """Print a message on standard error, in one line."""
+    click.echo(f"inworld-sync: {plain(text)}", err=True)
+
+
+class _Messages:
+    """Prints the messages of the connections on standard error."""
+
+    def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
+        try:
+            text = json_text(_without_audio(json.loads(data)))
+        except ValueError:
+            text = f"{len(data)} bytes"
+        click.echo(plain(f"{'<' if direction == 'in' else '>'} {connection} {text}"), err=True)
+
+
+def _without_audio(value: object, name: str = "") -> object:
+    if _SECRET.search(name):
+        return "..."
+    if isinstance(value, dict):
+        return {key: _without_audio(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_audio(each) for each in value]
+    if isinstance(value, str) and (name in _AUDIO_NAMES or _AUDIO.fullmatch(value)):
+        return f"<{len(value)} characters>"
+    return value
+
+
+def open_client(*, local: bool, base_url: str | None, verbose: bool = False) -> Inworld:
     """Create the client for the options; it reads the key from INWORLD_API_KEY."""
     if local and base_url:
         raise click.UsageError("--local and --base-url cannot be combined")
@@ -48,14 +119,16 @@ def open_client(*, local: bool, base_url: str | None) -> Inworld:
             f"no API key: set the environment variable {API_KEY_VARIABLE}, or use --local for the "
             "emulator, which needs no account"
         )
+    observer = _Messages() if verbose else None
     if base_url:
-        return Inworld(base_url=base_url, local=False)
-    return Inworld(local=is_local)
+        return Inworld(base_url=base_url, local=False, observer=observer)
+    return Inworld(local=is_local, observer=observer)
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
     """Write a JSON value: times in ms with one decimal, other numbers with three."""
-    return json.dumps(_rounded(value, _DIGITS), ensure_ascii=False, indent=indent)
+    text = json.dumps(_rounded(value, _DIGITS), ensure_ascii=False, indent=indent)
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def print_json(value: object) -> None:
@@ -77,7 +150,7 @@ def _rounded(value: object, digits: int) -> object:
 
 
 @contextmanager
-def progress(what: str, total: int, *, show: bool) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int, unit: str, *, show: bool) -> Iterator[Callable[[int], None]]:
     """Show a bar on standard error, if that is a terminal; yield a function that advances it."""
     if not (show and ERRORS.is_terminal):
         yield lambda _: None
@@ -85,7 +158,7 @@ def progress(what: str, total: int, *, show: bool) -> Iterator[Callable[[int], N
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.completed}/{task.total} " + unit),
     )
     with Progress(*columns, TimeElapsedColumn(), console=ERRORS, transient=True) as bar:
         task = bar.add_task(what, total=total)

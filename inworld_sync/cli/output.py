@@ -1,4 +1,4 @@
-"""The file, or standard output, to which a command writes speech."""
+"""The speaker, the file or standard output to which a command writes speech."""
 
 from __future__ import annotations
 
@@ -8,51 +8,86 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 from inworld_sync.audio.wav import WavWriter
 from inworld_sync.audio.whole_file import WholeFile
+from inworld_sync.cli.common import print_message
+from inworld_sync.devices.default import open_default_speaker
+from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import AudioConfig, AudioEncoding, WordTime
 from inworld_sync.sessions.tts.speech import AudioChunk
 
-__all__ = ["STANDARD_OUTPUT", "SpeechOutput", "encoding_of"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-# The encoding to request, by the ending of the file name.
-_ENCODINGS = {
-    ".wav": AudioEncoding.PCM,
-    ".pcm": AudioEncoding.PCM,
-    ".raw": AudioEncoding.PCM,
-    ".mp3": AudioEncoding.MP3,
-    ".ogg": AudioEncoding.OGG_OPUS,
-    ".opus": AudioEncoding.OGG_OPUS,
-    ".flac": AudioEncoding.FLAC,
+__all__ = ["FORMATS", "STANDARD_OUTPUT", "SpeechOutput", "encoding_of"]
+
+# The encoding to request for each value of --format.
+FORMATS = {
+    "wav": AudioEncoding.PCM,
+    "mp3": AudioEncoding.MP3,
+    "opus": AudioEncoding.OGG_OPUS,
+    "flac": AudioEncoding.FLAC,
+    "pcm": AudioEncoding.PCM,
+}
+# The format by the ending of the file name.
+_FORMATS = {
+    ".wav": "wav",
+    ".pcm": "pcm",
+    ".raw": "pcm",
+    ".mp3": "mp3",
+    ".ogg": "opus",
+    ".opus": "opus",
+    ".flac": "flac",
 }
 
 STANDARD_OUTPUT = "-"
 
 
-def encoding_of(output: str) -> AudioEncoding:
+def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
     """
-    Return the encoding to request for a file of this name.
+    Return the encoding to request.
+
+    Args:
+        output: The name of the file, ``-`` for standard output, or None for the speaker.
+        file_format: A key of ``FORMATS``; None follows from the ending of the name.
 
     Raises:
-        click.UsageError: The ending is unknown.
+        click.UsageError: The ending is unknown, or *file_format* is another one or has no effect.
     """
-    if output == STANDARD_OUTPUT:
+    if output is None:
+        if file_format is not None:
+            raise click.UsageError("--format needs --output")
         return AudioEncoding.PCM
+    if output == STANDARD_OUTPUT:
+        if sys.stdout.isatty():
+            raise click.UsageError(
+                "-o - does not write audio to a terminal: redirect standard output, or use -o FILE"
+            )
+        return FORMATS[file_format or "pcm"]
     suffix = Path(output).suffix.lower()
-    if suffix not in _ENCODINGS:
-        raise click.UsageError(
-            f"--output must end in {', '.join(_ENCODINGS)} or be -, got {output!r}"
-        )
-    return _ENCODINGS[suffix]
+    if suffix not in _FORMATS:
+        if file_format is None:
+            raise click.UsageError(
+                f"--output must end in {', '.join(_FORMATS)} or be -, or pass --format, "
+                f"got {output!r}"
+            )
+        return FORMATS[file_format]
+    if file_format not in (None, _FORMATS[suffix]):
+        raise click.UsageError(f"--format {file_format} cannot be combined with -o {output!r}")
+    return FORMATS[_FORMATS[suffix]]
 
 
 class SpeechOutput(ExitStack):
     """
-    A file, or with ``-`` standard output, and statistics of the speech written to it.
+    The target of speech, and statistics of the speech written to it.
+
+    The target is a file, standard output for ``-``, or the speaker for None. The speaker plays all
+    of the speech before the ``with`` block ends.
 
     The first chunk opens the file. It replaces an existing file when the ``with`` block ends.
     After an exception or Ctrl-C, the existing file is unchanged, and a message names the partial
@@ -64,10 +99,15 @@ class SpeechOutput(ExitStack):
         words: All words with times.
     """
 
-    def __init__(self, output: str, audio: AudioConfig) -> None:
+    def __init__(
+        self, output: str | None, audio: AudioConfig, file_format: str | None = None
+    ) -> None:
         super().__init__()
         self._output = output
         self._audio = audio
+        suffix = Path(output or "").suffix.lower()
+        self._is_wav = (file_format or _FORMATS.get(suffix)) == "wav"
+        self._speaker: AudioSink | None = None
         self._file: WholeFile | WavWriter | None = None
         self._write: Callable[[bytes], object] | None = None
         self._started = time.perf_counter()
@@ -75,7 +115,27 @@ class SpeechOutput(ExitStack):
         self.size_bytes = 0
         self.words: list[WordTime] = []
 
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self._output is None:
+            # Before the request, so that nothing is spoken that nobody hears.
+            self._speaker = speaker = open_default_speaker(self._audio.sample_rate_hz)
+            self.callback(speaker.close)
+        return self
+
     def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._speaker is not None and kind is None:
+                self._speaker.drain()
+        finally:
+            self._end(kind, error, trace)
+
+    def _end(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
@@ -85,8 +145,7 @@ class SpeechOutput(ExitStack):
             super().__exit__(kind, error, trace)
         finally:
             if self.partial_path is not None:
-                message = f"the first {self.length} of speech are in {self.partial_path}"
-                click.echo(f"inworld-sync: {message}", err=True)
+                print_message(f"the first {self.length} of speech are in {self.partial_path}")
 
     def write(self, chunk: AudioChunk) -> None:
         """Write a chunk, which has the requested encoding."""
@@ -132,10 +191,16 @@ class SpeechOutput(ExitStack):
         }
 
     def _opened(self) -> Callable[[bytes], object]:
-        if self._output == STANDARD_OUTPUT:
+        if self._speaker is not None:
+            return self._speaker.write
+        if self._output is None or self._output == STANDARD_OUTPUT:
             self.callback(sys.stdout.buffer.flush)
-            return sys.stdout.buffer.write
-        if Path(self._output).suffix.lower() == ".wav":
+            if not self._is_wav:
+                return sys.stdout.buffer.write
+            return self.enter_context(
+                WavWriter(sys.stdout.buffer, self._audio.sample_rate_hz)
+            ).write
+        if self._is_wav:
             writer = WavWriter(self._output, self._audio.sample_rate_hz)
             self._file = self.enter_context(writer)
             return writer.write

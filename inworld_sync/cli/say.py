@@ -1,4 +1,4 @@
-"""``inworld-sync say``: speak text into an audio file."""
+"""``inworld-sync say``: speak text with the speaker or into an audio file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from pathlib import Path
 
 import click
 
-from inworld_sync.cli.common import client_options, open_client, print_json, progress
+from inworld_sync.cli.common import (
+    client_options,
+    open_client,
+    plain,
+    print_json,
+    progress,
+    verbose_option,
+)
 from inworld_sync.cli.failures import message_of
-from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
+from inworld_sync.cli.output import FORMATS, STANDARD_OUTPUT, SpeechOutput, encoding_of
 from inworld_sync.errors import InworldError
 from inworld_sync.models.tts import SAMPLE_RATES_HZ, AudioConfig
+from inworld_sync.sessions.tts.connection import MESSAGE_TIMEOUT_SECONDS
 
 _RATES = ", ".join(map(str, SAMPLE_RATES_HZ))
 
@@ -20,50 +28,74 @@ _LONG_CHARACTERS = 500
 
 
 @click.command("say")
-@click.argument("text")
+@click.argument("text", required=False)
 @click.option(
-    "-o",
-    "--output",
-    default="speech.wav",
-    show_default=True,
-    help="File, or - for standard output.",
+    "-f",
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Speak the content of this text file.",
+)
+@click.option(
+    "-o", "--output", help="File, or - for standard output; by default the speaker plays it."
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(list(FORMATS)),
+    help="Format of the output; by default that of the file's ending, and pcm for -.",
 )
 @click.option("--voice", default="Ashley", show_default=True, help="The voice.")
 @click.option("--model", default="inworld-tts-2", show_default=True, help="The model.")
+@click.option("--language", help="BCP-47 tag, such as en-US, or AUTO.")
 @click.option("--rate", default=24000, show_default=True, help=f"Sample rate in Hz: {_RATES}.")
 @click.option("--speed", type=float, help="Speaking rate, 0.5 to 1.5; 1 is the voice's own.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=MESSAGE_TIMEOUT_SECONDS,
+    show_default=True,
+    help="Seconds to wait for a connection, and for each message of the service.",
+)
+@verbose_option
 @client_options
 def command(
-    text: str,
-    output: str,
+    text: str | None,
+    file: Path | None,
+    output: str | None,
+    file_format: str | None,
     voice: str,
     model: str,
+    language: str | None,
     rate: int,
     speed: float | None,
+    timeout: float,
     *,
+    verbose: bool,
     local: bool,
     base_url: str | None,
     as_json: bool,
 ) -> None:
     """
-    Speak TEXT into a file: .wav, .pcm, .raw, .mp3, .ogg, .opus or .flac.
+    Speak TEXT with the speaker, or into a file: .wav, .pcm, .raw, .mp3, .ogg, .opus or .flac.
 
-    If TEXT is the name of a file, the command speaks the content of the file. With - it reads
-    standard input.
+    With - instead of TEXT the command reads standard input, with --file a file.
     """
     if as_json and output == STANDARD_OUTPUT:
         raise click.UsageError("--json and -o - cannot be combined, both write to standard output")
-    audio = AudioConfig(encoding_of(output), rate, speaking_rate=speed)
-    spoken = _read(text)
-    sink = SpeechOutput(output, audio)
+    audio = AudioConfig(encoding_of(output, file_format), rate, speaking_rate=speed)
+    spoken = _read(text, file)
+    sink = SpeechOutput(output, audio, file_format)
+    is_long = len(spoken) > _LONG_CHARACTERS
     facts: dict[str, object] = {"output": output, "characters": len(spoken)}
     try:
         with (
-            open_client(local=local, base_url=base_url) as iw,
+            open_client(local=local, base_url=base_url, verbose=verbose) as iw,
             sink,
-            progress("speaking", len(spoken), show=len(spoken) > _LONG_CHARACTERS) as advance,
+            progress("speaking", len(spoken), "characters", show=is_long) as advance,
         ):
-            for chunk in iw.tts.stream(spoken, voice=voice, model=model, audio=audio):
+            for chunk in iw.tts.stream(
+                spoken, voice=voice, model=model, language=language, audio=audio, timeout=timeout
+            ):
                 sink.write(chunk)
                 advance(chunk.usage.characters if chunk.usage else 0)
     except InworldError as error:
@@ -73,23 +105,20 @@ def command(
         raise
     if as_json:
         print_json({**facts, **sink.facts()})
-    elif output != STANDARD_OUTPUT:
-        click.echo(f"{sink.length} of speech in {output}", err=True)
+    elif output not in (None, STANDARD_OUTPUT):
+        click.echo(plain(f"{sink.length} of speech in {output}"), err=True)
 
 
-def _read(text: str) -> str:
+def _read(text: str | None, file: Path | None) -> str:
+    if (text is None) == (file is None):
+        raise click.UsageError(
+            "Missing argument 'TEXT'" if text is None else "TEXT and --file cannot be combined"
+        )
     try:
         # Some editors begin a file with a BOM, which is not part of the text.
-        if text == "-":
-            return sys.stdin.buffer.read().decode("utf-8-sig")
-        return Path(text).read_text(encoding="utf-8-sig") if _is_file(text) else text
+        if file is not None:
+            return file.read_text(encoding="utf-8-sig")
+        assert text is not None
+        return sys.stdin.buffer.read().decode("utf-8-sig") if text == "-" else text
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"TEXT must be UTF-8: {error}") from None
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):
-        # Too long for a file name, or with a NUL in it.
-        return False
+        raise click.UsageError(f"{file or 'standard input'} must be UTF-8: {error}") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from inworld_sync.cli.common import client_options, open_client
+from inworld_sync.cli.common import client_options, open_client, verbose_option
 from inworld_sync.cli.talk_screen import Screen
 from inworld_sync.cli.talk_sound import (
     RATE_HZ,
@@ -47,6 +47,7 @@ _Tool = ToolFunction[..., object]
 @click.option("--tools", "tools_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               metavar="FILE.py", help="Offer the @tool functions of a Python file.")  # fmt: skip
 @click.option("--half-duplex", is_flag=True, help="Mute the microphone while the assistant speaks.")
+@verbose_option
 @client_options
 def command(
     input_file: str | None,
@@ -59,6 +60,7 @@ def command(
     *,
     typed: bool,
     half_duplex: bool,
+    verbose: bool,
     local: bool,
     base_url: str | None,
     as_json: bool,
@@ -74,6 +76,8 @@ def command(
         raise click.UsageError("--input, --say and --typed cannot be combined")
     if output is not None and not output.lower().endswith(".wav"):
         raise click.UsageError(f"--output must end in .wav, got {output!r}")
+    if half_duplex and (input_file or texts or typed or output):
+        raise click.UsageError("--half-duplex needs the microphone and the speaker")
     screen = Screen(voice or "assistant", as_json=as_json)
     session = Session(
         voice=voice,
@@ -85,7 +89,7 @@ def command(
     is_written = bool(texts) or typed or (input_file is None and not sys.stdin.isatty())
     with ExitStack() as stack:
         file = None if input_file is None else stack.enter_context(closing(open_file(input_file)))
-        iw = stack.enter_context(open_client(local=local, base_url=base_url))
+        iw = stack.enter_context(open_client(local=local, base_url=base_url, verbose=verbose))
         rt = stack.enter_context(iw.realtime.connect(session))
         sink = open_sink(output, is_spoken=not is_written, warn=screen.warn)
         speaker = None if sink is None else stack.enter_context(closing(MeteredSink(sink)))

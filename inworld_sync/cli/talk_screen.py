@@ -23,9 +23,11 @@ from rich.table import Table
 from rich.text import Text
 
 from inworld_sync.audio.meter import Level
-from inworld_sync.cli.common import ERRORS, json_text
-from inworld_sync.cli.talk_sound import MeteredSink, MeteredSource
+from inworld_sync.audio.pcm import SAMPLE_BYTES
+from inworld_sync.cli.common import ERRORS, json_text, plain
+from inworld_sync.cli.talk_sound import RATE_HZ, MeteredSink, MeteredSource
 from inworld_sync.models.realtime import (
+    AudioDelta,
     ErrorReported,
     InputText,
     ItemAdded,
@@ -45,6 +47,7 @@ from inworld_sync.sessions.realtime.events import (
 )
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES
+from inworld_sync.wire.realtime.replay import heard_text
 
 __all__ = ["Screen"]
 
@@ -73,6 +76,9 @@ class Screen:
         self._user = ""
         self._reply_id, self._reply = "", ""
         self._printed_items: set[str] = set()
+        # The text and the milliseconds of audio of each item of the assistant.
+        self._spoken_texts: dict[str, str] = {}
+        self._audio_ms: dict[str, float] = {}
 
     def follow(self, rt: RealtimeSession, *, waits: bool) -> None:
         """
@@ -91,6 +97,7 @@ class Screen:
         rt.on(UserTranscriptCompleted, self._heard)
         rt.on(TranscriptDelta, self._speak)
         rt.on(TextDelta, self._speak)
+        rt.on(AudioDelta, self._count)
         rt.on(OutputItemDone, self._spoken)
         rt.on(ToolCalled, self._called)
         rt.on(ToolOutputSent, self._answered)
@@ -114,7 +121,8 @@ class Screen:
 
     def warn(self, text: str) -> None:
         """Print a message on standard error."""
-        ERRORS.print(f"inworld-sync: {text}", markup=False, highlight=False, soft_wrap=True)
+        message = f"inworld-sync: {plain(text)}"
+        ERRORS.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def end(self, output: str | None, spoken_ms: float) -> None:
         """Print the end of the conversation."""
@@ -149,6 +157,12 @@ class Screen:
             if event.item_id != self._reply_id:
                 self._reply_id, self._reply = event.item_id, ""
             self._reply += event.delta
+            self._spoken_texts[event.item_id] = self._reply
+
+    def _count(self, event: AudioDelta) -> None:
+        with self._lock:
+            duration_ms = len(event.audio) / SAMPLE_BYTES * 1000.0 / RATE_HZ
+            self._audio_ms[event.item_id] = self._audio_ms.get(event.item_id, 0.0) + duration_ms
 
     def _spoken(self, event: OutputItemDone) -> None:
         item = event.item
@@ -183,8 +197,16 @@ class Screen:
 
     def _interrupted(self, event: Interrupted) -> None:
         heard_ms = sum(event.heard_ms.values())
-        row = {"event": "interrupted", "heard_ms": dict(event.heard_ms)}
-        self._line("-", f"interrupted after {heard_ms / 1000.0:.2f} s of speech", "dim", row)
+        with self._lock:
+            texts = [
+                heard_text(self._spoken_texts.get(item_id, ""), ms / self._audio_ms[item_id])
+                for item_id, ms in event.heard_ms.items()
+                if self._audio_ms.get(item_id)
+            ]
+        text = " ".join(filter(None, texts))
+        row = {"event": "interrupted", "heard_ms": dict(event.heard_ms), "heard_text": text}
+        heard = f": {text}" if text else ""
+        self._line("-", f"interrupted after {heard_ms / 1000.0:.2f} s of speech{heard}", "dim", row)
 
     def _reconnected(self, event: SessionReconnected) -> None:
         row = {"event": "reconnected", "outage_ms": event.outage_ms}
@@ -211,9 +233,9 @@ class Screen:
         if self._as_json:
             self._write(row)
         elif self._console.is_terminal:
-            self._console.print(Text.assemble((f"{who}: ", style), text))
+            self._console.print(Text.assemble((f"{plain(who)}: ", style), plain(text)))
         else:
-            click.echo(f"{who}: {text}")
+            click.echo(plain(f"{who}: {text}"))
             sys.stdout.flush()
 
     def _write(self, row: Mapping[str, object]) -> None:
@@ -227,8 +249,9 @@ class Screen:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        table.add_row("you", _bar(user.level), said)
-        table.add_row(self._assistant, _bar(assistant.level), reply)
+        # As Text, since rich reads markup in a str.
+        table.add_row("you", _bar(user.level), Text(plain(said)))
+        table.add_row(Text(plain(self._assistant)), _bar(assistant.level), Text(plain(reply)))
         return table
 
 

@@ -15,10 +15,20 @@ from rich.control import Control
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
 from rich.segment import ControlType
 from rich.table import Column
+from rich.text import Text
 
-from inworld_sync.audio.source import open_source
+from inworld_sync.audio.source import ConvertedSource, open_source
 from inworld_sync.audio.whole_file import WholeFile
-from inworld_sync.cli.common import ERRORS, client_options, json_text, open_client, print_json
+from inworld_sync.cli.common import (
+    ERRORS,
+    client_options,
+    json_text,
+    open_client,
+    plain,
+    print_json,
+    print_message,
+    verbose_option,
+)
 from inworld_sync.cli.failures import EMPTY_STATUS, message_of, status_of
 from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.models.devices import AudioSource
@@ -44,6 +54,8 @@ _WAIT_SECONDS = 1.0
 TIMEOUT_SECONDS = 30.0
 
 _Advance = Callable[[float], None]
+# Called with the name of a file and its duration in ms, if it is known.
+_Counter = Callable[[str, "float | None"], _Advance]
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +67,7 @@ class _Job:
     channels: int
     method: Literal["stream", "http"]
     live: bool
+    timeout: float
 
 
 @attrs.frozen
@@ -80,6 +93,11 @@ class _Result:
 @click.option("--http", is_flag=True, help="Send each file as one request; at most 16 MB.")
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 20),
               help="Files to transcribe at once.")  # fmt: skip
+@click.option("--timeout", default=TIMEOUT_SECONDS, show_default=True,
+              type=click.FloatRange(min=0, min_open=True),
+              help="Seconds to wait for news after the end of the audio; with --http, for the "
+              "result.")  # fmt: skip
+@verbose_option
 @client_options
 def command(
     files: tuple[str, ...],
@@ -89,7 +107,9 @@ def command(
     rate: int | None,
     channels: int,
     jobs: int,
+    timeout: float,
     *,
+    verbose: bool,
     srt: bool,
     vtt: bool,
     live: bool,
@@ -106,19 +126,25 @@ def command(
     """
     form = _form(as_json=as_json, srt=srt, vtt=vtt)
     _check(files, form, output, live=live)
+    if http and verbose:
+        raise click.UsageError("-v shows the messages of a WebSocket: leave out --http")
     job = _Job(
         config=TranscribeConfig(model=model, language=language),
         rate=rate,
         channels=channels,
         method="http" if http else "stream",
         live=live,
+        timeout=timeout,
     )
     # One request with the whole file has one result, which is printed when it is complete.
     prints_turns = live and not http
     on_transcript = _printer(form) if prints_turns else None
     prints_results = output is not None or not prints_turns or form in ("srt", "vtt")
     writer = _Writer(files, form, output, is_on=prints_results)
-    with open_client(local=local, base_url=base_url) as iw, _counters(show=not live) as counter:
+    with (
+        open_client(local=local, base_url=base_url, verbose=verbose) as iw,
+        _counters(show=not live) as counter,
+    ):
         results = [
             writer.write(result)
             for result in _transcribe_all(iw, files, job, jobs, counter, on_transcript)
@@ -162,7 +188,7 @@ def _check(files: Sequence[str], form: str, output: Path | None, *, live: bool) 
 class _Counted:
     """A source that reports how much was read from it."""
 
-    def __init__(self, source: AudioSource, advance: _Advance) -> None:
+    def __init__(self, source: ConvertedSource, advance: _Advance) -> None:
         self._source = source
         self._advance = advance
         self.sample_rate_hz = source.sample_rate_hz
@@ -174,11 +200,11 @@ class _Counted:
             yield block
 
 
-def _open(name: str, job: _Job, advance: _Advance) -> AudioSource:
+def _open(name: str, job: _Job, counter: _Counter) -> AudioSource:
     audio = sys.stdin.buffer if name == STANDARD_INPUT else name
     to_hz = job.config.sample_rate_hz
     source = open_source(audio, to_hz=to_hz, from_hz=job.rate, channels=job.channels)
-    return _Counted(source, advance)
+    return _Counted(source, counter(name, source.duration_ms))
 
 
 # Working.
@@ -189,20 +215,20 @@ def _transcribe_all(
     files: Sequence[str],
     job: _Job,
     jobs: int,
-    counter: Callable[[str], _Advance],
+    counter: _Counter,
     on_transcript: Callable[[Transcription], object] | None,
 ) -> Iterator[_Result]:
     """Transcribe the files, *jobs* at a time, and yield each result when it is ready."""
 
     def transcribe(name: str) -> Transcript:
-        source = _open(name, job, counter(name))
+        source = _open(name, job, counter)
         return iw.stt.transcribe(
             source,
             config=job.config,
             method=job.method,
             realtime=job.live,
             on_transcript=on_transcript,
-            timeout=TIMEOUT_SECONDS,
+            timeout=job.timeout,
         )
 
     pool = ThreadPoolExecutor(min(jobs, len(files)), thread_name_prefix="inworld-transcribe")
@@ -229,33 +255,41 @@ def _outcome(name: str, future: Future[Transcript]) -> _Result:
         _report(name, error, f" (finished turns in the result: {count})" if count else "")
     else:
         if not result.transcript.turns:
-            click.echo(f"inworld-sync: {name}: no words were recognized", err=True)
+            print_message(f"{name}: no words were recognized")
     return result
 
 
 def _report(name: str, error: BaseException, more: str = "") -> None:
-    click.echo(f"inworld-sync: {name}: {message_of(error)}{more}", err=True)
+    print_message(f"{name}: {message_of(error)}{more}")
 
 
 @contextlib.contextmanager
-def _counters(*, show: bool) -> Iterator[Callable[[str], _Advance]]:
+def _counters(*, show: bool) -> Iterator[_Counter]:
     """Show how many seconds of each file were sent, if standard error is a terminal."""
     if not (show and ERRORS.is_terminal):
-        yield lambda _: lambda _: None
+        yield lambda _name, _duration_ms: lambda _: None
         return
     columns = (
         SpinnerColumn(),
         # The first column, since the name may be longer than the line.
-        TextColumn("{task.completed:5.0f} s", table_column=Column(min_width=7, no_wrap=True)),
-        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[sent]}", table_column=Column(min_width=7, no_wrap=True)),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
     )
     # Results are printed while the bars are shown. On a terminal they appear above the bars.
     bars = Progress(*columns, console=ERRORS, transient=True, redirect_stdout=sys.stdout.isatty())
     with bars as bar:
 
-        def counter(name: str) -> _Advance:
-            task: TaskID = bar.add_task(name, total=None)
-            return lambda seconds: bar.advance(task, seconds)
+        def counter(name: str, duration_ms: float | None) -> _Advance:
+            total = "" if duration_ms is None else f"/{duration_ms / 1000.0:.0f}"
+            task: TaskID = bar.add_task(plain(name), total=None, sent="")
+            sent = 0.0
+
+            def advance(seconds: float) -> None:
+                nonlocal sent
+                sent += seconds
+                bar.update(task, sent=f"{sent:.0f}{total} s")
+
+            return advance
 
         yield counter
 
@@ -272,12 +306,13 @@ def _printer(form: str) -> Callable[[Transcription], None]:
             ERRORS.control(_LINE_START)
         if not said.is_final:
             if ERRORS.is_terminal:
-                ERRORS.print(said.text, end="", overflow="ellipsis", no_wrap=True)
+                partial = Text(plain(said.text), overflow="ellipsis", no_wrap=True)
+                ERRORS.print(partial, end="")
             return
         if not said.text.strip() or form not in ("text", "json"):
             return
         row = {"text": said.text, "words": [attrs.asdict(word) for word in said.words]}
-        click.echo(json_text(row) if form == "json" else said.text)
+        click.echo(json_text(row) if form == "json" else plain(said.text))
         sys.stdout.flush()
 
     return show
@@ -337,7 +372,7 @@ class _Writer:
             if self._form == "json" and self._is_list:
                 self._rows.append(_row(result))
                 continue
-            head = f"{result.name}:\n" if self._is_list else ""
+            head = f"{plain(result.name)}:\n" if self._is_list else ""
             click.echo(head + _rendered(result, self._form), nl=False)
             sys.stdout.flush()
 
@@ -352,14 +387,15 @@ def _rendered(result: _Result, form: str) -> str:
     if form == "json":
         return json_text(_row(result), indent=2) + "\n"
     if form in ("srt", "vtt"):
-        try:
-            return transcript.to_srt() if form == "srt" else transcript.to_vtt()
-        except ConfigError as error:
-            raise ConfigError(
-                f"{result.name}: --{form} needs the times of words, which the model did not send: "
-                "use another --model"
-            ) from error
-    return "".join(f"{turn.text}\n" for turn in transcript.turns)
+        # The error for a transcript without any times names the models too.
+        text = transcript.to_srt() if form == "srt" else transcript.to_vtt()
+        if any(turn.text and not turn.words for turn in transcript.turns):
+            print_message(
+                f"{result.name}: the model sent no times of words, so --{form} has the times of "
+                "turns: assemblyai, soniox and deepgram models send times of words, see --model"
+            )
+        return text
+    return "".join(f"{plain(turn.text)}\n" for turn in transcript.turns)
 
 
 def _row(result: _Result) -> dict[str, object]:

@@ -9,8 +9,9 @@ import attrs
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from inworld_sync.cli.common import client_options, open_client, print_json
+from inworld_sync.cli.common import client_options, open_client, plain, print_json
 from inworld_sync.cli.failures import EMPTY_STATUS
 from inworld_sync.models.tts import Voice
 
@@ -36,5 +37,7 @@ def _print_table(voices: Sequence[Voice]) -> None:
         return
     table = Table("voice", "language", "gender", "description")
     for voice in voices:
-        table.add_row(voice.id, ", ".join(voice.languages), voice.gender, voice.description)
+        cells = (voice.id, ", ".join(voice.languages), voice.gender, voice.description)
+        # As Text, since rich reads markup in a str.
+        table.add_row(*(Text(plain(cell)) for cell in cells))
     Console().print(table)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from inworld_sync import Inworld, ServiceError, __version__
+from inworld_sync.cli.common import json_text
 from inworld_sync.emulator import Emulator
 
 from support.commands import Run
@@ -70,6 +71,31 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
 
     assert 2 == done.status
     assert "Error: " in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("emulator", "--ca-file", "a.pem"), "--ca-file needs --tls"),
+        (("emulator", "--chat-model", "m"), "--chat-model needs --chat-url"),
+        (("talk", "--half-duplex", "--typed"), "--half-duplex needs the microphone"),
+    ],
+)
+def test_options_without_effect(run: Run, arguments: tuple[str, ...], words: str) -> None:
+    """An option that would have no effect is an error."""
+    done = run(*arguments)
+
+    assert (2, True) == (done.status, words in done.err)
+
+
+def test_json_without_control_characters() -> None:
+    """JSON has no character that controls a terminal, and keeps its value."""
+    value = {"text": "a\x1b[31m\x9b\u202e\ud800 ü\n"}
+    text = json_text(value, indent=2)
+
+    assert value == json.loads(text)
+    assert "ü" in text
+    assert not set("\x1b\x9b\u202e\ud800") & set(text)
 
 
 # voices
@@ -318,7 +344,7 @@ FAILURES = [
     (["emulator", "--port", "99999"], 2, "--port must be 0 to 65535"),
     (["emulator", "--host", "0.0.0.0"], 2, "--allow-remote"),
     (["emulator", "--host", "1.2.3.4", "--allow-remote"], 1, "choose another --host or --port"),
-    (["emulator", "--chat-url", "foo://x"], 2, "--chat-url must begin with"),
+    (["emulator", "--chat-url", "foo://x"], 2, "--chat-url must be an http"),
     (["emulator", "--tls", "--ca-file", "/no/such/ca.pem"], 1, "/no/such/ca.pem"),
 ]
 

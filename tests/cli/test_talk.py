@@ -183,7 +183,8 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
         service.event(f"{kind}.completed", **where, transcript="Good morning.")
         service.created("r1")
         service.item("r1", "a1")
-        service.transcript("r1", "a1", "Good morning to you.")
+        text = "word " * 1000 if interrupted else "Good morning to you."
+        service.transcript("r1", "a1", text)
         service.audio("r1", "a1", b"\xff\x1f\x00\xe0" * (240_000 if interrupted else 12_000))
         if interrupted:
             # The input arrives in real time, so some of the answer was played by then.
@@ -226,6 +227,9 @@ def test_interruption(run: Run, question: Path, tmp_path: Path) -> None:
 
     assert 0 < row["heard_ms"]["a1"] < 20_000
     assert row["heard_ms"]["a1"] == round(len(samples(output)) / 48, 1)
+    heard_words = row["heard_text"].split()
+    assert {"word"} == set(heard_words)
+    assert 1 <= len(heard_words) < 1000
 
 
 def test_no_devices(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

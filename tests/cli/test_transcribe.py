@@ -21,7 +21,7 @@ from rich.console import Console
 from inworld_sync.cli import transcribe as transcription
 
 from support.commands import Done, Run
-from support.peers import serve
+from support.peers import Peer, serve
 from support.scripted_stt import SttConnectionScript, SttServer
 from support.spoken_words import RATE_HZ, spoken_turns
 
@@ -138,6 +138,73 @@ def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     assert transcribe("--live", "--srt", path).out.startswith(b"1\n00:00:00,300")
 
 
+def http_service(answer: dict[str, Any]) -> Callable[[Peer], None]:
+    """Answer one HTTP request for a transcript."""
+
+    def run(peer: Peer) -> None:
+        peer.read_request()
+        body = json.dumps(answer).encode()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        peer.read_until_end()
+
+    return run
+
+
+def test_live_with_http(run: Run, tmp_path: Path) -> None:
+    """With --live --http the result of the request is printed."""
+    path = wav(tmp_path / "a.wav")
+    with serve(http_service({"transcription": {"transcript": "Good morning."}})) as raw:
+        where = ("--base-url", f"http://127.0.0.1:{raw.port}")
+        done = run("transcribe", *where, "--live", "--http", str(path))
+
+    assert (0, b"Good morning.\n", "") == (done.status, done.out, done.err)
+
+
+def test_subtitles_without_times_of_words(
+    transcribe: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Subtitles use the times of turns and say so, with the models that send times of words."""
+    send = SttConnectionScript.send_results
+
+    def without_words(script: SttConnectionScript, results: list[dict[str, Any]]) -> None:
+        for result in results:
+            result.get("transcription", {}).pop("wordTimestamps", None)
+        send(script, results)
+
+    monkeypatch.setattr(SttConnectionScript, "send_results", without_words)
+    path = wav(tmp_path / "a.wav")
+    done = transcribe("--srt", path)
+
+    assert 0 == done.status
+    assert "w3 w4 w5\n" in done.out.decode().replace("\r\n", "\n")
+    assert done.err.startswith(f"inworld-sync: {path}: the model sent no times of words, so --srt")
+    assert "assemblyai, soniox and deepgram models" in done.err
+
+
+def test_subtitles_without_any_times(run: Run, tmp_path: Path) -> None:
+    """The error names the file and the models that send times of words."""
+    path = wav(tmp_path / "a.wav")
+    with serve(http_service({"transcription": {"transcript": "Good morning."}})) as raw:
+        where = ("--base-url", f"http://127.0.0.1:{raw.port}")
+        done = run("transcribe", *where, "--http", "--srt", str(path))
+
+    assert (2, b"") == (done.status, done.out)
+    assert done.err.startswith(f"inworld-sync: {path}: subtitles need times")
+    assert "assemblyai, soniox and deepgram models" in done.err
+    assert 1 == done.err.count("inworld-sync")
+
+
+def test_terminal_escapes(run: Run, tmp_path: Path) -> None:
+    """Control characters and markup in a transcript are printed as text."""
+    path = wav(tmp_path / "a.wav")
+    text = "\x1b[31m[bold]red[/bold]\x9b"
+    with serve(http_service({"transcription": {"transcript": text}})) as raw:
+        where = ("--base-url", f"http://127.0.0.1:{raw.port}")
+        done = run("transcribe", *where, "--http", str(path))
+
+    assert b"\\x1b[31m[bold]red[/bold]\\x9b\n" == done.out
+
+
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """The output to a terminal of 20 columns."""
@@ -166,7 +233,7 @@ def test_progress_on_a_terminal(
     done = transcribe(*files)
 
     assert 0 == done.status
-    assert "3 s" in screen.getvalue()
+    assert "3/3 s" in screen.getvalue()
 
 
 # The input.
@@ -236,9 +303,8 @@ LOUD = spoken_turns(1)[0] + array("h", [3000, -3000]).tobytes() * RATE_HZ
 
 
 @pytest.fixture
-def stopping(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Done]]:
+def stopping(run: Run) -> Iterator[Callable[..., Done]]:
     """Transcribe with a service that sends one final transcript with times, and then nothing."""
-    monkeypatch.setattr(transcription, "TIMEOUT_SECONDS", 0.3)
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "final_sent":
@@ -247,7 +313,8 @@ def stopping(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[...
     server = SttServer(hook, {})
     with serve(server.run) as raw:
         url = f"ws://127.0.0.1:{raw.port}"
-        yield lambda *arguments: run("transcribe", "--base-url", url, *map(str, arguments))
+        where = ("--base-url", url, "--timeout", "0.3")
+        yield lambda *arguments: run("transcribe", *where, *map(str, arguments))
 
 
 def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
@@ -275,6 +342,7 @@ def test_service_stops_with_several_files(stopping: Callable[..., Done], tmp_pat
 
 # Arguments, the status, and words of the message.
 WRONG = [
+    (("--http", "-v", "a.wav"), 2, "-v shows the messages of a WebSocket"),
     ((), 2, "Missing argument"),
     (("none.wav",), 1, "none.wav"),
     (("--srt", "--vtt", "a.wav"), 2, "--srt and --vtt cannot be combined"),

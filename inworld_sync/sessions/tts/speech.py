@@ -325,13 +325,6 @@ def _is_binary_file(target: object) -> bool:
     return callable(getattr(target, "write", None)) and not isinstance(target, io.TextIOBase)
 
 
-def default_speaker(sample_rate_hz: int) -> Speaker:
-    """Open the default speaker; its module is imported here, since that takes 7 ms."""
-    from inworld_sync.devices.speaker import Speaker
-
-    return Speaker(sample_rate_hz)
-
-
 def require_sink(speaker: object) -> None:
     """Raise :class:`ConfigError` if *speaker* is not an :class:`AudioSink`."""
     wanted = [name for name in vars(AudioSink) if not name.startswith("_")]

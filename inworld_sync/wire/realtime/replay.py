@@ -38,7 +38,7 @@ from inworld_sync.models.scripts import has_spaces_between
 from inworld_sync.wire.realtime.conversation import ROOT
 from inworld_sync.wire.realtime.response_text import part_text
 
-__all__ = ["Replay", "replay_of"]
+__all__ = ["Replay", "heard_text", "replay_of"]
 
 # Items that the service creates by itself from the session's tools.
 _CREATED_BY_SERVICE = (McpToolList, McpCall, McpApprovalRequest, McpApprovalResponse)
@@ -131,12 +131,12 @@ def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
     if isinstance(part, InputAudio):
         return InputText(part.transcript) if part.transcript else None
     if isinstance(part, (OutputAudio, OutputText)):
-        text = _heard_text(part_text(part), heard_share)
+        text = heard_text(part_text(part), heard_share)
         return OutputText(text) if text else None
     return part
 
 
-def _heard_text(text: str, share: float) -> str:
+def heard_text(text: str, share: float) -> str:
     """Estimate which whole words were heard, by the heard share of the characters."""
     if share >= 1.0:
         return text
