@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 __all__ = ["Turn", "VoiceProfile", "VoiceTrait", "Word"]
@@ -15,6 +17,61 @@ class Word:
     Attributes:
         text: The word with its punctuation.
         start_ms: Start in the stream, in milliseconds.
+        end_ms: End in the stream, in milliseconds.
+        confidence: The recognizer's confidence, 0 to 1.
+        speaker: Label of the speaker; None without speaker diarization.
+        extra: Further fields of the service.
+    """
+
+    text: str
+    start_ms: int = 0
+    end_ms: int = 0
+    confidence: float = 0.0
+    speaker: str | None = None
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class VoiceTrait:
+    """A label for a voice, and the service's confidence in it, 0 to 1."""
+
+    label: str
+    confidence: float = 0.0
+
+
+@attrs.frozen
+class VoiceProfile:
+    """
+    A profile of the speaker's voice.
+
+    Attributes:
+        age: Labels of the age, the most likely first.
+        gender: Labels of the gender, the most likely first.
+        emotion: Labels of the emotion, the most likely first.
+        vocal_style: Labels of the way of speaking, the most likely first.
+        accent: Labels of the accent, the most likely first.
+        pitch: The pitch as the service sends it; None without one.
+        extra: Further fields of the service.
+    """
+
+    age: tuple[VoiceTrait, ...] = ()
+    gender: tuple[VoiceTrait, ...] = ()
+    emotion: tuple[VoiceTrait, ...] = ()
+    vocal_style: tuple[VoiceTrait, ...] = ()
+    accent: tuple[VoiceTrait, ...] = ()
+    pitch: object = None
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Turn:
+    """
+    One finished turn.
+
+    Attributes:
+        text: The text of the turn.
+        words: Words with times, if the service sent them.
+        start_ms: Start in the stream, in milliseconds; None if the service did not send it.
         end_ms: End in the stream, in milliseconds; None if it is unknown. Without words it is an
             upper bound: the audio that was sent without the silence, or the next turn's start.
         voice_profile: Profile of the speaker's voice, if requested.
