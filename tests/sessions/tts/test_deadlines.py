@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from inworld_sync import (
+    AudioChunk,
     ConfigError,
     DeadlineExceeded,
     Inworld,
