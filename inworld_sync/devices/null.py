@@ -108,7 +108,7 @@ class NullSpeaker(Sink):
             if clears != self._clears:
                 return
 
-    def _end(self, _: float) -> None:
+    def _end(self, _: float, /) -> None:
         """Do nothing: this speaker never waits for more audio."""
 
     def _seconds(self, frames: int) -> float:

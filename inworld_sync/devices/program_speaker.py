@@ -180,7 +180,7 @@ class ProgramSpeaker(NullSpeaker):
         if self._program.is_streamed:
             self._feed(deadline)
 
-    def _end(self, deadline: float) -> None:
+    def _end(self, deadline: float, /) -> None:
         if self._queue and not self._program.is_streamed:
             self._await_exit(deadline)
             self._play_file()
