@@ -629,7 +629,7 @@ def test_wrong_timeouts_of_calls(
 ) -> None:
     """A timeout that is not a number from 0 is refused."""
     with realtime(answering(ignore)) as iw, iw.realtime.connect() as rt:
-        with pytest.raises(ConfigError, match="a timeout must be a number of seconds"):
+        with pytest.raises(ConfigError, match="timeout must be a number of seconds"):
             call(rt, rt.respond(), seconds)
 
 
