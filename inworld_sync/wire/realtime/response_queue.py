@@ -46,7 +46,8 @@ class _Request:
 
     *unknown* are the tool outputs that it answers and that the service has not acknowledged.
     *is_needless* is true once the service has begun a response that knows all of them. *tries*
-    counts how often it was refused while a response was in progress.
+    counts how often it was refused while a response was in progress, *losses* how often its
+    connection was lost before the response began.
     """
 
     state: ResponseState
@@ -55,6 +56,7 @@ class _Request:
     unknown: set[str] = attrs.field(factory=set)
     is_needless: bool = False
     tries: int = 0
+    losses: int = 0
     refusal: ErrorInfo | None = None
 
     @property
@@ -273,6 +275,8 @@ class ResponseQueue:
         """
         End the responses that have begun, and queue the other requests again.
 
+        A request whose connection was lost three times ends too: it may be the cause.
+
         Returns:
             The responses that have ended.
         """
@@ -280,12 +284,18 @@ class ResponseQueue:
         for request in cancelled:
             del self._sent[request.id]
             self.responses.withdraw(request.id)
-        for request in self._sent.values():
+        lost = []
+        for request in list(self._sent.values()):
             request.tries = 0
+            request.losses += 1
+            if request.losses >= _MAX_TRIES:
+                del self._sent[request.id]
+                lost.append(self.responses.withdraw(request.id, "failed", error))
         self._waiting.extendleft(reversed(self._sent.values()))
         self._sent.clear()
         self.is_paused = False
-        return (*(each.state for each in cancelled), *self.responses.lose_connection(error))
+        ended = (*(each.state for each in cancelled), *filter(None, lost))
+        return (*ended, *self.responses.lose_connection(error))
 
     def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
         """End all responses, because the session is over; return the ended ones."""

@@ -26,6 +26,7 @@ from inworld_sync.models.realtime import (
     Message,
     PingReceived,
     ProviderData,
+    ResponseConfig,
     SemanticVad,
     Session,
     SessionCreated,
@@ -296,6 +297,27 @@ def test_a_response_that_has_not_begun_is_requested_again() -> None:
         reply = rt.send_message("Hello")
 
         assert "You said Hello" == reply.wait(PATIENCE_SECONDS).text.strip()
+
+
+def test_a_request_that_always_loses_the_connection_ends() -> None:
+    """A request is sent on three connections at most, and the session continues."""
+
+    def losing(service: Service) -> None:
+        service.open()
+        request = service.request()
+        if request["response"]["instructions"] != "good":
+            # Any response, so that the client takes each connection as a good one.
+            service.created("resp_other")
+            service.hang_up()
+        service.speak(request, 1, "hello")
+        service.until_left()
+
+    with realtime(losing) as iw, iw.realtime.connect() as rt:
+        with pytest.raises(ConnectionLost):
+            rt.respond(ResponseConfig(instructions="bad")).wait(PATIENCE_SECONDS)
+        good = rt.respond(ResponseConfig(instructions="good")).wait(PATIENCE_SECONDS)
+
+        assert "hello" in good.text
 
 
 def test_a_response_in_progress_fails() -> None:
