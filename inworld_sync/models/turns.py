@@ -72,7 +72,8 @@ class Turn:
         text: The text of the turn.
         words: Words with times, if the service sent them.
         start_ms: Start in the stream, in milliseconds; None if the service did not send it.
-        end_ms: End in the stream, in milliseconds; None if the service did not send it.
+        end_ms: End in the stream, in milliseconds; None if it is unknown. Without words it is an
+            upper bound: the audio that was sent without the silence, or the next turn's start.
         voice_profile: Profile of the speaker's voice, if requested.
     """
 

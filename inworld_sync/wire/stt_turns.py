@@ -171,6 +171,7 @@ class TurnLog:
         start_ms = event.start_ms + self._offset_ms
         if start_ms <= sent_ms + _TOLERANCE_MS:
             self._started_ms = start_ms
+            self._end_before(start_ms)
             if not self.is_open:
                 # Every earlier turn has its final transcript.
                 self._cover(start_ms - _ONSET_MS, start_ms, sent_ms)
@@ -180,6 +181,14 @@ class TurnLog:
             return []
         self.is_speaking = True
         return [attrs.evolve(event, start_ms=start_ms)]
+
+    def _end_before(self, start_ms: int) -> None:
+        """Correct the estimated end of the last turn."""
+        last = self._turns[-1] if self._turns else None
+        if last is None or last.words or last.start_ms is None or last.end_ms is None:
+            return
+        if last.start_ms <= start_ms < last.end_ms:
+            self._turns[-1] = attrs.evolve(last, end_ms=start_ms)
 
     def _handle_final(
         self, event: Transcription, sent_ms: float, turn_end_ms: float | None
@@ -208,12 +217,24 @@ class TurnLog:
         if text.strip():
             words = event.words
             start_ms = words[0].start_ms if words else self._started_ms
-            last_ms = words[-1].end_ms if words else None
+            last_ms = words[-1].end_ms if words else self._estimated_end(event, sent_ms)
             self._turns.append(Turn(text, words, start_ms, last_ms, event.voice_profile))
         self.is_speaking = self.is_open = self.has_words = False
         self._started_ms = None
         self._silence_ms = 0
         return emitted
+
+    def _estimated_end(self, event: Transcription, sent_ms: float) -> int | None:
+        """
+        Return the latest end of a turn without times of words; None if its start is unknown.
+
+        The service does not send the end, and audio may be sent faster than it is spoken. The start
+        of the next turn corrects the estimate.
+        """
+        if self._started_ms is None:
+            return None
+        end_ms = round(sent_ms) - max(self._silence_ms, event.silence_ms)
+        return max(self._started_ms, end_ms)
 
     def _end_of(self, words: tuple[Word, ...], sent_ms: float) -> int | None:
         """End of the last word; None without plausible times."""

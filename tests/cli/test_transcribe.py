@@ -160,6 +160,27 @@ def test_live_with_http(run: Run, tmp_path: Path) -> None:
     assert (0, b"Good morning.\n", "") == (done.status, done.out, done.err)
 
 
+def test_subtitles_without_times_of_words(
+    transcribe: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Subtitles use the times of turns and say so, with the models that send times of words."""
+    send = SttConnectionScript.send_results
+
+    def without_words(script: SttConnectionScript, results: list[dict[str, Any]]) -> None:
+        for result in results:
+            result.get("transcription", {}).pop("wordTimestamps", None)
+        send(script, results)
+
+    monkeypatch.setattr(SttConnectionScript, "send_results", without_words)
+    path = wav(tmp_path / "a.wav")
+    done = transcribe("--srt", path)
+
+    assert 0 == done.status
+    assert "w3 w4 w5\n" in done.out.decode().replace("\r\n", "\n")
+    assert done.err.startswith(f"inworld-sync: {path}: the model sent no times of words, so --srt")
+    assert "assemblyai, soniox and deepgram models" in done.err
+
+
 def test_subtitles_without_any_times(run: Run, tmp_path: Path) -> None:
     """The error names the file and the models that send times of words."""
     path = wav(tmp_path / "a.wav")

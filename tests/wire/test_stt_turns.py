@@ -204,7 +204,23 @@ def test_blank_finals_are_no_turns() -> None:
 
 
 def test_turn_without_words() -> None:
-    """A turn without words begins where speech began."""
-    [turn] = logged(SpeechStarted(1500), final("a")).transcript.turns
+    """A turn without words begins where speech began, and ends before the audio that was sent."""
+    events = [SpeechStarted(1500), SpeechStopped(400), final("a")]
+    [turn] = logged(*events).transcript.turns
 
-    assert (1500, None) == (turn.start_ms, turn.end_ms)
+    assert (1500, 9600) == (turn.start_ms, turn.end_ms)
+
+
+def test_turns_without_words() -> None:
+    """A turn without words ends at the latest where the next one begins."""
+    events = [SpeechStarted(1500), final("a"), SpeechStarted(4000), final("b")]
+    turns = logged(*events).transcript.turns
+
+    assert [(1500, 4000), (4000, 10_000)] == [(turn.start_ms, turn.end_ms) for turn in turns]
+
+
+def test_turn_without_words_or_start() -> None:
+    """Without a start of speech, a turn without words has no times."""
+    [turn] = logged(final("a")).transcript.turns
+
+    assert (None, None) == (turn.start_ms, turn.end_ms)
