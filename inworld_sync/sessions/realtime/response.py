@@ -9,6 +9,7 @@ Lock rule: the session's monitor guards the streams and the state.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -42,10 +43,12 @@ class Owner(Protocol):
     Attributes:
         monitor: Guards the response's streams and state.
         settings: Hold the format of the received audio.
+        logger: The logger of the client.
     """
 
     monitor: Monitor
     settings: Settings
+    logger: logging.Logger
 
     def await_final(self, response: Response, deadline: Deadline) -> None:
         """Wait for a response's end; keeps the reader reading meanwhile."""
@@ -364,6 +367,7 @@ class ResponseAudio:
             on_word,
             on_phoneme,
             closes_speaker=speaker is None,
+            logger=self._owner.logger,
         )
         return playback
 

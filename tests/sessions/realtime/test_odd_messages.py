@@ -308,8 +308,12 @@ def test_text_in_one_message_only(message: Event) -> None:
 # Times of words.
 
 
-def test_words_are_heard_with_the_speech() -> None:
-    """Words of a response have the times of its whole audio, and ``on_word`` gets them in order."""
+def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Words of a response have the times of its whole audio, and ``on_word`` gets them in order.
+
+    The exception of a handler goes to the logger of the client.
+    """
     times = {"word_start_time_seconds": [0.0], "word_end_time_seconds": [0.05]}
 
     def script(service: Service) -> None:
@@ -326,11 +330,18 @@ def test_words_are_heard_with_the_speech() -> None:
         service.done("r1", request=request)
         service.until_left()
 
-    with realtime(script) as iw, iw.realtime.connect() as rt:
-        heard: list[WordTime] = []
-        playback = rt.respond().audio.play(NullSpeaker(24000), on_word=heard.append)
+    heard: list[WordTime] = []
+
+    def note(word: WordTime) -> None:
+        heard.append(word)
+        raise ValueError("no")
+
+    logger = logging.getLogger("the client's")
+    with realtime(script, logger=logger) as iw, iw.realtime.connect() as rt:
+        playback = rt.respond().audio.play(NullSpeaker(24000), on_word=note)
         playback.wait(30)
 
+    assert {"the client's"} == {record.name for record in caplog.records if record.exc_info}
     expected = [("One", 0.0, 50.0), ("two", 100.0, 150.0), ("three", 200.0, 250.0)]
     assert expected == [(word.text, word.start_ms, word.end_ms) for word in heard]
 
