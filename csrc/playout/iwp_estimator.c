@@ -20,11 +20,11 @@
 #define PRIOR_MS 6000.0
 #define PRIOR_PEAK_MS 60.0
 /*
- * The largest cost of a policy with less delay than the cheapest one, above the cost of that one:
- * this many gaps, plus a cost in ms of delay times ms of audio. Without this limit, a disturbance
- * with hundreds of gaps makes these policies so expensive that their costs decay for a minute
- * before the delay falls again. With it, a policy is the cheapest again once it has saved this
- * cost: after 14 s if it saves 100 ms and a gap costs 1.1e6.
+ * The largest cost of a policy with less delay than the cheapest one, above the cost of that
+ * one: this many gaps, plus a cost in ms of delay times ms of audio. Without this limit, a
+ * disturbance with hundreds of gaps makes these policies so expensive that their costs decay
+ * for a minute before the delay falls again. With it, a policy is the cheapest again once it has
+ * saved this cost: after 14 s if it saves 100 ms and a gap costs 1.1e6.
  */
 #define EXCESS_GAPS 1.1
 #define EXCESS_COST 2e5
@@ -233,8 +233,9 @@ static void charge_in_order(struct iwp_estimator *estimator, double source_ms,
 }
 
 /*
- * Limit the costs of the policies that now play at `offset_ms` or less, the offset of the cheapest
- * one. Policies with more delay have no limit: after an outage, one with 800 ms would be used.
+ * Limit the costs of the policies that now play at `offset_ms` or less, the offset of the
+ * cheapest one. Policies with more delay have no limit: after an outage, one with 800 ms would
+ * be used.
  */
 static void limit_costs(struct iwp_estimator *estimator, double least_cost, double offset_ms)
 {

@@ -6,9 +6,9 @@
  * 20 s, and at least 20 ms after the slowest packet of the last `hold`. Each arrival is
  * simulated for every policy. A policy has costs for its delay, for the time in which it would
  * have stalled, and for each gap. Old costs decay with a time constant of 30 s. The policy with
- * the least cost is used. The cost of a policy with less delay is limited to a little more than a
- * gap above it, so the delay falls again within seconds after a disturbance. The cost of a gap is
- * the only parameter.
+ * the least cost is used. The cost of a policy with less delay is limited to a little more than
+ * a gap above it, so the delay falls again within seconds after a disturbance. The cost of a
+ * gap is the only parameter.
  *
  * All times are milliseconds. Transit is arrival time minus source time. The two clocks differ,
  * so only changes of transit have a meaning. An offset is play time minus source time, on the

@@ -54,14 +54,14 @@ def command(
 ) -> None:
     """Run the emulator until it is interrupted."""
     if ca_file is not None and not tls:
-        raise click.UsageError("--ca-file has no effect without --tls")
+        raise click.UsageError("--ca-file needs --tls")
     if chat_model is not None and chat_url is None:
-        raise click.UsageError("--chat-model has no effect without --chat-url")
+        raise click.UsageError("--chat-model needs --chat-url")
     source = click.get_current_context().get_parameter_source("chat_api_key")
     if source is ParameterSource.COMMANDLINE and chat_url is None:
-        raise click.UsageError("--chat-api-key has no effect without --chat-url")
+        raise click.UsageError("--chat-api-key needs --chat-url")
     if allow_remote and host in _LOOPBACK:
-        raise click.UsageError("--allow-remote has no effect without --host")
+        raise click.UsageError("--allow-remote needs --host")
     # Imported here, so that --help stays fast.
     from inworld_sync.emulator import ChatReplies, Emulator
 

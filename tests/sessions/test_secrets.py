@@ -13,7 +13,7 @@ from inworld_sync import ApiKey, Inworld, InworldError, Token, TraceEvent
 from inworld_sync.auth import Auth
 from inworld_sync.emulator import Emulator, Settings
 
-from support.scripted import KEY as SCRIPTED_KEY, Service, obedient, scripted
+from support.scripted import KEY as SCRIPTED_KEY, Service, scripted
 from support.spelling import SpellingSynthesizer
 
 KEY = "c3VwZXItc2VjcmV0LWlkOnN1cGVyLXNlY3JldC1rZXk="
@@ -124,6 +124,7 @@ def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fa
             observer=witness,
             on_trace=witness.trace,
             connect_timeout=0.3,
+            max_retries=0,
         ) as iw,
         pytest.raises(InworldError) as caught,
     ):
@@ -159,7 +160,7 @@ def test_a_service_that_echoes_all(witness: Witness, code: int) -> None:
         service.error(code, f"not accepted: {service.peer.header('authorization')}")
         service.close(1000, service.peer.header("authorization")[:100])
 
-    with scripted(echoing, obedient) as iw, pytest.raises(InworldError) as caught:
+    with scripted(echoing, max_retries=0) as iw, pytest.raises(InworldError) as caught:
         iw.tts.synthesize("Hi.")
     witness.error(caught.value)
 

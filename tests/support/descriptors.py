@@ -15,6 +15,7 @@ __all__ = ["describe", "open_descriptors", "record_sockets"]
 
 _DESCRIPTORS = Path("/proc/self/fd")
 _FRAMES = 6
+_DNS_PORT = 53
 
 _opened: weakref.WeakKeyDictionary[socket.socket, str] = weakref.WeakKeyDictionary()
 
@@ -43,14 +44,28 @@ def _callers(frame: FrameType | None) -> str:
 def open_descriptors() -> dict[str, int]:
     """Return the sockets and pipes of this process with their numbers, on Linux."""
     found: dict[str, int] = {}
-    for path in _DESCRIPTORS.iterdir() if _DESCRIPTORS.exists() else ():
+    for path in list(_DESCRIPTORS.iterdir()) if _DESCRIPTORS.exists() else ():
         try:
             target = str(path.readlink())
         except OSError:
             continue  # closed after it was listed, such as the folder of the listing itself
-        if target.startswith(("socket:", "pipe:")):
-            found[target] = int(path.name)
+        number = int(path.name)
+        is_socket = target.startswith("socket:") and not _is_name_lookup(number)
+        if is_socket or target.startswith("pipe:"):
+            found[target] = number
     return found
+
+
+def _is_name_lookup(number: int) -> bool:
+    """
+    Whether a descriptor is a socket of the system's resolver.
+
+    A lookup cannot be interrupted. If a connect gives up earlier, its lookup ends by the timeout
+    of the resolver, maybe during another test.
+    """
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as twin:
+        return twin.type == socket.SOCK_DGRAM and twin.getpeername()[1] == _DNS_PORT
+    return False
 
 
 def describe(name: str, number: int) -> str:

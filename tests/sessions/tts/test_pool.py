@@ -209,7 +209,7 @@ def test_pieces_are_sent_again() -> None:
 
     with scripted(once, obedient) as iw:
         assert "1" == said(iw, "One")
-        chunks = iw.tts.stream(tokens(), timeout=30)  # type: ignore[arg-type]
+        chunks = iw.tts.stream(tokens(), timeout=30, auto_mode=False)  # type: ignore[arg-type]
         assert "One two three" == text_of(b"".join(chunk.data for chunk in chunks))
 
     assert ["One ", "two ", "three"] == taken
