@@ -2,8 +2,7 @@
 Send random and damaged requests to the emulator for some time.
 
 ``python tests/fuzz_emulator.py --seconds 600`` fails if the server dies, logs a traceback or an
-error, or if its memory grows in the
-second half of the time.
+error, or if its memory grows in the second half of the time.
 """
 
 from __future__ import annotations
