@@ -23,8 +23,8 @@
  * The largest cost of a policy with less delay than the cheapest one, above the cost of that
  * one: this many gaps, plus a cost in ms of delay times ms of audio. Without this limit, a
  * disturbance with hundreds of gaps makes these policies so expensive that their costs decay
- * for a minute before the delay falls again. With it, a policy is the cheapest again once it has
- * saved this cost: after 14 s if it saves 100 ms and a gap costs 1.1e6.
+ * for a minute before the delay falls again. With it, a policy is the cheapest again once it
+ * has saved this cost: after 14 s if it saves 100 ms and a gap costs 1.1e6.
  */
 #define EXCESS_GAPS 1.1
 #define EXCESS_COST 2e5
