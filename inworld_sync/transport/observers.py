@@ -18,7 +18,7 @@ class Observers:
     The exceptions of these functions are logged. No lock is held during a call.
 
     Attributes:
-        records: Whether there is an observer. Messages are copied only for an observer.
+        records: True if there is an observer. Messages are copied only for an observer.
     """
 
     def __init__(self, options: Options, connection: str) -> None:

@@ -1,4 +1,8 @@
-"""urllib3's connection pool, with connections of this package; imported at the first request."""
+"""
+Makes urllib3 connection pools that use the connections of this package.
+
+This module is imported at the first request.
+"""
 
 from __future__ import annotations
 

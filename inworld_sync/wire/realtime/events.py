@@ -187,7 +187,7 @@ def _part_delta(body: JsonObject) -> tuple[str, JsonObject]:
 
 
 def _audio_delta(body: JsonObject, audio: bytes) -> AudioDelta | None:
-    """Read the most frequent message without the codec; return None if it needs the codec."""
+    """Read an audio delta without the codec, or return None if the message needs the codec."""
     response_id, item_id, event_id = (
         body.get("response_id"),
         body.get("item_id"),
