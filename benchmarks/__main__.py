@@ -55,7 +55,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure in the environment of the peers."""
+    """Run the benchmarks in the virtual environment in which the peer libraries are installed."""
     chosen = options()
     if _INSIDE in os.environ:
         measure(chosen)

@@ -56,7 +56,11 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def chart(rows: Sequence[Row], machine: Mapping[str, object]) -> str:
-    """Draw how many times faster each row with a target is, on a logarithmic scale, as SVG."""
+    """
+    Return a bar chart of the rows with a target, as SVG.
+
+    A bar shows how many times faster this package is than the peer, on a logarithmic scale.
+    """
     judged = [row for row in rows if row.target is not None]
     most = max((1 / row.ratio for row in judged), default=10.0)
     decades = max(1, math.ceil(math.log10(most)))

@@ -48,7 +48,8 @@ session = Session(instructions="Help in the kitchen.", tools=[pantry_stock, kitc
 with Inworld() as iw, iw.realtime.connect(session) as rt, NullSpeaker(24000) as speaker:
     for kind in (ToolCalled, ToolOutputSent, Interrupted):
         rt.on(kind, show)
-    rt.play(speaker)  # or Speaker(); with rt.converse(Microphone(), Speaker()) the user speaks too
+    # Use Speaker() to hear the replies. Use rt.converse(Microphone(), Speaker()) to speak as well.
+    rt.play(speaker)
 
     for question in ("How many eggs are in the pantry?", "Set the kitchen timer to 7 minutes."):
         print("you:", question)

@@ -1,4 +1,10 @@
-"""The goals of the playout: limits for its figures, relative to the figures of other buffers."""
+"""
+Compares the measured figures of the playout buffer with their limits.
+
+Most limits are figures of another buffer, multiplied by a factor. The name of such a goal ends with
+the factor and the other buffer: "(0.65 NetEq)" means at most 0.65 times the figure of NetEq, and
+"(1.20 fixed)" means at most 1.20 times the figure of a fixed buffer of 120 ms.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +21,13 @@ ANCHORS = json.loads(Path(__file__).with_name("anchors.json").read_text())
 
 
 def neteq(kind: str, seeds: Sequence[int]) -> Figures:
-    """Return the recorded figures of NetEq for these seeds; if there are none, for other seeds."""
+    """Return the figures of NetEq recorded with *seeds*, or else with the first recorded seeds."""
     recorded: dict[str, Figures] = ANCHORS[kind]
     return recorded.get(",".join(map(str, seeds))) or next(iter(recorded.values()))
 
 
-# (profile; mean, p95, events and concealment as a factor of NetEq's; R as a difference from it).
+# Each row has the profile; the factors for mean delay, p95 delay, gaps a minute and concealment,
+# which multiply the figures of NetEq; and the number that is added to the R rating of NetEq.
 LIVE_FACTORS = [
     ("interactive", 0.65, 0.80, 1.65, 1.70, 4.5),
     ("balanced", 0.80, 0.80, 1.15, 1.25, 3.0),
@@ -30,7 +37,11 @@ LIVE_FACTORS = [
 
 @attrs.frozen
 class Goal:
-    """A figure and its limit."""
+    """
+    A measured figure and its limit.
+
+    The limit is the highest accepted figure, or with ``at_least`` the lowest.
+    """
 
     name: str
     figure: float
@@ -39,7 +50,7 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether the figure is within the limit."""
+        """True if the figure is within the limit."""
         return self.figure >= self.limit if self.at_least else self.figure <= self.limit
 
     def __str__(self) -> str:
@@ -49,7 +60,7 @@ class Goal:
 
 
 def live_goals(results: Results) -> Iterator[Goal]:
-    """Yield the goals of each profile, compared with NetEq."""
+    """Yield the goals of each profile for live streams. Most limits depend on NetEq."""
     anchor = neteq("live", results.seeds)
     for profile, mean, p95, events, conc, rating in LIVE_FACTORS:
         ours, name = results.mean("live", profile), f"live {profile}:"
@@ -63,13 +74,14 @@ def live_goals(results: Results) -> Iterator[Goal]:
         yield Goal(f"{name} arrived and not played, %", ours["discard"], 0.05)
 
 
-# (profile, seconds of recovery in the mean of the disturbances, of the worst one, gaps).
+# Each row has the profile and three limits: the mean recovery time of all disturbances in s, the
+# longest recovery time in s, and the mean count of gaps after a disturbance.
 RECOVERY_LIMITS = [
     ("interactive", 5.0, 15.0, 6.5),
     ("balanced", 12.0, 30.0, 6.5),
     ("smooth", 18.0, 45.0, 6.5),
 ]
-# A recovery this short is good enough, even if NetEq recovers sooner.
+# A recovery within this time meets the goal, even if NetEq recovers sooner.
 SHORT_S = 5.0
 
 

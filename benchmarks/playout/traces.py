@@ -1,16 +1,25 @@
 """
-Traces of packet arrivals, made from a seed with constants from published measurements.
+Makes traces of packet arrivals from a seed, with constants from published measurements.
 
-A trace lists the packets of one stream. Times are in seconds. Places and lengths are counts of
-samples at 16 kHz. Families:
+A trace lists the packets of one stream. Times are in seconds unless the name ends with ``_ms``. The
+place of a sample is its index in the stream. Lengths are counts of samples at 16 kHz.
 
-``udp``    20 ms packets that may be lost or overtaken (RTP).
-``tcp``    in order, without losses, but delayed by retransmissions (relays, telephony streams).
-``burst``  ahead of real time, in utterances whose end is known (speech synthesis).
+There are three families of traces:
 
-Sources: WiFiSeer (MobiSys 2016) for Wi-Fi delays of 3, 20 and 250 ms at 50, 90 and 99 %; ITU-R
-M.2134 and Nguyen 2014 for LTE; Simula 2015 for its outages; Jiang 2012 for full buffers; Ramjee
-1994 and Moon 1998 for spikes; RFC 8985, RFC 6298 and Linux for TCP's recovery.
+``udp``    The stream has packets of 20 ms, which may be lost or overtaken (RTP).
+``tcp``    Packets arrive in order and none is lost, but retransmissions delay them (relays,
+           telephony streams).
+``burst``  Audio arrives faster than real time, in utterances whose end is known (speech
+           synthesis).
+
+The constants come from these sources:
+
+- Wi-Fi delays: WiFiSeer (MobiSys 2016), 3 ms at 50 %, 20 ms at 90 % and 250 ms at 99 %
+- LTE delays: ITU-R M.2134 and Nguyen 2014
+- LTE outages: Simula 2015
+- full buffers: Jiang 2012
+- delay spikes: Ramjee 1994 and Moon 1998
+- loss recovery of TCP: RFC 8985, RFC 6298 and Linux
 """
 
 from __future__ import annotations
@@ -33,7 +42,8 @@ Integers: TypeAlias = NDArray[np.int64]
 Random: TypeAlias = np.random.Generator
 # Maps the times of sending, in s, to one-way delays, in ms.
 Delay: TypeAlias = Callable[[Random, Floats], Floats]
-# The chunks of one utterance: the samples of each, and its seconds after the first chunk.
+# The chunks of one utterance. Each entry has the count of samples in the chunk, and the time in s
+# from the arrival of the first chunk to the arrival of this chunk.
 Chunks: TypeAlias = list[tuple[int, float]]
 
 
@@ -48,7 +58,7 @@ class Trace:
     sent_s: Floats  # when the packet was complete
     arrival_s: Floats  # infinite for a lost packet
     item: Integers
-    last: Mask  # whether it is the last of its item
+    last: Mask  # True for the last packet of an item
     pauses: list[tuple[int, int]] = attrs.field(factory=list)  # where the source is silent
 
     @property
@@ -85,7 +95,7 @@ def wifi(random: Random, count: int, quantiles: list[tuple[float, float]], memor
 def outages(
     random: Random, sent_s: Floats, every_s: float, low_ms: float, high_ms: float
 ) -> Floats:
-    """Return delays of outages: nothing is delivered for a while, then everything at once."""
+    """Return the delays of packets that wait for the end of an outage and then arrive together."""
     extra = np.zeros(len(sent_s))
     at = random.exponential(every_s)
     while at < sent_s[-1]:
@@ -97,7 +107,7 @@ def outages(
 
 
 def lte(random: Random, sent_s: Floats) -> Floats:
-    """Return delays of LTE: 8 ms of HARQ at 10 % block errors, link layer ARQ, handovers."""
+    """Return delays from HARQ (8 ms, 10 % block errors), link-layer ARQ and handovers of LTE."""
     count = len(sent_s)
     delay = random.uniform(0, 8, count)
     delay += 8 * np.minimum(random.geometric(0.9, count) - 1, 4)
@@ -125,7 +135,7 @@ def bufferbloat(random: Random, sent_s: Floats) -> Floats:
 
 
 def step(random: Random, sent_s: Floats) -> Floats:
-    """Return delays that are 120 ms longer in the middle third, as on another route."""
+    """Return delays that rise by 120 ms for the middle third, as if the route had changed."""
     delay = random.gamma(2, 5, len(sent_s))
     delay[(sent_s > sent_s[-1] / 3) & (sent_s < 2 * sent_s[-1] / 3)] += 120
     return delay
@@ -137,7 +147,11 @@ def gamma(mean_ms: float) -> Delay:
 
 
 def lost_packets(random: Random, count: int, rate: float, burst: float) -> Mask:
-    """Return which packets are lost: this share, in runs of this mean length (Gilbert-Elliott)."""
+    """
+    Return a mask that is True for the packets that are lost (Gilbert-Elliott model).
+
+    *rate* is the share of lost packets. *burst* is the mean number of packets lost in a row.
+    """
     leave = 1 / burst
     enter = rate * leave / (1 - rate)
     bad, lost = False, np.zeros(count, bool)
@@ -162,11 +176,12 @@ class Tcp:
 
     def arrivals(self, random: Random, sent_s: Floats, delay_ms: Floats) -> Floats:
         """
-        Return arrivals with head-of-line blocking, for a flow that the application limits.
+        Return the arrival times of an application-limited flow with head-of-line blocking.
 
-        A lost segment is detected a quarter round trip after a later one is acknowledged, or after
-        two round trips if there is no later one. A lost retransmission is detected one round trip
-        later.
+        The sender detects a lost segment a quarter of a round trip after the acknowledgment of a
+        later segment, but at most two round trips after sending. Without a later segment, the
+        sender detects the loss two round trips and 200 ms after sending. Each lost retransmission
+        adds 1.25 round trips.
         """
         count = len(sent_s)
         arrival_ms = in_order(sent_s * 1000 + delay_ms)
@@ -302,7 +317,7 @@ def live_traces(seconds: float = 60, seed: int = 0) -> Iterator[Trace]:
     yield trace(
         "tcp_blackout", 14, lambda r, s: 25 + r.gamma(2, 3, len(s)), Tcp(0.001, (15, 100, 900))
     )
-    # The event loop of the sender stalls: no TCP loss, but the stream is in order.
+    # The event loop of the sender stalls. Packets are late and in order, and TCP loses none.
     yield trace(
         "tcp_sender_pauses",
         15,
@@ -346,7 +361,12 @@ def chunks(
     first_ms: float | None = None,
     network: Callable[[Random], float] | None = None,
 ) -> Chunks:
-    """Return one utterance at *pace* times real time, over a TCP connection that loses 1 %."""
+    """
+    Return one utterance that arrives over a TCP connection with a loss of 1 %.
+
+    *pace* is the time between chunks as a multiple of their duration: with 0.25, the audio arrives
+    four times faster than real time.
+    """
     found: Chunks = []
     at, left, latest = 0.0, int(seconds * RATE_HZ), 0.0
     stall_at = random.exponential(stall_every_s) if stall_every_s else np.inf
@@ -372,8 +392,8 @@ def sentences(random: Random, seconds: float) -> tuple[Chunks, list[tuple[int, i
     """
     Return the chunks of sentences whose text comes from a language model, and their pauses.
 
-    Each sentence arrives at four times real time, but the next one may be late. Each sentence
-    ends with a pause of 160 ms.
+    Each sentence arrives four times faster than real time, but the next sentence may be late. Each
+    sentence ends with a pause of 160 ms.
     """
     found: Chunks = []
     pauses = []

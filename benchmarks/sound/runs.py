@@ -76,7 +76,7 @@ def stream() -> Outcome:
 
 
 def busy_interpreter() -> Outcome:
-    """Play while a thread holds the GIL; compare with a player whose callback is Python."""
+    """Play while a thread holds the GIL, with a speaker and with a callback written in Python."""
     original = noise(BUSY_S, SEED)
     with Speaker(RATE_HZ) as speaker, Recorder() as recorder, holding_the_gil():
         speaker.write(original.tobytes())
@@ -122,7 +122,7 @@ def _play_from_python(samples: npt.NDArray[np.int16]) -> int:
 
 
 def interruptions() -> Outcome:
-    """Interrupt at random times, and compare the reported count of samples with the recording."""
+    """Interrupt at random times. Compare the reported count of samples with the recording."""
     chance = random.Random(SEED)
     differences = []
     taken_ms = []
@@ -154,7 +154,7 @@ def interruptions() -> Outcome:
 
 
 def _recorded(recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16]) -> int:
-    """Return how many samples of the original were played, with the fade."""
+    """Return how many samples of the original were played, including the samples of the fade."""
     found = match(recording, original)
     if found.start < 0:
         return 0
@@ -210,7 +210,12 @@ def words() -> Outcome:
 def _place(
     recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16], start_ms: float
 ) -> int:
-    """Return the start of a word in the recording; near a fade, from samples beside it."""
+    """
+    Return the index in the recording of the first sample of a word.
+
+    A fade at the start of the word changes its samples. The function then finds samples shortly
+    before or after the fade, and calculates the start from them.
+    """
     sample = round(start_ms * RATE_HZ / 1000.0)
     for away in (0, 120, -144, 240, -264):
         found = find(recording, original[sample + away : sample + away + 24])
@@ -251,7 +256,7 @@ def unplug() -> Outcome:
 
 
 class _SlowSpeech:
-    """Speech that arrives a little slower than real time, and sometimes pauses."""
+    """A speech whose chunks arrive slightly slower than real time, sometimes 0.4 s late."""
 
     def __init__(self, speech: Speech, chance: random.Random) -> None:
         self._speech = speech
@@ -271,11 +276,11 @@ class _SlowSpeech:
             time.sleep(max(due - time.monotonic(), 0))
 
     def close(self) -> None:
-        """Do nothing: there is no connection."""
+        """Do nothing, because there is no connection to close."""
 
 
 def slow_network() -> Outcome:
-    """Compare word callbacks with the sound when it arrives too slowly and is stretched."""
+    """Compare word callbacks with the recording of speech that arrives late and is stretched."""
     with Inworld(local=True) as iw:
         speech = iw.tts.synthesize(TEXT * 4)
     original = np.frombuffer(speech.pcm, "<i2")
@@ -318,13 +323,19 @@ def slow_network() -> Outcome:
 def _voiced_place(
     recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16], start_ms: float, after: int
 ) -> int:
-    """Return the start of a word, from the first sound after it that is not stretched, or -1."""
+    """
+    Return the index in the recording of the first sample of a word, or -1.
+
+    The start is calculated from the first 48 samples of the word that are not quiet and that were
+    recorded without stretching.
+    """
     sample = round(start_ms * RATE_HZ / 1000.0)
     for away in range(0, 960, 48):
         key = original[sample + away : sample + away + 48]
         if np.abs(key).max(initial=0) < 100:
             continue
-        # Search a few seconds only: a word comes within them, and sentences are repeated later.
+        # Search only the next 5 s. The word starts within this time, and a later repetition of
+        # the same sentence must not match.
         found = find(recording[: after + 5 * RATE_HZ], key, after)
         if found >= 0:
             return found - away

@@ -1,1 +1,1 @@
-"""Sockets, TLS, WebSocket connections and HTTP; this folder moves messages without parsing them."""
+"""Sends and receives messages over sockets, TLS, WebSocket and HTTP, without parsing them."""

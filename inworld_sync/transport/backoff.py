@@ -1,4 +1,4 @@
-"""The delays between attempts, for all retries and reconnects."""
+"""Calculates the delays between attempts, for all retries and reconnects."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Backoff:
         longest = min(
             self._first_seconds * 2.0 ** min(doublings, _MAX_DOUBLINGS), self._max_seconds
         )
-        # Jitter is added to retry_after: the server sends many clients the same time.
+        # Jitter is added to retry_after, because the server sends the same time to many clients.
         return least + longest * random.random()  # noqa: S311 - no secret
 
     def reset(self) -> None:

@@ -1,4 +1,8 @@
-"""Open a connection: name lookup, TCP, proxy, TLS and upgrade, under one deadline, each timed."""
+"""
+Opens a connection.
+
+One deadline limits all steps: name lookup, TCP, proxy, TLS and upgrade. Each step is timed.
+"""
 
 from __future__ import annotations
 
@@ -167,7 +171,7 @@ def open_websocket(
 
 @contextlib.contextmanager
 def _step(times_ms: dict[str, float], name: str) -> Iterator[None]:
-    """Time a step; an error that is raised in it names the step."""
+    """Measure the time of a step, and name the step in the errors that the step raises."""
     started = time.monotonic()
     try:
         yield

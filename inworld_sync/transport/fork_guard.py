@@ -26,7 +26,7 @@ class ForkGuard:
 
     @property
     def in_child(self) -> bool:
-        """Whether the current process is a forked child of that process."""
+        """True in a forked child of the process that created this object."""
         return _generation != self._generation
 
     def require(self, what: str) -> None:

@@ -120,7 +120,7 @@ class MessageBuffer:
         return self._fragments_opcode, message
 
     def _pop_frame(self) -> tuple[int, memoryview] | None:
-        """Remove the next frame, if it is complete; return its first byte and its payload."""
+        """Remove the next complete frame, and return its first byte and its payload."""
         start = self._start
         held = self._stop - start
         if held < 2:
@@ -155,7 +155,7 @@ class MessageBuffer:
         return first, self._view[start + header : stop]
 
     def room(self) -> memoryview:
-        """Return free space to receive into; payloads returned before become invalid."""
+        """Return free space to receive into. Payloads that were returned before become invalid."""
         held = self._stop - self._start
         size = len(self._buffer)
         if not held:
@@ -212,7 +212,7 @@ def unmask(frame: bytes) -> bytes:
 
 
 def close_payload(code: int, reason: str) -> bytes:
-    """Return the payload of a CLOSE frame; a reason over 123 bytes is cut between characters."""
+    """Return the payload of a CLOSE frame. A reason over 123 bytes is cut between characters."""
     text = reason.encode()[: _MAX_CONTROL_BYTES - 2].decode(errors="ignore")
     return struct.pack("!H", code) + text.encode()
 

@@ -1,4 +1,4 @@
-"""Calls of the user's observers of a connection; their exceptions are logged."""
+"""Calls the user's observers of a connection, and logs the exceptions that they raise."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Observers:
     """
     Calls ``observer`` and ``on_trace`` of the options, if they are set.
 
-    Exceptions that they raise are logged. They are called without any lock held.
+    The exceptions of these functions are logged. No lock is held during a call.
 
     Attributes:
-        records: Whether there is an observer. Messages are copied only for an observer.
+        records: True if there is an observer. Messages are copied only for an observer.
     """
 
     def __init__(self, options: Options, connection: str) -> None:

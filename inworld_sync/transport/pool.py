@@ -1,4 +1,8 @@
-"""urllib3's connection pool, with connections of this package; imported at the first request."""
+"""
+Makes urllib3 connection pools that use the connections of this package.
+
+This module is imported at the first request.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +24,18 @@ from inworld_sync.transport.urls import Place
 
 __all__ = ["from_urllib3", "make_pool"]
 
-# Connections kept open between requests: the service's limit for one account.
+# This many connections are kept open between requests. The service allows no more per account.
 _KEPT_CONNECTIONS = 20
 
 
 def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.HTTPConnectionPool:
     """
-    Return a new connection pool for *place*; it does not retry.
+    Return a new connection pool for *place*. The pool does not retry requests.
 
-    Its connections are opened like WebSocket connections, with the same errors. urllib3 sets the
-    timeout of a connection when a request begins, and then to the time left when the response
-    begins. :class:`HttpSocket` makes each of them a deadline, so together they limit the request.
+    The pool opens connections in the same way as WebSocket connections, and raises the same errors.
+    urllib3 sets the timeout of a connection when it sends a request. When the response begins,
+    urllib3 sets the timeout to the time that is left. :class:`HttpSocket` converts each of these
+    timeouts to a deadline, so that the duration of the whole request is limited.
     """
 
     class Connection(HTTPConnection):

@@ -1,4 +1,4 @@
-"""Choice of the proxy, and the tunnel through it."""
+"""Chooses the proxy of a connection, and opens a tunnel through the proxy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Proxy", "choose_proxy", "open_tunnel"]
 
 _DEFAULT_PORT = 80
 
-# An entry of no_proxy with a port; an IPv6 address has brackets then.
+# An entry of no_proxy with a port. In such an entry an IPv6 address has brackets.
 _ENTRY_WITH_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]+):(?P<port>\d{1,5})")
 
 # The response of a proxy is a status line and a few headers.
@@ -52,17 +52,20 @@ class Proxy:
 
 def choose_proxy(url: str, options: Options) -> Proxy | None:
     """
-    Return the proxy for *url*: that of *options*, or without one that of the environment.
+    Return the proxy for *url*, or None to connect directly.
 
-    The environment is the first of these variables that is set, in lower or upper case:
+    If ``options.proxy`` is not None, only this option decides. Otherwise the first of these
+    environment variables that is set has the URL of the proxy. The names of the variables may be in
+    lower or upper case:
 
-    - ``wss_proxy``, ``https_proxy``, ``all_proxy`` for a ``wss`` URL
-    - ``https_proxy``, ``all_proxy`` for an ``https`` URL
-    - the same with ``ws`` and ``http``
+    - for a ``wss`` URL: ``wss_proxy``, ``https_proxy``, ``all_proxy``
+    - for an ``https`` URL: ``https_proxy``, ``all_proxy``
+    - for a ``ws`` URL: ``ws_proxy``, ``http_proxy``, ``all_proxy``
+    - for an ``http`` URL: ``http_proxy``, ``all_proxy``
 
-    ``no_proxy`` lists hosts that use no proxy. If none of these variables is set, the system
-    settings of macOS and Windows are used. A host of this machine never uses a proxy of the
-    environment.
+    The client connects directly to the hosts that ``no_proxy`` lists. If no ``*_proxy`` variable is
+    set, the system settings of macOS and Windows are used. For a loopback host such as
+    ``localhost``, the client ignores the environment and the system settings.
 
     Raises:
         ConfigError: The proxy's URL is invalid, or its scheme is not supported.
@@ -91,8 +94,12 @@ def _matches_no_proxy(place: Place, no_proxy: str) -> bool:
     """
     Return whether ``no_proxy`` lists the host of *place*.
 
-    Entries are separated by commas or spaces: a host, which includes its subdomains; an address or
-    a network such as ``10.0.0.0/8``; each with a port or without; or ``*`` for all hosts.
+    Entries are separated by commas or spaces. An entry is ``*`` for all hosts, or one of these,
+    with or without a port:
+
+    - a host name, which also matches its subdomains
+    - an IP address
+    - a network such as ``10.0.0.0/8``
     """
     host = place.host.lower().rstrip(".")
     try:
@@ -154,7 +161,7 @@ def open_tunnel(stream: Stream, proxy: Proxy, host: str, port: int, deadline: De
         proxy: The proxy.
         host: The server behind the proxy.
         port: The port of the server.
-        deadline: For the request and the response.
+        deadline: The deadline by which the response must have arrived.
 
     Raises:
         ConnectError: The proxy refused, or its response is not HTTP.

@@ -1,4 +1,4 @@
-"""Errors made from HTTP responses."""
+"""Makes errors from HTTP responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inworld_sync.errors import (
 
 __all__ = ["error_from_response", "reason_of", "request_id_of"]
 
-# The most characters of a response's text in a message: proxies send whole pages.
+# An error message has at most this many characters of a response, because proxies send whole pages.
 _MAX_TEXT_CHARACTERS = 500
 
 _PAGE = re.compile(r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
@@ -94,7 +94,7 @@ def error_from_response(
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Return the seconds of a ``Retry-After`` header: a number or an HTTP date; None if invalid."""
+    """Return the seconds of a ``Retry-After`` number or date, or None if it is invalid."""
     if value is None:
         return None
     try:
@@ -128,7 +128,7 @@ def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
 
 
 def _shortened(text: str) -> str:
-    """Return at most a few sentences of a text; of an HTML page, its title."""
+    """Return the first sentences of a text, or the title if the text is an HTML page."""
     if _PAGE.match(text):
         title = _TITLE.search(text)
         text = html.unescape(title[1]) if title else ""

@@ -1,4 +1,4 @@
-"""Detection of a dead server: nothing was received for ``ping_timeout``."""
+"""Detects a dead server, from which nothing was received for ``ping_timeout``."""
 
 from __future__ import annotations
 

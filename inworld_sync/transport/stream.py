@@ -1,5 +1,5 @@
 """
-A connected byte stream, plain or TLS; one thread reads while another writes.
+Reads and writes a connected byte stream, plain or TLS. One thread reads while another writes.
 
 Rules:
 
@@ -37,7 +37,7 @@ class Stream(Protocol):
 
     @property
     def owes_output(self) -> bool:
-        """Whether receiving has produced TLS bytes to send; if so, the sender must call flush."""
+        """True if receiving has produced TLS bytes, which the sender must send with flush."""
         ...
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
@@ -84,10 +84,10 @@ class Stream(Protocol):
         ...
 
     def send_rest(self, rest: memoryview, deadline: Deadline) -> None:
-        """Send the rest that :meth:`send_now` returned; errors as :meth:`send_all`."""
+        """Send the rest that :meth:`send_now` returned. Raises the errors of :meth:`send_all`."""
 
     def flush(self, deadline: Deadline) -> None:
-        """Send the bytes of :attr:`owes_output`; errors as :meth:`send_all`."""
+        """Send the bytes of :attr:`owes_output`. Raises the errors of :meth:`send_all`."""
 
 
 def receive_by(stream: Stream, room: memoryview, deadline: Deadline) -> int:

@@ -1,4 +1,4 @@
-"""Name lookup and TCP connect, under one deadline."""
+"""Looks up names and opens TCP connections, under one deadline."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ __all__ = ["Address", "connect_tcp", "is_loopback", "look_up"]
 # Seconds between the attempts for two addresses (RFC 8305, section 5).
 _HEAD_START = 0.25
 
-# Keepalive probes of the kernel: seconds before the first, seconds between two, and their number.
-# They detect a dead server even while no thread reads from the connection.
+# The kernel sends keepalive probes with these settings: the seconds before the first probe, the
+# seconds between two probes, and the number of probes. Probes detect a dead server even while no
+# thread reads from the connection.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
-# Codes of a connect that has begun; Windows uses WSAEWOULDBLOCK.
+# The codes of a connect that is in progress. Windows uses WSAEWOULDBLOCK.
 _UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
 
 # An address family and the argument of connect() for it, whose type depends on the family.

@@ -39,7 +39,7 @@ __all__ = ["Upgraded", "upgrade"]
 # The most bytes that are read of the body of an error response.
 _MAX_BODY_BYTES = 64 * 1024
 
-# Seconds to wait for the body of an error response; it usually comes with the headers.
+# Seconds to wait for the body of an error response, which usually comes with the headers.
 _BODY_TIMEOUT = 2.0
 
 _TLS_HINT = "; if the server uses TLS, base_url must start with https://"
@@ -153,7 +153,7 @@ class _Exchange:
         self._response: io.BytesIO | None = None
 
     def send(self, data: bytes) -> int:
-        """Complete the library's request; it is sent when the library reads the response."""
+        """Complete the library's request, which is sent when the library reads the response."""
         lines = data.decode("latin-1").rstrip("\r\n").split("\r\n")[1:]
         kept = [line for line in lines if not line.lower().startswith("cookie:")]
         whole = [self._request_line, *kept, *self._header_lines, "", ""]
@@ -161,7 +161,7 @@ class _Exchange:
         return len(data)
 
     def recv(self, size: int) -> bytes:
-        """Return the headers that the library checks; nothing after a failure."""
+        """Return the headers that the library checks, or nothing after a failure."""
         if self._response is None:
             try:
                 self._response = io.BytesIO(self._exchanged())

@@ -1,5 +1,5 @@
 """
-One WebSocket connection, used by two threads: a reader and a writer.
+Runs one WebSocket connection, which a reader thread and a writer thread use.
 
 This file starts no thread. Its rules:
 
@@ -220,7 +220,7 @@ class Link:
         self._last_left.set()
         if self._close_by and not self._over.wait(self._close_by.remaining()):
             self._cut_closing()
-        # This wait has no limit: the reader ends the link after it has received all messages.
+        # This wait has no limit, because the reader ends the link after the last message.
         self._over.wait()
 
     def _write_all(self, on_timer: Callable[[], None] | None) -> None:
@@ -272,7 +272,7 @@ class Link:
                 self._observers.message("out", item.message())
 
     def _write_now(self, item: Outgoing) -> None:
-        """Send as much as the network accepts at once; the caller holds the write lock."""
+        """Send as much as the network accepts at once. The caller holds the write lock."""
         rest = None
         try:
             frame = item.frame()
@@ -423,7 +423,7 @@ class Link:
         self._connection.close()
 
     def stats(self) -> LinkStats:
-        """Return the current statistics; any thread may call it, even after the end."""
+        """Return the current statistics. Any thread may call this method, even after the end."""
         return LinkStats(
             messages_in=self._messages_in,
             binary_messages=self._binary_messages,

@@ -19,7 +19,9 @@ _LONGEST_DELAY_MESSAGES = 12
 
 class Disturbance:
     """
-    Decides about each message by a seeded random number; one for all connections of a history.
+    Decides with seeded random numbers which messages of a history have a fault.
+
+    All connections of a history share one disturbance.
 
     Args:
         seed: The same seed makes the same decisions for the same messages.
@@ -35,11 +37,12 @@ class Disturbance:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._is_calm = False
-        # Messages that were delayed: how many messages must be sent before, how to send it.
+        # The delayed messages. Each entry has the count of messages that are sent first, and the
+        # function that sends the delayed message.
         self._delayed: list[tuple[int, Callable[[], None]]] = []
 
     def calm(self) -> None:
-        """Stop disturbing; delayed messages are sent before the next message."""
+        """Apply no more faults. Delayed messages are sent before the next message."""
         with self._lock:
             self._is_calm = True
 
@@ -87,7 +90,7 @@ class Disturbance:
         return None
 
     def _due(self, actions: list[Callable[[], None]]) -> list[Callable[[], None]]:
-        """Append the delayed messages whose time has come."""
+        """Append the delayed messages that must be sent now."""
         waiting = [(count - 1, action) for count, action in self._delayed]
         self._delayed = [(count, action) for count, action in waiting if count > 0]
         return actions + [action for count, action in waiting if count <= 0]

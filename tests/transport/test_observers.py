@@ -1,4 +1,8 @@
-"""Observers, trace functions and the log: what they receive; their errors are harmless."""
+"""
+Tests what observers, trace functions and the log receive.
+
+An exception in an observer or in a trace function does not end the connection.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,7 @@ def echoing(peer: Peer) -> None:
 
 
 def test_observer() -> None:
-    """Every message of both directions is recorded without its mask, and nothing else."""
+    """The observer gets the unmasked messages of both directions, and no pings or pongs."""
     tape = Tape()
     options = Options(observer=tape, ping_interval=0.01, headers={"Authorization": "Basic s3cret"})
 
@@ -59,7 +63,7 @@ def test_observer() -> None:
 
 
 def test_trace() -> None:
-    """A link reports its connect, its first message, each pong and its end, once each."""
+    """A link traces one connect, one first message, the round trips of pings, and one close."""
     events: list[TraceEvent] = []
     ponged = threading.Event()
 
@@ -106,7 +110,7 @@ def test_observers_that_raise(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_foreign_pongs_are_ignored() -> None:
-    """A pong without a ping measures no time."""
+    """If a pong answers no ping, the round-trip time is not updated."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()

@@ -1,1 +1,1 @@
-"""Realtime conversations: the session, its responses, its speech and its tools."""
+"""Implements realtime sessions with their responses, speech and tools."""

@@ -9,10 +9,10 @@ Sends the commands of a realtime session on its present connection, and matches 
     LOST       REOPENING            -                        -                          ENDED
     REOPENING  -                    OPEN                     LOST                       ENDED
 
-While the session is LOST or REOPENING a command waits, until its deadline.
+While the session is LOST or REOPENING, a command waits until its deadline.
 
-Lock rule: the monitor guards all fields. It is the one of ``base.py`` for every connection of the
-session, and outlives them. Nothing is sent under it.
+Lock rule: the monitor guards all fields. All connections of the session use the same monitor (see
+``base.py``), which outlives the connections. No thread sends while it holds the monitor.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Commands:
 
     @property
     def open_connection(self) -> RealtimeConnection | None:
-        """The connection if the session is open; None while it is not."""
+        """The connection, or None while the session is not open."""
         return self.connection if self.phase is Phase.OPEN else None
 
     @property
@@ -153,7 +153,7 @@ class Commands:
             self.connection.expire_at(deadline)
 
     def register(self, reply: PendingReply) -> None:
-        """Add a command to the pending requests; a thread that waits has its own deadline."""
+        """Add a command to the pending requests, without a deadline if a thread waits for it."""
         seconds = math.inf if reply.is_watched else self.timeouts.request
         now = time.monotonic()
         self.requests.register(reply, now, seconds)
@@ -302,7 +302,7 @@ class Commands:
             self.require_open()
             self.register(reply)
             if reply.is_unwatched_update and self.open_connection is None:
-                # The next connection sends it; see ``send_again``.
+                # The next connection sends the update, see ``send_again``.
                 return None
         try:
             self.send(reply.text, None if deadline is None else deadline.remaining())

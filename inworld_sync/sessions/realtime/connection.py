@@ -1,7 +1,7 @@
 """
-One connection of a realtime session. A session may have several, one after another.
+Runs one connection of a realtime session. A session may have several connections in succession.
 
-Threads and locks: those of ``base.py``; the monitor is the session's own.
+The threads and locks are those of ``base.py``. The monitor belongs to the session.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ __all__ = [
 
 Received: TypeAlias = RealtimeMessage | InvalidMessage
 
-# After these codes another connection would end in the same way: the service has ended the
-# session, or this side has broken the protocol.
+# The client does not reconnect after these codes, because a new connection would end in the same
+# way. The service has ended the session, or the client has violated the protocol.
 _FINAL_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 
 _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode()})
@@ -77,7 +77,7 @@ class Owner(Protocol):
         """Handle one message of the service."""
 
     def expire(self, connection: RealtimeConnection, now: float) -> float:
-        """End the requests whose deadline has passed; return the next deadline."""
+        """End the requests whose deadline has passed, and return the next deadline."""
         ...
 
     def streams_of(self, connection: RealtimeConnection) -> list[EventStream[Any]]:
@@ -85,7 +85,7 @@ class Owner(Protocol):
         ...
 
     def connection_ended(self, connection: RealtimeConnection, ended: StreamEnded) -> StreamEnded:
-        """Handle the end of a connection; return how the session describes it."""
+        """Handle the end of a connection, and return the description of the end for users."""
         ...
 
     def end(self, ended: StreamEnded) -> None:
@@ -137,7 +137,7 @@ class RealtimeConnection(Connection[Received]):
             self._link.send(message, timeout=seconds, needs_room=needs_room)
 
     def expire_at(self, deadline: float) -> None:
-        """Call the owner's ``expire`` at *deadline* or earlier; the monitor is held."""
+        """Call the owner's ``expire`` at *deadline* or earlier. The caller holds the monitor."""
         self._expire_at(deadline)
 
     def _expire(self, now: float) -> float:
@@ -258,7 +258,7 @@ def session_end(ended: StreamEnded) -> StreamEnded:
 
 
 def is_passing(ended: StreamEnded) -> bool:
-    """Whether another connection may continue the session."""
+    """Return True if the session may continue on a new connection after this end."""
     if isinstance(ended.error, ServiceError):
         return is_expired(ended.error.code, ended.error.details)
     if ended.by == "client" or isinstance(ended.error, ProtocolError):

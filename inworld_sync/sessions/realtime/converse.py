@@ -1,8 +1,8 @@
 """
-The loop of ``converse``: sends a microphone's audio while the session plays its speech.
+Runs the loop of ``converse``, which sends a microphone's audio while the session plays speech.
 
-Threads: the caller's reads the microphone; ``inworld-hangup-...`` closes the microphone when the
-session ends while a read waits.
+Threads: the caller's thread reads the microphone. If the session ends while a read waits, the
+thread ``inworld-hangup-...`` closes the microphone.
 """
 
 from __future__ import annotations

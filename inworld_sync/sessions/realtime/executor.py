@@ -1,11 +1,11 @@
 """
-The thread that runs the tasks of a realtime session.
+Runs the tasks of a realtime session on a thread.
 
 The reader thread must not wait, so everything that may wait is a task: playing, interrupting,
 sending tool outputs, and sending commands that follow from the service's messages. Tasks run one
 after another, so that audio and its interruption keep their order.
 
-Lock rule: the session's monitor guards all fields; a task runs without it.
+Lock rule: the session's monitor guards all fields. Tasks run without the monitor.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Executor:
     # The monitor is held.
 
     def put(self, task: _Task, size_bytes: int = 0) -> None:
-        """Queue *task*; *size_bytes* is the size of the audio that it holds."""
+        """Queue *task*, which holds *size_bytes* of audio."""
         if not self._stopped:
             self._tasks.append((task, size_bytes))
             self._waiting_bytes += size_bytes
@@ -80,14 +80,14 @@ class Executor:
             self._ready.notify()
 
     def stop(self) -> None:
-        """Accept no further tasks; the thread ends after the queued ones."""
+        """Accept no further tasks. The thread ends after the queued tasks."""
         self._stopped = True
         self._timed.clear()
         self._ready.notify()
 
     @property
     def is_full(self) -> bool:
-        """Whether so much audio waits that the reader should pause."""
+        """True if the queue holds so much audio that the reader should pause."""
         return self._waiting_bytes > MAX_WAITING_BYTES
 
     # The monitor is not held.

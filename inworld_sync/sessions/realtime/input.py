@@ -1,8 +1,9 @@
 """
-The user's audio on its way to the service, and the user's turn as the service reports it.
+Sends the user's audio to the service, and follows the user's turn as the service reports it.
 
-Lock rule: the lock of :class:`AudioInputQueue` is held while audio is converted and queued; it is
-taken before the session's monitor, never after it. The monitor guards :class:`UserTurn`.
+Lock rule: the lock of :class:`AudioInputQueue` is held while audio is converted and queued. A
+thread acquires this lock before the session's monitor, never after it. The monitor guards
+:class:`UserTurn`.
 """
 
 from __future__ import annotations
@@ -95,11 +96,11 @@ class UserTurn:
 
     @property
     def is_active(self) -> bool:
-        """Whether the user speaks; False 20 s after the last message, since the end may be lost."""
+        """True while the user speaks, up to 20 s after the last message, as its end may be lost."""
         return self.is_open and time.monotonic() - self._active_at < _LONGEST_SILENCE_SECONDS
 
     def add(self, message: bytes | str, duration_ms: float, *, is_manual: bool) -> None:
-        """Record a message that was sent: audio, or the commit after it."""
+        """Record a message that was sent, which is audio or a commit."""
         self.sent_ms += duration_ms
         self._kept.append((message, duration_ms))
         self._kept_ms += duration_ms

@@ -1,14 +1,14 @@
 """
-The assistant's speech on its way to the players, and its interruption.
+Passes the assistant's speech to the players, and interrupts the speech.
 
-An interruption has two steps. The first is done with the monitor held, when the user begins to
-speak or ``interrupt`` is called: from then on nothing that was received before reaches a player or
-a response. The second stops the players and sends commands to the service; both may wait, so it is
-done without the monitor.
+An interruption has two steps. The first step is done with the monitor held, when the user begins to
+speak or ``interrupt`` is called. After this step, audio that was received earlier reaches no player
+and no response. The second step stops the players and sends commands to the service. This step may
+wait, so it is done without the monitor.
 
-Lock rule: ``_cutting`` is held while speech is pushed to a player and while players are cleared,
-so that no old speech follows a clear; it is taken before the session's monitor, which guards the
-rest. A push never waits under it.
+Lock rule: ``_cutting`` is held while speech is pushed to a player and while players are cleared, so
+that no old speech follows a clear. A thread acquires ``_cutting`` before the session's monitor,
+which guards the other fields. A push never waits while ``_cutting`` is held.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Output:
     _ledger: PlaybackLedger = attrs.field(init=False)
     _times: SegmentTimes = attrs.field(factory=SegmentTimes, init=False)
     _backchannel: Player | None = attrs.field(default=None, init=False)
-    # Counts interruptions: audio that was received before one is not pushed after it.
+    # The count of interruptions. Audio received before an interruption is not pushed after it.
     _interruptions: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -142,12 +142,12 @@ class Output:
             self._play_backchannel(event.backchannel_id, b"", end=True)
 
     def end_all(self) -> None:
-        """End all items, since no more speech arrives; received speech is played to its end."""
+        """End all items, since no more speech arrives. Received speech is still played."""
         for item_id in self._ledger.items_of():
             self._end_item(item_id)
 
     def interrupt_later(self) -> None:
-        """Interrupt speech: do the first step now and have the second done by the executor."""
+        """Interrupt speech. Do the first step now, and queue the second step on the executor."""
         ids = self._begin_interruption()
         self._executor.put(lambda: self._finish_interruption(ids, None))
 
@@ -205,7 +205,7 @@ class Output:
 
     @property
     def is_playing(self) -> bool:
-        """Whether a part of the received speech was not played yet."""
+        """True while a part of the received speech still has to be played."""
         return self.player is not None and not self.player.is_idle
 
     def drain(self, timeout: float | None) -> None:

@@ -1,8 +1,9 @@
 """
-Ends the pending requests of a realtime session: by messages, errors and deadlines.
+Ends the pending requests of a realtime session.
 
-The writer of the connection calls :meth:`PendingRequests.expire` at the deadlines, the reader calls
-the other methods.
+A request ends when the service answers, when the service reports an error, or at its deadline. The
+writer thread of the connection calls :meth:`PendingRequests.expire` at the deadlines. The reader
+thread calls the other methods.
 
 Lock rule: the session's monitor is held in every method.
 """
@@ -43,7 +44,7 @@ from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["ANSWERS", "PendingRequests"]
 
-# The command that each event answers; both name the item.
+# The kind of command that each event answers. The command and the event have the same item id.
 _ANSWERED = {
     ItemAdded: Request.ITEM,
     ItemDone: Request.ITEM,
@@ -62,12 +63,12 @@ class PendingRequests:
     Ends the pending requests of one session.
 
     Args:
-        commands: Hold the pending table, and send cancels.
-        responses: The requests of responses, and the responses in progress.
-        tools: Continue after a response that is presumed over.
-        items: Forget refused items.
-        executor: Sends cancels.
-        handle: Handles an event as if the service had sent it.
+        commands: The commands of the session, which include the table of pending requests.
+        responses: The requests for responses, and the responses in progress.
+        tools: The tool calls of the session.
+        items: The items of the conversation. An item that the service refuses is removed.
+        executor: Runs the function that sends ``response.cancel``.
+        handle: Handles a ``ResponseDone`` in the same way as one from the service.
     """
 
     _commands: Commands
@@ -120,7 +121,7 @@ class PendingRequests:
         return event
 
     def end_replaced(self, event: ResponseCreated) -> ResponseCreated:
-        """End the responses that have ended since another one begins; return the event."""
+        """End the responses that must be over because another response begins; return the event."""
         for state in self._responses.queue.replaced_by(event):
             self.end_response(state)
         return event
@@ -129,7 +130,7 @@ class PendingRequests:
         """Handle a message that could not be read, or an error without a type; return the event."""
         error = event.error
         if isinstance(error, ServiceError):
-            # It may refuse a command, as an error with a type does.
+            # The service may refuse a command with this error, as with an error that has a type.
             code = None if error.code is None else str(error.code)
             self.refuse(ErrorReported(ErrorInfo(message=error.message, code=code)))
             return event
@@ -139,7 +140,11 @@ class PendingRequests:
         return event
 
     def end_unreadable(self, event: InvalidMessage) -> None:
-        """End the response whose last message could not be read; a thread may wait for it."""
+        """
+        End the response whose ``response.done`` could not be read.
+
+        Otherwise a thread that waits for the end of the response would not return.
+        """
         active = self._responses.queue.responses.active
         for state in active if event.type == ResponseDone.type else ():
             is_only = event.response_id is None and len(active) == 1
@@ -151,8 +156,9 @@ class PendingRequests:
         End a response for which no ``response.done`` can be read.
 
         Args:
-            state: In progress.
-            error: Why it has failed; None if a later message shows that it has ended.
+            state: The response, which is in progress.
+            error: The reason for which the response failed. None if a later message shows that the
+                response has ended.
         """
         response_id = state.id or ""
         status = state.last_status if error is None else "failed"
@@ -185,5 +191,6 @@ class PendingRequests:
         if error is not None or state.is_cancelling:
             self.end_response(state, error)
         elif not self._tools.presume_over(state.id or ""):
-            # While the user's functions run, no message of the service is expected.
+            # Set a new deadline only if the response has called no tools. While tools run, the
+            # service sends nothing.
             self._responses.expect_end(state)

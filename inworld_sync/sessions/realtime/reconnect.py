@@ -1,9 +1,9 @@
 """
-Opens the connection of a realtime session, and another one when it is lost.
+Opens the connection of a realtime session, and a new connection if the first is lost.
 
-Threads: ``inworld-reconnect-...`` while a session has no connection.
+Threads: while a session has no connection, ``inworld-reconnect-...`` tries to open one.
 
-Lock rule: the session's monitor guards the thread; no connection is opened under it.
+Lock rule: the session's monitor guards the thread. No connection is opened with the monitor held.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Reconnector"]
 
-# Before the second attempt; the first one is made at once.
+# The delay before the second attempt. The first attempt is made at once.
 _FIRST_DELAY_SECONDS = 0.25
 
 # After a connection that lasted this long, or that had a response, the limits start anew.
@@ -103,7 +103,7 @@ class Reconnector:
             # Under the monitor, so that a thread that sees it can close it.
             connection.start()
         try:
-            # The reader has recorded the reason; it is raised below.
+            # The reader has recorded the reason, which is raised below.
             with contextlib.suppress(ConnectionLost, ClosedError):
                 for message in messages:
                     connection.send(message, deadline.remaining())
@@ -188,7 +188,7 @@ class Reconnector:
         return True
 
     def _wait(self, seconds: float) -> bool:
-        """Wait; return False as soon as the session is closing."""
+        """Wait, but return False as soon as the session is closing."""
         commands = self._state.commands
         with commands.monitor:
             return not commands.monitor.wait_for(lambda: commands.is_over, seconds)

@@ -1,5 +1,5 @@
 """
-One response of a realtime session: its text and speech while they arrive, and its end.
+Gives users the text and speech of one response while they arrive, and its end.
 
 A response buffers what was not read yet for as long as a reference to it exists. Text and speech
 are two streams, so that reading one never waits for the other to be read.
@@ -51,7 +51,7 @@ class Owner(Protocol):
     logger: logging.Logger
 
     def await_final(self, response: Response, deadline: Deadline) -> None:
-        """Wait for a response's end; keeps the reader reading meanwhile."""
+        """Wait for the end of a response. The reader does not pause meanwhile."""
 
     def cancel_response(self, response: Response) -> None:
         """Cancel a response in any state."""
@@ -88,7 +88,7 @@ class Response:
     _emitted_pieces: int = attrs.field(default=0, init=False)
     _awaits_tools: bool = attrs.field(default=False, init=False)
     _is_over: bool = attrs.field(default=False, init=False)
-    # Its final state if it ended between two rounds.
+    # The final state if the response ended between two rounds.
     _outcome: str | None = attrs.field(default=None, init=False)
     _error: InworldError | None = attrs.field(default=None, init=False)
     # The error of a message that could not be read. A response with such a message fails.
@@ -96,7 +96,7 @@ class Response:
 
     @property
     def id(self) -> str | None:
-        """The service's id for it, None until it has begun; the id of the newest of its rounds."""
+        """The service's id of the newest round that has begun, or None before the first begins."""
         return next((each.id for each in reversed(self._states) if each.id is not None), None)
 
     @property
@@ -114,18 +114,18 @@ class Response:
 
     @property
     def is_final(self) -> bool:
-        """Whether it has ended; then :attr:`status` does not change any more."""
+        """True once the response has ended. After that, :attr:`status` does not change."""
         return self._outcome is not None or (self._states[-1].is_final and not self._awaits_tools)
 
     @property
     def text(self) -> str:
-        """The text so far, written or spoken; one line for each round that has text."""
+        """The written or spoken text so far, with one line for each round that has text."""
         with self._owner.monitor:
             return "\n".join(each.text for each in self._states if each.text)
 
     @property
     def info(self) -> ResponseInfo | None:
-        """The service's last description of it, None until it has begun."""
+        """The service's last description of the response, or None before the response begins."""
         return next((each.info for each in reversed(self._states) if each.info is not None), None)
 
     @property
@@ -152,7 +152,7 @@ class Response:
 
     @property
     def error(self) -> InworldError | None:
-        """Why it failed or is incomplete; None before its end, and if it did not fail."""
+        """The error if the response failed or is incomplete, otherwise None."""
         return self._error
 
     @property
@@ -192,13 +192,13 @@ class Response:
         return self
 
     def cancel(self) -> None:
-        """Cancel it, before or after it has begun; text that has arrived can still be read."""
+        """Cancel the response, also before it begins. Text that has arrived can still be read."""
         self._owner.cancel_response(self)
 
     def __repr__(self) -> str:
         return f"<Response {self.id or 'not begun'} {self.status}>"
 
-    # For the session; the monitor is held.
+    # The session calls the following methods with the monitor held.
 
     @property
     def _state(self) -> ResponseState:
@@ -206,7 +206,7 @@ class Response:
         return self._states[-1]
 
     def _await_tools(self) -> bool:
-        """Stay open after the present round; return False if the response is over already."""
+        """Stay open after the present round, or return False if the response is already over."""
         self._awaits_tools = not (self._is_over or self._state.is_cancelling)
         return self._awaits_tools
 
@@ -225,7 +225,7 @@ class Response:
             self._text.append(piece, len(piece))
 
     def _stop(self) -> None:
-        """Emit nothing more, since this side has cancelled it; drop audio that was not read."""
+        """Emit nothing more after a cancel by the client, and drop the audio that was not read."""
         if self._awaits_tools:
             self._awaits_tools, self._outcome, self._is_over = False, "cancelled", True
         ended = StreamEnded("client", reason="cancelled")
@@ -234,7 +234,7 @@ class Response:
         self._audio.discard()
 
     def _end(self, error: InworldError | None) -> None:
-        """End it; *error* is what ended the session, None if the response itself has ended."""
+        """End the response. *error* is None unless the end of the session ended the response."""
         if self._awaits_tools:
             # Between two rounds it ends as the last round did, unless the session failed.
             self._awaits_tools = False
@@ -248,7 +248,7 @@ class Response:
 
 
 def _failure_of(state: ResponseState, damage: InworldError | None) -> InworldError | None:
-    """Return the error that a response ended with; *damage* if the service reports none."""
+    """Return the error of a response, or *damage* if the service reports no error."""
     if state.status in ("completed", "cancelled"):
         return damage
     if state.error is not None:

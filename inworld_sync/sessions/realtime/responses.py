@@ -43,10 +43,12 @@ __all__ = ["RESPONSE_EVENTS", "SessionResponses"]
 # After this silence, a response whose items are all done does not hold back the next request.
 _FINISHED_SECONDS = 2.0
 
-# For a response that the client has cancelled to end; then the next request is sent.
+# The client waits this long for the end of a response that it has cancelled. Then the next request
+# is sent.
 _CANCEL_SECONDS = 1.0
 
-# Before a request is sent again that was refused although no response is known to be in progress.
+# The delay before a request is sent again if the service refused it, although the client knows of
+# no response in progress.
 _FIRST_RETRY_SECONDS = 0.25
 _MAX_RETRY_SECONDS = 2.0
 
@@ -116,7 +118,7 @@ class SessionResponses:
         return self._response(self.queue.add(new_id("evt"), config, event_id=event_id))
 
     def await_tools(self, response_id: str) -> Response | None:
-        """Keep a reply open after this round; return it, or None if users do not hold it."""
+        """Keep a reply open and return it, or return None if it is over or users do not hold it."""
         response = self._held.get(id(self._states.get(response_id)))
         return response if response is not None and response._await_tools() else None
 
@@ -197,7 +199,7 @@ class SessionResponses:
         return began, state.id if is_new and state.is_cancelling else None
 
     def update_deadline(self, response_id: str) -> None:
-        """Begin the time of a response anew, after a message of it; end it with the response."""
+        """Restart the deadline of a response after a message, or remove it after the last."""
         state, entry = self._states.get(response_id), self._active.get(response_id)
         if state is None or state.is_final:
             if entry is not None:
@@ -213,7 +215,7 @@ class SessionResponses:
             self._set_deadline(entry, entry.sent_at + seconds)
 
     def extend(self, response_id: str) -> None:
-        """Begin the time of a response anew after its audio; its entry expires early, see below."""
+        """Record when audio arrived, so that :meth:`expire_active` can extend the deadline."""
         entry = self._active.get(response_id)
         if entry is None:
             self.update_deadline(response_id)
@@ -221,14 +223,14 @@ class SessionResponses:
             entry.sent_at = time.monotonic()
 
     def _seconds_of(self, state: ResponseState) -> float:
-        """Return how long a response may send no message."""
+        """Return the longest accepted time in s between two messages of a response."""
         if state.is_cancelling:
             return _CANCEL_SECONDS
         seconds = self._commands.timeouts.response
         return min(seconds, _FINISHED_SECONDS) if state.has_whole_items else seconds
 
     def refuse(self, entry: Pending[Request], error: ErrorInfo) -> None:
-        """Handle the refusal of a request; it may be sent again."""
+        """Handle the refusal of a request, which may be sent again."""
         request_id = self._request_of(entry)
         state = self.queue.refuse(request_id, error)
         self._drop_needless()
@@ -238,7 +240,7 @@ class SessionResponses:
             # The request keeps its deadline.
             self._add_entry(Request.RETRY, None, self._backoff.next_delay())
         else:
-            # It is sent again after the response in progress, which must end.
+            # The request is sent again after the response in progress, which must end.
             self._requested.pop(request_id, None)
             self._commands.requests.table.cancel(entry)
             for active in self._states.active:
@@ -276,7 +278,7 @@ class SessionResponses:
             return state, None
         left = entry.sent_at + self._seconds_of(state) - time.monotonic()
         if left > 0:
-            # Audio came after the deadline was set: a message of audio does not move it.
+            # Audio arrived after the deadline was set. Audio messages do not move the deadline.
             later = self._active[response_id] = self._add_entry(Request.ACTIVE, response_id, left)
             later.sent_at = entry.sent_at
             return None, None
@@ -287,7 +289,7 @@ class SessionResponses:
         return state, DeadlineExceeded(f"the response has sent no message for {seconds:g} s")
 
     def expect_end(self, state: ResponseState) -> None:
-        """Begin the time of a response that has no deadline."""
+        """Set the deadline of a response that has no deadline yet."""
         if state.id is not None and state.id not in self._active:
             seconds = self._commands.timeouts.response
             self._active[state.id] = self._add_entry(Request.ACTIVE, state.id, seconds)
@@ -309,7 +311,7 @@ class SessionResponses:
             self._executor.put(self.send)
 
     def send(self) -> None:
-        """Send the requests that can be sent now; the monitor is not held."""
+        """Send the requests that can be sent now. The caller does not hold the monitor."""
         while True:
             with self._commands.monitor:
                 connection = self._commands.open_connection
@@ -345,7 +347,7 @@ class SessionResponses:
         return ids
 
     def cancel(self, response: Response) -> str | None:
-        """Cancel a response; return its id if a command must be sent now."""
+        """Cancel a response, and return its id if a command must be sent now."""
         state = response._state
         response_id = self.queue.cancel(state)
         self._hasten(state)
@@ -367,7 +369,7 @@ class SessionResponses:
             self._stop(state)
 
     def lose_connection(self, error: InworldError) -> None:
-        """End the responses in progress; those that have not begun are requested again."""
+        """End the responses in progress. Request the responses that have not begun again."""
         self._forget_entries()
         for response in self._held_of(*self.queue.lose_connection(_LOST)):
             response._end(error)

@@ -1,4 +1,4 @@
-"""Opens realtime sessions: the class behind ``iw.realtime``."""
+"""Opens realtime sessions. This module has the class of ``iw.realtime``."""
 
 from __future__ import annotations
 

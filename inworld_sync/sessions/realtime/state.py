@@ -161,7 +161,7 @@ class SessionState:
         # Events of a new connection, until SessionReconnected is emitted.
         self._early: list[SessionEvent] = []
         self._before = _routes(
-            # It ends the connection, see RealtimeConnection._after.
+            # The fault ends the connection, see RealtimeConnection._after.
             ((SessionFault,), lambda _: None),
             ((InvalidMessage,), self.pending.handle_invalid),
             ((SessionCreated, SessionUpdated), self._handle_session),
@@ -188,7 +188,7 @@ class SessionState:
     # ---- for the parts of the session; the monitor is held
 
     def emit(self, event: SessionEvent) -> None:
-        """Emit an event to users; those of a new connection follow SessionReconnected."""
+        """Emit an event to users. Events of a new connection follow SessionReconnected."""
         if self.commands.phase is Phase.REOPENING:
             self._early.append(event)
         else:
@@ -338,7 +338,7 @@ class SessionState:
     # ---- deadlines and the session's age; the monitor is held
 
     def expire(self, connection: RealtimeConnection, now: float) -> float:
-        """End the requests whose deadline has passed; return the next deadline."""
+        """End the requests whose deadline has passed, and return the next deadline."""
         if connection is not self.commands.connection:
             return math.inf
         table = self.commands.requests.table
@@ -419,7 +419,7 @@ class SessionState:
         self.monitor.notify_all()
 
     def connection_ended(self, connection: RealtimeConnection, ended: StreamEnded) -> StreamEnded:
-        """Handle the end of a connection; return how the session describes it."""
+        """Handle the end of a connection, and return the description of the end for users."""
         ended = session_end(ended)
         commands = self.commands
         if connection is not commands.connection:
@@ -440,7 +440,7 @@ class SessionState:
         return ended
 
     def end(self, ended: StreamEnded) -> None:
-        """Set the one terminal state; later calls change nothing."""
+        """Set the terminal state. Later calls change nothing."""
         commands = self.commands
         if commands.ended is not None:
             return

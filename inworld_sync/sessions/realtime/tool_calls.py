@@ -1,8 +1,8 @@
 """
-The model's tool calls: functions that this side runs, and approvals of calls of MCP servers.
+Handles the model's tool calls, and the approvals of calls of MCP servers.
 
-Lock rule: the session's monitor guards the fields; ``submit_output`` and ``approve`` run without
-it.
+Lock rule: the session's monitor guards the fields. ``submit_output`` and ``approve`` are called
+without the monitor.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class ToolCalls:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the output of a call is not sent yet."""
+        """True while the output of a call still has to be sent."""
         return bool(self._pending)
 
     def handle(self, event: FunctionEvent) -> None:
@@ -121,7 +121,7 @@ class ToolCalls:
         self._emit(ApprovalRequested(request, self._options.on_approval is not None))
 
     def lose_connection(self) -> None:
-        """Handle the loss of a connection: pending calls are still answered, once."""
+        """Handle the loss of a connection. Each pending call is still answered once."""
         self._calls = FunctionCalls()
         for batch in self._pending.lose_connection():
             self._continue(batch)
@@ -157,7 +157,7 @@ class ToolCalls:
         Continue as if a response that seems to be over had ended.
 
         Returns:
-            Whether it has called functions.
+            True if the response has called functions.
         """
         has_calls = self._pending.batch_of(response_id) is not None
         self._end_response(ResponseInfo(id=response_id, status="completed"))

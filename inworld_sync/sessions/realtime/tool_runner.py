@@ -1,11 +1,11 @@
 """
 Runs the functions that a model calls, several at once, each with a timeout.
 
-Threads: ``inworld-tool-...``, one for each call that runs. A function cannot be stopped. For one
-that exceeds its timeout an error is sent as its output; its thread ends when the function does,
-and counts as running until then.
+Threads: each call runs on its own thread ``inworld-tool-...``. A function cannot be stopped. If a
+function exceeds its timeout, an error is sent as its output. The thread ends when the function
+returns, and counts as running until then.
 
-Lock rule: the session's monitor guards all fields; a function runs without it.
+Lock rule: the session's monitor guards all fields. Functions run without the monitor.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ToolRunner:
     # The monitor is held.
 
     def declare(self, tools: tuple[Tool, ...] | None) -> None:
-        """Add tools; of tools with the same name, the newest is used."""
+        """Add tools. If several tools have the same name, the newest is used."""
         for tool in tools or ():
             if isinstance(tool, ToolFunction):
                 self._functions[tool.definition.name] = tool
@@ -110,7 +110,7 @@ class ToolRunner:
         return name in self._functions or name not in self._declared
 
     def start(self, call: FunctionCall) -> None:
-        """Run the function that is called; if there is none, the output is an error."""
+        """Run the called function. If there is no such function, the output is an error."""
         function = self._functions.get(call.name)
         done = partial(self._answered, call)
         if function is None:

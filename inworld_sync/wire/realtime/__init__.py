@@ -1,1 +1,1 @@
-"""The realtime protocol: commands to JSON, messages to events, and the state between them."""
+"""Converts realtime commands to JSON and messages to events, and keeps the protocol state."""

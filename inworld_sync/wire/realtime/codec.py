@@ -1,5 +1,5 @@
 """
-The codec of the realtime service: snake_case names, and unions distinguished by ``type``.
+Has the codec of the realtime service, with snake_case names and unions distinguished by ``type``.
 
 An item or a part of an unknown kind, and one without a required field, becomes an
 :class:`~inworld_sync.models.realtime.UnknownItem` or an ``UnknownPart`` with the JSON object.
@@ -117,7 +117,7 @@ def _read_item(value: object, _: object) -> object:
 
 
 def _with_parts(body: JsonObject) -> JsonObject:
-    """Return a message whose content has no strings: a string becomes a part with this text."""
+    """Return a message in which each string of the content is replaced by a text part."""
     content = body.get("content")
     if isinstance(content, str):
         content = [content]

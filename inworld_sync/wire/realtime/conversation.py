@@ -14,7 +14,7 @@ Rules for behavior that was observed at services:
 - after a transcript is completed, only another completed transcript changes it;
 - the end of a response ends its items, with every status.
 
-Pure: no clock, no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls.
 Source: Inworld Realtime reference; quirks from clients that log them.
 """
 

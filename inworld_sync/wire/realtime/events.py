@@ -1,13 +1,21 @@
 """
 Converts the messages of the service to events.
 
-The audio of a message is decoded here, unless the caller has decoded it already.
+This module also decodes the audio of a message, unless the caller has decoded the audio already.
 
-Services send some forms that the reference does not have. The client accepts them: null for a
-field that may be left out; ``usage`` next to the response instead of in it; metadata that is not a
-mapping of strings; an error that is a string; older names of messages. The specification also has
-``response.content_part.delta``, which becomes the delta of its content.
-Source: Inworld Realtime reference, server events; the further forms from clients that log them.
+Services send some forms that the reference does not describe. The client accepts these:
+
+- null for an optional field
+- ``usage`` in the message instead of in its ``response`` object
+- metadata that is not a mapping of strings
+- an error that is a string
+- older names of messages
+
+The specification also has ``response.content_part.delta``. The client converts this message to the
+delta event for the content in the message: text, transcript or audio.
+
+Sources: The messages are those of the Inworld Realtime reference, server events. The other forms
+are known from clients that log them.
 """
 
 from __future__ import annotations
@@ -44,7 +52,8 @@ __all__ = [
     "read_object",
 ]
 
-# Older names, and names of other services with the same protocol, to the name that is used here.
+# Maps older names of messages, and names that other services with the same protocol use, to the
+# names that this package uses.
 ALIASES = {
     "response.audio.delta": "response.output_audio.delta",
     "response.audio.done": "response.output_audio.done",
@@ -76,8 +85,8 @@ EVENT_CLASSES = tuple(_KINDS.values())
 # The classes of messages that have an item.
 ITEM_EVENTS = tuple(kind for kind in EVENT_CLASSES if hasattr(kind, "item"))
 
-# Messages whose loss changes the output of a response. All others are about something else, or
-# their content also comes with another message.
+# The types of the messages without which the output of a response is incomplete. Other messages
+# have no output, or another message repeats their content.
 _OUTPUT_TYPES = frozenset(
     kind.type for kind in (AudioDelta, TextDelta, TranscriptDelta, OutputItemDone)
 )
@@ -88,7 +97,7 @@ _AUDIO_FIELDS = frozenset(
 
 
 def carries_output(name: str) -> bool:
-    """Whether a response without this message is not complete; *name* is the message's type."""
+    """Return True if a response is incomplete without its messages of the type *name*."""
     return name == _PART_DELTA or ALIASES.get(name, name) in _OUTPUT_TYPES
 
 
@@ -102,9 +111,9 @@ def read_object(
 
     Args:
         body: The message.
-        audio: The decoded audio of the message, which then has an empty string in its place; None
-            if the audio of the message is in base64, or if it has no audio.
-        warnings: Gets the name of each field that was ignored.
+        audio: The decoded audio, if the caller has replaced the audio in *body* with an empty
+            string. None if *body* has base64 audio or no audio.
+        warnings: A list to which the name of each ignored field is appended.
 
     Raises:
         RemoteProtocolError: A required field is missing or has the wrong type.
@@ -138,7 +147,11 @@ def read_object(
 def _session_event(
     kind: type[SessionCreated | SessionUpdated], body: JsonObject, warnings: list[str]
 ) -> SessionCreated | SessionUpdated:
-    """Read a message with a session object, in which null means off; the codec drops null."""
+    """
+    Read a message with a session object.
+
+    The codec is not used, because it drops null, and null in a session object means "off".
+    """
     session, event_id = body.get("session"), body.get("event_id")
     if not isinstance(session, dict):
         warnings.append(f"{kind.type}.session")
@@ -154,9 +167,10 @@ def _session_event(
 
 def _part_delta(body: JsonObject) -> tuple[str, JsonObject]:
     """
-    Return the type and the fields of the message that a delta of a part stands for.
+    Convert ``response.content_part.delta`` to the type and fields of a more specific delta.
 
-    The content is a string, which is text, or an object such as a part, in ``delta`` or ``part``.
+    The content is in the field ``delta`` or ``part``. A string is text. An object has the content
+    in its field ``text``, ``transcript`` or ``audio``.
     """
     fields = {name: value for name, value in body.items() if name != "part"}
     part = body["delta"] if body.get("delta") is not None else body.get("part")
@@ -173,7 +187,7 @@ def _part_delta(body: JsonObject) -> tuple[str, JsonObject]:
 
 
 def _audio_delta(body: JsonObject, audio: bytes) -> AudioDelta | None:
-    """Read the most frequent message without the codec; return None if it needs the codec."""
+    """Read an audio delta without the codec, or return None if the message needs the codec."""
     response_id, item_id, event_id = (
         body.get("response_id"),
         body.get("item_id"),
@@ -251,7 +265,7 @@ def _repair_error(fields: JsonObject) -> None:
 
 def _repair_audio(fields: JsonObject) -> None:
     if fields.get("delta") is None and ("timestamp_info" in fields or "timestampInfo" in fields):
-        # It has only times.
+        # The message has timestamps but no audio.
         fields["delta"] = ""
 
 

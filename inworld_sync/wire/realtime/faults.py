@@ -41,7 +41,7 @@ BUSY_CODE = "conversation_already_has_active_response"
 # A cancel came while no response is in progress.
 NOT_ACTIVE_CODE = "response_cancel_not_active"
 
-# The command arrived too late: the session is already in the requested state.
+# With these codes, the command arrived when the session was already in the requested state.
 HARMLESS_CODES = frozenset({NOT_ACTIVE_CODE, BUSY_CODE})
 
 # The command that an error is about, by the beginning of its code, otherwise of its parameter.
@@ -96,7 +96,7 @@ class SessionFault:
 
 
 def untyped_fault(body: JsonObject) -> SessionFault | None:
-    """Return the fault in a message without a type; None if the message is not a fault."""
+    """Return the fault in a message without a type, or None if the message is not a fault."""
     if isinstance(body.get("errorType"), str):
         return SessionFault(str(body["errorType"]), text_in(body, "message"), (body,))
     error = body.get("error")
@@ -112,13 +112,13 @@ def untyped_fault(body: JsonObject) -> SessionFault | None:
 
 
 def is_fatal(error: ErrorInfo | SessionFault) -> bool:
-    """Whether the session cannot continue after this error."""
+    """Return True if the session ends with this error."""
     details = error.details if isinstance(error, SessionFault) else ()
     return error.code in _FATAL_CODES or is_expired(error.code, details)
 
 
 def is_expired(code: int | str | None, details: Iterable[object]) -> bool:
-    """Whether a session has ended with an error after which another one may continue."""
+    """Return True if the conversation may continue in a new session after this error."""
     rows = [each for each in details if isinstance(each, dict)]
     return code in _EXPIRED_CODES or any(
         "IMMEDIATE" in (row.get("reconnectType"), row.get("retryType")) for row in rows
@@ -126,7 +126,7 @@ def is_expired(code: int | str | None, details: Iterable[object]) -> bool:
 
 
 def refused_command(error: ErrorInfo) -> str | None:
-    """Return the type of the command that an error is about; None if the error does not show it."""
+    """Return the type of the refused command, or None if the error does not show the type."""
     for text, commands in (
         (error.code, _COMMANDS_BY_CODE),
         (error.param, _COMMANDS_BY_PARAMETER),

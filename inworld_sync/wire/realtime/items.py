@@ -1,7 +1,7 @@
 """
-The items of a session over all its connections: the service's items, and items being sent.
+Keeps the items of a session over all its connections, including items that are being sent.
 
-Pure: no clock, no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ The played samples come from the counter of the audio device, not from a clock. 
 truncated where its playback stopped, rounded down to a millisecond, and never beyond the received
 audio. An item that was played to its end is not truncated.
 
-Pure: no clock, no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls.
 Source: Inworld Realtime reference, ``conversation.item.truncate``; the G.711 timebase from a
 client that measured it.
 """

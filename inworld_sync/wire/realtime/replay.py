@@ -1,10 +1,10 @@
 """
-The items of a conversation as commands for a new session.
+Converts the items of a conversation to commands for a new session.
 
 The service cannot resume a session, so the client creates the items again with their old ids.
-Speech is sent as text; of truncated speech only the part that was heard is sent.
+Speech is sent as text. If speech was truncated, only the part that was heard is sent.
 
-Pure: no clock, no lock.
+This module has no clock and no lock.
 """
 
 from __future__ import annotations
@@ -124,9 +124,9 @@ def _is_json(text: str) -> bool:
 
 
 def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
-    """Return a part as it can be sent; None if there is nothing to send."""
+    """Return a part in the form that can be sent, or None if there is nothing to send."""
     if isinstance(part, UnknownPart) and part.type in _KNOWN_PARTS:
-        # It is malformed, such as a picture that the service does not send back.
+        # The part is malformed, such as a picture that the service does not send back.
         return None
     if isinstance(part, InputAudio):
         return InputText(part.transcript) if part.transcript else None

@@ -94,12 +94,12 @@ class PendingReply:
 
     @property
     def is_unwatched_update(self) -> bool:
-        """Whether it is an update that no thread waits for."""
+        """True for an update of settings for which no thread waits."""
         return self.kind is Request.UPDATE and not self.is_watched
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """True once the request has ended."""
         return self.event is not None or self.error is not None
 
 
@@ -116,7 +116,7 @@ class Requests:
         self._replies: dict[Pending[Request], PendingReply] = {}
 
     def next_deadline(self) -> float:
-        """Return the earliest deadline; infinity if there is none."""
+        """Return the earliest deadline, or infinity if there is none."""
         return self.table.next_deadline()
 
     def register(self, reply: PendingReply, now: float, seconds: float) -> None:
@@ -179,7 +179,7 @@ class Requests:
         return reply
 
     def expire(self, entry: Pending[Request]) -> InworldError:
-        """End a command that was not answered in time; return the error."""
+        """End a command that was not answered in time, and return the error."""
         seconds = entry.deadline - entry.sent_at
         error = DeadlineExceeded(
             f"the service has not answered {entry.kind.value} in {seconds:g} s"
@@ -226,11 +226,11 @@ class Requests:
 
     @staticmethod
     def _is_sent_again(reply: PendingReply) -> bool:
-        """Whether a new connection sends a command again: the replay does it with items."""
+        """Return True if a new connection sends the command again (the replay sends items)."""
         return reply.is_watched if reply.kind is Request.ITEM else reply.is_unwatched_update
 
     def send_again(self, now: float, seconds: float) -> list[str]:
-        """Return the updates to send on a new connection; each has *seconds* to be answered."""
+        """Return the updates to send on a new connection. Each has a timeout of *seconds*."""
         texts = []
         for entry, reply in self._replies.items():
             if reply.is_unwatched_update:

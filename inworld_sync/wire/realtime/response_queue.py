@@ -10,7 +10,7 @@ response, or after a delay if the client knows of none.
 A request for an answer to tool outputs is dropped if the service has begun a response after it
 received these outputs.
 
-Pure: no clock, no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class ResponseQueue:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether a request is not sent yet."""
+        """True while a request still has to be sent."""
         return bool(self._waiting)
 
     def is_out_of_band(self, response_id: str) -> bool:
@@ -173,7 +173,7 @@ class ResponseQueue:
         if is_known or (request is not None and request.state.is_out_of_band):
             return []
         if request is None and any(each.state.is_out_of_band for each in self._sent.values()):
-            # It may be out of band.
+            # The new response may be out of band.
             return []
         return self._in_progress
 
@@ -253,13 +253,13 @@ class ResponseQueue:
             self.is_paused = False
         for request in self._sent.values():
             if not request.state.is_out_of_band and not request.state.is_cancelling:
-                # It has no id before it begins, so it is cancelled at the service when it begins.
+                # A response has no id before it begins, so the cancel is sent when it begins.
                 request.state.is_cancelling = True
                 states.append(request.state)
         return ids, states
 
     def cancel(self, state: ResponseState) -> str | None:
-        """Cancel a response in any state; return its id if a command must be sent now."""
+        """Cancel a response in any state, and return its id if a command must be sent now."""
         for request in self._waiting:
             if request.state is state:
                 self._waiting.remove(request)
@@ -298,7 +298,7 @@ class ResponseQueue:
         return (*ended, *self.responses.lose_connection(error))
 
     def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
-        """End all responses, because the session is over; return the ended ones."""
+        """End all responses, because the session is over, and return these responses."""
         self._waiting.clear()
         self._sent.clear()
         return self.responses.end_all(error)

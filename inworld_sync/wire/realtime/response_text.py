@@ -1,16 +1,16 @@
 """
-The text of one response, which arrives in pieces, as a whole, or both.
+Collects the text of one response, which arrives in pieces, as a whole, or in both forms.
 
 Rules:
 
-- text and transcript may both arrive for the same words: only the kind that arrives first counts;
+- text and transcript may arrive for the same words, and only the kind that arrives first counts;
 - a delta is the next piece;
 - a whole text (of a part, an item or the response) adds only its rest, if it begins with the pieces
   that have arrived for the same part, item or response. Otherwise it adds nothing;
 - text that arrives after the client has cancelled the response is held back. It counts only if the
   response is completed in spite of the cancel.
 
-Pure: no clock, no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class ResponseText:
         if not isinstance(event, (TextDelta, TranscriptDelta)):
             before = self._parts.get(place, "")
             if not before and text == self._item_text(event.item_id):
-                # It has arrived under another index.
+                # The same text has arrived under another index.
                 return False
             text = _rest(text, before)
         return self._append(place, text, is_cancelled=is_cancelled)
@@ -115,7 +115,7 @@ class ResponseText:
             item_id = item.id or ""
             before = self._item_text(item_id)
             if not before and text in map(self._item_text, {name for name, _ in self._parts}):
-                # It has arrived under another id.
+                # The same text has arrived under another id.
                 continue
             index = max((index for name, index in self._parts if name == item_id), default=0)
             rest = _rest(text, before)

@@ -1,5 +1,5 @@
 """
-The responses of one session, each from its request to its one final state.
+Follows the responses of one session, each from its request to its final state.
 
 ::
 
@@ -16,7 +16,7 @@ response begins later, the response is cancelled.
 Audio and text of a cancelled response may still arrive; :meth:`Responses.accepts` returns False
 for them.
 
-Pure: no clock, no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls.
 Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 """
 
@@ -80,12 +80,12 @@ class ResponseState:
 
     @property
     def is_final(self) -> bool:
-        """Whether it has ended."""
+        """True once the response has ended."""
         return self.status in _FINAL
 
     @property
     def has_whole_items(self) -> bool:
-        """Whether it has items and all of them are done."""
+        """True if the response has items and all its items are done."""
         return bool(self._items) and all(self._items.values())
 
     @property
@@ -148,7 +148,7 @@ class Responses:
         return tuple(self._requests.values())
 
     def get(self, response_id: str) -> ResponseState | None:
-        """Return a response by its id; None if it is unknown or ended a long time ago."""
+        """Return the response with an id, or None if the id is unknown or no longer kept."""
         return self._active.get(response_id) or self._ended.get(response_id)
 
     def request(
@@ -196,7 +196,7 @@ class Responses:
     def abandon(
         self, request_id: str, status: str, error: ErrorInfo | None = None
     ) -> ResponseState | None:
-        """Stop waiting for a response to a request; if it begins later, it is cancelled."""
+        """Stop waiting for the response to a request. If the response begins later, cancel it."""
         self._abandoned[request_id] = None
         if len(self._abandoned) > _MAX_ENDED:
             del self._abandoned[next(iter(self._abandoned))]
@@ -240,7 +240,7 @@ class Responses:
         return active
 
     def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
-        """End all responses, because the session is over; return the ended ones."""
+        """End all responses, because the session is over, and return these responses."""
         requested = tuple(self._requests.values())
         self._requests.clear()
         for state in requested:

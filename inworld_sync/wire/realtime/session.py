@@ -1,7 +1,7 @@
 """
-The session object: settings to the nested JSON of the service, and its JSON to a SessionInfo.
+Converts settings to the session object of the service, and that object to a SessionInfo.
 
-One table has the place of every setting, for both directions.
+One table has the place of every setting in the JSON, for both directions.
 Source: Inworld Realtime reference, ``session.update``.
 """
 

@@ -1,7 +1,7 @@
 """
-The settings of a session: requested, accepted, and as the service reports them.
+Keeps the requested, accepted and reported settings of a session.
 
-Pure: no clock, no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Settings:
 
     @property
     def has_manual_turns(self) -> bool:
-        """Whether the application ends turns; if so, the service begins no response by itself."""
+        """True if the application ends turns. The service then begins no response by itself."""
         found = _branch(self.opening, "audio", "input")
         return "turn_detection" in found and found["turn_detection"] is None
 
@@ -67,7 +67,7 @@ class Settings:
 
     @property
     def continues_by_itself(self) -> bool:
-        """Whether the service continues after tool outputs by itself, by the user's choice."""
+        """True if the user has set that the service itself continues after tool outputs."""
         return _branch(self.opening, "providerData").get("auto_tool_response") is True
 
     def change(self, session: Session) -> JsonObject:

@@ -4,7 +4,7 @@ The times of words, characters and phonemes in deltas of audio.
 A delta may have them in ``timestamp_info``, as in the TTS service, with names in snake_case or in
 camelCase. They start at 0 with every segment of the synthesis, and an item has several segments.
 
-Pure: no clock, no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls.
 Source: a client that reads them. The outer names are certain; the inner names appear in both forms.
 """
 

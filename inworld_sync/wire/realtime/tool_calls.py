@@ -1,5 +1,5 @@
 """
-The function calls of a session: when they are complete, and when a response follows their outputs.
+Decides when a function call is complete, and when to request a response to the outputs.
 
 The name and the call id are in the call's item, and the arguments arrive in pieces or at once.
 Each of the three may be missing in a later message. A call is complete when its item is done or
@@ -11,7 +11,7 @@ A response may call several functions at once. Each output is sent as soon as it
 returns, in any order. One further response is requested once all outputs are sent and the calling
 response has ended, because the service makes one response at a time.
 
-Pure: no clock, no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls.
 Source: Inworld Realtime reference, ``response.function_call_arguments``; missing fields from logs
 of clients.
 """
@@ -190,7 +190,7 @@ class PendingCalls:
         return self._end((self._connection, response_id), completed=completed)
 
     def cancel_all(self) -> None:
-        """Have no response follow the calls so far; their outputs are still sent."""
+        """Request no response to the calls so far. Their outputs are still sent."""
         for batch in self._batches.values():
             batch.is_cancelled = True
 
