@@ -152,7 +152,7 @@ class Response:
 
     @property
     def error(self) -> InworldError | None:
-        """The error if the response failed or is incomplete, otherwise None."""
+        """The error once the response has failed or ended incomplete, otherwise None."""
         return self._error
 
     @property

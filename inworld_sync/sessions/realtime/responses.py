@@ -266,8 +266,9 @@ class SessionResponses:
         Handle that a response has sent no message for too long.
 
         Returns:
-            Its state, and the error to end it with. Without an error, it is presumed over, or to
-            be ended as cancelled. No state if it has ended meanwhile.
+            The state of the response, or None if the response has ended meanwhile; and the error
+            with which to end the response. Without an error, the response is presumed over, or the
+            caller must end it as cancelled.
         """
         response_id = entry.key or ""
         state = self._states.get(response_id)
@@ -369,7 +370,7 @@ class SessionResponses:
             self._stop(state)
 
     def lose_connection(self, error: InworldError) -> None:
-        """End the responses in progress. Request the responses that have not begun again."""
+        """End the responses in progress. Send the requests without a response again."""
         self._forget_entries()
         for response in self._held_of(*self.queue.lose_connection(_LOST)):
             response._end(error)

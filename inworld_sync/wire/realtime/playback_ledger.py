@@ -1,5 +1,5 @@
 """
-How much audio of each item was received and played, and the truncations after an interruption.
+Counts how much audio of each item was received and played, and truncates interrupted items.
 
 The played samples come from the counter of the audio device, not from a clock. An item is
 truncated where its playback stopped, rounded down to a millisecond, and never beyond the received
