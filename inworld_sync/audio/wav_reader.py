@@ -111,7 +111,7 @@ class _Riff:
 
     def is_open(self, size_bytes: int) -> bool:
         """
-        Whether the samples continue to the end of the file, whatever the header says.
+        True if the samples continue to the end of the file: the length in the header is ignored.
 
         A program that writes to a pipe cannot go back to write the length. It leaves 4 GiB, or 0.
         After a length of 0 there may also be no samples but other chunks.

@@ -118,7 +118,7 @@ class SpeechOutput(ExitStack):
     def __enter__(self) -> Self:
         super().__enter__()
         if self._output is None:
-            # Before the request, so that nothing is spoken that nobody hears.
+            # Opened before the request: without a speaker, nothing must be synthesized.
             self._speaker = speaker = open_default_speaker(self._audio.sample_rate_hz)
             self.callback(speaker.close)
         return self

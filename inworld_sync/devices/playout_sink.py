@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlayoutSink"]
 
-# The interval between two reads of the playout's position, since a read of it notifies nobody.
+# Seconds between two reads of the position. The playout does not report a read to other threads.
 _LOOK_SECONDS = 0.005
 _MOST_LATENCY_MS = 60_000
 
