@@ -332,6 +332,7 @@ def test_no_answer() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child() -> None:
     """A child uses the token of its parent, though the parent's lock was held when it forked."""
     with token_service() as service, jwt_auth(service) as auth:
@@ -339,7 +340,12 @@ def test_a_forked_child() -> None:
         with auth._changed:
             child = os.fork()
             if child == 0:
-                os._exit(0 if auth.header()[1] == "Bearer t1" else 1)
+                status = 1
+                try:
+                    status = 0 if auth.header()[1] == "Bearer t1" else 1
+                finally:
+                    # Nothing else of the test may run in the child.
+                    os._exit(status)
         assert 0 == os.waitpid(child, 0)[1]
 
 
