@@ -19,6 +19,7 @@ from inworld_sync.emulator.realtime.chat import ChatReplies
 from inworld_sync.emulator.realtime.http_client import HttpFailed, post_json
 from inworld_sync.errors import ConfigError
 
+from support.peers import Peer, serve
 from support.realtime_client import Event, RealtimeClient, open_realtime
 from support.tone import ToneSynthesizer
 
@@ -34,36 +35,17 @@ def http_server(respond: Respond | bytes) -> Iterator[tuple[str, list[bytes]]]:
         The URL, and the requests so far.
     """
     requests: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-    open_sockets: list[socket.socket] = []
 
-    def serve() -> None:
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return
-            open_sockets.append(sock)
-            if not (request := _request_on(sock)):
-                continue
-            requests.append(request)
-            try:
-                sock.sendall(respond if isinstance(respond, bytes) else respond(requests[-1]))
-            except OSError:
-                continue
-            if respond != b"":
-                sock.close()
+    def script(peer: Peer) -> None:
+        if not (request := _request_on(peer.sock)):
+            return
+        requests.append(request)
+        peer.sock.sendall(respond if isinstance(respond, bytes) else respond(request))
+        if respond == b"":
+            peer.sock.recv(1)  # until the client disconnects
 
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", requests
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for sock in open_sockets:
-            sock.close()
-        thread.join()
+    with serve(script) as server:
+        yield f"http://127.0.0.1:{server.port}/mcp", requests
 
 
 def _request_on(sock: socket.socket) -> bytes:
@@ -320,27 +302,13 @@ def test_timeout_without_a_byte() -> None:
 def test_slow_headers() -> None:
     """Single bytes within the timeout do not extend the time for the whole request."""
     started = time.monotonic()
-    released = threading.Event()
-    listener = socket.create_server(("127.0.0.1", 0))
 
-    def drip() -> None:
-        sock, _ = listener.accept()
-        with sock:
-            while not released.wait(0.01):
-                try:
-                    sock.sendall(b"H")
-                except OSError:
-                    return
+    def drip(peer: Peer) -> None:
+        while not peer.released.wait(0.01):
+            peer.sock.sendall(b"H")
 
-    thread = threading.Thread(target=drip)
-    thread.start()
-    try:
-        with pytest.raises(HttpFailed, match="in time"):
-            post(f"http://127.0.0.1:{listener.getsockname()[1]}/", total_timeout=0.3)
-    finally:
-        released.set()
-        thread.join()
-        listener.close()
+    with serve(drip) as server, pytest.raises(HttpFailed, match="in time"):
+        post(f"http://127.0.0.1:{server.port}/", total_timeout=0.3)
 
     assert time.monotonic() - started < 20
 
