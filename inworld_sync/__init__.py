@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from inworld_sync.models.tokens import AccessToken as AccessToken
     from inworld_sync.models.tts import *
     from inworld_sync.models.turns import *
+    from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.events import (
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
     from inworld_sync.sessions.stt.stats import SttStats as SttStats
     from inworld_sync.sessions.stt.stream import SttStream as SttStream
-    from inworld_sync.sessions.tokens import JwtAuth as JwtAuth, Tokens as Tokens
     from inworld_sync.sessions.tools.function import tool as tool
     from inworld_sync.sessions.tts.connection import TtsConnection as TtsConnection
     from inworld_sync.sessions.tts.context import TtsContext as TtsContext
@@ -101,7 +101,7 @@ _HOMES = {
     "models.turns": "Turn VoiceProfile VoiceTrait Word",
     "sessions.connector": "ConnectionLimiter",
     "sessions.playback": "Playback",
-    "sessions.tokens": "JwtAuth Tokens",
+    "rest.tokens": "JwtAuth Tokens",
     "sessions.tts.speech": "AudioChunk Speech",
     "sessions.stt.stats": "SttStats",
     "sessions.stt.stream": "SttStream",

@@ -16,9 +16,9 @@ from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import DEFAULT_BASE_URL, Options
 from inworld_sync.models.settings import combine_settings
+from inworld_sync.rest.voices import Voices
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
 from inworld_sync.sessions.tts.service import Tts
-from inworld_sync.sessions.voices import Voices
 from inworld_sync.transport.http import HttpClient
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
+    from inworld_sync.rest.tokens import Tokens
     from inworld_sync.sessions.realtime.service import Realtime
     from inworld_sync.sessions.stt.service import Stt
-    from inworld_sync.sessions.tokens import Tokens
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
 
@@ -179,7 +179,7 @@ class Inworld:
     @property
     def tokens(self) -> Tokens:
         """Tokens for browsers, devices and other processes."""
-        from inworld_sync.sessions.tokens import Tokens
+        from inworld_sync.rest.tokens import Tokens
 
         return self._service(Tokens, lambda: Tokens(self._shared_http(), self._auth))
 

@@ -25,6 +25,7 @@ RANKS = {
     "sessions": 4,
     "emulator": 5,
     "realtime": 5,
+    "rest": 5,
     "client": 6,
     "cli": 7,
 }
@@ -34,7 +35,7 @@ IMPORTED_BY = {"_native": {"audio"}}
 
 # The emulator has its own code for the wire format. With the same code on both sides, a wrong
 # reading of the protocol would not fail any test.
-FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "transport"}}
+FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "rest", "transport"}}
 
 # Only these units may import the module. The emulator is a server, so it uses sockets.
 ALONE = {

@@ -16,7 +16,7 @@ from inworld_sync import AuthError, Inworld
 from inworld_sync.emulator import Emulator
 from inworld_sync.models.options import Options
 from inworld_sync.models.tokens import TokenKind
-from inworld_sync.sessions.tokens import JwtAuth
+from inworld_sync.rest.tokens import JwtAuth
 
 
 def voices_with(server: Emulator, token: str) -> int:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from inworld_sync import DeadlineExceeded, Inworld, RemoteProtocolError, Voice
-from inworld_sync.sessions import voices
+from inworld_sync.rest import voices
 
 from support.peers import Peer, serve
 from support.scripted import KEY

@@ -27,7 +27,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.options import Options
 from inworld_sync.models.tokens import TokenKind
-from inworld_sync.sessions.tokens import JwtAuth, Tokens
+from inworld_sync.rest.tokens import JwtAuth, Tokens
 from inworld_sync.transport.http import HttpClient
 
 from support.peers import Peer, serve

@@ -1,0 +1,1 @@
+"""Calls of the HTTP services: voices and tokens. Nothing here stays connected."""
