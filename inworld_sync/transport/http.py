@@ -29,7 +29,9 @@ from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["HttpClient", "HttpResponse"]
+    from inworld_sync.transport.http_socket import Stopper
+
+__all__ = ["HttpClient", "HttpResponse", "HttpStream"]
 
 _PIECE_BYTES = 64 * 1024
 
@@ -139,6 +141,28 @@ class HttpClient:
             if self._closed.wait(delay):
                 raise _closed_error()
 
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        json: object | None = None,
+        timeout: float | None,
+    ) -> HttpStream:
+        """
+        Return a request whose response is read while it arrives; it is not retried.
+
+        Args:
+            method: ``GET``, ``POST`` and so on.
+            path: Path of the URL, beginning with a slash.
+            headers: They replace headers of the options with the same name.
+            json: Value to send as JSON; None sends no body.
+            timeout: Seconds until the response begins, connecting included, and again for each
+                line of it.
+        """
+        return HttpStream(self, method, path, headers, json, timeout)
+
     def close(self) -> None:
         """Close the idle connections and end retries; a running request is not ended."""
         self._closed.set()
@@ -175,6 +199,95 @@ def _closed_error() -> ClosedError:
     return ClosedError("the HTTP client is closed")
 
 
+class HttpStream:
+    """
+    One request, and its response as lines.
+
+    Thread safety: one thread iterates over :meth:`lines`; any may call :meth:`stop`.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        json: object | None,
+        timeout: float | None,
+    ) -> None:
+        from inworld_sync.transport.http_socket import Stopper
+
+        self._client = client
+        self._method = method
+        self._path = path
+        self._headers = headers
+        self._json = json
+        self._timeout = timeout
+        self._stopper = Stopper()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stopper.is_stopped
+
+    def stop(self) -> None:
+        """End the request; an iteration that waits raises an error at once."""
+        self._stopper.stop()
+
+    def lines(self) -> Iterator[bytes]:
+        """
+        Send the request and yield the lines of the response, without their ends; no empty ones.
+
+        Closing the iterator before the end closes the connection. After the end it is kept for
+        further requests.
+
+        Raises:
+            ServiceError: The status is 300 or above; the class depends on it.
+            DeadlineExceeded: The response or a line did not come in time.
+            ConnectError: Could not connect.
+            ConnectionLost: The connection broke, or :meth:`stop` was called.
+            RemoteProtocolError: A line is longer than ``options.max_message_bytes``.
+            ConfigError: The path or a header cannot be sent.
+            ClosedError: The client is closed.
+        """
+        exchange = _Exchange(self._client, self._method, self._path, self._deadline())
+        response = exchange.start(self._headers, self._json, None, self._stopper)
+        is_whole = False
+        try:
+            if response.status >= 300:
+                exchange.raise_error(response)
+            yield from self._split(exchange, response)
+            is_whole = True
+        finally:
+            if is_whole:
+                response.release_conn()
+            else:
+                response.close()
+
+    def _split(self, exchange: _Exchange, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        max_bytes = self._client.options.max_message_bytes
+        held = bytearray()
+        for piece in exchange.pieces(response, None):
+            held += piece
+            *lines, rest = held.split(b"\n")
+            held = rest
+            if len(held) > max_bytes:
+                raise RemoteProtocolError(
+                    f"a line of the response to {exchange.doing} has more than {max_bytes} bytes; "
+                    "see max_message_bytes"
+                )
+            for line in lines:
+                if line := line.strip():
+                    yield bytes(line)
+            if lines:
+                exchange.begin_wait(self._deadline(), self._stopper)
+        if held := held.strip():
+            yield bytes(held)
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._timeout, f"waiting for {self._method} {self._path}")
+
+
 class _Exchange:
     """One request and its response."""
 
@@ -183,26 +296,30 @@ class _Exchange:
         self._method = method
         self._path = path
         self._url = client.options.endpoint(path, websocket=False)
-        self._doing = f"{method} {show_url(self._url)}"
+        self.doing = f"{method} {show_url(self._url)}"
         self._deadline = deadline
 
     def run(
         self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
     ) -> HttpResponse:
         """Send the request and return the response; raise an error for a status from 300."""
-        response = self._start(headers, json, query)
+        response = self.start(headers, json, query)
         try:
             if response.status >= 300:
-                self._raise_error(response)
-            body = b"".join(self._pieces(response, self._client.options.max_message_bytes))
+                self.raise_error(response)
+            body = b"".join(self.pieces(response, self._client.options.max_message_bytes))
         except BaseException:
             response.close()
             raise
         response.release_conn()
         return HttpResponse(status=response.status, headers=_lowered(response), body=body)
 
-    def _start(
-        self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
+    def start(
+        self,
+        headers: Mapping[str, str],
+        json: object | None,
+        query: Mapping[str, str] | None,
+        stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for the headers of the response."""
         suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
@@ -215,25 +332,34 @@ class _Exchange:
         pool = self._client.pool()
         import urllib3
 
+        from inworld_sync.transport.pool import stoppable
+
         self._deadline.check()
         try:
-            return pool.urlopen(
-                self._method,
-                self._path + suffix,
-                body=body,
-                headers=merged,
-                timeout=urllib3.Timeout(total=self._deadline.remaining()),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
+            with stoppable(stopper):
+                return pool.urlopen(
+                    self._method,
+                    self._path + suffix,
+                    body=body,
+                    headers=merged,
+                    timeout=urllib3.Timeout(total=self._deadline.remaining()),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._mapped(error) from error
 
-    def _raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
+    def begin_wait(self, deadline: Deadline, stopper: Stopper) -> None:
+        """Replace the deadline, for the next part of the response."""
+        self._deadline = deadline
+        if stopper.socket is not None:
+            stopper.socket.settimeout(deadline.remaining())
+
+    def raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
         body = b""
         try:
-            for piece in self._pieces(response, _MAX_ERROR_BYTES):
+            for piece in self.pieces(response, _MAX_ERROR_BYTES):
                 body += piece
         except InworldError:
             pass  # the status matters more than an incomplete, long or late body
@@ -241,7 +367,7 @@ class _Exchange:
             response.status, _lowered(response), body, url=show_url(self._url)
         )
 
-    def _pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:
+    def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int | None) -> Iterator[bytes]:
         """Return the pieces of the body as they arrive, under the request's deadline."""
         import urllib3
 
@@ -255,16 +381,16 @@ class _Exchange:
                 return
             yield piece
             count += len(piece)
-            if count > max_bytes:
+            if max_bytes is not None and count > max_bytes:
                 raise RemoteProtocolError(
-                    f"the response to {self._doing} has more than {max_bytes} bytes; "
+                    f"the response to {self.doing} has more than {max_bytes} bytes; "
                     "see max_message_bytes"
                 )
 
     def _mapped(self, error: Exception) -> InworldError:
         from inworld_sync.transport.pool import from_urllib3
 
-        return from_urllib3(error, self._doing, self._deadline)
+        return from_urllib3(error, self.doing, self._deadline)
 
 
 def _lowered(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
