@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -79,6 +79,9 @@ _KIND_BY_STATUS: Mapping[int, type[ServiceError]] = {
     422: InvalidRequestError,
     429: QuotaError,
 }
+# What a part of a tool call counts besides its arguments, as it takes memory too.
+_PART_CHARACTERS = 64
+
 _RETRYABLE_TYPES = frozenset({"server_error", "overloaded_error", "rate_limit_error"})
 
 
@@ -127,8 +130,10 @@ def _messages(messages: ChatMessages) -> list[object]:
         if not messages.strip():
             raise ConfigError("messages must have a text, got only white space")
         return [{"role": "user", "content": messages}]
-    if not isinstance(messages, Sequence) or isinstance(messages, (bytes, bytearray)):
-        raise ConfigError(f"messages must be a str or a list of messages, got {messages!r:.100}")
+    if not isinstance(messages, (list, tuple)):
+        raise ConfigError(
+            f"messages must be a str or a list of messages, got {type(messages).__name__}"
+        )
     if not messages:
         raise ConfigError("messages must have at least one message, got none")
     return [_message(each) for each in messages]
@@ -366,7 +371,7 @@ def _raise_error(body: JsonObject) -> None:
     names = [name for name in (code, kind) if isinstance(name, str)]
     found = [_KIND_BY_TYPE[name] for name in names if name in _KIND_BY_TYPE]
     status = code if type(code) is int else None
-    if status in _KIND_BY_STATUS:
+    if status is not None and status in _KIND_BY_STATUS:
         found.append(_KIND_BY_STATUS[status])
     raise (found[0] if found else ServiceError)(
         message,
@@ -424,12 +429,10 @@ class Collector:
             # Some endpoints repeat the name in every part.
             call.name = call.name or part.name
             call.arguments.append(part.arguments)
-            size += len(part.arguments) + 1
+            size += len(part.arguments) + _PART_CHARACTERS
         self._left -= size
         if self._left < 0:
-            raise RemoteProtocolError(
-                "the answer has too many characters; see max_message_bytes"
-            )
+            raise RemoteProtocolError("the answer has too many characters; see max_message_bytes")
         if delta.text:
             self._content.append(delta.text)
         if transcript:
@@ -441,8 +444,8 @@ class Collector:
             usage=delta.usage or last.usage,
             model=delta.model or last.model,
             id=delta.id or last.id,
-            metadata={**last.metadata, **delta.metadata},
-            extra={**last.extra, **delta.extra} if len(delta.extra) < 100 else last.extra,
+            metadata=delta.metadata or last.metadata,
+            extra=delta.extra or last.extra,
         )
         return delta.text or ("" if self._content else transcript)
 

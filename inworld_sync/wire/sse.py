@@ -22,11 +22,11 @@ _BOM = b"\xef\xbb\xbf"
 
 @attrs.frozen
 class ServerEvent:
-    """
+    r"""
     One event.
 
     Attributes:
-        data: The lines of its data, joined by ``\\n``.
+        data: The lines of its data, joined by ``\n``.
         name: The type of the event; empty if it has none.
     """
 
