@@ -1,8 +1,8 @@
 """
 Chat completions of language models: ``iw.llm``.
 
-Lock rule: ``_iterating`` of a stream is held while a thread waits for the next event; a second thread
-raises instead of waiting for it.
+Lock rule: ``_iterating`` of a stream is held while a thread waits for the next event; a second
+thread raises instead of waiting for it.
 """
 
 from __future__ import annotations
