@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import *
+    from inworld_sync.models.catalog import *
     from inworld_sync.models.chat import *
     from inworld_sync.models.devices import *
     from inworld_sync.models.events import *
@@ -87,6 +88,7 @@ _HOMES = {
         "LocalProtocolError NotFoundError ProtocolError QuotaError RemoteProtocolError "
         "ServiceError TransportError"
     ),
+    "models.catalog": "STT_MODELS TTS_MODELS ModelInfo Router RouterRoute RouterVariant",
     "models.chat": (
         "CHAT_AUDIO_RATE_HZ ChatAudio ChatCompletion ChatConfig ChatDelta ChatMessage ChatMessages "
         "ChatTool ChatToolCall ChatToolCallDelta ChatUsage ChatVoice ReasoningEffort"

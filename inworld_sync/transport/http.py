@@ -168,8 +168,12 @@ class HttpClient:
                 delay = backoff.next_delay(error)
                 if delay >= deadline.at_most(math.inf):
                     raise
-            if self._closed.wait(delay):
-                raise _closed_error()
+            self.pause(delay)
+
+    def pause(self, seconds: float) -> None:
+        """Wait before the next request; raise ClosedError if the client is closed meanwhile."""
+        if self._closed.wait(seconds):
+            raise _closed_error()
 
     def stream(
         self,
