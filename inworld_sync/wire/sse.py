@@ -60,10 +60,12 @@ class EventReader:
         Raises:
             RemoteProtocolError: An event is too large or is not UTF-8.
         """
-        if self._after_cr and data[:1] == b"\n":
-            data = data[1:]
-        if data:
-            self._after_cr = data.endswith(b"\r")
+        if not data:
+            return []
+        if self._after_cr:
+            # The line ended with the carriage return; this is the rest of its CRLF.
+            data = data.removeprefix(b"\n")
+        self._after_cr = data.endswith(b"\r")
         *ends, rest = _LINE_END.split(data)
         events: list[ServerEvent] = []
         for end in ends:
