@@ -290,6 +290,9 @@ class _Completion:
         except InworldError as error:
             _logger.warning("a chat completion failed: %s", error)
             raise ChatFailed(str(error), status=502, kind="server_error") from error
+        if self._shared.stopping.is_set():
+            # The reply maker was cancelled; its answer must not look complete.
+            raise ChatFailed("the emulator is closing", status=503, kind="server_error")
 
 
 def _event(value: object) -> bytes:

@@ -11,12 +11,13 @@ from inworld_sync.emulator.json_text import read_json
 from inworld_sync.emulator.llm.router_table import router_id
 from inworld_sync.emulator.routes import HttpRoute
 from inworld_sync.emulator.shared_state import SharedState
-from inworld_sync.emulator.status import INVALID_ARGUMENT, Refused
+from inworld_sync.emulator.status import INVALID_ARGUMENT, RESOURCE_EXHAUSTED, Refused
 
 __all__ = ["ROUTES"]
 
 _PATH = "/router/v1/routers"
 _DEFAULT_PAGE = 100
+_MAX_ROUTER_BYTES = 256 * 1024
 
 
 def _list(request: Request, shared: SharedState) -> Response:
@@ -63,6 +64,8 @@ ROUTES = (
 
 
 def _read(request: Request) -> Mapping[str, Any]:
+    if len(request.body) > _MAX_ROUTER_BYTES:
+        raise Refused(RESOURCE_EXHAUSTED, f"a router has at most {_MAX_ROUTER_BYTES} bytes")
     try:
         body = read_json(request.body)
     except ValueError:
