@@ -62,15 +62,14 @@ class HttpBody:
             if self._is_closed:
                 raise _closed_error()
             self._is_reading = True
-        piece: bytes | None = None
         try:
             piece = self._exchange.read(self._response, deadline, self._stopper)
-        except InworldError:
-            if self._stopper.is_stopped:
+        except BaseException as error:
+            self._end_read(None)
+            if self._stopper.is_stopped and isinstance(error, InworldError):
                 raise _closed_error() from None
             raise
-        finally:
-            self._end_read(piece)
+        self._end_read(piece)
         # The end that this side made looks like the end of the body.
         if self._stopper.is_stopped:
             raise _closed_error()
