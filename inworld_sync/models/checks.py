@@ -20,6 +20,7 @@ import attrs
 from inworld_sync.errors import ConfigError
 
 __all__ = [
+    "all_of",
     "flag",
     "having",
     "instance",
@@ -229,6 +230,14 @@ def to_tuple(value: Iterable[str] | None) -> tuple[str, ...] | None:
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return tuple(value)
     return cast("tuple[str, ...] | None", value)
+
+
+def all_of(kind: type[_T], value: object, name: str) -> tuple[_T, ...]:
+    """Return an iterable as a tuple, all of whose values are of *kind*; *name* is for errors."""
+    found = tuple(value) if isinstance(value, Iterable) else None
+    if found is None or not all(isinstance(each, kind) for each in found):
+        raise ConfigError(f"{name} must be a list of {kind.__name__} objects, got {value!r:.100}")
+    return found
 
 
 def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:

@@ -233,6 +233,11 @@ def test_nothing_is_sent_for_wrong_arguments() -> None:
                 iw.llm.stream("x", event_timeout=float("nan"))
             with pytest.raises(LocalProtocolError, match="calls no function"):
                 iw.llm.run_tools(ChatCompletion(text="x"), [])
+            with pytest.raises(ConfigError, match="answer must be"):
+                iw.llm.run_tools("x", [])  # type: ignore[arg-type]
+            for tools in (None, [weather, "x"], [len]):
+                with pytest.raises(ConfigError, match="tools must be a list of ToolFunction"):
+                    iw.llm.run_tools(ChatCompletion(text="x"), tools)  # type: ignore[arg-type]
 
         assert 0 == server.accepted
 

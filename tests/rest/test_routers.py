@@ -171,8 +171,8 @@ def test_nothing_is_sent_for_wrong_arguments() -> None:
     """Wrong arguments are refused before a request."""
     with answering({}) as (iw, sent):
         for call in (iw.routers.get, iw.routers.delete):
-            for name in ("", " ", "inworld/", None, 5):
-                with pytest.raises(ConfigError, match="id of a router"):
+            for name in ("", " ", "inworld/", None, 5, "\ud800"):
+                with pytest.raises(ConfigError, match="router must be"):
                     call(name)  # type: ignore[arg-type]
         for save in (iw.routers.create, iw.routers.update):
             for router in (Router("a"), "a", {"name": "a"}):
