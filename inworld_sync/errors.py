@@ -83,6 +83,17 @@ def fresh(error: _E) -> _E:
     return twin
 
 
+def with_advice(error: _E, advice: str) -> _E:
+    """Copy an error, with a sentence added to its message."""
+    twin = fresh(error)
+    if isinstance(twin, ServiceError):
+        twin.message = f"{twin.message}; {advice}"
+        twin.args = (twin.message,)
+    else:
+        twin.args = (f"{error}; {advice}",)
+    return twin
+
+
 class InworldError(Exception):
     """
     The base class of all errors of this package.

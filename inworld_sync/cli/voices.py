@@ -13,7 +13,7 @@ from rich.text import Text
 
 from inworld_sync.cli.common import client_options, open_client, plain, print_json
 from inworld_sync.cli.failures import EMPTY_STATUS
-from inworld_sync.models.tts import Voice
+from inworld_sync.models.voices import Voice
 
 
 @click.command("voices")

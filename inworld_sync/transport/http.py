@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
@@ -102,7 +102,7 @@ class HttpClient:
         *,
         headers: Mapping[str, str],
         json: object | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         deadline: Deadline,
     ) -> HttpResponse:
         """
@@ -116,7 +116,7 @@ class HttpClient:
             path: Path of the URL, beginning with a slash.
             headers: They replace headers of the options with the same name.
             json: Value to send as JSON; None sends no body.
-            query: Parameters of the query.
+            query: Parameters of the query; one with several values is repeated.
             deadline: For everything: all steps of connecting, the response, the retries.
 
         Raises:
@@ -300,7 +300,10 @@ class _Exchange:
         self._deadline = deadline
 
     def run(
-        self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
+        self,
+        headers: Mapping[str, str],
+        json: object | None,
+        query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
         """Send the request and return the response; raise an error for a status from 300."""
         response = self.start(headers, json, query)
@@ -318,11 +321,11 @@ class _Exchange:
         self,
         headers: Mapping[str, str],
         json: object | None,
-        query: Mapping[str, str] | None,
+        query: Mapping[str, str | Sequence[str]] | None,
         stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for the headers of the response."""
-        suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
+        suffix = f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
         parse_url(self._url + suffix)
         body = None if json is None else json_module.dumps(json).encode()
         own = {"Host": self._client.place.authority}
