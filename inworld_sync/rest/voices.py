@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, cast
 from urllib.parse import quote
@@ -21,14 +20,15 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.keywords import with_keyword_hints
-from inworld_sync.models.voices import ClonedVoice, SampleReport, Voice
+from inworld_sync.models.voices import ClonedVoice, Voice
 from inworld_sync.rest.previews import VoicePreview
 from inworld_sync.rest.samples import audio_file
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
-from inworld_sync.wire.codec import Json, JsonObject, object_in
+from inworld_sync.wire.codec import JsonObject, object_in
 from inworld_sync.wire.faults import text_in
+from inworld_sync.wire.voices import items_in, objects_in, read_report, read_voice
 
 __all__ = ["Voices"]
 
@@ -106,7 +106,7 @@ class Voices:
             ConfigError: *voice* is blank or not a str.
             NotFoundError: No voice has this id.
         """
-        return _voice(self._call("GET", _path(voice), Deadline(timeout, "getting the voice")))
+        return read_voice(self._call("GET", _path(voice), Deadline(timeout, "getting the voice")))
 
     @with_keyword_hints
     def clone(
@@ -185,8 +185,8 @@ class Voices:
             "iw.voices.list(source='IVC') before you clone it again"
         )
         answer = self._call("POST", f"{_PATH}:clone", deadline, body, advice)
-        reports = _objects(answer, "audioSamplesValidated")
-        return ClonedVoice(_voice(answer.get("voice")), tuple(map(_report, reports)))
+        reports = objects_in(answer, "audioSamplesValidated")
+        return ClonedVoice(read_voice(answer.get("voice")), tuple(map(read_report, reports)))
 
     @with_keyword_hints
     def design(
@@ -227,7 +227,7 @@ class Voices:
         deadline = Deadline(timeout, "designing the voice")
         answer = self._call("POST", f"{_PATH}:design", deadline, body)
         language = text_in(answer, "langCode")
-        previews = _objects(answer, "previewVoices")
+        previews = objects_in(answer, "previewVoices")
         if not previews:
             raise RemoteProtocolError("expected at least one voice in previewVoices, got none")
         return tuple(_preview(each, language) for each in previews)
@@ -264,7 +264,7 @@ class Voices:
         }
         deadline = Deadline(timeout, "publishing the voice")
         advice = f"the voice may or may not be published: see iw.voices.get({voice!r})"
-        return _voice(self._call("POST", f"{path}:publish", deadline, body, advice))
+        return read_voice(self._call("POST", f"{path}:publish", deadline, body, advice))
 
     @with_keyword_hints
     def update(
@@ -306,7 +306,7 @@ class Voices:
             raise ConfigError("update needs at least one of name, description and tags")
         deadline = Deadline(timeout, "updating the voice")
         advice = "the change may or may not be made; to make the same change again is safe"
-        return _voice(self._call("PATCH", path, deadline, body, advice))
+        return read_voice(self._call("PATCH", path, deadline, body, advice))
 
     def delete(self, voice: str, *, timeout: float = 30.0) -> None:
         """
@@ -332,7 +332,7 @@ class Voices:
         seen: set[str] = set()
         for _ in range(_MAX_PAGES):
             page = self._call("GET", _PATH, deadline, query=query)
-            yield from map(_voice, _items(page, "voices"))
+            yield from map(read_voice, items_in(page, "voices"))
             token = str(page.get("nextPageToken") or "")
             if not token:
                 return
@@ -422,41 +422,6 @@ def _optional(**fields: str | Sequence[str] | None) -> dict[str, object]:
     return {field: value for field, value in found.items() if value}
 
 
-def _items(body: JsonObject, name: str) -> list[Json]:
-    value = body.get(name) or []
-    if not isinstance(value, list):
-        raise RemoteProtocolError(f"expected an array as {name}, got {type(value).__name__}")
-    return value
-
-
-def _objects(body: JsonObject, name: str) -> list[JsonObject]:
-    return [object_in(each, f"an item of {name}") for each in _items(body, name)]
-
-
-def _voice(value: object) -> Voice:
-    if not isinstance(value, dict) or not isinstance(value.get("voiceId"), str):
-        raise RemoteProtocolError("expected a voice with a voiceId")
-    languages = value.get("languages") or value.get("langCode")
-    return Voice(
-        id=value["voiceId"],
-        name=str(value.get("displayName") or value["voiceId"]),
-        description=str(value.get("description") or ""),
-        languages=_texts([languages] if isinstance(languages, str) else languages),
-        gender=str(value.get("gender") or ""),
-        tags=_texts(value.get("tags")),
-        source=str(value.get("source") or ""),
-    )
-
-
-def _report(value: JsonObject) -> SampleReport:
-    return SampleReport(
-        text_in(value, "transcription"),
-        text_in(value, "langCode"),
-        _texts(value.get("warnings")),
-        _texts(value.get("errors")),
-    )
-
-
 def _preview(value: JsonObject, language: str) -> VoicePreview:
     try:
         audio = base64.decode(text_in(value, "previewAudio"))
@@ -466,15 +431,3 @@ def _preview(value: JsonObject, language: str) -> VoicePreview:
     if not voice:
         raise RemoteProtocolError("expected a voiceId in previewVoices")
     return VoicePreview(voice, text_in(value, "previewText"), audio, language)
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    """Return the strings of an array; an object, such as a warning, as its text or as JSON."""
-    if not isinstance(value, list):
-        return ()
-    return tuple(
-        str(each.get("text") or each.get("message") or json.dumps(each))
-        if isinstance(each, dict)
-        else str(each)
-        for each in value
-    )
