@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
@@ -234,7 +234,7 @@ class HttpStream:
         """End the request; an iteration that waits raises an error at once."""
         self._stopper.stop()
 
-    def lines(self) -> Iterator[bytes]:
+    def lines(self) -> Generator[bytes, None, None]:
         """
         Send the request and yield the lines of the response, without their ends; no empty ones.
 

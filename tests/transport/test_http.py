@@ -665,7 +665,7 @@ def test_end_of_an_iteration_closes_the_connection() -> None:
         client = client_of(server)
         lines = lines_of(client).lines()
         next(lines)
-        lines.close()  # type: ignore[attr-defined]
+        lines.close()
 
         assert ended.wait(30)
         client.close()
