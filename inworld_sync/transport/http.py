@@ -7,8 +7,9 @@ import math
 import os
 import threading
 import urllib.parse
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn
+import weakref
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import attrs
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
     from inworld_sync.transport.http_socket import Stopper
 
-__all__ = ["HttpClient", "HttpResponse", "HttpStream"]
+__all__ = ["Exchange", "HttpClient", "HttpResponse", "HttpStream", "headers_of", "is_retried"]
+
+T = TypeVar("T")
 
 _PIECE_BYTES = 64 * 1024
 
@@ -42,6 +45,9 @@ _FIRST_DELAY_SECONDS = 0.2
 
 # The statuses of a GET that is retried: a limit of requests, or a gateway without its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+
+# The statuses of a request that was not handled, if the response has ``Retry-After``.
+_REFUSED_STATUSES = frozenset({429, 503})
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +82,13 @@ class HttpResponse:
             ) from error
 
 
+class Closable(Protocol):
+    """A body that is read piece by piece."""
+
+    def close(self) -> None:
+        """Close its connection."""
+
+
 class HttpClient:
     """
     Sends HTTP requests to one server.
@@ -86,6 +99,8 @@ class HttpClient:
     Thread safety:
         Any thread may send requests, also at the same time. A forked child opens its own
         connections.
+
+    Lock rule: ``_lock`` guards the set of bodies; nothing is called while it is held.
     """
 
     def __init__(self, options: Options) -> None:
@@ -94,6 +109,8 @@ class HttpClient:
         # By process id: a forked child must not use the connections of its parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
         self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._bodies: weakref.WeakSet[Closable] = weakref.WeakSet()
 
     def request(
         self,
@@ -104,6 +121,7 @@ class HttpClient:
         json: object | None = None,
         query: Mapping[str, str | Sequence[str]] | None = None,
         deadline: Deadline,
+        obeys_retry_after: bool = False,
     ) -> HttpResponse:
         """
         Send a request and read the complete response.
@@ -118,6 +136,8 @@ class HttpClient:
             json: Value to send as JSON; None sends no body.
             query: Parameters of the query; one with several values is repeated.
             deadline: For everything: all steps of connecting, the response, the retries.
+            obeys_retry_after: Retry also a request that is no GET, if the status is 429 or 503 and
+                the response has ``Retry-After``: the service did not handle the request.
 
         Raises:
             ServiceError: The status is 300 or above; the class depends on it.
@@ -128,18 +148,32 @@ class HttpClient:
             ConfigError: The path or a header cannot be sent.
             ClosedError: The client is closed.
         """
+        return self.attempt(
+            lambda: Exchange(self, method, path, deadline).run(headers, json, query),
+            lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
+            deadline,
+        )
+
+    def attempt(
+        self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
+    ) -> T:
+        """Call *send* until it raises no error that is retried; used only in this folder."""
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
             try:
-                return _Exchange(self, method, path, deadline).run(headers, json, query)
+                return send()
             except InworldError as error:
-                if backoff.attempts >= self.options.max_retries or not _is_retried(method, error):
+                if backoff.attempts >= self.options.max_retries or not is_retried(error):
                     raise
                 delay = backoff.next_delay(error)
                 if delay >= deadline.at_most(math.inf):
                     raise
-            if self._closed.wait(delay):
-                raise _closed_error()
+            self.pause(delay)
+
+    def pause(self, seconds: float) -> None:
+        """Wait before the next request; raise ClosedError if the client is closed meanwhile."""
+        if self._closed.wait(seconds):
+            raise _closed_error()
 
     def stream(
         self,
@@ -164,10 +198,26 @@ class HttpClient:
         return HttpStream(self, method, path, headers, json, timeout)
 
     def close(self) -> None:
-        """Close the idle connections and end retries; a running request is not ended."""
-        self._closed.set()
+        """
+        Close the idle connections, and the bodies that are being read; end retries.
+
+        A request whose response is read as a whole, or as lines, is not ended.
+        """
+        with self._lock:
+            self._closed.set()
+            bodies = list(self._bodies)
+        for body in bodies:
+            body.close()
         for pool in list(self._pools.values()):
             pool.close()
+
+    def close_with_client(self, body: Closable) -> None:
+        """Let :meth:`close` close a body; used only in this folder."""
+        with self._lock:
+            self._bodies.add(body)
+            if not self._closed.is_set():
+                return
+        body.close()
 
     def pool(self) -> urllib3.HTTPConnectionPool:
         """Return the connection pool of this process; used only in this file."""
@@ -185,11 +235,18 @@ class HttpClient:
         return pool
 
 
-def _is_retried(method: str, error: InworldError) -> bool:
+def is_retried(method: str, error: InworldError, *, obeys_retry_after: bool) -> bool:
+    """Whether a request is sent again after this error; see :meth:`HttpClient.request`."""
     if isinstance(error, ConnectError):
         return True
     if method != "GET":
-        return False
+        return (
+            obeys_retry_after
+            and isinstance(error, ServiceError)
+            and error.retryable
+            and error.retry_after is not None
+            and error.status in _REFUSED_STATUSES
+        )
     if isinstance(error, ServiceError):
         return error.retryable and error.status in _RETRIED_STATUSES
     return isinstance(error, ConnectionLost)
@@ -250,7 +307,7 @@ class HttpStream:
             ConfigError: The path or a header cannot be sent.
             ClosedError: The client is closed.
         """
-        exchange = _Exchange(self._client, self._method, self._path, self._deadline())
+        exchange = Exchange(self._client, self._method, self._path, self._deadline())
         response = exchange.start(self._headers, self._json, None, self._stopper)
         is_whole = False
         try:
@@ -264,7 +321,7 @@ class HttpStream:
             else:
                 response.close()
 
-    def _split(self, exchange: _Exchange, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    def _split(self, exchange: Exchange, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         max_bytes = self._client.options.max_message_bytes
         held = bytearray()
         for piece in exchange.pieces(response, None):
@@ -288,7 +345,7 @@ class HttpStream:
         return Deadline(self._timeout, f"waiting for {self._method} {self._path}")
 
 
-class _Exchange:
+class Exchange:
     """One request and its response."""
 
     def __init__(self, client: HttpClient, method: str, path: str, deadline: Deadline) -> None:
@@ -315,7 +372,7 @@ class _Exchange:
             response.close()
             raise
         response.release_conn()
-        return HttpResponse(status=response.status, headers=_lowered(response), body=body)
+        return HttpResponse(status=response.status, headers=headers_of(response), body=body)
 
     def start(
         self,
@@ -353,6 +410,13 @@ class _Exchange:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._mapped(error) from error
 
+    def read(
+        self, response: urllib3.BaseHTTPResponse, deadline: Deadline, stopper: Stopper
+    ) -> bytes:
+        """Return the next bytes of the body, under a deadline of their own; empty at the end."""
+        self.begin_wait(deadline, stopper)
+        return next(self.pieces(response, None), b"")
+
     def begin_wait(self, deadline: Deadline, stopper: Stopper) -> None:
         """Replace the deadline, for the next part of the response."""
         self._deadline = deadline
@@ -360,6 +424,7 @@ class _Exchange:
             stopper.socket.settimeout(deadline.remaining())
 
     def raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
+        """Raise the error for a status from 300."""
         body = b""
         try:
             for piece in self.pieces(response, _MAX_ERROR_BYTES):
@@ -367,7 +432,7 @@ class _Exchange:
         except InworldError:
             pass  # the status matters more than an incomplete, long or late body
         raise error_from_response(
-            response.status, _lowered(response), body, url=show_url(self._url)
+            response.status, headers_of(response), body, url=show_url(self._url)
         )
 
     def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int | None) -> Iterator[bytes]:
@@ -396,5 +461,6 @@ class _Exchange:
         return from_urllib3(error, self.doing, self._deadline)
 
 
-def _lowered(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+def headers_of(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    """Return the headers of a response by lower-case name."""
     return {name.lower(): value for name, value in response.headers.items()}
