@@ -100,6 +100,9 @@ class AudioFile:
         close: Frees the file.
         frames: The number of frames if the file has it.
 
+    Attributes:
+        name: The name of the file for errors, or a description.
+
     Thread safety:
         One thread iterates; any thread may call :meth:`close`. A file is freed at its end, or
         after the block that is being read.
@@ -116,6 +119,7 @@ class AudioFile:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         self.frames = frames
+        self.name = "the recording"
         self._blocks = blocks
         self._free = close
         self._lock = threading.Lock()
