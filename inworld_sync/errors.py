@@ -83,6 +83,15 @@ def fresh(error: _E) -> _E:
     return twin
 
 
+def prefixed(error: InworldError, prefix: str) -> InworldError:
+    """Copy an error, as :func:`fresh` does, with *prefix* before its message."""
+    twin = fresh(error)
+    twin.args = (f"{prefix}{error.args[0] if error.args else type(error).__name__}",)
+    if isinstance(twin, ServiceError):
+        twin.message = f"{prefix}{twin.message}"
+    return twin
+
+
 class InworldError(Exception):
     """
     The base class of all errors of this package.

@@ -102,6 +102,8 @@ class AudioFile:
 
     Attributes:
         name: The name of the file for errors, or a description.
+        is_raw: Whether it has no header, so that its rate and channels are those that the caller
+            has declared.
 
     Thread safety:
         One thread iterates; any thread may call :meth:`close`. A file is freed at its end, or
@@ -120,6 +122,7 @@ class AudioFile:
         self.channels = channels
         self.frames = frames
         self.name = "the recording"
+        self.is_raw = False
         self._blocks = blocks
         self._free = close
         self._lock = threading.Lock()
@@ -237,7 +240,9 @@ def raw_file(
     read = reader.read_some if reader.left_bytes is None else reader.read
     reader.begin_samples()
     frames = None if reader.left_bytes is None else reader.left_bytes // frame_bytes
-    return AudioFile(blocks(), sample_rate_hz, channels, reader.close, frames)
+    file = AudioFile(blocks(), sample_rate_hz, channels, reader.close, frames)
+    file.is_raw = True
+    return file
 
 
 def _signed_format(head: bytes) -> str | None:
