@@ -16,7 +16,7 @@ from inworld_sync.errors import (
     DeadlineExceeded,
     RemoteProtocolError,
     ServiceError,
-    with_advice,
+    extended,
 )
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.keywords import with_keyword_hints
@@ -376,7 +376,7 @@ def _explained(advice: str) -> Iterator[None]:
         is_certain = isinstance(error, ServiceError) and (error.status or 0) < 500
         if is_certain or not advice:
             raise
-        raise with_advice(error, advice) from error
+        raise extended(error, suffix=f"; {advice}") from error
 
 
 def _path(voice: object) -> str:
