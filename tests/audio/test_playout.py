@@ -434,13 +434,13 @@ def test_marks_are_reported_once_and_in_order() -> None:
         player.playout.mark("a", offset_ms, f"at {offset_ms}")
     player.push(counting(0, 800), "a", end=True)
 
-    told = []
+    reported = []
     for _ in range(6):
         events = player.playout.poll()
-        told.append([event.tag for event in events if event.kind is Kind.MARK])
+        reported.append([event.tag for event in events if event.kind is Kind.MARK])
         player.read(10)
 
-    assert [[], ["at 10", "at 10"], ["at 20"], ["at 30"], [], []] == told
+    assert [[], ["at 10", "at 10"], ["at 20"], ["at 30"], [], []] == reported
 
 
 def test_mark_after_the_end_is_reported_at_the_end() -> None:

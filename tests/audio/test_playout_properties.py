@@ -142,7 +142,7 @@ def test_every_mark_is_reported_once(
 ) -> None:
     """Each mark is reported once, in order of position, after its position was played."""
     player = Player()
-    told: list[int] = []
+    reported: list[int] = []
     read = player.read
 
     def watched(ms: float, block_ms: float) -> bytes:
@@ -151,7 +151,7 @@ def test_every_mark_is_reported_once(
             if event.kind is PlayoutEventKind.MARK:
                 end_ms = sum(frames for frames, _ in pieces) / PER_MS
                 assert player.playout.position_ms("item") >= min(offsets_ms[event.tag], end_ms)
-                told.append(event.tag)
+                reported.append(event.tag)
         return result
 
     for tag, offset_ms in enumerate(offsets_ms):
@@ -159,7 +159,7 @@ def test_every_mark_is_reported_once(
     player.read = watched  # type: ignore[method-assign]
     drive(player, pieces, blocks)
 
-    assert sorted(range(len(offsets_ms)), key=lambda tag: offsets_ms[tag]) == told
+    assert sorted(range(len(offsets_ms)), key=lambda tag: offsets_ms[tag]) == reported
 
 
 @settings(max_examples=60, deadline=None)

@@ -87,16 +87,16 @@ def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
     """--json prints one object per line for each event, and a last one for the end."""
     output = str(tmp_path / "a.wav")
     said = ["--say", "How is the weather in Oslo?", "--json"]
-    told = rows(talk(*said, "--tools", tools, "-o", output).out)
+    printed = rows(talk(*said, "--tools", tools, "-o", output).out)
 
     assert ["user", "tool_called", "tool_answered", "assistant", "ended"] == [
-        row["event"] for row in told
+        row["event"] for row in printed
     ]
     assert ("weather", "rain in Oslo", None) == tuple(
-        told[2][name] for name in ("name", "output", "error")
+        printed[2][name] for name in ("name", "output", "error")
     )
     heard_ms = len(samples(Path(output))) / 48
-    assert (output, round(heard_ms, 1)) == (told[4]["output"], told[4]["heard_ms"])
+    assert (output, round(heard_ms, 1)) == (printed[4]["output"], printed[4]["heard_ms"])
 
 
 def test_standard_input(
@@ -160,11 +160,11 @@ def test_real_speech(
     output = tmp_path / "answer.wav"
     where = ("--base-url", inworld_local.url, "--json")
     done = run("talk", *where, "--input", str(question), "--tools", str(tools), "-o", str(output))
-    told = {row["event"]: row for row in rows(done.out)}
+    printed = {row["event"]: row for row in rows(done.out)}
 
     assert 0 == done.status
-    assert "weather in london" in told["user"]["text"].lower()
-    assert {"city": "London"} == json.loads(told["tool_called"]["arguments"])
+    assert "weather in london" in printed["user"]["text"].lower()
+    assert {"city": "London"} == json.loads(printed["tool_called"]["arguments"])
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         assert "rain in london" in iw.stt.transcribe(output, language="en-US").text.lower()
 

@@ -224,7 +224,7 @@ def test_marks_are_reported_when_they_are_heard(sound_card: SoundCard) -> None:
     # All audio is written during a pause. The fade of the pause does not change loud samples.
     sound = (5000 + np.arange(RATE_HZ) % 20000).astype("<i2")
     places = range(1200, RATE_HZ, 3000)
-    told: dict[object, int] = {}
+    reported: dict[object, int] = {}
     with Speaker(RATE_HZ) as speaker:
         speaker.pause()
         speaker.write(sound[: RATE_HZ // 2].tobytes())
@@ -234,18 +234,18 @@ def test_marks_are_reported_when_they_are_heard(sound_card: SoundCard) -> None:
         speaker.write(sound[RATE_HZ // 2 :].tobytes())
         speaker.end()
         speaker.resume()
-        while len(told) < 9:
+        while len(reported) < 9:
             heard_before = speaker.heard_samples
             marks = speaker.poll(timeout=0.001)
             heard_after = speaker.heard_samples
             assert all(mark.is_heard for mark in marks)
             assert all(mark.position_samples <= heard_after for mark in marks)
-            told.update((mark.tag, mark.position_samples) for mark in marks)
+            reported.update((mark.tag, mark.position_samples) for mark in marks)
             due = [place for place in places if place <= heard_before]
-            assert all(place in told.values() for place in due)
+            assert all(place in reported.values() for place in due)
 
-    assert [1200, 4200, 7200, 10200, "half", 13200, 16200, 19200, 22200] == list(told)
-    assert [*places[:4], RATE_HZ // 2, *places[4:]] == list(told.values())
+    assert [1200, 4200, 7200, 10200, "half", 13200, 16200, 19200, 22200] == list(reported)
+    assert [*places[:4], RATE_HZ // 2, *places[4:]] == list(reported.values())
 
 
 def test_a_clear_cancels_the_marks_after_it(sound_card: SoundCard) -> None:

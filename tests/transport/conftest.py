@@ -1,7 +1,7 @@
 """
-Certificates for the tests' TLS servers.
+Fixtures with certificates for the TLS servers of the tests.
 
-The tests of this folder also pass with the oldest supported libraries, after
+The tests of this folder also pass with the oldest supported libraries. To test this, run
 ``pip install websocket-client==1.8.0 urllib3==2.2.0``.
 """
 
