@@ -44,8 +44,7 @@ def main() -> None:
             fuzzer.step()
             steps += 1
             if not half_mib and passed > options.seconds / 2:
-                # At this time, all engines are loaded, and the allocator has
-                # reserved its memory.
+                # At this time, all engines are loaded, and the allocator has reserved its memory.
                 half_mib = _resident_mib()
             if steps % 300 == 0:
                 threads = threading.active_count()

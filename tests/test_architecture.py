@@ -33,8 +33,7 @@ RANKS = {
 # A unit of this table may be imported only by these units, although the ranks would allow others.
 IMPORTED_BY = {"_native": {"audio"}}
 
-# The emulator has its own code for the wire format. If both sides used the same code, no test
-# would
+# The emulator has its own code for the wire format. If both sides used the same code, no test would
 # fail when this code misreads the protocol.
 FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "rest", "transport"}}
 
@@ -44,8 +43,7 @@ ALONE = {
     "_cffi_backend": {"_native"},
     "asyncio": set(),
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
-    # sessions uses cattrs for the arguments of tools, because their types are defined by the
-    # user.
+    # sessions uses cattrs for the arguments of tools, because their types are defined by the user.
     "cattrs": {"models", "wire", "sessions"},
     "certifi": {"transport"},
     "cffi": {"_native"},
@@ -75,8 +73,7 @@ FORBIDDEN_MODULES = {
     "models": {"asyncio", "queue", "select", "socket", "subprocess", "threading", "time"},
 }
 
-# These modules are slow to import, so they are imported inside functions. The emulator needs
-# numpy,
+# These modules are slow to import, so they are imported inside functions. The emulator needs numpy,
 # but the emulator itself is imported only when it is used.
 LAZY = {"numpy": set(RANKS) - {"emulator"}}
 
@@ -97,8 +94,7 @@ def fault(found: Import) -> str | None:
         return None
     if found.unit and found.unit not in ALONE.get(module, RANKS):
         return f"{_only(ALONE[module])} may import {module}"
-    # The full name is checked too, because urllib.parse handles text and urllib.request does
-    # I/O.
+    # The full name is checked too, because urllib.parse handles text and urllib.request does I/O.
     if {module, found.module} & FORBIDDEN_MODULES.get(found.unit, set()):
         return f"{found.unit} may not import {found.module}"
     if found.unit in LAZY.get(module, ()) and found.runs_at_import:

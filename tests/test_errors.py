@@ -41,8 +41,7 @@ def test_one_root(kind: type[InworldError]) -> None:
     assert getattr(inworld_sync, kind.__name__) is kind
 
 
-# (gRPC code, message of the service, class, whether a retry may succeed): each class of errors,
-# the
+# (gRPC code, message of the service, class, whether a retry may succeed): each class of errors, the
 # two messages about too many contexts, and an unknown code.
 STATUSES = [
     (3, "Unsupported model", errors.InvalidRequestError, False),

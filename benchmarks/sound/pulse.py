@@ -138,8 +138,8 @@ class Recorder:
         """
         Return the monotonic time of each sample.
 
-        A sample arrives after it was played, because the pipe adds a delay. The earliest arrival
-        in each second has the least delay, so these arrivals show the clock of the sink.
+        A sample arrives after it was played, because the pipe adds a delay. The earliest arrival in
+        each second has the least delay, so these arrivals show the clock of the sink.
         """
         with self._lock:
             ends, arrivals = np.array(self._arrivals).T

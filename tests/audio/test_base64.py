@@ -89,8 +89,8 @@ def test_padding_before_the_end() -> None:
 
 
 # (text, offset of the error, words of the message): impossible lengths, and padding that is
-# missing, too long, without data, or followed by data. Each text is tested alone and after 96
-# valid characters.
+# missing, too long, without data, or followed by data. Each text is tested alone and after 96 valid
+# characters.
 BAD_ENDS = [
     ("A", 1, "ends inside"),
     ("AA", 2, "ends inside"),

@@ -590,8 +590,7 @@ def test_open_file():
     assert np.array_equal(SAMPLES, samples_of(open_file(memoryview(WAVS["16 bits"][0])))[:, 0])
 
 
-# Reads the recording that is named on the command line. Prints its duration in seconds. Also
-# prints
+# Reads the recording that is named on the command line. Prints its duration in seconds. Also prints
 # how many KiB of memory the process has used at the end, minus those after the first minute.
 _MEASURE = """
 import resource, sys

@@ -35,11 +35,9 @@ class Law:
         self.signal = signal
         ends = TABLES[name]["segment_ends"]
         self.decisions = [0]
-        # Table 1a has 32 equal intervals up to the first end. Table 2a begins with an
-        # interval at zero
-        # that has half the width of the next ones, and its first segment has 15 full
-        # intervals after
-        # that. In both tables, each later segment has 16 intervals.
+        # Table 1a has 32 equal intervals up to the first end. Table 2a begins with an interval at
+        # zero that has half the width of the next ones, and its first segment has 15 full intervals
+        # after that. In both tables, each later segment has 16 intervals.
         if name == "alaw":
             self.decisions += [ends[0] * step // 32 for step in range(1, 33)]
         else:
@@ -47,14 +45,12 @@ class Law:
         for low, high in pairwise(ends):
             self.decisions += [low + (high - low) * step // 16 for step in range(1, 17)]
         middles = [(low + high) / 2 for low, high in pairwise(self.decisions)]
-        # The value of an interval is its middle. The interval at zero of table 2a has the
-        # value 0.
+        # The value of an interval is its middle. The interval at zero of table 2a has the value 0.
         self.values = middles if name == "alaw" else [0, *middles[1:]]
 
     def encode(self, sample: int) -> int:
         value = sample / self.unit
-        # The intervals include their lower end above zero, and their upper end below
-        # zero.
+        # The intervals include their lower end above zero, and their upper end below zero.
         if sample >= 0:
             interval = bisect_right(self.decisions, value) - 1
         else:

@@ -63,9 +63,9 @@ def agrees(splitter: Splitter, message: bytes) -> bool:
 
 A = base64.b64encode(bytes(range(30))).decode()
 
-# Messages that the splitter reads. They differ in the order of keys, in white space, in keys of
-# the same name in other objects, in the value at the path, and in escapes of other strings. @
-# stands for the audio.
+# Messages that the splitter reads. They differ in the order of keys, in white space, in keys of the
+# same name in other objects, in the value at the path, and in escapes of other strings. @ stands
+# for the audio.
 TAKEN = [
     '{"result":{"id":"c1","chunk":{"audio":"@","usage":null},"status":{"code":0}}}',
     '{"result":{"status":{"code":-12},"chunk":{"usage":{},"audio":"@"},"id":"c1"},"type":"t"}',

@@ -77,8 +77,7 @@ CHUNKS = [
 def test_strip_riff(name: str, data: bytes, samples: bytes | None) -> None:
     """strip_riff() returns the samples of a chunk, with any header or without one."""
     if samples is None:
-        # Without a data chunk, the samples begin after 44 bytes. A wrong length is
-        # ignored.
+        # Without a data chunk, the samples begin after 44 bytes. A wrong length is ignored.
         samples = data[44:]
 
     assert samples == wav.strip_riff(data), name

@@ -191,8 +191,7 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
         service.transcript("r1", "a1", text)
         service.audio("r1", "a1", b"\xff\x1f\x00\xe0" * (240_000 if interrupted else 12_000))
         if interrupted:
-            # The input arrives in real time, so a part of the reply was played at
-            # this time.
+            # The input arrives in real time, so a part of the reply was played at this time.
             for _ in range(5):
                 service.until("input_audio_buffer.append")
             service.event("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u2")

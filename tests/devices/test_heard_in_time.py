@@ -46,8 +46,7 @@ class Device:
     def play(self, feed: SpeakerFeed, block: int) -> float:
         """Read a block. Return the time of the callback."""
         heard_ms = self.heard_ms(block * PERIOD)
-        # The callback is up to 12 ms late, and the reported latency is wrong by up to 2
-        # ms.
+        # The callback is up to 12 ms late, and the reported latency is wrong by up to 2 ms.
         now_ms = heard_ms - LATENCY_MS + self._random.uniform(0, 12)
         latency_ms = heard_ms - now_ms + self._random.uniform(-2, 2)
         now_ns = START_NS + round(now_ms * 1e6)
@@ -129,8 +128,7 @@ def test_words_and_marks_keep_time(ppm: float, minutes: int) -> None:
     assert reached == sorted(reached) == list(reported)[: len(reached)]
     for moments in (reported, marked):
         errors = np.array([moments[frame] - device.heard_ms(places[frame]) for frame in reached])
-        # The reported latency is wrong by up to 2 ms, and the next poll is up to 1 ms
-        # later.
+        # The reported latency is wrong by up to 2 ms, and the next poll is up to 1 ms later.
         assert errors.min() >= -2.1
         assert errors.max() <= 3.1 <= PERIOD_MS
         minute = len(errors) // minutes

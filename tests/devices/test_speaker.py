@@ -76,8 +76,7 @@ def test_audio_is_counted_when_it_is_heard(sound_card: SoundCard) -> None:
     blocks = sound_card.streams[0].blocks
     counts = np.cumsum([np.count_nonzero(np.frombuffer(block.pcm, "<i2")) for block in blocks])
     for heard, moment in seen.items():
-        # A block counts from its first frame on, because a part of the block may have
-        # been heard.
+        # A block counts from its first frame on, because a part of the block may have been heard.
         due = [
             int(count)
             for block, count in zip(blocks, counts, strict=True)

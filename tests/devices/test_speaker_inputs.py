@@ -312,8 +312,7 @@ def test_level_of_heard_audio(sound_card: SoundCard) -> None:
             now = time.monotonic()
             if peak:
                 first = next(block for block in sound_card.streams[0].blocks if any(block.pcm))
-                # The reported times are as irregular as the callbacks, by up to a
-                # period.
+                # The reported times are as irregular as the callbacks, by up to a period.
                 assert first.heard_at - PERIOD_S <= now
             return peak > 0
 
@@ -321,8 +320,7 @@ def test_level_of_heard_audio(sound_card: SoundCard) -> None:
 
         def is_even() -> bool:
             level = speaker.level(window_ms=20)
-            # Whole periods are measured. The first and the last may be heard only in
-            # part.
+            # Whole periods are measured. The first and the last may be heard only in part.
             enough = RATE_HZ * 0.02 <= level.samples <= RATE_HZ * (0.02 + 2 * PERIOD_S)
             return enough and level.rms == level.peak == 0.5
 

@@ -4,10 +4,10 @@ Build the libFuzzer drivers of this folder with ASan and UBSan, and run each fro
     python tests/fuzz/run.py                      # each driver for 10 minutes
     python tests/fuzz/run.py --seconds 60 base64  # one driver for a minute
 
-Needs clang with its run-time libraries (``clang`` and ``libclang-rt-dev`` in Debian). An input
-that breaks an invariant is written to the current folder. Add this input to the corpus when the
-fault is fixed. The other new inputs of a run are deleted. With ``--keep``, a minimal set of them
-is added to the corpus.
+Needs clang with its run-time libraries (``clang`` and ``libclang-rt-dev`` in Debian). An input that
+breaks an invariant is written to the current folder. Add this input to the corpus when the fault is
+fixed. The other new inputs of a run are deleted. With ``--keep``, a minimal set of them is added to
+the corpus.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ FLAGS = [
     "-fno-sanitize-recover=all",
     "-D_GNU_SOURCE",
 ]
-# The drivers of the jitter buffer make random calls. They can also run from a seed, without
-# clang.
+# The drivers of the jitter buffer make random calls. They can also run from a seed, without clang.
 SOURCES = {
     **{path.stem: path for path in FOLDER.glob("*.c")},
     **{path.stem: path for path in (ROOT / "tests" / "native").glob("*_fuzz.c")},

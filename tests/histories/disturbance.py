@@ -57,8 +57,7 @@ class Disturbance:
             if action is send:
                 action()
             else:
-                # A message that was delayed may belong to a connection that has
-                # ended.
+                # A message that was delayed may belong to a connection that has ended.
                 with contextlib.suppress(OSError):
                     action()
 

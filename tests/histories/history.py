@@ -21,13 +21,11 @@ __all__ = ["PATIENT", "History", "Outcome", "run_history"]
 S = TypeVar("S")
 
 # The time limit in seconds for all random calls of a history, and for the last call. An idle
-# machine
-# needs about a second. The limit is for busy machines.
+# machine needs about a second. The limit is for busy machines.
 LIMIT_SECONDS = 120.0
 
 # An option of the client. On a busy machine, the threads of the service may not run for seconds.
-# The
-# client must not take this for a dead connection.
+# The client must not take this for a dead connection.
 PATIENT = {"ping_timeout": LIMIT_SECONDS}
 
 

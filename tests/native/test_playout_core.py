@@ -25,8 +25,7 @@ def test_decisions(tmp_path: Path, core: list[Path]) -> None:
 
 
 # (seed, time scaling, largest count of frames of a read): blocks of a device, reads that are
-# shorter
-# than the fade, and reads that are longer than the queued audio.
+# shorter than the fade, and reads that are longer than the queued audio.
 THREADS = [(1, 0, 480), (2, 1, 480), (3, 0, 20), (4, 1, 4000)]
 
 

@@ -67,8 +67,7 @@ def circles(package: Path) -> list[list[str]]:
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
         imported = _Reader(package, path, names_too=True).targets()
-        # A target that is not a module is a name that the __init__.py of a folder
-        # defines.
+        # A target that is not a module is a name that the __init__.py of a folder defines.
         targets = {each if each in modules else each.rpartition(".")[0] for each in imported}
         graph[name] = targets & modules.keys() - {name}
     return [sorted(circle) for circle in _strongly_connected(graph) if len(circle) > 1]

@@ -47,8 +47,7 @@ class Peer:
         self.released = released
         self._held = bytearray()
         sock.settimeout(PATIENCE_SECONDS)
-        # Without this option, a write waits 40 ms for the acknowledgment of the previous
-        # write.
+        # Without this option, a write waits 40 ms for the acknowledgment of the previous write.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def hold(self) -> None:

@@ -196,8 +196,7 @@ class ScriptedRecognizer:
 class NumberedVad:
     """Reports speech for every window that has a sample other than zero."""
 
-    # The durations of words and pauses are multiples of a window, so the start of speech is
-    # exact.
+    # The durations of words and pauses are multiples of a window, so the start of speech is exact.
     window_samples = 20 * _PER_MS
 
     def probability(self, window: bytes) -> float:

@@ -315,8 +315,7 @@ def test_a_slow_consumer_is_not_silence() -> None:
 
     def slow(message: bytes) -> None:
         if message == b"first":
-            # This wait is longer than ping_timeout. If it counted, the link would
-            # end.
+            # This wait is longer than ping_timeout. If it counted, the link would end.
             go_on.wait(2.5)
 
     def script(peer: Peer) -> None:

@@ -21,8 +21,7 @@ from inworld_sync.models.options import Options
 from support.driver import PATIENT, Driver, driven
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
-# More than the kernel's buffers on both sides. Sending this to a server that does not read
-# stalls.
+# More than the kernel's buffers on both sides. Sending this to a server that does not read stalls.
 STALL_BYTES = 8 << 20
 STALLING = attrs.evolve(PATIENT, max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
 
@@ -381,8 +380,7 @@ def test_send_timeout() -> None:
         assert "accepted no data for 0.2 s" in end.reason
         with pytest.raises(ConnectionLost, match="network"):
             driver.link.send(b"late")
-    # Only the start of one frame was sent: its header, its mask, and a payload of masked
-    # zeros.
+    # Only the start of one frame was sent: its header, its mask, and a payload of masked zeros.
     header, mask, rest = taken[0][:10], taken[0][10:14], taken[0][14:]
     assert bytes([TEXT, 0xFF]) + STALL_BYTES.to_bytes(8, "big") == header
     assert (mask * (len(rest) // 4 + 1))[: len(rest)] == rest

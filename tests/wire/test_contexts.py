@@ -164,8 +164,7 @@ def test_commands_that_were_not_sent() -> None:
     assert (0, math.inf) == (progress.sent_characters, contexts.next_deadline())
 
 
-# Deadlines: the service must confirm a context within 10 s. Then it must send a message every 30
-# s.
+# Deadlines: the service must confirm a context within 10 s. Then it must send a message every 30 s.
 
 
 def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:

@@ -170,8 +170,7 @@ CHARACTERS = {
     }
 }
 
-# (JSON, event): recordings of every message, older forms, both names of the context id, fields
-# that
+# (JSON, event): recordings of every message, older forms, both names of the context id, fields that
 # proto-JSON leaves out or writes as strings, and unknown messages.
 MESSAGES: list[tuple[dict[str, Any], tts.TtsMessage]] = [
     (
