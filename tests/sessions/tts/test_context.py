@@ -357,11 +357,12 @@ def test_interrupt_does_not_wait() -> None:
         scripted(deaf, max_queued_bytes=10_000, send_timeout=30) as iw,
         iw.tts.connect() as connection,
     ):
-        context = connection.context()
+        context = connection.context(create_timeout=None)
         assert stuck.wait(30)
         sender = threading.Thread(target=flood)
         sender.start()
         while not context._order.locked() or connection.stats.queued_bytes < 9000:
+            assert sender.is_alive()
             threading.Event().wait(0.001)
         context.interrupt()
         assert context._order.locked()
