@@ -1,4 +1,4 @@
-"""HTTP requests with urllib3, without redirects and cookies."""
+"""Sends HTTP requests with urllib3, without redirects and cookies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2
 
-# The statuses of a GET that is retried: a limit of requests, or a gateway without its service.
+# A GET with one of these statuses is retried. The server limits requests, or a gateway does not
+# reach its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
@@ -82,14 +83,15 @@ class HttpClient:
         options: Base URL, certificates, proxy, headers, retries and the limit for a body.
 
     Thread safety:
-        Any thread may send requests, also at the same time. A forked child opens its own
+        Several threads may send requests at the same time. A forked child opens its own
         connections.
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.place = parse_url(options.base_url)
-        # By process id: a forked child must not use the connections of its parent.
+        # The key is the process id, because a forked child must not use the connections of its
+        # parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
         self._closed = threading.Event()
 
@@ -112,13 +114,14 @@ class HttpClient:
         Args:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
-            headers: They replace headers of the options with the same name.
+            headers: Headers of the request. They replace headers of the options with the same name.
             json: Value to send as JSON; None sends no body.
             query: Parameters of the query.
-            deadline: For everything: all steps of connecting, the response, the retries.
+            deadline: For the whole call, with all steps of connecting, the response and the
+                retries.
 
         Raises:
-            ServiceError: The status is 300 or above; the class depends on it.
+            ServiceError: The status is 300 or above, and decides the class of the error.
             DeadlineExceeded: The deadline passed.
             ConnectError: Could not connect.
             ConnectionLost: The connection broke.
@@ -140,13 +143,13 @@ class HttpClient:
                 raise _closed_error()
 
     def close(self) -> None:
-        """Close the idle connections and end retries; a running request is not ended."""
+        """Close the idle connections and end retries. A running request continues."""
         self._closed.set()
         for pool in list(self._pools.values()):
             pool.close()
 
     def pool(self) -> urllib3.HTTPConnectionPool:
-        """Return the connection pool of this process; used only in this file."""
+        """Return the connection pool of this process. Only this file uses it."""
         if self._closed.is_set():
             raise _closed_error()
         pid = os.getpid()
@@ -155,7 +158,7 @@ class HttpClient:
             from inworld_sync.transport.pool import make_pool
             from inworld_sync.transport.proxy import choose_proxy
 
-            # Two threads may each create one; setdefault makes both use the same.
+            # Two threads may each create a pool. setdefault makes both threads use the same pool.
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
@@ -189,7 +192,7 @@ class _Exchange:
     def run(
         self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
     ) -> HttpResponse:
-        """Send the request and return the response; raise an error for a status from 300."""
+        """Send the request and return the response. Raise an error for a status from 300 on."""
         response = self._start(headers, json, query)
         try:
             if response.status >= 300:
