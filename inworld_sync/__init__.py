@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     from inworld_sync.models.tokens import AccessToken as AccessToken
     from inworld_sync.models.tts import *
     from inworld_sync.models.turns import *
+    from inworld_sync.models.voices import *
     from inworld_sync.rest.llm import ChatStream as ChatStream
+    from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
@@ -104,12 +106,14 @@ _HOMES = {
     "models.tts": (
         "AudioConfig AudioEncoding CharacterTime ContextClosed ContextConfig ContextCreated "
         "ContextUpdated DeliveryMode FlushCompleted Phoneme SynthesisContext TextNormalization "
-        "TimestampTransport TimestampType TtsUsage Viseme VisemeSet Voice WordTime"
+        "TimestampTransport TimestampType TtsUsage Viseme VisemeSet WordTime"
     ),
     "models.tokens": "AccessToken",
     "models.turns": "Turn VoiceProfile VoiceTrait Word",
+    "models.voices": "ClonedVoice SampleReport Voice",
     "sessions.connector": "ConnectionLimiter",
     "sessions.playback": "Playback",
+    "rest.previews": "VoicePreview",
     "rest.llm": "ChatStream",
     "rest.tokens": "JwtAuth Tokens",
     "sessions.tts.speech": "AudioChunk Speech",

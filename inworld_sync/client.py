@@ -158,7 +158,7 @@ class Inworld:
     @property
     def tts(self) -> Tts:
         """Text to speech."""
-        return self._service(Tts, lambda: Tts(self._connector))
+        return self._service(Tts, lambda: Tts(self._connector, self._shared_http()))
 
     @property
     def stt(self) -> Stt:

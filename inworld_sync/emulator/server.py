@@ -39,6 +39,7 @@ from inworld_sync.emulator.stt.http import ROUTES as _STT_HTTP
 from inworld_sync.emulator.stt.service import ROUTES as _STT
 from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tokens import ROUTES as _TOKENS
+from inworld_sync.emulator.tts.custom_voices import ROUTES as _CUSTOM_VOICES
 from inworld_sync.emulator.tts.http import ROUTES as _TTS_HTTP
 from inworld_sync.emulator.tts.service import ROUTES as _TTS
 from inworld_sync.emulator.tts.voice_list import ROUTES as _VOICES
@@ -48,7 +49,19 @@ __all__ = ["Emulator"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 _LLM = (*_COMPLETIONS, *_MODELS, *_ROUTERS)
-_ROUTES = Routes([*_TTS, *_TTS_HTTP, *_VOICES, *_STT, *_STT_HTTP, *_REALTIME, *_TOKENS, *_LLM])
+_ROUTES = Routes(
+    [
+        *_TTS,
+        *_TTS_HTTP,
+        *_VOICES,
+        *_CUSTOM_VOICES,
+        *_STT,
+        *_STT_HTTP,
+        *_REALTIME,
+        *_TOKENS,
+        *_LLM,
+    ]
+)
 _BACKLOG = 256
 # From the request to close a connection to its abort.
 _GRACE_SECONDS = 0.5

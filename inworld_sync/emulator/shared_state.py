@@ -16,6 +16,7 @@ from inworld_sync.emulator.recognition.engine import SpeechEngine, default_engin
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
 from inworld_sync.emulator.synthesis.prepared import PreparedSpeech
+from inworld_sync.emulator.voice_store import VoiceStore
 from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["SharedState"]
@@ -26,7 +27,7 @@ class SharedState:
     The state that the services of one server share.
 
     Attributes:
-        settings: The settings of the server.
+        voices: The voices that exist.
         credentials: The key and the tokens of the server.
         allowed_hosts: The check of ``Host`` and ``Origin``.
         reply_maker: Makes the replies of Realtime, and chat completions.
@@ -45,7 +46,7 @@ class SharedState:
         speech_engine: SpeechEngine | None,
         reply_maker: ReplyMaker | None,
     ) -> None:
-        self.settings = settings
+        self.voices = VoiceStore(settings)
         self.credentials = credentials
         self.allowed_hosts = allowed_hosts
         self.reply_maker = reply_maker or answer
@@ -54,9 +55,13 @@ class SharedState:
         self._synthesizer = synthesizer
         self._prepared: PreparedSpeech | None = None
         self._speech_engine = speech_engine
-        self._voices = {voice.voice_id: voice for voice in settings.voices}
         self._lock = threading.Lock()
         self._connections: Counter[tuple[str, bool]] = Counter()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the server, with the voices that exist now."""
+        return self.voices.settings
 
     @property
     def synthesizer(self) -> Synthesizer:
@@ -75,7 +80,7 @@ class SharedState:
 
     def voice(self, voice_id: str) -> EmulatedVoice | None:
         """Return the voice with this exact id, or None."""
-        return self._voices.get(voice_id)
+        return self.voices.get(voice_id)
 
     @contextlib.contextmanager
     def connection_slot(self, path: str, *, has_credential: bool) -> Iterator[bool]:

@@ -1,4 +1,4 @@
-"""HTTP requests with urllib3, without redirects and cookies."""
+"""Sends HTTP requests with urllib3, without redirects and cookies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import threading
 import urllib.parse
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import attrs
@@ -43,7 +43,8 @@ _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2
 
-# The statuses of a GET that is retried: a limit of requests, or a gateway without its service.
+# A GET with one of these statuses is retried. The server limits requests, or a gateway does not
+# reach its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 # The statuses of a request that was not handled, if the response has ``Retry-After``.
@@ -97,7 +98,7 @@ class HttpClient:
         options: Base URL, certificates, proxy, headers, retries and the limit for a body.
 
     Thread safety:
-        Any thread may send requests, also at the same time. A forked child opens its own
+        Several threads may send requests at the same time. A forked child opens its own
         connections.
 
     Lock rule: ``_lock`` guards the set of bodies; nothing is called while it is held.
@@ -106,7 +107,8 @@ class HttpClient:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.place = parse_url(options.base_url)
-        # By process id: a forked child must not use the connections of its parent.
+        # The key is the process id, because a forked child must not use the connections of its
+        # parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -119,7 +121,7 @@ class HttpClient:
         *,
         headers: Mapping[str, str],
         json: object | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         deadline: Deadline,
         obeys_retry_after: bool = False,
     ) -> HttpResponse:
@@ -132,15 +134,17 @@ class HttpClient:
         Args:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
-            headers: They replace headers of the options with the same name.
+            headers: Headers of the request. They replace headers of the options with the same name.
             json: Value to send as JSON; None sends no body.
-            query: Parameters of the query.
-            deadline: For everything: all steps of connecting, the response, the retries.
-            obeys_retry_after: Retry also a request that is no GET, if the status is 429 or 503 and
-                the response has ``Retry-After``: the service did not handle the request.
+            query: Parameters of the query. A parameter with several values is repeated.
+            deadline: For the whole call, with all steps of connecting, the response and the
+                retries.
+            obeys_retry_after: Whether a request that is not a GET is also retried if the status is
+                429 or 503 and the response has ``Retry-After``. The service then did not handle
+                the request.
 
         Raises:
-            ServiceError: The status is 300 or above; the class depends on it.
+            ServiceError: The status is 300 or above, and decides the class of the error.
             DeadlineExceeded: The deadline passed.
             ConnectError: Could not connect.
             ConnectionLost: The connection broke.
@@ -220,7 +224,7 @@ class HttpClient:
         body.close()
 
     def pool(self) -> urllib3.HTTPConnectionPool:
-        """Return the connection pool of this process; used only in this file."""
+        """Return the connection pool of this process. Only this file uses it."""
         if self._closed.is_set():
             raise _closed_error()
         pid = os.getpid()
@@ -229,7 +233,7 @@ class HttpClient:
             from inworld_sync.transport.pool import make_pool
             from inworld_sync.transport.proxy import choose_proxy
 
-            # Two threads may each create one; setdefault makes both use the same.
+            # Two threads may each create a pool. setdefault makes both threads use the same pool.
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
@@ -291,7 +295,7 @@ class HttpStream:
         """End the request; an iteration that waits raises an error at once."""
         self._stopper.stop()
 
-    def lines(self) -> Iterator[bytes]:
+    def lines(self) -> Generator[bytes, None, None]:
         """
         Send the request and yield the lines of the response, without their ends; no empty ones.
 
@@ -357,9 +361,12 @@ class Exchange:
         self._deadline = deadline
 
     def run(
-        self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
+        self,
+        headers: Mapping[str, str],
+        json: object | None,
+        query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
-        """Send the request and return the response; raise an error for a status from 300."""
+        """Send the request and return the response. Raise an error for a status from 300 on."""
         response = self.start(headers, json, query)
         try:
             if response.status >= 300:
@@ -375,11 +382,11 @@ class Exchange:
         self,
         headers: Mapping[str, str],
         json: object | None,
-        query: Mapping[str, str] | None,
+        query: Mapping[str, str | Sequence[str]] | None,
         stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for the headers of the response."""
-        suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
+        suffix = f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
         parse_url(self._url + suffix)
         body = None if json is None else json_module.dumps(json).encode()
         own = {"Host": self._client.place.authority}

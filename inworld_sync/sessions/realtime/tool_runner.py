@@ -47,7 +47,7 @@ class ToolOptions:
 
     Attributes:
         timeout: Seconds for a function that has no timeout of its own; None for no timeout.
-        max_at_once: How many functions run at the same time, 1 or more; further calls wait.
+        max_at_once: The most functions that run at the same time, 1 or more. Further calls wait.
         on_approval: Decides about calls of MCP servers; with None, the application decides.
     """
 
@@ -73,10 +73,10 @@ class ToolRunner:
     The functions of one session.
 
     Args:
-        monitor: The session's.
+        monitor: The monitor of the session.
         executor: Watches the timeouts and sends the outputs.
-        name: The session's, for threads.
-        options: The timeout, and how many functions run at the same time.
+        name: The name of the session, for threads.
+        options: The timeout, and the most functions that run at the same time.
         answer: Called by the executor with each result.
     """
 
