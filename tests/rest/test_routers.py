@@ -23,11 +23,9 @@ from inworld_sync import (
     RouterVariant,
     ServiceError,
 )
-from inworld_sync.emulator import Emulator
 
 from support.peers import Peer, serve
 from support.scripted import KEY
-from support.tone import ToneSynthesizer
 
 ROUTER = Router("my-router", RouterRoute("default", [RouterVariant("openai/gpt-4o")]))
 DESCRIBED = {
@@ -191,15 +189,6 @@ def test_id_is_quoted() -> None:
 
 
 # With the emulator.
-
-
-@pytest.fixture
-def iw() -> Iterator[Inworld]:
-    with (
-        Emulator(synthesizer=ToneSynthesizer()) as server,
-        Inworld(base_url=server.url, api_key=server.api_key) as client,
-    ):
-        yield client
 
 
 def test_life_of_a_router(iw: Inworld) -> None:
