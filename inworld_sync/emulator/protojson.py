@@ -2,8 +2,8 @@
 The rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
 
 Requests may write their keys in camelCase, in snake_case, or both; responses use camelCase. A
-message that cannot be read gets an error, and the connection continues. The credential is checked
-at the first message; a refused one gets an error, and the connection is closed.
+message that cannot be read gets an error, and the connection continues. A bad credential is refused
+at the first message: it gets an error, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -78,26 +78,24 @@ def fatal(peer: WebSocketPeer, code: int, message: str) -> None:
 
 def commands(
     peer: WebSocketPeer,
-    credentials: Credentials,
     verbs: Sequence[str],
     timeout: Callable[[], float | None] = lambda: None,
 ) -> Iterator[Command]:
     """
     Yield the commands of one connection until it ends.
 
-    The credential is checked at the first message, not at the upgrade. A malformed message gets an
-    error here; an unknown request is ignored.
+    A bad credential is refused at the first message, not at the upgrade. A malformed message gets
+    an error here; an unknown request is ignored.
 
     Args:
         peer: The client.
-        credentials: The credentials of the server.
         verbs: The names of the commands.
         timeout: Called before each message; returns the seconds to wait for it, or None.
 
     Raises:
         TimeoutError: There was no message within *timeout*.
     """
-    message = _first_message(peer, credentials, timeout)
+    message = _first_message(peer, timeout)
     while message is not None:
         fields = _parsed(message) if isinstance(message, str) else None
         verb = next((name for name in verbs if name in (fields or ())), None)
@@ -112,18 +110,15 @@ def commands(
         message = peer.receive(timeout())
 
 
-def _first_message(
-    peer: WebSocketPeer, credentials: Credentials, timeout: Callable[[], float | None]
-) -> str | bytes | None:
+def _first_message(peer: WebSocketPeer, timeout: Callable[[], float | None]) -> str | bytes | None:
     """Return the first message, or None after the error for a bad credential."""
-    verdict = credentials.judge(peer.credential, bearer_key=False)
-    if verdict is Verdict.GOOD:
+    if peer.verdict is Verdict.GOOD:
         return peer.receive(timeout())
     # The service sends the error only after a message; here it also ends an idle connection.
     with contextlib.suppress(TimeoutError):
         if peer.receive(peer.settings.credential_timeout) is None:
             return None
-    peer.send({"error": Credentials.websocket_error(verdict, peer.credential)}, wait=False)
+    peer.send({"error": Credentials.websocket_error(peer.verdict, peer.credential)}, wait=False)
     return None
 
 

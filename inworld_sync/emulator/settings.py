@@ -50,10 +50,11 @@ class Settings:
             its own delay.
         status_in_audio_chunk: Put ``status`` inside ``audioChunk`` too, as one sample of the
             documentation does; normally it is next to ``audioChunk``.
-        spaces_in_words: List the spaces between words among the words of a word alignment, as
-            newer documentation says; normally they are left out.
+        spaces_in_words: Without ``word_tokens``, list the spaces between words among the words of
+            a word alignment.
         word_tokens: List words, punctuation and white space as separate entries of a word
-            alignment, as the documentation of 2026 says; normally a word includes its punctuation.
+            alignment, as the documentation of 2026 says; False keeps the punctuation in its word
+            and omits white space, as in captures of April 2026.
         any_sample_rate: Accept every sample rate from 8000 to 48000; the service accepts seven.
         http_null_timestamps: Send ``"timestampInfo": null`` over HTTP without times; the service
             omits it there.
@@ -66,7 +67,7 @@ class Settings:
         stt_status: Send ``status`` with every STT result; captures of April 2026 have none.
         stt_speech_started: Send ``speechStarted``; captures of April 2026 do not have it.
         stt_words_of_default_model: Send word times for ``inworld/inworld-stt-1``. The service
-            accepts the request for them, but sends none yet; False does the same.
+            accepts the request for them, but sends none yet.
         stt_compressed_streams: Accept MP3, OGG_OPUS and FLAC in a stream; the service refuses them
             according to its documentation.
         stt_profile_at_top: Put ``voiceProfile`` of a recording next to ``transcription``, as one
@@ -104,7 +105,7 @@ class Settings:
     max_buffer_delay_ms: int = attrs.field(default=3000, validator=checks.whole(0))
     status_in_audio_chunk: bool = False
     spaces_in_words: bool = False
-    word_tokens: bool = False
+    word_tokens: bool = True
     any_sample_rate: bool = False
     http_null_timestamps: bool = False
     http_usage_without_model: bool = False
@@ -112,7 +113,7 @@ class Settings:
     empty_flush_completes: bool = True
     stt_status: bool = True
     stt_speech_started: bool = True
-    stt_words_of_default_model: bool = True
+    stt_words_of_default_model: bool = False
     stt_compressed_streams: bool = False
     stt_profile_at_top: bool = False
     stt_repeats_partials: bool = False
