@@ -1,9 +1,9 @@
 """
-The rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
+Has the rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
 
-Requests may write their keys in camelCase, in snake_case, or both; responses use camelCase. A
+Requests may have their keys in camelCase, in snake_case, or both. Responses use camelCase. A
 message that cannot be read gets an error, and the connection continues. The credential is checked
-at the first message; a refused one gets an error, and the connection is closed.
+at the first message. If it is refused, the client gets an error, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Command:
 
 
 def malformed(peer: WebSocketPeer) -> None:
-    """Send the error for a message that is not a request; the connection continues."""
+    """Send the error for a message that is not a request. The connection continues."""
     error = {
         "code": INVALID_ARGUMENT,
         "message": "invalid WebSocket request for the selected response protocol",
@@ -81,14 +81,15 @@ def commands(
     """
     Yield the commands of one connection until it ends.
 
-    The credential is checked at the first message, not at the upgrade. A malformed message gets an
-    error here; an unknown request is ignored.
+    The credential is checked at the first message, not at the upgrade. This function sends the
+    error for a malformed message, and ignores an unknown request.
 
     Args:
         peer: The client.
         credentials: The credentials of the server.
         verbs: The names of the commands.
-        timeout: Called before each message; returns the seconds to wait for it, or None.
+        timeout: Called before each message. It returns the seconds to wait for the message, or
+            None.
 
     Raises:
         TimeoutError: There was no message within *timeout*.
@@ -115,7 +116,8 @@ def _first_message(
     verdict = credentials.judge(peer.credential, bearer_key=False)
     if verdict is Verdict.GOOD:
         return peer.receive(timeout())
-    # The service sends the error only after a message; here it also ends an idle connection.
+    # The service sends the error only after a message. The emulator also sends it to end an idle
+    # connection.
     with contextlib.suppress(TimeoutError):
         if peer.receive(peer.settings.credential_timeout) is None:
             return None
@@ -124,7 +126,7 @@ def _first_message(
 
 
 def read_body(request: Request) -> object:
-    """Read the JSON body of an HTTP request, with keys in camelCase; raise Refused if it is bad."""
+    """Return the JSON body of an HTTP request, with keys in camelCase, or raise Refused."""
     try:
         return _camel_keys(read_json(request.body))
     except ValueError:
@@ -132,7 +134,7 @@ def read_body(request: Request) -> object:
 
 
 def refusal(error: Refused, *, field: str | None = None) -> Response:
-    """Make the HTTP response to a refused request; *field* names the field for the status."""
+    """Make the HTTP response to a refused request; *field* names the field with the status."""
     body = status(error.code, error.message)
     return Response.of_json({field: body} if field else body, status=_HTTP_STATUS[error.code])
 
