@@ -50,7 +50,7 @@ _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2
 # On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
 
-# Seconds without progress after the end of the audio; with --http, seconds for the request.
+# The most seconds without progress after the end of the audio; with --http, for the request.
 TIMEOUT_SECONDS = 30.0
 
 _Advance = Callable[[float], None]
@@ -60,7 +60,7 @@ _Counter = Callable[[str, "float | None"], _Advance]
 
 @attrs.frozen(kw_only=True)
 class _Job:
-    """How each file is transcribed."""
+    """The settings with which each file is transcribed."""
 
     config: TranscribeConfig
     rate: int | None
@@ -82,7 +82,7 @@ class _Result:
 @click.command("transcribe")
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path),
-              help="Folder for one result per file; default: standard output.")  # fmt: skip
+              help="Folder for one result per file; by default standard output.")  # fmt: skip
 @click.option("--srt", is_flag=True, help="Write SubRip subtitles.")
 @click.option("--vtt", is_flag=True, help="Write WebVTT subtitles.")
 @click.option("--live", is_flag=True, help="Send in real time, and print each turn at once.")
@@ -90,7 +90,7 @@ class _Result:
 @click.option("--model", default=DEFAULT_STT_MODEL, show_default=True, help="provider/model.")
 @click.option("--rate", type=int, help="Sample rate in Hz of raw PCM.")
 @click.option("--channels", default=1, show_default=True, help="Channels of raw PCM.")
-@click.option("--http", is_flag=True, help="Send each file as one request; at most 16 MB.")
+@click.option("--http", is_flag=True, help="Send each file as one request of at most 16 MB.")
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 20),
               help="Files to transcribe at once.")  # fmt: skip
 @click.option("--timeout", default=TIMEOUT_SECONDS, show_default=True,
@@ -136,7 +136,7 @@ def command(
         live=live,
         timeout=timeout,
     )
-    # One request with the whole file has one result, which is printed when it is complete.
+    # With --http there is one result, which is printed when it is complete.
     prints_turns = live and not http
     on_transcript = _printer(form) if prints_turns else None
     prints_results = output is not None or not prints_turns or form in ("srt", "vtt")
@@ -238,7 +238,7 @@ def _transcribe_all(
             for future in wait(waiting, _WAIT_SECONDS, FIRST_COMPLETED).done:
                 yield _outcome(waiting.pop(future), future)
     finally:
-        # Closing the client ends its open streams, and so the threads of the pool.
+        # Closing the client ends its open streams, and this ends the threads of the pool.
         iw.close()
         pool.shutdown(cancel_futures=True)
 
@@ -271,7 +271,7 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
         return
     columns = (
         SpinnerColumn(),
-        # The first column, since the name may be longer than the line.
+        # This is the first column, since the name may be longer than the line.
         TextColumn("{task.fields[sent]}", table_column=Column(min_width=7, no_wrap=True)),
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
     )
@@ -298,11 +298,11 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
 
 
 def _printer(form: str) -> Callable[[Transcription], None]:
-    """Print final transcripts, and on a terminal partial ones, each over the one before."""
+    """Print final transcripts. On a terminal, a partial transcript overwrites the one before."""
 
     def show(said: Transcription) -> None:
         if ERRORS.is_terminal:
-            # The partial transcript before may be longer.
+            # The line is erased, since the partial transcript before may be longer.
             ERRORS.control(_LINE_START)
         if not said.is_final:
             if ERRORS.is_terminal:
@@ -325,7 +325,7 @@ class _Writer:
     Args:
         files: The names of all files.
         form: ``text``, ``json``, ``srt`` or ``vtt``.
-        output: Folder for one file per result; None means standard output.
+        output: The folder for one file per result; None means standard output.
         is_on: False if the results were printed already.
     """
 
@@ -341,7 +341,7 @@ class _Writer:
         self._rows: list[object] = []
 
     def write(self, result: _Result) -> _Result:
-        """Write a result, or keep it; a failure is reported, and is in the returned result."""
+        """Write a result, or keep it for later. The returned result has the failure, if any."""
         if not self._is_on:
             return result
         try:
@@ -360,7 +360,7 @@ class _Writer:
         return result
 
     def end(self) -> None:
-        """Print what needs all results."""
+        """Print the output that needs all results."""
         if self._rows:
             print_json(self._rows)
 
@@ -378,7 +378,7 @@ class _Writer:
 
 
 def _is_useful(result: _Result) -> bool:
-    """Whether the result is written: a file that failed without a turn has none."""
+    """Return whether the result is written. A file that failed without a turn has no result."""
     return result.error is None or bool(result.transcript.turns)
 
 
@@ -387,7 +387,7 @@ def _rendered(result: _Result, form: str) -> str:
     if form == "json":
         return json_text(_row(result), indent=2) + "\n"
     if form in ("srt", "vtt"):
-        # The error for a transcript without any times names the models too.
+        # If the transcript has no times at all, this raises an error that names these models too.
         text = transcript.to_srt() if form == "srt" else transcript.to_vtt()
         if any(turn.text and not turn.words for turn in transcript.turns):
             print_message(
