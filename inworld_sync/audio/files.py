@@ -100,6 +100,11 @@ class AudioFile:
         close: Frees the file.
         frames: The number of frames, if the file has this number.
 
+    Attributes:
+        name: The name of the file for errors, or a description.
+        is_raw: Whether it has no header, so that its rate and channels are those that the caller
+            has declared.
+
     Thread safety:
         One thread iterates; any thread may call :meth:`close`. A file is freed at its end, or after
         :meth:`close` as soon as the block that is being read is complete.
@@ -116,6 +121,8 @@ class AudioFile:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         self.frames = frames
+        self.name = "the recording"
+        self.is_raw = False
         self._blocks = blocks
         self._free = close
         self._lock = threading.Lock()
@@ -233,7 +240,9 @@ def raw_file(
     read = reader.read_some if reader.left_bytes is None else reader.read
     reader.begin_samples()
     frames = None if reader.left_bytes is None else reader.left_bytes // frame_bytes
-    return AudioFile(blocks(), sample_rate_hz, channels, reader.close, frames)
+    file = AudioFile(blocks(), sample_rate_hz, channels, reader.close, frames)
+    file.is_raw = True
+    return file
 
 
 def _signed_format(head: bytes) -> str | None:

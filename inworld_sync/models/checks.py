@@ -54,9 +54,10 @@ def optional(
     check: Callable[[object, attrs.Attribute[_T | None], _T | None], object],
     *,
     repr: bool = True,  # noqa: A002
+    kw_only: bool = False,
 ) -> _T | None:
     """Return a field with a check. Its default, None, leaves the choice to the service."""
-    field: _T | None = attrs.field(default=None, validator=check, repr=repr)
+    field: _T | None = attrs.field(default=None, validator=check, repr=repr, kw_only=kw_only)
     return field
 
 

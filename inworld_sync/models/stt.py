@@ -282,6 +282,9 @@ class Transcription:
         voice_profile: Profile of the speaker's voice, if requested.
         silence_ms: Silence after the last word, in milliseconds.
         extra: Further fields of the service.
+        tokens: The texts of *words* as the service sent them: whole words or, from some models,
+            parts of words, punctuation and white space. Then ``"".join(tokens)`` is the text.
+        channel: Channel of the recording, from 0, with ``channels="separate"``; otherwise None.
     """
 
     text: str = ""
@@ -290,6 +293,8 @@ class Transcription:
     voice_profile: VoiceProfile | None = None
     silence_ms: int = 0
     extra: Mapping[str, object] = attrs.field(factory=dict)
+    tokens: tuple[str, ...] = ()
+    channel: int | None = None
 
     def __str__(self) -> str:
         """Return the text alone, so that ``on_transcript=print`` prints it."""
@@ -342,8 +347,10 @@ class Transcript:
     The finished turns of a stream or recording.
 
     Attributes:
-        turns: The turns in their order; no turn is empty.
-        usage: The service's usage; None if the stream ended before the service sent it.
+        turns: The turns in their order; no turn is empty. With ``channels="separate"`` the turns of
+            all channels are in the order of their starts.
+        usage: The service's usage; None if the stream ended before the service sent it. With
+            ``channels="separate"`` it is the sum of all channels.
     """
 
     turns: tuple[Turn, ...] = ()
@@ -351,13 +358,25 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The text of all turns, joined by spaces where the script has them."""
+        """
+        The text of all turns, joined by spaces where the script has them.
+
+        With ``channels="separate"`` each turn is a line that begins with the name of its channel,
+        such as ``channel 0: Hello.``
+        """
+        if any(turn.channel is not None for turn in self.turns):
+            return "\n".join(map(str, self.turns))
         return join_texts(turn.text for turn in self.turns)
 
     @property
     def words(self) -> tuple[Word, ...]:
         """The words of all turns."""
         return tuple(word for turn in self.turns for word in turn.words)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens of all turns; see :class:`Turn`."""
+        return tuple(token for turn in self.turns for token in turn.tokens)
 
     def to_srt(self) -> str:
         """
@@ -389,9 +408,12 @@ class PartialTranscript:
             16-bit little-endian mono PCM. A transcription of this audio has the missing words.
         start_ms: Position of that audio in the stream.
         sample_rate_hz: Sample rate of that audio.
+        channel: With ``channels="separate"`` the channel that failed, whose audio *pcm* is. The
+            other channels have ended too; *transcript* has the finished turns of all.
     """
 
     transcript: Transcript
     pcm: bytes = attrs.field(repr=False)
     start_ms: int
     sample_rate_hz: int
+    channel: int | None = None

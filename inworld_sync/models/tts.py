@@ -34,7 +34,6 @@ __all__ = [
     "TtsUsage",
     "Viseme",
     "VisemeSet",
-    "Voice",
     "WordTime",
 ]
 
@@ -318,19 +317,6 @@ class TtsUsage:
 
     characters: int = 0
     model: str = ""
-
-
-@attrs.frozen
-class Voice:
-    """A voice of the account; ``id`` names it in a request."""
-
-    id: str
-    name: str = ""
-    description: str = ""
-    languages: tuple[str, ...] = ()
-    gender: str = ""
-    tags: tuple[str, ...] = ()
-    source: str = ""
 
 
 @attrs.frozen

@@ -56,6 +56,11 @@ class OpenedStream:
     tls_version: str | None
     times_ms: dict[str, float]
 
+    def end(self) -> None:
+        """End the waits of the stream, from any thread: the next read finds the end."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the socket and the self-pipe."""
         self.sock.close()

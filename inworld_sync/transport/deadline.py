@@ -56,6 +56,12 @@ class Deadline:
         """Return the seconds left, but at most *seconds*, for a wait in several pieces."""
         return seconds if self._at is None else min(seconds, max(0.0, self._at - time.monotonic()))
 
+    def earlier(self, other: Deadline) -> Deadline:
+        """Return the one of two deadlines that passes first."""
+        if other._at is None or (self._at is not None and self._at <= other._at):
+            return self
+        return other
+
     @property
     def expired(self) -> bool:
         """Whether the deadline has passed."""

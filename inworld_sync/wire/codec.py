@@ -173,7 +173,8 @@ class Codec:
 
     Args:
         names: Turns an attribute's name into the name on the wire.
-        renames: The attributes of a class whose names on the wire do not follow the rule.
+        renames: The attributes of a class whose names on the wire do not follow the rule; None for
+            attributes that are not on the wire.
 
     If a class has an attribute ``extra``, which is a mapping, unknown fields are stored in it when
     a message is read, and its fields are added when a message is written.
@@ -182,7 +183,9 @@ class Codec:
     """
 
     def __init__(
-        self, names: Callable[[str], str], renames: Mapping[type, Mapping[str, str]] | None = None
+        self,
+        names: Callable[[str], str],
+        renames: Mapping[type, Mapping[str, str | None]] | None = None,
     ) -> None:
         self._names = names
         self._renames = renames or {}
@@ -243,11 +246,19 @@ class Codec:
 
     def _wire_names(self, kind: type) -> dict[str, str]:
         special = self._renames.get(kind, {})
-        return {
+        names = {
             field.name: special.get(field.name, self._names(field.name))
             for field in attrs.fields(kind)
             if field.name != "extra"
         }
+        return {name: wire for name, wire in names.items() if wire is not None}
+
+    def _omitted(self, kind: type) -> dict[str, Any]:
+        """Return the overrides of the attributes that are not on the wire under a name."""
+        from cattrs.gen import override
+
+        off = [name for name, wire in self._renames.get(kind, {}).items() if wire is None]
+        return dict.fromkeys(["extra", *off], override(omit=True))
 
     def _writer(self, converter: Converter, kind: type) -> Callable[[object], JsonObject]:
         from cattrs.gen import make_dict_unstructure_fn, override
@@ -258,7 +269,7 @@ class Codec:
             name: override(rename=wire, omit_if_default=name in optional)
             for name, wire in names.items()
         }
-        overrides["extra"] = override(omit=True)
+        overrides |= self._omitted(kind)
         write: Callable[[object], JsonObject] = make_dict_unstructure_fn(
             kind, converter, **overrides
         )
@@ -275,7 +286,7 @@ class Codec:
 
         names = self._wire_names(kind)
         overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in names.items()}
-        overrides["extra"] = override(omit=True)
+        overrides |= self._omitted(kind)
         read: Any = make_dict_structure_fn(kind, converter, **overrides)
         known = frozenset(names.values())
         keeps_extra = "extra" in attrs.fields_dict(kind)

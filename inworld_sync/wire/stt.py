@@ -110,8 +110,15 @@ _CODEC = _SttCodec(
             "text": "transcript",
             "words": "wordTimestamps",
             "silence_ms": "silenceDurationMs",
+            "tokens": None,
+            "channel": None,
         },
-        Word: {"text": "word", "start_ms": "startTimeMs", "end_ms": "endTimeMs"},
+        Word: {
+            "text": "word",
+            "start_ms": "startTimeMs",
+            "end_ms": "endTimeMs",
+            "channel": None,
+        },
         SttUsage: {"audio_ms": "transcribedAudioMs", "model": "modelId"},
     },
 )
@@ -198,7 +205,9 @@ def _load(body: object, kind: type[_T], where: str, ignored: list[str]) -> _T:
     loaded = _CODEC.load(body, kind, where, ignored)
     if isinstance(loaded, Transcription):
         # Some models send parts of words, punctuation and white space.
-        loaded = attrs.evolve(loaded, words=join_tokens(loaded.words, WordJoiner())[0])
+        tokens = tuple(word.text for word in loaded.words)
+        words = join_tokens(loaded.words, WordJoiner())[0]
+        loaded = attrs.evolve(loaded, words=words, tokens=tokens)
     return loaded
 
 

@@ -222,7 +222,8 @@ class TurnLog:
             words = event.words
             start_ms = words[0].start_ms if words else self._started_ms
             last_ms = words[-1].end_ms if words else self._estimated_end(event, sent_ms)
-            self._turns.append(Turn(text, words, start_ms, last_ms, event.voice_profile))
+            tokens = event.tokens if text == event.text else ()
+            self._turns.append(Turn(text, words, start_ms, last_ms, event.voice_profile, tokens))
         self.is_speaking = self.is_open = self.has_words = False
         self._started_ms = None
         self._silence_ms = 0

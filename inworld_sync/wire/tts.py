@@ -45,7 +45,9 @@ from inworld_sync.wire.faults import ConnectionFault, connection_fault, integer_
 
 __all__ = [
     "AUDIO_PATH",
+    "HTTP_PATH",
     "MAX_CONTEXTS",
+    "MAX_HTTP_TEXT_CHARACTERS",
     "MAX_TEXT_CHARACTERS",
     "PATH",
     "AudioReceived",
@@ -58,7 +60,9 @@ __all__ = [
     "close_context",
     "create",
     "flush_context",
+    "http_request",
     "read",
+    "read_line",
     "send_text",
     "update_config",
 ]
@@ -74,6 +78,12 @@ MAX_CONTEXTS = 5
 # The documented limit of one send_text. In captures, the service refuses only texts of more than
 # 2000 characters.
 MAX_TEXT_CHARACTERS = 1000
+
+# Over HTTP one request speaks one text.
+HTTP_PATH = "/tts/v1/voice:stream"
+MAX_HTTP_TEXT_CHARACTERS = 2000
+# They decide when a WebSocket speaks the text that it has.
+_WEBSOCKET_FIELDS = ("autoMode", "maxBufferDelayMs", "bufferCharThreshold")
 
 # One year. A greater time must be an error of the service.
 _MAX_SECONDS = 31_536_000
@@ -220,6 +230,38 @@ def _config(config: ContextConfig) -> dict[str, object]:
             "dictionaries": [{"dictionary": name} for name in names]
         }
     return body
+
+
+def http_request(text: str, config: ContextConfig) -> dict[str, object]:
+    """Return the body of a request over HTTP."""
+    body = _config(config)
+    return {"text": text, **{k: v for k, v in body.items() if k not in _WEBSOCKET_FIELDS}}
+
+
+def read_line(
+    line: bytes, context_id: str, warnings: list[str] | None = None
+) -> AudioReceived | ConnectionFault | UnknownEvent:
+    """
+    Read one line of a response over HTTP; it names no context.
+
+    Args:
+        line: JSON text.
+        context_id: For the result.
+        warnings: As for :func:`read`.
+
+    Raises:
+        RemoteProtocolError: *line* is not JSON, or its audio cannot be read.
+    """
+    envelope = load_object(line)
+    if envelope.get("error") is not None:
+        return connection_fault(envelope["error"])
+    if envelope.get("result") is None:
+        return UnknownEvent("", envelope)
+    result = object_in(envelope["result"], "result")
+    found = _audio(context_id, result, None, [] if warnings is None else warnings)
+    if isinstance(found, ContextFault):
+        return ConnectionFault(found.code, found.message, found.details)
+    return found
 
 
 def read(

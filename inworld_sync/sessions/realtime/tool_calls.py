@@ -32,7 +32,8 @@ from inworld_sync.sessions.realtime.events import (
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.responses import SessionResponses
-from inworld_sync.sessions.realtime.tool_runner import ToolOptions, ToolRunner, error_text
+from inworld_sync.sessions.realtime.tool_runner import ToolOptions, ToolRunner
+from inworld_sync.sessions.tools.function import error_text
 from inworld_sync.wire.realtime.settings import Settings
 from inworld_sync.wire.realtime.tool_calls import (
     CallBatch,

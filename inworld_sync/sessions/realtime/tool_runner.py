@@ -11,7 +11,6 @@ Lock rule: the session's monitor guards all fields. Functions run without the mo
 from __future__ import annotations
 
 import contextvars
-import json
 import threading
 import time
 from collections import deque
@@ -31,9 +30,9 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.realtime.events import ToolOutputSent
 from inworld_sync.sessions.realtime.executor import Executor
-from inworld_sync.sessions.tools.function import ToolFunction
+from inworld_sync.sessions.tools.function import ToolFunction, error_text
 
-__all__ = ["Approver", "ToolOptions", "ToolRunner", "error_text"]
+__all__ = ["Approver", "ToolOptions", "ToolRunner"]
 
 Approver = Callable[[McpApprovalRequest], bool]
 
@@ -199,10 +198,3 @@ def _refuse(name: str) -> object:
     if not name:
         raise RemoteProtocolError("the call names no function")
     raise LocalProtocolError(f"there is no function {name!r}")
-
-
-def error_text(error: Exception) -> str:
-    """Return the output that describes an error to the model."""
-    text = str(error)
-    kind = type(error).__name__
-    return json.dumps({"error": f"{kind}: {text}" if text else kind}, ensure_ascii=False)

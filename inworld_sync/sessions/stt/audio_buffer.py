@@ -280,9 +280,6 @@ class AudioQueue:
         buffer: Gets the audio.
         settings: The limit, and the action when it is reached.
         room: Notified when audio was sent, or when the stream ends.
-
-    Attributes:
-        piece_bytes: The largest piece for :meth:`append` that fits into ``max_waiting_bytes``.
     """
 
     def __init__(
@@ -293,7 +290,13 @@ class AudioQueue:
         self._room = room
         self._dropped_samples = 0
         samples = min(buffer.samples(1000), settings.max_waiting_bytes // SAMPLE_BYTES or 1)
-        self.piece_bytes = samples * SAMPLE_BYTES
+        self._piece_bytes = samples * SAMPLE_BYTES
+
+    def pieces(self, pcm: bytes | memoryview) -> Iterator[memoryview]:
+        """Divide audio into pieces that fit into ``max_waiting_bytes``."""
+        view = memoryview(pcm)
+        for at in range(0, len(view), self._piece_bytes):
+            yield view[at : at + self._piece_bytes]
 
     def append(
         self,

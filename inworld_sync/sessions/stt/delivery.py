@@ -39,13 +39,8 @@ from inworld_sync.models.stt import Reconnected, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.reconnect import ReconnectPolicy
-from inworld_sync.sessions.stt.audio_buffer import (
-    AudioBuffer,
-    AudioQueue,
-    MaxLead,
-    SendSettings,
-    TurnEnd,
-)
+from inworld_sync.sessions.stt import audio_buffer
+from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, SendSettings, TurnEnd
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.stats import SttStats
@@ -85,12 +80,12 @@ class Delivery:
         settings: How the audio is queued and sent.
         max_reconnects: Attempts in a row to reconnect without progress of the transcript.
         keeps_events: Whether to keep events. Without a consumer, kept events would accumulate.
+        on_failed: Called by the sender thread before the stream ends with an error.
 
     Attributes:
         changed: The monitor.
         stream: The events.
         log: The turns; read them with the monitor held, or take a snapshot of a field.
-        piece_bytes: The largest piece for :meth:`append` that fits into ``max_waiting_bytes``.
         is_finishing: Whether no more audio comes and the service's last messages are awaited.
         reconnects: How many connections were replaced.
 
@@ -105,6 +100,7 @@ class Delivery:
         *,
         max_reconnects: int,
         keeps_events: bool = True,
+        on_failed: Callable[[], None] = lambda: None,
     ) -> None:
         checks.require_whole("max_reconnects", max_reconnects, 0, 1_000_000)
         options = connector.options
@@ -119,15 +115,15 @@ class Delivery:
         self._config = config
         self._settings = settings
         self._keeps_events = keeps_events
+        self._on_failed = on_failed
         self._work = self.changed.part()
         self._room = self.changed.part()
         rate_hz = config.sample_rate_hz
         self._chunk_samples = rate_hz * _CHUNK_MS // 1000
         keep_samples = KEEP_SECONDS * rate_hz
         self._audio = AudioBuffer(rate_hz, keep_samples)
-        self._queue = AudioQueue(self._audio, settings, self._room)
-        self.piece_bytes = self._queue.piece_bytes
-        self._max_lead = MaxLead(self._audio, rate_hz, keep_samples)
+        self._queue = audio_buffer.AudioQueue(self._audio, settings, self._room)
+        self._max_lead = audio_buffer.MaxLead(self._audio, rate_hz, keep_samples)
         self.log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
@@ -168,17 +164,20 @@ class Delivery:
 
     def append(self, pcm: bytes | memoryview, timeout: float | None) -> None:
         """
-        Queue whole samples to be sent, as :meth:`AudioQueue.append` does.
+        Queue whole samples to be sent, as :meth:`AudioQueue.append` does for each piece.
 
         Raises:
             ClosedError: The stream accepts no more audio.
-            DeadlineExceeded: There was no room; nothing was queued.
+            DeadlineExceeded: There was no room; the rest was not queued.
             InworldError: The error that ended the stream.
         """
-        with self.changed:
-            self.require_open()
-            self._queue.append(pcm, timeout, self.require_open)
-            self._work.notify_all()
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        for piece in self._queue.pieces(pcm):
+            left = None if timeout is None else max(0.0, until - time.monotonic())
+            with self.changed:
+                self.require_open()
+                self._queue.append(piece, left, self.require_open)
+                self._work.notify_all()
 
     def append_rest(self, pcm: bytes) -> None:
         """Queue the last samples of a resampler. They need no room, because they are few."""
@@ -483,6 +482,8 @@ class Delivery:
         """End the stream and close the connection; the last step of the sender thread."""
         connection = self._connection
         assert connection is not None
+        if error is not None:
+            self._on_failed()
         with self.changed:
             if error is not None:
                 error = fresh(error)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -10,10 +12,9 @@ import attrs
 
 from inworld_sync.audio import base64
 from inworld_sync.audio.raw_formats import RawFormat
-from inworld_sync.audio.source import AudioLike, open_source
-from inworld_sync.errors import ConfigError
+from inworld_sync.audio.source import AudioLike, SeparateChannels, open_separate, open_source
+from inworld_sync.errors import ConfigError, InworldError, extended
 from inworld_sync.models.checks import require_timeout
-from inworld_sync.models.devices import AudioSource
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.stt import (
@@ -36,6 +37,7 @@ from inworld_sync.sessions.stt.audio_buffer import (
     SendSettings,
 )
 from inworld_sync.sessions.stt.delivery import Delivery
+from inworld_sync.sessions.stt.separate import ChannelStreams, merge_transcripts
 from inworld_sync.sessions.stt.stream import SttStream
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
@@ -51,6 +53,17 @@ _STREAMED: Final = (SttEncoding.LINEAR16, SttEncoding.MULAW)
 _MAX_WHOLE_BYTES: Final = 16_000_000
 
 
+@attrs.frozen
+class _Recording:
+    """How a recording is transcribed; see :meth:`Stt.transcribe`."""
+
+    config: TranscribeConfig
+    method: Literal["stream", "http"]
+    realtime: bool
+    on_transcript: Callable[[Transcription], object] | None
+    timeout: float | None
+
+
 class Stt:
     """
     Turns speech into text. ``iw.stt`` is an object of this class.
@@ -64,6 +77,8 @@ class Stt:
         # Recordings share the account's limit. A live stream needs no shared limit, since its audio
         # comes in real time.
         self._recordings_rate = ChunkRateLimiter()
+        # Held while the streams of one recording are opened.
+        self._opening = threading.Lock()
 
     @with_keyword_hints
     def stream(
@@ -160,7 +175,8 @@ class Stt:
         audio: AudioLike,
         *,
         sample_rate_hz: int | None = None,
-        channels: int = 1,
+        channels: int | Literal["separate"] = 1,
+        channel: int | None = None,
         raw_format: RawFormat | None = None,
         method: Literal["stream", "http"] = "stream",
         realtime: bool = False,
@@ -192,7 +208,13 @@ class Stt:
                 iterable of blocks of bytes or of arrays; or an :class:`~inworld_sync.AudioSource`.
             sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000. Raw samples
                 and arrays need it; files and sources have their own rate.
-            channels: Channels of raw samples, 1 to 64.
+            channels: Channels of raw samples, 1 to 64. All channels are mixed, unless they cancel
+                each other: where the mix is 20 dB or more below the loudest channel, this channel
+                is used, and a warning is logged. ``"separate"`` transcribes each channel of a
+                recording by itself, at the same time and each on a connection of its own: turns
+                and words have their ``channel``, and their speaker is ``channel 0`` and so on.
+                Raw samples then have two channels.
+            channel: Transcribe only this channel, from 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
                 ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or
                 ``s16le``.
@@ -201,7 +223,8 @@ class Stt:
                 may have 16 MB, which is about eight minutes.
             realtime: Send in real time. By default the client sends as fast as the service allows,
                 which is five times real time. All recordings of one client share this rate.
-            on_transcript: As for :meth:`stream`; not called with ``method="http"``.
+            on_transcript: As for :meth:`stream`; not called with ``method="http"``. With separate
+                channels it is called on one thread for each channel, so calls may overlap.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
             language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
                 detects the language if it can.
@@ -231,44 +254,93 @@ class Stt:
                 the whole request; None for no limit.
 
         Returns:
-            All turns of the recording.
+            All turns of the recording; those of separate channels in the order of their starts.
 
         Raises:
             AudioError: *audio* is not audio, or nothing installed can decode its format.
-            ConfigError: A setting is out of its range, or *sample_rate_hz* is missing.
+            ConfigError: A setting is out of its range, *sample_rate_hz* is missing, or the
+                recording does not have *channel*.
             OSError: The file cannot be read.
             InworldError: The transcript is not complete; ``partial`` is a
-                :class:`~inworld_sync.PartialTranscript`.
+                :class:`~inworld_sync.PartialTranscript`. If one of separate channels fails, the
+                others are ended, and the message names the channel.
         """
         wire_config = _wire_config(config, locals())
         require_timeout(timeout)
+        if method not in ("stream", "http"):
+            raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
+        to_hz = wire_config.sample_rate_hz
+        recording = _Recording(wire_config, method, realtime, on_transcript, timeout)
+        if channels == "separate":
+            if channel is not None:
+                raise ConfigError("channel cannot be combined with channels='separate'")
+            separate = open_separate(
+                audio, to_hz=to_hz, from_hz=sample_rate_hz, raw_format=raw_format
+            )
+            with contextlib.closing(separate):
+                return self._transcribe_separately(separate, recording)
         source = open_source(
             audio,
-            to_hz=wire_config.sample_rate_hz,
+            to_hz=to_hz,
             from_hz=sample_rate_hz,
             channels=channels,
             raw_format=raw_format,
+            channel=channel,
+            warn=functools.partial(self._connector.options.logger.warning, "%s"),
         )
         with contextlib.closing(source):
             if method == "http":
-                return self._transcribe_whole(source, wire_config, timeout)
-            if method != "stream":
-                raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
-            settings = SendSettings(
-                rate=self._recordings_rate, overflow="block", max_waiting_bytes=_MAX_WAITING_BYTES
-            )
-            delivery = Delivery(
-                self._connector,
-                wire_config,
-                settings,
-                max_reconnects=_MAX_RECONNECTS,
-                keeps_events=on_transcript is not None,
-            )
-            # The source converts the audio to the rate and channels of the wire.
-            stream = SttStream(delivery, wire_config, wire_config.sample_rate_hz, 1)
-            with self._open(delivery, stream, on_transcript):
+                content = b"".join(source)
+                return self._transcribe_whole(content, wire_config, timeout)
+            _, stream = self._open_recording(recording)
+            with stream:
                 stream.feed(source, realtime=realtime)
                 return stream.close(timeout)
+
+    def _open_recording(
+        self,
+        recording: _Recording,
+        on_failed: Callable[[], None] = lambda: None,
+        on_transcript: Callable[[Transcription], object] | None = None,
+    ) -> tuple[Delivery, SttStream]:
+        """Open the stream of a recording, or of one channel."""
+        on_transcript = on_transcript or recording.on_transcript
+        config = recording.config
+        settings = SendSettings(
+            rate=self._recordings_rate, overflow="block", max_waiting_bytes=_MAX_WAITING_BYTES
+        )
+        delivery = Delivery(
+            self._connector,
+            config,
+            settings,
+            max_reconnects=_MAX_RECONNECTS,
+            keeps_events=on_transcript is not None,
+            on_failed=on_failed,
+        )
+        # The source converts to the rate and channels of the wire.
+        stream = SttStream(delivery, config, config.sample_rate_hz, 1)
+        return delivery, self._open(delivery, stream, on_transcript)
+
+    def _transcribe_separately(self, source: SeparateChannels, recording: _Recording) -> Transcript:
+        if recording.method == "stream":
+            return ChannelStreams(
+                self._opening, self._connector.options.connect_timeout
+            ).transcribe(
+                source,
+                functools.partial(self._open_recording, recording),
+                on_transcript=recording.on_transcript,
+                realtime=recording.realtime,
+                timeout=recording.timeout,
+            )
+        transcripts = []
+        for channel, blocks in enumerate(zip(*source, strict=True)):
+            pcm = b"".join(blocks)
+            try:
+                transcript = self._transcribe_whole(pcm, recording.config, recording.timeout)
+            except InworldError as error:
+                raise extended(error, prefix=f"channel {channel}: ") from error.__cause__
+            transcripts.append(transcript)
+        return merge_transcripts(transcripts)
 
     def _open(
         self,
@@ -284,9 +356,9 @@ class Stt:
         return stream
 
     def _transcribe_whole(
-        self, source: AudioSource, config: TranscribeConfig, timeout: float | None
+        self, pcm: bytes, config: TranscribeConfig, timeout: float | None
     ) -> Transcript:
-        content = base64.encode(b"".join(source)).decode("ascii")
+        content = base64.encode(pcm).decode("ascii")
         if not content:
             # The service refuses an empty request; a stream without audio has an empty transcript.
             return Transcript()
@@ -308,7 +380,8 @@ class Stt:
             return Transcript((), usage)
         words = said.words
         start_ms, end_ms = (words[0].start_ms, words[-1].end_ms) if words else (None, None)
-        return Transcript((Turn(said.text, words, start_ms, end_ms, said.voice_profile),), usage)
+        turn = Turn(said.text, words, start_ms, end_ms, said.voice_profile, said.tokens)
+        return Transcript((turn,), usage)
 
 
 def _wire_config(config: TranscribeConfig | None, given: dict[str, Any]) -> TranscribeConfig:

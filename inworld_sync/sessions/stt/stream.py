@@ -81,10 +81,11 @@ class SttStream(EventSource[SttEvent]):
                 :class:`~inworld_sync.PartialTranscript`.
         """
         require_timeout(timeout)
-        until = None if timeout is None else time.monotonic() + timeout
+        until = math.inf if timeout is None else time.monotonic() + timeout
         with self._input_lock:
             self._delivery.require_open()
-            self._append(self._input.feed(audio), until)
+            left = None if timeout is None else max(0.0, until - time.monotonic())
+            self._delivery.append(self._input.feed(audio), left)
 
     def feed(
         self, source: AudioLike, *, realtime: bool = False, timeout: float | None = None
@@ -117,10 +118,9 @@ class SttStream(EventSource[SttEvent]):
                 if realtime and not self._delivery.pause_until(started + fed_ms / 1000.0):
                     self._stream.raise_end()
                     return
-                until = None if timeout is None else time.monotonic() + timeout
                 try:
                     with self._input_lock:
-                        self._append(block, until)
+                        self._delivery.append(block, timeout)
                 except ClosedError:
                     if self._stream.ended is None or self._stream.ended.error is None:
                         return
@@ -240,13 +240,6 @@ class SttStream(EventSource[SttEvent]):
 
     def _new_input(self) -> AudioInput:
         return AudioInput(self._sample_rate_hz, self._config.sample_rate_hz, self._channels)
-
-    def _append(self, pcm: bytes, until: float | None) -> None:
-        piece_bytes = self._delivery.piece_bytes
-        view = memoryview(pcm)
-        for at in range(0, len(view), piece_bytes):
-            left = None if until is None else max(0.0, until - time.monotonic())
-            self._delivery.append(view[at : at + piece_bytes], left)
 
     def _flush(self) -> None:
         """Queue the samples that the resampler holds back, and make a new resampler."""

@@ -19,7 +19,7 @@ from inworld_sync.models.realtime import FunctionTool
 from inworld_sync.sessions.tools.arguments import plain, read_argument
 from inworld_sync.sessions.tools.schema import object_schema, read_docs, schema_of
 
-__all__ = ["ToolFunction", "tool"]
+__all__ = ["ToolFunction", "error_text", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -240,3 +240,10 @@ def tool(
     if function is not None:
         return ToolFunction(function, name=name, timeout=timeout)
     return lambda function: ToolFunction(function, name=name, timeout=timeout)
+
+
+def error_text(error: Exception) -> str:
+    """Return the output that describes an error to the model."""
+    text = str(error)
+    kind = type(error).__name__
+    return json.dumps({"error": f"{kind}: {text}" if text else kind}, ensure_ascii=False)

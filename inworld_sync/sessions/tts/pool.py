@@ -21,7 +21,7 @@ from inworld_sync.errors import (
     QuotaError,
     ServiceError,
 )
-from inworld_sync.models.tts import ContextConfig
+from inworld_sync.models.tts import ContextConfig, TtsUsage
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.tts.connection import TtsConnection
@@ -261,6 +261,11 @@ class Utterance:
             return "stopped" if self._stopped.is_set() else "not started"
         ended = self.context.ended
         return "open" if ended is None else f"ended: {ended.reason}"
+
+    @property
+    def usage(self) -> TtsUsage:
+        """The service's counts so far."""
+        return TtsUsage() if self.context is None else self.context.usage
 
     def stop(self) -> None:
         """Interrupt the context, and end an iteration that waits."""

@@ -47,6 +47,7 @@ from inworld_sync.sessions.tts.connection import (
     MESSAGE_TIMEOUT_SECONDS,
     TtsConnection,
 )
+from inworld_sync.sessions.tts.http_utterance import HttpUtterance
 from inworld_sync.sessions.tts.pool import TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
     AudioChunk,
@@ -54,6 +55,7 @@ from inworld_sync.sessions.tts.speech import (
     require_rate,
     require_sink,
 )
+from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire.text import require_pieces, require_text
 
 __all__ = ["SpeechStream", "Tts"]
@@ -79,8 +81,9 @@ class Tts:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, http: HttpClient) -> None:
         self._connector = connector
+        self._http = http
         self._pool = TtsPool(connector)
         # A client that is garbage-collected without being closed keeps no connection.
         weakref.finalize(self, self._pool.evict_all).atexit = False
@@ -108,6 +111,7 @@ class Tts:
         viseme_set: VisemeSet | str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
+        method: Literal["stream", "http"] = "stream",
         timeout: float = MESSAGE_TIMEOUT_SECONDS,
         create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
     ) -> Speech:
@@ -136,10 +140,12 @@ class Tts:
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 same setting of *config*.
+            method: ``stream`` uses a WebSocket; ``http`` sends a request for each 2000 characters
+                of a str, or each sentence of an iterable.
             timeout: The most seconds to wait for a connection, and for each message of the service
                 after all text was sent.
             create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit.
+                no limit. Not used with ``method="http"``.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -147,7 +153,9 @@ class Tts:
                 :class:`~inworld_sync.Speech` that was received.
         """
         settings = combine_settings(config, DEFAULTS, locals())
-        stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
+        stream = self.stream(
+            text, config=settings, method=method, timeout=timeout, create_timeout=create_timeout
+        )
         audio = stream.config.audio
         chunks: list[AudioChunk] = []
         try:
@@ -181,6 +189,7 @@ class Tts:
         viseme_set: VisemeSet | str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
+        method: Literal["stream", "http"] = "stream",
         timeout: float = MESSAGE_TIMEOUT_SECONDS,
         create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
     ) -> SpeechStream:
@@ -210,10 +219,12 @@ class Tts:
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 same setting of *config*.
+            method: ``stream`` uses a WebSocket; ``http`` sends a request for each 2000 characters
+                of a str, or each sentence of an iterable.
             timeout: The most seconds to wait for a connection, and for each message of the service
                 after all text was sent.
             create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit.
+                no limit. Not used with ``method="http"``.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -227,6 +238,10 @@ class Tts:
             require_pieces(text)
         checks.require_timeout(timeout)
         checks.require_timeout(create_timeout, "create_timeout")
+        if method == "http":
+            return SpeechStream(HttpUtterance(self._connector, self._http, text, settings, timeout))
+        if method != "stream":
+            raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
         return SpeechStream(Utterance(self._pool, text, settings, timeout, create_timeout))
 
     @with_keyword_hints
@@ -414,7 +429,7 @@ class SpeechStream:
     Thread safety: one thread iterates; any thread may call :meth:`close`.
     """
 
-    def __init__(self, utterance: Utterance) -> None:
+    def __init__(self, utterance: Utterance | HttpUtterance) -> None:
         self._utterance = utterance
         # The generator has no reference to this object. So when the last reference to this object
         # is dropped, the generator and the utterance end at once.
@@ -442,8 +457,7 @@ class SpeechStream:
     @property
     def usage(self) -> TtsUsage:
         """The service's counts so far."""
-        context = self._utterance.context
-        return TtsUsage() if context is None else context.usage
+        return self._utterance.usage
 
     def close(self) -> None:
         """Stop the utterance, and end an iteration that waits. May be called twice."""

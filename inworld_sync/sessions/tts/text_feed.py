@@ -42,6 +42,7 @@ class PieceSource:
 
     Args:
         text: The whole text, or an iterable of its pieces.
+        max_characters: The most characters of a piece of a str.
 
         Thread safety: any thread.
 
@@ -50,7 +51,9 @@ class PieceSource:
         is_whole: Whether the text is one str, not an iterable of pieces.
     """
 
-    def __init__(self, text: str | Iterable[str]) -> None:
+    def __init__(
+        self, text: str | Iterable[str], max_characters: int = tts.MAX_TEXT_CHARACTERS
+    ) -> None:
         self.is_short = isinstance(text, str) and len(text) <= MAX_AHEAD_CHARACTERS
         self._lock = threading.Lock()
         self._kept: list[str] = []
@@ -58,9 +61,7 @@ class PieceSource:
         self._is_over = False
         self._half = ""
         self.is_whole = isinstance(text, str)
-        self._next = iter(
-            split_text(text, tts.MAX_TEXT_CHARACTERS) if isinstance(text, str) else text
-        )
+        self._next = iter(split_text(text, max_characters) if isinstance(text, str) else text)
 
     def pieces(self) -> Iterator[str]:
         """
