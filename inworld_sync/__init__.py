@@ -1,5 +1,5 @@
 """
-Blocking Python client for Inworld AI's TTS, STT and Realtime services.
+Has a blocking Python client for Inworld AI's TTS, STT and Realtime services.
 
 Names are imported when they are first used, so that ``import inworld_sync`` takes about a
 millisecond.
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-# Type checkers treat it as true. Importing typing would take longer than the rest of this module.
+# Type checkers treat this name as true. Importing typing would take longer than the rest of this
+# module.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
-# The module of each public name; a test compares this with the imports above.
+# The module of each public name. A test compares this with the imports above.
 _HOMES = {
     "_version": "__version__",
     "auth": "ApiKey Auth Token",

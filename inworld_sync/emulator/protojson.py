@@ -1,5 +1,5 @@
 """
-The rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
+Has the rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
 
 Requests may write their keys in camelCase, in snake_case, or both; responses use camelCase. A
 message that cannot be read gets an error, and the connection continues. A bad credential is refused
@@ -61,7 +61,7 @@ class Command:
 
 
 def malformed(peer: WebSocketPeer) -> None:
-    """Send the error for a message that is not a request; the connection continues."""
+    """Send the error for a message that is not a request. The connection continues."""
     error = {
         "code": INVALID_ARGUMENT,
         "message": "invalid WebSocket request for the selected response protocol",
@@ -90,7 +90,8 @@ def commands(
     Args:
         peer: The client.
         verbs: The names of the commands.
-        timeout: Called before each message; returns the seconds to wait for it, or None.
+        timeout: Called before each message. It returns the seconds to wait for the message, or
+            None.
 
     Raises:
         TimeoutError: There was no message within *timeout*.
@@ -114,7 +115,8 @@ def _first_message(peer: WebSocketPeer, timeout: Callable[[], float | None]) -> 
     """Return the first message, or None after the error for a bad credential."""
     if peer.verdict is Verdict.GOOD:
         return peer.receive(timeout())
-    # The service sends the error only after a message; here it also ends an idle connection.
+    # The service sends the error only after a message. The emulator also sends it to end an idle
+    # connection.
     with contextlib.suppress(TimeoutError):
         if peer.receive(peer.settings.credential_timeout) is None:
             return None
@@ -123,7 +125,7 @@ def _first_message(peer: WebSocketPeer, timeout: Callable[[], float | None]) -> 
 
 
 def read_body(request: Request) -> object:
-    """Read the JSON body of an HTTP request, with keys in camelCase; raise Refused if it is bad."""
+    """Return the JSON body of an HTTP request, with keys in camelCase, or raise Refused."""
     try:
         return _camel_keys(read_json(request.body))
     except ValueError:
@@ -131,7 +133,7 @@ def read_body(request: Request) -> object:
 
 
 def refusal(error: Refused, *, field: str | None = None) -> Response:
-    """Make the HTTP response to a refused request; *field* names the field for the status."""
+    """Make the HTTP response to a refused request; *field* names the field with the status."""
     body = status(error.code, error.message)
     http_status = error.http_status or _HTTP_STATUS[error.code]
     return Response.of_json({field: body} if field else body, status=http_status)

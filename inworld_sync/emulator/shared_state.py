@@ -1,4 +1,4 @@
-"""The state that all services of one server share, such as settings and speech engines."""
+"""Has the state that all services of one server share, such as settings and speech engines."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class SharedState:
         voices: The voices that exist.
         credentials: The key and the tokens of the server.
         allowed_hosts: The check of ``Host`` and ``Origin``.
-        reply_maker: Makes the replies of Realtime, and chat completions.
+        reply_maker: Makes the replies of Realtime, and of chat completions.
         routers: The routers of chat completions.
-        stopping: Set when the server closes; work that takes seconds checks it.
+        stopping: Set when the server closes. Work that takes seconds checks this event.
 
     Thread safety: any thread; one lock guards the counts and the prepared speech.
     """
@@ -65,7 +65,7 @@ class SharedState:
 
     @property
     def synthesizer(self) -> Synthesizer:
-        """The speech synthesizer; the default one is loaded at its first use."""
+        """The speech synthesizer. The default synthesizer is loaded at its first use."""
         if not self.settings.prepared_speech:
             return self._synthesizer or default_synthesizer()
         with self._lock:
@@ -75,7 +75,7 @@ class SharedState:
 
     @property
     def speech_engine(self) -> SpeechEngine:
-        """The speech recognizer; the default one is loaded at its first use."""
+        """The speech recognizer. The default recognizer is loaded at its first use."""
         return self._speech_engine or default_engine()
 
     def voice(self, voice_id: str) -> EmulatedVoice | None:

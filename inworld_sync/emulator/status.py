@@ -1,4 +1,4 @@
-"""The gRPC status codes, the JSON of a status, and the two exceptions for bad requests."""
+"""Has the gRPC status codes, the JSON of a status, and the two exceptions for bad requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Malformed(Exception):
 
 class Refused(Exception):
     """
-    A request that can be read and is refused.
+    A request that can be read but is refused.
 
     Attributes:
         code: The gRPC status code.
@@ -48,5 +48,5 @@ class Refused(Exception):
 
 
 def status(code: int = 0, message: str = "") -> dict[str, object]:
-    """Make the JSON of a gRPC status; without arguments, the status of success."""
+    """Make the JSON of a gRPC status. Without arguments, it is the status of success."""
     return {"code": code, "message": message, "details": []}

@@ -1,4 +1,4 @@
-"""Recognition over HTTP: a whole recording in one request."""
+"""Recognizes a whole recording in one HTTP request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROUTES: Final = (HttpRoute(method="POST", path="/stt/v1/transcribe", handler=_tr
 
 
 def _read(request: Request, shared: SharedState) -> tuple[bytes, TranscribeConfig]:
-    """Read the request; raise Refused if it is invalid."""
+    """Read the request. Raise Refused if it is invalid."""
     fields = read_body(request)
     asked = fields.get("transcribeConfig") if isinstance(fields, dict) else None
     audio = fields.get("audioData") if isinstance(fields, dict) else None
