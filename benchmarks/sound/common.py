@@ -54,7 +54,7 @@ def holding_the_gil() -> Iterator[None]:
 
 
 class NoiseSpeech:
-    """A speech stream without a service. It yields chunks of noise; the first has all words."""
+    """A speech stream without a service. It yields noise. The first chunk has all words."""
 
     def __init__(self, samples: npt.NDArray[np.int16], words: tuple[WordTime, ...] = ()) -> None:
         self._samples = samples

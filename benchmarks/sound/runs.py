@@ -1,4 +1,8 @@
-"""Measures playback and recording. Each function returns a goal, its figures, and if it is met."""
+"""
+Measures playback and recording.
+
+Each function makes one measurement. It returns the goal, whether the goal is met, and the figures.
+"""
 
 from __future__ import annotations
 

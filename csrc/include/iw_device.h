@@ -30,7 +30,7 @@ struct iw_sound_level {
     uint32_t peak;   /* the largest magnitude, 0 to 32768 */
 };
 
-/* The time until which a speaker plays audio, for the microphone next to it. */
+/* The time until which a speaker plays audio. A microphone near the speaker uses it. */
 struct iw_gate;
 
 enum iw_status iw_gate_create(struct iw_gate **gate);

@@ -1,5 +1,5 @@
 /*
- * Concealment by pitch repetition, and the history of the output that it repeats.
+ * Concealment by pitch repetition, and the history of output that the concealment repeats.
  * Included by the playout's files.
  *
  * The method is similar to ITU-T G.711 Appendix I. The last period is repeated. The last

@@ -8,9 +8,9 @@
  * have stalled, and for each gap. Old costs decay with a time constant of 30 s. The policy with
  * the least cost is used.
  *
- * The costs of policies with less delay than this one are limited: they exceed the least cost
- * by little more than one gap. So the delay falls again within seconds after a disturbance. The
- * cost of a gap is the only parameter.
+ * The costs of policies with less delay than this policy are limited: such a cost exceeds the
+ * least cost by little more than the cost of a gap. So the delay falls again within seconds
+ * after a disturbance. The cost of a gap is the only parameter.
  *
  * All times are milliseconds. Transit is arrival time minus source time. The two clocks differ,
  * so only changes of transit have a meaning. An offset is play time minus source time, so it
@@ -65,7 +65,7 @@ void iwp_estimator_restart(struct iwp_estimator *estimator);
 
 /*
  * Add the arrival of a packet of `duration_ms` that starts at `source_ms` and arrived at
- * `source_ms` + `transit_ms`. `reordered`: a later packet arrived before it.
+ * `source_ms` + `transit_ms`. `reordered`: a later packet arrived before this one.
  */
 void iwp_estimator_arrival(struct iwp_estimator *estimator, double source_ms, double transit_ms,
                            double duration_ms, bool reordered);

@@ -179,7 +179,7 @@ def test_stretched_sound_counts_once() -> None:
 
 
 def test_latency_is_that_of_the_stream_times(source: Source) -> None:
-    """The stream times of a block say when it is heard. Without them, latency_ms is used."""
+    """The stream times of a block say when the block is heard. latency_ms replaces missing ones."""
     speaker = source.feed()
     device = Device(speaker)
 

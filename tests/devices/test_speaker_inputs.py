@@ -98,7 +98,7 @@ def test_an_input_can_duck_the_speaker(sound_card: SoundCard) -> None:
 
 
 def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
-    """There are at most eight inputs. If an input is closed, it fades out, and another fits."""
+    """A closed input fades out. Then another input can be added, if there were already eight."""
     with Speaker(RATE_HZ) as speaker:
         others = [speaker.add() for _ in range(7)]
         with pytest.raises(LocalProtocolError, match="has 8 playouts already"):

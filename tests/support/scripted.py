@@ -95,7 +95,7 @@ class Service:
         )
 
     def flushed(self, context_id: str) -> None:
-        """Report that a generation is complete."""
+        """Report that the text before a flush was spoken."""
         self.result(context_id, flushCompleted={})
 
     def closed(self, context_id: str) -> None:

@@ -45,7 +45,7 @@ def echoing(peer: Peer) -> None:
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_close(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """Both sides send CLOSE. Queued messages are sent before it, and both threads return."""
+    """Queued messages are sent before CLOSE. The server answers CLOSE, and both threads return."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:

@@ -54,7 +54,7 @@ class QuietStream:
 
 
 def test_silence() -> None:
-    """The waits add up to ``ping_timeout``. After them, the data that has arrived is read once."""
+    """The waits add up to ``ping_timeout``. After the last wait, arrived data is still read."""
     stream = QuietStream()
 
     with pytest.raises(ConnectionLost, match="silent for 10 s"):

@@ -88,7 +88,7 @@ def test_item_without_audio():
 
 
 def test_audio_that_the_application_plays():
-    """If the application plays an item, the item is truncated only at a position that it gives."""
+    """An item that the application plays is truncated only if the application gives a position."""
     for heard, cuts in ({}, []), ({"a1": 12000}, [rt.TruncateItem("a1", 0, 500)]):
         items = PlaybackLedger(PCM)
         items.receive("a1", "r1", 0, 24000, is_played=False)
