@@ -401,7 +401,7 @@ def test_gevent(server: Emulator) -> None:
     assert (0, "1 1 True True\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
-def test_import_is_light() -> None:
+def test_import_is_fast() -> None:
     """Importing the package imports neither numpy nor ssl nor the WebSocket library."""
     heavy = ["numpy", "ssl", "websocket", "urllib3", "attrs", "cattrs", "websockets"]
     program = f"import inworld_sync, sys; print([n for n in {heavy} if n in sys.modules])"

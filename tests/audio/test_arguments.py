@@ -237,7 +237,7 @@ def test_far_marks():
 
 
 @pytest.mark.parametrize("in_a_cycle", [False, True])
-def test_forgotten_mixer(in_a_cycle):
+def test_garbage_collected_mixer(in_a_cycle):
     """If a mixer is garbage-collected without close(), its playouts can be read again."""
     mixer, made = Mixer(16000), playout()
     mixer.add(made)

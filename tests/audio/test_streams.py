@@ -106,7 +106,7 @@ def test_warms_up_with_silence(source: Source) -> None:
     assert bytes(BLOCK) + RAMP[:BLOCK] == device.play()
 
 
-def test_nothing_is_heard_before_its_time(source: Source) -> None:
+def test_audio_counts_after_the_latency(source: Source) -> None:
     """A sample counts as heard after the latency of the device, not when the device reads it."""
     speaker = source.feed()
     play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
@@ -162,7 +162,7 @@ def test_a_clear_is_final(source: Source) -> None:
     assert BLOCK < source.track.taken_frames <= BLOCK + 40
 
 
-def test_stretched_sound_counts_once() -> None:
+def test_stretched_audio_counts_source_samples() -> None:
     """If audio is stretched by time scaling, the samples of the source are counted."""
     source = Source(start_ms=20)
     speaker = source.feed()
@@ -299,7 +299,7 @@ def test_muted_is_silence() -> None:
     assert samples(1, 2, 0, 0, 5, 6) == ring.read(8)
 
 
-def test_the_devices_own_losses_are_counted() -> None:
+def test_overflows_of_the_device_are_counted() -> None:
     """Audio that was lost before the callback, as the device reports, is counted."""
     ring = MicrophoneRing(8)
     Device(ring).hear(samples(1), flags=INPUT_OVERFLOW)

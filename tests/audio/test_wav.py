@@ -84,7 +84,7 @@ def test_strip_riff(name: str, data: bytes, samples: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_strip_riff_copies_nothing(kind: type) -> None:
+def test_strip_riff_makes_no_copy(kind: type) -> None:
     """strip_riff() returns a view of the chunk, not a copy."""
     data = kind(riff(FMT, chunk(b"data", PCM)))
     view = wav.strip_riff(data)

@@ -53,7 +53,7 @@ def test_plays_to_the_sample(sound_card: SoundCard) -> None:
     assert len(pcm) // 2 == speaker.heard_samples
 
 
-def test_a_short_sound_is_not_held_back(sound_card: SoundCard) -> None:
+def test_a_short_sound_starts_at_once(sound_card: SoundCard) -> None:
     """A complete short sound is played at once, without waiting for more audio."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(5))
@@ -241,7 +241,7 @@ def test_another_rate_is_converted(sound_card: SoundCard) -> None:
     assert 0.5 == pytest.approx(np.count_nonzero(np.abs(played) > 3) / 48000, abs=0.01)
 
 
-def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> None:
+def test_clear_counts_at_the_rate_of_write(sound_card: SoundCard) -> None:
     """If the audio is converted, clear() still returns samples at the rate of write()."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
@@ -254,7 +254,7 @@ def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> No
         assert heard == pytest.approx(speaker._track.taken_frames / 3, abs=1)
 
 
-def test_two_channels_where_one_is_refused(sound_card: SoundCard) -> None:
+def test_device_that_needs_two_channels(sound_card: SoundCard) -> None:
     """A device that needs two channels plays the same audio on both channels."""
     sound_card.unplug("built-in")
     sound_card.plug_in("stereo", channels=(2, 2))
@@ -374,7 +374,7 @@ def test_the_last_device_is_unplugged(sound_card: SoundCard) -> None:
             speaker.drain(timeout=PATIENCE_S)
 
 
-def test_a_device_that_falls_silent_is_gone(
+def test_a_device_that_stops_calling_is_reopened(
     sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that does not call back any more is opened again."""

@@ -52,7 +52,7 @@ def test_inputs_are_added(sound_card: SoundCard) -> None:
     assert 1300 in out
 
 
-def test_one_is_cleared_alone(sound_card: SoundCard) -> None:
+def test_one_input_is_cleared(sound_card: SoundCard) -> None:
     """A clear drops exactly the audio of one input. The other input is not changed."""
     with Speaker(RATE_HZ) as speaker:
         music = speaker.add()
@@ -128,7 +128,7 @@ def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
     assert np.count_nonzero(played(sound_card) > 900) == pytest.approx(RATE_HZ // 5, rel=0.02)
 
 
-def test_a_playout_of_ones_own(sound_card: SoundCard) -> None:
+def test_a_live_playout_as_input(sound_card: SoundCard) -> None:
     """A playout in live mode can be added to the mixer and removed again."""
     playout = Playout(RATE_HZ, output_format="f32")
     playout.push(steady(100, 700), item="call", end=True)

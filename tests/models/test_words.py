@@ -53,7 +53,7 @@ def test_times_and_indexes() -> None:
     assert [0, 0, 0, 0, 0, 0, 1, 1] == indexes
 
 
-def test_other_fields_stay() -> None:
+def test_other_fields_are_kept() -> None:
     """A joined word has the speaker and the other fields of its first token."""
     tokens = [Word("Hel", 0, 10, 0.5, "A"), Word("lo", 10, 20, 0.9, "A"), Word(" you", 30, 40)]
     words, _ = join_tokens(tokens, WordJoiner())

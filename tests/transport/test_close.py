@@ -106,7 +106,7 @@ def test_close_that_does_not_wait() -> None:
     assert [(TEXT, b"last words"), (CLOSE, b"\x03\xe8bye")] == frames
 
 
-def test_a_close_that_does_not_wait_is_bounded_too() -> None:
+def test_close_on_the_reader_thread_has_a_deadline() -> None:
     """A close on the reader thread also ends after ``close_timeout`` if the server is silent."""
     options = Options(close_timeout=0.1, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
@@ -115,7 +115,7 @@ def test_a_close_that_does_not_wait_is_bounded_too() -> None:
         assert LinkEnd(by="client", code=1000, reason="bye", clean=False) == driver.ended()
 
 
-def test_later_closes_get_no_more_time() -> None:
+def test_later_closes_share_the_deadline() -> None:
     """Several calls of close() at the same time take ``close_timeout`` together."""
     options = Options(close_timeout=0.5, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:

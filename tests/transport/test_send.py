@@ -237,7 +237,7 @@ def test_very_long_options() -> None:
     assert reader.messages == [b"x"]
 
 
-def test_a_message_that_needs_no_room() -> None:
+def test_a_message_that_frees_memory() -> None:
     """A message that frees memory is queued even if the queue has no room."""
     reader = Reader(waits=True)
 

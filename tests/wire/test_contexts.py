@@ -236,7 +236,7 @@ def test_a_request_that_is_not_answered(ask: str, named: str) -> None:
     assert 5 == contexts.free
 
 
-def test_two_requests_expire_as_one() -> None:
+def test_two_requests_expire_together() -> None:
     """A context with several unanswered requests expires once, and one close is sent for it."""
     contexts, _ = opened(is_confirmed=False)
     contexts.send_text("c", "Hi.", 0.0, flush=True)

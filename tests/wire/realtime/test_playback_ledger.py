@@ -46,7 +46,7 @@ def test_cuts(form, received, is_whole, heard, cut_ms):
     assert expected == list(items.interrupt({"a1": heard}).commands)
 
 
-def test_each_item_is_counted_by_itself():
+def test_each_item_is_counted_separately():
     """Of three items, the first was heard, the second is truncated, the third is truncated to 0."""
     items = PlaybackLedger(PCM)
     for item_id in ("a1", "a2", "a3"):
