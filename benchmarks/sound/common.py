@@ -35,7 +35,7 @@ def noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
 
 @contextlib.contextmanager
 def holding_the_gil() -> Iterator[None]:
-    """Run a thread that holds the GIL for 300 of every 400 ms, asleep in a C function."""
+    """Run a thread that sleeps in C for 300 of every 400 ms, and holds the GIL meanwhile."""
     over = threading.Event()
 
     def run() -> None:

@@ -147,7 +147,8 @@ static struct place place_anew(const struct iw_playout *playout)
 }
 
 /*
- * Return the place `ahead_frames` from the newest packet, or a new time base if it is too far.
+ * Return the place `ahead_frames` after the newest packet. If the distance is too large, return
+ * the first place of a new time base.
  */
 static struct place place_on(struct iw_playout *playout, struct iwp_timeline *timeline,
                              int64_t ahead_frames, uint32_t number)
@@ -272,7 +273,8 @@ static enum iw_status admit(struct iw_playout *playout, const uint8_t *samples, 
 /* ---- the calls --------------------------------------------------------------------------- */
 
 /*
- * Find or create an item. Audio can be appended to a new item, and to the newest if not ended.
+ * Find or create an item. Audio can be appended to a new item, and to the newest item if it has
+ * not ended.
  */
 static enum iw_status open_to_append(struct iw_playout *playout, struct iwp_item **item,
                                      uint64_t id)

@@ -287,7 +287,7 @@ def test_refuses_read_only_output() -> None:
 
 
 def test_error_frees_the_buffers() -> None:
-    """After an error, the buffers can be resized, also while the exception still exists."""
+    """After an error, the buffers can be resized, even while the exception still exists."""
     text, out = bytearray(b"A-=="), bytearray(10)
     with pytest.raises(AudioError) as caught:
         base64.decode_into(text, out)

@@ -534,7 +534,7 @@ def test_close_frees(tmp_path):
 
 
 def test_freed_once():
-    """The decoder of a file is freed once, also if the file is closed twice or after its end."""
+    """The decoder of a file is freed once, even if the file is closed twice or after its end."""
     freed = []
     for read in (False, True):
         file = AudioFile(iter(()), RATE_HZ, 1, lambda: freed.append(1))

@@ -225,7 +225,7 @@ def test_track_counts_heard_frames() -> None:
 
 def test_marks_before_a_pause_are_reported_in_time() -> None:
     """
-    A mark is reported when it is heard, also if a pause of the device follows.
+    A mark is reported when it is heard, even if a pause of the device follows.
 
     With latency_ms instead of a track, the last marks would be reported only when more audio plays.
     """

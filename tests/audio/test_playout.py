@@ -269,7 +269,7 @@ ORDERS = [
 @pytest.mark.parametrize("numbering", ["timestamp", "sequence"])
 @pytest.mark.parametrize("first", [0, -5])
 def test_packets_are_put_in_order(order: list[int], numbering: str, first: int) -> None:
-    """Packets are played in the order of sending, also if the numbers wrap."""
+    """Packets are played in the order of sending, even if the numbers wrap."""
     player = live_player()
     for number in order:
         place = (first + number) * (320 if numbering == "timestamp" else 1)
@@ -498,7 +498,7 @@ def test_events_of_an_item() -> None:
 
 
 def test_unpolled_items_do_not_fill_the_playout() -> None:
-    """Any number of items can be played, also if poll() is never called."""
+    """Any number of items can be played, even if poll() is never called."""
     player = Player()
     for number in range(1000):
         assert player.push(counting(0, 16), number, end=True)

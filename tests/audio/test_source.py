@@ -347,7 +347,7 @@ def test_open_file_stays_open():
 
 
 def test_path_is_closed_at_its_end(tmp_path):
-    """A file that was opened by its path is closed after its last block, also without close()."""
+    """A file that was opened by its path is closed after its last block, even without close()."""
     path = tmp_path / "call.wav"
     path.write_bytes(WAV)
 

@@ -283,7 +283,7 @@ def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
 
 
 def test_closing_cancels_marks(sound_card: SoundCard) -> None:
-    """close() cancels a mark, also while a thread waits for it in poll()."""
+    """close() cancels a mark, even while a thread waits for it in poll()."""
     speaker = Speaker(RATE_HZ)
     speaker.mark("never", 1000)
     found: list[SpeakerMark] = []

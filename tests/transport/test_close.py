@@ -188,7 +188,7 @@ def test_close_is_idempotent() -> None:
 
 
 def test_both_sides_close_at_once() -> None:
-    """If both sides send CLOSE at the same time, it is a clean close by the client."""
+    """If both sides send CLOSE at the same time, the link ends without an error."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()

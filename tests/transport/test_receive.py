@@ -310,7 +310,7 @@ def test_pongs_keep_a_quiet_link_alive() -> None:
 
 
 def test_a_slow_consumer_is_not_silence() -> None:
-    """The time that the consumer needs for a message does not count to ``ping_timeout``."""
+    """The time that the consumer needs for a message does not count toward ``ping_timeout``."""
     go_on = threading.Event()
 
     def slow(message: bytes) -> None:

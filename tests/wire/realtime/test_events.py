@@ -756,7 +756,7 @@ def test_errors_in_any_form(fields, error):
 
 
 def test_call_without_name_or_arguments():
-    """A call without arguments is read, also if it has no name and no call id."""
+    """A call without arguments is read, even if it has no name and no call id."""
     event = read(
         message(
             "response.function_call_arguments.done",

@@ -476,7 +476,7 @@ def said(kind, session):
 
 
 def test_session_info():
-    """The settings of the service are returned as objects, also if formats have older names."""
+    """The settings of the service are returned as objects, even if formats have older names."""
     info = said("created", CREATED).session
 
     assert info == rt.SessionInfo(
