@@ -47,12 +47,12 @@ def test_without_portaudio_the_package_is_named(
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(sys, "platform", platform)
 
-    class Broken:
+    class WithoutPortAudio:
         def find_spec(self, name: str, *_: object) -> None:
             if name == "sounddevice":
                 raise OSError("PortAudio library not found")
 
-    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [WithoutPortAudio(), *sys.meta_path])
 
     with pytest.raises(DeviceError, match=cure):
         list_devices()

@@ -194,7 +194,7 @@ def test_positions_of_marks(sound_card: SoundCard, position: object) -> None:
 def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
     """Playbacks on one input play one after another. Playbacks on two inputs play together."""
 
-    class Nothing:
+    class EmptyStream:
         """A stream without audio."""
 
         def __iter__(self):
@@ -205,8 +205,8 @@ def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
 
     with Speaker(RATE_HZ) as speaker, speaker.add() as other:
         speaker.write(steady(5000, 100))
-        first = Playback(Nothing(), speaker)
-        Playback(Nothing(), other).wait(PATIENCE_S)
+        first = Playback(EmptyStream(), speaker)
+        Playback(EmptyStream(), other).wait(PATIENCE_S)
 
         assert not first.done
         first.interrupt()

@@ -19,7 +19,7 @@ S = TypeVar("S")
 KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
 
 
-class Left(EOFError):
+class ScriptEnded(EOFError):
     """Raised in a script when the client has sent CLOSE."""
 
 
@@ -48,7 +48,7 @@ class Service:
                 self.peer.send_frame(PONG, payload)
             elif first == CLOSE:
                 self.peer.send_frame(CLOSE, payload)
-                raise Left
+                raise ScriptEnded
             elif first == TEXT:
                 self.requests.append(json.loads(payload))
                 return self.requests[-1]
@@ -116,7 +116,7 @@ class Service:
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Send CLOSE, and read until the client has sent CLOSE."""
         self.peer.send_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
-        with contextlib.suppress(Left):
+        with contextlib.suppress(ScriptEnded):
             self.until_left()
 
 

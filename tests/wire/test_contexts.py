@@ -392,7 +392,7 @@ def test_a_message_that_ends_nothing(message: tts.ContextMessage) -> None:
 
 
 def test_a_fault_is_no_answer() -> None:
-    """A fault ends the context with an error. It does not count as an answer: a retry is allowed."""
+    """A fault ends the context with an error. It is not an answer, so a retry is allowed."""
     progress = ContextProgress()
     ended = progress.handle(tts.ContextFault("c", 3, "text length"), was_closing=False)
 
