@@ -56,7 +56,7 @@ struct iwp_conceal {
 };
 
 /*
- * Initialize. Without `repeat`, the last period fades out over 5 ms in a gap, then is silence.
+ * Initialize. Without `repeat`, the last period fades out over 5 ms in a gap. Silence follows.
  */
 void iwp_conceal_init(struct iwp_conceal *conceal, size_t sample_rate_hz, size_t channels,
                       bool repeat);

@@ -40,7 +40,7 @@ struct iwp_bucket {
 
 struct iwp_estimator {
     double
-        gap_cost; /* in ms of delay times ms of audio: 1e6 is a delay of 17 ms for a minute */
+        gap_cost; /* in ms of delay * ms of audio; a delay of 17 ms for a minute costs 1e6 */
     double min_delay_ms;
     double max_delay_ms;
     double base_ms;   /* about the least transit of the last 20 s; costs count it as delay 0 */
@@ -56,7 +56,10 @@ struct iwp_estimator {
     bool started; /* base_ms and the offsets are set */
 };
 
-/* Initialize with the costs of 6 s with one peak of 60 ms, for a good delay at the start. */
+/*
+ * Initialize with the costs that 6 s of audio with one late packet (60 ms) would have. With
+ * these costs, the delay at the start is good for most networks.
+ */
 void iwp_estimator_init(struct iwp_estimator *estimator, double gap_cost, double min_delay_ms,
                         double max_delay_ms);
 

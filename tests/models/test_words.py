@@ -89,7 +89,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_text(text: str) -> None:
-    """The text of tokens with white space is their concatenation. text_until() returns a start."""
+    """The text of tokens with white space is their concatenation, also if all words are heard."""
     tokens = list(text)
 
     assert text == text_of_tokens(tokens)

@@ -645,7 +645,7 @@ USAGES = [
 
 @pytest.mark.parametrize(("raw", "usage"), USAGES)
 def test_usage_in_any_form(raw, usage):
-    """A usage count of a wrong type does not prevent that the end of the response is read."""
+    """If a usage count has a wrong type, the end of the response is still read."""
     assert usage == response(usage=raw).usage
 
 
