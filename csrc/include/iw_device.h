@@ -86,12 +86,12 @@ void iw_microphone_mute(struct iw_microphone *microphone, int muted);
 /*
  * Measure the audio that the device has delivered since `from_ns`. Samples that were read or
  * dropped are included. Only whole blocks, and at most the last 512 blocks, are measured. Any
- * thread.
+ * thread may call it.
  */
 void iw_microphone_level(const struct iw_microphone *microphone, uint64_t from_ns,
                          struct iw_sound_level *level);
 
-/* Read the statistics. Any thread. */
+/* Read the statistics. Any thread may call it. */
 void iw_microphone_stats(const struct iw_microphone *microphone,
                          struct iw_microphone_stats *stats);
 

@@ -57,8 +57,8 @@ struct iwp_estimator {
 };
 
 /*
- * Initialize with the costs that 6 s of audio with one late packet (60 ms) would have. With
- * these costs, the delay at the start is good for most networks.
+ * Initialize with the costs that 6 s of audio with one late packet (60 ms) would have. They
+ * determine the delay at the start.
  */
 void iwp_estimator_init(struct iwp_estimator *estimator, double gap_cost, double min_delay_ms,
                         double max_delay_ms);
