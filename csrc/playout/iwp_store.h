@@ -64,7 +64,7 @@ void iwp_store_reset(struct iwp_store *store, struct iwp_segment *cursor);
 /* Move the cursor to the next segment in the order of arrival. Returns the segment, or NULL. */
 struct iwp_segment *iwp_store_next(struct iwp_store *store);
 
-/* Sort a segment that iwp_store_next returned into the store. An empty segment is spent. */
+/* Sort the result of iwp_store_next into the store. An empty segment is spent at once. */
 enum iwp_admission iwp_store_admit(struct iwp_store *store, struct iwp_segment *segment);
 
 /*

@@ -254,7 +254,7 @@ def test_garbage_collected_mixer(in_a_cycle):
 
 
 def test_closed_mixer_is_collected():
-    """The collection of a closed mixer does not detach a playout that another mixer now reads."""
+    """If a closed mixer is garbage-collected, its former playouts stay in their new mixer."""
     mixer, made = Mixer(16000), playout()
     mixer.add(made)
     mixer.close()

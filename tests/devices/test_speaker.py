@@ -86,7 +86,7 @@ def test_audio_is_counted_when_it_is_heard(sound_card: SoundCard) -> None:
 
 
 def test_several_sounds_follow_one_another(sound_card: SoundCard) -> None:
-    """Audio that is written while other audio plays is played completely after it."""
+    """Audio that is written while other audio plays is played completely after the other audio."""
     with Speaker(RATE_HZ) as speaker:
         for _ in range(3):
             speaker.write(ramp(50))
@@ -225,7 +225,7 @@ def test_opens_the_device_as_requested(sound_card: SoundCard) -> None:
 
 
 def test_another_rate_is_converted(sound_card: SoundCard) -> None:
-    """If the device does not support the rate, the audio is converted. Counts use the old rate."""
+    """Audio is converted if the device needs another rate. Counts still use the rate of write()."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     with Speaker(16000) as speaker:
@@ -349,7 +349,7 @@ def test_a_named_device_is_not_replaced(sound_card: SoundCard) -> None:
 
 
 def test_a_device_that_is_connected_again(sound_card: SoundCard) -> None:
-    """After this error, the next write opens the device again, if it is connected again."""
+    """If a lost device is connected again, the next write opens this device again."""
     sound_card.plug_in("headset")
     sound_card.look()
     with Speaker(RATE_HZ, device="headset", buffer_ms=100) as speaker:

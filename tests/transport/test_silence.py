@@ -77,8 +77,8 @@ def test_a_stalled_process_is_not_silence() -> None:
     """
     A connection is not lost if its process was stalled for longer than ``ping_timeout``.
 
-    While one thread holds the GIL, no other thread runs, and no ping is sent. The import of a large
-    extension module does this.
+    While one thread holds the GIL, no other thread runs, and no ping is sent. A thread that imports
+    a large extension module may hold the GIL for so long.
     """
     pinged, answers = threading.Event(), threading.Event()
 
