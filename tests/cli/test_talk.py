@@ -84,7 +84,7 @@ def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
 
 
 def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """--json prints one object per line for each event, and a last one for the end."""
+    """--json prints one object for each event, and a last object for the end. Each is a line."""
     output = str(tmp_path / "a.wav")
     said = ["--say", "How is the weather in Oslo?", "--json"]
     printed = rows(talk(*said, "--tools", tools, "-o", output).out)
