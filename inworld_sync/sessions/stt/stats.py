@@ -15,8 +15,11 @@ class SttStats:
     A snapshot of a stream's counters.
 
     Attributes:
-        sent_ms: Audio that was sent; it decreases at a reconnect, which sends audio again.
-        waiting_ms: Audio that waits to be sent.
+        sent_bytes: Audio that was sent, in bytes of 16-bit samples or of the encoding; it decreases
+            at a reconnect, which sends audio again.
+        waiting_bytes: Audio that waits to be sent.
+        sent_ms: The duration of *sent_bytes*; 0 for encoded audio, whose duration is unknown.
+        waiting_ms: The duration of *waiting_bytes*; 0 for encoded audio.
         dropped_ms: Audio that ``overflow="drop_oldest"`` dropped.
         covered_ms: End of the audio that final transcripts cover.
         reconnects: Connections that replaced a lost one.
@@ -24,6 +27,8 @@ class SttStats:
             name of the field; of the present connection.
     """
 
+    sent_bytes: int
+    waiting_bytes: int
     sent_ms: float
     waiting_ms: float
     dropped_ms: float
