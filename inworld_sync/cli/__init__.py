@@ -7,6 +7,7 @@ The command line: parses options, calls the client and prints the result.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -15,7 +16,7 @@ from importlib import import_module
 import click
 
 from inworld_sync._version import __version__
-from inworld_sync.cli.common import print_message
+from inworld_sync.cli.common import plain, print_message
 from inworld_sync.cli.failures import HELP, message_of, status_of
 from inworld_sync.errors import InworldError
 
@@ -53,7 +54,10 @@ def run(arguments: list[str] | None = None) -> None:
         # At the end of the interpreter a closed pipe could no longer be handled.
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        # It may have the name of a file, or what a program has printed.
+        message = io.StringIO()
+        error.show(message)
+        click.echo(plain(message.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

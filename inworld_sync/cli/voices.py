@@ -28,7 +28,8 @@ def command(language: str | None, *, local: bool, base_url: str | None, as_json:
     else:
         _print_table(voices)
     if not voices:
-        click.echo(f"no voices{f' for --language {language}' if language else ''}", err=True)
+        message = f"no voices{f' for --language {language}' if language else ''}"
+        click.echo(plain(message), err=True)
         sys.exit(EMPTY_STATUS)
 
 

@@ -34,6 +34,9 @@ class Voices:
         """
         Return all voices, or the voices of one language.
 
+        An entry that cannot be read, such as one without an id, is left out, and a warning is
+        logged.
+
         Args:
             language: As the service spells it, such as ``EN_US``.
             timeout: The most seconds for the whole list, retries included.
@@ -41,8 +44,18 @@ class Voices:
         Raises:
             ServiceError: The service refused the request.
             TransportError: Could not connect, or the connection was lost.
+            RemoteProtocolError: The list, or every entry of it, cannot be read.
         """
-        return list(self._pages(language, Deadline(timeout, "listing the voices")))
+        entries = list(self._pages(language, Deadline(timeout, "listing the voices")))
+        readable = [entry for entry in entries if _has_id(entry)]
+        unread = len(entries) - len(readable)
+        if unread and not readable:
+            raise RemoteProtocolError(f"expected voices with a voiceId, got {unread} without one")
+        if unread:
+            self._connector.options.logger.warning(
+                "%d of %d voices have no voiceId and were left out", unread, len(entries)
+            )
+        return [_voice(entry) for entry in readable]
 
     def get(self, voice: str, *, timeout: float = 10.0) -> Voice:
         """
@@ -61,7 +74,7 @@ class Voices:
         deadline = Deadline(timeout, "getting the voice")
         return _voice(self._get(f"{_PATH}/{quote(voice, safe='')}", {}, deadline))
 
-    def _pages(self, language: str | None, deadline: Deadline) -> Iterator[Voice]:
+    def _pages(self, language: str | None, deadline: Deadline) -> Iterator[object]:
         query = {"pageSize": str(_PAGE_SIZE)}
         if language:
             query["languages"] = language
@@ -73,7 +86,7 @@ class Voices:
                 raise RemoteProtocolError(
                     f"expected an array as voices, got {type(voices).__name__}"
                 )
-            yield from map(_voice, voices)
+            yield from voices
             token = str(page.get("nextPageToken") or "")
             if not token:
                 return
@@ -92,8 +105,12 @@ class Voices:
         return object_in(answer.json(), f"the answer to {path}")
 
 
+def _has_id(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("voiceId"), str)
+
+
 def _voice(value: object) -> Voice:
-    if not isinstance(value, dict) or not isinstance(value.get("voiceId"), str):
+    if not isinstance(value, dict) or not _has_id(value):
         raise RemoteProtocolError("expected a voice with a voiceId")
     languages = value.get("languages") or value.get("langCode")
     return Voice(
