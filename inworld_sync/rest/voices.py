@@ -28,7 +28,7 @@ from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire.codec import JsonObject, object_in
 from inworld_sync.wire.faults import text_in
-from inworld_sync.wire.voices import items_in, objects_in, read_report, read_voice
+from inworld_sync.wire.voices import has_voice_id, items_in, objects_in, read_report, read_voice
 
 __all__ = ["Voices"]
 
@@ -68,6 +68,9 @@ class Voices:
         """
         Return all voices, or those that match every filter.
 
+        An entry that cannot be read, such as one without an id, is left out, and a warning is
+        logged.
+
         Args:
             language: One language or several, such as ``EN_US``; the service selects them.
             source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
@@ -80,15 +83,26 @@ class Voices:
             ConfigError: A filter has a wrong type or an unknown value.
             ServiceError: The service refused the request.
             TransportError: Could not connect, or the connection was lost.
+            RemoteProtocolError: The list, or every entry of it, cannot be read.
         """
         languages = [_language(each) for each in _texts_of("language", language or ())]
         if source is not None and source not in _SOURCES:
             raise ConfigError(f"source must be one of {', '.join(_SOURCES)}, got {source!r}")
         wanted = {tag.casefold() for tag in _texts_of("tags", tags)}
         deadline = Deadline(timeout, "listing the voices")
+        entries = list(self._pages(languages, deadline))
+        voices = [read_voice(entry) for entry in entries if has_voice_id(entry)]
+        if unread := len(entries) - len(voices):
+            if not voices:
+                raise RemoteProtocolError(
+                    f"expected voices with a voiceId, got {unread} without one"
+                )
+            self._connector.options.logger.warning(
+                "%d of %d voices have no voiceId and were left out", unread, len(entries)
+            )
         return [
             voice
-            for voice in self._pages(languages, deadline)
+            for voice in voices
             if (source is None or voice.source == source)
             and (gender is None or voice.gender.casefold() == gender.casefold())
             and wanted <= {tag.casefold() for tag in voice.tags}
@@ -325,14 +339,14 @@ class Voices:
         advice = f"the voice may or may not be deleted: see iw.voices.get({voice!r})"
         self._call("DELETE", _path(voice), Deadline(timeout, "deleting the voice"), None, advice)
 
-    def _pages(self, languages: Sequence[str], deadline: Deadline) -> Iterator[Voice]:
+    def _pages(self, languages: Sequence[str], deadline: Deadline) -> Iterator[object]:
         query: dict[str, str | Sequence[str]] = {"pageSize": str(_PAGE_SIZE)}
         if languages:
             query["languages"] = languages
         seen: set[str] = set()
         for _ in range(_MAX_PAGES):
             page = self._call("GET", _PATH, deadline, query=query)
-            yield from map(read_voice, items_in(page, "voices"))
+            yield from items_in(page, "voices")
             token = str(page.get("nextPageToken") or "")
             if not token:
                 return
