@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from inworld_sync.models.voices import *
     from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
+    from inworld_sync.rest.transcriptions import TranscriptionJob as TranscriptionJob
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.events import (
@@ -106,6 +107,7 @@ _HOMES = {
     "sessions.playback": "Playback",
     "rest.previews": "VoicePreview",
     "rest.tokens": "JwtAuth Tokens",
+    "rest.transcriptions": "TranscriptionJob",
     "sessions.tts.speech": "AudioChunk Speech",
     "sessions.stt.stats": "SttStats",
     "sessions.stt.stream": "SttStream",

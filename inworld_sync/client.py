@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
     from inworld_sync.rest.tokens import Tokens
+    from inworld_sync.rest.transcriptions import Transcriptions
     from inworld_sync.sessions.realtime.service import Realtime
     from inworld_sync.sessions.stt.service import Stt
 
@@ -170,6 +171,15 @@ class Inworld:
         from inworld_sync.sessions.realtime.service import Realtime
 
         return self._service(Realtime, lambda: Realtime(self._connector))
+
+    @property
+    def transcriptions(self) -> Transcriptions:
+        """Transcription jobs for long recordings."""
+        from inworld_sync.rest.transcriptions import Transcriptions
+
+        return self._service(
+            Transcriptions, lambda: Transcriptions(self._connector, self._shared_http())
+        )
 
     @property
     def voices(self) -> Voices:

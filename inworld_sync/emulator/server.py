@@ -32,6 +32,7 @@ from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_reco
 from inworld_sync.emulator.routes import Routes
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.stt.async_http import ROUTES as _STT_ASYNC
 from inworld_sync.emulator.stt.http import ROUTES as _STT_HTTP
 from inworld_sync.emulator.stt.service import ROUTES as _STT
 from inworld_sync.emulator.synthesis import Synthesizer
@@ -53,6 +54,7 @@ _ROUTES = Routes(
         *_CUSTOM_VOICES,
         *_STT,
         *_STT_HTTP,
+        *_STT_ASYNC,
         *_REALTIME,
         *_TOKENS,
     ]
@@ -134,6 +136,7 @@ class Emulator:
         self._shared = SharedState(
             self.settings, credentials, allowed_hosts, synthesizer, speech_engine, reply_maker
         )
+        self._shared.is_secure = tls
         self._lock = threading.Lock()
         self._connections: dict[Connection, threading.Thread] = {}
         self._numbers = itertools.count(1)
@@ -246,6 +249,7 @@ class Emulator:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 _logger.error("%s did not end within %s s", thread.name, _JOIN_SECONDS)
+        self._shared.jobs.join(max(0.0, deadline - time.monotonic()))
 
     def _close_at_exit(self) -> None:
         # In a forked child the connections belong to the parent, which still uses them.

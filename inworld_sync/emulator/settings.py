@@ -76,6 +76,7 @@ class Settings:
         stt_chunks_per_second: Audio messages that one stream may send per second, and the size of
             a burst; one more is refused with code 8. 0 is no limit. The service's limit and its
             response are not known.
+        stt_max_jobs: Transcription jobs that run at a time; one more is refused with HTTP 429.
         voices: The voices that exist.
         max_custom_voices: Cloned and published voices at a time; one more is refused with HTTP
             429.
@@ -118,6 +119,7 @@ class Settings:
     stt_repeats_partials: bool = False
     stt_closes_after_usage: bool = False
     stt_chunks_per_second: float = attrs.field(default=0.0, validator=checks.number(0))
+    stt_max_jobs: int = attrs.field(default=5, validator=checks.whole(0))
     voices: tuple[EmulatedVoice, ...] = VOICES
     max_custom_voices: int = attrs.field(default=100, validator=checks.whole(0))
     realtime: RealtimeSettings = attrs.field(factory=RealtimeSettings)

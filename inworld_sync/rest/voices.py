@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, cast
 from urllib.parse import quote
@@ -12,15 +11,12 @@ from inworld_sync.audio.source import AudioLike
 from inworld_sync.errors import (
     AudioError,
     ConfigError,
-    ConnectionLost,
-    DeadlineExceeded,
     RemoteProtocolError,
-    ServiceError,
-    with_advice,
 )
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.voices import ClonedVoice, Voice
+from inworld_sync.rest.advice import explained
 from inworld_sync.rest.previews import VoicePreview
 from inworld_sync.rest.samples import audio_file
 from inworld_sync.sessions.connector import Connector
@@ -354,7 +350,7 @@ class Voices:
         query: Mapping[str, str | Sequence[str]] | None = None,
     ) -> JsonObject:
         """Send a request; *advice* is added to an error after which the change may be made."""
-        with _explained(advice):
+        with explained(advice):
             answer = self._http.request(
                 method,
                 path,
@@ -366,17 +362,6 @@ class Voices:
             if method == "DELETE":
                 return {}
             return object_in(answer.json(), f"the answer to {path}")
-
-
-@contextlib.contextmanager
-def _explained(advice: str) -> Iterator[None]:
-    try:
-        yield
-    except (ConnectionLost, DeadlineExceeded, RemoteProtocolError, ServiceError) as error:
-        is_certain = isinstance(error, ServiceError) and (error.status or 0) < 500
-        if is_certain or not advice:
-            raise
-        raise with_advice(error, advice) from error
 
 
 def _path(voice: object) -> str:

@@ -6,8 +6,9 @@ import json as json_module
 import math
 import os
 import threading
+import time
 import urllib.parse
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
@@ -22,7 +23,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.options import Options
 from inworld_sync.transport.backoff import Backoff
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 
@@ -102,6 +103,7 @@ class HttpClient:
         *,
         headers: Mapping[str, str],
         json: object | None = None,
+        body: Callable[[], Iterable[bytes]] | None = None,
         query: Mapping[str, str | Sequence[str]] | None = None,
         deadline: Deadline,
     ) -> HttpResponse:
@@ -115,7 +117,9 @@ class HttpClient:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
             headers: They replace headers of the options with the same name.
-            json: Value to send as JSON; None sends no body.
+            json: Value to send as JSON; None sends no JSON.
+            body: Returns the blocks of the body for each attempt, instead of *json*; its type is
+                in *headers*. An error that it raises ends the request.
             query: Parameters of the query; one with several values is repeated.
             deadline: For everything: all steps of connecting, the response, the retries.
 
@@ -131,15 +135,15 @@ class HttpClient:
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
             try:
-                return _Exchange(self, method, path, deadline).run(headers, json, query)
+                content = _as_json(json) if body is None else body()
+                return _Exchange(self, method, path, deadline).run(headers, content, query)
             except InworldError as error:
                 if backoff.attempts >= self.options.max_retries or not _is_retried(method, error):
                     raise
                 delay = backoff.next_delay(error)
                 if delay >= deadline.at_most(math.inf):
                     raise
-            if self._closed.wait(delay):
-                raise _closed_error()
+            self.pause(delay)
 
     def stream(
         self,
@@ -162,6 +166,18 @@ class HttpClient:
                 line of it.
         """
         return HttpStream(self, method, path, headers, json, timeout)
+
+    def pause(self, seconds: float) -> None:
+        """
+        Wait; closing the client ends the wait.
+
+        Raises:
+            ClosedError: The client is closed.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._closed.wait(min(left, LONGEST_WAIT_SECONDS)):
+                raise _closed_error()
 
     def close(self) -> None:
         """Close the idle connections and end retries; a running request is not ended."""
@@ -221,7 +237,7 @@ class HttpStream:
         self._method = method
         self._path = path
         self._headers = headers
-        self._json = json
+        self._body = _as_json(json)
         self._timeout = timeout
         self._stopper = Stopper()
 
@@ -251,7 +267,7 @@ class HttpStream:
             ClosedError: The client is closed.
         """
         exchange = _Exchange(self._client, self._method, self._path, self._deadline())
-        response = exchange.start(self._headers, self._json, None, self._stopper)
+        response = exchange.start(self._headers, self._body, None, self._stopper)
         is_whole = False
         try:
             if response.status >= 300:
@@ -288,6 +304,10 @@ class HttpStream:
         return Deadline(self._timeout, f"waiting for {self._method} {self._path}")
 
 
+def _as_json(value: object | None) -> bytes | None:
+    return None if value is None else json_module.dumps(value).encode()
+
+
 class _Exchange:
     """One request and its response."""
 
@@ -302,11 +322,11 @@ class _Exchange:
     def run(
         self,
         headers: Mapping[str, str],
-        json: object | None,
+        body: bytes | Iterable[bytes] | None,
         query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
         """Send the request and return the response; raise an error for a status from 300."""
-        response = self.start(headers, json, query)
+        response = self.start(headers, body, query)
         try:
             if response.status >= 300:
                 self.raise_error(response)
@@ -320,16 +340,15 @@ class _Exchange:
     def start(
         self,
         headers: Mapping[str, str],
-        json: object | None,
+        body: bytes | Iterable[bytes] | None,
         query: Mapping[str, str | Sequence[str]] | None,
         stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for the headers of the response."""
         suffix = f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
         parse_url(self._url + suffix)
-        body = None if json is None else json_module.dumps(json).encode()
         own = {"Host": self._client.place.authority}
-        if json is not None:
+        if isinstance(body, bytes):
             own["Content-Type"] = "application/json"
         merged = merge_headers(own, self._client.options.headers, headers)
         pool = self._client.pool()
