@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
+from inworld_sync.emulator.faults import Cut
 from inworld_sync.emulator.status import status
 from inworld_sync.emulator.stream import Stream
 
@@ -137,9 +138,17 @@ class RequestReader:
     """Reads one request after the other from a stream."""
 
     def __init__(
-        self, stream: Stream, *, timeout: float, first_timeout: float, max_body_bytes: int
+        self,
+        stream: Stream,
+        *,
+        timeout: float,
+        first_timeout: float,
+        max_body_bytes: int,
+        cut_bytes: int | None = None,
     ) -> None:
         self._stream = stream
+        # After so many bytes of a body the connection is reset, as a fault asks.
+        self._cut_bytes = cut_bytes
         self._timeout = timeout
         # Bounds the time for which a connection without any request is open.
         self._head_timeout = min(timeout, first_timeout)
@@ -158,6 +167,7 @@ class RequestReader:
 
         Raises:
             BadRequest: It is malformed or too large.
+            Cut: A fault has ended the connection.
             TimeoutError: The whole request was not received within the timeout.
         """
         started = time.monotonic()
@@ -195,6 +205,9 @@ class RequestReader:
 
     def _exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
+            if self._cut_bytes is not None and len(self._buffer) >= self._cut_bytes:
+                self._stream.reset()
+                raise Cut
             if not self._more():
                 raise BadRequest("the body ended early")
         return self._pop(count)
