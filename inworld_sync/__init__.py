@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from inworld_sync.models.devices import *
     from inworld_sync.models.events import *
     from inworld_sync.models.options import *
+    from inworld_sync.models.pronunciations import *
     from inworld_sync.models.realtime import (
         AlawFormat as AlawFormat,
         FunctionTool as FunctionTool,
@@ -90,6 +91,7 @@ _HOMES = {
     "models.devices": "AudioSink AudioSource DeviceChanged DeviceInfo SpeakerMark SpeakerStats",
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",
+    "models.pronunciations": "Pronunciation PronunciationDictionary",
     "models.stt": (
         "AssemblyAiConfig GroqConfig InworldSttConfig Reconnected SonioxConfig SonioxContext "
         "SpeechStarted SpeechStopped SttEncoding SttUsage TranscribeConfig Transcript "

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
+    from inworld_sync.rest.pronunciations import Pronunciations
     from inworld_sync.rest.tokens import Tokens
     from inworld_sync.rest.transcriptions import Transcriptions
     from inworld_sync.sessions.realtime.service import Realtime
@@ -171,6 +172,15 @@ class Inworld:
         from inworld_sync.sessions.realtime.service import Realtime
 
         return self._service(Realtime, lambda: Realtime(self._connector))
+
+    @property
+    def pronunciations(self) -> Pronunciations:
+        """Pronunciation dictionaries."""
+        from inworld_sync.rest.pronunciations import Pronunciations
+
+        return self._service(
+            Pronunciations, lambda: Pronunciations(self._connector, self._shared_http())
+        )
 
     @property
     def transcriptions(self) -> Transcriptions:

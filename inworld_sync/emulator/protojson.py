@@ -19,7 +19,7 @@ from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.json_text import read_json
 from inworld_sync.emulator.peer import WebSocketPeer
 from inworld_sync.emulator.status import (
-    ALREADY_EXISTS,
+    ABORTED,
     INVALID_ARGUMENT,
     NOT_FOUND,
     PERMISSION_DENIED,
@@ -36,7 +36,7 @@ _UNDERSCORE = re.compile(r"_+([a-z0-9])")
 _HTTP_STATUS = {
     INVALID_ARGUMENT: 400,
     NOT_FOUND: 404,
-    ALREADY_EXISTS: 409,
+    ABORTED: 409,
     PERMISSION_DENIED: 403,
     RESOURCE_EXHAUSTED: 413,
     UNAVAILABLE: 503,

@@ -39,6 +39,7 @@ from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tokens import ROUTES as _TOKENS
 from inworld_sync.emulator.tts.custom_voices import ROUTES as _CUSTOM_VOICES
 from inworld_sync.emulator.tts.http import ROUTES as _TTS_HTTP
+from inworld_sync.emulator.tts.pronunciations import ROUTES as _PRONUNCIATIONS
 from inworld_sync.emulator.tts.service import ROUTES as _TTS
 from inworld_sync.emulator.tts.voice_list import ROUTES as _VOICES
 from inworld_sync.errors import ConfigError, LocalProtocolError
@@ -52,6 +53,7 @@ _ROUTES = Routes(
         *_TTS_HTTP,
         *_VOICES,
         *_CUSTOM_VOICES,
+        *_PRONUNCIATIONS,
         *_STT,
         *_STT_HTTP,
         *_STT_ASYNC,

@@ -80,6 +80,7 @@ class Settings:
         voices: The voices that exist.
         max_custom_voices: Cloned and published voices at a time; one more is refused with HTTP
             429.
+        max_dictionaries: Pronunciation dictionaries at a time; one more is refused with HTTP 429.
         realtime: Limits and quirks of Realtime.
     """
 
@@ -122,4 +123,5 @@ class Settings:
     stt_max_jobs: int = attrs.field(default=5, validator=checks.whole(0))
     voices: tuple[EmulatedVoice, ...] = VOICES
     max_custom_voices: int = attrs.field(default=100, validator=checks.whole(0))
+    max_dictionaries: int = attrs.field(default=100, validator=checks.whole(0))
     realtime: RealtimeSettings = attrs.field(factory=RealtimeSettings)

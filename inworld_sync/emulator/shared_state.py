@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from inworld_sync.emulator.allowed_hosts import AllowedHosts
 from inworld_sync.emulator.credentials import Credentials
+from inworld_sync.emulator.dictionary_store import DictionaryStore
 from inworld_sync.emulator.jobs import Jobs
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.rules import answer
@@ -31,6 +32,7 @@ class SharedState:
         credentials: The key and the tokens of the server.
         allowed_hosts: The check of ``Host`` and ``Origin``.
         reply_maker: Makes the replies of Realtime.
+        dictionaries: The pronunciation dictionaries.
         jobs: Work that goes on after its request.
         is_secure: Whether the server uses TLS.
         stopping: Set when the server closes; work that takes seconds checks it.
@@ -51,6 +53,7 @@ class SharedState:
         self.credentials = credentials
         self.allowed_hosts = allowed_hosts
         self.reply_maker = reply_maker or answer
+        self.dictionaries = DictionaryStore(settings.max_dictionaries)
         self.jobs = Jobs()
         self.is_secure = False
         self.stopping = threading.Event()
