@@ -31,7 +31,7 @@ def voices(iw: Inworld) -> None:
     voice: Voice = iw.voices.publish(previews[0].id, name="A")
     voice = iw.voices.update(voice.id, tags=["b"])
     iw.voices.delete(found[0].id)
-    iw.voices.clone_from_elevenlabs("id", api_key="key").voice
+    cloned = iw.voices.clone_from_elevenlabs("id", api_key="key")
     del cloned, speech
 
 
