@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import *
+    from inworld_sync.models.catalog import *
+    from inworld_sync.models.chat import *
     from inworld_sync.models.devices import *
     from inworld_sync.models.events import *
     from inworld_sync.models.options import *
     from inworld_sync.models.pronunciations import *
     from inworld_sync.models.realtime import (
         AlawFormat as AlawFormat,
+        FunctionChoice as FunctionChoice,
         FunctionTool as FunctionTool,
         ManualTurns as ManualTurns,
         McpTool as McpTool,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from inworld_sync.models.tts import *
     from inworld_sync.models.turns import *
     from inworld_sync.models.voices import *
+    from inworld_sync.rest.llm import ChatStream as ChatStream
     from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
     from inworld_sync.rest.transcriptions import TranscriptionJob as TranscriptionJob
@@ -88,6 +92,11 @@ _HOMES = {
         "LocalProtocolError NotFoundError ProtocolError QuotaError RemoteProtocolError "
         "ServiceError TransportError"
     ),
+    "models.catalog": "STT_MODELS TTS_MODELS ModelInfo Router RouterRoute RouterVariant",
+    "models.chat": (
+        "CHAT_AUDIO_RATE_HZ ChatAudio ChatCompletion ChatConfig ChatDelta ChatMessage ChatMessages "
+        "ChatTool ChatToolCall ChatToolCallDelta ChatUsage ChatVoice ReasoningEffort"
+    ),
     "models.devices": "AudioSink AudioSource DeviceChanged DeviceInfo SpeakerMark SpeakerStats",
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",
@@ -108,6 +117,7 @@ _HOMES = {
     "sessions.connector": "ConnectionLimiter",
     "sessions.playback": "Playback",
     "rest.previews": "VoicePreview",
+    "rest.llm": "ChatStream",
     "rest.tokens": "JwtAuth Tokens",
     "rest.transcriptions": "TranscriptionJob",
     "sessions.tts.speech": "AudioChunk Speech",
@@ -117,8 +127,8 @@ _HOMES = {
     "sessions.tts.connection": "TtsConnection",
     "sessions.tts.context": "TtsContext",
     "models.realtime": (
-        "AlawFormat FunctionTool ManualTurns McpTool Message MulawFormat PcmFormat ProviderData "
-        "ResponseConfig SemanticVad ServerVad Session WebSearchTool"
+        "AlawFormat FunctionChoice FunctionTool ManualTurns McpTool Message MulawFormat PcmFormat "
+        "ProviderData ResponseConfig SemanticVad ServerVad Session WebSearchTool"
     ),
     "wire.realtime.endpoint": "RealtimeEndpoint",
     "sessions.realtime.events": (

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
+    from inworld_sync.rest.llm import Llm
+    from inworld_sync.rest.models import Models
     from inworld_sync.rest.pronunciations import Pronunciations
+    from inworld_sync.rest.routers import Routers
     from inworld_sync.rest.tokens import Tokens
     from inworld_sync.rest.transcriptions import Transcriptions
     from inworld_sync.sessions.realtime.service import Realtime
@@ -190,6 +193,27 @@ class Inworld:
         return self._service(
             Transcriptions, lambda: Transcriptions(self._connector, self._shared_http())
         )
+
+    @property
+    def llm(self) -> Llm:
+        """Chat completions of language models."""
+        from inworld_sync.rest.llm import Llm
+
+        return self._service(Llm, lambda: Llm(self._connector, self._shared_http()))
+
+    @property
+    def models(self) -> Models:
+        """The language models of the service."""
+        from inworld_sync.rest.models import Models
+
+        return self._service(Models, lambda: Models(self._connector, self._shared_http()))
+
+    @property
+    def routers(self) -> Routers:
+        """Routers between language models."""
+        from inworld_sync.rest.routers import Routers
+
+        return self._service(Routers, lambda: Routers(self._connector, self._shared_http()))
 
     @property
     def voices(self) -> Voices:

@@ -83,14 +83,13 @@ def fresh(error: _E) -> _E:
     return twin
 
 
-def with_advice(error: _E, advice: str) -> _E:
-    """Copy an error, with a sentence added to its message."""
+def extended(error: _E, *, prefix: str = "", suffix: str = "") -> _E:
+    """Copy an error, with a text before or after its message."""
     twin = fresh(error)
+    text = f"{prefix}{error.args[0] if error.args else type(error).__name__}{suffix}"
     if isinstance(twin, ServiceError):
-        twin.message = f"{twin.message}; {advice}"
-        twin.args = (twin.message,)
-    else:
-        twin.args = (f"{error}; {advice}",)
+        text = twin.message = f"{prefix}{twin.message}{suffix}"
+    twin.args = (text,)
     return twin
 
 

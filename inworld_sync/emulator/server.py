@@ -26,6 +26,9 @@ from inworld_sync.emulator.allowed_hosts import AllowedHosts, is_loopback
 from inworld_sync.emulator.connection import Connection
 from inworld_sync.emulator.credentials import Credentials, make_api_key
 from inworld_sync.emulator.faults import Fault, FaultQueue
+from inworld_sync.emulator.llm.completions import ROUTES as _COMPLETIONS
+from inworld_sync.emulator.llm.model_list import ROUTES as _MODELS
+from inworld_sync.emulator.llm.routers import ROUTES as _ROUTERS
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.service import ROUTES as _REALTIME
 from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_recognition
@@ -47,6 +50,7 @@ from inworld_sync.errors import ConfigError, LocalProtocolError
 __all__ = ["Emulator"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
+_LLM = (*_COMPLETIONS, *_MODELS, *_ROUTERS)
 _ROUTES = Routes(
     [
         *_TTS,
@@ -59,6 +63,7 @@ _ROUTES = Routes(
         *_STT_ASYNC,
         *_REALTIME,
         *_TOKENS,
+        *_LLM,
     ]
 )
 _BACKLOG = 256
@@ -88,7 +93,8 @@ class Emulator:
             :mod:`inworld_sync.emulator.faults`. Later connections have no faults.
         synthesizer: Used instead of the built-in speech synthesizer.
         speech_engine: Used instead of the built-in speech recognizer.
-        reply_maker: Makes the replies of Realtime, instead of the built-in rules.
+        reply_maker: Makes the replies of Realtime and chat completions, instead of the built-in
+            rules.
         allow_remote: Allow a *host* that other machines can reach.
 
     Raises:

@@ -11,6 +11,7 @@ from inworld_sync.emulator.allowed_hosts import AllowedHosts
 from inworld_sync.emulator.credentials import Credentials
 from inworld_sync.emulator.dictionary_store import DictionaryStore
 from inworld_sync.emulator.jobs import Jobs
+from inworld_sync.emulator.llm.router_table import RouterTable
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.rules import answer
 from inworld_sync.emulator.recognition.engine import SpeechEngine, default_engine
@@ -31,9 +32,10 @@ class SharedState:
         voices: The voices that exist.
         credentials: The key and the tokens of the server.
         allowed_hosts: The check of ``Host`` and ``Origin``.
-        reply_maker: Makes the replies of Realtime.
+        reply_maker: Makes the replies of Realtime, and chat completions.
         dictionaries: The pronunciation dictionaries.
         jobs: Work that goes on after its request.
+        routers: The routers of chat completions.
         is_secure: Whether the server uses TLS.
         stopping: Set when the server closes; work that takes seconds checks it.
 
@@ -56,6 +58,7 @@ class SharedState:
         self.dictionaries = DictionaryStore(settings.max_dictionaries)
         self.jobs = Jobs()
         self.is_secure = False
+        self.routers = RouterTable()
         self.stopping = threading.Event()
         self._synthesizer = synthesizer
         self._prepared: PreparedSpeech | None = None

@@ -10,7 +10,7 @@ from inworld_sync.errors import (
     DeadlineExceeded,
     RemoteProtocolError,
     ServiceError,
-    with_advice,
+    extended,
 )
 
 __all__ = ["explained"]
@@ -30,4 +30,4 @@ def explained(advice: str) -> Iterator[None]:
         is_certain = isinstance(error, ServiceError) and (error.status or 0) < 500
         if is_certain or not advice:
             raise
-        raise with_advice(error, advice) from error
+        raise extended(error, suffix=f"; {advice}") from error

@@ -1,4 +1,4 @@
-"""HTTP requests with urllib3, without redirects and cookies."""
+"""Sends HTTP requests with urllib3, without redirects and cookies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import os
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import attrs
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
     from inworld_sync.transport.http_socket import Stopper
 
-__all__ = ["HttpClient", "HttpResponse", "HttpStream"]
+__all__ = ["Exchange", "HttpClient", "HttpResponse", "as_json", "headers_of", "is_retried"]
+
+T = TypeVar("T")
 
 _PIECE_BYTES = 64 * 1024
 
@@ -41,8 +44,12 @@ _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2
 
-# The statuses of a GET that is retried: a limit of requests, or a gateway without its service.
+# A GET with one of these statuses is retried. The server limits requests, or a gateway does not
+# reach its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+
+# The statuses of a request that was not handled, if the response has ``Retry-After``.
+_REFUSED_STATUSES = frozenset({429, 503})
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +84,13 @@ class HttpResponse:
             ) from error
 
 
+class Closable(Protocol):
+    """A body that is read piece by piece."""
+
+    def close(self) -> None:
+        """Close its connection."""
+
+
 class HttpClient:
     """
     Sends HTTP requests to one server.
@@ -85,16 +99,21 @@ class HttpClient:
         options: Base URL, certificates, proxy, headers, retries and the limit for a body.
 
     Thread safety:
-        Any thread may send requests, also at the same time. A forked child opens its own
+        Several threads may send requests at the same time. A forked child opens its own
         connections.
+
+    Lock rule: ``_lock`` guards the set of bodies; nothing is called while it is held.
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.place = parse_url(options.base_url)
-        # By process id: a forked child must not use the connections of its parent.
+        # The key is the process id, because a forked child must not use the connections of its
+        # parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
         self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._bodies: weakref.WeakSet[Closable] = weakref.WeakSet()
 
     def request(
         self,
@@ -106,6 +125,7 @@ class HttpClient:
         body: Callable[[], Iterable[bytes]] | None = None,
         query: Mapping[str, str | Sequence[str]] | None = None,
         deadline: Deadline,
+        obeys_retry_after: bool = False,
     ) -> HttpResponse:
         """
         Send a request and read the complete response.
@@ -116,15 +136,19 @@ class HttpClient:
         Args:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
-            headers: They replace headers of the options with the same name.
+            headers: Headers of the request. They replace headers of the options with the same name.
             json: Value to send as JSON; None sends no JSON.
-            body: Returns the blocks of the body for each attempt, instead of *json*; its type is
-                in *headers*. An error that it raises ends the request.
-            query: Parameters of the query; one with several values is repeated.
-            deadline: For everything: all steps of connecting, the response, the retries.
+            body: Returns the blocks of the body for each attempt, instead of *json*. The type of
+                the body is in *headers*. An error that *body* raises ends the request.
+            query: Parameters of the query. A parameter with several values is repeated.
+            deadline: For the whole call, with all steps of connecting, the response and the
+                retries.
+            obeys_retry_after: Whether a request that is not a GET is also retried if the status is
+                429 or 503 and the response has ``Retry-After``. The service then did not handle
+                the request.
 
         Raises:
-            ServiceError: The status is 300 or above; the class depends on it.
+            ServiceError: The status is 300 or above, and decides the class of the error.
             DeadlineExceeded: The deadline passed.
             ConnectError: Could not connect.
             ConnectionLost: The connection broke.
@@ -132,40 +156,29 @@ class HttpClient:
             ConfigError: The path or a header cannot be sent.
             ClosedError: The client is closed.
         """
+        return self.attempt(
+            lambda: Exchange(self, method, path, deadline).run(
+                headers, as_json(json) if body is None else body(), query
+            ),
+            lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
+            deadline,
+        )
+
+    def attempt(
+        self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
+    ) -> T:
+        """Call *send* until it raises no error that is retried; used only in this folder."""
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
             try:
-                content = _as_json(json) if body is None else body()
-                return _Exchange(self, method, path, deadline).run(headers, content, query)
+                return send()
             except InworldError as error:
-                if backoff.attempts >= self.options.max_retries or not _is_retried(method, error):
+                if backoff.attempts >= self.options.max_retries or not is_retried(error):
                     raise
                 delay = backoff.next_delay(error)
                 if delay >= deadline.at_most(math.inf):
                     raise
             self.pause(delay)
-
-    def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str],
-        json: object | None = None,
-        timeout: float | None,
-    ) -> HttpStream:
-        """
-        Return a request whose response is read while it arrives; it is not retried.
-
-        Args:
-            method: ``GET``, ``POST`` and so on.
-            path: Path of the URL, beginning with a slash.
-            headers: They replace headers of the options with the same name.
-            json: Value to send as JSON; None sends no body.
-            timeout: Seconds until the response begins, connecting included, and again for each
-                line of it.
-        """
-        return HttpStream(self, method, path, headers, json, timeout)
 
     def pause(self, seconds: float) -> None:
         """
@@ -180,13 +193,29 @@ class HttpClient:
                 raise _closed_error()
 
     def close(self) -> None:
-        """Close the idle connections and end retries; a running request is not ended."""
-        self._closed.set()
+        """
+        Close the idle connections, and the bodies that are being read; end retries.
+
+        A request whose response is read as a whole is not ended.
+        """
+        with self._lock:
+            self._closed.set()
+            bodies = list(self._bodies)
+        for body in bodies:
+            body.close()
         for pool in list(self._pools.values()):
             pool.close()
 
+    def close_with_client(self, body: Closable) -> None:
+        """Let :meth:`close` close a body; used only in this folder."""
+        with self._lock:
+            self._bodies.add(body)
+            if not self._closed.is_set():
+                return
+        body.close()
+
     def pool(self) -> urllib3.HTTPConnectionPool:
-        """Return the connection pool of this process; used only in this file."""
+        """Return the connection pool of this process. Only this file uses it."""
         if self._closed.is_set():
             raise _closed_error()
         pid = os.getpid()
@@ -195,17 +224,24 @@ class HttpClient:
             from inworld_sync.transport.pool import make_pool
             from inworld_sync.transport.proxy import choose_proxy
 
-            # Two threads may each create one; setdefault makes both use the same.
+            # Two threads may each create a pool. setdefault makes both threads use the same pool.
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
 
 
-def _is_retried(method: str, error: InworldError) -> bool:
+def is_retried(method: str, error: InworldError, *, obeys_retry_after: bool) -> bool:
+    """Whether a request is sent again after this error; see :meth:`HttpClient.request`."""
     if isinstance(error, ConnectError):
         return True
     if method != "GET":
-        return False
+        return (
+            obeys_retry_after
+            and isinstance(error, ServiceError)
+            and error.retryable
+            and error.retry_after is not None
+            and error.status in _REFUSED_STATUSES
+        )
     if isinstance(error, ServiceError):
         return error.retryable and error.status in _RETRIED_STATUSES
     return isinstance(error, ConnectionLost)
@@ -215,100 +251,12 @@ def _closed_error() -> ClosedError:
     return ClosedError("the HTTP client is closed")
 
 
-class HttpStream:
-    """
-    One request, and its response as lines.
-
-    Thread safety: one thread iterates over :meth:`lines`; any may call :meth:`stop`.
-    """
-
-    def __init__(
-        self,
-        client: HttpClient,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        json: object | None,
-        timeout: float | None,
-    ) -> None:
-        from inworld_sync.transport.http_socket import Stopper
-
-        self._client = client
-        self._method = method
-        self._path = path
-        self._headers = headers
-        self._body = _as_json(json)
-        self._timeout = timeout
-        self._stopper = Stopper()
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether :meth:`stop` was called."""
-        return self._stopper.is_stopped
-
-    def stop(self) -> None:
-        """End the request; an iteration that waits raises an error at once."""
-        self._stopper.stop()
-
-    def lines(self) -> Generator[bytes, None, None]:
-        """
-        Send the request and yield the lines of the response, without their ends; no empty ones.
-
-        Closing the iterator before the end closes the connection. After the end it is kept for
-        further requests.
-
-        Raises:
-            ServiceError: The status is 300 or above; the class depends on it.
-            DeadlineExceeded: The response or a line did not come in time.
-            ConnectError: Could not connect.
-            ConnectionLost: The connection broke, or :meth:`stop` was called.
-            RemoteProtocolError: A line is longer than ``options.max_message_bytes``.
-            ConfigError: The path or a header cannot be sent.
-            ClosedError: The client is closed.
-        """
-        exchange = _Exchange(self._client, self._method, self._path, self._deadline())
-        response = exchange.start(self._headers, self._body, None, self._stopper)
-        is_whole = False
-        try:
-            if response.status >= 300:
-                exchange.raise_error(response)
-            yield from self._split(exchange, response)
-            is_whole = True
-        finally:
-            if is_whole:
-                response.release_conn()
-            else:
-                response.close()
-
-    def _split(self, exchange: _Exchange, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        max_bytes = self._client.options.max_message_bytes
-        held = bytearray()
-        for piece in exchange.pieces(response, None):
-            held += piece
-            *lines, rest = held.split(b"\n")
-            held = rest
-            if len(held) > max_bytes:
-                raise RemoteProtocolError(
-                    f"a line of the response to {exchange.doing} has more than {max_bytes} bytes; "
-                    "see max_message_bytes"
-                )
-            for line in lines:
-                if line := line.strip():
-                    yield bytes(line)
-            if lines:
-                exchange.begin_wait(self._deadline(), self._stopper)
-        if held := held.strip():
-            yield bytes(held)
-
-    def _deadline(self) -> Deadline:
-        return Deadline(self._timeout, f"waiting for {self._method} {self._path}")
-
-
-def _as_json(value: object | None) -> bytes | None:
+def as_json(value: object | None) -> bytes | None:
+    """Return the body for a JSON value; used only in this folder."""
     return None if value is None else json_module.dumps(value).encode()
 
 
-class _Exchange:
+class Exchange:
     """One request and its response."""
 
     def __init__(self, client: HttpClient, method: str, path: str, deadline: Deadline) -> None:
@@ -325,7 +273,7 @@ class _Exchange:
         body: bytes | Iterable[bytes] | None,
         query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
-        """Send the request and return the response; raise an error for a status from 300."""
+        """Send the request and return the response. Raise an error for a status from 300 on."""
         response = self.start(headers, body, query)
         try:
             if response.status >= 300:
@@ -335,7 +283,7 @@ class _Exchange:
             response.close()
             raise
         response.release_conn()
-        return HttpResponse(status=response.status, headers=_lowered(response), body=body)
+        return HttpResponse(status=response.status, headers=headers_of(response), body=body)
 
     def start(
         self,
@@ -372,6 +320,13 @@ class _Exchange:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._mapped(error) from error
 
+    def read(
+        self, response: urllib3.BaseHTTPResponse, deadline: Deadline, stopper: Stopper
+    ) -> bytes:
+        """Return the next bytes of the body, under a deadline of their own; empty at the end."""
+        self.begin_wait(deadline, stopper)
+        return next(self.pieces(response, None), b"")
+
     def begin_wait(self, deadline: Deadline, stopper: Stopper) -> None:
         """Replace the deadline, for the next part of the response."""
         self._deadline = deadline
@@ -379,6 +334,7 @@ class _Exchange:
             stopper.socket.settimeout(deadline.remaining())
 
     def raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
+        """Raise the error for a status from 300."""
         body = b""
         try:
             for piece in self.pieces(response, _MAX_ERROR_BYTES):
@@ -386,7 +342,7 @@ class _Exchange:
         except InworldError:
             pass  # the status matters more than an incomplete, long or late body
         raise error_from_response(
-            response.status, _lowered(response), body, url=show_url(self._url)
+            response.status, headers_of(response), body, url=show_url(self._url)
         )
 
     def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int | None) -> Iterator[bytes]:
@@ -415,5 +371,6 @@ class _Exchange:
         return from_urllib3(error, self.doing, self._deadline)
 
 
-def _lowered(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+def headers_of(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    """Return the headers of a response by lower-case name."""
     return {name.lower(): value for name, value in response.headers.items()}

@@ -1,4 +1,4 @@
-"""A stream in the form in which http.client uses a socket."""
+"""Makes a stream usable as a socket of http.client."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["HttpSocket", "Stopper"]
 
 class HttpSocket:
     """
-    A stream for ``http.client.HTTPConnection`` and ``http.client.HTTPResponse``.
+    A stream that ``http.client.HTTPConnection`` and ``http.client.HTTPResponse`` use as a socket.
 
-    The timeout of a real socket starts again with every byte. The timeout of this one is a single
-    deadline for all reads and writes until the next call of :meth:`settimeout`.
+    The timeout of a real socket starts again with every byte. Here the timeout is a single deadline
+    for all reads and writes until the next call of :meth:`settimeout`.
 
     Args:
         stream: The connection.
         deadline: The first deadline.
-        fileno: The descriptor of the socket, which urllib3 polls; -1 for none.
+        fileno: The descriptor of the socket, which urllib3 polls; -1 if there is none.
         on_close: Called once, when this object and all its files are closed.
         on_end: Ends the waits of the stream, on any thread.
 
@@ -67,12 +67,12 @@ class HttpSocket:
         self._stream.send_all(data, self.deadline)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return a file that reads from the stream; it keeps the stream open, as with a socket."""
+        """Return a file that reads from the stream, which stays open until the file is closed."""
         self._open_files += 1
         return io.BufferedReader(_StreamFile(self))
 
     def receive_into(self, room: memoryview) -> int:
-        """Receive at least one byte before the deadline; return 0 at the end."""
+        """Receive at least one byte before the deadline; return 0 at the end of the stream."""
         if self._is_over:
             return 0
         try:
@@ -84,7 +84,7 @@ class HttpSocket:
         return count
 
     def end(self) -> None:
-        """Make further reads return nothing: the next bytes are not HTTP."""
+        """Make further reads return nothing, because the next bytes are not HTTP."""
         self._is_over = True
 
     def begin_request(self, stopper: Stopper | None) -> None:
@@ -105,7 +105,7 @@ class HttpSocket:
         return self._fileno
 
     def close(self) -> None:
-        """Close the stream when its files are closed too."""
+        """Close the stream as soon as all its files are closed."""
         if not self._is_closed:
             self._is_closed = True
             self._close_if_unused()
