@@ -122,8 +122,10 @@ class Connection:
         self._stream.abort()
 
     def _serve(self) -> None:
+        cut = self._fault(FaultKind.CUT_UPLOAD)
         reader = RequestReader(
             self._stream,
+            cut_bytes=None if cut is None else int(cut.value),
             timeout=self._settings.request_timeout,
             first_timeout=self._settings.credential_timeout,
             max_body_bytes=self._settings.max_body_bytes,

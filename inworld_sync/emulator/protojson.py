@@ -19,6 +19,7 @@ from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.json_text import read_json
 from inworld_sync.emulator.peer import WebSocketPeer
 from inworld_sync.emulator.status import (
+    ABORTED,
     ALREADY_EXISTS,
     INVALID_ARGUMENT,
     NOT_FOUND,
@@ -30,12 +31,13 @@ from inworld_sync.emulator.status import (
     status,
 )
 
-__all__ = ["Command", "commands", "fatal", "malformed", "read_body", "refusal"]
+__all__ = ["Command", "camel_keys", "commands", "fatal", "malformed", "read_body", "refusal"]
 
 _UNDERSCORE = re.compile(r"_+([a-z0-9])")
 _HTTP_STATUS = {
     INVALID_ARGUMENT: 400,
     NOT_FOUND: 404,
+    ABORTED: 409,
     ALREADY_EXISTS: 409,
     PERMISSION_DENIED: 403,
     RESOURCE_EXHAUSTED: 413,
@@ -127,7 +129,7 @@ def _first_message(peer: WebSocketPeer, timeout: Callable[[], float | None]) -> 
 def read_body(request: Request) -> object:
     """Return the JSON body of an HTTP request, with keys in camelCase, or raise Refused."""
     try:
-        return _camel_keys(read_json(request.body))
+        return camel_keys(read_json(request.body))
     except ValueError:
         raise Refused(INVALID_ARGUMENT, "the body is not JSON") from None
 
@@ -141,18 +143,18 @@ def refusal(error: Refused, *, field: str | None = None) -> Response:
 
 def _parsed(text: str) -> dict[str, object] | None:
     try:
-        value = _camel_keys(read_json(text))
+        value = camel_keys(read_json(text))
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
 
-def _camel_keys(value: object) -> object:
+def camel_keys(value: object) -> object:
     """Turn the keys of all objects in a JSON value into camelCase."""
     if isinstance(value, dict):
-        return {_camel(key): _camel_keys(inner) for key, inner in value.items()}
+        return {_camel(key): camel_keys(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_camel_keys(inner) for inner in value]
+        return [camel_keys(inner) for inner in value]
     return value
 
 

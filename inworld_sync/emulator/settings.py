@@ -81,9 +81,12 @@ class Settings:
         stt_chunks_per_second: The most audio messages that one stream may send per second, and in
             one burst. Another message is refused with code 8. 0 means no limit. The service's limit
             and its response are not known.
+        stt_max_jobs: The most transcription jobs that run at a time. Another job is refused with
+            HTTP 429.
         voices: The voices that exist.
         max_custom_voices: Cloned and published voices at a time; one more is refused with HTTP
             429.
+        max_dictionaries: Pronunciation dictionaries at a time; one more is refused with HTTP 429.
         realtime: Limits and quirks of Realtime.
     """
 
@@ -123,6 +126,8 @@ class Settings:
     stt_repeats_partials: bool = False
     stt_closes_after_usage: bool = False
     stt_chunks_per_second: float = attrs.field(default=0.0, validator=checks.number(0))
+    stt_max_jobs: int = attrs.field(default=5, validator=checks.whole(0))
     voices: tuple[EmulatedVoice, ...] = VOICES
     max_custom_voices: int = attrs.field(default=100, validator=checks.whole(0))
+    max_dictionaries: int = attrs.field(default=100, validator=checks.whole(0))
     realtime: RealtimeSettings = attrs.field(factory=RealtimeSettings)
