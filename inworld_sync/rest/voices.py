@@ -169,6 +169,8 @@ class Voices:
         given = cast("Sequence[AudioLike]", samples if is_several else (samples,))
         if not given:
             raise ConfigError("samples must have at least one recording, got an empty list")
+        # Before the files are read, which may take some time.
+        name, language = _text("name", name), _language(language)
         body = _optional(description=description, tags=tags)
         if remove_background_noise:
             body["audioProcessingConfig"] = {"removeBackgroundNoise": True}
