@@ -1,9 +1,8 @@
 """
-Compare ``iw.llm`` with OpenAI's client: ``python tests/conformance/run_chat.py``.
+Compare ``iw.llm`` with OpenAI's client: ``python -m tests.conformance.chat``.
 
-Both send the same requests to one emulator, and must get the same results. OpenAI's newest client
-is installed from PyPI into a virtual environment in a temporary folder, or in the folder of
-``--venvs``.
+Both send the same requests to one emulator, and must get the same results. OpenAI's client has the
+environment of ``python -m tests.conformance openai``.
 """
 
 from __future__ import annotations
@@ -12,17 +11,15 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from inworld_sync import ChatConfig, Inworld, ServiceError
 from inworld_sync.emulator import Emulator
 from inworld_sync.rest.llm import Llm
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from run_realtime import python_of
+from tests.conformance.clients import CLIENTS
+from tests.conformance.environments import default_cache, python_environment
+from tests.conformance.runner import PROGRAMS
 
 WEATHER = {
     "type": "function",
@@ -111,13 +108,13 @@ def ours(llm: Llm, case: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(folder: Path) -> int:
-    python = python_of(folder / "openai_chat", "openai")
-    script = Path(__file__).with_name("openai_chat.py")
+def run(cache: Path) -> int:
+    packages = next(client.packages for client in CLIENTS if client.name == "openai")
+    python = python_environment(cache, "openai", packages)
     failed = 0
     with Emulator() as server:
         done = subprocess.run(
-            [python, script, server.url, server.api_key],
+            [python, PROGRAMS / "openai_chat.py", server.url, server.api_key],
             input=json.dumps(cases()),
             capture_output=True,
             text=True,
@@ -134,17 +131,15 @@ def run(folder: Path) -> int:
             if not same:
                 sys.stdout.write(f"  inworld_sync {found}\n  openai       {theirs}\n")
     sys.stdout.write(f"{len(cases()) - failed} of {len(cases())} results are the same\n")
-    return failed
+    return 1 if failed else 0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--venvs", type=Path, help="keep the environment in this folder")
-    arguments = parser.parse_args()
-    if arguments.venvs is not None:
-        return run(arguments.venvs)
-    with tempfile.TemporaryDirectory() as temporary:
-        return run(Path(temporary))
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance.chat", description=__doc__)
+    parser.add_argument(
+        "--cache", type=Path, default=default_cache(), help="the folder of the environments"
+    )
+    return run(parser.parse_args().cache)
 
 
 if __name__ == "__main__":

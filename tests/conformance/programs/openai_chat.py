@@ -1,5 +1,5 @@
 """
-OpenAI's own synchronous client, unmodified, with the cases of ``run_chat.py``.
+OpenAI's own synchronous client, unmodified, with the cases of ``chat.py``.
 
 Runs in a separate environment with ``openai``. Arguments: base URL, key. Reads the cases as JSON
 from standard input, and prints the results as JSON.
