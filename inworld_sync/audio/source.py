@@ -1,5 +1,5 @@
 """
-Audio input: every form of audio becomes 16-bit little-endian mono PCM at one sample rate.
+Converts every form of audio input to 16-bit little-endian mono PCM at one sample rate.
 
 :func:`open_source` accepts recordings: files, memory, arrays, iterables and other sources.
 :class:`AudioInput` accepts the chunks of a live stream.
@@ -77,8 +77,8 @@ AudioLike: TypeAlias = (
 _BLOCK_MS: Final = 100
 # Raw recordings of calls have one channel for each side.
 _CALL_CHANNELS: Final = 2
-# The beginning of JSON with a key, or of the base64 of a WAV, MP3, Ogg or FLAC file. No samples
-# of a recording look like this.
+# Matches the beginning of JSON with a key, or of the base64 of a WAV, MP3, Ogg or FLAC file. No
+# samples of a recording match.
 _TEXT: Final = re.compile(
     rb'\s*\{\s*"[A-Za-z_]{2,}"\s*:|(UklGR|UklGW|SUQz|T2dnUw|ZkxhQw)[A-Za-z0-9+/=\r\n]{24,}'
 )
@@ -118,14 +118,14 @@ class AudioInput:
         Convert the next chunk.
 
         Args:
-            chunk: 16-bit little-endian PCM as bytes, in which a sample may be cut between two
-                chunks; or an array of int16, int32, uint8 or floats in [-1, 1] with the shape
-                (frames,), (frames, channels) or (channels, frames). Louder floats are clipped.
+            chunk: 16-bit little-endian PCM as bytes, where a sample may be cut between two chunks;
+                or an array of int16, int32, uint8 or floats in [-1, 1] with the shape (frames,),
+                (frames, channels) or (channels, frames). Louder floats are clipped.
 
         Raises:
-            AudioError: NaN or infinity, integers in a float array, another type of sample, an
-                ambiguous shape or another number of channels, or text instead of audio.
-            ClosedError: It was called after :meth:`finish`.
+            AudioError: *chunk* has NaN, infinity, integers in a float array, another type of
+                sample, an ambiguous shape or another number of channels, or is text.
+            ClosedError: :meth:`finish` was called before.
         """
         pcm = contiguous_samples(chunk, "s16", self._channels, strict=True, order=self._order)
         if not self._is_started and len(pcm):
@@ -138,7 +138,7 @@ class AudioInput:
         Return the remaining audio and end the stream.
 
         Raises:
-            AudioError: The last sample was cut; the remaining audio before it is lost.
+            AudioError: The last sample is incomplete. The remaining audio before it is lost.
         """
         self._carry.finish()
         return self._resampler.finish()
@@ -173,7 +173,7 @@ class _Frames:
 
 class ConvertedSource:
     """
-    A recording or another source, converted to mono and to another rate; an ``AudioSource``.
+    An ``AudioSource`` that converts a recording or another source to mono and to another rate.
 
     Args:
         blocks: The recording.
@@ -264,7 +264,7 @@ def open_source(
 
     Args:
         audio: As for :func:`open_recording`; or another source, such as a microphone.
-        to_hz: The sample rate of the result, 1 to 768000; None means that of *audio*.
+        to_hz: The sample rate of the result, 1 to 768000. None means the sample rate of *audio*.
         from_hz: As for :func:`open_recording`.
         channels: As for :func:`open_recording`.
         raw_format: As for :func:`open_recording`.
@@ -349,11 +349,12 @@ def open_recording(
             which is read from its position and not closed; the bytes of a file; raw samples as
             bytes; an array, see :mod:`inworld_sync.audio.samples`; or an iterable of blocks of
             bytes or of arrays.
-        sample_rate_hz: The sample rate of raw samples and arrays, 1 to 768000; a file has its own.
+        sample_rate_hz: The sample rate of raw samples and arrays, 1 to 768000. Files have their own
+            rate.
         channels: The channels of raw samples, 1 to 64.
         raw_format: The format of raw samples, such as ``mulaw``; see
-            :mod:`inworld_sync.audio.raw_formats`. If it is None, the suffix of a file says it
-            (``.pcm``, ``.ul``, ``.al`` ...), and all else is 16-bit little-endian.
+            :mod:`inworld_sync.audio.raw_formats`. If it is None, the suffix of a file decides
+            (``.pcm``, ``.ul``, ``.al`` ...), and other raw samples are 16-bit little-endian.
 
     Returns:
         The recording. Close it to free the file.
@@ -418,7 +419,7 @@ def _reader_of(audio: object, channels: int) -> ByteReader | Iterator[object]:
         if is_array(block):
             return blocks
         order = ChannelOrder()
-        # A block that is an array among blocks of bytes has 16-bit samples.
+        # If most blocks are bytes, an array among them is converted to 16-bit samples.
         return ByteReader.of_blocks(
             contiguous_samples(each, "s16", channels, strict=True, order=order) for each in blocks
         )
@@ -430,7 +431,7 @@ def _open_bytes(
 ) -> AudioFile:
     declared = raw_format or format_of_suffix(reader.suffix)
     if raw_format is None:
-        # Only raw samples need a rate, but a rate does not make a file raw.
+        # Only raw samples need a sample rate. But a file with a rate is not raw for this reason.
         name = format_of(reader, may_be_raw=declared is not None)
         is_raw = declared is not None or not (sample_rate_hz is None or has_file_suffix(reader))
         if name is not None or (not is_raw and reader.is_file):
@@ -442,7 +443,7 @@ def _open_bytes(
 
 def _open_arrays(arrays: Iterator[object], sample_rate_hz: int, channels: int) -> AudioFile:
     """
-    Open an iterator of arrays, of which the first says how many channels there are.
+    Open an iterator of arrays. The first array decides the number of channels.
 
     Later blocks may also be bytes of 16-bit PCM.
     """

@@ -1,5 +1,5 @@
 """
-The command line: parses options, calls the client and prints the result.
+Has the command line, which parses options, calls the client and prints the result.
 
 ``failures.py`` has the exit statuses.
 """
@@ -26,7 +26,7 @@ __all__ = ["run"]
 logging.getLogger("inworld_sync").addHandler(logging.NullHandler())
 
 # The file of a command is imported when the command is called, so that --help is fast.
-_COMMANDS = ("demo", "emulator", "say", "talk", "transcribe", "voices")
+_COMMANDS = ("chat", "demo", "emulator", "models", "say", "talk", "transcribe", "voices")
 
 
 class _Commands(click.Group):
@@ -51,7 +51,8 @@ def run(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its status."""
     try:
         _cli.main(arguments, prog_name="inworld-sync", standalone_mode=False)
-        # At the end of the interpreter a closed pipe could no longer be handled.
+        # Flushed here, since an error of a closed pipe could not be handled at the end of the
+        # interpreter.
         sys.stdout.flush()
     except click.ClickException as error:
         # It may have the name of a file, or what a program has printed.
@@ -64,7 +65,7 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The program that reads the output has ended, as with `| head`. The rest of the output is
-        # discarded, or Python would report the same error again at its end.
+        # discarded. Otherwise Python would report the same error again at its end.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -26,7 +26,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option(
     "--ca-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help=f"With --tls: the file to write the certificate to (default {_CA_FILE}).",
+    help=f"With --tls: the file for the certificate (default {_CA_FILE}).",
 )
 @click.option("--api-key", help="Key that clients must send; random by default.")
 @click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")

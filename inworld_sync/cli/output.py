@@ -1,4 +1,4 @@
-"""The speaker, the file or standard output to which a command writes speech."""
+"""Has the speaker, the file or standard output to which a command writes speech."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
         file_format: A key of ``FILE_ENCODINGS``; None follows from the ending of the name.
 
     Raises:
-        click.UsageError: The ending is unknown, or *file_format* is another one or has no effect.
+        click.UsageError: The ending is unknown, *file_format* is another format, or it has no
+            effect.
     """
     if output is None:
         if file_format is not None:
@@ -76,13 +77,13 @@ class SpeechOutput(ExitStack):
     The target is a file, standard output for ``-``, or the speaker for None. The speaker plays all
     of the speech before the ``with`` block ends.
 
-    The first chunk opens the file. It replaces an existing file when the ``with`` block ends.
-    After an exception or Ctrl-C, the existing file is unchanged, and a message names the partial
-    file that has the speech so far.
+    The first chunk opens the file. The new file replaces an existing file when the ``with`` block
+    ends. After an exception or Ctrl-C, the existing file is unchanged, and a message names the
+    partial file that has the speech so far.
 
     Attributes:
-        first_audio_ms: Time from the creation of this object to the first audio.
-        size_bytes: Size of all audio written.
+        first_audio_ms: The time from the creation of this object to the first audio.
+        size_bytes: The size of all audio that was written.
         words: All words with times.
     """
 
@@ -105,7 +106,7 @@ class SpeechOutput(ExitStack):
     def __enter__(self) -> Self:
         super().__enter__()
         if self._output is None:
-            # Opened before the request: without a speaker, nothing must be synthesized.
+            # Opened before the request, so that nothing is synthesized if there is no speaker.
             self._speaker = speaker = open_default_speaker(self._audio.sample_rate_hz)
             self.callback(speaker.close)
         return self
@@ -158,12 +159,12 @@ class SpeechOutput(ExitStack):
 
     @property
     def elapsed_ms(self) -> float:
-        """Time since this object was created."""
+        """The time since this object was created."""
         return (time.perf_counter() - self._started) * 1000.0
 
     @property
     def duration_ms(self) -> float | None:
-        """Length of the speech; None for a compressed encoding."""
+        """The length of the speech; None for a compressed encoding."""
         sample_bytes = self._audio.encoding.bytes_per_sample
         if not sample_bytes:
             return None

@@ -1,5 +1,5 @@
 """
-Speech to text: settings, events and transcripts, without behavior.
+Has the settings, events and transcripts of speech to text, without behavior.
 
 Source of the fields and ranges: Inworld STT WebSocket reference, ``transcribeConfig``, and
 captures of September 2026.
@@ -70,10 +70,10 @@ class InworldSttConfig:
     Settings of the ``inworld/...`` models; None leaves the choice to the service.
 
     Attributes:
-        vad_threshold: Probability of speech, 0 to 1, above which the service detects speech. With
-            0 only ``end_turn`` ends a turn, or the service after about 30 s.
+        vad_threshold: The service detects speech if the probability of speech is above this value,
+            0 to 1. With 0, only ``end_turn`` ends a turn, or the service does after about 30 s.
         min_end_of_turn_silence_ms: Silence in milliseconds that ends a turn which sounds complete,
-            0 to 60000; the service documents 300.
+            0 to 60000. The documented default is 300.
         max_turn_silence_ms: Silence in milliseconds that ends any turn, 20 to 5000.
         extra: Further fields, sent unchanged.
     """
@@ -166,11 +166,11 @@ class GroqConfig:
 @attrs.frozen(kw_only=True)
 class VoiceProfileConfig:
     """
-    Asks for a profile of the speaker's voice.
+    Requests a profile of the speaker's voice.
 
     Attributes:
         enable_voice_profile: Whether the service sends a profile.
-        top_n: Number of labels of each kind, 1 to 20; None leaves it to the service.
+        top_n: The number of labels of each kind, 1 to 20. None leaves the number to the service.
         extra: Further fields, sent unchanged.
     """
 
@@ -204,8 +204,8 @@ class TranscribeConfig:
             can.
         inactivity_timeout_seconds: Seconds without audio after which the service ends a stream,
             1 to 86400.
-        end_of_turn_confidence_threshold: Confidence that the turn is complete, 0 to 1, above which
-            a short silence ends it.
+        end_of_turn_confidence_threshold: A short silence ends a turn if the model's confidence that
+            the turn is complete is above this value, 0 to 1.
         prompts: Words and phrases that the audio may contain.
         include_word_timestamps: Whether final transcripts have words with times.
         enable_speaker_diarization: Whether each word names its speaker.
@@ -213,7 +213,7 @@ class TranscribeConfig:
         assemblyai: Settings of the ``assemblyai/...`` models.
         soniox: Settings of the ``soniox/...`` models.
         groq: Settings of the ``groq/...`` models.
-        voice_profile: Asks for a profile of the speaker's voice.
+        voice_profile: Requests a profile of the speaker's voice.
         extra: Further fields of ``transcribeConfig``, sent unchanged.
 
     Raises:
@@ -285,10 +285,11 @@ class Transcription:
     A partial or final transcript of a turn.
 
     Attributes:
-        text: The whole text of the turn so far; a later transcript may change it. A final
-            transcript is empty if the service detected noise as speech.
+        text: The whole text of the turn so far. A later transcript may change this text. A final
+            transcript is empty if the service took noise for speech.
         is_final: Whether the turn has ended.
-        words: Words with times, if requested; most models send them only with final transcripts.
+        words: The words with their times, if requested. Most models send words only with final
+            transcripts.
         voice_profile: Profile of the speaker's voice, if requested.
         silence_ms: Silence after the last word, in milliseconds.
         extra: Further fields of the service.
@@ -314,14 +315,14 @@ class Transcription:
 @attrs.frozen
 class Reconnected:
     """
-    A connection was lost, and the client has replaced it; no word is lost or repeated.
+    A connection was lost, and the client has replaced it. No word is lost or repeated.
 
     Attributes:
-        from_ms: Position in the stream from which the audio is sent again, in milliseconds: the
-            end of the audio that final transcripts cover.
+        from_ms: The position in the stream from which the audio is sent again, in milliseconds. It
+            is the end of the audio that final transcripts cover.
         resent_ms: Length of the audio that is sent again, in milliseconds.
-        lost_ms: Audio of an open turn, in milliseconds, that was too old to be kept, so that its
-            words may be missing; 0 unless a turn lasted longer than 60 s.
+        lost_ms: How much audio of an open turn was too old to be kept, in milliseconds. Its words
+            may be missing. It is 0 unless a turn lasted longer than 60 s.
         attempts: Number of attempts to connect.
         cause: The error that ended the old connection.
     """
@@ -336,11 +337,12 @@ class Reconnected:
 @attrs.frozen
 class SttUsage:
     """
-    The audio that the service has transcribed; sent once, when a stream is closed.
+    How much audio the service has transcribed. The service sends this once, when a stream is
+    closed.
 
     Attributes:
-        audio_ms: Milliseconds of audio that the service counts, including silence. After a
-            :class:`Reconnected` the service counts only the audio of the last connection.
+        audio_ms: How many milliseconds of audio the service counted, including silence. If there
+            was a :class:`Reconnected`, the service counted only the audio of the last connection.
         model: The model that transcribed the audio.
         extra: Further fields of the service.
     """
@@ -413,8 +415,8 @@ class PartialTranscript:
 
     Attributes:
         transcript: The turns that were finished.
-        pcm: The audio that no final transcript covers, sent or not: 16-bit little-endian mono.
-            A transcription of this audio has the missing words.
+        pcm: The audio that no final transcript covers, including audio that was not sent. It is
+            16-bit little-endian mono PCM. A transcription of this audio has the missing words.
         start_ms: Position of that audio in the stream.
         sample_rate_hz: Sample rate of that audio.
         channel: With ``channels="separate"`` the channel that failed, whose audio *pcm* is. The

@@ -1,12 +1,13 @@
 """
-Subtitles of timed text: short enough to be read, cut where a speaker pauses or a sentence ends.
+Writes subtitles of timed text. They are short enough to be read, and end where a speaker pauses or
+a sentence ends.
 
-The text of a cue is a part of the turn's text; the words only give its time. Without times of
-words, the time of the turn is distributed over its text by width.
+The text of a cue is a part of the turn's text. The words only give the time of the cue. If the
+words have no times, the time of the turn is distributed over its text by width.
 
-Source of the limits: common practice of broadcasters (two lines of 42 columns, at most 7 s).
-Times are rounded to whole milliseconds, half to even. A cue lasts at least 1 ms, begins at 0 or
-later, and never before the end of the one before it. If another channel begins to speak, a cue ends
+Source of the limits: common practice of broadcasters (two lines of 42 columns, at most 7 s). Times
+are rounded to whole milliseconds, half to even. A cue lasts at least 1 ms, and begins at 0 or
+later, but never before the end of the previous cue. If another channel begins to speak, a cue ends
 then, but lasts at least one second or as long as its words.
 """
 
@@ -31,15 +32,17 @@ _CUE_MS: Final = 7000
 _PAUSE_MS: Final = 800
 # A cue is shown for this long, or for the time of its words, although another channel speaks.
 _SHORTEST_MS: Final = 1000
-# Before this, the end of a sentence does not end a cue: "Yes." would be too short to read.
+# The end of a sentence does not end a cue that is shorter than this, because "Yes." would be too
+# short to read.
 _SENTENCE_MS: Final = 1000
 
 _SENTENCE_END = re.compile("[.?!…。！？؟।][\"'”’»）」』)\\]]*\\Z")
 _WHITE_SPACE = re.compile(r"\s+")
-# Characters that a subtitle file cannot have: control characters, and two that reverse the line.
+# Characters that a subtitle file must not have. They are control characters, and two characters
+# that reverse the line.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 _WORD_OR_SPACE = re.compile(r"\S+\s*|\s+")
-# A line does not begin with one of these.
+# A line must not begin with one of these characters.
 _CLOSING = re.compile(
     "[,.;:!?…%)\\]}»”’、。，．！？；：）」』】〉》ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々]"
 )
@@ -86,7 +89,7 @@ class _Cue:
 
 def srt(turns: Iterable[Turn]) -> str:
     """Write *turns* as SubRip; see :meth:`Transcript.to_srt`."""
-    # A SubRip file cannot escape an arrow, which ends the text for some players.
+    # SubRip has no escape for an arrow, and some players end the text at an arrow.
     return "\n".join(
         f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n"
         f"{cue.text.replace('-->', '->')}\n"
@@ -125,7 +128,11 @@ def _cues(turns: Iterable[Turn], *, has_prefix: bool) -> Iterator[_Cue]:
 
 
 def _units(turn: Turn) -> list[_Unit]:
-    """Split a turn's text into units with times; joined, their texts are the clean text."""
+    """
+    Split a turn's text into units with times.
+
+    Their joined texts are the text without forbidden characters.
+    """
     text = _WHITE_SPACE.sub(" ", _UNPRINTABLE.sub("", turn.text)).strip()
     if turn.words:
         return _timed(text, turn.words)
@@ -167,13 +174,14 @@ def _timed(text: str, words: Sequence[Word]) -> list[_Unit]:
 
 
 def _positions(text: str, words: Sequence[Word]) -> list[int]:
-    """Return where in a text each word begins; a word that is not in it follows the one before."""
+    """Return where in a text each word begins. A missing word follows the word before it."""
     folded = text.casefold() if len(text.casefold()) == len(text) else text
     positions, at = [], 0
     for word in words:
         wanted = word.text.strip()
         found = folded.find(wanted.casefold() if folded is not text else wanted, at)
-        # A word far away is another occurrence, after words that the text has in another form.
+        # A match far away is another occurrence of the word. The text has the words before it in
+        # another form.
         if wanted and 0 <= found <= at + 40:
             positions.append(found)
             at = found + len(wanted)
@@ -183,7 +191,10 @@ def _positions(text: str, words: Sequence[Word]) -> list[int]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Split a text where a line may end: after white space, and between characters without it."""
+    """
+    Split a text where a line may end, which is after white space or between graphemes of some
+    scripts.
+    """
     pieces: list[str] = []
     for run in _WORD_OR_SPACE.findall(text):
         held = ""
@@ -212,7 +223,7 @@ def _groups(turn: Turn, *, has_prefix: bool) -> Iterator[_Group]:
 
 
 def _short(unit: _Unit) -> Iterator[_Unit]:
-    """Split a unit that is longer than a line, such as a URL, with a share of its time each."""
+    """Split a unit that is longer than a line, such as a URL. Each part has a share of its time."""
     parts = _hard_lines(unit.text)
     share_ms = (unit.end_ms - unit.start_ms) / len(parts)
     for number, part in enumerate(parts):

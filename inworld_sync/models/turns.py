@@ -1,4 +1,4 @@
-"""Finished turns of a transcript: words with times, and a profile of the speaker's voice."""
+"""Has the finished turns of a transcript, with words and the profile of a speaker's voice."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class VoiceProfile:
         emotion: Labels of the emotion, the most likely first.
         vocal_style: Labels of the way of speaking, the most likely first.
         accent: Labels of the accent, the most likely first.
-        pitch: The pitch as the service sends it; None without one.
+        pitch: The pitch as the service sends it; None if the service sent none.
         extra: Further fields of the service.
     """
 
@@ -76,8 +76,9 @@ class Turn:
         text: The text of the turn.
         words: Words with times, if the service sent them.
         start_ms: Start in the stream, in milliseconds; None if the service did not send it.
-        end_ms: End in the stream, in milliseconds; None if it is unknown. Without words it is an
-            upper bound: the audio that was sent without the silence, or the next turn's start.
+        end_ms: The end in the stream, in milliseconds; None if it is unknown. Without words it is
+            an upper bound, which is the audio that was sent without the silence, or the start of
+            the next turn.
         voice_profile: Profile of the speaker's voice, if requested.
         tokens: The texts of the words as the service sent them: whole words or, from some models,
             parts of words, punctuation and white space. Then ``"".join(tokens)`` is the text.

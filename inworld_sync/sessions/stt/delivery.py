@@ -1,13 +1,13 @@
 """
-How the audio of an STT stream reaches the service, over as many connections as needed.
+Sends the audio of an STT stream to the service, over as many connections as needed.
 
 Threads: the sender thread sends and reconnects; each connection has a reader and a writer thread
 (see ``base.py``). User code runs on none of them.
 
-Locks: the monitor ``changed`` guards the audio, the turns and all state here, and is the monitor
-of every connection and of the event stream. It is never held while a message is sent or a
-connection is opened or closed. It has two conditions: ``_work`` for the sender thread, ``_room``
-for threads that wait for room or for the end.
+Locks: the monitor ``changed`` guards the audio, the turns and all state here, and is the monitor of
+every connection and of the event stream. It is never held while a message is sent or a connection
+is opened or closed. It has two conditions: the sender thread waits for ``_work``, and threads that
+need room or wait for the end wait for ``_room``.
 
 Audio that no final transcript covers is kept, up to ``KEEP_SECONDS``, and sent again after a
 reconnect.
@@ -52,7 +52,7 @@ __all__ = ["KEEP_SECONDS", "Delivery"]
 
 _Task: TypeAlias = Callable[[], object]
 
-# A turn that lasts for longer loses its beginning if its connection is lost; the service itself
+# If a turn lasts for longer and its connection is lost, its beginning is lost. The service itself
 # ends turns after about 30 s.
 KEEP_SECONDS: Final = 60
 
@@ -61,10 +61,10 @@ _TRUNCATED_SEARCH_MS: Final = 500
 _FIRST_DELAY_SECONDS: Final = 0.2
 # The loss of a connection that was open for this long resets the count of attempts.
 _GOOD_SECONDS: Final = 60.0
-# This long after audio was sent, the service has reported any speech in it. If it then closes
-# without an error, no words are missing, and the next audio opens another connection.
+# The service reports speech within this time after the audio was sent. If it closes the connection
+# later without an error, no words are missing, and the next audio opens another connection.
 _IDLE_SECONDS: Final = 5.0
-# A reconnect just before the deadline of the stream gets this time.
+# The shortest timeout of a reconnect just before the deadline of the stream.
 _SHORTEST_CONNECT_SECONDS: Final = 0.1
 
 
@@ -77,7 +77,7 @@ class Delivery:
         config: The service's settings; the audio is 16-bit mono PCM on this side.
         settings: How the audio is queued and sent.
         max_reconnects: Attempts in a row to reconnect without progress of the transcript.
-        keeps_events: Whether to keep events; without a consumer they would accumulate.
+        keeps_events: Whether to keep events. Without a consumer, kept events would accumulate.
         on_failed: Called by the sender thread before the stream ends with an error.
 
     Attributes:
@@ -158,7 +158,7 @@ class Delivery:
 
     @property
     def stats(self) -> SttStats:
-        """A snapshot, made without the monitor, which a forked child may not acquire."""
+        """Return a snapshot, without the monitor, which a forked child must not acquire."""
         warnings = {} if self._connection is None else self._connection.stats.warnings
         return self._queue.stats(self.log.covered_ms, self.reconnects, warnings)
 
@@ -180,12 +180,12 @@ class Delivery:
                 self._work.notify_all()
 
     def append_rest(self, pcm: bytes) -> None:
-        """Queue the last samples of a resampler; they are few and need no room."""
+        """Queue the last samples of a resampler. They need no room, because they are few."""
         with self.changed:
             self._audio.append(pcm)
 
     def end_turn(self, timeout: float) -> None:
-        """End the turn after the audio that was queued; raises as :meth:`append`."""
+        """End the turn after the audio that was queued. The errors are those of :meth:`append`."""
         with self.changed:
             self.require_open()
             self._turn_timeout = timeout
@@ -199,7 +199,7 @@ class Delivery:
             self._room.notify_all()
 
     def finish(self, timeout: float) -> None:
-        """Send ``closeStream`` after the queued audio; end after *timeout* without progress."""
+        """Send ``closeStream`` after the queued audio; end after *timeout* s without progress."""
         with self.changed:
             self._completion.begin_end(timeout)
             self._input_closed = self.is_finishing = True
@@ -207,10 +207,10 @@ class Delivery:
             self._room.notify_all()
 
     def _begin_close(self) -> None:
-        """End at once, without waiting; the client calls it when it is closed."""
+        """End at once, without waiting. A client that is closed calls this method."""
         self.abort(
             ClosedError(
-                "the stream was ended before its last words had come: close() waits for them"
+                "the stream was ended before its last words came: call close() to wait for them"
             )
         )
 
@@ -241,7 +241,7 @@ class Delivery:
 
     def await_end(self) -> None:
         """
-        Wait for the end of the stream and of its threads, at most until the deadline.
+        Wait for the end of the stream and its threads, at most until the deadline.
 
         Raises:
             DeadlineExceeded: The sender thread could not end the stream.
@@ -271,7 +271,7 @@ class Delivery:
 
     def require_open(self) -> None:
         """
-        Return if the stream accepts audio.
+        Raise unless the stream accepts audio.
 
         Raises:
             ClosedError: The stream was closed.
@@ -391,7 +391,7 @@ class Delivery:
             send()
         except (TransportError, ClosedError) as error:
             self._send_error = error
-            # The reader may still receive the reason: a service sends it before it closes.
+            # The reader may still receive the reason, which a service sends before it closes.
             self._await_end(connection)
             connection.abort()
             self._await_end(connection)
@@ -474,7 +474,7 @@ class Delivery:
         )
 
     def _rewind(self) -> None:
-        """Go back to where the next connection begins; the monitor is held."""
+        """Go back to the audio with which the next connection begins; the monitor is held."""
         self._audio.rewind(
             self._audio.samples(self.log.free_ms), self._audio.samples(_TRUNCATED_SEARCH_MS)
         )

@@ -20,7 +20,7 @@ from functools import partial, wraps
 import attrs
 
 from inworld_sync.audio.source import SeparateChannels
-from inworld_sync.errors import ClosedError, InworldError, QuotaError, prefixed
+from inworld_sync.errors import ClosedError, InworldError, QuotaError, extended
 from inworld_sync.models.stt import PartialTranscript, SttUsage, Transcript, Transcription
 from inworld_sync.models.turns import Turn
 from inworld_sync.sessions.stt.delivery import Delivery
@@ -145,7 +145,7 @@ class ChannelStreams:
             self._deliveries[failed].join()
             ended = self._streams[failed].ended
             error = error if ended is None or ended.error is None else ended.error
-        named = prefixed(error, f"channel {failed}: ")
+        named = extended(error, prefix=f"channel {failed}: ")
         if isinstance(named.partial, PartialTranscript):
             merged = merge_transcripts([stream.transcript for stream in self._streams])
             named.partial = attrs.evolve(named.partial, transcript=merged, channel=failed)

@@ -1,4 +1,4 @@
-"""The speech-to-text service, ``iw.stt``: live streams and whole recordings."""
+"""Transcribes live streams and whole recordings. This module has the class of ``iw.stt``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import attrs
 from inworld_sync.audio import base64
 from inworld_sync.audio.raw_formats import RawFormat
 from inworld_sync.audio.source import AudioLike, SeparateChannels, open_separate, open_source
-from inworld_sync.errors import ConfigError, InworldError, prefixed
+from inworld_sync.errors import ConfigError, InworldError, extended
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
@@ -65,7 +65,7 @@ class _Recording:
 
 class Stt:
     """
-    Speech to text. Reached as ``iw.stt``.
+    Turns speech into text. ``iw.stt`` is an object of this class.
 
     Thread safety: every method may be called from any thread.
     """
@@ -117,10 +117,10 @@ class Stt:
             channels: Channels of that audio, 1 to 64; None means 1. The client mixes them to one,
                 as :meth:`transcribe` does.
             on_transcript: Called with every :class:`~inworld_sync.Transcription`, partial and
-                final, on the stream's dispatch thread; ``str()`` of one is its text.
+                final, on the stream's dispatch thread. ``str()`` of a transcription is its text.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
             language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
-                detects it if it can.
+                detects the language if it can.
             prompts: Words and phrases that the audio may contain.
             encoding: Encoding in which the client sends the samples that it is given:
                 ``LINEAR16`` (default) or ``MULAW``, which halves the bytes. With ``AUTO_DETECT``,
@@ -130,11 +130,12 @@ class Stt:
                 is True.
             enable_speaker_diarization: Whether each word names its speaker; by default the service
                 decides.
-            end_of_turn_confidence_threshold: Confidence that the turn is complete, 0 to 1, above
-                which a short silence ends it; by default the service decides.
+            end_of_turn_confidence_threshold: A short silence ends a turn if the model's confidence
+                that the turn is complete is above this value, 0 to 1. By default the service
+                decides.
             inactivity_timeout_seconds: Seconds without audio after which the service ends the
                 stream, 1 to 86400; by default the service decides.
-            voice_profile: Asks for a profile of the speaker's voice; none by default.
+            voice_profile: Requests a profile of the speaker's voice. By default none is requested.
             inworld: Further settings of the ``inworld/...`` models.
             assemblyai: Further settings of the ``assemblyai/...`` models.
             soniox: Further settings of the ``soniox/...`` models.
@@ -142,19 +143,19 @@ class Stt:
             extra: Further fields of the service's ``transcribeConfig``, sent unchanged.
             config: All settings in one object; the defaults are those of
                 :class:`~inworld_sync.TranscribeConfig`. Each setting above that is not None
-                replaces the one in *config*.
+                replaces the same setting of *config*.
             overflow: What :meth:`~inworld_sync.SttStream.send` does when *max_waiting_bytes* are
                 waiting: ``block`` waits for room, ``raise`` raises
-                :class:`~inworld_sync.DeadlineExceeded`, ``drop_oldest`` drops the audio that has
-                waited longest and counts it in :attr:`~inworld_sync.SttStream.stats`.
+                :class:`~inworld_sync.DeadlineExceeded`, ``drop_oldest`` drops the oldest waiting
+                audio and counts it in :attr:`~inworld_sync.SttStream.stats`.
             max_waiting_bytes: The most audio that waits to be sent, in bytes of 16-bit samples at
-                the rate at which it is sent, 1 or more; the default is 30 s at 16 kHz.
-            max_reconnects: Attempts in a row to replace a lost connection, 0 to 1000000, after
-                which the stream fails. They are 0.2 s to 5 s apart; progress of the transcript
-                resets the count.
+                the sample rate of the wire, 1 or more; the default is 30 s at 16 kHz.
+            max_reconnects: The most attempts in a row to replace a lost connection, 0 to 1000000.
+                After them the stream fails. The delay between two attempts is 0.2 s to 5 s.
+                Progress of the transcript resets the count.
             max_chunks_per_second: The most audio messages, of 100 ms each, that are sent per
                 second, above 0; the default is the service's limit.
-            timeout: Seconds to wait for the connection; None takes ``connect_timeout``.
+            timeout: Seconds to wait for the connection; None means ``connect_timeout``.
 
         Raises:
             ConfigError: A setting is out of its range, or cannot be combined with *encoding*.
@@ -216,10 +217,10 @@ class Stt:
         Args:
             audio: The path of an audio file, an open binary file, a pipe, an upload object, or the
                 bytes of a file; raw samples in one of these forms; an array of int16, int32, uint8
-                or floats in [-1, 1], shaped (frames,), (frames, channels) or (channels, frames);
-                an iterable of blocks of bytes or of arrays; or a source.
-            sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000; required
-                for them. Files and sources have their own.
+                or floats in [-1, 1], shaped (frames,), (frames, channels) or (channels, frames); an
+                iterable of blocks of bytes or of arrays; or an :class:`~inworld_sync.AudioSource`.
+            sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000. Raw samples
+                and arrays need it; files and sources have their own rate.
             channels: Channels of raw samples, 1 to 64. All channels are mixed, unless they cancel
                 each other: where the mix is 20 dB or more below the loudest channel, this channel
                 is used, and a warning is logged. ``"separate"`` transcribes each channel of a
@@ -228,17 +229,18 @@ class Stt:
                 Raw samples then have two channels.
             channel: Transcribe only this channel, from 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
-                ffmpeg; the default is that of the file's suffix, such as ``.ul``, else ``s16le``.
+                ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or
+                ``s16le``.
             method: ``stream`` sends the recording over a WebSocket and survives a lost connection;
-                ``http`` sends it as one request of at most 16 MB, eight minutes, and returns one
-                turn.
+                ``http`` sends the recording as one request, and returns one turn. Such a request
+                may have 16 MB, which is about eight minutes.
             realtime: Send in real time. By default the client sends as fast as the service allows,
-                which is five times as fast; all recordings of one client share that rate.
+                which is five times real time. All recordings of one client share this rate.
             on_transcript: As for :meth:`stream`; not called with ``method="http"``. With separate
                 channels it is called on one thread for each channel, so calls may overlap.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
             language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
-                detects it if it can.
+                detects the language if it can.
             prompts: Words and phrases that the audio may contain.
             encoding: Encoding in which the client sends the audio: ``LINEAR16`` (default) or
                 ``MULAW``, which halves the bytes.
@@ -246,11 +248,12 @@ class Stt:
                 is True.
             enable_speaker_diarization: Whether each word names its speaker; by default the service
                 decides.
-            end_of_turn_confidence_threshold: Confidence that the turn is complete, 0 to 1, above
-                which a short silence ends it; by default the service decides.
+            end_of_turn_confidence_threshold: A short silence ends a turn if the model's confidence
+                that the turn is complete is above this value, 0 to 1. By default the service
+                decides.
             inactivity_timeout_seconds: Seconds without audio after which the service ends the
                 stream, 1 to 86400; by default the service decides.
-            voice_profile: Asks for a profile of the speaker's voice; none by default.
+            voice_profile: Requests a profile of the speaker's voice. By default none is requested.
             inworld: Further settings of the ``inworld/...`` models.
             assemblyai: Further settings of the ``assemblyai/...`` models.
             soniox: Further settings of the ``soniox/...`` models.
@@ -258,7 +261,7 @@ class Stt:
             extra: Further fields of the service's ``transcribeConfig``, sent unchanged.
             config: All settings in one object; the defaults are those of
                 :class:`~inworld_sync.TranscribeConfig`. Each setting above that is not None
-                replaces the one in *config*.
+                replaces the same setting of *config*.
             timeout: For ``stream``, the most seconds to wait for progress after the audio was
                 sent, see :meth:`~inworld_sync.SttStream.close`; for ``http``, the most seconds of
                 the whole request; None for no limit.
@@ -356,7 +359,7 @@ class Stt:
             try:
                 transcript = self._transcribe_whole(pcm, recording.config, recording.timeout)
             except InworldError as error:
-                raise prefixed(error, f"channel {channel}: ") from error.__cause__
+                raise extended(error, prefix=f"channel {channel}: ") from error.__cause__
             transcripts.append(transcript)
         return merge_transcripts(transcripts)
 

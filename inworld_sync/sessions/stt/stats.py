@@ -1,4 +1,4 @@
-"""The statistics of an STT stream."""
+"""Has the statistics of an STT stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SttStats:
         covered_ms: End of the audio that final transcripts cover.
         reconnects: Connections that replaced a lost one.
         warnings: How often a field of a message was ignored because it had a wrong type, by the
-            name of the field; of the present connection.
+            name of the field. Only messages of the present connection are counted.
     """
 
     sent_bytes: int
