@@ -15,7 +15,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 
 import attrs
 
@@ -106,7 +106,7 @@ class ChannelStreams:
         on_transcript: Callable[[Transcription], object] | None,
     ) -> None:
         for channel in range(channels):
-            handler = on_transcript and partial(_emit, on_transcript, channel)
+            handler = on_transcript and _handler(on_transcript, channel)
             try:
                 delivery, stream = open_stream(partial(self._end_others, channel), handler)
             except InworldError:
@@ -152,11 +152,17 @@ class ChannelStreams:
         return named
 
 
-def _emit(
-    on_transcript: Callable[[Transcription], object], channel: int, said: Transcription
-) -> None:
-    turn = Turn(said.text, said.words).in_channel(channel)
-    on_transcript(attrs.evolve(said, words=turn.words, channel=channel))
+def _handler(
+    on_transcript: Callable[[Transcription], object], channel: int
+) -> Callable[[Transcription], object]:
+    """Return a handler that adds the channel; a message about it names the user's handler."""
+
+    @wraps(on_transcript)
+    def handle(said: Transcription) -> object:
+        words = Turn(said.text, said.words).in_channel(channel).words
+        return on_transcript(attrs.evolve(said, words=words, channel=channel))
+
+    return handle
 
 
 def merge_transcripts(transcripts: Sequence[Transcript]) -> Transcript:

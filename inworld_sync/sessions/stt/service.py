@@ -291,7 +291,8 @@ class Stt:
             raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
         to_hz = wire_config.sample_rate_hz
         recording = _Recording(wire_config, method, realtime, on_transcript, timeout)
-        if channels == "separate":
+        raw_channels = _raw_channels(channels)
+        if raw_channels is None:
             if channel is not None:
                 raise ConfigError("channel cannot be combined with channels='separate'")
             separate = open_separate(
@@ -303,7 +304,7 @@ class Stt:
             audio,
             to_hz=to_hz,
             from_hz=sample_rate_hz,
-            channels=channels,
+            channels=raw_channels,
             raw_format=raw_format,
             channel=channel,
             warn=self._warn,
@@ -409,6 +410,15 @@ def _wire_config(config: TranscribeConfig | None, given: dict[str, Any]) -> Tran
     # These two describe the audio of the caller; it is converted to those of the settings.
     given = {name: given[name] for name in given.keys() - {"sample_rate_hz", "channels"}}
     return combine_settings(config, TranscribeConfig(), given)
+
+
+def _raw_channels(channels: object) -> int | None:
+    """Return the number of channels of raw samples; None for separate channels."""
+    if channels == "separate":
+        return None
+    if not isinstance(channels, int):
+        raise ConfigError(f"channels must be 1 to 64 or 'separate', got {channels!r}")
+    return channels
 
 
 def _require_one_channel(config: TranscribeConfig) -> None:
