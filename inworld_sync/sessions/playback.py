@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
 from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
+from inworld_sync.locks import Condition, Event
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import Phoneme, Viseme, WordTime
 from inworld_sync.models.words import text_of_tokens, text_until
@@ -42,7 +43,7 @@ _MIN_WAIT_SECONDS: Final = 0.002
 _MAX_WAIT_SECONDS: Final = 0.25
 _AFTER_START_SECONDS: Final = 0.0005
 
-_queues_changed = threading.Condition()
+_queues_changed = Condition()
 # By the id of the speaker, which no other object has while a playback in the queue refers to it.
 _queues: dict[int, deque[Playback]] = {}
 
@@ -105,8 +106,8 @@ class Playback:
         self._final_samples: int | None = None
         self._interrupted = False
         self._error: BaseException | None = None
-        self._changed = threading.Condition()
-        self._finished = threading.Event()
+        self._changed = Condition()
+        self._finished = Event()
         self._threads = [self._thread("inworld-playback", self._play)]
         if self._handlers:
             self._threads.append(self._thread("inworld-words", self._emit_cues))

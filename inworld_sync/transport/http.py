@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_module
 import math
 import os
-import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
@@ -20,6 +19,7 @@ from inworld_sync.errors import (
     RemoteProtocolError,
     ServiceError,
 )
+from inworld_sync.locks import Event
 from inworld_sync.models.options import Options
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline
@@ -91,7 +91,7 @@ class HttpClient:
         self.place = parse_url(options.base_url)
         # By process id: a forked child must not use the connections of its parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
-        self._closed = threading.Event()
+        self._closed = Event()
 
     def request(
         self,

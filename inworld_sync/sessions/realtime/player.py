@@ -7,9 +7,9 @@ pushes to a player. Any thread may clear it, but never two at once; the session 
 Threads: ``inworld-player`` for each sink, since the sink's ``write`` waits.
 
 Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
-``_writing`` is held while the player's thread is inside the sink's ``write`` or ``end``, so that no
-old audio follows a clear; it is taken before ``_news``. If a write does not return although the
-sink was cleared, a clear waits for 5 s at most.
+One thread at a time uses the sink (``_user``): the player's thread is inside its ``write`` or
+``end``, or another thread clears it. So no old audio follows a clear. If a write does not return
+although the sink was cleared, a clear waits for 5 s at most.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import attrs
 
@@ -24,6 +26,7 @@ from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.devices.playout_sink import PlayoutSink
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, InworldError
+from inworld_sync.locks import Condition
 from inworld_sync.models.devices import AudioSink
 
 __all__ = ["Player", "player_for"]
@@ -78,8 +81,9 @@ class Player:
         self._sink = sink
         self._device_hz = sink.sample_rate_hz
         self._logger = logger
-        self._news = threading.Condition()
-        self._writing = threading.Lock()
+        self._news = Condition()
+        # Set while a thread uses the sink: the player's, or one that clears.
+        self._user: object | None = None
         self._queue: deque[tuple[_Item, memoryview | None]] = deque()
         self._queued_bytes = 0
         self._items: dict[str, _Item] = {}
@@ -149,11 +153,9 @@ class Player:
         # The first clear ends a write that waits for room, the second drops the audio of that
         # write.
         position = self._sink.clear()
-        if self._writing.acquire(timeout=_RELEASE_SECONDS):
-            try:
+        with self._using_sink(_RELEASE_SECONDS) as is_alone:
+            if is_alone:
                 position = self._sink.clear()
-            finally:
-                self._writing.release()
         with self._news:
             self._position = position
         return {item_id: item.heard_samples(position) for item_id, item in items.items()}
@@ -183,6 +185,22 @@ class Player:
             self.clear()
         if self._thread is not threading.current_thread():
             self._thread.join(_RELEASE_SECONDS)
+
+    @contextmanager
+    def _using_sink(self, timeout: float | None = None) -> Iterator[bool]:
+        """Keep all other threads from using the sink; yield False if *timeout* seconds passed."""
+        user = object()
+        try:
+            with self._news:
+                is_alone = self._news.wait_for(lambda: self._user is None, timeout)
+                if is_alone:
+                    self._user = user
+            yield is_alone
+        finally:
+            if self._user is user:
+                self._user = None
+            with self._news:
+                self._news.notify_all()
 
     # ``_news`` is held.
 
@@ -235,14 +253,14 @@ class Player:
             if not self._write(item, samples[start : start + size_bytes], clears):
                 return
         if pcm is None:
-            with self._writing:
+            with self._using_sink():
                 if clears == self._clears:
                     item.is_written = True
                     self._sink.end()
 
     def _write(self, item: _Item, block: memoryview, clears: int) -> bool:
         """Write a block; return False if the player was cleared meanwhile."""
-        with self._writing:
+        with self._using_sink():
             with self._news:
                 if clears != self._clears:
                     return False

@@ -37,7 +37,8 @@ from inworld_sync.models.realtime import (
     TextDelta,
     TranscriptDelta,
 )
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.commands import Commands, Phase, Timeouts, new_id
 from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,

@@ -28,7 +28,7 @@ from inworld_sync.models.realtime import (
     McpApprovalRequest,
     Tool,
 )
-from inworld_sync.sessions.event_stream import Monitor
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.events import ToolOutputSent
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.tools.function import ToolFunction

@@ -29,6 +29,7 @@ from inworld_sync.audio.meter import Level, measure
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.quiet import quietest_sample
 from inworld_sync.errors import ConfigError, DeadlineExceeded
+from inworld_sync.locks import Part
 from inworld_sync.models import checks
 from inworld_sync.models.stt import PartialTranscript, Transcript
 from inworld_sync.sessions.stt.stats import SttStats
@@ -283,9 +284,7 @@ class AudioQueue:
         piece_bytes: The largest piece for :meth:`append` that fits into ``max_waiting_bytes``.
     """
 
-    def __init__(
-        self, buffer: AudioBuffer, settings: SendSettings, room: threading.Condition
-    ) -> None:
+    def __init__(self, buffer: AudioBuffer, settings: SendSettings, room: Part) -> None:
         self._buffer = buffer
         self._settings = settings
         self._room = room

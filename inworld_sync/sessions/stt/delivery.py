@@ -37,7 +37,8 @@ from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import Reconnected, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.sessions.stt.audio_buffer import (
     AudioBuffer,

@@ -16,7 +16,7 @@ from typing import get_args
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.resample import MAX_HZ
 from inworld_sync.audio.source import AudioData, AudioInput, AudioLike, open_source
-from inworld_sync.errors import ClosedError
+from inworld_sync.errors import ClosedError, InworldError
 from inworld_sync.models.checks import require_timeout, require_whole
 from inworld_sync.models.stt import TranscribeConfig, Transcript
 from inworld_sync.sessions.event_source import EventSource
@@ -194,8 +194,11 @@ class SttStream(EventSource[SttEvent]):
         require_timeout(timeout)
         try:
             self.finish(timeout)
-        finally:
+        except InworldError:
+            # The rest of the audio cannot be used, but the end has begun.
             self._delivery.await_end()
+            raise
+        self._delivery.await_end()
         self._stream.raise_end()
         return self.transcript
 
