@@ -337,6 +337,11 @@ class EventStream(Generic[E]):
         finally:
             self._polls.remove(call)
 
+    def count_error(self) -> None:
+        """Count an error of the user's code that another thread than the dispatch thread met."""
+        with self._changed:
+            self.handler_errors += 1
+
     def join(self, timeout: float) -> None:
         """Wait until the dispatch thread has handled all events; no-op on that thread itself."""
         if self._dispatcher is not None and self._dispatcher is not threading.current_thread():

@@ -95,7 +95,8 @@ class ToolOutputSent:
     Attributes:
         call: The call.
         output: The text that was sent.
-        error: The function's exception, or why it could not run; None if it returned.
+        error: The function's exception, or why it could not run; a ``ConfigError`` if its result
+            could not be sent; None otherwise.
         duration_ms: From the call to the output.
     """
 
