@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
-__all__ = ["Condition", "Event", "Part"]
+__all__ = ["Condition", "Event", "Mutex", "Part"]
 
 _T = TypeVar("_T")
 
@@ -129,6 +130,31 @@ class Condition(Part, _Lock):
     def part(self) -> Part:
         """Return another condition on the same lock, which is notified separately."""
         return Part(self)
+
+
+class Mutex:
+    """A lock that a thread waits for with a timeout; one thread holds it once."""
+
+    def __init__(self) -> None:
+        self._released = Condition()
+        self._owner: object | None = None
+
+    @contextmanager
+    def hold(self, timeout: float | None = None) -> Iterator[bool]:
+        """Hold the lock in a ``with`` block; yield False if *timeout* seconds passed."""
+        owner = object()
+        try:
+            with self._released:
+                is_free = self._released.wait_for(lambda: self._owner is None, timeout)
+                if is_free:
+                    self._owner = owner
+            yield is_free
+        finally:
+            # No handler runs before the assignment.
+            if self._owner is owner:
+                self._owner = None
+            with self._released:
+                self._released.notify()
 
 
 class Event:

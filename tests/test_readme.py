@@ -1,4 +1,4 @@
-"""The code blocks, commands and links of the README work."""
+"""The code, the commands and the links of the README work."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ def failures(ended):
 
 
 def blocks(page, language):
-    """Return the fenced code blocks of a page in a language."""
+    """Return the fenced code blocks of a page that have a given language."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
@@ -26,7 +26,7 @@ def blocks(page, language):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_python_blocks_run(page, tmp_path):
-    """Every Python block runs as a program of its own."""
+    """Every Python block of the README runs as a program."""
     programs = {
         f"block {number}": ["-W", "error::ResourceWarning", "-c", code]
         for number, code in enumerate(blocks(page, "python"), 1)
@@ -45,21 +45,21 @@ COMMANDS = [
 
 @pytest.mark.timeout(900)
 def test_commands_run(tmp_path):
-    """Every command of the README runs, except those that need other programs."""
+    """Every command of the README runs, except commands that need other programs."""
     programs = {" ".join(words): ["-m", "inworld_sync", *words] for words in COMMANDS}
 
     assert programs
     assert {} == failures(run_all(programs, tmp_path))
 
 
-def test_test_command_is_what_ci_runs():
+def test_ci_runs_the_test_command():
     """CI runs the test command of the README."""
     [command] = [b.strip() for b in blocks("README.md", "sh") if ".[test]" in b]
 
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
-def test_links_lead_somewhere():
+def test_targets_of_links_exist():
     """The target of every link to a file of the repository exists."""
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")

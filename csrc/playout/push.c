@@ -6,16 +6,15 @@
 #include "playout/iwp_playout.h"
 
 #define RESYNC_MS 5000.0    /* a longer jump is a new time base, not a gap */
-#define OVERTAKEN_MS 1000.0 /* how much earlier packets may be than the first one that arrives
-*/
-#define ROUNDING 1e-6       /* as a part of the period of a pull */
+#define OVERTAKEN_MS 1000.0 /* how much earlier than the first arrival a packet may be */
+#define ROUNDING 1e-6       /* the tolerance of rounding, as a fraction of a pull's period */
 
 /* The place of a packet in the stream. */
 struct place {
     int64_t position;
     bool appended; /* the packet has no number */
     bool reordered;
-    bool rebased; /* a new time base: earlier transit times cannot be compared */
+    bool rebased; /* the time base is new, so earlier transits cannot be compared */
 };
 
 void iwp_reclaim(struct iw_playout *playout)
@@ -45,7 +44,7 @@ static size_t queued_frames(const struct iw_playout *playout)
 
 /* ---- arrival ----------------------------------------------------------------------------- */
 
-/* Return when the consumer can use a packet that arrives now: at its next pull. */
+/* Return when the consumer can use a packet that arrives now: at the next pull. */
 static double arrival_ms(const struct iw_playout *playout, uint64_t now_ns, bool *rounded)
 {
     double pulled_ns = (double)iwp_load(&playout->shared.pulled_ns);
@@ -66,9 +65,11 @@ static uint64_t signed_ns(double ms)
 }
 
 /*
- * Whether a packet is so late that it starts a new time base. A packet without a number is late
- * whenever its source has paused. If it is later than the largest delay, it is not treated as
- * late, because all audio after it would be skipped.
+ * Whether a packet is so late that it starts a new time base.
+ *
+ * A packet without a number is late whenever its source has paused. If such a packet is later
+ * than the largest delay, it starts a new time base. Otherwise all audio after the packet would
+ * be skipped.
  */
 static bool is_new_base(const struct iw_playout *playout, const struct place *place,
                         double transit_ms)
@@ -89,7 +90,7 @@ static void teach_estimator(struct iw_playout *playout, const struct place *plac
     double time_ms = arrival_ms(playout, now_ns, &rounded);
     bool late = is_new_base(playout, place, time_ms - source_ms);
 
-    /* Restart at the first pull too: from then on, arrival times are rounded up to pulls. */
+    /* Also restart at the first pull, because later arrival times are rounded up to pulls. */
     if (place->rebased || late || rounded != producer->estimator_rounded)
         iwp_estimator_restart(&producer->estimator);
     iwp_add(&playout->shared.resyncs, late);
@@ -132,7 +133,10 @@ static struct place place_behind(const struct iw_playout *playout, const struct 
     };
 }
 
-/* Return the place of a new time base. Earlier packets may still follow the first arrival. */
+/*
+ * Return the first place of a new time base. At the start of a stream, there is room before
+ * this place, because earlier packets may arrive later.
+ */
 static struct place place_anew(const struct iw_playout *playout)
 {
     struct place place = {.position = playout->producer.write_position, .rebased = true};
@@ -143,7 +147,8 @@ static struct place place_anew(const struct iw_playout *playout)
 }
 
 /*
- * Return the place `ahead_frames` from the newest packet, or a new time base if it is too far.
+ * Return the place `ahead_frames` after the newest packet. If the distance is too large, return
+ * the first place of a new time base.
  */
 static struct place place_on(struct iw_playout *playout, struct iwp_timeline *timeline,
                              int64_t ahead_frames, uint32_t number)
@@ -181,7 +186,10 @@ static struct iwp_segment *make_segment(const struct iw_playout *playout, size_t
     return segment;
 }
 
-/* The queue may have one capacity, and segments that are played but not freed one more. */
+/*
+ * Return whether `frames` more frames fit. Queued frames may use the whole capacity. Played
+ * frames that are not freed yet may use the same amount again.
+ */
 static bool has_room(struct iw_playout *playout, size_t frames)
 {
     iwp_reclaim(playout);
@@ -264,7 +272,10 @@ static enum iw_status admit(struct iw_playout *playout, const uint8_t *samples, 
 
 /* ---- the calls --------------------------------------------------------------------------- */
 
-/* Find or create the item. It can be appended to if it is new, or the newest and not ended. */
+/*
+ * Find or create an item. Audio can be appended to a new item, and to the newest item if it has
+ * not ended.
+ */
 static enum iw_status open_to_append(struct iw_playout *playout, struct iwp_item **item,
                                      uint64_t id)
 {
@@ -321,7 +332,9 @@ enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_
         timeline->packet_frames = frames;
     ahead = (int16_t)(uint16_t)(sequence - timeline->number);
     if (item->order == IWP_NOT_BEGUN && ahead > 0 && timeline->set)
-        /* The last packet of an item may be short, so the next item begins right after it. */
+        /*
+         * The last packet of an item may be short. The next item begins right after the packet.
+         */
         timeline->position =
             playout->producer.write_position - ahead * (int64_t)timeline->packet_frames;
     place = place_on(playout, timeline, ahead * (int64_t)timeline->packet_frames, sequence);

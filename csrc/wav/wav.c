@@ -1,7 +1,9 @@
 /*
  * Finds the samples after a WAV header.
- * Source: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", RIFF and
- * WAVE; for WAVE_FORMAT_EXTENSIBLE "Multiple Channel Audio Data and WAVE Files".
+ *
+ * Sources, by Microsoft:
+ * - "Multimedia Programming Interface and Data Specifications 1.0", for RIFF and WAVE
+ * - "Multiple Channel Audio Data and WAVE Files", for WAVE_FORMAT_EXTENSIBLE
  */
 #include <string.h>
 
@@ -35,7 +37,9 @@ static void read_format(struct iw_wav *found, const uint8_t *body, size_t bytes)
         found->format = load_u16(body + 24);
 }
 
-/* Return the size of a chunk's body with its pad byte, which follows an odd size. */
+/*
+ * Return the size of a chunk's body with its pad byte. A body with an odd size has a pad byte.
+ */
 static size_t padded(size_t bytes)
 {
     return bytes + (bytes & 1);

@@ -1,4 +1,4 @@
-"""The common base of a playout and a mixer: one thread or device reads audio from them."""
+"""Has the base class of playouts and mixers, from which one thread or device reads audio."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Pulled"]
 
 class Pulled(Closing):
     """
-    An object of the core that one reader takes audio from.
+    An object of the core from which one reader takes audio.
 
     Attributes:
         sample_rate_hz: Samples per second of each channel.
@@ -40,11 +40,11 @@ class Pulled(Closing):
         self, kind: str, config: Mapping[str, object], output_format: SampleFormat
     ) -> None:
         """
-        Create an object of the core and own it.
+        Create an object of the core.
 
         Args:
             kind: ``playout`` or ``mixer``, as in the names of the core's functions.
-            config: The fields of its config struct, already checked.
+            config: The fields of its config struct, which the caller has checked.
             output_format: The sample format of the audio that is read.
         """
         settings = ffi.new(f"struct iw_{kind}_config *", config)
@@ -69,10 +69,10 @@ class Pulled(Closing):
                 means now.
 
         Returns:
-            How many frames are audio; the others are silence.
+            How many frames are audio. The other frames are silence.
 
         Raises:
-            AudioError: *out* is not such a buffer.
+            AudioError: *out* is not a writable contiguous buffer of whole frames.
             ConfigError: *now_ns* is not a time.
             LocalProtocolError: Another thread or a device is reading.
         """

@@ -2,12 +2,13 @@
 Plays a realtime session's speech, and counts how much of each item was heard.
 
 The count comes from the sink's own count of samples, not from a clock. Only the session's executor
-pushes to a player. Any thread may clear it, but never two at once; the session ensures that.
+pushes to a player. Any thread may clear a player, but never two threads at once. The session
+ensures this.
 
-Threads: ``inworld-player`` for each sink, since the sink's ``write`` waits.
+Threads: each player has a thread ``inworld-player``, since ``write`` of a sink waits.
 
 Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
-One thread at a time uses the sink (``_user``): the player's thread is inside its ``write`` or
+One thread at a time uses the sink (``_sink_use``): the player's thread is inside its ``write`` or
 ``end``, or another thread clears it. So no old audio follows a clear. If a write does not return
 although the sink was cleared, a clear waits for 5 s at most.
 """
@@ -17,8 +18,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import attrs
 
@@ -26,7 +25,7 @@ from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.devices.playout_sink import PlayoutSink
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, InworldError
-from inworld_sync.locks import Condition
+from inworld_sync.locks import Condition, Mutex
 from inworld_sync.models.devices import AudioSink
 
 __all__ = ["Player", "player_for"]
@@ -34,7 +33,7 @@ __all__ = ["Player", "player_for"]
 # About five minutes of 24 kHz PCM.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 
-# Written in one call, so that a clear waits for a short time only.
+# How much is written in one call. A clear may have to wait for the end of such a write.
 _BLOCK_MS = 20
 
 _RELEASE_SECONDS = 5.0
@@ -55,7 +54,7 @@ class _Item:
     is_written: bool = False
 
     def heard_samples(self, device_position: int) -> int:
-        """Return how much of it was heard, in samples of *rate_hz*."""
+        """Return how much of the item was heard, in samples of *rate_hz*."""
         if self.start is None:
             return 0
         heard = max(device_position - self.start, 0)
@@ -74,7 +73,7 @@ class Player:
         logger: Gets the error of a sink that fails.
 
     Attributes:
-        failure: Why it no longer plays; None while it plays. Set once.
+        failure: Why the player no longer plays; None while it plays. Set once.
     """
 
     def __init__(self, sink: AudioSink, name: str, logger: logging.Logger) -> None:
@@ -82,8 +81,8 @@ class Player:
         self._device_hz = sink.sample_rate_hz
         self._logger = logger
         self._news = Condition()
-        # Set while a thread uses the sink: the player's, or one that clears.
-        self._user: object | None = None
+        # Held by the thread that uses the sink: the player's, or one that clears it.
+        self._sink_use = Mutex()
         self._queue: deque[tuple[_Item, memoryview | None]] = deque()
         self._queued_bytes = 0
         self._items: dict[str, _Item] = {}
@@ -143,7 +142,11 @@ class Player:
             return True
 
     def clear(self) -> dict[str, int]:
-        """Stop at once; return how many samples of each item since the last clear were heard."""
+        """
+        Stop at once.
+
+        Return how many samples were heard of each item pushed since the last clear.
+        """
         with self._news:
             self._clears += 1
             self._queue.clear()
@@ -153,7 +156,7 @@ class Player:
         # The first clear ends a write that waits for room, the second drops the audio of that
         # write.
         position = self._sink.clear()
-        with self._using_sink(_RELEASE_SECONDS) as is_alone:
+        with self._sink_use.hold(_RELEASE_SECONDS) as is_alone:
             if is_alone:
                 position = self._sink.clear()
         with self._news:
@@ -165,7 +168,7 @@ class Player:
         Wait until all audio that was pushed has been heard.
 
         Raises:
-            DeadlineExceeded: It was not heard after *timeout* seconds; playing continues.
+            DeadlineExceeded: The audio was not heard within *timeout* seconds. It is still played.
             InworldError: The sink failed.
         """
         with self._news:
@@ -185,22 +188,6 @@ class Player:
             self.clear()
         if self._thread is not threading.current_thread():
             self._thread.join(_RELEASE_SECONDS)
-
-    @contextmanager
-    def _using_sink(self, timeout: float | None = None) -> Iterator[bool]:
-        """Keep all other threads from using the sink; yield False if *timeout* seconds passed."""
-        user = object()
-        try:
-            with self._news:
-                is_alone = self._news.wait_for(lambda: self._user is None, timeout)
-                if is_alone:
-                    self._user = user
-            yield is_alone
-        finally:
-            if self._user is user:
-                self._user = None
-            with self._news:
-                self._news.notify_all()
 
     # ``_news`` is held.
 
@@ -253,20 +240,21 @@ class Player:
             if not self._write(item, samples[start : start + size_bytes], clears):
                 return
         if pcm is None:
-            with self._using_sink():
+            with self._sink_use.hold():
                 if clears == self._clears:
                     item.is_written = True
                     self._sink.end()
 
     def _write(self, item: _Item, block: memoryview, clears: int) -> bool:
         """Write a block; return False if the player was cleared meanwhile."""
-        with self._using_sink():
+        with self._sink_use.hold():
             with self._news:
                 if clears != self._clears:
                     return False
                 if item.start is None:
                     item.start = self._position
-            # No deadline, since a sink may be paused; clearing or closing it ends the write.
+            # A write has no deadline, since a sink may be paused. Clearing or closing the sink ends
+            # it.
             self._sink.write(block)
             with self._news:
                 if clears != self._clears:
@@ -279,7 +267,8 @@ class Player:
         with self._news:
             if self._closed:
                 return
-        # Logged before ``failure`` is set, so that a thread that sees it finds the log entry.
+        # Logged before ``failure`` is set, so that a thread that sees ``failure`` finds the log
+        # entry.
         self._logger.error(
             "the speaker failed, the session's speech is no longer played: %s", error
         )
@@ -297,7 +286,7 @@ def player_for(
     Make a player for the output that a user passes to ``play``.
 
     Raises:
-        ConfigError: It is neither a sink nor a playout of 16-bit mono PCM.
+        ConfigError: *output* is neither a sink nor a playout of 16-bit mono PCM.
     """
     if isinstance(output, Playout):
         output = PlayoutSink(output, latency_ms=latency_ms)

@@ -1,4 +1,4 @@
-"""The responses of a session: each has one final state, for messages in any order."""
+"""The responses of a session: each response has one final state, for any order of messages."""
 
 import json
 
@@ -14,18 +14,18 @@ LOST = rt.ErrorInfo(message="lost")
 
 
 def created(response_id="r1", **fields):
-    """A message that a response has begun."""
+    """Return a message that says that a response has begun."""
     response = {"id": response_id, "status": "in_progress", "output": [], **fields}
     return {"type": "response.created", "response": response}
 
 
 def done(response_id="r1", status="completed", **fields):
-    """A message that a response has ended."""
+    """Return a message that says that a response has ended."""
     return {"type": "response.done", "response": {"id": response_id, "status": status, **fields}}
 
 
 def delta(text, kind="output_text", response_id="r1"):
-    """A message with a piece of text."""
+    """Return a message with a piece of text."""
     return {
         "type": f"response.{kind}.delta",
         "response_id": response_id,
@@ -37,8 +37,8 @@ def delta(text, kind="output_text", response_id="r1"):
 REFUSED = rt.ErrorInfo(code="invalid_value")
 
 
-def note(table, *messages):
-    """Apply messages; return the response that the last one changed."""
+def handle(table, *messages):
+    """Handle messages. Return the response that the last message has changed."""
     state = None
     for message in messages:
         state = table.handle(read(json.dumps(message)))
@@ -47,12 +47,12 @@ def note(table, *messages):
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete"])
 def test_a_response_from_request_to_end(status):
-    """A request gets its response by the id in the metadata and ends with its status."""
+    """A request gets its response by the id in the metadata, and ends with its final status."""
     table = Responses()
     state, command = table.request("q1", rt.ResponseConfig(metadata={"a": "b"}))
     seen = [state.status]
     for message in (created(metadata=command.response.metadata), done(status=status)):
-        assert state is note(table, message)
+        assert state is handle(table, message)
         seen.append(state.status)
 
     assert ["requested", "in_progress", status] == seen
@@ -62,7 +62,7 @@ def test_a_response_from_request_to_end(status):
 
 
 def test_request():
-    """A request has its id twice, and the given settings."""
+    """The message of a request has the request's id in two places, and the given settings."""
     _, command = Responses().request("q1", rt.ResponseConfig(voice="x", metadata={"a": "b"}))
     config = rt.ResponseConfig(voice="x", metadata={"a": "b", "client_event_id": "q1"})
 
@@ -70,37 +70,37 @@ def test_request():
 
 
 def test_the_service_begins_by_itself():
-    """A response without a request id belongs to no request."""
+    """A response without a request id does not belong to a request."""
     table = Responses()
     request, _ = table.request("q1")
-    state = note(table, created("r0"))
+    state = handle(table, created("r0"))
 
     assert (None, "r0", "in_progress") == (state.request_id, state.id, state.status)
     assert "requested" == request.status
 
 
 def test_requests_are_distinguished():
-    """Two requests are matched by their ids, not by their order."""
+    """Two requests get their responses by their ids, in any order of the responses."""
     table = Responses()
     first, _ = table.request("q1")
     second, _ = table.request("q2")
-    note(table, created("r2", metadata={"client_event_id": "q2"}))
-    note(table, created("r1", metadata={"client_event_id": "q1"}))
+    handle(table, created("r2", metadata={"client_event_id": "q2"}))
+    handle(table, created("r1", metadata={"client_event_id": "q1"}))
 
     assert ("r1", "r2") == (first.id, second.id)
 
 
 def test_done_without_created():
-    """A response without ``response.created`` still ends its request."""
+    """If ``response.created`` is missing, ``response.done`` still ends the request."""
     table = Responses()
     state, _ = table.request("q1")
-    note(table, done(metadata={"client_event_id": "q1"}))
+    handle(table, done(metadata={"client_event_id": "q1"}))
 
     assert ("completed", "r1") == (state.status, state.id)
 
 
 def test_refused_request():
-    """A refused request has failed, with the error."""
+    """A refused request fails with the error of the service."""
     table = Responses()
     state, _ = table.request("q1")
 
@@ -110,25 +110,25 @@ def test_refused_request():
 
 
 def test_abandoned_request():
-    """The response of an abandoned request is being cancelled from its beginning."""
+    """If the response of an abandoned request begins, it is already marked as being cancelled."""
     table = Responses()
     state, _ = table.request("q1")
     assert state is table.abandon("q1", "failed")
-    late = note(table, created(metadata={"client_event_id": "q1"}))
-    note(table, done())
+    late = handle(table, created(metadata={"client_event_id": "q1"}))
+    handle(table, done())
 
     assert (True, "completed") == (late.is_cancelling, late.status)
     assert ("failed", None) == (state.status, state.id)
 
 
 def test_abandoned_requests_are_bounded():
-    """Of many abandoned requests only the latest are known."""
+    """Only the latest abandoned requests are remembered."""
     table = Responses()
     for number in range(100):
         table.request(f"q{number}")
         table.abandon(f"q{number}", "failed")
     seen = [
-        note(table, created(f"r{number}", metadata={"client_event_id": f"q{number}"}))
+        handle(table, created(f"r{number}", metadata={"client_event_id": f"q{number}"}))
         for number in (35, 36)
     ]
 
@@ -140,7 +140,7 @@ ITEM_ADDED = {"type": "response.output_item.added", "response_id": "r1", "item":
 ITEM_DONE = {"type": "response.output_item.done", "response_id": "r1", "item": ITEM}
 
 
-# (messages after response.created, whether all items are done, the status of an unreported end).
+# (messages after response.created, whether all items are done, status if response.done is lost)
 ITEMS = [
     ([], False, "incomplete"),
     ([ITEM_ADDED], False, "incomplete"),
@@ -153,10 +153,10 @@ ITEMS = [
 
 @pytest.mark.parametrize(("messages", "is_whole", "status"), ITEMS)
 def test_whole_items(messages, is_whole, status):
-    """A response whose items are all done counts as completed if its end is not reported."""
+    """If ``response.done`` is lost, a response whose items are all done counts as completed."""
     table = Responses()
-    state = note(table, created())
-    note(table, *messages)
+    state = handle(table, created())
+    handle(table, *messages)
 
     assert (is_whole, status) == (state.has_whole_items, state.last_status)
     table.cancel("r1")
@@ -166,28 +166,28 @@ def test_whole_items(messages, is_whole, status):
 # Statuses that are not final.
 @pytest.mark.parametrize("status", [None, "", "in_progress", "novel"])
 def test_end_without_a_status(status):
-    """A response that ends without a final status is incomplete."""
-    assert "incomplete" == note(Responses(), created(), done(status=status)).status
+    """A response that ends without a final status has the status incomplete."""
+    assert "incomplete" == handle(Responses(), created(), done(status=status)).status
 
 
 def test_the_first_end_counts():
-    """Messages after the end change nothing."""
+    """Messages after the end of a response do not change the response."""
     table = Responses()
-    state = note(table, created(), delta("a"), done(status="cancelled"))
+    state = handle(table, created(), delta("a"), done(status="cancelled"))
 
     for message in (done(), created(), delta("b")):
-        assert note(table, message) is None
+        assert handle(table, message) is None
     assert ("cancelled", "a") == (state.status, state.text)
 
 
 def test_last_description():
-    """The description in ``response.done`` is kept, with its usage."""
-    state = note(Responses(), created(), done(usage={"total_tokens": 3}))
+    """The response object of ``response.done``, with its usage, is kept."""
+    state = handle(Responses(), created(), done(usage={"total_tokens": 3}))
 
     assert rt.Usage(total_tokens=3) == state.info.usage
 
 
-# (messages, text): the kind of text that arrives first counts.
+# (messages, text): only text of the kind that arrives first is used.
 TEXTS = [
     ([delta("a"), delta("b")], "ab"),
     ([delta("a", "output_audio_transcript"), delta("A"), delta("A")], "a"),
@@ -198,62 +198,62 @@ TEXTS = [
 
 @pytest.mark.parametrize(("messages", "text"), TEXTS)
 def test_text(messages, text):
-    """The text is the pieces of one kind, in order."""
+    """The text of a response has the pieces of one kind, in order."""
     table = Responses()
-    state = note(table, created())
-    note(table, *messages)
+    state = handle(table, created())
+    handle(table, *messages)
 
     assert text == state.text
 
 
 def test_cancelled_response_accepts_no_more_text():
-    """Text that arrives after the cancel does not count."""
+    """Text that arrives after a cancel is not added to the response."""
     table = Responses()
-    state = note(table, created())
-    note(table, delta("a"))
-    takes = [table.accepts("r1"), table.cancel("r1"), table.accepts("r1"), table.cancel("r1")]
-    note(table, delta("b"))
+    state = handle(table, created())
+    handle(table, delta("a"))
+    accepted = [table.accepts("r1"), table.cancel("r1"), table.accepts("r1"), table.cancel("r1")]
+    handle(table, delta("b"))
 
-    assert [True, True, False, False] == takes
+    assert [True, True, False, False] == accepted
     assert ("a", False) == (state.text, state.is_final)
 
 
 def test_cancelling_an_ended_response():
-    """An ended or unknown response is not cancelled."""
+    """An ended or unknown response cannot be cancelled."""
     table = Responses()
-    note(table, created(), done())
+    handle(table, created(), done())
 
     assert [False, False] == [table.cancel("r1"), table.cancel("r9")]
 
 
-# (messages before, whether audio of r1 counts).
-TAKES = [([], True), ([created()], True), ([created(), done()], False)]
+# (messages, whether audio of r1 is accepted after them)
+ACCEPTED = [([], True), ([created()], True), ([created(), done()], False)]
 
 
-@pytest.mark.parametrize(("messages", "takes"), TAKES)
-def test_audio_after_the_end(messages, takes):
-    """Audio of an ended response does not count; audio of a new response does."""
+@pytest.mark.parametrize(("messages", "accepted"), ACCEPTED)
+def test_audio_after_the_end(messages, accepted):
+    """Audio of an ended response is refused. Audio of an unknown response is accepted."""
     table = Responses()
-    note(table, *messages)
+    handle(table, *messages)
 
-    assert takes is table.accepts("r1")
+    assert accepted is table.accepts("r1")
 
 
 def test_item_before_created():
     """A response whose first message is about an item is in progress."""
     item = {"id": "a1", "type": "message", "role": "assistant"}
     table = Responses()
-    note(table, {"type": "response.output_item.added", "response_id": "r1", "item": item})
+    handle(table, {"type": "response.output_item.added", "response_id": "r1", "item": item})
 
     assert ["r1"] == [state.id for state in table.active]
 
 
 def test_end_of_the_session():
-    """When the session ends, its open responses fail, once."""
+    """When the session ends, its open responses fail. They fail only once."""
     table = Responses()
     asked, _ = table.request("q1")
-    given_ = note(table, created("r2"))
-    over = note(table, created("r3"), done("r3"))
+    given_ = handle(table, created("r2"))
+    over = handle(table, created("r3"), done("r3"))
 
     assert {asked.request_id, "r2"} == {s.request_id or s.id for s in table.end_all(LOST)}
     assert ["failed", "failed", "completed"] == [asked.status, given_.status, over.status]
@@ -261,10 +261,10 @@ def test_end_of_the_session():
 
 
 def test_memory_is_bounded():
-    """Of many ended responses only the latest are kept."""
+    """Only the latest ended responses are kept."""
     table = Responses()
     for number in range(100):
-        note(table, created(f"r{number}"), done(f"r{number}"))
+        handle(table, created(f"r{number}"), done(f"r{number}"))
 
     assert [None, None, "completed"] == [
         table.get("r0"),
@@ -291,7 +291,7 @@ def test_any_order_of_messages(messages):
     seen = {id(asked): asked}
     finals = {}
     for message in messages:
-        state = note(table, message)
+        state = handle(table, message)
         if state is not None:
             seen[id(state)] = state
         for each in seen.values():
