@@ -364,11 +364,10 @@ class Playout(Pulled):
             LocalProtocolError: Another thread or a device is reading.
         """
         parts = ffi.new("struct iw_playout_part[]", lib.IW_PLAYOUT_PARTS)
-        self._begin_reading()
-        try:
-            count = lib.iw_playout_parts(self._open(), parts, lib.IW_PLAYOUT_PARTS)
-        finally:
-            self._reading.release()
+        if self._reading.locked():
+            raise self._busy_error()
+        with self._reading:
+            count = lib.iw_playout_parts(self._open_for_reading(), parts, lib.IW_PLAYOUT_PARTS)
         return [PlayoutPart.from_core(part) for part in structs(parts, count)]
 
     # ---- control -----------------------------------------------------------------------------

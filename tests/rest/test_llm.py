@@ -593,7 +593,7 @@ def test_two_threads() -> None:
     with client(streaming(said("a"), ends=False)) as iw, ThreadPoolExecutor(1) as pool:
         stream, waiting = waiting_stream(iw, pool)
         deadline = time.monotonic() + 30
-        while not stream._iterating.locked():
+        while not stream._steps:
             assert time.monotonic() < deadline
         with pytest.raises(LocalProtocolError, match="another thread"):
             next(stream)

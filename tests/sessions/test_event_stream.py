@@ -19,9 +19,11 @@ from inworld_sync.errors import (
     DeadlineExceeded,
     LocalProtocolError,
 )
+from inworld_sync.locks import Part
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.sessions import event_stream
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 
 PATIENCE_SECONDS = 30.0
 LOST = StreamEnded("network", 1006, "cut", ConnectionLost("cut"))
@@ -197,14 +199,14 @@ def test_waiting_costs_nothing(source: Source) -> None:
     """
     wakes = []
 
-    class Counting(threading.Condition):
+    class Counting(Part):
         def wait(self, timeout: float | None = None) -> bool:
             wakes.append(self)
             return super().wait(timeout)
 
-    class CountingMonitor(Monitor, Counting):
-        def part(self) -> threading.Condition:
-            return Counting(self.lock)
+    class CountingMonitor(Monitor):
+        def part(self) -> Part:
+            return Counting(self)
 
     source.changed = CountingMonitor("the test's streams")
     source.stream, other = (

@@ -37,7 +37,8 @@ from inworld_sync.models.realtime import (
     TextDelta,
     TranscriptDelta,
 )
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.commands import Commands, Phase, Timeouts, new_id
 from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,
@@ -141,7 +142,13 @@ class SessionState:
             self.commands, self.executor, self.items, self._cancel_responses, self.emit
         )
         self.tools = ToolCalls(
-            self.emit, self.commands, self.executor, self.settings, self.responses, tool_options
+            self.emit,
+            self.events.count_error,
+            self.commands,
+            self.executor,
+            self.settings,
+            self.responses,
+            tool_options,
         )
         self.tools.runner.declare(session.tools)
         self.pending = PendingRequests(
@@ -150,14 +157,13 @@ class SessionState:
         # Referenced as long as a thread of the session runs, so that the client can close it.
         self.session: object = None
         self.had_response = False
-        self.opened_at = self.lost_at = 0.0
+        self.opened_at = self.lost_at = self._busy_at = 0.0
         self.cause: InworldError | None = None
         self.opening_error: InworldError | None = None
         # The connection that a renewal replaces, while it closes.
         self.replaced: RealtimeConnection | None = None
         self._reconnects = reconnects
         self._max_session_age = max_session_age if reconnects else None
-        self._busy_at = 0.0
         # Events of a new connection, until SessionReconnected is emitted.
         self._early: list[SessionEvent] = []
         self._before = _routes(

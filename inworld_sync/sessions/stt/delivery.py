@@ -37,7 +37,8 @@ from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import Reconnected, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.sessions.stt import audio_buffer
 from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, EncodedBuffer, SendSettings, TurnEnd
@@ -116,9 +117,8 @@ class Delivery:
         self._on_failed = on_failed
         self._work = self.changed.part()
         self._room = self.changed.part()
-        rate_hz = config.sample_rate_hz
+        rate_hz, is_raw = config.sample_rate_hz, config.encoding.is_raw
         keep_samples = KEEP_SECONDS * rate_hz
-        is_raw = config.encoding.is_raw
         self._audio = AudioBuffer(rate_hz, keep_samples) if is_raw else EncodedBuffer(rate_hz)
         self._queue = audio_buffer.AudioQueue(self._audio, settings, self._room)
         self._max_lead = audio_buffer.MaxLead(self._audio, rate_hz, keep_samples)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -14,6 +13,7 @@ from inworld_sync.audio import base64
 from inworld_sync.audio.raw_formats import RawFormat
 from inworld_sync.audio.source import AudioLike, SeparateChannels, open_separate, open_source
 from inworld_sync.errors import ConfigError, InworldError, extended
+from inworld_sync.locks import Mutex
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
@@ -77,7 +77,7 @@ class Stt:
         # Recordings share the account's limit; a live stream is limited by the speed of its audio.
         self._recordings_rate = ChunkRateLimiter(DEFAULT_CHUNKS_PER_SECOND)
         # Held while the streams of one recording are opened.
-        self._opening = threading.Lock()
+        self._opening = Mutex()
 
     @with_keyword_hints
     def stream(

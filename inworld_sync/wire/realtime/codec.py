@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import operator
 from collections.abc import Callable
 from typing import Any, get_args
@@ -104,6 +105,8 @@ def _read_part(value: object, _: object) -> object:
 
 def _read_item(value: object, _: object) -> object:
     name, body = _tagged_object(value)
+    if isinstance(body.get("arguments"), dict):
+        body = {**body, "arguments": json.dumps(body["arguments"])}
     kind = _ITEMS.get(name)
     item = None
     if kind is rt.Message:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from inworld_sync import LocalProtocolError
+from inworld_sync import ConfigError, LocalProtocolError
 from inworld_sync.models.realtime import (
     FunctionTool,
     McpApprovalRequest,
@@ -140,9 +140,9 @@ def test_functions_are_run(calls: list[Callable[[Service], None]], answers: Even
 
 # (call, a part of the output): errors are outputs that the model can read.
 FAILURES = [
-    (called("broken"), "ValueError: no luck"),
-    (called("leave"), "SystemExit"),
-    (called("unspeakable"), "ConfigError"),
+    (called("broken"), "the function failed"),
+    (called("leave"), "the function failed"),
+    (called("unspeakable"), "the function ran, but its result cannot be shown"),
     (called("weather", "{}"), "city is missing"),
     (called("weather", '{"city": 7}'), "city"),
     (called("weather", '{"city"'), "not JSON"),
@@ -156,6 +156,66 @@ def test_a_failure_is_an_output(call: Callable[[Service], None], text: str) -> N
     answers = outcome(Run(call), weather, broken, leave, unspeakable)
 
     assert text in json.loads(answers["c1"])["error"]
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [(called("broken"), "ValueError: no luck"), (called("leave"), "raised SystemExit")],
+)
+def test_text_of_an_exception(call: Callable[[Service], None], text: str) -> None:
+    """With ``tool_errors="text"`` the model gets the text of the exception."""
+    answers = outcome(Run(call), broken, leave, tool_errors="text")
+
+    assert text in json.loads(answers["c1"])["error"]
+
+
+@pytest.mark.parametrize("value", ["", "TEXT", None, True])
+def test_tool_errors_is_checked(value: Any) -> None:
+    """Another value of ``tool_errors`` is an error, before anything is sent."""
+    with realtime(lambda service: None) as iw, pytest.raises(ConfigError, match="tool_errors"):
+        iw.realtime.connect(tool_errors=value)
+
+
+def test_a_result_that_cannot_be_sent(caplog: pytest.LogCaptureFixture) -> None:
+    """It counts as an error of the user's code, and the function does not count as failed."""
+    with (
+        realtime(Run(called("unspeakable")).script) as iw,
+        iw.realtime.connect(Session(tools=[unspeakable])) as rt,
+    ):
+        rt.respond()
+        events = rt.events(timeout=PATIENCE_SECONDS)
+        answer = next(e for e in events if isinstance(e, ToolOutputSent))
+
+        assert isinstance(answer.error, ConfigError)
+        assert 1 == rt.handler_errors
+    assert "failed" not in caplog.text
+    assert "tool unspeakable must return a str" in caplog.text
+
+
+def arguments_as_object(service: Service) -> None:
+    """The arguments are an object, not its text."""
+    item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
+    item["arguments"] = {"city": "Oslo"}  # type: ignore[assignment]
+    service.event("response.output_item.done", response_id="r1", output_index=0, item=item)
+
+
+def arguments_event_with_object(service: Service) -> None:
+    """The arguments of the event are an object, not its text."""
+    service.event(
+        "response.function_call_arguments.done",
+        response_id="r1",
+        output_index=0,
+        item_id="f1",
+        call_id="c1",
+        name="weather",
+        arguments={"city": "Oslo"},
+    )
+
+
+@pytest.mark.parametrize("call", [arguments_as_object, arguments_event_with_object])
+def test_arguments_as_object(call: Callable[[Service], None]) -> None:
+    """Arguments that the service sends as an object are read."""
+    assert {"c1": "sunny in Oslo"} == outcome(Run(call), weather)
 
 
 def test_failures_are_reported(caplog: pytest.LogCaptureFixture) -> None:

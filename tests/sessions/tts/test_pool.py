@@ -422,7 +422,7 @@ def test_closed_while_waiting() -> None:
         tts = iw.tts
         thread = threading.Thread(target=wait)
         thread.start()
-        while not tts._pool._waiting_callers:
+        while not tts._pool._calls:
             threading.Event().wait(0.001)
         iw.close()
         thread.join(30)
@@ -466,7 +466,7 @@ def test_stopped_while_waiting() -> None:
         results: list[object] = []
         thread = threading.Thread(target=lambda: results.append(list(stream)))
         thread.start()
-        while not iw.tts._pool._waiting_callers:
+        while not iw.tts._pool._calls:
             threading.Event().wait(0.001)
         stream.close()
         thread.join(30)

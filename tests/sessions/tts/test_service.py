@@ -402,7 +402,7 @@ def test_two_threads_iterate() -> None:
         stream = iw.tts.stream("Hi.")
         first = threading.Thread(target=lambda: results.append(told(stream)))
         first.start()
-        while not stream._iterating.locked():
+        while not stream._steps:
             threading.Event().wait(0.001)
         with pytest.raises(LocalProtocolError, match="another thread iterates"):
             next(stream)
