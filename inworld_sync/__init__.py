@@ -1,5 +1,5 @@
 """
-Blocking Python client for Inworld AI's TTS, STT and Realtime services.
+Has a blocking Python client for Inworld AI's TTS, STT and Realtime services.
 
 Names are imported when they are first used, so that ``import inworld_sync`` takes about a
 millisecond.
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-# Type checkers treat it as true. Importing typing would take longer than the rest of this module.
+# Type checkers treat this name as true. Importing typing would take longer than the rest of this
+# module.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
     from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import *
+    from inworld_sync.models.catalog import *
+    from inworld_sync.models.chat import *
     from inworld_sync.models.devices import *
     from inworld_sync.models.events import *
     from inworld_sync.models.options import *
+    from inworld_sync.models.pronunciations import *
     from inworld_sync.models.realtime import (
         AlawFormat as AlawFormat,
+        FunctionChoice as FunctionChoice,
         FunctionTool as FunctionTool,
         ManualTurns as ManualTurns,
         McpTool as McpTool,
@@ -45,7 +50,11 @@ if TYPE_CHECKING:
     from inworld_sync.models.tokens import AccessToken as AccessToken
     from inworld_sync.models.tts import *
     from inworld_sync.models.turns import *
+    from inworld_sync.models.voices import *
+    from inworld_sync.rest.llm import ChatStream as ChatStream
+    from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
+    from inworld_sync.rest.transcriptions import TranscriptionJob as TranscriptionJob
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.events import (
@@ -67,7 +76,7 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
-# The module of each public name; a test compares this with the imports above.
+# The module of each public name. A test compares this with the imports above.
 _HOMES = {
     "_version": "__version__",
     "auth": "ApiKey Auth Token",
@@ -84,9 +93,15 @@ _HOMES = {
         "LocalProtocolError NotFoundError ProtocolError QuotaError RemoteProtocolError "
         "ServiceError TransportError"
     ),
+    "models.catalog": "STT_MODELS TTS_MODELS ModelInfo Router RouterRoute RouterVariant",
+    "models.chat": (
+        "CHAT_AUDIO_RATE_HZ ChatAudio ChatCompletion ChatConfig ChatDelta ChatMessage ChatMessages "
+        "ChatTool ChatToolCall ChatToolCallDelta ChatUsage ChatVoice ReasoningEffort"
+    ),
     "models.devices": "AudioSink AudioSource DeviceChanged DeviceInfo SpeakerMark SpeakerStats",
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",
+    "models.pronunciations": "Pronunciation PronunciationDictionary",
     "models.stt": (
         "AssemblyAiConfig GroqConfig InworldSttConfig Reconnected SonioxConfig SonioxContext "
         "SpeechStarted SpeechStopped SttEncoding SttUsage TranscribeConfig Transcript "
@@ -95,13 +110,17 @@ _HOMES = {
     "models.tts": (
         "AudioConfig AudioEncoding CharacterTime ContextClosed ContextConfig ContextCreated "
         "ContextUpdated DeliveryMode FlushCompleted Phoneme SynthesisContext TextNormalization "
-        "TimestampTransport TimestampType TtsUsage Viseme VisemeSet Voice WordTime"
+        "TimestampTransport TimestampType TtsUsage Viseme VisemeSet WordTime"
     ),
     "models.tokens": "AccessToken",
     "models.turns": "Turn VoiceProfile VoiceTrait Word",
+    "models.voices": "ClonedVoice SampleReport Voice",
     "sessions.connector": "ConnectionLimiter",
     "sessions.playback": "Playback",
+    "rest.previews": "VoicePreview",
+    "rest.llm": "ChatStream",
     "rest.tokens": "JwtAuth Tokens",
+    "rest.transcriptions": "TranscriptionJob",
     "sessions.tts.speech": "AudioChunk Speech",
     "sessions.stt.stats": "SttStats",
     "sessions.stt.stream": "SttStream",
@@ -109,8 +128,8 @@ _HOMES = {
     "sessions.tts.connection": "TtsConnection",
     "sessions.tts.context": "TtsContext",
     "models.realtime": (
-        "AlawFormat FunctionTool ManualTurns McpTool Message MulawFormat PcmFormat ProviderData "
-        "ResponseConfig SemanticVad ServerVad Session WebSearchTool"
+        "AlawFormat FunctionChoice FunctionTool ManualTurns McpTool Message MulawFormat PcmFormat "
+        "ProviderData ResponseConfig SemanticVad ServerVad Session WebSearchTool"
     ),
     "wire.realtime.endpoint": "RealtimeEndpoint",
     "sessions.realtime.events": (

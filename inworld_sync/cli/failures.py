@@ -1,4 +1,4 @@
-"""The message and the exit status of an error, in the terms of the command line."""
+"""Makes the message and the exit status of an error. Messages name the options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from inworld_sync.errors import AuthError, ConfigError, TransportError
 
-__all__ = ["EMPTY_STATUS", "HELP", "message_of", "status_of"]
+__all__ = ["EMPTY_STATUS", "HELP", "message_of", "status_of", "with_options"]
 
 _FAILED_STATUS: Final = 1
 # The command did its work, and the result has no words or voices.
@@ -30,31 +30,46 @@ Exit status:
 _OPTIONS: Final = {
     "allow_remote": "--allow-remote",
     "base_url": "--base-url",
+    "channel": "--channel",
     "channels": "--channels",
+    "description": "--description",
     "host": "--host",
     "language": "--language",
     "local": "--local",
+    "max_tokens": "--max-tokens",
     "model": "--model",
+    "name": "--name",
     "port": "--port",
+    "preview_count": "--count",
+    "preview_text": "--text",
+    "prompt": "PROMPT",
     "sample_rate_hz": "--rate",
     "speaking_rate": "--speed",
+    "tags": "--tag",
+    "temperature": "--temperature",
     "text": "TEXT",
     "tls": "--tls",
+    "transcriptions": "--transcription",
     "voice": "--voice",
 }
-# An argument is named at the start of a message, with its value, or after a verb.
+# Matches an argument at the start of a message, with its value, or after a verb.
 _ARGUMENT: Final = re.compile(
     rf"(?:^|(?<=pass )|(?<=check )|\b(?=\w+=True))({'|'.join(_OPTIONS)})\b(?:=True)?"
 )
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error and what to do; an argument is named by its option."""
+    """Return the message of an error and what to do, with options instead of arguments."""
     if isinstance(error, TransportError):
         return f"{error}: check the network and --base-url, then try again"
     if not isinstance(error, ConfigError):
         return str(error)
-    return _ARGUMENT.sub(lambda match: _OPTIONS[match[1]], str(error))
+    return with_options(str(error))
+
+
+def with_options(message: str) -> str:
+    """Name the options of the command in a message instead of arguments."""
+    return _ARGUMENT.sub(lambda match: _OPTIONS[match[1]], message)
 
 
 def status_of(error: BaseException) -> int:

@@ -1,4 +1,4 @@
-"""The state that all services of one server share, such as settings and speech engines."""
+"""Has the state that all services of one server share, such as settings and speech engines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from collections.abc import Iterator
 
 from inworld_sync.emulator.allowed_hosts import AllowedHosts
 from inworld_sync.emulator.credentials import Credentials
+from inworld_sync.emulator.dictionary_store import DictionaryStore
+from inworld_sync.emulator.jobs import Jobs
+from inworld_sync.emulator.llm.router_table import RouterTable
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.rules import answer
 from inworld_sync.emulator.recognition.engine import SpeechEngine, default_engine
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
 from inworld_sync.emulator.synthesis.prepared import PreparedSpeech
+from inworld_sync.emulator.voice_store import VoiceStore
 from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["SharedState"]
@@ -25,11 +29,15 @@ class SharedState:
     The state that the services of one server share.
 
     Attributes:
-        settings: The settings of the server.
+        voices: The voices that exist.
         credentials: The key and the tokens of the server.
         allowed_hosts: The check of ``Host`` and ``Origin``.
-        reply_maker: Makes the replies of Realtime.
-        stopping: Set when the server closes; work that takes seconds checks it.
+        reply_maker: Makes the replies of Realtime, and of chat completions.
+        dictionaries: The pronunciation dictionaries.
+        jobs: Work that goes on after its request.
+        routers: The routers of chat completions.
+        is_secure: Whether the server uses TLS.
+        stopping: Set when the server closes. Work that takes seconds checks this event.
 
     Thread safety: any thread; one lock guards the counts and the prepared speech.
     """
@@ -43,21 +51,29 @@ class SharedState:
         speech_engine: SpeechEngine | None,
         reply_maker: ReplyMaker | None,
     ) -> None:
-        self.settings = settings
+        self.voices = VoiceStore(settings)
         self.credentials = credentials
         self.allowed_hosts = allowed_hosts
         self.reply_maker = reply_maker or answer
+        self.dictionaries = DictionaryStore(settings.max_dictionaries)
+        self.jobs = Jobs()
+        self.is_secure = False
+        self.routers = RouterTable()
         self.stopping = threading.Event()
         self._synthesizer = synthesizer
         self._prepared: PreparedSpeech | None = None
         self._speech_engine = speech_engine
-        self._voices = {voice.voice_id: voice for voice in settings.voices}
         self._lock = threading.Lock()
         self._connections: Counter[tuple[str, bool]] = Counter()
 
     @property
+    def settings(self) -> Settings:
+        """The settings of the server, with the voices that exist now."""
+        return self.voices.settings
+
+    @property
     def synthesizer(self) -> Synthesizer:
-        """The speech synthesizer; the default one is loaded at its first use."""
+        """The speech synthesizer. The default synthesizer is loaded at its first use."""
         if not self.settings.prepared_speech:
             return self._synthesizer or default_synthesizer()
         with self._lock:
@@ -67,12 +83,12 @@ class SharedState:
 
     @property
     def speech_engine(self) -> SpeechEngine:
-        """The speech recognizer; the default one is loaded at its first use."""
+        """The speech recognizer. The default recognizer is loaded at its first use."""
         return self._speech_engine or default_engine()
 
     def voice(self, voice_id: str) -> EmulatedVoice | None:
         """Return the voice with this exact id, or None."""
-        return self._voices.get(voice_id)
+        return self.voices.get(voice_id)
 
     @contextlib.contextmanager
     def connection_slot(self, path: str, *, has_credential: bool) -> Iterator[bool]:

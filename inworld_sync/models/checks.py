@@ -1,10 +1,10 @@
 """
-Checks of arguments and settings, before anything is sent or opened.
+Checks arguments and settings, before anything is sent or opened.
 
-Each check is an attrs validator or converter. It raises a
-:class:`~inworld_sync.errors.ConfigError` that names the field, the accepted values and the given
-value. None is accepted if it is the default of the field; it leaves the choice to the service.
-A function whose name begins with ``require`` checks an argument of a call.
+Each check is an attrs validator or converter. It raises a :class:`~inworld_sync.errors.ConfigError`
+that names the field, the accepted values and the given value. If None is the default of the field,
+None is accepted and leaves the choice to the service. A function whose name begins with ``require``
+checks an argument of a call.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import attrs
 from inworld_sync.errors import ConfigError
 
 __all__ = [
+    "all_of",
     "flag",
     "having",
     "instance",
@@ -34,16 +35,16 @@ __all__ = [
     "require_seconds",
     "require_timeout",
     "require_whole",
+    "seconds",
     "string",
     "string_map",
     "text",
     "texts",
-    "timeout",
     "to_tuple",
     "whole",
 ]
 
-# Longer times are not accepted by the system calls of every platform.
+# The system calls of some platforms refuse longer times.
 MAX_TIMEOUT_SECONDS = 1_000_000
 
 _E = TypeVar("_E", bound=enum.Enum)
@@ -54,9 +55,10 @@ def optional(
     check: Callable[[object, attrs.Attribute[_T | None], _T | None], object],
     *,
     repr: bool = True,  # noqa: A002
+    kw_only: bool = False,
 ) -> _T | None:
-    """Return a field with a check; its default, None, leaves the choice to the service."""
-    field: _T | None = attrs.field(default=None, validator=check, repr=repr)
+    """Return a field with a check. Its default, None, leaves the choice to the service."""
+    field: _T | None = attrs.field(default=None, validator=check, repr=repr, kw_only=kw_only)
     return field
 
 
@@ -111,9 +113,9 @@ def require_whole(
     _check_range(name, value, low, high, unit)
 
 
-def timeout(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+def seconds(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     """Require a number of seconds above 0, at most MAX_TIMEOUT_SECONDS."""
-    positive(_, field, value)
+    require_seconds(field.name, value)
     _check_range(field.name, _number(field.name, value), 0, MAX_TIMEOUT_SECONDS, " s")
 
 
@@ -130,7 +132,11 @@ def require_finite(name: str, value: object) -> None:
 
 
 def require_timeout(value: object, name: str = "timeout") -> None:
-    """Require None or a number of seconds, 0 or more; infinity is allowed, and means no limit."""
+    """
+    Require the timeout of a call: seconds, 0 or more, or None for no limit.
+
+    Infinity means no limit too. :func:`require_seconds` is for times that cannot be left out.
+    """
     # NaN fails the comparison.
     if value is None or (_is_number(value) and value >= 0):
         return
@@ -140,9 +146,9 @@ def require_timeout(value: object, name: str = "timeout") -> None:
 
 
 def require_seconds(name: str, value: object, *, is_zero_allowed: bool = False) -> None:
-    """Require a number of seconds above 0, or from 0, for the argument *name*."""
-    seconds = _number(name, value)
-    if not (seconds > 0 or (is_zero_allowed and seconds == 0)):
+    """Require a number of seconds above 0, or from 0, for the argument *name*; None is refused."""
+    number = _number(name, value)
+    if not (number > 0 or (is_zero_allowed and number == 0)):
         allowed = "0 or more" if is_zero_allowed else "above 0"
         raise ConfigError(f"{name} must be {allowed}, in seconds, got {value!r}")
 
@@ -154,7 +160,7 @@ def _number(name: str, value: object) -> float:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    # A larger integer is no float, which every computation of a time or a level needs.
+    # A larger integer cannot be converted to a float, which times and levels need.
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         return False
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -206,7 +212,7 @@ def mapping(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     """Require a mapping whose keys are strings."""
     if _is_left(field, value):
         return
-    # The values may be secret, so that no message shows them.
+    # The values may be secret, so no message shows them.
     if not isinstance(value, Mapping):
         raise ConfigError(f"{field.name} must be a mapping, got {type(value).__name__}")
     for key in value:
@@ -224,14 +230,22 @@ def string_map(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def to_tuple(value: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Convert a list to a tuple; return any other value unchanged, :func:`texts` refuses it."""
+    """Convert a list to a tuple. Return other values unchanged; :func:`texts` refuses them."""
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return tuple(value)
     return cast("tuple[str, ...] | None", value)
 
 
+def all_of(kind: type[_T], value: object, name: str) -> tuple[_T, ...]:
+    """Return an iterable as a tuple, all of whose values are of *kind*; *name* is for errors."""
+    found = tuple(value) if isinstance(value, Iterable) else None
+    if found is None or not all(isinstance(each, kind) for each in found):
+        raise ConfigError(f"{name} must be a list of {kind.__name__} objects, got {value!r:.100}")
+    return found
+
+
 def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a tuple of strings; a single string, an iterable of its letters, is refused."""
+    """Require a tuple of strings. A single string is refused, although it is iterable."""
     if _is_left(field, value):
         return
     if isinstance(value, str):
@@ -243,7 +257,7 @@ def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def member(kind: type[_E], value: object, name: str) -> _E:
-    """Return the member of *kind* for a member or its value; *name* is for the message."""
+    """Return the member of *kind* for *value*, a member or its value; *name* is for the message."""
     try:
         return kind(value)
     except ValueError:

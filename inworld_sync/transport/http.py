@@ -1,4 +1,4 @@
-"""HTTP requests with urllib3, without redirects and cookies."""
+"""Sends HTTP requests with urllib3, without redirects and cookies."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json as json_module
 import math
 import os
 import threading
+import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NoReturn
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import attrs
 
@@ -22,14 +24,18 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.options import Options
 from inworld_sync.transport.backoff import Backoff
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["HttpClient", "HttpResponse"]
+    from inworld_sync.transport.http_socket import Stopper
+
+__all__ = ["Exchange", "HttpClient", "HttpResponse", "as_json", "headers_of", "is_retried"]
+
+T = TypeVar("T")
 
 _PIECE_BYTES = 64 * 1024
 
@@ -38,8 +44,12 @@ _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2
 
-# The statuses of a GET that is retried: a limit of requests, or a gateway without its service.
+# A GET with one of these statuses is retried. The server limits requests, or a gateway does not
+# reach its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+
+# The statuses of a request that was not handled, if the response has ``Retry-After``.
+_REFUSED_STATUSES = frozenset({429, 503})
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +84,13 @@ class HttpResponse:
             ) from error
 
 
+class Closable(Protocol):
+    """A body that is read piece by piece."""
+
+    def close(self) -> None:
+        """Close its connection."""
+
+
 class HttpClient:
     """
     Sends HTTP requests to one server.
@@ -82,16 +99,21 @@ class HttpClient:
         options: Base URL, certificates, proxy, headers, retries and the limit for a body.
 
     Thread safety:
-        Any thread may send requests, also at the same time. A forked child opens its own
+        Several threads may send requests at the same time. A forked child opens its own
         connections.
+
+    Lock rule: ``_lock`` guards the set of bodies; nothing is called while it is held.
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.place = parse_url(options.base_url)
-        # By process id: a forked child must not use the connections of its parent.
+        # The key is the process id, because a forked child must not use the connections of its
+        # parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
         self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._bodies: weakref.WeakSet[Closable] = weakref.WeakSet()
 
     def request(
         self,
@@ -100,8 +122,10 @@ class HttpClient:
         *,
         headers: Mapping[str, str],
         json: object | None = None,
-        query: Mapping[str, str] | None = None,
+        body: Callable[[], Iterable[bytes]] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         deadline: Deadline,
+        obeys_retry_after: bool = False,
     ) -> HttpResponse:
         """
         Send a request and read the complete response.
@@ -112,13 +136,19 @@ class HttpClient:
         Args:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
-            headers: They replace headers of the options with the same name.
-            json: Value to send as JSON; None sends no body.
-            query: Parameters of the query.
-            deadline: For everything: all steps of connecting, the response, the retries.
+            headers: Headers of the request. They replace headers of the options with the same name.
+            json: Value to send as JSON; None sends no JSON.
+            body: Returns the blocks of the body for each attempt, instead of *json*. The type of
+                the body is in *headers*. An error that *body* raises ends the request.
+            query: Parameters of the query. A parameter with several values is repeated.
+            deadline: For the whole call, with all steps of connecting, the response and the
+                retries.
+            obeys_retry_after: Whether a request that is not a GET is also retried if the status is
+                429 or 503 and the response has ``Retry-After``. The service then did not handle
+                the request.
 
         Raises:
-            ServiceError: The status is 300 or above; the class depends on it.
+            ServiceError: The status is 300 or above, and decides the class of the error.
             DeadlineExceeded: The deadline passed.
             ConnectError: Could not connect.
             ConnectionLost: The connection broke.
@@ -126,27 +156,66 @@ class HttpClient:
             ConfigError: The path or a header cannot be sent.
             ClosedError: The client is closed.
         """
+        return self.attempt(
+            lambda: Exchange(self, method, path, deadline).run(
+                headers, as_json(json) if body is None else body(), query
+            ),
+            lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
+            deadline,
+        )
+
+    def attempt(
+        self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
+    ) -> T:
+        """Call *send* until it raises no error that is retried; used only in this folder."""
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
             try:
-                return _Exchange(self, method, path, deadline).run(headers, json, query)
+                return send()
             except InworldError as error:
-                if backoff.attempts >= self.options.max_retries or not _is_retried(method, error):
+                if backoff.attempts >= self.options.max_retries or not is_retried(error):
                     raise
                 delay = backoff.next_delay(error)
                 if delay >= deadline.at_most(math.inf):
                     raise
-            if self._closed.wait(delay):
+            self.pause(delay)
+
+    def pause(self, seconds: float) -> None:
+        """
+        Wait; closing the client ends the wait.
+
+        Raises:
+            ClosedError: The client is closed.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._closed.wait(min(left, LONGEST_WAIT_SECONDS)):
                 raise _closed_error()
 
     def close(self) -> None:
-        """Close the idle connections and end retries; a running request is not ended."""
-        self._closed.set()
+        """
+        Close the idle connections, and the bodies that are being read; end retries.
+
+        A request whose response is read as a whole is not ended.
+        """
+        with self._lock:
+            self._closed.set()
+            bodies = list(self._bodies)
+        for body in bodies:
+            body.close()
         for pool in list(self._pools.values()):
             pool.close()
 
+    def close_with_client(self, body: Closable) -> None:
+        """Let :meth:`close` close a body; used only in this folder."""
+        with self._lock:
+            self._bodies.add(body)
+            if not self._closed.is_set():
+                return
+        body.close()
+
     def pool(self) -> urllib3.HTTPConnectionPool:
-        """Return the connection pool of this process; used only in this file."""
+        """Return the connection pool of this process. Only this file uses it."""
         if self._closed.is_set():
             raise _closed_error()
         pid = os.getpid()
@@ -155,17 +224,24 @@ class HttpClient:
             from inworld_sync.transport.pool import make_pool
             from inworld_sync.transport.proxy import choose_proxy
 
-            # Two threads may each create one; setdefault makes both use the same.
+            # Two threads may each create a pool. setdefault makes both threads use the same pool.
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
 
 
-def _is_retried(method: str, error: InworldError) -> bool:
+def is_retried(method: str, error: InworldError, *, obeys_retry_after: bool) -> bool:
+    """Whether a request is sent again after this error; see :meth:`HttpClient.request`."""
     if isinstance(error, ConnectError):
         return True
     if method != "GET":
-        return False
+        return (
+            obeys_retry_after
+            and isinstance(error, ServiceError)
+            and error.retryable
+            and error.retry_after is not None
+            and error.status in _REFUSED_STATUSES
+        )
     if isinstance(error, ServiceError):
         return error.retryable and error.status in _RETRIED_STATUSES
     return isinstance(error, ConnectionLost)
@@ -175,7 +251,12 @@ def _closed_error() -> ClosedError:
     return ClosedError("the HTTP client is closed")
 
 
-class _Exchange:
+def as_json(value: object | None) -> bytes | None:
+    """Return the body for a JSON value; used only in this folder."""
+    return None if value is None else json_module.dumps(value).encode()
+
+
+class Exchange:
     """One request and its response."""
 
     def __init__(self, client: HttpClient, method: str, path: str, deadline: Deadline) -> None:
@@ -183,65 +264,88 @@ class _Exchange:
         self._method = method
         self._path = path
         self._url = client.options.endpoint(path, websocket=False)
-        self._doing = f"{method} {show_url(self._url)}"
+        self.doing = f"{method} {show_url(self._url)}"
         self._deadline = deadline
 
     def run(
-        self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
+        self,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None,
+        query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
-        """Send the request and return the response; raise an error for a status from 300."""
-        response = self._start(headers, json, query)
+        """Send the request and return the response. Raise an error for a status from 300 on."""
+        response = self.start(headers, body, query)
         try:
             if response.status >= 300:
-                self._raise_error(response)
-            body = b"".join(self._pieces(response, self._client.options.max_message_bytes))
+                self.raise_error(response)
+            body = b"".join(self.pieces(response, self._client.options.max_message_bytes))
         except BaseException:
             response.close()
             raise
         response.release_conn()
-        return HttpResponse(status=response.status, headers=_lowered(response), body=body)
+        return HttpResponse(status=response.status, headers=headers_of(response), body=body)
 
-    def _start(
-        self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
+    def start(
+        self,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None,
+        query: Mapping[str, str | Sequence[str]] | None,
+        stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for the headers of the response."""
-        suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
+        suffix = f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
         parse_url(self._url + suffix)
-        body = None if json is None else json_module.dumps(json).encode()
         own = {"Host": self._client.place.authority}
-        if json is not None:
+        if isinstance(body, bytes):
             own["Content-Type"] = "application/json"
         merged = merge_headers(own, self._client.options.headers, headers)
         pool = self._client.pool()
         import urllib3
 
+        from inworld_sync.transport.pool import stoppable
+
         self._deadline.check()
         try:
-            return pool.urlopen(
-                self._method,
-                self._path + suffix,
-                body=body,
-                headers=merged,
-                timeout=urllib3.Timeout(total=self._deadline.remaining()),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
+            with stoppable(stopper):
+                return pool.urlopen(
+                    self._method,
+                    self._path + suffix,
+                    body=body,
+                    headers=merged,
+                    timeout=urllib3.Timeout(total=self._deadline.remaining()),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._mapped(error) from error
 
-    def _raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
+    def read(
+        self, response: urllib3.BaseHTTPResponse, deadline: Deadline, stopper: Stopper
+    ) -> bytes:
+        """Return the next bytes of the body, under a deadline of their own; empty at the end."""
+        self.begin_wait(deadline, stopper)
+        return next(self.pieces(response, None), b"")
+
+    def begin_wait(self, deadline: Deadline, stopper: Stopper) -> None:
+        """Replace the deadline, for the next part of the response."""
+        self._deadline = deadline
+        if stopper.socket is not None:
+            stopper.socket.settimeout(deadline.remaining())
+
+    def raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
+        """Raise the error for a status from 300."""
         body = b""
         try:
-            for piece in self._pieces(response, _MAX_ERROR_BYTES):
+            for piece in self.pieces(response, _MAX_ERROR_BYTES):
                 body += piece
         except InworldError:
             pass  # the status matters more than an incomplete, long or late body
         raise error_from_response(
-            response.status, _lowered(response), body, url=show_url(self._url)
+            response.status, headers_of(response), body, url=show_url(self._url)
         )
 
-    def _pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:
+    def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int | None) -> Iterator[bytes]:
         """Return the pieces of the body as they arrive, under the request's deadline."""
         import urllib3
 
@@ -255,17 +359,18 @@ class _Exchange:
                 return
             yield piece
             count += len(piece)
-            if count > max_bytes:
+            if max_bytes is not None and count > max_bytes:
                 raise RemoteProtocolError(
-                    f"the response to {self._doing} has more than {max_bytes} bytes; "
+                    f"the response to {self.doing} has more than {max_bytes} bytes; "
                     "see max_message_bytes"
                 )
 
     def _mapped(self, error: Exception) -> InworldError:
         from inworld_sync.transport.pool import from_urllib3
 
-        return from_urllib3(error, self._doing, self._deadline)
+        return from_urllib3(error, self.doing, self._deadline)
 
 
-def _lowered(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+def headers_of(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    """Return the headers of a response by lower-case name."""
     return {name.lower(): value for name, value in response.headers.items()}

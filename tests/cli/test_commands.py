@@ -24,7 +24,7 @@ from support.peers import Peer, serve
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
-COMMANDS = ["demo", "emulator", "say", "voices"]
+COMMANDS = ["chat", "demo", "emulator", "models", "say", "voices"]
 
 
 def test_help(run: Run) -> None:
@@ -81,6 +81,7 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
         (("emulator", "--chat-api-key", "k"), "--chat-api-key needs --chat-url"),
         (("emulator", "--allow-remote"), "--allow-remote needs --host"),
         (("talk", "--half-duplex", "--typed"), "--half-duplex needs the microphone"),
+        (("chat", "x", "--voice", "Dennis"), "--voice needs --speak"),
     ],
 )
 def test_options_without_effect(run: Run, arguments: tuple[str, ...], words: str) -> None:

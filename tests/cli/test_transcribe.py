@@ -29,6 +29,26 @@ PCM, SAID = spoken_turns(2, 3)
 TURNS = "w1 w2\nw3 w4 w5\n"
 
 
+def interleaved(*channels: bytes) -> bytes:
+    """Return channels as frames; the shorter ones end with silence."""
+    frames = max(map(len, channels)) // 2
+    pcm = array("h", bytes(2 * frames * len(channels)))
+    for number, channel in enumerate(channels):
+        pcm[number :: len(channels)] = array("h", channel.ljust(2 * frames, b"\0"))
+    return pcm.tobytes()
+
+
+def inverted(pcm: bytes) -> bytes:
+    """Return two channels that cancel each other."""
+    return interleaved(pcm, array("h", [-each for each in array("h", pcm)]).tobytes())
+
+
+def swapped(pcm: bytes) -> bytes:
+    samples = array("h", pcm)
+    samples.byteswap()
+    return samples.tobytes()
+
+
 @pytest.fixture
 def stt_service() -> Iterator[tuple[str, SttServer]]:
     """Yield the address of an STT service that recognizes numbered words, and the service."""
@@ -69,7 +89,7 @@ def test_json(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     assert {"file": str(path), "text": SAID} == {name: row[name] for name in ("file", "text")}
     assert [(500, 1000), (1600, 2400)] == [(t["start_ms"], t["end_ms"]) for t in row["turns"]]
     word = {"text": "w1", "start_ms": 500, "end_ms": 700, "confidence": 0.8, "speaker": None}
-    assert {**word, "extra": {}} == row["turns"][0]["words"][0]
+    assert {**word, "extra": {}, "channel": None} == row["turns"][0]["words"][0]
     assert len(PCM) // 32 == row["usage"]["audio_ms"]
 
 
@@ -250,6 +270,114 @@ def test_raw_file(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     assert "is not known: pass --rate\n" in done.err
 
 
+def test_raw_format(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """--raw-format declares the samples of a file, and of standard input."""
+    path = tmp_path / "a.bin"
+    path.write_bytes(swapped(PCM))
+
+    assert TURNS.encode() == transcribe("--rate", RATE_HZ, "--raw-format", "s16be", path).out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rate", "8000"], "--rate cannot be combined with a file that has a header"),
+        (["--rate", "8000", "--channels", "2"], "--rate and --channels cannot be combined"),
+    ],
+)
+def test_options_of_raw_samples(
+    transcribe: Callable[..., Done], tmp_path: Path, options: list[str], words: str
+) -> None:
+    """Options that have an effect on raw samples only are refused for other files."""
+    done = transcribe(*options, wav(tmp_path / "a.wav"))
+
+    assert (2, b"") == (done.status, done.out)
+    assert words in done.err
+
+
+# Channels.
+
+
+CALL = interleaved(PCM, spoken_turns(1, 2)[0])
+
+
+def call(path: Path, pcm: bytes = CALL) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(pcm)
+    return path
+
+
+TALK = "channel 0: w1 w2\nchannel 1: w1\nchannel 1: w2 w3\nchannel 0: w3 w4 w5\n"
+
+
+def test_separate_channels(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """--channels separate prints the turns of both channels with their names, in each form."""
+    path = call(tmp_path / "a.wav")
+    separate = ("--channels", "separate", path)
+
+    assert (0, TALK, "") == (lambda d: (d.status, d.out.decode(), d.err))(transcribe(*separate))
+    row = json.loads(transcribe("--json", *separate).out)
+    assert row["text"] + "\n" == TALK
+    assert [0, 1, 1, 0] == [turn["channel"] for turn in row["turns"]]
+    assert {(0, "channel 0"), (1, "channel 1")} == {
+        (word["channel"], word["speaker"]) for turn in row["turns"] for word in turn["words"]
+    }
+    assert "\nchannel 1: w2 w3\n" in transcribe("--srt", *separate).out.decode()
+    assert "\n<v channel 1>w2 w3\n" in transcribe("--vtt", *separate).out.decode()
+
+
+def test_separate_channels_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """--live prints each turn with its channel when it is final."""
+    path = call(tmp_path / "a.wav")
+    lines = transcribe("--live", "--channels", "separate", path).out.decode().splitlines()
+    rows = transcribe("--live", "--json", "--channels", "separate", path).out.splitlines()
+
+    assert sorted(TALK.splitlines()) == sorted(lines)
+    assert [0, 0, 1, 1] == sorted(json.loads(row)["channel"] for row in rows)
+
+
+@pytest.mark.parametrize(("channel", "said"), [("0", TURNS), ("1", "w1\nw2 w3\n")])
+def test_one_channel(
+    transcribe: Callable[..., Done], tmp_path: Path, channel: str, said: str
+) -> None:
+    """--channel transcribes one channel of a file, or of raw samples."""
+    path = tmp_path / "a.pcm"
+    path.write_bytes(CALL)
+    raw = ("--rate", RATE_HZ, "--channels", "2", path)
+
+    assert said.encode() == transcribe("--channel", channel, call(tmp_path / "a.wav")).out
+    assert said.encode() == transcribe("--channel", channel, *raw).out
+
+
+def test_missing_channel(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """A channel that the file does not have is wrong usage."""
+    done = transcribe("--channel", "7", call(tmp_path / "a.wav"))
+
+    assert (2, b"") == (done.status, done.out)
+    assert "--channel must be a channel of the recording, which has the channels 0 to 1" in done.err
+
+
+def test_raw_call(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """Raw samples have two separate channels."""
+    path = tmp_path / "a.raw"
+    path.write_bytes(CALL)
+
+    assert TALK == transcribe("--rate", RATE_HZ, "--channels", "separate", path).out.decode()
+
+
+def test_inverted_channels(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """Channels that cancel each other are reported, and one of them is used."""
+    loud = array("h", [0] * 8000 + [100] * 3200 + [0] * 8000).tobytes()
+    done = transcribe(call(tmp_path / "a.wav", inverted(loud)))
+
+    assert (0, b"w100\n") == (done.status, done.out)
+    assert "inworld-sync: the mix of the 2 channels is 20 dB or more below channel 0" in done.err
+    assert "pass --channel to choose one\n" in done.err
+
+
 def test_standard_input(
     start: Callable[..., subprocess.Popen[bytes]],
     stt_service: tuple[str, SttServer],
@@ -351,7 +479,13 @@ WRONG = [
     (("-", "-"), 2, "standard input can be read once"),
     (("-o", "out", "x/a.wav", "y/a.mp3"), 2, "same name"),
     (("--model", "whisper", "a.wav"), 2, "--model must be provider/model"),
-    (("--channels", "0", "--rate", "8000", "a.pcm"), 2, "--channels must be"),
+    (("--channels", "0", "--rate", "8000", "a.pcm"), 2, "must be 1 to 64 or separate, got '0'"),
+    (("--channels", "both", "a.wav"), 2, "must be 1 to 64 or separate, got 'both'"),
+    (("--channels", "separate", "--channel", "0", "a.wav"), 2, "cannot be combined"),
+    (("--channels", "separate", "--jobs", "11", "a.wav", "b.wav"), 2, "may be at most 10"),
+    (("--channel", "-1", "a.wav"), 2, "-1 is not in the range"),
+    (("--raw-format", "s12", "a.pcm"), 2, "'s12' is not one of 's16le'"),
+    (("--jobs", "2", "a.wav"), 2, "--jobs needs several files"),
     (("--jobs", "0", "a.wav"), 2, "0 is not in the range"),
 ]
 

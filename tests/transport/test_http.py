@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -29,6 +31,8 @@ from inworld_sync.models.options import Options
 from inworld_sync.transport import connect
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.http_body import lines_in, start_body
+from inworld_sync.transport.http_socket import HttpSocket, Stopper
 
 from support.peers import Peer, RawServer, Script, serve
 from support.proxies import proxy
@@ -588,3 +592,163 @@ def test_fork() -> None:
         client.close()
 
         assert 2 == server.accepted
+
+
+class Lines:
+    """The lines of the response to one request, and the object that ends it."""
+
+    def __init__(self, client: HttpClient, timeout: float | None = 30) -> None:
+        self.stopper = Stopper()
+        self._client = client
+        self._timeout = timeout
+
+    def lines(self) -> Generator[bytes, None, None]:
+        with contextlib.closing(
+            start_body(
+                self._client,
+                "POST",
+                "/stream",
+                headers={},
+                json={},
+                deadline=Deadline(self._timeout, "waiting for a response"),
+                stopper=self.stopper,
+            )
+        ) as body:
+            yield from lines_in(body, self._timeout, self._client.options.max_message_bytes)
+
+
+def lines_of(client: HttpClient, timeout: float | None = 30) -> Lines:
+    return Lines(client, timeout)
+
+
+def test_lines() -> None:
+    """Lines are returned whole however they are cut, and the connection is used again."""
+    answer = chunked(b"one\ntw", b"o\r\n\n", b"three")
+    with serve(answering(answer)) as server:
+        client = client_of(server)
+        for _ in range(2):
+            assert [b"one", b"two", b"three"] == list(lines_of(client).lines())
+        client.close()
+
+        assert 1 == server.accepted
+
+
+def test_lines_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line is returned when it has arrived, and each wait for a line has its own deadline."""
+    taken = threading.Event()
+    begun: list[float | None] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n")
+        taken.wait(30)
+        peer.send(b"2\r\n2\n\r\n0\r\n\r\n")
+        peer.hold()
+
+    def settimeout(sock: HttpSocket, seconds: float | None) -> None:
+        begun.append(seconds)
+        sock.deadline = Deadline(seconds, "the HTTP request")
+
+    monkeypatch.setattr(HttpSocket, "settimeout", settimeout)
+    with serve(script) as server:
+        client = client_of(server)
+        lines = lines_of(client).lines()
+        assert b"1" == next(lines)
+        of_request = len(begun)
+        taken.set()
+        assert [b"2"] == list(lines)
+        client.close()
+
+    assert 2 == len(begun) - of_request
+
+
+def test_silence_after_a_line() -> None:
+    """A line that does not come in time raises an error."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n")
+        peer.hold()
+
+    with serve(script) as server:
+        client = client_of(server)
+        with pytest.raises(DeadlineExceeded, match=r"a line of the response took longer"):
+            list(lines_of(client, timeout=0.5).lines())
+        client.close()
+
+
+def test_end_of_an_iteration_closes_the_connection() -> None:
+    """A caller that leaves early frees the connection at once."""
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n")
+        peer.read_until_end()
+        ended.set()
+
+    with serve(script) as server:
+        client = client_of(server)
+        lines = lines_of(client).lines()
+        next(lines)
+        lines.close()
+
+        assert ended.wait(30)
+        client.close()
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_stop(is_begun: bool) -> None:
+    """Another thread can end a wait for the response, and a wait for a line."""
+    waiting = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        if is_begun:
+            peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n")
+        waiting.set()
+        peer.read_until_end()
+
+    with serve(script) as server, ThreadPoolExecutor(1) as pool:
+        client = client_of(server)
+        stream = lines_of(client, timeout=None)
+        found = pool.submit(lambda: list(stream.lines()))
+        assert waiting.wait(30)
+        stream.stopper.stop()
+        with pytest.raises(ClosedError if is_begun else ConnectionLost):
+            found.result(30)
+        client.close()
+
+
+def test_stop_after_the_end_leaves_the_connection_to_others() -> None:
+    """A stream that has ended cannot end the next request on its connection."""
+    with serve(answering(chunked(b"1\n"))) as server:
+        client = client_of(server)
+        ended = lines_of(client)
+        assert [b"1"] == list(ended.lines())
+        lines = lines_of(client).lines()
+        assert b"1" == next(lines)
+        ended.stopper.stop()
+        assert [] == list(lines)
+        client.close()
+
+        assert 1 == server.accepted
+
+
+def test_long_line() -> None:
+    """A line without an end is limited."""
+    with serve(answering(chunked(b"x" * 5000))) as server:
+        client = client_of(server, max_message_bytes=4096)
+        with pytest.raises(RemoteProtocolError, match="more than 4096 bytes"):
+            list(lines_of(client).lines())
+        client.close()
+
+
+def test_status_of_a_stream() -> None:
+    """A refused request raises the error of its status."""
+    body = b'{"error": {"code": 5, "message": "no such voice", "details": []}}'
+    with serve(answering(whole("404 Not Found", body))) as server:
+        client = client_of(server)
+        with pytest.raises(NotFoundError, match="no such voice"):
+            list(lines_of(client).lines())
+        client.close()

@@ -63,7 +63,7 @@ REFUSALS = [
         answer("407 Proxy Authentication Required"),
         "put the right user:password@ into the proxy's URL",
     ),
-    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "did not answer like an HTTP proxy"),
+    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "did not answer with an HTTP response"),
     (b"", "closed the connection without a response"),
     (b"HTTP/1.1 200 OK\r\n\r\nunasked", "sent data before"),
     (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, "more than 64 KiB"),

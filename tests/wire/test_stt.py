@@ -219,6 +219,7 @@ RESULTS = [
                 pitch=120.5,
             ),
             silence_ms=300,
+            tokens=("Hi", "there"),
         ),
     ),
 ]
@@ -270,7 +271,7 @@ IGNORED = [
     ),
     (
         {"transcription": {**FINAL, "wordTimestamps": [{"word": "one", "endTimeMs": True}]}},
-        Transcription("one", is_final=True, words=(Word("one"),)),
+        Transcription("one", is_final=True, words=(Word("one"),), tokens=("one",)),
         "endTimeMs",
     ),
     (
@@ -425,3 +426,14 @@ def test_tokens_are_joined_to_words() -> None:
         Word("walking", 300, 450),
         Word("fast.", 600, 650),
     ) == event.words
+    assert event.text == "".join(event.tokens)
+
+
+def test_fields_of_the_client_are_not_on_the_wire() -> None:
+    """A field of the service with the name of an attribute of the client is kept in extra."""
+    body = {**FINAL, "channel": 3, "tokens": 1, "wordTimestamps": [{"word": "one", "channel": 2}]}
+    event = stt.read(json.dumps({"result": {"transcription": body}}))
+
+    assert isinstance(event, Transcription)
+    assert ({"channel": 3, "tokens": 1}, None) == (event.extra, event.channel)
+    assert (Word("one", extra={"channel": 2}),) == event.words

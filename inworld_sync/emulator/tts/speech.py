@@ -1,4 +1,4 @@
-"""Encoded audio with timestamps for the text of one flush; WebSocket and HTTP share it."""
+"""Makes encoded audio with timestamps for the text of one flush, for WebSocket and HTTP."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.tts.config import AudioConfig, ContextConfig
 from inworld_sync.emulator.tts.encoders import encoded_rate_hz, open_encoder
 from inworld_sync.emulator.tts.markup import Passage, check_readable, is_phonetic, read_markup
+from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["AudioPiece", "TimedText", "TimedWord", "check_text", "speak"]
 
@@ -25,13 +26,13 @@ TimedText = tuple[str, float, float]
 @attrs.frozen
 class TimedWord:
     """
-    A word of the user's text; times are seconds from the start of the flush.
+    A word of the user's text. Times are seconds from the start of the flush.
 
     Attributes:
         text: The word with its punctuation, without markup.
         gap: The white space before it.
-        end_char: One past its last character in the flushed text.
-        is_listed: Whether timestamps list it; phonetic spelling is not listed.
+        end_char: The index after its last character in the flushed text.
+        is_listed: Whether timestamps list the word. Phonetic spelling is not listed.
     """
 
     text: str
@@ -50,8 +51,8 @@ class AudioPiece:
 
     Attributes:
         audio: The encoded audio.
-        words: The words that begin in it.
-        duration: Its length in seconds.
+        words: The words that begin in the audio.
+        duration: The length of the audio in seconds.
     """
 
     audio: bytes = attrs.field(repr=False)
@@ -84,24 +85,30 @@ def check_text(text: str, config: ContextConfig, shared: SharedState) -> str:
 
 
 def speak(
-    text: str, config: ContextConfig, shared: SharedState, *, whole: bool = False
+    text: str,
+    config: ContextConfig,
+    shared: SharedState,
+    *,
+    whole: bool = False,
+    voice: EmulatedVoice | None = None,
 ) -> Iterator[AudioPiece]:
     """
     Speak a text with the configuration of a context.
 
     Args:
-        text: The text; white space alone yields nothing.
-        config: Voice and format.
+        text: The text. White space alone yields nothing.
+        config: The voice and the format.
         shared: The state of the server.
         whole: Encode the audio as one file.
+        voice: Used instead of the voice of *config*.
 
     Yields:
-        Pieces of about ``Settings.chunk_ms``; each has audio.
+        Pieces of about ``Settings.chunk_ms``. Each piece has audio.
 
     Raises:
         Refused: See ``check_text``.
     """
-    voice = shared.voice(config.voice_id)
+    voice = voice or shared.voice(config.voice_id)
     if voice is None or not text.strip():
         return
     if warning := check_text(text, config, shared):
@@ -153,7 +160,7 @@ class _Cutter:
             yield AudioPiece(audio, self._words.until(None), self._unsent_seconds())
 
     def _encode(self) -> Iterator[AudioPiece]:
-        """Encode one chunk; the encoder may keep it for the next piece."""
+        """Encode one chunk. The encoder may keep it for the next piece."""
         pcm = bytes(self._waiting[: self._chunk_bytes])
         del self._waiting[: self._chunk_bytes]
         self._encoded_samples += len(pcm) // 2

@@ -1,22 +1,24 @@
 """
-The audio of one STT stream from the caller to the connection: buffered, bounded and paced.
+Buffers and limits the audio of one STT stream on its way from the caller to the connection.
 
 | class | does |
 |---|---|
 | AudioBuffer | keeps audio that waits to be sent, and sent audio that may be sent again |
+| EncodedBuffer | keeps encoded audio until it is sent |
 | AudioQueue | limits the audio that waits to be sent |
 | MaxLead | limits how far sent audio may run ahead of the transcript |
-| ChunkRateLimiter | limits the messages per second, of one stream or of several |
 
-Positions are samples from the start of the stream, at the sample rate of the wire.
+Positions are samples from the start of the stream, at the sample rate of the wire; of encoded audio
+they are bytes.
 
-Threads and locks: the first three belong to one stream; the stream's monitor guards them and is
-held by their callers. A ChunkRateLimiter has a lock of its own.
+Threads and locks: all belong to one stream; the stream's monitor guards them and is held by their
+callers.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 import threading
 import time
 from collections import deque
@@ -28,10 +30,11 @@ import attrs
 from inworld_sync.audio.meter import Level, measure
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.quiet import quietest_sample
-from inworld_sync.errors import ConfigError, DeadlineExceeded
+from inworld_sync.errors import DeadlineExceeded
 from inworld_sync.models import checks
 from inworld_sync.models.stt import PartialTranscript, Transcript
 from inworld_sync.sessions.stt.stats import SttStats
+from inworld_sync.transport.chunk_rate import ChunkRateLimiter
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.wire.stt_turns import Answer
 
@@ -39,7 +42,7 @@ __all__ = [
     "DEFAULT_CHUNKS_PER_SECOND",
     "AudioBuffer",
     "AudioQueue",
-    "ChunkRateLimiter",
+    "EncodedBuffer",
     "MaxLead",
     "Overflow",
     "SendSettings",
@@ -52,16 +55,16 @@ Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
 # Source: the service's documentation, "rate limits", audio chunks of STT.
 DEFAULT_CHUNKS_PER_SECOND: Final = 50.0
 
-# After a pause, messages of this much time may be sent at once: a tenth of the limit per second.
-_BURST_SECONDS: Final = 0.1
-
 # Audio that no final transcript covers is discarded only this long after it was sent and, while a
 # turn is open, only this long after the service's latest message.
 _TRANSCRIPT_SECONDS: Final = 10.0
-# Live audio never reaches that limit: it is ahead of the clock by less than this.
+# Live audio is ahead of the clock by less than this, so MaxLead never limits it.
 _LIVE_LEAD_SECONDS: Final = 5.0
 
 
+_CHUNK_MS: Final = 100
+# The largest message of encoded audio.
+_ENCODED_CHUNK_BYTES: Final = 16 * 1024
 # Frames of this length count as speech if they are not below this level.
 _FRAME_MS: Final = 20
 _SILENCE_DBFS: Final = -50.0
@@ -77,29 +80,37 @@ class TurnEnd(enum.Enum):
 
 class AudioBuffer:
     """
-    16-bit mono PCM from ``start`` to ``end``, sent up to ``sent``.
+    Keeps 16-bit mono PCM from ``start`` to ``end``, of which the part up to ``sent`` was sent.
 
     Args:
-        sample_rate_hz: Its sample rate.
-        keep_samples: Sent audio is kept up to this length, until a final transcript covers it.
+        sample_rate_hz: The sample rate of the audio.
+        keep_samples: The most samples of sent audio that are kept until a final transcript covers
+            them.
 
     Attributes:
         start: Position of the oldest sample that is kept.
         sent: Position up to which samples were popped.
         end: Position after the newest sample.
+        chunk_samples: The length of one message.
     """
+
+    # The size of one unit of a position.
+    unit_bytes = SAMPLE_BYTES
+    # Whether audio can be sent again from a position in the middle.
+    can_repeat = True
 
     def __init__(self, sample_rate_hz: int, keep_samples: int) -> None:
         self._sample_rate_hz = sample_rate_hz
+        self.chunk_samples = sample_rate_hz * _CHUNK_MS // 1000
         self._frame_bytes = sample_rate_hz * _FRAME_MS // 1000 * SAMPLE_BYTES
         self._keep_samples = keep_samples
         # A deletion at the front of a bytearray copies no bytes.
         self._pcm = bytearray()
-        # Whether speech before the oldest sample had to be discarded before it was covered.
+        # Whether speech before the oldest sample was discarded although no transcript covers it.
         self._is_truncated = False
-        # Positions: the end of the answered speech, and that of the last answered turn.
+        # The positions at which the answered speech and the last answered turn end.
         self._answered = self._answered_turn = 0
-        # Speech after the answered position that was discarded.
+        # The number of discarded samples of speech after the answered position.
         self._discarded_speech_samples = 0
         self._sent_turn_ends: deque[int] = deque()
         self._turn_ends: deque[int] = deque()
@@ -110,7 +121,12 @@ class AudioBuffer:
     @property
     def unsent_bytes(self) -> int:
         """Size of the audio that waits to be sent."""
-        return (self.end - self.sent) * SAMPLE_BYTES
+        return (self.end - self.sent) * self.unit_bytes
+
+    @property
+    def sent_ms(self) -> float:
+        """Length of the audio that was sent, in milliseconds."""
+        return self.ms(self.sent)
 
     @property
     def has_unsent(self) -> bool:
@@ -125,7 +141,7 @@ class AudioBuffer:
     def append(self, pcm: bytes | bytearray | memoryview) -> None:
         """Add whole samples."""
         self._pcm += pcm
-        self.end += len(pcm) // SAMPLE_BYTES
+        self.end += len(pcm) // self.unit_bytes
 
     def end_turn(self) -> None:
         """Mark the end of a turn after the newest sample."""
@@ -134,12 +150,12 @@ class AudioBuffer:
 
     def pop(self, chunk_samples: int, *, flush: bool) -> bytes | TurnEnd | None:
         """
-        Return the next samples or end of a turn to send, and count it as sent.
+        Return the next samples or the next end of a turn, and record that they are sent.
 
         Args:
             chunk_samples: The most samples to return.
-            flush: Whether to return fewer samples if no more are left. Before the end of a turn
-                they are returned in any case.
+            flush: Whether to return fewer than *chunk_samples* samples if no more are left. The
+                last samples of a turn are returned in any case.
         """
         limit = self.end
         if self._turn_ends:
@@ -150,8 +166,8 @@ class AudioBuffer:
         samples = min(chunk_samples, limit - self.sent)
         if not samples or (samples < chunk_samples and not flush and not self._turn_ends):
             return None
-        at = (self.sent - self.start) * SAMPLE_BYTES
-        pcm = bytes(self._pcm[at : at + samples * SAMPLE_BYTES])
+        at = (self.sent - self.start) * self.unit_bytes
+        pcm = bytes(self._pcm[at : at + samples * self.unit_bytes])
         self.sent += samples
         if self.sent - self._keep_samples > self.start:
             oldest = self.sent - self._keep_samples
@@ -178,8 +194,8 @@ class AudioBuffer:
         """
         Record that the service has answered speech.
 
-        Without times, the answered turn ends at the first long pause after the turn before it, or
-        later, at most at the end of the audio that was sent.
+        If the answer has no times, the end of the turn is estimated. It is the first long pause
+        after the turn before, or later, and at most the end of the audio that was sent.
         """
         until = self.samples(answer.until_ms)
         if answer.is_exact:
@@ -197,26 +213,27 @@ class AudioBuffer:
         Return the length of the speech that the service has not answered.
 
         Args:
-            until_ms: Only speech before this position counts; None means all.
+            until_ms: Speech after this position is left out; None means all speech.
         """
         until = self.end if until_ms is None else self.samples(until_ms)
         return self.ms(self._discarded_speech_samples + self._speech(self._answered, until))
 
     def rewind(self, search_until: int, truncated_samples: int) -> None:
         """
-        Send everything that is kept again, from the quietest sample of a range on.
+        Send the kept audio again, starting at the quietest sample of a range.
 
-        A new connection that began in the middle of a word would transcribe the rest of it as a
-        word of its own.
+        If the audio of a new connection began in the middle of a word, the service would transcribe
+        the rest of the word as another word.
 
         Args:
             search_until: The range ends at this position.
-            truncated_samples: Length of the range where speech was discarded uncovered.
+            truncated_samples: Length of the range if speech was discarded before a transcript
+                covered it.
         """
         until = self.start + truncated_samples if self._is_truncated else search_until
         until = min(self.sent, until)
         if until > self.start:
-            searched = self._pcm[: (until - self.start) * SAMPLE_BYTES]
+            searched = self._pcm[: (until - self.start) * self.unit_bytes]
             self._discard(self.start + quietest_sample(searched))
         self._is_truncated = False
         # The audio is sent again, so the service answers it again.
@@ -227,15 +244,15 @@ class AudioBuffer:
 
     def drop_oldest(self, size_bytes: int) -> int:
         """Drop the oldest *size_bytes* of the unsent audio; return the number of samples."""
-        samples = min(-(-size_bytes // SAMPLE_BYTES), self.end - self.sent)
-        at = (self.sent - self.start) * SAMPLE_BYTES
-        del self._pcm[at : at + samples * SAMPLE_BYTES]
+        samples = min(-(-size_bytes // self.unit_bytes), self.end - self.sent)
+        at = (self.sent - self.start) * self.unit_bytes
+        del self._pcm[at : at + samples * self.unit_bytes]
         self.end -= samples
         self._turn_ends = deque(max(self.sent, end - samples) for end in self._turn_ends)
         return samples
 
     def partial(self, transcript: Transcript) -> PartialTranscript:
-        """Return a transcript with all audio that is kept or waits to be sent."""
+        """Return a partial transcript with all audio that is kept or waits to be sent."""
         start_ms = round(self.ms(self.start))
         return PartialTranscript(transcript, bytes(self._pcm), start_ms, self._sample_rate_hz)
 
@@ -245,7 +262,7 @@ class AudioBuffer:
         return sum(level.samples for level in levels if level.rms_dbfs >= _SILENCE_DBFS)
 
     def _first_pause(self, start: int, end: int) -> int:
-        """Return the end of the first long pause after speech; *end* if there is none."""
+        """Return the end of the first long pause after speech, or *end* if there is none."""
         at, is_speech, pause_samples = max(start, self.start), False, 0
         for level in self._levels(start, end):
             at += level.samples
@@ -259,28 +276,67 @@ class AudioBuffer:
 
     def _levels(self, start: int, end: int) -> Iterator[Level]:
         """Yield the levels of the frames of the kept audio between two positions."""
-        first, last = (max(0, at - self.start) * SAMPLE_BYTES for at in (start, end))
+        first, last = (max(0, at - self.start) * self.unit_bytes for at in (start, end))
         pcm, size_bytes = bytes(self._pcm[first:last]), self._frame_bytes
         return (measure(pcm[at : at + size_bytes]) for at in range(0, len(pcm), size_bytes))
 
     def _discard(self, position: int) -> None:
-        del self._pcm[: (position - self.start) * SAMPLE_BYTES]
+        del self._pcm[: (position - self.start) * self.unit_bytes]
         self.start = position
         while self._sent_turn_ends and self._sent_turn_ends[0] <= position:
             self._sent_turn_ends.popleft()
 
 
-class AudioQueue:
+class EncodedBuffer(AudioBuffer):
     """
-    The caller's end of an :class:`AudioBuffer`: limits the audio that waits to be sent.
+    Encoded audio, whose times are unknown.
+
+    It is discarded when it is sent: another connection could not decode it from the middle.
 
     Args:
-        buffer: Where the audio goes.
+        sample_rate_hz: The sample rate of the settings.
+    """
+
+    unit_bytes = 1
+    can_repeat = False
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        super().__init__(sample_rate_hz, keep_samples=0)
+        self.chunk_samples = _ENCODED_CHUNK_BYTES
+
+    @property
+    def sent_ms(self) -> float:
+        """Infinity: any time of the service may be in the audio that was sent."""
+        return math.inf
+
+    def pop(self, chunk_samples: int, *, flush: bool) -> bytes | TurnEnd | None:  # noqa: ARG002
+        """Return the next bytes at once: they may be all that a frame of the decoder needs."""
+        return super().pop(chunk_samples, flush=True)
+
+    def ms(self, samples: int) -> float:  # noqa: ARG002
+        """Return 0, since the duration is unknown."""
+        return 0.0
+
+    def samples(self, milliseconds: float) -> int:  # noqa: ARG002
+        """Return 0, since the position is unknown."""
+        return 0
+
+    def partial(self, transcript: Transcript) -> PartialTranscript:
+        """Return a transcript without audio."""
+        return PartialTranscript(transcript, b"", 0, self._sample_rate_hz)
+
+    def _speech(self, start: int, end: int) -> int:  # noqa: ARG002
+        return 0
+
+
+class AudioQueue:
+    """
+    Adds the caller's audio to an :class:`AudioBuffer`, and limits the audio that waits to be sent.
+
+    Args:
+        buffer: Gets the audio.
         settings: The limit, and the action when it is reached.
         room: Notified when audio was sent, or when the stream ends.
-
-    Attributes:
-        piece_bytes: The largest piece for :meth:`append` that fits into ``max_waiting_bytes``.
     """
 
     def __init__(
@@ -290,8 +346,15 @@ class AudioQueue:
         self._settings = settings
         self._room = room
         self._dropped_samples = 0
-        samples = min(buffer.samples(1000), settings.max_waiting_bytes // SAMPLE_BYTES or 1)
-        self.piece_bytes = samples * SAMPLE_BYTES
+        unit_bytes = buffer.unit_bytes
+        samples = min(10 * buffer.chunk_samples, settings.max_waiting_bytes // unit_bytes or 1)
+        self._piece_bytes = samples * unit_bytes
+
+    def pieces(self, pcm: bytes | memoryview) -> Iterator[memoryview]:
+        """Divide audio into pieces that fit into ``max_waiting_bytes``."""
+        view = memoryview(pcm)
+        for at in range(0, len(view), self._piece_bytes):
+            yield view[at : at + self._piece_bytes]
 
     def append(
         self,
@@ -300,14 +363,14 @@ class AudioQueue:
         require_open: Callable[[], None],
     ) -> None:
         """
-        Queue whole samples to be sent; without room, act as ``overflow`` says.
+        Queue whole samples to be sent. If there is no room, ``overflow`` decides what happens.
 
         A piece that is larger than the limit is accepted when nothing waits.
 
         Args:
             pcm: The samples.
             timeout: The most seconds to wait for room; None means no limit.
-            require_open: Raises if the stream accepts no audio; called after each wait.
+            require_open: Raises if the stream accepts no audio. It is called after each wait.
 
         Raises:
             DeadlineExceeded: There was no room; nothing was queued.
@@ -321,9 +384,11 @@ class AudioQueue:
             self._dropped_samples += buffer.drop_oldest(excess_bytes)
 
     def stats(self, covered_ms: float, reconnects: int, warnings: Mapping[str, int]) -> SttStats:
-        """Return a snapshot of the counters; the lock need not be held."""
+        """Return a snapshot of the counters. The monitor need not be held."""
         buffer = self._buffer
         return SttStats(
+            sent_bytes=buffer.sent * buffer.unit_bytes,
+            waiting_bytes=buffer.unsent_bytes,
             sent_ms=buffer.ms(buffer.sent),
             waiting_ms=buffer.ms(buffer.end - buffer.sent),
             dropped_ms=buffer.ms(self._dropped_samples),
@@ -351,12 +416,12 @@ class MaxLead:
     """
     Limits how far audio that is sent faster than real time runs ahead of the transcript.
 
-    Without it a long recording could be sent, and discarded from the buffer, before the service
-    has transcribed it; a lost connection would then lose words.
+    Without this limit, a long recording could be sent and discarded from the buffer before the
+    service has transcribed it. A lost connection would then lose words.
 
     Args:
         buffer: The audio.
-        sample_rate_hz: Its sample rate.
+        sample_rate_hz: The sample rate of the audio.
         keep_samples: The most sent samples that the buffer keeps.
     """
 
@@ -365,7 +430,8 @@ class MaxLead:
         self._sample_rate_hz = sample_rate_hz
         self._keep_samples = keep_samples
         self._began_at = time.monotonic()
-        # (position up to which samples were sent, when)
+        # Each entry is the position up to which samples were sent, and the time when they were
+        # sent.
         self._sent: deque[tuple[int, float]] = deque()
 
     def record_sent(self) -> None:
@@ -375,7 +441,7 @@ class MaxLead:
             self._sent.popleft()
 
     def reset(self) -> None:
-        """Forget the records, because everything is sent again."""
+        """Forget the records, because all kept audio is sent again."""
         self._sent.clear()
 
     def is_reached(self, heard_at: float | None) -> bool:
@@ -383,8 +449,7 @@ class MaxLead:
         Whether sending more would discard audio that the service may not have transcribed yet.
 
         Args:
-            heard_at: While a turn is open, the time of the service's latest message; otherwise
-                None.
+            heard_at: The time of the service's latest message, or None if no turn is open.
         """
         kept = self._buffer.sent - self._buffer.start
         if kept + self._sample_rate_hz <= self._keep_samples or not self._sent:
@@ -395,43 +460,14 @@ class MaxLead:
         return now - max(self._sent[0][1], heard_at or 0.0) < _TRANSCRIPT_SECONDS
 
 
-class ChunkRateLimiter:
-    """
-    Spaces audio messages evenly, for one stream or for several that share a limit.
-
-    Args:
-        max_chunks_per_second: Above 0.
-
-    Thread safety: any thread. ``_lock`` guards the time of the next message and is never held
-    while waiting.
-    """
-
-    def __init__(self, max_chunks_per_second: float = DEFAULT_CHUNKS_PER_SECOND) -> None:
-        if not max_chunks_per_second > 0:
-            raise ConfigError(
-                f"max_chunks_per_second must be above 0, got {max_chunks_per_second!r}"
-            )
-        self._spacing_seconds = 1.0 / max_chunks_per_second
-        self._lock = threading.Lock()
-        self._next_at = time.monotonic()
-
-    def reserve(self) -> float:
-        """Reserve the next message; return the seconds to wait before it is sent."""
-        with self._lock:
-            now = time.monotonic()
-            at = max(self._next_at, now - _BURST_SECONDS)
-            self._next_at = at + self._spacing_seconds
-            return max(0.0, at - now)
-
-
 @attrs.frozen(kw_only=True)
 class SendSettings:
     """
-    How the audio of one stream is queued and sent.
+    The limits for queueing and sending the audio of one stream.
 
     Attributes:
         rate: Limits the audio messages per second.
-        overflow: Action when *max_waiting_bytes* wait to be sent.
+        overflow: What happens when *max_waiting_bytes* wait to be sent.
         max_waiting_bytes: The most audio that waits to be sent.
     """
 

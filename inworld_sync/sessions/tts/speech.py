@@ -1,4 +1,4 @@
-"""The audio of an utterance: one chunk, or all of it."""
+"""Has the classes of speech: ``AudioChunk`` for one message, ``Speech`` for a whole utterance."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from inworld_sync.audio import g711, wav
+from inworld_sync.audio.file_encoder import encode_file
 from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.subtitles import srt, vtt
 from inworld_sync.models.tts import (
+    FILE_ENCODINGS,
+    FILE_FORMATS,
     AudioConfig,
     AudioEncoding,
     CharacterTime,
@@ -35,15 +38,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-__all__ = ["AudioChunk", "Speech", "require_rate", "require_sink"]
-
-# The file name suffixes of the encodings that are file formats.
-_SUFFIXES = {
-    ".mp3": AudioEncoding.MP3,
-    ".ogg": AudioEncoding.OGG_OPUS,
-    ".opus": AudioEncoding.OGG_OPUS,
-    ".flac": AudioEncoding.FLAC,
-}
+__all__ = ["AudioChunk", "Speech", "SupportsWrite", "require_rate", "require_sink"]
 
 _WAV_BLOCK_BYTES = 32 * 1024
 
@@ -51,7 +46,8 @@ _WAV_BLOCK_BYTES = 32 * 1024
 class SupportsWrite(Protocol):
     """A binary file that is open for writing."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes, /) -> object:
+        """Write bytes."""
 
 
 class _Encoded:
@@ -100,26 +96,26 @@ class _Encoded:
 @attrs.frozen
 class AudioChunk(_Encoded):
     """
-    A part of the audio of an utterance, as one message of the service.
+    A part of the audio of an utterance, from one message of the service.
 
     Attributes:
-        context_id: The context that it belongs to.
+        context_id: The context that the chunk belongs to.
         data: The audio as the service encodes it, without WAV headers; empty for a chunk that
             has only times.
         encoding: The encoding of *data*.
         sample_rate_hz: Samples per second.
-        start_ms: Its start in the utterance; None for compressed encodings.
-        words: The words whose times were sent with this chunk, with their punctuation; the times
-            never decrease over the utterance. A word that is cut between two chunks is a word of
-            each.
+        start_ms: Where the chunk starts in the utterance; None for compressed encodings.
+        words: The words whose times were sent with this chunk, with their punctuation. Over the
+            utterance, the times never decrease. If a word is cut between two chunks, each chunk has
+            its part as a word.
         characters: The characters whose times were sent with this chunk.
-        phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index of
-            *words*.
+        phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index
+            into *words*.
         usage: What the service counted; None if it sent no counts.
-        tokens: The words, punctuation and white space of this chunk, as the service sent them;
-            the tokens of an utterance joined are its text.
-        visemes: Mouth shapes: those that the service computes from the audio if ``viseme_set`` was
-            requested, otherwise those of the phonemes.
+        tokens: The words, punctuation and white space of this chunk, as the service sent them. The
+            joined tokens of an utterance are its text.
+        visemes: Mouth shapes. The service computes them from the audio if ``viseme_set`` was
+            requested. Otherwise they are those of the phonemes.
         extra: Fields of the service that the client cannot read.
     """
 
@@ -148,8 +144,8 @@ class Speech(_Encoded):
         sample_rate_hz: Samples per second.
         words: The words with their punctuation and times; empty unless times were requested.
         characters: The characters with their times; empty unless times were requested.
-        phonemes: The phonemes with their times; ``word_index`` is an index of *words*.
-        usage: What the service counted, summed.
+        phonemes: The phonemes with their times; ``word_index`` is an index into *words*.
+        usage: The sum of the service's counts.
         tokens: The words, punctuation and white space as the service sent them; ``"".join(tokens)``
             is the text.
         visemes: Mouth shapes, as in :class:`AudioChunk`.
@@ -216,17 +212,20 @@ class Speech(_Encoded):
         format: str | None = None,  # noqa: A002
     ) -> None:
         """
-        Write a file.
+        Write the speech to a file.
 
         Args:
-            target: A path, or a binary file that is open for writing; it stays open. A path is
-                replaced when the new file is complete.
+            target: A path, or a binary file that is open for writing and stays open. A file at the
+                path is replaced when the new file is complete.
             format: ``wav``, ``pcm``, ``raw``, ``mp3``, ``ogg``, ``opus`` or ``flac``; None means
-                the suffix of the path. ``wav``, ``pcm`` and ``raw`` accept every encoding that is
-                not compressed; the last two have no header. The others need audio in that encoding.
+                the suffix of the path. ``pcm`` and ``raw`` have no header. Audio that is not
+                compressed is encoded for the last four, which needs soundfile (extra ``files``) or
+                PyAV (``media``); FLAC has exactly the samples. Compressed audio is only saved in
+                its own encoding.
 
         Raises:
-            AudioError: The format and the encoding do not match.
+            AudioError: The format and the encoding do not match, or no library for the encoding is
+                installed.
             ConfigError: *target* is neither a path nor a binary file, or a file has no *format*.
             OSError: The file cannot be written.
         """
@@ -248,18 +247,21 @@ class Speech(_Encoded):
 
     def _blocks(self, suffix: str) -> Iterable[bytes]:
         """Return the blocks of a file."""
-        if suffix == ".wav":
-            # Raises before a file is made.
+        kind = FILE_FORMATS.get(suffix)
+        wanted = None if kind is None else FILE_ENCODINGS[kind]
+        # Raises before a file is made.
+        if kind == "wav":
             return [wav.header(self.sample_rate_hz, 1, len(self.pcm)), bytes(self.pcm)]
-        if suffix in (".pcm", ".raw"):
+        if kind == "pcm":
             return [bytes(self.pcm)]
-        if suffix in _SUFFIXES and self.encoding is _SUFFIXES[suffix]:
+        if wanted is self.encoding:
             return [self.data]
-        wanted = _SUFFIXES.get(suffix)
+        if wanted is not None and not self.encoding.is_compressed:
+            return [encode_file(self.pcm, self.sample_rate_hz, wanted)]
         advice = (
             f"use AudioConfig({wanted.value!r}) for the request"
             if wanted
-            else f"use one of .wav, .pcm, .raw, {', '.join(_SUFFIXES)}"
+            else f"use one of {', '.join(FILE_FORMATS)}"
         )
         raise AudioError(
             f"{self.encoding.value} audio cannot be saved as a file with the suffix "
@@ -296,16 +298,17 @@ class Speech(_Encoded):
 
     def play(self, speaker: AudioSink | None = None, *, timeout: float | None = None) -> None:
         """
-        Play it, and return after all of it was heard.
+        Play the speech, and return after all of it was heard.
 
         Args:
-            speaker: Plays the audio; None opens the default :class:`~inworld_sync.Speaker`, or
-                without the extra ``audio`` or a device a
+            speaker: Plays the audio. None opens the default :class:`~inworld_sync.Speaker`. If
+                there is no device or the extra ``audio`` is not installed, None opens a
                 :class:`~inworld_sync.devices.ProgramSpeaker`.
-            timeout: The most seconds to wait for room in the speaker, and then for the end.
+            timeout: The most seconds for each of two waits: for room in the speaker, and for the
+                end.
 
         Raises:
-            ConfigError: *speaker* cannot play.
+            ConfigError: *speaker* is no sink.
             AudioError: The speaker has another sample rate, or the encoding is compressed.
             DeadlineExceeded: A wait took longer than *timeout* seconds.
             DeviceError: There is no speaker, or the speaker failed.

@@ -1,0 +1,215 @@
+"""
+Reads the body of an HTTP response piece by piece, each under a deadline of the caller.
+
+Lock rule: ``_lock`` guards the flags; it is held while nothing else is called.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inworld_sync.errors import ClosedError, InworldError, RemoteProtocolError
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.fork_guard import ForkGuard
+from inworld_sync.transport.http import Exchange, HttpClient, as_json, headers_of, is_retried
+from inworld_sync.transport.http_socket import Stopper
+
+if TYPE_CHECKING:
+    import urllib3
+
+__all__ = ["HttpBody", "lines_in", "open_body", "start_body"]
+
+
+class HttpBody:
+    """
+    The body of a response with a status below 300.
+
+    Attributes:
+        headers: Headers of the response by lower-case name.
+
+    Thread safety: one thread reads; any may call :meth:`close`, which ends a wait of the reader.
+    """
+
+    def __init__(
+        self, exchange: Exchange, response: urllib3.BaseHTTPResponse, stopper: Stopper
+    ) -> None:
+        self.headers: Mapping[str, str] = headers_of(response)
+        self._exchange = exchange
+        self._response = response
+        self._stopper = stopper
+        self._fork_guard = ForkGuard()
+        self._lock = threading.Lock()
+        self._is_reading = False
+        self._is_closed = False
+
+    def read(self, deadline: Deadline) -> bytes:
+        """
+        Return the next bytes; wait for at least one. Return nothing at the end of the body.
+
+        After the end, the connection is kept for further requests. After an error it is closed.
+
+        Raises:
+            DeadlineExceeded: The deadline passed.
+            ConnectionLost: The connection broke.
+            ClosedError: The body was closed, or belongs to the parent of this process.
+        """
+        if self._fork_guard.in_child:
+            raise ClosedError("the response belongs to the parent of this process")
+        with self._lock:
+            if self._is_closed:
+                raise _closed_error()
+            self._is_reading = True
+        try:
+            piece = self._exchange.read(self._response, deadline, self._stopper)
+        except BaseException as error:
+            self._end_read(None)
+            if self._stopper.is_stopped and isinstance(error, InworldError):
+                raise _closed_error() from None
+            raise
+        self._end_read(piece)
+        # The end that this side made looks like the end of the body.
+        if self._stopper.is_stopped:
+            raise _closed_error()
+        return piece
+
+    def close(self) -> None:
+        """Close the connection, unless the body was read to its end; may be called twice."""
+        if self._fork_guard.in_child:
+            return
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            is_reading = self._is_reading
+        self._stopper.stop()
+        if not is_reading:
+            self._response.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _end_read(self, piece: bytes | None) -> None:
+        """Leave the response alone after an error (None) and at its end."""
+        with self._lock:
+            self._is_reading = False
+            was_closed = self._is_closed
+            self._is_closed = was_closed or not piece
+        if was_closed or piece is None:
+            self._response.close()
+        elif not piece:
+            self._response.release_conn()
+
+
+def _closed_error() -> ClosedError:
+    return ClosedError("the response was closed before its end")
+
+
+def open_body(
+    client: HttpClient,
+    method: str,
+    path: str,
+    *,
+    headers: Mapping[str, str],
+    json: object,
+    deadline: Deadline,
+) -> HttpBody:
+    """
+    Send a request and return when the response begins.
+
+    The request is retried up to ``options.max_retries`` times if the client could not connect, or
+    if the service did not handle it: the status is 429 or 503, and the response has
+    ``Retry-After``.
+
+    Args:
+        client: Sends the request.
+        method: ``POST`` and so on.
+        path: Path of the URL, beginning with a slash.
+        headers: They replace headers of the options with the same name.
+        json: Value to send as JSON.
+        deadline: For connecting, the head of the response, and the retries.
+
+    Raises:
+        ServiceError: The status is 300 or above; the class depends on it.
+        DeadlineExceeded: The deadline passed.
+        ConnectError: Could not connect.
+        ConnectionLost: The connection broke.
+        ConfigError: The path or a header cannot be sent.
+        ClosedError: The client is closed.
+    """
+    return client.attempt(
+        lambda: start_body(client, method, path, headers=headers, json=json, deadline=deadline),
+        partial(is_retried, method, obeys_retry_after=True),
+        deadline,
+    )
+
+
+def start_body(
+    client: HttpClient,
+    method: str,
+    path: str,
+    *,
+    headers: Mapping[str, str],
+    json: object,
+    deadline: Deadline,
+    stopper: Stopper | None = None,
+) -> HttpBody:
+    """
+    Send a request once and return when the response begins; see :func:`open_body`.
+
+    Args:
+        client: Sends the request.
+        method: ``POST`` and so on.
+        path: Path of the URL, beginning with a slash.
+        headers: They replace headers of the options with the same name.
+        json: Value to send as JSON.
+        deadline: For connecting and the head of the response.
+        stopper: Ends the wait for the response, and then does the same as :meth:`HttpBody.close`.
+    """
+    exchange, stopper = Exchange(client, method, path, deadline), stopper or Stopper()
+    response = exchange.start(headers, as_json(json), None, stopper)
+    if response.status < 300:
+        body = HttpBody(exchange, response, stopper)
+        client.close_with_client(body)
+        return body
+    try:
+        exchange.raise_error(response)
+    finally:
+        response.close()
+
+
+def lines_in(body: HttpBody, timeout: float | None, max_bytes: int) -> Iterator[bytes]:
+    """
+    Yield the lines of a body without their ends, and no empty ones.
+
+    Args:
+        body: The body.
+        timeout: Seconds for each line.
+        max_bytes: The most bytes of a line.
+
+    Raises:
+        DeadlineExceeded: A line did not come in time.
+        RemoteProtocolError: A line is too long.
+        ConnectionLost: The connection broke.
+        ClosedError: The body was closed.
+    """
+    held = bytearray()
+    is_over = False
+    while not is_over:
+        deadline = Deadline(timeout, "waiting for a line of the response")
+        while b"\n" not in held and not is_over:
+            piece = body.read(deadline)
+            held += piece
+            is_over = not piece
+            if len(held) - held.rfind(b"\n") > max_bytes:
+                raise RemoteProtocolError(
+                    f"a line of the response has more than {max_bytes} bytes; see max_message_bytes"
+                )
+        *lines, held = held.split(b"\n")
+        if is_over:
+            lines.append(held)
+        for line in lines:
+            if line := line.strip():
+                yield bytes(line)
