@@ -91,7 +91,7 @@ def test_any_buffer_is_accepted() -> None:
 
 
 def test_numpy() -> None:
-    """numpy() returns an array in the output format. One axis of its shape has the channels."""
+    """numpy() returns an array in the output format, with one column for each channel."""
     playout = Playout(RATE_HZ, 2, output_format="f32")
     playout.push(struct.pack("<4h", 16384, -16384, 8192, -8192), end=True)
 
@@ -512,7 +512,7 @@ def test_unpolled_items_do_not_fill_the_playout() -> None:
 
 
 def test_clear_returns_the_heard_duration() -> None:
-    """After a clear, the fade of the current item is played, and nothing of the next item."""
+    """clear() returns the heard duration of each item. The fade of the current item is heard."""
     player = Player(start_ms=20, time_scaling=False)
     player.push(tone(200), "a", end=True)
     player.push(tone(100), "b")
