@@ -1,4 +1,4 @@
-"""Cloned and designed voices of the emulator: stable sound, limits and refusals."""
+"""Cloned and designed voices of the emulator have a stable sound, limits and refusals."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_realtime_accepts_a_cloned_voice(iw: Inworld) -> None:
 
 
 def test_the_recordings_choose_the_sound(server: Emulator, iw: Inworld) -> None:
-    """The same recordings make the same sound, others make another one."""
+    """The same recordings make the same sound; other recordings make another sound."""
     ids = [
         iw.voices.clone(audio, name="Anna").voice.id
         for audio in (wav_file(4), wav_file(4), wav_file(5))
@@ -132,7 +132,7 @@ def test_a_designed_voice(server: Emulator, iw: Inworld) -> None:
 
 
 def test_limits(server: Emulator, iw: Inworld) -> None:
-    """The numbers of voices and of previews are limited, so that memory is."""
+    """The numbers of voices and of previews are limited."""
     for _ in range(3):
         iw.voices.clone(wav_file(), name="Anna")
     with pytest.raises(QuotaError, match="limit") as caught:

@@ -1,4 +1,4 @@
-"""One stream of events and four ways to receive them."""
+"""A stream of events can be received in four ways."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def polled() -> Source:
 
 
 def waits(source: Source, takers: int = 1) -> None:
-    """Wait until threads wait for an event of the stream."""
+    """Wait until *takers* threads wait for an event of the stream."""
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         with source.changed:
@@ -448,7 +448,7 @@ def test_poll_of_a_threaded_stream(source: Source) -> None:
         source.stream.poll()
 
 
-# For the reader.
+# Methods for the reader thread.
 
 
 def test_full_and_starving(source: Source) -> None:
@@ -519,7 +519,7 @@ def test_discard(source: Source) -> None:
 
 
 def test_one_end(source: Source) -> None:
-    """Only the first end counts."""
+    """A second end of a stream is ignored."""
     source.end(LOST)
     source.end(CLOSED)
 
