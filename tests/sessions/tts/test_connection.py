@@ -150,7 +150,7 @@ def test_places_come_back(iw: Inworld, leave: Callable[[TtsContext], object]) ->
 
 
 def test_a_refused_context_gives_its_place_back() -> None:
-    """After a fault with which the service keeps the context, the client closes it."""
+    """If the service keeps a context after a fault, the client closes the context."""
 
     def refusing(service: Service) -> None:
         context_id = service.until("send_text")
@@ -195,7 +195,7 @@ def test_a_create_that_is_refused_with_text_behind_it() -> None:
 
 
 def test_a_fault_stays_with_its_context(iw: Inworld) -> None:
-    """An unknown voice ends its own context; another on the connection continues."""
+    """An unknown voice ends its own context; another context continues."""
     with iw.tts.connect() as connection:
         good, bad = connection.context(), connection.context(voice="Nobody")
         good.send("Fine.")
@@ -710,7 +710,7 @@ def test_close_from_many_threads(iw: Inworld) -> None:
 
 
 def test_close_ends_the_threads(iw: Inworld) -> None:
-    """After close() no thread of the connection is left, also not of contexts that ended before."""
+    """After close() no thread of the connection or of its contexts is left."""
     with iw.tts.connect() as connection:
         context = connection.context()
         context.on(AudioChunk, lambda _: threading.Event().wait(0.01))
