@@ -66,7 +66,7 @@ class Monitor(threading.Condition):
         what: The name of the object that the monitor guards, for the error.
 
     Attributes:
-        lock: The lock without this check, for the threads of the package, which no child has.
+        lock: The lock, without the check for a fork. Only threads of the package acquire it.
         message_bytes: The size of the message that the reader handles now, which is the size of its
             events. 0 while the reader handles no message.
         has_full_mailbox: False if no mailbox is full, so that the reader need not check the
@@ -481,8 +481,8 @@ class EventStream(Generic[E]):
                 if id(handler) not in self._reported:
                     self._reported.add(id(handler))
                     self._logger.exception(
-                        "handler %r raised an exception on %s; further exceptions of it are only "
-                        "counted",
+                        "handler %r raised an exception on %s; further exceptions of this handler "
+                        "are only counted",
                         handler,
                         type(event).__name__,
                     )

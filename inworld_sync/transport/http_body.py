@@ -1,7 +1,7 @@
 """
 Reads the body of an HTTP response piece by piece, each under a deadline of the caller.
 
-Lock rule: ``_lock`` guards the flags; it is held while nothing else is called.
+Lock rule: ``_lock`` guards the flags. No other function is called while it is held.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class HttpBody:
     Attributes:
         headers: Headers of the response by lower-case name.
 
-    Thread safety: one thread reads; any may call :meth:`close`, which ends a wait of the reader.
+    Thread safety: one thread reads. Any thread may call :meth:`close`, which ends a wait of the
+    reader.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class HttpBody:
             raise
         finally:
             self._end_read(piece)
-        # The end that this side made looks like the end of the body.
+        # A close by this side looks like the end of the body.
         if self._stopper.is_stopped:
             raise _closed_error()
         return piece
@@ -93,7 +94,7 @@ class HttpBody:
         self.close()
 
     def _end_read(self, piece: bytes | None) -> None:
-        """Leave the response alone after an error (None) and at its end."""
+        """End a read. Release the connection at the end of the body, close it after an error."""
         with self._lock:
             self._is_reading = False
             was_closed = self._is_closed
