@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from inworld_sync.models.devices import *
     from inworld_sync.models.events import *
     from inworld_sync.models.options import *
+    from inworld_sync.models.pronunciations import *
     from inworld_sync.models.realtime import (
         AlawFormat as AlawFormat,
         FunctionChoice as FunctionChoice,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from inworld_sync.rest.llm import ChatStream as ChatStream
     from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
+    from inworld_sync.rest.transcriptions import TranscriptionJob as TranscriptionJob
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.events import (
@@ -99,6 +101,7 @@ _HOMES = {
     "models.devices": "AudioSink AudioSource DeviceChanged DeviceInfo SpeakerMark SpeakerStats",
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",
+    "models.pronunciations": "Pronunciation PronunciationDictionary",
     "models.stt": (
         "AssemblyAiConfig GroqConfig InworldSttConfig Reconnected SonioxConfig SonioxContext "
         "SpeechStarted SpeechStopped SttEncoding SttUsage TranscribeConfig Transcript "
@@ -117,6 +120,7 @@ _HOMES = {
     "rest.previews": "VoicePreview",
     "rest.llm": "ChatStream",
     "rest.tokens": "JwtAuth Tokens",
+    "rest.transcriptions": "TranscriptionJob",
     "sessions.tts.speech": "AudioChunk Speech",
     "sessions.stt.stats": "SttStats",
     "sessions.stt.stream": "SttStream",

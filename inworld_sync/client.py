@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
     from inworld_sync.rest.llm import Llm
     from inworld_sync.rest.models import Models
+    from inworld_sync.rest.pronunciations import Pronunciations
     from inworld_sync.rest.routers import Routers
     from inworld_sync.rest.tokens import Tokens
+    from inworld_sync.rest.transcriptions import Transcriptions
     from inworld_sync.sessions.realtime.service import Realtime
     from inworld_sync.sessions.stt.service import Stt
 
@@ -176,6 +178,24 @@ class Inworld:
         from inworld_sync.sessions.realtime.service import Realtime
 
         return self._service(Realtime, lambda: Realtime(self._connector))
+
+    @property
+    def pronunciations(self) -> Pronunciations:
+        """Pronunciation dictionaries."""
+        from inworld_sync.rest.pronunciations import Pronunciations
+
+        return self._service(
+            Pronunciations, lambda: Pronunciations(self._connector, self._shared_http())
+        )
+
+    @property
+    def transcriptions(self) -> Transcriptions:
+        """Transcription jobs for long recordings."""
+        from inworld_sync.rest.transcriptions import Transcriptions
+
+        return self._service(
+            Transcriptions, lambda: Transcriptions(self._connector, self._shared_http())
+        )
 
     @property
     def llm(self) -> Llm:

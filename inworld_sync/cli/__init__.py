@@ -7,6 +7,7 @@ Has the command line, which parses options, calls the client and prints the resu
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -15,7 +16,7 @@ from importlib import import_module
 import click
 
 from inworld_sync._version import __version__
-from inworld_sync.cli.common import print_message
+from inworld_sync.cli.common import plain, print_message
 from inworld_sync.cli.failures import HELP, message_of, status_of
 from inworld_sync.errors import InworldError
 
@@ -54,7 +55,10 @@ def run(arguments: list[str] | None = None) -> None:
         # interpreter.
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        # It may have the name of a file, or what a program has printed.
+        message = io.StringIO()
+        error.show(message)
+        click.echo(plain(message.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

@@ -18,32 +18,19 @@ from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.cli.common import print_message
 from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.models.tts import AudioConfig, AudioEncoding, WordTime
+from inworld_sync.models.tts import (
+    FILE_ENCODINGS,
+    FILE_FORMATS,
+    AudioConfig,
+    AudioEncoding,
+    WordTime,
+)
 from inworld_sync.sessions.tts.speech import AudioChunk
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["FORMATS", "STANDARD_OUTPUT", "SpeechOutput", "encoding_of"]
-
-# The encoding to request for each value of --format.
-FORMATS = {
-    "wav": AudioEncoding.PCM,
-    "mp3": AudioEncoding.MP3,
-    "opus": AudioEncoding.OGG_OPUS,
-    "flac": AudioEncoding.FLAC,
-    "pcm": AudioEncoding.PCM,
-}
-# The format for each ending of the file name.
-_FORMATS = {
-    ".wav": "wav",
-    ".pcm": "pcm",
-    ".raw": "pcm",
-    ".mp3": "mp3",
-    ".ogg": "opus",
-    ".opus": "opus",
-    ".flac": "flac",
-}
+__all__ = ["STANDARD_OUTPUT", "SpeechOutput", "encoding_of"]
 
 STANDARD_OUTPUT = "-"
 
@@ -54,7 +41,7 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
 
     Args:
         output: The name of the file, ``-`` for standard output, or None for the speaker.
-        file_format: A key of ``FORMATS``. With None, the ending of the name decides.
+        file_format: A key of ``FILE_ENCODINGS``; None follows from the ending of the name.
 
     Raises:
         click.UsageError: The ending is unknown, *file_format* is another format, or it has no
@@ -69,18 +56,18 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
             raise click.UsageError(
                 "-o - does not write audio to a terminal: redirect standard output, or use -o FILE"
             )
-        return FORMATS[file_format or "pcm"]
+        return FILE_ENCODINGS[file_format or "pcm"]
     suffix = Path(output).suffix.lower()
-    if suffix not in _FORMATS:
+    if suffix not in FILE_FORMATS:
         if file_format is None:
             raise click.UsageError(
-                f"--output must end in {', '.join(_FORMATS)} or be -, or pass --format, "
+                f"--output must end in {', '.join(FILE_FORMATS)} or be -, or pass --format, "
                 f"got {output!r}"
             )
-        return FORMATS[file_format]
-    if file_format not in (None, _FORMATS[suffix]):
+        return FILE_ENCODINGS[file_format]
+    if file_format not in (None, FILE_FORMATS[suffix]):
         raise click.UsageError(f"--format {file_format} cannot be combined with -o {output!r}")
-    return FORMATS[_FORMATS[suffix]]
+    return FILE_ENCODINGS[FILE_FORMATS[suffix]]
 
 
 class SpeechOutput(ExitStack):
@@ -107,7 +94,7 @@ class SpeechOutput(ExitStack):
         self._output = output
         self._audio = audio
         suffix = Path(output or "").suffix.lower()
-        self._is_wav = (file_format or _FORMATS.get(suffix)) == "wav"
+        self._is_wav = (file_format or FILE_FORMATS.get(suffix)) == "wav"
         self._speaker: AudioSink | None = None
         self._file: WholeFile | WavWriter | None = None
         self._write: Callable[[bytes], object] | None = None

@@ -16,9 +16,9 @@ from inworld_sync.cli.common import (
     verbose_option,
 )
 from inworld_sync.cli.failures import message_of
-from inworld_sync.cli.output import FORMATS, STANDARD_OUTPUT, SpeechOutput, encoding_of
+from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
 from inworld_sync.errors import InworldError
-from inworld_sync.models.tts import SAMPLE_RATES_HZ, AudioConfig
+from inworld_sync.models.tts import FILE_ENCODINGS, SAMPLE_RATES_HZ, AudioConfig
 from inworld_sync.sessions.tts.connection import MESSAGE_TIMEOUT_SECONDS
 
 _RATES = ", ".join(map(str, SAMPLE_RATES_HZ))
@@ -41,8 +41,8 @@ _LONG_CHARACTERS = 500
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(list(FORMATS)),
-    help="Format of the output; by default the file's ending decides, and - means pcm.",
+    type=click.Choice(list(FILE_ENCODINGS)),
+    help="Format of the output; by default that of the file's ending, and pcm for -.",
 )
 @click.option("--voice", default="Ashley", show_default=True, help="The voice.")
 @click.option("--model", default="inworld-tts-2", show_default=True, help="The model.")

@@ -130,7 +130,7 @@ class Screen:
         if self._as_json:
             self._write({"event": "ended", "output": output, "heard_ms": spoken_ms})
         elif output is not None:
-            click.echo(f"{spoken_ms / 1000.0:.2f} s of speech in {output}", err=True)
+            click.echo(plain(f"{spoken_ms / 1000.0:.2f} s of speech in {output}"), err=True)
 
     # Handlers, on the session's dispatch thread.
 

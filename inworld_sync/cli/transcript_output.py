@@ -30,7 +30,7 @@ class TranscriptResult:
 
 
 def report_failure(name: str, error: BaseException, more: str = "") -> None:
-    """Print the error of a file, and then *more*."""
+    """Print why a file failed; *more* is added to the message."""
     print_message(f"{name}: {message_of(error)}{more}")
 
 
@@ -41,7 +41,7 @@ class TranscriptWriter:
     Args:
         files: The names of all files.
         form: ``text``, ``json``, ``srt`` or ``vtt``.
-        output: The folder for one file per result; None means standard output.
+        output: Folder for one file per result; None means standard output.
         is_on: False if the results were printed already.
     """
 
@@ -57,7 +57,7 @@ class TranscriptWriter:
         self._rows: list[object] = []
 
     def write(self, result: TranscriptResult) -> TranscriptResult:
-        """Write a result, or keep it for later. The returned result has the failure, if any."""
+        """Write a result, or keep it; a failure is reported, and is in the returned result."""
         if not self._is_on:
             return result
         try:
@@ -76,7 +76,7 @@ class TranscriptWriter:
         return result
 
     def end(self) -> None:
-        """Print the output that needs all results."""
+        """Print what needs all results."""
         if self._rows:
             print_json(self._rows)
 
@@ -94,7 +94,7 @@ class TranscriptWriter:
 
 
 def _is_useful(result: TranscriptResult) -> bool:
-    """Return whether the result is written. A file that failed without a turn has no result."""
+    """Whether the result is written: a file that failed without a turn has none."""
     return result.error is None or bool(result.transcript.turns)
 
 
@@ -103,7 +103,7 @@ def _rendered(result: TranscriptResult, form: str) -> str:
     if form == "json":
         return json_text(_row(result), indent=2) + "\n"
     if form in ("srt", "vtt"):
-        # If the transcript has no times at all, this raises an error that names these models too.
+        # The error for a transcript without any times names the models too.
         text = transcript.to_srt() if form == "srt" else transcript.to_vtt()
         if any(turn.text and not turn.words for turn in transcript.turns):
             print_message(

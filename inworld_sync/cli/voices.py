@@ -271,7 +271,8 @@ def _print_list(
     else:
         _print_table(voices)
     if not voices:
-        click.echo(f"no voices{f' for --language {language}' if language else ''}", err=True)
+        message = f"no voices{f' for --language {language}' if language else ''}"
+        click.echo(plain(message), err=True)
         sys.exit(EMPTY_STATUS)
 
 

@@ -117,14 +117,17 @@ class Credentials:
             self._nonces[nonce] = now + 2 * max_age
             return True
 
-    def judge(self, credential: Credential, *, bearer_key: bool) -> Verdict:
+    def judge(
+        self, credential: Credential, *, bearer_key: bool, single_use: bool = True
+    ) -> Verdict:
         """
-        Check a credential.
+        Check a credential. A token for one use is used up by it.
 
         Args:
             credential: The credential that the client sent.
             bearer_key: Whether the key itself is accepted as a bearer token. HTTP endpoints
                 accept it; the TTS and STT WebSockets do not.
+            single_use: Whether a token for one use is accepted.
         """
         if not self._check:
             return Verdict.GOOD
@@ -137,8 +140,10 @@ class Credentials:
                 return Verdict.GOOD
         if credential.scheme == "bearer":
             with self._lock:
-                if self._expiry.get(credential.secret, 0.0) > time.monotonic():
-                    if credential.secret in self._single_use:
+                is_single_use = credential.secret in self._single_use
+                is_valid = self._expiry.get(credential.secret, 0.0) > time.monotonic()
+                if is_valid and (single_use or not is_single_use):
+                    if is_single_use:
                         self._single_use.discard(credential.secret)
                         del self._expiry[credential.secret]
                     return Verdict.GOOD

@@ -32,6 +32,7 @@ class FaultKind(str, enum.Enum):
     HTTP_STATUS = "http_status"  # this status instead of the response
     DROP_REQUEST = "drop_request"  # no response, the connection ends
     RESET_REQUEST = "reset_request"  # no response, the connection is reset
+    CUT_UPLOAD = "cut_upload"  # the connection is reset after this many bytes of a request's body
     # With every message.
     DELAY = "delay"  # seconds before each message
     SLOW = "slow"  # bytes per second
@@ -63,12 +64,15 @@ def fault_kinds(names: str) -> frozenset[FaultKind]:
 
 
 _EVERY_MESSAGE = fault_kinds("delay slow")
-_BEFORE_MESSAGES = fault_kinds("accept_delay response_delay http_status drop_request reset_request")
+_BEFORE_MESSAGES = fault_kinds(
+    "accept_delay response_delay http_status drop_request reset_request cut_upload"
+)
 # The smallest and the largest value of each kind that needs one.
 _VALUES = {
     **dict.fromkeys(fault_kinds("accept_delay response_delay delay pause"), (1e-6, 86_400)),
     **dict.fromkeys(fault_kinds("error fatal_error"), (1, 2**31 - 1)),
     **dict.fromkeys(fault_kinds("slow fragments"), (1, 1e9)),
+    FaultKind.CUT_UPLOAD: (1, 2**31 - 1),
     FaultKind.HUGE_FRAME: (1, 2**63 - 1),
     FaultKind.HTTP_STATUS: (200, 599),
     FaultKind.CLOSE: (1000, 4999),

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
+from inworld_sync.emulator.faults import Cut
 from inworld_sync.emulator.status import status
 from inworld_sync.emulator.stream import Stream
 
@@ -139,9 +140,17 @@ class RequestReader:
     """Reads one request after the other from a stream."""
 
     def __init__(
-        self, stream: Stream, *, timeout: float, first_timeout: float, max_body_bytes: int
+        self,
+        stream: Stream,
+        *,
+        timeout: float,
+        first_timeout: float,
+        max_body_bytes: int,
+        cut_bytes: int | None = None,
     ) -> None:
         self._stream = stream
+        # After so many bytes of a body the connection is reset, as a fault asks.
+        self._cut_bytes = cut_bytes
         self._timeout = timeout
         # Limits the time for which a connection without any request is open.
         self._head_timeout = min(timeout, first_timeout)
@@ -160,6 +169,7 @@ class RequestReader:
 
         Raises:
             BadRequest: The request is malformed or too large.
+            Cut: A fault has ended the connection.
             TimeoutError: The whole request was not received within the timeout.
         """
         started = time.monotonic()
@@ -197,6 +207,9 @@ class RequestReader:
 
     def _exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
+            if self._cut_bytes is not None and len(self._buffer) >= self._cut_bytes:
+                self._stream.reset()
+                raise Cut
             if not self._more():
                 raise BadRequest("the body ended early")
         return self._pop(count)

@@ -26,7 +26,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from inworld_sync.emulator.credentials import Credential
+from inworld_sync.emulator.credentials import Credential, Verdict
 from inworld_sync.emulator.faults import Cut, Fault
 from inworld_sync.emulator.frame_writer import FrameWriter
 from inworld_sync.emulator.http import Request
@@ -75,7 +75,8 @@ class WebSocketPeer:
 
     Attributes:
         request: The upgrade request.
-        credential: The credential that the client sent. Each service decides when to check it.
+        credential: The credential that the client sent.
+        verdict: Whether it is accepted; each service decides when to refuse the client.
         settings: The settings of the server.
         received_at: The monotonic time at which the last message of ``receive`` was received.
 
@@ -89,12 +90,14 @@ class WebSocketPeer:
         protocol: ServerProtocol,
         *,
         request: Request,
+        verdict: Verdict,
         settings: Settings,
         faults: Sequence[Fault],
         name: str,
     ) -> None:
         self.request = request
         self.credential = Credential.of(request)
+        self.verdict = verdict
         self.settings = settings
         self.received_at = 0.0
         self._stream = stream

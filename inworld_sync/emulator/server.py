@@ -35,12 +35,14 @@ from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_reco
 from inworld_sync.emulator.routes import Routes
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.stt.async_http import ROUTES as _STT_ASYNC
 from inworld_sync.emulator.stt.http import ROUTES as _STT_HTTP
 from inworld_sync.emulator.stt.service import ROUTES as _STT
 from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tokens import ROUTES as _TOKENS
 from inworld_sync.emulator.tts.custom_voices import ROUTES as _CUSTOM_VOICES
 from inworld_sync.emulator.tts.http import ROUTES as _TTS_HTTP
+from inworld_sync.emulator.tts.pronunciations import ROUTES as _PRONUNCIATIONS
 from inworld_sync.emulator.tts.service import ROUTES as _TTS
 from inworld_sync.emulator.tts.voice_list import ROUTES as _VOICES
 from inworld_sync.errors import ConfigError, LocalProtocolError
@@ -55,8 +57,10 @@ _ROUTES = Routes(
         *_TTS_HTTP,
         *_VOICES,
         *_CUSTOM_VOICES,
+        *_PRONUNCIATIONS,
         *_STT,
         *_STT_HTTP,
+        *_STT_ASYNC,
         *_REALTIME,
         *_TOKENS,
         *_LLM,
@@ -140,6 +144,7 @@ class Emulator:
         self._shared = SharedState(
             self.settings, credentials, allowed_hosts, synthesizer, speech_engine, reply_maker
         )
+        self._shared.is_secure = tls
         self._lock = threading.Lock()
         self._connections: dict[Connection, threading.Thread] = {}
         self._numbers = itertools.count(1)
@@ -252,6 +257,7 @@ class Emulator:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 _logger.error("%s did not end within %s s", thread.name, _JOIN_SECONDS)
+        self._shared.jobs.join(max(0.0, deadline - time.monotonic()))
 
     def _close_at_exit(self) -> None:
         # In a forked child the connections belong to the parent, which still uses them.

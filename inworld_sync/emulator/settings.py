@@ -52,16 +52,15 @@ class Settings:
         max_buffer_delay_ms: Buffered text is spoken when it is this old, unless the context sets
             its own delay.
         status_in_audio_chunk: Put ``status`` inside ``audioChunk`` too, as one sample of the
-            documentation does. By default ``status`` is next to ``audioChunk``.
-        spaces_in_words: List the spaces between words among the words of a word alignment, as newer
-            documentation says. By default the spaces are left out.
+            documentation does; normally it is next to ``audioChunk``.
+        spaces_in_words: Without ``word_tokens``, list the spaces between words among the words of
+            a word alignment.
         word_tokens: List words, punctuation and white space as separate entries of a word
-            alignment, as the documentation of 2026 says. By default a word includes its
-            punctuation.
-        any_sample_rate: Accept every sample rate from 8000 to 48000. The service accepts seven
-            rates.
-        http_null_timestamps: Send ``"timestampInfo": null`` over HTTP if there are no times. The
-            service omits the field over HTTP.
+            alignment, as the documentation of 2026 says; False keeps the punctuation in its word
+            and omits white space, as in captures of April 2026.
+        any_sample_rate: Accept every sample rate from 8000 to 48000; the service accepts seven.
+        http_null_timestamps: Send ``"timestampInfo": null`` over HTTP without times; the service
+            omits it there.
         http_usage_without_model: Send ``usage`` of later HTTP lines without ``modelId``, as the
             service may.
         check_language: Refuse a language that the synthesizer does not speak, and text of which it
@@ -72,9 +71,9 @@ class Settings:
             ``status``.
         stt_speech_started: Send ``speechStarted``. Captures of April 2026 do not have this message.
         stt_words_of_default_model: Send word times for ``inworld/inworld-stt-1``. The service
-            accepts the request for word times, but sends none yet, as with False.
-        stt_compressed_streams: Accept MP3, OGG_OPUS and FLAC in a stream. According to its
-            documentation, the service refuses them.
+            accepts the request for them, but sends none yet.
+        stt_compressed_streams: Accept MP3, OGG_OPUS and FLAC in a stream; the service refuses them
+            according to its documentation.
         stt_profile_at_top: Put ``voiceProfile`` of a recording next to ``transcription``, as one
             sample of the documentation does.
         stt_repeats_partials: Send every partial transcript twice, as the service may.
@@ -82,9 +81,12 @@ class Settings:
         stt_chunks_per_second: The most audio messages that one stream may send per second, and in
             one burst. Another message is refused with code 8. 0 means no limit. The service's limit
             and its response are not known.
+        stt_max_jobs: The most transcription jobs that run at a time. Another job is refused with
+            HTTP 429.
         voices: The voices that exist.
         max_custom_voices: Cloned and published voices at a time; one more is refused with HTTP
             429.
+        max_dictionaries: Pronunciation dictionaries at a time; one more is refused with HTTP 429.
         realtime: Limits and quirks of Realtime.
     """
 
@@ -110,7 +112,7 @@ class Settings:
     max_buffer_delay_ms: int = attrs.field(default=3000, validator=checks.whole(0))
     status_in_audio_chunk: bool = False
     spaces_in_words: bool = False
-    word_tokens: bool = False
+    word_tokens: bool = True
     any_sample_rate: bool = False
     http_null_timestamps: bool = False
     http_usage_without_model: bool = False
@@ -118,12 +120,14 @@ class Settings:
     empty_flush_completes: bool = True
     stt_status: bool = True
     stt_speech_started: bool = True
-    stt_words_of_default_model: bool = True
+    stt_words_of_default_model: bool = False
     stt_compressed_streams: bool = False
     stt_profile_at_top: bool = False
     stt_repeats_partials: bool = False
     stt_closes_after_usage: bool = False
     stt_chunks_per_second: float = attrs.field(default=0.0, validator=checks.number(0))
+    stt_max_jobs: int = attrs.field(default=5, validator=checks.whole(0))
     voices: tuple[EmulatedVoice, ...] = VOICES
     max_custom_voices: int = attrs.field(default=100, validator=checks.whole(0))
+    max_dictionaries: int = attrs.field(default=100, validator=checks.whole(0))
     realtime: RealtimeSettings = attrs.field(factory=RealtimeSettings)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from inworld_sync.emulator.allowed_hosts import AllowedHosts
 from inworld_sync.emulator.credentials import Credentials
+from inworld_sync.emulator.dictionary_store import DictionaryStore
+from inworld_sync.emulator.jobs import Jobs
 from inworld_sync.emulator.llm.router_table import RouterTable
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.rules import answer
@@ -31,7 +33,10 @@ class SharedState:
         credentials: The key and the tokens of the server.
         allowed_hosts: The check of ``Host`` and ``Origin``.
         reply_maker: Makes the replies of Realtime, and of chat completions.
+        dictionaries: The pronunciation dictionaries.
+        jobs: Work that goes on after its request.
         routers: The routers of chat completions.
+        is_secure: Whether the server uses TLS.
         stopping: Set when the server closes. Work that takes seconds checks this event.
 
     Thread safety: any thread; one lock guards the counts and the prepared speech.
@@ -50,6 +55,9 @@ class SharedState:
         self.credentials = credentials
         self.allowed_hosts = allowed_hosts
         self.reply_maker = reply_maker or answer
+        self.dictionaries = DictionaryStore(settings.max_dictionaries)
+        self.jobs = Jobs()
+        self.is_secure = False
         self.routers = RouterTable()
         self.stopping = threading.Event()
         self._synthesizer = synthesizer

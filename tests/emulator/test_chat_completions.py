@@ -1,4 +1,4 @@
-"""The wire format, refusals, faults and reply makers of the emulator's chat completions."""
+"""Chat completions of the emulator: the wire format, refusals, faults and other reply makers."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_calls_in_events(server: Emulator) -> None:
 
 @pytest.mark.parametrize("key", ["", "wrong"])
 def test_refused_credential(server: Emulator, key: str) -> None:
-    """A missing or wrong credential gets 401 with the text of the service."""
+    """A missing or wrong credential gets 401 with a text, as from the service."""
     status, headers, body = post(server, {"model": "auto", "messages": USER}, key=key)
 
     assert (401, "text/plain", b"Unauthorized") == (status, headers["content-type"], body)
@@ -168,7 +168,7 @@ def test_refused_credential(server: Emulator, key: str) -> None:
     ],
 )
 def test_invalid_requests(server: Emulator, fields: dict[str, Any]) -> None:
-    """An invalid request, streamed or not, gets 400 with an error in OpenAI's form."""
+    """An invalid request gets 400 with an error in OpenAI's form, also if it is streamed."""
     for stream in (False, True):
         body = {"model": "auto", "messages": USER, "stream": stream, **fields}
         status, _, data = post(server, body)
@@ -247,7 +247,7 @@ def test_tools(server: Emulator) -> None:
     ],
 )
 def test_faults(fault: str, kind: type[Exception]) -> None:
-    """Each fault reaches the client as an error with the part of the answer before the fault."""
+    """Each fault reaches the client as an error, with the part of the answer before it."""
     server = Emulator(synthesizer=ToneSynthesizer(), faults=[fault])
     with server, client_of(server) as iw, pytest.raises(kind) as caught:
         list(iw.llm.stream("Count to twenty.", event_timeout=0.5))
@@ -312,7 +312,7 @@ def test_answers_of_an_endpoint() -> None:
 
 
 def test_endpoint_that_fails() -> None:
-    """An error of the endpoint gets 502 before the first text; after the text it is an event."""
+    """An error of the endpoint gets 502 before the first text, and is an event after it."""
     error = b'data: {"error": {"message": "overloaded"}}\n\n'
     with chat_endpoint(error, sse({"content": "Once"}) + error) as (url, _):
         with Emulator(reply_maker=ChatReplies(url)) as server, client_of(server) as iw:
@@ -346,7 +346,7 @@ def test_reply_maker_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_text_beside_a_call() -> None:
-    """Text before and after a call is kept, and ``finish_reason`` is "tool_calls"."""
+    """Text before and after a call is kept, and the reason is the call."""
 
     def both(_: ReplyRequest) -> Iterator[str | ToolCall]:
         yield "Let me see. "
@@ -363,7 +363,7 @@ def test_text_beside_a_call() -> None:
 
 @pytest.mark.parametrize("stops", [["ef"], ["zz", "ef"], ["fgh", "ef"], ["bcdef"]])
 def test_stop_text_over_pieces(stops: list[str]) -> None:
-    """A stop text that is cut between two pieces ends the answer, which does not include it."""
+    """A stop text that is cut between two pieces ends the answer, and is not part of it."""
 
     def pieces(_: ReplyRequest) -> Iterator[str]:
         yield from ("ab", "cd", "e", "f", "gh")

@@ -1,4 +1,4 @@
-"""The emulator's models and routers are tested without the client of this package."""
+"""The emulator's list of models and its routers, without the client of this package."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_models(server: Emulator) -> None:
 
 
 def test_operation(server: Emulator) -> None:
-    """Creating and updating a router return operations that have ended."""
+    """Creating and updating are operations that have ended; names are those of responses."""
     status, operation = send(server, "POST", body=ROUTER)
 
     assert (200, True) == (status, operation["done"])
@@ -126,7 +126,7 @@ def test_invalid_routers(server: Emulator, body: object) -> None:
 
 
 def test_router_that_names_a_router(server: Emulator) -> None:
-    """A request to a router whose model is a router gets 404."""
+    """A router whose model is a router, such as itself, has no model that exists."""
     looped = {"route_id": "r", "variants": [
         {"variant": {"variant_id": "v", "model_id": "inworld/loop"}, "weight": 100}
     ]}  # fmt: skip

@@ -74,6 +74,8 @@ class Conversation:
         self._items: list[Item] = []
         self._sizes: dict[str, int] = {}
         self._spoken: dict[str, SpokenText] = {}
+        # Where the audio of truncated items ends, in seconds.
+        self._ends: dict[str, float] = {}
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -125,7 +127,7 @@ class Conversation:
         with self._lock:
             for at, one in enumerate(self._items):
                 if one["id"] == item["id"]:
-                    self._items[at] = item
+                    item = self._items[at] = self._until_end(item)
                     self._sizes[str(item["id"])] = _size_of(item)
                     self._events.send(kind, previous_item_id=self._id_before(at), item=item)
 
@@ -137,7 +139,7 @@ class Conversation:
             ]
 
     def remember_speech(self, item_id: str, spoken: SpokenText) -> None:
-        """Store the times of a spoken reply."""
+        """Store the times of a spoken reply, as far as it was sent."""
         with self._lock:
             if item_id in self._sizes:
                 self._spoken[item_id] = spoken
@@ -160,6 +162,9 @@ class Conversation:
         """
         Truncate a spoken reply to the part that was played.
 
+        A reply that is still being spoken can be truncated too; its audio continues until the
+        response is cancelled.
+
         Args:
             item_id: The id of the reply.
             content_index: The index of its audio.
@@ -171,31 +176,42 @@ class Conversation:
         """
         with self._lock:
             at = self._index(item_id, "item_truncate", "item_id")
-            item = self._items[at]
             spoken = self._spoken.get(str(item_id))
-            content = item.get("content")
-            if spoken is None or not isinstance(content, list) or content_index >= len(content):
+            if spoken is None or content_index > 0:
                 raise InvalidRequest(
-                    "invalid_value", "Only model output audio messages can be truncated", "item_id"
+                    "unsupported_content_type",
+                    "Only model output audio messages can be truncated",
+                    "item_id",
                 )
-            if end_ms > spoken.duration * 1000 + 1:
+            length = self._ends.get(str(item_id), spoken.duration)
+            if end_ms > length * 1000 + 1:
                 raise InvalidRequest(
                     "invalid_value",
-                    f"Audio content of {spoken.duration * 1000:.0f}ms is already shorter than "
+                    f"Audio content of {length * 1000:.0f}ms is already shorter than "
                     f"{end_ms:.0f}ms",
                     "audio_end_ms",
                 )
-            part = content[content_index]
-            heard = spoken.heard(str(part.get("transcript", "")), end_ms / 1000)
-            parts = [*content[:content_index], {**part, "transcript": heard}]
-            self._items[at] = {**item, "content": parts + content[content_index + 1 :]}
-            self._spoken[str(item_id)] = attrs.evolve(spoken, duration=end_ms / 1000)
+            self._ends[str(item_id)] = end_ms / 1000
+            self._items[at] = self._until_end(self._items[at])
             self._events.send(
                 "conversation.item.truncated",
                 item_id=item_id,
                 content_index=content_index,
                 audio_end_ms=audio_end_ms,
             )
+
+    def _until_end(self, item: Item) -> Item:
+        """Return the part of an item that was played, if it was truncated."""
+        item_id, content = str(item["id"]), item.get("content")
+        end = self._ends.get(item_id)
+        if end is None or not isinstance(content, list):
+            return item
+        spoken = self._spoken[item_id]
+        parts = [
+            {**part, "transcript": spoken.heard(str(part.get("transcript", "")), end)}
+            for part in content
+        ]
+        return {**item, "content": parts}
 
     def forget_oldest(self, keep: int) -> int:
         """Remove all but the newest *keep* items, without an event; return the number removed."""
@@ -209,6 +225,7 @@ class Conversation:
         item_id = str(self._items.pop(at)["id"])
         self._sizes.pop(item_id, None)
         self._spoken.pop(item_id, None)
+        self._ends.pop(item_id, None)
 
     def _remove_oldest(self) -> None:
         total = sum(self._sizes.values())

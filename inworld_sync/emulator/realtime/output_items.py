@@ -163,9 +163,6 @@ class MessageWriter:
         if self._settings.openai_part_names:
             part["type"] = f"output_{part['type']}"
         item = {**self._item, "status": status, "content": [part]}
-        if self._speaks:
-            spoken = SpokenText(tuple(self._words), self._seconds)
-            self._output.session.conversation.remember_speech(str(item["id"]), spoken)
         self._output.close(self._index, item)
 
     def _speak(self, text: str) -> None:
@@ -181,16 +178,25 @@ class MessageWriter:
             audio = options.audio_format.from_speech(piece.audio)
             delta = base64.b64encode(audio).decode()
             times = self._times(piece)
-            session.events.send_audio("response.output_audio.delta", **place, delta=delta, **times)
             self._words += [
                 (start_char + word.end_char, began + word.start) for word in piece.words
             ]
             self._seconds += piece.duration
+            # Before the event, because the client may truncate the reply when it has the audio.
+            spoken = SpokenText(tuple(self._words), self._seconds)
+            session.conversation.remember_speech(str(self._item["id"]), spoken)
+            session.events.send_audio("response.output_audio.delta", **place, delta=delta, **times)
             self._output.keep_pace(piece.duration)
 
     def _times(self, piece: AudioPiece) -> dict[str, object]:
         """Return the times of an audio delta, if the session has requested them."""
-        info = timestamp_info(piece.words, self._output.options.timestamp_type)
+        settings = self._output.session.shared.settings
+        info = timestamp_info(
+            piece.words,
+            self._output.options.timestamp_type,
+            spaces=settings.spaces_in_words,
+            tokens=settings.word_tokens,
+        )
         if info is None:
             return {}
         if self._settings.camel_case_times:

@@ -56,9 +56,8 @@ class _Connection:
 
     def run(self) -> None:
         """Handle all commands until the connection ends or is inactive for too long."""
-        credentials = self._shared.credentials
         try:
-            for command in commands(self._peer, credentials, _VERBS, self._timeout):
+            for command in commands(self._peer, _VERBS, self._timeout):
                 with _errors_sent(self._peer):
                     self._handle(command.verb, command.body)
         except TimeoutError:

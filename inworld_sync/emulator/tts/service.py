@@ -31,7 +31,7 @@ _VERBS = ("create", "sendText", "flushContext", "closeContext", "cancelContext",
 def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
     connection = _Connection(peer, shared)
     try:
-        for command in commands(peer, shared.credentials, _VERBS):
+        for command in commands(peer, _VERBS):
             connection.handle(command)
     finally:
         connection.stop()

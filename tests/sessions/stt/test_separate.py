@@ -1,4 +1,4 @@
-"""The channels of one recording are transcribed separately and at the same time."""
+"""The channels of one recording, transcribed separately and at once."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def test_damaged_recording() -> None:
 
 
 def test_no_connection() -> None:
-    """If a channel cannot connect, the open channels are closed, and the error names it."""
+    """If a channel cannot connect, those that are open are closed, and the error names it."""
     with stt_server(max_retries=0, connect_timeout=5.0, limiter=ConnectionLimiter(1)) as (iw, _):
         with pytest.raises(QuotaError, match=r"^channel 1: the limit of connections"):
             iw.stt.transcribe(wav(LEFT, RIGHT), channels="separate")
@@ -258,7 +258,7 @@ def test_no_connection() -> None:
 
 
 def test_recordings_do_not_wait_for_each_other() -> None:
-    """Recordings that each need all places are transcribed one after the other."""
+    """Recordings that need all places one after the other are all transcribed."""
     found: list[str] = []
 
     def transcribe(iw: Inworld) -> None:

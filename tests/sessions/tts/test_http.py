@@ -1,4 +1,4 @@
-"""Requests, times, retries, errors and early ends of speech over HTTP."""
+"""Speech over HTTP: requests, times over several requests, retries, errors and early ends."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def refusal(status: str, *headers: str) -> bytes:
 
 
 class Service:
-    """Answers each request with the next of some answers; the last answer is repeated."""
+    """Answers the requests with these bytes in turn, the last one again and again."""
 
     def __init__(self, *answers: bytes | Callable[[Peer], None]) -> None:
         self.answers = answers
@@ -202,7 +202,7 @@ def test_chunks_arrive_one_by_one() -> None:
         assert 1 == len(list(stream))
 
 
-# (the first answer of the service, the class of the error, the number of requests)
+# What the service sends first, the class of the error, and how often the client asks.
 REFUSALS: list[tuple[bytes, type[InworldError], int]] = [
     (refusal("404 Not Found"), NotFoundError, 1),
     (refusal("401 Unauthorized"), AuthError, 1),
@@ -246,7 +246,7 @@ def test_lost_before_the_first_line(before: tuple[bytes, ...]) -> None:
     assert 2 == len(service.bodies)
 
 
-# (the end of the response after 10 ms of audio, the class of the error, its text)
+# What the service sends after 10 ms of audio, the class of the error and its text.
 BROKEN: list[tuple[bytes | Callable[[Peer], None], type[InworldError], str]] = [
     (HEAD + audio() + fault(13, "engine died") + END, ServiceError, "engine died"),
     (HEAD + audio() + fault(8, "too many") + END, QuotaError, "too many"),
