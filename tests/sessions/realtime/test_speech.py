@@ -353,7 +353,7 @@ def test_all_heard_of_an_unfinished_item(stage: Stage) -> None:
 
 
 def test_each_item_by_itself(stage: Stage) -> None:
-    """Each item is truncated by its own count: heard, partly heard, not heard."""
+    """Each item is truncated by its own count, whether all, a part or none of it was heard."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000), say("r2", "a2", 24000), say("r3", "a3", 24000))

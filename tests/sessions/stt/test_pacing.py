@@ -1,4 +1,4 @@
-"""How many messages are sent per second, and how far sent audio runs ahead."""
+"""Two limits pace a stream: messages per second, and audio that was not transcribed yet."""
 
 from __future__ import annotations
 
