@@ -13,7 +13,7 @@ from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.wire.tts import AudioReceived
 
 PCM = AudioConfig("PCM", 24000)
-# The lowest sample rate.
+# The lowest sample rate, so that the audio of the tests is short.
 SLOW = AudioConfig("PCM", 8000)
 
 
