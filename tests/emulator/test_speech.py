@@ -133,7 +133,7 @@ def test_a_price_takes_longer_than_a_word(engine: Synthesizer) -> None:
 
 
 def test_word_times_fit_the_sound(engine: Synthesizer) -> None:
-    """Between the words of two sentences there is silence where the times say so."""
+    """The sound before the first word, and between two words, is quieter than the words."""
     text = "Stop, please."
     (sentence,) = said(engine, text)
     samples = samples_of([sentence]).astype(float)
