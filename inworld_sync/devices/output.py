@@ -2,9 +2,9 @@
 Has the sound device that plays a mixer. A lost device is opened again.
 
 Locks: ``changed`` guards every field here and every field of the inputs that share the device, and
-serializes the writers of the inputs' playouts. It is held while a device opens, and released while
-waiting on it and while ``on_change`` runs. The locks of the mixer, its playouts and PortAudio are
-acquired inside it.
+serializes the writers of the inputs' playouts. ``changed`` is held while a device opens. It is
+released during a wait on ``changed`` and while ``on_change`` runs. The locks of the mixer, its
+playouts and PortAudio are acquired inside it.
 """
 
 from __future__ import annotations

@@ -421,8 +421,8 @@ class Connection(Generic[M]):
 
     def _mark_closing(self) -> bool:
         """
-        Record that the connection closes, so that the reader does not pause; False in a forked
-        child.
+        Record that the connection closes, so that the reader does not pause. Return False in a
+        forked child.
         """
         if self._changed.in_child:
             return False

@@ -462,8 +462,8 @@ class EventStream(Generic[E]):
                 if id(handler) not in self._reported:
                     self._reported.add(id(handler))
                     self._logger.exception(
-                        "handler %r raised an exception on %s; further exceptions of it are only "
-                        "counted",
+                        "handler %r raised an exception on %s; further exceptions of this handler "
+                        "are only counted",
                         handler,
                         type(event).__name__,
                     )

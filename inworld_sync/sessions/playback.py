@@ -336,7 +336,7 @@ class Playback:
             self.handler_errors += 1
             if self.handler_errors == 1:
                 self._logger.exception(
-                    "handler %r raised an exception during playback; further ones are only counted",
+                    "handler %r raised an exception during playback; later ones are only counted",
                     handler,
                 )
 

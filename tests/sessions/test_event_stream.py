@@ -1,4 +1,4 @@
-"""One stream of events and four ways to receive them."""
+"""A stream of events can be received in four ways."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def polled() -> Source:
 
 
 def waits(source: Source, takers: int = 1) -> None:
-    """Wait until threads wait for an event of the stream."""
+    """Wait until *takers* threads wait for an event of the stream."""
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         with source.changed:
@@ -339,7 +339,7 @@ def test_a_raising_handler(
     assert [Number(1), Number(2), Number(3)] == seen
     assert 3 == source.stream.handler_errors
     assert 1 == len(caplog.records)
-    assert "raised an exception on Number; further exceptions of it are only counted" in caplog.text
+    assert "raised an exception on Number; further exceptions of this handler" in caplog.text
 
 
 @pytest.mark.parametrize("dispatch", ["thread", "poll"])
@@ -450,7 +450,7 @@ def test_poll_of_a_threaded_stream(source: Source) -> None:
         source.stream.poll()
 
 
-# For the reader.
+# Methods for the reader thread.
 
 
 def test_full_and_starving(source: Source) -> None:
@@ -521,7 +521,7 @@ def test_discard(source: Source) -> None:
 
 
 def test_one_end(source: Source) -> None:
-    """Only the first end counts."""
+    """A second end of a stream is ignored."""
     source.end(LOST)
     source.end(CLOSED)
 

@@ -95,7 +95,7 @@ class Executor:
 
     def flush(self, deadline: Deadline) -> None:
         """
-        Wait until all tasks that were put before have run.
+        Wait until all tasks that are queued now have run.
 
         Raises:
             DeadlineExceeded: The tasks did not run in time.

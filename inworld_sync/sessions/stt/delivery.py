@@ -77,7 +77,7 @@ class Delivery:
         connector: Opens the connections.
         config: The service's settings; the audio is 16-bit mono PCM on this side.
         settings: How the audio is queued and sent.
-        max_reconnects: Attempts in a row to reconnect without progress of the transcript.
+        max_reconnects: The most attempts to reconnect until the transcript makes progress.
         keeps_events: Whether to keep events. Without a consumer, kept events would accumulate.
         on_failed: Called by the sender thread before the stream ends with an error.
 
@@ -281,7 +281,7 @@ class Delivery:
         if self._abort_error is not None:
             raise fresh(self._abort_error)
         if not self._accepts_audio:
-            raise ClosedError("the stream accepts no more audio, it was closed")
+            raise ClosedError("the stream was closed and accepts no more audio")
 
     # For the connection; the monitor is held.
 

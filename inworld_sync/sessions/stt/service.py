@@ -223,10 +223,9 @@ class Stt:
                 and arrays need it; files and sources have their own rate.
             channels: Channels of raw samples, 1 to 64. All channels are mixed, unless they cancel
                 each other: where the mix is 20 dB or more below the loudest channel, this channel
-                is used, and a warning is logged. ``"separate"`` transcribes each channel of a
-                recording by itself, at the same time and each on a connection of its own: turns
-                and words have their ``channel``, and their speaker is ``channel 0`` and so on.
-                Raw samples then have two channels.
+                is used, and a warning is logged. ``"separate"`` transcribes all channels at the
+                same time, each on its own connection. Turns and words then have a ``channel``, and
+                a speaker such as ``channel 0``. Raw samples then have two channels.
             channel: Transcribe only this channel, from 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
                 ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or
@@ -267,7 +266,7 @@ class Stt:
                 the whole request; None for no limit.
 
         Returns:
-            All turns of the recording; those of separate channels in the order of their starts.
+            All turns of the recording, in the order of their starts.
 
         Raises:
             AudioError: *audio* is not audio, or nothing installed can decode its format.

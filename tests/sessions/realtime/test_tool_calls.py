@@ -1,4 +1,4 @@
-"""Tools: functions run once, outputs in any order, and the request for the next response."""
+"""Functions run once, send their outputs, and the next response is requested."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def outcome(run: Run, *tools: Any, **settings: Any) -> dict[str, str]:
     return run.outputs
 
 
-# (calls, outputs): a text, JSON, empty arguments, several at once.
+# (calls, expected outputs) of functions that succeed.
 CALLS = [
     ([called("weather", '{"city": "Oslo"}')], {"c1": "sunny in Oslo"}),
     ([called("now")], {"c1": '{"hour": 12}'}),
@@ -138,7 +138,7 @@ def test_functions_are_run(calls: list[Callable[[Service], None]], answers: Even
     assert (1, {"weather", "now"}) == (run.requests, {each["name"] for each in run.tools})
 
 
-# (call, a part of the output): errors are outputs that the model can read.
+# (call, a part of the output). An error is an output that the model can read.
 FAILURES = [
     (called("broken"), "the function failed"),
     (called("leave"), "the function failed"),
@@ -592,7 +592,7 @@ def test_an_application_that_answers_by_itself() -> None:
 
 
 def test_out_of_band_calls_are_not_run() -> None:
-    """A call of an out-of-band response is emitted and not run, since its output has no place."""
+    """A call of an out-of-band response is emitted, but not run."""
 
     def script(service: Service) -> None:
         service.open()
@@ -705,7 +705,7 @@ def test_approval_by_hand() -> None:
     assert (False, True, "fine") == (event.is_ours, answers[0]["approve"], answers[0]["reason"])
 
 
-# Twenty at once.
+# Twenty sessions at once.
 
 
 def test_twenty_sessions_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Functions as tools: their schema, and calls with the arguments of a model."""
+"""A tool function has a schema, and is called with the arguments of a model."""
 
 import dataclasses
 import datetime
@@ -106,7 +106,7 @@ def argument_schema(function):
     return function.definition.parameters["properties"]["value"]
 
 
-# (annotation, its schema): every type that can be described.
+# (annotation, its schema) of every type that can be described.
 SCHEMAS = [
     (str, {"type": "string"}),
     (int, {"type": "integer"}),
@@ -147,7 +147,7 @@ def test_schemas(annotation, schema):
     assert schema == argument_schema(taking(annotation))
 
 
-# (annotation, default, its schema): an argument that may be left out.
+# (annotation, default, schema) of an argument that may be left out.
 DEFAULTS = [
     (int, 1, {"type": "integer", "default": 1}),
     (Unit, Unit.CELSIUS, {"type": "string", "enum": ["c", "f"], "default": "c"}),
@@ -162,7 +162,7 @@ DEFAULTS = [
 
 @pytest.mark.parametrize(("annotation", "default", "schema"), DEFAULTS)
 def test_defaults(annotation, default, schema):
-    """An argument with a default is not required; the schema has the default if JSON can."""
+    """An argument with a default is not required; the schema has each default that JSON has."""
     function = taking(annotation, default)
 
     assert schema == argument_schema(function)
@@ -298,14 +298,14 @@ VALUES = [
 
 @pytest.mark.parametrize(("annotation", "given", "value"), VALUES)
 def test_values(annotation, given, value):
-    """A function gets values of its annotated types."""
+    """A function gets values of the types in its annotations."""
     parsed = taking(annotation).parse(json.dumps({"value": given}))["value"]
 
     assert value == parsed
     assert type(value) is type(parsed)
 
 
-# (annotation, as JSON, what the error says): nothing is converted, and every fault is named.
+# (annotation, as JSON, what the error says). No value is converted, and every fault is named.
 WRONG = [
     (str, 5, "expected str, got int @ value"),
     (int, "5", "expected int, got str @ value"),
