@@ -323,10 +323,12 @@ def test_close_from_another_thread(before: tuple[bytes, ...]) -> None:
 
     with client_of(Service(answer)) as iw, ThreadPoolExecutor(1) as pool:
         stream = iw.tts.stream("Hi.", method="http")
+        if before:
+            next(stream)
         found = pool.submit(list, stream)
         assert waiting.wait(30)
         stream.close()
-        assert len(before) // 2 == len(found.result(30))
+        assert [] == found.result(30)
         stream.close()
         assert [] == list(stream)
 
