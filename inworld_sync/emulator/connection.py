@@ -220,7 +220,7 @@ class Connection:
         route = self._routes.http(request)
         if route is None:
             return _NOT_FOUND
-        if not route.is_signed and (refused := self._refusal(request)) is not None:
+        if not route.is_signed and (refused := self._refusal(request, single_use=True)):
             return refused
         try:
             return route.handler(request, self._shared)
@@ -231,9 +231,12 @@ class Connection:
             _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
             return Response.of_status(INTERNAL, "internal error of the emulator", http_status=500)
 
-    def _refusal(self, request: Request) -> Response | None:
+    def _refusal(self, request: Request, *, single_use: bool) -> Response | None:
         credential = Credential.of(request)
-        verdict = self._shared.credentials.judge(credential, bearer_key=True)
+        credentials = self._shared.credentials
+        verdict = credentials.judge(credential, bearer_key=True, single_use=single_use)
+        if verdict is Verdict.GOOD and not credentials.spend(credential):
+            verdict = Verdict.BAD
         if verdict is Verdict.GOOD:
             return None
         http_status, body = self._shared.credentials.http_error(verdict, credential)
@@ -292,7 +295,7 @@ class Connection:
         if route is None:
             self._answer(_NOT_FOUND, started, keep_alive=False)
             return
-        if route.checked_at_upgrade and (refused := self._refusal(request)) is not None:
+        if route.checked_at_upgrade and (refused := self._refusal(request, single_use=False)):
             self._answer(refused, started, keep_alive=False)
             return
         verdict = self._shared.credentials.judge(

@@ -21,6 +21,7 @@ from inworld_sync.emulator.peer import WebSocketPeer
 from inworld_sync.emulator.status import (
     INVALID_ARGUMENT,
     NOT_FOUND,
+    PERMISSION_DENIED,
     RESOURCE_EXHAUSTED,
     UNAUTHENTICATED,
     UNAVAILABLE,
@@ -34,6 +35,7 @@ _UNDERSCORE = re.compile(r"_+([a-z0-9])")
 _HTTP_STATUS = {
     INVALID_ARGUMENT: 400,
     NOT_FOUND: 404,
+    PERMISSION_DENIED: 403,
     RESOURCE_EXHAUSTED: 413,
     UNAVAILABLE: 503,
     UNAUTHENTICATED: 401,
@@ -113,6 +115,8 @@ def _first_message(
 ) -> str | bytes | None:
     """Return the first message, or None after the error for a bad credential."""
     verdict = credentials.judge(peer.credential, bearer_key=False)
+    if verdict is Verdict.GOOD and not credentials.spend(peer.credential):
+        verdict = Verdict.BAD
     if verdict is Verdict.GOOD:
         return peer.receive(timeout())
     # The service sends the error only after a message; here it also ends an idle connection.
