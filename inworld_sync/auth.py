@@ -1,7 +1,8 @@
 """
 Credentials: the ``Authorization`` header of a request.
 
-No secret appears in a repr, a log or an error.
+No secret appears in a repr, a log or an error. A credential is a :class:`Secret` where it is kept,
+since debuggers and error reports show the variables of frames.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from typing import Protocol, runtime_checkable
 
 from inworld_sync.errors import ConfigError
 
-__all__ = ["API_KEY_VARIABLE", "ApiKey", "Auth", "RenewableAuth", "Token", "auth_from"]
+__all__ = [
+    "API_KEY_VARIABLE",
+    "ApiKey",
+    "Auth",
+    "RenewableAuth",
+    "Secret",
+    "TimedAuth",
+    "Token",
+    "auth_from",
+    "is_token",
+]
 
 API_KEY_VARIABLE = "INWORLD_API_KEY"
 
@@ -26,11 +37,29 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 
 
+class Secret(str):
+    """A text with a repr that does not show it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 class Auth(Protocol):
     """A credential: ``header()`` is called once for each request."""
 
     def header(self) -> tuple[str, str]:
         """Return the name and the value of the header, valid now."""
+        ...
+
+
+@runtime_checkable
+class TimedAuth(Protocol):
+    """An :class:`Auth` that ends by itself when its caller no longer waits."""
+
+    def header_within(self, timeout: float | None) -> tuple[str, str]:
+        """Return the header as ``header()`` does, or raise after *timeout* seconds."""
         ...
 
 
@@ -61,11 +90,17 @@ def _wrong_characters(what: str) -> ConfigError:
     )
 
 
-def _token_text(value: object) -> str:
+def is_token(text: str) -> bool:
+    """Return whether a text has only the characters of a bearer token."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def _bearer(value: object) -> Secret:
+    """Return the value of the header for a token."""
     token = _header_text(value, "the token")
-    if not _TOKEN.fullmatch(token):
+    if not is_token(token):
         raise _wrong_characters("the token")
-    return token
+    return Secret(f"Bearer {token}")
 
 
 class ApiKey:
@@ -80,11 +115,11 @@ class ApiKey:
         key = _header_text(key, "the API key")
         if ":" in key and key.isascii() and key.isprintable() and " " not in key:
             key = base64.b64encode(key.encode()).decode()
-        elif not _TOKEN.fullmatch(key):
+        elif not is_token(key):
             raise _wrong_characters("the API key")
         elif key.startswith("eyJ") and key.count(".") == 2:
             raise ConfigError("the API key is a JSON Web Token; pass it as token=")
-        self._key = key
+        self._key = Secret(key)
 
     @property
     def key(self) -> str:
@@ -93,7 +128,7 @@ class ApiKey:
 
     def header(self) -> tuple[str, str]:
         """Return ``Authorization`` and ``Basic ...``."""
-        return "Authorization", f"Basic {self._key}"
+        return "Authorization", Secret(f"Basic {self._key}")
 
     def __repr__(self) -> str:
         return "ApiKey('***')"
@@ -104,17 +139,24 @@ class Token:
     A JSON Web Token.
 
     Args:
-        token: The token, or a function that returns a new one; the client calls the function for
-            each new connection, so it must not block for long.
+        token: The token, or a function that returns a new one. The client calls the function for
+            each connection and each HTTP request, and once more if the service refuses the token.
+            The function runs on a thread of its own, in the context (``contextvars``) of the
+            caller, who waits for it no longer than its timeout.
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
-        self._token = token if callable(token) else _token_text(token)
+        self._token = token if callable(token) else _bearer(token)
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the token comes from a function."""
+        return not isinstance(self._token, str)
 
     def header(self) -> tuple[str, str]:
         """Return ``Authorization`` and ``Bearer ...``."""
-        token = self._token if isinstance(self._token, str) else self._token()
-        return "Authorization", f"Bearer {_token_text(token)}"
+        token = self._token
+        return "Authorization", token if isinstance(token, Secret) else _bearer(token())
 
     def __repr__(self) -> str:
         return "Token('***')"

@@ -19,6 +19,7 @@ from inworld_sync.models.settings import combine_settings
 from inworld_sync.rest.voices import Voices
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
 from inworld_sync.sessions.tts.service import Tts
+from inworld_sync.transport.credential import Credential
 from inworld_sync.transport.http import HttpClient
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Inworld:
     Args:
         api_key: An API key as the portal shows it; without any credential the client reads
             ``INWORLD_API_KEY`` from the environment.
-        token: A JSON Web Token, or a function that returns a new one for every connection.
+        token: A JSON Web Token, or a function that returns a new one for every connection; see
+            :class:`~inworld_sync.Token`.
         auth: An object whose ``header()`` returns the name and the value of a header.
         local: True starts the emulator in this process, on a free port of the loopback
             interface, and connects to it; None does so if ``INWORLD_SYNC_LOCAL`` is 1.
@@ -63,6 +65,8 @@ class Inworld:
         proxy: URL of a proxy; False means none. By default the variables of the environment.
         ssl_context: Replaces the default certificates and settings of TLS.
         headers: Sent with every request, in addition to those of the client.
+        credential_in: Where the upgrade of a WebSocket has the credential: ``header`` (default),
+            ``query`` or ``subprotocol``; HTTP requests have it in a header.
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
         max_queued_bytes: The most bytes that wait to be sent on a connection; 1 MiB by default.
         limiter: Limits the connections of the account; by default 20 for this client.
@@ -105,6 +109,7 @@ class Inworld:
         proxy: str | Literal[False] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         headers: Mapping[str, str] | None = None,
+        credential_in: Literal["header", "query", "subprotocol"] | None = None,
         max_message_bytes: int | None = None,
         max_queued_bytes: int | None = None,
         limiter: Limiter | None = None,
@@ -143,7 +148,8 @@ class Inworld:
         limiter = self._options.limiter
         if limiter is None:
             limiter = ConnectionLimiter()
-        self._connector = Connector(self._options, self._auth, limiter)
+        self._credential = Credential(self._auth)
+        self._connector = Connector(self._options, self._credential, limiter)
         self._http: HttpClient | None = None
         self._services: dict[type, Any] = {}
 
@@ -212,7 +218,7 @@ class Inworld:
     def _shared_http(self) -> HttpClient:
         """Return the HTTP client that the services share; the lock is held."""
         if self._http is None:
-            self._http = HttpClient(self._options)
+            self._http = HttpClient(self._options, self._credential)
         return self._http
 
     def _service(self, kind: type[S], make: Callable[[], S]) -> S:

@@ -152,6 +152,8 @@ class ServiceError(InworldError):
         retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of
             an HTTP response; None if the service named no time.
         details: The error's details as the service sent them.
+        server_time: When the service sent an HTTP response, by its own clock, in seconds of Unix
+            time; None if it did not say.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class ServiceError(InworldError):
         retryable: bool = False,
         retry_after: float | None = None,
         details: Sequence[object] = (),
+        server_time: float | None = None,
     ) -> None:
         self.message = redact(message)
         self.code = code
@@ -172,6 +175,7 @@ class ServiceError(InworldError):
         self.retryable = retryable
         self.retry_after = retry_after
         self.details = tuple(details)
+        self.server_time = server_time
         super().__init__(self.message)
 
     def __str__(self) -> str:

@@ -86,9 +86,7 @@ class Voices:
         )
 
     def _get(self, path: str, query: Mapping[str, str], deadline: Deadline) -> Mapping[str, object]:
-        answer = self._http.request(
-            "GET", path, headers=self._connector.headers(), query=query, deadline=deadline
-        )
+        answer = self._http.request("GET", path, query=query, deadline=deadline)
         return object_in(answer.json(), f"the answer to {path}")
 
 

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
-import uuid
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlencode
 
-from inworld_sync._version import __version__
-from inworld_sync.auth import Auth, RenewableAuth
 from inworld_sync.errors import (
-    AuthError,
     ClosedError,
     ConfigError,
     ConnectError,
@@ -29,6 +25,12 @@ from inworld_sync.errors import (
 from inworld_sync.models import checks
 from inworld_sync.models.options import Limiter, Options
 from inworld_sync.transport.backoff import Backoff
+from inworld_sync.transport.credential import (
+    Credential,
+    Header,
+    place_credential,
+    request_headers,
+)
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 
@@ -96,16 +98,16 @@ class Connector:
 
     Args:
         options: The settings of the client.
-        auth: The credential.
+        credential: The credential.
         limiter: A place of it is taken before a connection is opened.
 
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, options: Options, auth: Auth, limiter: Limiter) -> None:
+    def __init__(self, options: Options, credential: Credential, limiter: Limiter) -> None:
         self.options = options
         self.limiter = limiter
-        self._auth = auth
+        self.credential = credential
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -113,16 +115,6 @@ class Connector:
         if isinstance(limiter, ConnectionLimiter):
             with limiter._lock:  # noqa: SLF001 - of this file's own class
                 limiter._clients.add(self)  # noqa: SLF001
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers of a request, with the credential."""
-        name, value = self._auth.header()
-        return {
-            "User-Agent": f"inworld-sync/{__version__}",
-            "X-Request-Id": str(uuid.uuid4()),
-            **self.options.headers,
-            name: value,
-        }
 
     def open(
         self,
@@ -132,14 +124,15 @@ class Connector:
         query: Mapping[str, str] | None = None,
         timeout: float | None = None,
         has_place: bool = False,
-        max_retries: int | None = None,
+        reconnects: bool = False,
         retries_quota: bool = True,
     ) -> Link:
         """
         Open a link and take a place of the limiter for it; :meth:`closed` returns the place.
 
         An attempt is repeated if the client could not connect, or the upgrade was answered with
-        status 429, 502, 503 or 504, after a random delay that respects ``Retry-After``.
+        status 429, 502, 503 or 504, after a random delay that respects ``Retry-After``. If the
+        service refuses a credential that can be renewed, the attempt is repeated once at once.
 
         Args:
             path: Of the service.
@@ -147,7 +140,9 @@ class Connector:
             query: Added to the address.
             timeout: Seconds for the place and the link together; None means ``connect_timeout``.
             has_place: Whether the caller has taken the place; it is returned on failure.
-            max_retries: The most repeated attempts; None means ``max_retries`` of the options.
+            reconnects: Whether the caller replaces a lost connection and repeats attempts itself.
+                Then an exception of the user's function for tokens is a :class:`ConnectError`,
+                after which the caller may try again.
             retries_quota: Whether an attempt is repeated after status 429.
 
         Raises:
@@ -155,6 +150,7 @@ class Connector:
             TransportError: Could not connect.
             ServiceError: The service refused the upgrade.
             ClosedError: The client was closed.
+            Exception: The user's function for tokens raised it.
         """
         seconds = self.options.connect_timeout if timeout is None else timeout
         url = self.options.endpoint(path, websocket=True)
@@ -169,29 +165,39 @@ class Connector:
                 )
         if query:
             url = f"{url}?{urlencode(query)}"
-        most = self.options.max_retries if max_retries is None else max_retries
+
+        def attempt(header: Header) -> Link:
+            return self._open_link(url, header, name, deadline)
+
         try:
-            return self._open_link(url, name, deadline, most, retries_quota=retries_quota)
+            if reconnects:
+                return _reconnecting(lambda: self.credential.use(deadline, attempt))
+            return self._repeated(
+                lambda: self.credential.use(deadline, attempt), name, deadline, retries_quota
+            )
         except BaseException:
             self.limiter.release()
             raise
 
-    def _open_link(
-        self, url: str, name: str, deadline: Deadline, max_retries: int, *, retries_quota: bool
+    def _open_link(self, url: str, header: Header, name: str, deadline: Deadline) -> Link:
+        options = self.options
+        url, placed = place_credential(url, header, options.credential_in)
+        headers = {**request_headers(), **options.headers, **placed}
+        link = Link.open(url, headers=headers, options=options, name=name, deadline=deadline)
+        link.on_refused = lambda: self.credential.reject(header)
+        return link
+
+    def _repeated(
+        self, attempt: Callable[[], Link], name: str, deadline: Deadline, retries_quota: bool
     ) -> Link:
         options = self.options
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
-            headers = self.headers()
             try:
-                return Link.open(
-                    url, headers=headers, options=options, name=name, deadline=deadline
-                )
+                return attempt()
             except InworldError as error:
-                if isinstance(error, AuthError) and isinstance(self._auth, RenewableAuth):
-                    self._auth.rejected(headers["Authorization"])
                 is_retried = _is_retried(error, retries_quota=retries_quota)
-                if not is_retried or backoff.attempts >= max_retries:
+                if not is_retried or backoff.attempts >= options.max_retries:
                     raise
                 delay = backoff.next_delay(error)
                 if delay >= deadline.at_most(math.inf):
@@ -239,6 +245,15 @@ class Connector:
             session._begin_close()  # noqa: SLF001 - users do not need it
         for session in sessions:
             session.close()
+
+
+def _reconnecting(attempt: Callable[[], Link]) -> Link:
+    try:
+        return attempt()
+    except InworldError:
+        raise
+    except Exception as error:
+        raise ConnectError(f"the credential's function raised {type(error).__name__}") from error
 
 
 def _is_retried(error: InworldError, retries_quota: bool) -> bool:

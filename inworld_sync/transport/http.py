@@ -22,6 +22,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.options import Options
 from inworld_sync.transport.backoff import Backoff
+from inworld_sync.transport.credential import Credential, Header, request_headers
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
@@ -80,14 +81,16 @@ class HttpClient:
 
     Args:
         options: Base URL, certificates, proxy, headers, retries and the limit for a body.
+        credential: Of every request; None sends none by itself.
 
     Thread safety:
         Any thread may send requests, also at the same time. A forked child opens its own
         connections.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, credential: Credential | None = None) -> None:
         self.options = options
+        self._credential = credential
         self.place = parse_url(options.base_url)
         # By process id: a forked child must not use the connections of its parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
@@ -98,7 +101,8 @@ class HttpClient:
         method: str,
         path: str,
         *,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        credential: Header | None = None,
         json: object | None = None,
         query: Mapping[str, str] | None = None,
         deadline: Deadline,
@@ -108,11 +112,13 @@ class HttpClient:
 
         A request is retried up to ``options.max_retries`` times, if the client could not connect.
         A GET is also retried if the connection broke or the status is 429, 502, 503 or 504.
+        If the service refuses a credential that can be renewed, any request is sent once more.
 
         Args:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
             headers: They replace headers of the options with the same name.
+            credential: Sent instead of the credential of the client.
             json: Value to send as JSON; None sends no body.
             query: Parameters of the query.
             deadline: For everything: all steps of connecting, the response, the retries.
@@ -126,10 +132,16 @@ class HttpClient:
             ConfigError: The path or a header cannot be sent.
             ClosedError: The client is closed.
         """
+
+        def send(header: Header | None) -> HttpResponse:
+            merged = {**(headers or {}), **dict([header] if header else ())}
+            return _Exchange(self, method, path, deadline).run(merged, json, query)
+
+        own = None if credential else self._credential
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
             try:
-                return _Exchange(self, method, path, deadline).run(headers, json, query)
+                return own.use(deadline, send) if own else send(credential)
             except InworldError as error:
                 if backoff.attempts >= self.options.max_retries or not _is_retried(method, error):
                     raise
@@ -211,7 +223,7 @@ class _Exchange:
         own = {"Host": self._client.place.authority}
         if json is not None:
             own["Content-Type"] = "application/json"
-        merged = merge_headers(own, self._client.options.headers, headers)
+        merged = merge_headers(own, request_headers(), self._client.options.headers, headers)
         pool = self._client.pool()
         import urllib3
 

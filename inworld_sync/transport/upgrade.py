@@ -48,6 +48,7 @@ _TLS_HINT = "; if the server uses TLS, base_url must start with https://"
 _OWN_HEADERS = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"}
 
 # The headers of the response that websocket-client checks.
+_SUBPROTOCOL_HEADER = "sec-websocket-protocol"
 _CHECKED_HEADERS = ("upgrade", "connection", "sec-websocket-accept")
 
 
@@ -61,8 +62,9 @@ class Upgraded:
         received: The bytes that were received after the headers.
     """
 
-    headers: Mapping[str, str]
-    received: bytes
+    # A server repeats a subprotocol, which may be a credential.
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    received: bytes = attrs.field(repr=False)
 
 
 def upgrade(
@@ -104,11 +106,18 @@ def upgrade(
         raise ConnectError(
             f"{shown_url} answered the upgrade without the headers of a WebSocket; check base_url"
         ) from error
-    if "sec-websocket-protocol" in exchange.headers:
+    chosen = exchange.headers.get(_SUBPROTOCOL_HEADER)
+    if chosen is not None and chosen not in _offered(headers):
         raise ConnectError(f"{shown_url} chose a subprotocol that the client did not offer")
     if "sec-websocket-extensions" in exchange.headers:
         raise ConnectError(f"{shown_url} uses a WebSocket extension that the client did not offer")
     return Upgraded(headers=exchange.headers, received=exchange.received)
+
+
+def _offered(headers: Mapping[str, str]) -> list[str]:
+    """Return the subprotocols that the client offers."""
+    values = [value for name, value in headers.items() if name.lower() == _SUBPROTOCOL_HEADER]
+    return [each.strip() for each in ",".join(values).split(",") if each.strip()]
 
 
 def _websocket_client() -> ModuleType:

@@ -117,7 +117,8 @@ def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fa
     secret, auth = credential
     anybody = Settings(check_credentials=False)
     with (
-        Emulator(synthesizer=SpellingSynthesizer(), faults=[fault], settings=anybody) as server,
+        # A function of tokens is called once more after a refusal.
+        Emulator(synthesizer=SpellingSynthesizer(), faults=[fault] * 2, settings=anybody) as server,
         Inworld(
             auth=auth,
             base_url=server.url,

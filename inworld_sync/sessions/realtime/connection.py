@@ -13,6 +13,7 @@ import attrs
 
 from inworld_sync.audio.split import Splitter
 from inworld_sync.errors import (
+    AuthError,
     ClosedError,
     ConnectionLost,
     InworldError,
@@ -257,8 +258,16 @@ def session_end(ended: StreamEnded) -> StreamEnded:
     return ended
 
 
-def is_passing(ended: StreamEnded) -> bool:
-    """Return True if the session may continue on a new connection after this end."""
+def is_passing(ended: StreamEnded, *, renews_credential: bool) -> bool:
+    """
+    Return True if the session may continue on a new connection after this end.
+
+    Args:
+        ended: How the connection ended.
+        renews_credential: Whether a new connection may have another credential.
+    """
+    if isinstance(ended.error, AuthError):
+        return renews_credential
     if isinstance(ended.error, ServiceError):
         return is_expired(ended.error.code, ended.error.details)
     if ended.by == "client" or isinstance(ended.error, ProtocolError):

@@ -109,6 +109,7 @@ class Realtime:
             endpoint,
             session or Session(),
             reconnects=reconnect_timeout > 0,
+            renews_credential=self._connector.credential.is_renewable,
             barge_in=barge_in,
             tool_options=ToolOptions(tool_timeout, max_tools_at_once, on_approval),
             timeouts=Timeouts(

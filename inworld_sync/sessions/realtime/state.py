@@ -104,6 +104,7 @@ class SessionState:
         endpoint: The service.
         session: The settings to open it with.
         reconnects: Whether a lost connection is replaced.
+        renews_credential: Whether also if the service refused its credential.
         barge_in: Whether the user's speech interrupts.
         tool_options: How tools are called.
         timeouts: For the answers of the service.
@@ -118,6 +119,7 @@ class SessionState:
         session: Session,
         *,
         reconnects: bool,
+        renews_credential: bool,
         barge_in: bool,
         tool_options: ToolOptions,
         timeouts: Timeouts,
@@ -156,6 +158,7 @@ class SessionState:
         # The connection that a renewal replaces, while it closes.
         self.replaced: RealtimeConnection | None = None
         self._reconnects = reconnects
+        self._renews_credential = renews_credential
         self._max_session_age = max_session_age if reconnects else None
         self._busy_at = 0.0
         # Events of a new connection, until SessionReconnected is emitted.
@@ -426,7 +429,9 @@ class SessionState:
             return ended
         commands.connection = None
         if commands.phase is Phase.OPEN and not (
-            self._reconnects and not commands.is_closing and is_passing(ended)
+            self._reconnects
+            and not commands.is_closing
+            and is_passing(ended, renews_credential=self._renews_credential)
         ):
             self.end(ended)
         elif commands.phase is Phase.OPEN:

@@ -85,10 +85,11 @@ class SttConnection(Connection[SttEvent]):
         config: TranscribeConfig,
         owner: SttOwner,
         timeout: float | None,
-        max_retries: int | None = None,
+        *,
+        reconnects: bool,
     ) -> SttConnection:
         """Connect and send the settings; the caller calls :meth:`begin` next."""
-        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout, max_retries=max_retries)
+        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout, reconnects=reconnects)
         connection = cls(link, connector.options, config, owner, on_closed=connector.closed)
         connection._start()
         try:

@@ -130,8 +130,11 @@ class Delivery:
         self.log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
-        backoff = Backoff(_FIRST_DELAY_SECONDS)
-        self._reconnects = ReconnectPolicy(backoff, max_attempts=max_reconnects)
+        self._reconnects = ReconnectPolicy(
+            Backoff(_FIRST_DELAY_SECONDS),
+            max_attempts=max_reconnects,
+            renews_credential=connector.credential.is_renewable,
+        )
         self._input_closed = self.is_finishing = False
         self._completion = Completion(self.log, self._audio.unanswered_ms)
         self._turn_timeout = math.inf
@@ -149,7 +152,7 @@ class Delivery:
         Raises:
             InworldError: Could not connect; nothing is left open.
         """
-        self._connection = self._open_connection(timeout, max_retries=None)
+        self._connection = self._open_connection(timeout)
         self._connected_at = time.monotonic()
         self._connection.begin()
         try:
@@ -438,12 +441,13 @@ class Delivery:
         if is_aborted:
             connection.abort()
 
-    def _open_connection(self, timeout: float | None, max_retries: int | None = 0) -> SttConnection:
+    def _open_connection(self, timeout: float | None) -> SttConnection:
         if self.is_finishing:
-            timeout = min(
-                self._options.connect_timeout, max(self._left(), _SHORTEST_CONNECT_SECONDS)
-            )
-        return SttConnection.open(self._connector, self._config, self, timeout, max_retries)
+            left = max(self._left(), _SHORTEST_CONNECT_SECONDS)
+            timeout = min(self._options.connect_timeout, left)
+        return SttConnection.open(
+            self._connector, self._config, self, timeout, reconnects=self._connection is not None
+        )
 
     def _sleep(self, seconds: float) -> bool:
         """Wait; return False if the stream was aborted."""

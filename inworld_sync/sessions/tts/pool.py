@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from inworld_sync.errors import (
+    AuthError,
     ClosedError,
     ConnectionLost,
     ContextLimitError,
@@ -25,7 +26,7 @@ from inworld_sync.models.tts import ContextConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.tts.connection import TtsConnection
-from inworld_sync.sessions.tts.context import TtsContext
+from inworld_sync.sessions.tts.context import ContextOwner, TtsContext
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.sessions.tts.text_feed import PieceSource, TextFeed
 from inworld_sync.transport.backoff import Backoff, retry_after_of
@@ -59,6 +60,8 @@ class TtsPool:
         self._waiting_callers = 0
         self._opening = 0
         self._closed = False
+        # It increases when the service refuses the credential of a connection.
+        self._generation = 0
         self._kept_idle = _KEPT_IDLE
         connector.add_evictor(lambda: self._evict_idle(keep=0))
         connector.adopt(self)
@@ -67,6 +70,24 @@ class TtsPool:
     def max_retries(self) -> int:
         """How often an utterance is retried."""
         return self._connector.options.max_retries
+
+    def renew(self, refused: ContextOwner) -> bool:
+        """
+        Create further contexts on connections that are opened from now on.
+
+        Args:
+            refused: A connection whose credential the service has refused.
+
+        Returns:
+            Whether these connections may have another credential.
+        """
+        with self._changed:
+            if refused._generation == self._generation:
+                self._generation += 1
+            others = [c for c in self._connections if c._generation != self._generation]
+        for connection in others:
+            connection._mark_unhealthy()
+        return self._connector.credential.is_renewable
 
     def context(
         self,
@@ -159,6 +180,7 @@ class TtsPool:
         connection = None
         with self._changed:
             has_others = bool(self._connections)
+            generation = self._generation
         try:
             if self._connector.limiter.acquire(0.0):
                 connection = TtsConnection._open(
@@ -179,11 +201,17 @@ class TtsPool:
             with self._changed:
                 self._opening -= 1
                 if connection is not None:
+                    connection._generation = generation
                     self._connections.append(connection)
+                is_refused = generation != self._generation
                 self._changed.notify_all()
         if connection is None:
             with self._changed:
                 self._wait(deadline)
+        elif is_refused:
+            # The service has refused its credential on another connection meanwhile.
+            connection._mark_unhealthy()
+            return None
         return connection
 
     def _wait(self, deadline: Deadline) -> None:
@@ -250,6 +278,7 @@ class Utterance:
         self._timeout = timeout
         self._create_timeout = create_timeout
         self._stopped = threading.Event()
+        self._has_renewed = False
         self.config = config
         self.context: TtsContext | None = None
 
@@ -279,13 +308,27 @@ class Utterance:
                 # After stop(), errors are ignored.
                 if self._stopped.is_set():
                     return
-                if backoff.attempts >= self._pool.max_retries or not self._may_retry(error):
+                if self._may_renew(error):
+                    delay = 0.0
+                elif backoff.attempts < self._pool.max_retries and self._may_retry(error):
+                    delay = backoff.next_delay(error)
+                else:
                     raise
-                delay = backoff.next_delay(error)
             else:
                 return
             if self._stopped.wait(delay):
                 return
+
+    def _may_renew(self, error: InworldError) -> bool:
+        """Whether the service refused the credential with its first message; once only."""
+        context = self.context
+        if context is None or context._progress.was_answered or self._has_renewed:
+            return False
+        # An error of the context alone is not about the credential.
+        if not isinstance(error, AuthError) or context._connection.ended is None:
+            return False
+        self._has_renewed = True
+        return self._pool.renew(context._connection)
 
     def _may_retry(self, error: InworldError) -> bool:
         """
