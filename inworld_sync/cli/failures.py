@@ -32,15 +32,19 @@ _OPTIONS: Final = {
     "base_url": "--base-url",
     "channels": "--channels",
     "host": "--host",
+    "kind": "--kind",
     "language": "--language",
+    "lifetime": "--lifetime",
     "local": "--local",
     "model": "--model",
     "port": "--port",
+    "reference_id": "--reference-id",
     "sample_rate_hz": "--rate",
     "speaking_rate": "--speed",
     "text": "TEXT",
     "tls": "--tls",
     "voice": "--voice",
+    "workspace": "--workspace",
 }
 # An argument is named at the start of a message, with its value, or after a verb.
 _ARGUMENT: Final = re.compile(

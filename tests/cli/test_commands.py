@@ -24,7 +24,7 @@ from support.peers import Peer, serve
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
-COMMANDS = ["demo", "emulator", "say", "voices"]
+COMMANDS = ["demo", "emulator", "say", "token", "voices"]
 
 
 def test_help(run: Run) -> None:
