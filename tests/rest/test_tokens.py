@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -37,6 +36,7 @@ from inworld_sync.models.tokens import TokenKind
 from inworld_sync.rest.tokens import JwtAuth, Tokens
 from inworld_sync.transport.http import HttpClient
 
+from support.frames import variables_of
 from support.peers import Peer, serve
 
 KEY = "key-id:key-secret"
@@ -626,28 +626,12 @@ def test_no_secret_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
             for kind in ("jwt", "single_use"):
                 with pytest.raises(ServiceError) as caught:
                     iw.tokens.mint(kind)  # type: ignore[arg-type]
-                shown = _variables(caught.value)
+                shown = variables_of(caught.value)
                 assert "topsecret" not in shown
                 assert ApiKey("key-id:topsecret").key not in shown
                 signature = service.requests[-1][1].partition("Signature=")[2] or "none"
                 assert signature not in shown
                 assert b"topsecret" not in pickle.dumps(caught.value.args)
-
-
-def _variables(error: BaseException | None) -> str:
-    """Return the reprs of all variables of the package in the traceback of an error."""
-    texts: list[str] = []
-    while error is not None:
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            if str(frame.f_globals["__name__"]).startswith("inworld_sync."):
-                texts += [repr(value) for value in frame.f_locals.values()]
-                texts += [repr(vars(each)) for each in frame.f_locals.values() if _has_vars(each)]
-        error = error.__cause__ or error.__context__
-    return "\n".join(texts)
-
-
-def _has_vars(value: object) -> bool:
-    return type(value).__module__.startswith("inworld_sync.") and hasattr(value, "__dict__")
 
 
 def test_wrong_settings() -> None:

@@ -13,6 +13,7 @@ from inworld_sync import ApiKey, Inworld, InworldError, Token, TraceEvent
 from inworld_sync.auth import Auth
 from inworld_sync.emulator import Emulator, Settings
 
+from support.frames import variables_of
 from support.scripted import KEY as SCRIPTED_KEY, Service, scripted
 from support.spelling import SpellingSynthesizer
 
@@ -150,6 +151,29 @@ def test_a_refused_key(witness: Witness) -> None:
 
     assert "Invalid credentials" in witness.everything()
     assert [] == list(leaks(KEY, witness.everything()))
+
+
+@pytest.mark.parametrize("place", ["header", "query", "subprotocol"])
+@pytest.mark.parametrize("fault", ["http_status:401", "drop_request", "response_delay:0.5"])
+def test_the_variables_of_frames(
+    credential: tuple[str, Auth], place: Literal["header", "query", "subprotocol"], fault: str
+) -> None:
+    """The variables of the package's frames, as error reports show them, have no credential."""
+    secret, auth = credential
+    with (
+        Emulator(synthesizer=SpellingSynthesizer(), faults=[fault] * 6) as server,
+        Inworld(
+            auth=auth,
+            base_url=server.url,
+            connect_timeout=0.3,
+            max_retries=0,
+            credential_in=place,
+        ) as iw,
+    ):
+        for use in (iw.tts.connect, lambda: iw.voices.list(timeout=0.3)):
+            with pytest.raises(InworldError) as caught:
+                use()
+            assert [] == list(leaks(secret, variables_of(caught.value)))
 
 
 @pytest.mark.parametrize("code", [7, 16, 3, 13])

@@ -73,7 +73,7 @@ class TtsPool:
 
     def renew(self, refused: ContextOwner) -> bool:
         """
-        Create further contexts on connections that are opened from now on.
+        Create further contexts on connections that are opened from now on, if it helps.
 
         Args:
             refused: A connection whose credential the service has refused.
@@ -81,13 +81,15 @@ class TtsPool:
         Returns:
             Whether these connections may have another credential.
         """
+        if not self._connector.credential.is_renewable:
+            return False
         with self._changed:
             if refused._generation == self._generation:
                 self._generation += 1
             others = [c for c in self._connections if c._generation != self._generation]
         for connection in others:
             connection._mark_unhealthy()
-        return self._connector.credential.is_renewable
+        return True
 
     def context(
         self,
