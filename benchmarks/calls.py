@@ -1,17 +1,17 @@
 """
-Count the Python calls of the package's functions for one message.
+Count the calls of the package's Python functions for one message.
 
-    python -m benchmarks.calls          the counts
-    python -m benchmarks.calls --list   also each function, with its calls for one message
+    python -m benchmarks.calls          print the counts
+    python -m benchmarks.calls --list   also print each function, with its calls for one message
 
 The counts include generators and every thread of the client. The messages are:
 
-- an audio delta of 4,800 bytes that a realtime session receives, with one handler for it;
-- a piece of text for an open TTS context, from ``send`` to the socket;
-- an utterance on an open TTS connection, from ``stream`` until its text is at the socket.
+- an audio delta of 4,800 bytes that a realtime session receives and passes to one handler
+- a piece of text for an open TTS context, from ``send`` until the server has received the text
+- an utterance on an open TTS connection, from ``stream`` until the server has received its text
 
-The server runs in the same process and uses no code of the package. The next message is sent only
-after the last one was handled, so each message wakes up every thread that it needs.
+The server runs in the same process and uses no code of the package. A message is sent only after
+the previous message was handled, so all threads are idle when the message arrives.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class CallCounter:
     """
     Counts the calls of the package's functions.
 
-    Use it as a context manager. It counts on the caller's thread and on threads that start inside
-    the block.
+    Use the counter as a context manager. It counts on the caller's thread and on threads that start
+    inside the block.
     """
 
     def __init__(self) -> None:
         self._is_counting = False
-        # One counter for each thread, since a shared one would need a lock.
+        # Each thread has its own counter, because a shared counter would need a lock.
         self._counts: list[Counter[str]] = []
         self._own = threading.local()
 
@@ -86,11 +86,11 @@ class CallCounter:
         self, send: Callable[[], object], finish: Callable[[], object] | None = None
     ) -> Counter[str]:
         """
-        Send messages one after another and return the calls by function.
+        Send messages one after another and return the count of calls of each function.
 
         Args:
-            send: Sends a message, and returns when it was handled.
-            finish: Called after each message; not counted.
+            send: Sends a message, and returns when the message was handled.
+            finish: Called after each message. Its calls are not counted.
         """
         for number in range(_WARM_UP + MESSAGES):
             self._is_counting = number >= _WARM_UP
@@ -120,7 +120,7 @@ class CallCounter:
 
 @contextmanager
 def _client(handler: Callable[[ServerConnection], None]) -> Iterator[Inworld]:
-    """Open a client of a server in this process that runs *handler* for each connection."""
+    """Start a server that runs *handler* for each connection, and yield a client of this server."""
 
     def run(connection: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -145,7 +145,7 @@ def _wait(event: threading.Event) -> None:
 
 
 def audio_delta() -> Counter[str]:
-    """Count the calls of :data:`MESSAGES` audio deltas by function."""
+    """Return the count of calls of each function for :data:`MESSAGES` audio deltas."""
     due, handled = threading.Event(), threading.Event()
 
     def session(connection: ServerConnection) -> None:
@@ -175,7 +175,7 @@ def audio_delta() -> Counter[str]:
 
 
 def text_piece() -> Counter[str]:
-    """Count the calls of :data:`MESSAGES` pieces of text of one context by function."""
+    """Return the count of calls of each function for :data:`MESSAGES` pieces of text."""
     arrived = threading.Event()
     with (
         CallCounter() as counter,
@@ -192,7 +192,7 @@ def text_piece() -> Counter[str]:
 
 
 def first_text() -> Counter[str]:
-    """Count the calls of :data:`MESSAGES` utterances up to their first text by function."""
+    """Return the count of calls of each function for :data:`MESSAGES` utterances."""
     streams: list[SpeechStream] = []
     counter = CallCounter()
     with counter, _client(_speech(counter.pause, answers=True)) as client:
@@ -205,7 +205,11 @@ def first_text() -> Counter[str]:
 
 
 def _speech(on_text: Callable[[], None], *, answers: bool) -> Callable[[ServerConnection], None]:
-    """Return a TTS service that calls *on_text* for each text, and may answer with silence."""
+    """
+    Return the handler of a TTS service that calls *on_text* for each text.
+
+    If *answers* is true, the service answers each text with silent audio.
+    """
 
     def run(connection: ServerConnection) -> None:
         for message in connection:

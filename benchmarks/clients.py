@@ -1,10 +1,13 @@
 """
-Compare whole clients: twenty connections at once, each receives two minutes of speech.
+Compare the CPU time of whole clients. Each client opens twenty connections at once.
 
-The server sends at full speed. Every client has its default settings and passes the audio to its
-user. All services send the same audio. The figure is CPU time for one second of audio.
-ElevenLabs' client accepts only secure addresses, so the WebSocket address is set after the client
-was created. LiveKit's plugin uses asyncio: twenty streams on one event loop.
+Every connection receives two minutes of speech. The server sends as fast as possible, and all
+services send the same audio. Every client has its default settings and passes the audio to its
+user. The figure is the CPU time for one second of audio.
+
+The constructor of ElevenLabs' client accepts only addresses with TLS, so the WebSocket address is
+set after the client was created. LiveKit's plugin uses asyncio, so its twenty streams run on one
+event loop.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from inworld_sync import Inworld
 
 CONNECTIONS = 20
 _BYTES_PER_SECOND = 48_000
-# Any text; but the clients check the form.
+# The server accepts any key, but some clients check the form of the key.
 KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
 TEXT = "Hello there."
 
@@ -48,7 +51,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 
 def threaded(make: Callable[[], Callable[[], int]], seconds: float) -> Call:
-    """Return a call that measures CPU for a second of audio, with a thread for each connection."""
+    """Return a call that measures the CPU time for one second of audio, with one thread each."""
 
     def run() -> float:
         speak = make()
@@ -74,7 +77,7 @@ def _check(got_bytes: int, seconds: float) -> None:
 
 
 def by_inworld(url: str) -> Callable[[], int]:
-    """Measure this package."""
+    """Return a call that receives speech with this package and returns its size in bytes."""
     http = url.replace("ws://", "http://")
 
     def speak() -> int:
@@ -88,7 +91,7 @@ def by_inworld(url: str) -> Callable[[], int]:
 
 
 def by_openai(url: str) -> Callable[[], int]:
-    """Measure OpenAI's blocking realtime client."""
+    """Do the same as :func:`by_inworld` with OpenAI's blocking realtime client."""
     import base64
 
     from openai import OpenAI
@@ -110,7 +113,7 @@ def by_openai(url: str) -> Callable[[], int]:
 
 
 def by_elevenlabs(url: str) -> Callable[[], int]:
-    """Measure ElevenLabs' blocking client."""
+    """Do the same as :func:`by_inworld` with ElevenLabs' blocking client."""
     from elevenlabs import ElevenLabs, VoiceSettings
 
     client = ElevenLabs(api_key="none")
@@ -131,7 +134,7 @@ def by_elevenlabs(url: str) -> Callable[[], int]:
 
 
 async def by_livekit(url: str, seconds: float) -> float:
-    """LiveKit's plugin for this service."""
+    """Return the CPU seconds that LiveKit's plugin for Inworld needs for one second of audio."""
     import aiohttp
     from livekit.plugins import inworld
 

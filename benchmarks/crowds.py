@@ -1,4 +1,4 @@
-"""Twenty connections in twenty threads, and the latency from the socket to a consumer."""
+"""Measures twenty connections in twenty threads, and the latency from socket to consumer."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ Receiver = Callable[[], None]
 
 
 def by_link(url: str, count: int, stack: ExitStack) -> Receiver:
-    """Open a link whose messages are decoded to int16 into one buffer."""
+    """Open a link. Return a function that receives *count* messages and decodes them to int16."""
     link = stack.enter_context(linked(url))
     splitter, out = Splitter(TTS_PATH), bytearray(AUDIO_BYTES)
 
@@ -115,7 +115,7 @@ def crowd(
     pace_ms: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Call:
-    """Return a call that measures seconds per message, by a clock or of CPU."""
+    """Return a call that measures the seconds per message with *clock*."""
     count = (32 if settings.is_quick else 256) if not pace_ms else 30
     address = f"{url}/tts?count={count}&pace_ms={pace_ms}"
 
@@ -137,7 +137,7 @@ Put = Callable[[tuple[object, int]], None]
 
 
 def feed_by_link(url: str, count: int, put: Put) -> None:
-    """Receive messages with time stamps from a link, and pass on the samples and the stamp."""
+    """Receive *count* messages from a link, and put the samples and time stamp of each message."""
     splitter = Splitter(TTS_PATH, "result.contextId")
     with linked(url) as link:
         for _ in range(count):
@@ -168,7 +168,12 @@ def latency(
     make_queue: Callable[[], queue.Queue[tuple[object, int]]],
     settings: Settings,
 ) -> Call:
-    """Measure the median time from the server's write to a consumer on another thread, in s."""
+    """
+    Return a call that measures the latency of a message.
+
+    The latency is the time from the server's write until the consumer, on another thread, has the
+    message. The call returns the median in seconds.
+    """
     count = 100 if settings.is_quick else 300
 
     def run() -> float:

@@ -1,8 +1,13 @@
 """
 Measure the speed of the emulator: ``python benchmarks/emulator_server.py``.
 
-Measures the start of a server in a process that has imported it already, the time to the first
-audio of a text, the real-time factor of the voice, and many connections with five contexts each.
+It measures:
+
+- the time to start and to close a server, in a process that has already imported the emulator
+- the time until the first audio of a text arrives
+- the real-time factor of the voice: the time to receive speech, divided by its duration
+
+The last two are measured with up to 20 connections, which have up to five contexts each.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ TEXT = (
 BYTES_PER_SECOND = 48000
 
 
-class Speakers:
+class SpeechConnection:
     """One connection with several contexts that speak the same text."""
 
     def __init__(self, server: Emulator, contexts: int) -> None:
@@ -43,11 +48,11 @@ class Speakers:
         ) as connection:
             started = time.perf_counter()
             for number in range(self._contexts):
-                self._ask(connection, f"c{number}")
-            self._read(connection, started)
+                self._request(connection, f"c{number}")
+            self._receive(connection, started)
 
     @staticmethod
-    def _ask(connection: ClientConnection, name: str) -> None:
+    def _request(connection: ClientConnection, name: str) -> None:
         audio = {"audioEncoding": "PCM", "sampleRateHertz": 24000}
         config = {"voiceId": "Ashley", "modelId": "inworld-tts-2", "audioConfig": audio}
         requests: list[dict[str, Any]] = [
@@ -58,21 +63,21 @@ class Speakers:
         for request in requests:
             connection.send(json.dumps({**request, "contextId": name}))
 
-    def _read(self, connection: ClientConnection, started: float) -> None:
-        heard: set[str] = set()
+    def _receive(self, connection: ClientConnection, started: float) -> None:
+        begun: set[str] = set()
         closed = 0
         while closed < self._contexts:
             result = json.loads(connection.recv(timeout=60))["result"]
             if "audioChunk" in result:
-                if result["contextId"] not in heard:
-                    heard.add(result["contextId"])
+                if result["contextId"] not in begun:
+                    begun.add(result["contextId"])
                     self.first_ms.append((time.perf_counter() - started) * 1000)
                 size = len(result["audioChunk"]["audioContent"]) * 3 / 4
                 self.seconds += size / BYTES_PER_SECOND
             closed += "contextClosed" in result
 
 
-def start_and_close(count: int) -> None:
+def measure_start_and_close(count: int) -> None:
     for tls in (False, True):
         starts, closes = [], []
         for _ in range(count):
@@ -88,17 +93,17 @@ def start_and_close(count: int) -> None:
         )
 
 
-def talk(server: Emulator, connections: int, contexts: int) -> None:
-    talks = [Speakers(server, contexts) for _ in range(connections)]
-    threads = [threading.Thread(target=each.run) for each in talks]
+def measure_speech(server: Emulator, connections: int, contexts: int) -> None:
+    opened = [SpeechConnection(server, contexts) for _ in range(connections)]
+    threads = [threading.Thread(target=each.run) for each in opened]
     begun = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     took = time.perf_counter() - begun
-    firsts = sorted(value for each in talks for value in each.first_ms)
-    seconds = sum(each.seconds for each in talks)
+    firsts = sorted(value for each in opened for value in each.first_ms)
+    seconds = sum(each.seconds for each in opened)
     print(
         f"{connections:3} x {contexts} contexts: first audio median "
         f"{statistics.median(firsts):6.1f} ms, max {firsts[-1]:7.1f} ms; "
@@ -110,13 +115,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=20)
     repeat = parser.parse_args().repeat
-    start_and_close(repeat)
+    measure_start_and_close(repeat)
     with Emulator() as server:
         begun = time.perf_counter()
-        Speakers(server, 1).run()
-        print(f"first use, engine load included: {(time.perf_counter() - begun) * 1000:.0f} ms")
+        SpeechConnection(server, 1).run()
+        print(f"first speech, with engine load: {(time.perf_counter() - begun) * 1000:.0f} ms")
         for connections, contexts in ((1, 1), (1, 5), (20, 1), (20, 5)):
-            talk(server, connections, contexts)
+            measure_speech(server, connections, contexts)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """
-Virtual environments with other packages, apart from the package's own environment.
+Creates virtual environments for the packages that the benchmarks compare with this package.
 
-They are under ``build/``, one for each Python, created at the first run and again when their
-requirements change. The benchmarks run in the environment of ``peers.txt``; there the package comes
-from the checkout, with the core that was built there, whose stable ABI works with every Python.
+The environments are in ``build/``. There is one for each Python version. An environment is created
+when it is first needed, and again when its requirements change.
+
+The benchmarks run in the environment of ``peers.txt``. They import this package from the checkout.
+The C core in the checkout works with every Python version, because it uses the stable ABI.
 """
 
 from __future__ import annotations
@@ -20,18 +22,18 @@ PEERS = ROOT / "benchmarks" / "peers.txt"
 
 
 def peers_python() -> Path:
-    """Return the interpreter of the environment of ``peers.txt``; create it if it is missing."""
+    """Return the interpreter of the environment of ``peers.txt``. Create a missing environment."""
     return python_with("benchmarks", PEERS.read_text(encoding="utf-8"))
 
 
 def python_with(name: str, requirements: str) -> Path:
     """
-    Return the interpreter of an environment under ``build/``; create it if it is missing.
+    Return the interpreter of an environment in ``build/``. Create a missing environment.
 
     Args:
         name: Name of the environment.
-        requirements: The content of a file for ``pip install -r``; if it changes, the environment
-            is created again.
+        requirements: The content of a file for ``pip install -r``. If the content has changed, the
+            environment is created again.
 
     Raises:
         CalledProcessError: A package cannot be installed.

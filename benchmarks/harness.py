@@ -1,9 +1,9 @@
 """
-Compare calls: every candidate runs once in each round, in rotating order.
+Compares the times of calls.
 
-A ratio is our time divided by a peer's time in the same round, so a busy machine affects both in
-the same way. A row has the median of the ratios over all rounds, and their quartiles. A target is
-the largest ratio that is good enough.
+Every candidate runs once in each round, in rotating order. A ratio is our time divided by a peer's
+time in the same round, so a busy machine affects both times in the same way. A row has the median
+and the quartiles of the ratios over all rounds. A target is the largest ratio that is good enough.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Case:
     Attributes:
         name: The operation.
         size: How much data one call processes, in ``unit``.
-        unit: Bytes of plain data, samples, or another unit.
+        unit: The unit of ``size``, for example ``bytes`` or ``samples``.
         ours: The call of this package.
         peers: The calls of the peers, by name.
-        targets: The largest ratio that is good enough, by peer and level. ``any`` is for all
-            vector levels.
-        returns_seconds: Whether each call is one round and returns the seconds of one unit of work.
-            Other calls are timed, and repeated to fill a round.
-        rounds: The most rounds, for calls that take long.
+        targets: The largest ratio that is good enough, by peer and level. The level ``any`` stands
+            for all vector levels.
+        returns_seconds: If true, each call is one round and returns the seconds for one unit of
+            work. If false, the call is timed, and is repeated until the round is over.
+        rounds: The largest number of rounds. It is small for calls that take long.
     """
 
     name: str
@@ -62,13 +62,15 @@ class Row:
     The result of a case with one peer.
 
     Attributes:
-        name: The name of the case; ``size`` and ``unit`` are those of the case too.
+        name: The name of the case. ``size`` and ``unit`` are copied from the case too.
         peer: The name of the peer.
-        ours_us: Our median time, in microseconds. ``peer_us`` is the median of the peer.
-        ratio: Our time divided by the peer's time: the median over the rounds. The quartiles
-            follow.
-        target: The largest ratio that is good enough; None if this level has no target.
-        met: Whether the ratio meets the target; None without a target.
+        ours_us: Our median time, in microseconds.
+        peer_us: The peer's median time, in microseconds.
+        ratio: The median over the rounds of our time divided by the peer's time.
+        lower_quartile: The lower quartile of this ratio over the rounds.
+        upper_quartile: The upper quartile of this ratio over the rounds.
+        target: The largest ratio that is good enough. None if this level has no target.
+        met: Whether the ratio meets the target. None if there is no target.
     """
 
     name: str
@@ -85,7 +87,7 @@ class Row:
 
 
 def cpu_of(call: Call, times: int) -> float:
-    """Return the CPU seconds of one of *times* calls, on all threads of this process."""
+    """Call *times* times. Return the mean CPU seconds of a call, on all threads of the process."""
     begin = time.process_time()
     for _ in range(times):
         call()
@@ -103,17 +105,17 @@ def compare(case: Case, level: str, settings: Settings) -> list[Row]:
     """Measure a case and return a row for each peer."""
     calls = {"": case.ours, **case.peers}
     if case.returns_seconds:
-        runs = {name: _telling(call) for name, call in calls.items()}
+        runs = {name: _self_timed(call) for name, call in calls.items()}
         rounds = min(case.rounds, 3) if settings.is_quick else case.rounds
     else:
         runs = {name: _timed(call, settings.round_seconds) for name, call in calls.items()}
         rounds = case.rounds
-    found = _turn_about(runs, min(rounds, settings.rounds))
+    found = _run_rounds(runs, min(rounds, settings.rounds))
     ours = found.pop("")
     return [_row(case, peer, level, ours, theirs) for peer, theirs in found.items()]
 
 
-def _telling(call: Call) -> Callable[[], float]:
+def _self_timed(call: Call) -> Callable[[], float]:
     def run() -> float:
         seconds = call()
         assert isinstance(seconds, float)
@@ -127,7 +129,7 @@ def _timed(call: Call, round_seconds: float) -> Callable[[], float]:
     return lambda: _seconds(call, times)
 
 
-def _turn_about(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def _run_rounds(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     gc.collect()

@@ -1,4 +1,4 @@
-"""The CPU time of ``import inworld_sync`` in a new interpreter."""
+"""Measures the CPU time of ``import inworld_sync`` in a new interpreter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from benchmarks.environment import ROOT
 from benchmarks.harness import Call, Case, Settings
 
-# Modules that are imported with the first connection or never.
+# The import must not load these modules. The first connection may load them.
 LATE = ("numpy", "ssl", "websocket", "asyncio", "urllib3")
 LIMIT_SECONDS = 0.035
 
@@ -22,7 +22,7 @@ _TEMPLATE = (
 
 
 def cases(_: Settings) -> Iterator[Case]:
-    """Compare the import of the package and of the client with the limit and with openai."""
+    """Yield the cases of importing the package and of importing the client."""
     for name, statement in (
         ("import of the package, CPU", "import inworld_sync"),
         ("import of the client, CPU", "from inworld_sync import Inworld"),
@@ -51,10 +51,10 @@ def importing(statement: str, late: tuple[str, ...] = ()) -> Call:
     """
     Return a call that measures the CPU seconds of a statement in a new interpreter.
 
-    It raises an error if the statement imports a module of *late*.
+    The call raises an error if the statement imports a module of *late*.
     """
     command = [sys.executable, "-c", _TEMPLATE.format(statement=statement, late=late)]
-    # The bytecode is written by a first run, as it is when a package is installed.
+    # A first run writes the bytecode. Without it, the measured runs would also compile the package.
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(ROOT / "build" / "pycache")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run(command, check=True, capture_output=True, env=environment)

@@ -1,4 +1,4 @@
-"""The kernels, called from Python, compared with the fastest peers."""
+"""Compares the kernels, called from Python, with the fastest peers."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ speedups = optional("websockets.speedups")
 
 
 def noise(samples: int, seed: int = 0) -> bytes:
-    """Return random samples as loud as speech, on which branch prediction fails."""
+    """Return noise that is as loud as speech. The processor cannot predict branches on noise."""
     generator = random.Random(seed)
     return array("h", [int(generator.gauss(0, 4000)) % 32767 for _ in range(samples)]).tobytes()
 
 
 def cases(_: Settings) -> Iterator[Case]:
-    """Yield all cases. A peer that is not installed is left out."""
+    """Yield all cases, without the peers that are not installed."""
     for size in (160, 640, 4800, 20_160, 65_536):
         yield from base64_cases(size)
     for samples in (160, 4800, 20_160):
@@ -51,7 +51,7 @@ def cases(_: Settings) -> Iterator[Case]:
 
 
 def base64_cases(size: int) -> Iterator[Case]:
-    """Yield the cases of encoding and decoding, into a buffer and to new bytes."""
+    """Yield the cases of base64, with the result in an existing buffer and in new bytes."""
     plain = os.urandom(size)
     text = stdlib.b64encode(plain)
     out, text_out = bytearray(size), bytearray(len(text))
@@ -82,7 +82,7 @@ def base64_cases(size: int) -> Iterator[Case]:
 def g711_cases(samples: int) -> Iterator[Case]:
     """Yield the cases of encoding and decoding mu-law and A-law."""
     law, linear = os.urandom(samples), noise(samples)
-    # The branch predictor would learn a single repeated signal, which makes audioop look faster.
+    # With one repeated signal, the branch predictor learns the signal, and audioop seems faster.
     signals = itertools.cycle([noise(samples, seed) for seed in range(16)])
     out = bytearray(2 * samples)
     decoding = {
@@ -121,7 +121,7 @@ def g711_cases(samples: int) -> Iterator[Case]:
 
 
 def av_encoder(linear: bytes) -> Call:
-    """Return PyAV's mu-law encoder, which uses one context for all calls."""
+    """Return a call of PyAV's mu-law encoder. All calls use one codec context."""
     context = av.CodecContext.create("pcm_mulaw", "w")
     context.sample_rate, context.layout, context.format = 8000, "mono", "s16"
     context.open()
@@ -132,13 +132,13 @@ def av_encoder(linear: bytes) -> Call:
 
 
 def copy_of(data: bytes) -> Call:
-    """Return a function that copies the data, which shows the speed of the memory."""
+    """Return a call that copies the data. Its time shows the speed of the memory."""
     source, target = memoryview(data), memoryview(bytearray(len(data)))
     return lambda: target.__setitem__(slice(None), source)
 
 
 def pcm_cases(samples: int) -> Iterator[Case]:
-    """Yield the cases of conversion between integers and floats, compared with numpy code."""
+    """Yield the cases of conversion between integers and floats, compared with numpy."""
     linear = noise(samples)
     floats = pcm.f32_from_s16(linear)
     out = bytearray(4 * samples)
@@ -168,7 +168,7 @@ def pcm_cases(samples: int) -> Iterator[Case]:
 
 
 def mix_cases(samples: int) -> Iterator[Case]:
-    """Yield the cases of gain, mix and level, compared with the former module audioop."""
+    """Yield the cases of gain, mix and level, compared with audioop (removed in Python 3.13)."""
     linear, other = noise(samples), noise(samples, 1)
     out = bytearray(2 * samples)
     gains, mixes, meters = {}, {}, {}

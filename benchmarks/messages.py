@@ -1,4 +1,4 @@
-"""Conversions from a message to samples, and from samples to a frame."""
+"""Measures the conversion of a message to samples, and of samples to a frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TTS_PATH = "result.audioChunk.audioContent"
 TTS_PICKS = ("result.contextId", "result.status.code")
 DELTA_PICKS = ("type", "response_id", "item_id", "output_index", "content_index")
 
-# How much memory is read before each call, so that nothing of the message is in the second cache.
+# So much other memory is read before each call that the second-level cache has lost the message.
 _COLD_BYTES = 4 << 20
 _COLD_CALLS = 12
 
@@ -80,7 +80,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 
 def sample_cases(size: int) -> Iterator[Case]:
-    """Yield the cases of a TTS message to integers and floats, with warm and cold caches."""
+    """Yield the cases that convert a TTS message to samples, with warm and with cold caches."""
     message = tts_message(size)
     splitter, out = Splitter(TTS_PATH), bytearray(4 * size)
     scale = np.float32(1 / 32768)
@@ -152,7 +152,7 @@ def sample_cases(size: int) -> Iterator[Case]:
 
 
 def cold(call: Call) -> Call:
-    """Measure a call after its data was removed from the caches."""
+    """Return a call that measures *call* after its data was removed from the caches."""
     waste = np.zeros(_COLD_BYTES, np.uint8)
 
     def run() -> float:
@@ -168,7 +168,7 @@ def cold(call: Call) -> Call:
 
 
 def metadata_cases(size: int) -> Iterator[Case]:
-    """Yield the cases of a message to samples and the other values that a client needs."""
+    """Yield the cases that read samples and the other values that a client needs from a message."""
     message = tts_message(size)
     splitter = Splitter(TTS_PATH, *TTS_PICKS)
 
@@ -204,7 +204,7 @@ def metadata_cases(size: int) -> Iterator[Case]:
 
 
 def frame_case(size: int) -> Case:
-    """Yield the case of samples to a masked frame that can be sent."""
+    """Return the case that converts samples to a masked frame."""
     audio = os.urandom(size)
     builder = FrameBuilder('{"type":"input_audio_buffer.append","audio":"', '"}')
 

@@ -1,9 +1,9 @@
 """
-One call of one client for ``benchmarks.odd_services``: ``odd_clients.py CLIENT CALL PORT``.
+Make one call with one client: ``odd_clients.py CLIENT CALL PORT``.
 
-It prints ``ready`` when the client exists, and then one line of JSON: how the call ended, and after
-how many seconds. It imports nothing of this repository, because it also runs in the environments of
-the other clients.
+``benchmarks.odd_services`` runs this program. It prints ``ready`` when the client is created. Then
+it prints one line of JSON, which says how the call ended and after how many seconds. The program
+imports nothing of this repository, because it also runs in the environments of the other clients.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
 TEXT = "Hello there."
-# Two seconds of a square wave, as 16-bit samples at 16 kHz: it is not silence.
+# Two seconds of a square wave, as 16-bit samples at 16 kHz. A service would detect silence.
 AUDIO = (b"\x00\x20" * 40 + b"\x00\xe0" * 40) * 400
 CHUNK_BYTES = 3200
 HTTP_TIMEOUT_SECONDS = 2.0
@@ -73,7 +73,7 @@ def elevenlabs(port: int) -> dict[str, Callable[[], object]]:
 
     client = ElevenLabs(api_key="none", base_url=f"http://127.0.0.1:{port}")
     speech: Any = client.text_to_speech
-    # The client knows only secure addresses of WebSockets.
+    # The client has no option for a WebSocket address without TLS.
     speech._ws_base_url = f"ws://127.0.0.1:{port}"  # noqa: SLF001
 
     def speak() -> object:
@@ -159,7 +159,7 @@ CLIENTS = {
 
 
 def chunks() -> Iterator[bytes]:
-    """Return the audio in chunks."""
+    """Yield the audio in chunks."""
     for at in range(0, len(AUDIO), CHUNK_BYTES):
         yield AUDIO[at : at + CHUNK_BYTES]
 

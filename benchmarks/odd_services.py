@@ -1,9 +1,12 @@
 """
-How clients end if a service is silent, never done or slow: ``python -m benchmarks.odd_services``.
+Test clients with services that are silent, slow or never done.
 
-One scripted service on this machine, with the paths of all five clients, and one situation for each
-port. Each client makes one call in its own process, with its own defaults. A call that has not
-ended after ``--limit`` seconds is killed. ``--write`` writes the table to ``docs/odd-services.md``.
+Run it with ``python -m benchmarks.odd_services``.
+
+A scripted service on this machine has the paths of all five clients and one port for each
+situation. Each call runs in its own process, and the clients have their default settings. A process
+that has not ended after ``--limit`` seconds is killed. ``--write`` writes the results to
+``docs/odd-services.md``.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ PEERS = ROOT / "benchmarks" / "odd_peers.txt"
 PAGE = ROOT / "docs" / "odd-services.md"
 PROGRAM = ROOT / "benchmarks" / "odd_clients.py"
 
-# The situations, the calls that meet them, and what the service does.
+# Each situation has the calls that are made, and a description of what the service does.
 SITUATIONS = {
     "silent": (
         ("speech", "transcription", "conversation"),
@@ -61,7 +64,7 @@ CALLS = {
     "conversation": "request a response",
     "list": "list the voices or models",
 }
-# The calls that each client has.
+# The calls that each client supports.
 CLIENT_CALLS = {
     "inworld_sync": ("speech", "transcription", "conversation", "list"),
     "openai": ("conversation", "list"),
@@ -73,7 +76,7 @@ AUDIO = base64.b64encode(b"\1\0" * 2400).decode()
 
 
 class Connection:
-    """The service's end of one connection."""
+    """One connection, on the side of the service."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -81,7 +84,7 @@ class Connection:
         self.path = ""
 
     def read_head(self) -> dict[str, str]:
-        """Read the head of a request; return its headers."""
+        """Read the head of a request. Return its headers."""
         while b"\r\n\r\n" not in self._buffer:
             self._receive()
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
@@ -106,7 +109,7 @@ class Connection:
         )
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """Return the client's messages; pings and CLOSE are answered, audio is left out."""
+        """Yield the JSON messages of the client. Answer pings and CLOSE. Ignore binary messages."""
         while True:
             opcode, payload = self._frame()
             if opcode == 0x9:
@@ -151,7 +154,7 @@ class Connection:
 
 
 def silent(connection: Connection) -> None:
-    """Read and send nothing."""
+    """Read all messages, but send none."""
     for _ in connection.messages():
         pass
 
@@ -164,7 +167,7 @@ def muted(connection: Connection) -> None:
 
 
 def never_done(connection: Connection) -> None:
-    """Send the first part of the result of each service."""
+    """Send only the first part of the result, for the service of this path."""
     path = connection.path
     if "/tts/" in path:
         never_done_speech(connection)
@@ -206,7 +209,7 @@ RESULTS = {
 
 
 def answer_first(connection: Connection, name: str, answer: object) -> None:
-    """Answer the first message of a kind, and send nothing more."""
+    """Answer the first message that has the field *name*. Send nothing else."""
     is_answered = False
     for message in connection.messages():
         if name in message and not is_answered:
@@ -215,7 +218,7 @@ def answer_first(connection: Connection, name: str, answer: object) -> None:
 
 
 def never_done_speech(connection: Connection) -> None:
-    """Send one piece of audio for each context, and no end."""
+    """Send one piece of audio for each text, but never the end of the speech."""
     for message in connection.messages():
         context = message.get("contextId")
         if "create" in message:
@@ -226,7 +229,7 @@ def never_done_speech(connection: Connection) -> None:
 
 
 def never_done_response(connection: Connection) -> None:
-    """Open the session and begin each response, and send no end."""
+    """Open the session and begin each response, but never end a response."""
     session = {"type": "realtime", "object": "realtime.session", "id": "s", "model": "m"}
     connection.send({"type": "session.created", "event_id": "e1", "session": session})
     for message in connection.messages():
@@ -253,7 +256,7 @@ SCRIPTS: dict[str, Callable[[Connection], None]] = {
 
 @contextlib.contextmanager
 def serving(situation: str) -> Iterator[int]:
-    """Serve a situation on a free port during the block."""
+    """Serve one situation during the block, and yield the port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
 
     def serve(sock: socket.socket) -> None:
@@ -281,7 +284,7 @@ def serving(situation: str) -> Iterator[int]:
 
 @attrs.frozen(kw_only=True)
 class Ending:
-    """How one call ended; *seconds* is None if it was killed at the limit."""
+    """How one call ended. *seconds* is None if the call was killed at the limit."""
 
     client: str
     situation: str
@@ -318,7 +321,7 @@ def run(python: Path, client: str, situation: str, call: str, port: int, limit: 
 
 
 def clients() -> dict[str, tuple[str, Path]]:
-    """Return the version and the interpreter of each client; install what is missing."""
+    """Install the clients that are missing. Return the version and interpreter of each client."""
     found = {"inworld_sync": (importlib.metadata.version("inworld-sync"), Path(sys.executable))}
     for line in PEERS.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
@@ -329,7 +332,7 @@ def clients() -> dict[str, tuple[str, Path]]:
 
 
 def measure(limit: float) -> list[Ending]:
-    """Make every call of every client in every situation, all at once, since they mostly wait."""
+    """Make all calls of all clients in all situations at the same time, since they mostly wait."""
     with contextlib.ExitStack() as servers, ThreadPoolExecutor(64) as pool:
         ports = {situation: servers.enter_context(serving(situation)) for situation in SITUATIONS}
         tasks = [
@@ -343,7 +346,7 @@ def measure(limit: float) -> list[Ending]:
 
 
 def page(endings: list[Ending], limit: float) -> str:
-    """Write the page."""
+    """Return the page as Markdown."""
     versions = ", ".join(f"{name} {version}" for name, (version, _) in clients().items())
     lines = [
         "# Odd services",
@@ -376,7 +379,7 @@ def page(endings: list[Ending], limit: float) -> str:
 
 
 def shown(ending: Ending, limit: float) -> str:
-    """Describe an ending."""
+    """Return a description of how a call ended."""
     if ending.seconds is None:
         return f"still waiting after {limit:g} s"
     text = " ".join(ending.text.split()).replace("|", "\\|").replace("<", "&lt;")
@@ -385,7 +388,7 @@ def shown(ending: Ending, limit: float) -> str:
 
 
 def main() -> int:
-    """Measure, print the page, and write it if that is wanted."""
+    """Make the calls and print the page. With ``--write``, also write the page to its file."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.odd_services",
         description=__doc__,

@@ -59,7 +59,7 @@ def chart(rows: Sequence[Row], machine: Mapping[str, object]) -> str:
     """
     Return a bar chart of the rows with a target, as SVG.
 
-    A bar shows how many times faster this package is than the peer, on a logarithmic scale.
+    A bar shows how many times faster than the peer this package is. The scale is logarithmic.
     """
     judged = [row for row in rows if row.target is not None]
     most = max((1 / row.ratio for row in judged), default=10.0)

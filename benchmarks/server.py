@@ -1,9 +1,10 @@
 """
-A WebSocket server in another process that sends messages as fast as the client reads them.
+Runs a WebSocket server in another process. It sends messages as fast as the client reads them.
 
-The path of a connection selects the message and the count of messages. After that the server reads
-everything that the client sends and ignores it. On the paths of the three services, the server
-sends once the client has requested speech.
+The path of a connection selects the message. On the paths of the three services, the server waits
+until the client has requested speech, and the command line sets the count of messages. On the other
+paths, the server sends at once, and the query sets the count of messages. After the last message,
+the server ignores everything that the client sends.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from pathlib import Path
 
 __all__ = ["AUDIO_BYTES", "client_context", "serving"]
 
-# 0.42 s of 24 kHz audio, 27 KB as a message.
+# 0.42 s of audio at 24 kHz. The message with this audio has 27 KB.
 AUDIO_BYTES = 20_160
 
-# How many messages one call of the kernel sends.
+# How many messages the server passes to one ``sendall``.
 _BATCH = 16
 
 _AUDIO = base64.b64encode(bytes(index * 31 % 251 for index in range(AUDIO_BYTES))).decode()
 
-# How many digits the time stamp of a message has, in nanoseconds.
+# The time stamp of a message is in nanoseconds and has this many digits.
 _STAMP = 20
 
 
@@ -54,14 +55,14 @@ def delta() -> bytes:
 
 
 def frame(text: bytes) -> bytes:
-    """Return a text frame as a server sends it: not masked."""
+    """Return an unmasked text frame."""
     size = len(text)
     head = struct.pack("!BB", 0x81, size) if size < 126 else struct.pack("!BBH", 0x81, 126, size)
     return head + text
 
 
 class Peer:
-    """One connection."""
+    """One connection, on the side of the server."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -74,9 +75,9 @@ class Peer:
         asked = dict(urllib.parse.parse_qsl(url.query))
         count, pace_ms = int(asked.get("count", 0)), float(asked.get("pace_ms", 0))
         if url.path == "/tts":
-            self._say(frame(tts("c" * 32)), count, pace_ms)
+            self._send_many(frame(tts("c" * 32)), count, pace_ms)
         elif url.path == "/stamped":
-            self._say_stamped(count, pace_ms)
+            self._send_stamped(count, pace_ms)
         elif url.path.endswith("voice:streamBidirectional"):
             self._inworld(COUNT)
         elif url.path.endswith("/realtime"):
@@ -99,7 +100,7 @@ class Peer:
             b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
         )
 
-    def _say(self, one: bytes, count: int, pace_ms: float = 0.0) -> None:
+    def _send_many(self, one: bytes, count: int, pace_ms: float = 0.0) -> None:
         if pace_ms:
             for due in _ticks(count, pace_ms):
                 _sleep_until(due)
@@ -110,14 +111,14 @@ class Peer:
             self._sock.sendall(batch)
         self._sock.sendall(one * (count % _BATCH))
 
-    def _say_stamped(self, count: int, pace_ms: float) -> None:
+    def _send_stamped(self, count: int, pace_ms: float) -> None:
         before, after = frame(tts("@" * _STAMP)).split(b"@" * _STAMP)
         for due in _ticks(count, pace_ms):
             _sleep_until(due)
             self._sock.sendall(before + b"%020d" % time.perf_counter_ns() + after)
 
     def _request(self) -> bytes:
-        """Return the next text of the client."""
+        """Return the next text message of the client."""
         while True:
             first, second = self._stream.read(2)
             size = second & 0x7F
@@ -140,7 +141,7 @@ class Peer:
             if "create" in request:
                 self._result(name, contextCreated={})
             elif "close_context" in request:
-                self._say(frame(tts(name)), count)
+                self._send_many(frame(tts(name)), count)
                 self._result(name, flushCompleted={})
                 self._result(name, contextClosed={})
 
@@ -150,7 +151,7 @@ class Peer:
 
     def _openai(self, count: int) -> None:
         self._request()
-        self._say(frame(delta()), count)
+        self._send_many(frame(delta()), count)
         done = {"type": "response.output_audio.done", "event_id": "e", "response_id": "r"}
         places = {"item_id": "i", "output_index": 0, "content_index": 0}
         self._sock.sendall(frame(json.dumps({**done, **places}).encode()))
@@ -158,7 +159,7 @@ class Peer:
     def _elevenlabs(self, count: int) -> None:
         while json.loads(self._request()).get("text") != "":
             pass
-        self._say(frame(json.dumps({"audio": _AUDIO, "isFinal": None}).encode()), count)
+        self._send_many(frame(json.dumps({"audio": _AUDIO, "isFinal": None}).encode()), count)
         self._sock.sendall(b"\x88\x02\x03\xe8")
         self._sock.shutdown(socket.SHUT_WR)
 

@@ -1,4 +1,4 @@
-"""The CPU time of receiving and sending a message, compared with websocket-client."""
+"""Measures the CPU time to receive and to send a message, compared with websocket-client."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def connected(url: str, *, skip: bool = True) -> Iterator[websocket.WebSocket]:
 
 
 def receive_case(url: str, tls: bool, settings: Settings) -> Case:
-    """Measure the CPU time to receive a message of 27 KB that is in the socket's buffer."""
+    """Return the case that receives messages of 27 KB that are already in the socket's buffer."""
     many, few = (480, 32) if settings.is_quick else (3200, 64)
 
     def ours() -> float:
@@ -87,7 +87,7 @@ def receive_case(url: str, tls: bool, settings: Settings) -> Case:
 
 
 def send_case(url: str, settings: Settings) -> Case:
-    """Measure the CPU time of all threads to send a text of 27 KB to the kernel."""
+    """Return the case that sends texts of 27 KB. The CPU time of all threads counts."""
     text = b'{"audio":"' + b"A" * 27_400 + b'"}'
     count = 200 if settings.is_quick else 1000
 

@@ -1,8 +1,9 @@
 """
 Build the C core as the module ``inworld_sync._native._core``.
 
-setup.py passes the path of this file to cffi, which executes it. It cannot import other files of
-this folder. Every ``*.c`` file one folder below is compiled, so a new file needs no entry here.
+setup.py passes the path of this file to cffi, and cffi executes the file. So this file cannot
+import other files of this folder. Every ``*.c`` file in a subfolder is compiled, so a new file
+needs no entry here.
 
 Environment:
     INWORLD_SYNC_SANITIZE: Sanitizers for the compiler and the linker, such as
@@ -27,9 +28,9 @@ DEPENDS = sorted(
     path.as_posix() for path in [Path(__file__), CSRC / "README.md", *CSRC.glob("*/*.h")]
 )
 
-# A call keeps the GIL: to release it and take it again costs more than the work for one message.
+# A call keeps the GIL, because releasing the GIL costs more time than the work for one message.
 # cffi writes these macros around every call and has no option to omit them. The core never reads
-# errno, so the macros that save and restore it are empty too: they cost a tenth of a short call.
+# errno. The macros that save and restore errno take a tenth of a short call, so they are empty too.
 PREAMBLE = """
 #undef Py_BEGIN_ALLOW_THREADS
 #undef Py_END_ALLOW_THREADS
@@ -43,7 +44,7 @@ PREAMBLE = """
 
 
 def declarations() -> str:
-    """Return the text between the two marks of each header, which cffi can parse."""
+    """Return the text between the two marks of each header. cffi can parse this text."""
     parts = []
     for header in HEADERS:
         _, _, rest = header.read_text(encoding="utf-8").partition("/* cffi: begin */")
@@ -61,8 +62,8 @@ def flags() -> tuple[list[str], list[str]]:
         if sanitizers:
             raise SystemExit("INWORLD_SYNC_SANITIZE needs gcc or clang, not MSVC")
         return ["/std:c11", "/O2"], []
-    # No fused multiply-add: it rounds once where two instructions round twice, and every level
-    # must produce the same bits.
+    # A fused multiply-add rounds once, and two instructions round twice. Every level must produce
+    # the same bits, so fused multiply-add is off.
     compile_args = ["-std=c11", "-O3", "-fvisibility=hidden", "-ffp-contract=off"]
     if not sanitizers:
         return compile_args, []

@@ -1,4 +1,4 @@
-"""Two voices on one connection, each with its own thread."""
+"""Speak with two voices on one connection. Each voice has its own thread."""
 
 import threading
 

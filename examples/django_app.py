@@ -1,4 +1,4 @@
-"""A Django app that streams an MP3 file while the speech is generated: /say?text=Hello."""
+"""Run a Django app that streams MP3 while the speech is generated: /say?text=Hello."""
 
 import django
 from django.conf import settings
@@ -14,7 +14,7 @@ iw = Inworld()
 
 
 def say(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """The browser plays the first bytes at once. Closing the page also ends the synthesis."""
+    """Stream the speech. The browser plays the first bytes at once. Closing the page ends it."""
     text = request.GET.get("text", "Hello from Django.")
     voice = str(request.GET.get("voice", "Ashley"))
     try:

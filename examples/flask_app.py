@@ -1,4 +1,4 @@
-"""A Flask app that streams an MP3 file while the speech is generated: /say?text=Hello."""
+"""Run a Flask app that streams MP3 while the speech is generated: /say?text=Hello."""
 
 from flask import Flask, Response, abort, request
 
@@ -10,7 +10,7 @@ iw = Inworld()
 
 @app.get("/say")
 def say() -> Response:
-    """The browser plays the first bytes at once. Closing the page also ends the synthesis."""
+    """Stream the speech. The browser plays the first bytes at once. Closing the page ends it."""
     text = request.args.get("text", "Hello from Flask.")
     voice = request.args.get("voice", "Ashley")
     try:

@@ -1,4 +1,4 @@
-"""Speech in a loop of sixty frames per second that never waits, as in a game or an editor."""
+"""Receive speech in a loop of sixty frames per second that never waits, as a game does."""
 
 import time
 
@@ -12,7 +12,7 @@ with Inworld(dispatch="poll") as iw, iw.tts.connect() as connection:
     speaking = True
 
     def ended(_: StreamEnded) -> None:
-        """poll() calls this on the thread of the loop."""
+        """Stop the loop. poll() calls this function on the thread of the loop."""
         global speaking
         speaking = False
 

@@ -1,4 +1,4 @@
-"""A mouth that moves with the speech: a loop asks for the viseme sixty times per second."""
+"""Move a mouth with the speech: a loop asks for the viseme sixty times per second."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ MOUTHS = {"": "-", "aei": "O", "o": "o", "ee": "=", "bmp": "_", "fv": "f", "l": 
 
 
 def open_speaker() -> AudioSink:
-    """Return the loudspeaker, or on a machine without one a silent sink that runs in real time."""
+    """Return the speaker. A machine without one gets a silent sink that runs in real time."""
     try:
         return Speaker(24000)
     except DeviceError as error:

@@ -1,4 +1,4 @@
-"""Show captions while somebody speaks. A recording replaces the microphone here."""
+"""Show captions while somebody speaks. This example uses a recording instead of a microphone."""
 
 from inworld_sync import Inworld, Transcription, WavSource
 

@@ -1,4 +1,4 @@
-"""A conversation with tools: the model calls functions, speaks, and is interrupted."""
+"""Have a conversation with tools: the model calls functions, speaks, and is interrupted."""
 
 import time
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Transcribe a recording: text, subtitles, and the time of each word."""
+"""Transcribe a recording: print its text, its subtitles, and the time of each word."""
 
 from inworld_sync import Inworld
 

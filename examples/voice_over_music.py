@@ -1,4 +1,4 @@
-"""Mix a voice with music, which gets softer while the voice is heard, into a WAV file."""
+"""Mix a voice with music into a WAV file. The music gets softer while the voice is heard."""
 
 import math
 import struct
@@ -12,7 +12,7 @@ BLOCK_MS = 20
 
 
 def chord(seconds: float) -> bytes:
-    """Return the samples of a soft chord, A minor."""
+    """Return the samples of a soft A minor chord."""
     samples = bytearray()
     for number in range(int(seconds * RATE_HZ)):
         wave = sum(math.sin(2 * math.pi * hz * number / RATE_HZ) for hz in (220.0, 261.6, 329.6))

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import *
+    from inworld_sync.models.catalog import *
+    from inworld_sync.models.chat import *
     from inworld_sync.models.devices import *
     from inworld_sync.models.events import *
     from inworld_sync.models.options import *
     from inworld_sync.models.realtime import (
         AlawFormat as AlawFormat,
+        FunctionChoice as FunctionChoice,
         FunctionTool as FunctionTool,
         ManualTurns as ManualTurns,
         McpTool as McpTool,
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
     from inworld_sync.models.tokens import AccessToken as AccessToken
     from inworld_sync.models.tts import *
     from inworld_sync.models.turns import *
+    from inworld_sync.models.voices import *
+    from inworld_sync.rest.llm import ChatStream as ChatStream
+    from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
@@ -84,6 +90,11 @@ _HOMES = {
         "LocalProtocolError NotFoundError ProtocolError QuotaError RemoteProtocolError "
         "ServiceError TransportError"
     ),
+    "models.catalog": "STT_MODELS TTS_MODELS ModelInfo Router RouterRoute RouterVariant",
+    "models.chat": (
+        "CHAT_AUDIO_RATE_HZ ChatAudio ChatCompletion ChatConfig ChatDelta ChatMessage ChatMessages "
+        "ChatTool ChatToolCall ChatToolCallDelta ChatUsage ChatVoice ReasoningEffort"
+    ),
     "models.devices": "AudioSink AudioSource DeviceChanged DeviceInfo SpeakerMark SpeakerStats",
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",
@@ -95,12 +106,15 @@ _HOMES = {
     "models.tts": (
         "AudioConfig AudioEncoding CharacterTime ContextClosed ContextConfig ContextCreated "
         "ContextUpdated DeliveryMode FlushCompleted Phoneme SynthesisContext TextNormalization "
-        "TimestampTransport TimestampType TtsUsage Viseme VisemeSet Voice WordTime"
+        "TimestampTransport TimestampType TtsUsage Viseme VisemeSet WordTime"
     ),
     "models.tokens": "AccessToken",
     "models.turns": "Turn VoiceProfile VoiceTrait Word",
+    "models.voices": "ClonedVoice SampleReport Voice",
     "sessions.connector": "ConnectionLimiter",
     "sessions.playback": "Playback",
+    "rest.previews": "VoicePreview",
+    "rest.llm": "ChatStream",
     "rest.tokens": "JwtAuth Tokens",
     "sessions.tts.speech": "AudioChunk Speech",
     "sessions.stt.stats": "SttStats",
@@ -109,8 +123,8 @@ _HOMES = {
     "sessions.tts.connection": "TtsConnection",
     "sessions.tts.context": "TtsContext",
     "models.realtime": (
-        "AlawFormat FunctionTool ManualTurns McpTool Message MulawFormat PcmFormat ProviderData "
-        "ResponseConfig SemanticVad ServerVad Session WebSearchTool"
+        "AlawFormat FunctionChoice FunctionTool ManualTurns McpTool Message MulawFormat PcmFormat "
+        "ProviderData ResponseConfig SemanticVad ServerVad Session WebSearchTool"
     ),
     "wire.realtime.endpoint": "RealtimeEndpoint",
     "sessions.realtime.events": (

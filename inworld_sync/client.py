@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
+    from inworld_sync.rest.llm import Llm
+    from inworld_sync.rest.models import Models
+    from inworld_sync.rest.routers import Routers
     from inworld_sync.rest.tokens import Tokens
     from inworld_sync.sessions.realtime.service import Realtime
     from inworld_sync.sessions.stt.service import Stt
@@ -161,7 +164,7 @@ class Inworld:
     @property
     def tts(self) -> Tts:
         """Text to speech."""
-        return self._service(Tts, lambda: Tts(self._connector))
+        return self._service(Tts, lambda: Tts(self._connector, self._shared_http()))
 
     @property
     def stt(self) -> Stt:
@@ -178,9 +181,30 @@ class Inworld:
         return self._service(Realtime, lambda: Realtime(self._connector))
 
     @property
+    def llm(self) -> Llm:
+        """Chat completions of language models."""
+        from inworld_sync.rest.llm import Llm
+
+        return self._service(Llm, lambda: Llm(self._shared_http()))
+
+    @property
+    def models(self) -> Models:
+        """The language models of the service."""
+        from inworld_sync.rest.models import Models
+
+        return self._service(Models, lambda: Models(self._shared_http()))
+
+    @property
+    def routers(self) -> Routers:
+        """Routers between language models."""
+        from inworld_sync.rest.routers import Routers
+
+        return self._service(Routers, lambda: Routers(self._shared_http()))
+
+    @property
     def voices(self) -> Voices:
         """The voices of the account."""
-        return self._service(Voices, lambda: Voices(self._connector, self._shared_http()))
+        return self._service(Voices, lambda: Voices(self._shared_http()))
 
     @property
     def tokens(self) -> Tokens:

@@ -83,6 +83,16 @@ def fresh(error: _E) -> _E:
     return twin
 
 
+def extended(error: _E, *, prefix: str = "", suffix: str = "") -> _E:
+    """Copy an error, with a text before or after its message."""
+    twin = fresh(error)
+    text = f"{prefix}{error.args[0] if error.args else type(error).__name__}{suffix}"
+    if isinstance(twin, ServiceError):
+        text = twin.message = f"{prefix}{twin.message}{suffix}"
+    twin.args = (text,)
+    return twin
+
+
 class InworldError(Exception):
     """
     The base class of all errors of this package.

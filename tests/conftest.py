@@ -1,4 +1,4 @@
-"""Fixtures for every test: it uses the installed package, and leaves no thread or socket open."""
+"""Fixtures for all tests. Tests use the installed package, and leave no thread or socket open."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hypothesis import settings
 
 from support.descriptors import describe, open_descriptors, record_sockets
 
-# No test has a time limit of its own, so a busy machine does not make one fail.
+# Hypothesis has no time limit for an example, so a busy machine does not make a test fail.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# Seconds that the threads, sockets and pipes of a test may still exist after it.
+# The threads, sockets and pipes of a test must end within so many seconds after the test.
 _GRACE_SECONDS = 10.0
 
 record_sockets()
@@ -39,7 +39,7 @@ def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Fail a test if its ``inworld-`` threads, sockets or pipes still exist after it."""
+    """Fail a test whose ``inworld-`` threads, sockets or pipes still exist after the test."""
     threads, before = _threads(), open_descriptors().keys()
     yield
     deadline = time.monotonic() + _GRACE_SECONDS

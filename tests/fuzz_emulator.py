@@ -1,8 +1,8 @@
 """
 Send random and damaged requests to the emulator for some time.
 
-``python tests/fuzz_emulator.py --seconds 600`` fails if the server dies, logs a traceback or an
-error, or if its memory grows in the second half of the time.
+Run it with ``python tests/fuzz_emulator.py --seconds 600``. It fails if the server ends, logs a
+traceback or an error, or if its memory grows in the second half of the time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from support.fuzzer import Fuzzer, TracebackCounter
 
 
 def _resident_mib() -> float:
-    """Return the resident memory of this process, 0 where the system does not report it."""
+    """Return the resident memory of this process, or 0 if the system does not report it."""
     path = Path("/proc/self/statm")
     return int(path.read_text().split()[1]) * 4096 / 2**20 if path.exists() else 0.0
 
@@ -44,7 +44,7 @@ def main() -> None:
             fuzzer.step()
             steps += 1
             if not half_mib and passed > options.seconds / 2:
-                # By now all engines are loaded, and the allocator has its arenas.
+                # At this time, all engines are loaded, and the allocator has reserved its memory.
                 half_mib = _resident_mib()
             if steps % 300 == 0:
                 threads = threading.active_count()

@@ -1,13 +1,13 @@
 """
-Streams hours of audio as fast as the service accepts it, and loses the connection several times.
+Stream hours of audio as fast as the service accepts it, and lose the connection several times.
 
 The server is scripted and recognizes words that are encoded in the samples. It runs in another
-process, so that the memory in the output is that of the client.
+process, so the memory in the output is that of the client.
 
 Run it with ``python tests/soak_stt.py --hours 1``. It prints one line for every ten minutes of
-audio, and exits with 1 if a word is lost or doubled, if audio is missing in the usage, or if the
-memory grows. ``--cuts 20`` loses the connection twenty times. ``--rate 50`` is the rate limit of
-the service.
+audio. It exits with 1 if a word is lost or repeated, if audio is missing in the usage, or if the
+memory grows. ``--cuts 20`` loses the connection twenty times. ``--rate 50`` sets the rate limit of
+the service to 50 times real time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from support.spoken_words import RATE_HZ, spoken_turns
 BLOCK, BLOCK_TEXT = spoken_turns(4, 7, 1, 12)
 BLOCK_SECONDS = len(BLOCK) / 2 / RATE_HZ
 PATIENCE_SECONDS = 60.0
-# How much the memory may grow after the start.
+# The memory may grow by so many bytes after the start.
 GROWTH_BYTES = 8 << 20
 
 
@@ -57,7 +57,7 @@ def resident_bytes() -> int:
 
 
 class Soak:
-    """One run and its results."""
+    """One run of the program, and its results."""
 
     def __init__(self, hours: float) -> None:
         self.blocks = round(hours * 3600 / BLOCK_SECONDS)
@@ -65,7 +65,7 @@ class Soak:
         self.memory: list[int] = []
 
     def audio(self) -> Iterator[bytes]:
-        """Yield the same block repeatedly."""
+        """Yield the same block of audio again and again."""
         reported = 0
         for number in range(self.blocks):
             yield BLOCK
@@ -86,7 +86,7 @@ class Soak:
         expected = " ".join([BLOCK_TEXT] * self.blocks).split()
         said = transcript.text.split()
         if expected != said:
-            faults.append(f"{len(expected)} words were said and {len(said)} understood, or others")
+            faults.append(f"expected {len(expected)} words, got {len(said)}, or other words")
         seconds = self.blocks * BLOCK_SECONDS
         counted = transcript.usage.audio_ms / 1000 if transcript.usage else 0.0
         if not reconnects and abs(counted - seconds) > 0.05:
@@ -101,7 +101,7 @@ def soak(port: int, hours: float, rate: float) -> int:
     run = Soak(hours)
     with Inworld(api_key=KEY, base_url=f"ws://127.0.0.1:{port}") as iw:
         stream = iw.stt.stream(max_chunks_per_second=rate)
-        # Without a consumer, the events of the stream would fill the buffer.
+        # Without a consumer, the events of the stream would fill the mailbox.
         stream.on("nothing", print)
         stream.feed(run.audio())
         transcript = stream.close(PATIENCE_SECONDS)
@@ -123,7 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--rate", type=float, default=5000.0, help="chunks a second")
-    parser.add_argument("--cuts", type=int, default=0, help="how often to lose the connection")
+    parser.add_argument("--cuts", type=int, default=0, help="how many times to cut the connection")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve is not None:

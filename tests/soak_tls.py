@@ -1,5 +1,5 @@
 """
-Opens many TLS connections, reads and writes at the same time from the start, counts failures.
+Open many TLS connections that read and write at the same time, and count failures.
 
 The server has no faults and runs in another process, so every failure is a fault of the client.
 If two threads use one OpenSSL object at the same time, some connections fail soon after they open.
@@ -27,7 +27,7 @@ import trustme
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link
 
-# The sizes in each direction: less than a TLS record, several records, and one byte.
+# The sizes of the messages: less than a TLS record, several records, and one byte.
 SIZES = [1, 300, 4_800, 20_000, 50_000, 700, 16_384, 9_000]
 
 # Much longer than a connection needs on a busy machine.
@@ -60,7 +60,7 @@ def serve(certificate: Path) -> None:
 
 
 def connect_once(url: str, options: Options, number: int) -> str | None:
-    """Use one connection. Return a description of the failure, or None."""
+    """Use one connection. Return a description of its failure, or None."""
     try:
         link = Link.open(url, headers={}, options=options, name=f"soak-{number}")
     except Exception as error:
@@ -99,7 +99,7 @@ def connect_once(url: str, options: Options, number: int) -> str | None:
 
 
 def soak(connections: int, at_once: int) -> Counter[str]:
-    """Use *connections* connections, *at_once* at a time. Count each kind of failure."""
+    """Use *connections* connections, *at_once* of them at a time. Count each kind of failure."""
     authority = trustme.CA()
     context = ssl.create_default_context()
     authority.configure_trust(context)

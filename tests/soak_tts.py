@@ -1,10 +1,10 @@
 """
-Synthesizes on many threads with many faults: every utterance must be complete or raise an error.
+Synthesize on many threads with many faults. Each utterance must be complete or raise an error.
 
-Run it with ``python tests/soak_tts.py --seconds 60 --seed 1``. The test suite does not run it.
-The threads of one client speak, interrupt, poll and stop early, while the server breaks every
-third connection in some way. At the end no thread may run, no context may be open, and no context
-may be counted against the limit of the account.
+Run it with ``python tests/soak_tts.py --seconds 60 --seed 1``. The test suite does not run it. The
+threads of one client speak, interrupt, poll and stop early. The server breaks every third
+connection in some way. At the end, no thread may run, no context may be open, and no context may
+count to the limit of the account.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ THREADS = 40
 
 
 class Soak:
-    """Shared by the threads: the client, the counts, and the faults."""
+    """The state that the threads share: the client, the counts, and the faults."""
 
     def __init__(self, iw: Inworld, seconds: float, seed: int) -> None:
         self.iw = iw
@@ -123,7 +123,7 @@ class Soak:
 
 
 def main() -> int:
-    """Run from the command line. Return 1 if there was a fault."""
+    """Run the program. Return 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)

@@ -11,7 +11,7 @@ from support.imports import UNIT_OF_FILE, Import, circles, imports_of
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "inworld_sync"
 
-# A unit may import itself and units of a lower rank.
+# A unit may import itself and all units of a lower rank.
 RANKS = {
     "_version": 0,
     "errors": 0,
@@ -30,19 +30,20 @@ RANKS = {
     "cli": 7,
 }
 
-# Only these units may import the unit, although the ranks would allow others.
+# A unit of this table may be imported only by these units, although the ranks would allow others.
 IMPORTED_BY = {"_native": {"audio"}}
 
-# The emulator has its own code for the wire format. With the same code on both sides, a wrong
-# reading of the protocol would not fail any test.
+# The emulator has its own code for the wire format. If both sides used the same code, no test would
+# fail when this code misreads the protocol.
 FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "rest", "transport"}}
 
-# Only these units may import the module. The emulator is a server, so it uses sockets.
+# A module of this table may be imported only by these units. The emulator is a server, so it uses
+# sockets.
 ALONE = {
     "_cffi_backend": {"_native"},
     "asyncio": set(),
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
-    # sessions uses it for the arguments of tools, whose types are the user's.
+    # sessions uses cattrs for the arguments of tools, because their types are defined by the user.
     "cattrs": {"models", "wire", "sessions"},
     "certifi": {"transport"},
     "cffi": {"_native"},
@@ -56,10 +57,10 @@ ALONE = {
     "websockets": {"emulator"},
 }
 
-# Used in the signature of an option, and imported for type checkers only.
+# These modules occur in the signature of an option. They are imported only for type checkers.
 FOR_TYPES = {("client", "ssl"), ("models", "ssl")}
 
-# These units turn bytes into events without I/O, clocks, threads or random numbers.
+# These units read and write messages without I/O, clocks, threads or random numbers.
 FORBIDDEN_MODULES = {
     "wire": {
         *("asyncio", "http", "io", "os", "pathlib", "select", "selectors", "socket", "ssl"),
@@ -72,8 +73,8 @@ FORBIDDEN_MODULES = {
     "models": {"asyncio", "queue", "select", "socket", "subprocess", "threading", "time"},
 }
 
-# Slow to import, so they are imported inside functions. The emulator is imported only when it is
-# used, and its voices need numpy.
+# These modules are slow to import, so they are imported inside functions. The emulator needs numpy,
+# but the emulator itself is imported only when it is used.
 LAZY = {"numpy": set(RANKS) - {"emulator"}}
 
 
@@ -93,7 +94,7 @@ def fault(found: Import) -> str | None:
         return None
     if found.unit and found.unit not in ALONE.get(module, RANKS):
         return f"{_only(ALONE[module])} may import {module}"
-    # The full name too: urllib.parse only handles text, urllib.request is I/O.
+    # The full name is checked too, because urllib.parse handles text and urllib.request does I/O.
     if {module, found.module} & FORBIDDEN_MODULES.get(found.unit, set()):
         return f"{found.unit} may not import {found.module}"
     if found.unit in LAZY.get(module, ()) and found.runs_at_import:
@@ -106,7 +107,7 @@ def _only(units: set[str]) -> str:
 
 
 def fault_inside(found: Import, target: str) -> str | None:
-    """Return why an import within the package is not allowed, or None."""
+    """Return why an import of this package by itself is not allowed, or None."""
     if found.unit == "":
         if target == "_version" or not found.runs_at_import:
             return None
@@ -145,7 +146,7 @@ def test_imports() -> None:
 
 
 def test_no_import_circle() -> None:
-    """No two files import each other, directly or through other files, or for types only."""
+    """No two files import each other, neither directly nor through other files nor for types."""
     assert circles(PACKAGE) == []
 
 
@@ -158,7 +159,7 @@ def test_no_import_circle() -> None:
     ],
 )
 def test_planted_circle_is_found(text: str, tmp_path: Path) -> None:
-    """A circle of two files is found for each way to write the import."""
+    """A circle of two files is found, for each form of an import."""
     folder = tmp_path / "wire"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
@@ -171,7 +172,7 @@ def test_planted_circle_is_found(text: str, tmp_path: Path) -> None:
 
 
 def lines_over(folder: Path, most: int) -> dict[str, int]:
-    """Return the files of a folder that have more than *most* lines."""
+    """Return the files of a folder that have more than *most* lines, with their counts."""
     counts = {
         str(path.relative_to(folder)): len(path.read_text(encoding="utf-8").splitlines())
         for path in folder.rglob("*.py")
@@ -180,12 +181,12 @@ def lines_over(folder: Path, most: int) -> dict[str, int]:
 
 
 def test_file_sizes() -> None:
-    """No file is longer than the limits; a longer one has more than one task."""
+    """No file has more lines than the limits allow. A longer file has more than one task."""
     assert lines_over(PACKAGE, 500) == {}
     assert lines_over(ROOT / "tests", 900) == {}
 
 
-# (file, text, reason): a fault of each kind, at each place where an import can be.
+# (file, text, part of the reason): each kind of fault, at each place where an import can be.
 PLANTED = [
     ("wire/a.py", "from inworld_sync.sessions import tts", "lower ranks only, got rank 4"),
     ("wire/a.py", "import inworld_sync.audio", "lower ranks only, got rank 2"),
@@ -244,7 +245,7 @@ def test_planted_fault_is_found(path: str, text: str, reason: str, tmp_path: Pat
     assert reason in found[0]
 
 
-# (file, text): allowed imports that look like faults.
+# (file, text): allowed imports that are similar to forbidden ones.
 ALLOWED = [
     ("sessions/a.py", "from inworld_sync.sessions import tts"),
     ("sessions/a.py", "from inworld_sync._version import __version__"),

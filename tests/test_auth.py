@@ -1,4 +1,4 @@
-"""Credentials: their header, which ones are refused, and that no text contains them."""
+"""Credentials: their header, the values that are refused, and their secrecy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from inworld_sync.errors import ConfigError
 KEY = base64.b64encode(b"key-id:key-secret").decode()
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
-# (credential, header): a key of the portal is sent unchanged, with or without a scheme before it;
-# an id and a secret are encoded once.
+# (credential, header). A key of the portal is sent unchanged, with or without a scheme before the
+# key. An id and a secret are encoded once.
 HEADERS = [
     (ApiKey(KEY), f"Basic {KEY}"),
     (ApiKey(f"Basic {KEY}"), f"Basic {KEY}"),
@@ -29,20 +29,20 @@ HEADERS = [
 
 @pytest.mark.parametrize(("auth", "value"), HEADERS)
 def test_header(auth: Auth, value: str) -> None:
-    """A credential becomes the Authorization header and is never encoded twice."""
+    """A credential is converted to the Authorization header. It is never encoded twice."""
     assert ("Authorization", value) == auth.header()
 
 
 def test_token_is_asked_for_every_request() -> None:
-    """A callable is called for each request."""
+    """If the token is a callable, it is called for each request."""
     tokens = iter(["first", "second"])
     auth = Token(lambda: next(tokens))
 
     assert ["Bearer first", "Bearer second"] == [auth.header()[1], auth.header()[1]]
 
 
-# Values that are no credential: nothing, two words, another header, other characters, quotes and
-# placeholders of a .env file.
+# Values that are not a credential: no text, two words, another header, other characters, quotes,
+# and placeholders of a .env file.
 WRONG = [
     *("", "  ", "Basic ", "two words", "key\r\nX-Evil: 1", "k\x7fy", "schlüssel", None, b"key"),
     *(f'"{KEY}"', f"'{KEY}'", "<your-api-key>", "${INWORLD_API_KEY}", f"INWORLD_API_KEY={KEY}"),
@@ -52,7 +52,7 @@ WRONG = [
 
 @pytest.mark.parametrize("key", WRONG)
 def test_wrong_key(key: str) -> None:
-    """A key that cannot be in a header is refused, and the error does not contain it."""
+    """A key that cannot be sent in a header raises an error that does not show the key."""
     with pytest.raises(ConfigError) as caught:
         ApiKey(key)
 
@@ -60,21 +60,21 @@ def test_wrong_key(key: str) -> None:
 
 
 def test_token_as_key() -> None:
-    """A JSON Web Token is not accepted as an API key; the error says where to pass it."""
+    """A JSON Web Token as API key raises an error that says where to pass it."""
     with pytest.raises(ConfigError, match="token="):
         ApiKey(TOKEN)
 
 
 @pytest.mark.parametrize("token", WRONG)
 def test_wrong_token(token: str) -> None:
-    """A callable that returns no token raises when the token is needed."""
+    """If the callable returns no token, an error is raised when the token is needed."""
     with pytest.raises(ConfigError, match="the token"):
         Token(lambda: token).header()
 
 
 @pytest.mark.parametrize("auth", [ApiKey(KEY), Token(TOKEN), Token(lambda: TOKEN)])
 def test_repr(auth: Auth) -> None:
-    """The repr of a credential does not contain the secret."""
+    """The repr of a credential does not show the secret."""
     assert re.fullmatch(r"(ApiKey|Token)\('\*\*\*'\)", repr(auth))
 
 
@@ -89,7 +89,7 @@ def chosen(
 
 
 def test_choice() -> None:
-    """An argument takes precedence over the environment."""
+    """An argument has priority over the environment."""
     own = ApiKey("own")
 
     assert "Basic given" == chosen(api_key="given", variable="other")
@@ -105,22 +105,22 @@ def test_none() -> None:
 
 
 def test_empty_variable() -> None:
-    """An empty variable counts as not set."""
+    """An empty environment variable counts as not set."""
     with pytest.raises(ConfigError, match="no credential"):
         chosen(variable="")
 
 
 def test_empty_key() -> None:
     """
-    An empty key is an error.
+    An empty key raises an error.
 
-    The key of the environment is not used instead, since it may be of another account.
+    The key of the environment is not used instead, because it may belong to another account.
     """
     with pytest.raises(ConfigError, match="the API key is empty"):
         chosen(api_key="", variable="other")
 
 
 def test_two() -> None:
-    """Two credentials raise an error that names both."""
+    """Two credentials raise an error that names both arguments."""
     with pytest.raises(ConfigError, match="got api_key and token"):
         chosen(api_key="a", token="b")

@@ -1,4 +1,4 @@
-"""The client: its arguments, its services, and how it ends, also in forks and at exit."""
+"""The client: its arguments, its services, its end, and its use after a fork."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-# (arguments, words of the error): arguments that are missing, wrong or contradictory.
+# (arguments, words of the error): missing, wrong and contradictory arguments.
 WRONG: list[tuple[dict[str, object], str]] = [
     ({}, "INWORLD_API_KEY"),
     ({"api_key": ""}, "the API key is empty"),
@@ -50,13 +50,13 @@ WRONG: list[tuple[dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("arguments", "words"), WRONG)
 def test_wrong(arguments: dict[str, object], words: str) -> None:
-    """Wrong arguments raise before any connection is opened."""
+    """Wrong arguments raise an error before a connection is opened."""
     with pytest.raises(ConfigError, match=words):
         Inworld(**arguments)  # type: ignore[arg-type]
 
 
 def test_local_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """INWORLD_SYNC_LOCAL=1 selects the emulator, and an error about it names the variable."""
+    """INWORLD_SYNC_LOCAL=1 selects the emulator. Errors about the emulator name the variable."""
     monkeypatch.setenv("INWORLD_SYNC_LOCAL", "1")
     with Inworld() as iw:
         assert iw.options.base_url.startswith("http://127.0.0.1:")
@@ -86,7 +86,7 @@ def test_local_without_its_extra() -> None:
 
 
 def test_the_emulator_without_its_extra() -> None:
-    """The import of the emulator's class names the missing extra."""
+    """If the extra is missing, the import of the class Emulator raises an error that names it."""
     program = (
         "import sys; sys.modules['websockets'] = None\n"
         "import inworld_sync.emulator\n"
@@ -102,14 +102,14 @@ def test_the_emulator_without_its_extra() -> None:
 
 
 def test_options_and_settings() -> None:
-    """Keyword settings change the given options."""
+    """Keyword arguments replace settings of the options object."""
     options = Options(base_url="http://localhost:9", close_timeout=1.0)
     with Inworld(api_key="k", options=options, close_timeout=2.0) as iw:
         assert Options(base_url="http://localhost:9", close_timeout=2.0) == iw.options
 
 
 def test_services_are_made_once() -> None:
-    """Threads that share a client get the same services."""
+    """All threads that share a client get the same objects of its services."""
     with Inworld(api_key="k") as iw:
         barrier = threading.Barrier(8)
         found: list[object] = []
@@ -129,7 +129,7 @@ def test_services_are_made_once() -> None:
 
 
 def test_close(inworld_local: Emulator) -> None:
-    """The services of a closed client raise an error; a second close has no effect."""
+    """After close(), the services of the client raise an error. A second close has no effect."""
     iw = Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url)
     iw.close()
     iw.close()
@@ -139,13 +139,13 @@ def test_close(inworld_local: Emulator) -> None:
 
 
 def test_repr() -> None:
-    """The repr of a client contains its address and no credential."""
+    """The repr of a client shows its address, but no credential."""
     with Inworld(api_key="c2VjcmV0") as iw:
         assert "<Inworld https://api.inworld.ai>" == repr(iw)
 
 
 def test_repr_of_a_client_that_failed() -> None:
-    """The repr of a client whose constructor raised works, for example in a debugger."""
+    """If the constructor has raised an error, the repr of the client still works."""
     for arguments in ({"options": "x"}, {"api_keys": "k"}, {"timeout": 5}):
         iw = Inworld.__new__(Inworld)
         with pytest.raises((ConfigError, TypeError)):
@@ -158,7 +158,7 @@ class Observer:
     def message(self, *_: object) -> None: ...
 
 
-# For every option, a value that is not the default.
+# A value for each option that is not the default.
 OPTIONS: dict[str, object] = {
     "base_url": "http://localhost:9",
     "connect_timeout": 1.0,
@@ -183,7 +183,7 @@ OPTIONS: dict[str, object] = {
 
 
 def test_every_option_arrives() -> None:
-    """Each option can be passed by name, and the others keep their defaults."""
+    """Each option can be passed by name. The other options keep their defaults."""
 
     logger = logging.getLogger("inworld_sync")
     assert list(OPTIONS) == [field.name for field in attrs.fields(Options)]
@@ -194,7 +194,7 @@ def test_every_option_arrives() -> None:
 
 
 def test_an_unknown_option() -> None:
-    """An unknown keyword raises an error that names the nearest one."""
+    """An unknown keyword argument raises an error that names the most similar one."""
     with pytest.raises(TypeError, match=r"Inworld\(\).*'apikey'.*'api_key'"):
         Inworld(apikey="k")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"Inworld\(\).*'timeout'.*'connect_timeout'"):
@@ -202,7 +202,7 @@ def test_an_unknown_option() -> None:
 
 
 def test_voices(inworld_local: Emulator) -> None:
-    """Voices are listed and found by id. An unknown id raises an error with its text."""
+    """Voices are listed and are found by id. An unknown id raises an error that names the id."""
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         voices = iw.voices.list()
         assert "Ashley" in {voice.id for voice in voices}
@@ -211,7 +211,7 @@ def test_voices(inworld_local: Emulator) -> None:
             iw.voices.get("Nobody/../../at all")
 
 
-# Forks, as in a server with worker processes.
+# Forks, as in servers with worker processes.
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -238,7 +238,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def forked(server: Emulator, before: str, child: str, after: str = "") -> str:
-    """Run a program that forks. Return its output; fail if the program fails."""
+    """Run a program that forks. Return its output. Fail if the program fails."""
     source = _FORK.format(before=before, child=child, after=after)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", source, server.url, server.api_key, ""],
@@ -270,7 +270,7 @@ def test_a_child_opens_its_own_connections(server: Emulator) -> None:
 
 @needs_fork
 def test_a_child_cannot_use_objects_of_its_parent(server: Emulator) -> None:
-    """In the child, connections, contexts and streams of the parent raise and do not hang."""
+    """In a child, objects of the parent raise an error and do not hang."""
     before = """
 tts = iw.tts
 connection = tts.connect()
@@ -300,7 +300,7 @@ used = [
 
 @needs_fork
 def test_a_fork_while_a_lock_is_held(server: Emulator) -> None:
-    """If another thread held a lock at the fork, no call of the child waits for the lock."""
+    """If another thread held a lock at the fork, no call of the child waits for this lock."""
     before = """
 import threading
 connection = iw.tts.connect()
@@ -333,7 +333,7 @@ def endless():
 {left}
 """
 
-# Objects that a program leaves open when it ends.
+# name: code that leaves an object open when the program ends.
 LEFT = {
     "an idle client": "iw.tts.synthesize('Hi.')",
     "an open connection": "connection = iw.tts.connect(); context = connection.context()",
@@ -353,7 +353,7 @@ LEFT = {
 
 @pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
 def test_exit(server: Emulator, left: str) -> None:
-    """A program ends with its main thread, without output, even if these objects are open."""
+    """A program ends when its main thread ends, without output, if these objects are open."""
     done = subprocess.run(
         [sys.executable, "-c", _EXIT.format(left=left), server.url, server.api_key],
         capture_output=True,
@@ -390,7 +390,7 @@ with Inworld(api_key=sys.argv[2], base_url=sys.argv[1]) as iw:
     reason="the extra 'test' has gevent for CPython before 3.14 alone",
 )
 def test_gevent(server: Emulator) -> None:
-    """The client works with gevent's threads, for example in a gevent worker of gunicorn."""
+    """The client works with gevent, for example in a gevent worker of gunicorn."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _GEVENT, server.url, server.api_key],
         capture_output=True,
@@ -403,7 +403,7 @@ def test_gevent(server: Emulator) -> None:
 
 
 def test_import_is_light() -> None:
-    """Importing the package loads neither numpy nor ssl nor the WebSocket library."""
+    """Importing the package imports neither numpy nor ssl nor the WebSocket library."""
     heavy = ["numpy", "ssl", "websocket", "urllib3", "attrs", "cattrs", "websockets"]
     program = f"import inworld_sync, sys; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run(
@@ -422,7 +422,7 @@ def work_in_threads(count: int, work: Callable[[int], None]) -> None:
 
 
 def test_shared_by_threads(server: Emulator) -> None:
-    """Many threads use one client at once, and each gets its own speech."""
+    """Many threads use one client at the same time. Each gets the speech that it requested."""
     results: dict[int, str] = {}
     with Inworld(api_key=server.api_key, base_url=server.url) as iw:
         work_in_threads(

@@ -1,4 +1,4 @@
-"""The check for open sockets after a test names the test that opened them."""
+"""The description of a socket that a test has left open names the test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc"
 
 
 def test_sockets() -> None:
-    """A socket has its addresses, the test and the code that opened it."""
+    """The description of a socket has its addresses, the test, and the code that opened it."""
     before = open_descriptors().keys()
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
@@ -32,7 +32,7 @@ def test_sockets() -> None:
 
 
 def test_pipes() -> None:
-    """A pipe has its number."""
+    """The description of a pipe has its number."""
     before = open_descriptors().keys()
     ends = os.pipe()
     try:

@@ -1,4 +1,4 @@
-"""The exception classes: their bases, their attributes, and that no error shows a credential."""
+"""The exception classes: their bases, their attributes, and their secrecy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import inworld_sync
 from inworld_sync import errors
 from inworld_sync.errors import InworldError, error_from_status, fresh, redact
 
-# (class, the standard class that also catches it).
+# (class, class of the standard library that also catches it)
 STANDARD = [
     (errors.ConfigError, ValueError),
     (errors.DeadlineExceeded, TimeoutError),
@@ -23,7 +23,7 @@ STANDARD = [
 
 @pytest.mark.parametrize(("kind", "standard"), STANDARD)
 def test_standard_classes(kind: type[Exception], standard: type[Exception]) -> None:
-    """An error with a counterpart in the standard library is caught by that class too."""
+    """If an error has a counterpart in the standard library, that class catches it too."""
     assert issubclass(kind, standard)
 
 
@@ -37,12 +37,12 @@ def every_class() -> list[type[InworldError]]:
 
 @pytest.mark.parametrize("kind", every_class())
 def test_one_root(kind: type[InworldError]) -> None:
-    """Every error is public and an InworldError."""
+    """Every error class is public and is a subclass of InworldError."""
     assert getattr(inworld_sync, kind.__name__) is kind
 
 
-# (gRPC code, message of the service, class, whether a retry may succeed): each class of code, the
-# two messages for too many contexts, and an unknown code.
+# (gRPC code, message of the service, class, whether a retry may succeed): each class of errors, the
+# two messages about too many contexts, and an unknown code.
 STATUSES = [
     (3, "Unsupported model", errors.InvalidRequestError, False),
     (4, "deadline", errors.ServiceError, True),
@@ -62,7 +62,7 @@ STATUSES = [
 def test_error_from_status(
     code: int, words: str, kind: type[errors.ServiceError], retryable: bool
 ) -> None:
-    """A status becomes the exception class for its code and message."""
+    """A status is converted to the exception class for its code and message."""
     error = error_from_status(code, words, request_id="r1")
 
     assert kind is type(error)
@@ -72,7 +72,7 @@ def test_error_from_status(
 
 EXPIRED = {"errorType": "SESSION_EXPIRED"}
 
-# The details of an error whose code is not retryable, and whether it is retryable.
+# (details of an error whose code is not retryable, whether the error is retryable)
 RECONNECTS: list[tuple[list[object], bool]] = [
     ([EXPIRED], True),
     ([{"errorType": "AUDIO_SESSION_EXPIRED"}], True),
@@ -86,13 +86,13 @@ RECONNECTS: list[tuple[list[object], bool]] = [
 
 @pytest.mark.parametrize(("details", "expected"), RECONNECTS)
 def test_expired_session(details: list[object], expected: bool) -> None:
-    """A session that has expired is worth another connection, unless NO_RETRY forbids it."""
+    """The error of an expired session is retryable, unless its details have NO_RETRY."""
     assert expected is error_from_status(16, "over", details).retryable
 
 
 @pytest.mark.parametrize("name", ["reconnectType", "retryType"])
 def test_no_retry(name: str) -> None:
-    """NO_RETRY in the details takes precedence over a code that allows a retry."""
+    """If the details have NO_RETRY, the error is not retryable, for every code."""
     assert not error_from_status(14, "down", [{name: "NO_RETRY"}]).retryable
 
 
@@ -103,7 +103,7 @@ def test_status_without_words() -> None:
     )
 
 
-# One error for each kind of constructor.
+# One error for each form of constructor.
 SHAPES = [
     errors.ConfigError("wrong"),
     errors.DeadlineExceeded("late"),
@@ -118,7 +118,7 @@ SHAPES = [
 @pytest.mark.parametrize("error", SHAPES, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("twin_of", [fresh, copy.copy, lambda e: pickle.loads(pickle.dumps(e))])
 def test_copies(error: InworldError, twin_of: object) -> None:
-    """A copied or pickled error keeps all attributes."""
+    """A copied or pickled error has the same attributes."""
     twin = twin_of(error)  # type: ignore[operator]
 
     assert twin is not error
@@ -127,10 +127,10 @@ def test_copies(error: InworldError, twin_of: object) -> None:
 
 def test_fresh_keeps_the_cause_and_not_the_past() -> None:
     """
-    An error that is raised again has its cause, and a new traceback.
+    An error that is raised again has its cause, but a new traceback.
 
-    Otherwise the contexts of a lost connection would share one error, and each of them would
-    overwrite the audio that another one has attached to it.
+    Otherwise, the contexts of a lost connection would share one error object. Each context would
+    then replace the audio that another context has attached to the error.
     """
     cause = OSError("reset")
     original = errors.ConnectionLost("gone")
@@ -148,7 +148,7 @@ def test_fresh_keeps_the_cause_and_not_the_past() -> None:
 KEY = "aW53b3JsZDpzZWNyZXQ="
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
-# Texts with a credential in each form in which it can occur.
+# Texts that contain a credential in each possible form.
 SECRETS = [
     f"Authorization: Basic {KEY}",
     f"authorization: bearer {TOKEN}",
@@ -162,7 +162,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_redact(text: str) -> None:
-    """redact removes each form of a credential, and the part that the service echoes."""
+    """redact() removes each form of a credential, and the part that the service may return."""
     shown = redact(text)
 
     assert "aW53" not in shown
@@ -172,7 +172,7 @@ def test_redact(text: str) -> None:
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_errors_show_no_credential(text: str) -> None:
-    """An error with a text of the service or the network does not contain the credential."""
+    """An error with a text of the service or the network does not show the credential."""
     errors_of_it = [
         errors.ConnectionLost(text, reason=text),
         errors.ServiceError(text),
@@ -188,5 +188,5 @@ def test_errors_show_no_credential(text: str) -> None:
     "text", ["a plain sentence", "HTTP status 401 from wss://host/path", "code 7: not allowed"]
 )
 def test_redact_leaves_the_rest(text: str) -> None:
-    """redact does not change a text without a credential."""
+    """redact() does not change a text that has no credential."""
     assert text == redact(text)

@@ -1,4 +1,4 @@
-"""Every example runs unchanged."""
+"""The examples run without a change."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 @pytest.mark.timeout(900)
 def test_all_run(tmp_path):
-    """Each example ends without an error and prints something."""
+    """Each example ends without an error and prints a line."""
     programs = {path.stem: [str(path)] for path in EXAMPLES}
     ended = run_all(programs, tmp_path, {**os.environ, "INWORLD_SYNC_LOCAL": "1"})
 

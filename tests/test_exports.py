@@ -1,4 +1,4 @@
-"""The public names: each can be imported, and all places that list them agree."""
+"""The public names can be imported, and all lists of public names are equal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = [(facade, name) for facade in FACADES for name in facade._MODULES]
 
 
 def for_type_checkers(facade: ModuleType) -> dict[str, list[str]]:
-    """Return the imports under ``if TYPE_CHECKING``: the names for each module."""
+    """Return the names that are imported under ``if TYPE_CHECKING``, for each module."""
     tree = ast.parse(Path(str(facade.__file__)).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     found: dict[str, list[str]] = {}
@@ -48,7 +48,7 @@ def test_type_checkers_see_every_name(facade: ModuleType) -> None:
 
 
 def test_realtime_has_all_models() -> None:
-    """inworld_sync.realtime has the names of all models."""
+    """inworld_sync.realtime has the names of all realtime models."""
     names = import_module("inworld_sync.models.realtime").__all__
 
     assert set(names) <= set(inworld_sync.realtime.__all__)
@@ -67,12 +67,12 @@ def test_every_name_imports(facade: ModuleType, name: str) -> None:
 
 @pytest.mark.parametrize("facade", FACADES)
 def test_no_name_twice(facade: ModuleType) -> None:
-    """Each name comes from one module."""
+    """Each public name comes from only one module."""
     assert sorted(set(facade.__all__)) == sorted(facade.__all__)
 
 
 def test_no_two_public_classes_share_a_name() -> None:
-    """Otherwise a handler could be registered for the wrong class and would never be called."""
+    """No two public classes have the same name, because a handler could get the wrong class."""
     homes: dict[str, set[type]] = {}
     for facade in FACADES:
         for name in facade.__all__:

@@ -1,4 +1,4 @@
-"""Names use the terms of the field: none of the words below is a name."""
+"""Names use the terms of the field. They are not one of the words below."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(inworld_sync.__file__).parent
 
 @attrs.frozen
 class Refused:
-    """Words that may not be names, the folder or file where they are refused, and other names."""
+    """Words that may not be names, the folder or file for which this holds, and better names."""
 
     words: str
     where: str
@@ -49,7 +49,7 @@ REFUSED = [
 
 
 def names_in(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the name of a file and every name that it defines, with the line."""
+    """Yield the name of a file, and every name that the file defines, with the line."""
     yield 0, path.stem
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -63,7 +63,7 @@ def names_in(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def coined(name: str, refused: Refused) -> bool:
-    """Return whether a name is one of the words, apart from leading underscores."""
+    """Return whether a name, without leading underscores, is one of the words."""
     return name.lstrip("_") in refused.words.split()
 
 
@@ -81,7 +81,7 @@ def found_in(root: Path, refused: Refused) -> list[str]:
 
 @pytest.mark.parametrize("refused", REFUSED, ids=lambda refused: refused.words)
 def test_no_coined_word(refused: Refused) -> None:
-    """No file of the package uses the word as a name."""
+    """No file of the package uses one of these words as a name."""
     assert found_in(PACKAGE, refused) == []
 
 

@@ -1,4 +1,4 @@
-"""The sdist builds the wheel, the wheel has the right files, and the import is light."""
+"""The sdist builds the wheel, the wheel has the right files, and the import is fast."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# Generated files, which are not copied: the file list of an earlier build could hide that a file
-# is missing.
+# Generated files are not copied, because the file list of an earlier build could hide a missing
+# file.
 LEFTOVERS = shutil.ignore_patterns(
     *(".git", ".venv*", "*.egg-info", "__pycache__", "*.so", "*.pyd", ".*_cache", ".hypothesis"),
     *("build", "dist"),
@@ -24,7 +24,7 @@ LEFTOVERS = shutil.ignore_patterns(
 HAS_LIMITED_API = platform.python_implementation() == "CPython" and not sysconfig.get_config_var(
     "Py_GIL_DISABLED"
 )
-# A module with sanitizers cannot be loaded by an ordinary Python.
+# An ordinary Python cannot load a module that was built with sanitizers.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("INWORLD_")}
 
 
@@ -43,11 +43,11 @@ def run(*arguments: str, cwd: Path, **variables: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The sdist of a clean checkout, and the wheel that is built from that sdist."""
+    """Build the sdist of a clean checkout, and the wheel of this sdist. Return both paths."""
     checkout = tmp_path_factory.mktemp("checkout") / "source"
     shutil.copytree(ROOT, checkout, ignore=LEFTOVERS)
     out = tmp_path_factory.mktemp("dist")
-    # Both compiled modules at once.
+    # Both compiled modules are built at the same time.
     config = out / "build.cfg"
     config.write_text("[build_ext]\nparallel = 2\n", encoding="utf-8")
     arguments = ("-m", "build", "--outdir", str(out), str(checkout))
@@ -58,13 +58,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def wheel_files(built: tuple[Path, Path]) -> set[str]:
-    """The names of the files in the wheel."""
+    """Return the names of the files in the wheel."""
     with zipfile.ZipFile(built[1]) as wheel:
         return set(wheel.namelist())
 
 
 def test_sdist_holds_every_source(built: tuple[Path, Path]) -> None:
-    """The sdist has all files of the package and of the core, the build script and the license."""
+    """The sdist has all files of the package and the core, the build script and the license."""
     with tarfile.open(built[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     expected = {
@@ -79,7 +79,7 @@ def test_sdist_holds_every_source(built: tuple[Path, Path]) -> None:
 
 
 def test_wheel_tag(built: tuple[Path, Path]) -> None:
-    """One wheel is for every CPython from 3.10 on that has a GIL."""
+    """One wheel supports every CPython from 3.10 on that has a GIL."""
     _, _, python, abi, _ = built[1].stem.split("-")
     expected = ("cp310", "abi3") if HAS_LIMITED_API else (python, python)
 
@@ -87,7 +87,7 @@ def test_wheel_tag(built: tuple[Path, Path]) -> None:
 
 
 def test_wheel_holds_the_package(wheel_files: set[str]) -> None:
-    """The wheel has every module, the stubs and py.typed."""
+    """The wheel has every module, the stub files and py.typed."""
     expected = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "inworld_sync").rglob("*")
@@ -99,7 +99,7 @@ def test_wheel_holds_the_package(wheel_files: set[str]) -> None:
 
 
 def test_wheel_holds_the_core(wheel_files: set[str]) -> None:
-    """The wheel has the compiled module with the suffix of the limited API."""
+    """The wheel has the compiled module, with the suffix of the limited API."""
     compiled = sorted(name for name in wheel_files if name.endswith((".so", ".pyd")))
 
     assert [name.partition(".")[0].rpartition("/")[2] for name in compiled] == ["_core"]
@@ -116,7 +116,7 @@ def test_wheel_holds_nothing_else(wheel_files: set[str]) -> None:
 
 
 def test_wheel_imports(built: tuple[Path, Path], tmp_path: Path) -> None:
-    """The package of the wheel works outside the checkout."""
+    """The package of the wheel can be imported outside the checkout."""
     with zipfile.ZipFile(built[1]) as wheel:
         wheel.extractall(tmp_path)
     script = (
@@ -129,7 +129,7 @@ def test_wheel_imports(built: tuple[Path, Path], tmp_path: Path) -> None:
     assert decoded == "000102"
 
 
-# (statement, modules that it must not import)
+# (statement, modules that the statement must not import)
 LIGHT = [
     (
         "import inworld_sync",

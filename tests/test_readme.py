@@ -1,4 +1,4 @@
-"""The code blocks, commands and links of the README work."""
+"""The code, the commands and the links of the README work."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ def failures(ended):
 
 
 def blocks(page, language):
-    """Return the fenced code blocks of a page in a language."""
+    """Return the fenced code blocks of a page that have a given language."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
@@ -26,7 +26,7 @@ def blocks(page, language):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_python_blocks_run(page, tmp_path):
-    """Every Python block runs as a program of its own."""
+    """Every Python block of the README runs as a program."""
     programs = {
         f"block {number}": ["-W", "error::ResourceWarning", "-c", code]
         for number, code in enumerate(blocks(page, "python"), 1)
@@ -45,7 +45,7 @@ COMMANDS = [
 
 @pytest.mark.timeout(900)
 def test_commands_run(tmp_path):
-    """Every command of the README runs, except those that need other programs."""
+    """Every command of the README runs, except commands that need other programs."""
     programs = {" ".join(words): ["-m", "inworld_sync", *words] for words in COMMANDS}
 
     assert programs

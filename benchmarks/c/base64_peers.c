@@ -1,16 +1,17 @@
 /*
- * base64 without Python: the kernels of each level, compared with libbase64 (the library of
- * pybase64) and simdutf. `python -m benchmarks.base64_core` builds and runs it. To build it
- * without the two libraries:
+ * Measures base64 without Python. It compares the kernels of each level with libbase64 (the
+ * library of pybase64) and with simdutf. `python -m benchmarks.base64_core` builds and runs this
+ * program. To build it without the two libraries:
  *
  *     cc -O3 -std=gnu11 -I csrc -o base64_peers benchmarks/c/base64_peers.c csrc/base64/*.c \
  *         csrc/common/*.c csrc/g711/*.c csrc/pcm/*.c csrc/ws/*.c && ./base64_peers
  *
- * LIBBASE64 adds that library. SIMDUTF_OF_NODE makes a shared object for Node.js, which contains
- * simdutf. The program then runs when Node.js loads it.
+ * The macro LIBBASE64 adds libbase64. The macro SIMDUTF_OF_NODE adds simdutf: the program becomes
+ * a shared object, and it runs when Node.js, which contains simdutf, loads it.
  *
- * All candidates run in each round, in rotating order. The output is the median over the rounds,
- * in ns per call, and the ratio of each time to the time of the best level in the same round.
+ * All candidates run in each round, in rotating order. The program prints two medians over the
+ * rounds: the time in ns per call, and the ratio of this time to the time of the best level in
+ * the same round.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -37,7 +38,7 @@ static uint8_t *const scratch = memory[2] + 2080;
 
 struct candidate {
     const char *name;
-    int level; /* the level to force, or -1 */
+    int level; /* the level to force; -1 if the candidate does not use our kernels */
     void (*run)(size_t plain_bytes, size_t text_bytes);
 };
 
@@ -153,7 +154,7 @@ static void compare(const char *title, const struct candidate *candidates, size_
 {
     static double times[CANDIDATES][ROUNDS], ratios[CANDIDATES][ROUNDS];
     const size_t text_bytes = (plain_bytes + 2) / 3 * 4;
-    const size_t last = count - 1; /* the best level, by the order of the table */
+    const size_t last = count - 1; /* the best level, since levels are in ascending order */
     size_t calls[CANDIDATES], at, round;
 
     for (at = 0; at < count; at++) {

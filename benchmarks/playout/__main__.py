@@ -1,13 +1,13 @@
 """
 Evaluate the playout: ``python -m benchmarks.playout``.
 
-Plays traces of packets through the playout and through other jitter buffers. Prints a table, each
-goal with its figure, and the cost of a call, and can write a chart. Exits with 1 if a goal is
-missed.
+The program plays traces of packets through the playout and through other jitter buffers. It prints
+tables of figures, each goal with its figure, and the time of a call. It can also write a chart. It
+exits with 1 if a goal is missed. It takes about three minutes on two cores.
 
-Needs numpy and scipy. Compares with aiortc and libspeexdsp if they are installed. The figures of
-WebRTC's NetEq are recorded for the seeds 1, 2, 3, for 11 to 16 and for 401 to 406. Takes about
-three minutes on two cores.
+The program needs numpy and scipy. The other buffers are those of aiortc and libspeexdsp, if they
+are installed. WebRTC's NetEq does not run here: its figures were recorded with the seeds 1 to 3,
+with the seeds 11 to 16 and with the seeds 401 to 406.
 """
 
 from __future__ import annotations

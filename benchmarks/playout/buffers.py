@@ -1,8 +1,8 @@
 """
-The jitter buffers that are compared, with one interface.
+Gives the compared jitter buffers one interface.
 
-The playout of this package is used through its Python class. The others run if they are installed:
-the library speexdsp on the system, aiortc in the Python environment.
+The playout of this package is used through its Python class. The buffer of speexdsp runs if the
+system has this library. The buffer of aiortc runs if the Python environment has this package.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ KINDS = {
 
 
 def pieces(samples: Signal, place: int) -> list[tuple[int, Signal]]:
-    """Split sound into packets of 20 ms. The last one is filled up with silence."""
+    """Split sound into packets of 20 ms. The last packet is filled up with silence."""
     whole = -(-len(samples) // PACKET) * PACKET
     padded = np.concatenate([samples, np.zeros(whole - len(samples), samples.dtype)])
     return [(place + at, padded[at : at + PACKET]) for at in range(0, whole, PACKET)]
 
 
 class OurPlayout:
-    """:class:`inworld_sync.audio.playout.Playout`."""
+    """Uses :class:`inworld_sync.audio.playout.Playout`."""
 
     def __init__(self, mode: PlayoutMode, profile: PlayoutProfile = "balanced") -> None:
         self._mode = mode
@@ -49,7 +49,8 @@ class OurPlayout:
 
     def push(self, packet: Packet) -> None:
         if self._origin is None:
-            # The first packet of a stream with timestamps is at 1 s, since an earlier one may come.
+            # If a stream has timestamps, the playout puts its first packet at position 1 s, because
+            # a packet with an earlier timestamp may arrive later.
             self._origin = packet.place - (RATE_HZ if self._mode == "live" else 0)
         accepted = self.playout.push(
             np.ascontiguousarray(packet.samples),
@@ -73,7 +74,7 @@ class OurPlayout:
 
 
 class Queue:
-    """A queue of samples with their places."""
+    """A queue of samples. Each piece has its place: its index in the source."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, Signal]] = deque()
@@ -84,7 +85,7 @@ class Queue:
         self.level += len(samples)
 
     def take(self, count: int) -> tuple[Signal, list[Part]]:
-        """Return *count* samples; silence if the queue has fewer."""
+        """Return *count* samples, with silence at the end if the queue has fewer."""
         output, parts, done = np.zeros(count, np.float32), [], 0
         while done < count and self._waiting:
             place, samples = self._waiting.popleft()
@@ -101,11 +102,15 @@ class Queue:
 
 
 class Fixed:
-    """Queues a fixed amount and then plays, as most players do; silence if the queue is empty."""
+    """
+    Queues a fixed amount of audio before it plays, as most players do.
+
+    If the queue is empty, it plays silence.
+    """
 
     def __init__(self, start_ms: int, *, again: bool = False) -> None:
         self._need = start_ms * RATE_HZ // 1000
-        self._again = again  # whether to queue that much again after each underrun
+        self._again = again  # whether to queue the same amount again after each underrun
         self._queue = Queue()
         self._started = self._ended = False
 
@@ -125,7 +130,11 @@ class Fixed:
 
 
 class Aiortc:
-    """aiortc's JitterBuffer with the settings of its receiver, and an unbounded queue after it."""
+    """
+    Uses aiortc's JitterBuffer with the settings of aiortc's receiver.
+
+    The packets that the JitterBuffer releases are put in an unbounded queue.
+    """
 
     def __init__(self) -> None:
         from aiortc.jitterbuffer import JitterBuffer
@@ -158,7 +167,7 @@ class Aiortc:
 
 
 class SpeexPacket(ctypes.Structure):
-    """JitterBufferPacket of speex_jitter.h."""
+    """The struct JitterBufferPacket of speex_jitter.h."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -172,10 +181,9 @@ class SpeexPacket(ctypes.Structure):
 
 class Speexdsp:
     """
-    The jitter buffer of libspeexdsp, 20 ms at a time.
+    Uses the jitter buffer of libspeexdsp, which returns 20 ms at a time.
 
-    It has no concealment, which is the task of a codec, so its gaps are silent here. The recorded
-    figures use another concealment, which adds no delay.
+    libspeexdsp leaves concealment to the codec. There is no codec here, so the gaps are silent.
     """
 
     def __init__(self) -> None:
@@ -247,7 +255,11 @@ class Speexdsp:
 
 
 class PerItem:
-    """Uses a new buffer for each item, with packets of 20 ms, for buffers without items."""
+    """
+    Adapts a buffer that does not support items.
+
+    It creates a new buffer for each item, and splits the audio into packets of 20 ms.
+    """
 
     def __init__(self, make: Callable[[], Buffer]) -> None:
         self._make = make
@@ -286,7 +298,7 @@ class PerItem:
 
 
 def live_peers() -> dict[str, Callable[[], Buffer]]:
-    """Return the other buffers for live streams that can run here."""
+    """Return the other buffers for live streams whose libraries are installed."""
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 120 ms": lambda: Fixed(120),
         "fixed 300 ms": lambda: Fixed(300),
@@ -301,7 +313,7 @@ def live_peers() -> dict[str, Callable[[], Buffer]]:
 
 
 def burst_peers() -> dict[str, Callable[[], Buffer]]:
-    """Return the other buffers for bursts that can run here."""
+    """Return the other buffers for bursts whose libraries are installed."""
     live = live_peers()
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 0 ms": lambda: Fixed(0),

@@ -1,4 +1,4 @@
-"""The time of a pull and of a push, with the part that Python adds."""
+"""Measures the time of a read and of a push, called from Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPEATS = 7
 
 @attrs.frozen
 class Cost:
-    """Times of one kind of call, in microseconds."""
+    """The times of one kind of call, in microseconds, and their limits."""
 
     name: str
     median_us: float
@@ -50,7 +50,7 @@ def timed(call: Callable[[], object], times: list[int]) -> None:
 
 
 def once(channels: int) -> tuple[list[int], list[int]]:
-    """Play one stream with jitter and outages. Return the times of pushes and pulls, in ns."""
+    """Play one stream with jitter and outages. Return the times of pushes and reads, in ns."""
     wave = (source(RATE_HZ, SECONDS)[0] * 32767).astype("<i2")
     trace = live("cost", SECONDS, lambda r, s: gamma(30)(r, s) + outages(r, s, 3, 60, 300), seed=1)
     packets = [
@@ -71,13 +71,17 @@ def once(channels: int) -> tuple[list[int], list[int]]:
             arrived += 1
         timed(lambda: playout.read(out, now_ns=now_ns), pulls)  # noqa: B023
     stats = playout.stats()
-    assert stats.concealed_frames > 0, "the trace must conceal"
-    assert stats.removed_frames > 0, "the trace must stretch"
+    assert stats.concealed_frames > 0, "the trace must cause concealment"
+    assert stats.removed_frames > 0, "the trace must cause time scaling"
     return pushes, pulls
 
 
 def mixed(count: int) -> list[int]:
-    """Read a mixer of *count* playouts, one of which ducks the others. Return the times, in ns."""
+    """
+    Read a mixer of *count* playouts. Return the times of the reads, in ns.
+
+    The first playout has priority: the mixer lowers the volume of the others while it plays.
+    """
     wave = (source(RATE_HZ, SECONDS)[0] * 32767 / 4).astype("<i2").tobytes()
     out = bytearray(2 * FRAMES)
     pulls: list[int] = []
@@ -93,11 +97,16 @@ def mixed(count: int) -> list[int]:
 
 def costs() -> list[Cost]:
     """
-    Measure at 48 kHz with 16-bit samples, blocks of 10 ms and packets of 20 ms, from Python.
+    Measure reads and pushes. The stream has 16-bit samples at 48 kHz.
 
-    The stream is the same in every run, so the least time of each call is its cost, without other
-    work of the machine. The limits in C are 3 us (median) and 25 us (99.9 %) for a read, and 3 us
-    for a push and for each further playout of a mixer. Python may add 2 us.
+    The stream is the same in every run. The cost of a call is its least time over all runs, because
+    other work of the machine can only add time.
+
+    Each limit is the limit of the C function plus 2 us for Python. The limits in C are:
+
+    - a read of 10 ms: 3 us (median) and 25 us (99.9th percentile)
+    - a push of 20 ms: 3 us (median)
+    - each further playout of a mixer: 3 us (median)
     """
     found = []
     for channels, word in ((1, "mono"), (2, "stereo")):

@@ -21,13 +21,17 @@ ANCHORS = json.loads(Path(__file__).with_name("anchors.json").read_text())
 
 
 def neteq(kind: str, seeds: Sequence[int]) -> Figures:
-    """Return the figures of NetEq recorded with *seeds*, or else with the first recorded seeds."""
+    """
+    Return the recorded figures of NetEq.
+
+    If there are none for *seeds*, return those for the first recorded seeds.
+    """
     recorded: dict[str, Figures] = ANCHORS[kind]
     return recorded.get(",".join(map(str, seeds))) or next(iter(recorded.values()))
 
 
-# Each row has the profile; the factors for mean delay, p95 delay, gaps a minute and concealment,
-# which multiply the figures of NetEq; and the number that is added to the R rating of NetEq.
+# Each row has a profile, four factors and an offset. The factors multiply NetEq's mean delay, p95
+# delay, gaps a minute and concealment. The offset is added to NetEq's R rating.
 LIVE_FACTORS = [
     ("interactive", 0.65, 0.80, 1.65, 1.70, 4.5),
     ("balanced", 0.80, 0.80, 1.15, 1.25, 3.0),
@@ -40,7 +44,7 @@ class Goal:
     """
     A measured figure and its limit.
 
-    The limit is the highest accepted figure, or with ``at_least`` the lowest.
+    The limit is the highest accepted figure. With ``at_least``, it is the lowest accepted figure.
     """
 
     name: str
@@ -74,8 +78,8 @@ def live_goals(results: Results) -> Iterator[Goal]:
         yield Goal(f"{name} arrived and not played, %", ours["discard"], 0.05)
 
 
-# Each row has the profile and three limits: the mean recovery time of all disturbances in s, the
-# longest recovery time in s, and the mean count of gaps after a disturbance.
+# Each row has a profile and three limits: the mean recovery time of all disturbances in s, the
+# longest recovery time in s, and the mean count of gaps of a disturbance.
 RECOVERY_LIMITS = [
     ("interactive", 5.0, 15.0, 6.5),
     ("balanced", 12.0, 30.0, 6.5),

@@ -1,33 +1,46 @@
 """
-The figures of one trace played through one buffer.
+Computes the figures of one trace that was played through one buffer.
 
-Live mode, where all sound in the queue adds to the delay:
+A gap is output without sound of the source, between the first and the last played sample. Gaps less
+than 20 ms apart are counted as one gap.
 
-=========  ====================================================================================
-mean, p95  delay of the played samples above the fastest packet, ms; ``max`` is the largest
-conc       % of the output that is concealed or silent between the first and the last sample
-audible    the part of ``conc`` in active speech
-events     gaps per minute; gaps closer than 20 ms are one. ``intr``: gaps of 150 ms and more
-discard    % of the received samples that were not played
-acc, dec   % of the samples that time scaling removed and inserted
-clicks     clicks at seams, per minute
-lsd, plc   dB between the spectra of stretched or concealed output and of the source
-J          mean + 20 ms for each % of conc and discard; NetEq has the same ratio
-R          the E-model of ITU-T G.107 with 100 ms of other delay and 25.1 as Bpl
-trend      growth of the delay, ms per minute
-=========  ====================================================================================
+Figures of live mode:
 
-Burst mode, where only the start has a delay:
+=======  ======================================================================================
+mean     mean delay, ms; the delay is 0 if the sound is played as soon as the fastest packet allows
+p95      95th percentile of the delay, ms
+max      largest delay, ms
+conc     gaps, % of the output
+audible  gaps that are followed by active speech, % of the output
+events   gaps per minute
+intr     gaps of 150 ms or more, per minute
+discard  received samples that were not played, % of the received samples
+acc      samples that time scaling removed, % of the output
+dec      samples that time scaling inserted, % of the output
+clicks   clicks at seams per minute
+lsd      distance between the spectra of stretched output and of the source, dB
+plc      distance between the spectra of concealed output and of the lost source, dB
+J        mean + 20 * (conc + discard); NetEq weighs delay and loss with the same ratio
+R        rating of the E-model of ITU-T G.107; the other delay is 100 ms, and Bpl is 25.1
+trend    growth of the delay, ms per minute
+=======  ======================================================================================
 
-===============  ==============================================================================
-ttfa             time to the first sample, ms
-stall, audible   ms per utterance
-events, clicks   per minute
-lost, acc, dec   %
-fin              delay of the last sample, ms
-tail             sound after the end, ms
-J                ttfa + 2 * audible + 250 * events per utterance
-===============  ==============================================================================
+Figures of burst mode:
+
+=======  ======================================================================================
+ttfa     mean time from the first packet of an utterance to its first played sample, ms
+ttfa95   95th percentile of this time, ms
+stall    gaps, ms per utterance
+audible  gaps that are followed by active speech, ms per utterance
+events   gaps per minute
+lost     samples that were not played, % of the source
+acc      samples that time scaling removed, % of the source
+dec      samples that time scaling inserted, % of the source
+clicks   clicks at seams per minute
+fin      time from the first packet to the last played sample, minus the duration, ms
+tail     sound after the end of an utterance, ms
+J        ttfa + 2 * audible + 250 * (mean count of gaps of an utterance)
+=======  ======================================================================================
 """
 
 from __future__ import annotations
@@ -48,7 +61,7 @@ BPL = 25.1
 
 
 def rating(delay_ms: float, missing_percent: float) -> float:
-    """Return R of ITU-T G.107, with the impairments of delay and of G.711 with concealment."""
+    """Return the rating R of ITU-T G.107 for G.711 with concealment."""
     total_ms = OTHER_DELAY_MS + delay_ms
     impairment = 0.0
     if total_ms > 100:
@@ -58,7 +71,7 @@ def rating(delay_ms: float, missing_percent: float) -> float:
 
 
 def gaps_of(start: Integers, length: Integers) -> Integers:
-    """Return the lengths of the gaps. Gaps closer than 20 ms are merged."""
+    """Return the lengths of the gaps. Gaps less than 20 ms apart are merged."""
     found: list[list[int]] = []
     for first, size in zip(start, length, strict=True):
         if found and first - found[-1][1] < MERGED:
@@ -69,15 +82,15 @@ def gaps_of(start: Integers, length: Integers) -> Integers:
 
 
 def coverage(places: Integers, sizes: Integers, total: int) -> Mask:
-    """Return which samples of the source were played."""
+    """Return a mask of the samples of the source that were played."""
     edges = np.zeros(total + 1, int)
     np.add.at(edges, np.clip(places, 0, total), 1)
     np.add.at(edges, np.clip(places + sizes, 0, total), -1)
     return np.cumsum(edges)[:-1] > 0
 
 
-def said_at(played: Played, active: Mask, end: int) -> Mask:
-    """Return for each gap whether the sound after it is active speech."""
+def before_speech(played: Played, active: Mask, end: int) -> Mask:
+    """Return whether each gap is followed by active speech."""
     sound = played.is_played
     place = np.where(sound, played.place, -1)
     following = end
@@ -98,7 +111,7 @@ def quantile(values: Floats, weights: Integers, share: float) -> float:
 def live_figures(
     trace: Trace, played: Played, source: Signal, active: Mask, clicks: Clicks | None
 ) -> Figures:
-    """Return the figures of live mode. If *clicks* is None, leave out ``clicks, lsd, plc``."""
+    """Return the figures of live mode. If *clicks* is None, leave out clicks, lsd and plc."""
     sound = np.flatnonzero(played.is_played)
     inner = played.between(sound[0], sound[-1])
     hidden = ~inner.is_played
@@ -106,7 +119,7 @@ def live_figures(
     minutes = total / RATE_HZ / 60
     concealed = inner.length[hidden]
     gaps = gaps_of(inner.start[hidden], concealed)
-    said = said_at(inner, active, int(inner.place[-1]))
+    said = before_speech(inner, active, int(inner.place[-1]))
 
     arrived = np.isfinite(trace.arrival_s)
     best_s = np.min(trace.arrival_s[arrived] - trace.sent_s[arrived])
@@ -149,7 +162,12 @@ def live_figures(
 
 
 def utterance_figures(played: Played, active: Mask, low: int, high: int, first_s: float) -> Figures:
-    """Return the figures of the item with the samples low to high of the source."""
+    """
+    Return the figures of one item.
+
+    The item has the samples from *low* to *high* of the source. Its first packet arrived at
+    *first_s*.
+    """
     mine = played.is_played & (played.place < high) & (played.place + played.source > low)
     index = np.flatnonzero(mine)
     if not len(index):
@@ -169,7 +187,7 @@ def utterance_figures(played: Played, active: Mask, low: int, high: int, first_s
     return {
         "ttfa": (inner.time_s[0] - first_s) * 1000,
         "stall": stalled.sum() / RATE_HZ * 1000,
-        "audible": (stalled * said_at(inner, active, high - 1)).sum() / RATE_HZ * 1000,
+        "audible": (stalled * before_speech(inner, active, high - 1)).sum() / RATE_HZ * 1000,
         "events": events,
         "lost": int((~heard).sum()),
         "acc": change[change > 0].sum(),
@@ -181,7 +199,7 @@ def utterance_figures(played: Played, active: Mask, low: int, high: int, first_s
 
 
 def burst_figures(trace: Trace, played: Played, active: Mask, clicks: Clicks) -> Figures:
-    """Return the figures of burst mode, over all utterances of a trace."""
+    """Return the figures of burst mode for all utterances of a trace."""
     rows = []
     for item in np.unique(trace.item):
         mine = trace.item == item

@@ -1,16 +1,19 @@
 """
-How soon live mode reduces its delay again after a disturbance.
+Measures how soon live mode reduces its delay again after a disturbance.
 
-A trace is a quiet link (1 ms + Exp(1.5) ms, packets of 20 ms) with one disturbance after 40 s, and
-90 s after its end. The reference is the same link without the disturbance. The figures compare the
-two runs:
+A trace is a quiet link with packets of 20 ms. The delay of a packet is 1 ms plus an exponential
+delay with a mean of 1.5 ms. A disturbance begins after 40 s and ends when its last packet has
+arrived. The trace continues for 90 s after the end. The reference is the same link without the
+disturbance.
+
+Each figure is the value of the disturbed run minus the value of the reference:
 
 ========  =======================================================================================
-recovery  seconds from the end of the disturbance, when its last packet has arrived, until the
-          delay is at most 20 ms above the reference, in the mean of every later window of 5 s
-gaps      gaps of the disturbed run, minus those of the reference
-conc      ms of concealed or silent output, minus those of the reference
-scaled    % of the output after the end that time scaling changed, minus that of the reference
+recovery  seconds from the end of the disturbance until the delay is near the reference and remains
+          so: the mean over every later window of 5 s is at most 20 ms above the reference
+gaps      count of gaps
+conc      concealed or silent output, ms
+scaled    samples after the end that time scaling removed or inserted, % of the output
 ========  =======================================================================================
 """
 
@@ -32,14 +35,14 @@ QUIET_S = 40.0
 AFTER_S = 90
 NEAR_MS = 20.0
 WINDOW_S = 5
-END_S = 0.2  # the end of a stream is left out: there the buffer runs empty
+END_S = 0.2  # the last 0.2 s are not measured, because the buffer runs empty at the end
 
 
 @attrs.frozen(eq=False)
 class Disturbance:
-    """What a disturbance adds to the delays, in ms; infinite for lost packets."""
+    """The effect of a disturbance on the packets of a stream."""
 
-    added_ms: Floats
+    added_ms: Floats  # is added to the delay of each packet; infinite for a lost packet
     end_s: float
     is_ordered: bool = True  # no packet overtakes another
 
@@ -59,7 +62,7 @@ def _jitter(most_ms: float, *, ordered: bool) -> Callable[[Floats, Random], Dist
 
 
 def _bursts(sent_s: Floats, random: Random) -> Disturbance:
-    """Three times 5 s of jitter, 20 s apart: here it costs gaps to reduce the delay early."""
+    """Add 5 s of jitter three times, every 20 s. Reducing the delay early causes more gaps."""
     added_ms = np.zeros(len(sent_s))
     for begin_s in (QUIET_S, QUIET_S + 20, QUIET_S + 40):
         hit = _between(sent_s, begin_s, begin_s + 5)
@@ -68,7 +71,7 @@ def _bursts(sent_s: Floats, random: Random) -> Disturbance:
 
 
 def _wifi(sent_s: Floats, random: Random) -> Disturbance:
-    """Correlated delays of 3, 20 and 250 ms at 50, 90 and 99 %."""
+    """Add correlated delays with the quantiles 3 ms (50 %), 20 ms (90 %) and 250 ms (99 %)."""
     normal = random.standard_normal(len(sent_s)) * np.sqrt(1 - 0.81)
     for index in range(1, len(normal)):
         normal[index] += 0.9 * normal[index - 1]
@@ -78,26 +81,26 @@ def _wifi(sent_s: Floats, random: Random) -> Disturbance:
 
 
 def _step(sent_s: Floats, _: Random) -> Disturbance:
-    """80 ms more for 20 s: another route."""
+    """Add 80 ms for 20 s, as if the route had changed."""
     hit = _between(sent_s, QUIET_S, QUIET_S + 20)
     return Disturbance(np.where(hit, 80.0, 0.0), QUIET_S + 20)
 
 
 def _roam(sent_s: Floats, random: Random) -> Disturbance:
-    """Nothing arrives for 300 to 500 ms, then everything at once."""
+    """Hold all packets for 300 to 500 ms, then deliver them together."""
     end_s = QUIET_S + random.uniform(0.3, 0.5)
     hit = _between(sent_s, QUIET_S, end_s)
     return Disturbance(np.where(hit, (end_s - sent_s) * 1000, 0.0), end_s)
 
 
 def _roam_lossy(sent_s: Floats, _: Random) -> Disturbance:
-    """All packets of 300 ms are lost."""
+    """Lose all packets that are sent within 300 ms."""
     hit = _between(sent_s, QUIET_S, QUIET_S + 0.3)
     return Disturbance(np.where(hit, np.inf, 0.0), QUIET_S + 0.3)
 
 
 def _lte(sent_s: Floats, random: Random) -> Disturbance:
-    """20 s in a car: retransmissions, and handovers of 80 to 400 ms."""
+    """Add the delays of 20 s in a moving car: retransmissions, and handovers of 80 to 400 ms."""
     end_s = QUIET_S + 20
     hit = _between(sent_s, QUIET_S, end_s)
     added_ms = np.zeros(len(sent_s))
@@ -115,7 +118,7 @@ def _lte(sent_s: Floats, random: Random) -> Disturbance:
 
 
 def _queue(sent_s: Floats, _: Random) -> Disturbance:
-    """A queue that fills to 300 ms in 8 s and drains in 0.5 s."""
+    """Add the delay of a queue that fills to 300 ms in 8 s and drains in 0.5 s."""
     full_s, end_s = QUIET_S + 8, QUIET_S + 8.5
     added_ms = np.zeros(len(sent_s))
     filling, draining = _between(sent_s, QUIET_S, full_s), _between(sent_s, full_s, end_s)
@@ -137,12 +140,12 @@ KINDS: dict[str, Callable[[Floats, Random], Disturbance]] = {
     "full queue": _queue,
     "three bursts": _bursts,
 }
-# How long the disturbances take; the others take 10 s or less.
+# The durations of the disturbances that take more than 10 s.
 SPANS_S = {"step of 80 ms": 20, "LTE": 20, "three bursts": 45}
 
 
 def traces(kind: str, seed: int) -> tuple[Trace, Trace, float]:
-    """Return the disturbed stream, the reference, and when the disturbance is over, in s."""
+    """Return the disturbed stream, the reference, and the end of the disturbance in s."""
     random = np.random.default_rng([seed, 77])
     count = int((QUIET_S + SPANS_S.get(kind, 10) + AFTER_S) * 50)
     sent_s: Floats = np.arange(1, count + 1, dtype=np.float64) * 0.02
@@ -179,9 +182,9 @@ def _source() -> speech.Signal:
 
 @attrs.frozen(eq=False)
 class Measured:
-    """The figures of one run: the mean delay of each second after the end, in ms, and others."""
+    """The figures of one run."""
 
-    delay_ms: Floats
+    delay_ms: Floats  # the mean delay of each second after the end of the disturbance
     gaps: int
     concealed_ms: float
     scaled_percent: float
@@ -224,7 +227,7 @@ def run(make: Callable[[], Buffer], seed: int) -> list[tuple[str, Figures]]:
 
 
 def _figures(ours: Measured, reference: Measured) -> Figures:
-    # Both runs end before the last seconds.
+    # The last WINDOW_S seconds are left out, because the buffer runs empty in them.
     count = AFTER_S - WINDOW_S
     above_ms = (ours.delay_ms - reference.delay_ms)[:count]
     mean_ms = np.convolve(above_ms, np.ones(WINDOW_S) / WINDOW_S, "valid")

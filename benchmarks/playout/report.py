@@ -1,4 +1,4 @@
-"""The figures as a table and a chart."""
+"""Formats the figures as tables and as a chart."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ BURST_COLUMNS = ["ttfa", "stall", "audible", "events", "lost", "acc", "dec", "cl
 
 
 def rows_of(results: Results, kind: str) -> Iterator[tuple[str, Figures]]:
-    """Yield our rows, then those of the other buffers, then the recorded row of NetEq."""
+    """Yield our rows, then the rows of the other buffers, then the recorded row of NetEq."""
     yield from ((name, results.mean(kind, name)) for name in results.names(kind))
     yield "NetEq (recorded)", neteq(kind, results.seeds)
 
 
 def cell(figure: float | None) -> str:
-    """Format a figure with about three digits. A figure that was not recorded is empty."""
+    """Format a figure with about three digits. Return "" for a figure that was not recorded."""
     return "" if figure is None else f"{figure:.{0 if figure >= 100 else 2}f}"
 
 
 def markdown(title: str, rows: Sequence[tuple[str, Figures]], columns: Sequence[str]) -> str:
-    """Return a table."""
+    """Return a table in Markdown."""
     lines = [title, "", f"| buffer | {' | '.join(columns)} |"]
     lines.append("|---|" + "---:|" * len(columns))
     ours = OURS.keys() | OURS_BURST.keys()
@@ -37,14 +37,14 @@ def markdown(title: str, rows: Sequence[tuple[str, Figures]], columns: Sequence[
 
 
 def table(results: Results) -> str:
-    """Return the tables of both modes and of the recovery."""
+    """Return the tables of live mode, of burst mode and of the recovery."""
     live = markdown("Live, mean over 16 networks", [*rows_of(results, "live")], LIVE_COLUMNS)
     burst = markdown("Burst, mean over 5 servers", [*rows_of(results, "burst")], BURST_COLUMNS)
     return f"{live}\n{burst}\n{recovery(results)}"
 
 
 def recovery(results: Results) -> str:
-    """Return the table of the seconds of recovery after each disturbance."""
+    """Return the table of the recovery times. It has a row for each disturbance."""
     rows = {name: results.by_trace("recovery", name, "recovery") for name in OURS}
     kinds = ANCHORS["recovery"]["501,502"]
     rows["NetEq (recorded)"] = {kind: kinds[kind]["recovery"] for kind in kinds}
@@ -75,7 +75,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 
 
 class Axes:
-    """Maps figures to places on the page. Both axes begin at zero."""
+    """Maps figures to coordinates of the chart. Both axes begin at zero."""
 
     def __init__(self, right: float, top: float) -> None:
         self.right, self.top = right, top
@@ -100,7 +100,7 @@ def grid(axes: Axes, x_step: int, y_step: int) -> Iterator[str]:
 
 
 def chart(results: Results) -> str:
-    """Draw gaps over delay in live mode. Nearer to the lower left corner is better."""
+    """Draw a chart of delay and gaps in live mode. The best buffer is at the lower left."""
     rows = list(rows_of(results, "live"))
     right = 1.1 * max(figures["mean"] for _, figures in rows)
     axes = Axes(right, 1.15 * max(figures["events"] for _, figures in rows))
@@ -111,7 +111,7 @@ def chart(results: Results) -> str:
         x, y = axes.x(row["mean"]), axes.y(row["events"])
         kind = "ours" if name in OURS else "other"
         drawn.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        # Names are on the left near our line and near the right edge.
+        # A name is left of its point if the point is ours or near the right edge.
         left = name in OURS or x > 0.85 * WIDTH
         offset, anchor = (-10, "end") if left else (10, "start")
         where = f'x="{x + offset:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}"'

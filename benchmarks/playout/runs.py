@@ -1,4 +1,4 @@
-"""Plays the traces through the buffers in several processes. Figures are means over traces."""
+"""Plays the traces through the buffers in several processes, and averages the figures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ OURS_BURST: dict[str, Callable[[], Buffer]] = {"burst": lambda: buffers.OurPlayo
 
 @attrs.frozen
 class Job:
-    """Plays all traces of one kind and one seed through one buffer."""
+    """A task of one process: play all traces of one kind and one seed through one buffer."""
 
     kind: str  # live, loss, drift, recovery or burst
-    name: str
+    name: str  # of the buffer
     seed: int
 
 
@@ -74,19 +74,19 @@ class Results:
     rows: dict[tuple[str, str], list[tuple[str, Figures]]]
 
     def mean(self, kind: str, name: str) -> Figures:
-        """Return the mean over all traces and seeds, without figures that are missing."""
+        """Return the mean of each figure over all traces and seeds. Ignore missing values."""
         rows = [figures for _, figures in self.rows[kind, name]]
         return {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
 
     def by_trace(self, kind: str, name: str, key: str) -> Figures:
-        """Return the mean of a figure over the seeds, for each trace."""
+        """Return the mean of one figure over the seeds, for each trace."""
         found: dict[str, list[float]] = defaultdict(list)
         for trace, figures in self.rows[kind, name]:
             found[trace].append(figures[key])
         return {trace: float(np.mean(values)) for trace, values in found.items()}
 
     def worst(self, kind: str, name: str, key: str) -> float:
-        """Return the largest value of a figure."""
+        """Return the largest value of one figure over all traces and seeds."""
         return max(figures[key] for _, figures in self.rows[kind, name])
 
     def names(self, kind: str) -> list[str]:
@@ -97,10 +97,10 @@ class Results:
 def jobs_for(seeds: Sequence[int], *, peers: bool) -> list[Job]:
     """Return the jobs: the playout on all traces, the other buffers on live and burst traces."""
     live = [*OURS, *(buffers.live_peers() if peers else ())]
-    # "fixed 120 ms" always runs: the goals of bursts are factors on its figures.
+    # "fixed 120 ms" always runs, because limits of burst mode are multiples of its figures.
     burst = [*OURS_BURST, *(buffers.burst_peers() if peers else ["fixed 120 ms"])]
     found = [Job("drift", "balanced", seeds[0])]
-    # Seeds 1 and 2 make the traces on which NetEq is recorded.
+    # With the seeds 1 and 2, these are the traces for which the figures of NetEq are recorded.
     found += [Job("recovery", name, 500 + seed) for name in OURS for seed in seeds[:2]]
     found += [Job("live", name, seed) for name in live for seed in seeds]
     found += [Job("burst", name, seed) for name in burst for seed in seeds]

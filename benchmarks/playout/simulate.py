@@ -14,8 +14,8 @@ from benchmarks.playout.speech import Signal
 from benchmarks.playout.traces import RATE_HZ, Floats, Integers, Trace
 
 PERIOD_S = 0.010
-# The simulation ends this long after the last packet, for live and burst traces. It ends earlier
-# if nothing was played for QUIET_S.
+# The simulation of a live trace ends TAIL_S after the last packet, that of a burst trace ends
+# BURST_TAIL_S after the last packet. It ends earlier if no sound was played for QUIET_S.
 TAIL_S = 2.5
 BURST_TAIL_S = 14.5
 QUIET_S = 1.2
@@ -24,19 +24,19 @@ QUIET_S = 1.2
 class Kind(IntEnum):
     """The origin of output."""
 
-    PLAYED = 0
-    CONCEALED = 1
-    HELD = 2
-    IDLE = 3
+    PLAYED = 0  # sound of the source
+    CONCEALED = 1  # generated sound
+    HELD = 2  # silence within an item
+    IDLE = 3  # silence because there is nothing to play
 
 
 class Part(NamedTuple):
-    """Consecutive samples of output; if they are PLAYED, also their samples of the source."""
+    """Consecutive samples of output with one origin."""
 
     kind: int
-    output: int
-    place: int = -1
-    source: int = 0
+    output: int  # count of samples
+    place: int = -1  # index of the first sample in the source, if the part is PLAYED
+    source: int = 0  # count of samples of the source, if the part is PLAYED
 
 
 class Packet(NamedTuple):
@@ -46,12 +46,12 @@ class Packet(NamedTuple):
     place: int
     samples: Signal
     item: int
-    last: bool  # whether it is the last of its item
+    last: bool  # whether this is the last packet of its item
     arrival_s: float
 
 
 class Buffer(Protocol):
-    """A jitter buffer. All sound is float32 in [-1, 1]; times are seconds."""
+    """A jitter buffer. All samples are float32 in [-1, 1]. All times are in seconds."""
 
     def push(self, packet: Packet, /) -> None:
         """Add a packet that has arrived."""
@@ -64,19 +64,19 @@ class Buffer(Protocol):
 
 @attrs.frozen(eq=False)
 class Played:
-    """The output of a whole trace, as parallel arrays over its parts."""
+    """The output of a whole trace. All arrays except ``output`` have one entry per part."""
 
     output: Signal
     kind: NDArray[np.int64]
-    length: Integers  # samples of output
-    place: Integers  # in the source
-    source: Integers  # samples of the source
-    time_s: Floats  # when it was played
-    start: Integers  # in the output
+    length: Integers  # count of samples of output
+    place: Integers  # index of the first sample in the source
+    source: Integers  # count of samples of the source
+    time_s: Floats  # when the first sample was played
+    start: Integers  # index of the first sample in the output
 
     @property
     def is_played(self) -> NDArray[np.bool_]:
-        """Return which parts are sound of the source."""
+        """True for the parts that are sound of the source."""
         return self.kind == Kind.PLAYED
 
     def between(self, first: int, last: int) -> Played:
@@ -129,7 +129,7 @@ def play(trace: Trace, buffer: Buffer, source: Signal, period_s: float = PERIOD_
             parts.append(part)
             times.append(now_s + offset / RATE_HZ)
             offset += part[1]
-        assert offset == count, f"the parts of a pull are {offset} samples of {count}"
+        assert offset == count, f"expected parts with {count} samples in total, got {offset}"
         if arrived == len(order):
             quiet = quiet + 1 if all(part[0] != Kind.PLAYED for part in made) else 0
             if quiet * period_s > QUIET_S:

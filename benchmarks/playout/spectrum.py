@@ -1,4 +1,4 @@
-"""Compares the sound of the output with the source: clicks at seams, distances of spectra."""
+"""Compares the output with the source: counts clicks, and measures distances of spectra."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.playout.simulate import Kind, Played
 from benchmarks.playout.speech import Mask, Signal
 from benchmarks.playout.traces import RATE_HZ, Floats, Integers
 
-# The edges of 16 bands that are about equally wide to the ear, in bins of 40 Hz.
+# The edges of 16 bands, in bins of 40 Hz. The bands are about equally wide in human hearing.
 BANDS = np.array([0, 3, 5, 8, 11, 14, 18, 23, 29, 37, 47, 60, 77, 98, 125, 160, 200])
 FRAMES_MOST = 3000
 MS = RATE_HZ // 1000
@@ -20,8 +20,9 @@ class Clicks:
     """
     Counts clicks within 10 ms of a seam.
 
-    The statistic is the peak of the second difference in a millisecond, divided by its level in the
-    30 ms around it. It is a click if it exceeds 99.95 % of all values of the unchanged source.
+    The statistic of a millisecond is the peak of the second difference in this millisecond, divided
+    by the level of the second difference in the 30 ms around. A millisecond has a click if its peak
+    is large and its statistic exceeds 99.95 % of the statistics of the unchanged source.
     """
 
     def __init__(self, source: Signal) -> None:
@@ -46,7 +47,7 @@ class Clicks:
         return peak / (np.sqrt(around) + 2e-4), peak
 
     def count(self, played: Played) -> int:
-        """Return the count of clicks in the output. Clicks closer than 4 ms are one."""
+        """Return the count of clicks in the output. Clicks less than 4 ms apart are one click."""
         statistic, peak = self._statistic(played.output)
         hit = (statistic > self._relative) & (peak > self._absolute)
         hit &= self._near_seams(played, len(hit))
@@ -74,9 +75,9 @@ class Clicks:
         return near[:count]
 
 
-def levels(wave: Signal, centres: Integers, width: int = 400) -> Floats:
-    """Return the level of each band around each of these places, in dB."""
-    index = centres[:, None] + np.arange(-width // 2, width // 2)[None, :]
+def levels(wave: Signal, centers: Integers, width: int = 400) -> Floats:
+    """Return the level of each band in *width* samples around each of *centers*, in dB."""
+    index = centers[:, None] + np.arange(-width // 2, width // 2)[None, :]
     frames = wave[np.clip(index, 0, len(wave) - 1)] * np.hanning(width)
     power = np.abs(np.fft.rfft(frames, 400, axis=1)) ** 2
     return np.asarray(10 * np.log10(np.add.reduceat(power, BANDS, axis=1)[:, :-1] + 1e-4))
@@ -89,10 +90,11 @@ def distance(first: Floats, second: Floats) -> Floats:
 
 def stretch_distance(played: Played, source: Signal) -> float:
     """
-    Return the distance between stretched output and its place in the source, in dB.
+    Return the mean distance between stretched output and the source, in dB.
 
-    Each value is the best within 8 ms. The frames of 25 ms are in the blocks of 10 ms that were
-    stretched, and in the blocks beside them, in active speech.
+    The function compares the spectra of 25 ms around the center of each block of 10 ms that was
+    stretched, and of the blocks before and after it. It searches the most similar spectrum of the
+    source within 8 ms of the expected place. Blocks without active speech are ignored.
     """
     change = np.abs(played.length - played.source)
     stretched = played.is_played & (change > 0) & (change < 800)
@@ -100,20 +102,20 @@ def stretch_distance(played: Played, source: Signal) -> float:
         return 0.0
     blocks = np.unique((played.start[stretched] + played.length[stretched] / 2) // 160)
     blocks = np.unique(np.concatenate([blocks - 1, blocks, blocks + 1])).astype(int)
-    centres = blocks * 160 + 80
-    centres = centres[(centres > 400) & (centres < len(played.output) - 400)]
-    part = np.clip(np.searchsorted(played.start, centres, "right") - 1, 0, len(played.kind) - 1)
+    centers = blocks * 160 + 80
+    centers = centers[(centers > 400) & (centers < len(played.output) - 400)]
+    part = np.clip(np.searchsorted(played.start, centers, "right") - 1, 0, len(played.kind) - 1)
     sound = played.is_played[part]
-    centres, part = centres[sound], part[sound]
-    into = (centres - played.start[part]) * played.source[part]
+    centers, part = centers[sound], part[sound]
+    into = (centers - played.start[part]) * played.source[part]
     places = (played.place[part] + into / np.maximum(1, played.length[part])).astype(int)
-    if len(centres) > FRAMES_MOST:
-        chosen = np.linspace(0, len(centres) - 1, FRAMES_MOST).astype(int)
-        centres, places = centres[chosen], places[chosen]
-    if not len(centres):
+    if len(centers) > FRAMES_MOST:
+        chosen = np.linspace(0, len(centers) - 1, FRAMES_MOST).astype(int)
+        centers, places = centers[chosen], places[chosen]
+    if not len(centers):
         return 0.0
-    heard = levels(played.output, centres)
-    best = np.full(len(centres), np.inf)
+    heard = levels(played.output, centers)
+    best = np.full(len(centers), np.inf)
     for shift in range(-128, 129, 16):
         best = np.minimum(best, distance(heard, levels(source, places + shift)))
     best = best[heard.max(1) > -15]
@@ -121,8 +123,8 @@ def stretch_distance(played: Played, source: Signal) -> float:
 
 
 def concealment_distance(played: Played, source: Signal) -> float:
-    """Return the distance between lost sound and the concealment in its place, in dB."""
-    centres, places = [], []
+    """Return the mean distance between concealed output and the lost sound of the source, in dB."""
+    centers, places = [], []
     sound = np.flatnonzero(played.is_played)
     for before, after in itertools.pairwise(sound):
         if after == before + 1:
@@ -131,9 +133,9 @@ def concealment_distance(played: Played, source: Signal) -> float:
         gap = int(played.start[after]) - end
         lost = int(played.place[before] + played.source[before])
         if 160 <= gap <= 1600 and abs(int(played.place[after]) - lost - gap) <= 200:
-            centres += [end + offset for offset in range(80, gap, 160)]
+            centers += [end + offset for offset in range(80, gap, 160)]
             places += [lost + offset for offset in range(80, gap, 160)]
-    center, place = np.array(centres, int), np.array(places, int)
+    center, place = np.array(centers, int), np.array(places, int)
     inside = (center > 400) & (center < len(played.output) - 400)
     center, place = center[inside], place[inside]
     if not len(center):

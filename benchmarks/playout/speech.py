@@ -1,8 +1,9 @@
 """
-Speech to play: a formant synthesizer, so that the evaluation needs no recordings.
+Synthesizes speech from formants, so that the evaluation needs no recordings.
 
-It makes syllables of voiced sound with moving formants and falling pitch, fricatives, stops, and
-pauses between words and phrases. The same seed makes the same sound, so figures can be compared.
+The speech has voiced syllables with moving formants and falling pitch. It also has fricatives,
+stops, and pauses between words and phrases. The same seed makes the same sound, so the figures of
+two runs can be compared.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ ACTIVE_DB = -45
 LOUDEST = 0.98
 
 
-def resonator(wave: _Wave, centre_hz: float, bandwidth_hz: float, rate_hz: int) -> _Wave:
-    """Filter with two poles at a formant."""
+def resonator(wave: _Wave, center_hz: float, bandwidth_hz: float, rate_hz: int) -> _Wave:
+    """Apply a filter with two poles at a formant."""
     radius = np.exp(-np.pi * bandwidth_hz / rate_hz)
-    poles = [1, -2 * radius * np.cos(2 * np.pi * centre_hz / rate_hz), radius * radius]
+    poles = [1, -2 * radius * np.cos(2 * np.pi * center_hz / rate_hz), radius * radius]
     return np.asarray(lfilter([1 - radius], poles, wave))
 
 
@@ -61,8 +62,8 @@ def fricative(rate_hz: int, random: np.random.Generator) -> _Wave:
     """Return noise around a high resonance."""
     length = int(random.uniform(0.05, 0.11) * rate_hz)
     noise = random.standard_normal(length)
-    centre_hz = min(random.uniform(2500, 5500), rate_hz * 0.42)
-    noise = resonator(noise, centre_hz, 900, rate_hz)
+    center_hz = min(random.uniform(2500, 5500), rate_hz * 0.42)
+    noise = resonator(noise, center_hz, 900, rate_hz)
     return noise * np.hanning(length) * 0.10 / (np.std(noise) + 1e-9)
 
 
@@ -86,9 +87,9 @@ def voiced(length: int, pitch_hz: _Wave, rate_hz: int, random: np.random.Generat
         share = (step + 0.5) / GLIDES
         filtered = pulses
         for index, bandwidth_hz in enumerate(BANDWIDTHS_HZ):
-            centre_hz = begin[index] * (1 - share) + end[index] * share
-            if centre_hz < rate_hz * 0.45:
-                filtered = resonator(filtered, centre_hz, bandwidth_hz, rate_hz)
+            center_hz = begin[index] * (1 - share) + end[index] * share
+            if center_hz < rate_hz * 0.45:
+                filtered = resonator(filtered, center_hz, bandwidth_hz, rate_hz)
         window = np.zeros(length)
         window[low:high] = 1
         edge = length // (4 * GLIDES)
@@ -101,14 +102,14 @@ def voiced(length: int, pitch_hz: _Wave, rate_hz: int, random: np.random.Generat
 
 
 def active(wave: _Wave, rate_hz: int) -> Mask:
-    """Return where speech is active: the 20 ms around it are above -45 dBFS."""
+    """Return a mask of the samples where speech is active: the 20 ms around are above -45 dBFS."""
     width = int(0.02 * rate_hz)
     power = np.convolve(np.asarray(wave, float) ** 2, np.ones(width) / width, "same")
     return np.asarray(np.sqrt(power) > 10 ** (ACTIVE_DB / 20))
 
 
 def source(rate_hz: int, seconds: float, seed: int = 1) -> tuple[Signal, Mask]:
-    """Return speech in [-1, 1], and where it is active."""
+    """Return speech with samples in [-1, 1], and a mask of the samples where speech is active."""
     random = np.random.default_rng(seed)
     length = int(seconds * rate_hz)
     wave = np.zeros(length + rate_hz)

@@ -107,7 +107,12 @@ def outages(
 
 
 def lte(random: Random, sent_s: Floats) -> Floats:
-    """Return delays from HARQ (8 ms, 10 % block errors), link-layer ARQ and handovers of LTE."""
+    """
+    Return the delays of LTE.
+
+    They come from HARQ retransmissions (8 ms each, 10 % block errors), from retransmissions of the
+    link layer, and from handovers.
+    """
     count = len(sent_s)
     delay = random.uniform(0, 8, count)
     delay += 8 * np.minimum(random.geometric(0.9, count) - 1, 4)
@@ -117,7 +122,7 @@ def lte(random: Random, sent_s: Floats) -> Floats:
 
 
 def bufferbloat(random: Random, sent_s: Floats) -> Floats:
-    """Return delays of a queue that competing traffic repeatedly fills to 220-420 ms in 4-9 s."""
+    """Return the delays of a queue that other traffic often fills to 220-420 ms within 4-9 s."""
     delay = np.zeros(len(sent_s))
     at, queue = 0.0, 20.0
     while at < sent_s[-1]:
@@ -169,9 +174,10 @@ RTO_LEAST_MS = 200.0  # Linux
 
 @attrs.frozen
 class Tcp:
-    """How a connection loses segments, and how often and how long it is interrupted."""
+    """The segments that a connection loses, and its interruptions."""
 
-    loss: float
+    loss: float  # share of lost segments
+    # The mean time between interruptions in s, and their shortest and longest duration in ms.
     blackouts: tuple[float, float, float] | None = None
 
     def arrivals(self, random: Random, sent_s: Floats, delay_ms: Floats) -> Floats:
@@ -205,7 +211,11 @@ class Tcp:
     def _black_out(
         self, random: Random, sent_s: Floats, arrival_ms: Floats, round_trip_ms: float
     ) -> None:
-        """Delay the packets sent during interruptions; the retransmission timeout doubles."""
+        """
+        Delay the packets that are sent during interruptions.
+
+        The retransmission timeout doubles with each retransmission.
+        """
         assert self.blackouts is not None
         every_s, low_ms, high_ms = self.blackouts
         at = random.exponential(every_s)
@@ -241,7 +251,12 @@ def live(
     overtaken: float = 0.0,
     tcp: Tcp | None = None,
 ) -> Trace:
-    """Return a stream that is sent in real time. *skew_ppm* is the error of the sender's clock."""
+    """
+    Return a stream that is sent in real time.
+
+    *skew_ppm* is the error of the sender's clock. *loss* has the rate and the burst for
+    :func:`lost_packets`. *overtaken* is the share of packets that later packets overtake.
+    """
     random = np.random.default_rng(seed)
     count = int(seconds * 1000 / packet_ms)
     length = int(RATE_HZ * packet_ms / 1000)
@@ -276,7 +291,7 @@ def live(
 
 
 def live_traces(seconds: float = 60, seed: int = 0) -> Iterator[Trace]:
-    """Yield the sixteen networks on which live mode is evaluated."""
+    """Yield a trace of each of the sixteen networks on which live mode is evaluated."""
 
     def trace(
         name: str,
@@ -329,14 +344,18 @@ def live_traces(seconds: float = 60, seed: int = 0) -> Iterator[Trace]:
 
 
 def lossy_traces(seconds: float = 120, seed: int = 0) -> Iterator[Trace]:
-    """Yield traces in which 3 and 5 % of the packets are lost, in runs."""
+    """Yield a trace with 3 % of lost packets and one with 5 %. Often several in a row are lost."""
     for index, loss in enumerate(((0.03, 2), (0.05, 3))):
         number = 500 + 10 * seed + index
         yield live("udp_loss", seconds, gamma(10), number, ordered=False, loss=loss)
 
 
 def drift_traces(seconds: float = 600, seed: int = 0) -> Iterator[Trace]:
-    """Yield traces with little jitter and clocks that differ by 200 ppm, 120 ms in 10 minutes."""
+    """
+    Yield two traces with little jitter, in which the clock of the sender is wrong.
+
+    The error is +200 ppm and -200 ppm: 120 ms in 10 minutes.
+    """
     for index, ppm in enumerate((200, -200)):
         number = seed * 1000 + 95 + index
         yield live(
@@ -390,10 +409,10 @@ def chunks(
 
 def sentences(random: Random, seconds: float) -> tuple[Chunks, list[tuple[int, int]]]:
     """
-    Return the chunks of sentences whose text comes from a language model, and their pauses.
+    Return the chunks of several sentences, and the pauses in them.
 
-    Each sentence arrives four times faster than real time, but the next sentence may be late. Each
-    sentence ends with a pause of 160 ms.
+    The text comes from a language model, so a sentence may start late. Its audio then arrives four
+    times faster than real time. Each sentence ends with a pause of 160 ms.
     """
     found: Chunks = []
     pauses = []
@@ -417,7 +436,7 @@ def utterances(
     count: int,
     make: Callable[[Random, float], Chunks | tuple[Chunks, list[tuple[int, int]]]],
 ) -> Trace:
-    """Return *count* utterances of 1.5 to 9 s with a pause after each."""
+    """Return a trace of *count* utterances of 1.5 to 9 s, with a pause after each utterance."""
     random = np.random.default_rng(seed)
     rows: list[tuple[int, int, float, int, bool]] = []
     pauses: list[tuple[int, int]] = []
@@ -438,7 +457,7 @@ def utterances(
 
 
 def burst_traces(seed: int = 0, count: int = 40) -> Iterator[Trace]:
-    """Yield the five servers on which burst mode is evaluated."""
+    """Yield a trace of each of the five servers with which burst mode is evaluated."""
 
     def good(random: Random) -> float:
         return float(wifi(random, 1, WIFI_GOOD, 0)[0])
@@ -475,7 +494,11 @@ def burst_traces(seed: int = 0, count: int = 40) -> Iterator[Trace]:
 
 
 def shaped(trace: Trace, source: Signal, active: Mask) -> tuple[Signal, Mask]:
-    """Return the source of a burst trace: faded at the ends of items, silent in the pauses."""
+    """
+    Return the source of a burst trace, and a mask of its active samples.
+
+    The source is faded at the start and the end of each item, and almost silent in the pauses.
+    """
     wave, spoken = source.copy(), active.copy()
     fade = int(0.015 * RATE_HZ)
     rise = np.linspace(0, 1, fade, dtype=np.float32)

@@ -1,1 +1,1 @@
-"""Measures how sound is played, on a sound server without a sound card: see __main__."""
+"""Measures how audio is played and recorded, without a sound card. ``__main__.py`` runs it."""

@@ -1,8 +1,8 @@
 """
-Measure how sound is played and recorded: python -m benchmarks.sound [name ...].
+Measure how sound is played and recorded: ``python -m benchmarks.sound [name ...]``.
 
-The measurements start their own PulseAudio server, so they need no sound card; pulse.py names the
-packages. Exits with 1 if a goal is missed.
+The program starts its own PulseAudio server, so it needs no sound card. ``pulse.py`` lists the
+system packages that are needed. The program exits with 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(names: list[str]) -> int:
     """Run the named measurements, or all of them."""
     unknown = [name for name in names if name not in RUNS]
     if unknown:
-        sys.exit(f"unknown measurement: {', '.join(unknown)}; use some of {', '.join(RUNS)}")
+        sys.exit(f"unknown measurement: {', '.join(unknown)}; available: {', '.join(RUNS)}")
     met = True
     with pulse_server():
         for name in names or RUNS:

@@ -1,4 +1,4 @@
-"""Used by all measurements: outcomes, noise, and a thread that holds the GIL."""
+"""Provides what all measurements use: outcomes, noise, and a thread that holds the GIL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 def noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
-    """Return noise without a zero sample, the same for the same seed."""
+    """Return noise that has no zero sample. The same seed returns the same noise."""
     generator = np.random.default_rng(seed)
     values = generator.integers(1, 8000, int(seconds * RATE_HZ))
     return (values * generator.choice([-1, 1], len(values))).astype("<i2")
@@ -35,7 +35,7 @@ def noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
 
 @contextlib.contextmanager
 def holding_the_gil() -> Iterator[None]:
-    """Run a thread that holds the GIL for 300 of every 400 ms. It sleeps in a C function."""
+    """Run a thread that holds the GIL for 300 of every 400 ms, asleep in a C function."""
     over = threading.Event()
 
     def run() -> None:
@@ -54,7 +54,7 @@ def holding_the_gil() -> Iterator[None]:
 
 
 class NoiseSpeech:
-    """A stream of speech without a service: chunks of noise with words, until it is closed."""
+    """A speech stream without a service. It yields chunks of noise; the first has all words."""
 
     def __init__(self, samples: npt.NDArray[np.int16], words: tuple[WordTime, ...] = ()) -> None:
         self._samples = samples
@@ -75,6 +75,6 @@ class NoiseSpeech:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Return the median, the 95th percentile and the largest magnitude."""
+    """Return the median, the 95th percentile and the largest of the values."""
     marks = {"median": 50.0, "p95": 95.0, "worst": 100.0}
     return {name: round(float(np.percentile(values, mark)), 2) for name, mark in marks.items()}

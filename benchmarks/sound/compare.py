@@ -21,8 +21,8 @@ class Match(NamedTuple):
         start: The index of the first common sample in the recording; -1 if there is none.
         exact: How many samples of the original are in the recording, in order.
         missing: How many samples of the original are not in the recording.
-        breaks: How often the recording differs from the original.
-        extra: How many samples between those of the original are only in the recording.
+        breaks: How many times the recording stops matching the original.
+        extra: How many samples of the recording, between matching samples, are not in the original.
         reached: The index in the original after the last common sample.
         end: The index in the recording after the last common sample.
     """
@@ -45,8 +45,8 @@ def find(recording: npt.NDArray[np.int16], key: npt.NDArray[np.int16], start: in
 
 
 def match(recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16]) -> Match:
-    """Follow the original through the recording, across gaps in either of them."""
-    place = int(np.flatnonzero(original)[0])  # silence before it would match anywhere
+    """Compare a recording with the original. Gaps in the recording or the original are skipped."""
+    place = int(np.flatnonzero(original)[0])  # leading silence would match anywhere
     exact, breaks, extra = place, 0, 0
     missing, start = _resume(recording, 0, original, place, len(recording))
     if start < 0:
@@ -80,7 +80,7 @@ def _resume(
     place: int,
     within: int,
 ) -> tuple[int, int]:
-    """Return how many samples of the original and of the recording to skip to the next match."""
+    """Return how many samples of the original and of the recording are before the next match."""
     window = recording[at : at + within]
     for skipped in range(0, min(len(original) - place, _SEARCH), _KEY // 2):
         key = original[place + skipped : place + skipped + _KEY]

@@ -1,8 +1,8 @@
 """
-A separate PulseAudio server with two null sinks, and a recorder of their output.
+Runs a separate PulseAudio server with two null sinks, and records the output of the sinks.
 
-It changes no file outside a temporary folder. Needs the packages libportaudio2, pulseaudio,
-pulseaudio-utils and libasound2-plugins.
+The server changes no file outside a temporary folder. This module needs the system packages
+libportaudio2, pulseaudio, pulseaudio-utils and libasound2-plugins.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PATIENCE_S = 20.0
 
 @contextlib.contextmanager
 def pulse_server() -> Iterator[None]:
-    """Run the server. PortAudio in this process then plays to the sink "one"."""
+    """Run the server during the block. PortAudio in this process then plays to the sink "one"."""
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
     if missing:
         raise SystemExit(
@@ -138,8 +138,8 @@ class Recorder:
         """
         Return the monotonic time of each sample.
 
-        A sample cannot arrive before it was played. So the earliest arrivals of each second show
-        the clock of the sink, and the rest is the delay of the pipe.
+        A sample arrives after it was played, because the pipe adds a delay. The earliest arrival in
+        each second has the least delay, so these arrivals show the clock of the sink.
         """
         with self._lock:
             ends, arrivals = np.array(self._arrivals).T

@@ -1,4 +1,4 @@
-"""The measurements. Each returns its goal, whether it was met, and figures."""
+"""Measures playback and recording. Each function returns a goal, its figures, and if it is met."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ BUSY_S = float(os.environ.get("BUSY_S", "30"))
 INTERRUPTIONS = int(os.environ.get("INTERRUPTIONS", "200"))
 WORDS = int(os.environ.get("WORDS", "200"))
 
-# The period that PortAudio requests from PulseAudio for a latency of 80 ms: a quarter of it.
+# PortAudio requests a quarter of the latency as period from PulseAudio. The latency is 80 ms.
 PERIOD_MS = 20.0
 
 TEXT = (
     "The harbour was quiet in the early morning, and only the gulls were awake. "
     "A small boat came in with its lamp still lit. "
-    "Nobody on the quay asked where it had been all night. "
+    "Nobody on the quay polls where it had been all night. "
 )
 
 
@@ -72,7 +72,7 @@ def stream() -> Outcome:
     figures = {"seconds": len(original) / RATE_HZ, **found._asdict(), "stats": str(stats)}
     declared = stats.stalls + stats.underflows
     met = found.missing == 0 and (found.breaks == 0 or declared > 0)
-    return Outcome("every sample recorded, apart from declared concealment", met, figures)
+    return Outcome("no sample missing, and no gap that the speaker did not report", met, figures)
 
 
 def busy_interpreter() -> Outcome:
@@ -122,7 +122,7 @@ def _play_from_python(samples: npt.NDArray[np.int16]) -> int:
 
 
 def interruptions() -> Outcome:
-    """Interrupt at random times. Compare the reported count of samples with the recording."""
+    """Interrupt at random times. Compare the reported position with the recording."""
     chance = random.Random(SEED)
     differences = []
     taken_ms = []
@@ -150,15 +150,16 @@ def interruptions() -> Outcome:
         "interrupt() worst, ms": round(max(taken_ms), 2),
         "underflows": underflows,
     }
-    return Outcome(f"reported and recorded within {PERIOD_MS} ms", worst_ms <= PERIOD_MS, figures)
+    goal = f"reported position within {PERIOD_MS} ms of the recorded position"
+    return Outcome(goal, worst_ms <= PERIOD_MS, figures)
 
 
 def _recorded(recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16]) -> int:
-    """Return how many samples of the original were played, including the samples of the fade."""
+    """Return how many samples of the original were played, including the final fade."""
     found = match(recording, original)
     if found.start < 0:
         return 0
-    # The noise has no zero sample, and its fade has only a few in a row.
+    # The noise has no zero sample. Its fade has at most a few zero samples in a row.
     silent = np.flatnonzero(recording[found.end :] == 0)
     runs = np.flatnonzero(np.convolve(np.diff(silent) == 1, np.ones(15), "valid") == 15)
     return found.reached + (int(silent[runs[0]]) if len(runs) else 0)
@@ -173,18 +174,18 @@ def words() -> Outcome:
         starts_ms.append(at)
     times = tuple(WordTime(str(index), start, start + 50) for index, start in enumerate(starts_ms))
     original = noise(at / 1000.0 + 0.5, SEED)
-    told: list[tuple[float, float]] = []
-    asked: list[tuple[float, str]] = []
+    callbacks: list[tuple[float, float]] = []
+    polls: list[tuple[float, str]] = []
     with Speaker(RATE_HZ) as speaker, Recorder() as recorder:
         playback = Playback(
             NoiseSpeech(original, times),
             speaker,
-            lambda word: told.append((word.start_ms, time.monotonic())),
+            lambda word: callbacks.append((word.start_ms, time.monotonic())),
         )
         pauses = _pause_now_and_then(speaker, playback, chance)
         while not playback.done:
             word = playback.word_at()
-            asked.append((time.monotonic(), word.text if word else ""))
+            polls.append((time.monotonic(), word.text if word else ""))
             time.sleep(1 / 60)
         playback.wait(10)
         pauses.join()
@@ -193,7 +194,7 @@ def words() -> Outcome:
         recording, clock = recorder.samples(), recorder.times()
     errors = [
         (moment - clock[_place(recording, original, start_ms)]) * 1000.0
-        for start_ms, moment in told
+        for start_ms, moment in callbacks
     ]
     figures = {
         "words": len(errors),
@@ -201,10 +202,10 @@ def words() -> Outcome:
         "earliest, ms": round(min(errors), 2),
         "off by more than a period": sum(bool(abs(error) > PERIOD_MS) for error in errors),
         "underflows": underflows,
-        "60 Hz polls": len(asked),
+        "60 Hz polls": len(polls),
     }
     met = len(errors) == WORDS and max(map(abs, errors)) <= PERIOD_MS
-    return Outcome(f"every word callback within {PERIOD_MS} ms, across pauses", met, figures)
+    return Outcome(f"every word callback within {PERIOD_MS} ms, also after pauses", met, figures)
 
 
 def _place(
@@ -213,8 +214,8 @@ def _place(
     """
     Return the index in the recording of the first sample of a word.
 
-    A fade at the start of the word changes its samples. The function then finds samples shortly
-    before or after the fade, and calculates the start from them.
+    If a fade has changed the samples at the start of the word, the function finds samples shortly
+    before or after the fade and calculates the start from their index.
     """
     sample = round(start_ms * RATE_HZ / 1000.0)
     for away in (0, 120, -144, 240, -264):
@@ -251,8 +252,11 @@ def unplug() -> Outcome:
         speaker.write(original[len(original) // 2 :].tobytes())
         speaker.drain(timeout=20)
         heard = speaker.heard_samples
-    figures = {"heard": heard, "of": len(original), "changes": [str(one) for one in changes]}
-    return Outcome("all of it is played after the sink is gone", heard == len(original), figures)
+    changed = [str(change) for change in changes]
+    figures = {"heard": heard, "samples": len(original), "changes": changed}
+    return Outcome(
+        "all samples played although the sink was removed", heard == len(original), figures
+    )
 
 
 class _SlowSpeech:
@@ -284,40 +288,40 @@ def slow_network() -> Outcome:
     with Inworld(local=True) as iw:
         speech = iw.tts.synthesize(TEXT * 4)
     original = np.frombuffer(speech.pcm, "<i2")
-    told: list[tuple[float, float]] = []
+    callbacks: list[tuple[float, float]] = []
     with Speaker(RATE_HZ) as speaker, Recorder() as recorder:
         before = recorder.length
         playback = Playback(
             _SlowSpeech(speech, random.Random(SEED)),
             speaker,
-            lambda word: told.append((word.start_ms, time.monotonic())),
+            lambda word: callbacks.append((word.start_ms, time.monotonic())),
         )
         playback.wait()
         stats = speaker.stats
         recorder.settle()
         recording, clock = recorder.samples(before), recorder.times()[before:]
     errors, place = [], 0
-    for start_ms, moment in told:
+    for start_ms, moment in callbacks:
         found = _voiced_place(recording, original, start_ms, place)
         if found >= 0:
             place = found
             errors.append((moment - clock[found]) * 1000.0)
     figures = {
-        "word callbacks": len(told),
-        "of": len(speech.words),
+        "word callbacks": len(callbacks),
+        "words": len(speech.words),
         "found in the recording": len(errors),
         "callback after the sound, ms": spread(errors),
         "earliest, ms": round(min(errors), 2),
         "heard, ms": playback.heard_ms,
-        "of, ms": speech.duration_ms,
+        "duration, ms": speech.duration_ms,
         "stats": str(stats),
     }
     met = (
-        len(told) == len(speech.words)
+        len(callbacks) == len(speech.words)
         and playback.heard_ms == speech.duration_ms
         and max(map(abs, errors)) <= PERIOD_MS
     )
-    return Outcome(f"every word callback within {PERIOD_MS} ms, stretched sound", met, figures)
+    return Outcome(f"every word callback within {PERIOD_MS} ms in stretched audio", met, figures)
 
 
 def _voiced_place(

@@ -9,9 +9,9 @@
 #include "include/iw_api.h"
 
 /*
- * One table for each of the four places in a group. It maps a character to its six bits, moved
- * to their place in the group. The three bytes of a group are read as a little-endian word. A
- * character outside the alphabet is mapped to OUTSIDE_MARK.
+ * There is one table for each of the four characters of a group. A table maps a character to
+ * its six bits, at their place in the word below. The three bytes of the word are the decoded
+ * group. A character outside the alphabet is mapped to OUTSIDE_MARK.
  *
  *   byte 2     byte 1     byte 0
  *   ccdddddd   bbbbcccc   aaaaaabb
@@ -123,7 +123,7 @@ struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
     return span;
 }
 
-/* Return the count of bytes that `characters` without padding decode to. */
+/* Return the count of bytes in the decoded text. `characters` is its length without padding. */
 static size_t decoded_bytes(size_t characters)
 {
     return characters / 4 * 3 + characters % 4 * 3 / 4;

@@ -13,28 +13,29 @@
 
 #include <immintrin.h>
 
-#define CHARACTERS 32u /* a register of text */
-#define BYTES 24u      /* and the bytes that it decodes to */
+#define CHARACTERS 32u /* the characters in a register of text */
+#define BYTES 24u      /* the decoded bytes of a register of text */
 
 /* The same sixteen bytes in both halves of a register, the first one lowest. */
 #define BOTH_HALVES(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
 
 /*
- * Return one of sixteen slots for each character: half the sum of its upper five bits and of a
- * number that depends on its lower four bits. Two sets of numbers are used.
+ * Return the slot of each character. There are sixteen slots. The slot is half of a sum: the
+ * upper five bits of the character plus one of `numbers`, selected by its lower four bits.
+ * values_of() uses two sets of numbers.
  *
  * With the first set, all characters of a slot have the same difference to their values:
  *
  *   3  +    4  0-9    5 6 12  A-Z    7 8 14  a-z    10  /
  *
- * With the second set, the characters of a slot that belong to the alphabet are above all
- * others of the slot, so the lowest of them is a threshold. There are 2^64 possible sets. This
- * one was found by a search over the sixteen numbers in order, which rejected a number as soon
- * as a slot had no threshold.
+ * With the second set, each slot has a threshold: a character of the slot belongs to the
+ * alphabet if it is not below the threshold. The set was found by a search that chose the
+ * sixteen numbers one after another, and rejected a number as soon as a slot had no threshold.
  *
- * The shift works on words, so three bits of the next byte are shifted in. They are above the
- * four bits that a look-up reads, and for ASCII they are never in the top bit. A byte that is
- * not ASCII is negative, and no negated threshold is above zero, so the sum stays negative.
+ * The shift works on words of 32 bits, so it also shifts in three bits of the next byte. The
+ * look-up ignores these bits if the top bit of the character is zero (ASCII). A character with
+ * the top bit set is a negative number, and no threshold of values_of() is above zero. So its
+ * sum with any threshold is negative, which marks the character as outside.
  */
 IWP_AVX2 IWP_INLINE __m256i slot_of(__m256i text, __m256i numbers)
 {
@@ -44,7 +45,8 @@ IWP_AVX2 IWP_INLINE __m256i slot_of(__m256i text, __m256i numbers)
 }
 
 /*
- * Return the values of characters. *outside has the top bit of each one outside the alphabet.
+ * Return the values of characters. In *outside, the top bit of a byte is set if its character
+ * is outside the alphabet.
  */
 IWP_AVX2 IWP_INLINE __m256i values_of(__m256i text, __m256i *outside)
 {
@@ -53,8 +55,9 @@ IWP_AVX2 IWP_INLINE __m256i values_of(__m256i text, __m256i *outside)
         BOTH_HALVES(0, 0, 0, 19, 4, -65, -65, -71, -71, 0, 16, 0, -65, 0, -71, 0);
     const __m256i by_threshold = BOTH_HALVES(0, 0, 0, 0, 0, 0, 0, 0, 6, 6, 4, 8, 12, 12, 12, 8);
     /*
-     * The negated thresholds: the sum with a character below the threshold is negative. -128
-     * for a slot without characters of the alphabet.
+     * The negated thresholds. The sum of a character and the negated threshold of its slot is
+     * negative if the character is below the threshold. -128 marks a slot that has no character
+     * of the alphabet.
      */
     const __m256i thresholds = BOTH_HALVES(-128, -128, -128, -'0', -'A', -'P', -'a', -'+', -'H',
                                            -'K', -'h', -'L', -128, -'l', -128, -128);
@@ -86,7 +89,7 @@ IWP_AVX2 IWP_INLINE void store_halves(uint8_t *dst, __m256i bytes)
     _mm_storeu_si128((void *)(dst + BYTES / 2), _mm256_extracti128_si256(bytes, 1));
 }
 
-/* Decode 32 characters and write exactly 24 bytes, unless a character is outside. */
+/* Decode 32 characters and write exactly 24 bytes. If a character is outside, return 0. */
 IWP_AVX2 IWP_INLINE int decode_exactly(uint8_t *dst, const uint8_t *src)
 {
     __m256i outside;
@@ -106,7 +109,10 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
 {
     size_t at = 0, rest;
 
-    /* A store writes 24 decoded bytes and four more. Six more characters make room for them. */
+    /*
+     * A store writes four bytes more than the 24 decoded ones. The loop leaves at least six
+     * characters for later, so dst has room for the four bytes.
+     */
     for (; src_bytes - at >= 2 * CHARACTERS + 6; at += 2 * CHARACTERS, dst += 2 * BYTES) {
         __m256i outside[2];
         const __m256i first = decode_32(src + at, &outside[0]);
@@ -121,7 +127,7 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
         at += CHARACTERS;
         dst += BYTES;
     }
-    /* The last register of whole groups decodes some characters a second time. */
+    /* The last register of whole groups contains characters that were already decoded. */
     rest = (src_bytes - at) / 4;
     if (at != 0 && rest != 0 && rest <= CHARACTERS / 4 &&
         decode_exactly(dst + rest * 3 - BYTES, src + at + rest * 4 - CHARACTERS)) {
@@ -132,9 +138,9 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
 }
 
 /*
- * Encode 24 bytes: 12 from byte 4 on and 12 from byte 16 on, so that one load has 12 bytes in
- * each half of the register. A word gets the three bytes p q r of a group as q p r q.
- * Multiplications move its four values to the four bytes.
+ * Encode the 24 bytes at offset 4 of the register, 12 in each half. The three bytes p q r of a
+ * group become the word q p r q. Multiplications move the four values to the four bytes of the
+ * word.
  *
  *   qqqqqqqq rrrrrrrr pppppppp qqqqqqqq
  *       cccc ccdddddd aaaaaabb bbbb
@@ -205,8 +211,8 @@ IWP_AVX2 void iwp_base64_encode_avx2(uint8_t *dst, const uint8_t *src, size_t sr
         _mm256_storeu_si256((void *)dst, encode_24(load_middle(src)));
     }
     /*
-     * After the 24 bytes at src there are `left` bytes, 0 to 27; more than 24 need two
-     * registers.
+     * `left` bytes, 0 to 27, follow the 24 bytes at src. If they are more than 24, two
+     * registers are needed.
      */
     if (left > BYTES)
         _mm256_storeu_si256((void *)(dst + CHARACTERS), encode_24(load_last(src + BYTES)));

@@ -11,16 +11,18 @@
 
 #if IWP_HAVE_X86
 
-#define CHARACTERS 64u /* a register of text */
-#define BYTES 48u      /* and the bytes that it decodes to */
+#define CHARACTERS 64u /* the characters in a register of text */
+#define BYTES 48u      /* the decoded bytes of a register of text */
 #define LONG_BYTES (16u << 10)
 
-/* The place of the decoded byte `at` in words. A word has three bytes, in reverse order. */
+/*
+ * The index of the decoded byte `at` in a register of words: a word has three bytes, reversed.
+ */
 #define UNTURNED(at) ((at) / 3 * 4 + 2 - (at) % 3)
-/* The same for the second and the third register of bytes, relative to the register. */
+/* The same index for the second and the third register of bytes, relative to the register. */
 #define UNTURNED_SECOND(at) (UNTURNED((at) + 64) - 64)
 #define UNTURNED_THIRD(at) (UNTURNED((at) + 128) - 128)
-/* The source byte at place `at` of a spread word: each group of three bytes as 1 0 2 1. */
+/* The index of the source byte for byte `at`: the bytes 0 1 2 of a group become 1 0 2 1. */
 #define SPREAD(at) ((at) / 4 * 3 + ((at) % 4 == 1 ? 0 : (at) % 4 == 2 ? 2 : 1))
 
 static const uint8_t value_of[128] = {IWP_TABLE_64(IWP_BASE64_VALUE, 0),
@@ -43,17 +45,19 @@ IWP_AVX512 IWP_INLINE __m512i words_of(__m512i text, __m512i *outside)
 {
     __m512i values, pairs;
 
-    /* The look-up overwrites its index. Without this, compilers load the text a second time. */
+    /* The look-up overwrites its index. Without this line, compilers load the text twice. */
     __asm__("" : "+v"(text));
     values = _mm512_permutex2var_epi8(_mm512_loadu_si512(value_of), text,
                                       _mm512_loadu_si512(value_of + 64));
     pairs = _mm512_maddubs_epi16(values, _mm512_set1_epi32(0x01400140));
-    /* The look-up uses seven bits of a character. A set eighth bit means outside. */
+    /*
+     * The look-up uses seven bits of a character. A character with the eighth bit is outside.
+     */
     *outside = _mm512_or_si512(values, text);
     return _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x00011000));
 }
 
-/* Return the 48 bytes of a register of words, in its first 48 bytes. */
+/* Move the 48 decoded bytes of a register of words to the first 48 bytes of the result. */
 IWP_AVX512 IWP_INLINE __m512i bytes_of(__m512i words)
 {
     return _mm512_permutexvar_epi8(_mm512_loadu_si512(unturned), words);
@@ -107,8 +111,8 @@ IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, siz
         dst += 4 * BYTES;
     }
     /*
-     * A store writes 64 bytes, 16 more than the decoded ones. The 22 characters after the group
-     * guarantee that dst has room for them.
+     * A store writes 16 bytes more than the 48 decoded ones. The loop leaves at least 22
+     * characters for later, so dst has room for the 16 bytes.
      */
     for (; src_bytes - at >= CHARACTERS + 22; at += CHARACTERS, dst += BYTES) {
         __m512i outside;
@@ -127,8 +131,9 @@ IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, siz
 }
 
 /*
- * Encode 48 bytes. A word contains the three bytes p q r of a group as q p r q. Its four result
- * bytes are the six bits that begin at bit 10, 4, 22 and 16 of the word.
+ * Encode 48 bytes. The three bytes p q r of a group become the word q p r q. The four
+ * characters are in the six bits of the word that begin at bit 10, at bit 4, at bit 22 and at
+ * bit 16.
  *
  *   qqqqqqqq rrrrrrrr pppppppp qqqqqqqq
  *       cccc ccdddddd aaaaaabb bbbb
@@ -148,9 +153,9 @@ IWP_AVX512 void iwp_base64_encode_avx512(uint8_t *dst, const uint8_t *src, size_
     unsigned part;
 
     /*
-     * Write one register, then continue at the character at the start of a cache line, so that
-     * each store of the loop writes one cache line instead of two. This is faster for texts
-     * that are larger than the first cache.
+     * Write one register, then continue at the next start of a cache line in dst. Each store of
+     * the loop then writes one cache line instead of two. This is faster for texts that are
+     * larger than the first-level cache.
      */
     if (src_bytes >= LONG_BYTES && (uintptr_t)dst % 4 == 0) {
         const size_t groups = (CHARACTERS - (uintptr_t)dst % CHARACTERS) / 4;
@@ -160,7 +165,7 @@ IWP_AVX512 void iwp_base64_encode_avx512(uint8_t *dst, const uint8_t *src, size_
         dst += 4 * groups;
         src_bytes -= 3 * groups;
     }
-    /* The loads read 16 bytes after the 192. */
+    /* The loads read 192 bytes and 16 bytes after them. */
     for (; src_bytes >= 4 * BYTES + 16; src_bytes -= 4 * BYTES) {
         for (part = 0; part < 4; part++)
             _mm512_storeu_si512(dst + CHARACTERS * part,

@@ -1,6 +1,6 @@
 /*
- * base64 by NEON: 64 characters at a time. Each of four registers has one place of sixteen
- * groups. The tables have 64 bytes.
+ * base64 by NEON: 64 characters (16 groups) at a time, looked up in tables of 64 bytes. One
+ * register has the first character of each group, the next register the second, and so on.
  */
 #include "base64/iwp_base64.h"
 
@@ -20,8 +20,9 @@ static const uint8_t character_of[64] = {IWP_TABLE_64(IWP_BASE64_CHARACTER, 0)};
 
 /*
  * Decode sixteen groups. If a character is outside the alphabet, return 0 and write nothing.
- * For an index after the end of the table, vqtbl returns zero and vqtbx keeps the old value. If
- * a character has its top bit set, neither table has it, and its own top bit marks it.
+ * For an index after the end of the table, vqtbl returns zero and vqtbx keeps the old value.
+ * Neither table has an entry for a character with the top bit set, so the character itself is
+ * added to `outside`.
  */
 IWP_INLINE int decode_64(uint8_t *dst, const uint8_t *src, uint8x16x4_t low, uint8x16x4_t high)
 {

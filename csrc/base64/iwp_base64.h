@@ -1,24 +1,24 @@
-/* base64 inside longer texts, and the kernels. Included by base64*.c, split/, iwp_kernels.c. */
+/* Decodes base64 inside longer texts; kernels. Included by base64*.c, split/, iwp_kernels.c. */
 #ifndef IWP_BASE64_H
 #define IWP_BASE64_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* How much was decoded. */
+/* The result of iwp_base64_decode_until. */
 struct iwp_base64_span {
     size_t read_bytes;    /* characters of src that were decoded */
     size_t written_bytes; /* bytes written to dst */
 };
 
 /*
- * Decode the base64 text at the start of src, up to the first character that does not belong to
- * it, for example the quote after a text inside JSON.
+ * Decode the base64 text at the start of src. The text ends before the first character that
+ * does not belong to it, for example the quote after a text inside JSON.
  *
  * A padded last group belongs to the text if it is strictly valid (RFC 4648 section 4). A group
- * that is cut, has wrong padding or contains an escape does not belong to it. So
- * src[read_bytes] shows what ended the text: if it is not the expected character, the text is
- * not plain base64.
+ * that is cut, has wrong padding or contains an escape does not belong to the text. The caller
+ * must check src[read_bytes]: if this is not the expected character, the text is not plain
+ * base64.
  *
  * dst        out; the bytes from written_bytes to dst_bytes are undefined
  * dst_bytes  the size of dst; decoding stops after the last group that fits
@@ -34,8 +34,8 @@ struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
  * with a character outside the alphabet ('=' is outside).
  *
  * dst        out, three bytes for each group, one or two for a cut last group. If all of src is
- *            decoded, nothing is written after these bytes. If not, all of the
- *            src_bytes / 4 * 3 bytes may be overwritten
+ *            decoded, nothing is written after these bytes. Otherwise, all
+ *            src_bytes / 4 * 3 bytes of dst may be overwritten
  * src        in
  * src_bytes  src_bytes % 4 must not be 1
  *

@@ -7,9 +7,7 @@
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-/*
- * Compiles one function for an instruction set, so that no file needs its own compiler flags.
- */
+/* Compiles one function for an instruction set. No file needs compiler flags of its own. */
 #define IWP_TARGET(set) __attribute__((target(set)))
 #define IWP_INLINE static inline __attribute__((always_inline, unused))
 #define IWP_LIKELY(condition) __builtin_expect(!!(condition), 1)
@@ -19,8 +17,8 @@
 #endif
 
 /*
- * Which kernels are compiled. MSVC has no target attribute, so it builds only the scalar ones.
- * iwp_cpu_runs() must check each instruction set that is named here.
+ * Select the kernels that are compiled. MSVC has no target attribute, so it builds only the
+ * scalar kernels. iwp_cpu_runs() must check each instruction set that is named here.
  */
 #if defined(IWP_TARGET) && defined(__x86_64__)
 #define IWP_HAVE_X86 1

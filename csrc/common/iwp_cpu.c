@@ -14,7 +14,7 @@
 #define XCR0_SSE_AVX 0x06u
 #define XCR0_AVX512 0xe0u
 
-/* CPUID leaf 1, ECX. Source: Intel SDM volume 2, CPUID; also for the leaf below. */
+/* CPUID leaf 1, ECX. Source for both leaves: Intel SDM volume 2, CPUID. */
 #define LEAF1_OSXSAVE (1u << 27)
 #define LEAF1_AVX (1u << 28)
 

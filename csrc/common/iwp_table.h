@@ -1,6 +1,6 @@
 /*
- * Macros for tables that the compiler fills: IWP_TABLE_256(of) expands to of(0), of(1), ...
- * of(255), the list of an initializer. Included by files that have tables.
+ * Macros for tables that the compiler fills. IWP_TABLE_256(of) expands to an initializer list:
+ * of(0), of(1), ... of(255). Included by files that have tables.
  */
 #ifndef IWP_TABLE_H
 #define IWP_TABLE_H

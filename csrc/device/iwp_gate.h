@@ -5,7 +5,7 @@
 #include "common/iwp_atomic.h"
 
 struct iw_gate {
-    struct iwp_word until_ns; /* when the last audio that the speaker's device took will end */
+    struct iwp_word until_ns; /* when the audio that was passed to the speaker will end */
 };
 
 #endif

@@ -1,4 +1,4 @@
-/* A meter: how loud the last blocks of a device were. Included by device/ only. */
+/* A meter: the levels of the last blocks of a device. Included by device/ only. */
 #ifndef IWP_METER_H
 #define IWP_METER_H
 
@@ -7,10 +7,10 @@
 
 enum {
     IWP_METER_BLOCKS = 1024,                   /* the size of the ring; a power of two */
-    IWP_METER_LOOK_BACK = IWP_METER_BLOCKS / 2 /* how many of them a reader adds up */
+    IWP_METER_LOOK_BACK = IWP_METER_BLOCKS / 2 /* the most blocks that a reader adds up */
 };
 
-/* A block, and when it is heard. */
+/* The level of a block, and when the block is heard. */
 struct iwp_metered {
     struct iwp_word begin_ns;
     struct iwp_word end_ns;
@@ -19,7 +19,7 @@ struct iwp_metered {
     struct iwp_word peak;
 };
 
-/* Only the device's thread writes it. Any thread may read it. */
+/* Only the device's thread writes to a meter. Any thread may read it. */
 struct iwp_meter {
     struct iwp_word noted; /* the count of blocks so far */
     struct iwp_metered blocks[IWP_METER_BLOCKS];

@@ -1,8 +1,8 @@
 /*
- * A meter: how loud the last blocks of a device were.
+ * A meter: the levels of the last blocks of a device.
  *
- * The writer does not wait for a reader. If it may have overwritten blocks while a reader added
- * them up, the reader sees this from `noted` and reads again.
+ * The writer does not wait for a reader, so it may overwrite blocks while the reader adds them
+ * up. The reader sees this from `noted` and reads again.
  */
 #include <string.h>
 
@@ -22,7 +22,7 @@ void iwp_meter_note(struct iwp_meter *meter, const uint8_t *samples, size_t coun
     iwp_store(&meter->noted, noted + 1);
 }
 
-/* The blocks are in the order of time, except where a device corrects its latency. */
+/* Add up blocks. They are in the order of time, unless the device has corrected its latency. */
 static void look(const struct iwp_meter *meter, uint64_t noted, uint64_t from_ns,
                  uint64_t until_ns, struct iw_sound_level *level)
 {

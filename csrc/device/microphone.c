@@ -1,5 +1,6 @@
 /*
- * A microphone's ring buffer. The device's thread writes and one reader reads; neither waits.
+ * The ring buffer of a microphone. The device's thread writes and one reader reads. Neither of
+ * them waits for the other.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 
 #define CAPACITY_MAX ((size_t)1 << 26) /* 23 minutes at 48 kHz */
 
-enum { PIECE_SAMPLES = 512 }; /* how many samples are mixed at a time */
+enum { PIECE_SAMPLES = 512 }; /* the most samples that are mixed at a time */
 
 struct iw_microphone {
     const struct iw_gate *gate; /* or NULL */

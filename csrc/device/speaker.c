@@ -15,13 +15,13 @@ struct iw_speaker {
     struct iw_gate *gate;
     double ns_per_frame;
     size_t channels;
-    uint64_t latency_ns; /* used if the stream clock has none */
+    uint64_t latency_ns; /* used if the stream clock reports no latency */
     uint64_t warm_up_frames;
     /* Written by the callback. */
     struct iwp_word blocks;
     struct iwp_word frames;
     struct iwp_word underflows;
-    struct iwp_word ahead_ns; /* the time from pulling the last block to hearing it */
+    struct iwp_word ahead_ns; /* the time from pulling the last block until it is heard */
     struct iwp_word finished;
     struct iwp_meter meter;
 };

@@ -33,9 +33,9 @@ void iwp_g711_decode_alaw_scalar(uint8_t *dst, const uint8_t *src, size_t sample
 }
 
 /*
- * Return exponent * 16 + bits: the position of the highest bit of a number, and the four bits
- * below it. The top bits of a float contain exactly this, and a float represents every number
- * here exactly.
+ * Return exponent * 16 + step. The exponent is the position of the highest bit of the number.
+ * The step is the four bits below the highest bit. A float represents the numbers here exactly,
+ * and its top bits contain the exponent and the step.
  */
 IWP_INLINE int32_t exponent_and_step(int32_t number)
 {

@@ -1,7 +1,7 @@
 /*
- * mu-law and A-law by AVX2, 32 samples at a time. Decoding multiplies the size of a step by the
- * power of two of its segment. Encoding takes segment and step from the bits of a float, as the
- * scalar kernels do.
+ * mu-law and A-law by AVX2, 32 samples at a time. Decoding multiplies a number that depends on
+ * the step by a power of two that depends on the segment. Encoding reads the segment and the
+ * step from the bits of a float, as the scalar kernels do.
  */
 #include "g711/iwp_g711.h"
 
@@ -11,7 +11,7 @@
 
 #include <immintrin.h>
 
-#define LANES 32u /* codes in one register, whose samples fill two */
+#define LANES 32u /* the codes in one register; their samples fill two registers */
 
 /* The same sixteen bytes in both halves of a register, the first one lowest. */
 #define BOTH_HALVES(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
@@ -67,8 +67,9 @@ IWP_AVX2 IWP_INLINE struct pair decode_ulaw_32(__m256i text)
 }
 
 /*
- * A magnitude is size * 2^max(segment - 1, 0), where size is 8 + 16 * step, plus 256 from
- * segment 1 on. It is the sum of two equal products, each with half of the size.
+ * A magnitude is size * 2^max(segment - 1, 0). The size is 8 + 16 * step in segment 0, and 264
+ * + 16 * step in the other segments. A size does not fit in a byte, so the function adds two
+ * equal products with half of the size.
  */
 IWP_AVX2 IWP_INLINE struct pair decode_alaw_32(__m256i text)
 {
@@ -87,7 +88,10 @@ IWP_AVX2 IWP_INLINE struct pair decode_alaw_32(__m256i text)
     return multiply(size, size, power, power);
 }
 
-/* Load codes in such an order that unpacking the halves of a register puts samples in order. */
+/*
+ * Load codes in an order that the unpacking of each half of a register turns into the right
+ * one.
+ */
 IWP_AVX2 IWP_INLINE __m256i load_codes(const uint8_t *src)
 {
     return _mm256_permute4x64_epi64(_mm256_loadu_si256((const void *)src), 0xd8);
@@ -105,7 +109,7 @@ IWP_AVX2 IWP_INLINE struct pair load_pair(const uint8_t *src)
                          _mm256_loadu_si256((const void *)(src + LANES))};
 }
 
-/* Return the magnitudes of samples: the one's complement of the negative ones. */
+/* Return the magnitudes of samples. The magnitude of a negative sample is its complement. */
 IWP_AVX2 IWP_INLINE __m256i magnitude_of(__m256i samples, __m256i *ones)
 {
     *ones = _mm256_srai_epi16(samples, 15); /* 0, or all bits set for a negative sample */
@@ -113,14 +117,16 @@ IWP_AVX2 IWP_INLINE __m256i magnitude_of(__m256i samples, __m256i *ones)
 }
 
 /*
- * Return segment * 16 + step for numbers below 2^15 whose highest bit is at 7 + segment. For
- * smaller numbers, the result is at most a sixteenth of the number.
+ * Return segment * 16 + step for numbers from 2^7 to 2^15 - 1. The highest bit of a number is
+ * at 7 + segment. For smaller numbers, the result is at most a sixteenth of the number.
  *
  * The upper half of a float contains the sign, the exponent, and the seven highest bits of the
- * fraction. An odd word is converted together with the word below it. The float is rounded, but
- * this never changes its upper half: the top bit of the word below is zero and stops the carry.
- * Multiplying by 2^12 divides by 2^3 and rounds to the nearest; subtracting 4 first rounds
- * down.
+ * fraction. An odd word is converted to a float together with the even word below it. The
+ * conversion rounds, but rounding never changes the upper half of the float: the top bit of the
+ * even word is zero, so a carry stops there.
+ *
+ * The last multiplication divides by 2^3 and rounds to the nearest. Because 4 is subtracted
+ * before, the result is rounded down.
  */
 IWP_AVX2 IWP_INLINE __m256i segments_and_steps(__m256i numbers)
 {
@@ -128,14 +134,16 @@ IWP_AVX2 IWP_INLINE __m256i segments_and_steps(__m256i numbers)
     const __m256i even_bits = _mm256_castps_si256(_mm256_cvtepi32_ps(even));
     const __m256i odd_bits = _mm256_castps_si256(_mm256_cvtepi32_ps(numbers));
     const __m256i halves = _mm256_blend_epi16(_mm256_srli_epi32(even_bits, 16), odd_bits, 0xaa);
-    /* The exponents of 2^7 and, for odd words, of 2^23; then the 4 of the rounding. */
+    /*
+     * The exponent of 2^7 for even words, and of 2^23 for odd words. The 4 is for the rounding.
+     */
     const __m256i lowest = _mm256_set1_epi32((127 + 23) << 23 | (127 + 7) << 7);
     const __m256i above = _mm256_sub_epi16(halves, _mm256_add_epi16(lowest, words(4)));
 
     return _mm256_mulhrs_epi16(above, words(1 << 12));
 }
 
-/* Put packed bytes in order: packing alternates between halves of its two registers. */
+/* Put packed bytes in order. Packing takes the halves of its two registers alternately. */
 IWP_AVX2 IWP_INLINE __m256i in_order(__m256i packed)
 {
     return _mm256_permute4x64_epi64(packed, 0xd8);

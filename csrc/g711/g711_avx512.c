@@ -10,7 +10,7 @@
 
 #if IWP_HAVE_X86
 
-#define CODES 64u /* codes in one register, whose samples fill two */
+#define CODES 64u /* the codes in one register; their samples fill two registers */
 
 #define LOW_ULAW(byte) (uint8_t)IWP_ULAW_MAGNITUDE(byte)
 #define HIGH_ULAW(byte) (uint8_t)(IWP_ULAW_MAGNITUDE(byte) >> 8)
@@ -36,7 +36,7 @@ IWP_AVX512 IWP_INLINE __m512i words(int value)
     return _mm512_set1_epi16((short)value);
 }
 
-/* The look-up uses seven bits of a code. */
+/* The look-up ignores the top bit of a code. */
 IWP_AVX512 IWP_INLINE __m512i look_up(const uint8_t *table, __m512i codes)
 {
     return _mm512_permutex2var_epi8(_mm512_loadu_si512(table), codes,
@@ -81,10 +81,10 @@ IWP_AVX512 IWP_INLINE void decode(uint8_t *dst, const uint8_t *src, size_t sampl
 }
 
 /*
- * Two tables by the upper byte of a magnitude. SHIFT: how far the magnitude is shifted down, so
- * that the four bits of the step remain and, from segment 1 on, the highest bit above them.
- * BASE: the rest of the code. Segment 0 of A-law has the steps of segment 1. A biased magnitude
- * of mu-law has its highest bit at 7 + segment.
+ * The code of a magnitude is (magnitude >> SHIFT) + BASE. Both are looked up by the upper byte
+ * of the magnitude. The shift leaves the four bits of the step and, except in segment 0, the
+ * highest bit above them. Segment 0 of A-law has the same steps as segment 1. For mu-law, the
+ * bias is added to the magnitude before.
  */
 #define HIGHEST_BIT(byte)                                                                      \
     ((byte) < 2 ? (byte)                                                                       \
@@ -95,12 +95,12 @@ IWP_AVX512 IWP_INLINE void decode(uint8_t *dst, const uint8_t *src, size_t sampl
 #define SHIFT_ALAW(byte) (uint8_t)((byte) == 0 ? 4 : HIGHEST_BIT(byte) + 3)
 #define BASE_ALAW(byte) (uint8_t)((byte) == 0 ? 0 : HIGHEST_BIT(byte) * 16 - 16)
 
-/* The tables of a law, the bias added before the look-up, and the bits inverted at the end. */
+/* The constants of mu-law or A-law. */
 struct encoder {
     uint8_t shift[128];
     uint8_t base[128];
-    int16_t bias;
-    uint8_t flip;
+    int16_t bias; /* added to a magnitude before the look-up */
+    uint8_t flip; /* the bits of a code that are inverted at the end */
 };
 
 static const struct encoder to_ulaw = {TABLE_128(SHIFT_ULAW), TABLE_128(BASE_ULAW),
@@ -109,7 +109,8 @@ static const struct encoder to_alaw = {TABLE_128(SHIFT_ALAW), TABLE_128(BASE_ALA
                                        IWP_ALAW_FLIP | 0x80};
 
 /*
- * Return 32 codes in the lower bytes of words, not inverted yet. The upper bytes are undefined.
+ * Return 32 codes before the inversion of bits. A code is in the lower byte of a word. The
+ * upper byte is undefined.
  */
 IWP_AVX512 IWP_INLINE __m512i codes_of(__m512i samples, const struct encoder *to)
 {

@@ -45,9 +45,9 @@ IWP_INLINE int16x8_t decode_alaw_8(uint8x8_t bytes)
 }
 
 /*
- * Return position * 16 + bits for numbers from 16 up: the position of the highest bit, and the
- * four bits below it. A number that is shifted down by position - 4 is 16 to 31: its highest
- * bit and these four bits.
+ * Return position * 16 + step for numbers from 16 up. The position is that of the highest bit.
+ * The step is the four bits below the highest bit. If a number is shifted down by position - 4,
+ * its highest bit and the step remain.
  */
 IWP_INLINE int16x8_t positions_and_steps(int16x8_t numbers)
 {

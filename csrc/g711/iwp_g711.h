@@ -26,16 +26,17 @@ void iwp_g711_encode_alaw_avx512(uint8_t *dst, const uint8_t *src, size_t sample
 void iwp_g711_encode_alaw_neon(uint8_t *dst, const uint8_t *src, size_t samples);
 
 /*
- * mu-law: the inverted byte is a sign, 3 bits of segment and 4 bits of step. A magnitude plus
- * 132 has its highest bit at 7 + segment, and the step in the four bits below it.
- * A-law: the byte has the same fields after every second bit is inverted. A magnitude has its
- * highest bit at 7 + segment, except in segment 0, which has the same steps as segment 1.
+ * mu-law: the inverted byte has a sign, 3 bits of segment and 4 bits of step. The highest bit
+ * of magnitude + 132 is at 7 + segment, and the step is in the four bits below it.
+ *
+ * A-law: the byte has the same fields if every second bit is inverted. The highest bit of a
+ * magnitude is at 7 + segment. Segment 0 is an exception: it has the same steps as segment 1.
  */
 #define IWP_ULAW_BIAS 132
 #define IWP_ULAW_CLIP (32767 - IWP_ULAW_BIAS)
 #define IWP_ALAW_FLIP 0x55
 
-/* The magnitude of a byte, for tables. The top bit of the byte, the sign, is ignored. */
+/* The magnitude of a byte, for tables. The sign, which is the top bit, is ignored. */
 #define IWP_ULAW_MAGNITUDE(byte) IWP_ULAW_OF(~(byte) & 0x7f)
 #define IWP_ALAW_MAGNITUDE(byte) IWP_ALAW_OF(((byte) ^ IWP_ALAW_FLIP) & 0x7f)
 #define IWP_ULAW_OF(code)                                                                      \

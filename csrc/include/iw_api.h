@@ -1,8 +1,7 @@
 /*
- * Functions that Python may call. Included by every source file, and read by build_ffi.py,
- * which passes the text between the two marks to cffi. That text contains plain declarations
- * only. The other headers of this folder work in the same way, and the rules below hold for
- * them too.
+ * Functions that Python may call. Included by every source file. build_ffi.py passes the text
+ * between the two marks to cffi, so this text contains plain declarations only. The other
+ * headers of this folder work in the same way, and the rules below hold for them too.
  *
  * Rules for all functions:
  * - Samples are passed as bytes, `uint8_t *`, little-endian, at any alignment.
@@ -10,8 +9,8 @@
  * - A result is an `enum iw_status`, or a `ptrdiff_t`: zero or more is a count, and less than
  *   zero is an `enum iw_status`.
  * - Input and output must not overlap unless the function allows it.
- * - No function blocks, prints, calls Python or changes errno. Only the `create` functions
- *   allocate memory, and those functions whose comment says so.
+ * - No function blocks, prints, calls Python or changes errno. A function allocates memory only
+ *   if it is a `create` function or if its comment says so.
  * - Functions without an object are thread-safe. Only one thread at a time may use an object
  *   unless the comment of the object allows more.
  */
@@ -26,8 +25,8 @@
 /* ---- version ----------------------------------------------------------------------------- */
 
 /*
- * Incremented with every change of these headers. Python compares it at import, and raises an
- * error if the compiled module is older or newer than the Python files.
+ * Increment this number with every change of these headers. Python checks the number at import,
+ * and raises an error if the compiled module is older or newer than the Python files.
  */
 #define IW_ABI_VERSION 16
 
@@ -56,7 +55,7 @@ enum iw_status {
     IW_NO_AUDIO = -31   /* the message has no audio */
 };
 
-/* Return a constant text for a status; also for an unknown number, never NULL. */
+/* Return a constant text for a status. The result is never NULL, also for an unknown number. */
 const char *iw_status_text(int status);
 
 /* ---- instruction sets -------------------------------------------------------------------- */
@@ -73,7 +72,7 @@ enum iw_level {
 /* Return the name of a level in lower case, such as "scalar"; NULL if the level is unknown. */
 const char *iw_level_name(int level);
 
-/* Return 1 if this build has the level and this CPU and operating system can run it, or 0. */
+/* Return 1 if this build has the level and this machine can run it. Otherwise return 0. */
 int iw_level_supported(int level);
 
 /* Return the best level that is supported. */
@@ -106,13 +105,13 @@ ptrdiff_t iw_base64_decode(uint8_t *dst, size_t dst_bytes, const uint8_t *src,
                            size_t src_bytes);
 
 /*
- * Find the first fault of a text that iw_base64_decode refused. It is slow and meant for error
- * messages.
+ * Find the first fault of a text that iw_base64_decode refused. This function is slow. Use it
+ * only for error messages.
  *
  * position   out, the index of the wrong character; src_bytes if the text ends too early
  *
- * Returns the status that iw_base64_decode returns if dst is large enough; IW_OK for a text
- * without a fault.
+ * Returns the status that iw_base64_decode returns for this text if dst is large enough, or
+ * IW_OK if the text has no fault.
  */
 enum iw_status iw_base64_fault(size_t *position, const uint8_t *src, size_t src_bytes);
 
@@ -122,7 +121,8 @@ enum iw_status iw_base64_fault(size_t *position, const uint8_t *src, size_t src_
  * dst        out, four characters for every three bytes, and four for a shorter last group
  * dst_bytes  the size of dst
  *
- * Returns the count of characters written, or IW_NO_ROOM, and then nothing is written.
+ * Returns the count of characters written. If dst is too small, returns IW_NO_ROOM and writes
+ * nothing.
  */
 ptrdiff_t iw_base64_encode(uint8_t *dst, size_t dst_bytes, const uint8_t *src,
                            size_t src_bytes);
@@ -134,10 +134,11 @@ ptrdiff_t iw_base64_encode(uint8_t *dst, size_t dst_bytes, const uint8_t *src,
  * sample. These functions cannot fail.
  *
  * Encoding follows the reference code of ITU-T G.191: the magnitude of a negative sample is its
- * one's complement. So a sample on a decision value belongs to the interval above it on both
- * sides of zero, and -1 is encoded as negative zero. Python's former module audioop used code
- * by Sun, which shifts before it negates: every negative boundary of its mu-law is nearer to
- * zero by four. Its A-law is the same as here. All implementations decode to the same samples.
+ * one's complement. So -1 is encoded as negative zero, and a sample on the boundary of two
+ * intervals always belongs to the upper interval.
+ *
+ * Python's audioop (removed in Python 3.13) decodes to the same samples and encodes A-law in
+ * the same way. Its mu-law differs: every negative boundary is nearer to zero by four.
  *
  * dst      out, `samples` samples
  * src      in, `samples` samples
@@ -183,8 +184,8 @@ void iw_pcm_s16_from_f32(uint8_t *dst, const uint8_t *src, size_t samples);
 void iw_pcm_swap_s16(uint8_t *dst, const uint8_t *src, size_t samples);
 
 /*
- * Multiply 16-bit samples by a factor. The product is a 32-bit float, so it is rounded to 24
- * bits first, then to the nearest integer with halves to even, and limited to [-32768, 32767].
+ * Multiply 16-bit samples by a factor. The product is a 32-bit float with 24 significant bits.
+ * It is rounded to the nearest integer with halves to even, and limited to [-32768, 32767].
  *
  * dst      out, `samples` samples; may be src itself
  * src      in, `samples` samples
@@ -204,7 +205,7 @@ void iw_pcm_gain_s16(uint8_t *dst, const uint8_t *src, size_t samples, float gai
  */
 void iw_pcm_mix_s16(uint8_t *dst, const uint8_t *a, const uint8_t *b, size_t samples);
 
-/* Return the largest magnitude of 16-bit samples, 0 to 32768; 0 for no samples. */
+/* Return the largest magnitude of 16-bit samples, 0 to 32768. Without samples, return 0. */
 uint32_t iw_pcm_peak_s16(const uint8_t *src, size_t samples);
 
 /*
@@ -243,14 +244,17 @@ struct iw_wav {
 /*
  * Find the samples in one chunk of audio that may begin with a WAV header.
  *
- * The length in the header of the data chunk is used if the samples end src or if only whole
- * chunks follow them. Otherwise the samples reach to the end of src: streams announce 0 or
- * 4 GiB, and cut files announce too much.
+ * The length in the header of the data chunk is used if the samples reach to the end of src, or
+ * if only whole chunks follow them. Otherwise the length is ignored, and all bytes up to the
+ * end of src are samples: the length of a stream is 0 or 4 GiB, and that of a cut file is too
+ * large.
  *
  * found      out, filled for every status
  *
- * Returns IW_OK; or IW_NO_RIFF, and the samples are all of src; or IW_NO_DATA, and the samples
- * begin after the 44 bytes of a usual header.
+ * Returns one of these:
+ * - IW_OK
+ * - IW_NO_RIFF: all of src is samples
+ * - IW_NO_DATA: the samples begin after the 44 bytes of a usual header
  */
 enum iw_status iw_wav_find(struct iw_wav *found, const uint8_t *src, size_t src_bytes);
 

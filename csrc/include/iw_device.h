@@ -21,8 +21,8 @@ struct iw_stream_time {
 };
 
 /*
- * The level of a piece of audio. For two pieces together, add samples and energy, and take
- * the larger peak.
+ * The level of a piece of audio. The level of two pieces together has the sum of the samples,
+ * the sum of the energies, and the larger peak.
  */
 struct iw_sound_level {
     uint64_t samples;
@@ -39,8 +39,8 @@ enum iw_status iw_gate_create(struct iw_gate **gate);
 void iw_gate_destroy(struct iw_gate *gate);
 
 /*
- * A microphone with its ring buffer. The callback is the only writer. One thread at a time may
- * read and mute. Any thread may ask for the level and the statistics.
+ * A microphone with its ring buffer. Only the callback writes to the ring. One thread at a time
+ * may read and mute. Any thread may get the level and the statistics.
  */
 struct iw_microphone;
 
@@ -48,7 +48,7 @@ struct iw_microphone_stats {
     uint64_t captured_samples; /* samples put into the ring */
     uint64_t waiting_samples;  /* samples in the ring that were not read yet */
     uint64_t dropped_samples;  /* samples lost because the ring was full */
-    uint64_t overflows;        /* how often the device lost audio before the callback */
+    uint64_t overflows;        /* how many times the device lost audio before the callback */
     uint32_t finished;         /* 1 once the device has called iw_microphone_finished */
 };
 
@@ -57,9 +57,9 @@ struct iw_microphone_stats {
  *
  * capacity_samples  the least size of the ring, 1 to 2^26
  * channels          of the device, 1 to 32; they are mixed to one in equal parts
- * gate              NULL, or the gate of a speaker: while the speaker plays audio, and for
- *                   hangover_ns after it, the microphone captures silence. It must live longer
- *                   than the microphone
+ * gate              NULL, or the gate of a speaker. While the speaker plays audio, and for
+ *                   hangover_ns after its audio, the microphone captures silence. The gate must
+ *                   live longer than the microphone
  */
 enum iw_status iw_microphone_create(struct iw_microphone **microphone, size_t capacity_samples,
                                     uint32_t channels, const struct iw_gate *gate,
@@ -78,12 +78,13 @@ void iw_microphone_finished(void *user);
 /* Move up to `samples` samples from the ring to `out`. Returns the count. */
 size_t iw_microphone_read(struct iw_microphone *microphone, uint8_t *out, size_t samples);
 
-/* Not zero: capture silence from the next block on; zero: capture audio again. */
+/* If `muted` is not zero, capture silence from the next block on. If it is, capture audio. */
 void iw_microphone_mute(struct iw_microphone *microphone, int muted);
 
 /*
- * Measure the audio that the device has delivered since `from_ns`, in whole blocks of the
- * device, including samples that were read or dropped. Up to 512 blocks back. Any thread.
+ * Measure the audio that the device has delivered since `from_ns`. Samples that were read or
+ * dropped are included. Only whole blocks, and at most the last 512 blocks, are measured. Any
+ * thread.
  */
 void iw_microphone_level(const struct iw_microphone *microphone, uint64_t from_ns,
                          struct iw_sound_level *level);
@@ -93,23 +94,23 @@ void iw_microphone_stats(const struct iw_microphone *microphone,
                          struct iw_microphone_stats *stats);
 
 /*
- * A speaker that plays a mixer of one channel and 16-bit output. While the device runs, its
- * thread is the consumer of the mixer. Only that thread may call iw_speaker_play and the
- * callbacks; any thread may call the other functions.
+ * A speaker that plays a mixer of one channel and 16-bit output. While the device runs, the
+ * thread of the device is the consumer of the mixer. Only this thread may call iw_speaker_play
+ * and the callbacks. Any thread may call the other functions.
  */
 struct iw_speaker;
 
 struct iw_speaker_config {
     uint32_t sample_rate_hz; /* of the mixer and the device; 8000 to 48000 */
-    uint32_t channels;       /* of the device, 1 to 32; all of them play the same */
-    uint64_t latency_ns;     /* from the callback until it is heard, if the host reports none */
+    uint32_t channels;       /* of the device, 1 to 32; all channels play the same audio */
+    uint64_t latency_ns;     /* used if the host reports no latency */
     uint64_t warm_up_frames; /* silence at the start, since devices drop the first frames */
 };
 
 struct iw_speaker_stats {
     uint64_t blocks;        /* calls of the callback */
     uint64_t output_frames; /* frames passed to the device, including silence */
-    uint64_t underflows;    /* how often the device had nothing to play */
+    uint64_t underflows;    /* how many times the device had nothing to play */
     uint64_t latency_ns;    /* from the last callback until its audio is heard */
     uint32_t finished;      /* 1 once the device has called iw_speaker_finished */
 };
@@ -142,8 +143,8 @@ int iw_speaker_callback(const void *input, void *output, unsigned long frames,
 void iw_speaker_finished(void *user);
 
 /*
- * Measure the audio that is heard from `from_ns` to `until_ns`. A block of the device that is
- * heard only in part counts as a whole. Up to 512 blocks back.
+ * Measure the audio that is heard from `from_ns` to `until_ns`. Blocks of the device that are
+ * partly in this time count as a whole. At most the last 512 blocks are measured.
  */
 void iw_speaker_level(const struct iw_speaker *speaker, uint64_t from_ns, uint64_t until_ns,
                       struct iw_sound_level *level);

@@ -1,6 +1,6 @@
 /*
- * Messages that contain audio, received and sent. Included by the files of split/, and read by
- * build_ffi.py. The rules of iw_api.h hold here too.
+ * Extracts audio from received messages, and builds messages with audio. Included by the files
+ * of split/, and read by build_ffi.py. The rules of iw_api.h hold here too.
  */
 #ifndef IW_MESSAGE_H
 #define IW_MESSAGE_H
@@ -25,7 +25,7 @@ enum iw_split_kind {
 };
 
 struct iw_split_span {
-    size_t offset_bytes; /* from the start of the message without the text of the audio */
+    size_t offset_bytes; /* in the message from which the text of the audio was removed */
     size_t size_bytes;
     size_t kind; /* enum iw_split_kind */
 };
@@ -65,20 +65,21 @@ void iw_split_plan_destroy(struct iw_split_plan *plan);
  * another object.
  *
  * dst        out, the audio; undefined on failure
- * dst_bytes  the size of dst; src_bytes always suffice for IW_SPLIT_BYTES, and twice as many
- *            for IW_SPLIT_F32
+ * dst_bytes  the size of dst. A size of src_bytes is always enough for IW_SPLIT_BYTES, and
+ *            2 * src_bytes is always enough for IW_SPLIT_F32
  * result     out; undefined on failure; or NULL
  * src        in, the message
  * form       enum iw_split_form
  *
- * Returns the count of bytes written to dst, 0 if the message has no audio; or
- * IW_NOT_PLAIN, any of these:
- * - a key on a path, or the audio, contains an escape;
- * - a key on a path occurs twice;
- * - the audio is a string but not strict base64, or its samples are cut (IW_SPLIT_F32);
- * - the message is not the JSON text of one object.
- * Only the syntax that the paths need is checked; a value that is skipped may be invalid.
- * IW_NO_ROOM, IW_BAD_ARGUMENT. Thread-safe.
+ * Returns the count of bytes written to dst, which is 0 if the message has no audio. Otherwise
+ * returns IW_NO_ROOM, IW_BAD_ARGUMENT, or IW_NOT_PLAIN in one of these cases:
+ * - a key on a path, or the audio, contains an escape
+ * - a key on a path occurs twice
+ * - the audio is a string but not strict base64, or its last sample is cut (IW_SPLIT_F32)
+ * - the message is not the JSON text of one object
+ *
+ * Only the syntax that the paths need is checked. A value that is skipped may be invalid.
+ * Thread-safe.
  */
 ptrdiff_t iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_result *result,
                            const struct iw_split_plan *plan, const uint8_t *src,
@@ -96,19 +97,21 @@ struct iw_split_room {
 enum { IW_SPLIT_BETWEEN = 1, IW_SPLIT_NOTHING = 2 };
 
 /*
- * Call iw_split_message, and write the values as one text instead of as spans. The parts of the
- * text are
- * - the message without the text of the audio;
- * - the value at each further path, or IW_SPLIT_NOTHING if the path has no value or one that
- *   needs a complete JSON parser;
- * - IW_SPLIT_NOTHING if one of the values is IW_SPLIT_NOTHING, or no byte.
- * IW_SPLIT_BETWEEN stands before each part but the first, and a zero byte ends the text.
+ * Call iw_split_message, and write the values as one text instead of as spans. The text has
+ * these parts:
+ * - the message without the text of the audio
+ * - for each further path, the value at the path. The part is IW_SPLIT_NOTHING if there is no
+ *   value, or if the value needs a complete JSON parser
+ * - a last part, which is IW_SPLIT_NOTHING if any value is IW_SPLIT_NOTHING, and empty
+ *   otherwise
  *
- * room       out; the audio needs the same size as for iw_split_message, and the text at most
- *            2 * src_bytes + 2 * IW_SPLIT_MAX_PATHS
+ * The parts are separated by IW_SPLIT_BETWEEN. A zero byte ends the text.
  *
- * Returns the size of the audio in bytes; IW_NO_AUDIO if the path of the audio has no string,
- * and the text is written all the same; or the status of iw_split_message.
+ * room       out; the audio needs the same size as for iw_split_message, and the text needs at
+ *            most 2 * src_bytes + 2 * IW_SPLIT_MAX_PATHS
+ *
+ * Returns the size of the audio in bytes, or the status of iw_split_message. If there is no
+ * string at the path of the audio, returns IW_NO_AUDIO and still writes the text.
  */
 ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split_plan *plan,
                          const uint8_t *src, size_t src_bytes, int form);
@@ -117,7 +120,7 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
 
 /* The conversion of the audio by iw_frame_text. */
 enum iw_frame_form {
-    IW_FRAME_BYTES = 0,         /* none */
+    IW_FRAME_BYTES = 0,         /* no conversion */
     IW_FRAME_S16_FROM_F32 = 1,  /* floats to 16-bit samples */
     IW_FRAME_ULAW_FROM_S16 = 2, /* 16-bit samples to mu-law */
     IW_FRAME_ALAW_FROM_S16 = 3  /* 16-bit samples to A-law */
@@ -131,11 +134,11 @@ enum { IW_FRAME_HEADER_BYTES = 14 };
  * audio as base64, and `tail`.
  *
  * dst          out; undefined on failure
- * dst_bytes    the size of dst; IW_FRAME_HEADER_BYTES + head_bytes + tail_bytes + 4/3 of the
- *              converted audio + 4 always suffice
+ * dst_bytes    the size of dst. The sum of IW_FRAME_HEADER_BYTES, head_bytes, tail_bytes, 4/3
+ *              of the size of the converted audio, and 4 is always enough
  * head, tail   in, the JSON text before and after the audio
  * audio        in, whole samples in the format that `form` converts
- * mask         in, 4 bytes, the masking key; new and random for every frame (RFC 6455
+ * mask         in, the masking key of 4 bytes. Every frame needs a new random key (RFC 6455
  *              section 5.3)
  *
  * Returns the size of the frame in bytes, or IW_NO_ROOM, or IW_BAD_ARGUMENT if the form is
@@ -149,7 +152,7 @@ ptrdiff_t iw_frame_text(uint8_t *dst, size_t dst_bytes, const uint8_t *head, siz
  * Build one masked WebSocket frame with any opcode.
  *
  * dst        out; undefined on failure
- * dst_bytes  the size of dst; IW_FRAME_HEADER_BYTES and the size of the payload suffice
+ * dst_bytes  the size of dst. The size of the payload + IW_FRAME_HEADER_BYTES is always enough
  * opcode     0 to 15
  * mask       as for iw_frame_text
  *

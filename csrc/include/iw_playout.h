@@ -16,19 +16,20 @@
  *
  * Threads:
  * - The consumer is one thread, for example the callback of a sound device. It calls
- *   iw_playout_pull and iw_playout_parts. They do not wait, allocate or take a lock, and their
- *   cost does not depend on how much is queued.
+ *   iw_playout_pull and iw_playout_parts. These functions do not wait, allocate or take a lock,
+ *   and their cost does not depend on how much is queued.
  * - Any thread may call iw_playout_stats, iw_playout_pause and iw_playout_clock_ns at any time.
- * - The producer calls all other functions. They may come from several threads, but only one of
- *   them may run at a time.
+ * - The producer calls all other functions. The producer may be several threads, but only one
+ *   of these functions may run at a time.
  *
- * Time is an argument: `now_ns` is the time of any monotonic clock, the same for both sides.
+ * The argument `now_ns` is the time of a monotonic clock. The producer and the consumer must
+ * use the same clock.
  */
 struct iw_playout;
 
 enum iw_playout_mode {
     IW_PLAYOUT_BURST = 0, /* the source is faster than real time: queued audio adds no delay */
-    IW_PLAYOUT_LIVE = 1   /* the source sends in real time: queued audio is delay */
+    IW_PLAYOUT_LIVE = 1   /* the source sends in real time: queued audio adds delay */
 };
 
 enum iw_playout_format {
@@ -38,7 +39,7 @@ enum iw_playout_format {
 
 enum iw_playout_state {
     IW_PLAYOUT_EMPTY = 0,        /* nothing was pushed since the start or the last clear */
-    IW_PLAYOUT_PREBUFFERING = 1, /* audio is queued and not played yet */
+    IW_PLAYOUT_PREBUFFERING = 1, /* audio is queued, but playing has not begun */
     IW_PLAYOUT_PLAYING = 2,
     IW_PLAYOUT_STALLED = 3, /* the audio ran out before the end of the item */
     IW_PLAYOUT_DRAINED = 4  /* all items were played to their ends */
@@ -56,14 +57,14 @@ struct iw_playout_config {
     uint32_t input_format;   /* enum iw_playout_format, of the pushed audio */
     uint32_t output_format;  /* enum iw_playout_format, of the pulled audio */
     uint32_t mode;           /* enum iw_playout_mode */
-    uint32_t min_delay_ms;   /* live: the least target delay; 1000 at most */
-    uint32_t max_delay_ms;   /* live: the largest delay that is learned; 10000 at most */
+    uint32_t min_delay_ms;   /* live: the least target delay; 0 to 1000 */
+    uint32_t max_delay_ms;   /* live: the largest delay that is learned; up to 10000 */
     uint32_t start_ms;       /* burst: how much to queue before an item starts; 0: adapt */
     uint32_t capacity_ms;    /* how much may be queued; 10 to 3600000 */
     uint32_t fade_ms;        /* the length of the fade after a clear; 1 to 10 */
     uint32_t fixed_speed;    /* not zero: no time scaling */
     uint32_t fixed_silence;  /* not zero: silence where audio is missing, no concealment */
-    double gap_cost;         /* of a gap: 3.7e5 interactive, 1.1e6 balanced, 2.5e6 smooth */
+    double gap_cost;         /* profiles: 3.7e5 interactive, 1.1e6 balanced, 2.5e6 smooth */
 };
 
 enum iw_playout_flag {
@@ -78,7 +79,7 @@ enum iw_playout_kind {
     IW_PLAYOUT_FADED = 4      /* the fade after a clear, or into and out of a pause */
 };
 
-/* The origin of a stretch of output. */
+/* Consecutive frames of output with the same origin. */
 struct iw_playout_part {
     uint32_t kind; /* enum iw_playout_kind */
     uint32_t output_frames;
@@ -88,7 +89,7 @@ struct iw_playout_part {
 
 struct iw_playout_cleared {
     uint64_t item;
-    uint64_t heard_frames;    /* frames of the item that are heard, with the fade; final */
+    uint64_t heard_frames;    /* frames of the item that are heard, with the fade */
     uint64_t received_frames; /* frames of the item that were pushed */
     uint64_t cancelled_marks;
 };
@@ -117,7 +118,7 @@ struct iw_playout_stats {
     uint64_t received_frames; /* accepted by a push */
     uint64_t stale_frames;    /* refused, because the item was cleared or has ended */
     uint64_t refused_frames;  /* refused, because the capacity was used up */
-    uint64_t resyncs;         /* live: new time bases, by jumps of timestamps or long pauses */
+    uint64_t resyncs;         /* live: new time bases, after long pauses or timestamp jumps */
     uint64_t clears;
     uint64_t pulled_frames; /* output; the sum of the next five fields */
     uint64_t played_frames;
@@ -136,13 +137,13 @@ struct iw_playout_stats {
     uint64_t interruptions;  /* stalls of 150 ms and more */
     uint64_t missed_events;  /* events dropped because iw_playout_poll was not called */
     uint64_t queued_frames;  /* received and not played */
-    double target_delay_ms;  /* live: above the fastest packet; burst: the start threshold */
-    double delay_ms;         /* live: of the last played frame, above the fastest packet */
+    double target_delay_ms;  /* live: target of delay_ms; burst: the start threshold */
+    double delay_ms;         /* live: delay of the last frame above the fastest packet */
     uint32_t state;          /* enum iw_playout_state */
 };
 
 /*
- * Create a playout. Besides this function, only the functions that push and mark allocate.
+ * Create a playout. Only this function and the functions that push and mark allocate memory.
  * IW_BAD_ARGUMENT: a field of `config` is out of its range.
  */
 enum iw_status iw_playout_create(struct iw_playout **playout,
@@ -152,89 +153,96 @@ enum iw_status iw_playout_create(struct iw_playout **playout,
 void iw_playout_destroy(struct iw_playout *playout);
 
 /*
- * Append `frames` frames to an item: all of them or none. IW_NO_ROOM: the queue would exceed
- * the capacity. IW_STALE: the item was cleared, has ended, or another item has followed it.
- * IW_NO_MEMORY. Zero frames are allowed, to end an item.
+ * Append `frames` frames to an item. If the push fails, no frame is appended. Zero frames are
+ * allowed, to end an item.
+ *
+ * IW_NO_ROOM: the queue would exceed the capacity. IW_STALE: the item was cleared, has ended,
+ * or another item has followed it. IW_NO_MEMORY.
  */
 enum iw_status iw_playout_push(struct iw_playout *playout, const uint8_t *samples,
                                size_t frames, uint64_t item, uint32_t flags, uint64_t now_ns);
 
 /*
- * The same for a packet with an RTP timestamp, which counts frames and wraps at 2^32. Packets
- * may arrive in any order, twice, or not at all. A jump of more than 5 s starts a new time
- * base.
+ * Push a packet with an RTP timestamp, which counts frames and wraps at 2^32. The results are
+ * those of iw_playout_push. Packets may arrive in any order, twice, or not at all. A jump of
+ * more than 5 s starts a new time base.
  */
 enum iw_status iw_playout_push_at(struct iw_playout *playout, const uint8_t *samples,
                                   size_t frames, uint64_t item, uint32_t timestamp,
                                   uint32_t flags, uint64_t now_ns);
 
 /*
- * The same for a packet with a sequence number only, which wraps at 2^16. All packets must have
- * the same size, except the last one of an item.
+ * Push a packet with only a sequence number, which wraps at 2^16. The results are those of
+ * iw_playout_push. All packets must have the same size, except the last packet of an item.
  */
 enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_t *samples,
                                         size_t frames, uint64_t item, uint16_t sequence,
                                         uint32_t flags, uint64_t now_ns);
 
 /*
- * Write the next `frames` frames of output: always all of them, with silence where there is
- * nothing to play. Returns how many of them are audio. Consumer.
+ * Write the next `frames` frames of output. If there is too little to play, the rest is
+ * silence. Returns how many frames are audio. Consumer.
  */
 size_t iw_playout_pull(struct iw_playout *playout, uint8_t *out, size_t frames,
                        uint64_t now_ns);
 
-/* Copy the parts of the last pull's output. Returns the count, `capacity` at most. Consumer. */
+/* Copy the parts of the last pull's output. Returns the count, at most `capacity`. Consumer. */
 size_t iw_playout_parts(const struct iw_playout *playout, struct iw_playout_part *parts,
                         size_t capacity);
 
 /*
  * Drop all queued audio, except a fade of config.fade_ms. For each item that is not heard to
- * its end, report how many of its frames are heard. These counts are final: later pushes to
- * these items are refused. The marks that were not reached are cancelled.
+ * its end, report how many of its frames are heard. These counts never change, because later
+ * pushes to these items are refused. The marks that were not reached are cancelled.
  *
  * cleared         out, an array of `capacity` items; IW_PLAYOUT_ITEMS are always enough
  * latency_frames  frames that the device has pulled and will drop
  *
- * Returns the count of items, or IW_NO_ROOM, and then nothing has changed.
+ * Returns the count of items. If `cleared` is too small, returns IW_NO_ROOM and changes
+ * nothing.
  */
 ptrdiff_t iw_playout_clear(struct iw_playout *playout, struct iw_playout_cleared *cleared,
                            size_t capacity, uint64_t latency_frames);
 
 /*
- * Return the position up to which the stream was pulled. iw_playout_position and
- * iw_playout_poll take a position as `until`: this one, this one minus the frames that the
- * device has not played yet, or the one of iw_track_position. A larger position counts as this
- * one.
+ * Return the position up to which the stream was pulled.
+ *
+ * iw_playout_position and iw_playout_poll have an argument `until`. It may be the result of
+ * this function, this result minus the frames that the device has not played yet, or the result
+ * of iw_track_position. A larger position is replaced by the result of this function.
  */
 int64_t iw_playout_pulled(const struct iw_playout *playout);
 
 /*
- * Return the count of frames of an item before a position, never more than were received.
- * IW_STALE: the item is unknown.
+ * Return the count of frames of an item before a position, at most the count of received
+ * frames. IW_STALE: the item is unknown.
  */
 int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item, int64_t until);
 
 /*
- * Report an event with `tag` once `offset_frames` frames of an item are played. The item may be
- * pushed later. A mark after the end of the item fires at the end. Each mark fires once, in the
- * order of the offsets.
+ * Add a mark: report an event with `tag` when `offset_frames` frames of an item are played. The
+ * item may be pushed later. A mark after the end of the item fires at the end. Each mark fires
+ * once. Marks fire in the order of their offsets.
  * IW_NO_ROOM: too many marks are waiting. IW_STALE: the item was cleared.
  */
 enum iw_status iw_playout_mark(struct iw_playout *playout, uint64_t item,
                                uint64_t offset_frames, uint64_t tag);
 
-/* Copy the events since the last poll, up to a position, in order. Returns the count. */
+/* Copy the events that are before a position and were not copied yet. Returns the count. */
 ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *events,
                           size_t capacity, int64_t until);
 
-/* Not zero: fade out and pause from the next pull on; zero: continue. */
+/*
+ * If `paused` is not zero, fade out and pause from the next pull on. If it is zero, continue.
+ */
 void iw_playout_pause(struct iw_playout *playout, int paused);
 
-/* Read the statistics. Each value is exact, but two values may be from two pulls. */
+/* Read the statistics. Each value is exact, but the values may be from different pulls. */
 void iw_playout_stats(const struct iw_playout *playout, struct iw_playout_stats *stats);
 
 /*
- * Return the time of the system's monotonic clock, for the device's callback and the producer.
+ * Return the time of the system's monotonic clock. The device's callback and the producer use
+ * it for `now_ns`.
  */
 uint64_t iw_playout_clock_ns(void);
 

@@ -8,9 +8,9 @@
 #include "include/iw_api.h"
 
 /*
- * Rounds a float in [-32768, 32767] by an addition. The lowest bit of the sum has the value 1,
- * so the addition rounds to an integer, halves to even. The low 16 bits of the sum are the
- * integer.
+ * Adding this number to a float in [-32768, 32767] rounds the float. The lowest bit of the sum
+ * has the value 1, so the addition rounds to an integer, with halves to even. This integer is
+ * in the low 16 bits of the sum.
  */
 #define ROUNDER 12582912.0f /* 1.5 * 2^23 */
 
@@ -118,7 +118,7 @@ void iw_pcm_s16_from_f32(uint8_t *dst, const uint8_t *src, size_t samples)
     iwp_kernels_active()->pcm_s16_from_f32(dst, src, samples);
 }
 
-/* No vector kernels: for 10 ms of audio they would save almost nothing of a call. */
+/* There is no vector kernel, because it would save almost no time for 10 ms of audio. */
 void iw_pcm_swap_s16(uint8_t *dst, const uint8_t *src, size_t samples)
 {
     size_t at;

@@ -31,8 +31,8 @@ IWP_AVX2 IWP_INLINE __m256 load_f32(const uint8_t *src)
 }
 
 /*
- * Convert to integers. NaN becomes 0. Only the upper side is limited before the conversion,
- * which returns the lowest integer for numbers that are too low; packing limits that one.
+ * Convert to integers. NaN becomes 0. Only numbers that are too high are limited here. The
+ * conversion returns the lowest integer for numbers that are too low, and packing limits it.
  */
 IWP_AVX2 IWP_INLINE __m256i hold(__m256 scaled)
 {
@@ -42,10 +42,10 @@ IWP_AVX2 IWP_INLINE __m256i hold(__m256 scaled)
     return _mm256_cvtps_epi32(_mm256_min_ps(number, _mm256_set1_ps(32767.0f)));
 }
 
-/* Round 16 numbers on the scale of 16-bit samples to samples. */
+/* Round 16 numbers to samples. The numbers are on the scale of 16-bit samples. */
 IWP_AVX2 IWP_INLINE __m256i s16_from_scaled(__m256 first, __m256 second)
 {
-    /* Packing alternates between four numbers of each register. */
+    /* Packing takes four numbers of each register alternately. */
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(hold(first), hold(second)), 0xd8);
 }
 
@@ -98,11 +98,13 @@ IWP_AVX2 uint32_t iwp_pcm_peak_s16_avx2(const uint8_t *src, size_t samples)
     __m128i half;
     uint32_t rest, peak;
 
-    /* As an unsigned number, the magnitude of -32768 is right. */
+    /* The magnitude of -32768 is correct only as an unsigned number. */
     for (; samples >= LANES; samples -= LANES, src += 2 * LANES)
         highest = _mm256_max_epu16(highest, _mm256_abs_epi16(load(src)));
     half = _mm_max_epu16(_mm256_castsi256_si128(highest), _mm256_extracti128_si256(highest, 1));
-    /* One instruction finds the lowest of eight numbers: here, of the complements. */
+    /*
+     * One instruction finds the lowest of eight numbers. The lowest complement is the highest.
+     */
     half = _mm_minpos_epu16(_mm_xor_si128(half, _mm_set1_epi16(-1)));
     peak = 0xffffu - ((uint32_t)_mm_cvtsi128_si32(half) & 0xffffu);
     rest = iwp_pcm_peak_s16_scalar(src, samples);
@@ -117,7 +119,7 @@ IWP_AVX2 uint64_t iwp_pcm_energy_s16_avx2(const uint8_t *src, size_t samples)
 
     for (; samples >= LANES; samples -= LANES, src += 2 * LANES) {
         const __m256i signal = load(src);
-        /* The sum of two squares is 2^31 at most, which is right as an unsigned number. */
+        /* The sum of two squares is at most 2^31, so it is correct as an unsigned number. */
         const __m256i squares = _mm256_madd_epi16(signal, signal);
         const __m256i even = _mm256_and_si256(squares, low_half);
 

@@ -20,9 +20,9 @@ IWP_AVX512 IWP_INLINE __mmask32 lanes_of(size_t samples)
 }
 
 /*
- * Round 32 numbers on the scale of 16-bit samples to samples. NaN becomes 0. Only the upper
- * side is limited before the conversion, which returns the lowest integer for numbers that are
- * too low; packing limits that one.
+ * Round 32 numbers to samples. The numbers are on the scale of 16-bit samples. NaN becomes 0.
+ * Only numbers that are too high are limited before the conversion. The conversion returns the
+ * lowest integer for numbers that are too low, and packing limits it.
  */
 IWP_AVX512 IWP_INLINE __m512i s16_from_scaled(__m512 first, __m512 second)
 {
@@ -35,7 +35,7 @@ IWP_AVX512 IWP_INLINE __m512i s16_from_scaled(__m512 first, __m512 second)
     const __m512i packed =
         _mm512_packs_epi32(_mm512_cvtps_epi32(first_held), _mm512_cvtps_epi32(second_held));
 
-    /* Packing alternates between four numbers of each register. */
+    /* Packing takes four numbers of each register alternately. */
     return _mm512_permutexvar_epi64(order, packed);
 }
 
@@ -122,14 +122,14 @@ IWP_AVX512 uint32_t iwp_pcm_peak_s16_avx512(const uint8_t *src, size_t samples)
 
     while (samples != 0) {
         const size_t step = samples < LANES ? samples : LANES;
-        /* As an unsigned number, the magnitude of -32768 is right. */
+        /* The magnitude of -32768 is correct only as an unsigned number. */
         const __m512i magnitude = _mm512_abs_epi16(load_s16(src, lanes_of(samples)));
 
         highest = _mm512_max_epu16(highest, magnitude);
         samples -= step;
         src += 2 * step;
     }
-    /* The maximum of even and odd lanes, as words of 32 bits: these have a reduction. */
+    /* Join even and odd lanes to words of 32 bits, because only these have a reduction. */
     highest = _mm512_max_epu32(_mm512_srli_epi32(highest, 16),
                                _mm512_and_si512(highest, _mm512_set1_epi32(0xffff)));
     return (uint32_t)_mm512_reduce_max_epu32(highest);
@@ -143,7 +143,7 @@ IWP_AVX512 uint64_t iwp_pcm_energy_s16_avx512(const uint8_t *src, size_t samples
     while (samples != 0) {
         const size_t step = samples < LANES ? samples : LANES;
         const __m512i signal = load_s16(src, lanes_of(samples));
-        /* The sum of two squares is 2^31 at most, which is right as an unsigned number. */
+        /* The sum of two squares is at most 2^31, so it is correct as an unsigned number. */
         const __m512i squares = _mm512_madd_epi16(signal, signal);
 
         even = _mm512_add_epi64(even, _mm512_and_si512(squares, low_half));

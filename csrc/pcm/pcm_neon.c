@@ -39,7 +39,7 @@ IWP_INLINE float32x4_t high_f32(int16x8_t samples)
     return vcvtq_f32_s32(vmovl_high_s16(samples));
 }
 
-/* The conversion rounds to the nearest, halves to even; it saturates, and NaN becomes 0. */
+/* The conversion rounds to the nearest integer, halves to even. It saturates. NaN becomes 0. */
 IWP_INLINE int16x8_t s16_from_scaled(float32x4_t first, float32x4_t second)
 {
     return vqmovn_high_s32(vqmovn_s32(vcvtnq_s32_f32(first)), vcvtnq_s32_f32(second));
@@ -90,7 +90,7 @@ uint32_t iwp_pcm_peak_s16_neon(const uint8_t *src, size_t samples)
     uint16x8_t highest = vdupq_n_u16(0);
     uint32_t rest, peak;
 
-    /* As an unsigned number, the magnitude of -32768 is right. */
+    /* The magnitude of -32768 is correct only as an unsigned number. */
     for (; samples >= LANES; samples -= LANES, src += 2 * LANES)
         highest = vmaxq_u16(highest, vreinterpretq_u16_s16(vabsq_s16(load_s16(src))));
     peak = vmaxvq_u16(highest);

@@ -105,7 +105,7 @@ void iw_playout_destroy(struct iw_playout *playout)
 
 /* ---- clear ------------------------------------------------------------------------------- */
 
-/* Start a new generation, which drops the queue. Returns the last position that is heard. */
+/* Drop the queue by starting a new generation. Returns the last position that is heard. */
 static int64_t begin_generation(struct iw_playout *playout, uint64_t latency_frames)
 {
     struct iwp_producer *producer = &playout->producer;
@@ -114,7 +114,7 @@ static int64_t begin_generation(struct iw_playout *playout, uint64_t latency_fra
     int64_t position;
 
     producer->generation++;
-    /* The consumer still needs this segment of the old generation: its cursor goes there. */
+    /* The consumer still needs this segment, because it will move its cursor there. */
     producer->newest->generation = producer->generation;
     resumption = &playout->shared.resumptions[producer->generation & 1];
     iwp_store(&resumption->generation, producer->generation);

@@ -12,7 +12,7 @@ struct iwp_item *iwp_item_find(const struct iw_playout *playout, uint64_t id)
 {
     const struct iwp_producer *producer = &playout->producer;
 
-    /* Backwards, because most calls are about the newest item. */
+    /* Search backwards, because most calls are about the newest item. */
     for (size_t i = producer->items_count; i > 0; i--) {
         if (producer->items[i - 1].id == id)
             return (struct iwp_item *)&producer->items[i - 1];
@@ -44,7 +44,7 @@ static bool make_place(struct iw_playout *playout)
     struct iw_playout_event event;
 
     /*
-     * Add the events first: without its item, a mark at the front would stop all later marks.
+     * Add the events first: a mark whose item is removed would block all later marks.
      */
     while (iwp_next_event(playout, position, &event))
         iwp_event_add(playout, event);
@@ -73,7 +73,9 @@ struct iwp_item *iwp_item_open(struct iw_playout *playout, uint64_t id)
     return item;
 }
 
-/* Sort the marks of an item by its order. Marks of items that have not begun come last. */
+/*
+ * Sort the marks of an item after those of earlier items. Items that have not begun are last.
+ */
 static void place_marks(struct iwp_producer *producer, const struct iwp_item *item)
 {
     for (size_t i = 0; i < producer->marks_count; i++) {
@@ -107,7 +109,9 @@ void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t p
 
 /* ---- marks ------------------------------------------------------------------------------- */
 
-/* Make room for one more mark, and for the events of a clear, which must not allocate. */
+/*
+ * Allocate for one more mark, and for the events of a clear, because a clear never allocates.
+ */
 static enum iw_status make_room(struct iwp_producer *producer)
 {
     size_t marks = producer->marks_capacity;
@@ -166,7 +170,7 @@ enum iw_status iw_playout_mark(struct iw_playout *playout, uint64_t item_id,
 
 /* ---- events ------------------------------------------------------------------------------ */
 
-/* Return the position of a mark in the stream, which is not after the end of an ended item. */
+/* Return the position of a mark in the stream. It is at most the end of the item, if known. */
 static int64_t position_of(const struct iwp_item *item, const struct iwp_mark *mark)
 {
     uint64_t length = (uint64_t)(item->end - item->start);
@@ -176,7 +180,7 @@ static int64_t position_of(const struct iwp_item *item, const struct iwp_mark *m
     return item->start + (int64_t)mark->offset;
 }
 
-/* Take the first mark if it belongs to the item and was reached. */
+/* Remove and return the first mark if it belongs to the item and was reached. */
 static bool take_mark(struct iwp_producer *producer, const struct iwp_item *item,
                       int64_t position, struct iw_playout_event *event)
 {
@@ -289,7 +293,7 @@ ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *e
 {
     struct iwp_producer *producer = &playout->producer;
     struct iwp_shared *shared = &playout->shared;
-    /* Read before the position, so that no notice is newer than the position. */
+    /* Read this before the position, so that no notice is newer than the position. */
     uint64_t written = iwp_load(&shared->notices_written);
     uint64_t read = iwp_load(&shared->notices_read);
     int64_t pulled = iwp_commit_position(iwp_load(&shared->commit));

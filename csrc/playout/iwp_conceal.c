@@ -6,8 +6,8 @@
 enum {
     FULL_MS = 20,
     SILENT_MS = 100,
-    NOISE_MS = 30, /* silent after this time if the audio has no period */
-    CUT_MS = 5,    /* silent after this time if nothing is repeated */
+    NOISE_MS = 30, /* how long audio without a period is repeated until silence */
+    CUT_MS = 5,    /* how long the last period fades out if nothing is repeated */
     WINDOW_MS = 12,
     STEP_MS = 2,
     MERGE_MS = 5,
@@ -64,7 +64,7 @@ void iwp_conceal_stop(struct iwp_conceal *conceal)
     conceal->voice.state = IWP_CONCEAL_OFF;
 }
 
-/* Copy the newest frames as one channel, newest first. */
+/* Mix the newest frames to one channel, in reverse order: the newest frame is first. */
 static void reverse(const struct iwp_conceal *conceal, float *mono, size_t frames)
 {
     const float *tail = iwp_conceal_tail(conceal, frames);
@@ -119,7 +119,7 @@ static void begin(struct iwp_conceal *conceal)
     conceal->voice = (struct iwp_voice){IWP_CONCEAL_RUNNING, 0, 0};
 }
 
-/* Return 1 up to `full`, 0 from `silent` on, and a straight line between; all in frames. */
+/* Return 1 up to `full`, 0 from `silent` on, and a linear slope between. Unit: frames. */
 static float slope(size_t at, size_t full, size_t silent)
 {
     if (at <= full)

@@ -2,12 +2,13 @@
  * Concealment by pitch repetition, and the history of the output that it repeats.
  * Included by the playout's files.
  *
- * The method is like ITU-T G.711 Appendix I. The last period is repeated, and over its last
- * quarter it is cross-faded with the audio before its start. The level is full for 20 ms and
- * falls to silence at 100 ms. Audio without a period is silent after 30 ms, since repeated
- * noise buzzes.
+ * The method is similar to ITU-T G.711 Appendix I. The last period is repeated. The last
+ * quarter of the period is cross-faded with the audio before its start. The level is full for
+ * 20 ms and falls to silence at 100 ms. Audio without a period falls to silence at 30 ms,
+ * because repeated noise buzzes.
  *
- * Samples are interleaved floats. Thread safety: none; the consumer owns it. No allocation.
+ * Samples are interleaved floats. Only the consumer may use a concealment. Nothing here
+ * allocates memory.
  */
 #ifndef IWP_CONCEAL_H
 #define IWP_CONCEAL_H
@@ -30,11 +31,11 @@ enum iwp_conceal_state {
     IWP_CONCEAL_MERGING  /* received audio is back and is cross-faded with the concealment */
 };
 
-/* The progress of the concealment. It is copied and restored around a preview. */
+/* The progress of the concealment. A preview saves this struct first and restores it after. */
 struct iwp_voice {
     enum iwp_conceal_state state;
     size_t made_frames;   /* concealed frames since the gap began */
-    size_t merged_frames; /* cross-faded frames since the audio is back */
+    size_t merged_frames; /* cross-faded frames since the end of the gap */
 };
 
 struct iwp_conceal {
@@ -54,7 +55,9 @@ struct iwp_conceal {
     float history[2 * IWP_HISTORY_FRAMES_MAX * IWP_CHANNELS_MAX];
 };
 
-/* Without `repeat`, a gap is silence after the last period has faded out over 5 ms. */
+/*
+ * Initialize. Without `repeat`, the last period fades out over 5 ms in a gap, then is silence.
+ */
 void iwp_conceal_init(struct iwp_conceal *conceal, size_t sample_rate_hz, size_t channels,
                       bool repeat);
 
@@ -67,13 +70,13 @@ void iwp_conceal_remember(struct iwp_conceal *conceal, const float *samples, siz
 /* Stop the concealment without a cross-fade, for example because an item has ended. */
 void iwp_conceal_stop(struct iwp_conceal *conceal);
 
-/* Conceal `frames` frames of a gap, possibly none. At the start of a gap, find the period. */
+/* Conceal `frames` frames of a gap; 0 is allowed. The first call of a gap finds the period. */
 void iwp_conceal_make(struct iwp_conceal *conceal, float *dst, size_t frames);
 
-/* Cross-fade received audio after a gap with 5 ms of concealment. No sample is dropped. */
+/* Cross-fade the first 5 ms of received audio after a gap with the concealment. */
 void iwp_conceal_merge(struct iwp_conceal *conceal, float *samples, size_t frames);
 
-/* Return the period at the end of the history, for inserting one. It is less than `longest`. */
+/* Return the period at the end of the history, for time scaling. It is less than `longest`. */
 struct iwp_match iwp_conceal_period(const struct iwp_conceal *conceal, size_t longest,
                                     size_t window);
 

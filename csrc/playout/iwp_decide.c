@@ -1,7 +1,7 @@
 /* Decides what to play next. */
 #include "playout/iwp_decide.h"
 
-/* Live: no time scaling while the delay is within these bounds of its target. */
+/* Live: there is no time scaling while the delay minus its target is within these bounds. */
 #define SHRINK_ABOVE_MS 12.0
 #define SHRINK_PAUSE_ABOVE_MS 4.0
 #define GROW_BELOW_MS (-3.0)
@@ -30,7 +30,7 @@ static enum iwp_step regulate(const struct iwp_situation *now)
         return IWP_STEP_SHRINK;
     if (may_stretch && now->error_ms < GROW_BELOW_MS)
         return IWP_STEP_GROW;
-    /* A pause may be shortened up to 10 ms ahead of the budget, because this is not heard. */
+    /* A pause may be shortened by 10 ms more than the budget, because this is not audible. */
     if (!(now->tried & IWP_TRIED_PAUSE) && enough && now->error_ms > SHRINK_PAUSE_ABOVE_MS &&
         now->tokens_frames > -(double)now->frames_per_10ms)
         return IWP_STEP_SHRINK_PAUSE;

@@ -1,9 +1,9 @@
 /*
  * Decides what to play next. Included by the playout's files.
  *
- * The consumer describes its situation, calls iwp_decide_live or iwp_decide_burst, performs the
- * step that is returned, and repeats this until its block is full. The functions have no state,
- * no clock and no side effects, so a test needs only a situation and the expected step.
+ * The consumer describes its situation, calls iwp_decide_live or iwp_decide_burst, and performs
+ * the returned step. It repeats this until its block is full. The functions have no state, no
+ * clock and no side effects, so a test needs only a situation and the expected step.
  */
 #ifndef IWP_DECIDE_H
 #define IWP_DECIDE_H
@@ -16,36 +16,36 @@
 enum iwp_step {
     IWP_STEP_IDLE,         /* fill the block with silence: there is nothing to play */
     IWP_STEP_START,        /* begin to play */
-    IWP_STEP_END_ITEM,     /* burst: the current item is played to its end */
-    IWP_STEP_DRAIN,        /* live: all items are played to their ends */
-    IWP_STEP_PASS_GAP,     /* skip lost audio for which the stall has already played */
+    IWP_STEP_END_ITEM,     /* burst: end the current item, which was played to its end */
+    IWP_STEP_DRAIN,        /* live: end all items, which were played to their ends */
+    IWP_STEP_PASS_GAP,     /* skip lost audio that the concealment of a stall has replaced */
     IWP_STEP_CONCEAL_GAP,  /* conceal lost audio */
     IWP_STEP_STALL,        /* the audio ran out: conceal until more arrives */
     IWP_STEP_WAIT,         /* stay stalled */
     IWP_STEP_RESUME,       /* end the stall */
-    IWP_STEP_SKIP,         /* live: the delay is far too large: skip audio */
+    IWP_STEP_SKIP,         /* live: skip audio, because the delay is far too large */
     IWP_STEP_SHRINK,       /* remove a period */
     IWP_STEP_SHRINK_PAUSE, /* remove 10 ms if there is a pause here */
     IWP_STEP_GROW,         /* repeat a period */
-    IWP_STEP_HOLD,         /* burst: stop here if there is a pause */
+    IWP_STEP_HOLD,         /* burst: stop playing if there is a pause here */
     IWP_STEP_COPY          /* play the audio unchanged */
 };
 
-/* Steps that the audio did not allow. They are not returned again before a frame is made. */
+/* Steps that the audio did not allow. They are not returned again until a frame was made. */
 enum iwp_tried { IWP_TRIED_STRETCH = 1, IWP_TRIED_PAUSE = 2, IWP_TRIED_HOLD = 4 };
 
 struct iwp_situation {
     enum iw_playout_state state;
     bool started;   /* the position is set, because a first segment has arrived */
-    bool end_known; /* live: the end of an item is known; burst: it is in the queued audio */
+    bool end_known; /* live: the end of an item is known; burst: the end is queued */
     bool at_end;    /* the position is the end of an item */
     bool stretch;   /* time scaling is allowed */
     unsigned tried; /* enum iwp_tried */
     size_t frames_per_10ms;
-    size_t need_frames;      /* missing to fill the block */
+    size_t need_frames;      /* frames that are missing to fill the block */
     size_t level_frames;     /* queued audio without a gap */
-    size_t gap_frames;       /* length of the gap after it; 0 if nothing is queued after it */
-    size_t stalled_frames;   /* of this stall; lost audio may still be counted against them */
+    size_t gap_frames;       /* length of the gap after this audio; 0 if no audio follows */
+    size_t stalled_frames;   /* of this stall, minus the lost audio that was already skipped */
     size_t threshold_frames; /* burst: queued audio that is needed to start */
     double start_wait_ms;    /* live: time until the target delay is reached */
     double resume_wait_ms;   /* live: time until a repeated stall may end */
@@ -60,7 +60,7 @@ enum iwp_step iwp_decide_burst(const struct iwp_situation *now);
 /* Burst: whether the next item starts at once, without prebuffering. */
 bool iwp_goes_on(const struct iwp_situation *now);
 
-/* Burst: whether so little is queued, without an end of the item, that the audio slows down. */
+/* Burst: whether the audio slows down, because little is queued and the item has not ended. */
 bool iwp_runs_low(const struct iwp_situation *now);
 
 #endif

@@ -7,28 +7,30 @@
 #include "playout/iwp_rate.h"
 
 #define STALL_COST 2000.0  /* the cost of 1 ms without audio */
-#define REORDER_SHARE 0.3  /* the part of the gap cost for 20 ms of concealment, not a stall */
+#define REORDER_SHARE 0.3  /* the part of the gap cost for a reordered packet, not a stall */
 #define FORGET_MS 30000.0  /* the time constant of the costs */
 #define WINDOW_MS 20000.0  /* the window of the running minimum */
 #define MINIMUM_MS 500.0   /* the width of a bucket of minima */
 #define MAXIMUM_MS 100.0   /* the width of a bucket of maxima */
 #define HEADROOM_MS 20.0   /* the least delay above the slowest packet of a hold */
-#define STEP_MAX_MS 2000.0 /* a longer jump of source time counts as this much */
-#define LATE_MS 0.5        /* less is rounding */
+#define STEP_MAX_MS 2000.0 /* a longer jump of source time is reduced to this */
+#define LATE_MS 0.5        /* a smaller lateness is a rounding error */
 #define SWITCH_SHARE 0.97  /* another policy is used if it is 3 % cheaper */
-#define GROW_RATE 0.12     /* how much of the time may be added to the delay */
+#define GROW_RATE 0.12     /* the part of the elapsed time that a delay may grow */
 #define PRIOR_MS 6000.0
 #define PRIOR_PEAK_MS 60.0
 /*
- * The largest cost of a policy with less delay than the cheapest one, above the cost of that
- * one: this many gaps, plus a cost in ms of delay times ms of audio. Without this limit, a
- * disturbance with hundreds of gaps makes these policies so expensive that their costs decay
- * for a minute before the delay falls again. With it, a policy is the cheapest again once it
- * has saved this cost: after 14 s if it saves 100 ms and a gap costs 1.1e6.
+ * The limit of the cost of a policy that has less delay than the cheapest policy. The limit is
+ * the cost of the cheapest policy, plus EXCESS_GAPS gaps, plus EXCESS_COST.
+ *
+ * Without this limit, a disturbance with hundreds of gaps makes such a policy so expensive that
+ * its cost must decay for a minute before the delay falls again. With the limit, the policy is
+ * the cheapest again when it has saved the excess. If the policy saves 100 ms of delay and a
+ * gap costs 1.1e6, this takes 14 s.
  */
 #define EXCESS_GAPS 1.1
 #define EXCESS_COST 2e5
-/* The base follows only larger changes: each change interpolates the costs and blurs them. */
+/* The base ignores smaller changes, because each change of the base blurs the costs. */
 #define BASE_FALL_MS 0.5
 #define BASE_RISE_MS 5.0
 
@@ -90,7 +92,7 @@ static size_t remember(struct iwp_bucket *buckets, size_t count, size_t capacity
     return count - stale;
 }
 
-/* Return the least offset of a hold: HEADROOM_MS above the slowest packet of that time. */
+/* Return the least offset of a hold: HEADROOM_MS above the slowest packet in this time. */
 static double floor_of(const struct iwp_estimator *estimator, size_t hold)
 {
     double since_ms = estimator->source_ms - holds_ms[hold];
@@ -111,12 +113,14 @@ double iwp_estimator_target_ms(const struct iwp_estimator *estimator)
     double delay_ms = delays_ms[estimator->delay];
     double floor_ms = floor_of(estimator, estimator->hold);
 
-    /* The limits bound the learned delay only. Below the floor, packets would be late. */
+    /*
+     * The limits apply to the learned delay only. With less than the floor, packets are late.
+     */
     delay_ms = fmin(fmax(delay_ms, estimator->min_delay_ms), estimator->max_delay_ms);
     return fmax(estimator->base_ms + delay_ms, floor_ms);
 }
 
-/* The base has moved: set cost[delay] to the old cost[delay + shift], interpolated. */
+/* After the base has moved, set cost[delay] to the old cost[delay + shift], interpolated. */
 static void shift_costs(double cost[IWP_ESTIMATOR_DELAYS], double shift_ms)
 {
     double old[IWP_ESTIMATOR_DELAYS];
@@ -173,13 +177,15 @@ static void start(struct iwp_estimator *estimator, double source_ms, double tran
     estimator->started = true;
 }
 
-/* A packet arrived after its successor: each policy that has played past it conceals it. */
+/*
+ * Handle a packet that arrives after its successor. A policy that was past it has concealed it.
+ */
 static void charge_reordered(struct iwp_estimator *estimator, double transit_ms,
                              double duration_ms)
 {
     struct iwp_bucket *newest = &estimator->maxima[estimator->maxima_count - 1];
 
-    /* An overtaken packet is slow, so the policies with a hold must include it. */
+    /* An overtaken packet is slow, so the maximum of the newest bucket must include it. */
     newest->transit_ms = fmax(newest->transit_ms, transit_ms);
     for (size_t hold = 0; hold < IWP_ESTIMATOR_HOLDS; hold++) {
         for (size_t i = 0; i < IWP_ESTIMATOR_DELAYS; i++) {
@@ -190,7 +196,7 @@ static void charge_reordered(struct iwp_estimator *estimator, double transit_ms,
     }
 }
 
-/* Simulate one policy: move its offset for `step_ms`, then add the costs of the packet. */
+/* Simulate one policy: adjust its offset over `step_ms`, then add the costs of the packet. */
 static void play_shadow(struct iwp_estimator *estimator, size_t hold, size_t delay,
                         double floor_ms, double step_ms, double transit_ms)
 {
@@ -233,9 +239,9 @@ static void charge_in_order(struct iwp_estimator *estimator, double source_ms,
 }
 
 /*
- * Limit the costs of the policies that now play at `offset_ms` or less, the offset of the
- * cheapest one. Policies with more delay have no limit: after an outage, one with 800 ms would
- * be used.
+ * Limit the costs of the policies whose offset is at most `offset_ms`, which is the offset of
+ * the cheapest policy. Policies with more delay have no limit: with one, a policy with 800 ms
+ * of delay would be used after an outage.
  */
 static void limit_costs(struct iwp_estimator *estimator, double least_cost, double offset_ms)
 {

@@ -6,15 +6,17 @@
  * 20 s, and at least 20 ms after the slowest packet of the last `hold`. Each arrival is
  * simulated for every policy. A policy has costs for its delay, for the time in which it would
  * have stalled, and for each gap. Old costs decay with a time constant of 30 s. The policy with
- * the least cost is used. The cost of a policy with less delay is limited to a little more than
- * a gap above it, so the delay falls again within seconds after a disturbance. The cost of a
- * gap is the only parameter.
+ * the least cost is used.
+ *
+ * The costs of policies with less delay than this one are limited: they exceed the least cost
+ * by little more than one gap. So the delay falls again within seconds after a disturbance. The
+ * cost of a gap is the only parameter.
  *
  * All times are milliseconds. Transit is arrival time minus source time. The two clocks differ,
- * so only changes of transit have a meaning. An offset is play time minus source time, on the
- * scale of transit.
+ * so only changes of transit have a meaning. An offset is play time minus source time, so it
+ * can be compared with transits.
  *
- * Thread safety: none; the producer owns it. Nothing here allocates or reads a clock.
+ * Only the producer may use an estimator. Nothing here allocates or reads a clock.
  */
 #ifndef IWP_ESTIMATOR_H
 #define IWP_ESTIMATOR_H
@@ -25,17 +27,15 @@
 enum {
     IWP_ESTIMATOR_DELAYS = 29,
     IWP_ESTIMATOR_HOLDS = 3,
-    /*
-     * 20 s of minima in buckets of 500 ms, and one that is being filled: at most 41 are used.
-     */
+    /* 20 s of minima in buckets of 500 ms, and the bucket that is being filled: at most 41. */
     IWP_ESTIMATOR_MINIMA = 44,
-    /* 2.7 s of maxima in buckets of 100 ms: at most 28 are used. */
+    /* 2.7 s of maxima in buckets of 100 ms: at most 28. */
     IWP_ESTIMATOR_MAXIMA = 32
 };
 
 struct iwp_bucket {
     double source_ms;  /* the start of the bucket */
-    double transit_ms; /* the minimum or maximum in it */
+    double transit_ms; /* the minimum or maximum in the bucket */
 };
 
 struct iwp_estimator {
@@ -43,7 +43,7 @@ struct iwp_estimator {
         gap_cost; /* in ms of delay times ms of audio: 1e6 is a delay of 17 ms for a minute */
     double min_delay_ms;
     double max_delay_ms;
-    double base_ms;   /* about the least transit of the last 20 s; delay 0 of the costs */
+    double base_ms;   /* about the least transit of the last 20 s; costs count it as delay 0 */
     double source_ms; /* the newest source time so far */
     double cost[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];
     double offset_ms[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];
@@ -56,7 +56,7 @@ struct iwp_estimator {
     bool started; /* base_ms and the offsets are set */
 };
 
-/* Start with the costs of 6 s with one peak of 60 ms, for a sensible delay at the start. */
+/* Initialize with the costs of 6 s with one peak of 60 ms, for a good delay at the start. */
 void iwp_estimator_init(struct iwp_estimator *estimator, double gap_cost, double min_delay_ms,
                         double max_delay_ms);
 

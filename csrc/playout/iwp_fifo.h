@@ -2,8 +2,8 @@
  * Output that was made but not pulled yet, with its source positions. Included by the playout's
  * files.
  *
- * Time scaling makes whole periods, but a device pulls any number of frames. The rest is kept
- * here. Thread safety: none; the consumer owns it. No allocation.
+ * Time scaling makes whole periods, but a device pulls any number of frames. The fifo keeps the
+ * frames that are left. Only the consumer may use a fifo. Nothing here allocates memory.
  */
 #ifndef IWP_FIFO_H
 #define IWP_FIFO_H
@@ -24,7 +24,7 @@ enum {
 struct iwp_fifo {
     size_t channels;
     size_t frames;
-    size_t count; /* parts */
+    size_t count; /* of parts */
     struct iw_playout_part parts[IWP_FIFO_PARTS];
     float samples[IWP_FIFO_FRAMES * IWP_CHANNELS_MAX];
 };
@@ -36,19 +36,19 @@ int iwp_fifo_has_room(const struct iwp_fifo *fifo);
 float *iwp_fifo_end(struct iwp_fifo *fifo);
 
 /*
- * Append the `part.output_frames` frames that were written at iwp_fifo_end. A part that
- * continues the last part, of the same kind and not stretched, is joined with it.
+ * Append the `part.output_frames` frames that were written at iwp_fifo_end. A part is joined
+ * with the last part if it continues that part, has the same kind and is not stretched.
  */
 void iwp_fifo_add(struct iwp_fifo *fifo, struct iw_playout_part part);
 
-/* Append a part to an array in the same way. Returns 0 if the array is full. */
+/* Append a part to an array, joined as in iwp_fifo_add. Returns 0 if the array is full. */
 int iwp_parts_append(struct iw_playout_part *parts, size_t *count, size_t capacity,
                      struct iw_playout_part part);
 
 /*
- * Remove `frames` frames, at most fifo->frames, from the front. `take` is called for each part
- * or piece of a part, in order, with its samples. A piece of a stretched part has the
- * proportional count of source frames.
+ * Remove `frames` frames, at most fifo->frames, from the front. `take` is called in order for
+ * each part or piece of a part, with the samples. If a piece has half of the output frames of a
+ * stretched part, it also has half of the source frames, and so on.
  */
 typedef void iwp_fifo_take(void *context, const float *samples, struct iw_playout_part piece);
 void iwp_fifo_pop(struct iwp_fifo *fifo, size_t frames, iwp_fifo_take *take, void *context);

@@ -20,7 +20,7 @@ void iwp_pitch_init(struct iwp_pitch *pitch, size_t sample_rate_hz)
         pitch->decimation = 1;
 }
 
-/* The lanes are independent, so a compiler can use vectors without changing the result. */
+/* The sums of the lanes are independent, so vector code gives the same result. */
 static float dot(const float *a, const float *b, size_t count)
 {
     float lanes[LANES] = {0};
@@ -103,7 +103,7 @@ void iwp_pause_init(struct iwp_pause *pause, size_t sample_rate_hz)
     pause->block = sample_rate_hz / 200;
 }
 
-/* The noise floor falls with the signal at once, and rises slowly. */
+/* Update the noise floor. It falls to the signal at once, but rises slowly. */
 static void follow(struct iwp_pause *pause, float least)
 {
     float risen = pause->floor_rms * 1.002f;

@@ -1,20 +1,21 @@
 /*
  * The state of the playout, in three parts. Included by the playout's files.
  *
- * There are no locks. These rules replace them:
+ * There are no locks. These rules replace locks:
  * - Only the thread that pulls uses `consumer`. Only the thread that holds the caller's lock
  *   uses `producer`.
- * - `shared` contains atomic words. Each has one writer, named there, except `commit`.
+ * - `shared` contains atomic words. Each word has one writer, named there, except `commit`.
  * - `commit` is epoch | fade | position. The consumer changes the position and the fade, and a
- *   clear changes the epoch, each with one compare-and-swap. The consumer first prepares its
- *   whole block and the fade that follows it if a clear comes. If a clear changes the word
- *   first, the consumer drops the block, plays the fade of the block before, and continues
- *   where the clear says. So the frames that are heard are the position and the fade that the
- *   clear saw: the count is final at once, and no thread waits.
- * - If a commit fails, the consumer undoes its changes: the reset that follows sets some of
- *   them again; counters, events and segments to free are published only after a commit.
+ *   clear changes the epoch, each with one compare-and-swap.
+ * - The consumer first prepares a whole block, and the fade that is played if a clear comes
+ *   after the block. Then it commits. If a clear has changed the word before, the consumer
+ *   drops the block, plays the fade of the previous block, and continues where the clear says.
+ * - So a clear knows at once how many frames are heard: those up to the position and the fade
+ *   in `commit`. No thread waits.
+ * - If a commit fails, the consumer undoes its changes. The reset after it sets some fields
+ *   again. Counters, events and segments to free are published only after a commit.
  *
- * An epoch has 10 bits. It could be mistaken only after 1024 clears during one pull.
+ * An epoch has 10 bits. Two epochs are confused only after 1024 clears during one pull.
  * A position has 44 bits: 11 years at 48 kHz.
  */
 #ifndef IWP_PLAYOUT_H
@@ -40,10 +41,9 @@ enum {
     IWP_FADE_FRAMES_MAX = IWP_RATE_MAX_HZ / 100,
     IWP_LOOK_FRAMES_MAX = IWP_RATE_MAX_HZ * 42 / 1000, /* two periods and a window */
     IWP_STALL_TIMES = 6,
-    IWP_PENDING = 16, /* the most events of one pull; more are counted as missed */
+    IWP_PENDING = 16, /* the most events of one pull; further events are counted as missed */
     IWP_RING = 256,   /* the most events between two polls; a power of two */
-    /* The events of one clear besides those of marks: for each item a start, and an end or a
-     * clear. */
+    /* One clear adds a start, and an end or a clear, for each item, and the events of marks. */
     IWP_PENDING_EVENTS_LEAST = 2 * IW_PLAYOUT_ITEMS
 };
 
@@ -80,7 +80,7 @@ IWP_INLINE int64_t iwp_commit_position(uint64_t word)
 struct iwp_resumption {
     struct iwp_word generation;
     struct iwp_word position;
-    struct iwp_word silent; /* no fade, because the device drops the frames before it */
+    struct iwp_word silent; /* not zero: no fade, since the device drops the old frames */
     struct iwp_pointer cursor;
 };
 
@@ -113,7 +113,7 @@ struct iwp_notice {
 struct iwp_shared {
     struct iwp_word commit;
     /* Written by the consumer. */
-    struct iwp_word answered; /* the generation of the last clear that it has handled */
+    struct iwp_word answered; /* the generation of the last clear that was handled */
     struct iwp_word pulled_ns;
     struct iwp_word period_ns;
     struct iwp_word state;
@@ -121,7 +121,7 @@ struct iwp_shared {
     struct iwp_word counts[IWP_COUNTS];
     struct iwp_word notices_written;
     struct iwp_notice notices[IWP_RING];
-    /* Written by the producer. A resumption is reused two clears later, after its epoch. */
+    /* Written by the producer. An entry is used again two clears later. */
     struct iwp_resumption resumptions[2];
     struct iwp_word notices_read;
     struct iwp_word target_ns; /* live: the target offset, signed */
@@ -158,19 +158,19 @@ struct iwp_consumer {
     int64_t heard; /* the position after all output so far */
     bool started;  /* the position is set, because a first segment has arrived */
     bool holding;  /* stalled on purpose, in a pause of the audio */
-    bool budgeted; /* the time scaling budget of this block was added to the tokens */
+    bool budgeted; /* the budget of this block for time scaling was already added */
     bool paused;
     int64_t ends[IW_PLAYOUT_ITEMS]; /* positions where items end, in order */
     size_t ends_count;
     double tokens_frames;
-    size_t stalled_frames; /* of this stall; lost audio may still be counted against them */
+    size_t stalled_frames; /* of this stall, minus the lost audio that was already skipped */
     size_t stall_frames;   /* all frames of this stall */
     bool resume_set;
     double resume_ns;
     double stall_times_ns[IWP_STALL_TIMES]; /* newest first */
     size_t stall_times_count;
-    double clock_ns; /* the smoothed time of this pull */
-    double block_ns; /* the time of this block */
+    double clock_ns; /* the time of this pull, smoothed */
+    double block_ns; /* the time at which this block is played */
     double period_ns;
     struct iwp_fade_tail fade_tails[2]; /* of the last commit and of the next one */
     size_t fade_tail;
@@ -193,7 +193,7 @@ struct iwp_consumer {
 
 struct iwp_item {
     uint64_t id;
-    uint64_t order; /* counts items by their first push; IWP_NOT_BEGUN before it */
+    uint64_t order; /* the number of the item in order of first push, or IWP_NOT_BEGUN */
     int64_t start;
     int64_t end;
     int64_t heard; /* heard frames; set by a clear */
@@ -230,7 +230,7 @@ struct iwp_producer {
     struct iwp_timeline sequences;
     struct iwp_estimator estimator;
     struct iwp_start start;
-    bool estimator_rounded; /* its transits are rounded up to the next pull */
+    bool estimator_rounded; /* transits are rounded up to the next pull */
     struct iwp_item items[IW_PLAYOUT_ITEMS];
     size_t items_count;
     uint64_t items_order;
@@ -289,7 +289,7 @@ IWP_INLINE void iwp_add(struct iwp_word *word, uint64_t more)
 /* Return the item, or NULL. */
 struct iwp_item *iwp_item_find(const struct iw_playout *playout, uint64_t id);
 
-/* Return the item, or a new one. NULL: IW_PLAYOUT_ITEMS items are queued. */
+/* Return the item, or create it. Returns NULL if IW_PLAYOUT_ITEMS items are queued. */
 struct iwp_item *iwp_item_open(struct iw_playout *playout, uint64_t id);
 
 /* Start an item: its first audio is at `position`. This ends all earlier items. */
@@ -298,12 +298,12 @@ void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t p
 /* Return the count of frames of an item before `position`, at most those that were received. */
 int64_t iwp_item_heard(const struct iwp_item *item, int64_t position);
 
-/* Whether an item was cleared or is played to its end: its count of heard frames is final. */
+/* Whether the count of heard frames is final: the item was cleared or is played to its end. */
 bool iwp_item_is_over(const struct iwp_item *item, int64_t position);
 
 /*
- * Take the next event of the stream up to `position` that was not taken yet: the start of an
- * item, a mark, or the end of an item. Returns false if there is none.
+ * Return the next event of the stream up to `position` that was not returned before: the start
+ * of an item, a mark, or the end of an item. Returns false if there is no such event.
  */
 bool iwp_next_event(struct iw_playout *playout, int64_t position,
                     struct iw_playout_event *event);

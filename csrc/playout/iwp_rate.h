@@ -1,6 +1,7 @@
 /*
- * How fast time scaling may change the delay. Included by the delay estimator, which simulates
- * time scaling, and by the consumer, which performs it: both must use the same rule.
+ * The rate at which time scaling may change the delay. Included by the delay estimator, which
+ * simulates time scaling, and by the consumer, which performs time scaling. The simulation
+ * needs the same rule.
  */
 #ifndef IWP_RATE_H
 #define IWP_RATE_H
@@ -8,7 +9,8 @@
 #include "common/iwp_compiler.h"
 
 /*
- * Return the fraction of time that may be added or removed if the delay is off by `error_ms`.
+ * Return the fraction of time that may be added or removed. `error_ms` is the delay minus its
+ * target.
  */
 IWP_INLINE double iwp_stretch_rate(double error_ms)
 {

@@ -1,12 +1,12 @@
-/* The start threshold of burst mode: it simulates each item with several thresholds. */
+/* Learns the start threshold of burst mode by simulating each item with several thresholds. */
 #include "playout/iwp_start.h"
 
 #include <math.h>
 #include <string.h>
 
 #define STALL_COST 2.0 /* the cost of 1 ms of a stall, in ms of start delay */
-#define FORGET 0.95    /* the factor of older costs, per item */
-#define LATE_MS 2.0    /* less is rounding */
+#define FORGET 0.95    /* older costs are multiplied by this for each new item */
+#define LATE_MS 2.0    /* a smaller lateness is a rounding error */
 #define PRIOR_ITEMS 4.0
 #define PRIOR_SPEED 1.5 /* the speed of the source before any item, times real time */
 #define PRIOR_DEFICIT_MS 100.0
@@ -68,7 +68,8 @@ static void meet(struct iwp_start *start, size_t i, double now_ms, double durati
     if (start->begun_ms[i] < 0 || late_ms <= LATE_MS)
         return;
     /*
-     * After a chunk shorter than resume_ms, the playout waits for more: here, half of the rest.
+     * After a chunk shorter than resume_ms, the playout waits for more audio. The simulation
+     * assumes that this takes half of the missing time.
      */
     late_ms += 0.5 * fmax(0, start->resume_ms - duration_ms);
     start->stalled_ms[i] += late_ms;
@@ -95,7 +96,7 @@ void iwp_start_chunk(struct iwp_start *start, double arrival_ms, double duration
         begin(start, arrival_ms);
     }
     now_ms = arrival_ms - start->first_ms;
-    /* An end without audio cannot be late. */
+    /* A chunk that only ends the item has no audio, so it cannot be late. */
     for (size_t i = 0; duration_ms > 0 && i < IWP_START_POLICIES; i++)
         meet(start, i, now_ms, duration_ms);
     start->arrived_ms += duration_ms;

@@ -1,12 +1,12 @@
 /*
  * The start threshold of burst mode. Included by the playout's files.
  *
- * A policy is a threshold: start when this much is queued or the item is complete. Every item
- * is simulated with every policy. A policy has costs for its start delay and its stalls. The
- * weight of an item is 0.95 of the weight of the next one. The policy with the least cost is
- * used for the next item.
+ * A policy is a threshold: an item starts when this much is queued or the item is complete.
+ * Every item is simulated with every policy. A policy has costs for its start delay and its
+ * stalls. With each new item, the older costs are multiplied by 0.95. The policy with the least
+ * cost is used for the next item.
  *
- * All times are milliseconds. Thread safety: none; the producer owns it.
+ * All times are milliseconds. Only the producer may use this struct.
  */
 #ifndef IWP_START_H
 #define IWP_START_H
@@ -22,14 +22,14 @@ struct iwp_start {
     double first_ms;   /* when the first chunk of the item arrived */
     double arrived_ms; /* how much audio of the item has arrived */
     double cost[IWP_START_POLICIES];
-    double begun_ms[IWP_START_POLICIES]; /* its start, since first_ms; negative before it */
+    double begun_ms[IWP_START_POLICIES]; /* the start, since first_ms; negative before it */
     double stalled_ms[IWP_START_POLICIES];
     double stalls[IWP_START_POLICIES];
     size_t policy;
     bool running; /* an item has started and has not ended */
 };
 
-/* Start with the costs of 4 items at 1.5 times real time, each with a deficit of 100 ms. */
+/* Initialize with the costs of 4 items at 1.5 times real time, each with 100 ms missing. */
 void iwp_start_init(struct iwp_start *start, double gap_cost, double resume_ms);
 
 /* Add `duration_ms` of audio that arrived for the item. `last` ends the item. */
@@ -38,7 +38,7 @@ void iwp_start_chunk(struct iwp_start *start, double arrival_ms, double duration
 /* Forget the current item, which will not be completed. */
 void iwp_start_abandon(struct iwp_start *start);
 
-/* Return how much must be queued before an item starts whose end has not arrived. */
+/* Return how much must be queued before an incomplete item starts. */
 double iwp_start_threshold_ms(const struct iwp_start *start);
 
 #endif

@@ -21,9 +21,10 @@ void iwp_store_init(struct iwp_store *store, size_t sample_bytes, size_t channel
 void iwp_store_reset(struct iwp_store *store, struct iwp_segment *cursor)
 {
     store->first = store->last = store->beyond = NULL;
-    /* A segment that was spent in the undone pull needs no release: it belongs to the old
-     * generation, which is freed at once, or it follows the cursor and will be admitted again.
-     * */
+    /*
+     * The segments that were spent in the undone pull need no release. A segment of the old
+     * generation is freed at once. A segment after the cursor will be admitted again.
+     */
     store->cursor = cursor;
     cursor->later = NULL;
     store->spent = cursor;
@@ -49,7 +50,7 @@ struct iwp_segment *iwp_store_next(struct iwp_store *store)
     return next;
 }
 
-/* Move the edge to the end of each segment that begins before or at it. */
+/* Move the edge to the end of each segment that begins before the edge or at the edge. */
 static void stretch_edge(struct iwp_store *store)
 {
     while (store->beyond != NULL && store->beyond->position <= store->edge) {
@@ -107,7 +108,7 @@ enum iwp_admission iwp_store_admit(struct iwp_store *store, struct iwp_segment *
     if (store->beyond == segment->later)
         store->beyond = segment;
     else if (segment->position <= store->edge && end_of(segment) > store->edge)
-        store->edge = end_of(segment); /* it begins before the edge and ends after it */
+        store->edge = end_of(segment); /* the segment covers the old edge */
     stretch_edge(store);
     return IWP_ADMITTED;
 }
@@ -171,7 +172,7 @@ size_t iwp_store_read(const struct iwp_store *store, float *dst, size_t frames)
         size_t count;
 
         if (end_of(segment) <= at)
-            continue; /* an earlier segment contains it */
+            continue; /* an earlier segment contains all of this one */
         count = segment->frames - skip;
         count = count < frames - done ? count : frames - done;
         convert(store, dst + done * store->channels, segment->samples + skip * frame_bytes,
@@ -187,7 +188,7 @@ void iwp_store_release(struct iwp_store *store)
 
     store->spent = NULL;
     while (segment != NULL) {
-        /* The producer may free a segment as soon as it is done, so `later` is read first. */
+        /* The producer may free a segment when `done` is set, so `later` is read before. */
         struct iwp_segment *later = segment->later;
 
         if (segment == store->cursor)

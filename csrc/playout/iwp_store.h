@@ -27,7 +27,7 @@ enum iwp_segment_flag {
 
 struct iwp_segment {
     struct iwp_pointer next; /* in arrival order; the producer appends */
-    struct iwp_word done;    /* the consumer has released it */
+    struct iwp_word done;    /* the consumer has released the segment */
     /* Written by the producer. The first four are final before the consumer reads them. */
     int64_t position; /* frames */
     size_t frames;
@@ -44,10 +44,10 @@ struct iwp_store {
     size_t sample_bytes;
     size_t channels;
     struct iwp_segment *cursor; /* the last segment that was read from the list of arrival */
-    struct iwp_segment *first;  /* the first that is not played */
+    struct iwp_segment *first;  /* the first segment that is not played */
     struct iwp_segment *last;
-    struct iwp_segment *beyond; /* the first after a gap */
-    struct iwp_segment *spent;  /* played in this pull, linked by `later` */
+    struct iwp_segment *beyond; /* the first segment after a gap */
+    struct iwp_segment *spent;  /* segments that were played in this pull, linked by `later` */
     int64_t position;           /* the next frame to play */
     int64_t edge;               /* the first gap after position, or the end of the audio */
 };
@@ -64,19 +64,19 @@ void iwp_store_reset(struct iwp_store *store, struct iwp_segment *cursor);
 /* Move the cursor to the next segment in the order of arrival. Returns it, or NULL. */
 struct iwp_segment *iwp_store_next(struct iwp_store *store);
 
-/* Sort a segment that iwp_store_next returned into the store. An empty one is spent at once. */
+/* Sort a segment that iwp_store_next returned into the store. An empty segment is spent. */
 enum iwp_admission iwp_store_admit(struct iwp_store *store, struct iwp_segment *segment);
 
 /*
- * Play from `position` on. Segments before it are spent. It may be less than the present
- * position only while nothing of the store was played.
+ * Continue at `position`. Segments before this position are spent. The position may be less
+ * than the present one only if nothing of the store was played.
  */
 void iwp_store_seek(struct iwp_store *store, int64_t position);
 
 /* Return the count of frames without a gap from `position` on. */
 size_t iwp_store_level(const struct iwp_store *store);
 
-/* Return the length of the gap after them; 0 if nothing is queued after it. */
+/* Return the length of the first gap; 0 if nothing is queued after it. */
 size_t iwp_store_gap(const struct iwp_store *store);
 
 /* Copy up to `frames` frames, up to a gap, as floats. Returns the count; does not seek. */

@@ -1,11 +1,12 @@
 /*
  * A mixer of several playouts for one device.
  *
- * At the start of a pull, the consumer makes `turn` odd, then it reads the pointers of the
- * playouts and pulls, and at the end it makes `turn` even. A thread that has removed a playout
- * reads `turn` by a compare-and-swap (iw_mixer_turn). All changes of one word have one order.
- * If the consumer's change comes first, the thread sees an odd number and can wait until it
- * changes. If it comes second, the consumer sees that the playout was removed.
+ * At the start of a pull, the consumer makes `turn` odd. Then it reads the pointers of the
+ * playouts and pulls. At the end, it makes `turn` even. A thread that has removed a playout
+ * reads `turn` by a compare-and-swap (iw_mixer_turn). All operations on one word have one
+ * order. If the consumer has made `turn` odd before the thread reads it, the thread sees an odd
+ * number and can wait until the number changes. Otherwise, the consumer sees that the playout
+ * was removed.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 #define TIME_MAX_MS 10000u
 #define NS_PER_S 1000000000u
 
-/* The longest block that is mixed at a time. A longer pull is several pulls of the playouts. */
+/* The longest block that is mixed at a time. A longer pull is divided into several blocks. */
 enum {
     BLOCK_MS = 100,
     BLOCK_SAMPLES_MAX = IWP_RATE_MAX_HZ / 1000 * BLOCK_MS * IWP_CHANNELS_MAX
@@ -36,7 +37,7 @@ struct voice {
     struct iw_playout *playing;
     struct iw_track *tracking;
     bool is_new;
-    bool sounds;        /* has audio in this block, or had it less than hold_ms before */
+    bool sounds;        /* has audio in this block, or had audio less than hold_ms before */
     uint64_t rank;      /* the priority in this pull */
     float level;        /* the gain now */
     float wanted;       /* the gain at the end of the ramp */
@@ -53,7 +54,7 @@ struct iw_mixer {
     size_t hold_frames;
     struct iwp_word turn; /* odd while the consumer pulls */
     struct voice voices[IW_MIXER_VOICES];
-    struct voice *order[IW_MIXER_VOICES]; /* those with a playout, highest priority first */
+    struct voice *order[IW_MIXER_VOICES]; /* voices with a playout, highest priority first */
     size_t order_count;
     float samples[BLOCK_SAMPLES_MAX];
     float sum[BLOCK_SAMPLES_MAX];
@@ -130,7 +131,7 @@ enum iw_status iw_mixer_adjust(struct iw_mixer *mixer, size_t voice, double gain
     return IW_OK;
 }
 
-/* Add `change` to the turn. Returns its value before. */
+/* Add `change` to the turn. Returns the value before. */
 static uint64_t change_turn(struct iw_mixer *mixer, uint64_t change)
 {
     uint64_t turn = iwp_load(&mixer->turn);
@@ -234,7 +235,7 @@ static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t fra
     else
         voice->hold_frames -= voice->hold_frames < frames ? voice->hold_frames : frames;
     aim(mixer, voice, ducked ? wanted * gain_of(&voice->ducked_gain) : wanted);
-    /* The gain of a silent voice is not heard, so it needs no ramp. */
+    /* The gain of a silent voice needs no ramp, because it is not audible. */
     if (sound == 0 || voice->is_new)
         voice->level = voice->wanted;
     voice->is_new = false;

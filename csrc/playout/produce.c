@@ -7,19 +7,20 @@
 #include "playout/iwp_rate.h"
 
 #define NS_PER_S 1e9
-#define BURST_SLOW_DOWN 0.12 /* how much of the time may be added */
-#define TOKENS_MAX_MS 20.0   /* the largest budget */
+#define BURST_SLOW_DOWN 0.12 /* the part of the time that time scaling may add */
+#define TOKENS_MAX_MS 20.0   /* the largest budget of time scaling */
 #define INTERRUPTION_MS 150.0
 #define SKIP_LEAVES_MS 20.0 /* the delay above the target after a skip */
 #define URGENT_ABOVE_MS 80.0
 #define URGENT_BELOW_MS (-40.0)
 /*
- * A connection slower than its source stalls repeatedly. Each time, more audio is queued first.
+ * A connection that is slower than its source stalls again and again. Each stall doubles the
+ * amount that is queued before playing resumes.
  */
 #define CHATTER_NS 1e9
 #define CHATTER_FIRST_MS 20.0
 #define CHATTER_DOUBLINGS 3 /* so at most 160 ms */
-#define HOLD_MS 10.0        /* how much of a pause is played before the playout stops in it */
+#define HOLD_MS 10.0        /* how much of a pause is played before the playout stops there */
 
 static double ns_of(const struct iw_playout *playout, int64_t frames)
 {
@@ -124,7 +125,7 @@ static void grant_tokens(struct iwp_consumer *consumer, struct iwp_situation *no
     now->tokens_frames = consumer->tokens_frames;
 }
 
-/* If audio has arrived in a stall, set when to resume: later after repeated stalls. */
+/* If audio has arrived in a stall, set when to resume. Repeated stalls resume later. */
 static void plan_resume(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -211,7 +212,7 @@ static void leave_stall(struct iw_playout *playout)
     consumer->stalled_frames = 0;
 }
 
-/* Undo the count of a stall: the item had ended, but its end arrived only after its audio. */
+/* Undo the count of a stall that was none: the item had ended, but the end arrived too late. */
 static void take_stall_back(struct iwp_consumer *consumer)
 {
     if (!consumer->holding) {
@@ -285,7 +286,7 @@ static void copy(struct iw_playout *playout, size_t frames)
     iwp_emit(playout, count, count);
 }
 
-/* If there is a pause here, play its start and stop in it, where this is not heard. */
+/* If there is a pause here, play the start of the pause and stop. This is not audible. */
 static bool hold(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -325,7 +326,7 @@ static void turn(struct iw_playout *playout, enum iwp_step step,
     }
 }
 
-/* Perform a step. Returns the enum iwp_tried of a step that was not possible, or 0. */
+/* Perform a step. Returns 0, or the enum iwp_tried of a step that was not possible. */
 static unsigned act(struct iw_playout *playout, enum iwp_step step,
                     const struct iwp_situation *now)
 {
@@ -355,8 +356,10 @@ static unsigned act(struct iw_playout *playout, enum iwp_step step,
 }
 
 /*
- * The loop ends, because each step makes at least one frame, or removes an end, a gap or a
- * stall, of which there are finitely many, or is marked as tried until a frame is made.
+ * The loop ends, because each step does one of these:
+ * - make at least one frame
+ * - remove an end, a gap or a stall, of which there are finitely many
+ * - fail, and be marked as tried until a frame is made
  */
 void iwp_produce(struct iw_playout *playout, size_t frames)
 {

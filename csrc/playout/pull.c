@@ -6,7 +6,7 @@
 
 #define NS_PER_S 1e9
 #define CLOCK_SLEW (1.0 / 16) /* the part of a clock error that one pull corrects */
-#define CLOCK_JUMP_NS 50e6    /* a larger one is corrected at once: the device had stopped */
+#define CLOCK_JUMP_NS 50e6    /* a larger error is corrected at once: the device had stopped */
 
 /* The most segments per pull, so that many tiny packets do not delay the device. */
 enum { DRAIN_MAX = 64, RAMP_MS = 5 };
@@ -89,7 +89,7 @@ static void note_end(struct iwp_consumer *consumer, int64_t end)
     consumer->ends_count++;
 }
 
-/* Set the position to begin at: of the first segment, or of an earlier one that came later. */
+/* Set the start position to that of the first segment, or of an earlier one that came later. */
 static void prepare_place(struct iw_playout *playout, const struct iwp_segment *segment)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -110,7 +110,7 @@ static void prepare_place(struct iw_playout *playout, const struct iwp_segment *
             consumer->ends_count * sizeof *consumer->ends);
 }
 
-/* Return how many frames of an admitted segment are too late: they were concealed already. */
+/* Return how many frames of an admitted segment are too late, because they were concealed. */
 static size_t missed_part(const struct iwp_store *store, const struct iwp_segment *segment)
 {
     int64_t missed = store->position - segment->position;
@@ -144,7 +144,7 @@ static void take_arrivals(struct iw_playout *playout)
 
 /* ---- clear ------------------------------------------------------------------------------- */
 
-/* Copy the fade tail of the last commit, since playing it may take several short pulls. */
+/* Copy the fade tail of the last commit, because playing the fade may take several pulls. */
 static void begin_fade(struct iw_playout *playout, int64_t position, bool silent)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -293,7 +293,7 @@ static uint64_t prepare_fade_tail(struct iw_playout *playout)
         position = consumer->store.position + (int64_t)more;
     tail->frames = queued + more;
     if (position - consumer->heard > IWP_FADE_SOURCE_MAX) {
-        tail->frames = 0; /* audio was skipped here: no fade over it */
+        tail->frames = 0; /* audio was skipped here, so the fade would not be continuous */
         position = consumer->heard;
     }
     tail->source_frames = (size_t)(position - consumer->heard);

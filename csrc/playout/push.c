@@ -6,8 +6,7 @@
 #include "playout/iwp_playout.h"
 
 #define RESYNC_MS 5000.0    /* a longer jump is a new time base, not a gap */
-#define OVERTAKEN_MS 1000.0 /* how much earlier packets may be than the first one that arrives
-*/
+#define OVERTAKEN_MS 1000.0 /* how much earlier than the first arrival a packet may be */
 #define ROUNDING 1e-6       /* as a part of the period of a pull */
 
 /* The place of a packet in the stream. */
@@ -15,7 +14,7 @@ struct place {
     int64_t position;
     bool appended; /* the packet has no number */
     bool reordered;
-    bool rebased; /* a new time base: earlier transit times cannot be compared */
+    bool rebased; /* the time base is new, so earlier transits cannot be compared */
 };
 
 void iwp_reclaim(struct iw_playout *playout)
@@ -45,7 +44,7 @@ static size_t queued_frames(const struct iw_playout *playout)
 
 /* ---- arrival ----------------------------------------------------------------------------- */
 
-/* Return when the consumer can use a packet that arrives now: at its next pull. */
+/* Return when the consumer can use a packet that arrives now: at the next pull. */
 static double arrival_ms(const struct iw_playout *playout, uint64_t now_ns, bool *rounded)
 {
     double pulled_ns = (double)iwp_load(&playout->shared.pulled_ns);
@@ -66,9 +65,11 @@ static uint64_t signed_ns(double ms)
 }
 
 /*
- * Whether a packet is so late that it starts a new time base. A packet without a number is late
- * whenever its source has paused. If it is later than the largest delay, it is not treated as
- * late, because all audio after it would be skipped.
+ * Whether a packet is so late that it starts a new time base.
+ *
+ * A packet without a number is late whenever its source has paused. If such a packet is later
+ * than the largest delay, it starts a new time base. Otherwise all audio after the packet would
+ * be skipped.
  */
 static bool is_new_base(const struct iw_playout *playout, const struct place *place,
                         double transit_ms)
@@ -89,7 +90,7 @@ static void teach_estimator(struct iw_playout *playout, const struct place *plac
     double time_ms = arrival_ms(playout, now_ns, &rounded);
     bool late = is_new_base(playout, place, time_ms - source_ms);
 
-    /* Restart at the first pull too: from then on, arrival times are rounded up to pulls. */
+    /* Also restart at the first pull, because later arrival times are rounded up to pulls. */
     if (place->rebased || late || rounded != producer->estimator_rounded)
         iwp_estimator_restart(&producer->estimator);
     iwp_add(&playout->shared.resyncs, late);
@@ -181,7 +182,9 @@ static struct iwp_segment *make_segment(const struct iw_playout *playout, size_t
     return segment;
 }
 
-/* The queue may have one capacity, and segments that are played but not freed one more. */
+/*
+ * Queued segments may use the capacity once. Played segments that are not freed may use it too.
+ */
 static bool has_room(struct iw_playout *playout, size_t frames)
 {
     iwp_reclaim(playout);
@@ -264,7 +267,7 @@ static enum iw_status admit(struct iw_playout *playout, const uint8_t *samples, 
 
 /* ---- the calls --------------------------------------------------------------------------- */
 
-/* Find or create the item. It can be appended to if it is new, or the newest and not ended. */
+/* Find or create the item. Only a new item, or the newest one if not ended, can be extended. */
 static enum iw_status open_to_append(struct iw_playout *playout, struct iwp_item **item,
                                      uint64_t id)
 {
@@ -321,7 +324,9 @@ enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_
         timeline->packet_frames = frames;
     ahead = (int16_t)(uint16_t)(sequence - timeline->number);
     if (item->order == IWP_NOT_BEGUN && ahead > 0 && timeline->set)
-        /* The last packet of an item may be short, so the next item begins right after it. */
+        /*
+         * The last packet of an item may be short. The next item begins right after the packet.
+         */
         timeline->position =
             playout->producer.write_position - ahead * (int64_t)timeline->packet_frames;
     place = place_on(playout, timeline, ahead * (int64_t)timeline->packet_frames, sequence);

@@ -1,4 +1,4 @@
-/* Time scaling: inserts or removes one period, where this is not heard. */
+/* Time scaling: inserts or removes one period at places where this is not audible. */
 #include <math.h>
 #include <string.h>
 
@@ -9,7 +9,7 @@
 #define PAUSE_MS 10.0  /* how much of a pause is removed or added at a time */
 #define PAUSE_FADE_MS 4.0
 #define PAUSE_RMS 0.004f /* a pause is extended only if the last audio is softer */
-/* The least correlation of two periods. It is lower when the delay is far from its target. */
+/* The least correlation of two periods. A lower one is enough if the delay is very wrong. */
 #define ALIKE 0.88f
 #define ALIKE_URGENT 0.75f
 
@@ -45,7 +45,7 @@ static void cross_fade(float *dst, const float *from, const float *to, size_t fr
     }
 }
 
-/* Play `lag` frames instead of the 2 * `lag` frames in consumer->look. */
+/* Replace the 2 * `lag` frames in consumer->look by `lag` frames. */
 static void leave_out(struct iw_playout *playout, size_t lag, size_t fade)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -131,7 +131,7 @@ static bool was_soft(const struct iw_playout *playout, size_t frames)
 }
 
 /*
- * Return how many frames may be inserted between the last output and the next audio; 0: none.
+ * Return how many frames may be inserted between the last output and the next audio, or 0.
  */
 static size_t period_to_insert(struct iw_playout *playout, size_t available, bool urgent)
 {
@@ -159,8 +159,8 @@ bool iwp_grow(struct iw_playout *playout, bool urgent)
     if (lag == 0)
         return false;
     /*
-     * The inserted period begins like the next audio, which follows the last output, and ends
-     * like the last output, which precedes the next audio. So both seams are continuous.
+     * The inserted period begins as the next audio does, so it continues the last output. It
+     * ends as the last output does, so the next audio continues it.
      */
     cross_fade(iwp_fifo_end(&consumer->fifo), consumer->look,
                iwp_conceal_tail(&consumer->conceal, lag), lag, playout->config.channels);

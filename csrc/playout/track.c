@@ -1,9 +1,8 @@
 /*
  * A track: which part of one playout is heard at which time.
  *
- * Only the consumer writes the history and the words. It does not wait for a reader. If it may
- * have overwritten stretches while a reader looked at them, the reader sees this from `noted`
- * and reads again.
+ * Only the consumer writes to a track. It does not wait for a reader, so it may overwrite
+ * stretches while a reader looks at them. The reader sees this from `noted` and reads again.
  */
 #include <stdlib.h>
 
@@ -15,10 +14,10 @@
 
 enum {
     HISTORY = 1024,         /* the count of stretches in the history; a power of two */
-    LOOK_BACK = HISTORY / 2 /* how many of them a reader looks at: seconds of output */
+    LOOK_BACK = HISTORY / 2 /* the most stretches that a reader looks at: seconds of output */
 };
 
-/* A stretch of output, and its source frames. */
+/* A stretch: consecutive frames of output, and their source frames. */
 struct stretch {
     struct iwp_word begin_ns;
     struct iwp_word frames;
@@ -39,7 +38,7 @@ struct iw_track {
     double ns_per_frame;
     struct iwp_word noted; /* the count of stretches so far */
     struct iwp_word taken; /* the count of source frames so far */
-    uint64_t end;          /* the position after them; used by the consumer only */
+    uint64_t end;          /* the position after these frames; used by the consumer only */
     struct stretch history[HISTORY];
 };
 
@@ -82,7 +81,7 @@ static void note(struct iw_track *track, uint64_t begin_ns, const struct iw_play
     iwp_store(&stretch->position, track->end);
     iwp_store(&stretch->source_frames, part->source_frames);
     track->end += part->source_frames;
-    /* In this order, so that a reader never sees more frames heard than taken. */
+    /* Store `taken` first, so that a reader never sees more heard frames than taken frames. */
     iwp_store(&track->taken, taken + part->source_frames);
     iwp_store(&track->noted, noted + 1);
 }

@@ -1,13 +1,15 @@
-/* Audio into WebSocket frames: base64 inside JSON inside a masked frame, in one call. */
+/* Builds WebSocket frames with audio: base64 in JSON in a masked frame, in one call. */
 #include <string.h>
 
 #include "common/iwp_kernels.h"
 #include "include/iw_message.h"
 
-/* FIN is the top bit of the byte with the opcode, MASKED of the byte with the length. */
+/*
+ * FIN is the top bit of the byte with the opcode. MASKED is that of the byte with the length.
+ */
 enum { FIN = 0x80, TEXT = 1, MASKED = 0x80, LENGTH_16 = 126, LENGTH_64 = 127 };
 
-/* The size of a converted block: a multiple of 3 bytes, so that every base64 group is whole. */
+/* The size of a converted block is a multiple of 3 bytes, so every base64 group is whole. */
 enum { BLOCK_SAMPLES = 1536, BLOCK_BYTES = BLOCK_SAMPLES * 2 };
 
 /* Return the size of the converted audio; -1 for a cut sample or an unknown form. */

@@ -1,4 +1,4 @@
-/* Audio out of JSON messages, with the other values as one text. */
+/* Extracts audio from JSON messages, with the other values as one text. */
 #include <string.h>
 
 #include "include/iw_message.h"
@@ -34,9 +34,9 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
     if (audio_bytes < 0)
         return audio_bytes;
     /*
-     * The bound: the message, and the values, which are together shorter than the message by at
-     * least its two braces, since no value is at two paths. The separators need two bytes for
-     * each further path and two for the last part; the zero byte needs one.
+     * The text has the message and the values. Together, the values are shorter than the
+     * message, by at least its two braces. The separators need two bytes for each further path
+     * and two bytes for the last part. The zero byte needs one byte.
      */
     if (src_bytes > room->text_bytes / 2 ||
         room->text_bytes - 2 * src_bytes < 2 * IW_SPLIT_MAX_PATHS) {

@@ -1,6 +1,6 @@
 /*
- * Audio out of JSON messages: one pass over the message decodes the base64 text at one path and
- * finds the values at other paths.
+ * Extracts audio from JSON messages: one pass over the message decodes the base64 text at one
+ * path and finds the values at other paths.
  *
  * The pass reads no byte after `end`. It returns IW_NOT_PLAIN wherever a complete JSON parser
  * could have another result.
@@ -13,8 +13,8 @@
 #include "include/iw_message.h"
 
 /*
- * The block of text that is decoded at a time for floats: so small that both buffers stay in
- * the first cache, in whole groups of 4 characters and whole samples of 2 bytes.
+ * The size of the blocks in which text is decoded for floats. Both buffers fit in the first
+ * cache. A block has whole groups of 4 characters and whole samples of 2 bytes.
  */
 enum { BLOCK_CHARACTERS = 4096, BLOCK_BYTES = BLOCK_CHARACTERS / 4 * 3 };
 
@@ -43,8 +43,8 @@ struct walk {
     size_t audio_bytes; /* written to dst */
     int form;
     enum iw_status status;
-    size_t cut_bytes;                  /* the size of the audio's text, once it was found */
-    unsigned seen[IW_SPLIT_MAX_DEPTH]; /* a bit for each path whose key was found here */
+    size_t cut_bytes;                  /* the size of the audio's text; 0 before it is found */
+    unsigned seen[IW_SPLIT_MAX_DEPTH]; /* by depth: a bit for each path whose key was found */
 };
 
 /* ---- plans ------------------------------------------------------------------------------- */
@@ -146,7 +146,7 @@ static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
     return NULL;
 }
 
-/* The same for a key. Returns NULL too if the key contains an escape. */
+/* Return the closing quote of a key; NULL if there is none or the key contains an escape. */
 static const uint8_t *key_end(const uint8_t *at, const uint8_t *end)
 {
     for (; at < end && *at != '\\'; at++) {
@@ -315,8 +315,10 @@ static unsigned match_key(const struct iw_split_plan *plan, unsigned live, unsig
 static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned live,
                                   unsigned depth);
 
-/* Read a value whose key matched; `found` are the paths that match. If a path ends here, the
- * other paths find nothing: they would need an object in the same place. */
+/*
+ * Read a value whose key matched. `found` has the paths that match. If a path ends here, the
+ * other paths find nothing, because they would need an object here.
+ */
 static const uint8_t *walk_value(struct walk *walk, const uint8_t *at, unsigned found,
                                  unsigned depth)
 {
@@ -338,8 +340,10 @@ static const uint8_t *walk_value(struct walk *walk, const uint8_t *at, unsigned 
     return at != NULL ? at : give_up(walk, IW_NOT_PLAIN);
 }
 
-/* Read an object from '{' on. Returns the byte after its '}'. No path is longer than
- * IW_SPLIT_MAX_DEPTH keys, which bounds the recursion. */
+/*
+ * Read an object from '{' on. Returns the byte after its '}'. The recursion is limited, because
+ * a path has at most IW_SPLIT_MAX_DEPTH keys.
+ */
 static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned live,
                                   unsigned depth)
 {

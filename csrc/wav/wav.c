@@ -35,7 +35,9 @@ static void read_format(struct iw_wav *found, const uint8_t *body, size_t bytes)
         found->format = load_u16(body + 24);
 }
 
-/* Return the size of a chunk's body with its pad byte, which follows an odd size. */
+/*
+ * Return the size of a chunk's body with its pad byte. A body with an odd size has a pad byte.
+ */
 static size_t padded(size_t bytes)
 {
     return bytes + (bytes & 1);

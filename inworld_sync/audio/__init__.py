@@ -1,1 +1,1 @@
-"""Audio functions and classes on top of the C core."""
+"""Has audio functions and classes on top of the C core."""

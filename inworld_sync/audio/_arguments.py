@@ -1,4 +1,4 @@
-"""Checks of numbers that are passed to C code or used in calculations of time."""
+"""Checks numbers that are passed to C code or used in calculations of time."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
-Pass Python memory to the C core.
+Passes Python memory to the C core.
 
 Only the modules of :mod:`inworld_sync.audio` import this module. ``bytes`` are passed to C
-directly; the buffer of any other object is locked for the duration of the call. Nothing is kept
-after a call, and no lock is needed.
+directly; the buffer of any other object is locked for the duration of the call. The core keeps no
+reference after a call, and no lock is needed.
 
 Telephone audio comes in calls of 160 bytes. At this size each Python call costs as much as the
 work in C, so the hot functions of this package check types inline, in one line.
@@ -39,12 +39,12 @@ __all__ = [
 ]
 
 U8: Final = ffi.typeof("uint8_t[]")
-"""The type that ``from_buffer`` gives any buffer: bytes."""
+"""The type that ``from_buffer`` gives any buffer, so that its length is in bytes."""
 
-# Every byte is written before it is read, so clearing would be wasted.
+# Every byte is written before it is read, so the memory need not be cleared.
 _allocate: Final = ffi.new_allocator(should_clear_after_alloc=False)
 _from_buffer: Final = ffi.from_buffer
-# Chars, since the fastest conversion to bytes accepts only these.
+# The type is char, since the fastest conversion to bytes accepts only this type.
 _CHARS: Final = ffi.typeof("char[]")
 
 as_bytes: Final = ffi.unpack
@@ -57,7 +57,7 @@ _Function: TypeAlias = "Callable[[CData, bytes | CData, int], None]"
 
 def readable(data: object) -> bytes | CData:
     """
-    Return *data* in the form that a ``const`` pointer of the core accepts; its ``len`` is in bytes.
+    Return *data* as an argument for a ``const`` pointer of the core; its ``len`` is in bytes.
 
     Raises:
         AudioError: *data* has no contiguous buffer, for example a str.
@@ -75,12 +75,12 @@ def readable_samples(data: Any, source: str, channels: int = 1) -> bytes | CData
     Return samples in the form that a ``const`` pointer of the core accepts.
 
     Args:
-        data: Samples of the format *source* as bytes, or an array, which is converted if need be.
+        data: Samples of the format *source* as bytes, or an array, which is converted if necessary.
         source: ``s16``, ``f32``, ``mu-law`` or ``A-law``.
         channels: The number of channels, for arrays with two dimensions.
 
     Raises:
-        AudioError: *data* is neither.
+        AudioError: *data* is neither bytes nor an array of samples.
     """
     kind = type(data)
     if kind is bytes:
@@ -88,7 +88,7 @@ def readable_samples(data: Any, source: str, channels: int = 1) -> bytes | CData
     direct = DIRECT.get(source)
     if direct is None:
         return _readable_codes(data, source)
-    # The common forms need no more than this: raw bytes, and arrays of the right type.
+    # This is enough for the common forms, which are raw bytes and arrays of the right type.
     try:
         if kind is memoryview:
             if data.format == "B" or (data.format in direct and data.ndim == 1):
@@ -96,13 +96,13 @@ def readable_samples(data: Any, source: str, channels: int = 1) -> bytes | CData
         elif kind is bytearray or (data.dtype in direct and data.ndim == 1):
             return _from_buffer(U8, data)
     except (AttributeError, TypeError, ValueError, BufferError):
-        pass  # it is of another kind, or has gaps
+        pass  # data is of another kind, or has gaps
     return _from_buffer(U8, contiguous_samples(data, cast("Form", source), channels))
 
 
 def _readable_codes(data: AudioData, source: str) -> bytes | CData:
     found = readable(data)
-    # A code is a byte; wider samples are not codes.
+    # Each code is one byte, so wider items are not codes.
     if memoryview(cast("Buffer", data)).itemsize != 1:
         raise AudioError(f"{source} audio must be bytes, got {type(data).__name__} of wider items")
     return found
@@ -182,12 +182,13 @@ def sample_functions(
     """
     Create the two public functions for one sample conversion of the core.
 
-    They are created here instead of calling a shared function, because one more Python call takes
-    a quarter of the time of a call with 20 ms of audio.
+    The functions are created here and do not call a shared function, because one more Python call
+    takes a quarter of the time of a call with 20 ms of audio.
 
     Args:
         module: The name of the module that defines them.
-        name: The name of the first function; the name of the second one adds ``_into``.
+        name: The name of the first function. The name of the second function has ``_into`` at its
+            end.
         function: ``f(dst, src, samples)`` of the core.
         source: The format of the input, as an error message names it.
         target: The format of the output.
@@ -195,7 +196,7 @@ def sample_functions(
 
     Returns:
         A function that returns new bytes, and a function that writes to the start of an output
-        buffer and returns the bytes written. Any thread may call both at any time.
+        buffer and returns the bytes written. Any thread may call both functions at any time.
     """
     src_bytes, dst_bytes = _SAMPLE_BYTES[source], _SAMPLE_BYTES[target]
 

@@ -1,4 +1,4 @@
-"""The settings of a playout and a mixer: their ranges, and their numbers in the core."""
+"""Checks the settings of a playout and a mixer, and converts them to the numbers of the core."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ SAMPLE_BYTES: Final = {"s16": 2, "f32": 4}
 
 MODES: Final = {"burst": lib.IW_PLAYOUT_BURST, "live": lib.IW_PLAYOUT_LIVE}
 FORMATS: Final = {"s16": lib.IW_PLAYOUT_S16, "f32": lib.IW_PLAYOUT_F32}
-# The cost of a gap, the only parameter of live mode: one per minute costs 6, 18 or 42 ms of delay.
+# The cost of a gap, by profile. It is the only parameter of live mode. One gap per minute costs as
+# much as 6, 18 or 42 ms of delay.
 GAP_COSTS: Final = {"interactive": 3.7e5, "balanced": 1.1e6, "smooth": 2.5e6}
 
 _Value = TypeVar("_Value")

@@ -1,4 +1,4 @@
-"""The common base of a playout and a mixer: one thread or device reads audio from them."""
+"""Has the base class of playouts and mixers, from which one thread or device reads audio."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLOSE_TIMEOUT: Final = 1.0
 
 class Pulled(Closing):
     """
-    An object of the core that one reader takes audio from.
+    An object of the core from which one reader takes audio.
 
     Attributes:
         sample_rate_hz: Samples per second of each channel.
@@ -37,18 +37,18 @@ class Pulled(Closing):
     all other methods at any time.
     """
 
-    # _control serializes everything except reading. _reading is held during a read, and as long as
-    # a device is attached; only close() waits for it. No lock is held while user code runs.
+    # _control serializes all calls except reads. _reading is held during a read, and as long as a
+    # device is attached. Only close() waits for _reading. No lock is held while user code runs.
 
     def __init__(
         self, kind: str, config: Mapping[str, object], output_format: SampleFormat
     ) -> None:
         """
-        Create an object of the core and own it.
+        Create an object of the core.
 
         Args:
             kind: ``playout`` or ``mixer``, as in the names of the core's functions.
-            config: The fields of its config struct, already checked.
+            config: The fields of its config struct, which the caller has checked.
             output_format: The sample format of the audio that is read.
         """
         settings = ffi.new(f"struct iw_{kind}_config *", config)
@@ -60,8 +60,8 @@ class Pulled(Closing):
         self._output_frame_bytes = SAMPLE_BYTES[output_format] * self.channels
         self._control = threading.Lock()
         self._reading = threading.Lock()
-        # Has one entry while a device is attached. Its pop() is atomic, so that detach() needs no
-        # lock and may run in a finalizer.
+        # This has one entry while a device is attached. The pop() of a deque is atomic, so detach()
+        # needs no lock and may run in a finalizer.
         self._attached: deque[bool] = deque()
 
     def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
@@ -74,10 +74,10 @@ class Pulled(Closing):
                 means now.
 
         Returns:
-            How many frames are audio; the others are silence.
+            How many frames are audio. The other frames are silence.
 
         Raises:
-            AudioError: *out* is not such a buffer.
+            AudioError: *out* is not a writable contiguous buffer of whole frames.
             ConfigError: *now_ns* is not a time.
             LocalProtocolError: Another thread or a device is reading.
         """

@@ -1,8 +1,8 @@
 r"""
-Strict base64 as in RFC 4648, section 4, with vector instructions.
+Encodes and decodes strict base64 (RFC 4648, section 4), with vector instructions.
 
-A text is accepted only if encoding its bytes returns the same text: it uses the standard
-alphabet and padding, and has no white space and no unused bits in the last character.
+A text is accepted only if encoding its bytes returns the same text. So it must have the standard
+alphabet and padding, no white space, and no unused bits set in the last character.
 
 >>> decode("AAEC")
 b'\x00\x01\x02'
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "decode_into", "encode", "encode_into"]
 
-# Names of the module, since an attribute of the library costs a third of a short call.
+# These are names of the module, since an attribute of the library costs a third of a short call.
 _decode, _encode = lib.iw_base64_decode, lib.iw_base64_encode
 
-# The traceback of an error keeps its frame alive, and a handle of from_buffer in it would keep a
-# bytearray locked. So handles are deleted before an error is raised.
+# The traceback of an error keeps the frame alive, and a handle of from_buffer in this frame would
+# keep a bytearray locked. So handles are deleted before an error is raised.
 
 
 def decode(data: str | Buffer) -> bytes:
@@ -37,13 +37,13 @@ def decode(data: str | Buffer) -> bytes:
     Decode a whole base64 text.
 
     Args:
-        data: The text, as str or as any object with a contiguous buffer of ASCII; not kept.
+        data: The text, as str or as any object with a contiguous buffer of ASCII.
 
     Returns:
-        The bytes: three for every four characters, minus the padding.
+        The bytes. Four characters have three bytes, minus the padding.
 
     Raises:
-        AudioError: The text is not strict base64; ``offset_bytes`` is the position of the first
+        AudioError: The text is not strict base64. ``offset_bytes`` is the position of the first
             wrong character.
 
     Thread safety:
@@ -70,7 +70,7 @@ def decode_into(data: str | Buffer, out: Buffer) -> int:
         out: Any object with a writable contiguous buffer. After an error its content is undefined.
 
     Returns:
-        The number of bytes written. The bytes after them are unchanged.
+        The number of bytes written. The rest of *out* is unchanged.
 
     Raises:
         AudioError: The text is not strict base64, or *out* is too small.
@@ -94,10 +94,10 @@ def encode(data: Buffer) -> bytes:
     Encode bytes, with padding and without line breaks.
 
     Args:
-        data: Any object with a contiguous buffer; not kept.
+        data: Any object with a contiguous buffer.
 
     Returns:
-        ASCII: four characters for every three bytes, rounded up.
+        The text in ASCII. It has four characters for every three bytes, rounded up.
 
     Thread safety:
         Any thread may call it at any time.
@@ -119,7 +119,7 @@ def encode_into(data: Buffer, out: Buffer) -> int:
         out: Any object with a writable contiguous buffer.
 
     Returns:
-        The number of characters written. The bytes after them are unchanged.
+        The number of characters written. The rest of *out* is unchanged.
 
     Raises:
         AudioError: *out* is too small; nothing was written.

@@ -1,4 +1,4 @@
-"""The base of classes whose objects are closed at the end of a ``with`` block."""
+"""Has the base of classes whose objects are closed at the end of a ``with`` block."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Decode recordings of any format, block by block.
+Decodes recordings of any format, block by block.
 
 | format | decoded by |
 |---|---|
@@ -8,8 +8,8 @@ Decode recordings of any format, block by block.
 | MP3, Ogg with Vorbis or Opus | PyAV, else soundfile |
 | AAC (ADTS, M4A, MP4), WebM, AMR, ASF, AVI and others | PyAV |
 
-A format is decoded by the same library wherever its bytes come from. Only bytes at the beginning
-decide what a format is, never the content of samples.
+A format is decoded by the same library, whatever the source of the bytes. The bytes at the
+beginning of a recording show its format. The content of samples never does.
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ _LIBRARIES: Final = {
     **dict.fromkeys(("WAV", "AIFF", "AU", "CAF", "FLAC", "NIST"), _SOUNDFILE),
     **dict.fromkeys(("Ogg", "MP3"), _AV),
 }
-# Which extra of the package installs a library.
+# The extra of the package that installs each library.
 _EXTRAS: Final = {"soundfile": "files", "av": "media"}
-# Formats without a reliable signature by the suffix of the file, and suffixes of other files. What
-# has one of these names is never taken for raw samples.
+# The formats without a reliable signature, by the suffix of the file; and the suffixes of other
+# formats. A file with one of these suffixes is never taken for raw samples.
 _BY_SUFFIX: Final = {".mp3": "MP3", ".mp2": "MP3", ".aac": "AAC"}
 _FILE_SUFFIXES: Final = {
     *_BY_SUFFIX,
     *(".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", ".flac", ".amr", ".wma"),
     *(".ogg", ".oga", ".opus", ".m4a", ".mp4", ".mov", ".3gp", ".webm", ".mka", ".mkv", ".avi"),
 }
-# Subtypes of soundfile whose samples are 16-bit integers or fewer bits.
+# Subtypes of soundfile whose samples have at most 16 bits.
 _UP_TO_16_BITS: Final = {
     *("PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"),
     *("VOX_ADPCM", "G721_32", "G723_24", "G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24"),
 }
 # Formats of soundfile whose number of frames may be an estimate.
 _LOSSY: Final = {"MP3", "OGG"}
-# Formats of PyAV whose samples are rounded here, since ffmpeg cuts them to 16 bits.
+# Formats of PyAV whose samples are rounded here, since ffmpeg would not round them.
 _WIDE: Final = {"s32", "s32p", "s64", "s64p", "dbl", "dblp"}
 # The offset of a signature, the signature, and the format.
 _SIGNATURES: Final = (
@@ -98,11 +98,16 @@ class AudioFile:
         sample_rate_hz: Frames per second.
         channels: Samples per frame.
         close: Frees the file.
-        frames: The number of frames if the file has it.
+        frames: The number of frames, if the file has this number.
+
+    Attributes:
+        name: The name of the file for errors, or a description.
+        is_raw: Whether it has no header, so that its rate and channels are those that the caller
+            has declared.
 
     Thread safety:
-        One thread iterates; any thread may call :meth:`close`. A file is freed at its end, or
-        after the block that is being read.
+        One thread iterates; any thread may call :meth:`close`. A file is freed at its end, or after
+        :meth:`close` as soon as the block that is being read is complete.
     """
 
     def __init__(
@@ -116,6 +121,8 @@ class AudioFile:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         self.frames = frames
+        self.name = "the recording"
+        self.is_raw = False
         self._blocks = blocks
         self._free = close
         self._lock = threading.Lock()
@@ -127,7 +134,7 @@ class AudioFile:
             yield block
 
     def close(self) -> None:
-        """Free the file without waiting; iteration ends. May be called more than once."""
+        """Free the file without waiting, and end the iteration. May be called more than once."""
         with self._lock:
             closed, self._closed = self._closed, True
             if closed or self._reading:
@@ -148,7 +155,7 @@ class AudioFile:
         return block
 
     def _end_reading(self, *, is_last: bool) -> bool:
-        """Return whether the file must be freed: it was closed during the read, or has ended."""
+        """Return whether to free the file, since it was closed during the read or has ended."""
         with self._lock:
             self._reading = False
             self._closed = self._closed or is_last
@@ -157,9 +164,9 @@ class AudioFile:
 
 def is_audio_file(head: bytes) -> bool:
     """
-    Whether *head*, the first bytes of a recording, is the beginning of a known format.
+    Return whether *head*, the first bytes of a recording, begins a known format.
 
-    One header in it is enough for MP3 and AAC, which have no signature.
+    MP3 and AAC have no signature, so one header in *head* is enough for them.
     """
     return bool(_signed_format(head) or mpeg_format(lambda size: head[:size], is_whole=False))
 
@@ -169,7 +176,7 @@ def open_file(content: Buffer) -> AudioFile:
     Open an audio file in memory.
 
     Raises:
-        AudioError: It is not an audio file, or nothing that is installed can decode it.
+        AudioError: *content* is not an audio file, or nothing that is installed can decode it.
     """
     reader = ByteReader.of_memory(memoryview(content).cast("B"))
     return decode_file(reader, format_of(reader))
@@ -177,10 +184,10 @@ def open_file(content: Buffer) -> AudioFile:
 
 def format_of(reader: ByteReader, *, may_be_raw: bool = False) -> str | None:
     """
-    Return the name of the format of a recording, at whose beginning a reader is; else None.
+    Return the name of the format of a recording, or None if the format is unknown.
 
     Args:
-        reader: The recording.
+        reader: The recording. The reader must be at its beginning.
         may_be_raw: Whether the recording is probably raw. Then only a format with a signature is
             recognized.
     """
@@ -191,7 +198,7 @@ def format_of(reader: ByteReader, *, may_be_raw: bool = False) -> str | None:
 
 
 def has_file_suffix(reader: ByteReader) -> bool:
-    """Whether the name of a recording says that it is not raw."""
+    """Return whether the name of a recording shows that it is not raw."""
     return reader.suffix in _FILE_SUFFIXES
 
 
@@ -233,7 +240,9 @@ def raw_file(
     read = reader.read_some if reader.left_bytes is None else reader.read
     reader.begin_samples()
     frames = None if reader.left_bytes is None else reader.left_bytes // frame_bytes
-    return AudioFile(blocks(), sample_rate_hz, channels, reader.close, frames)
+    file = AudioFile(blocks(), sample_rate_hz, channels, reader.close, frames)
+    file.is_raw = True
+    return file
 
 
 def _signed_format(head: bytes) -> str | None:
@@ -307,8 +316,8 @@ class _NotDecoded(Exception):
 
 def _open_soundfile(soundfile: Any, content: BinaryIO, reader: ByteReader) -> AudioFile:
     class Forward(soundfile.SoundFile):  # type: ignore[misc]
-        # After each block soundfile seeks to where it is already, which costs the MP3 decoder
-        # its state and makes it complain on standard error.
+        # After each block, soundfile seeks to its present position. With this seek, the MP3 decoder
+        # would lose its state and print a message to standard error.
         def seekable(self) -> bool:
             return False
 
@@ -318,7 +327,8 @@ def _open_soundfile(soundfile: Any, content: BinaryIO, reader: ByteReader) -> Au
         raise _NotDecoded(error) from error
     _checked(reader.name, file.samplerate, file.channels)
     step = max(file.samplerate * _BLOCK_MS // 1000, 1)
-    # Other integers would be cut to 16 bits instead of rounded, and floats would not be scaled.
+    # With "int16", soundfile would cut wider integers to 16 bits instead of rounding them, and
+    # would not scale floats.
     dtype = "int16" if file.subtype in _UP_TO_16_BITS else "float64"
 
     def blocks() -> Iterator[Buffer]:
@@ -379,8 +389,8 @@ def _av_frames(av: Any, container: Any, stream: Any, reader: ByteReader) -> Iter
     """
     Decode all frames of a stream.
 
-    What cannot be decoded before the first and after the last frame is left out: files begin
-    inside a frame and end with tags. Between frames it is an error.
+    Bytes before the first frame and after the last frame that cannot be decoded are left out,
+    because files begin inside a frame and end with tags. Such bytes between frames are an error.
     """
     fault, is_started = None, False
     try:

@@ -1,4 +1,4 @@
-"""Convert audio in the formats of a realtime session to whole samples and to 16-bit PCM."""
+"""Converts audio in the formats of a realtime session to whole samples and to 16-bit PCM."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pcm_of(audio: bytes | bytearray | memoryview, audio_format: AudioFormat) -> 
 
 class WholeSamples:
     """
-    Returns the audio of items in whole samples; a message may end inside a sample.
+    Returns the audio of items in whole samples, although a message may end inside a sample.
 
     Thread safety: one thread at a time.
     """

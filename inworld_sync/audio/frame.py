@@ -1,5 +1,6 @@
 r"""
-Build a WebSocket text frame from audio in one call: convert, encode as base64 in JSON, and mask.
+Builds a WebSocket text frame from audio in one call: converts, encodes as base64 in JSON, and
+masks.
 
 >>> builder = FrameBuilder('{"audio":"', '"}')
 >>> frame = builder.build(b"\x00\x01\x02")
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameBuilder", "FrameForm", "build_frame"]
 
-# Names of the module, since an attribute of the library costs as much as a short call.
+# These are names of the module, since an attribute of the library costs as much as a short call.
 _frame_text: Final = lib.iw_frame_text
 _frame_plain: Final = lib.iw_frame_plain
 _MAX_OPCODE: Final = 15
@@ -35,7 +36,7 @@ def build_frame(opcode: int, payload: bytes) -> bytes:
     """
     Build one whole frame, masked with a new random key.
 
-    Source: RFC 6455, section 5.2; and 5.3: each frame of a client has its own unpredictable key.
+    Source: RFC 6455, sections 5.2 and 5.3. Each frame of a client has its own unpredictable key.
 
     Args:
         opcode: 0 to 15.
@@ -108,11 +109,10 @@ class FrameBuilder:
         Build a frame that is ready to be sent, masked with a new random key.
 
         Args:
-            audio: Whole samples in the input format of *form* as bytes, or an array of samples;
-                not kept.
+            audio: Whole samples in the input format of *form* as bytes, or an array of samples.
 
         Raises:
-            AudioError: The last sample is cut, or *audio* is not audio.
+            AudioError: The last sample is incomplete, or *audio* is not audio.
         """
         source = audio if type(audio) is bytes else self._samples(audio)
         size_bytes = len(source)
@@ -139,7 +139,7 @@ class FrameBuilder:
         return as_bytes(room, written)
 
     def _samples(self, audio: AudioData) -> bytes | CData:
-        # An array of bytes has a code, such as mu-law, which is sent unchanged.
+        # An array of bytes has encoded audio, such as mu-law, which is sent unchanged.
         dtype = getattr(audio, "dtype", None)
         if dtype is not None and self._form == lib.IW_FRAME_BYTES and dtype.char == "B":
             return readable(audio)

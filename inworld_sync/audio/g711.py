@@ -1,13 +1,14 @@
 r"""
-mu-law and A-law, the 8-bit encodings of telephony (ITU-T G.711).
+Encodes and decodes mu-law and A-law, the 8-bit encodings of telephony (ITU-T G.711).
 
-Encoding produces the same bits as the reference code of ITU-T G.191: a sample on a decision value
-belongs to the interval above it, on both sides of zero. In Python's former audioop, the negative
-boundaries of mu-law are nearer to zero by four; its A-law and its decoding are the same.
+Encoding produces the same bits as the reference code of ITU-T G.191. A sample on a decision value
+belongs to the interval above this value, for positive and negative samples. In Python's former
+audioop, the negative boundaries of mu-law are nearer to zero by four. The A-law and the decoding of
+audioop are the same as here.
 
-Linear samples are 16-bit little-endian. Every function accepts any object with a contiguous buffer
-and keeps nothing; any thread may call it at any time. The functions that end in ``_into`` write to
-the start of *out*, a writable buffer that must not overlap *data*, and return the bytes written.
+Linear samples are 16-bit little-endian. Every function accepts any object with a contiguous buffer,
+and any thread may call it at any time. The functions that end in ``_into`` write to the start of
+*out*, a writable buffer that must not overlap *data*, and return the bytes written.
 
 >>> decode_ulaw(b"\xff\x00").hex(" ", 2)
 '0000 8482'
@@ -37,7 +38,7 @@ decode_ulaw, decode_ulaw_into = sample_functions(
     lib.iw_g711_decode_ulaw,
     "mu-law",
     "s16",
-    """Decode mu-law to 16-bit samples: twice the bytes of *data*, in [-32124, 32124].""",
+    """Decode mu-law to 16-bit samples in [-32124, 32124], twice the bytes of *data*.""",
 )
 decode_alaw, decode_alaw_into = sample_functions(
     __name__,
@@ -45,7 +46,7 @@ decode_alaw, decode_alaw_into = sample_functions(
     lib.iw_g711_decode_alaw,
     "A-law",
     "s16",
-    """Decode A-law to 16-bit samples: twice the bytes, in [-32256, 32256], never 0.""",
+    """Decode A-law to 16-bit samples in [-32256, 32256] but never 0, twice the bytes of *data*.""",
 )
 encode_ulaw, encode_ulaw_into = sample_functions(
     __name__,
@@ -53,7 +54,7 @@ encode_ulaw, encode_ulaw_into = sample_functions(
     lib.iw_g711_encode_ulaw,
     "s16",
     "mu-law",
-    """Encode 16-bit samples as mu-law: half the bytes; louder than 32635 saturates.""",
+    """Encode 16-bit samples as mu-law, half the bytes of *data*; clip magnitudes above 32635.""",
 )
 encode_alaw, encode_alaw_into = sample_functions(
     __name__,
@@ -61,5 +62,5 @@ encode_alaw, encode_alaw_into = sample_functions(
     lib.iw_g711_encode_alaw,
     "s16",
     "A-law",
-    """Encode 16-bit samples as A-law: half the bytes of *data*.""",
+    """Encode 16-bit samples as A-law, half the bytes of *data*.""",
 )

@@ -1,8 +1,8 @@
 """
-Show or select the instruction set of the C core, for diagnosis, comparisons and tests.
+Shows or selects the instruction set of the C core, for diagnosis, comparisons and tests.
 
-The import selects the best one; the environment variable ``INWORLD_SYNC_LEVEL`` selects another.
-Every level computes the same bits.
+The import selects the best instruction set. The environment variable ``INWORLD_SYNC_LEVEL`` selects
+another. Every instruction set computes the same bits.
 """
 
 from __future__ import annotations

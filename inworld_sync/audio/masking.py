@@ -1,8 +1,8 @@
 r"""
-Mask WebSocket payloads, as RFC 6455, section 5.3, requires of clients.
+Masks WebSocket payloads, as RFC 6455, section 5.3, requires of clients.
 
 Masking and unmasking are the same operation. Every function accepts any object with a contiguous
-buffer and keeps nothing; any thread may call it at any time.
+buffer, and any thread may call it at any time.
 
 >>> key = bytes.fromhex("37fa213d")
 >>> mask(b"Hello", key).hex()
@@ -30,10 +30,10 @@ _KEY_BYTES = 4
 
 def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
     """
-    Mask a payload, or a part of one.
+    Mask a payload or a part of a payload.
 
     Args:
-        payload: The bytes; not changed.
+        payload: The bytes to mask. They are not changed.
         key: The masking key, 4 bytes in the order of the frame.
         offset_bytes: The position of *payload* in the whole payload.
 
@@ -55,11 +55,11 @@ def mask_into(payload: Buffer, key: bytes, out: Buffer, offset_bytes: int = 0) -
     Args:
         payload: As for :func:`mask`.
         key: As for :func:`mask`.
-        out: A writable buffer. It may be *payload* itself, but may not overlap it otherwise.
+        out: A writable buffer. It may be *payload* itself, but must not overlap a part of it.
         offset_bytes: As for :func:`mask`.
 
     Returns:
-        The number of bytes written. The bytes after them are unchanged.
+        The number of bytes written. The rest of *out* is unchanged.
 
     Raises:
         AudioError: *out* is too small; nothing was written.
@@ -76,7 +76,7 @@ def mask_into(payload: Buffer, key: bytes, out: Buffer, offset_bytes: int = 0) -
 
 
 def _check(key: bytes, offset_bytes: int) -> None:
-    """Check the arguments: the C core reads four bytes of the key without a check."""
+    """Check the arguments, since the C core reads four bytes of the key without a check."""
     if type(key) is not bytes or len(key) != _KEY_BYTES:
         what = f"{len(key)} bytes" if type(key) is bytes else type(key).__name__
         raise ConfigError(f"key must be {_KEY_BYTES} bytes, got {what}")

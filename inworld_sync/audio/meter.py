@@ -1,5 +1,5 @@
 r"""
-Measure the level of 16-bit samples: peak and root mean square.
+Measures the level of 16-bit samples, which is their peak and root mean square.
 
 Full scale is 32768, so a level is in [0, 1] and at most 0 dBFS. A sine of full scale has a peak
 of 0 dBFS and a root mean square of -3 dBFS.
@@ -33,7 +33,8 @@ class Level:
     """
     The level of a piece of audio.
 
-    Levels can be added: the sum of the levels of two pieces is exactly the level of both together.
+    Levels can be added. The sum of the levels of two pieces is exactly the level of the joined
+    pieces.
 
     Attributes:
         samples: The number of samples that were measured.
@@ -57,7 +58,7 @@ class Level:
 
     @property
     def peak(self) -> float:
-        """The peak, 0 to 1; exact."""
+        """The exact peak, 0 to 1."""
         return self.peak_magnitude / _FULL_SCALE
 
     @property
@@ -84,10 +85,10 @@ def measure(data: AudioData) -> Level:
     on how a stream is divided into pieces.
 
     Args:
-        data: Little-endian samples, interleaved, as bytes; or an array of samples. Not kept.
+        data: Little-endian samples, interleaved, as bytes; or an array of samples.
 
     Raises:
-        AudioError: The byte count is odd, so the last sample is cut; or *data* is not audio.
+        AudioError: The byte count is odd, so the last sample is incomplete; or *data* is not audio.
 
     Thread safety:
         Any thread may call it at any time.

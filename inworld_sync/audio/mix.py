@@ -1,10 +1,10 @@
 r"""
-Amplify and add 16-bit samples; results beyond full scale are clipped.
+Amplifies and adds 16-bit samples. Results beyond full scale are clipped.
 
-Samples are little-endian and interleaved. Every function accepts bytes or an array of samples and
-keeps nothing; any thread may call it at any time. The functions that end in ``_into``
-write to the start of *out*, a writable buffer, and return the bytes written. *out* may be an input
-itself, but must not overlap one otherwise.
+Samples are little-endian and interleaved. Every function accepts bytes or an array of samples, and
+any thread may call it at any time. The functions that end in ``_into`` write to the start of *out*,
+a writable buffer, and return the bytes written. *out* may be an input itself, but must not overlap
+a part of an input.
 
 >>> gain(b"\x00\x40\x01\x00", 0.5).hex(" ", 2)  # 16384 and 1
 '0020 0000'
@@ -35,7 +35,7 @@ def gain(data: AudioData, factor: float) -> bytes:
     """
     Multiply samples by a factor.
 
-    The product is computed in 32-bit floats and rounded to the nearest sample, halves to even, so
+    The product is computed in 32-bit floats and rounded to the nearest sample, halves to even. So
     every instruction set computes the same bits.
 
     Args:
@@ -44,7 +44,7 @@ def gain(data: AudioData, factor: float) -> bytes:
             inverts the waveform. ``10 ** (decibels / 20)`` converts decibels to a factor.
 
     Raises:
-        AudioError: The byte count is odd, so the last sample is cut.
+        AudioError: The byte count is odd, so the last sample is incomplete.
         ConfigError: *factor* is not a finite number.
     """
     src = readable_samples(data, "s16")
@@ -119,7 +119,7 @@ def _mix(a: bytes | CData, b: bytes | CData, out: Buffer) -> int:
 
 
 def _refusal(size_bytes: int, room_bytes: int) -> AudioError | None:
-    """Return the error for sizes that do not fit; None if they do."""
+    """Return the error for sizes that do not fit; None if they fit."""
     if size_bytes % SAMPLE_BYTES:
         return cut_sample("s16", SAMPLE_BYTES, size_bytes)
     return too_small(size_bytes, room_bytes) if room_bytes < size_bytes else None

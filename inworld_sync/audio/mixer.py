@@ -1,8 +1,9 @@
 """
-Play several playouts on one device: a voice, a backchannel, short signals.
+Plays several playouts on one device, such as a voice, a backchannel and short signals.
 
-Each playout keeps its own items, marks, positions and clears. The mixer adds their audio, each
-with its own gain, and attenuates some of them while one with a higher priority plays.
+Each playout keeps its own items, marks, positions and clears. The mixer multiplies the audio of
+each playout by its gain and adds the results. It attenuates a playout while another playout with a
+higher priority plays.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ class Mixer(Pulled):
     Args:
         sample_rate_hz: The sample rate of the playouts and of the output, 8000 to 48000.
         channels: The number of channels of the playouts and of the output, 1 or 2.
-        output_format: The sample format of the output, ``s16`` or ``f32``; sums beyond full scale
-            are clipped. The output of the playouts must be ``f32``.
+        output_format: The sample format of the mixer's output, ``s16`` or ``f32``. Sums beyond full
+            scale are clipped. The output of the playouts must be ``f32``.
         attack_ms: How long the gain of a playout takes to decrease, 1 to 10000.
         release_ms: How long the gain of a playout takes to increase, 1 to 10000.
-        hold_ms: How long a playout may pause before the others get louder again, 0 to 10000.
+        hold_ms: How long a playout may pause before the attenuation of the others ends, 0 to 10000.
 
     Attributes:
         sample_rate_hz: Samples per second of each channel.
@@ -87,20 +88,20 @@ class Mixer(Pulled):
         }
         super().__init__("mixer", config, output_format)
         self._voices: dict[Playout, _Voice] = {}
-        # A mixer that is collected without close() must not keep its playouts attached.
+        # If a mixer is garbage-collected without close(), its playouts must not stay attached.
         weakref.finalize(self, _detach_all, self._voices).atexit = False
 
     def add(
         self, playout: Playout, *, gain: float = 1.0, duck_db: float = 0.0, priority: int = 0
     ) -> Track:
         """
-        Add a playout; the mixer reads it from now on.
+        Add a playout. The mixer reads the playout from now on.
 
         Args:
             playout: A playout with the mixer's sample rate and channels, and ``f32`` output.
-            gain: The factor of its amplitude, 0 to 4.
-            duck_db: By how many decibels it is attenuated while a playout with a higher priority
-                plays, and for *hold_ms* after it, 0 to 100.
+            gain: The factor by which the amplitude is multiplied, 0 to 4.
+            duck_db: By how many decibels this playout is attenuated while a playout with a higher
+                priority plays, and for *hold_ms* after that; 0 to 100.
             priority: 0 to 1000, for example 1 for a voice and 0 for its backchannel.
 
         Returns:
@@ -108,8 +109,8 @@ class Mixer(Pulled):
 
         Raises:
             ConfigError: The playout has another format, or a number is out of range.
-            LocalProtocolError: The mixer has eight playouts already, or something else reads this
-                one.
+            LocalProtocolError: The mixer has eight playouts already, or another reader reads
+                *playout*.
         """
         if not isinstance(playout, Playout):
             raise ConfigError(f"playout must be a Playout, got {type(playout).__name__}")
@@ -148,14 +149,15 @@ class Mixer(Pulled):
         priority: int | None = None,
     ) -> None:
         """
-        Change gain, attenuation or priority of a playout; see :meth:`add`. The gain changes in a
-        ramp, not in a step.
+        Change gain, attenuation or priority of a playout; see :meth:`add`.
+
+        The gain changes in a ramp, not in a step.
 
         Args:
             playout: A playout of this mixer.
-            gain: The new gain; None keeps the current one.
-            duck_db: The new attenuation; None keeps the current one.
-            priority: The new priority; None keeps the current one.
+            gain: The new gain; None keeps the current gain.
+            duck_db: The new attenuation; None keeps the current attenuation.
+            priority: The new priority; None keeps the current priority.
 
         Raises:
             ConfigError: A number is out of range.
@@ -174,9 +176,9 @@ class Mixer(Pulled):
 
     def remove(self, playout: Playout) -> None:
         """
-        Remove a playout. Something else may then read the audio that is still in it.
+        Remove a playout. Another reader may then read the audio that is still in the playout.
 
-        Clear it first if it is playing; otherwise it stops without a fade.
+        If the playout is playing, clear it first. Otherwise it stops without a fade.
 
         Raises:
             LocalProtocolError: The mixer does not have this playout.
@@ -189,7 +191,7 @@ class Mixer(Pulled):
             playout.detach()
 
     def unheard_frames(self, now_ns: int | None = None) -> int:
-        """Return how many frames were read and not heard, of the playout with the most of them."""
+        """Return the largest number of frames that were read and not heard, over all playouts."""
         require_time_ns(now_ns)
         with self._control:
             tracks = [voice.track for voice in self._voices.values()]

@@ -1,8 +1,9 @@
 """
-Recognize MPEG audio (MP3) and AAC in ADTS, which have no signature, by the chain of their frames.
+Recognizes MPEG audio (MP3) and AAC in ADTS by the chain of their frames, since they have no
+signature.
 
 Each frame begins with 11 or 12 set bits, and its header has the length of the frame. Raw samples
-can look like one header, but not like several at the distances that these headers give.
+can look like one header, but not like several headers at the right distances.
 
 Sources: ISO/IEC 11172-3 and 13818-3 (layers I to III), the common extension "MPEG 2.5", and
 ISO/IEC 13818-7 (ADTS).
@@ -17,7 +18,7 @@ __all__ = ["mpeg_format"]
 
 _FRAMES: Final = 3
 _HEADER_BYTES: Final = 7
-# In kbit/s by index, for MPEG 1 with layers I, II, III, and for MPEG 2 with layers I, II and III.
+# The bitrates in kbit/s by index, for each version of MPEG (1 or 2) and layer (I to III).
 _BITRATES: Final = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -31,10 +32,10 @@ _RATES_HZ: Final = (44100, 48000, 32000)
 
 def mpeg_format(peek: Callable[[int], bytes], *, is_whole: bool = True) -> str | None:
     """
-    Return ``MP3`` or ``AAC`` if a recording begins with frames of this format, else None.
+    Return ``MP3`` or ``AAC`` if a recording begins with frames of this format, otherwise None.
 
     Args:
-        peek: Returns the first n bytes of the recording; fewer only if there are no more.
+        peek: Returns the first n bytes of the recording, or fewer if the recording is shorter.
         is_whole: Whether *peek* knows the whole recording. Otherwise one header is enough.
     """
     for name, length_of, constant_bits in (
@@ -61,7 +62,7 @@ def mpeg_format(peek: Callable[[int], bytes], *, is_whole: bool = True) -> str |
 
 
 def _mp3_frame_bytes(header: bytes) -> int:
-    """Return the length of a frame, or 0 if it is not a header."""
+    """Return the length of a frame, or 0 if *header* is not a header."""
     version = {0b11: 1, 0b10: 2, 0b00: 2.5}.get(header[1] >> 3 & 3)
     layer = 4 - (header[1] >> 1 & 3)
     bitrate, rate = header[2] >> 4, header[2] >> 2 & 3
@@ -77,7 +78,7 @@ def _mp3_frame_bytes(header: bytes) -> int:
 
 
 def _adts_frame_bytes(header: bytes) -> int:
-    """Return the length of a frame, or 0 if it is not a header."""
+    """Return the length of a frame, or 0 if *header* is not a header."""
     is_header = header[0] == 0xFF and header[1] & 0xF6 == 0xF0 and header[2] >> 2 & 15 < 13
     size_bytes = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
     return size_bytes if is_header and size_bytes > _HEADER_BYTES else 0

@@ -1,10 +1,11 @@
 r"""
-Sample formats: 16-bit integers, 32-bit floats, byte order, and samples cut between chunks.
+Converts 16-bit integers, 32-bit floats and byte order, and joins samples that are cut between
+chunks.
 
-Samples are little-endian and interleaved. Every function accepts bytes in the format that its name
-has, or an array of any type of :mod:`inworld_sync.audio.samples`, and keeps nothing; any thread may
-call it at any time. The functions that end in ``_into`` write to the start of *out*, a writable
-buffer that must not overlap *data*, and return the bytes written.
+Samples are little-endian and interleaved. Every function accepts bytes in the format of its name,
+or an array of any type of :mod:`inworld_sync.audio.samples`. Any thread may call it at any time.
+The functions that end in ``_into`` write to the start of *out*, a writable buffer that must not
+overlap *data*, and return the bytes written.
 
 >>> f32_from_s16(b"\x00\x40").hex()  # 16384 becomes 0.5
 '0000003f'
@@ -43,7 +44,7 @@ f32_from_s16, f32_from_s16_into = sample_functions(
     lib.iw_pcm_f32_from_s16,
     "s16",
     "f32",
-    """Convert 16-bit samples to 32-bit floats in [-1, 1): divided by 32768, which is exact.""",
+    """Convert 16-bit samples to 32-bit floats in [-1, 1) by an exact division by 32768.""",
 )
 s16_from_f32, s16_from_f32_into = sample_functions(
     __name__,
@@ -51,9 +52,9 @@ s16_from_f32, s16_from_f32_into = sample_functions(
     lib.iw_pcm_s16_from_f32,
     "f32",
     "s16",
-    """Convert 32-bit floats to 16-bit samples: times 32768, rounded to nearest, halves to even.
+    """Convert 32-bit floats to 16-bit samples: times 32768, rounded, halves to even.
 
-Results outside [-32768, 32767] are clipped, also infinities; NaN becomes 0.""",
+Results outside [-32768, 32767], including infinities, are clipped. NaN becomes 0.""",
 )
 swap_bytes, swap_bytes_into = sample_functions(
     __name__,
@@ -91,8 +92,8 @@ class SampleCarry:
         Begin a stream.
 
         Args:
-            sample_bytes: The size of a sample, or of a frame, at least 1: 2 for 16-bit mono, 4 for
-                floats or 16-bit stereo.
+            sample_bytes: The size of a sample, or of a frame, at least 1. It is 2 for 16-bit mono,
+                and 4 for floats or 16-bit stereo.
 
         Raises:
             ConfigError: *sample_bytes* is not an integer of at least 1.
@@ -134,7 +135,7 @@ class SampleCarry:
 
     def finish(self) -> None:
         """
-        End the stream; the object can then be used for another stream.
+        End the stream. The object can then be used for another stream.
 
         Raises:
             AudioError: The last sample is incomplete.

@@ -1,16 +1,17 @@
 """
-The jitter buffer between a network, where audio arrives at irregular times, and a device, which
-needs audio at a fixed rate.
+Has the jitter buffer between a network and a device. Audio arrives from the network at irregular
+times, but the device needs audio at a fixed rate.
 
 One thread pushes audio as it arrives, one thread reads blocks of any size, and any thread may set
-marks, clear and poll. A read never waits: it returns queued audio, stretches or conceals where
-audio is missing, and returns silence where nothing has to be played. :meth:`Playout.attach` lets
-the C callback of a sound device read, so that no Python runs in it.
+marks, clear and poll. A read never waits. It returns queued audio. Where audio is missing, it
+stretches or conceals, and where nothing has to be played, it returns silence.
+:meth:`Playout.attach` lets the C callback of a sound device read, so that no Python code runs in
+the callback.
 
-``burst`` is for a source that is faster than real time, such as speech synthesis: no audio is
+``burst`` is for a source that is faster than real time, such as speech synthesis. No audio is
 skipped, each item starts when enough of it is buffered, and speech is slowed down a little before
-it would stall. ``live`` is for a source in real time, such as a telephone: queued audio is delay,
-and the playout adapts the delay to the jitter of recent packets.
+it would stall. ``live`` is for a source in real time, such as a telephone. Here queued audio is a
+delay, and the playout adapts the delay to the jitter of recent packets.
 
 >>> playout = Playout(16000)
 >>> playout.push(bytes(640), item="a", end=True)
@@ -68,9 +69,9 @@ _RESULTS: Final = {
     lib.IW_STALE: PushResult.STALE,
 }
 _EVENTS: Final = 64
-# The largest position or latency: longer than any item, and far from the range of the core.
+# The largest position or latency. It is longer than any item, and far below the limit of the core.
 _MOST_MS: Final = 1e9
-# The most frames of one read: an hour at 48 kHz.
+# The most frames of one read, an hour at 48 kHz.
 _MOST_FRAMES: Final = 172_800_000
 # The number of items that are kept; the core keeps fewer.
 _KEPT_ITEMS: Final = 4 * lib.IW_PLAYOUT_ITEMS
@@ -80,7 +81,7 @@ class _ItemNumbers:
     """
     Maps the items of the user, which may be any hashable, to numbers for the core.
 
-    Numbers start at 1, and none is used twice.
+    Numbers start at 1. No number is used twice.
 
     Thread safety: none; the caller holds the playout's lock.
     """
@@ -140,20 +141,20 @@ class Playout(Pulled):
         sample_rate_hz: Samples per second of each channel, 8000 to 48000, in and out.
         channels: 1 or 2, interleaved. A frame is one sample of each channel.
         mode: ``burst`` or ``live``, see above.
-        profile: Live mode: whether to prefer a short delay (``interactive``) or few gaps
-            (``smooth``).
+        profile: For live mode, whether to prefer a short delay (``interactive``), few gaps
+            (``smooth``), or neither (``balanced``).
         input_format: The sample format of the input: ``s16`` little-endian, or ``f32`` in [-1, 1].
         output_format: The sample format of the output.
-        min_delay_ms: Live mode: the smallest target delay, 0 to 1000.
-        max_delay_ms: Live mode: the largest target delay, *min_delay_ms* to 10000. Audio that is
-            further behind is skipped.
-        start_ms: Burst mode: how much of an item must be buffered before it starts, unless it is
-            complete, 1 to 10000. None adapts this to earlier items.
+        min_delay_ms: For live mode, the smallest target delay, 0 to 1000.
+        max_delay_ms: For live mode, the largest target delay, *min_delay_ms* to 10000. Audio with a
+            longer delay is skipped.
+        start_ms: For burst mode, how much of an item must be buffered before it starts, 1 to 10000.
+            A complete item starts in any case. None adapts this to earlier items.
         capacity_ms: How much audio may be queued, 10 to 3600000. Memory is allocated when it is
             needed.
         fade_ms: The length of the fade when audio that is playing is cleared, 1 to 10.
         time_scaling: Stretch speech to reach the target delay, or to avoid a stall.
-        conceal: Repeat the last pitch period where audio is missing, for up to 100 ms. Without it,
+        conceal: Repeat the last pitch period where audio is missing, for up to 100 ms. With False,
             the audio fades out at once.
 
     Attributes:
@@ -196,7 +197,7 @@ class Playout(Pulled):
             "mode": choose("mode", mode, MODES),
             "min_delay_ms": check_range("min_delay_ms", min_delay_ms, 0, 1000),
             "max_delay_ms": check_range("max_delay_ms", max_delay_ms, min_delay_ms, 10_000),
-            # With 0 the core adapts it.
+            # With 0, the core adapts the value.
             "start_ms": 0 if start_ms is None else check_range("start_ms", start_ms, 1, 10_000),
             "capacity_ms": check_range("capacity_ms", capacity_ms, 10, 3_600_000),
             "fade_ms": check_range("fade_ms", fade_ms, 1, 10),
@@ -234,26 +235,27 @@ class Playout(Pulled):
         now_ns: int | None = None,
     ) -> PushResult:
         """
-        Queue audio of an item: all of it or nothing.
+        Queue audio of an item. Either all of *data* is queued or nothing.
 
         Without *timestamp* and *sequence* the audio is appended, and items play one after another.
         With one of them, packets may be late, duplicated, reordered or lost.
 
         Args:
             data: Whole frames in the input format as bytes, or an array of samples, which is
-                converted to it; copied.
-            item: The item that the audio belongs to, any hashable. None is an unnamed item; after
-                its end, or after :meth:`clear`, the next None is a new item.
+                converted to this format. The data is copied.
+            item: The item that the audio belongs to, any hashable. None is an unnamed item. After
+                the end of the unnamed item, or after :meth:`clear`, the next None is a new item.
             end: Whether this is the last audio of the item.
-            timestamp: The timestamp as in RTP: it counts frames, modulo 2**32. A jump of more than
-                5 s begins a new time base.
+            timestamp: The timestamp as in RTP, in frames, modulo 2**32. A jump of more than 5 s
+                begins a new time base.
             sequence: The sequence number as in RTP, modulo 2**16, for packets of equal size without
                 timestamps.
             now_ns: The time of arrival, on the clock that the reader uses; None means now.
 
         Returns:
-            A result that is true if the audio was accepted. ``FULL``: wait until some audio was
-            played. ``STALE``: the item was cleared, has ended, or was followed by another one.
+            A result that is true if the audio was accepted. After ``FULL``, wait until some audio
+            was played, and push again. ``STALE`` means that the item was cleared, has ended, or was
+            followed by another item.
 
         Raises:
             AudioError: *data* is not audio, not whole frames, or more than the capacity.
@@ -301,12 +303,12 @@ class Playout(Pulled):
         return _RESULTS[status]
 
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
-        """Mark an item as complete, so that it plays to its end and does not wait for more."""
+        """Mark an item as complete, so that it plays to its end without waiting for more."""
         return self.push(b"", item=item, end=True, now_ns=now_ns)
 
     def mark(self, item: Hashable, offset_ms: float, tag: object) -> None:
         """
-        Set a mark, which :meth:`poll` reports when the item was played up to *offset_ms*.
+        Set a mark. :meth:`poll` reports the mark when the item was played up to *offset_ms*.
 
         The audio at the mark may be pushed later. A mark after the end of the item is reported at
         its end. The marks of an item are reported in the order of their offsets.
@@ -340,9 +342,9 @@ class Playout(Pulled):
         self, frames: int, *, now_ns: int | None = None
     ) -> npt.NDArray[np.int16] | npt.NDArray[np.float32]:
         """
-        Read the next *frames* as a new array of shape (frames,) or (frames, 2); see :meth:`read`.
+        Read the next frames as a new array of shape (frames,) or (frames, 2); see :meth:`read`.
 
-        The type is int16 or float32, like the output format.
+        The type is int16 or float32, as the output format.
         """
         require_whole("frames", frames, 0, _MOST_FRAMES)
         import numpy as np
@@ -356,7 +358,7 @@ class Playout(Pulled):
 
     def parts(self) -> list[PlayoutPart]:
         """
-        Return the parts of the last read's output in order, at most 256.
+        Return the parts of the output of the last read in order, at most 256.
 
         Raises:
             LocalProtocolError: Another thread or a device is reading.
@@ -373,14 +375,14 @@ class Playout(Pulled):
 
     def clear(self, *, latency_ms: float = 0.0) -> dict[Hashable, Cleared]:
         """
-        Drop all queued audio; audio that is playing fades out within *fade_ms*.
+        Drop all queued audio. Audio that is playing fades out within *fade_ms*.
 
-        The result is final: it includes the fade, and later pushes for these items return
+        The result is final. It includes the fade, and later pushes for these items return
         ``STALE``. Marks that were not reached are cancelled.
 
         Args:
-            latency_ms: How much audio the device has taken and drops, because it was stopped. 0 if
-                the device plays the audio that it has taken.
+            latency_ms: How much audio the device has taken and will drop, because it was stopped.
+                It is 0 if the device plays the audio that it has taken.
 
         Returns:
             For each item that was not heard to its end, in order, how much of it was heard.
@@ -400,15 +402,15 @@ class Playout(Pulled):
         self, item: Hashable = None, *, latency_ms: float = 0.0, track: Track | None = None
     ) -> float:
         """
-        Return how much of an item was played, never more than was pushed.
+        Return how much of an item was played. It is never more than was pushed.
 
         Args:
             item: The item that was passed to :meth:`push`; None means the current unnamed item.
             latency_ms: How much audio the device has taken and not yet played.
-            track: The track of the mixer that reads this playout; it counts exactly what was heard.
+            track: The track of the mixer that reads this playout. It counts exactly what was heard.
 
         Raises:
-            LocalProtocolError: The item is unknown: it was never pushed, or ended long ago.
+            LocalProtocolError: The item is unknown, because it was never pushed or ended long ago.
         """
         with self._control:
             until = self._until(latency_ms, track, None)
@@ -423,12 +425,12 @@ class Playout(Pulled):
         """
         Return the events since the last poll in order; the list may be empty.
 
-        Marks and items are reported when they are heard. *latency_ms* is exact while audio plays
-        without a pause; a *track* is also exact around pauses.
+        Marks and items are reported when they are heard. With *latency_ms*, the time is exact while
+        audio plays without a pause. With *track*, it is also exact around pauses.
 
         Args:
             latency_ms: How much audio the device has taken and not yet played.
-            track: The track of the mixer that reads this playout; it counts exactly what was heard
+            track: The track of the mixer that reads this playout. It counts exactly what was heard
                 by *now_ns*.
             now_ns: The time; None means now.
         """
@@ -442,7 +444,7 @@ class Playout(Pulled):
         return found
 
     def pause(self) -> None:
-        """Fade out and stop playing until :meth:`resume`; no audio is lost. May be called twice."""
+        """Fade out and stop playing until :meth:`resume`. No audio is lost. May be called twice."""
         with self._control:
             lib.iw_playout_pause(self._open(), 1)
 

@@ -1,4 +1,4 @@
-"""The results, events and statistics of a :class:`~inworld_sync.audio.playout.Playout`."""
+"""Has the results, events and statistics of a :class:`~inworld_sync.audio.playout.Playout`."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _Kind = TypeVar("_Kind", bound=enum.Enum)
 
 
 def structs(array: CData, count: int) -> Iterator[CData]:
-    """Iterate over the first structs of an array; they are views that the next call overwrites."""
+    """Iterate over the first structs of an array. The next call of the core overwrites them."""
     views = cast("Sequence[CData]", array)
     return (views[index] for index in range(count))
 
 
 class PushResult(enum.Enum):
-    """The result of a push; true if the audio was accepted."""
+    """The result of a push, which is true if the audio was accepted."""
 
     ACCEPTED = "accepted"
     FULL = "full"  # wait until some of the queued audio was played
@@ -72,8 +72,8 @@ class PlayoutEventKind(enum.Enum):
 class PlayoutPartKind(enum.Enum):
     """The origin of a part of the output."""
 
-    PLAYED = "played"  # audio of the source; time-scaled if the two counts differ
-    CONCEALED = "concealed"  # generated; source_frames counts lost frames that it replaces
+    PLAYED = "played"  # audio of the source, time-scaled if the two frame counts differ
+    CONCEALED = "concealed"  # generated; source_frames counts the lost frames
     HELD = "held"  # silence within an item
     IDLE = "idle"  # silence because there is nothing to play
     FADED = "faded"  # the fade after a clear
@@ -98,7 +98,7 @@ class PlayoutEvent:
         kind: The kind of the event.
         item: The item of the event or of the mark; None for events of the whole stream.
         tag: The tag that was passed to :meth:`Playout.mark`; None for other events.
-        position_ms: The position in the item; for STALL, RESUME, DRAIN and SKIP the position in
+        position_ms: The position in the item. For STALL, RESUME, DRAIN and SKIP, the position in
             the whole stream.
         time_ns: The time on the reader's clock; None for items and marks.
     """
@@ -131,7 +131,7 @@ class PlayoutPart:
     Attributes:
         kind: The origin.
         output_frames: The length of the part.
-        source_frames: The number of source frames that it plays or replaces.
+        source_frames: The number of source frames that the part plays or replaces.
         position_frames: The position of its first source frame, counted over all items.
     """
 
@@ -154,7 +154,7 @@ class PlayoutPart:
 @attrs.frozen(kw_only=True)
 class Cleared:
     """
-    How much was heard of an item that was cleared; final.
+    How much was heard of an item that was cleared. The values are final.
 
     Attributes:
         heard_ms: How much of the item was heard, including the fade; at most *received_ms*.
@@ -189,16 +189,17 @@ class PlayoutStats:
     Attributes:
         state: The current state.
         queued_ms: Audio that was received and not played.
-        target_delay_ms: Live mode: the target delay, in addition to the delay of the fastest
-            packet. Burst mode: how much of an item must be buffered before it starts.
-        delay_ms: Live mode: the delay of the audio that was played last, in addition to the delay
-            of the fastest packet.
+        target_delay_ms: In live mode, the target delay, in addition to the delay of the fastest
+            packet. In burst mode, how much of an item must be buffered before it starts.
+        delay_ms: In live mode, the delay of the audio that was played last, in addition to the
+            delay of the fastest packet.
         received_frames: Frames of accepted pushes.
         stale_frames: Frames that were refused because their item had ended.
         refused_frames: Frames that were refused because the playout was full.
-        resyncs: Live mode: new time bases, after jumps of the timestamps or long pauses.
-        clears: Calls of :meth:`Playout.clear`.
-        pulled_frames: All frames of output, the sum of the next five counts.
+        resyncs: In live mode, how many new time bases began, after jumps of the timestamps or long
+            pauses.
+        clears: The number of calls of :meth:`Playout.clear`.
+        pulled_frames: All frames of output. It is the sum of the next five counts.
         played_frames: Output that is audio of the source.
         concealed_frames: Output that was generated.
         held_frames: Silence within items.
@@ -209,10 +210,10 @@ class PlayoutStats:
         lost_frames: Source frames that never arrived, or arrived too late to be played.
         late_frames: Source frames that arrived after they were due.
         duplicate_frames: Source frames that arrived twice.
-        skipped_frames: Live mode: source frames that were skipped to reduce the delay.
+        skipped_frames: In live mode, source frames that were skipped to reduce the delay.
         stalls: How many times there was no audio to play before the item was complete.
         stalled_frames: Output during stalls.
-        interruptions: Stalls of 150 ms or more.
+        interruptions: The number of stalls of 150 ms or more.
         missed_events: Events that were lost because :meth:`Playout.poll` was not called.
     """
 

@@ -1,16 +1,17 @@
-"""Find a position at which audio can be cut without cutting a word."""
+"""Finds a position at which audio can be cut without cutting a word."""
 
 from __future__ import annotations
 
 __all__ = ["quietest_sample"]
 
-# The share of the audio that must be quiet: a pause inside a word is shorter.
+# The share of the audio that must be quiet. A pause inside a word is shorter.
 _STRETCH_SHARE = 0.3
 
 
 def quietest_sample(pcm: bytes | bytearray | memoryview) -> int:
     r"""
-    Find the middle of the quietest 30 % of *pcm*; of equally quiet parts, the first.
+    Find the middle of the quietest 30 % of *pcm*. If several parts are equally quiet, use the
+    first.
 
     Args:
         pcm: 16-bit little-endian mono samples.
@@ -30,6 +31,7 @@ def quietest_sample(pcm: bytes | bytearray | memoryview) -> int:
     stretch = int(len(samples) * _STRETCH_SHARE)
     if not stretch:
         return 0
-    # Integers, so that equal levels compare equal; 2**30 times any length in memory fits.
+    # The sums are integers, so that equal levels compare equal. They cannot overflow, since 2**30
+    # times any possible length fits.
     sums = np.concatenate(([0], np.cumsum(samples * samples)))
     return int((sums[stretch:] - sums[:-stretch]).argmin()) + stretch // 2

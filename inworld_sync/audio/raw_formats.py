@@ -1,7 +1,7 @@
 """
-The formats of raw samples, in files without a header and inside containers such as WAV.
+Decodes the formats of raw samples, in files without a header and inside containers such as WAV.
 
-Names are those of ffmpeg: ``s24le`` has signed samples of 24 bits, little-endian.
+The names are those of ffmpeg. For example, ``s24le`` has signed samples of 24 bits, little-endian.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class SampleDecoder(NamedTuple):
 
 
 def format_of_suffix(suffix: str) -> RawFormat | None:
-    """Return the format that a suffix of files without a header stands for, else None."""
+    """Return the format of files without a header that have this suffix, or None."""
     return _SUFFIXES.get(suffix.lower())
 
 
 def sample_decoder(raw_format: str) -> SampleDecoder:
     """
-    Return the conversion of a raw format.
+    Return the decoder of a raw format.
 
     Raises:
         ConfigError: The format is unknown.

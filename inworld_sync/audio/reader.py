@@ -1,5 +1,5 @@
 """
-Read the bytes of a recording, in order, from a file, memory, a pipe or an iterable of blocks.
+Reads the bytes of a recording, in order, from a file, memory, a pipe or an iterable of blocks.
 
 Locks: none; one thread at a time uses a :class:`ByteReader`.
 """
@@ -26,7 +26,7 @@ class ByteReader:
     Reads bytes in order and can look ahead.
 
     Attributes:
-        name: The name of the file for errors, or a description.
+        name: The name of the file, or a description, for errors.
         suffix: The suffix of the file's name in lower case, such as ``.wav``; empty if unknown.
         is_file: Whether the bytes come from a file, and not from memory or a pipe.
     """
@@ -43,7 +43,7 @@ class ByteReader:
         Create a reader.
 
         Args:
-            read: Returns 1 to n bytes, or none at the end.
+            read: Returns 1 to n bytes, or no bytes at the end.
             name: The path or name of the file, or a description.
             file: The file that *read* reads, if it is seekable.
             close: Frees the source.
@@ -69,7 +69,7 @@ class ByteReader:
             OSError: The file cannot be opened.
         """
         try:
-            # Without a buffer, a read of a pipe returns the bytes that are there.
+            # Without a buffer, a read of a pipe returns the bytes that have arrived.
             file = io.FileIO(path)
         except ValueError as error:
             raise AudioError(f"a path must not contain NUL, got {path!r}") from error
@@ -94,10 +94,10 @@ class ByteReader:
     @classmethod
     def of_file(cls, file: Any) -> ByteReader:
         """
-        Read an open binary file or an upload object from its current position; do not close it.
+        Read an open binary file or an upload object from its current position. It stays open.
 
         Raises:
-            AudioError: The file is at its end, but not empty.
+            AudioError: The file is not empty, but its position is at the end.
         """
         name = f"a {type(file).__name__}"
         for attribute in ("name", "filename"):
@@ -112,7 +112,7 @@ class ByteReader:
             seekable.seek(start)
             if start >= end:
                 raise AudioError(
-                    f"{name} is read from its position, and is at its end ({start} "
+                    f"{name} is read from its position, which is at its end ({start} "
                     "bytes): call seek(0) before you pass it"
                 )
         reader = cls(read, name=name, file=seekable)
@@ -129,7 +129,7 @@ class ByteReader:
         return cls(read, name="blocks of bytes")
 
     def peek(self, size_bytes: int) -> bytes:
-        """Return the next bytes without consuming them; fewer only at the end."""
+        """Return the next bytes without consuming them. There are fewer only at the end."""
         if len(self._ahead) < size_bytes:
             ahead = bytearray(self._ahead)
             while len(ahead) < size_bytes and (more := self._read(size_bytes - len(ahead))):
@@ -138,13 +138,13 @@ class ByteReader:
         return bytes(self._ahead[:size_bytes])
 
     def read_some(self, size_bytes: int) -> bytes:
-        """Return 1 to *size_bytes* bytes as soon as there are some; none at the end."""
+        """Return 1 to *size_bytes* bytes as soon as there are some; return no bytes at the end."""
         if not self._ahead:
             self._ahead = memoryview(self._read(size_bytes))
         return self._consume(size_bytes)
 
     def read(self, size_bytes: int) -> bytes:
-        """Return the next bytes; fewer only at the end."""
+        """Return the next bytes. There are fewer only at the end."""
         self.peek(size_bytes)
         return self._consume(size_bytes)
 
@@ -169,7 +169,7 @@ class ByteReader:
         return end - at + len(self._ahead)
 
     def begin_samples(self) -> None:
-        """Keep no more of what was read: the reader is behind the header of the recording."""
+        """Keep no more of the bytes that were read, because the header has been read."""
         self._consumed = None
 
     def as_file(self) -> BinaryIO:
@@ -195,14 +195,14 @@ class ByteReader:
         return found
 
     def close(self) -> None:
-        """Free the source; a file that the caller opened stays open."""
+        """Free the source. A file that the caller opened stays open."""
         if self._copy is not None:
             self._copy.close()
         self._close()
 
 
 class _Window(io.RawIOBase):
-    """The part of a seekable file from a position on, as a file."""
+    """The part of a seekable file after a position, as a file."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
         self._file = file

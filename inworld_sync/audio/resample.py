@@ -1,5 +1,5 @@
 """
-Convert 16-bit PCM to another sample rate and to mono, chunk by chunk.
+Converts 16-bit PCM to another sample rate and to mono, chunk by chunk.
 
 soxr and numpy are imported only if the rates differ or channels are mixed.
 """
@@ -26,15 +26,15 @@ class Resampler:
     """
     Converts one stream to another sample rate and to mono.
 
-    The output is *to_hz* / *from_hz* times as long as the input, rounded to the nearest sample,
-    and does not depend on how the input is divided into chunks. The noise and distortion of a tone
-    are 90 dB below it, which is the noise of 16 bits. Frequencies that the lower rate cannot
+    The output has *to_hz* / *from_hz* times as many samples as the input, rounded to the nearest
+    sample. It does not depend on how the input is divided into chunks. Noise and distortion are 90
+    dB below a tone, as low as the noise of 16 bits. Frequencies that the lower rate cannot
     represent are removed. With equal rates, samples are not changed.
 
     Args:
         from_hz: The sample rate of the input, 1 to 768000.
         to_hz: The sample rate of the output, 1 to 768000.
-        channels: Samples per frame of the input, 1 to 64, interleaved; they are mixed in equal
+        channels: The number of interleaved channels of the input, 1 to 64. They are mixed in equal
             parts.
 
     Raises:
@@ -70,7 +70,7 @@ class Resampler:
 
         Raises:
             AudioError: *pcm* is not audio.
-            ClosedError: It was called after :meth:`finish`.
+            ClosedError: :meth:`finish` was called before.
         """
         if self._finished:
             raise ClosedError("feed() was called after finish(): use a new Resampler")
@@ -83,7 +83,7 @@ class Resampler:
         Return the remaining audio and end the stream. A second call returns nothing.
 
         Raises:
-            AudioError: The last frame was cut; the remaining audio before it is lost.
+            AudioError: The last frame is incomplete. The remaining audio before it is lost.
         """
         if self._finished:
             return b""

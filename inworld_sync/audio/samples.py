@@ -1,11 +1,11 @@
 """
-Convert audio in memory, bytes or arrays, to contiguous 16-bit or float samples.
+Converts audio in memory, as bytes or arrays, to contiguous 16-bit or float samples.
 
-Every function of the package that accepts audio uses :func:`contiguous_samples`, so all follow the
-same rules:
+Every function of the package that accepts audio uses :func:`contiguous_samples`, so all functions
+follow the same rules:
 
-- ``bytes``, ``bytearray``, ``memoryview`` and other buffers of bytes are raw samples. They are
-  used unchanged: 16-bit little-endian where nothing else is documented.
+- ``bytes``, ``bytearray``, ``memoryview`` and other buffers of bytes are raw samples, which are
+  used unchanged. They are 16-bit little-endian where nothing else is documented.
 - An array may have int16, int32, uint8 (0 to 255, silence is 128), float16, float32 or float64
   samples in either byte order and with any strides. Floats are in [-1, 1].
 - The shape of an array is (frames,) with interleaved channels, (frames, channels) or
@@ -60,13 +60,14 @@ names would take long to compute.
 """
 # All types of numpy that were accepted.
 _seen_types: set[object] = set()
-# Floats of other programs exceed full scale a little; integers in a float array exceed it by far.
+# The largest accepted float. Floats of other programs exceed full scale a little, but integers in a
+# float array exceed it by far.
 _LOUDEST_FLOAT: Final = 16.0
 _ACCEPTED: Final = "int16, int32, uint8, or floats in [-1, 1]"
 
 
 def is_array(audio: object) -> bool:
-    """Whether *audio* is an array of samples, or at least a buffer; bytes are not an array."""
+    """Return whether *audio* is an array of samples or another buffer, but not bytes."""
     if isinstance(audio, _BYTES):
         return isinstance(audio, memoryview) and audio.format not in _BYTE_FORMATS
     if hasattr(audio, "__array__") or hasattr(audio, "__array_interface__"):
@@ -78,7 +79,7 @@ def is_array(audio: object) -> bool:
 
 
 def raw_bytes(audio: object) -> bytes | bytearray | memoryview | None:
-    """Return the contiguous bytes of a buffer of bytes; None for anything else."""
+    """Return the contiguous bytes of a buffer of bytes; None for other objects."""
     if isinstance(audio, (bytes, bytearray)):
         return audio
     if not isinstance(audio, memoryview) and hasattr(audio, "__array__"):
@@ -94,9 +95,10 @@ def raw_bytes(audio: object) -> bytes | bytearray | memoryview | None:
 
 class ChannelOrder:
     """
-    Which dimension of the arrays of one stream has the channels.
+    Records which dimension of the arrays of one stream has the channels.
 
-    A short array at the end of a stream may be ambiguous; then it has the order of those before.
+    A short array at the end of a stream may be ambiguous. Then it has the order of the arrays
+    before.
 
     Attributes:
         axis: 0 or 1; None before an array shows it.
@@ -120,15 +122,15 @@ def contiguous_samples(
     Args:
         audio: Raw samples in *form* as bytes, which are returned unchanged; or an array.
         form: ``s16`` or ``f32``.
-        channels: The number of channels of the result; an array with more channels is mixed if
-            it is 1.
+        channels: The number of channels of the result. If it is 1, an array with more channels is
+            mixed.
         strict: Whether to refuse NaN, infinities, and floats far beyond full scale. Otherwise NaN
-            becomes 0 and the rest is clipped.
+            becomes 0, and other values are clipped.
         order: The order of the stream that the array belongs to.
 
     Raises:
-        AudioError: *audio* is neither, has another type of sample, or its shape is ambiguous or
-            does not fit.
+        AudioError: *audio* is neither bytes nor an array, has another type of sample, or its shape
+            is ambiguous or does not fit.
     """
     kind = type(audio)
     if kind is bytes or kind is bytearray:
@@ -140,7 +142,7 @@ def contiguous_samples(
         try:
             return memoryview(audio).cast("B")
         except (TypeError, ValueError, BufferError):
-            pass  # it has gaps, or lends no buffer
+            pass  # the array has gaps, or no buffer
     raw = raw_bytes(audio)
     if raw is not None:
         return raw
@@ -176,8 +178,8 @@ def frames_of(
         order: The order of earlier arrays, which decides if the shape is ambiguous.
 
     Raises:
-        AudioError: It is not an array of samples; or both dimensions may have the channels, or
-            neither has as many.
+        AudioError: *audio* is not an array of samples; or both dimensions may have the channels, or
+            neither has *channels* channels.
     """
     array = _array(audio)
     if array.ndim == 1 or (array.ndim == 2 and not array.size):
@@ -214,7 +216,7 @@ def _may_be_channels(size: int, shape: tuple[int, ...], channels: int) -> bool:
 
 
 def _array(audio: object) -> npt.NDArray[Any]:
-    """Return the array, or raise an error that says what came."""
+    """Return *audio* as an array, or raise an error that names its type."""
     if isinstance(audio, str):
         raise AudioError(
             f"audio must be bytes or an array, got a text of {len(audio)} characters: "
@@ -305,7 +307,7 @@ def check_floats(frames: npt.NDArray[Any]) -> None:
         return
     import numpy as np
 
-    # NaN fails this too.
+    # This comparison is false for NaN too.
     if not frames.size or max(frames.max(), -frames.min()) <= _LOUDEST_FLOAT:
         return
     finite = np.isfinite(frames)

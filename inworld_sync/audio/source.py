@@ -1,5 +1,5 @@
 """
-Audio input: every form of audio becomes 16-bit little-endian mono PCM at one sample rate.
+Converts every form of audio input to 16-bit little-endian mono PCM at one sample rate.
 
 :func:`open_source` accepts recordings: files, memory, arrays, iterables and other sources.
 :class:`AudioInput` accepts the chunks of a live stream.
@@ -13,6 +13,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from inworld_sync.audio.channels import (
+    Downmix,
+    Warn,
+    log_warning,
+    require_channel,
+    select_channel,
+    split_channels,
+)
 from inworld_sync.audio.files import (
     AudioFile,
     decode_file,
@@ -20,6 +28,7 @@ from inworld_sync.audio.files import (
     has_file_suffix,
     raw_file,
 )
+from inworld_sync.audio.pcm import SAMPLE_BYTES, SampleCarry
 from inworld_sync.audio.raw_formats import format_of_suffix, sample_decoder
 from inworld_sync.audio.reader import ByteReader
 from inworld_sync.audio.resample import Resampler
@@ -52,7 +61,9 @@ __all__ = [
     "AudioInput",
     "AudioLike",
     "ConvertedSource",
+    "SeparateChannels",
     "open_recording",
+    "open_separate",
     "open_source",
 ]
 
@@ -62,8 +73,10 @@ AudioLike: TypeAlias = (
 """Everything that :func:`open_source` accepts."""
 
 _BLOCK_MS: Final = 100
-# The beginning of JSON with a key, or of the base64 of a WAV, MP3, Ogg or FLAC file. No samples
-# of a recording look like this.
+# Raw recordings of calls have one channel for each side.
+_CALL_CHANNELS: Final = 2
+# Matches the beginning of JSON with a key, or of the base64 of a WAV, MP3, Ogg or FLAC file. No
+# samples of a recording match.
 _TEXT: Final = re.compile(
     rb'\s*\{\s*"[A-Za-z_]{2,}"\s*:|(UklGR|UklGW|SUQz|T2dnUw|ZkxhQw)[A-Za-z0-9+/=\r\n]{24,}'
 )
@@ -77,7 +90,8 @@ class AudioInput:
     Args:
         from_hz: The sample rate of the chunks, 1 to 768000.
         to_hz: The sample rate of the result, 1 to 768000.
-        channels: The channels of the chunks, 1 to 64; they are mixed in equal parts.
+        channels: The channels of the chunks, 1 to 64; :class:`Downmix` mixes them.
+        warn: Is called with a warning if the channels cancel each other.
 
     Raises:
         ConfigError: A number is out of range.
@@ -86,9 +100,14 @@ class AudioInput:
         One object for each stream; one thread at a time.
     """
 
-    def __init__(self, from_hz: int, to_hz: int, channels: int = 1) -> None:
+    def __init__(
+        self, from_hz: int, to_hz: int, channels: int = 1, warn: Warn = log_warning
+    ) -> None:
+        require_whole("channels", channels, 1, MAX_CHANNELS)
         self._channels = channels
-        self._resampler = Resampler(from_hz, to_hz, channels)
+        self._resampler = Resampler(from_hz, to_hz)
+        self._carry = SampleCarry(SAMPLE_BYTES * channels)
+        self._downmix = Downmix(channels, from_hz, warn)
         self._order = ChannelOrder()
         self._is_started = False
 
@@ -97,63 +116,135 @@ class AudioInput:
         Convert the next chunk.
 
         Args:
-            chunk: 16-bit little-endian PCM as bytes, in which a sample may be cut between two
-                chunks; or an array of int16, int32, uint8 or floats in [-1, 1] with the shape
-                (frames,), (frames, channels) or (channels, frames). Louder floats are clipped.
+            chunk: 16-bit little-endian PCM as bytes, where a sample may be cut between two chunks;
+                or an array of int16, int32, uint8 or floats in [-1, 1] with the shape (frames,),
+                (frames, channels) or (channels, frames). Louder floats are clipped.
 
         Raises:
-            AudioError: NaN or infinity, integers in a float array, another type of sample, an
-                ambiguous shape or another number of channels, or text instead of audio.
-            ClosedError: It was called after :meth:`finish`.
+            AudioError: *chunk* has NaN, infinity, integers in a float array, another type of
+                sample, an ambiguous shape or another number of channels, or is text.
+            ClosedError: :meth:`finish` was called before.
         """
         pcm = contiguous_samples(chunk, "s16", self._channels, strict=True, order=self._order)
         if not self._is_started and len(pcm):
             _refuse_text(bytes(pcm[:_TEXT_BYTES]))
             self._is_started = True
-        return self._resampler.feed(pcm)
+        return self._resampler.feed(self._downmix.feed(bytes(self._carry.feed(pcm))))
 
     def finish(self) -> bytes:
         """
         Return the remaining audio and end the stream.
 
         Raises:
-            AudioError: The last sample was cut.
+            AudioError: The last sample is incomplete. The remaining audio before it is lost.
         """
+        self._carry.finish()
         return self._resampler.finish()
+
+
+class _Frames:
+    """The blocks of a recording in whole frames, and its numbers."""
+
+    def __init__(self, blocks: AudioFile | AudioSource) -> None:
+        self.channels, frames = 1, None
+        if isinstance(blocks, AudioFile):
+            self.channels, frames = blocks.channels, blocks.frames
+        self.sample_rate_hz = blocks.sample_rate_hz
+        self.duration_ms = None if frames is None else frames * 1000.0 / blocks.sample_rate_hz
+        self._blocks = blocks
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        carry = SampleCarry(SAMPLE_BYTES * self.channels)
+        for block in self._blocks:
+            if self.is_closed:
+                return
+            if frames := bytes(carry.feed(contiguous_samples(block, "s16", self.channels))):
+                yield frames
+        if not self.is_closed:
+            carry.finish()
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._blocks.close()
 
 
 class ConvertedSource:
     """
-    A recording or another source, converted to mono and to another rate; an ``AudioSource``.
+    An ``AudioSource`` that converts a recording or another source to mono and to another rate.
+
+    Args:
+        blocks: The recording.
+        to_hz: The sample rate of the blocks; None means that of the recording.
+        channel: The channel to use; None mixes all of them.
+        warn: Is called with a warning if the channels cancel each other.
 
     Attributes:
         sample_rate_hz: The sample rate of the blocks.
         duration_ms: The duration of the recording if it is known without reading all of it.
     """
 
-    def __init__(self, blocks: AudioFile | AudioSource, to_hz: int | None) -> None:
-        channels, frames = 1, None
-        if isinstance(blocks, AudioFile):
-            channels, frames = blocks.channels, blocks.frames
-        self._blocks = blocks
+    def __init__(
+        self,
+        blocks: AudioFile | AudioSource,
+        to_hz: int | None,
+        channel: int | None = None,
+        warn: Warn = log_warning,
+    ) -> None:
+        self._frames = _Frames(blocks)
+        self._channel = channel
+        self._downmix = Downmix(self._frames.channels, blocks.sample_rate_hz, warn)
         self.sample_rate_hz = to_hz or blocks.sample_rate_hz
-        self.duration_ms = None if frames is None else frames * 1000.0 / blocks.sample_rate_hz
-        self._resampler = Resampler(blocks.sample_rate_hz, self.sample_rate_hz, channels)
-        self._closed = False
+        self.duration_ms = self._frames.duration_ms
+        self._resampler = Resampler(blocks.sample_rate_hz, self.sample_rate_hz)
 
     def __iter__(self) -> Iterator[bytes]:
-        for block in self._blocks:
-            if self._closed:
-                return
-            if pcm := self._resampler.feed(block):
+        for frames in self._frames:
+            if pcm := self._resampler.feed(self._mono(frames)):
                 yield pcm
-        if not self._closed and (rest := self._resampler.finish()):
+        if not self._frames.is_closed and (rest := self._resampler.finish()):
             yield rest
 
     def close(self) -> None:
         """Free the file, or close the other source; iteration ends."""
-        self._closed = True
-        self._blocks.close()
+        self._frames.close()
+
+    def _mono(self, frames: bytes) -> bytes:
+        if self._channel is None:
+            return self._downmix.feed(frames)
+        return select_channel(frames, self._frames.channels, self._channel)
+
+
+class SeparateChannels:
+    """
+    A recording whose channels are converted to another rate one by one; it can be iterated once.
+
+    Each iteration yields a list with one block for each channel, all of the same length.
+
+    Attributes:
+        channels: How many channels it has.
+        duration_ms: The duration of the recording if it is known without reading all of it.
+    """
+
+    def __init__(self, blocks: AudioFile, to_hz: int) -> None:
+        self._frames = _Frames(blocks)
+        self.channels = blocks.channels
+        self.duration_ms = self._frames.duration_ms
+        self._resamplers = [Resampler(blocks.sample_rate_hz, to_hz) for _ in range(self.channels)]
+
+    def __iter__(self) -> Iterator[list[bytes]]:
+        for frames in self._frames:
+            blocks = split_channels(frames, self.channels)
+            yield [
+                resampler.feed(block)
+                for resampler, block in zip(self._resamplers, blocks, strict=True)
+            ]
+        if not self._frames.is_closed:
+            yield [resampler.finish() for resampler in self._resamplers]
+
+    def close(self) -> None:
+        """Free the file; iteration ends."""
+        self._frames.close()
 
 
 def open_source(
@@ -163,31 +254,80 @@ def open_source(
     from_hz: int | None = None,
     channels: int = 1,
     raw_format: str | None = None,
+    channel: int | None = None,
+    warn: Warn = log_warning,
 ) -> ConvertedSource:
     """
     Open any form of audio as a source of 16-bit mono blocks of about 100 ms.
 
     Args:
         audio: As for :func:`open_recording`; or another source, such as a microphone.
-        to_hz: The sample rate of the result, 1 to 768000; None means that of *audio*.
+        to_hz: The sample rate of the result, 1 to 768000. None means the sample rate of *audio*.
         from_hz: As for :func:`open_recording`.
         channels: As for :func:`open_recording`.
         raw_format: As for :func:`open_recording`.
+        channel: The channel to use, from 0; None mixes all channels.
+        warn: Is called with a warning if the channels cancel each other.
 
     Returns:
         A source that can be iterated once. Close it to free the file, or the other source.
 
     Raises:
         AudioError: *audio* is not audio, or in a format that nothing installed can decode.
-        ConfigError: *from_hz* is missing, or an argument is out of range.
+        ConfigError: *from_hz* is missing, the recording does not have *channel*, or an argument is
+            out of range.
         OSError: The file cannot be read.
     """
     if to_hz is not None:
         require_whole("to_hz", to_hz, 1, MAX_HZ)
-    if isinstance(audio, AudioSource):
+    if not isinstance(audio, AudioFile) and isinstance(audio, AudioSource):
+        if channel is not None:
+            raise _is_mono(audio)
         return ConvertedSource(audio, to_hz)
     file = open_recording(audio, sample_rate_hz=from_hz, channels=channels, raw_format=raw_format)
-    return ConvertedSource(file, to_hz)
+    if channel is not None:
+        try:
+            require_channel(channel, file.channels, file.name)
+        except BaseException:
+            file.close()
+            raise
+    return ConvertedSource(file, to_hz, channel, warn)
+
+
+def open_separate(
+    audio: AudioLike,
+    *,
+    to_hz: int,
+    from_hz: int | None = None,
+    raw_format: str | None = None,
+) -> SeparateChannels:
+    """
+    Open a recording whose channels are read separately.
+
+    Args:
+        audio: As for :func:`open_recording`. Raw samples have two channels; a one-dimensional array
+            has one.
+        to_hz: The sample rate of the result, 1 to 768000.
+        from_hz: As for :func:`open_recording`.
+        raw_format: As for :func:`open_recording`.
+
+    Raises:
+        AudioError: *audio* is not audio, or in a format that nothing installed can decode.
+        ConfigError: *audio* is a source, which has one channel; *from_hz* is missing; or an
+            argument is out of range.
+        OSError: The file cannot be read.
+    """
+    if not isinstance(audio, AudioFile) and isinstance(audio, AudioSource):
+        raise _is_mono(audio)
+    file = _open(audio, from_hz, _CALL_CHANNELS, 1, raw_format)
+    return SeparateChannels(file, to_hz)
+
+
+def _is_mono(source: object) -> ConfigError:
+    return ConfigError(
+        f"a {type(source).__name__} has one channel, so that channels cannot be selected: pass the "
+        "path or the bytes of the recording"
+    )
 
 
 def open_recording(
@@ -207,11 +347,12 @@ def open_recording(
             which is read from its position and not closed; the bytes of a file; raw samples as
             bytes; an array, see :mod:`inworld_sync.audio.samples`; or an iterable of blocks of
             bytes or of arrays.
-        sample_rate_hz: The sample rate of raw samples and arrays, 1 to 768000; a file has its own.
+        sample_rate_hz: The sample rate of raw samples and arrays, 1 to 768000. Files have their own
+            rate.
         channels: The channels of raw samples, 1 to 64.
         raw_format: The format of raw samples, such as ``mulaw``; see
-            :mod:`inworld_sync.audio.raw_formats`. If it is None, the suffix of a file says it
-            (``.pcm``, ``.ul``, ``.al`` ...), and all else is 16-bit little-endian.
+            :mod:`inworld_sync.audio.raw_formats`. If it is None, the suffix of a file decides
+            (``.pcm``, ``.ul``, ``.al`` ...), and other raw samples are 16-bit little-endian.
 
     Returns:
         The recording. Close it to free the file.
@@ -222,20 +363,35 @@ def open_recording(
         OSError: The file cannot be read.
     """
     require_whole("channels", channels, 1, MAX_CHANNELS)
+    return _open(audio, sample_rate_hz, channels, channels, raw_format)
+
+
+def _open(
+    audio: AudioLike,
+    sample_rate_hz: int | None,
+    raw_channels: int,
+    array_channels: int,
+    raw_format: str | None,
+) -> AudioFile:
+    """Open a recording; raw samples and arrays may have different numbers of channels."""
+    if isinstance(audio, AudioFile):
+        return audio
     if sample_rate_hz is not None:
         require_whole("sample_rate_hz", sample_rate_hz, 1, MAX_HZ)
     if raw_format is not None:
         sample_decoder(raw_format)
-    reader = _reader_of(audio, channels)
+    reader = _reader_of(audio, raw_channels)
     if isinstance(reader, ByteReader):
         try:
-            return _open_bytes(reader, sample_rate_hz, channels, raw_format)
+            file = _open_bytes(reader, sample_rate_hz, raw_channels, raw_format)
         except BaseException:
             reader.close()
             raise
+        file.name = reader.name
+        return file
     if raw_format is not None:
         raise ConfigError("raw_format is for raw bytes: leave it out for arrays")
-    return _open_arrays(reader, _known(sample_rate_hz, "an array"), channels)
+    return _open_arrays(reader, _known(sample_rate_hz, "an array"), array_channels)
 
 
 def _reader_of(audio: object, channels: int) -> ByteReader | Iterator[object]:
@@ -260,7 +416,7 @@ def _reader_of(audio: object, channels: int) -> ByteReader | Iterator[object]:
         if is_array(block):
             return blocks
         order = ChannelOrder()
-        # A block that is an array among blocks of bytes has 16-bit samples.
+        # If most blocks are bytes, an array among them is converted to 16-bit samples.
         return ByteReader.of_blocks(
             contiguous_samples(each, "s16", channels, strict=True, order=order) for each in blocks
         )
@@ -272,7 +428,7 @@ def _open_bytes(
 ) -> AudioFile:
     declared = raw_format or format_of_suffix(reader.suffix)
     if raw_format is None:
-        # Only raw samples need a rate, but a rate does not make a file raw.
+        # Only raw samples need a sample rate. But a file with a rate is not raw for this reason.
         name = format_of(reader, may_be_raw=declared is not None)
         is_raw = declared is not None or not (sample_rate_hz is None or has_file_suffix(reader))
         if name is not None or (not is_raw and reader.is_file):
@@ -284,7 +440,7 @@ def _open_bytes(
 
 def _open_arrays(arrays: Iterator[object], sample_rate_hz: int, channels: int) -> AudioFile:
     """
-    Open an iterator of arrays, of which the first says how many channels there are.
+    Open an iterator of arrays. The first array decides the number of channels.
 
     Later blocks may also be bytes of 16-bit PCM.
     """

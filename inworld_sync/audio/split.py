@@ -1,9 +1,9 @@
 r"""
-Extract audio from JSON messages: decode the base64 at one path and return the rest of the message.
+Extracts audio from JSON messages. The base64 at one path is decoded, and the rest is returned.
 
-The C core reads the message once. If it might read it differently than a complete JSON parser,
-for example because of an escape inside the base64 or a duplicate key, :meth:`Splitter.split`
-returns None, and the caller uses a JSON parser.
+The C core reads the message once. If the core might read a message differently than a complete JSON
+parser, for example because of an escape inside the base64 or a duplicate key,
+:meth:`Splitter.split` returns None, and the caller uses a JSON parser.
 
 >>> splitter = Splitter("result.audio", "result.id")
 >>> found = splitter.split(b'{"result":{"id":"c1","audio":"AAEC"}}')
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Split", "Splitter"]
 
-# A message with 100 ms of 48 kHz PCM has 13 KB; the memory grows for longer ones.
+# A message with 100 ms of 48 kHz PCM has 13 KB. The memory grows for longer messages.
 _FIRST_ROOM_BYTES: Final = 64 * 1024
 
-# Names of the module, since an attribute of the library costs as much as a short message.
+# These are names of the module, since an attribute of the library costs as much as a short message.
 _string: Final = ffi.string
 _NULL: Final = ffi.NULL
 _split_message: Final = lib.iw_split_message
@@ -46,8 +46,8 @@ class Split(NamedTuple):
     Attributes:
         audio: The decoded bytes; None if there is no string at the path of the audio.
         rest: The message with an empty string in place of the audio, for a JSON parser.
-        picks: For each further path, the value there: the text inside the quotes, or the number or
-            literal. None if there is no value, or only a JSON parser can read it.
+        picks: The values at the other paths. A value is the text inside the quotes, or the number
+            or literal. It is None if there is no value, or if only a JSON parser can read it.
     """
 
     audio: bytes | None
@@ -55,7 +55,7 @@ class Split(NamedTuple):
     picks: tuple[bytes | None, ...]
 
 
-# Takes half the time of calling the class.
+# This takes half the time of calling the class.
 _new_split: Final = tuple.__new__
 
 
@@ -64,14 +64,14 @@ class Splitter:
     Splits the messages of one connection.
 
     Args:
-        audio: The path of the base64 text, keys joined by dots, such as
-            ``result.audioChunk.audioContent``.
+        audio: The path of the base64 text, such as ``result.audioChunk.audioContent``. Dots join
+            the keys.
         picks: Paths of other values to extract.
 
     Raises:
         ConfigError: There are more than 12 paths, or a path has more than 6 keys.
 
-    Thread safety: one thread at a time; the reader of each connection owns one.
+    Thread safety: one thread at a time. Each reader of a connection has its own splitter.
     """
 
     def __init__(self, audio: str, *picks: str) -> None:
@@ -93,10 +93,9 @@ class Splitter:
         Split a message into its audio, the picked values and the rest.
 
         Args:
-            message: JSON text in UTF-8; not kept.
+            message: JSON text in UTF-8.
 
-        Returns:
-            The parts, or None if only a JSON parser can read the message.
+            Returns: The parts, or None if only a JSON parser can read the message.
 
         Raises:
             AudioError: *message* is not a contiguous buffer.
@@ -122,7 +121,7 @@ class Splitter:
         Decode only the audio of a message, to the start of a buffer.
 
         Args:
-            message: JSON text in UTF-8; not kept.
+            message: JSON text in UTF-8.
             out: A writable buffer.
             floats: Convert 16-bit samples to 32-bit floats.
 
@@ -131,7 +130,7 @@ class Splitter:
             can read the message.
 
         Raises:
-            AudioError: *out* is too small, or one of both is not a contiguous buffer.
+            AudioError: *out* is too small, or *message* or *out* is not a contiguous buffer.
         """
         source = message if type(message) is bytes else readable(message)
         room = writable(out)

@@ -1,11 +1,11 @@
 """
-The C callbacks that the thread of a sound device calls: they run no Python and never wait.
+Has the C callbacks that the thread of a sound device calls. They run no Python code and never wait.
 
-The callbacks have the types of PortAudio 19 and are passed to it as addresses, so this module does
-not need PortAudio.
+The callbacks have the types of PortAudio 19. They are passed to PortAudio as addresses, so this
+module does not need PortAudio.
 
-Locks: a :class:`MicrophoneRing` has one lock, which its readers acquire; the device's thread
-acquires none. The other classes need no lock, since their functions in C are atomic.
+Locks: a :class:`MicrophoneRing` has one lock, which its readers acquire. The device's thread
+acquires no lock. The other classes need no lock, since their functions in C are atomic.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class StreamCallback(NamedTuple):
     """
     The addresses that a sound device needs.
 
-    The object that returned them must exist until the device has stopped.
+    The object that returned the addresses must exist until the device has stopped.
 
     Attributes:
         function: A ``PaStreamCallback`` for 16-bit samples.
         finished: A ``PaStreamFinishedCallback``.
-        user: The last argument of both.
+        user: The last argument of both functions.
     """
 
     function: int
@@ -63,7 +63,7 @@ class SoundGate:
     """
     Shares the time until which a speaker plays with the thread of a microphone.
 
-    Thread safety: it has no methods; the threads of several devices share it.
+    Thread safety: the threads of several devices share a gate, which has no methods.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class SpeakerFeedStats(NamedTuple):
     The statistics of a speaker device.
 
     Attributes:
-        blocks: Calls of the callback.
+        blocks: The number of calls of the callback.
         output_frames: Frames that were passed to the device, including silence.
         underflows: How many times the device had nothing to play.
         latency_ms: The time from the last callback until its audio is heard.
@@ -123,12 +123,13 @@ class SpeakerFeed(_Called):
         Prepare the feed of a device.
 
         Args:
-            mixer: A mono mixer with 16-bit output and the sample rate of the device; nothing else
-                may read it until :meth:`detach`.
+            mixer: A mono mixer with 16-bit output and the sample rate of the device. No other
+                reader may read it until :meth:`detach`.
             gate: The gate that records until when the device plays.
-            channels: The channels of the device, 1 to 32; all of them play the same audio.
-            latency_ms: The time from the callback until its audio is heard, for systems that do
-                not report it.
+            channels: The number of channels of the device, 1 to 32. All channels play the same
+                audio.
+            latency_ms: The time from a callback until its audio is heard. It is used on systems
+                that do not report this time.
             warm_up_ms: How much silence to play first, since devices may lose their first
                 milliseconds.
 
@@ -138,7 +139,7 @@ class SpeakerFeed(_Called):
         require_whole("channels", channels, 1, _MOST_CHANNELS)
         require_number("latency_ms", latency_ms, 0, _MOST_WINDOW_MS)
         require_whole("warm_up_ms", warm_up_ms, 0, _MOST_WINDOW_MS)
-        # A reference, since C code uses the gate.
+        # This reference keeps the gate alive, since C code uses it.
         self._gate = gate
         config = ffi.new(
             "struct iw_speaker_config *",
@@ -174,7 +175,7 @@ class SpeakerFeed(_Called):
 
     @property
     def stats(self) -> SpeakerFeedStats:
-        """The current figures."""
+        """The current statistics."""
         stats = ffi.new("struct iw_speaker_stats *")
         lib.iw_speaker_stats(self._core, stats)
         return SpeakerFeedStats(
@@ -230,9 +231,9 @@ class MicrophoneRing(_Called):
 
         Args:
             capacity_samples: The smallest capacity, 1 to 2**26.
-            channels: The channels of the device, 1 to 32; they are mixed in equal parts.
-            gate: The gate of a speaker; silence is recorded while that speaker plays.
-            hangover_ms: For how long after that silence is recorded.
+            channels: The number of channels of the device, 1 to 32. They are mixed in equal parts.
+            gate: The gate of a speaker. Silence is recorded while that speaker plays.
+            hangover_ms: Silence is recorded for this time after the speaker stops.
 
         Raises:
             ConfigError: A value is out of range.
@@ -248,7 +249,7 @@ class MicrophoneRing(_Called):
         super().__init__("microphone", called, capacity_samples, channels, pointer, hangover_ns)
 
     def read(self, samples: int) -> bytes:
-        """Return up to *samples* recorded samples without waiting; 16-bit little-endian."""
+        """Return up to *samples* recorded 16-bit little-endian samples, without waiting."""
         require_whole("samples", samples, 0, _MOST_SAMPLES)
         out = new_output(samples * SAMPLE_BYTES)
         with self._lock:
@@ -256,7 +257,7 @@ class MicrophoneRing(_Called):
         return ffi.buffer(out, taken * SAMPLE_BYTES)[:]
 
     def level(self, window_ms: float) -> Level:
-        """Measure the audio that was recorded in the last *window_ms*, whether read or not."""
+        """Measure the audio that was recorded in the last *window_ms*, even if it was not read."""
         require_number("window_ms", window_ms, 0, _MOST_WINDOW_MS)
         level = ffi.new("struct iw_sound_level *")
         from_ns = max(clock_ns() - int(window_ms * _NS_PER_MS), 0)
@@ -264,12 +265,12 @@ class MicrophoneRing(_Called):
         return Level(level.samples, level.peak, level.energy)
 
     def mute(self, muted: bool) -> None:
-        """Record silence from the next block of the device on, or audio again."""
+        """Record silence or audio, from the next block of the device on."""
         lib.iw_microphone_mute(self._core, muted)
 
     @property
     def stats(self) -> MicrophoneStats:
-        """The current figures."""
+        """The current statistics."""
         stats = ffi.new("struct iw_microphone_stats *")
         lib.iw_microphone_stats(self._core, stats)
         return MicrophoneStats(

@@ -1,4 +1,4 @@
-"""Count how much of a playout in a mixer was heard."""
+"""Counts how much of a playout in a mixer was heard."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Track:
     """
     Counts how much of a playout in a mixer was heard. :meth:`Mixer.add` returns it.
 
-    A frame is heard at the ``now_ns`` of its read; with a device, after the latency of the device.
-    Frames of the source are counted, so pauses and time scaling do not change the count.
+    A frame is heard at the ``now_ns`` of its read, or with a device after the latency of the
+    device. Frames of the source are counted, so pauses and time scaling do not change the count.
 
     Thread safety: any thread may call every method, even after the mixer was closed.
     """
@@ -26,7 +26,7 @@ class Track:
 
     def heard_frames(self, now_ns: int | None = None) -> int:
         """
-        Return how many frames of the source were heard by *now_ns*; None means now.
+        Return how many frames of the source were heard by *now_ns*. None means now.
 
         Audio that was cleared is not counted. The count may decrease a little if the device
         corrects its latency.
@@ -37,7 +37,7 @@ class Track:
 
     def position_frames(self, now_ns: int | None = None) -> int:
         """
-        Return the position in the playout's stream up to which it was heard.
+        Return the position up to which the playout's stream was heard.
 
         Unlike :meth:`heard_frames`, the position includes audio that was dropped, lost or skipped.
         :meth:`Playout.poll` uses it.
@@ -48,5 +48,5 @@ class Track:
 
     @property
     def taken_frames(self) -> int:
-        """Frames of the source that were read, whether heard or not."""
+        """How many frames of the source were read, even if they were not heard."""
         return lib.iw_track_taken(self.pointer)

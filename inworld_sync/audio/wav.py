@@ -1,5 +1,5 @@
 """
-WAV: headers inside streamed chunks, and writing files while the audio arrives.
+Removes WAV headers from streamed chunks, and writes WAV files while the audio arrives.
 
 The format is 16-bit little-endian PCM. If the length is not known when the header is written, the
 header has a length of 4 GiB, which players understand as "until the end".
@@ -45,16 +45,16 @@ def strip_riff(chunk: Buffer) -> memoryview:
     """
     Return the samples of one chunk, which may begin with a WAV header.
 
-    The service puts a header before the first chunk and before the short last chunk of every
-    flush, each with the length of its own chunk; the chunks between have none. So the client calls
-    this function for every chunk. A length that cannot be right (0, 4 GiB, more than the chunk
-    has) means "to the end". A header without a data chunk is taken as 44 bytes.
+    The service puts a header before the first chunk and before the short last chunk of every flush.
+    Each header has the length of its own chunk. The chunks between have no header. So the client
+    calls this function for every chunk. A length that cannot be right (0, 4 GiB, more than the
+    chunk has) means "to the end". A header without a data chunk is taken as 44 bytes.
 
     Args:
-        chunk: Any object with a contiguous buffer; not copied.
+        chunk: Any object with a contiguous buffer. It is not copied.
 
     Returns:
-        A view of bytes into *chunk*; the whole chunk if it does not begin with a WAV header.
+        A view of the bytes of *chunk* after the header, or of all bytes if there is no header.
 
     Raises:
         AudioError: *chunk* is not a contiguous buffer.
@@ -124,16 +124,17 @@ class WavWriter:
     """
     Writes a 16-bit PCM file while the audio arrives.
 
-    At a path, the audio is in a partial file, such as ``talk.partial-1a2b3c4d.wav`` for
-    ``talk.wav``, until :meth:`close` replaces the path with it. After an error of a write, an
-    exception in the ``with`` block or Ctrl-C, the path is unchanged and the partial file is kept.
+    If the target is a path, the audio is first written to a partial file, such as
+    ``talk.partial-1a2b3c4d.wav`` for ``talk.wav``. :meth:`close` replaces the file at the path with
+    the partial file. After an error of a write, an exception in the ``with`` block or Ctrl-C, the
+    file at the path is unchanged and the partial file is kept.
 
     The header has an unknown length until the file is closed, so that the file is playable at any
     moment. If the output cannot rewrite the header (a pipe, a file opened to append, gzip), the
     unknown length stays.
 
     Attributes:
-        data_bytes: Bytes of whole frames written so far.
+        data_bytes: The number of bytes of whole frames that were written.
 
     Thread safety:
         One thread at a time.
@@ -144,14 +145,14 @@ class WavWriter:
         Begin the file.
 
         Args:
-            target: A path, which is created or replaced, or a binary file, which is written from
-                its current position and not closed.
+            target: A path, or a binary file. A file at the path is replaced. A binary file is
+                written from its current position and not closed.
             sample_rate_hz: Samples per second of each channel.
             channels: Samples per frame.
 
         Raises:
-            AudioError: A value does not fit into the header, or *target* is neither; no file was
-                created.
+            AudioError: A value does not fit into the header, or *target* is neither a path nor a
+                binary file. No file was created.
             OSError: The file cannot be written.
         """
         first_header = header(sample_rate_hz, channels)
@@ -186,7 +187,7 @@ class WavWriter:
 
     @property
     def partial_path(self) -> Path | None:
-        """The partial file; None if there is none: after ``close()``, or without a path."""
+        """The partial file; None after ``close()``, or if the target is not a path."""
         return None if self._whole is None else self._whole.partial_path
 
     def write(self, pcm: AudioData) -> None:
@@ -198,7 +199,7 @@ class WavWriter:
 
         Raises:
             AudioError: *pcm* is not audio, or the file would be larger than 4 GiB, the limit of the
-                format; nothing was written.
+                format. Nothing was written.
             ClosedError: The writer is closed.
             OSError: The file cannot be written. The error names the path and the partial file,
                 which ``close()`` then keeps.
@@ -219,10 +220,10 @@ class WavWriter:
 
     def close(self) -> None:
         """
-        Write the length into the header, and replace the path. May be called more than once.
+        Write the length into the header, and replace the file at the path. May be called twice.
 
         Raises:
-            AudioError: The last frame was cut; the file is complete without it.
+            AudioError: The last frame is incomplete. The file has all other frames.
             OSError: The file cannot be written.
         """
         self._end_file(is_complete=not self._has_failed)
@@ -237,7 +238,7 @@ class WavWriter:
             self._carry.finish()
 
     def _end_file(self, *, is_complete: bool) -> None:
-        """Finish the header; replace the path if the file is complete."""
+        """Finish the header. Replace the file at the path if the new file is complete."""
         file, self._file = self._file, None
         if file is None:
             return
@@ -260,7 +261,8 @@ class WavWriter:
 
     def _finish_header(self, file: BinaryIO) -> None:
         if self._rewrites:
-            # From the file, since an interrupted write may have written more than data_bytes says.
+            # Taken from the file, since an interrupted write may have written more than data_bytes
+            # counts.
             written = file.tell() - self._start - HEADER_BYTES
             self.data_bytes = written - written % (self._channels * SAMPLE_BYTES)
             end = self._start + HEADER_BYTES + self.data_bytes
@@ -274,7 +276,7 @@ class WavWriter:
             flush()
 
     def _can_seek_back(self, file: BinaryIO) -> bool:
-        """Whether the header can be rewritten; a gzip file can only seek forward."""
+        """Return whether the header can be rewritten. A gzip file can only seek forward."""
         try:
             file.seek(self._start)
         except OSError:
@@ -284,7 +286,7 @@ class WavWriter:
 
     @contextlib.contextmanager
     def _noting_errors(self) -> Iterator[None]:
-        """Make errors of the file name the path and the partial file."""
+        """Add the path and the partial file to errors of the file."""
         try:
             yield
         except OSError as error:
@@ -297,10 +299,10 @@ class WavWriter:
 
 
 def _write_all(file: BinaryIO, data: Buffer) -> None:
-    """Write all bytes; a raw file may accept only a part of them in one call."""
+    """Write all bytes. A raw file may accept only a part of them in one call."""
     written: int | None = file.write(data)
     rest = memoryview(data)
-    # A file object of another library may return None after it has written everything.
+    # A file object of another library may return None after it has written all bytes.
     while written is not None and written < len(rest):
         if written <= 0:
             raise OSError(errno.EIO, "the file accepted no bytes")
@@ -309,7 +311,7 @@ def _write_all(file: BinaryIO, data: Buffer) -> None:
 
 
 def _is_append_only(file: BinaryIO) -> bool:
-    """Whether every write goes to the end of the file, as with mode ``ab`` and ``>>``."""
+    """Return whether every write goes to the end of the file, as with mode ``ab`` and ``>>``."""
     if "a" in str(getattr(file, "mode", "")):
         return True
     try:

@@ -1,5 +1,5 @@
 """
-Read WAV files of any size in order, also from a pipe: RIFF, RIFX, RF64, BW64 and W64.
+Reads the headers of WAV files (RIFF, RIFX, RF64, BW64 and W64), even from a pipe.
 
 Sources: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0"; EBU Tech 3306
 (RF64); ITU-R BS.2088 (BW64); Sony Pictures Digital, "Wave64"; Microsoft, "Multiple Channel Audio
@@ -24,9 +24,9 @@ _W64_CHUNK: Final = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _UNKNOWN: Final = 0xFFFF_FFFF
-# How far to look for chunks after an announced length of 0.
+# How far to look for chunks if the length in the header is 0.
 _LOOK_BYTES: Final = 64 * 1024
-# A fmt chunk has 16 to 40 bytes; those of rare codecs have some more.
+# A fmt chunk has 16 to 40 bytes. The chunks of rare codecs have some more.
 _MAX_FORMAT_BYTES: Final = 4096
 
 
@@ -38,7 +38,7 @@ class WavHeader(NamedTuple):
         sample_rate_hz: Frames per second.
         channels: Samples per frame.
         decoder: Converts the samples; None if the package cannot decode the format by itself.
-        data_bytes: The number of bytes of samples; None if they continue to the end.
+        data_bytes: The number of bytes of samples; None if the samples continue to the end.
         encoding: The number of the encoding, for errors.
     """
 
@@ -50,7 +50,7 @@ class WavHeader(NamedTuple):
 
 
 def is_wav(head: bytes) -> bool:
-    """Whether a file begins as a WAV file; *head* has at least 40 bytes if the file has."""
+    """Return whether a file begins as a WAV file. *head* has 40 bytes or the whole file."""
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return head[8:12] == b"WAVE"
     return head[:16] == _W64_RIFF and head[24:40] == _W64_WAVE
@@ -58,10 +58,10 @@ def is_wav(head: bytes) -> bool:
 
 def read_wav_header(reader: ByteReader) -> WavHeader:
     """
-    Read up to the first sample.
+    Read the header, up to the first sample.
 
     Raises:
-        AudioError: The header is cut or impossible.
+        AudioError: The header is incomplete or impossible.
     """
     chunks = _W64(reader) if reader.peek(4) == b"riff" else _Riff(reader)
     body = None
@@ -111,10 +111,11 @@ class _Riff:
 
     def is_open(self, size_bytes: int) -> bool:
         """
-        True if the samples continue to the end of the file: the length in the header is ignored.
+        True if the samples continue to the end of the file, so that the length in the header is
+        ignored.
 
-        A program that writes to a pipe cannot go back to write the length. It leaves 4 GiB, or 0.
-        After a length of 0 there may also be no samples but other chunks.
+        A program that writes to a pipe cannot go back to write the length, and leaves 4 GiB or 0.
+        But a length of 0 may also be right, if other chunks follow.
         """
         if size_bytes:
             return size_bytes == _UNKNOWN
@@ -130,7 +131,7 @@ class _Riff:
         return True
 
     def _skip_pad(self, size_bytes: int) -> None:
-        # Some programs do not write the pad byte; a name never begins with it.
+        # Some programs do not write the pad byte, which is 0. No name of a chunk begins with 0.
         if size_bytes % 2 and self._reader.peek(1) == b"\0":
             self._reader.skip(1)
 
@@ -169,7 +170,8 @@ def _header(body: bytes, order: str, data_bytes: int | None) -> WavHeader:
         (encoding,) = struct.unpack_from(order + "H", body, 24)
     decoder = None
     if channels and encoding in (_PCM, _FLOAT, _ALAW, _MULAW):
-        # A sample may have fewer bits than its bytes have room for; its bits are the upper ones.
+        # A sample may have fewer bits than its bytes. Then its bits are the upper bits of these
+        # bytes.
         width = frame_bytes // channels if frame_bytes % channels == 0 else 0
         width = width if width * 8 >= bits else (bits + 7) // 8
         decoder = _decoder(encoding, width, "be" if order == ">" else "le")

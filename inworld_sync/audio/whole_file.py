@@ -21,20 +21,20 @@ class WholeFile:
     Until then the bytes are in a partial file in the same folder, such as
     ``talk.partial-1a2b3c4d.wav`` for ``talk.wav``. After an error the partial file is removed,
     unless *keeps_partial* is true. A device, a pipe or another path that is not a regular file is
-    written directly. Use it as a context manager: after the block it calls :meth:`commit`, and
-    after an exception :meth:`abandon`.
+    written directly. Use the object as a context manager, which calls :meth:`commit` after the
+    block, or :meth:`abandon` after an exception.
 
     Args:
-        path: The file; a symbolic link is followed.
+        path: The file. A symbolic link is followed.
         keeps_partial: Whether the partial file is kept after an error.
 
     Attributes:
         file: The open file to write to.
-        partial_path: The partial file; None if *path* is written directly, or after
-            :meth:`commit`, or if it was removed.
+        partial_path: The partial file. None if *path* is written directly, after :meth:`commit`, or
+            if the partial file was removed.
 
     Raises:
-        OSError: The file cannot be created; the error names *path*.
+        OSError: The file cannot be created. The error names *path*.
 
     Thread safety: one thread at a time.
     """
@@ -47,7 +47,7 @@ class WholeFile:
         if self._target.exists() and not self._target.is_file():
             self.file: BinaryIO = self._path.open("wb")
             return
-        # The umask gives the permissions; those of an older file are taken over.
+        # The permissions are those of the file that is replaced, or come from the umask.
         name = f"{self._target.stem}.partial-{secrets.token_hex(4)}{self._target.suffix}"
         partial = self._target.with_name(name)
         with self._naming_path():
@@ -59,10 +59,11 @@ class WholeFile:
 
     def commit(self) -> None:
         """
-        Close the file and replace the path with it; may be called twice.
+        Close the partial file and replace the file at *path* with it. May be called twice.
 
         Raises:
-            OSError: The disk is full, or the path cannot be replaced. The path is unchanged.
+            OSError: The disk is full, or *path* cannot be replaced. The file at *path* is
+                unchanged.
         """
         try:
             with self._naming_path():
@@ -75,7 +76,7 @@ class WholeFile:
             raise
 
     def abandon(self) -> None:
-        """Close the file and leave the path unchanged; may be called twice."""
+        """Close the file, and leave the file at *path* unchanged. May be called twice."""
         with contextlib.suppress(OSError):
             self.file.close()
         if self.partial_path is not None and not self._keeps_partial:
@@ -96,13 +97,13 @@ class WholeFile:
             self.commit()
             return
         self.abandon()
-        # An error of a write does not know the name; an error with a name is about another file.
+        # An error of a write has no file name. An error with a name is about another file.
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(self._path)
 
     @contextlib.contextmanager
     def _naming_path(self) -> Iterator[None]:
-        """Make errors name the caller's path instead of the partial file."""
+        """Put the caller's path instead of the partial file into errors."""
         try:
             yield
         except OSError as error:

@@ -7,7 +7,7 @@ from typing import Final
 
 from inworld_sync.errors import AuthError, ConfigError, TransportError
 
-__all__ = ["EMPTY_STATUS", "HELP", "message_of", "status_of"]
+__all__ = ["EMPTY_STATUS", "HELP", "message_of", "status_of", "with_options"]
 
 _FAILED_STATUS: Final = 1
 # The command did its work, and the result has no words or voices.
@@ -30,19 +30,29 @@ Exit status:
 _OPTIONS: Final = {
     "allow_remote": "--allow-remote",
     "base_url": "--base-url",
+    "channel": "--channel",
     "channels": "--channels",
+    "description": "--description",
     "host": "--host",
     "kind": "--kind",
     "language": "--language",
     "lifetime": "--lifetime",
     "local": "--local",
+    "max_tokens": "--max-tokens",
     "model": "--model",
+    "name": "--name",
     "port": "--port",
+    "preview_count": "--count",
+    "preview_text": "--text",
+    "prompt": "PROMPT",
     "reference_id": "--reference-id",
     "sample_rate_hz": "--rate",
     "speaking_rate": "--speed",
+    "tags": "--tag",
+    "temperature": "--temperature",
     "text": "TEXT",
     "tls": "--tls",
+    "transcriptions": "--transcription",
     "voice": "--voice",
     "workspace": "--workspace",
 }
@@ -58,7 +68,12 @@ def message_of(error: BaseException) -> str:
         return f"{error}: check the network and --base-url, then try again"
     if not isinstance(error, ConfigError):
         return str(error)
-    return _ARGUMENT.sub(lambda match: _OPTIONS[match[1]], str(error))
+    return with_options(str(error))
+
+
+def with_options(message: str) -> str:
+    """Name the options of the command in a message instead of arguments."""
+    return _ARGUMENT.sub(lambda match: _OPTIONS[match[1]], message)
 
 
 def status_of(error: BaseException) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import attrs
 import click
@@ -17,21 +19,28 @@ from rich.segment import ControlType
 from rich.table import Column
 from rich.text import Text
 
-from inworld_sync.audio.source import ConvertedSource, open_source
-from inworld_sync.audio.whole_file import WholeFile
+from inworld_sync.audio.files import AudioFile
+from inworld_sync.audio.pcm import SAMPLE_BYTES
+from inworld_sync.audio.raw_formats import RawFormat
+from inworld_sync.audio.samples import MAX_CHANNELS
+from inworld_sync.audio.source import open_recording
 from inworld_sync.cli.common import (
     ERRORS,
     client_options,
+    is_given,
     json_text,
     open_client,
     plain,
-    print_json,
     print_message,
     verbose_option,
 )
-from inworld_sync.cli.failures import EMPTY_STATUS, message_of, status_of
+from inworld_sync.cli.failures import EMPTY_STATUS, status_of, with_options
+from inworld_sync.cli.transcript_output import (
+    TranscriptResult,
+    TranscriptWriter,
+    report_failure,
+)
 from inworld_sync.errors import ConfigError, InworldError
-from inworld_sync.models.devices import AudioSource
 from inworld_sync.models.stt import (
     DEFAULT_STT_MODEL,
     PartialTranscript,
@@ -39,16 +48,21 @@ from inworld_sync.models.stt import (
     Transcript,
     Transcription,
 )
+from inworld_sync.models.turns import Turn
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from inworld_sync.client import Inworld
 
 STANDARD_INPUT = "-"
 
-_SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
 _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 # On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
+
+# Each file with two channels uses two of the twenty connections of an account.
+_MAX_SEPARATE_JOBS = 10
 
 # Seconds without progress after the end of the audio; with --http, seconds for the request.
 TIMEOUT_SECONDS = 30.0
@@ -64,19 +78,22 @@ class _Job:
 
     config: TranscribeConfig
     rate: int | None
-    channels: int
+    channels: int | Literal["separate"]
+    channel: int | None
+    raw_format: RawFormat | None
+    # The options that have an effect on raw samples only, and were given.
+    raw_options: list[str]
     method: Literal["stream", "http"]
     live: bool
     timeout: float
 
 
-@attrs.frozen
-class _Result:
-    """The transcript of a file, and the error that ended it early."""
-
-    name: str
-    transcript: Transcript
-    error: BaseException | None = None
+def _channels(_: click.Context, __: click.Parameter, value: str) -> int | Literal["separate"]:
+    if value == "separate":
+        return "separate"
+    if not value.isdecimal() or not 1 <= int(value) <= MAX_CHANNELS:
+        raise click.BadParameter(f"must be 1 to {MAX_CHANNELS} or separate, got {value!r}")
+    return int(value)
 
 
 @click.command("transcribe")
@@ -89,7 +106,15 @@ class _Result:
 @click.option("--language", help="BCP-47 tag, such as en-US; by default the model detects it.")
 @click.option("--model", default=DEFAULT_STT_MODEL, show_default=True, help="provider/model.")
 @click.option("--rate", type=int, help="Sample rate in Hz of raw PCM.")
-@click.option("--channels", default=1, show_default=True, help="Channels of raw PCM.")
+@click.option("--channels", default="1", show_default=True, callback=_channels,
+              metavar="N|separate",
+              help="Channels of raw PCM, which are mixed to one; or separate, to transcribe each "
+              "channel of a call by itself (raw PCM then has two).")  # fmt: skip
+@click.option("--channel", type=click.IntRange(min=0), metavar="N",
+              help="Transcribe only this channel, from 0.")  # fmt: skip
+@click.option("--raw-format", type=click.Choice(get_args(RawFormat)), metavar="NAME",
+              help="Format of raw PCM in the names of ffmpeg, such as mulaw or s24le; "
+              "default: by the end of the file name, else s16le.")  # fmt: skip
 @click.option("--http", is_flag=True, help="Send each file as one request; at most 16 MB.")
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 20),
               help="Files to transcribe at once.")  # fmt: skip
@@ -105,7 +130,9 @@ def command(
     language: str | None,
     model: str,
     rate: int | None,
-    channels: int,
+    channels: int | Literal["separate"],
+    channel: int | None,
+    raw_format: RawFormat | None,
     jobs: int,
     timeout: float,
     *,
@@ -126,12 +153,27 @@ def command(
     """
     form = _form(as_json=as_json, srt=srt, vtt=vtt)
     _check(files, form, output, live=live)
+    if is_given("jobs") and len(files) == 1:
+        raise click.UsageError("--jobs needs several files")
+    if channels == "separate":
+        if channel is not None:
+            raise click.UsageError("--channel and --channels separate cannot be combined")
+        if jobs > _MAX_SEPARATE_JOBS:
+            raise click.UsageError(
+                f"--jobs may be at most {_MAX_SEPARATE_JOBS} with --channels separate, got {jobs}"
+            )
     if http and verbose:
         raise click.UsageError("-v shows the messages of a WebSocket: leave out --http")
+    raw_options = ["--rate"] if rate is not None else []
+    if is_given("channels") and channels != "separate":
+        raw_options.append("--channels")
     job = _Job(
         config=TranscribeConfig(model=model, language=language),
         rate=rate,
         channels=channels,
+        channel=channel,
+        raw_format=raw_format,
+        raw_options=raw_options,
         method="http" if http else "stream",
         live=live,
         timeout=timeout,
@@ -140,8 +182,9 @@ def command(
     prints_turns = live and not http
     on_transcript = _printer(form) if prints_turns else None
     prints_results = output is not None or not prints_turns or form in ("srt", "vtt")
-    writer = _Writer(files, form, output, is_on=prints_results)
+    writer = TranscriptWriter(files, form, output, is_on=prints_results)
     with (
+        _warnings_shown(),
         open_client(local=local, base_url=base_url, verbose=verbose) as iw,
         _counters(show=not live) as counter,
     ):
@@ -154,7 +197,7 @@ def command(
         sys.exit(status)
 
 
-def _status(results: Sequence[_Result]) -> int:
+def _status(results: Sequence[TranscriptResult]) -> int:
     failed = {status_of(result.error) for result in results if result.error is not None}
     if failed:
         return failed.pop() if len(failed) == 1 else 1
@@ -185,26 +228,29 @@ def _check(files: Sequence[str], form: str, output: Path | None, *, live: bool) 
 # Reading.
 
 
-class _Counted:
-    """A source that reports how much was read from it."""
+def _open(name: str, job: _Job, counter: _Counter) -> AudioFile:
+    """Open a recording that reports how much was read from it."""
+    file = open_recording(
+        sys.stdin.buffer if name == STANDARD_INPUT else name,
+        sample_rate_hz=job.rate,
+        channels=2 if job.channels == "separate" else job.channels,
+        raw_format=job.raw_format,
+    )
+    if job.raw_options and not file.is_raw:
+        file.close()
+        raise ConfigError(
+            f"{' and '.join(job.raw_options)} cannot be combined with a file that has a header: "
+            "its rate and channels are known"
+        )
+    rate_hz, frame_bytes = file.sample_rate_hz, file.channels * SAMPLE_BYTES
+    advance = counter(name, None if file.frames is None else file.frames * 1000.0 / rate_hz)
 
-    def __init__(self, source: ConvertedSource, advance: _Advance) -> None:
-        self._source = source
-        self._advance = advance
-        self.sample_rate_hz = source.sample_rate_hz
-        self.close = source.close
-
-    def __iter__(self) -> Iterator[bytes]:
-        for block in self._source:
-            self._advance(len(block) / 2 / self.sample_rate_hz)
+    def counted() -> Iterator[Buffer]:
+        for block in file:
+            advance(memoryview(block).nbytes / frame_bytes / rate_hz)
             yield block
 
-
-def _open(name: str, job: _Job, counter: _Counter) -> AudioSource:
-    audio = sys.stdin.buffer if name == STANDARD_INPUT else name
-    to_hz = job.config.sample_rate_hz
-    source = open_source(audio, to_hz=to_hz, from_hz=job.rate, channels=job.channels)
-    return _Counted(source, counter(name, source.duration_ms))
+    return AudioFile(counted(), rate_hz, file.channels, file.close, file.frames)
 
 
 # Working.
@@ -217,13 +263,14 @@ def _transcribe_all(
     jobs: int,
     counter: _Counter,
     on_transcript: Callable[[Transcription], object] | None,
-) -> Iterator[_Result]:
+) -> Iterator[TranscriptResult]:
     """Transcribe the files, *jobs* at a time, and yield each result when it is ready."""
 
     def transcribe(name: str) -> Transcript:
-        source = _open(name, job, counter)
         return iw.stt.transcribe(
-            source,
+            _open(name, job, counter),
+            channels="separate" if job.channels == "separate" else 1,
+            channel=job.channel,
             config=job.config,
             method=job.method,
             realtime=job.live,
@@ -243,24 +290,39 @@ def _transcribe_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _outcome(name: str, future: Future[Transcript]) -> _Result:
+def _outcome(name: str, future: Future[Transcript]) -> TranscriptResult:
     """Return the result of a file, and report a failure or an empty result."""
     try:
-        result = _Result(name, future.result())
+        result = TranscriptResult(name, future.result())
     except (InworldError, OSError) as error:
         partial = error.partial if isinstance(error, InworldError) else None
         kept = partial.transcript if isinstance(partial, PartialTranscript) else Transcript()
-        result = _Result(name, kept, error)
+        result = TranscriptResult(name, kept, error)
         count = len(kept.turns)
-        _report(name, error, f" (finished turns in the result: {count})" if count else "")
+        report_failure(name, error, f" (finished turns in the result: {count})" if count else "")
     else:
         if not result.transcript.turns:
             print_message(f"{name}: no words were recognized")
     return result
 
 
-def _report(name: str, error: BaseException, more: str = "") -> None:
-    print_message(f"{name}: {message_of(error)}{more}")
+class _Warnings(logging.Handler):
+    """Prints the warnings of the client."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # The emulator, whose loggers have longer names, is not the client.
+        if record.name == "inworld_sync":
+            print_message(with_options(record.getMessage()))
+
+
+@contextlib.contextmanager
+def _warnings_shown() -> Iterator[None]:
+    logger, handler = logging.getLogger("inworld_sync"), _Warnings(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextlib.contextmanager
@@ -299,106 +361,32 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
 
 def _printer(form: str) -> Callable[[Transcription], None]:
     """Print final transcripts, and on a terminal partial ones, each over the one before."""
+    # Separate channels have a thread each.
+    lock = threading.Lock()
 
     def show(said: Transcription) -> None:
+        with lock:
+            show_one(said)
+
+    def show_one(said: Transcription) -> None:
+        turn = Turn(said.text, said.words, channel=said.channel)
         if ERRORS.is_terminal:
             # The partial transcript before may be longer.
             ERRORS.control(_LINE_START)
         if not said.is_final:
             if ERRORS.is_terminal:
-                partial = Text(plain(said.text), overflow="ellipsis", no_wrap=True)
+                partial = Text(plain(str(turn)), overflow="ellipsis", no_wrap=True)
                 ERRORS.print(partial, end="")
             return
         if not said.text.strip() or form not in ("text", "json"):
             return
-        row = {"text": said.text, "words": [attrs.asdict(word) for word in said.words]}
-        click.echo(json_text(row) if form == "json" else plain(said.text))
+        row: dict[str, object] = {
+            "text": said.text,
+            "words": [attrs.asdict(word) for word in said.words],
+        }
+        if said.channel is not None:
+            row["channel"] = said.channel
+        click.echo(json_text(row) if form == "json" else plain(str(turn)))
         sys.stdout.flush()
 
     return show
-
-
-class _Writer:
-    """
-    Writes each result when it is ready, to standard output in the order of the files.
-
-    Args:
-        files: The names of all files.
-        form: ``text``, ``json``, ``srt`` or ``vtt``.
-        output: Folder for one file per result; None means standard output.
-        is_on: False if the results were printed already.
-    """
-
-    def __init__(
-        self, files: Sequence[str], form: str, output: Path | None, *, is_on: bool
-    ) -> None:
-        self._files = list(files)
-        self._form = form
-        self._output = output
-        self._is_on = is_on
-        self._is_list = len(files) > 1
-        self._ready: dict[str, _Result] = {}
-        self._rows: list[object] = []
-
-    def write(self, result: _Result) -> _Result:
-        """Write a result, or keep it; a failure is reported, and is in the returned result."""
-        if not self._is_on:
-            return result
-        try:
-            if self._output is None:
-                self._ready[result.name] = result
-                self._print_ready()
-            elif _is_useful(result):
-                self._output.mkdir(parents=True, exist_ok=True)
-                path = self._output / (Path(result.name).stem + _SUFFIXES[self._form])
-                text = _rendered(result, self._form)
-                with WholeFile(path) as file:
-                    file.write(text.encode())
-        except (ConfigError, OSError) as error:
-            _report(result.name, error)
-            return attrs.evolve(result, error=result.error or error)
-        return result
-
-    def end(self) -> None:
-        """Print what needs all results."""
-        if self._rows:
-            print_json(self._rows)
-
-    def _print_ready(self) -> None:
-        while self._files and self._files[0] in self._ready:
-            result = self._ready[self._files.pop(0)]
-            if not _is_useful(result):
-                continue
-            if self._form == "json" and self._is_list:
-                self._rows.append(_row(result))
-                continue
-            head = f"{plain(result.name)}:\n" if self._is_list else ""
-            click.echo(head + _rendered(result, self._form), nl=False)
-            sys.stdout.flush()
-
-
-def _is_useful(result: _Result) -> bool:
-    """Whether the result is written: a file that failed without a turn has none."""
-    return result.error is None or bool(result.transcript.turns)
-
-
-def _rendered(result: _Result, form: str) -> str:
-    transcript = result.transcript
-    if form == "json":
-        return json_text(_row(result), indent=2) + "\n"
-    if form in ("srt", "vtt"):
-        # The error for a transcript without any times names the models too.
-        text = transcript.to_srt() if form == "srt" else transcript.to_vtt()
-        if any(turn.text and not turn.words for turn in transcript.turns):
-            print_message(
-                f"{result.name}: the model sent no times of words, so --{form} has the times of "
-                "turns: assemblyai, soniox and deepgram models send times of words, see --model"
-            )
-        return text
-    return "".join(f"{plain(turn.text)}\n" for turn in transcript.turns)
-
-
-def _row(result: _Result) -> dict[str, object]:
-    error = {} if result.error is None else {"error": message_of(result.error)}
-    text = result.transcript.text
-    return {"file": result.name, "text": text, **attrs.asdict(result.transcript), **error}

@@ -1,7 +1,7 @@
 """
-Audio input and output: speaker, microphone, WAV files, and a speaker without a device.
+Has audio input and output: a speaker, a microphone, WAV files, and a speaker without a device.
 
-All of them use 16-bit little-endian mono PCM and the protocols of
+All sinks and sources use 16-bit little-endian mono PCM and the protocols of
 :mod:`inworld_sync.models.devices`. Importing this package needs no sound system. Creating a
 :class:`Speaker` or a :class:`Microphone`, and listing devices, needs the extra ``audio``.
 """

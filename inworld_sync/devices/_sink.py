@@ -1,8 +1,9 @@
 """
-The base of the sinks: they count how much was heard, and wait for it.
+Has the base class of the sinks, which counts how much audio was heard and waits for its end.
 
-Locks: ``_changed`` guards every field. Waiting on it releases it; each subclass documents what
-else it does while it holds it. Methods that begin with an underscore are called with it held.
+Locks: ``_changed`` guards every field. A wait on ``_changed`` releases the lock. Each subclass
+documents what it does with the lock held. Methods whose names begin with an underscore are called
+with the lock held.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlayoutWriter", "Sink", "deadline_after"]
 
-# The unit of writing: a block is accepted completely or not at all.
+# Audio is written in blocks of this length. A block is accepted completely or not at all.
 _BLOCK_MS = 20
 
 # How long end() waits for room for the last milliseconds of converted audio.
@@ -69,7 +70,8 @@ class Sink(Closing):
     @property
     def heard_samples(self) -> int:
         """
-        Samples that were heard since its creation, after the latency of the device.
+        How many samples were heard since the sink was created. The latency of the device is
+        included.
 
         Audio that :meth:`clear` dropped is not counted. Time scaling does not change the count.
         """
@@ -78,19 +80,20 @@ class Sink(Closing):
 
     def write(self, pcm: AudioData, *, timeout: float | None = None) -> None:
         """
-        Queue PCM to be played; wait while the buffer is full.
+        Queue PCM to be played. Wait while the buffer is full.
 
-        A call of :meth:`clear` during the wait drops all of *pcm* that was not heard and ends the
-        wait.
+        A call of :meth:`clear` during the wait ends the wait, and drops the part of *pcm* that was
+        not heard.
 
         Args:
             pcm: 16-bit little-endian mono samples as bytes; or an array of int16, int32, uint8 or
-                floats in [-1, 1], of which several channels are mixed.
-            timeout: How many seconds to wait at most; None means without limit.
+                floats in [-1, 1], whose channels are mixed.
+            timeout: The most seconds to wait; None means no limit.
 
         Raises:
-            AudioError: *pcm* is not audio, or the last sample is cut.
-            DeadlineExceeded: *timeout* seconds passed; the audio that was queued until then plays.
+            AudioError: *pcm* is not audio, or its last sample is incomplete.
+            DeadlineExceeded: *timeout* seconds passed. The audio that was queued until then is
+                played.
             DeviceError: The device was lost, and no other device could be opened.
             ClosedError: This sink, or the playout that it writes to, is closed.
         """
@@ -112,10 +115,10 @@ class Sink(Closing):
         Mark the utterance as complete, and wait until all written audio was heard or dropped.
 
         Args:
-            timeout: How many seconds to wait at most; None means without limit.
+            timeout: The most seconds to wait; None means no limit.
 
         Raises:
-            DeadlineExceeded: *timeout* seconds passed; the audio continues to play.
+            DeadlineExceeded: *timeout* seconds passed. The audio continues to play.
             DeviceError: The device was lost, and no other device could be opened.
             ClosedError: This sink, or the playout that it writes to, is closed.
         """
@@ -143,7 +146,7 @@ class Sink(Closing):
 
     def _missing(self) -> int:
         """Return how many frames were written and neither heard nor dropped."""
-        heard = self._heard()  # first, since it changes the other count if a playout was closed
+        heard = self._heard()  # first, since it changes _written_frames if a playout was closed
         return self._written_frames - heard
 
     def _samples(self, frames: int) -> int:
@@ -181,7 +184,7 @@ class PlayoutWriter(Sink):
     """
     A sink that writes to a playout.
 
-    Thread safety: as :class:`Sink`. The playout's own lock is taken inside ``_changed``.
+    Thread safety: as :class:`Sink`. A thread acquires the playout's own lock after ``_changed``.
     """
 
     def __init__(self, playout: Playout, sample_rate_hz: int, changed: threading.Condition) -> None:
@@ -189,7 +192,7 @@ class PlayoutWriter(Sink):
         self._playout = playout
 
     def pause(self) -> None:
-        """Fade out and stop playing until :meth:`resume`; written audio stays queued."""
+        """Fade out and stop playing until :meth:`resume`. Written audio stays queued."""
         self._playout.pause()
 
     def resume(self) -> None:
@@ -198,7 +201,7 @@ class PlayoutWriter(Sink):
 
     @abstractmethod
     def _took(self, frames: int, /) -> None:
-        """Called for a subclass after frames were written; they are already counted."""
+        """Called for a subclass after frames were written and counted."""
 
     def _push(self, pcm: bytes | memoryview, item: Hashable, deadline: float) -> bool:
         """Push all of *pcm* to the playout; return False if a clear dropped the rest."""

@@ -1,4 +1,4 @@
-"""The speaker that is used if the caller names none."""
+"""Opens the speaker that is used if the caller passes none."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["open_default_speaker"]
 
 def open_default_speaker(sample_rate_hz: int) -> Speaker | ProgramSpeaker:
     """
-    Open the default device, or without one a program of the system that plays audio.
+    Open the default device. If there is no device, use a program of the system that plays audio.
 
     Args:
-        sample_rate_hz: Sample rate of what is written, in Hz.
+        sample_rate_hz: The sample rate in Hz of the audio that is written.
 
     Raises:
-        DeviceError: There is neither; the message has both reasons.
+        DeviceError: There is neither a device nor a program. The message has both reasons.
     """
-    # Imported here, since they take 7 ms, which most programs never need.
+    # Imported here, since the imports take 7 ms and most programs do not need them.
     from inworld_sync.devices.program_speaker import ProgramSpeaker
     from inworld_sync.devices.speaker import Speaker
 

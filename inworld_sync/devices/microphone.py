@@ -1,5 +1,6 @@
 """
-A microphone whose device fills a ring buffer in C, so that a busy interpreter loses no audio.
+Has the microphone, whose device fills a ring buffer in C, so that a busy interpreter loses no
+audio.
 
 Locks: ``_lock`` guards every field that changes. It is held while a device opens, and never while
 waiting or while ``on_change`` runs. PortAudio's lock is acquired inside it.
@@ -33,8 +34,8 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["Microphone"]
 
-# The interval between two reads of the ring: at least this long, so that a wait that ends early
-# does not become a busy loop, and at most this long, so that a lost device is noticed.
+# The shortest and the longest time between two reads of the ring. The shortest prevents a busy loop
+# if a wait ends early. The longest limits the time until a lost device is noticed.
 _LEAST_SECONDS = 0.001
 _MOST_SECONDS = 0.25
 
@@ -71,18 +72,19 @@ class Microphone(Closing):
             sample_rate_hz: The sample rate of the blocks, 8000 to 48000. If the device does not
                 support it, the device is opened at another rate and the audio is converted.
             device: An index, or a part of a name, of :func:`~inworld_sync.devices.list_devices`.
-                None means the default device; if it is unplugged, the new default device.
+                None means the default device, and the new default device if that device is
+                unplugged.
             block_ms: The length of a block, 5 to 1000.
             latency_ms: The latency to request from the device, 1 to 1000. The device uses the
                 nearest latency that it supports.
             buffer_ms: How much recorded audio may wait to be read, 100 to 60000.
             mute_while: A speaker in the same room. Silence is recorded while it plays, so that the
-                service does not hear it as the user. The user cannot interrupt then. It is not
-                needed with headphones or echo cancellation.
-            hangover_ms: For how long after that silence is recorded, because of the echo of the
-                room; 0 to 5000.
+                service does not take its sound for the user's speech. The user cannot interrupt the
+                speaker then. Headphones or echo cancellation make this argument unnecessary.
+            hangover_ms: Silence is recorded for this time after the speaker stops, because of the
+                echo of the room; 0 to 5000.
             on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost
-                and another one was opened, on the thread that reads.
+                and another device was opened, on the thread that reads.
 
         Raises:
             ConfigError: A value is out of range, or no device has this name.
@@ -110,7 +112,7 @@ class Microphone(Closing):
         self._closed = threading.Event()
         self._paused = False
         self._converted = bytearray()
-        # The counts of earlier devices.
+        # The counts of devices that were used earlier.
         self._earlier_dropped = 0
         self._earlier_overflows = 0
         self._stream = self._open(device)
@@ -123,7 +125,7 @@ class Microphone(Closing):
 
     @property
     def dropped_samples(self) -> int:
-        """Samples of the device that were lost because the ring buffer was full."""
+        """How many samples of the device were lost because the ring buffer was full."""
         with self._lock:
             return self._earlier_dropped + self._ring.stats.dropped_samples
 
@@ -141,7 +143,7 @@ class Microphone(Closing):
 
     def level(self, *, window_ms: float = 50.0) -> Level:
         """
-        Measure the audio that is recorded now, whether the program reads it or not.
+        Measure the audio that is recorded now, even if the program does not read it.
 
         The result is silence while the microphone is paused or muted.
 
@@ -156,7 +158,7 @@ class Microphone(Closing):
             return self._ring.level(window_ms)
 
     def pause(self) -> None:
-        """Record silence until :meth:`resume`; blocks continue to arrive."""
+        """Record silence until :meth:`resume`. Blocks continue to arrive."""
         self._mute(True)
 
     def resume(self) -> None:
@@ -171,7 +173,7 @@ class Microphone(Closing):
             timeout: How many seconds to wait at most; None means without limit.
 
         Raises:
-            DeadlineExceeded: *timeout* seconds passed; no audio is lost.
+            DeadlineExceeded: *timeout* seconds passed. No audio is lost.
             DeviceError: The device was lost, and no other device could be opened.
             ClosedError: The microphone is closed.
         """
@@ -226,7 +228,7 @@ class Microphone(Closing):
             self._ring.mute(muted)
 
     def _fetch(self, missing_bytes: int) -> int:
-        """Read up to *missing_bytes* from the ring; return how many bytes were there."""
+        """Read up to *missing_bytes* from the ring; return how many bytes were read."""
         if self._closed.is_set():
             raise ClosedError("this Microphone is closed")
         # Rounded up, so that the resampler gets input even if less than one sample is missing.

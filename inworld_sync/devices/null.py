@@ -1,8 +1,8 @@
 """
-A speaker without a device: it takes as long as a real one and needs no sound system.
+Has a speaker without a device. It takes as long as a real speaker, and needs no sound system.
 
 Locks: ``_changed`` guards every field. It is held for arithmetic and while a subclass handles the
-samples, and never while other code is called.
+samples, but never while other code is called.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inworld_sync.models.checks import require_whole
 
 __all__ = ["NullSpeaker"]
 
-# The longest wait between two reads of the clock; every change wakes a waiting thread at once.
+# The longest wait between two reads of the clock. Every change wakes a waiting thread at once.
 _WAIT_SECONDS = 1.0
 
 
@@ -24,9 +24,9 @@ class NullSpeaker(Sink):
     """
     Consumes audio in real time and does not play it.
 
-    It has no thread: the monotonic clock determines how many samples were heard. Audio that is
-    written while earlier audio plays follows it without a gap; later audio starts when it is
-    written. There is no latency.
+    It has no thread. The monotonic clock determines how many samples were heard. Audio that is
+    written while earlier audio plays follows the earlier audio without a gap. Other audio starts
+    when it is written. There is no latency.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -46,13 +46,14 @@ class NullSpeaker(Sink):
         require_whole("buffer_ms", buffer_ms, 10, 3_600_000, " ms")
         super().__init__(sample_rate_hz, sample_rate_hz, threading.Condition())
         self._capacity_samples = sample_rate_hz * buffer_ms // 1000
-        # At the time _since, _since_samples were heard; it plays from then on unless it is paused.
+        # At the time _since, _since_samples were heard. After it, audio plays unless the speaker is
+        # paused.
         self._since = 0.0
         self._since_samples = 0
         self._paused = False
 
     def clear(self) -> int:
-        """Drop all audio that was not heard; return :attr:`heard_samples`."""
+        """Drop all audio that was not heard, and return :attr:`heard_samples`."""
         with self._changed:
             self._written_frames = self._heard()
             self._clears += 1
@@ -75,7 +76,7 @@ class NullSpeaker(Sink):
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop at once. Any thread may call it, more than once."""
+        """Stop at once. Any thread may call this method, even more than once."""
         with self._changed:
             self._stand_still()
             self._closed = True
@@ -83,7 +84,7 @@ class NullSpeaker(Sink):
             self._changed.notify_all()
 
     def _heard(self) -> int:
-        """Return how many samples were heard; a subclass also handles them here."""
+        """Return how many samples were heard. A subclass also handles these samples here."""
         if self._paused or self._closed:
             return self._since_samples
         played = int((time.monotonic() - self._since) * self.sample_rate_hz)
@@ -109,7 +110,7 @@ class NullSpeaker(Sink):
                 return
 
     def _end(self, _: float, /) -> None:
-        """Do nothing: this speaker never waits for more audio."""
+        """Do nothing, because this speaker never waits for more audio."""
 
     def _seconds(self, frames: int) -> float:
         # One more sample, so that a wait that ends a little early does not need a second wait.
@@ -117,7 +118,7 @@ class NullSpeaker(Sink):
         return min(max(seconds, 0.0), _WAIT_SECONDS)
 
     def _accept(self, samples: memoryview) -> int:
-        """Queue as much of *samples* as there is room for; return how many bytes."""
+        """Queue as much of *samples* as there is room for; return the number of queued bytes."""
         heard = self._heard()
         if heard == self._written_frames:
             self._since_samples, self._since = heard, time.monotonic()

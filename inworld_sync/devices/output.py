@@ -1,5 +1,5 @@
 """
-A sound device that plays a mixer and is opened again when it was lost.
+Has the sound device that plays a mixer. A lost device is opened again.
 
 Locks: ``changed`` guards every field here and every field of the inputs that share the device, and
 serializes the writers of the inputs' playouts. It is held while a device opens, and released while
@@ -50,7 +50,7 @@ class OutputDevice:
         """
         self.changed = threading.Condition()
         self.gate = SoundGate()
-        # The time of closing on Track's clock; None before.
+        # The time of closing on the clock of Track; None before the device is closed.
         self.closed_ns: int | None = None
         self._latency_ms = latency_ms
         self._on_change = on_change
@@ -63,7 +63,7 @@ class OutputDevice:
         self._stream = self._open(chosen)
 
     def level(self, window_ms: float) -> Level:
-        """Measure the last *window_ms* that were heard; zero samples while there is no device."""
+        """Measure the last *window_ms* that were heard; no samples if there is no device."""
         return Level() if self.feed is None else self.feed.level(window_ms)
 
     def require_open(self) -> None:
@@ -73,7 +73,7 @@ class OutputDevice:
 
     def wait(self, seconds: float) -> None:
         """
-        Open a lost device again, then wait for a change, for at most *seconds*.
+        Open the device again if it was lost. Then wait for a change, for at most *seconds*.
 
         Raises:
             ClosedError: The device was closed during the wait.
@@ -86,7 +86,7 @@ class OutputDevice:
             raise ClosedError("this Speaker was closed while a thread waited for it")
 
     def wait_for_blocks(self, blocks: int, seconds: float) -> None:
-        """Wait until the device has requested that many more blocks, for at most *seconds*."""
+        """Wait until the device has requested *blocks* more blocks, for at most *seconds*."""
         if self.feed is None:
             return
         feed, deadline = self.feed, time.monotonic() + seconds
@@ -95,7 +95,7 @@ class OutputDevice:
             self.changed.wait(min(left, 0.002))
 
     def close(self) -> None:
-        """Stop at once and free the device; audio in its buffer is not heard. Call it once."""
+        """Stop at once and free the device. Audio in its buffer is lost. May be called once."""
         self.closed_ns = clock_ns()
         self._stream.close()
         if self.feed is not None:

@@ -1,8 +1,9 @@
 """
-A sink that writes to a playout which the program reads: for a game engine, a telephone line, a
-test.
+Has a sink that writes to a playout, which the program reads. It is for game engines, telephone
+lines and tests.
 
-Locks: as in :mod:`inworld_sync.devices._sink`; its lock also serializes the writers of the playout.
+Locks: as in :mod:`inworld_sync.devices._sink`. ``_changed`` also serializes the writers of the
+playout.
 """
 
 from __future__ import annotations
@@ -47,15 +48,16 @@ class PlayoutSink(PlayoutWriter):
         self, playout: Playout, *, track: Track | None = None, latency_ms: float = 0.0
     ) -> None:
         """
-        Write to a playout.
+        Create a sink for a playout.
 
         Args:
             playout: A mono playout with ``s16`` input. Nothing else may push to it or clear it. It
                 stays open when the sink is closed.
-            track: The track of the mixer that reads the playout; it knows when audio is heard.
-            latency_ms: Without a mixer: how long after its read a sample is heard, 0 to 60000. The
-                reader must continue to read while nothing plays, and must drop audio that was read
-                and not heard when the sink is cleared.
+            track: The track of the mixer that reads the playout. The track knows when audio is
+                heard.
+            latency_ms: Without a mixer, the time from the read of a sample until it is heard, 0 to
+                60000. The reader must continue to read while nothing plays. When the sink is
+                cleared, the reader must drop the audio that was read and not heard.
 
         Raises:
             ConfigError: The playout has two channels or float input, or both *track* and
@@ -84,7 +86,8 @@ class PlayoutSink(PlayoutWriter):
         self._items: deque[_Item] = deque()  # started, and not yet heard completely
         self._heard_before = 0  # samples of items that were removed
         self._heard_last = 0
-        # With a latency: pairs of frames of output, and samples that were read by then.
+        # Used with a latency. Each pair has a number of output frames, and how many samples were
+        # read by then.
         self._reads: deque[tuple[int, int]] = deque()
 
     @property
@@ -95,7 +98,7 @@ class PlayoutSink(PlayoutWriter):
 
     def clear(self) -> int:
         """
-        Drop all audio that was not heard; return the final :attr:`heard_samples`.
+        Drop all audio that was not heard, and return the final :attr:`heard_samples`.
 
         If the owner of the playout has closed it, the result is the last known count.
         """
@@ -112,7 +115,7 @@ class PlayoutSink(PlayoutWriter):
             return self._heard_last
 
     def close(self) -> None:
-        """Drop audio that was not read. Any thread may call it, more than once."""
+        """Drop audio that was not read. Any thread may call this method, even more than once."""
         with self._changed:
             if not self._closed:
                 self.clear()
@@ -135,7 +138,7 @@ class PlayoutSink(PlayoutWriter):
             self._heard()  # removes items that were heard
 
     def _final(self, item: _Item, cleared: Mapping[Hashable, Cleared]) -> int:
-        """Return how many samples of an item were heard; a complete item is not in *cleared*."""
+        """Return how many samples of an item were heard; *cleared* has no completed items."""
         if item not in cleared:
             return item.samples
         return round(cleared[item].heard_ms * self.sample_rate_hz / 1000.0)
@@ -144,7 +147,7 @@ class PlayoutSink(PlayoutWriter):
         return _LOOK_SECONDS
 
     def _read(self) -> int:
-        """Return how many samples were read; with a track, how many were heard."""
+        """Return how many samples were read or, with a track, heard."""
         read = self._heard_before
         for item in self._items:
             samples = item.samples
@@ -161,7 +164,7 @@ class PlayoutSink(PlayoutWriter):
         try:
             self._heard_last = max(self._heard_last, self._heard_when(self._read()))
         except ClosedError:
-            # The owner closed the playout, which dropped the rest.
+            # The owner closed the playout, which dropped the rest of the audio.
             self._forget(self._heard_last)
         # The item that is being written stays, since it may get more samples.
         while self._items and self._items[0] is not self._item:
@@ -174,7 +177,7 @@ class PlayoutSink(PlayoutWriter):
 
     def _heard_when(self, read: int) -> int:
         """
-        Return how many samples were heard, from how many were read.
+        Return how many samples were heard if *read* samples were read.
 
         A sample is heard when the reader has read *latency_ms* of output after it. This output
         includes silence, which the position of an item does not count.
@@ -190,7 +193,7 @@ class PlayoutSink(PlayoutWriter):
         return heard
 
     def _forget(self, heard: int) -> None:
-        """Drop all items; *heard* is the final count."""
+        """Drop all items, of which *heard* samples were heard."""
         self._heard_before = self._heard_last = self._written_frames = heard
         self._items.clear()
         self._item = _Item()

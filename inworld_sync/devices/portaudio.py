@@ -1,15 +1,16 @@
 """
-PortAudio through sounddevice: the list of devices, and streams with a C callback.
+Uses PortAudio through sounddevice, for the list of devices and for streams with a C callback.
 
-sounddevice calls PortAudio through cffi and lets library authors pass a C function instead of a
-Python one: ``_StreamBase`` accepts any pointer of its own ``ffi`` as *callback* and
-*finished_callback*, and *userdata*. The callbacks here are addresses in the compiled core, so no
-Python runs in the device's thread. Source: sounddevice, ``_StreamBase``, "should only be used by
-library authors ... the callback parameter also accepts a C function pointer"; python-rtmixer does
-the same.
+sounddevice calls PortAudio through cffi, and lets library authors pass a C function instead of a
+Python function. ``_StreamBase`` accepts any pointer of its own ``ffi`` as *callback*,
+*finished_callback* and *userdata*. The callbacks here are C functions of the compiled core, so no
+Python code runs in the device's thread. Source: sounddevice, ``_StreamBase``, "should only be used
+by library authors ... the callback parameter also accepts a C function pointer"; python-rtmixer
+does the same.
 
 Locks: ``_lock`` is held while a stream is opened or closed and while PortAudio restarts, since
-PortAudio requires that the caller serializes these. No other lock is acquired inside it.
+PortAudio requires that the caller serializes these calls. A thread that holds ``_lock`` acquires no
+other lock.
 """
 
 from __future__ import annotations
@@ -48,15 +49,18 @@ _INSTALL: Final = {
 }
 # The versions whose _StreamBase accepts C callbacks in this way.
 _SOUNDDEVICE: Final = "versions 0.4.6 to 0.5"
-# A device calls back many times per second. If it does not for this long, it is lost: macOS does
-# not report it. The longest pause that was seen, of a sound server that wakes up, is 0.8 s.
+# A device calls back many times per second. A device that does not call back for this long is lost,
+# which macOS does not report. The longest pause that was seen is 0.8 s, when a sound server woke
+# up.
 _SILENT_SECONDS: Final = 5.0
 _WASAPI: Final = "Windows WASAPI"
-# Nearly every device supports one of these, if not the requested rate or its default rate.
+# The rates that are tried after the requested rate and the device's default rate. Nearly every
+# device supports one of them.
 _COMMON_RATES_HZ = (48_000, 44_100)
 
 _lock = threading.RLock()
-# All open streams, each with the object that its callback uses, so that the object lives longer.
+# All open streams, each with the object that its callback uses. This reference keeps the object
+# alive until the stream is closed.
 _open_streams: dict[int, tuple[Any, object]] = {}
 _numbers = itertools.count()
 _exiting = threading.Event()
@@ -64,12 +68,13 @@ _exiting = threading.Event()
 
 @functools.cache
 def _close_at_exit() -> None:
-    # Called after sounddevice is imported, so that it runs before sounddevice's own.
+    # Registered after sounddevice is imported, so that _shut_down runs before the exit function of
+    # sounddevice.
     atexit.register(_shut_down)
 
 
 def _shut_down() -> None:
-    """Stop all devices, since their threads must end before the interpreter, and open no more."""
+    """Stop all devices, since their threads must end before the interpreter. No more are opened."""
     with _lock:
         _exiting.set()
         _close_all()
@@ -77,7 +82,7 @@ def _shut_down() -> None:
 
 def _sounddevice() -> Any:
     """
-    Return the module; its stream class and its cffi have no types.
+    Return the module sounddevice. Its stream class and its cffi have no type annotations.
 
     Raises:
         DeviceError: sounddevice or PortAudio is not installed.
@@ -103,7 +108,7 @@ def list_devices() -> list[DeviceInfo]:
     """
     Return the sound devices.
 
-    PortAudio makes the list once, when it starts; :func:`refresh_devices` restarts it.
+    PortAudio makes the list once, when it starts. :func:`refresh_devices` restarts PortAudio.
 
     Raises:
         DeviceError: sounddevice or PortAudio is not installed.
@@ -144,10 +149,10 @@ def require_device(device: object, on_change: object) -> None:
 
 def find_device(kind: Kind, device: int | str | None) -> DeviceInfo:
     """
-    Find a device by its index or by a part of its name; None finds the default device.
+    Find a device by its index or by a part of its name. None finds the default device.
 
     Raises:
-        ConfigError: No device, or more than one, has this name.
+        ConfigError: No device or several devices have this name.
         DeviceError: There is no device, or sounddevice or PortAudio is not installed.
     """
     sd = _sounddevice()
@@ -167,7 +172,7 @@ def find_device(kind: Kind, device: int | str | None) -> DeviceInfo:
 
 
 class Format(NamedTuple):
-    """A device with the sample rate and channels to open it with."""
+    """A device, and the sample rate and channels with which to open it."""
 
     device: DeviceInfo
     sample_rate_hz: int
@@ -183,7 +188,7 @@ class DeviceStream:
     A running stream of 16-bit samples with a C callback.
 
     Attributes:
-        last_seen: When :meth:`is_gone` last found that the device had called back; at first, the
+        last_seen: When :meth:`is_gone` last found that the device had called back. Before that, the
             time of the start.
 
     Thread safety: any thread may call :meth:`close`; the owner's lock guards the rest.
@@ -198,8 +203,10 @@ class DeviceStream:
         Args:
             kind: ``input`` or ``output``.
             wanted: The device and its format; see :meth:`supports`.
-            called: The object that the device's thread calls; kept until the device has stopped.
-            latency_ms: The latency to request; the device uses the nearest that it supports.
+            called: The object that the device's thread calls. It is kept until the device has
+                stopped.
+            latency_ms: The latency to request. The device uses the nearest latency that it
+                supports.
 
         Raises:
             DeviceError: The device cannot be opened or started.
@@ -252,7 +259,7 @@ def choose_format(
     kind: Kind, device: int | str | None, sample_rate_hz: int, *, exactly: bool = False
 ) -> Format:
     """
-    Find a device and the format to open it with: mono at the requested rate if it supports this.
+    Find a device and a format that it supports, which is mono at the requested rate if possible.
 
     Args:
         kind: ``input`` or ``output``.
@@ -261,7 +268,7 @@ def choose_format(
         exactly: Whether to try no other sample rate.
 
     Raises:
-        ConfigError: No device, or more than one, has this name.
+        ConfigError: No device or several devices have this name.
         DeviceError: There is no device, or it supports no 16-bit samples at any of the rates.
     """
     found = find_device(kind, device)
@@ -281,7 +288,7 @@ def choose_format(
 
 def reopen_stream(kind: Kind, open_again: Callable[[], DeviceStream]) -> DeviceStream:
     """
-    Open a device that was lost, or the current default device.
+    Open a lost device again, or the current default device.
 
     If the first attempt fails, PortAudio restarts to update its list of devices, which ends all
     streams of this process that use sounddevice; see :func:`refresh_devices`.
@@ -362,8 +369,8 @@ def _called(kind: Kind, device: int | str | None) -> str:
 
 
 def _default(hosts: tuple[Mapping[str, Any], ...], kind: Kind) -> int | None:
-    # PortAudio's default on Windows is MME, whose latency is several times that of WASAPI and
-    # whose names are cut at 31 characters. On other systems PortAudio's default is right.
+    # PortAudio's default on Windows is MME, which has several times the latency of WASAPI and cuts
+    # names at 31 characters. On other systems, PortAudio's default is right.
     for host in hosts:
         if host["name"] == _WASAPI and host[f"default_{kind}_device"] >= 0:
             return int(host[f"default_{kind}_device"])

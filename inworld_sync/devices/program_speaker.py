@@ -1,12 +1,12 @@
 """
-A speaker for machines without PortAudio: a program of the system plays the samples.
+Has a speaker for machines without PortAudio, where a program of the system plays the samples.
 
-It has no thread. A program that reads a pipe gets samples as soon as they are written; ``write``
-waits while more than ``buffer_ms`` of audio is not played. A program that reads files gets each
-utterance as a temporary file.
+It has no thread. A program that reads a pipe gets samples as soon as they are written. Then
+``write`` waits while more than ``buffer_ms`` of audio is not played. A program that reads files
+gets each utterance as a temporary file.
 
-Lock rule: that of :class:`~inworld_sync.devices.null.NullSpeaker`; its lock guards the process too.
-The lock is held while a process is started or ended and while samples are written to its pipe,
+Lock rule: as in :class:`~inworld_sync.devices.null.NullSpeaker`. ``_changed`` guards the process
+too. The lock is held while a process is started or ended and while samples are written to its pipe,
 which is non-blocking.
 """
 
@@ -31,16 +31,17 @@ from inworld_sync.errors import ConfigError, DeviceError
 
 __all__ = ["ProgramSpeaker"]
 
-# A program plays its last samples after its input has ended; sound servers buffer up to 2 s.
+# The most seconds from the end of its input until a program has exited. It still plays its last
+# samples then, and sound servers buffer up to 2 s.
 _LAST_SAMPLES_SECONDS = 5.0
 
-# Seconds for a program to exit after it was terminated; after them it is killed.
+# The most seconds until a program exits after it was terminated. Then it is killed.
 _EXIT_SECONDS = 1.0
 
 # The interval at which a wait checks whether the program has exited.
 _POLL_SECONDS = 0.02
 
-# A program that reads files starts when the utterance is complete, so all of it is kept.
+# A program that reads files starts when the utterance is complete, so the whole utterance is kept.
 _UNLIMITED_SAMPLES = 1 << 62
 
 _MAX_ERROR_CHARACTERS = 300
@@ -53,7 +54,8 @@ class _Program:
 
     Attributes:
         name: The name of the executable.
-        arguments: Returns its arguments for a sample rate in Hz and the path of a WAV file.
+        arguments: Returns the program's arguments for a sample rate in Hz and the path of a WAV
+            file.
         is_streamed: Whether it plays its standard input; otherwise it plays the WAV file.
     """
 
@@ -62,7 +64,7 @@ class _Program:
     is_streamed: bool = True
 
 
-# In the order in which they are tried. The options are from the manual pages.
+# The programs, in the order in which they are tried. Their options are from the manual pages.
 _PROGRAMS: Final = (
     _Program(
         "pw-play",
@@ -108,11 +110,11 @@ class ProgramSpeaker(NullSpeaker):
     Plays 16-bit mono PCM with a program of the system.
 
     The programs are ``pw-play``, ``paplay``, ``aplay``, ``ffplay``, ``mpv``, ``afplay`` and
-    ``powershell``. None of them reports what was heard, so :attr:`heard_samples` follows from the
-    monotonic clock: it is too high by the latency of the program and the sound server, usually
-    less than 200 ms. ``afplay`` and ``powershell`` cannot read a pipe: they play an utterance from
-    a temporary file after :meth:`end` or :meth:`drain`. Prefer :class:`~inworld_sync.Speaker`
-    where PortAudio can be installed.
+    ``powershell``. No program reports what was heard, so :attr:`heard_samples` follows from the
+    monotonic clock. It is too high by the latency of the program and the sound server, usually less
+    than 200 ms. ``afplay`` and ``powershell`` cannot read a pipe, so they play an utterance from a
+    temporary file after :meth:`end` or :meth:`drain`. Prefer :class:`~inworld_sync.Speaker` where
+    PortAudio can be installed.
 
     Attributes:
         program: The name of the program.
@@ -124,16 +126,16 @@ class ProgramSpeaker(NullSpeaker):
         self, sample_rate_hz: int = 24000, *, program: str | None = None, buffer_ms: int = 400
     ) -> None:
         """
-        Find the program; it is started when the first sample is written.
+        Find the program. It is started when the first sample is written.
 
         Args:
             sample_rate_hz: The sample rate of the audio that is written, 1000 to 192000.
-            program: One of the names above; None uses the first one that is installed.
+            program: One of the names above; None uses the first program that is installed.
             buffer_ms: How much audio may be written and not yet heard, 10 to 3600000.
 
         Raises:
             ConfigError: A value is out of range, or *program* is not one of the names.
-            DeviceError: The program is not installed, or none of them is.
+            DeviceError: The program is not installed; with None, no program is installed.
         """
         super().__init__(sample_rate_hz, buffer_ms=buffer_ms)
         self._program, self._path = _find(program)
@@ -148,7 +150,7 @@ class ProgramSpeaker(NullSpeaker):
         self._queue = bytearray()
 
     def end(self) -> None:
-        """Mark the utterance as complete; a program that plays files starts to play it."""
+        """Mark the utterance as complete. A program that plays files starts to play it."""
         with self._changed:
             self._end(deadline_after(None))
 
@@ -157,7 +159,7 @@ class ProgramSpeaker(NullSpeaker):
         Wait until all written audio was played and the program has exited.
 
         Raises:
-            DeadlineExceeded: *timeout* seconds passed; playback continues.
+            DeadlineExceeded: *timeout* seconds passed. Playback continues.
             DeviceError: The program failed.
             ClosedError: The speaker is closed.
         """
@@ -186,7 +188,7 @@ class ProgramSpeaker(NullSpeaker):
             self._play_file()
 
     def _feed(self, deadline: float) -> None:
-        """Write the queued samples to the pipe; wait while the pipe accepts none."""
+        """Write the queued samples to the pipe. Wait while the pipe accepts none."""
         if self._queue and self._process is None:
             self._start("")
         clears = self._clears
@@ -236,7 +238,7 @@ class ProgramSpeaker(NullSpeaker):
         Wait for the program to exit, if it was started.
 
         Raises:
-            DeviceError: It failed, or it did not exit.
+            DeviceError: The program failed or did not exit.
         """
         process = self._process
         while process is not None and process is self._process and process.poll() is None:

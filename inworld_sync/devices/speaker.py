@@ -1,9 +1,9 @@
 """
-A loudspeaker whose device is fed by C code, so that a busy interpreter causes no gaps.
+Has the speaker. C code gives the device its audio, so that a busy interpreter causes no gaps.
 
 Written audio goes to a jitter buffer, a mixer adds the buffers, and the device's own thread reads
-from the mixer: see :mod:`inworld_sync.devices.speaker_input` and
-:mod:`inworld_sync.devices.output`, which documents the locks.
+from the mixer. See :mod:`inworld_sync.devices.speaker_input`, and
+:mod:`inworld_sync.devices.output` for the locks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["Speaker"]
 
-# The priority of the speaker's own input. It is above 0, the default of added inputs.
+# The priority of the speaker's own input. It is higher than the default of added inputs, 0.
 _OWN_PRIORITY = 1
 
 
@@ -30,8 +30,8 @@ class Speaker(SpeakerInput):
     Plays 16-bit mono PCM on a sound device.
 
     The device runs until :meth:`close`, and plays silence if there is no audio. Audio that arrives
-    in time is played unchanged. Audio that arrives too slowly is stretched a little or concealed;
-    :attr:`stats` counts this. :meth:`add` creates inputs for other audio.
+    in time is played unchanged. Audio that arrives too slowly is stretched a little or concealed,
+    which :attr:`stats` counts. :meth:`add` creates inputs for other audio.
 
     Attributes:
         sample_rate_hz: The sample rate of the audio that :meth:`write` expects.
@@ -60,12 +60,13 @@ class Speaker(SpeakerInput):
                 device does not support it, the device is opened at another rate and the audio is
                 converted.
             device: An index, or a part of a name, of :func:`~inworld_sync.devices.list_devices`.
-                None means the default device; if it is unplugged, the new default device.
+                None means the default device, and the new default device if that device is
+                unplugged.
             latency_ms: The latency to request from the device, 1 to 1000. The device uses the
                 nearest latency that it supports. A low latency may cause clicks on a slow machine.
             buffer_ms: How much audio may be written and not yet played, 100 to 600000.
             on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost
-                and another one was opened, on the thread that writes or drains.
+                and another device was opened, on the thread that writes or drains.
 
         Raises:
             ConfigError: A value is out of range, or no device has this name.
@@ -101,17 +102,17 @@ class Speaker(SpeakerInput):
         Create another input of this speaker, for a backchannel, a short signal or hold music.
 
         Args:
-            sample_rate_hz: The sample rate of the audio that is written to it, 8000 to 48000; None
-                means the rate of the speaker.
-            buffer_ms: How much audio may be written to it and not yet played, 100 to 600000.
-            gain: The factor of its amplitude, 0 to 4.
-            duck_db: By how many decibels it is attenuated while an input with a higher priority
-                plays, and for 250 ms after it, 0 to 100. The attenuation takes 30 ms, and its end
-                300 ms.
+            sample_rate_hz: The sample rate of the audio of this input, 8000 to 48000; None means
+                the rate of the speaker.
+            buffer_ms: How much audio may be written and not yet played, 100 to 600000.
+            gain: The factor by which the amplitude is multiplied, 0 to 4.
+            duck_db: By how many decibels this input is attenuated while an input with a higher
+                priority plays, and for 250 ms after that; 0 to 100. The change to the attenuation
+                takes 30 ms, and the change back takes 300 ms.
             priority: 0 to 1000. The speaker's own input has 1; see :meth:`adjust`.
 
         Returns:
-            The input, which is a sink like the speaker. Close it to make room for another one.
+            The input, which is a sink like the speaker. Close it to make room for another input.
 
         Raises:
             ConfigError: A value is out of range.
@@ -135,13 +136,13 @@ class Speaker(SpeakerInput):
                 at most 512 blocks.
 
         Returns:
-            The peak and the root mean square; zero samples if there is no device.
+            The peak and the root mean square. The result has no samples if there is no device.
         """
         with self._changed:
             return self._output.level(window_ms)
 
     def close(self) -> None:
-        """Stop at once and free the device. Any thread may call it, more than once."""
+        """Stop at once and free the device. Any thread may call it, even more than once."""
         with self._changed:
             if self._output.closed_ns is None:
                 self._output.close()

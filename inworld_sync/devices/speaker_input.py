@@ -1,8 +1,9 @@
 """
-One of the inputs that share a loudspeaker, with its own queue and its own count of heard samples.
+Has the inputs that share a speaker. Each input has its own queue and its own count of heard
+samples.
 
 Written audio goes to a jitter buffer (:class:`~inworld_sync.audio.playout.Playout`). The device's
-own thread reads from it and records when each part will be heard.
+own thread reads from the jitter buffer, and records when each part will be heard.
 
 Locks: as in :mod:`inworld_sync.devices.output`, whose ``changed`` guards every field here.
 """
@@ -24,15 +25,16 @@ from inworld_sync.models.devices import SpeakerMark, SpeakerStats
 
 __all__ = ["SpeakerInput"]
 
-# The interval between two reads of the device's progress; other changes wake a thread at once.
+# The interval between two reads of the device's progress. Other changes wake a waiting thread at
+# once.
 _LOOK_SECONDS = 0.005
 _LONG_LOOK_SECONDS = 0.25
 _MARK_LOOK_SECONDS = 0.001
 
-# The largest position of a mark: more than 200 days at 48 kHz.
+# The largest position of a mark. It is more than 200 days at 48 kHz.
 _MOST_SAMPLES = 2**40
 
-# How long close() waits until the device has played the fade; a block of a device is shorter.
+# How long close() waits until the device has played the fade. A block of a device is shorter.
 _FADE_SECONDS = 0.25
 
 
@@ -45,7 +47,7 @@ class _Mark(NamedTuple):
 
 class SpeakerInput(PlayoutWriter):
     """
-    One of the inputs of a :class:`~inworld_sync.Speaker`; :meth:`Speaker.add` creates it.
+    One of the inputs of a :class:`~inworld_sync.Speaker`. :meth:`Speaker.add` creates inputs.
 
     It accepts 16-bit mono PCM and is an :class:`~inworld_sync.AudioSink` like the speaker itself.
 
@@ -77,7 +79,7 @@ class SpeakerInput(PlayoutWriter):
 
     @property
     def stats(self) -> SpeakerStats:
-        """The statistics of this input; underflows and latency are those of the device."""
+        """The statistics of this input. The underflows and the latency are those of the device."""
         with self._changed:
             playout = self._playout.stats()
             feed = self._output.feed
@@ -100,7 +102,7 @@ class SpeakerInput(PlayoutWriter):
         priority: int | None = None,
     ) -> None:
         """
-        Change gain, attenuation or priority; None keeps a value. See :meth:`Speaker.add`.
+        Change gain, attenuation or priority. None keeps a value. See :meth:`Speaker.add`.
 
         The gain changes in a ramp, not in a step.
 
@@ -134,9 +136,8 @@ class SpeakerInput(PlayoutWriter):
 
         Args:
             tag: Any object; :meth:`poll` returns it.
-            position_samples: The position, counted like :attr:`heard_samples`; None means the end
-                of the audio written so far. It may be in audio that will be written later, up to
-                2**40.
+            position_samples: The position, counted as :attr:`heard_samples`, up to 2**40. It may be
+                in audio that will be written later. None means the end of the audio written so far.
 
         Raises:
             ConfigError: *position_samples* is out of range.
@@ -159,7 +160,7 @@ class SpeakerInput(PlayoutWriter):
         :meth:`clear` and :meth:`close` cancel the marks after the audio that was heard.
 
         Args:
-            timeout: How many seconds to wait for a mark; None means without limit. It returns at
+            timeout: The most seconds to wait for a mark; None means no limit. The call returns at
                 once if no mark is set.
 
         Raises:
@@ -191,7 +192,7 @@ class SpeakerInput(PlayoutWriter):
         ]
 
     def _until_mark(self) -> float:
-        """Return the seconds until the next mark is heard, if the audio is not stopped."""
+        """Return the seconds until the next mark is heard, if the audio continues to play."""
         if not self._marks:
             return _LONG_LOOK_SECONDS
         seconds = (self._marks[0].frames - self._heard()) / self._rate_hz
@@ -201,15 +202,16 @@ class SpeakerInput(PlayoutWriter):
 
     def close(self) -> None:
         """
-        Stop with a short fade and make room for another input. Any thread may call it, more than
-        once.
+        Stop with a short fade, and make room for another input.
+
+        Any thread may call this method, even more than once.
         """
         with self._changed:
             if self._is_closed:
                 return
             self._clear()
             self._closed = True
-            # Removing the playout before the fade was played would cause a click.
+            # If the playout were removed before the fade was played, there would be a click.
             self._output.wait_for_blocks(2, _FADE_SECONDS)
             if self._output.closed_ns is None:
                 self._output.mixer.remove(self._playout)
@@ -263,7 +265,7 @@ class SpeakerInput(PlayoutWriter):
             self._next_item()
 
     def _next_item(self) -> None:
-        """End the current utterance; audio that is written from now on is a new one."""
+        """End the current utterance. Audio that is written from now on is a new utterance."""
         if self._item_open:
             self._playout.end(self._item)
             self._item += 1

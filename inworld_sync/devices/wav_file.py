@@ -1,7 +1,7 @@
 """
-WAV files as a source and as a sink of audio.
+Reads WAV files as a source of audio, and writes WAV files as a sink.
 
-Locks: as in :class:`~inworld_sync.devices.null.NullSpeaker`; its lock guards the file too.
+Locks: as in :class:`~inworld_sync.devices.null.NullSpeaker`. ``_changed`` guards the file too.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ class WavSource(Closing):
 
     It reads every form of audio that :meth:`iw.stt.transcribe() <inworld_sync.Stt.transcribe>`
     accepts, and never holds more than a few blocks of a file. Every iteration starts at the
-    beginning, except for a pipe or an iterable, which can be read once.
+    beginning. A pipe or an iterable can be read only once.
 
     Attributes:
         sample_rate_hz: The sample rate of the recording.
-        duration_ms: The duration of the recording; None if only reading all of it would show it.
+        duration_ms: The duration of the recording; None if it is known only after reading all of
+            it.
 
-    Thread safety: one thread per iteration; any thread may call :meth:`close`.
+    Thread safety: one thread uses an iteration; any thread may call :meth:`close`.
     """
 
     def __init__(
@@ -57,16 +58,16 @@ class WavSource(Closing):
         Open the recording.
 
         Args:
-            source: The path or the bytes of an audio file, an open binary file, which is not
-                closed, an array, or anything else that ``transcribe`` accepts.
+            source: The path or the bytes of an audio file, an open binary file (which is not
+                closed), an array, or another form that ``transcribe`` accepts.
             sample_rate_hz: The sample rate of raw samples and arrays, 1 to 768000.
             channels: The channels of raw samples, 1 to 64; they are mixed to one.
             raw_format: The format of raw samples, such as ``mulaw``; 16-bit by default.
-            realtime: Yield each block when a microphone would have it: after its last sample.
-            block_ms: The length of a block, 1 to 1000; the last one may be shorter.
+            realtime: Yield each block at the time at which a microphone would yield it.
+            block_ms: The length of a block, 1 to 1000. The last block may be shorter.
 
         Raises:
-            AudioError: It is not audio, or nothing that is installed can decode it.
+            AudioError: *source* is not audio, or nothing that is installed can decode it.
             ConfigError: A value is out of range, or *sample_rate_hz* is missing.
             OSError: The file cannot be read.
         """
@@ -81,7 +82,7 @@ class WavSource(Closing):
             raw_format=raw_format,
         )
         first = self._open()
-        # The first iteration takes it; later ones open the recording again.
+        # The first iteration takes this source. Later iterations open the recording again.
         self._unread = [first]
         self.sample_rate_hz: Final = first.sample_rate_hz
         self.duration_ms: Final = first.duration_ms
@@ -93,8 +94,7 @@ class WavSource(Closing):
         """
         Yield blocks of PCM in order until the source is closed.
 
-        The pace follows the clock: a slow reader gets the blocks that are due at once, and none is
-        skipped.
+        With ``realtime``, a slow reader gets all blocks that are due at once. No block is skipped.
 
         Raises:
             AudioError: The file is damaged, or a pipe or an iterable is read a second time.
@@ -117,7 +117,7 @@ class WavSource(Closing):
             source.close()
 
     def close(self) -> None:
-        """End all iterations. Any thread may call it, more than once."""
+        """End all iterations. Any thread may call this method, even more than once."""
         self._closed.set()
         with contextlib.suppress(IndexError):
             self._unread.pop().close()
@@ -159,11 +159,12 @@ class WavSink(NullSpeaker):
     """
     Writes audio to a WAV file, at once or in real time.
 
-    The file has exactly the samples that :attr:`heard_samples` counts. At a path, they are in a
-    partial file, such as ``talk.partial-1a2b3c4d.wav`` for ``talk.wav``, which is playable at any
-    moment, until :meth:`close` replaces the path with it. After an exception in the ``with`` block
-    the path is unchanged and the partial file is kept. A call that cannot write to the file raises
-    ``OSError`` with both names.
+    The file has exactly the samples that :attr:`heard_samples` counts. If the target is a path, the
+    samples are first written to a partial file, such as ``talk.partial-1a2b3c4d.wav`` for
+    ``talk.wav``. The partial file is playable at any moment. :meth:`close` replaces the file at the
+    path with the partial file. After an exception in the ``with`` block, the file at the path is
+    unchanged and the partial file is kept. A call that cannot write raises ``OSError`` with both
+    names.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -180,16 +181,17 @@ class WavSink(NullSpeaker):
         Begin the file.
 
         Args:
-            target: A path, which is created or replaced, or a binary file, which is not closed.
+            target: A path, or a binary file. A file at the path is replaced; a binary file is not
+                closed.
             sample_rate_hz: The sample rate of the audio that is written, 1000 to 192000.
-            realtime: Take as long as a speaker, and write the audio that was heard; the file does
-                not have the audio that :meth:`clear` drops. Without it, a sample is heard when it
-                is written.
+            realtime: Take as long as a speaker, and write only audio that was heard, without the
+                audio that :meth:`clear` drops. By default, a sample counts as heard when it is
+                written.
             buffer_ms: With *realtime*, how much audio may be written and not yet heard, 10 to
                 3600000.
 
         Raises:
-            ConfigError: A value is out of range; no file was created.
+            ConfigError: A value is out of range. No file was created.
             OSError: The file cannot be written.
         """
         super().__init__(sample_rate_hz, buffer_ms=buffer_ms)
@@ -200,7 +202,7 @@ class WavSink(NullSpeaker):
 
     def close(self) -> None:
         """
-        Stop at once and finish the file. Any thread may call it, more than once.
+        Stop at once and finish the file. Any thread may call this method, even more than once.
 
         Raises:
             OSError: The file cannot be written.
@@ -220,7 +222,7 @@ class WavSink(NullSpeaker):
 
     @property
     def partial_path(self) -> Path | None:
-        """The partial file; None if there is none: after ``close()``, or without a path."""
+        """The partial file; None after ``close()``, or if the target is not a path."""
         return self._writer.partial_path
 
     def _heard(self) -> int:

@@ -54,6 +54,7 @@ _logger = logging.getLogger("inworld_sync.emulator")
 # registered, so it logs nothing and changes no level of the host program.
 _no_logger = logging.Logger("inworld_sync.emulator.protocol", logging.CRITICAL)  # noqa: LOG001
 _LINGER_SECONDS = 0.5
+_UNAUTHORIZED = Response(status=401, headers={"Content-Type": "text/plain"}, body=b"Unauthorized")
 _NOT_FOUND = Response.of_status(NOT_FOUND, "Not Found", http_status=404)
 
 
@@ -221,7 +222,7 @@ class Connection:
         if route is None:
             return _NOT_FOUND
         if not route.is_signed and (refused := self._refusal(request, single_use=True)):
-            return refused
+            return _UNAUTHORIZED if route.has_openai_errors else refused
         try:
             return route.handler(request, self._shared)
         except Refused as error:
@@ -279,6 +280,8 @@ class Connection:
             self._stream.send(b"%x\r\n%s" % (len(part), half))
             raise Cut
         error = b'{"error":{"code":%d,"message":"fault","details":[]}}\n' % int(fault.value)
+        if part.startswith(b"data:"):
+            error = b"data: %b\n" % error
         instead = {
             FaultKind.BAD_JSON: part.rstrip()[:-2] + b"\n",
             FaultKind.DUPLICATE: part + part,

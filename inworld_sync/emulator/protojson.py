@@ -19,6 +19,7 @@ from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.json_text import read_json
 from inworld_sync.emulator.peer import WebSocketPeer
 from inworld_sync.emulator.status import (
+    ALREADY_EXISTS,
     INVALID_ARGUMENT,
     NOT_FOUND,
     PERMISSION_DENIED,
@@ -35,6 +36,7 @@ _UNDERSCORE = re.compile(r"_+([a-z0-9])")
 _HTTP_STATUS = {
     INVALID_ARGUMENT: 400,
     NOT_FOUND: 404,
+    ALREADY_EXISTS: 409,
     PERMISSION_DENIED: 403,
     RESOURCE_EXHAUSTED: 413,
     UNAVAILABLE: 503,
@@ -138,7 +140,8 @@ def read_body(request: Request) -> object:
 def refusal(error: Refused, *, field: str | None = None) -> Response:
     """Make the HTTP response to a refused request; *field* names the field for the status."""
     body = status(error.code, error.message)
-    return Response.of_json({field: body} if field else body, status=_HTTP_STATUS[error.code])
+    http_status = error.http_status or _HTTP_STATUS[error.code]
+    return Response.of_json({field: body} if field else body, status=http_status)
 
 
 def _parsed(text: str) -> dict[str, object] | None:

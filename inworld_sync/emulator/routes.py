@@ -45,12 +45,14 @@ class HttpRoute:
         path: The path, percent-decoded; ``*`` matches one segment.
         handler: Makes the response to one request; may raise Refused.
         is_signed: Whether the handler checks a signature instead of the credential.
+        has_openai_errors: Whether a refused credential gets 401 with a text instead of JSON.
     """
 
     method: str
     path: str
     handler: Callable[[Request, SharedState], Response]
     is_signed: bool = False
+    has_openai_errors: bool = False
 
     def matches(self, request: Request) -> bool:
         """Whether a request is for this endpoint."""

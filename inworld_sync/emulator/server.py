@@ -26,6 +26,9 @@ from inworld_sync.emulator.allowed_hosts import AllowedHosts, is_loopback
 from inworld_sync.emulator.connection import Connection
 from inworld_sync.emulator.credentials import Credentials, make_api_key
 from inworld_sync.emulator.faults import Fault, FaultQueue
+from inworld_sync.emulator.llm.completions import ROUTES as _COMPLETIONS
+from inworld_sync.emulator.llm.model_list import ROUTES as _MODELS
+from inworld_sync.emulator.llm.routers import ROUTES as _ROUTERS
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.service import ROUTES as _REALTIME
 from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_recognition
@@ -36,6 +39,7 @@ from inworld_sync.emulator.stt.http import ROUTES as _STT_HTTP
 from inworld_sync.emulator.stt.service import ROUTES as _STT
 from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tokens import ROUTES as _TOKENS
+from inworld_sync.emulator.tts.custom_voices import ROUTES as _CUSTOM_VOICES
 from inworld_sync.emulator.tts.http import ROUTES as _TTS_HTTP
 from inworld_sync.emulator.tts.service import ROUTES as _TTS
 from inworld_sync.emulator.tts.voice_list import ROUTES as _VOICES
@@ -44,7 +48,20 @@ from inworld_sync.errors import ConfigError, LocalProtocolError
 __all__ = ["Emulator"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
-_ROUTES = Routes([*_TTS, *_TTS_HTTP, *_VOICES, *_STT, *_STT_HTTP, *_REALTIME, *_TOKENS])
+_LLM = (*_COMPLETIONS, *_MODELS, *_ROUTERS)
+_ROUTES = Routes(
+    [
+        *_TTS,
+        *_TTS_HTTP,
+        *_VOICES,
+        *_CUSTOM_VOICES,
+        *_STT,
+        *_STT_HTTP,
+        *_REALTIME,
+        *_TOKENS,
+        *_LLM,
+    ]
+)
 _BACKLOG = 256
 # From the request to close a connection to its abort.
 _GRACE_SECONDS = 0.5
@@ -72,7 +89,8 @@ class Emulator:
             :mod:`inworld_sync.emulator.faults`. Later connections have no faults.
         synthesizer: Used instead of the built-in speech synthesizer.
         speech_engine: Used instead of the built-in speech recognizer.
-        reply_maker: Makes the replies of Realtime, instead of the built-in rules.
+        reply_maker: Makes the replies of Realtime and chat completions, instead of the built-in
+            rules.
         allow_remote: Allow a *host* that other machines can reach.
 
     Raises:

@@ -79,6 +79,8 @@ class Settings:
             a burst; one more is refused with code 8. 0 is no limit. The service's limit and its
             response are not known.
         voices: The voices that exist.
+        max_custom_voices: Cloned and published voices at a time; one more is refused with HTTP
+            429.
         realtime: Limits and quirks of Realtime.
     """
 
@@ -121,4 +123,5 @@ class Settings:
     stt_closes_after_usage: bool = False
     stt_chunks_per_second: float = attrs.field(default=0.0, validator=checks.number(0))
     voices: tuple[EmulatedVoice, ...] = VOICES
+    max_custom_voices: int = attrs.field(default=100, validator=checks.whole(0))
     realtime: RealtimeSettings = attrs.field(factory=RealtimeSettings)

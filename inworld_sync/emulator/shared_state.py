@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 from inworld_sync.emulator.allowed_hosts import AllowedHosts
 from inworld_sync.emulator.credentials import Credentials
+from inworld_sync.emulator.llm.router_table import RouterTable
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.rules import answer
 from inworld_sync.emulator.recognition.engine import SpeechEngine, default_engine
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
 from inworld_sync.emulator.synthesis.prepared import PreparedSpeech
+from inworld_sync.emulator.voice_store import VoiceStore
 from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["SharedState"]
@@ -25,10 +27,11 @@ class SharedState:
     The state that the services of one server share.
 
     Attributes:
-        settings: The settings of the server.
+        voices: The voices that exist.
         credentials: The key and the tokens of the server.
         allowed_hosts: The check of ``Host`` and ``Origin``.
-        reply_maker: Makes the replies of Realtime.
+        reply_maker: Makes the replies of Realtime, and chat completions.
+        routers: The routers of chat completions.
         stopping: Set when the server closes; work that takes seconds checks it.
 
     Thread safety: any thread; one lock guards the counts and the prepared speech.
@@ -43,17 +46,22 @@ class SharedState:
         speech_engine: SpeechEngine | None,
         reply_maker: ReplyMaker | None,
     ) -> None:
-        self.settings = settings
+        self.voices = VoiceStore(settings)
         self.credentials = credentials
         self.allowed_hosts = allowed_hosts
         self.reply_maker = reply_maker or answer
+        self.routers = RouterTable()
         self.stopping = threading.Event()
         self._synthesizer = synthesizer
         self._prepared: PreparedSpeech | None = None
         self._speech_engine = speech_engine
-        self._voices = {voice.voice_id: voice for voice in settings.voices}
         self._lock = threading.Lock()
         self._connections: Counter[tuple[str, bool]] = Counter()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the server, with the voices that exist now."""
+        return self.voices.settings
 
     @property
     def synthesizer(self) -> Synthesizer:
@@ -72,7 +80,7 @@ class SharedState:
 
     def voice(self, voice_id: str) -> EmulatedVoice | None:
         """Return the voice with this exact id, or None."""
-        return self._voices.get(voice_id)
+        return self.voices.get(voice_id)
 
     @contextlib.contextmanager
     def connection_slot(self, path: str, *, has_credential: bool) -> Iterator[bool]:

@@ -37,12 +37,14 @@ class Refused(Exception):
     Attributes:
         code: The gRPC status code.
         message: The message that the service uses.
+        http_status: The HTTP status of the response; None for the usual one of *code*.
     """
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, *, http_status: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.http_status = http_status
 
 
 def status(code: int = 0, message: str = "") -> dict[str, object]:

@@ -28,6 +28,8 @@ class EmulatedVoice:
 
     Attributes:
         voice_id: The name that clients send as ``voiceId``.
+        display_name: The name for people; empty for the id.
+        source: ``"SYSTEM"``, or ``"IVC"`` for a cloned or designed voice.
         gender: ``"female"``, ``"male"`` or ``"neutral"``.
         description: A few words for a list of voices.
         lang_code: The language, as ``GET /voices/v1/voices`` spells it.
@@ -43,6 +45,8 @@ class EmulatedVoice:
     description: str
     lang_code: str = "EN_US"
     tags: tuple[str, ...] = ()
+    display_name: str = ""
+    source: str = "SYSTEM"
     pitch: float = attrs.field(default=1.0, validator=_NEAR_ONE)
     formant: float = attrs.field(default=1.0, validator=_NEAR_ONE)
     speed: float = attrs.field(default=1.0, validator=_NEAR_ONE)

@@ -1,1 +1,1 @@
-"""Public values: options, settings, events, results, and the protocols of audio devices."""
+"""Has the public values: options, settings, events, results, and the protocols of audio devices."""

@@ -1,10 +1,10 @@
 """
-Checks of arguments and settings, before anything is sent or opened.
+Checks arguments and settings, before anything is sent or opened.
 
-Each check is an attrs validator or converter. It raises a
-:class:`~inworld_sync.errors.ConfigError` that names the field, the accepted values and the given
-value. None is accepted if it is the default of the field; it leaves the choice to the service.
-A function whose name begins with ``require`` checks an argument of a call.
+Each check is an attrs validator or converter. It raises a :class:`~inworld_sync.errors.ConfigError`
+that names the field, the accepted values and the given value. If None is the default of the field,
+None is accepted and leaves the choice to the service. A function whose name begins with ``require``
+checks an argument of a call.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
     "whole",
 ]
 
-# Longer times are not accepted by the system calls of every platform.
+# The system calls of some platforms refuse longer times.
 MAX_TIMEOUT_SECONDS = 1_000_000
 
 _E = TypeVar("_E", bound=enum.Enum)
@@ -54,9 +54,10 @@ def optional(
     check: Callable[[object, attrs.Attribute[_T | None], _T | None], object],
     *,
     repr: bool = True,  # noqa: A002
+    kw_only: bool = False,
 ) -> _T | None:
-    """Return a field with a check; its default, None, leaves the choice to the service."""
-    field: _T | None = attrs.field(default=None, validator=check, repr=repr)
+    """Return a field with a check. Its default, None, leaves the choice to the service."""
+    field: _T | None = attrs.field(default=None, validator=check, repr=repr, kw_only=kw_only)
     return field
 
 
@@ -130,7 +131,7 @@ def require_finite(name: str, value: object) -> None:
 
 
 def require_timeout(value: object, name: str = "timeout") -> None:
-    """Require None or a number of seconds, 0 or more; infinity is allowed, and means no limit."""
+    """Require None or a number of seconds, 0 or more. None and infinity mean no limit."""
     # NaN fails the comparison.
     if value is None or (_is_number(value) and value >= 0):
         return
@@ -154,7 +155,7 @@ def _number(name: str, value: object) -> float:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    # A larger integer is no float, which every computation of a time or a level needs.
+    # A larger integer cannot be converted to a float, which times and levels need.
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         return False
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -206,7 +207,7 @@ def mapping(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     """Require a mapping whose keys are strings."""
     if _is_left(field, value):
         return
-    # The values may be secret, so that no message shows them.
+    # The values may be secret, so no message shows them.
     if not isinstance(value, Mapping):
         raise ConfigError(f"{field.name} must be a mapping, got {type(value).__name__}")
     for key in value:
@@ -224,14 +225,14 @@ def string_map(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def to_tuple(value: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Convert a list to a tuple; return any other value unchanged, :func:`texts` refuses it."""
+    """Convert a list to a tuple. Return other values unchanged; :func:`texts` refuses them."""
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return tuple(value)
     return cast("tuple[str, ...] | None", value)
 
 
 def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a tuple of strings; a single string, an iterable of its letters, is refused."""
+    """Require a tuple of strings. A single string is refused, although it is iterable."""
     if _is_left(field, value):
         return
     if isinstance(value, str):
@@ -243,7 +244,7 @@ def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def member(kind: type[_E], value: object, name: str) -> _E:
-    """Return the member of *kind* for a member or its value; *name* is for the message."""
+    """Return the member of *kind* for *value*, a member or its value; *name* is for the message."""
     try:
         return kind(value)
     except ValueError:

@@ -1,5 +1,5 @@
 """
-Audio devices: the protocols of a source and a sink, and the values that describe devices.
+Has the protocols of a source and a sink of audio, and the values that describe devices.
 
 Any object with the methods of a protocol can be used.
 """
@@ -19,7 +19,8 @@ class AudioSource(Protocol):
     """
     A source of 16-bit little-endian mono PCM, for example a microphone.
 
-    Iterating yields blocks of about 20 to 100 ms and ends when the source is closed or exhausted.
+    Iterating yields blocks of about 20 to 100 ms. It ends when the source is closed or has no more
+    audio.
     """
 
     @property
@@ -52,7 +53,7 @@ class AudioSink(Protocol):
     @property
     def heard_samples(self) -> int:
         """
-        Samples heard since the sink was created: written, played and past the device's latency.
+        How many samples were heard since the sink was created, after the device's latency.
 
         Samples that :meth:`clear` dropped are not counted. The count never decreases.
         """
@@ -60,10 +61,10 @@ class AudioSink(Protocol):
 
     def write(self, pcm: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
         """
-        Write PCM to be played; wait while the sink is full.
+        Write PCM to be played. Wait while the sink is full.
 
         Raises:
-            DeadlineExceeded: Not all of it was accepted within *timeout* seconds.
+            DeadlineExceeded: Not all of *pcm* was accepted within *timeout* seconds.
             DeviceError: The device failed.
             ClosedError: The sink was closed.
         """
@@ -73,8 +74,8 @@ class AudioSink(Protocol):
         """
         Mark the end of an utterance, so that all written audio is played.
 
-        Without it a sink that buffers some audio before it starts would wait for more.
-        The next audio written belongs to another utterance. :meth:`drain` marks the end too.
+        Without this call, a sink that buffers some audio before it starts would wait for more
+        audio. The next audio written belongs to another utterance. :meth:`drain` marks the end too.
         """
         ...
 
@@ -82,7 +83,7 @@ class AudioSink(Protocol):
         """
         Drop all audio that was written and not heard.
 
-        A :meth:`write` or :meth:`drain` that waits returns; its audio is dropped too.
+        A :meth:`write` or :meth:`drain` that waits returns, and its audio is dropped too.
 
         Returns:
             The new :attr:`heard_samples`, which includes audio that the device cannot take back.
@@ -94,7 +95,7 @@ class AudioSink(Protocol):
         Mark the end of the utterance as :meth:`end` does, and wait until all audio is heard.
 
         Raises:
-            DeadlineExceeded: *timeout* seconds passed; the audio continues to play.
+            DeadlineExceeded: *timeout* seconds passed. The audio continues to play.
             DeviceError: The device failed.
             ClosedError: The sink was closed.
         """
@@ -111,15 +112,15 @@ class DeviceInfo:
     An audio device, as PortAudio lists it.
 
     Attributes:
-        index: Number in PortAudio's list; valid until the list is read again.
+        index: The number in PortAudio's list. It is valid until the list is read again.
         name: Name of the device in the system.
         host_api: The system's interface to the device, such as ``ALSA``, ``Core Audio`` or
-            ``Windows WASAPI``. The list may have a device several times, once per interface.
-        input_channels: Channels that it can record; 0 for a speaker.
-        output_channels: Channels that it can play; 0 for a microphone.
+            ``Windows WASAPI``. The list may have a device several times, once for each interface.
+        input_channels: How many channels the device can record; 0 for a speaker.
+        output_channels: How many channels the device can play; 0 for a microphone.
         sample_rate_hz: The preferred sample rate in Hz.
-        default_input: Whether a Microphone uses it if no device is named.
-        default_output: Whether a Speaker uses it if no device is named.
+        default_input: Whether a Microphone uses this device by default.
+        default_output: Whether a Speaker uses this device by default.
     """
 
     index: int
@@ -140,9 +141,9 @@ class DeviceChanged:
     Attributes:
         kind: ``output`` for a speaker, ``input`` for a microphone.
         old: The device that was in use.
-        new: The device in use now; may be the same device again.
-        lost_ms: Audio, in milliseconds, that the old device had buffered and did not play, or that
-            was not recorded in the meantime, as far as it is known.
+        new: The device in use now. It may be the same device again.
+        lost_ms: How much audio was lost, as far as it is known. The old device had buffered this
+            audio but did not play it, or this audio was not recorded in the meantime.
     """
 
     kind: Literal["input", "output"]
@@ -173,12 +174,12 @@ class SpeakerStats:
     Statistics of a speaker.
 
     Attributes:
-        underflows: How often the device had no audio to play, heard as a click or a gap.
-        stalls: How often the audio of an utterance arrived too late, so that it paused.
+        underflows: How often the device had no audio to play, which is heard as a click or a gap.
+        stalls: How often an utterance paused because its audio arrived too late.
         stalled_ms: Total length of the stalls, in milliseconds.
         concealed_ms: Audio that was synthesized to conceal stalls, in milliseconds.
         inserted_ms: Audio that was inserted by time stretching to avoid stalls, in milliseconds.
-        latency_ms: Time from the buffer to the loudspeaker, in milliseconds.
+        latency_ms: The time from the buffer until the audio is heard, in milliseconds.
     """
 
     underflows: int

@@ -1,4 +1,4 @@
-"""Events of every service."""
+"""Has the events that every service may emit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["InvalidMessage", "StreamEnded", "UnknownEvent"]
 @attrs.frozen
 class UnknownEvent:
     """
-    A message of a kind that this version of the client does not know; not an error.
+    A message of a kind that this version of the client does not know. It is not an error.
 
     Attributes:
-        type: The kind of the message; empty if it has none.
+        type: The kind of the message; empty if the message names no kind.
         raw: The message as received.
     """
 
@@ -31,13 +31,13 @@ class InvalidMessage:
     """
     A message that cannot be read, or an error of the service that names no request.
 
-    The connection continues without it.
+    The connection continues without this message.
 
     Attributes:
         type: The type of the message, or ``""`` if it is unknown.
         error: What is wrong with the message, or the error that the service reported.
-        response_id: The response of a realtime session that the message belongs to, which then
-            ends with an error; None if it names no response.
+        response_id: The response of a realtime session to which the message belongs. This response
+            ends with an error. None if the message names no response.
     """
 
     type: str
@@ -48,7 +48,7 @@ class InvalidMessage:
 @attrs.frozen
 class StreamEnded:
     """
-    The last event of every event stream; each stream has exactly one.
+    The last event of every event stream. Each stream has exactly one such event.
 
     Attributes:
         by: The side that ended the stream; ``network`` if the connection was lost.

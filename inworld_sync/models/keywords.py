@@ -1,7 +1,7 @@
 """
-Errors for wrong keyword arguments that name the public method and the nearest right name.
+Raises errors for wrong keyword arguments. They name the public method and the nearest right name.
 
-Thread safety: nothing here changes after import.
+Thread safety: nothing in this module changes after import.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ __all__ = ["reject_unknown", "with_keyword_hints"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
-# Maps right names to wrong names that other libraries and the JSON of the service use, and that
-# difflib does not find. The first right name that the method accepts is suggested.
+# Maps right names to wrong names that difflib does not find. The wrong names come from other
+# libraries and from the JSON of the service. The first right name that the method accepts is
+# suggested.
 _HINTS: Final = {
     "api_key token": "api_token apikey",
     "base_url endpoint": "address host url",
@@ -30,10 +31,12 @@ _HINTS: Final = {
     "include_word_timestamps timestamp_type": "timestamps word_timestamps words",
     "instructions prompts synthesis_context": "prompt system system_prompt",
     "language": "lang language_code locale",
+    "max_tokens": "max_completion_tokens max_output_tokens",
     "max_reconnects max_retries reconnect_timeout": "max_retries retries",
     "model": "model_id model_name",
     "on_transcript on_word": "callback on_event on_final on_partial on_result",
     "prompts": "keywords phrases vocabulary",
+    "stop": "stop_sequences",
     "session": "instructions model tools turn_detection voice",
     "sample_rate_hz audio": "frequency rate rate_hz sample_rate sample_rate_hertz samplerate",
     "speed audio": "speaking_rate",
@@ -54,8 +57,8 @@ def reject_unknown(method: str, given: Iterable[str], known: Iterable[str]) -> N
         known: The names that the method accepts.
 
     Raises:
-        TypeError: A name is not accepted; the message has the nearest accepted name or, if no
-            name is near, all accepted names.
+        TypeError: A name is not accepted. The message has the nearest accepted name. If no name is
+            near, it has all accepted names.
     """
     accepted = list(known)
     for name in given:
@@ -71,7 +74,7 @@ def with_keyword_hints(target: F) -> F:
     Make a function, method or class raise the error of :func:`reject_unknown`.
 
     The signature stays unchanged for type checkers, editors and :func:`help`. A successful call
-    costs one more Python call; names are compared only after a failure.
+    costs one more Python call. Names are compared only after a failure.
 
     On an attrs class this must be the outermost decorator.
     """
@@ -101,7 +104,7 @@ def _hinting(function: F) -> F:
 def _keywords_of(function: Callable[..., object]) -> list[str]:
     import inspect
 
-    # Without the first parameter of a method.
+    # The first parameter of a method is left out.
     return [
         name
         for name, parameter in inspect.signature(function).parameters.items()

@@ -1,4 +1,4 @@
-"""The settings of a client, which all of its connections share."""
+"""Has the settings of a client, which all connections of the client share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Limiter(Protocol):
     """
 
     def acquire(self, timeout: float) -> bool:
-        """Reserve a connection; wait up to *timeout* seconds; return whether it was reserved."""
+        """Wait up to *timeout* seconds to reserve a connection; return whether it was reserved."""
         ...
 
     def release(self) -> None:
@@ -43,10 +43,10 @@ class Limiter(Protocol):
 
 
 class WireObserver(Protocol):
-    """Receives every message of both directions; no message has a credential."""
+    """Receives every message of both directions. No message has a credential."""
 
     def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
-        """Receive a text message of the connection named *connection*; must not block or raise."""
+        """Receive a text message of the connection named *connection*. Must not block or raise."""
         ...
 
 
@@ -57,9 +57,10 @@ class TraceEvent:
 
     Attributes:
         connection: Name of the connection, unique in the process.
-        name: The step: ``connected``, ``first_message``, ``ping``, ``closed``, ...
-        seconds: Duration of the step; for a step without duration, the monotonic time.
-        facts: Further numbers and texts; no credential.
+        name: The name of the step, such as ``connected``, ``first_message``, ``ping`` or
+            ``closed``.
+        seconds: The duration of the step. For a step without a duration, the monotonic time.
+        facts: Further numbers and texts. They have no credential.
     """
 
     connection: str
@@ -77,7 +78,7 @@ def _proxy(_: object, field: attrs.Attribute[_Proxy], value: _Proxy) -> None:
         )
 
 
-# For each accepted scheme: whether it uses TLS.
+# Whether each accepted scheme uses TLS.
 _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 
 
@@ -119,35 +120,39 @@ def _is_dispatch(_: object, field: attrs.Attribute[Dispatch], value: Dispatch) -
 @attrs.frozen(kw_only=True)
 class Options:
     """
-    Settings of a client; times are in seconds.
+    The settings of a client. Times are in seconds.
 
     Attributes:
-        base_url: Address of the service: ``https://`` or ``wss://`` with TLS, ``http://`` or
-            ``ws://`` without. It has no path; the client appends the path of each service.
-        connect_timeout: For the name lookup, TCP, proxy, TLS and upgrade together.
-        send_timeout: For one message to be sent; after it the connection counts as lost.
-        close_timeout: For the answer to a CLOSE frame; after it the socket is closed.
-        ping_interval: Time between two pings of a connection.
-        ping_timeout: Time without a byte received, after which a connection counts as lost. A
-            stall of this process counts for at most a fifth of it.
-        max_retries: How often a request that is safe to repeat is retried: connecting, an upgrade
-            answered 429, 502, 503 or 504, HTTP GET, an utterance that was not answered yet.
+        base_url: The address of the service, with ``https://`` or ``wss://`` for TLS, or with
+            ``http://`` or ``ws://`` without TLS. It has no path. The client appends the path of
+            each service.
+        connect_timeout: The most time for name lookup, TCP, proxy, TLS and upgrade together.
+        send_timeout: The most time to send one message. After it the connection counts as lost.
+        close_timeout: The most time to wait for the answer to a CLOSE frame. After it the socket is
+            closed.
+        ping_interval: The time between two pings of a connection.
+        ping_timeout: After this time without a received byte, a connection counts as lost. A stall
+            of this process counts as at most a fifth of this time.
+        max_retries: How often the client retries what is safe to repeat: an attempt to connect, an
+            upgrade with status 429, 502, 503 or 504, an HTTP GET, and an utterance that was not
+            answered yet.
         proxy: URL of a proxy; None uses the variables of the environment; False uses no proxy.
-        ssl_context: Replaces the default certificates and settings of TLS, which are those of
-            certifi if it is installed, otherwise those of the system.
-        headers: Sent with every request, in addition to those of the client.
+        ssl_context: Replaces the default certificates and settings of TLS. The default certificates
+            are those of certifi if it is installed, otherwise those of the system.
+        headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header``, ``query``
             or ``subprotocol``. HTTP requests always have it in a header.
         max_message_bytes: The largest message that the client accepts.
         max_queued_bytes: The most bytes that wait to be sent on one connection.
-        limiter: Limits the connections of the account; None allows 20 for this client.
+        limiter: Limits the connections of the account. None allows 20 connections of this client.
         observer: Receives every message of both directions.
         logger: Receives the log.
-        on_trace: Called for every step of a connection; must not block.
-        sends_cancel_context: Whether an interruption of speech sends ``cancel_context``, which
-            drops the text that was not spoken, instead of ``close_context``.
-        dispatch: Where handlers added by ``on`` run: ``thread`` means a thread for each stream,
-            ``poll`` means the thread that calls ``poll``.
+        on_trace: Called with a :class:`TraceEvent` for every step of a connection. It must not
+            block.
+        sends_cancel_context: Whether an interruption of speech sends ``cancel_context`` instead of
+            ``close_context``. ``cancel_context`` drops the text that was not spoken.
+        dispatch: Where handlers that were added with ``on`` run. With ``thread``, they run on a
+            thread of their stream; with ``poll``, on the thread that calls ``poll``.
     """
 
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, validator=_address)

@@ -1,5 +1,5 @@
 """
-Differences between scripts: spaces between words, the width of a character, line ends.
+Handles differences between scripts: spaces between words, and the width of a character.
 
 Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without spaces between words.
 """
@@ -20,7 +20,8 @@ _WITHOUT_SPACES = (
 _ENDS_WITHOUT_SPACES = re.compile(rf"[{_WITHOUT_SPACES}]\Z")
 _BEGINS_WITHOUT_SPACES = re.compile(rf"[{_WITHOUT_SPACES}]")
 
-# A base character with its marks, or several joined by U+200D; a pair of regional indicators.
+# Matches a base character with its marks, several of them joined by U+200D, or a pair of regional
+# indicators.
 _GRAPHEME = re.compile(
     "\r\n|[\U0001f1e6-\U0001f1ff]{2}"
     "|.(?:[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0900-\u0903"
@@ -53,7 +54,7 @@ def join_texts(texts: Iterable[str]) -> str:
 
 
 def graphemes(text: str) -> list[str]:
-    """Split a text into the characters that a reader sees; joined they are the text."""
+    """Split a text into the characters that a reader sees. Joined, they are the text."""
     return _GRAPHEME.findall(text)
 
 
@@ -61,7 +62,7 @@ def width_columns(text: str) -> int:
     """
     Return the width of a text in columns.
 
-    Wide characters, such as Chinese ones, have two columns, and combining marks none.
+    Wide characters, such as Chinese characters, have two columns. Combining marks have none.
     """
     if text.isascii():
         return len(text)

@@ -1,7 +1,7 @@
 """
-The settings of a call, from one object and from keyword arguments.
+Combines the settings of a call, from one object and from keyword arguments.
 
-Thread safety: nothing here changes after import.
+Thread safety: nothing in this module changes after import.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def combine_settings(
 
     Args:
         config: All settings; None means *default*.
-        default: Used without *config*.
-        given: The arguments of the call, as ``locals()`` returns them at its beginning. Each one
-            that is named as an attribute of the settings and is not None replaces the one in
-            *config*; the others are ignored.
-        name: Name of the parameter of *config*, for the error.
+        default: The settings if *config* is None.
+        given: The arguments of the call, as ``locals()`` returns them at the beginning of the call.
+            An argument with the name of a setting replaces this setting, unless the argument is
+            None. Other arguments are ignored.
+        name: The name of the parameter with *config*, for the error.
 
     Raises:
         ConfigError: *config* is of another class than *default*, or a setting is out of its range.
@@ -46,6 +46,6 @@ def combine_settings(
         field.name: given[field.name] for field in fields if given.get(field.name) is not None
     }
     base = config or default
-    # A base without changes needs no second validation, which makes about forty calls.
-    # The plugin of mypy accepts no type variable here.
+    # Settings without changes need no second validation, which makes about forty calls. The plugin
+    # of mypy accepts no type variable here.
     return attrs.evolve(base, **changes) if changes else base  # type: ignore[misc]

@@ -1,5 +1,5 @@
 """
-Speech to text: settings, events and transcripts, without behavior.
+Has the settings, events and transcripts of speech to text, without behavior.
 
 Source of the fields and ranges: Inworld STT WebSocket reference, ``transcribeConfig``, and
 captures of September 2026.
@@ -41,7 +41,7 @@ DEFAULT_STT_MODEL = "inworld/inworld-stt-1"
 
 
 class SttEncoding(str, enum.Enum):
-    """Encodings of audio for the service; the client sends LINEAR16 or MULAW."""
+    """The encodings of audio that the service accepts. The client sends LINEAR16 or MULAW."""
 
     AUTO_DETECT = "AUTO_DETECT"
     LINEAR16 = "LINEAR16"
@@ -61,10 +61,10 @@ class InworldSttConfig:
     Settings of the ``inworld/...`` models; None leaves the choice to the service.
 
     Attributes:
-        vad_threshold: Probability of speech, 0 to 1, above which the service detects speech. With
-            0 only ``end_turn`` ends a turn, or the service after about 30 s.
+        vad_threshold: The service detects speech if the probability of speech is above this value,
+            0 to 1. With 0, only ``end_turn`` ends a turn, or the service does after about 30 s.
         min_end_of_turn_silence_ms: Silence in milliseconds that ends a turn which sounds complete,
-            0 to 60000; the service documents 300.
+            0 to 60000. The documented default is 300.
         max_turn_silence_ms: Silence in milliseconds that ends any turn, 20 to 5000.
         extra: Further fields, sent unchanged.
     """
@@ -157,11 +157,11 @@ class GroqConfig:
 @attrs.frozen(kw_only=True)
 class VoiceProfileConfig:
     """
-    Asks for a profile of the speaker's voice.
+    Requests a profile of the speaker's voice.
 
     Attributes:
         enable_voice_profile: Whether the service sends a profile.
-        top_n: Number of labels of each kind, 1 to 20; None leaves it to the service.
+        top_n: The number of labels of each kind, 1 to 20. None leaves the number to the service.
         extra: Further fields, sent unchanged.
     """
 
@@ -184,17 +184,17 @@ class TranscribeConfig:
 
     Attributes:
         model: ``provider/model``, such as ``inworld/inworld-stt-1``.
-        encoding: Encoding in which the client sends the audio: LINEAR16 or MULAW.
-        sample_rate_hz: Sample rate in Hz at which the client sends the audio, 8000 to 48000; the
-            service recommends 16000.
-        channels: Channels of the audio that is sent; must be 1, since the client mixes the audio
-            to one channel.
-        language: BCP-47 tag, such as ``en-US``; with None the model detects the language if it
+        encoding: The encoding in which the client sends the audio, LINEAR16 or MULAW.
+        sample_rate_hz: The sample rate in Hz at which the client sends the audio, 8000 to 48000.
+            The service recommends 16000.
+        channels: The number of channels of the audio that is sent. It must be 1, since the client
+            mixes the audio to one channel.
+        language: A BCP-47 tag, such as ``en-US``. With None, the model detects the language if it
             can.
         inactivity_timeout_seconds: Seconds without audio after which the service ends a stream,
             1 to 86400.
-        end_of_turn_confidence_threshold: Confidence that the turn is complete, 0 to 1, above which
-            a short silence ends it.
+        end_of_turn_confidence_threshold: A short silence ends a turn if the model's confidence that
+            the turn is complete is above this value, 0 to 1.
         prompts: Words and phrases that the audio may contain.
         include_word_timestamps: Whether final transcripts have words with times.
         enable_speaker_diarization: Whether each word names its speaker.
@@ -202,7 +202,7 @@ class TranscribeConfig:
         assemblyai: Settings of the ``assemblyai/...`` models.
         soniox: Settings of the ``soniox/...`` models.
         groq: Settings of the ``groq/...`` models.
-        voice_profile: Asks for a profile of the speaker's voice.
+        voice_profile: Requests a profile of the speaker's voice.
         extra: Further fields of ``transcribeConfig``, sent unchanged.
 
     Raises:
@@ -274,13 +274,17 @@ class Transcription:
     A partial or final transcript of a turn.
 
     Attributes:
-        text: The whole text of the turn so far; a later transcript may change it. A final
-            transcript is empty if the service detected noise as speech.
+        text: The whole text of the turn so far. A later transcript may change this text. A final
+            transcript is empty if the service took noise for speech.
         is_final: Whether the turn has ended.
-        words: Words with times, if requested; most models send them only with final transcripts.
+        words: The words with their times, if requested. Most models send words only with final
+            transcripts.
         voice_profile: Profile of the speaker's voice, if requested.
         silence_ms: Silence after the last word, in milliseconds.
         extra: Further fields of the service.
+        tokens: The texts of *words* as the service sent them: whole words or, from some models,
+            parts of words, punctuation and white space. Then ``"".join(tokens)`` is the text.
+        channel: Channel of the recording, from 0, with ``channels="separate"``; otherwise None.
     """
 
     text: str = ""
@@ -289,6 +293,8 @@ class Transcription:
     voice_profile: VoiceProfile | None = None
     silence_ms: int = 0
     extra: Mapping[str, object] = attrs.field(factory=dict)
+    tokens: tuple[str, ...] = ()
+    channel: int | None = None
 
     def __str__(self) -> str:
         """Return the text alone, so that ``on_transcript=print`` prints it."""
@@ -298,14 +304,14 @@ class Transcription:
 @attrs.frozen
 class Reconnected:
     """
-    A connection was lost, and the client has replaced it; no word is lost or repeated.
+    A connection was lost, and the client has replaced it. No word is lost or repeated.
 
     Attributes:
-        from_ms: Position in the stream from which the audio is sent again, in milliseconds: the
-            end of the audio that final transcripts cover.
+        from_ms: The position in the stream from which the audio is sent again, in milliseconds. It
+            is the end of the audio that final transcripts cover.
         resent_ms: Length of the audio that is sent again, in milliseconds.
-        lost_ms: Audio of an open turn, in milliseconds, that was too old to be kept, so that its
-            words may be missing; 0 unless a turn lasted longer than 60 s.
+        lost_ms: How much audio of an open turn was too old to be kept, in milliseconds. Its words
+            may be missing. It is 0 unless a turn lasted longer than 60 s.
         attempts: Number of attempts to connect.
         cause: The error that ended the old connection.
     """
@@ -320,11 +326,12 @@ class Reconnected:
 @attrs.frozen
 class SttUsage:
     """
-    The audio that the service has transcribed; sent once, when a stream is closed.
+    How much audio the service has transcribed. The service sends this once, when a stream is
+    closed.
 
     Attributes:
-        audio_ms: Milliseconds of audio that the service counts, including silence. After a
-            :class:`Reconnected` the service counts only the audio of the last connection.
+        audio_ms: How many milliseconds of audio the service counted, including silence. If there
+            was a :class:`Reconnected`, the service counted only the audio of the last connection.
         model: The model that transcribed the audio.
         extra: Further fields of the service.
     """
@@ -340,8 +347,10 @@ class Transcript:
     The finished turns of a stream or recording.
 
     Attributes:
-        turns: The turns in their order; no turn is empty.
-        usage: The service's usage; None if the stream ended before the service sent it.
+        turns: The turns in their order; no turn is empty. With ``channels="separate"`` the turns of
+            all channels are in the order of their starts.
+        usage: The service's usage; None if the stream ended before the service sent it. With
+            ``channels="separate"`` it is the sum of all channels.
     """
 
     turns: tuple[Turn, ...] = ()
@@ -349,13 +358,25 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The text of all turns, joined by spaces where the script has them."""
+        """
+        The text of all turns, joined by spaces where the script has them.
+
+        With ``channels="separate"`` each turn is a line that begins with the name of its channel,
+        such as ``channel 0: Hello.``
+        """
+        if any(turn.channel is not None for turn in self.turns):
+            return "\n".join(map(str, self.turns))
         return join_texts(turn.text for turn in self.turns)
 
     @property
     def words(self) -> tuple[Word, ...]:
         """The words of all turns."""
         return tuple(word for turn in self.turns for word in turn.words)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens of all turns; see :class:`Turn`."""
+        return tuple(token for turn in self.turns for token in turn.tokens)
 
     def to_srt(self) -> str:
         """
@@ -383,13 +404,16 @@ class PartialTranscript:
 
     Attributes:
         transcript: The turns that were finished.
-        pcm: The audio that no final transcript covers, sent or not: 16-bit little-endian mono.
-            A transcription of this audio has the missing words.
+        pcm: The audio that no final transcript covers, including audio that was not sent. It is
+            16-bit little-endian mono PCM. A transcription of this audio has the missing words.
         start_ms: Position of that audio in the stream.
         sample_rate_hz: Sample rate of that audio.
+        channel: With ``channels="separate"`` the channel that failed, whose audio *pcm* is. The
+            other channels have ended too; *transcript* has the finished turns of all.
     """
 
     transcript: Transcript
     pcm: bytes = attrs.field(repr=False)
     start_ms: int
     sample_rate_hz: int
+    channel: int | None = None

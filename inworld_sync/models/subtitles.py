@@ -1,12 +1,14 @@
 """
-Subtitles of timed text: short enough to be read, cut where a speaker pauses or a sentence ends.
+Writes subtitles of timed text. They are short enough to be read, and end where a speaker pauses or
+a sentence ends.
 
-The text of a cue is a part of the turn's text; the words only give its time. Without times of
-words, the time of the turn is distributed over its text by width.
+The text of a cue is a part of the turn's text. The words only give the time of the cue. If the
+words have no times, the time of the turn is distributed over its text by width.
 
-Source of the limits: common practice of broadcasters (two lines of 42 columns, at most 7 s).
-Times are rounded to whole milliseconds, half to even. A cue lasts at least 1 ms, begins at 0 or
-later, and never before the end of the one before it.
+Source of the limits: common practice of broadcasters (two lines of 42 columns, at most 7 s). Times
+are rounded to whole milliseconds, half to even. A cue lasts at least 1 ms, and begins at 0 or
+later, but never before the end of the previous cue. If another channel begins to speak, a cue ends
+then, but lasts at least one second or as long as its words.
 """
 
 from __future__ import annotations
@@ -28,15 +30,19 @@ _LINE_COLUMNS: Final = 42
 _CUE_LINES: Final = 2
 _CUE_MS: Final = 7000
 _PAUSE_MS: Final = 800
-# Before this, the end of a sentence does not end a cue: "Yes." would be too short to read.
+# A cue is shown for this long, or for the time of its words, although another channel speaks.
+_SHORTEST_MS: Final = 1000
+# The end of a sentence does not end a cue that is shorter than this, because "Yes." would be too
+# short to read.
 _SENTENCE_MS: Final = 1000
 
 _SENTENCE_END = re.compile("[.?!…。！？؟।][\"'”’»）」』)\\]]*\\Z")
 _WHITE_SPACE = re.compile(r"\s+")
-# Characters that a subtitle file cannot have: control characters, and two that reverse the line.
+# Characters that a subtitle file must not have. They are control characters, and two characters
+# that reverse the line.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 _WORD_OR_SPACE = re.compile(r"\S+\s*|\s+")
-# A line does not begin with one of these.
+# A line must not begin with one of these characters.
 _CLOSING = re.compile(
     "[,.;:!?…%)\\]}»”’、。，．！？；：）」』】〉》ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々]"
 )
@@ -52,19 +58,42 @@ class _Unit:
 
 
 @attrs.frozen
+class _Group:
+    """The units of one cue, and the speaker of their turn."""
+
+    units: list[_Unit]
+    speaker: str | None
+    # What the first line begins with.
+    prefix: str
+
+    @property
+    def start_ms(self) -> int:
+        return round(self.units[0].start_ms)
+
+    @property
+    def end_ms(self) -> int:
+        return round(self.units[-1].end_ms)
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.prefix, *(unit.text for unit in self.units)]
+
+
+@attrs.frozen
 class _Cue:
     start_ms: int
     end_ms: int
     text: str
+    speaker: str | None
 
 
 def srt(turns: Iterable[Turn]) -> str:
     """Write *turns* as SubRip; see :meth:`Transcript.to_srt`."""
-    # A SubRip file cannot escape an arrow, which ends the text for some players.
+    # SubRip has no escape for an arrow, and some players end the text at an arrow.
     return "\n".join(
         f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n"
         f"{cue.text.replace('-->', '->')}\n"
-        for number, cue in enumerate(_cues(turns), 1)
+        for number, cue in enumerate(_cues(turns, has_prefix=True), 1)
     )
 
 
@@ -72,28 +101,38 @@ def vtt(turns: Iterable[Turn]) -> str:
     """Write *turns* as WebVTT; see :meth:`Transcript.to_vtt`."""
     cues = [
         f"\n{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n"
+        f"{'' if cue.speaker is None else f'<v {cue.speaker}>'}"
         f"{html.escape(cue.text, quote=False)}\n"
-        for cue in _cues(turns)
+        for cue in _cues(turns, has_prefix=False)
     ]
     return "WEBVTT\n" + "".join(cues)
 
 
-def _cues(turns: Iterable[Turn]) -> Iterator[_Cue]:
-    found = [group for turn in turns for group in _groups(_units(turn))]
-    found.sort(key=lambda group: group[0].start_ms)
+def _cues(turns: Iterable[Turn], *, has_prefix: bool) -> Iterator[_Cue]:
+    groups = [group for turn in turns for group in _groups(turn, has_prefix=has_prefix)]
+    groups.sort(key=lambda group: group.units[0].start_ms)
     least_ms = 0
-    for group in found:
-        lines = _lines([unit.text for unit in group])
-        if not lines:
-            continue
-        start_ms = max(least_ms, round(group[0].start_ms))
-        end_ms = min(round(group[-1].end_ms), start_ms + _CUE_MS)
+    for number, group in enumerate(groups):
+        lines = _lines(group.texts)
+        start_ms = max(least_ms, group.start_ms)
+        end_ms = group.end_ms
+        if group.speaker is not None:
+            shortest_ms = min(_SHORTEST_MS, end_ms - group.start_ms)
+            following = groups[number + 1] if number + 1 < len(groups) else group
+            if following.speaker != group.speaker:
+                end_ms = min(end_ms, following.start_ms)
+            end_ms = max(end_ms, start_ms + shortest_ms)
+        end_ms = min(end_ms, start_ms + _CUE_MS)
         least_ms = max(end_ms, start_ms + 1)
-        yield _Cue(start_ms, least_ms, "\n".join(lines))
+        yield _Cue(start_ms, least_ms, "\n".join(lines), group.speaker)
 
 
 def _units(turn: Turn) -> list[_Unit]:
-    """Split a turn's text into units with times; joined, their texts are the clean text."""
+    """
+    Split a turn's text into units with times.
+
+    Their joined texts are the text without forbidden characters.
+    """
     text = _WHITE_SPACE.sub(" ", _UNPRINTABLE.sub("", turn.text)).strip()
     if turn.words:
         return _timed(text, turn.words)
@@ -135,13 +174,14 @@ def _timed(text: str, words: Sequence[Word]) -> list[_Unit]:
 
 
 def _positions(text: str, words: Sequence[Word]) -> list[int]:
-    """Return where in a text each word begins; a word that is not in it follows the one before."""
+    """Return where in a text each word begins. A missing word follows the word before it."""
     folded = text.casefold() if len(text.casefold()) == len(text) else text
     positions, at = [], 0
     for word in words:
         wanted = word.text.strip()
         found = folded.find(wanted.casefold() if folded is not text else wanted, at)
-        # A word far away is another occurrence, after words that the text has in another form.
+        # A match far away is another occurrence of the word. The text has the words before it in
+        # another form.
         if wanted and 0 <= found <= at + 40:
             positions.append(found)
             at = found + len(wanted)
@@ -151,7 +191,10 @@ def _positions(text: str, words: Sequence[Word]) -> list[int]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Split a text where a line may end: after white space, and between characters without it."""
+    """
+    Split a text where a line may end, which is after white space or between graphemes of some
+    scripts.
+    """
     pieces: list[str] = []
     for run in _WORD_OR_SPACE.findall(text):
         held = ""
@@ -166,20 +209,21 @@ def _pieces(text: str) -> list[str]:
     return pieces
 
 
-def _groups(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
-    group: list[_Unit] = []
-    for unit in units:
+def _groups(turn: Turn, *, has_prefix: bool) -> Iterator[_Group]:
+    prefix = f"{turn.speaker}: " if has_prefix and turn.speaker is not None else ""
+    group = _Group([], turn.speaker, prefix)
+    for unit in _units(turn):
         for part in _short(unit):
-            if group and _ends_cue(group, part):
+            if group.units and _ends_cue(group, part):
                 yield group
-                group = []
-            group.append(part)
-    if group:
+                group = _Group([], turn.speaker, prefix)
+            group.units.append(part)
+    if any(unit.text.strip() for unit in group.units):
         yield group
 
 
 def _short(unit: _Unit) -> Iterator[_Unit]:
-    """Split a unit that is longer than a line, such as a URL, with a share of its time each."""
+    """Split a unit that is longer than a line, such as a URL. Each part has a share of its time."""
     parts = _hard_lines(unit.text)
     share_ms = (unit.end_ms - unit.start_ms) / len(parts)
     for number, part in enumerate(parts):
@@ -198,16 +242,16 @@ def _hard_lines(text: str) -> list[str]:
     return lines
 
 
-def _ends_cue(group: Sequence[_Unit], following: _Unit) -> bool:
+def _ends_cue(group: _Group, following: _Unit) -> bool:
     """Return whether a new cue begins with *following*."""
-    first, last = group[0], group[-1]
+    first, last = group.units[0], group.units[-1]
     is_sentence = (
         _SENTENCE_END.search(last.text.rstrip()) is not None
         and last.end_ms - first.start_ms >= _SENTENCE_MS
     )
     return (
         is_sentence
-        or len(_lines([*(unit.text for unit in group), following.text])) > _CUE_LINES
+        or len(_lines([*group.texts, following.text])) > _CUE_LINES
         or following.end_ms - first.start_ms > _CUE_MS
         or following.start_ms - last.end_ms >= _PAUSE_MS
     )

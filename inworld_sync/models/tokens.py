@@ -1,4 +1,4 @@
-"""Tokens that the service makes for an API key."""
+"""Has the tokens that the service makes for an API key."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class AccessToken:
 
     Attributes:
         token: The token; pass it as ``Inworld(token=...)``. It is not shown by ``repr``.
-        expires_at: When it expires, in UTC by the clock of the service; None if not sent.
-        lifetime: Seconds from its creation to its expiry, both by the clock of the service, which
-            a wrong clock of this machine does not change; None if not sent.
-        session_id: The id that the service gave it; empty if not sent.
+        expires_at: When the token expires, in UTC by the clock of the service; None if not sent.
+        lifetime: The seconds from the token's creation to its expiry, both by the clock of the
+            service, so the clock of this machine does not matter; None if not sent.
+        session_id: The id that the service gave to the token; empty if not sent.
     """
 
     token: str = attrs.field(repr=False)

@@ -1,5 +1,5 @@
 """
-Text to speech: settings, events and results, without behavior.
+Has the settings, events and results of text to speech, without behavior.
 
 Source of the fields and ranges: Inworld TTS WebSocket reference, ``create``.
 """
@@ -34,21 +34,20 @@ __all__ = [
     "TtsUsage",
     "Viseme",
     "VisemeSet",
-    "Voice",
     "WordTime",
 ]
 
 DEFAULT_TTS_MODEL = "inworld-tts-2"
 
 SAMPLE_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
-# Documented for the texts of a synthesis context together.
+# The documented limit for all texts of a synthesis context together.
 MAX_CONTEXT_CHARACTERS = 2000
 
 _T = TypeVar("_T")
 
 
 class AudioEncoding(str, enum.Enum):
-    """Encodings of speech."""
+    """The encodings of speech."""
 
     LINEAR16 = "LINEAR16"
     PCM = "PCM"
@@ -74,7 +73,7 @@ class AudioEncoding(str, enum.Enum):
 
 class DeliveryMode(str, enum.Enum):
     """
-    How much a voice varies its delivery; only ``inworld-tts-2`` uses it.
+    How much a voice varies its delivery. Only ``inworld-tts-2`` uses this setting.
 
     ``EXPRESSIVE``, an older name of ``CREATIVE``, is accepted as a string.
     """
@@ -85,12 +84,12 @@ class DeliveryMode(str, enum.Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> DeliveryMode | None:
-        # The older name, which the service still accepts.
+        # EXPRESSIVE is the older name, which the service still accepts.
         return cls.CREATIVE if value == "EXPRESSIVE" else None
 
 
 class TimestampType(str, enum.Enum):
-    """The units that the service reports times for."""
+    """The units for which the service reports times."""
 
     WORD = "WORD"
     CHARACTER = "CHARACTER"
@@ -175,7 +174,7 @@ class SynthesisContext:
     Texts that were spoken before, so that the speech continues them in tone.
 
     Attributes:
-        previous_texts: The oldest first, at most 2000 characters together.
+        previous_texts: The texts, the oldest first. They may have at most 2000 characters together.
     """
 
     previous_texts: tuple[str, ...] = attrs.field(default=(), converter=_previous_texts)
@@ -188,11 +187,11 @@ class AudioConfig:
 
     Attributes:
         encoding: Encoding of the speech; PCM is headerless 16-bit little-endian mono.
-        sample_rate_hz: Sample rate in Hz: 8000, 16000, 22050, 24000, 32000, 44100 or 48000; MULAW
-            and ALAW are meant for 8000.
+        sample_rate_hz: The sample rate in Hz, which is 8000, 16000, 22050, 24000, 32000, 44100 or
+            48000. MULAW and ALAW are meant for 8000.
         bit_rate_bps: Bit rate of the compressed encodings, 8000 to 512000 bit/s; None leaves the
             choice to the service.
-        speaking_rate: Speaking rate, 0.5 to 1.5; 1 is the voice's own.
+        speaking_rate: The speaking rate, 0.5 to 1.5. 1 is the normal rate of the voice.
     """
 
     encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM, converter=_encoding)
@@ -213,16 +212,16 @@ class ContextConfig:
         temperature: Randomness of the speech, 0 to 2; ``inworld-tts-2`` ignores it.
         language: BCP-47 tag, or ``AUTO``; only ``inworld-tts-2`` uses it.
         delivery_mode: How much the voice varies its delivery; only ``inworld-tts-2`` uses it.
-        timestamp_type: The units that the service reports times for.
+        timestamp_type: The units for which the service reports times.
         timestamp_transport: Whether times may arrive later than their audio.
         text_normalization: Whether numbers and abbreviations are spelled out.
-        auto_mode: Whether the service decides when to speak the text it has received; meant for
-            whole sentences.
+        auto_mode: Whether the service decides when to speak the text that it has received. It is
+            meant for messages with whole sentences.
         max_buffer_delay_ms: The longest time in milliseconds, 0 to 600000, that text waits for
             more text before it is spoken.
         buffer_char_threshold: Number of characters, 1 to 1000, that are spoken without a flush.
         pronunciation_dictionaries: Names of at most three dictionaries.
-        enable_custom_pronunciation: As the service documents it.
+        enable_custom_pronunciation: See the service's documentation.
         synthesis_context: Texts that were spoken before.
         viseme_set: ``OPENXR`` requests mouth shapes that the service computes from the audio.
         extra: Further fields of ``create``, sent unchanged.
@@ -280,7 +279,7 @@ class Phoneme:
 
     Attributes:
         symbol: The phoneme, as the service writes it.
-        viseme: The service's name for the shape of the mouth; empty without one.
+        viseme: The service's name for the shape of the mouth; empty if the service sent none.
         start_ms: Start in milliseconds from the start of the utterance.
         end_ms: End in milliseconds from the start of the utterance.
         word_index: Index of its word among the words of the same chunk.
@@ -299,8 +298,8 @@ class Viseme:
     A shape of the mouth.
 
     Attributes:
-        name: The service's name: an OpenXR name such as ``PP`` with ``viseme_set``, otherwise that
-            of the phoneme, such as ``bmp``.
+        name: The service's name of the shape. With ``viseme_set`` it is an OpenXR name such as
+            ``PP``, otherwise the name of the phoneme's viseme, such as ``bmp``.
         start_ms: Start in milliseconds from the start of the utterance.
         end_ms: End in milliseconds from the start of the utterance.
         weight: How far the shape is formed, 0 to 1.
@@ -321,26 +320,13 @@ class TtsUsage:
 
 
 @attrs.frozen
-class Voice:
-    """A voice of the account; ``id`` names it in a request."""
-
-    id: str
-    name: str = ""
-    description: str = ""
-    languages: tuple[str, ...] = ()
-    gender: str = ""
-    tags: tuple[str, ...] = ()
-    source: str = ""
-
-
-@attrs.frozen
 class ContextCreated:
     """
     The service created the context.
 
     Attributes:
-        context_id: Of the context.
-        config: Its settings as the service sent them.
+        context_id: The id of the context.
+        config: The settings of the context as the service sent them.
         synthesis_context: The texts spoken before; None if the service sent none.
     """
 

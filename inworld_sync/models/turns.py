@@ -1,4 +1,4 @@
-"""Finished turns of a transcript: words with times, and a profile of the speaker's voice."""
+"""Has the finished turns of a transcript, with words and the profile of a speaker's voice."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ class Word:
         start_ms: Start in the stream, in milliseconds.
         end_ms: End in the stream, in milliseconds.
         confidence: The recognizer's confidence, 0 to 1.
-        speaker: Label of the speaker; None without speaker diarization.
+        speaker: Label of the speaker; None without speaker diarization. With
+            ``channels="separate"`` it is the name of the channel, such as ``channel 0``, or with
+            diarization ``channel 0, speaker 1``.
         extra: Further fields of the service.
+        channel: Channel of the recording, from 0, with ``channels="separate"``; otherwise None.
     """
 
     text: str
@@ -29,6 +32,7 @@ class Word:
     confidence: float = 0.0
     speaker: str | None = None
     extra: Mapping[str, object] = attrs.field(factory=dict)
+    channel: int | None = None
 
 
 @attrs.frozen
@@ -50,7 +54,7 @@ class VoiceProfile:
         emotion: Labels of the emotion, the most likely first.
         vocal_style: Labels of the way of speaking, the most likely first.
         accent: Labels of the accent, the most likely first.
-        pitch: The pitch as the service sends it; None without one.
+        pitch: The pitch as the service sends it; None if the service sent none.
         extra: Further fields of the service.
     """
 
@@ -72,9 +76,13 @@ class Turn:
         text: The text of the turn.
         words: Words with times, if the service sent them.
         start_ms: Start in the stream, in milliseconds; None if the service did not send it.
-        end_ms: End in the stream, in milliseconds; None if it is unknown. Without words it is an
-            upper bound: the audio that was sent without the silence, or the next turn's start.
+        end_ms: The end in the stream, in milliseconds; None if it is unknown. Without words it is
+            an upper bound, which is the audio that was sent without the silence, or the start of
+            the next turn.
         voice_profile: Profile of the speaker's voice, if requested.
+        tokens: The texts of the words as the service sent them: whole words or, from some models,
+            parts of words, punctuation and white space. Then ``"".join(tokens)`` is the text.
+        channel: Channel of the recording, from 0, with ``channels="separate"``; otherwise None.
     """
 
     text: str
@@ -82,3 +90,27 @@ class Turn:
     start_ms: int | None = None
     end_ms: int | None = None
     voice_profile: VoiceProfile | None = None
+    tokens: tuple[str, ...] = ()
+    channel: int | None = None
+
+    @property
+    def speaker(self) -> str | None:
+        """Name of the channel, such as ``channel 0``; None without separate channels."""
+        return None if self.channel is None else f"channel {self.channel}"
+
+    def __str__(self) -> str:
+        """Return the text, with separate channels after the name of the channel."""
+        return self.text if self.speaker is None else f"{self.speaker}: {self.text}"
+
+    def in_channel(self, channel: int) -> Turn:
+        """Return the turn, and its words, as of one channel of a recording."""
+        name = f"channel {channel}"
+        words = tuple(
+            attrs.evolve(
+                word,
+                channel=channel,
+                speaker=name if word.speaker is None else f"{name}, speaker {word.speaker}",
+            )
+            for word in self.words
+        )
+        return attrs.evolve(self, words=words, channel=channel)

@@ -1,8 +1,10 @@
 """
-Words from the tokens of the service, which lists words, punctuation and white space separately.
+Joins the tokens of the service to words. The service lists words, punctuation and white space
+separately.
 
-A word has its punctuation: ``"Hello", ",", " "`` is the word ``Hello,``. In scripts without spaces
-each token is a word. A service that lists no white space lists whole words.
+A word includes its punctuation. For example, ``"Hello", ",", " "`` is the word ``Hello,``. In
+scripts without spaces, each token is a word. If a service lists no white space, its tokens are
+whole words.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from inworld_sync.models.turns import Word
 
 __all__ = ["WordJoiner", "join_tokens", "text_of_tokens", "text_until"]
 
-# Unicode counts these as punctuation, but they are spoken.
+# Unicode has these characters as punctuation, but they are spoken.
 _SPOKEN = frozenset("%‰&@#*/\\§")
 _OPENING = frozenset("¿¡")
 _SENTENCE_ENDS = frozenset(".?!…")
@@ -32,7 +34,8 @@ class WordJoiner:
     Finds the words in the tokens of an utterance, which arrive in several messages.
 
     Attributes:
-        continues: Whether the first word of the latest tokens is the rest of the last word before.
+        continues: Whether the first word of the latest tokens continues the last word of earlier
+            tokens.
     """
 
     def __init__(self) -> None:
@@ -45,12 +48,12 @@ class WordJoiner:
         """
         Return for each token the index of its word among the words of these tokens.
 
-        None is for white space and for punctuation that belongs to no word. -1 is for punctuation
-        at the end of the last word before these tokens.
+        The index is None for white space and for punctuation that belongs to no word. It is -1 for
+        punctuation that belongs to the last word of earlier tokens.
         """
         self._lists_spaces = self._lists_spaces or any(_has_outer_space(each) for each in tokens)
         self.continues = False
-        # Tokens that follow each other without a space between them.
+        # Each run has tokens without a space between them.
         runs: list[list[str]] = []
         is_old = False
         for token in tokens:
@@ -93,11 +96,11 @@ def join_tokens(
 
     Args:
         tokens: Words, punctuation and white space, in the order of the text.
-        joiner: Has seen the tokens before.
+        joiner: The joiner that has got all earlier tokens of the utterance.
 
     Returns:
-        The words, each with the times of its spoken tokens, and for each token the index of its
-        word. White space has the index of the word before it.
+        The words, and for each token the index of its word. A word has the times of its spoken
+        tokens. White space has the index of the word before it.
     """
     found = joiner.add([token.text for token in tokens])
     words: list[_Token] = []
@@ -115,7 +118,7 @@ def join_tokens(
 
 
 def _extended(word: _Token, token: _Token, *, is_first: bool) -> _Token:
-    """Return a word with one more token; *is_first* means that it has no spoken token yet."""
+    """Return a word with one more token. *is_first* means that the word has no spoken token yet."""
     if not _is_spoken(token.text):
         return attrs.evolve(word, text=word.text + token.text)
     if is_first:
@@ -125,7 +128,7 @@ def _extended(word: _Token, token: _Token, *, is_first: bool) -> _Token:
 
 def text_of_tokens(tokens: Sequence[str]) -> str:
     """
-    Return the text of tokens; if none is white space, with the spaces of the script.
+    Return the text of tokens. If no token is white space, add spaces as the script needs them.
 
     >>> text_of_tokens(["Hello", ",", " ", "world"])
     'Hello, world'
@@ -145,7 +148,7 @@ def text_of_tokens(tokens: Sequence[str]) -> str:
 
 
 def text_until(text: str, words: Iterable[str]) -> str:
-    """Return a text up to the end of the last of *words*, which are parts of it, in order."""
+    """Return a text up to the end of the last of *words*, which are parts of it in order."""
     end = 0
     for word in words:
         start = text.find(word, end)

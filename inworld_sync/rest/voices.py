@@ -1,48 +1,96 @@
-"""Lists the voices of an account."""
+"""The voices of an account: list, clone, design, publish, change and delete them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, cast
 from urllib.parse import quote
 
-from inworld_sync.errors import ConfigError, RemoteProtocolError
-from inworld_sync.models.tts import Voice
-from inworld_sync.sessions.connector import Connector
+from inworld_sync.audio import base64
+from inworld_sync.audio.source import AudioLike
+from inworld_sync.errors import (
+    AudioError,
+    ConfigError,
+    ConnectionLost,
+    DeadlineExceeded,
+    RemoteProtocolError,
+    ServiceError,
+    extended,
+)
+from inworld_sync.models.checks import require_whole
+from inworld_sync.models.keywords import with_keyword_hints
+from inworld_sync.models.voices import ClonedVoice, Voice
+from inworld_sync.rest.previews import VoicePreview
+from inworld_sync.rest.samples import audio_file
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
-from inworld_sync.wire.codec import object_in
+from inworld_sync.wire.codec import JsonObject, object_in
+from inworld_sync.wire.faults import text_in
+from inworld_sync.wire.voices import items_in, objects_in, read_report, read_voice
 
 __all__ = ["Voices"]
 
-_PATH = "/voices/v1/voices"
-_PAGE_SIZE = 200
-_MAX_PAGES = 500
+_PATH: Final = "/voices/v1/voices"
+_PAGE_SIZE: Final = 200
+_MAX_PAGES: Final = 500
+# Source: the service's reference of voices:design.
+_PROMPT_CHARACTERS: Final = (30, 250)
+_MAX_PREVIEWS: Final = 3
+_SOURCES: Final = ("SYSTEM", "IVC", "PVC")
 
 
 class Voices:
     """
     The voices of the account. Reached as ``iw.voices``.
 
+    Each *timeout* is the most seconds for the whole call, retries and all pages included. A call
+    that changes something is sent once; only an attempt that could not connect is repeated.
+
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector, http: HttpClient) -> None:
-        self._connector = connector
+    def __init__(self, http: HttpClient) -> None:
         self._http = http
 
-    def list(self, *, language: str | None = None, timeout: float = 10.0) -> list[Voice]:
+    @with_keyword_hints
+    def list(
+        self,
+        *,
+        language: str | Sequence[str] | None = None,
+        source: Literal["SYSTEM", "IVC", "PVC"] | None = None,
+        gender: str | None = None,
+        tags: Sequence[str] = (),
+        timeout: float = 10.0,
+    ) -> list[Voice]:
         """
-        Return all voices, or the voices of one language.
+        Return all voices, or those that match every filter.
 
         Args:
-            language: As the service spells it, such as ``EN_US``.
-            timeout: The most seconds for the whole list, retries included.
+            language: One language or several, such as ``EN_US``; the service selects them.
+            source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
+                ``PVC`` for professional clones. The client selects by this and the next two.
+            gender: ``female``, ``male`` or ``neutral``.
+            tags: Words that the voice must all have.
+            timeout: The most seconds for the whole list.
 
         Raises:
+            ConfigError: A filter has a wrong type or an unknown value.
             ServiceError: The service refused the request.
             TransportError: Could not connect, or the connection was lost.
         """
-        return list(self._pages(language, Deadline(timeout, "listing the voices")))
+        languages = [_language(each) for each in _texts_of("language", language or ())]
+        if source is not None and source not in _SOURCES:
+            raise ConfigError(f"source must be one of {', '.join(_SOURCES)}, got {source!r}")
+        wanted = {tag.casefold() for tag in _texts_of("tags", tags)}
+        deadline = Deadline(timeout, "listing the voices")
+        return [
+            voice
+            for voice in self._pages(languages, deadline)
+            if (source is None or voice.source == source)
+            and (gender is None or voice.gender.casefold() == gender.casefold())
+            and wanted <= {tag.casefold() for tag in voice.tags}
+        ]
 
     def get(self, voice: str, *, timeout: float = 10.0) -> Voice:
         """
@@ -50,30 +98,239 @@ class Voices:
 
         Args:
             voice: The id.
-            timeout: The most seconds for the request, retries included.
+            timeout: The most seconds for the call.
 
         Raises:
             ConfigError: *voice* is blank or not a str.
             NotFoundError: No voice has this id.
         """
-        if not isinstance(voice, str) or not voice.strip():
-            raise ConfigError(f"voice must be the id of a voice, got {voice!r}")
-        deadline = Deadline(timeout, "getting the voice")
-        return _voice(self._get(f"{_PATH}/{quote(voice, safe='')}", {}, deadline))
+        return read_voice(self._call("GET", _path(voice), Deadline(timeout, "getting the voice")))
 
-    def _pages(self, language: str | None, deadline: Deadline) -> Iterator[Voice]:
-        query = {"pageSize": str(_PAGE_SIZE)}
-        if language:
-            query["languages"] = language
+    @with_keyword_hints
+    def clone(
+        self,
+        samples: AudioLike | Sequence[AudioLike],
+        *,
+        name: str,
+        language: str = "AUTO",
+        transcriptions: Sequence[str | None] | None = None,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        remove_background_noise: bool = False,
+        sample_rate_hz: int | None = None,
+        channels: int = 1,
+        timeout: float = 300.0,
+    ) -> ClonedVoice:
+        """
+        Make a voice from recordings of a speaker.
+
+        Clone only the voice of a person who has agreed. The request is sent once, because the
+        service would make a second voice from a second request.
+
+        Args:
+            samples: One recording or a list of recordings, 3 to 30 s of speech each: paths, open
+                binary files, bytes of a file, or what else ``iw.stt.transcribe`` accepts. WAV and
+                MP3 files of up to 4 MB are sent unchanged, all else as 16-bit mono WAV.
+            name: The name of the voice for people.
+            language: The language of the speaker, such as ``EN_US``; ``AUTO`` detects it.
+            transcriptions: The text of each recording, or None for a recording without; by default
+                the service recognizes them.
+            description: What the voice sounds like.
+            tags: Words for filters.
+            remove_background_noise: Whether the service removes noise from the recordings.
+            sample_rate_hz: Sample rate in Hz of raw samples and arrays, 1 to 768000.
+            channels: Channels of raw samples, 1 to 64.
+            timeout: The most seconds for the call.
+
+        Returns:
+            The voice, and a report for each recording.
+
+        Raises:
+            AudioError: A recording is not audio, empty or too large; nothing was sent.
+            ConfigError: An argument is wrong; nothing was sent.
+            OSError: A file cannot be read.
+            QuotaError: The plan has no room for another voice, or a rate limit is reached.
+            TransportError: The request failed; if it may have arrived, the message says so.
+        """
+        is_several = isinstance(samples, (tuple, list))
+        given = cast("Sequence[AudioLike]", samples if is_several else (samples,))
+        if not given:
+            raise ConfigError("samples must have at least one recording, got an empty list")
+        body = {
+            "displayName": _text("name", name),
+            "langCode": _language(language),
+            **_optional(description=description, tags=tags),
+        }
+        texts = [None] * len(given) if transcriptions is None else [*transcriptions]
+        if isinstance(transcriptions, str) or len(texts) != len(given):
+            raise ConfigError(
+                f"transcriptions must have one text for each of the {len(given)} samples, got "
+                f"{transcriptions!r:.100}"
+            )
+        deadline = Deadline(timeout, "cloning the voice")
+        contents = [
+            audio_file(each, f"samples[{index}]", sample_rate_hz, channels)
+            for index, each in enumerate(given)
+        ]
+        body["voiceSamples"] = [
+            {"audioData": base64.encode(content).decode("ascii"), **_optional(transcription=text)}
+            for content, text in zip(contents, texts, strict=True)
+        ]
+        if remove_background_noise:
+            body["audioProcessingConfig"] = {"removeBackgroundNoise": True}
+        advice = (
+            f"the service may or may not have made the voice: look for {name!r} in "
+            "iw.voices.list(source='IVC') before you clone it again"
+        )
+        answer = self._call("POST", f"{_PATH}:clone", deadline, body, advice)
+        reports = objects_in(answer, "audioSamplesValidated")
+        return ClonedVoice(read_voice(answer.get("voice")), tuple(map(read_report, reports)))
+
+    @with_keyword_hints
+    def design(
+        self,
+        prompt: str,
+        *,
+        preview_text: str,
+        language: str = "EN_US",
+        preview_count: int = 1,
+        timeout: float = 120.0,
+    ) -> tuple[VoicePreview, ...]:
+        """
+        Make voices from a description; :meth:`publish` adds one of them to the account.
+
+        Args:
+            prompt: What the voice sounds like, 30 to 250 characters.
+            preview_text: The text that the previews speak.
+            language: The language of the voice, such as ``EN_US``.
+            preview_count: How many voices to choose from, 1 to 3.
+            timeout: The most seconds for the call.
+
+        Raises:
+            ConfigError: An argument is wrong; nothing was sent.
+            ServiceError: The service refused the request.
+            TransportError: Could not connect, or the connection was lost.
+        """
+        low, high = _PROMPT_CHARACTERS
+        if not isinstance(prompt, str) or not low <= len(prompt) <= high:
+            size = f"{len(prompt)} characters" if isinstance(prompt, str) else repr(prompt)
+            raise ConfigError(f"prompt must have {low} to {high} characters, got {size}")
+        require_whole("preview_count", preview_count, 1, _MAX_PREVIEWS)
+        body = {
+            "designPrompt": prompt,
+            "previewText": _text("preview_text", preview_text),
+            "langCode": _language(language),
+            "voiceDesignConfig": {"numberOfSamples": preview_count},
+        }
+        deadline = Deadline(timeout, "designing the voice")
+        answer = self._call("POST", f"{_PATH}:design", deadline, body)
+        language = text_in(answer, "langCode")
+        previews = objects_in(answer, "previewVoices")
+        if not previews:
+            raise RemoteProtocolError("expected at least one voice in previewVoices, got none")
+        return tuple(_preview(each, language) for each in previews)
+
+    @with_keyword_hints
+    def publish(
+        self,
+        voice: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        timeout: float = 30.0,
+    ) -> Voice:
+        """
+        Add a designed voice to the account.
+
+        Args:
+            voice: The id of a preview.
+            name: The name of the voice for people.
+            description: What the voice sounds like.
+            tags: Words for filters.
+            timeout: The most seconds for the call.
+
+        Raises:
+            ConfigError: An argument is wrong; nothing was sent.
+            NotFoundError: No preview has this id, or it has expired.
+            TransportError: The request failed; if it may have arrived, the message says so.
+        """
+        path = _path(voice)
+        body = {
+            "voiceId": voice,
+            **_optional(displayName=name, description=description, tags=tags),
+        }
+        deadline = Deadline(timeout, "publishing the voice")
+        advice = f"the voice may or may not be published: see iw.voices.get({voice!r})"
+        return read_voice(self._call("POST", f"{path}:publish", deadline, body, advice))
+
+    @with_keyword_hints
+    def update(
+        self,
+        voice: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        timeout: float = 30.0,
+    ) -> Voice:
+        """
+        Change what is said about a voice; what is None stays as it is.
+
+        Args:
+            voice: The id.
+            name: The new name for people.
+            description: The new description; an empty one removes it.
+            tags: All new tags; an empty list removes them.
+            timeout: The most seconds for the call.
+
+        Returns:
+            The voice with its changes.
+
+        Raises:
+            ConfigError: There is no change, or an argument is wrong; nothing was sent.
+            NotFoundError: No voice has this id.
+            TransportError: The request failed; if it may have arrived, the message says so.
+        """
+        path = _path(voice)
+        body: dict[str, object] = {}
+        if name is not None:
+            body["displayName"] = _text("name", name)
+        if description is not None:
+            body["description"] = _string("description", description)
+        if tags is not None:
+            body["tags"] = [*_texts_of("tags", tags)]
+        if not body:
+            raise ConfigError("update needs at least one of name, description and tags")
+        deadline = Deadline(timeout, "updating the voice")
+        advice = "the change may or may not be made; to make the same change again is safe"
+        return read_voice(self._call("PATCH", path, deadline, body, advice))
+
+    def delete(self, voice: str, *, timeout: float = 30.0) -> None:
+        """
+        Delete a cloned or designed voice.
+
+        Args:
+            voice: The id.
+            timeout: The most seconds for the call.
+
+        Raises:
+            ConfigError: *voice* is blank or not a str.
+            NotFoundError: No voice has this id.
+            ServiceError: The voice belongs to the service.
+            TransportError: The request failed; if it may have arrived, the message says so.
+        """
+        advice = f"the voice may or may not be deleted: see iw.voices.get({voice!r})"
+        self._call("DELETE", _path(voice), Deadline(timeout, "deleting the voice"), None, advice)
+
+    def _pages(self, languages: Sequence[str], deadline: Deadline) -> Iterator[Voice]:
+        query: dict[str, str | Sequence[str]] = {"pageSize": str(_PAGE_SIZE)}
+        if languages:
+            query["languages"] = languages
         seen: set[str] = set()
         for _ in range(_MAX_PAGES):
-            page = self._get(_PATH, query, deadline)
-            voices = page.get("voices") or []
-            if not isinstance(voices, list):
-                raise RemoteProtocolError(
-                    f"expected an array as voices, got {type(voices).__name__}"
-                )
-            yield from map(_voice, voices)
+            page = self._call("GET", _PATH, deadline, query=query)
+            yield from map(read_voice, items_in(page, "voices"))
             token = str(page.get("nextPageToken") or "")
             if not token:
                 return
@@ -85,25 +342,83 @@ class Voices:
             f"expected at most {_MAX_PAGES} pages of voices, the service announced more"
         )
 
-    def _get(self, path: str, query: Mapping[str, str], deadline: Deadline) -> Mapping[str, object]:
-        answer = self._http.request("GET", path, query=query, deadline=deadline)
-        return object_in(answer.json(), f"the answer to {path}")
+    def _call(
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        body: Mapping[str, object] | None = None,
+        advice: str = "",
+        query: Mapping[str, str | Sequence[str]] | None = None,
+    ) -> JsonObject:
+        """Send a request; *advice* is added to an error after which the change may be made."""
+        with _explained(advice):
+            answer = self._http.request(method, path, json=body, query=query, deadline=deadline)
+            if method == "DELETE":
+                return {}
+            return object_in(answer.json(), f"the answer to {path}")
 
 
-def _voice(value: object) -> Voice:
-    if not isinstance(value, dict) or not isinstance(value.get("voiceId"), str):
-        raise RemoteProtocolError("expected a voice with a voiceId")
-    languages = value.get("languages") or value.get("langCode")
-    return Voice(
-        id=value["voiceId"],
-        name=str(value.get("displayName") or value["voiceId"]),
-        description=str(value.get("description") or ""),
-        languages=_texts([languages] if isinstance(languages, str) else languages),
-        gender=str(value.get("gender") or ""),
-        tags=_texts(value.get("tags")),
-        source=str(value.get("source") or ""),
-    )
+@contextlib.contextmanager
+def _explained(advice: str) -> Iterator[None]:
+    try:
+        yield
+    except (ConnectionLost, DeadlineExceeded, RemoteProtocolError, ServiceError) as error:
+        is_certain = isinstance(error, ServiceError) and (error.status or 0) < 500
+        if is_certain or not advice:
+            raise
+        raise extended(error, suffix=f"; {advice}") from error
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list) else ()
+def _path(voice: object) -> str:
+    if not isinstance(voice, str) or not voice.strip():
+        raise ConfigError(f"voice must be the id of a voice, got {voice!r}")
+    return f"{_PATH}/{quote(voice, safe='')}"
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{name} must be a string that is not blank, got {value!r:.100}")
+    return value
+
+
+def _string(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be a string, got {type(value).__name__}")
+    return value
+
+
+def _texts_of(name: str, value: object) -> tuple[str, ...]:
+    if name == "language" and isinstance(value, str):
+        value = (value,)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"{name} must be a list of strings, got {value!r:.100}: put it in a list")
+    return tuple(_text(name, each) for each in value)
+
+
+def _language(value: object) -> str:
+    # The service spells BCP-47 tags with capitals and an underscore here.
+    return _text("language", value).replace("-", "_").upper()
+
+
+def _optional(**fields: str | Sequence[str] | None) -> dict[str, object]:
+    """Return the fields that have a value, checked."""
+    found: dict[str, object] = {}
+    for field, value in fields.items():
+        name = "name" if field == "displayName" else field
+        if field == "tags":
+            found[field] = [*_texts_of(name, value)]
+        elif value is not None:
+            found[field] = _text(name, value) if name == "name" else _string(name, value)
+    return {field: value for field, value in found.items() if value}
+
+
+def _preview(value: JsonObject, language: str) -> VoicePreview:
+    try:
+        audio = base64.decode(text_in(value, "previewAudio"))
+    except AudioError as error:
+        raise RemoteProtocolError(f"expected base64 as previewAudio: {error}") from error
+    voice = text_in(value, "voiceId")
+    if not voice:
+        raise RemoteProtocolError("expected a voiceId in previewVoices")
+    return VoicePreview(voice, text_in(value, "previewText"), audio, language)

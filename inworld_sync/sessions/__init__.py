@@ -1,1 +1,1 @@
-"""Blocking sessions: the only folder with connection threads and their locks."""
+"""Implements blocking sessions. Only this folder has the threads of connections and their locks."""

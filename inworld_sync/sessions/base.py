@@ -1,29 +1,29 @@
 r"""
-The connection of every service: one socket, a reader thread and a writer thread.
+Has the base class of connections, with one socket, a reader thread and a writer thread.
 
 Threads: a connection has a reader and a writer, both daemons. Only the reader reads the socket and
 handles the messages of the service. The writer sends what the calling threads could not send at
-once, and ends requests whose deadline has passed. User code runs on neither. They start when the
-connection is made, the reader last, and ``close`` joins them.
+once, and ends requests whose deadline has passed. User code runs on neither thread. The threads
+start when the connection is made, the reader last, and ``close`` joins them.
 
-Locks, outermost first; a later one is never held while taking an earlier one:
+Locks, in the order in which a thread acquires them:
 
 1. the connection's monitor ``_changed`` guards the state of the protocol and every mailbox of its
    event streams. A thread that holds it runs no user code and waits only on its conditions;
-2. the locks of the link (``transport``), of which the lock around TLS is the innermost.
+2. the locks of the link (``transport``), with the lock around TLS as the last.
 
 Back-pressure: if a mailbox is full, the reader stops reading until there is room. It continues to
-read while a thread waits for another message of the same connection, since that wait could not end
-otherwise. So the mailbox of a consumer that has stopped grows while other consumers continue, up to
-a limit at which the consumer ends.
+read while a thread waits for another message of the same connection, since that message could not
+arrive otherwise. So if a consumer stops while others continue, its mailbox grows. At a limit, this
+consumer ends.
 
 Messages that cannot be read: the connection continues, and its streams get an
 :class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
 ``stats.warnings`` counts it.
 
 Faults: TTS and STT report an error of the whole connection as a message. It is fatal only if the
-service closes the connection right after it. Then it is the error of the connection; otherwise it
-is handled as a message that cannot be read, and logged.
+service closes the connection right after it. Then this error is the error of the connection.
+Otherwise it is handled as a message that cannot be read, and logged.
 
 A connection belongs to the process that opened it. In a forked child every call raises.
 """
@@ -64,20 +64,20 @@ __all__ = ["Connection"]
 
 M = TypeVar("M")
 
-# A paused reader checks for room at this interval; usually it is notified earlier.
+# A paused reader checks for room at this interval. Usually it is notified earlier.
 _PAUSE_SECONDS = 1.0
 
-# After a pause of the reader, or a stall of this process, deadlines do not count for so long: the
-# messages that wait in the socket are read first.
+# After a pause of the reader or a stall of this process, no request ends at its deadline for this
+# time, so that the messages that wait in the socket are read first.
 _CATCH_UP_SECONDS = 1.0
 
-# How many messages a connection logs as unreadable at level WARNING; further ones at DEBUG.
+# How many unreadable messages a connection logs at level WARNING. Further ones are logged at DEBUG.
 _LOGGED_MESSAGES = 10
 
 # About how many bytes of memory an event needs for each byte of its JSON.
 _MEMORY_PER_JSON_BYTE = 8
 
-# Added to close_timeout: time for both threads to be scheduled and end.
+# Added to close_timeout, so that both threads have time to run and end.
 _JOIN_SECONDS = 1.0
 
 
@@ -89,15 +89,16 @@ class Connection(Generic[M]):
     :meth:`_streams`, and sends with :meth:`_send`.
 
     Args:
-        link: Open; this object closes it.
+        link: An open link. This object closes it.
         options: The settings of the client.
-        on_closed: Called once, on an arbitrary thread, when the connection has ended and its
-            threads leave.
-        monitor: Shared with an object that outlives the connection; None makes a new one.
+        on_closed: Called once, on an arbitrary thread, when the connection and its threads have
+            ended.
+        monitor: The monitor of an object that outlives the connection. With None, the connection
+            has a monitor of its own.
 
     Attributes:
-        name: A name that is unique in the process; threads, traces and observers get it.
-        ended: How the connection ended, None while it is open; the reader sets it once.
+        name: A name that is unique in the process. Threads, traces and observers have this name.
+        ended: How the connection ended; None while it is open. The reader sets it once.
     """
 
     service: ClassVar[str]
@@ -129,9 +130,9 @@ class Connection(Generic[M]):
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
         self._is_paused = False
-        # When deadlines count again; see _CATCH_UP_SECONDS.
+        # From this time on, requests end at their deadlines; see _CATCH_UP_SECONDS.
         self._expires_from = -math.inf
-        # Ignored fields of messages by name; only the reader changes it.
+        # How often each field was ignored, by its name. Only the reader changes the counts.
         self._warnings: Counter[str] = Counter()
         # Threads that have not ended yet.
         self._running = 2
@@ -147,7 +148,8 @@ class Connection(Generic[M]):
         Start both threads, or free all that this connection holds.
 
         Raises:
-            ConnectError: No thread can start: the interpreter ends, or the system has no more.
+            ConnectError: No thread can start, because the interpreter ends or the system has no
+                more threads.
         """
         name = self.name
         self._threads = (
@@ -188,7 +190,7 @@ class Connection(Generic[M]):
         Read one message; no lock is held.
 
         Raises:
-            RemoteProtocolError: It cannot be read; the connection continues.
+            RemoteProtocolError: The message cannot be read; the connection continues.
         """
         raise NotImplementedError
 
@@ -202,7 +204,7 @@ class Connection(Generic[M]):
             stream.append(event)
 
     def _after(self, event: M) -> None:
-        """Handle an event a second time, without a lock; must not block."""
+        """Handle an event after :meth:`_apply`, without a lock. The method must not block."""
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
         """Return how the connection ended, in terms of the service; the monitor is held."""
@@ -230,8 +232,9 @@ class Connection(Generic[M]):
         """
         Have the writer call :meth:`_expire` at *deadline* or earlier; the monitor is held.
 
-        A deadline that moves to a later time needs no call: :meth:`_expire` returns the new one.
-        Deadlines do not count while the reader is paused, since an answer may wait in the socket.
+        If a deadline moves to a later time, no call is needed, because :meth:`_expire` returns the
+        new deadline. No request ends while the reader is paused, since the answer may wait in the
+        socket.
         """
         if deadline < self._timer_at:
             self._timer_at = deadline
@@ -291,7 +294,7 @@ class Connection(Generic[M]):
         if self._fault is not None:
             self._report_fault(self._fault)
         if isinstance(event, ConnectionFault):
-            # Only the reader uses it, here and when the connection ends.
+            # Only the reader uses the fault, here and when the connection ends.
             self._fault = event
             self._options.logger.debug("%s: the service reported code %d", self.name, event.code)
         else:
@@ -319,14 +322,14 @@ class Connection(Generic[M]):
             self._changed.notify_all()
 
     def _log_odd(self, what: str, error: InworldError) -> None:
-        """Log what the connection continues after; a service may do it thousands of times."""
+        """Log an error after which the connection continues. There may be thousands of them."""
         self._odd_messages += 1
         logger = self._options.logger
         log = logger.warning if self._odd_messages <= _LOGGED_MESSAGES else logger.debug
         log("%s: %s: %s", self.name, what, error)
 
     def _warn(self, names: list[str]) -> None:
-        """Count ignored fields of a message, and log each name once; the reader only."""
+        """Count ignored fields of a message, and log each name once. Only the reader calls this."""
         for name in names:
             self._warnings[name] += 1
             if self._warnings[name] == 1:
@@ -337,7 +340,7 @@ class Connection(Generic[M]):
                 )
 
     def _report_fault(self, fault: ConnectionFault) -> None:
-        """Report a fault after which the connection continued; one that ends it is raised."""
+        """Report a fault after which the connection continued."""
         self._fault = None
         error = self._error_of(fault)
         self._log_odd("the service reported", error)
@@ -375,22 +378,22 @@ class Connection(Generic[M]):
         except Exception:
             self._options.logger.exception("%s: the credential's rejected() raised", self.name)
 
-    def _finish(self, error: InworldError | None) -> None:
+    def _finish(self, reason: InworldError | None) -> None:
         end = self._link.end
         assert end is not None
-        ended = StreamEnded(end.by, end.code, end.reason, error)
+        ended = StreamEnded(end.by, end.code, end.reason, reason)
         try:
             self.ended = self._conclude(ended)
         except Exception as error:
-            # Waiting threads must be notified, even if the end cannot be interpreted.
-            self._options.logger.exception("%s: its end was not understood", self.name)
+            # Waiting threads must be notified, even if ``_conclude`` failed.
+            self._options.logger.exception("%s: the end was not handled", self.name)
             self.ended = attrs.evolve(ended, error=ended.error or _failure_of("reader", error))
         for stream in self._streams():
             stream.end(self.ended)
         self._changed.notify_all()
 
     def _leave(self) -> None:
-        """Count the end of a thread; the last one to end closes the socket."""
+        """Count the end of a thread. The last thread to end closes the socket."""
         with self._changed.lock:
             self._running -= 1
             is_last = not self._running
@@ -405,7 +408,7 @@ class Connection(Generic[M]):
                 self._options.logger.exception("%s: the limiter's release() raised", self.name)
 
     def with_cause(self, error: DeadlineExceeded) -> DeadlineExceeded:
-        """Add the error that the service reported as its last message, if it did."""
+        """Add the error of the service's last message, if that message reported an error."""
         if self._fault is None:
             return error
         cause = self._error_of(self._fault)
@@ -426,12 +429,15 @@ class Connection(Generic[M]):
             self._link.close(wait=False)
 
     def abort(self) -> None:
-        """End the connection at once, without a CLOSE frame; for a service that does not answer."""
+        """End the connection at once, without a close frame, if the service does not answer."""
         if self._mark_closing():
             self._link.abort("aborted")
 
     def _mark_closing(self) -> bool:
-        """Mark as closing, so that the reader no longer pauses; return False in a forked child."""
+        """
+        Record that the connection closes, so that the reader does not pause; False in a forked
+        child.
+        """
         if self._changed.in_child:
             return False
         with self._changed:
@@ -441,11 +447,11 @@ class Connection(Generic[M]):
 
     def close(self) -> None:
         """
-        End the connection; may be called from any thread, in any state, and twice.
+        End the connection. The method may be called from any thread, in any state, and twice.
 
-        Queued messages are sent first; then the service has ``close_timeout`` seconds to answer.
-        When this returns, every stream of the connection and all its threads have ended, except
-        for a thread whose handler does not return.
+        Queued messages are sent first. Then the service has ``close_timeout`` seconds to answer.
+        When this method returns, every stream of the connection and all its threads have ended,
+        except for a thread whose handler does not return.
         """
         if self._changed.in_child:
             return
@@ -462,7 +468,7 @@ class Connection(Generic[M]):
             stream.join(deadline.remaining() or 0.0)
 
     def _send(self, message: str, timeout: float | None = None) -> None:
-        """Queue a message; the monitor must not be held, since this may wait."""
+        """Queue a message. The monitor must not be held, since this method may wait."""
         self._link.send(message, timeout=self._options.send_timeout if timeout is None else timeout)
 
     def _require_open(self) -> None:

@@ -36,14 +36,15 @@ from inworld_sync.transport.websocket import Link
 
 __all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Session"]
 
-# Documented for an account. A newer page of the documentation gives ten times the number of
-# concurrent generations of the plan.
+# The documented limit of an account. A newer page of the documentation has another limit: ten times
+# the number of concurrent generations of the account's plan.
 DEFAULT_MAX_CONNECTIONS = 20
 
 # The longest delay before the first retry of an upgrade.
 _FIRST_DELAY_SECONDS = 0.2
 
-# An upgrade with this HTTP status may succeed later. After 500 it was perhaps handled.
+# An upgrade that failed with such an HTTP status may succeed later. After status 500, the service
+# may have handled the request.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
@@ -54,7 +55,7 @@ class ConnectionLimiter:
     If no place is free, idle connections of these clients are closed.
 
     Args:
-        places: How many connections may be open at once, at least 1.
+        places: The most connections that may be open at once, at least 1.
 
     Thread safety: every method may be called from any thread.
     """
@@ -67,7 +68,7 @@ class ConnectionLimiter:
         self._clients: weakref.WeakSet[Connector] = weakref.WeakSet()
 
     def acquire(self, timeout: float) -> bool:
-        """Take a place; wait up to *timeout* seconds for one, and return whether one was free."""
+        """Take a place, and return whether one was free within *timeout* seconds."""
         checks.require_timeout(timeout)
         if self._places.acquire(blocking=False):
             return True
@@ -83,13 +84,13 @@ class ConnectionLimiter:
 
 
 class Session(Protocol):
-    """A session, stream or connection that a client closes when the client is closed."""
+    """A session, stream or connection. Closing the client closes it."""
 
     def _begin_close(self) -> None:
         """Begin to close and return at once."""
 
     def close(self) -> None:
-        """Close, and wait until all threads and sockets of it are gone."""
+        """Close the session, and wait until its threads have ended and its sockets are closed."""
 
 
 class Connector:
@@ -99,7 +100,7 @@ class Connector:
     Args:
         options: The settings of the client.
         credential: The credential.
-        limiter: A place of it is taken before a connection is opened.
+        limiter: Its places limit the connections.
 
     Thread safety: every method may be called from any thread.
     """
@@ -128,18 +129,21 @@ class Connector:
         retries_quota: bool = True,
     ) -> Link:
         """
-        Open a link and take a place of the limiter for it; :meth:`closed` returns the place.
+        Open a link and take a place of the limiter for the link. :meth:`closed` returns the place.
 
-        An attempt is repeated if the client could not connect, or the upgrade was answered with
-        status 429, 502, 503 or 504, after a random delay that respects ``Retry-After``. If the
-        service refuses a credential that can be renewed, the attempt is repeated once at once.
+        An attempt is repeated if the client could not connect, or if the upgrade was answered with
+        status 429, 502, 503 or 504. The delay is random, and not shorter than ``Retry-After``.
+        If the service refuses a credential that can be renewed, the attempt is repeated once
+        without a delay.
 
         Args:
-            path: Of the service.
-            name: Of the connection.
-            query: Added to the address.
-            timeout: Seconds for the place and the link together; None means ``connect_timeout``.
-            has_place: Whether the caller has taken the place; it is returned on failure.
+            path: The path of the service.
+            name: The name of the connection.
+            query: Parameters that are added to the address.
+            timeout: Seconds to get a place and to open the link, together; None means
+                ``connect_timeout``.
+            has_place: Whether the caller has taken the place. If the link cannot be opened, the
+                place is returned.
             reconnects: Whether the caller replaces a lost connection and repeats attempts itself.
                 Then an exception of the user's function for tokens is a :class:`ConnectError`,
                 after which the caller may try again.
@@ -159,8 +163,8 @@ class Connector:
             self.evict_idle()
             if not self.limiter.acquire(deadline.at_most(math.inf)):
                 raise QuotaError(
-                    f"the limit of connections was reached for {seconds:g} s: close one, or make "
-                    "the client with a limiter that has more places",
+                    f"the limit of connections was reached for {seconds:g} s: close a connection, "
+                    "or make the client with a limiter that has more places",
                     retryable=True,
                 )
         if query:
@@ -212,10 +216,10 @@ class Connector:
 
     def adopt(self, session: Session) -> None:
         """
-        Close a session when the client is closed.
+        Record a session, so that it is closed with the client.
 
         Raises:
-            ClosedError: The client is closed already; then this closes the session.
+            ClosedError: The client is closed already. The session was closed.
         """
         with self._lock:
             if not self._closed.is_set():
@@ -237,7 +241,7 @@ class Connector:
             evict()
 
     def close(self) -> None:
-        """Close every session; all of them wait for the service at the same time."""
+        """Close all sessions. They wait for the service at the same time."""
         with self._lock:
             self._closed.set()
             sessions = list(self._sessions)

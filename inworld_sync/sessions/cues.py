@@ -1,5 +1,5 @@
 """
-The words or phonemes of an utterance, ordered by the time at which each one starts.
+Keeps the words or phonemes of an utterance, ordered by the time at which each one starts.
 
 Thread safety: none; the lock of the owner guards it.
 """
@@ -25,10 +25,10 @@ _T = TypeVar("_T", bound=_Timed)
 
 class Cues(Generic[_T]):
     """
-    Values with a start and an end; each becomes due once, when the position passes its start.
+    Values with a start and an end. Each value becomes due once, when the position passes its start.
 
-    A value may be added after later ones. If the position has passed its start already, it becomes
-    due with the next call of :meth:`reach`.
+    Values may be added in any order. If the position has already passed the start of a new value,
+    the next call of :meth:`reach` returns this value.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Cues(Generic[_T]):
                 self._due.append(value)
 
     def next_start_ms(self) -> float | None:
-        """Return the start of the next value that becomes due; None if there is none."""
+        """Return the start of the next value that becomes due, or None if no value is left."""
         if self._due:
             return self._due[0].start_ms
         at = bisect.bisect_left(self._starts, self._reached_ms)

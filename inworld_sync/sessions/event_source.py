@@ -1,5 +1,6 @@
 """
-The base class of TTS contexts, STT streams and realtime sessions: four ways to receive events.
+Has the base class of TTS contexts, STT streams and realtime sessions, with four ways to receive
+events.
 
 Locks: none; see ``event_stream.py`` for the lock of the stream.
 """
@@ -19,7 +20,7 @@ E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
 K = TypeVar("K")
 
-# An error lists all event classes of a source only if there are not more.
+# An error lists the event classes of a source unless there are more than this.
 _MAX_LISTED_CLASSES = 12
 
 
@@ -54,14 +55,14 @@ class EventSource(Generic[E]):
             timeout: The most seconds to wait for each event; None waits without a limit.
 
         Raises:
-            DeadlineExceeded: No event came in time; iterating again continues at the same place.
+            DeadlineExceeded: No event came in time. A new iteration continues with the next event.
             InworldError: The stream ended before its work was done.
             ConfigError: *timeout* is not a number.
         """
         return self._iterate(timeout)
 
     def _iterate(self, timeout: float | None) -> Iterator[E]:
-        """Implement :meth:`events`; a subclass overrides it to inspect the events."""
+        """Implement :meth:`events`. A subclass overrides this method to inspect the events."""
         return self._stream.events(timeout)
 
     @overload
@@ -73,14 +74,14 @@ class EventSource(Generic[E]):
         Call *handler* with every event of a class or name.
 
         Handlers run one after another, in the order of the events, on a dispatch thread of the
-        stream; with ``Inworld(dispatch="poll")`` they run inside :meth:`poll`. They run with the
-        context variables of the caller of this method. The first exception of a handler is
-        logged, all are counted in :attr:`handler_errors`. ``on(StreamEnded, ...)`` is called
+        stream. With ``Inworld(dispatch="poll")`` they run inside :meth:`poll`. They have the
+        context variables of the caller of :meth:`on`. Only the first exception of a handler is
+        logged. :attr:`handler_errors` counts all exceptions. ``on(StreamEnded, ...)`` is called
         exactly once, after all events.
 
         Args:
-            kind: An event class, or a base class of event classes; or a name as text: that of a
-                class, or of a message of the service. A message without a class arrives as
+            kind: An event class, or a base class of event classes; or the name of a class or of a
+                message of the service, as text. A message without a class arrives as
                 :class:`~inworld_sync.UnknownEvent`.
             handler: Called with the event as its only argument.
 
@@ -97,11 +98,11 @@ class EventSource(Generic[E]):
 
     def subscribe(self, maxsize: int | None = None) -> Subscription[E]:
         """
-        Open a queue of events; iterate over it or call its ``get``.
+        Open a queue of events. Iterate over the queue or call its ``get``.
 
         Args:
-            maxsize: How many events may wait in it before the client stops reading from the
-                connection; None limits only their bytes.
+            maxsize: If this many events wait in the queue, the client stops reading from the
+                connection. With None, only the bytes of the events are limited.
 
         Raises:
             ConfigError: *maxsize* is not an integer of at least 1.

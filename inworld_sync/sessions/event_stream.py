@@ -1,14 +1,16 @@
 r"""
-A stream of events and four ways to receive them: iterator, callback, queue and poll.
+Has streams of events, with four ways to receive events: iterator, handlers, queue and poll.
 
 Lock rule: all streams of a connection share the monitor of the connection, which guards every
-mailbox; it is never held while user code runs. Only the reader thread of the connection produces
-events. It calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor held.
-A consumer waits on a condition of its mailbox. A thread that waits for room waits on the monitor.
+mailbox. The monitor is never held while user code runs. Only the reader thread of the connection
+produces events. It calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor
+held. A consumer waits on a condition of its mailbox. A thread that waits for room waits on the
+monitor.
 
 Events are buffered until the first consumer attaches. If a mailbox is full, the reader pauses (see
-``base.py``), so that TCP flow control slows the service down. No event is dropped, except of a
-consumer that has stopped while the reader continued for others: it ends with an error.
+``base.py``), so that TCP flow control slows the service down. Events are dropped in one case only:
+if a consumer stops taking events while the reader continues for others, this consumer ends with an
+error.
 """
 
 from __future__ import annotations
@@ -38,17 +40,17 @@ __all__ = ["EventStream", "Monitor", "Subscription", "require_callable"]
 E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
 
-# The class or name of the events, the function, and the context variables that it runs with.
+# The class or name of the events, the function, and the context variables of the function.
 _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Context]"
 
-# Five minutes of 24 kHz PCM, the most that one consumer can fall behind. Every event counts, with
-# the size of its message.
+# The most bytes of events that may wait for one consumer, about five minutes of 24 kHz PCM. The
+# size of an event is the size of its message.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
-# The most that a consumer can fall behind while the reader continues for others.
+# The most bytes that may wait for a consumer while the reader continues for others.
 MAX_BEHIND_BYTES = 4 * MAX_WAITING_BYTES
 
-# Added to the size of each event: about the memory of an event whose message is small.
+# Added to the size of each event. This is about the memory of an event whose message is small.
 _EVENT_BYTES = 256
 
 
@@ -56,18 +58,19 @@ class Monitor(threading.Condition):
     """
     A condition whose lock further conditions may share.
 
-    In a forked child, entering it raises. Otherwise it could wait forever: the lock may have been
-    held when the process forked, and a child has none of the threads that would release it.
+    In a forked child, entering a monitor raises. Otherwise the child could wait forever, because
+    the lock may have been held when the process forked, and the child does not have the thread that
+    would release the lock.
 
     Args:
-        what: The name of the object that it guards, for the error.
+        what: The name of the object that the monitor guards, for the error.
 
     Attributes:
-        lock: The lock without that check, for threads of the package, which a child does not have.
-        message_bytes: The size of the message that the reader handles now, which is the size of
-            its events; 0 outside of that.
-        has_full_mailbox: False if no mailbox is full; then the reader need not check them. See
-            ``base.py``.
+        lock: The lock without this check, for the threads of the package, which no child has.
+        message_bytes: The size of the message that the reader handles now, which is the size of its
+            events. 0 while the reader handles no message.
+        has_full_mailbox: False if no mailbox is full, so that the reader need not check the
+            mailboxes. See ``base.py``.
     """
 
     def __init__(self, what: str) -> None:
@@ -80,7 +83,7 @@ class Monitor(threading.Condition):
 
     @property
     def in_child(self) -> bool:
-        """Whether this process is a forked child of the one that it belongs to."""
+        """Whether this process is a forked child of the process that made the monitor."""
         return self._fork_guard.in_child
 
     def part(self) -> threading.Condition:
@@ -129,7 +132,7 @@ class Subscription(Generic[E]):
 
     def get(self, timeout: float | None = None) -> E:
         """
-        Return the next event; wait for it if necessary.
+        Return the next event. Wait for an event if necessary.
 
         Args:
             timeout: The most seconds to wait; None waits without a limit.
@@ -138,7 +141,7 @@ class Subscription(Generic[E]):
             DeadlineExceeded: No event came within *timeout* seconds.
             ClosedError: The stream has ended without an error, or the queue was closed.
             InworldError: The stream has ended with this error.
-            LocalProtocolError: Too many events waited in the queue, which has ended.
+            LocalProtocolError: The queue has ended, because too many events waited in it.
         """
         require_timeout(timeout)
         found, event = self._stream.pop(self._mailbox, timeout)
@@ -151,7 +154,7 @@ class Subscription(Generic[E]):
         return self._stream.drain(self._mailbox, None)
 
     def close(self) -> None:
-        """Stop receiving events; a :meth:`get` that waits ends. May be called twice."""
+        """Stop receiving events, and end a :meth:`get` that waits. May be called twice."""
         self._stream.detach(self._mailbox)
 
     def __enter__(self) -> Subscription[E]:
@@ -163,7 +166,7 @@ class Subscription(Generic[E]):
 
 class EventStream(Generic[E]):
     """
-    The events of one session, stream or context; every consumer receives all of them in order.
+    The events of one session, stream or context. Every consumer receives all events in order.
 
     Args:
         changed: The monitor of the connection; see the lock rule of this module.
@@ -189,7 +192,7 @@ class EventStream(Generic[E]):
         self._dispatch = dispatch
         self._logger = logger
         self.ended: StreamEnded | None = None
-        # The first consumer takes it over.
+        # The first consumer takes over this mailbox.
         self._backlog: _Mailbox[E] | None = _Mailbox(changed.part())
         self._mailboxes: list[_Mailbox[E]] = [self._backlog]
         self._pull: _Mailbox[E] | None = None
@@ -208,8 +211,8 @@ class EventStream(Generic[E]):
 
         Args:
             event: Any event.
-            size_bytes: About its size in memory; None means the size of the message that the
-                reader handles now.
+            size_bytes: About the size of the event in memory. None means the size of the message
+                that the reader handles now.
         """
         size_bytes = _EVENT_BYTES + (
             self._changed.message_bytes if size_bytes is None else size_bytes
@@ -225,7 +228,7 @@ class EventStream(Generic[E]):
                 self._end_consumer(mailbox)
 
     def _end_consumer(self, mailbox: _Mailbox[E]) -> None:
-        """End a consumer that has stopped taking events; the stream continues."""
+        """End a consumer that has stopped taking events. The stream continues."""
         mailbox.error = LocalProtocolError(
             f"{mailbox.waiting_bytes} bytes of events were not taken while others were, so they "
             "were dropped: take events faster, or close a queue that is not read"
@@ -237,7 +240,7 @@ class EventStream(Generic[E]):
         mailbox.ready.notify_all()
 
     def end(self, ended: StreamEnded) -> None:
-        """Set how the stream ended; later calls change nothing."""
+        """Set how the stream ended. Later calls change nothing."""
         if self.ended is None:
             self.ended = ended
             for mailbox in self._mailboxes:
@@ -298,8 +301,8 @@ class EventStream(Generic[E]):
         Open a queue of events.
 
         Args:
-            maxsize: How many events may wait before the reader pauses; None limits only their
-                bytes.
+            maxsize: If this many events wait, the reader pauses. With None, only the bytes of the
+                events are limited.
         """
         if maxsize is not None and not (isinstance(maxsize, int) and maxsize >= 1):
             raise ConfigError(f"maxsize must be an integer of at least 1, got {maxsize!r}")
@@ -319,7 +322,8 @@ class EventStream(Generic[E]):
         start = None
         with self._changed:
             self._handlers = (*self._handlers, (kind, handler, contextvars.copy_context()))
-            # If it is closed, the end was handled; a new handler is called with the end too.
+            # If this mailbox is closed, the handlers have got the end. A new handler gets the end
+            # too.
             if self._for_handlers is None or self._for_handlers.closed:
                 self._for_handlers = self._attach()
                 if self._dispatch == "thread":
@@ -364,12 +368,12 @@ class EventStream(Generic[E]):
             self._polling.release()
 
     def join(self, timeout: float) -> None:
-        """Wait until the dispatch thread has handled all events; no-op on that thread itself."""
+        """Wait until the dispatch thread has handled all events; on this thread, return at once."""
         if self._dispatcher is not None and self._dispatcher is not threading.current_thread():
             self._dispatcher.join(timeout)
 
     def pop(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
-        """Take the next event of a mailbox; ``(False, None)`` if no further event will come."""
+        """Take the next event of a mailbox; return ``(False, None)`` if no event will follow."""
         with self._changed:
             return self._pop(mailbox, timeout)
 
@@ -379,7 +383,7 @@ class EventStream(Generic[E]):
             return False, None
         event, size_bytes = mailbox.events.popleft()
         mailbox.waiting_bytes -= size_bytes
-        # The reader may wait for room, and a text feed may wait until audio is taken.
+        # The reader may wait for room, and a text feed may wait until the user takes audio.
         self._changed.notify_all()
         return True, event
 
@@ -387,7 +391,7 @@ class EventStream(Generic[E]):
         """Wait for an event; return False if no further event will come. The monitor is held."""
         deadline = None if timeout is None else Deadline(timeout, "waiting for an event")
         mailbox.takers += 1
-        # The reader may pause because of another consumer; now it must continue.
+        # The reader may pause because of another consumer, but must continue now.
         self._changed.notify_all()
         try:
             while not mailbox.events:
@@ -404,7 +408,11 @@ class EventStream(Generic[E]):
         return True
 
     def drain(self, mailbox: _Mailbox[E], timeout: float | None) -> Iterator[E]:
-        """Yield the events of a mailbox to the end of the stream; then raise its error, if any."""
+        """
+        Yield the events of a mailbox to the end of the stream.
+
+        Then raise the stream's error, if any.
+        """
         while True:
             found, event = self.pop(mailbox, timeout)
             if not found:
@@ -473,7 +481,7 @@ class EventStream(Generic[E]):
                 if id(handler) not in self._reported:
                     self._reported.add(id(handler))
                     self._logger.exception(
-                        "handler %r raised an exception on %s; its further exceptions are only "
+                        "handler %r raised an exception on %s; further exceptions of it are only "
                         "counted",
                         handler,
                         type(event).__name__,

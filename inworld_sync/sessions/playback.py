@@ -1,15 +1,14 @@
 """
-An utterance that plays in the background until it was heard or interrupted.
+Plays an utterance in the background until it was heard or interrupted.
 
-Threads: ``inworld-playback`` copies audio from the stream to the speaker. If there is a handler for
-words or phonemes, ``inworld-words`` calls it when they are heard, so that a slow handler does not
-delay the audio.
+Threads: ``inworld-playback`` copies audio from the stream to the speaker. If there are handlers for
+words or phonemes, ``inworld-words`` calls them, so that a slow handler does not delay the audio.
 
-Lock rule: ``_changed`` guards the cues and the end of a playback; it is held while waiting on it,
-and never while the stream, the speaker or a handler is called. ``_queues_changed``, one for all,
-guards the queues of playbacks that share a speaker. An interruption holds it while it clears the
-speaker, so that the next playback cannot begin meanwhile; otherwise it is never held together with
-another lock.
+Lock rule: ``_changed`` guards the cues and the end of a playback; it is never held while the
+stream, the speaker or a handler is called. ``_queues_changed`` exists once in the process, and
+guards the queues of playbacks that share a speaker. An interruption holds ``_queues_changed`` while
+it clears the speaker, so that the next playback cannot begin meanwhile. In all other cases, this
+lock is never held together with another lock.
 """
 
 from __future__ import annotations
@@ -33,17 +32,19 @@ __all__ = ["Playback"]
 
 _logger = logging.getLogger("inworld_sync")
 
-# How long an interruption waits for the threads, whose waits it has just ended.
+# How long an interruption waits until the threads have ended.
 _JOIN_SECONDS: Final = 5.0
 
-# How long to wait between two readings of the position of the speaker, which does not change in a
-# pause or an underrun. A little after the start of a word the position has passed it for certain.
+# The shortest and the longest time between two readings of the speaker's position. The position
+# does not change in a pause or an underrun.
 _MIN_WAIT_SECONDS: Final = 0.002
 _MAX_WAIT_SECONDS: Final = 0.25
+# The position is read this long after the start of a word, when it has surely passed the start.
 _AFTER_START_SECONDS: Final = 0.0005
 
 _queues_changed = threading.Condition()
-# By the id of the speaker, which no other object has while a playback in the queue refers to it.
+# The key is the ``id()`` of the speaker. No other object has this id while a playback in the queue
+# refers to the speaker.
 _queues: dict[int, deque[Playback]] = {}
 
 
@@ -82,7 +83,7 @@ class Playback:
 
         Args:
             stream: The audio of the utterance; closed at the end.
-            speaker: Has the sample rate of the audio.
+            speaker: A speaker with the sample rate of the audio.
             on_word: Called on a separate thread with each word when its first sample is heard,
                 in order.
             on_phoneme: The same for each phoneme, with its viseme.
@@ -120,7 +121,7 @@ class Playback:
 
     @property
     def done(self) -> bool:
-        """Whether it was heard to the end, was interrupted or failed, and all handlers have run."""
+        """Whether the playback has ended and all handlers have run."""
         return self._finished.is_set()
 
     @property
@@ -158,13 +159,13 @@ class Playback:
 
     def word_at(self, position_ms: float | None = None) -> WordTime | None:
         """
-        Return the word being played now, for a loop that asks many times a second.
+        Return the word being played now, such as for a loop that draws the mouth of a character.
 
         Args:
             position_ms: Another position in the utterance; None means :attr:`heard_ms`.
 
         Returns:
-            The word; None between two words, before the first and after the last.
+            The word; None between two words, before the first word and after the last word.
         """
         position_ms = self.heard_ms if position_ms is None else position_ms
         with self._changed:
@@ -177,17 +178,17 @@ class Playback:
             return self._phonemes.at(position_ms)
 
     def viseme_at(self, position_ms: float | None = None) -> Viseme | None:
-        """Return the mouth shape of what is being played now; see :meth:`word_at`."""
+        """Return the mouth shape at the position being played now; see :meth:`word_at`."""
         position_ms = self.heard_ms if position_ms is None else position_ms
         with self._changed:
             return self._visemes.at(position_ms)
 
     def wait(self, timeout: float | None = None) -> None:
         """
-        Wait until it was heard to the end or interrupted.
+        Wait until the speech was heard to the end or interrupted.
 
         Raises:
-            DeadlineExceeded: It is still playing after *timeout* seconds; it continues.
+            DeadlineExceeded: The speech is still playing after *timeout* seconds. It continues.
             InworldError: The synthesis or the speaker failed.
         """
         deadline = Deadline(timeout, "the playback")
@@ -226,7 +227,8 @@ class Playback:
         except InworldError as error:
             self._error = error
         except BaseException as error:
-            # The user's iterator of text may raise anything, also SystemExit; wait() raises it.
+            # The user's iterator of text may raise any exception, even SystemExit. wait() raises it
+            # again.
             self._logger.exception("playback failed")
             self._error = error
         finally:
@@ -234,7 +236,8 @@ class Playback:
 
     def _copy(self) -> None:
         chunks = iter(self._stream)
-        # The synthesis begins before this is first in the queue, so that it can then play at once.
+        # The synthesis begins before this playback is first in the queue, so that it can play
+        # without a delay then.
         chunk = next(chunks, None)
         if not self._wait_until_first():
             return
@@ -283,7 +286,7 @@ class Playback:
         return queue is not None and queue[0] is self
 
     def _wait_until_first(self) -> bool:
-        """Wait until all playbacks before this one have ended; False if interrupted."""
+        """Wait until all earlier playbacks have ended; return False if interrupted."""
         with _queues_changed:
             while not (self._interrupted or self._is_first()):
                 _queues_changed.wait(LONGEST_WAIT_SECONDS)
@@ -307,7 +310,7 @@ class Playback:
         try:
             is_over = False
             while not is_over:
-                # Read before the cues, so that the last cues are emitted before this ends.
+                # Read before the cues, so that the last cues are emitted before this thread ends.
                 is_over = self._final_samples is not None
                 heard_ms = self.heard_ms
                 with self._changed:

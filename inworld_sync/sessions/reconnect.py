@@ -23,22 +23,22 @@ __all__ = ["ReconnectPolicy", "is_transient"]
 
 C = TypeVar("C")
 
-# A session that must wait longer for its next attempt ends instead.
+# If the next attempt of a session must wait for longer, the session ends instead.
 _MAX_RETRY_AFTER_SECONDS = 60.0
 
 
 class ReconnectPolicy:
     """
-    Replaces a lost connection, with a limit of attempts, of time, or both.
+    Replaces a lost connection. The number of attempts, their time, or both are limited.
 
     The limits are for attempts in a row. The owner calls :meth:`reset` when a connection has proved
     to work, for example because the transcript progressed or a response was received.
 
     Args:
-        backoff: The delays.
-        max_attempts: The most attempts in a row; None for no limit.
-        timeout: Seconds after the loss of a connection in which attempts are made; None for no
-            limit.
+        backoff: The delays between the attempts.
+        max_attempts: The most attempts in a row. None means no limit.
+        timeout: Attempts are made for this many seconds after the loss of a connection. None means
+            no limit.
         renews_credential: Whether an attempt after a refused credential may use another one. Of
             several attempts in a row, one is made after a refusal.
     """
@@ -60,7 +60,7 @@ class ReconnectPolicy:
 
     @property
     def attempts(self) -> int:
-        """Attempts in a row so far."""
+        """The number of attempts in a row so far."""
         return self._backoff.attempts
 
     def reset(self) -> None:
@@ -82,9 +82,9 @@ class ReconnectPolicy:
 
         Args:
             cause: Why the last connection ended.
-            wait: Waits for the given seconds; returns False if no connection is wanted any more.
-            open_connection: Opens a connection within the given seconds; None means its own
-                default.
+            wait: Waits for the given seconds. It returns False if no connection is needed any more.
+            open_connection: Opens a connection within the given seconds. Its argument is None if
+                there is no limit of time.
             lost_at: When the connection was lost, on the monotonic clock; None means now.
 
         Returns:
@@ -92,7 +92,7 @@ class ReconnectPolicy:
             False.
 
         Raises:
-            InworldError: As :meth:`check`.
+            InworldError: The error that :meth:`check` raises.
         """
         if self._lost_at is None:
             self._lost_at = time.monotonic() if lost_at is None else lost_at
@@ -111,11 +111,11 @@ class ReconnectPolicy:
 
     def check(self, cause: InworldError) -> None:
         """
-        Return if another attempt is allowed and may succeed.
+        Raise unless another attempt is allowed and may succeed.
 
         Raises:
-            InworldError: *cause*, if the next attempt would fail as well, or a
-                :class:`ConnectionLost` caused by it, if a limit is reached.
+            InworldError: This is *cause* if the next attempt would fail as well. It is a
+                :class:`ConnectionLost` with *cause* as its cause if a limit is reached.
         """
         retry_after = retry_after_of(cause)
         is_final = not is_transient(cause) and not self._may_renew(cause)
@@ -142,7 +142,7 @@ class ReconnectPolicy:
         return True
 
     def _remaining(self) -> float | None:
-        """Seconds left of the timeout; None without one, or before a loss."""
+        """The seconds left of the timeout; None without a timeout, or before a loss."""
         if self._timeout is None or self._lost_at is None:
             return None
         return max(0.0, self._lost_at + self._timeout - time.monotonic())

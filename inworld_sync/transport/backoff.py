@@ -10,7 +10,8 @@ from inworld_sync.errors import InworldError, ServiceError
 __all__ = ["Backoff", "retry_after_of"]
 
 _MAX_DELAY_SECONDS: Final = 5.0
-# Enough to reach any longest delay; without a limit the power overflows after 1024 attempts.
+# More doublings than any limit of the delay needs. Without a bound, the power would overflow after
+# 1024 attempts.
 _MAX_DOUBLINGS: Final = 30
 
 
@@ -18,17 +19,17 @@ class Backoff:
     """
     The delays before the attempts of a series, with exponential backoff and full jitter.
 
-    The longest delay doubles with each attempt. Each delay is a random part of it, so if many
-    clients fail at once, their next attempts are spread.
+    The longest delay doubles with each attempt, and each delay is a random part of the longest
+    delay. So if many clients fail at once, they do not all try again at the same time.
 
     Args:
         first_seconds: The longest first delay.
-        max_seconds: The limit of the doubling.
-        is_first_immediate: Whether the first attempt has no delay, so that *first_seconds* is for
-            the second one.
+        max_seconds: The doubling ends at this delay.
+        is_first_immediate: Whether the first attempt has no delay. Then *first_seconds* is for the
+            second attempt.
 
     Attributes:
-        attempts: Delays of this series so far.
+        attempts: The number of delays of this series so far.
     """
 
     def __init__(

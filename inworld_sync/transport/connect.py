@@ -44,7 +44,7 @@ class OpenedStream:
 
     Attributes:
         sock: The TCP socket.
-        self_pipe: Ends the waits of the stream.
+        self_pipe: The self-pipe that ends the waits of the stream.
         stream: The stream to read from and to write to.
         tls_version: For example ``TLSv1.3``; None without TLS.
         times_ms: Milliseconds of each step, by the attributes of :class:`ConnectTimes`.
@@ -55,6 +55,11 @@ class OpenedStream:
     stream: Stream
     tls_version: str | None
     times_ms: dict[str, float]
+
+    def end(self) -> None:
+        """End the waits of the stream, from any thread: the next read finds the end."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket and the self-pipe."""
@@ -91,8 +96,8 @@ def open_stream(
 
     Args:
         place: The server.
-        proxy: Opens a tunnel to the server; None connects directly.
-        options: Certificates.
+        proxy: The proxy that opens a tunnel to the server; None connects directly.
+        options: The settings, of which only the certificates are used.
         deadline: For all steps together.
 
     Raises:
@@ -140,7 +145,7 @@ def open_websocket(
 
     Args:
         url: ``ws://`` or ``http://`` without TLS, ``wss://`` or ``https://`` with TLS.
-        headers: Sent with the upgrade; they replace headers of *options* with the same name.
+        headers: Headers of the upgrade. They replace headers of *options* with the same name.
         options: Proxy, certificates, headers.
         deadline: For all steps together.
 

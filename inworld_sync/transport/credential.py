@@ -24,7 +24,7 @@ from inworld_sync.errors import AuthError, ConfigError, ConnectError, DeadlineEx
 from inworld_sync.models.options import CredentialPlace
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 
-__all__ = ["Credential", "Header", "place_credential", "request_headers"]
+__all__ = ["Credential", "Header", "place_credential", "request_headers", "send_authorized"]
 
 Header = tuple[str, str]
 T = TypeVar("T")
@@ -108,6 +108,30 @@ class Credential:
                 self._overdue.append(call)
             raise DeadlineExceeded(f"{deadline.error()}; the credential's function did not return")
         return call.result()
+
+
+def send_authorized(
+    send: Callable[[Mapping[str, str]], T],
+    credential: Credential | Header | None,
+    deadline: Deadline,
+    headers: Mapping[str, str] | None = None,
+) -> T:
+    """
+    Send an HTTP request with a credential; see :meth:`Credential.use`.
+
+    Args:
+        send: Gets the headers.
+        credential: The credential of a client, a header, or None.
+        deadline: For the header.
+        headers: Further headers.
+    """
+
+    def attempt(header: Header | None) -> T:
+        return send({**(headers or {}), **dict([header] if header else ())})
+
+    if isinstance(credential, Credential):
+        return credential.use(deadline, attempt)
+    return attempt(credential)
 
 
 class _Call:

@@ -1,4 +1,4 @@
-"""One time limit for a whole operation, shared by all its steps."""
+"""Has the time limit of a whole operation, which all its steps share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from inworld_sync.models import checks
 
 __all__ = ["LONGEST_TIMEOUT_SECONDS", "LONGEST_WAIT_SECONDS", "Deadline"]
 
-# A wait without a limit is repeated in pieces of this length: on Windows, Ctrl-C cannot interrupt
-# a wait on a lock.
+# A wait without a limit is done in pieces of this length, because on Windows Ctrl-C cannot
+# interrupt a wait on a lock.
 LONGEST_WAIT_SECONDS = 1.0
 
-# The systems' waits accept at most about 24 days; a longer timeout is waited for in pieces.
+# The waits of operating systems accept at most about 24 days. A longer wait is done in pieces.
 LONGEST_TIMEOUT_SECONDS = 2_000_000.0
 
 
@@ -22,12 +22,12 @@ class Deadline:
     """
     The time on the monotonic clock by which an operation must be done.
 
-    It is created once, where the operation begins, and passed to each step, so that no step can
-    start the time again.
+    It is created once, where the operation begins, and passed to each step. So no step can start
+    the time again.
 
     Args:
         seconds: The limit, 0 or more; None or infinity means no limit.
-        doing: The operation, for the error message: ``connecting to wss://...``.
+        doing: The operation, for the error message, such as ``connecting to wss://...``.
 
     Raises:
         ConfigError: *seconds* is negative or not a number.
@@ -56,6 +56,12 @@ class Deadline:
         """Return the seconds left, but at most *seconds*, for a wait in several pieces."""
         return seconds if self._at is None else min(seconds, max(0.0, self._at - time.monotonic()))
 
+    def earlier(self, other: Deadline) -> Deadline:
+        """Return the one of two deadlines that passes first."""
+        if other._at is None or (self._at is not None and self._at <= other._at):
+            return self
+        return other
+
     @property
     def expired(self) -> bool:
         """Whether the deadline has passed."""
@@ -73,6 +79,6 @@ class Deadline:
 
     def error(self) -> DeadlineExceeded:
         """Return an error that names the operation and its limit."""
-        # The time left of a longer limit has many digits.
+        # The limit may be the time left of a longer limit, which has many digits.
         seconds = round(self._seconds or 0.0, 3)
         return DeadlineExceeded(f"{self._doing} took longer than {seconds:g} s")

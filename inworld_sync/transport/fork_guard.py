@@ -1,8 +1,8 @@
 """
-Detect that an object is used in a forked child of the process that created it.
+Detects that an object is used in a forked child of the process that created the object.
 
 This file counts forks. Comparing two counts costs a tenth of ``os.getpid()``, and a connection
-compares for every message.
+compares counts for every message.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Read WebSocket frames and messages from received bytes.
+Reads WebSocket frames and messages from received bytes.
 
 This file has no I/O, clock or lock. The rules are in RFC 6455, section 5.
 """
@@ -41,7 +41,7 @@ _MAX_CONTROL_BYTES = 125
 _FIRST_BYTES = 64 * 1024
 _USUAL_BYTES = 1024 * 1024
 
-# With less free space than this at the end, the buffer moves its bytes to the start.
+# If there is less free space than this at the end, the buffer moves its bytes to the start.
 _LEAST_ROOM_BYTES = 16 * 1024
 
 
@@ -50,7 +50,7 @@ class FrameError(RemoteProtocolError):
     The server sent a frame that RFC 6455 forbids.
 
     Attributes:
-        code: The code for the CLOSE frame that answers it (RFC 6455, section 7.4.1).
+        code: The code for the CLOSE frame that answers the wrong frame (RFC 6455, section 7.4.1).
     """
 
     def __init__(self, message: str, code: int = 1002) -> None:
@@ -60,7 +60,7 @@ class FrameError(RemoteProtocolError):
 
 class MessageBuffer:
     """
-    Received bytes; returns the messages and control frames in them.
+    Buffers received bytes, and returns the messages and control frames in them.
 
     Args:
         max_message_bytes: The longest message to accept.
@@ -69,7 +69,7 @@ class MessageBuffer:
 
     def __init__(self, max_message_bytes: int, received: bytes = b"") -> None:
         self._max = max_message_bytes
-        # The fragments of a message that is not complete, and the opcode of the first one.
+        # The fragments of a message that is not complete, and the opcode of the first fragment.
         self._fragments: bytearray | None = None
         self._fragments_opcode = TEXT
         self._buffer = bytearray(max(_FIRST_BYTES, len(received)))
@@ -88,8 +88,8 @@ class MessageBuffer:
             the next call of :meth:`room`; or None if more bytes are needed.
 
         Raises:
-            FrameError: The server broke a rule, or a text message is not UTF-8. Errors in a
-                header are found before the payload is received.
+            FrameError: The server broke a rule of RFC 6455, or a text message is not UTF-8. Errors
+                in a header are found before the payload is received.
         """
         while (frame := self._pop_frame()) is not None:
             first, payload = frame
@@ -144,7 +144,7 @@ class MessageBuffer:
                 message_bytes += len(self._fragments)
         if message_bytes > self._max:
             raise FrameError(
-                f"a message may have at most {self._max} bytes, the server sent one of "
+                f"a message may have at most {self._max} bytes, the server sent a message of "
                 f"{message_bytes} bytes or more; see max_message_bytes",
                 1009,
             )
@@ -221,10 +221,10 @@ def parse_close(payload: memoryview) -> tuple[int, str]:
     """
     Return the code and the reason of a CLOSE frame.
 
-    Without a code, the code is 1005 (RFC 6455, section 7.1.5).
+    If the frame has no code, the code is 1005 (RFC 6455, section 7.1.5).
 
     Raises:
-        FrameError: The code may not be sent, or the reason is not UTF-8.
+        FrameError: The code must not be sent, or the reason is not UTF-8.
     """
     if not payload:
         return 1005, ""
@@ -233,7 +233,7 @@ def parse_close(payload: memoryview) -> tuple[int, str]:
     code = int.from_bytes(payload[:2], "big")
     # RFC 6455, section 7.4: codes below 1000 are not used; 1004 to 1006 and 1015 are not sent.
     if not 1000 <= code < 5000 or code in {1004, 1005, 1006, 1015}:
-        raise FrameError(f"the server closed with code {code}, which may not be sent")
+        raise FrameError(f"the server closed with code {code}, which must not be sent")
     try:
         return code, str(payload[2:], "utf-8")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""HTTP requests with urllib3, without redirects and cookies."""
+"""Sends HTTP requests with urllib3, without redirects and cookies."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import math
 import os
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NoReturn
+import weakref
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import attrs
 
@@ -22,7 +23,12 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.options import Options
 from inworld_sync.transport.backoff import Backoff
-from inworld_sync.transport.credential import Credential, Header, request_headers
+from inworld_sync.transport.credential import (
+    Credential,
+    Header,
+    request_headers,
+    send_authorized,
+)
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
@@ -30,7 +36,11 @@ from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["HttpClient", "HttpResponse"]
+    from inworld_sync.transport.http_socket import Stopper
+
+__all__ = ["Exchange", "HttpClient", "HttpResponse", "HttpStream", "headers_of", "is_retried"]
+
+T = TypeVar("T")
 
 _PIECE_BYTES = 64 * 1024
 
@@ -39,8 +49,12 @@ _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2
 
-# The statuses of a GET that is retried: a limit of requests, or a gateway without its service.
+# A GET with one of these statuses is retried. The server limits requests, or a gateway does not
+# reach its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+
+# The statuses of a request that was not handled, if the response has ``Retry-After``.
+_REFUSED_STATUSES = frozenset({429, 503})
 
 
 @attrs.frozen(kw_only=True)
@@ -75,6 +89,13 @@ class HttpResponse:
             ) from error
 
 
+class Closable(Protocol):
+    """A body that is read piece by piece."""
+
+    def close(self) -> None:
+        """Close its connection."""
+
+
 class HttpClient:
     """
     Sends HTTP requests to one server.
@@ -84,17 +105,22 @@ class HttpClient:
         credential: Of every request; None sends none by itself.
 
     Thread safety:
-        Any thread may send requests, also at the same time. A forked child opens its own
+        Several threads may send requests at the same time. A forked child opens its own
         connections.
+
+    Lock rule: ``_lock`` guards the set of bodies; nothing is called while it is held.
     """
 
     def __init__(self, options: Options, credential: Credential | None = None) -> None:
         self.options = options
-        self._credential = credential
+        self.credential = credential
         self.place = parse_url(options.base_url)
-        # By process id: a forked child must not use the connections of its parent.
+        # The key is the process id, because a forked child must not use the connections of its
+        # parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
         self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._bodies: weakref.WeakSet[Closable] = weakref.WeakSet()
 
     def request(
         self,
@@ -104,8 +130,9 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         credential: Header | None = None,
         json: object | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         deadline: Deadline,
+        obeys_retry_after: bool = False,
     ) -> HttpResponse:
         """
         Send a request and read the complete response.
@@ -117,14 +144,18 @@ class HttpClient:
         Args:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
-            headers: They replace headers of the options with the same name.
-            credential: Sent instead of the credential of the client.
+            headers: Headers of the request. They replace headers of the options with the same name.
+            credential: The header that is sent instead of the credential of the client.
             json: Value to send as JSON; None sends no body.
-            query: Parameters of the query.
-            deadline: For everything: all steps of connecting, the response, the retries.
+            query: Parameters of the query. A parameter with several values is repeated.
+            deadline: For the whole call, with all steps of connecting, the response and the
+                retries.
+            obeys_retry_after: Whether a request that is not a GET is also retried if the status is
+                429 or 503 and the response has ``Retry-After``. The service then did not handle
+                the request.
 
         Raises:
-            ServiceError: The status is 300 or above; the class depends on it.
+            ServiceError: The status is 300 or above, and decides the class of the error.
             DeadlineExceeded: The deadline passed.
             ConnectError: Could not connect.
             ConnectionLost: The connection broke.
@@ -133,32 +164,82 @@ class HttpClient:
             ClosedError: The client is closed.
         """
 
-        def send(header: Header | None) -> HttpResponse:
-            merged = {**(headers or {}), **dict([header] if header else ())}
-            return _Exchange(self, method, path, deadline).run(merged, json, query)
+        def send(merged: Mapping[str, str]) -> HttpResponse:
+            return Exchange(self, method, path, deadline).run(merged, json, query)
 
-        own = None if credential else self._credential
+        return self.attempt(
+            lambda: send_authorized(send, credential or self.credential, deadline, headers),
+            lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
+            deadline,
+        )
+
+    def attempt(
+        self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
+    ) -> T:
+        """Call *send* until it raises no error that is retried; used only in this folder."""
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
             try:
-                return own.use(deadline, send) if own else send(credential)
+                return send()
             except InworldError as error:
-                if backoff.attempts >= self.options.max_retries or not _is_retried(method, error):
+                if backoff.attempts >= self.options.max_retries or not is_retried(error):
                     raise
                 delay = backoff.next_delay(error)
                 if delay >= deadline.at_most(math.inf):
                     raise
-            if self._closed.wait(delay):
-                raise _closed_error()
+            self.pause(delay)
+
+    def pause(self, seconds: float) -> None:
+        """Wait before the next request; raise ClosedError if the client is closed meanwhile."""
+        if self._closed.wait(seconds):
+            raise _closed_error()
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object | None = None,
+        timeout: float | None,
+    ) -> HttpStream:
+        """
+        Return a request whose response is read while it arrives.
+
+        It is not retried, except once if the service refuses a credential that can be renewed.
+
+        Args:
+            method: ``GET``, ``POST`` and so on.
+            path: Path of the URL, beginning with a slash.
+            json: Value to send as JSON; None sends no body.
+            timeout: Seconds until the response begins, connecting included, and again for each
+                line of it.
+        """
+        return HttpStream(self, method, path, json, timeout)
 
     def close(self) -> None:
-        """Close the idle connections and end retries; a running request is not ended."""
-        self._closed.set()
+        """
+        Close the idle connections, and the bodies that are being read; end retries.
+
+        A request whose response is read as a whole, or as lines, is not ended.
+        """
+        with self._lock:
+            self._closed.set()
+            bodies = list(self._bodies)
+        for body in bodies:
+            body.close()
         for pool in list(self._pools.values()):
             pool.close()
 
+    def close_with_client(self, body: Closable) -> None:
+        """Let :meth:`close` close a body; used only in this folder."""
+        with self._lock:
+            self._bodies.add(body)
+            if not self._closed.is_set():
+                return
+        body.close()
+
     def pool(self) -> urllib3.HTTPConnectionPool:
-        """Return the connection pool of this process; used only in this file."""
+        """Return the connection pool of this process. Only this file uses it."""
         if self._closed.is_set():
             raise _closed_error()
         pid = os.getpid()
@@ -167,17 +248,24 @@ class HttpClient:
             from inworld_sync.transport.pool import make_pool
             from inworld_sync.transport.proxy import choose_proxy
 
-            # Two threads may each create one; setdefault makes both use the same.
+            # Two threads may each create a pool. setdefault makes both threads use the same pool.
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
 
 
-def _is_retried(method: str, error: InworldError) -> bool:
+def is_retried(method: str, error: InworldError, *, obeys_retry_after: bool) -> bool:
+    """Whether a request is sent again after this error; see :meth:`HttpClient.request`."""
     if isinstance(error, ConnectError):
         return True
     if method != "GET":
-        return False
+        return (
+            obeys_retry_after
+            and isinstance(error, ServiceError)
+            and error.retryable
+            and error.retry_after is not None
+            and error.status in _REFUSED_STATUSES
+        )
     if isinstance(error, ServiceError):
         return error.retryable and error.status in _RETRIED_STATUSES
     return isinstance(error, ConnectionLost)
@@ -187,7 +275,97 @@ def _closed_error() -> ClosedError:
     return ClosedError("the HTTP client is closed")
 
 
-class _Exchange:
+class HttpStream:
+    """
+    One request, and its response as lines.
+
+    Thread safety: one thread iterates over :meth:`lines`; any may call :meth:`stop`.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        method: str,
+        path: str,
+        json: object | None,
+        timeout: float | None,
+    ) -> None:
+        from inworld_sync.transport.http_socket import Stopper
+
+        self._client = client
+        self._method = method
+        self._path = path
+        self._json = json
+        self._timeout = timeout
+        self._stopper = Stopper()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stopper.is_stopped
+
+    def stop(self) -> None:
+        """End the request; an iteration that waits raises an error at once."""
+        self._stopper.stop()
+
+    def lines(self) -> Generator[bytes, None, None]:
+        """
+        Send the request and yield the lines of the response, without their ends; no empty ones.
+
+        Closing the iterator before the end closes the connection. After the end it is kept for
+        further requests.
+
+        Raises:
+            ServiceError: The status is 300 or above; the class depends on it.
+            DeadlineExceeded: The response or a line did not come in time.
+            ConnectError: Could not connect.
+            ConnectionLost: The connection broke, or :meth:`stop` was called.
+            RemoteProtocolError: A line is longer than ``options.max_message_bytes``.
+            ConfigError: The path or a header cannot be sent.
+            ClosedError: The client is closed.
+        """
+        deadline = self._deadline()
+        exchange = Exchange(self._client, self._method, self._path, deadline)
+        response = send_authorized(
+            lambda headers: exchange.open(headers, self._json, None, self._stopper),
+            self._client.credential,
+            deadline,
+        )
+        is_whole = False
+        try:
+            yield from self._split(exchange, response)
+            is_whole = True
+        finally:
+            if is_whole:
+                response.release_conn()
+            else:
+                response.close()
+
+    def _split(self, exchange: Exchange, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        max_bytes = self._client.options.max_message_bytes
+        held = bytearray()
+        for piece in exchange.pieces(response, None):
+            held += piece
+            *lines, rest = held.split(b"\n")
+            held = rest
+            if len(held) > max_bytes:
+                raise RemoteProtocolError(
+                    f"a line of the response to {exchange.doing} has more than {max_bytes} bytes; "
+                    "see max_message_bytes"
+                )
+            for line in lines:
+                if line := line.strip():
+                    yield bytes(line)
+            if lines:
+                exchange.begin_wait(self._deadline(), self._stopper)
+        if held := held.strip():
+            yield bytes(held)
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._timeout, f"waiting for {self._method} {self._path}")
+
+
+class Exchange:
     """One request and its response."""
 
     def __init__(self, client: HttpClient, method: str, path: str, deadline: Deadline) -> None:
@@ -195,29 +373,50 @@ class _Exchange:
         self._method = method
         self._path = path
         self._url = client.options.endpoint(path, websocket=False)
-        self._doing = f"{method} {show_url(self._url)}"
+        self.doing = f"{method} {show_url(self._url)}"
         self._deadline = deadline
 
     def run(
-        self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
+        self,
+        headers: Mapping[str, str],
+        json: object | None,
+        query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
-        """Send the request and return the response; raise an error for a status from 300."""
-        response = self._start(headers, json, query)
+        """Send the request and return the response. Raise an error for a status from 300 on."""
+        response = self.open(headers, json, query)
         try:
-            if response.status >= 300:
-                self._raise_error(response)
-            body = b"".join(self._pieces(response, self._client.options.max_message_bytes))
+            body = b"".join(self.pieces(response, self._client.options.max_message_bytes))
         except BaseException:
             response.close()
             raise
         response.release_conn()
-        return HttpResponse(status=response.status, headers=_lowered(response), body=body)
+        return HttpResponse(status=response.status, headers=headers_of(response), body=body)
+
+    def open(
+        self,
+        headers: Mapping[str, str],
+        json: object | None,
+        query: Mapping[str, str | Sequence[str]] | None,
+        stopper: Stopper | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send the request and return the beginning of the response; raise as :meth:`run`."""
+        response = self._start(headers, json, query, stopper)
+        if response.status < 300:
+            return response
+        try:
+            self._raise_error(response)
+        finally:
+            response.close()
 
     def _start(
-        self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
+        self,
+        headers: Mapping[str, str],
+        json: object | None,
+        query: Mapping[str, str | Sequence[str]] | None,
+        stopper: Stopper | None,
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for the headers of the response."""
-        suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
+        suffix = f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
         parse_url(self._url + suffix)
         body = None if json is None else json_module.dumps(json).encode()
         own = {"Host": self._client.place.authority}
@@ -227,33 +426,49 @@ class _Exchange:
         pool = self._client.pool()
         import urllib3
 
+        from inworld_sync.transport.pool import stoppable
+
         self._deadline.check()
         try:
-            return pool.urlopen(
-                self._method,
-                self._path + suffix,
-                body=body,
-                headers=merged,
-                timeout=urllib3.Timeout(total=self._deadline.remaining()),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
+            with stoppable(stopper):
+                return pool.urlopen(
+                    self._method,
+                    self._path + suffix,
+                    body=body,
+                    headers=merged,
+                    timeout=urllib3.Timeout(total=self._deadline.remaining()),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._mapped(error) from error
+
+    def read(
+        self, response: urllib3.BaseHTTPResponse, deadline: Deadline, stopper: Stopper
+    ) -> bytes:
+        """Return the next bytes of the body, under a deadline of their own; empty at the end."""
+        self.begin_wait(deadline, stopper)
+        return next(self.pieces(response, None), b"")
+
+    def begin_wait(self, deadline: Deadline, stopper: Stopper) -> None:
+        """Replace the deadline, for the next part of the response."""
+        self._deadline = deadline
+        if stopper.socket is not None:
+            stopper.socket.settimeout(deadline.remaining())
 
     def _raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
         body = b""
         try:
-            for piece in self._pieces(response, _MAX_ERROR_BYTES):
+            for piece in self.pieces(response, _MAX_ERROR_BYTES):
                 body += piece
         except InworldError:
             pass  # the status matters more than an incomplete, long or late body
         raise error_from_response(
-            response.status, _lowered(response), body, url=show_url(self._url)
+            response.status, headers_of(response), body, url=show_url(self._url)
         )
 
-    def _pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:
+    def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int | None) -> Iterator[bytes]:
         """Return the pieces of the body as they arrive, under the request's deadline."""
         import urllib3
 
@@ -267,17 +482,18 @@ class _Exchange:
                 return
             yield piece
             count += len(piece)
-            if count > max_bytes:
+            if max_bytes is not None and count > max_bytes:
                 raise RemoteProtocolError(
-                    f"the response to {self._doing} has more than {max_bytes} bytes; "
+                    f"the response to {self.doing} has more than {max_bytes} bytes; "
                     "see max_message_bytes"
                 )
 
     def _mapped(self, error: Exception) -> InworldError:
         from inworld_sync.transport.pool import from_urllib3
 
-        return from_urllib3(error, self._doing, self._deadline)
+        return from_urllib3(error, self.doing, self._deadline)
 
 
-def _lowered(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+def headers_of(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    """Return the headers of a response by lower-case name."""
     return {name.lower(): value for name, value in response.headers.items()}

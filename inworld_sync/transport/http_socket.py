@@ -1,8 +1,9 @@
-"""A stream in the form in which http.client uses a socket."""
+"""Makes a stream usable as a socket of http.client."""
 
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,26 +13,30 @@ from inworld_sync.transport.stream import Stream, receive_by
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["HttpSocket"]
+__all__ = ["HttpSocket", "Stopper"]
 
 
 class HttpSocket:
     """
-    A stream for ``http.client.HTTPConnection`` and ``http.client.HTTPResponse``.
+    A stream that ``http.client.HTTPConnection`` and ``http.client.HTTPResponse`` use as a socket.
 
-    The timeout of a real socket starts again with every byte. The timeout of this one is a single
-    deadline for all reads and writes until the next call of :meth:`settimeout`.
+    The timeout of a real socket starts again with every byte. Here the timeout is a single deadline
+    for all reads and writes until the next call of :meth:`settimeout`.
 
     Args:
         stream: The connection.
         deadline: The first deadline.
-        fileno: The descriptor of the socket, which urllib3 polls; -1 for none.
+        fileno: The descriptor of the socket, which urllib3 polls; -1 if there is none.
         on_close: Called once, when this object and all its files are closed.
+        on_end: Ends the waits of the stream, on any thread.
 
     Attributes:
         deadline: The present deadline.
 
-    Thread safety: one thread at a time.
+    Lock rule: ``_request_lock`` guards ``_stopper``; it is held during ``on_end``, which does not
+    wait.
+
+    Thread safety: one thread at a time; any thread may call :meth:`end_request`.
     """
 
     def __init__(
@@ -40,11 +45,15 @@ class HttpSocket:
         deadline: Deadline,
         fileno: int = -1,
         on_close: Callable[[], object] = lambda: None,
+        on_end: Callable[[], object] = lambda: None,
     ) -> None:
         self.deadline = deadline
         self._stream = stream
         self._fileno = fileno
         self._on_close = on_close
+        self._on_end = on_end
+        self._request_lock = threading.Lock()
+        self._stopper: Stopper | None = None
         self._open_files = 0
         self._is_closed = False
         self._is_over = False
@@ -58,12 +67,12 @@ class HttpSocket:
         self._stream.send_all(data, self.deadline)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return a file that reads from the stream; it keeps the stream open, as with a socket."""
+        """Return a file that reads from the stream, which stays open until the file is closed."""
         self._open_files += 1
         return io.BufferedReader(_StreamFile(self))
 
     def receive_into(self, room: memoryview) -> int:
-        """Receive at least one byte before the deadline; return 0 at the end."""
+        """Receive at least one byte before the deadline; return 0 at the end of the stream."""
         if self._is_over:
             return 0
         try:
@@ -75,15 +84,28 @@ class HttpSocket:
         return count
 
     def end(self) -> None:
-        """Make further reads return nothing: the next bytes are not HTTP."""
+        """Make further reads return nothing, because the next bytes are not HTTP."""
         self._is_over = True
+
+    def begin_request(self, stopper: Stopper | None) -> None:
+        """Begin the next request; *stopper* may end it, and the stopper before may not."""
+        with self._request_lock:
+            self._stopper = stopper
+        if stopper is not None:
+            stopper.attach(self)
+
+    def end_request(self, stopper: Stopper) -> None:
+        """End the waits of the stream, if its request is that of *stopper*."""
+        with self._request_lock:
+            if self._stopper is stopper:
+                self._on_end()
 
     def fileno(self) -> int:
         """Return the descriptor of the socket."""
         return self._fileno
 
     def close(self) -> None:
-        """Close the stream when its files are closed too."""
+        """Close the stream as soon as all its files are closed."""
         if not self._is_closed:
             self._is_closed = True
             self._close_if_unused()
@@ -96,6 +118,41 @@ class HttpSocket:
     def _close_if_unused(self) -> None:
         if self._is_closed and not self._open_files:
             self._on_close()
+
+
+class Stopper:
+    """
+    Ends the request of one thread from another thread.
+
+    Lock rule: ``_lock`` guards the attributes and is held while the lock of the socket is
+    acquired.
+
+    Thread safety: any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self.socket: HttpSocket | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._is_stopped
+
+    def attach(self, sock: HttpSocket) -> None:
+        """Let :meth:`stop` end the waits of *sock*; they end at once if it was called before."""
+        with self._lock:
+            self.socket = sock
+            if self._is_stopped:
+                sock.end_request(self)
+
+    def stop(self) -> None:
+        """End the request; its thread gets an error."""
+        with self._lock:
+            self._is_stopped = True
+            if self.socket is not None:
+                self.socket.end_request(self)
 
 
 class _StreamFile(io.RawIOBase):

@@ -1,4 +1,4 @@
-"""How a connection was opened and ended, its statistics, and its pings."""
+"""Records how a connection was opened and ended, its statistics, and its pings."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class LinkEnd:
     How a connection ended.
 
     Attributes:
-        by: What ended it: this client, the server or the network.
-        code: The close code; 1006 if the connection ended without one.
+        by: Whether this client, the server or the network ended it.
+        code: The close code; 1006 if the connection ended without a close code.
         reason: The reason sent with the code, or a description by this client.
         clean: Whether both sides sent a CLOSE frame.
         error: The error that ended the connection; None after a normal close.
@@ -66,13 +66,13 @@ class LinkStats:
 
     Attributes:
         messages_in: Messages received.
-        binary_messages: How many of them were in binary frames.
+        binary_messages: How many of the received messages were in binary frames.
         messages_out: Messages sent.
         bytes_in: Bytes of frames received, without TLS.
         bytes_out: Bytes of frames sent, without TLS.
         queued_bytes: Bytes of messages that wait to be sent.
         rtt_ms: Time from the last ping to its pong; None before the first pong.
-        rtt_min_ms: The shortest such time; None before the first pong.
+        rtt_min_ms: The shortest time from a ping to its pong; None before the first pong.
         connect: How long each step of opening the connection took.
         proxy: URL of the proxy without credentials; None without a proxy.
         tls_version: For example ``TLSv1.3``; None without TLS.
@@ -96,15 +96,14 @@ class LinkStats:
 
 class Pings:
     """
-    Measures the round-trip time by pings whose payload is the time of sending.
+    Measures the round-trip time with pings. The payload of a ping is the time of sending.
 
     Attributes:
         rtt_ms: Time from the last ping to its pong; None before the first pong.
-        rtt_min_ms: The shortest such time; None before the first pong.
+        rtt_min_ms: The shortest time from a ping to its pong; None before the first pong.
 
-    Thread safety:
-        The writer calls :meth:`make`, the reader :meth:`answered`. Both set the open ping; a race
-        would lose one measurement.
+        Thread safety: The writer calls :meth:`make`, the reader :meth:`answered`. Both methods
+        change the ping that waits for its pong. A race between them loses one measurement.
     """
 
     def __init__(self) -> None:

@@ -1,14 +1,14 @@
 """
-The queue of frames that one connection has to send.
+Queues the frames that one connection has to send.
 
-One lock guards all of it. It is held for a few statements, and no other code is called while it is
-held. It has two conditions: the writer waits on ``_work``; callers that wait for room, or until
-the queue is empty, wait on ``_change``.
+One lock guards the whole outbox. The lock is held for a few statements, and no other code is called
+meanwhile. It has two conditions. The writer waits on ``_work``. Callers that wait for room, or
+until the queue is empty, wait on ``_change``.
 
 Only the thread that holds the write lock writes to the network. The writer holds it, except while
-it waits for work. Meanwhile a thread that sends a message may acquire the write lock and write the
-message itself, without queue and without a thread switch. It does not wait for the network: the
-writer sends the bytes that the network did not accept at once.
+it waits for work. During such a wait, a thread that sends a message may acquire the write lock and
+write the message itself, without the queue and without a thread switch. This thread does not wait
+for the network. If the network does not accept all bytes at once, the writer sends the rest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Outgoing:
         opcode: TEXT, PING, PONG or CLOSE.
         payload: The payload before masking; if ``is_built``, the complete frame.
         is_built: Whether the payload is a complete masked frame.
-        rest: The bytes of a partly sent frame that are still to be sent.
+        rest: The bytes of a partly sent frame that were not sent yet.
     """
 
     opcode: int
@@ -47,7 +47,7 @@ class Outgoing:
     rest: memoryview | None = None
 
     def frame(self) -> bytes:
-        """Return the complete frame; its mask is new at each call unless it is built already."""
+        """Return the complete frame. Each call makes a new mask, unless the frame is built."""
         return self.payload if self.is_built else build_frame(self.opcode, self.payload)
 
     def message(self) -> bytes:
@@ -57,7 +57,7 @@ class Outgoing:
 
 class Outbox:
     """
-    A queue of messages with a limit in bytes; pings and pongs are sent before queued messages.
+    A queue of messages with a limit in bytes. Pings and pongs are sent before queued messages.
 
     A message larger than the limit is accepted when the queue is empty. Only the newest ping is
     answered, so a flood of pings needs no memory (RFC 6455, section 5.5.3).
@@ -86,7 +86,7 @@ class Outbox:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes of messages that are not sent yet, including a partly sent one."""
+        """The bytes of messages that are not sent yet, including a partly sent message."""
         return self._bytes
 
     def put(
@@ -107,8 +107,8 @@ class Outbox:
             acquires: Whether the caller can write the message itself.
 
         Returns:
-            True if the message is not queued and the caller has the write lock: it must write the
-            message, then call :meth:`release_write_lock`.
+            True if the message is not queued and the caller has the write lock. Then the caller
+            must write the message and call :meth:`release_write_lock`.
 
         Raises:
             OutboxShut: The outbox accepts no more messages.
@@ -137,7 +137,7 @@ class Outbox:
         )
 
     def release_write_lock(self, item: Outgoing, rest: memoryview | None) -> None:
-        """Release the write lock; the writer sends the *rest* of the message next."""
+        """Release the write lock. The writer sends the *rest* of the message next."""
         with self._lock:
             self._lock_owner = None
             if rest is not None and not self._is_drained:
@@ -145,12 +145,13 @@ class Outbox:
             else:
                 self._bytes = max(0, self._bytes - len(item.payload))
             self._change.notify_all()
-            # Else the writer goes on waiting, which costs less than waking it for each message.
+            # Otherwise the writer continues to wait, which costs less than waking it for each
+            # message.
             if self._writer_waits_for_lock or self._has_work or self._is_drained:
                 self._work.notify()
 
     def abandon_write_lock(self) -> bool:
-        """Release the write lock and drop everything; return whether this thread held the lock."""
+        """Release the write lock and drop all frames; return whether this thread held the lock."""
         with self._lock:
             if self._lock_owner != threading.get_ident():
                 return False
@@ -159,7 +160,7 @@ class Outbox:
             return True
 
     def await_write_lock(self) -> None:
-        """Wait while a sender holds the write lock, that is, during one non-blocking write."""
+        """Wait while a sender holds the write lock, which it does for one non-blocking write."""
         with self._lock:
             while self._lock_owner is not None:
                 self._change.wait()
@@ -176,7 +177,7 @@ class Outbox:
             self._work.notify()
 
     def put_close(self, payload: bytes) -> None:
-        """Queue CLOSE after all messages; the outbox then accepts no more messages."""
+        """Queue CLOSE after all messages. The outbox then accepts no more messages."""
         with self._lock:
             if self._accepts_messages:
                 self._accepts_messages = False
@@ -195,7 +196,7 @@ class Outbox:
             return True
 
     def drop(self) -> None:
-        """Drop all frames; :meth:`pop` returns no more."""
+        """Drop all frames. :meth:`pop` returns no more frames."""
         with self._lock:
             self._drain()
 
@@ -245,7 +246,7 @@ class Outbox:
             if self._is_drained:
                 raise OutboxShut
             if self._lock_owner is not None:
-                # Its deadline may pass meanwhile, so release_write_lock wakes it.
+                # The writer's deadline may pass meanwhile, so release_write_lock wakes the writer.
                 self._writer_waits_for_lock = True
                 self._work.wait()
                 self._writer_waits_for_lock = False

@@ -6,8 +6,11 @@ This module is imported at the first request.
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from typing import cast
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
 
 import urllib3
 from urllib3 import exceptions
@@ -17,12 +20,16 @@ from inworld_sync.errors import ConnectionLost, InworldError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.connect import open_stream
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.http_socket import HttpSocket
+from inworld_sync.transport.http_socket import HttpSocket, Stopper
 from inworld_sync.transport.proxy import Proxy
 from inworld_sync.transport.rejection import reason_of
 from inworld_sync.transport.urls import Place
 
-__all__ = ["from_urllib3", "make_pool"]
+__all__ = ["from_urllib3", "make_pool", "stoppable"]
+
+# The stopper of the request that a thread sends: urllib3 chooses the connection of a request, and
+# passes nothing of ours to it.
+_thread = threading.local()
 
 # This many connections are kept open between requests. The service allows no more per account.
 _KEPT_CONNECTIONS = 20
@@ -44,13 +51,33 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.HT
             opened = open_stream(place, proxy, options, deadline)
             self.sock = cast(
                 "socket.socket",
-                HttpSocket(opened.stream, deadline, opened.sock.fileno(), opened.close),
+                HttpSocket(opened.stream, deadline, opened.sock.fileno(), opened.close, opened.end),
             )
+            self._begin_request()
+
+        def request(self, *args: Any, **options: Any) -> None:
+            # An open connection of the pool is used again, without connect().
+            if self.sock is not None:
+                self._begin_request()
+            super().request(*args, **options)
+
+        def _begin_request(self) -> None:
+            cast("HttpSocket", self.sock).begin_request(getattr(_thread, "stopper", None))
 
     class Pool(urllib3.HTTPConnectionPool):
         ConnectionCls = Connection  # pyright: ignore[reportAssignmentType] - as urllib3 documents
 
     return Pool(place.host, place.port, maxsize=_KEPT_CONNECTIONS, retries=False)
+
+
+@contextlib.contextmanager
+def stoppable(stopper: Stopper | None) -> Iterator[None]:
+    """Let *stopper*, if there is one, end the requests that this thread sends meanwhile."""
+    _thread.stopper = stopper
+    try:
+        yield
+    finally:
+        _thread.stopper = None
 
 
 def from_urllib3(error: Exception, doing: str, deadline: Deadline) -> InworldError:

@@ -176,7 +176,7 @@ def open_tunnel(stream: Stream, proxy: Proxy, host: str, port: int, deadline: De
     status_line = head.split(b"\r\n", 1)[0].decode("latin-1")
     protocol, _, status = status_line.partition(" ")
     if not protocol.startswith("HTTP/1.") or not status[:3].isdigit():
-        raise ConnectError(f"the proxy {proxy.url} did not answer like an HTTP proxy")
+        raise ConnectError(f"the proxy {proxy.url} did not answer with an HTTP response")
     if status.startswith("407"):
         raise ConnectError(
             f"the proxy {proxy.url} did not accept the credential (HTTP 407); "

@@ -56,13 +56,14 @@ def error_from_response(
     """
     Return the error for an HTTP response that reports an error.
 
-    The body may be ``{"code", "message", "details"}``, the same inside ``{"error": ...}``, or any
-    text. Parts of credentials that the service repeats in it are removed.
+    The body may be ``{"code", "message", "details"}``, the same object inside ``{"error": ...}``,
+    or any text. If the body repeats parts of credentials, these parts are removed.
 
     Args:
-        status: HTTP status, 300 or above; below 300 for a response that should be an upgrade.
+        status: The HTTP status. It is 300 or above, or below 300 if the response should be an
+            upgrade.
         headers: Headers of the response.
-        body: Body of the response, or the beginning of it.
+        body: The body of the response, or the beginning of the body.
         url: The URL without secrets.
 
     Returns:
@@ -74,8 +75,8 @@ def error_from_response(
         - 400, 422: :class:`InvalidRequestError`
         - others: :class:`ServiceError`
 
-        408, 425, 429 and all from 500 except 501 are retryable, unless the details say
-        ``NO_RETRY``.
+        The errors for 408, 425, 429 and all statuses from 500 except 501 are retryable, unless the
+        details have ``NO_RETRY``.
     """
     code, message, details = _parse_body(body)
     known = {name.lower(): value for name, value in headers.items()}

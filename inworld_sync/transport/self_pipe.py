@@ -19,7 +19,7 @@ class WokenUp(Exception):
 
 class SelfPipe:
     """
-    Ends every wait, present and future, of the :class:`Waiter` objects that use it.
+    Ends the present and future waits of all :class:`Waiter` objects that use it.
 
     It is a pair of connected sockets. One byte is written once and never read, so each waiting
     thread sees it. It is not a pipe, because ``select`` on Windows accepts sockets only.
@@ -61,7 +61,7 @@ class Waiter:
         write: True waits until the socket accepts data, False until it has data to read.
 
     Thread safety:
-        One thread at a time: a poll object cannot be used by two threads at once.
+        One thread at a time may use a waiter, because two threads cannot use a poll object at once.
     """
 
     def __init__(self, sock: socket.socket, self_pipe: SelfPipe, *, write: bool) -> None:
@@ -79,8 +79,8 @@ class Waiter:
             WokenUp: The self-pipe was set, before or during the wait.
             TimeoutError: *timeout* seconds passed.
         """
-        # Rounded up: with 0 ms, a wait of 0.4 ms would return early, and its caller would repeat
-        # it in a busy loop.
+        # Rounded up to whole milliseconds. Rounded down, a wait of 0.4 ms would return at once, and
+        # its caller would repeat the wait in a busy loop.
         ready = self._poll(
             None if timeout is None else math.ceil(min(timeout, LONGEST_TIMEOUT_SECONDS) * 1000)
         )

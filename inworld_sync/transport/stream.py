@@ -23,12 +23,13 @@ from inworld_sync.transport.self_pipe import SelfPipe, Waiter
 
 __all__ = ["PlainStream", "Stream", "TlsStream", "receive_by"]
 
-# One read of the socket receives up to 4 TLS records of 16 KiB; up to 16 after a read that filled
-# the buffer, which saves a tenth of the cost of the messages.
+# One read of the socket receives up to 4 TLS records of 16 KiB. After a read that filled the
+# buffer, it receives up to 16 records, which saves a tenth of the cost of receiving.
 _CIPHERTEXT_BYTES = 64 * 1024
 _BUSY_CIPHERTEXT_BYTES = 256 * 1024
 
-# The most bytes encrypted at once: the lock is held meanwhile, and the receiving thread needs it.
+# The most bytes that are encrypted at once. The lock is held meanwhile, and the receiving thread
+# needs this lock too.
 _ENCRYPTED_BYTES = 64 * 1024
 
 
@@ -42,14 +43,14 @@ class Stream(Protocol):
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """
-        Receive the available bytes; wait for at least one. Only the receiving thread may call it.
+        Receive the available bytes, at least one. Only the receiving thread may call it.
 
         Args:
             room: Receives the bytes; must not be empty.
             timeout: Seconds to wait for the first byte from the network.
 
         Returns:
-            The number of bytes in *room*; 0 if the bytes received are only a part of a TLS record.
+            The number of bytes in *room*; 0 if only a part of a TLS record was received.
 
         Raises:
             EOFError: The server ended the stream.
@@ -75,8 +76,8 @@ class Stream(Protocol):
         Send *data* as far as the network accepts it at once. Only the sending thread may call it.
 
         Returns:
-            None if everything was sent; otherwise the rest, which must be passed to
-            :meth:`send_rest` before anything else is sent.
+            None if all of *data* was sent. Otherwise the rest, which must be passed to
+            :meth:`send_rest` before other data is sent.
 
         Raises:
             OSError: The network or TLS failed.
@@ -155,15 +156,15 @@ class PlainStream:
             left = self.send_now(left)
 
     def flush(self, deadline: Deadline) -> None:
-        """Do nothing: receiving produces no output without TLS."""
+        """Do nothing, because receiving produces no output without TLS."""
 
 
 class TlsStream:
     """
     A TLS client over a plain stream.
 
-    The ciphertext passes through two memory buffers: TLS is used with the lock held, the socket
-    without it.
+    The ciphertext passes through two memory buffers, so that the lock is held while TLS is used,
+    but not while the socket is used.
     """
 
     def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
@@ -186,7 +187,7 @@ class TlsStream:
 
     def handshake(self, deadline: Deadline) -> None:
         """
-        Do the TLS handshake, which checks the server's certificate; before any other call.
+        Do the TLS handshake, which checks the server's certificate. It must be the first call.
 
         Raises:
             ssl.SSLError: The certificate is not trusted, or the handshake failed.
@@ -264,15 +265,16 @@ class TlsStream:
                     if not got:
                         break
                     if not self._incoming.pending:
-                        # If there is still room, the last record is complete; otherwise it may
-                        # have more bytes.
+                        # If there is still room, no record has more bytes. Otherwise the last
+                        # record may have more bytes.
                         self._has_more = count == len(room)
                         break
             except ssl.SSLWantReadError:
                 self._has_more = False
                 return count
             except ssl.SSLError:
-                # The bytes decrypted before it are valid; the next call raises the error again.
+                # The bytes decrypted before the error are valid. The next call raises the error
+                # again.
                 if not count:
                     raise
             finally:

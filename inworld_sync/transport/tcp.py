@@ -50,7 +50,7 @@ def is_loopback(host: str) -> bool:
 
 def look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
     """
-    Return the addresses of *host*, alternating between families (RFC 8305, section 4).
+    Return the addresses of *host*, IPv6 and IPv4 by turns (RFC 8305, section 4).
 
     Raises:
         ConnectError: The host has no address.
@@ -73,7 +73,7 @@ def _ask_name_service(host: str, port: int, deadline: Deadline) -> _Found:
     """
     Call getaddrinfo on a helper thread, because it has no timeout.
 
-    After the deadline the thread continues until getaddrinfo returns; it is a daemon.
+    After the deadline, the thread continues until getaddrinfo returns. The thread is a daemon.
     """
     answers: queue.SimpleQueue[_Found | Exception] = queue.SimpleQueue()
 
@@ -98,7 +98,7 @@ def _ask_name_service(host: str, port: int, deadline: Deadline) -> _Found:
 
 def connect_tcp(addresses: Sequence[Address], where: str, deadline: Deadline) -> socket.socket:
     """
-    Connect to the first of *addresses* that answers; the attempts start 0.25 s apart.
+    Connect to the first of *addresses* that answers. The attempts start 0.25 s apart.
 
     Args:
         addresses: The result of :func:`look_up`.

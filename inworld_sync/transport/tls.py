@@ -1,4 +1,4 @@
-"""The certificates that a connection trusts."""
+"""Chooses the certificates that a connection trusts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def context_for(options: Options) -> ssl.SSLContext:
     """
     Return the TLS context for new connections.
 
-    The first of these that exists is used:
+    The context is the first of these that exists, or has the first of these certificates:
 
     1. ``ssl_context`` of *options*, unchanged
     2. the certificates named by ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``
@@ -52,7 +52,7 @@ def _default_context(environment: tuple[str | None, ...]) -> ssl.SSLContext:
 
 
 def _check_variables(context: ssl.SSLContext, cert_file: str | None, cert_dir: str | None) -> None:
-    """Raise an error for a file or folder that cannot be read: OpenSSL ignores it silently."""
+    """Raise an error for a file or folder that cannot be read, which OpenSSL would ignore."""
     if cert_file:
         try:
             context.load_verify_locations(cafile=cert_file)

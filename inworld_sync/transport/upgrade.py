@@ -1,15 +1,15 @@
 """
-The WebSocket upgrade with websocket-client, over a stream of this package.
+Does the WebSocket upgrade with websocket-client, over a stream of this package.
 
-websocket-client creates the request and checks the response. :class:`_Exchange` is between it and
-the network, because the library has no option for these:
+websocket-client creates the request and checks the response. :class:`_Exchange` is between the
+library and the network, because the library has no options for these rules:
 
 - The headers and the query are added here, so the trace and the error log of the library never
   contain a credential.
-- The body of an error response is read here; the library loses a chunked body.
-- Cookies are removed in both directions: the library has one cookie jar for the whole process.
-- A redirect is an error: the library would send the credential to the new address.
-- One deadline covers everything; the library's timeout starts again with every byte.
+- The body of an error response is read here, because the library loses a chunked body.
+- Cookies are removed in both directions, because the library has one cookie jar for the process.
+- A redirect is an error, because the library would send the credential to the new address.
+- One deadline covers the whole upgrade. The library's timeout would start again with every byte.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def upgrade(
 
     Raises:
         ServiceError: The server refused the upgrade with an HTTP status.
-        ConnectError: The response is not a valid one, or the connection broke.
+        ConnectError: The response is not valid, or the connection broke.
         DeadlineExceeded: The response was not complete in time.
         ConfigError: A header cannot be sent, or another package is installed as ``websocket``.
     """
@@ -121,7 +121,7 @@ def _offered(headers: Mapping[str, str]) -> list[str]:
 
 
 def _websocket_client() -> ModuleType:
-    """Import websocket-client; the package ``websocket`` on PyPI has the same module name."""
+    """Import websocket-client. The package ``websocket`` on PyPI has the same module name."""
     try:
         module = importlib.import_module("websocket")
     except ImportError as error:
@@ -175,7 +175,8 @@ class _Exchange:
             try:
                 self._response = io.BytesIO(self._exchanged())
             except InworldError as error:
-                # Kept for upgrade(): the library would replace a timeout with its own error.
+                # Kept for upgrade(), because the library would replace a timeout with its own
+                # error.
                 self.failure = error
                 self._response = io.BytesIO()
         return self._response.read(size)
@@ -226,17 +227,17 @@ class _Exchange:
         return body
 
     def gettimeout(self) -> None:
-        """Return None: the deadline replaces the library's timeout."""
+        """Return None, because the deadline replaces the library's timeout."""
 
     def settimeout(self, timeout: float | None) -> None:
-        """Do nothing: the deadline replaces the library's timeout."""
+        """Do nothing, because the deadline replaces the library's timeout."""
 
     def fileno(self) -> int:
         """Return an invalid descriptor, so that the library cannot wait on it."""
         return -1
 
     def shutdown(self, how: int) -> None:
-        """Do nothing: the caller of :func:`upgrade` owns the stream."""
+        """Do nothing, because the caller of :func:`upgrade` owns the stream."""
 
     def close(self) -> None:
-        """Do nothing: the caller of :func:`upgrade` owns the stream."""
+        """Do nothing, because the caller of :func:`upgrade` owns the stream."""

@@ -1,4 +1,4 @@
-"""Checks of URLs and headers, and URLs without secrets for messages."""
+"""Checks URLs and headers, and removes secrets from URLs for messages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Place", "merge_headers", "parse_url", "show_url"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
-# Query parameters that hold credentials; the service accepts ``authorization`` in any case.
+# Query parameters with credentials. The service accepts ``authorization`` in lower and upper case.
 _SECRET_QUERY = re.compile(r"(?i)([?&](?:authorization|access_token|token|api_key)=)[^&#]*")
 
-# RFC 9110, sections 5.1 and 5.5: a name is a token; a value has no control characters.
+# RFC 9110, sections 5.1 and 5.5. A name is a token, and a value has no control characters.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -50,7 +50,7 @@ def parse_url(url: str) -> Place:
     Split *url* into its parts.
 
     Raises:
-        ConfigError: The scheme is not ``https``, ``http``, ``wss`` or ``ws``; or there is no host;
+        ConfigError: The scheme is not ``https``, ``http``, ``wss`` or ``ws``, the URL has no host,
             or the URL is not printable ASCII.
     """
     parts = urllib.parse.urlsplit(url)
@@ -65,7 +65,9 @@ def parse_url(url: str) -> Place:
         )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise ConfigError("a URL must be ASCII, its host in Punycode and the rest percent-encoded")
+        raise ConfigError(
+            "a URL must be ASCII, with the host in Punycode and the rest percent-encoded"
+        )
     return Place(
         is_secure=parts.scheme in {"https", "wss"},
         host=host,
@@ -84,7 +86,7 @@ def show_url(url: str) -> str:
 
 def merge_headers(*groups: Mapping[str, str]) -> dict[str, str]:
     """
-    Combine headers; if two groups have the same name, in any case, the last one is used.
+    Combine headers. If two groups have the same header, in any case, the last value is used.
 
     Raises:
         ConfigError: A header has a line break or another character that HTTP forbids. The message

@@ -8,10 +8,10 @@ This file starts no thread. Its rules:
 - Only the thread that holds the outbox's write lock writes to the stream: the writer, or a sender
   that acquired the lock while the writer had nothing to do. A sender never waits for the network.
 - ``_lock`` guards ``end``, ``_closing`` and the cut. It is held for a few statements that cannot
-  wait, never while user code runs. The outbox and TLS have their own locks. A thread never holds
-  one of the three locks while it acquires another of them.
+  wait, never while user code runs. The outbox and TLS have their own locks. A thread that holds one
+  of these three locks acquires neither of the other two.
 - After a partly sent frame, the next bytes are the rest of this frame, or the link ends.
-- ``end`` is set once. After it nothing is queued; the writer sends at most one more CLOSE frame.
+- ``end`` is set once. After that nothing is queued, and the writer sends at most one CLOSE frame.
 - The cut is the last step: it sets the self-pipe, so both threads return at once.
 """
 
@@ -54,9 +54,9 @@ class Link:
     """
     A WebSocket connection.
 
-    One thread calls :meth:`receive` in a loop, another thread is in :meth:`run_writer`. After both
-    have returned, :meth:`release` frees the socket. A forked child cannot use the links of its
-    parent.
+    One thread calls :meth:`receive` in a loop, and another thread runs :meth:`run_writer`. After
+    these threads have returned, :meth:`release` frees the socket. A forked child cannot use the
+    links of its parent.
 
     Attributes:
         name: The name, unique in the process, for threads and traces.
@@ -110,8 +110,8 @@ class Link:
 
         Args:
             url: ``wss://`` or ``ws://``.
-            headers: Sent with the upgrade; they replace headers of *options* with the same name.
-            options: Certificates, proxy, limits and timeouts.
+            headers: Headers of the upgrade. They replace headers of *options* with the same name.
+            options: The settings for certificates, proxy, limits and timeouts.
             name: The name of the connection.
             deadline: For all steps together; None means ``options.connect_timeout`` from now.
 
@@ -139,7 +139,7 @@ class Link:
         Wait for the next complete message. Only the reader thread may call it.
 
         Control frames are handled meanwhile. A text message is valid UTF-8. A binary message is
-        returned too, because some services send JSON in binary frames; its bytes are not checked.
+        returned unchecked, since some services send JSON in binary frames.
 
         Returns:
             The message, valid until the next call; None after the end of the link, when
@@ -178,7 +178,7 @@ class Link:
 
     def _fill(self) -> None:
         room = self._buffer.room()
-        # Any byte ends the wait, not only a pong.
+        # Any received byte shows that the server is alive, not only a pong.
         count = receive_unless_silent(self._stream, room, self._options.ping_timeout)
         self._buffer.received(count)
         self._bytes_in += count
@@ -226,7 +226,8 @@ class Link:
         self._over.wait()
 
     def _write_all(self, on_timer: Callable[[], None] | None) -> None:
-        # At least twice within ping_timeout, so that the answers keep an idle link alive.
+        # Pings are sent at least twice within ping_timeout, so that their pongs keep an idle link
+        # open.
         interval = min(self._options.ping_interval, self._options.ping_timeout / 2)
         ping_at = time.monotonic() + interval
         while True:
@@ -291,10 +292,10 @@ class Link:
 
     def set_timer(self, when: float) -> None:
         """
-        Make the writer call its *on_timer* once; a stalled write delays it by ``send_timeout``.
+        Make the writer call *on_timer* once. A stalled write delays the call by ``send_timeout``.
 
         Args:
-            when: Time of ``time.monotonic()``, in seconds; replaces the time set before.
+            when: A time of ``time.monotonic()``, in seconds. It replaces the time set before.
         """
         self._timer_at = when
         self._outbox.wake_writer()
@@ -307,12 +308,12 @@ class Link:
         needs_room: bool = True,
     ) -> None:
         """
-        Queue one text message; wait while ``options.max_queued_bytes`` are queued.
+        Queue one text message. Wait while ``options.max_queued_bytes`` are queued.
 
-        Any thread may call it. Messages of one thread are sent in order.
+        Any thread may call this method. Messages of one thread are sent in order.
 
         Args:
-            message: Text, or bytes in UTF-8; they are copied unless they are ``bytes``.
+            message: Text, or UTF-8 in a buffer, which is copied unless it is ``bytes``.
             timeout: Seconds to wait for room; None waits until there is room or the link ends.
             needs_room: False queues the message without waiting, for small urgent messages.
 
@@ -328,10 +329,10 @@ class Link:
         self, frame: bytes | bytearray | memoryview, *, timeout: float | None = None
     ) -> None:
         """
-        Queue one text message that is a complete frame; otherwise like :meth:`send`.
+        Queue one text message that is a complete frame; see :meth:`send`.
 
         Args:
-            frame: A frame with FIN and opcode 1, masked with a new key; copied unless it is
+            frame: A frame with FIN and opcode 1, masked with a new key. It is copied unless it is
                 ``bytes``.
             timeout: Seconds, as for :meth:`send`.
         """
@@ -350,7 +351,7 @@ class Link:
         except OutboxShut:
             raise unsent_error(self.name, self.end, self._closing) from self._cause()
         except BaseException:
-            # Interrupted, for example by Ctrl-C, perhaps after a part of a frame was sent.
+            # Interrupted, such as by Ctrl-C, maybe after a part of a frame was sent.
             if self._outbox.abandon_write_lock():
                 why = "interrupted while it was sending"
                 self._finish(LinkEnd(by="client", code=1006, reason=why))
@@ -376,17 +377,16 @@ class Link:
 
     def close(self, code: int = 1000, reason: str = "", *, wait: bool = True) -> None:
         """
-        Send CLOSE after the queued messages, and wait up to ``close_timeout`` for the server's.
+        Send CLOSE after the queued messages; wait up to ``close_timeout`` for the server's CLOSE.
 
         After this time the link ends in any case. Messages that arrive meanwhile are received. Any
-        thread may call it, also twice; a second call does not extend the time. The reader thread
+        thread may call it, even twice. A second call does not extend the time. The reader thread
         must pass ``wait=False``.
 
         Args:
-            code: 1000 to 4999, without the codes that may not be sent.
+            code: 1000 to 4999, without the codes that RFC 6455 forbids to send.
             reason: Up to 123 bytes of UTF-8; a longer reason is cut.
-            wait: False returns at once; the writer ends the link after ``close_timeout``, or after
-                ``send_timeout`` if a write is stalled.
+            wait: False returns at once; the writer then ends the link in time.
         """
         if self._fork_guard.in_child:
             return
@@ -402,7 +402,7 @@ class Link:
 
     def abort(self, why: str = "") -> None:
         """
-        End the link at once, without CLOSE. Any thread may call it, also twice.
+        End the link at once, without CLOSE. Any thread may call it, even twice.
 
         Args:
             why: The reason in :attr:`end`.
@@ -416,7 +416,8 @@ class Link:
         """
         Close the socket, after the reader and the writer have returned.
 
-        Ends the link if it has not ended. In a forked child it closes only the child's copies.
+        End the link if it has not ended. In a forked child, close only the child's copies of
+        sockets.
         """
         self.abort("released")
         if not self._fork_guard.in_child:
@@ -459,8 +460,8 @@ class Link:
         """
         Set the end of the link, unless it is set already.
 
-        With *last*, the payload of a CLOSE frame, only the reader may call it; it waits up to
-        ``close_timeout`` while the writer sends the frame.
+        *last* is the payload of a CLOSE frame that the writer sends. With *last*, only the reader
+        may call this method, which waits for the writer up to ``close_timeout``.
         """
         with self._lock:
             if self.end is not None:

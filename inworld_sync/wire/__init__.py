@@ -1,5 +1,5 @@
 """
-The formats of the services without I/O: JSON text to frozen events and back, state tables, limits.
+Implements the protocols of the services without I/O: JSON codecs, state tables and limits.
 
 Nothing here uses a clock, a lock, a thread or a socket.
 """

@@ -1,14 +1,14 @@
 """
 Converts JSON text to attrs classes and back, by the same rules for every service.
 
-Reading accepts fields that the service may add later and refuses values that would be misread:
+Rules for reading:
 
 - unknown fields are kept in the attribute ``extra`` of a class;
-- null means that the field was left out;
+- null has the meaning of a field that was left out;
 - a missing required field or a wrong type raises
   :class:`~inworld_sync.errors.RemoteProtocolError`, which names the field;
-- with a list for warnings, an optional field of the wrong type is ignored instead: its name is
-  added to the list, and its value is kept in ``extra``.
+- if the caller passes a list for warnings, an optional field of the wrong type is ignored instead.
+  Its name is added to the list, and its value is kept in ``extra``.
 
 Writing leaves out the attributes that are None and adds the fields of ``extra``.
 """
@@ -45,14 +45,15 @@ JsonObject: TypeAlias = "dict[str, Json]"
 
 _T = TypeVar("_T")
 
-# Names of fields that the present call of :meth:`Codec.load` ignores; None if it ignores none.
+# The names of the fields that the present call of :meth:`Codec.load` ignores. None if the call
+# raises for such fields.
 _ignored: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar(
     "inworld_sync_ignored_fields", default=None
 )
 
 
 def ignore_field(name: str) -> None:
-    """Record that the present call of :meth:`Codec.load` ignores a field, or a part of one."""
+    """Record that the present call of :meth:`Codec.load` ignores a field or a part of a field."""
     ignored = _ignored.get()
     if ignored is not None:
         ignored.append(name)
@@ -90,7 +91,7 @@ def load_object(message: bytes | bytearray | memoryview | str) -> JsonObject:
     Read one message as a JSON object.
 
     Raises:
-        RemoteProtocolError: It is not UTF-8, not JSON, or not an object.
+        RemoteProtocolError: *message* is not UTF-8, not JSON, or not an object.
     """
     try:
         text = message if isinstance(message, str) else str(message, "utf-8")
@@ -117,10 +118,10 @@ def object_in(value: object, where: str) -> JsonObject:
     Return *value* if it is a JSON object.
 
     Raises:
-        RemoteProtocolError: It is not an object; the text names *where* it is in the message.
+        RemoteProtocolError: *value* is not an object. The text names *where* it is in the message.
     """
     if not isinstance(value, dict):
-        # The type only, since an error must not show audio or text of the user.
+        # The error shows only the type, since it must not show audio or text of the user.
         raise RemoteProtocolError(f"expected an object as {where}, got {type(value).__name__}")
     return value
 
@@ -151,7 +152,7 @@ def _number(value: object, _: object) -> float:
 
 
 def register_exact(converter: Converter) -> None:
-    """Make a converter refuse a value of another type instead of converting it to the type."""
+    """Make a converter refuse values of another type instead of converting them."""
     converter.register_structure_hook(str, _string)
     converter.register_structure_hook(bool, lambda value, _: _exactly(bool, value))
     converter.register_structure_hook(int, _integer)
@@ -168,20 +169,23 @@ def _can_read(read: Callable[[JsonObject, type], object], value: JsonObject, kin
 
 class Codec:
     """
-    Writes and reads attrs classes; one rule gives the names of their fields on the wire.
+    Writes and reads attrs classes. One rule gives the names of their fields on the wire.
 
     Args:
         names: Turns an attribute's name into the name on the wire.
-        renames: The attributes of a class whose names on the wire do not follow the rule.
+        renames: The attributes of a class whose names on the wire do not follow the rule; None for
+            attributes that are not on the wire.
 
     If a class has an attribute ``extra``, which is a mapping, unknown fields are stored in it when
     a message is read, and its fields are added when a message is written.
 
-    Thread safety: an instance may be used from any thread at once.
+    Thread safety: several threads may use an instance at once.
     """
 
     def __init__(
-        self, names: Callable[[str], str], renames: Mapping[type, Mapping[str, str]] | None = None
+        self,
+        names: Callable[[str], str],
+        renames: Mapping[type, Mapping[str, str | None]] | None = None,
     ) -> None:
         self._names = names
         self._renames = renames or {}
@@ -218,8 +222,8 @@ class Codec:
             value: The JSON value.
             kind: An attrs class.
             where: What is read, for errors and warnings.
-            warnings: Gets the name of each optional field that is ignored because it has the
-                wrong type; None raises for it.
+            warnings: Gets the name of each optional field that is ignored because it has the wrong
+                type. With None, such a field raises.
 
         Raises:
             RemoteProtocolError: A required field is missing or a field has the wrong type; the
@@ -242,11 +246,19 @@ class Codec:
 
     def _wire_names(self, kind: type) -> dict[str, str]:
         special = self._renames.get(kind, {})
-        return {
+        names = {
             field.name: special.get(field.name, self._names(field.name))
             for field in attrs.fields(kind)
             if field.name != "extra"
         }
+        return {name: wire for name, wire in names.items() if wire is not None}
+
+    def _omitted(self, kind: type) -> dict[str, Any]:
+        """Return the overrides of the attributes that are not on the wire under a name."""
+        from cattrs.gen import override
+
+        off = [name for name, wire in self._renames.get(kind, {}).items() if wire is None]
+        return dict.fromkeys(["extra", *off], override(omit=True))
 
     def _writer(self, converter: Converter, kind: type) -> Callable[[object], JsonObject]:
         from cattrs.gen import make_dict_unstructure_fn, override
@@ -257,7 +269,7 @@ class Codec:
             name: override(rename=wire, omit_if_default=name in optional)
             for name, wire in names.items()
         }
-        overrides["extra"] = override(omit=True)
+        overrides |= self._omitted(kind)
         write: Callable[[object], JsonObject] = make_dict_unstructure_fn(
             kind, converter, **overrides
         )
@@ -274,7 +286,7 @@ class Codec:
 
         names = self._wire_names(kind)
         overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in names.items()}
-        overrides["extra"] = override(omit=True)
+        overrides |= self._omitted(kind)
         read: Any = make_dict_structure_fn(kind, converter, **overrides)
         known = frozenset(names.values())
         keeps_extra = "extra" in attrs.fields_dict(kind)

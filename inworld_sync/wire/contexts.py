@@ -1,9 +1,9 @@
 r"""
-The contexts of one TTS connection: which commands are allowed, and the effect of each answer.
+Keeps the contexts of one TTS connection, with the allowed commands and the effect of each answer.
 
 :class:`Contexts` has all contexts of a connection, and the requests that the service has not
-answered yet. :class:`ContextProgress` counts what was sent to one context and what was received for
-it, and says how the context ended.
+answered yet. :class:`ContextProgress` counts the text that was sent to one context and the audio
+that was received, and says how the context ended.
 
 Each context is in one state. The client sends the commands; the service sends the answers::
 
@@ -13,16 +13,16 @@ Each context is in one state. The client sends the commands; the service sends t
     CLOSING    error   error                CLOSING  -                            CLOSING
 
 A context is closing while its close is pending. It counts against the limit until it has left the
-table, since the service still holds it. After a fault other than 5 (not found) and 8 (limit) the
-service still holds the context. The owner closes it, because text was lost and continuing would
-hide that.
+table, since the service still has it. After a fault other than 5 (not found) and 8 (limit), the
+service still has the context too. The owner then closes the context, so that the user learns that
+text was lost.
 
 Deadlines: the service must confirm a context within ``create_timeout``. While a flush, an update or
-a close is pending, it must send a message about the context at least every ``message_timeout``.
-There is no deadline while it may wait for more text.
+a close is pending, the service must send a message about the context at least every
+``message_timeout``. At other times there is no deadline, since the service may wait for more text.
 
-Thread safety: none; the owner guards both classes with the monitor of the connection. No clock: the
-owner passes times of the monotonic clock, in seconds.
+Thread safety: none; the owner guards both classes with the monitor of the connection. This module
+has no clock. The owner passes times of the monotonic clock, in seconds.
 Source: Inworld TTS WebSocket reference; fault behavior from captures of September 2026.
 """
 
@@ -55,12 +55,12 @@ from inworld_sync.wire.pending import Pending, PendingTable
 
 __all__ = ["Command", "ContextProgress", "ContextRequest", "Contexts", "Expired", "no_audio_error"]
 
-# After these the service holds no such context and never sends contextClosed for it.
+# After these faults, the service has no such context and sends no contextClosed for it.
 _GONE_CODES = frozenset({5, 8})
 
 
 class ContextRequest(enum.Enum):
-    """A command that the service answers; the value is its name in errors."""
+    """A command that the service answers. The value is the name of the command in errors."""
 
     CREATE = "the creation of the context"
     FLUSH = "a flush"
@@ -74,13 +74,13 @@ _Pending: TypeAlias = "Pending[ContextRequest]"
 @attrs.frozen
 class Command:
     """
-    A command that the table allows and has recorded.
+    A command that was allowed and recorded in the table.
 
     Attributes:
-        context_id: Of the context.
-        message: To send.
-        characters: Of its text.
-        request: Its entry in the table; None if the service owes no answer.
+        context_id: The id of the context.
+        message: The message to send.
+        characters: The number of characters of its text.
+        request: Its entry in the table; None if the service does not answer the command.
     """
 
     context_id: str
@@ -95,7 +95,7 @@ class Expired:
     A context that was removed from the table because the service did not answer in time.
 
     Attributes:
-        context_id: Of the context.
+        context_id: The id of the context.
         error: Which request was not answered.
         close: The message that closes the context on the service; None if it was sent before.
     """
@@ -126,7 +126,7 @@ class Contexts:
 
     @property
     def closing(self) -> int:
-        """How many are closing, so that another context can be created soon."""
+        """How many contexts are closing, so that another context can be created soon."""
         return len(self._pending.of_kind(ContextRequest.CLOSE))
 
     def is_closing(self, context_id: str) -> bool:
@@ -141,7 +141,7 @@ class Contexts:
 
         Raises:
             LocalProtocolError: The id is in use.
-            ContextLimitError: The connection holds as many contexts as the service allows.
+            ContextLimitError: The connection has as many contexts as the service allows.
         """
         if context_id in self._held:
             raise LocalProtocolError(f"context {context_id!r} exists, choose another id")
@@ -159,7 +159,7 @@ class Contexts:
         return Command(context_id, message, request=request)
 
     def send_text(self, context_id: str, text: str, now: float, *, flush: bool = False) -> Command:
-        """Send text to an open context, and with *flush* have it spoken as one generation."""
+        """Send text to an open context. With *flush*, the service speaks it as one generation."""
         progress = self._open(context_id, "accept text")
         message = tts.send_text(context_id, text, flush=flush)
         progress.sent_characters += len(text)
@@ -168,7 +168,7 @@ class Contexts:
         return Command(context_id, message, len(text), request)
 
     def flush(self, context_id: str, now: float) -> Command:
-        """Have an open context speak the text that it has."""
+        """Make the service speak the text that an open context has."""
         progress = self._open(context_id, "flush")
         # It is not known whether the service answers a flush without text.
         request = (
@@ -200,7 +200,7 @@ class Contexts:
 
     def interrupt(self, context_id: str, now: float) -> str | None:
         """
-        End a context without the text that was not spoken, also after :meth:`close`.
+        End a context and drop the text that was not spoken, even after :meth:`close`.
 
         Returns:
             The message to send; None if the service ended the context.
@@ -221,7 +221,7 @@ class Contexts:
             progress.sent_characters -= command.characters
 
     def handle(self, context_id: str, message: tts.TtsMessage, now: float) -> bool:
-        """Handle a message about a context; return whether the service no longer holds it."""
+        """Handle a message about a context; return whether the service has dropped the context."""
         progress = self._held.get(context_id)
         if progress is None:
             return False
@@ -256,7 +256,7 @@ class Contexts:
         return expired
 
     def next_deadline(self) -> float:
-        """Return the earliest deadline, in seconds; infinity if the service owes nothing."""
+        """Return the earliest deadline, in seconds; infinity if no answer is pending."""
         self._postpone()
         return self._pending.next_deadline()
 
@@ -292,20 +292,22 @@ class Contexts:
 
 class ContextProgress:
     """
-    The progress of one context: the sent text and the service's answers.
+    The progress of one context, by the sent text and the service's answers.
 
     Args:
-        create_timeout: Seconds for the service to confirm the context; infinity for no limit.
-        message_timeout: Seconds without a message about the context while the service owes one.
+        create_timeout: The most seconds until the service confirms the context; infinity for no
+            limit.
+        message_timeout: The most seconds without a message about the context while an answer is
+            pending.
 
     Attributes:
         sent_characters: Characters of all text that was sent.
         sent_at: When text was sent last, in seconds.
-        flushed_characters: As *sent_characters*, up to the latest flush, update or close.
+        flushed_characters: The value of *sent_characters* at the latest flush, update or close.
         received_bytes: Bytes of all audio that was received, after decoding.
         heard_at: When the latest message was received, in seconds.
-        usage: What the service has counted so far, summed.
-        was_answered: Whether the service has sent any message about it, except faults.
+        usage: The sum of the service's counts so far.
+        was_answered: Whether the service has sent any message about the context, except faults.
     """
 
     __slots__ = (
@@ -330,8 +332,9 @@ class ContextProgress:
         self.received_bytes = 0
         self.usage = TtsUsage()
         self.was_answered = False
-        # The most characters that the present generation and the generations before can have: those
-        # that were sent when its first audio was received.
+        # The most characters that the present and the earlier generations can have together. This
+        # is the number of characters that were sent when the first audio of the present generation
+        # arrived.
         self._generation_characters: int | None = None
         self._spoken_characters = 0
 
@@ -367,7 +370,7 @@ class ContextProgress:
         Handle a message without audio.
 
         Args:
-            message: About this context.
+            message: A message about this context.
             was_closing: Whether the client had closed the context before.
 
         Returns:
@@ -397,7 +400,7 @@ class ContextProgress:
 
 
 def no_audio_error(characters: int) -> ServiceError:
-    """Return the error for text for which the service sent no audio."""
+    """Return the error for an utterance for which the service sent no audio."""
     return ServiceError(
         f"the service ended the utterance without audio for {characters} characters of text",
         retryable=True,

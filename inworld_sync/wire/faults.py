@@ -1,7 +1,8 @@
 """
 Reads errors of the TTS and STT services, and fields whose JSON type varies.
 
-The status of a result has a gRPC code; 0 means success. Source: captures of September 2026.
+The status of a result has a gRPC code; 0 means success.
+Source: captures of September 2026.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _MAX_DIGITS = 20
 
 @attrs.frozen
 class ConnectionFault:
-    """An error of the whole connection; it is fatal only if the service closes the connection."""
+    """An error of the whole connection. It is fatal only if the service closes the connection."""
 
     code: int
     message: str
@@ -31,7 +32,7 @@ class ConnectionFault:
 
 def connection_fault(status: Json) -> ConnectionFault:
     """
-    Read an error or a status, and remove credentials that the service repeats in its message.
+    Read an error or a status, and remove credentials that the service repeats in the message.
 
     The code is 0 (success) if the field is missing, and 2 (unknown) if it is not a number, or if
     the error is not an object.
@@ -48,7 +49,7 @@ def connection_fault(status: Json) -> ConnectionFault:
 
 
 def text_in(body: JsonObject, *names: str) -> str:
-    """Return the first of the fields *names* that is a string; an empty string if none is."""
+    """Return the first of the fields *names* that is a string, or an empty string if none is."""
     for name in names:
         value = body.get(name)
         if isinstance(value, str):

@@ -1,9 +1,10 @@
 """
-The mouth shapes that the service computes from the audio: ``timestampInfo.lipsyncAlignment``.
+Reads the mouth shapes that the service computes from the audio, in
+``timestampInfo.lipsyncAlignment``.
 
-The documentation that the client was written from names this field and the 15 shapes, but not the
-fields inside. So the client reads the forms that the other alignments of the service have: one
-array for each column, or one object for each shape, with several spellings of each name.
+The documentation names this field and the 15 shapes, but not the fields inside. So the client reads
+the forms that the other alignments of the service have: one array for each kind of value, or one
+object for each shape. Each name may have several spellings.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _MAX_SECONDS = 31_536_000
 
 
 def alignment(times: JsonObject) -> Json:
-    """Return the field of a ``timestampInfo``, in either spelling; None without it."""
+    """Return the field of a ``timestampInfo``, in either spelling, or None if it is missing."""
     return times.get(FIELD, times.get("lipsync_alignment"))
 
 
@@ -44,7 +45,7 @@ def read(times: JsonObject) -> tuple[Viseme, ...]:
     Return the mouth shapes of a ``timestampInfo``, with times in milliseconds.
 
     Raises:
-        RemoteProtocolError: They have a form that the client does not know.
+        RemoteProtocolError: The mouth shapes have a form that the client does not know.
     """
     value = alignment(times)
     if value is None:
@@ -61,7 +62,7 @@ def read(times: JsonObject) -> tuple[Viseme, ...]:
         if end_ms is None and duration_ms is not None:
             end_ms = start_ms + duration_ms
         if end_ms is None and number + 1 < len(rows):
-            # A shape without an end lasts until the next one.
+            # A shape without an end lasts until the next shape.
             end_ms = _milliseconds(rows[number + 1], _STARTS)
         end_ms = max(start_ms, end_ms or 0.0)
         if isinstance(weight, bool) or not isinstance(weight, (int, float)):
@@ -71,7 +72,7 @@ def read(times: JsonObject) -> tuple[Viseme, ...]:
 
 
 def _rows(value: Json) -> list[JsonObject]:
-    """Return an object with folded names for each shape."""
+    """Return one object for each shape, with names in lower case and without underscores."""
     if isinstance(value, dict):
         columns = _folded(value)
         inner = _first(columns, _LISTS)

@@ -1,15 +1,15 @@
 """
-The requests that the service has not answered yet, in one table for each connection or session.
+Has the table of the requests that a service has not answered yet, one for each connection or
+session.
 
 An entry leaves the table in exactly one of these ways:
 
 ==================  ============================================================================
-``resolve_by_id``   the service answered it, and named it by its id
-``resolve_only``    the service answered without an id, and only one entry of the kind is pending
-``contradict``      a later message proves that it is no longer pending
-``cancel``          the client no longer waits for it
-``expire``          its deadline has passed
-==================  ============================================================================
+``resolve_by_id``   the service answered the request, and named it by its id ``resolve_only``    the
+service answered without an id, and only one entry of the kind is pending ``contradict``      a
+later message proves that the request is no longer pending ``cancel``          the client no longer
+waits for the answer ``expire``          the deadline of the request has passed ==================
+============================================================================
 
 The table has no clock: callers pass times of one monotonic clock, in seconds.
 
@@ -36,8 +36,8 @@ class Pending(Generic[K]):
 
     Attributes:
         kind: The kind of request, such as a member of an enum.
-        key: The id by which the answer may name it; None if it has none.
-        sent_at: When it was sent, in seconds.
+        key: The id by which the answer may name the request; None if it has no id.
+        sent_at: When the request was sent, in seconds.
         deadline: When the client stops waiting for the answer, in seconds; infinity for never. The
             owner may move it.
     """
@@ -88,7 +88,7 @@ class PendingTable(Generic[K]):
 
     def resolve_by_id(self, key: str | None, kind: K | None = None) -> Pending[K] | None:
         """
-        Remove and return the oldest entry with this id; None if there is none.
+        Remove and return the oldest entry with this id, or return None if there is none.
 
         Args:
             key: The id.
@@ -100,7 +100,7 @@ class PendingTable(Generic[K]):
         return self._remove(next(found, None))
 
     def resolve_only(self, kind: K) -> Pending[K] | None:
-        """Remove and return the only entry of a kind; None if there are none or several."""
+        """Remove and return the only entry of a kind; return None if there are none or several."""
         found = self.of_kind(kind)
         return self._remove(found[0]) if len(found) == 1 else None
 
@@ -124,7 +124,7 @@ class PendingTable(Generic[K]):
         return min((entry.deadline for entry in self._entries), default=math.inf)
 
     def clear(self, key: str | None = None) -> list[Pending[K]]:
-        """Remove and return all entries, or all with an id, since what they ask has ended."""
+        """Remove and return all entries, or with *key* all entries with this id."""
         return self._remove_all([e for e in self._entries if key in (None, e.key)])
 
     def _remove_all(self, entries: list[Pending[K]]) -> list[Pending[K]]:

@@ -1,8 +1,8 @@
 """
-The signature with which an API key asks for a token.
+Makes the signature of a request for a token, from an API key.
 
-Source: Inworld's examples ``mint_jwt.py`` and ``mint-jwt.js`` (JSON Web Token) and its guide for
-realtime session tokens. The body of the request is not signed.
+Source: Inworld's examples ``mint_jwt.py`` and ``mint-jwt.js`` (JSON Web Token), and Inworld's guide
+for realtime session tokens. The body of the request is not signed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["JWT", "SESSION_TOKEN", "SigningKey", "TokenRequest", "authorization"
 @attrs.frozen
 class TokenRequest:
     """
-    How a kind of token is asked for.
+    How one kind of token is requested.
 
     Attributes:
-        path: Of the HTTP request.
-        host: The host name that is signed, which may differ from that of the request.
+        path: The path of the HTTP request.
+        host: The host name that is signed. It may differ from the host name of the request.
         method: The method name that is signed.
         nonce_digits: Length of the nonce, in hexadecimal digits.
     """
@@ -58,8 +58,8 @@ class SigningKey:
     The two parts of an API key.
 
     Attributes:
-        id: Sent with each request.
-        secret: Never sent.
+        id: The id, which is sent with each request.
+        secret: The secret, which is never sent.
     """
 
     id: str
@@ -71,7 +71,7 @@ class SigningKey:
         Read an API key as the portal shows it (base64 of id and secret), or ``id:secret``.
 
         Raises:
-            ConfigError: It is neither; the message does not repeat it.
+            ConfigError: *api_key* has neither form. The message does not repeat it.
         """
         text = api_key.strip()
         if ":" not in text:
@@ -83,7 +83,7 @@ class SigningKey:
         if not key_id or not secret:
             raise ConfigError(
                 "api_key must be the key that the portal shows, which is base64 of id:secret, or "
-                "id:secret; tokens can only be made with it"
+                "id:secret: other credentials cannot make tokens"
             )
         return cls(key_id, secret)
 

@@ -1,19 +1,19 @@
 """
-Splitting a text into pieces that the service accepts.
+Splits a text into pieces that the service accepts.
 
 A piece ends at the best place that fits: the end of a paragraph, a sentence, a clause or a word. If
-there is none, it ends between two graphemes. Nothing is dropped or changed: the pieces joined are
-the text.
+no such place fits, the piece ends between two graphemes. Nothing is dropped or changed, so the
+joined pieces are the text.
 
-A piece never ends inside a protected span, unless the span alone is too long: a tag such as
-``<break time="1s"/>``, ``[a steering tag]``, ``*emphasis*``, ``/IPA/``, a URL or an e-mail address,
-a number, an abbreviation with the word that belongs to it.
+A piece never ends inside a protected span, unless the span alone is too long. Protected spans are:
+a tag such as ``<break time="1s"/>``, ``[a steering tag]``, ``*emphasis*``, ``/IPA/``, a URL, an
+e-mail address, a number, and an abbreviation with the word that belongs to it.
 
-The size of a piece is its effective length, as in Inworld's own SDKs: a CJK character counts three
-times, and each second of a break counts 12 in addition to its tag.
+The size of a piece is its effective length, as in Inworld's own SDKs. A CJK character has the
+length 3. A break has the length of its tag plus 12 for each second.
 
-The time is linear in the length of the text: every character is visited once by each of the
-patterns, whose repetitions are bounded, and a piece looks only at the places within it.
+The time is linear in the length of the text. Each pattern visits each character once, because all
+repetitions in a pattern are bounded. For each piece, only the places within it are examined.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ __all__ = ["sentences", "split_text"]
 
 # Closing quotes and brackets belong to the sentence before them.
 _CLOSERS = "\"'”’»）」』】)\\]}"
-# Ends a sentence if white space follows: Latin, Greek, Cyrillic, Arabic, Urdu, Indic, Armenian,
-# Ethiopic, Khmer, Burmese.
+# Each of these ends a sentence if white space follows. They are of Latin, Greek, Cyrillic, Arabic,
+# Urdu, Indic, Armenian, Ethiopic, Khmer and Burmese texts.
 _SPACED_ENDS = ".!?…؟۔।॥։።៕။;·"
-# Ends a sentence without white space: Chinese, Japanese, full-width forms.
+# Each of these ends a sentence even without white space. They are of Chinese and Japanese texts,
+# and full-width forms.
 _CLOSED_ENDS = "。！？．"
 
-# Kinds of places, the best first. The white space after a place may be shared by both pieces.
+# The kinds of places, the best first. White space after a place may belong to either piece.
 _PARAGRAPH, _SENTENCE, _CLAUSE, _WORD = range(4)
 _PLACES = re.compile(
     r"(?P<paragraph>\n[^\S\n]*\n)\s*"
@@ -54,7 +55,7 @@ _TITLES = (
     "|No|Nos|Nr|Art|Fig|Figs|Eq|Vol|Ch|Sec|pp|p|vs|cf|ca|approx"
     "|Hr|Fr|Sr|Sra|Srta|Dra|Mme|Mlle|Mgr|Sig|Ing|Tel|bzw|Str"
 )
-# Abbreviations after which a sentence does not end, but a piece may.
+# Abbreviations after which a sentence does not end, but a piece may end.
 _OTHERS = "etc|Inc|Ltd|Co|Corp|Jr|Dept|Ave|Blvd|Rd|Jan|Feb|Apr|Aug|Sept|Oct|Nov|Dec|usw|evtl|ggf"
 
 # Spans inside which no piece ends. Every repetition has a bound, so that a match that fails costs
@@ -90,11 +91,12 @@ _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\u303f\u3040-\u30ff\u3100-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f"
     "\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
 )
-# The weights of @inworld/tts and inworld-tts.
+# The weights are those of @inworld/tts and inworld-tts.
 _CJK_WEIGHT = 3
 _BREAK_WEIGHT_PER_SECOND = 12
 
-# A piece that ends earlier would be too short to be spoken well, so a worse kind of place is used.
+# A piece shorter than this share of the limit would be too short to be spoken well. So a worse kind
+# of place is used instead.
 _EARLIEST_SHARE = 1 / 3
 
 _ZERO_WIDTH_JOINER = "\u200d"
@@ -113,8 +115,8 @@ def split_text(text: str, max_characters: int) -> Iterator[str]:
         max_characters: At least 1.
 
     Yields:
-        The pieces in order; joined they are *text*. A single grapheme or break that is longer than
-        *max_characters* is split, or makes a longer piece.
+        The pieces in order. Joined, they are *text*. A single grapheme or break that is longer than
+        *max_characters* is split, or is a longer piece.
 
     >>> list(split_text("One. Two. Three.", 10))
     ['One. Two. ', 'Three.']
@@ -138,7 +140,7 @@ def split_text(text: str, max_characters: int) -> Iterator[str]:
 
 
 def _weights(text: str) -> Sequence[int] | None:
-    """Return the effective length up to each index; None if it is the index itself."""
+    """Return the effective length up to each index, or None if each equals its index."""
     has_break = "<break" in text
     if not has_break and _CJK.search(text) is None:
         return None
@@ -153,13 +155,13 @@ def _weights(text: str) -> Sequence[int] | None:
 
 @attrs.frozen
 class _Spans:
-    """Protected spans in order; they do not overlap."""
+    """The protected spans of a text, in order. They do not overlap."""
 
     starts: list[int]
     ends: list[int]
 
     def around(self, index: int) -> tuple[int, int] | None:
-        """Return the span that has *index* inside, not at its start or end."""
+        """Return the span that contains *index*, unless it starts or ends there."""
         number = bisect_left(self.starts, index) - 1
         if number >= 0 and index < self.ends[number]:
             return self.starts[number], self.ends[number]
@@ -179,7 +181,10 @@ class _Places:
     lasts: tuple[list[int], ...] = attrs.field(factory=lambda: tuple([] for _ in _KINDS))
 
     def last(self, kind: int, start: int, limit: int) -> int:
-        """Return the last place of a kind in a range, *start* excluded; *start* if none."""
+        """
+        Return the last place of a kind after *start* and up to *limit*, or *start* if there is
+        none.
+        """
         number = bisect_right(self.firsts[kind], limit) - 1
         if number < 0:
             return start
@@ -207,9 +212,10 @@ def sentences(pieces: Iterable[str], max_length: int) -> Iterator[str]:
     """
     Join the pieces of a text, such as tokens of a model, to whole sentences.
 
-    A sentence is complete when the text after it begins, or when a piece has its last word and its
-    end: a dot alone may be in a number or a name. A sentence that is longer than *max_length* is
-    yielded in parts, as :func:`split_text` does.
+    A sentence is complete when the text after it begins. It is also complete when one piece has its
+    last word and its end mark. An end mark alone is not enough, since a dot may be a part of a
+    number or a name. A sentence that is longer than *max_length* is yielded in parts, as
+    :func:`split_text` does.
     """
     held = ""
     for piece in pieces:
@@ -229,7 +235,7 @@ def sentences(pieces: Iterable[str], max_length: int) -> Iterator[str]:
 
 
 def _end_of_sentences(text: str) -> int:
-    """Return where the last sentence that is certainly complete ends; 0 if there is none."""
+    """Return where the last sentence that is certainly complete ends, or 0 if there is none."""
     places = _places(text, _spans(text))
     end = max(
         (

@@ -1,10 +1,10 @@
 """
-Messages of the STT WebSocket.
+Converts messages of the STT WebSocket.
 
-One connection carries one stream: a configuration first, then audio, then ``closeStream``.
-Requests are camelCase; responses are ``{"result": {...}}`` with at most one kind and a status, or
-``{"error": {...}}``. The service does not acknowledge the configuration. It sends the usage once,
-after ``closeStream``, and does not close the connection after it.
+One connection carries one stream. The client sends the configuration, then audio, then
+``closeStream``. Names in requests are in camelCase. Answers are ``{"result": {...}}`` with at most
+one kind and a status, or ``{"error": {...}}``. The service does not acknowledge the configuration.
+It sends the usage once, after ``closeStream``, and leaves the connection open.
 Source: Inworld STT WebSocket reference and captures of September 2026.
 """
 
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 PATH = "/stt/v1/transcribe:streamBidirectional"
-# HTTP: a whole recording in one request.
+# The path of the HTTP request with a whole recording.
 WHOLE_PATH = "/stt/v1/transcribe"
 
 # The text before and after the base64 of an audio message.
@@ -110,8 +110,15 @@ _CODEC = _SttCodec(
             "text": "transcript",
             "words": "wordTimestamps",
             "silence_ms": "silenceDurationMs",
+            "tokens": None,
+            "channel": None,
         },
-        Word: {"text": "word", "start_ms": "startTimeMs", "end_ms": "endTimeMs"},
+        Word: {
+            "text": "word",
+            "start_ms": "startTimeMs",
+            "end_ms": "endTimeMs",
+            "channel": None,
+        },
         SttUsage: {"audio_ms": "transcribedAudioMs", "model": "modelId"},
     },
 )
@@ -184,7 +191,7 @@ def read(
 
 def _load(body: object, kind: type[_T], where: str, ignored: list[str]) -> _T:
     if kind is Transcription:
-        # Without these two fields the client would treat words as silence.
+        # If one of these two fields were ignored, the client would treat words as silence.
         for name, of in (("transcript", str), ("isFinal", bool)):
             value = object_in(body, where).get(name)
             if value is not None and type(value) is not of:
@@ -192,18 +199,20 @@ def _load(body: object, kind: type[_T], where: str, ignored: list[str]) -> _T:
                     f"expected {of.__name__} as {where}.{name}, got {type(value).__name__}"
                 )
     elif not isinstance(body, dict):
-        # The content is not needed, only the arrival of the message.
+        # Only the arrival of the message is needed, not its content.
         ignored.append(where)
         body = {}
     loaded = _CODEC.load(body, kind, where, ignored)
     if isinstance(loaded, Transcription):
         # Some models send parts of words, punctuation and white space.
-        loaded = attrs.evolve(loaded, words=join_tokens(loaded.words, WordJoiner())[0])
+        tokens = tuple(word.text for word in loaded.words)
+        words = join_tokens(loaded.words, WordJoiner())[0]
+        loaded = attrs.evolve(loaded, words=words, tokens=tokens)
     return loaded
 
 
 def _status_fault(result: JsonObject, where: str, ignored: list[str]) -> StreamFault | None:
-    """Return the error of a status; None if it is missing, reports success, or is unreadable."""
+    """Return the error of a status; None if the status is missing, unreadable, or success."""
     status = result.get("status")
     if status is None:
         return None
@@ -220,13 +229,13 @@ def _fatal(fault: ConnectionFault) -> StreamFault:
 
 
 def transcribe_whole(config: TranscribeConfig, content: str) -> JsonObject:
-    """Return the body of an HTTP request for a recording; *content* is its base64."""
+    """Return the body of an HTTP request for a recording; *content* is the recording in base64."""
     return {"transcribeConfig": _CODEC.dump(config), "audioData": {"content": content}}
 
 
 def read_whole(body: object) -> tuple[Transcription, SttUsage | None]:
     """
-    Read the answer to :func:`transcribe_whole`; optional fields of a wrong type are ignored.
+    Read the answer to :func:`transcribe_whole`. Optional fields of a wrong type are ignored.
 
     Raises:
         RemoteProtocolError: The answer is not an object, its transcript has a wrong type, or it has

@@ -1,9 +1,9 @@
 """
 Finds words that a service sends a second time after a reconnect, by their text.
 
-This is needed only for a service that sends no times. Without times the client does not know which
-audio a transcript covers, so it sends that audio again, and its words arrive again, perhaps with
-another spelling. In a script without spaces each character counts as a word.
+This is needed only for a service that sends no times. Without times, the client does not know which
+audio a transcript covers. So the client sends this audio again, and the words arrive again, perhaps
+in another spelling. In a script without spaces each character counts as a word.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from inworld_sync.models.scripts import graphemes, has_spaces_between
 
 __all__ = ["Repeats"]
 
-# Two transcripts of the same audio share more than this part of their words; two sentences rarely
-# do.
+# Two transcripts of the same audio have more than this share of their words in common. Two
+# different sentences rarely do.
 _ALIKE_SHARE: Final = 0.6
-# Two sentences often begin with the same one or two characters.
+# Fewer characters are not counted as repeated, since two sentences often begin with the same one or
+# two characters.
 _LEAST_CHARACTERS: Final = 3
 _NOT_SPACE: Final = re.compile(r"\S+")
 
@@ -89,7 +90,7 @@ def _are_characters(text: str, words: Sequence[tuple[int, str]]) -> bool:
 
 
 def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
-    """Return how many of *words* are repeated, and how many of *expected* they repeat."""
+    """Return how many of *words* are repeated, and how many of *expected* were used for them."""
     matcher = SequenceMatcher(None, expected, words, autojunk=False)
     alike, best = 0, (0, 0)
     for block in matcher.get_matching_blocks():

@@ -1,9 +1,9 @@
 """
-The turns of an STT stream over all its connections: the events to emit, the transcript, and how
-much of the audio the final transcripts cover.
+Keeps the turns of an STT stream over all its connections. It gives the events to emit, the
+transcript, and how much of the audio the final transcripts cover.
 
-Times are milliseconds of the stream: the times of the service plus the position at which the audio
-of its connection began.
+Times are milliseconds from the start of the stream: a time of the service plus the position at
+which the audio of the connection began.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ SttEvent: TypeAlias = (
     | UnknownEvent
 )
 
-# A word may begin this much before the start of speech that the service reports.
+# A word may begin up to this much before the start of speech that the service reports.
 _ONSET_MS: Final = 500
-# The largest error of a word's end time; the mean error of recognizers is a third of it.
+# The largest error of a word's end time that is expected. The mean error of recognizers is a third
+# of this value.
 _WORD_END_MS: Final = 100
 # Times are rounded, and the service may report a time in audio that is still being sent.
 _TOLERANCE_MS: Final = 1000
@@ -51,8 +52,9 @@ class Answer:
     Speech that has a final transcript, or that the service reported as noise.
 
     Attributes:
-        until_ms: Its end: the end of the last word or, without times, of the audio that was sent.
-        is_exact: Whether the service sent that position.
+        until_ms: The end of the last word. Without times of words, the end of the audio that was
+            sent.
+        is_exact: Whether the service sent this position.
         is_final: Whether the turn has ended; otherwise its final transcript may follow.
     """
 
@@ -69,12 +71,13 @@ class TurnLog:
         is_manual: Only the user ends turns, so that every final transcript answers an ``endTurn``.
 
     Attributes:
-        covered_ms: End of the audio that final transcripts cover; it need not be sent again.
-        answer: What the latest event says about speech that has an answer; None if nothing.
-        free_ms: No word that is not covered begins before this position; a new connection may
-            begin at any position between *covered_ms* and it.
+        covered_ms: The end of the audio that final transcripts cover and that need not be sent
+            again.
+        answer: The speech that the latest event answers, or None.
+        free_ms: Every word that begins before this position is covered. The audio of a new
+            connection may begin at any position between *covered_ms* and *free_ms*.
         is_speaking: Whether speech was started and not stopped.
-        is_open: Whether a turn has begun that no final transcript has ended.
+        is_open: Whether a turn has begun and has no final transcript yet.
         has_words: Whether this connection sent words of the open turn.
         usage: The service's usage; None before it was sent.
     """
@@ -102,7 +105,7 @@ class TurnLog:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a final transcript must follow: speech has not stopped, or has words."""
+        """Whether a final transcript must follow, because the user speaks or the turn has words."""
         return self.is_open and (self.is_speaking or self.has_words)
 
     @property
@@ -116,7 +119,7 @@ class TurnLog:
         return Transcript(tuple(self._turns), self.usage)
 
     def settle(self, start_ms: float) -> None:
-        """Set the position at which the next connection will begin."""
+        """Set the position at which the audio of the next connection begins."""
         if start_ms <= self.free_ms:
             self.covered_ms = max(self.covered_ms, start_ms)
         self.free_ms = 0.0
@@ -196,7 +199,8 @@ class TurnLog:
         text = event.text
         end_ms = self._end_of(event.words, sent_ms)
         if end_ms is not None:
-            # The middle of the silence that follows, so that no word before or after it is cut.
+            # The position is the middle of the silence that follows, so that no word before or
+            # after the silence is cut.
             middle_ms = end_ms + max(self._silence_ms, event.silence_ms) / 2
             slack_ms = max(0.0, end_ms + _WORD_END_MS - middle_ms)
             self._cover(middle_ms - slack_ms, middle_ms + slack_ms, sent_ms)
@@ -218,7 +222,8 @@ class TurnLog:
             words = event.words
             start_ms = words[0].start_ms if words else self._started_ms
             last_ms = words[-1].end_ms if words else self._estimated_end(event, sent_ms)
-            self._turns.append(Turn(text, words, start_ms, last_ms, event.voice_profile))
+            tokens = event.tokens if text == event.text else ()
+            self._turns.append(Turn(text, words, start_ms, last_ms, event.voice_profile, tokens))
         self.is_speaking = self.is_open = self.has_words = False
         self._started_ms = None
         self._silence_ms = 0
@@ -226,10 +231,11 @@ class TurnLog:
 
     def _estimated_end(self, event: Transcription, sent_ms: float) -> int | None:
         """
-        Return the latest end of a turn without times of words; None if its start is unknown.
+        Estimate where a turn without times of words ends at the latest; None if its start is
+        unknown.
 
-        The service does not send the end, and audio may be sent faster than it is spoken. The start
-        of the next turn corrects the estimate.
+        The service does not send the end, and audio may be sent faster than real time. The start of
+        the next turn corrects the estimate.
         """
         if self._started_ms is None:
             return None
@@ -237,7 +243,7 @@ class TurnLog:
         return max(self._started_ms, end_ms)
 
     def _end_of(self, words: tuple[Word, ...], sent_ms: float) -> int | None:
-        """End of the last word; None without plausible times."""
+        """Return the end of the last word, or None without plausible times."""
         end_ms = max((word.end_ms for word in words), default=0)
         first_ms = max(self._offset_ms, self._started_ms or 0)
         return end_ms if first_ms < end_ms <= sent_ms + _TOLERANCE_MS else None

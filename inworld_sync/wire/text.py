@@ -1,4 +1,4 @@
-"""Checks of the text that users pass, before anything is sent."""
+"""Checks the text that users pass, before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def require_piece(text: object) -> None:
     Check that a value is a text that can be sent.
 
     Raises:
-        ConfigError: It is not a str, or has half of a surrogate pair.
+        ConfigError: *text* is not a str, or has half of a surrogate pair.
     """
     if not isinstance(text, str):
         hint = ", decode it first" if isinstance(text, (bytes, bytearray)) else ""
@@ -43,7 +43,7 @@ def require_text(text: object) -> None:
     Check that a value is a text that can be spoken.
 
     Raises:
-        ConfigError: As :func:`require_piece`, or the text is blank.
+        ConfigError: *text* is not a str, has half of a surrogate pair, or is blank.
     """
     require_piece(text)
     if is_blank(str(text)):
@@ -55,7 +55,7 @@ def require_pieces(pieces: object) -> None:
     Check that a value can be iterated for pieces of text.
 
     Raises:
-        ConfigError: It is bytes, or not iterable.
+        ConfigError: *pieces* is bytes, or not iterable.
     """
     if isinstance(pieces, (bytes, bytearray)) or not isinstance(pieces, Iterable):
         raise ConfigError(f"text must be a str or an iterable of str, got {type(pieces).__name__}")

@@ -1,5 +1,5 @@
 """
-Messages of the TTS WebSocket.
+Converts messages of the TTS WebSocket.
 
 Requests have their verb in snake_case and their fields in camelCase, as in every known client.
 Answers are ``{"result": {...}}``, which has ``status`` and the kind of the answer, or
@@ -45,7 +45,9 @@ from inworld_sync.wire.faults import ConnectionFault, connection_fault, integer_
 
 __all__ = [
     "AUDIO_PATH",
+    "HTTP_PATH",
     "MAX_CONTEXTS",
+    "MAX_HTTP_TEXT_CHARACTERS",
     "MAX_TEXT_CHARACTERS",
     "PATH",
     "AudioReceived",
@@ -58,7 +60,9 @@ __all__ = [
     "close_context",
     "create",
     "flush_context",
+    "http_request",
     "read",
+    "read_line",
     "send_text",
     "update_config",
 ]
@@ -71,11 +75,17 @@ AUDIO_PATH = "result.audioChunk.audioContent"
 # Documented and observed: the service refuses a sixth ``create`` with status 8.
 MAX_CONTEXTS = 5
 
-# Documented for one send_text. In captures the service refuses only texts of more than 2000
-# characters.
+# The documented limit of one send_text. In captures, the service refuses only texts of more than
+# 2000 characters.
 MAX_TEXT_CHARACTERS = 1000
 
-# One year. Greater times would be errors of the service.
+# Over HTTP one request speaks one text.
+HTTP_PATH = "/tts/v1/voice:stream"
+MAX_HTTP_TEXT_CHARACTERS = 2000
+# They decide when a WebSocket speaks the text that it has.
+_WEBSOCKET_FIELDS = ("autoMode", "maxBufferDelayMs", "bufferCharThreshold")
+
+# One year. A greater time must be an error of the service.
 _MAX_SECONDS = 31_536_000
 
 _T = TypeVar("_T")
@@ -107,15 +117,17 @@ class AudioReceived:
     One chunk of speech.
 
     Attributes:
-        context_id: The context that it belongs to.
+        context_id: The context that the chunk belongs to.
         audio: Base64 text, or the bytes that were passed to :func:`read`; empty if the message has
             only times.
-        usage: None if the service sent none.
+        usage: The service's counts; None if it sent none.
         tokens: Words, punctuation and white space with their times from the start of the
             generation, in milliseconds.
-        characters: Characters with such times.
-        phonemes: Phonemes with such times; ``word_index`` is an index of *tokens*.
-        visemes: Mouth shapes computed from the audio, with such times.
+        characters: Characters with their times from the start of the generation.
+        phonemes: Phonemes with their times from the start of the generation; ``word_index`` is an
+            index into *tokens*.
+        visemes: Mouth shapes computed from the audio, with their times from the start of the
+            generation.
         extra: ``lipsyncAlignment``, if the client cannot read it.
     """
 
@@ -162,13 +174,13 @@ TtsMessage: TypeAlias = ContextMessage | ConnectionFault
 
 
 def create(context_id: str, config: ContextConfig) -> str:
-    """Return the message that creates a context; text may follow before the answer."""
+    """Return the message that creates a context. Text may be sent before the answer arrives."""
     return _request("create", _config(config), context_id)
 
 
 def update_config(context_id: str, changes: Mapping[str, object]) -> str:
     """
-    Return the message that changes settings; the service first speaks the text that it has.
+    Return the message that changes settings. The service first speaks the text that it has.
 
     The documentation does not give the names of the fields; the client uses those of ``create``.
     """
@@ -176,7 +188,7 @@ def update_config(context_id: str, changes: Mapping[str, object]) -> str:
 
 
 def send_text(context_id: str, text: str, *, flush: bool = False) -> str:
-    """Return the message for a text; with *flush* the service speaks it as one generation."""
+    """Return the message with a text. With *flush*, the service speaks it as one generation."""
     body: dict[str, object] = {"text": text}
     if flush:
         body["flush_context"] = {}
@@ -218,6 +230,38 @@ def _config(config: ContextConfig) -> dict[str, object]:
             "dictionaries": [{"dictionary": name} for name in names]
         }
     return body
+
+
+def http_request(text: str, config: ContextConfig) -> dict[str, object]:
+    """Return the body of a request over HTTP."""
+    body = _config(config)
+    return {"text": text, **{k: v for k, v in body.items() if k not in _WEBSOCKET_FIELDS}}
+
+
+def read_line(
+    line: bytes, context_id: str, warnings: list[str] | None = None
+) -> AudioReceived | ConnectionFault | UnknownEvent:
+    """
+    Read one line of a response over HTTP; it names no context.
+
+    Args:
+        line: JSON text.
+        context_id: For the result.
+        warnings: As for :func:`read`.
+
+    Raises:
+        RemoteProtocolError: *line* is not JSON, or its audio cannot be read.
+    """
+    envelope = load_object(line)
+    if envelope.get("error") is not None:
+        return connection_fault(envelope["error"])
+    if envelope.get("result") is None:
+        return UnknownEvent("", envelope)
+    result = object_in(envelope["result"], "result")
+    found = _audio(context_id, result, None, [] if warnings is None else warnings)
+    if isinstance(found, ContextFault):
+        return ConnectionFault(found.code, found.message, found.details)
+    return found
 
 
 def read(
@@ -313,7 +357,7 @@ def _audio(
 
 
 def _optional(name: str, read: Callable[[], _T], default: _T, warnings: list[str]) -> _T:
-    """Read a field that the client can do without; if it has a wrong type, return *default*."""
+    """Read an optional field. If the field has a wrong type, return *default*."""
     try:
         return read()
     except RemoteProtocolError:
@@ -322,7 +366,7 @@ def _optional(name: str, read: Callable[[], _T], default: _T, warnings: list[str
 
 
 def _object(body: JsonObject, name: str, warnings: list[str]) -> JsonObject:
-    """Return an optional object; an empty one if it is missing or has a wrong type."""
+    """Return an optional object, or an empty object if it is missing or has a wrong type."""
     value = body.get(name)
     return {} if value is None else _optional(name, lambda: object_in(value, name), {}, warnings)
 
@@ -337,7 +381,7 @@ def _usage(value: Json) -> TtsUsage | None:
 def _rows_or_none(
     alignment: JsonObject, texts_name: str, prefix: str, warnings: list[str]
 ) -> Iterable[_Row]:
-    """Return the texts with their times; none if one of the fields has a wrong type."""
+    """Return the texts with their times. Return no texts if one of the fields has a wrong type."""
     return _optional(texts_name, lambda: _rows(alignment, texts_name, prefix), [], warnings)
 
 
@@ -399,7 +443,7 @@ def _phonemes(alignment: JsonObject) -> tuple[Phoneme, ...]:
 def _config_of(
     result: JsonObject, kind: str, warnings: list[str]
 ) -> tuple[JsonObject, SynthesisContext | None]:
-    """Return the settings of a context as they are, and the typed texts spoken before."""
+    """Return the settings of a context unchanged, and the texts spoken before as an object."""
     config = _object(result, kind, warnings)
     return config, _optional(
         "synthesisContext",

@@ -1,4 +1,4 @@
-"""Wrong arguments of the audio functions and of the devices raise an error of the package."""
+"""Wrong arguments of the audio functions and of the devices raise an InworldError."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from inworld_sync.errors import AudioError, ConfigError
 HUGE = [2**31, 2**63, 2**64, 2**70, -(2**70), 10**400, 1e300]
 NOT_FINITE = [math.nan, math.inf, -math.inf]
 OTHER_TYPES = ["16000", None, [], {}, b"1", True, 1j, object()]
-# What is not a small integer.
+# Values that are not accepted where a small integer is expected.
 NOT_WHOLE = [*HUGE, *NOT_FINITE, *OTHER_TYPES, -1, 0.5]
-# What is not a number of a usual size.
+# Values that are not accepted where a number of a usual size is expected.
 NOT_A_NUMBER = [*HUGE[1:], *NOT_FINITE, *OTHER_TYPES]
 NOT_A_TIME = [*HUGE[1:], *NOT_FINITE, *(each for each in OTHER_TYPES if each is not None), 0.5, -1]
 NOT_BYTES = ["text", "\ud800", None, 5, [1], object(), memoryview(b"abcd")[::2]]
@@ -223,7 +223,7 @@ def test_longest_timeouts():
 
 
 def test_far_marks():
-    """A mark at the largest position is not reported before the end of its item."""
+    """A mark far behind the end of an item is reported at the end, and not before."""
     made = Playout(16000)
     made.mark("a", 1e9, "far")
     made.push(bytes(3200), item="a")
@@ -238,7 +238,7 @@ def test_far_marks():
 
 @pytest.mark.parametrize("in_a_cycle", [False, True])
 def test_forgotten_mixer(in_a_cycle):
-    """A mixer that is collected without close() frees its playouts."""
+    """If a mixer is garbage-collected without close(), its playouts can be read again."""
     mixer, made = Mixer(16000), playout()
     mixer.add(made)
     if in_a_cycle:
@@ -254,7 +254,7 @@ def test_forgotten_mixer(in_a_cycle):
 
 
 def test_closed_mixer_is_collected():
-    """A closed mixer does not detach playouts that another mixer reads now."""
+    """The collection of a closed mixer does not detach a playout that another mixer now reads."""
     mixer, made = Mixer(16000), playout()
     mixer.add(made)
     mixer.close()

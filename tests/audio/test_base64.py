@@ -1,4 +1,4 @@
-"""base64 on every instruction set, against the standard library and RFC 4648."""
+"""base64 on every instruction set, compared with the standard library and RFC 4648."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inworld_sync.errors import AudioError
 
 VECTORS = json.loads(Path(__file__, "../../vectors/base64_rfc4648.json").resolve().read_text())
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-# Long enough for the widest kernel to run its unrolled loop, its single steps and its tail.
+# The longest texts run the unrolled loop, the single steps and the tail of the widest kernel.
 LENGTHS = [*range(301), 767, 768, 769, 1535, 1536, 1537, 3000]
 
 ANY_LEVEL = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -30,14 +30,14 @@ def noise(size: int) -> bytes:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize(("plain", "text"), VECTORS)
 def test_rfc_vectors(plain: str, text: str) -> None:
-    """The vectors of RFC 4648 hold in both directions."""
+    """The test vectors of RFC 4648 are encoded and decoded correctly."""
     assert text.encode() == base64.encode(plain.encode())
     assert plain.encode() == base64.decode(text)
 
 
 @pytest.mark.usefixtures("level")
 def test_encode_every_length() -> None:
-    """Encoding returns the same text as the standard library at every length."""
+    """Data of every length is encoded to the same text as in the standard library."""
     expected = [stdlib.b64encode(noise(size)) for size in LENGTHS]
 
     assert expected == [base64.encode(noise(size)) for size in LENGTHS]
@@ -45,7 +45,7 @@ def test_encode_every_length() -> None:
 
 @pytest.mark.usefixtures("level")
 def test_decode_every_length() -> None:
-    """Decoding returns the original bytes at every length."""
+    """Text of every length is decoded to the original bytes."""
     expected = [noise(size) for size in LENGTHS]
 
     assert expected == [base64.decode(stdlib.b64encode(noise(size))) for size in LENGTHS]
@@ -53,7 +53,7 @@ def test_decode_every_length() -> None:
 
 @pytest.mark.usefixtures("level")
 def test_every_bad_byte_at_each_place() -> None:
-    """A byte outside the alphabet raises an error with its position."""
+    """A byte outside the alphabet raises an error with its position, at any position."""
     size = 344
     text = bytearray(stdlib.b64encode(noise(size * 3 // 4)))
     bad_bytes = sorted(set(range(256)) - set(ALPHABET) - set(b"="))
@@ -75,7 +75,7 @@ def test_every_bad_byte_at_each_place() -> None:
 
 @pytest.mark.usefixtures("level")
 def test_padding_before_the_end() -> None:
-    """One '=' before the last two characters raises an error with its position."""
+    """One '=' before the last two characters raises an error with the position of the '='."""
     places = range(342)
     found = []
     for place in places:
@@ -88,8 +88,9 @@ def test_padding_before_the_end() -> None:
     assert list(places) == found
 
 
-# (text, offset of the error, words of the message): padding that is missing, too long, alone, or
-# followed by data, and impossible lengths. Each is also tested after 96 valid characters.
+# (text, offset of the error, words of the message): impossible lengths, and padding that is
+# missing, too long, without data, or followed by data. Each text is tested alone and after 96 valid
+# characters.
 BAD_ENDS = [
     ("A", 1, "ends inside"),
     ("AA", 2, "ends inside"),
@@ -128,7 +129,7 @@ BAD_ENDS = [
 @pytest.mark.parametrize("before", ["", "A" * 96])
 @pytest.mark.parametrize(("text", "offset", "words"), BAD_ENDS)
 def test_bad_ends(text: str, offset: int, words: str, before: str) -> None:
-    """A text that no encoder returns raises an error with the position of the first error."""
+    """A text with a wrong end raises an error with the position of the first error."""
     with pytest.raises(AudioError, match=words) as caught:
         base64.decode(before + text)
 
@@ -138,7 +139,7 @@ def test_bad_ends(text: str, offset: int, words: str, before: str) -> None:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize(("padding", "step"), [("=", 4), ("==", 16)])
 def test_left_over_bits(padding: str, step: int) -> None:
-    """The last character before padding must have no unused bits."""
+    """A last character before padding that has unused bits set raises an error."""
     expected = [chr(character) for character in ALPHABET[::step]]
     accepted = []
     for character in ALPHABET.decode():
@@ -181,7 +182,7 @@ def test_accepts_only_texts_of_an_encoder(text: str) -> None:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("shift", range(1, 9))
 def test_any_alignment(shift: int) -> None:
-    """Input and output may begin at any address."""
+    """Input and output may begin at any memory address."""
     data = noise(700)
     text = stdlib.b64encode(data)
     out = bytearray(len(text) + shift)
@@ -196,7 +197,7 @@ def test_any_alignment(shift: int) -> None:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("size", range((16 << 10) - 4, (16 << 10) + 200, 7))
 def test_long_texts_at_any_place_of_a_cache_line(size: int) -> None:
-    """A long text is written to its place, and the bytes around it are unchanged."""
+    """A long text is written correctly at any memory address, and no byte around it changes."""
     plain, around = noise(size), 64
     expected = stdlib.b64encode(plain)
     for shift in range(0, 68, 3):
@@ -210,7 +211,7 @@ def test_long_texts_at_any_place_of_a_cache_line(size: int) -> None:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("size", LENGTHS[::7])
 def test_into_writes_nothing_beyond(size: int) -> None:
-    """The bytes after the result are unchanged."""
+    """The bytes of the buffer after the result are unchanged."""
     data = noise(size)
     text = stdlib.b64encode(data)
     behind = b"\xa5" * 200
@@ -251,7 +252,7 @@ def test_exact_room() -> None:
 
 
 def test_large_buffers() -> None:
-    """A megabyte has the same result."""
+    """A megabyte has the same result as in the standard library."""
     data = noise(1_000_003)
 
     assert stdlib.b64encode(data) == base64.encode(data)
@@ -274,19 +275,19 @@ def test_refuses_text_beyond_ascii() -> None:
 
 
 def test_refuses_scattered_memory() -> None:
-    """A view with gaps has no contiguous buffer."""
+    """A memoryview with gaps raises an error."""
     with pytest.raises(AudioError, match="contiguous buffer, got memoryview"):
         base64.decode(memoryview(b"AAAAAAAA")[::2])
 
 
 def test_refuses_read_only_output() -> None:
-    """The output must be writable."""
+    """An output buffer that is not writable raises an error."""
     with pytest.raises(AudioError, match="writable contiguous buffer, got bytes"):
         base64.decode_into("AAAA", bytes(3))
 
 
 def test_error_frees_the_buffers() -> None:
-    """The buffers are not locked while the error is handled."""
+    """After an error, the buffers can be resized, also while the exception still exists."""
     text, out = bytearray(b"A-=="), bytearray(10)
     with pytest.raises(AudioError) as caught:
         base64.decode_into(text, out)
@@ -297,7 +298,7 @@ def test_error_frees_the_buffers() -> None:
 
 
 def test_error_shows_no_audio() -> None:
-    """The message has no part of the text."""
+    """The message of an error shows no part of the text."""
     with pytest.raises(AudioError) as caught:
         base64.decode("c2VjcmV0-")
 

@@ -1,8 +1,8 @@
 """
-Recordings in files: every format gives the same samples in every form of input.
+Recordings in files. Every format returns the same samples in every form of input.
 
-Lossless formats are compared with the samples that were written. Lossy ones are compared with the
-decoders of ffmpeg (through PyAV), called by the test frame by frame as floats.
+Lossless files are compared with the samples that were written. Lossy files are compared with the
+output of ffmpeg's decoders: the test calls them through PyAV, frame by frame, with float samples.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def s24(samples):
 
 
 def streamed(size_bytes, data):
-    """A file whose writer could not go back to write the length."""
+    """Return a file whose writer could not write the length into the header at the end."""
     return riff(fmt(1, 16), b"data" + struct.pack("<I", size_bytes) + data)
 
 
@@ -88,7 +88,7 @@ DATA = chunk(b"data", PCM)
 CODES = np.arange(RATE_HZ).astype(np.uint8).tobytes()
 U8 = (np.arange(RATE_HZ) % 256).astype(np.uint8)
 
-# WAV files, and their samples.
+# WAV files, and the samples that each file must return.
 WAVS = {
     "16 bits": (riff(fmt(1, 16), DATA), SAMPLES),
     "stereo": (riff(fmt(1, 16, 2), chunk(b"data", STEREO.tobytes())), STEREO),
@@ -159,7 +159,7 @@ def of_soundfile(samples=SAMPLES, rate_hz=RATE_HZ, **kind):
     return place.getvalue()
 
 
-# Lossless files of soundfile, and their samples.
+# Lossless files that soundfile has written, and the samples that each file must return.
 LOSSLESS = {
     "AIFF": (of_soundfile(format="AIFF", subtype="PCM_16"), SAMPLES),
     "AIFF, 24 bits": (of_soundfile(format="AIFF", subtype="PCM_24"), SAMPLES),
@@ -183,7 +183,7 @@ LOSSLESS = {
 
 
 def of_av(container_format, codec, rate_hz=RATE_HZ, channels=1, muxer=None, **options):
-    """Encode by ffmpeg."""
+    """Return a file that ffmpeg has encoded."""
     import av
 
     place = io.BytesIO()
@@ -210,7 +210,7 @@ def tagged(content):
     return b"ID3\x03\0\0" + size + body + content + b"TAG" + b"x" * 125
 
 
-# Lossy files.
+# Lossy files, by the name of the format.
 LOSSY = {
     "MP3": of_av("mp3", "libmp3lame"),
     "MP3, 8 kHz": of_av("mp3", "libmp3lame", 8000),
@@ -239,7 +239,7 @@ def samples_of(file):
 
 
 def forms_of(content, folder):
-    """The same content as a path, in memory, as a file that can or cannot seek, and in pieces."""
+    """Yield the content as a path, bytes, a file in memory, a pipe, and a generator of pieces."""
     path = folder / "call"
     path.write_bytes(content)
     yield path
@@ -261,7 +261,7 @@ def forms_of(content, folder):
     ("content", "expected"), (WAVS | LOSSLESS).values(), ids=(WAVS | LOSSLESS).keys()
 )
 def test_lossless(content, expected, tmp_path):
-    """A lossless file gives exactly its samples, in every form of input."""
+    """A lossless file returns exactly its samples, in every form of input."""
     for form in forms_of(content, tmp_path):
         file = open_recording(form)
         got = samples_of(file)
@@ -287,7 +287,7 @@ def decoded_by_ffmpeg(content):
 
 
 def snr_db(reference, got):
-    """The SNR of the common part at the best alignment."""
+    """Return the signal-to-noise ratio in dB, after the signals were aligned."""
     size = min(len(reference), len(got))
     padded = 2 ** int(np.ceil(np.log2(2 * size)))
     spectra = [np.fft.rfft(each[:size, 0], padded) for each in (reference, got)]
@@ -295,14 +295,14 @@ def snr_db(reference, got):
     shift = shift - padded if shift > padded // 2 else shift
     reference, got = reference[max(shift, 0) :], got[max(-shift, 0) :]
     size = min(len(reference), len(got))
-    # Decoders differ where the signal begins and ends.
+    # Decoders return different samples at the start and at the end of the signal.
     reference, got = reference[2500 : size - 2500], got[2500 : size - 2500]
     return 10 * np.log10((reference**2).sum() / max(((reference - got) ** 2).sum(), 1e-30))
 
 
 @pytest.mark.parametrize("content", LOSSY.values(), ids=LOSSY)
 def test_lossy(content, tmp_path):
-    """A lossy file has the length and the samples of ffmpeg's decoder, in every form of input."""
+    """A lossy file returns the length and samples of ffmpeg's decoder, in every form of input."""
     reference, rate_hz = decoded_by_ffmpeg(content)
     results = []
     for form in forms_of(content, tmp_path):
@@ -332,7 +332,7 @@ def test_lossy_by_soundfile(name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["AIFF, 24 bits", "CAF, float", "FLAC", "FLAC, 24 bits", "NIST"])
 def test_lossless_by_av(name, monkeypatch):
-    """Without soundfile, PyAV decodes lossless files exactly."""
+    """Without soundfile, PyAV decodes lossless files without an error in any sample."""
     content, expected = LOSSLESS[name]
     monkeypatch.setitem(sys.modules, "soundfile", None)
 
@@ -349,7 +349,7 @@ def test_wav_needs_no_library(content, expected, monkeypatch):
 
 
 def test_rounding():
-    """Samples of 24 and 32 bits are rounded to the nearest, halves to even."""
+    """Samples of 24 and 32 bits are rounded to the nearest 16-bit value, with halves to even."""
     values = [0x17F, 0x180, 0x181, 0x280, -0x180, 0x7FFFFF]
     wide = np.array(values, "<i4")
     expected = [1, 2, 2, 2, -2, 32767]
@@ -365,7 +365,7 @@ def test_rounding():
 
 
 def test_rare_wav():
-    """An encoding that the package does not have is decoded by a library, also from a pipe."""
+    """A WAV encoding that the package cannot decode is decoded by a library, also from a pipe."""
     content = of_soundfile(format="WAV", subtype="IMA_ADPCM")
 
     for form in (content, iter([content[:100], content[100:]])):
@@ -373,7 +373,7 @@ def test_rare_wav():
         assert np.abs(got - FLOATS).mean() < 0.01
 
 
-# (raw format, bytes of the samples): suffixes that stand for them.
+# (raw format, bytes of the samples): the suffixes of files that have this format.
 RAW = {
     "s16le": (PCM, (".pcm", ".raw", ".sln")),
     "s16be": (SAMPLES.astype(">i2").tobytes(), (".s16be",)),
@@ -393,7 +393,7 @@ RAW = {
 
 @pytest.mark.parametrize(("raw_format", "content", "suffixes"), [(k, *v) for k, v in RAW.items()])
 def test_raw(raw_format, content, suffixes, tmp_path):
-    """Raw samples are decoded by the declared format, or by the suffix of the file."""
+    """The declared format, or the suffix of the file, selects how raw samples are decoded."""
     given = {"sample_rate_hz": RATE_HZ, "raw_format": raw_format}
 
     assert PCM == b"".join(open_recording(content, **given))
@@ -405,7 +405,7 @@ def test_raw(raw_format, content, suffixes, tmp_path):
 
 @pytest.mark.parametrize("law", ["mulaw", "alaw"])
 def test_telephone_files(law, tmp_path):
-    """A G.711 file without a header is read in the declared format, not guessed from its bytes."""
+    """A G.711 file without a header is decoded in the declared format. The bytes do not matter."""
     decode = g711.decode_ulaw if law == "mulaw" else g711.decode_alaw
     for codes in (CODES, b"\xff\xfb\x90\x00" * 4000, b"\xff" * 8000, b"A" * 8000):
         path = tmp_path / ("call.ul" if law == "mulaw" else "call.al")
@@ -416,7 +416,7 @@ def test_telephone_files(law, tmp_path):
 
 
 def test_raw_samples_are_not_mp3():
-    """Raw samples that look like one header of MP3 are raw."""
+    """Raw samples whose first bytes look like an MP3 header are decoded as raw samples."""
     rng = np.random.default_rng(7)
     for samples in (
         np.tile(np.array([-1025, 0x6490], "<i2"), 4000),
@@ -445,7 +445,7 @@ def test_unknown_raw_format(raw_format):
     ],
 )
 def test_unknown_format(name, content, tmp_path):
-    """A file in no known format raises an error that names it."""
+    """A file whose format is unknown raises an error with the name of the file."""
     path = tmp_path / name
     path.write_bytes(content)
 
@@ -475,7 +475,7 @@ def test_damaged(content, words):
 
 
 def test_damaged_in_the_middle():
-    """A file whose middle cannot be decoded raises an error instead of leaving words out."""
+    """A file whose middle cannot be decoded raises an error. No words are left out silently."""
     content = bytearray(LOSSLESS["FLAC"][0])
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
 
@@ -484,7 +484,7 @@ def test_damaged_in_the_middle():
 
 
 def test_empty(tmp_path):
-    """An empty file raises an error that says so."""
+    """An empty file raises an error that says that it is empty."""
     path = tmp_path / "call.wav"
     path.touch()
 
@@ -502,7 +502,7 @@ def test_empty(tmp_path):
     ],
 )
 def test_missing_library(content, words, monkeypatch):
-    """Without a library for a format, the error names the extras that install one."""
+    """If no library for a format is installed, the error names the extras that install one."""
     monkeypatch.setitem(sys.modules, "soundfile", None)
     monkeypatch.setitem(sys.modules, "av", None)
 
@@ -511,7 +511,7 @@ def test_missing_library(content, words, monkeypatch):
 
 
 def test_frames(tmp_path):
-    """The number of frames is known for WAV and lossless files that can seek."""
+    """The number of frames is known for WAV files, and for lossless files that can seek."""
     for content in (WAVS["stereo"][0], WAVS["length of 0"][0], LOSSLESS["FLAC"][0]):
         assert RATE_HZ == open_recording(content).frames
     assert open_recording(LOSSY["MP3"]).frames is None
@@ -519,7 +519,7 @@ def test_frames(tmp_path):
 
 
 def test_close_frees(tmp_path):
-    """A closed file yields no more blocks, and may be closed again and deleted."""
+    """A closed file yields no more blocks. It may be closed again, and its path may be deleted."""
     path = tmp_path / "call.wav"
     path.write_bytes(WAVS["16 bits"][0])
     file = open_recording(path)
@@ -534,7 +534,7 @@ def test_close_frees(tmp_path):
 
 
 def test_freed_once():
-    """A file that is closed twice, or after its end, is freed once."""
+    """The decoder of a file is freed once, also if the file is closed twice or after its end."""
     freed = []
     for read in (False, True):
         file = AudioFile(iter(()), RATE_HZ, 1, lambda: freed.append(1))
@@ -547,7 +547,7 @@ def test_freed_once():
 
 
 def test_close_during_a_read():
-    """close() does not wait for a block that is being read; the file is freed after it."""
+    """close() does not wait for a block that is being read. The file is freed after this block."""
     reading, may_go, order = threading.Event(), threading.Event(), []
 
     def blocks():
@@ -568,7 +568,7 @@ def test_close_during_a_read():
     assert ["read", "freed"] == order
 
 
-# (first bytes, is a file): raw samples are not a file.
+# (first bytes, whether they are the start of an audio file)
 HEADS = [
     (b"", False),
     (b"RI", False),
@@ -581,17 +581,17 @@ HEADS = [
 
 @pytest.mark.parametrize(("head", "expected"), HEADS)
 def test_heads(head, expected):
-    """A file is recognized by its first bytes."""
+    """An audio file is recognized by its first bytes. Raw samples are not."""
     assert expected is is_audio_file(head)
 
 
 def test_open_file():
-    """A file in memory is opened as a recording."""
+    """A file in memory can be opened as a recording."""
     assert np.array_equal(SAMPLES, samples_of(open_file(memoryview(WAVS["16 bits"][0])))[:, 0])
 
 
-# Reads the recording that is named on the command line, and prints how long it is, and how much
-# memory the process needs for all of it more than for its first minute.
+# Reads the recording that is named on the command line. Prints its duration in seconds. Also prints
+# how many KiB of memory the process has used at the end, minus those after the first minute.
 _MEASURE = """
 import resource, sys
 from inworld_sync.audio.source import open_source
@@ -615,7 +615,7 @@ print(samples / 8000, memory_kib() - first)
     [".raw", ".wav", *(pytest.param(each, marks=pytest.mark.slow) for each in (".mp3", ".flac"))],
 )
 def test_three_hours(suffix, tmp_path):
-    """A recording of three hours needs less than 16 MiB more than its first minute."""
+    """Reading three hours of a recording needs at most 16 MiB more than reading one minute."""
     path, seconds = tmp_path / f"call{suffix}", 3 * 3600
     if suffix in (".raw", ".wav"):
         with path.open("wb") as file:
@@ -623,7 +623,7 @@ def test_three_hours(suffix, tmp_path):
                 file.write(header(8000, 1, seconds * 16000))
             file.truncate(file.tell() + seconds * 16000)
     elif suffix == ".mp3":
-        # A second of whole frames, again and again.
+        # Repeat one second of whole frames.
         frames = of_av("mp3", "libmp3lame", 8000, muxer={"write_xing": "0", "id3v2_version": "0"})
         path.write_bytes(frames * (seconds * 8000 // len(samples_of(open_recording(frames)))))
     else:

@@ -1,4 +1,4 @@
-"""Frames with audio, read back by another WebSocket library."""
+"""WebSocket frames with audio, compared with the frames of another WebSocket library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inworld_sync.errors import AudioError
 
 pytestmark = pytest.mark.usefixtures("level")
 
-# Around each change of the header's length, the vector widths and the block of the conversion.
+# Lengths around each change of the header's size, the vector widths, and the conversion's block.
 SIZES = [*range(100), 1535, 1536, 1537, 3072, 49_000, 70_002]
 
 
@@ -35,7 +35,7 @@ def read_back(frame: bytes) -> bytes:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_bytes(size: int) -> None:
-    """A frame has the audio, for every length."""
+    """A frame contains its audio as base64, for every length of the audio."""
     audio = bytes(index * 31 % 256 for index in range(size))
 
     assert audio == read_back(FrameBuilder('{"audio":"', '","n":1}').build(audio))
@@ -43,7 +43,7 @@ def test_bytes(size: int) -> None:
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 160, 1535, 1536, 1537, 5000])
 def test_converted(samples: int) -> None:
-    """Samples are converted exactly as the separate functions do."""
+    """The audio of a frame is converted as by the functions for samples."""
     s16 = struct.pack(f"<{samples}h", *((i * 977) % 65536 - 32768 for i in range(samples)))
     f32 = pcm.f32_from_s16(s16)
     forms = [
@@ -56,7 +56,7 @@ def test_converted(samples: int) -> None:
 
 
 def test_fresh_masks() -> None:
-    """Two frames with the same audio differ, since each has its own masking key."""
+    """Two frames with the same audio differ, because each frame has a new masking key."""
     builder = FrameBuilder('{"audio":"', '"}')
 
     assert builder.build(bytes(60)) != builder.build(bytes(60))
@@ -64,6 +64,6 @@ def test_fresh_masks() -> None:
 
 @pytest.mark.parametrize("form", [f for f in FrameForm if f is not FrameForm.BYTES])
 def test_cut_samples(form: FrameForm) -> None:
-    """Half a sample raises an error."""
+    """Audio that ends inside a sample raises an error."""
     with pytest.raises(AudioError, match="whole samples, got 5 bytes"):
         FrameBuilder('{"audio":"', '"}', form).build(bytes(5))

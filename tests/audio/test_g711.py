@@ -1,4 +1,4 @@
-"""mu-law and A-law on every instruction set, against the tables of ITU-T G.711."""
+"""mu-law and A-law on every instruction set, compared with the tables of ITU-T G.711."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ LENGTHS = [*range(200), 255, 256, 257, 1023, 1024, 1025]
 
 class Law:
     """
-    One law after the Recommendation's table: decision values, quantised values, signals.
+    A reference implementation of one law, made from the tables of ITU-T G.711.
 
-    The units are those of the table; a 16-bit sample is ``unit`` of them. A value on a decision
-    value belongs to the interval above it, on both sides of zero, as in the code of ITU-T G.191.
+    Its numbers have the unit of the tables. A 16-bit sample is ``unit`` times a number of the
+    table. A sample on a decision value belongs to the interval above this value, for positive and
+    for negative samples, as in the code of ITU-T G.191.
     """
 
     def __init__(self, name: str, unit: int, signal: Callable[[int, bool], int]) -> None:
@@ -34,9 +35,9 @@ class Law:
         self.signal = signal
         ends = TABLES[name]["segment_ends"]
         self.decisions = [0]
-        # Table 1a has 32 equal intervals up to the first end, then 16 in each segment. Table 2a has
-        # an interval at zero that is half as wide as its neighbors, so its first segment has 15
-        # full intervals and this one.
+        # Table 1a has 32 equal intervals up to the first end. Table 2a begins with an interval at
+        # zero that has half the width of the next ones, and its first segment has 15 full intervals
+        # after that. In both tables, each later segment has 16 intervals.
         if name == "alaw":
             self.decisions += [ends[0] * step // 32 for step in range(1, 33)]
         else:
@@ -44,13 +45,12 @@ class Law:
         for low, high in pairwise(ends):
             self.decisions += [low + (high - low) * step // 16 for step in range(1, 17)]
         middles = [(low + high) / 2 for low, high in pairwise(self.decisions)]
-        # In table 2a the value of the interval at zero is 0; the value of all others is their
-        # middle.
+        # The value of an interval is its middle. The interval at zero of table 2a has the value 0.
         self.values = middles if name == "alaw" else [0, *middles[1:]]
 
     def encode(self, sample: int) -> int:
         value = sample / self.unit
-        # Above zero the intervals are [low, high), below zero they are (low, high] by magnitude.
+        # The intervals include their lower end above zero, and their upper end below zero.
         if sample >= 0:
             interval = bisect_right(self.decisions, value) - 1
         else:
@@ -66,12 +66,12 @@ class Law:
 
 
 def ulaw_signal(interval: int, positive: bool) -> int:
-    """Table 2a: the most positive value is 10000000, the least positive one 11111111."""
+    """Return the code of table 2a. The positive codes count down from 11111111 to 10000000."""
     return (0xFF if positive else 0x7F) - interval
 
 
 def alaw_signal(interval: int, positive: bool) -> int:
-    """Table 1a counts up from 10000000 and from 00000000; then the even bits are inverted."""
+    """Return the code of table 1a, which counts up from 10000000 or 00000000. Invert even bits."""
     return ((0x80 if positive else 0x00) + interval) ^ 0b01010101
 
 
@@ -98,21 +98,21 @@ def law_noise(size: int) -> bytes:
 
 @each_law
 def test_the_reference_is_the_table(law: str) -> None:
-    """The reference has the Recommendation's 128 intervals up to its virtual peak."""
+    """The reference implementation has the 128 intervals of the Recommendation."""
     assert (129, TABLES[law]["peak"]) == (len(LAWS[law].decisions), LAWS[law].decisions[-1])
 
 
 @every_level
 @each_law
 def test_decodes_every_code(law: str) -> None:
-    """All 256 codes decode to the value of the table."""
+    """All 256 codes are decoded to the values of the table."""
     assert s16(DECODED[law]) == DECODE[law](bytes(range(256)))
 
 
 @every_level
 @each_law
 def test_encodes_every_sample(law: str) -> None:
-    """All 65,536 samples encode to the code of the table."""
+    """All 65,536 samples are encoded to the codes of the table."""
     assert ENCODED[law] == ENCODE[law](s16(ALL_SAMPLES))
 
 
@@ -120,7 +120,7 @@ def test_encodes_every_sample(law: str) -> None:
 @each_law
 @pytest.mark.parametrize("shift", [1, 7, 31])
 def test_place_in_the_buffer(law: str, shift: int) -> None:
-    """A sample's code does not depend on its place among the others."""
+    """The code of a sample does not depend on its index in the buffer."""
     samples = list(ALL_SAMPLES)
     turned = samples[shift:] + samples[:shift]
 
@@ -130,7 +130,7 @@ def test_place_in_the_buffer(law: str, shift: int) -> None:
 @every_level
 @each_law
 def test_every_length(law: str) -> None:
-    """Any number of samples is converted, and no more than those."""
+    """Any number of samples is converted, and the bytes after the result are unchanged."""
     for size in LENGTHS:
         codes = law_noise(size)
         pcm = s16([DECODED[law][code] for code in codes])
@@ -149,7 +149,7 @@ def test_every_length(law: str) -> None:
 @each_law
 @pytest.mark.parametrize("shift", range(1, 5))
 def test_any_alignment(law: str, shift: int) -> None:
-    """Input and output may begin at any address."""
+    """Input and output may begin at any memory address."""
     codes = law_noise(500)
     pcm = s16([DECODED[law][code] for code in codes])
     out = bytearray(1000 + shift)
@@ -164,14 +164,14 @@ def test_any_alignment(law: str, shift: int) -> None:
 @every_level
 @pytest.mark.parametrize(("law", "negative_zero"), [("ulaw", 0x7F), ("alaw", None)])
 def test_decoding_and_encoding_keeps_the_code(law: str, negative_zero: int | None) -> None:
-    """Decoding and encoding returns the same code; mu-law's negative zero becomes zero."""
+    """A code that is decoded and encoded is the same, except mu-law's negative zero."""
     expected = [0xFF if code == negative_zero else code for code in range(256)]
 
     assert expected == list(ENCODE[law](DECODE[law](bytes(range(256)))))
 
 
 def sun_ulaw(sample: int) -> int:
-    """The code of Sun's g711.c, which Python's former audioop has: negated after the shift."""
+    """Return the code of Sun's g711.c, which audioop used: it negates after the shift."""
     magnitude = min(abs(sample >> 2), 8159) + 33
     segment = magnitude.bit_length() - 6
     code = 0x7F if segment > 7 else segment << 4 | (magnitude >> (segment + 1) & 15)
@@ -180,7 +180,7 @@ def sun_ulaw(sample: int) -> int:
 
 @every_level
 def test_where_audioop_differs() -> None:
-    """Former audioop moves each boundary of negative mu-law by four towards zero."""
+    """In audioop's mu-law, each boundary of negative samples is nearer to zero by four."""
     ours = g711.encode_ulaw(s16(ALL_SAMPLES))
     expected = sorted(
         step - 4 * decision for decision in LAWS["ulaw"].decisions[1:-1] for step in range(4)
@@ -193,7 +193,7 @@ def test_where_audioop_differs() -> None:
 
 @each_law
 def test_large_buffers(law: str) -> None:
-    """Half a megabyte has the same result."""
+    """Half a megabyte is converted correctly."""
     repeat = 6
 
     assert ENCODED[law] * repeat == ENCODE[law](s16(ALL_SAMPLES) * repeat)
@@ -202,7 +202,7 @@ def test_large_buffers(law: str) -> None:
 
 @each_law
 def test_refuses_half_a_sample(law: str) -> None:
-    """An odd byte count cuts a sample."""
+    """An odd count of bytes raises an error."""
     with pytest.raises(AudioError, match="s16 audio has 2 bytes per sample, got 3 bytes") as caught:
         ENCODE[law](b"abc")
 

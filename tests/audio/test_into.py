@@ -1,4 +1,4 @@
-"""Functions that write into a buffer of the caller."""
+"""Functions that write their result into a buffer of the caller."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from inworld_sync.audio import base64, g711, pcm
 from inworld_sync.errors import AudioError
 
-# (function, input, result): one of each kernel.
+# (function, input, result): one function for each kernel.
 CALLS = [
     (base64.decode_into, b"AAEC", b"\0\1\2"),
     (base64.encode_into, b"\0\1\2", b"AAEC"),
@@ -22,7 +22,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("function", "data", "expected"), CALLS)
 def test_writes_to_the_front(function: Callable[..., int], data: bytes, expected: bytes) -> None:
-    """A call writes to the start of the buffer and leaves the rest unchanged."""
+    """A function writes to the start of the buffer and leaves the rest of the buffer unchanged."""
     memory = bytearray(b"\xa5" * 8)
 
     assert len(expected) == function(data, memory)
@@ -33,7 +33,7 @@ def test_writes_to_the_front(function: Callable[..., int], data: bytes, expected
 def test_refuses_too_little_room(
     function: Callable[..., int], data: bytes, expected: bytes
 ) -> None:
-    """A result that does not fit raises an error, and nothing is written."""
+    """A result that does not fit raises an error, and nothing is written to the buffer."""
     memory = bytearray(b"\xa5" * (len(expected) - 1))
     with pytest.raises(AudioError, match=f"a buffer of {len(memory)}"):
         function(data, memory)

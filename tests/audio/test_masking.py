@@ -1,4 +1,4 @@
-"""WebSocket masking on every instruction set, against the rule byte by byte."""
+"""WebSocket masking on every instruction set, compared with a loop over the bytes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ ANY_LEVEL = settings(suppress_health_check=[HealthCheck.function_scoped_fixture]
 
 
 def masked(payload: bytes, key: bytes, offset_bytes: int = 0) -> bytes:
-    """RFC 6455, section 5.3: byte i of the payload is combined with byte i modulo 4 of the key."""
+    """Mask by RFC 6455, section 5.3: byte i of the payload with byte i modulo 4 of the key."""
     return bytes(byte ^ key[(offset_bytes + i) % 4] for i, byte in enumerate(payload))
 
 
 @every_level
 def test_rfc_vector() -> None:
-    """The example of RFC 6455, section 5.7."""
+    """The example of RFC 6455, section 5.7, is masked correctly."""
     assert bytes.fromhex("7f9f4d5158") == masking.mask(b"Hello", KEY)
 
 
 @every_level
 def test_every_length() -> None:
-    """Any length is masked, and the bytes after the result are unchanged."""
+    """A payload of any length is masked, and the bytes after the result are unchanged."""
     behind = b"\xa5" * 70
     for size in LENGTHS:
         payload = random.Random(size).randbytes(size)
@@ -57,7 +57,7 @@ def test_pieces(payload: bytes, key: bytes, cuts: list[int]) -> None:
 @every_level
 @pytest.mark.parametrize("offset_bytes", [0, 1, 2, 3, 4, 5, 2**64 - 1])
 def test_offsets(offset_bytes: int) -> None:
-    """The position in the payload selects the byte of the key."""
+    """The offset of a piece in the payload selects the first byte of the key."""
     payload = random.Random(1).randbytes(200)
 
     assert masked(payload, KEY, offset_bytes) == masking.mask(payload, KEY, offset_bytes)
@@ -76,7 +76,7 @@ def test_in_place_at_any_alignment(shift: int) -> None:
 
 
 def test_large_buffers() -> None:
-    """Half a megabyte has the same result, and unmasks to the payload."""
+    """Half a megabyte is masked correctly, and a second masking restores the payload."""
     payload = random.Random(2).randbytes(600_001)
 
     assert payload == masking.mask(masking.mask(payload, KEY), KEY)
@@ -94,7 +94,7 @@ BAD_KEYS = [
 
 @pytest.mark.parametrize(("key", "words"), BAD_KEYS)
 def test_refuses_another_key(key: bytes, words: str) -> None:
-    """A key must have four bytes, and the error does not show it."""
+    """A key that does not have four bytes raises an error that does not show the key."""
     with pytest.raises(ConfigError, match=f"key must be 4 bytes, got {words}"):
         masking.mask(b"Hello", key)
 
@@ -106,7 +106,7 @@ def test_refuses_a_negative_offset() -> None:
 
 
 def test_refuses_too_little_room() -> None:
-    """A buffer that is one byte too small raises an error, and no buffer stays locked."""
+    """A buffer that is one byte too small raises an error. No buffer stays locked."""
     payload, small = bytearray(b"Hello"), bytearray(4)
     with pytest.raises(AudioError, match="needs 5 bytes, got a buffer of 4") as caught:
         masking.mask_into(payload, KEY, small)

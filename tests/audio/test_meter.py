@@ -1,4 +1,4 @@
-"""The level meter on every instruction set, against plain sums."""
+"""The level meter on every instruction set, compared with sums in Python."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def summed(samples: array[int]) -> Level:
 
 @every_level
 def test_every_length() -> None:
-    """Peak and energy are exact for any number of samples."""
+    """The peak and the energy are exact for any number of samples."""
     for size in LENGTHS:
         samples = array("h", random.Random(size).randbytes(2 * size))
 
@@ -38,7 +38,7 @@ def test_every_length() -> None:
 @every_level
 @pytest.mark.parametrize("place", range(100))
 def test_peak_at_any_place(place: int) -> None:
-    """The peak is found at any position, on both sides of zero."""
+    """The peak is found at any index, for positive and negative samples."""
     for loudest in (32767, -32768):
         samples = array("h", [7] * 100)
         samples[place] = loudest
@@ -49,7 +49,7 @@ def test_peak_at_any_place(place: int) -> None:
 @every_level
 @pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 64, 70_000])
 def test_loudest_sound(size: int) -> None:
-    """Nothing overflows at full scale."""
+    """The energy and the peak of samples at full scale do not overflow."""
     level = measure(array("h", [-32768] * size))
 
     assert Level(size, 32768, size << 30) == level
@@ -60,14 +60,14 @@ def test_loudest_sound(size: int) -> None:
 @ANY_LEVEL
 @given(st.lists(st.integers(-32768, 32767), max_size=200), st.integers(0, 200))
 def test_levels_add_up(samples: list[int], cut: int) -> None:
-    """The sum of the levels of pieces is the level of the whole stream."""
+    """The sum of the levels of two pieces is the level of the whole stream."""
     whole = array("h", samples)
 
     assert summed(whole) == measure(whole[:cut]) + measure(whole[cut:])
 
 
 def test_sine() -> None:
-    """A sine of full scale has -3 dBFS."""
+    """A sine of full scale has a level of -3 dBFS."""
     wave = array("h", [round(32767 * math.sin(step * math.tau / 480)) for step in range(4800)])
 
     assert measure(wave).rms_dbfs == pytest.approx(-3.01, abs=0.01)
@@ -83,21 +83,21 @@ def test_silence() -> None:
 @every_level
 @pytest.mark.parametrize("shift", range(1, 5))
 def test_any_alignment(shift: int) -> None:
-    """Samples may begin at any address."""
+    """Samples may begin at any memory address."""
     samples = random.Random(shift).randbytes(600)
 
     assert measure(samples) == measure(memoryview(bytes(shift) + samples)[shift:])
 
 
 def test_large_buffers() -> None:
-    """Half a megabyte has the same result."""
+    """Half a megabyte is measured correctly."""
     samples = array("h", random.Random(3).randbytes(600_000))
 
     assert summed(samples) == measure(samples)
 
 
 def test_refuses_a_cut_sample() -> None:
-    """An odd byte count cuts a sample; the buffer is not left locked."""
+    """An odd count of bytes raises an error, and the buffer does not stay locked."""
     data = bytearray(b"abc")
     with pytest.raises(AudioError, match="s16 audio has 2 bytes per sample, got 3 bytes") as caught:
         measure(data)

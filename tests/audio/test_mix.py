@@ -1,4 +1,4 @@
-"""Gain and mix on every instruction set, against exact arithmetic."""
+"""Gain and mix on every instruction set, compared with exact arithmetic."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def held(value: int) -> int:
 
 
 def amplified(sample: int, factor: float) -> int:
-    """The documented rule: a product of floats, then the nearest integer, halves to even."""
+    """Apply the documented rule: multiply as floats, then round to the nearest, halves to even."""
     product = f32(sample * f32(factor))
     if math.isinf(product):
         return 32767 if product > 0 else -32768
@@ -46,7 +46,7 @@ def amplified(sample: int, factor: float) -> int:
 @every_level
 @pytest.mark.parametrize("factor", FACTORS)
 def test_gain_of_every_sample(factor: float) -> None:
-    """Each sample is multiplied, rounded to a float and then to a sample, and clipped."""
+    """Each sample is multiplied, rounded to a float, rounded to an integer, and clipped."""
     expected = array("h", [amplified(sample, factor) for sample in ALL_SAMPLES])
 
     assert expected.tobytes() == mix.gain(ALL_SAMPLES, factor)
@@ -56,7 +56,7 @@ def test_gain_of_every_sample(factor: float) -> None:
 @ANY_LEVEL
 @given(st.lists(samples_16, max_size=100), st.floats(width=32, allow_nan=False))
 def test_any_gain(samples: list[int], factor: float) -> None:
-    """Any finite factor follows the rule."""
+    """The documented rule is followed for any finite factor."""
     if math.isinf(factor):
         return
     expected = array("h", [amplified(sample, factor) for sample in samples])
@@ -75,7 +75,7 @@ def test_any_mix(pairs: list[tuple[int, int]]) -> None:
     assert expected.tobytes() == mix.mix(first, second)
 
 
-# (first, second, sum): full scale on both sides, and sums that just fit.
+# (first, second, sum): sums at full scale and beyond it, positive and negative.
 EDGES = [
     (32767, 1, 32767),
     (32767, 32767, 32767),
@@ -99,7 +99,7 @@ def test_mix_edges(first: int, second: int, total: int) -> None:
 
 @every_level
 def test_every_length() -> None:
-    """Any number of samples works, and the bytes after the result are unchanged."""
+    """Any number of samples is processed, and the bytes after the result are unchanged."""
     behind = b"\xa5" * 70
     for size in LENGTHS:
         samples = array("h", random.Random(size).randbytes(2 * size))
@@ -117,7 +117,7 @@ def test_every_length() -> None:
 
 @every_level
 def test_in_place() -> None:
-    """The output may be an input itself."""
+    """The output buffer may be one of the inputs."""
     samples = array("h", random.Random(1).randbytes(2 * 333))
     others = array("h", random.Random(2).randbytes(2 * 333))
     halved, mixed = mix.gain(samples, 0.5), mix.mix(samples, others)
@@ -131,7 +131,7 @@ def test_in_place() -> None:
 @every_level
 @pytest.mark.parametrize("shift", range(1, 5))
 def test_any_alignment(shift: int) -> None:
-    """Inputs and output may begin at any address."""
+    """Inputs and output may begin at any memory address."""
     samples = random.Random(shift).randbytes(600)
     view = memoryview(bytes(shift) + samples)[shift:]
 
@@ -145,7 +145,7 @@ def test_any_alignment(shift: int) -> None:
 
 
 def test_large_buffers() -> None:
-    """Half a megabyte has the same result."""
+    """Half a megabyte is processed correctly."""
     samples = array("h", random.Random(3).randbytes(600_000))
     halves = array("h", [amplified(sample, 0.5) for sample in samples])
 
@@ -155,13 +155,13 @@ def test_large_buffers() -> None:
 
 @pytest.mark.parametrize("factor", [math.inf, -math.inf, math.nan])
 def test_refuses_a_factor_that_is_not_finite(factor: float) -> None:
-    """The factor of a gain must be a finite number."""
+    """A factor that is not a finite number raises an error."""
     with pytest.raises(ConfigError, match="factor must be a finite number, got"):
         mix.gain(bytes(4), factor)
 
 
 def test_refuses_a_cut_sample() -> None:
-    """An odd byte count cuts a sample."""
+    """An odd count of bytes raises an error."""
     for call in (lambda: mix.gain(b"abc", 1.0), lambda: mix.mix(b"abc", b"abc")):
         with pytest.raises(AudioError, match="s16 audio has 2 bytes per sample, got 3") as caught:
             call()
@@ -170,13 +170,13 @@ def test_refuses_a_cut_sample() -> None:
 
 
 def test_refuses_streams_of_different_length() -> None:
-    """Streams of different lengths raise an error."""
+    """Two streams of different lengths raise an error."""
     with pytest.raises(AudioError, match="equally long, got 4 and 6 bytes"):
         mix.mix(bytes(4), bytes(6))
 
 
 def test_refuses_too_little_room() -> None:
-    """A buffer that is one byte too small raises an error, and no buffer stays locked."""
+    """A buffer that is one byte too small raises an error. No buffer stays locked."""
     samples, small = bytearray(b"abcdefgh"), bytearray(b"\xa5" * 7)
     for call in (
         lambda: mix.gain_into(samples, 1.0, small),

@@ -1,4 +1,4 @@
-"""Several playouts on one device: their sum, gains, ducking, and readers."""
+"""Several playouts on one device: the sum, gains, ducking, tracks and readers of a mixer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BLOCK_MS = 10
 
 
 def steady(ms: int, level: float, item: str = "item") -> Playout:
-    """Return a playout with *ms* of one constant level."""
+    """Return a playout with *ms* of samples that all have the same level."""
     playout = Playout(RATE_HZ, output_format="f32")
     pcm = struct.pack("<h", round(level * 32768)) * (ms * PER_MS)
     assert playout.push(pcm, item=item, end=True)
@@ -30,7 +30,7 @@ def steady(ms: int, level: float, item: str = "item") -> Playout:
 
 
 def read(mixer: Mixer, ms: int) -> np.ndarray:
-    """Read *ms* of the mix in blocks, as levels."""
+    """Read *ms* of the mix in blocks, and return the samples as floats."""
     out = np.empty(ms * PER_MS, np.float32)
     for start in range(0, len(out), BLOCK_MS * PER_MS):
         mixer.read(out[start : start + BLOCK_MS * PER_MS])
@@ -38,7 +38,7 @@ def read(mixer: Mixer, ms: int) -> np.ndarray:
 
 
 def test_one_voice_is_unchanged() -> None:
-    """A single playout with gain 1 is not changed."""
+    """The mix of a single playout with gain 1 is the audio of the playout."""
     mixer = Mixer(RATE_HZ)
     playout = Playout(RATE_HZ, output_format="f32")
     playout.push(counting(0, 1000), item="a", end=True)
@@ -92,7 +92,7 @@ def test_stereo() -> None:
 
 
 def test_level_changes_without_a_step() -> None:
-    """The gain changes in a ramp: 30 ms down from full level, 300 ms up."""
+    """The gain changes in a linear ramp. It takes 30 ms from 1 to 0, and 300 ms from 0 to 1."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     playout = steady(1000, 0.5)
     mixer.add(playout)
@@ -110,7 +110,7 @@ def test_level_changes_without_a_step() -> None:
 
 
 def test_higher_priority_ducks() -> None:
-    """Lower priorities are attenuated while a voice plays and for 250 ms after it."""
+    """A voice with lower priority is softer while another voice plays, and for 250 ms after it."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     mixer.add(steady(2000, 0.25), duck_db=14)
     voice = Playout(RATE_HZ, output_format="f32")
@@ -127,13 +127,13 @@ def test_higher_priority_ducks() -> None:
     assert np.allclose(after[-10 * PER_MS :], 0.25)
 
 
-# Attack and release in ms.
+# (attack, release) in ms.
 TIMES = [(1, 1), (50, 20), (200, 1000)]
 
 
 @pytest.mark.parametrize(("attack_ms", "release_ms"), TIMES)
 def test_ramps_take_their_time(attack_ms: int, release_ms: int) -> None:
-    """Any change of the gain takes attack_ms down and release_ms up."""
+    """Decreasing the gain takes attack_ms and increasing it takes release_ms, by any amount."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=attack_ms, release_ms=release_ms)
     playout = steady(3000, 0.5)
     mixer.add(playout, gain=0.6)
@@ -144,14 +144,14 @@ def test_ramps_take_their_time(attack_ms: int, release_ms: int) -> None:
     mixer.adjust(playout, gain=0.9)
     up = read(mixer, release_ms + 10)
 
-    # One frame of tolerance for rounding.
+    # Rounding may move the end of a ramp by one frame.
     assert abs(np.argmax(down <= down[-1]) - attack_ms * PER_MS) <= 1 + attack_ms * PER_MS // 1000
     assert abs(np.argmax(up >= up[-1]) - release_ms * PER_MS) <= 1 + release_ms * PER_MS // 1000
     assert np.allclose(np.diff(up[: release_ms * PER_MS]), 0.2 / (release_ms * PER_MS), atol=1e-6)
 
 
 def test_ducking_is_held_for_hold_ms() -> None:
-    """The attenuation continues during a pause of the voice of up to hold_ms."""
+    """Ducking continues during a pause of the voice if the pause is shorter than hold_ms."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=10, release_ms=10, hold_ms=100)
     mixer.add(steady(2000, 0.25), duck_db=20)
     voice = Playout(RATE_HZ, output_format="f32")
@@ -165,7 +165,7 @@ def test_ducking_is_held_for_hold_ms() -> None:
 
 
 def test_adjusting_leaves_the_rest() -> None:
-    """Values that are not passed stay unchanged."""
+    """Settings of a playout that are not passed to adjust() are unchanged."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=1, release_ms=1)
     low, voice = steady(1000, 0.25), steady(1000, 0.5)
     mixer.add(low, gain=0.5, duck_db=20, priority=1)
@@ -184,7 +184,7 @@ def test_adjusting_leaves_the_rest() -> None:
     st.lists(st.integers(1, 2500), min_size=1, max_size=12),
 )
 def test_mix_is_the_sum(sounds: list[tuple[int, float]], sizes: list[int]) -> None:
-    """The mix is the sum for any audio, gains and read sizes, and every count is exact."""
+    """The mix is the sum of the playouts for any audio, gains and read sizes."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     total = np.zeros(4000)
     playouts = []
@@ -211,7 +211,7 @@ def test_mix_is_the_sum(sounds: list[tuple[int, float]], sizes: list[int]) -> No
 
 
 def test_track_counts_heard_frames() -> None:
-    """Between two reads the count follows the clock, up to the audio that was read."""
+    """Between two reads, the count of heard frames follows the clock, up to the audio read."""
     mixer = Mixer(RATE_HZ)
     track = mixer.add(steady(100, 0.25))
     start_ns = 1_000_000_000
@@ -225,9 +225,9 @@ def test_track_counts_heard_frames() -> None:
 
 def test_marks_before_a_pause_are_reported_in_time() -> None:
     """
-    A mark is reported when it is heard, also before a pause.
+    A mark is reported when it is heard, also if a pause of the device follows.
 
-    With latency_ms instead of a track, the last marks would wait until more audio plays.
+    With latency_ms instead of a track, the last marks would be reported only when more audio plays.
     """
     mixer = Mixer(RATE_HZ)
     playout = steady(50, 0.25)
@@ -247,7 +247,7 @@ def test_marks_before_a_pause_are_reported_in_time() -> None:
 
 
 def test_position_by_track_follows_a_clear() -> None:
-    """After a clear, the position of the next item starts at its first sample."""
+    """After a clear, the position of the next item begins at the first sample of the item."""
     mixer = Mixer(RATE_HZ)
     playout = steady(200, 0.25, "first")
     track = mixer.add(playout)
@@ -258,7 +258,7 @@ def test_position_by_track_follows_a_clear() -> None:
     playout.mark("second", 10, "mark")
     mixer.read(out, now_ns=20_000_000)
 
-    # 5 ms of the fade come first.
+    # The fade of 5 ms is before it.
     start = 200 * PER_MS
     expected = {10: 10 * PER_MS, 25: start, 30: start + 5 * PER_MS, 40: start + 15 * PER_MS}
     assert expected == {ms: track.position_frames(ms * 1_000_000) for ms in expected}
@@ -268,7 +268,7 @@ def test_position_by_track_follows_a_clear() -> None:
 
 
 def test_track_after_its_mixer_was_closed() -> None:
-    """A track returns its count after the mixer was closed."""
+    """A track still returns its count after the mixer was closed."""
     with Mixer(RATE_HZ) as mixer:
         track = mixer.add(steady(10, 0.25))
         mixer.read(bytearray(2 * 10 * PER_MS), now_ns=0)
@@ -277,7 +277,7 @@ def test_track_after_its_mixer_was_closed() -> None:
 
 
 def test_same_priority_does_not_duck() -> None:
-    """Playouts with the same priority do not attenuate each other."""
+    """Playouts with the same priority do not duck each other."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     mixer.add(steady(50, 0.25), duck_db=100)
     mixer.add(steady(50, 0.25), duck_db=100)
@@ -286,7 +286,7 @@ def test_same_priority_does_not_duck() -> None:
 
 
 def test_each_playout_keeps_its_position() -> None:
-    """Each playout counts its own items and is cleared separately."""
+    """The mixer reads several playouts. Each counts its own items, and is cleared separately."""
     mixer = Mixer(RATE_HZ)
     voice, signal = steady(200, 0.25, "voice"), steady(50, 0.25, "signal")
     mixer.add(voice)
@@ -301,7 +301,7 @@ def test_each_playout_keeps_its_position() -> None:
 
 
 def test_removed_playout_can_be_read_again() -> None:
-    """A removed playout is not mixed any more and can be read again."""
+    """A removed playout is not part of the mix any more, and can be read again."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     playout = steady(100, 0.25)
     mixer.add(playout)
@@ -314,7 +314,7 @@ def test_removed_playout_can_be_read_again() -> None:
 
 
 def test_remove_during_reads() -> None:
-    """Playouts are added and removed while a device reads, and none is freed during a read."""
+    """Playouts may be added and removed while a device reads. None is freed during a read."""
     mixer = Mixer(RATE_HZ)
     stop = threading.Event()
 
@@ -338,7 +338,7 @@ def test_remove_during_reads() -> None:
 
 
 def test_device_reads_by_address() -> None:
-    """A C callback reads the mix through the two addresses."""
+    """A C callback with the two addresses of a mixer reads the mix."""
     mixer = Mixer(RATE_HZ)
     mixer.add(steady(10, 0.25))
     function, argument = mixer.attach()
@@ -363,7 +363,7 @@ UNFIT = [(24000, 1, "f32"), (16000, 2, "f32"), (16000, 1, "s16")]
 
 @pytest.mark.parametrize(("rate_hz", "channels", "output_format"), UNFIT)
 def test_playout_must_fit(rate_hz: int, channels: int, output_format: str) -> None:
-    """A playout with another rate, number of channels or format raises an error."""
+    """A playout with another rate, number of channels or format than the mixer raises an error."""
     playout = Playout(rate_hz, channels, output_format=output_format)
 
     with pytest.raises(
@@ -372,7 +372,7 @@ def test_playout_must_fit(rate_hz: int, channels: int, output_format: str) -> No
         Mixer(RATE_HZ).add(playout)
 
 
-# Each with a part of the message.
+# (settings, part of the error's message)
 BAD_LEVELS = [({"gain": 4.1}, "got 4.1"), ({"gain": float("nan")}, "got nan")]
 BAD_LEVELS += [({"duck_db": -0.1}, "-0.1"), ({"priority": -1}, "priority must be 0 to 1000")]
 
@@ -388,7 +388,7 @@ def test_bad_levels(level: dict[str, float], message: str) -> None:
 
 
 def test_eight_playouts_are_the_limit() -> None:
-    """The ninth playout raises an error, and can be added after another one was removed."""
+    """A ninth playout raises an error. It can be added after another playout was removed."""
     mixer = Mixer(RATE_HZ)
     playouts = [steady(10, 0.01) for _ in range(9)]
     for playout in playouts[:8]:
@@ -401,7 +401,7 @@ def test_eight_playouts_are_the_limit() -> None:
 
 
 def test_playout_belongs_to_one_reader() -> None:
-    """A playout in a mixer cannot be read, closed, or added to another mixer."""
+    """A playout in a mixer cannot be read or closed, and cannot be added to another mixer."""
     mixer = Mixer(RATE_HZ)
     playout = steady(10, 0.25)
     mixer.add(playout)
@@ -422,13 +422,13 @@ def test_unknown_playout() -> None:
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(7999, 1), (16000, 3)])
 def test_bad_mixer(rate_hz: int, channels: int) -> None:
-    """A mixer has the same ranges of rates and channels as a playout."""
+    """A mixer and a playout accept the same ranges of sample rates and channels."""
     with pytest.raises(ConfigError, match=r"sample_rate_hz must be|channels must be"):
         Mixer(rate_hz, channels)
 
 
 def test_bad_format_and_cut_frames() -> None:
-    """An unknown format and a buffer with a cut frame raise an error."""
+    """An unknown format raises an error, and so does a buffer with a cut frame."""
     with pytest.raises(ConfigError, match="output_format must be one of s16, f32"):
         Mixer(RATE_HZ, output_format="s24")
     with pytest.raises(AudioError, match="a frame has 2 bytes, got a buffer of 3"):
@@ -436,7 +436,7 @@ def test_bad_format_and_cut_frames() -> None:
 
 
 def test_closed_mixer() -> None:
-    """Closing frees the playouts; every later call raises an error that says what to do."""
+    """close() frees the playouts. Every later call raises an error that says what to do."""
     playout = steady(10, 0.25)
     with Mixer(RATE_HZ) as mixer:
         mixer.add(playout)

@@ -1,4 +1,4 @@
-"""Sample formats on every instruction set, against exact arithmetic."""
+"""Sample formats on every instruction set, compared with exact arithmetic."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def f32(*values: float) -> bytes:
 
 
 def nearest_s16(value: float) -> int:
-    """The rule by exact fractions; Python rounds halves to even."""
+    """Convert by exact fractions. Python's round() rounds halves to even."""
     if math.isnan(value):
         return 0
     if math.isinf(value):
@@ -40,7 +40,7 @@ def nearest_s16(value: float) -> int:
 
 @every_level
 def test_every_sample_to_float() -> None:
-    """A sample is divided by 32768, which a float holds exactly."""
+    """A sample is divided by 32768. A float represents the result exactly."""
     expected = f32(*(sample / 32768 for sample in ALL_SAMPLES))
 
     assert expected == pcm.f32_from_s16(s16(*ALL_SAMPLES))
@@ -48,14 +48,14 @@ def test_every_sample_to_float() -> None:
 
 @every_level
 def test_converting_twice_keeps_every_sample() -> None:
-    """Conversion to float and back does not change a sample."""
+    """A sample that is converted to a float and back is unchanged."""
     samples = s16(*ALL_SAMPLES)
 
     assert samples == pcm.s16_from_f32(pcm.f32_from_s16(samples))
 
 
-# (float, sample): full scale and its neighbors, halves (to even), values that are clipped, NaN,
-# zeros, and the smallest floats.
+# (float, sample): full scale and its neighbors, halves, values that are clipped, NaN, zeros, and
+# the smallest floats.
 EDGES = [
     (1.0, 32767),
     (-1.0, -32768),
@@ -96,7 +96,7 @@ EDGES = [
 @every_level
 @pytest.mark.parametrize(("value", "sample"), EDGES)
 def test_float_edges(value: float, sample: int) -> None:
-    """Floats are rounded to nearest, halves to even, and clipped; NaN becomes 0."""
+    """Floats are rounded to the nearest sample, halves to even, and clipped. NaN becomes 0."""
     assert s16(sample) == pcm.s16_from_f32(f32(value))
     assert s16(*[sample] * 67) == pcm.s16_from_f32(f32(*[value] * 67))
 
@@ -104,13 +104,13 @@ def test_float_edges(value: float, sample: int) -> None:
 @every_level
 @pytest.mark.parametrize("bits", [0x7F800001, 0xFF800001, 0x7FBFFFFF, 0x7FC00000, 0xFFFFFFFF])
 def test_every_kind_of_nan(bits: int) -> None:
-    """Signaling and quiet NaN of either sign become 0."""
+    """Signaling and quiet NaN with either sign become 0."""
     assert bytes(2 * 40) == pcm.s16_from_f32(struct.pack("<I", bits) * 40)
 
 
 @every_level
 def test_every_half_step() -> None:
-    """Quarter steps around each sample are rounded as in exact arithmetic."""
+    """Floats in quarter steps around each sample are rounded as in exact arithmetic."""
     quarters = [step / 4 / 32768 for step in range(-4 * 32770, 4 * 32770)]
     expected = s16(*(nearest_s16(value) for value in quarters))
 
@@ -127,7 +127,7 @@ def test_any_float(values: list[float]) -> None:
 
 @every_level
 def test_every_length() -> None:
-    """Any number of samples is converted, and no more than those."""
+    """Any number of samples is converted, and the bytes after the result are unchanged."""
     for size in LENGTHS:
         samples = array("h", random.Random(size).randbytes(2 * size))
         behind = b"\xa5" * 70
@@ -150,7 +150,7 @@ def test_every_length() -> None:
 @every_level
 @pytest.mark.parametrize("shift", range(1, 5))
 def test_any_alignment(shift: int) -> None:
-    """Input and output may begin at any address."""
+    """Input and output may begin at any memory address."""
     samples = random.Random(shift).randbytes(600)
     floats = pcm.f32_from_s16(samples)
 
@@ -165,7 +165,7 @@ def test_any_alignment(shift: int) -> None:
 
 @every_level
 def test_swap_in_place() -> None:
-    """A buffer may be swapped into itself."""
+    """The output buffer of a byte swap may be the input."""
     samples = array("h", random.Random(1).randbytes(2 * 333))
     swapped = array("h", samples)
     swapped.byteswap()
@@ -175,7 +175,7 @@ def test_swap_in_place() -> None:
 
 
 def test_large_buffers() -> None:
-    """Half a megabyte has the same result."""
+    """Half a megabyte is converted correctly."""
     samples = array("h", random.Random(2).randbytes(600_000))
     floats = f32(*(sample / 32768 for sample in samples))
 
@@ -184,7 +184,7 @@ def test_large_buffers() -> None:
     assert samples.tobytes() == pcm.swap_bytes(pcm.swap_bytes(samples))
 
 
-# (function, bytes it takes at a time, format in its message)
+# (function, bytes per item, name of the format in the error)
 WHOLE_SAMPLES = [
     (pcm.f32_from_s16, 2, "s16"),
     (pcm.s16_from_f32, 4, "f32"),
@@ -194,7 +194,7 @@ WHOLE_SAMPLES = [
 
 @pytest.mark.parametrize(("function", "sample_bytes", "name"), WHOLE_SAMPLES)
 def test_refuses_a_cut_sample(function: object, sample_bytes: int, name: str) -> None:
-    """A byte count that cuts a sample raises an error."""
+    """A count of bytes that cuts a sample raises an error."""
     words = f"{name} audio has {sample_bytes} bytes per sample, got {sample_bytes * 3 - 1} bytes"
     with pytest.raises(AudioError, match=words) as caught:
         function(bytes(sample_bytes * 3 - 1))
@@ -202,7 +202,7 @@ def test_refuses_a_cut_sample(function: object, sample_bytes: int, name: str) ->
     assert sample_bytes * 2 == caught.value.offset_bytes
 
 
-# (function, input, bytes of output)
+# (function, input, size of the output in bytes)
 INTO = [
     (pcm.f32_from_s16_into, bytes(8), 16),
     (pcm.s16_from_f32_into, bytes(8), 4),
@@ -222,23 +222,23 @@ def test_refuses_too_little_room(function: object, data: bytes, needed: int) -> 
 
 @pytest.mark.parametrize(("function", "data", "needed"), INTO)
 def test_refuses_read_only_output(function: object, data: bytes, needed: int) -> None:
-    """The output must be writable."""
+    """An output buffer that is not writable raises an error."""
     with pytest.raises(AudioError, match="writable contiguous buffer, got bytes"):
         function(data, bytes(needed))
 
 
 def test_refuses_text() -> None:
-    """A str raises an error."""
+    """A str instead of samples raises an error."""
     with pytest.raises(AudioError, match="text of 4 characters"):
         pcm.f32_from_s16("abcd")
 
 
 class TestSampleCarry:
-    """Samples that are cut between chunks."""
+    """SampleCarry joins samples that are cut between two chunks."""
 
     @given(st.lists(st.binary(max_size=9)), st.integers(min_value=1, max_value=8))
     def test_any_chunks(self, chunks: list[bytes], sample_bytes: int) -> None:
-        """Whole samples are returned in order for any chunk sizes, and none is lost."""
+        """The samples are whole, complete and in order, for any sizes of chunks."""
         carry = pcm.SampleCarry(sample_bytes)
         fed = b"".join(chunks)
         whole_bytes = len(fed) // sample_bytes * sample_bytes
@@ -257,7 +257,7 @@ class TestSampleCarry:
         assert bytes(view) == b"zbcd"
 
     def test_pending_byte_is_a_copy(self) -> None:
-        """The chunk's memory may be reused after the call."""
+        """The memory of a chunk may be reused after the call, because the cut byte is copied."""
         carry = pcm.SampleCarry()
         chunk = bytearray(b"abc")
         carry.feed(chunk).release()
@@ -288,6 +288,6 @@ class TestSampleCarry:
         assert bytes(carry.feed(b"abcd")) == b"abcd"
 
     def test_refuses_no_bytes_a_sample(self) -> None:
-        """A sample has at least one byte."""
+        """A sample size of 0 bytes raises an error."""
         with pytest.raises(ConfigError, match="integer of at least 1, got 0"):
             pcm.SampleCarry(0)

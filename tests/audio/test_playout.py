@@ -1,4 +1,4 @@
-"""The public behavior of the playout: order of items, marks, clears, devices, errors."""
+"""The public behavior of the playout: items, marks, clears, devices and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kinds(events: list[PlayoutEvent]) -> list[Kind]:
 
 # ---- input and output -------------------------------------------------------------------------
 
-# (sample rate, channels, input format, output format): every format, lowest and highest rates.
+# (sample rate, channels, input format, output format): all formats, lowest and highest rates.
 FORMATS = [
     (8000, 1, "s16", "s16"),
     (16000, 2, "s16", "f32"),
@@ -45,7 +45,7 @@ FORMATS = [
 def test_audio_is_not_changed(
     rate_hz: int, channels: int, input_format: str, output_format: str
 ) -> None:
-    """A complete item is played without a change."""
+    """A complete item is played without a change of any sample."""
     levels = np.arange(-32768, 32768, 13, dtype=np.int16)
     levels = levels[: len(levels) // 2 * 2]
     sound = {"s16": levels, "f32": levels.astype(np.float32) / 32768}
@@ -70,7 +70,11 @@ def test_items_follow_one_another() -> None:
 
 
 def test_any_buffer_is_accepted() -> None:
-    """Input may be bytes, bytearray, memoryview or an array; output any writable buffer."""
+    """
+    The input may be bytes, bytearray, memoryview or an array.
+
+    The output is a writable buffer.
+    """
     playout = Playout(RATE_HZ)
     pcm = counting(0, 100)
     for data in (pcm, bytearray(pcm), memoryview(pcm), np.frombuffer(pcm, np.int16)):
@@ -84,7 +88,7 @@ def test_any_buffer_is_accepted() -> None:
 
 
 def test_numpy() -> None:
-    """numpy() returns an array whose shape has the channels, in the output format."""
+    """numpy() returns an array in the output format. One axis of its shape has the channels."""
     playout = Playout(RATE_HZ, 2, output_format="f32")
     playout.push(struct.pack("<4h", 16384, -16384, 8192, -8192), end=True)
 
@@ -117,7 +121,7 @@ def test_short_item_starts_at_once() -> None:
 
 
 def test_incomplete_item_waits_for_the_threshold() -> None:
-    """An incomplete item starts when start_ms of it are buffered."""
+    """An incomplete item starts when start_ms of its audio are queued."""
     player = Player(start_ms=100, time_scaling=False)
     player.push(counting(0, 99 * PER_MS))
 
@@ -130,7 +134,7 @@ def test_incomplete_item_waits_for_the_threshold() -> None:
 
 
 def test_draining_is_no_stall() -> None:
-    """The end of a complete item is followed by silence and is not counted as a stall."""
+    """After the end of a complete item, the output is silent and no stall is counted."""
     player = Player()
     player.push(tone(100), end=True)
 
@@ -142,7 +146,7 @@ def test_draining_is_no_stall() -> None:
 
 
 def test_late_end_is_not_a_stall() -> None:
-    """Missing audio shortly before the end of the item is not counted as a stall."""
+    """If an item ends with missing audio shortly before the end, no stall is counted."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(tone(100))
     player.read(120)
@@ -156,7 +160,7 @@ def test_late_end_is_not_a_stall() -> None:
 
 
 def test_stall_is_concealed_for_100_ms() -> None:
-    """Missing audio is concealed at full level, fades, and is silent after 100 ms."""
+    """Missing audio is concealed. The concealment fades out and is silent after 100 ms."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(tone(100))
     player.read(100)
@@ -182,7 +186,7 @@ def test_without_concealment_a_stall_fades_at_once() -> None:
 
 
 def test_stall_ends_when_enough_is_there() -> None:
-    """After a stall 80 ms are buffered, and no audio is lost."""
+    """A stall ends when 80 ms are queued, and no audio is lost."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(counting(0, 100 * PER_MS))
     player.read(110)
@@ -199,7 +203,7 @@ def test_stall_ends_when_enough_is_there() -> None:
 
 
 def test_low_buffer_slows_down() -> None:
-    """If little is queued of an incomplete item, speech is slowed down by up to 12 %."""
+    """If little is queued of an incomplete item, the audio is slowed down by up to 12 %."""
     player = Player(start_ms=100)
     player.push(tone(240))
 
@@ -211,7 +215,7 @@ def test_low_buffer_slows_down() -> None:
 
 
 def test_pause_is_held_when_low() -> None:
-    """If little is queued, playing is held inside a pause, not inside the next word."""
+    """If little is queued of an incomplete item, the playout stops in a pause, not in a word."""
     player = Player(start_ms=50, time_scaling=True)
     player.push(tone(60) + bytes(2 * 55 * PER_MS))
 
@@ -224,7 +228,7 @@ def test_pause_is_held_when_low() -> None:
 
 
 def test_silence_where_nothing_is_due() -> None:
-    """An empty playout returns zeros and counts no frame as audio."""
+    """A read of an empty playout returns zeros and counts no frame as audio."""
     out = bytearray(b"\xff" * 640)
 
     assert Playout(RATE_HZ).read(out) == 0
@@ -252,7 +256,7 @@ def test_lost_packet_is_concealed_in_its_place() -> None:
     assert player.playout.stats().lost_frames == 320
 
 
-# Orders of ten packets: as sent, neighbors swapped, one far behind, all backwards.
+# Orders of ten packets: as sent, neighbors swapped, one packet far behind, and reversed.
 ORDERS = [
     list(range(10)),
     [1, 0, 3, 2, 5, 4, 7, 6, 9, 8],
@@ -265,7 +269,7 @@ ORDERS = [
 @pytest.mark.parametrize("numbering", ["timestamp", "sequence"])
 @pytest.mark.parametrize("first", [0, -5])
 def test_packets_are_put_in_order(order: list[int], numbering: str, first: int) -> None:
-    """Packets are played in the order of sending, even when the numbers wrap."""
+    """Packets are played in the order of sending, also if the numbers wrap."""
     player = live_player()
     for number in order:
         place = (first + number) * (320 if numbering == "timestamp" else 1)
@@ -291,7 +295,7 @@ def test_duplicates_are_played_once() -> None:
 
 
 def test_late_packet_is_dropped() -> None:
-    """A packet that arrives too late is not played, and counted."""
+    """A packet that arrives too late is not played. It is counted as late."""
     player = live_player()
     for number in (0, 1, 2, 4, 5, 6):
         player.push(counting(number * 320, 320), timestamp=number * 320)
@@ -305,7 +309,7 @@ def test_late_packet_is_dropped() -> None:
 
 
 def test_jump_of_timestamps_begins_anew() -> None:
-    """A jump of more than 5 s starts a new time base and is not concealed."""
+    """A jump of more than 5 s between timestamps is not concealed. It starts a new time base."""
     player = live_player()
     player.push(counting(0, 1600), timestamp=0)
     player.push(counting(1600, 1600), timestamp=10 * RATE_HZ)
@@ -318,7 +322,7 @@ def test_jump_of_timestamps_begins_anew() -> None:
 
 
 def test_live_delay_follows_the_network() -> None:
-    """The delay increases after late packets and decreases when the network is quiet."""
+    """The delay increases after late packets, and decreases when the network is quiet again."""
     player = Player(mode="live")
     targets = []
     for number in range(6000):
@@ -338,7 +342,7 @@ def test_live_delay_follows_the_network() -> None:
     ("profile", "limit_s"), [("interactive", 10), ("balanced", 15), ("smooth", 25)]
 )
 def test_live_delay_falls_within_seconds(profile: str, limit_s: int) -> None:
-    """After 10 s with 120 ms of jitter, the target delay soon falls to that of a quiet network."""
+    """After 10 s with 120 ms of jitter, the target delay falls to a normal value within seconds."""
     chance = random.Random(1)
     sent = [(20 * number, number) for number in range(3000)]
     disturbed = [(ms + chance.uniform(0, 120), number) for ms, number in sent[1000:1500]]
@@ -361,7 +365,7 @@ def test_live_delay_falls_within_seconds(profile: str, limit_s: int) -> None:
 
 
 def test_live_source_may_pause() -> None:
-    """A source without timestamps continues after 10 s of silence, and no audio is skipped."""
+    """If a source without timestamps is silent for 10 s, no later audio is skipped."""
     player = live_player()
     for number in range(200):
         player.now_ms += 10_000 if number == 100 else 0
@@ -375,7 +379,7 @@ def test_live_source_may_pause() -> None:
 
 
 def test_live_overrun_is_skipped() -> None:
-    """Audio is skipped if a stream is more than max_delay_ms behind."""
+    """If a stream is more than max_delay_ms late, audio is skipped."""
     player = Player(mode="live", max_delay_ms=500, time_scaling=False)
     for number in range(10):
         player.push(tone(20), timestamp=number * 320)
@@ -394,7 +398,7 @@ def test_live_overrun_is_skipped() -> None:
 
 
 def test_position_counts_played_audio() -> None:
-    """The position of an item increases with the reads and stays at its end."""
+    """The position of an item increases with each read, up to the end of the item."""
     player = Player()
     player.push(counting(0, 1600), "a", end=True)
     player.push(counting(0, 1600), "b", end=True)
@@ -408,7 +412,7 @@ def test_position_counts_played_audio() -> None:
 
 
 def test_position_without_the_latency_of_the_device() -> None:
-    """Audio that the device has pulled and not played is not counted."""
+    """Audio that the device has read but not played is not part of the position."""
     player = Player()
     player.push(counting(0, 1600), "a", end=True)
     player.read(60)
@@ -424,23 +428,23 @@ def test_position_of_an_unknown_item() -> None:
 
 
 def test_marks_are_reported_once_and_in_order() -> None:
-    """A mark is reported when its position was played, in any order of setting the marks."""
+    """A mark is reported when it was played. The order of setting the marks does not matter."""
     player = Player()
     for offset_ms in (30, 10, 20, 10):
         player.playout.mark("a", offset_ms, f"at {offset_ms}")
     player.push(counting(0, 800), "a", end=True)
 
-    told = []
+    reported = []
     for _ in range(6):
         events = player.playout.poll()
-        told.append([event.tag for event in events if event.kind is Kind.MARK])
+        reported.append([event.tag for event in events if event.kind is Kind.MARK])
         player.read(10)
 
-    assert [[], ["at 10", "at 10"], ["at 20"], ["at 30"], [], []] == told
+    assert [[], ["at 10", "at 10"], ["at 20"], ["at 30"], [], []] == reported
 
 
 def test_mark_after_the_end_is_reported_at_the_end() -> None:
-    """A mark after the last sample is reported at the end."""
+    """A mark after the last sample of an item is reported at the end of the item."""
     player = Player()
     player.push(counting(0, 160), "a", end=True)
     player.playout.mark("a", 500, "late word")
@@ -458,7 +462,7 @@ def test_mark_after_the_end_is_reported_at_the_end() -> None:
 
 
 def test_item_without_sound_is_done() -> None:
-    """An item without audio is reported as done, with its marks."""
+    """An item without audio is reported as done, and its marks are reported."""
     player = Player()
     player.playout.mark("a", 0, "word")
     player.playout.end("a", now_ns=player.now_ns)
@@ -468,7 +472,7 @@ def test_item_without_sound_is_done() -> None:
 
 
 def test_item_that_another_one_follows_is_done() -> None:
-    """An item without an end is done when the next item starts."""
+    """An item that was not ended is done when the next item starts."""
     player = Player()
     player.push(counting(0, 160), "a")
     player.push(counting(0, 160), "b", end=True)
@@ -480,7 +484,7 @@ def test_item_that_another_one_follows_is_done() -> None:
 
 
 def test_events_of_an_item() -> None:
-    """Start, end and drain are reported in order, with positions and times."""
+    """The start, the end and the drain are reported in order, with positions and times."""
     player = Player()
     player.push(counting(0, 800), "a", end=True)
     player.read(100)
@@ -494,7 +498,7 @@ def test_events_of_an_item() -> None:
 
 
 def test_unpolled_items_do_not_fill_the_playout() -> None:
-    """Any number of items can be played without a poll."""
+    """Any number of items can be played, also if poll() is never called."""
     player = Player()
     for number in range(1000):
         assert player.push(counting(0, 16), number, end=True)
@@ -505,7 +509,7 @@ def test_unpolled_items_do_not_fill_the_playout() -> None:
 
 
 def test_clear_returns_the_heard_time() -> None:
-    """A clear plays the fade of the current item and nothing of the next one."""
+    """After a clear, the fade of the current item is played, and nothing of the next item."""
     player = Player(start_ms=20, time_scaling=False)
     player.push(tone(200), "a", end=True)
     player.push(tone(100), "b")
@@ -531,7 +535,7 @@ def test_clear_returns_the_heard_time() -> None:
 
 @pytest.mark.parametrize("block_ms", [1, 5, 10, 40])
 def test_clear_fades_to_silence(block_ms: int) -> None:
-    """After a clear the audio fades out within 5 ms."""
+    """After a clear, the output falls to silence within 5 ms."""
     player = Player(time_scaling=False)
     player.push(struct.pack("<3200h", *[10000] * 3200), "a", end=True)
     player.read(40)
@@ -547,7 +551,7 @@ def test_clear_fades_to_silence(block_ms: int) -> None:
 
 
 def test_cleared_item_accepts_no_audio() -> None:
-    """A push for a cleared item returns STALE and is counted."""
+    """A push for a cleared item returns STALE, and its frames are counted as stale."""
     player = Player()
     player.push(tone(100), "a")
     player.playout.clear()
@@ -559,7 +563,7 @@ def test_cleared_item_accepts_no_audio() -> None:
 
 
 def test_next_item_starts_at_its_first_sample() -> None:
-    """Audio that is pushed after a clear is played from its beginning."""
+    """An item that is pushed after a clear is played from its first sample."""
     player = Player()
     player.push(tone(500), "a")
     player.read(100)
@@ -572,7 +576,7 @@ def test_next_item_starts_at_its_first_sample() -> None:
 
 
 def test_two_clears_without_a_read_between() -> None:
-    """Nothing was heard of an item that was pushed and cleared between two reads."""
+    """An item that is pushed and cleared between two reads has no heard audio."""
     player = Player(time_scaling=False)
     player.push(tone(200), "a", end=True)
     player.read(50)
@@ -584,7 +588,7 @@ def test_two_clears_without_a_read_between() -> None:
 
 
 def test_clear_with_a_stopped_device() -> None:
-    """With latency_ms neither the fade nor the audio in the device counts as heard."""
+    """With latency_ms, neither the fade nor the audio in the device counts as heard."""
     player = Player(time_scaling=False)
     player.push(tone(200), "a", end=True)
     player.read(100)
@@ -596,7 +600,7 @@ def test_clear_with_a_stopped_device() -> None:
 
 
 def test_finished_item_is_not_cleared() -> None:
-    """The result of a clear does not have items that were heard to the end."""
+    """The result of a clear leaves out items that were heard to their end."""
     player = Player()
     player.push(tone(50), "a", end=True)
     player.read(100)
@@ -605,7 +609,7 @@ def test_finished_item_is_not_cleared() -> None:
 
 
 def test_items_without_a_name() -> None:
-    """After a clear or an end, None is a new item."""
+    """After a clear or an end, the item None is a new item."""
     player = Player()
     player.push(tone(100), None)
     player.playout.clear()
@@ -619,7 +623,7 @@ def test_items_without_a_name() -> None:
 
 
 def test_full_playout_refuses_whole_pushes() -> None:
-    """A push that does not fit returns FULL, and is accepted later when there is room."""
+    """A push that does not fit returns FULL. It is accepted later, when there is room."""
     player = Player(capacity_ms=100, start_ms=10, time_scaling=False)
     assert player.push(tone(80))
 
@@ -630,7 +634,7 @@ def test_full_playout_refuses_whole_pushes() -> None:
 
 
 def test_ended_item_accepts_no_audio() -> None:
-    """A push to an item that has ended, or was followed by another one, returns STALE."""
+    """A push to an item returns STALE if the item has ended or another item has started."""
     player = Player()
     player.push(tone(10), "a")
     player.push(tone(10), "b", end=True)
@@ -640,11 +644,11 @@ def test_ended_item_accepts_no_audio() -> None:
 
 
 def test_only_accepted_is_true() -> None:
-    """Only ACCEPTED is true."""
+    """Of all results of a push, only ACCEPTED is true."""
     assert [True, False, False] == [bool(result) for result in PushResult]
 
 
-# Each with a part of the message.
+# (settings, part of the error's message)
 BAD_SETTINGS = [
     ({"sample_rate_hz": 7999}, "sample_rate_hz must be 8000 to 48000, got 7999"),
     ({"channels": 3}, "channels must be 1 to 2"),
@@ -666,7 +670,7 @@ def test_bad_settings(settings: dict[str, object], message: str) -> None:
 
 
 def test_cut_frames() -> None:
-    """A cut frame raises an error in push and in read."""
+    """A cut frame raises an error, in push() and in read()."""
     playout = Playout(RATE_HZ, 2)
     out = bytearray(6)
 
@@ -674,7 +678,7 @@ def test_cut_frames() -> None:
         playout.push(bytes(6))
     with pytest.raises(AudioError, match="a frame has 4 bytes, got a buffer of 6"):
         playout.read(out)
-    out.append(0)  # the buffer is not kept
+    out.append(0)  # works because the buffer is not locked any more
 
 
 def test_push_beyond_the_capacity() -> None:
@@ -693,7 +697,7 @@ def test_two_places_for_a_packet() -> None:
 
 
 def test_pause_loses_nothing() -> None:
-    """A pause fades out and in, is silent in between, and skips no sample."""
+    """A pause begins and ends with a fade, is silent, and skips no sample."""
     player = Player()
     player.push(struct.pack("<3200h", *[10000] * 3200), "a", end=True)
     player.read(50)
@@ -712,7 +716,7 @@ def test_pause_loses_nothing() -> None:
 
 
 def test_device_reads_by_address() -> None:
-    """A C callback with the two addresses gets the same audio as a read."""
+    """A C callback with the two addresses of a playout gets the same audio as a read."""
     player = Player()
     player.push(counting(0, 160), "a", end=True)
     function, argument = player.playout.attach()
@@ -728,7 +732,7 @@ def test_device_reads_by_address() -> None:
 
 
 def test_one_reader_at_a_time() -> None:
-    """While a device is attached, reading and closing raise an error."""
+    """While a device is attached to a playout, reading and closing it raise an error."""
     playout = Playout(RATE_HZ)
     playout.attach()
 
@@ -745,7 +749,11 @@ def test_one_reader_at_a_time() -> None:
 
 
 def test_closed_playout() -> None:
-    """After close(), which may be called twice, every call raises an error that says what to do."""
+    """
+    After close(), every call raises an error that says what to do.
+
+    close() may be called twice.
+    """
     with Playout(RATE_HZ) as playout:
         playout.push(tone(20))
     playout.close()
@@ -770,7 +778,7 @@ def test_closed_playout() -> None:
 
 
 def test_repr_has_the_state() -> None:
-    """The repr has the state and the length of the queue."""
+    """The repr of a playout has its state and the length of its queue."""
     player = Player(start_ms=500)
     player.push(tone(120))
     player.read(10)
@@ -783,7 +791,7 @@ def test_repr_has_the_state() -> None:
 
 @pytest.mark.parametrize("mode", ["burst", "live"])
 def test_output_depends_only_on_the_arrivals(mode: str) -> None:
-    """The output depends only on the pushes and their times."""
+    """Two playouts with the same pushes at the same times have the same output."""
     outputs = set()
     for _ in range(2):
         player = Player(mode=mode)

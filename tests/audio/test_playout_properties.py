@@ -1,4 +1,4 @@
-"""Properties of a playout for any pushes and reads: no audio is lost, repeated or reordered."""
+"""Properties that a playout has for any pushes and reads: it loses and repeats no audio."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inworld_sync.audio.playout_events import (
 
 from support.playing import PER_MS, Player
 
-# Pieces of an item: frames, and ms since the previous piece.
+# The pieces of an item. Each piece has its count of frames, and the ms since the previous piece.
 arrivals = st.lists(st.tuples(st.integers(1, 2500), st.integers(0, 400)), min_size=1, max_size=20)
 blocks_ms = st.lists(st.sampled_from([1 / PER_MS, 1, 7.5, 10, 30, 300]), min_size=1, max_size=4)
 modes = st.sampled_from(["burst", "live"])
@@ -27,7 +27,7 @@ MERGE = 5 * PER_MS
 
 
 def speech_like(frames: int) -> np.ndarray:
-    """Return voiced speech, noise and pauses, so that every kind of time scaling is used."""
+    """Return voiced speech, noise and pauses. Each of them needs another kind of time scaling."""
     random = np.random.default_rng(frames)
     time = np.arange(frames)
     voiced = np.sin(time * 0.08) + 0.4 * np.sin(time * 0.16)
@@ -39,7 +39,7 @@ def speech_like(frames: int) -> np.ndarray:
 def drive(
     player: Player, pieces: list[tuple[int, int]], blocks: list[float], *, end: bool = True
 ) -> np.ndarray:
-    """Push the pieces at their times, and read until everything was played."""
+    """Push the pieces at their times, and read until everything is played."""
     source = speech_like(sum(frames for frames, _ in pieces))
     due: list[tuple[float, np.ndarray]] = []
     at, when = 0, player.now_ms
@@ -69,7 +69,7 @@ def played(player: Player) -> list[PlayoutPart]:
 def test_nothing_is_lost_or_doubled(
     mode: str, pieces: list[tuple[int, int]], blocks: list[float]
 ) -> None:
-    """Without time scaling every sample is played once, in order and unchanged."""
+    """Without time scaling, every sample is played once, in order and unchanged."""
     player = Player(mode=mode, time_scaling=False, max_delay_ms=10_000)
 
     source = drive(player, pieces, blocks)
@@ -83,7 +83,7 @@ def test_nothing_is_lost_or_doubled(
             since_made_up = 0
             continue
         assert (part.position_frames, part.source_frames) == (place, part.output_frames)
-        # Up to 5 ms after concealment are mixed with it.
+        # The first 5 ms after concealment are a mix of the source and the concealment.
         first = min(len(sound), max(0, MERGE - since_made_up)) if place else 0
         expected = source[place + first : place + len(sound)]
         assert expected.tolist() == sound[first:].tolist()
@@ -97,7 +97,7 @@ def test_nothing_is_lost_or_doubled(
 def test_time_scaling_leaves_no_gap(
     mode: str, pieces: list[tuple[int, int]], blocks: list[float]
 ) -> None:
-    """With time scaling the source is played from its first to its last sample."""
+    """With time scaling, the source is played from the first to the last sample, without a gap."""
     player = Player(mode=mode, max_delay_ms=10_000)
 
     source = drive(player, pieces, blocks)
@@ -117,7 +117,7 @@ def test_time_scaling_leaves_no_gap(
 @settings(max_examples=40, deadline=None)
 @given(modes, arrivals, blocks_ms)
 def test_position_only_grows(mode: str, pieces: list[tuple[int, int]], blocks: list[float]) -> None:
-    """The position never decreases or exceeds the pushed audio, and ends at the item's end."""
+    """The position never decreases. At the end, it is the end of the item."""
     player = Player(mode=mode)
     positions = []
     read = player.read
@@ -140,9 +140,9 @@ def test_position_only_grows(mode: str, pieces: list[tuple[int, int]], blocks: l
 def test_every_mark_is_reported_once(
     pieces: list[tuple[int, int]], blocks: list[float], offsets_ms: list[int]
 ) -> None:
-    """Each mark is reported once, in order of position, and not before its position is played."""
+    """Each mark is reported once, in order of position, after its position was played."""
     player = Player()
-    told: list[int] = []
+    reported: list[int] = []
     read = player.read
 
     def watched(ms: float, block_ms: float) -> bytes:
@@ -151,7 +151,7 @@ def test_every_mark_is_reported_once(
             if event.kind is PlayoutEventKind.MARK:
                 end_ms = sum(frames for frames, _ in pieces) / PER_MS
                 assert player.playout.position_ms("item") >= min(offsets_ms[event.tag], end_ms)
-                told.append(event.tag)
+                reported.append(event.tag)
         return result
 
     for tag, offset_ms in enumerate(offsets_ms):
@@ -159,7 +159,7 @@ def test_every_mark_is_reported_once(
     player.read = watched  # type: ignore[method-assign]
     drive(player, pieces, blocks)
 
-    assert sorted(range(len(offsets_ms)), key=lambda tag: offsets_ms[tag]) == told
+    assert sorted(range(len(offsets_ms)), key=lambda tag: offsets_ms[tag]) == reported
 
 
 @settings(max_examples=60, deadline=None)
@@ -167,7 +167,7 @@ def test_every_mark_is_reported_once(
 def test_clear_is_final(
     mode: str, pieces: list[tuple[int, int]], blocks: list[float], when_ms: int, scaling: bool
 ) -> None:
-    """A clear reports exactly how much is heard, including at most 5 ms of fade."""
+    """A clear returns exactly how much is heard, including at most 5 ms of fade."""
     player = Player(mode=mode, time_scaling=scaling, max_delay_ms=10_000)
     source = speech_like(sum(frames for frames, _ in pieces))
     player.push(source.tobytes())
@@ -192,7 +192,7 @@ def test_clear_is_final(
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=40), st.integers(10, 200))
 def test_memory_is_bounded(sizes: list[int], capacity_ms: int) -> None:
-    """The queue never exceeds the capacity; a push is accepted completely or not at all."""
+    """The queue never exceeds the capacity. A push is accepted completely or not at all."""
     player = Player(capacity_ms=capacity_ms)
     queued = 0
     for size in sizes:
@@ -205,14 +205,14 @@ def test_memory_is_bounded(sizes: list[int], capacity_ms: int) -> None:
         assert player.playout.stats().queued_ms == queued / PER_MS
 
 
-# Packets of 20 ms: the order of arrival, with lost and duplicate packets.
+# Numbers of packets of 20 ms in the order of arrival. Numbers may be missing or occur twice.
 deliveries = st.lists(st.integers(0, 30), min_size=1, max_size=40)
 
 
 @settings(max_examples=80, deadline=None)
 @given(deliveries, st.integers(0, 2**32 - 1), st.booleans())
 def test_any_delivery_is_played_in_order(numbers: list[int], first: int, scaling: bool) -> None:
-    """Each packet is played at most once, in the order of sending, for any order of arrival."""
+    """For any order of arrival, each packet is played at most once, in the order of sending."""
     player = Player(mode="live", time_scaling=scaling)
     source = speech_like(31 * 320)
     for number in numbers:

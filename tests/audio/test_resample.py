@@ -1,4 +1,4 @@
-"""Sample rates: the right length, the right tone, and no other sound."""
+"""Sample rate conversion: the length, the tone, and the noise of the output."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def converted(pcm, resampler, step=None):
 
 
 def fit(samples, rate_hz, hz):
-    """Return the RMS of the best sine of *hz* in the middle of *samples*, and of the rest."""
+    """Return the RMS of the best sine of *hz* in the middle of *samples*, and that of the rest."""
     middle = samples[len(samples) // 4 : -len(samples) // 4].astype(float) / 32767
     angle = 2 * np.pi * hz * np.arange(len(middle)) / rate_hz
     basis = np.stack([np.sin(angle), np.cos(angle)], axis=1)
@@ -47,7 +47,7 @@ def fit(samples, rate_hz, hz):
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
 def test_tone(from_hz, to_hz):
-    """A tone keeps its pitch and level, and everything else is 90 dB below it."""
+    """A tone keeps its pitch and level. All other sound in the output is 90 dB below it."""
     pcm = tone(from_hz, 1000, level=0.9).tobytes()
 
     level, rest = fit(np.frombuffer(converted(pcm, Resampler(from_hz, to_hz)), "<i2"), to_hz, 1000)
@@ -58,7 +58,7 @@ def test_tone(from_hz, to_hz):
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(24_000, 16_000), (48_000, 16_000)])
 def test_no_alias(from_hz, to_hz):
-    """A tone that the lower rate cannot represent is removed, without aliasing."""
+    """A tone that is too high for the lower rate is removed. There is no aliasing."""
     pcm = tone(from_hz, 9_500).tobytes()
 
     out = np.frombuffer(converted(pcm, Resampler(from_hz, to_hz)), "<i2")
@@ -68,12 +68,12 @@ def test_no_alias(from_hz, to_hz):
 
 
 def test_full_scale():
-    """A square wave at full scale overshoots and is clipped; samples do not wrap."""
+    """A square wave at full scale is clipped where the filter overshoots. No sample wraps."""
     square = np.where(np.arange(24_000) // 60 % 2, 32767, -32768).astype("<i2")
 
     out = np.frombuffer(converted(square.tobytes(), Resampler(24_000, 16_000)), "<i2")
 
-    # A wrapped sample would jump by nearly the whole range.
+    # A sample that wraps would differ by nearly the whole range.
     middles = out.reshape(-1, 40)[1:-1, 10:30]
     assert 20_000 < np.abs(middles.astype(int)).min()
     assert all(len(set(np.sign(row))) == 1 for row in middles)
@@ -82,7 +82,7 @@ def test_full_scale():
 @pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
 @pytest.mark.parametrize("samples", [0, 1, 2, 99, 1000, 44_101])
 def test_length(from_hz, to_hz, samples):
-    """The output has the duration of the input, to the nearest sample."""
+    """The output has the duration of the input, rounded to the nearest sample."""
     out = converted(bytes(2 * samples), Resampler(from_hz, to_hz))
 
     assert 0.5 >= abs(len(out) / 2 - samples * to_hz / from_hz)
@@ -91,7 +91,7 @@ def test_length(from_hz, to_hz, samples):
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=20), st.sampled_from(RATES))
 def test_cuts_do_not_matter(sizes, rates):
-    """The output does not depend on how the input is divided, also inside a sample."""
+    """The output does not depend on the sizes of the chunks, even if they cut samples."""
     pcm = tone(rates[0], 440, 0.5).tobytes()
     whole = converted(pcm, Resampler(*rates))
     resampler, parts, at = Resampler(*rates), [], 0
@@ -115,7 +115,7 @@ def test_streams_early():
 
 
 def test_same_rate():
-    """With equal rates the samples are not changed."""
+    """If both rates are equal, the samples are unchanged."""
     pcm = tone(16_000, 440).tobytes()
 
     assert pcm == converted(pcm, Resampler(16_000, 16_000), step=333)
@@ -123,7 +123,7 @@ def test_same_rate():
 
 @pytest.mark.parametrize("to_hz", [16_000, 24_000])
 def test_stereo(to_hz):
-    """The result of two channels is their mean."""
+    """Two channels are converted to one: the mean of both."""
     left, right = tone(16_000, 500), tone(16_000, 900)
     pcm = np.stack([left, right], axis=1).tobytes()
 
@@ -134,7 +134,7 @@ def test_stereo(to_hz):
     assert fit(out, to_hz, 900)[0] == pytest.approx(0.25, rel=0.01)
 
 
-# (frames, mono): opposite, equal, halves to even, full scale on both sides.
+# (frames, mono): opposite samples, equal samples, halves, positive and negative full scale.
 MIXES = [
     ([[100, -100]], [0]),
     ([[7, 7]], [7]),
@@ -154,7 +154,7 @@ def test_mix(frames, mono):
 
 
 def test_cut_sample():
-    """A stream that ends inside a frame raises an error."""
+    """A stream that ends inside a frame raises an error in finish()."""
     resampler = Resampler(24_000, 16_000, channels=2)
     resampler.feed(bytes(6))
 
@@ -191,7 +191,7 @@ def test_ranges(arguments, name):
 
 
 def test_imports_late():
-    """Mono with equal rates needs neither numpy nor soxr."""
+    """Mono audio with equal rates is processed without an import of numpy or soxr."""
     code = (
         "import sys; from inworld_sync.audio.resample import Resampler; "
         "Resampler(16000, 16000).feed(bytes(4)); "

@@ -1,4 +1,4 @@
-"""Arrays: every function that accepts audio converts them by the same rules."""
+"""Arrays as audio: all functions convert the samples of an array by the same rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inworld_sync.devices import NullSpeaker, WavSink
 from inworld_sync.devices.playout_sink import PlayoutSink
 from inworld_sync.errors import AudioError
 
-# Multiples of 256, which every type holds exactly.
+# Multiples of 256, which all types of arrays represent exactly.
 SAMPLES = (np.arange(320) * 37 % 256 - 128).astype("<i2") * 256
 PCM = SAMPLES.tobytes()
 FLOATS = (SAMPLES / 32768).astype("<f4")
@@ -123,7 +123,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
 @pytest.mark.parametrize(("function", "raw"), FUNCTIONS.values(), ids=FUNCTIONS)
 def test_arrays(function, raw, array):
-    """An array has the result of the same samples as bytes."""
+    """An array has the same result as the bytes of the same samples."""
     assert function(raw) == function(array)
 
 
@@ -138,24 +138,24 @@ def test_arrays(function, raw, array):
     ],
 )
 def test_frames(form, raw, array, monkeypatch):
-    """A frame has the same audio for an array as for its samples as bytes."""
+    """A frame has the same audio for an array and for the bytes of the same samples."""
     monkeypatch.setattr("inworld_sync.audio.frame._random_bytes", bytes)
     builder = FrameBuilder('{"audio":"', '"}', form)
     if form is FrameForm.BYTES and array.itemsize == 1:
-        raw = bytes(array)  # bytes of a code are sent unchanged
+        raw = bytes(array)  # mu-law and A-law bytes are sent unchanged
 
     assert builder.build(raw) == builder.build(array)
 
 
 def test_precision():
-    """float64 is rounded once to 16 bits, and not to float32 before."""
+    """A float64 is rounded once, to 16 bits. It is not rounded to float32 before."""
     value = (0.5 + 2**-30) / 32768
 
     assert np.array([1, -1], "<i2").tobytes() == written(np.array([value, -value]))
 
 
 def test_not_a_number():
-    """The functions on samples replace NaN by 0 and clip infinities for every type of float."""
+    """The functions on samples replace NaN by 0 and clip infinities, for every float type."""
     for kind in ("<f4", ">f4", "<f8", "<f2"):
         floats = np.array([np.nan, np.inf, -np.inf, 0.5], kind)
         assert np.array([0, 32767, -32768, 16384], "<i2").tobytes() == pcm.s16_from_f32(floats)
@@ -163,14 +163,14 @@ def test_not_a_number():
 
 @pytest.mark.parametrize("sink", [sunk, sunk_in_a_playout, heard])
 def test_sinks_refuse_what_streams_refuse(sink):
-    """A sink raises an error for NaN and for integers in a float array."""
+    """A sink raises an error for NaN, and for integer values in a float array."""
     for floats, words in ((np.array([0.0, np.nan]), "finite"), (np.array([900.0]), "divide by")):
         with pytest.raises(AudioError, match=words):
             sink(floats)
 
 
 def test_stereo():
-    """A playout of two channels accepts both orders; one of one channel mixes."""
+    """A playout with two channels accepts both axis orders. A playout with one channel mixes."""
     stereo = np.stack([SAMPLES, SAMPLES // 2], axis=1)
     for array in (stereo, stereo.T, stereo / 32768, np.ascontiguousarray(stereo.T)):
         playout = Playout(16000, 2)
@@ -180,20 +180,20 @@ def test_stereo():
     assert PCM == pushed("s16")(np.stack([SAMPLES, SAMPLES], axis=1))
 
 
-# What no function accepts as samples.
+# Values that no function accepts as samples.
 NOT_SAMPLES = ["text", None, 5, [0.5], np.zeros(4, np.int64), np.zeros((2, 2), "<i2"), {}]
 
 
 @pytest.mark.parametrize("audio", NOT_SAMPLES, ids=repr)
 @pytest.mark.parametrize("function", [each for each, _ in FUNCTIONS.values()], ids=FUNCTIONS)
 def test_not_samples(function, audio):
-    """Anything else raises an AudioError."""
+    """A value that is neither bytes nor an array of samples raises an AudioError."""
     with pytest.raises(AudioError):
         function(audio)
 
 
 def test_codes_are_bytes():
-    """Decoding G.711 accepts an array of bytes, and raises an error for wider samples."""
+    """G.711 decoding accepts an array of bytes. An array of wider items raises an error."""
     codes = np.arange(256).astype(np.uint8)
 
     assert g711.decode_ulaw(bytes(codes)) == g711.decode_ulaw(codes)

@@ -1,4 +1,4 @@
-"""Audio input: every form of the same audio becomes the same samples."""
+"""Audio input: every form of the same audio is converted to the same samples."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def collected(source):
     return b"".join(source)
 
 
-# Forms of the same mono audio.
+# Forms of the same mono audio, which are converted to the same samples.
 FORMS = {
     "bytes": PCM,
     "bytearray": bytearray(PCM),
@@ -72,7 +72,7 @@ def test_forms(chunk):
 
 @pytest.mark.parametrize("chunk", FORMS.values(), ids=FORMS)
 def test_forms_as_sources(chunk):
-    """The same forms are accepted as recordings."""
+    """The forms that a stream accepts are also accepted as recordings."""
     source = open_source(chunk, to_hz=RATE_HZ, from_hz=RATE_HZ)
 
     assert isinstance(source, AudioSource)
@@ -80,7 +80,7 @@ def test_forms_as_sources(chunk):
     assert PCM == collected(source)
 
 
-# (array, its 16-bit samples): types with fewer bits, and rounding to the nearest, halves to even.
+# (array, its 16-bit samples): types with fewer bits, and values that need rounding.
 CONVERTED = {
     "uint8": (np.array([0, 128, 255], np.uint8), [-32768, 0, 32512]),
     "int32": (np.array([0x18000, 0x28000, -(2**31), 2**31 - 1], np.int32), [2, 2, -32768, 32767]),
@@ -98,7 +98,7 @@ def test_conversion(chunk, expected):
 
 @pytest.mark.parametrize("channels", [2, 3, 64])
 def test_declared_channels(channels):
-    """A dimension of the declared number of channels has the channels, also of a short array."""
+    """If one axis of an array has the declared number of channels, it is the axis of channels."""
     frames = np.arange(5 * channels, dtype=np.int16).reshape(5, channels)
 
     for chunk in (frames, frames.T, frames.reshape(-1)):
@@ -113,7 +113,7 @@ AMBIGUOUS = [((2, 2), 1), ((50, 2), 1), ((2, 64), 1), ((2, 2), 2), ((3, 3), 3)]
 
 @pytest.mark.parametrize(("shape", "channels"), AMBIGUOUS)
 def test_ambiguous_shape(shape, channels):
-    """An array whose dimensions may both have the channels raises an error with the fix."""
+    """An array whose channels may be on either axis raises an error that says what to do."""
     chunk = np.zeros(shape, np.int16)
 
     with pytest.raises(AudioError, match=r"ambiguous.*pass the number of channels, or a one-dim"):
@@ -123,7 +123,7 @@ def test_ambiguous_shape(shape, channels):
 
 
 def test_short_array_follows_the_others():
-    """A short array at the end of a stream has the order of the arrays before it."""
+    """A short array at the end of a stream has the same axis order as the arrays before it."""
     for turn in (np.asarray, np.transpose):
         chunks = [turn(STEREO[:3198]), turn(STEREO[3198:])]
         stream = AudioInput(RATE_HZ, RATE_HZ)
@@ -155,13 +155,13 @@ NOT_AUDIO = {
 
 @pytest.mark.parametrize(("chunk", "words"), NOT_AUDIO.values(), ids=NOT_AUDIO)
 def test_not_audio(chunk, words):
-    """Anything else raises an error that says what came."""
+    """A value that is not audio raises an error that says what it is."""
     with pytest.raises(AudioError, match=words):
         fed(chunk)
 
 
-# Recordings whose bytes are all printable: constants, a constant with noise, and 8-bit samples in
-# both bytes.
+# Recordings in which each byte is a printable character: a constant, a constant with noise, and
+# samples whose two bytes are equal.
 _NOISE = np.random.default_rng(1).integers(0, 60, RATE_HZ)
 OFFSETS = {
     "constant": np.full(RATE_HZ, 0x2020),
@@ -174,7 +174,7 @@ OFFSETS = {
 
 @pytest.mark.parametrize("samples", OFFSETS.values(), ids=OFFSETS)
 def test_offset_is_not_text(samples):
-    """A recording with a DC offset is audio, in a file and without a header."""
+    """A recording with a DC offset is accepted as audio, in a file and as raw samples."""
     pcm = samples.astype("<i2").tobytes()
 
     assert pcm == fed(pcm)
@@ -183,23 +183,23 @@ def test_offset_is_not_text(samples):
 
 
 def test_stereo():
-    """Interleaved bytes of two channels are mixed; a frame may be cut between chunks."""
-    pcm = np.stack([SAMPLES, -SAMPLES], axis=1).tobytes()
+    """Interleaved bytes of two channels are mixed. A frame may be cut between two chunks."""
+    pcm = np.stack([SAMPLES, np.zeros_like(SAMPLES)], axis=1).tobytes()
     stream = AudioInput(RATE_HZ, RATE_HZ, channels=2)
 
     out = stream.feed(pcm[:1001]) + stream.feed(pcm[1001:]) + stream.finish()
 
-    assert bytes(len(PCM)) == out
+    assert np.rint(SAMPLES / 2).astype("<i2").tobytes() == out
 
 
 def test_wrong_channels():
-    """An array with another number of channels than the stream raises an error."""
+    """An array with another number of channels than the stream has raises an error."""
     with pytest.raises(AudioError, match=r"shape \(frames, 2\) or \(2, frames\), got \(3200, 1\)"):
         fed(SAMPLES.reshape(-1, 1), channels=2)
 
 
 def test_cut_sample():
-    """Bytes that end inside a sample raise an error at the end, not before."""
+    """Bytes that end inside a sample raise an error in finish(), not in feed()."""
     stream = AudioInput(RATE_HZ, RATE_HZ)
     stream.feed(PCM[:-1])
 
@@ -208,7 +208,7 @@ def test_cut_sample():
 
 
 def test_finished():
-    """feed() raises an error after finish()."""
+    """After finish(), feed() raises an error."""
     stream = AudioInput(RATE_HZ, RATE_HZ)
     stream.finish()
 
@@ -218,13 +218,13 @@ def test_finished():
 
 @pytest.mark.parametrize("empty", [b"", np.zeros(0), np.zeros((8, 0), np.int16), iter(()), [b""]])
 def test_no_audio(empty):
-    """Audio without samples is empty and raises no error."""
+    """Audio without samples is accepted and returns no samples."""
     assert b"" == collected(open_source(empty, to_hz=RATE_HZ, from_hz=RATE_HZ))
 
 
 @pytest.mark.parametrize("kinds", [(bytes, np.array), (np.array, bytes)])
 def test_mixed_blocks(kinds):
-    """Blocks of bytes and of arrays may be mixed."""
+    """A source may yield blocks of bytes and blocks of arrays."""
     blocks = [
         kind(half) for kind, half in zip(kinds, (SAMPLES[:1600], SAMPLES[1600:]), strict=True)
     ]
@@ -233,7 +233,7 @@ def test_mixed_blocks(kinds):
 
 
 def test_rate():
-    """A source is converted to the requested rate."""
+    """A recording is converted to the requested sample rate."""
     source = open_source(PCM, to_hz=24_000, from_hz=16_000)
 
     assert 24_000 == source.sample_rate_hz
@@ -256,7 +256,7 @@ def test_unknown_rate(audio):
 
 
 class DjangoUpload:
-    """An upload object, whose iteration yields lines."""
+    """An upload object that yields lines when it is iterated."""
 
     name = "upload"
 
@@ -301,7 +301,7 @@ def piped(content, stack):
 
 
 def all_forms(content, folder, stack):
-    """The same content in every form that has no length or name to rely on."""
+    """Yield the content in every form that a recording may have."""
     path = folder / "call"
     path.write_bytes(content)
     fifo = folder / "fifo"
@@ -330,14 +330,14 @@ def all_forms(content, folder, stack):
 
 @pytest.mark.parametrize("content", [WAV, PCM], ids=["WAV", "raw"])
 def test_every_form_of_content(content, tmp_path):
-    """A recording is the same in every form, with a declared rate also without a header."""
+    """A recording returns the same samples in every form. Raw samples need the declared rate."""
     with contextlib.ExitStack() as stack:
         for form, audio in all_forms(content, tmp_path, stack):
             assert PCM == collected(open_source(audio, from_hz=RATE_HZ)), form
 
 
 def test_open_file_stays_open():
-    """A file of the caller is not closed."""
+    """A file that the caller has opened is not closed."""
     file = io.BytesIO(WAV)
     source = open_source(file)
     collected(source)
@@ -347,14 +347,14 @@ def test_open_file_stays_open():
 
 
 def test_path_is_closed_at_its_end(tmp_path):
-    """A file that was opened by its path is closed when it was read, without close()."""
+    """A file that was opened by its path is closed after its last block, also without close()."""
     path = tmp_path / "call.wav"
     path.write_bytes(WAV)
 
-    assert PCM == collected(open_source(path))  # pytest fails for a file that is left open
+    assert PCM == collected(open_source(path))  # pytest fails if the file stays open
 
 
-# (what is wrong, how to make it, words of the error)
+# (problem, function that makes the source, words of the error)
 BAD_FILES = {
     "at its end": (lambda: _at_end(), r"call seek\(0\)"),
     "text": (lambda: io.StringIO("RIFF"), "binary mode"),
@@ -390,7 +390,7 @@ def test_bad_files(make, words):
 
 @pytest.mark.parametrize("form", [str, pathlib.Path])
 def test_path(form, tmp_path):
-    """A path may be a str or a path object."""
+    """A path may be a str or a Path."""
     path = tmp_path / "call.wav"
     path.write_bytes(WAV)
 
@@ -400,7 +400,7 @@ def test_path(form, tmp_path):
 
 
 def test_raw_file(tmp_path):
-    """A file of raw samples needs its rate."""
+    """A file of raw samples without a declared rate raises an error."""
     path = tmp_path / "call.pcm"
     path.write_bytes(PCM)
 
@@ -410,7 +410,7 @@ def test_raw_file(tmp_path):
 
 
 def test_live_pipe():
-    """Raw samples of a pipe are passed on when they arrive."""
+    """Raw samples of a pipe are returned as soon as they arrive."""
     receive, send = os.pipe()
     with open(receive, "rb") as file:  # noqa: PTH123
         os.write(send, PCM[:640])
@@ -441,7 +441,7 @@ class Device:
 
 
 def test_source():
-    """Another source is converted, and closed together with the result."""
+    """A source with its own rate is converted, and is closed together with the result."""
     device = Device()
     source = open_source(device, to_hz=16_000)
 

@@ -1,4 +1,4 @@
-"""Audio in JSON messages: the splitter and a JSON parser agree on every message."""
+"""Audio in JSON messages: the splitter returns the same result as a JSON parser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("level")
 
 
 def slowly(message: bytes) -> tuple[bytes | None, object, list[object]]:
-    """Read a message with a JSON parser: audio, the rest without it, and the picks."""
+    """Read a message with a JSON parser. Return the audio, the other values, and the picks."""
     value = json.loads(message)
 
     def at(path: str) -> object:
@@ -40,12 +40,12 @@ def slowly(message: bytes) -> tuple[bytes | None, object, list[object]]:
 
 
 def around(text: str) -> bytes:
-    """Return a message with a string at the path of the audio."""
+    """Return a message that has *text* at the path of the audio."""
     return json.dumps({"result": {"chunk": {"audio": text}}}).encode()
 
 
 def agrees(splitter: Splitter, message: bytes) -> bool:
-    """Return whether the splitter read the message; fail if its result is wrong."""
+    """Return whether the splitter could read the message. Fail if its result is wrong."""
     found = splitter.split(message)
     if found is None:
         return False
@@ -63,8 +63,9 @@ def agrees(splitter: Splitter, message: bytes) -> bool:
 
 A = base64.b64encode(bytes(range(30))).decode()
 
-# Messages that the splitter reads: order of keys, white space, keys of the same name elsewhere,
-# no value or another value at the path, escapes in other strings. @ stands for the audio.
+# Messages that the splitter reads. They differ in the order of keys, in white space, in keys of the
+# same name in other objects, in the value at the path, and in escapes of other strings. @ stands
+# for the audio.
 TAKEN = [
     '{"result":{"id":"c1","chunk":{"audio":"@","usage":null},"status":{"code":0}}}',
     '{"result":{"status":{"code":-12},"chunk":{"usage":{},"audio":"@"},"id":"c1"},"type":"t"}',
@@ -86,7 +87,7 @@ TAKEN = [
     '{"type":1e5,"result":{"id":"ä€😀","chunk":{"audio":"@"}}}',
 ]
 
-# Messages that need a JSON parser, each for one reason.
+# Messages that need a JSON parser, each for another reason.
 LEFT = [
     '{"result":{"chunk":{"audio":"AA\\u003d\\u003d"}}}',
     '{"result":{"chunk":{"audio":"AA\\/A"}}}',
@@ -117,7 +118,7 @@ LEFT = [
 
 @pytest.mark.parametrize("message", TAKEN)
 def test_messages_that_the_splitter_reads(message: str) -> None:
-    """The splitter reads a plain message with the same result as a JSON parser."""
+    """The splitter returns the same result as a JSON parser for a plain message."""
     assert agrees(Splitter(AUDIO, *PICKS), message.replace("@", A).encode())
 
 
@@ -129,7 +130,7 @@ def test_messages_that_need_a_parser(message: str) -> None:
 
 @pytest.mark.parametrize("message", TAKEN)
 def test_every_cut_message_needs_a_parser(message: str) -> None:
-    """A cut message returns None, and no byte after its end is read."""
+    """The splitter returns None for a cut message, and reads no byte after its end."""
     splitter = Splitter(AUDIO, *PICKS)
     text = message.rstrip().replace("@", A).encode()
     guarded = GuardedBytes(len(text))
@@ -163,7 +164,7 @@ _values = st.recursive(
     st.sampled_from([None, 0, 1]),
 )
 def test_any_message(message: dict, audio: bytes, is_ascii: bool, indent: int | None) -> None:
-    """For any message the splitter agrees with a JSON parser or returns None."""
+    """For any message, the splitter returns None or the same result as a JSON parser."""
     result = message.setdefault("result", {})
     if isinstance(result, dict):
         chunk = result.setdefault("chunk", {})
@@ -172,7 +173,7 @@ def test_any_message(message: dict, audio: bytes, is_ascii: bool, indent: int | 
     try:
         slowly(json.dumps(message).encode())
     except ValueError:
-        return  # a text at the audio's path that is not base64
+        return  # the text at the path of the audio is not base64
 
     agrees(
         Splitter(AUDIO, *PICKS),
@@ -182,7 +183,7 @@ def test_any_message(message: dict, audio: bytes, is_ascii: bool, indent: int | 
 
 @pytest.mark.parametrize("size", [*range(130), 3071, 3072, 3073, 4096, 6144, 100_001])
 def test_every_length(size: int) -> None:
-    """Audio of any length is complete, also beyond the block size of the float conversion."""
+    """Audio of any length is complete, also if it is longer than a block of the conversion."""
     audio = bytes(index * 7 % 251 for index in range(size))
     message = around(base64.b64encode(audio).decode())
     splitter = Splitter(AUDIO)
@@ -200,7 +201,7 @@ def test_every_length(size: int) -> None:
 
 
 def test_padding_ends_the_text_of_floats() -> None:
-    """Text after padding raises an error, also at the end of a block of the conversion."""
+    """Text after the padding raises an error, also if the padding is at the end of a block."""
     text = base64.b64encode(bytes(3070)).decode()
     assert text.endswith("==")
     message = around(text + "AAAA")
@@ -210,7 +211,7 @@ def test_padding_ends_the_text_of_floats() -> None:
 
 @pytest.mark.parametrize("floats", [False, True])
 def test_too_small_a_buffer(floats: bool) -> None:
-    """A buffer that is too small raises an error; the audio is not shortened."""
+    """A buffer that is too small for the audio raises an error. The audio is not cut."""
     message = around(base64.b64encode(bytes(600)).decode())
 
     with pytest.raises(AudioError, match="does not fit into the buffer"):
@@ -218,7 +219,7 @@ def test_too_small_a_buffer(floats: bool) -> None:
 
 
 def test_accepts_any_buffer() -> None:
-    """A view of a receive buffer works like bytes."""
+    """A message may be a memoryview."""
     message = TAKEN[0].replace("@", A).encode()
 
     assert Splitter(AUDIO).split(message) == Splitter(AUDIO).split(memoryview(bytearray(message)))
@@ -228,6 +229,6 @@ def test_accepts_any_buffer() -> None:
     "paths", [["a"] * 13, ["a.b.c.d.e.f.g"], [""], ["a..b"], ["x" * 600], ["a\0b"], ["é"]]
 )
 def test_refused_paths(paths: list[str]) -> None:
-    """Paths beyond the limits of the core raise an error with the limits."""
+    """Paths that exceed the limits of the core raise an error with these limits."""
     with pytest.raises(ConfigError, match="up to 12 ASCII paths of up to 6 keys"):
         Splitter(*paths)

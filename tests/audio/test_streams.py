@@ -1,4 +1,4 @@
-"""The C callbacks of devices, called by the test with its own blocks, clocks and latencies."""
+"""The C callbacks of devices. The test calls them with its own blocks, clocks and latencies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def samples(*values: int) -> bytes:
     return struct.pack(f"<{len(values)}h", *values)
 
 
-# 100 ms; no sample is zero, and all samples differ.
+# 100 ms of samples. No sample is zero, and all samples differ.
 RAMP = samples(*range(1, 801))
 
 
@@ -39,14 +39,14 @@ class Device:
         self.time = ffi.new("struct iw_stream_time *", [0.0, 0.0, 0.0])
 
     def play(self, frames: int = BLOCK, *, ahead_s: float = 0.05, flags: int = 0) -> bytes:
-        """Request a block that is heard *seconds* from now."""
+        """Request a block that is heard *ahead_s* seconds from now."""
         self.time.current_time, self.time.output_time = 100.0, 100.0 + ahead_s
         out = ffi.new("uint8_t[]", frames * 2 * self.channels)
         assert 0 == lib.iw_speaker_callback(ffi.NULL, out, frames, self.time, flags, self.user)
         return ffi.buffer(out)[:]
 
     def hear(self, pcm: bytes, *, age_s: float = 0.0, flags: int = 0) -> None:
-        """Deliver a block whose first sample was recorded *seconds* ago."""
+        """Deliver a block whose first sample was recorded *age_s* seconds ago."""
         self.time.current_time, self.time.input_time = 100.0, 100.0 - age_s
         frames = len(pcm) // 2 // self.channels
         assert 0 == lib.iw_microphone_callback(pcm, ffi.NULL, frames, self.time, flags, self.user)
@@ -61,7 +61,7 @@ class Source:
         self.track = self.mixer.add(self.playout)
 
     def feed(self, *, channels: int = 1, warm_up_ms: int = 0) -> SpeakerFeed:
-        """The audio that a device gets."""
+        """Return the feed of a speaker that plays the mixer."""
         return SpeakerFeed(
             self.mixer, SoundGate(), channels=channels, latency_ms=50, warm_up_ms=warm_up_ms
         )
@@ -83,7 +83,7 @@ def play_at(speaker: SpeakerFeed, frames: int, *, now_ns: int, latency_ns: int) 
 
 
 def test_plays_every_sample(source: Source) -> None:
-    """A device gets every sample in order, in blocks of any size, and then silence."""
+    """A device gets every sample in order, in blocks of any size. Then it gets silence."""
     device = Device(source.feed())
 
     played = b"".join(device.play(frames) for frames in (1, 79, 500, 300))
@@ -99,7 +99,7 @@ def test_all_channels_play_the_same(source: Source) -> None:
 
 
 def test_warms_up_with_silence(source: Source) -> None:
-    """The audio starts after the silence of warm_up_ms, and none of it is lost."""
+    """The audio starts after warm_up_ms of silence, and no sample is lost."""
     device = Device(source.feed(warm_up_ms=15))
 
     assert bytes(2 * BLOCK) == device.play()
@@ -107,11 +107,11 @@ def test_warms_up_with_silence(source: Source) -> None:
 
 
 def test_nothing_is_heard_before_its_time(source: Source) -> None:
-    """A sample counts as heard after the device's latency, not when the device takes it."""
+    """A sample counts as heard after the latency of the device, not when the device reads it."""
     speaker = source.feed()
     play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
 
-    # Milliseconds after the callback, and samples heard by then: 8 per ms, from 60 ms on.
+    # Time in ms after the callback, and count of heard samples: 8 per ms from 60 ms on.
     expected = {0: 0, 59: 0, 60: 0, 61: 8, 85: 200, 110: 400, 5000: 400}
 
     assert expected == {ms: source.track.heard_frames((1000 + ms) * MS) for ms in expected}
@@ -119,7 +119,7 @@ def test_nothing_is_heard_before_its_time(source: Source) -> None:
 
 
 def test_a_clock_that_is_corrected_is_followed(source: Source) -> None:
-    """Each block has its own latency, as the device reports it."""
+    """The latency of each block is the latency that the device reports with the block."""
     speaker = source.feed()
     play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
     play_at(speaker, 400, now_ns=1050 * MS, latency_ns=70 * MS)
@@ -129,7 +129,7 @@ def test_a_clock_that_is_corrected_is_followed(source: Source) -> None:
 
 
 def test_silence_is_not_counted(source: Source) -> None:
-    """The count does not change while there is nothing to play."""
+    """The count of heard samples does not change while there is nothing to play."""
     speaker = source.feed()
     play_at(speaker, 1000, now_ns=1000 * MS, latency_ns=0)
     play_at(speaker, 1000, now_ns=1125 * MS, latency_ns=0)
@@ -142,7 +142,7 @@ def test_silence_is_not_counted(source: Source) -> None:
 
 
 def test_the_count_survives_its_memory(source: Source) -> None:
-    """Only the last few seconds are kept, and the count is right at any later time."""
+    """The history of a track has only a few seconds. The count is still correct at later times."""
     speaker = source.feed()
     for block in range(3000):
         play_at(speaker, 1, now_ns=(1000 + block) * MS, latency_ns=0)
@@ -151,7 +151,7 @@ def test_the_count_survives_its_memory(source: Source) -> None:
 
 
 def test_a_clear_is_final(source: Source) -> None:
-    """After a clear the device gets exactly the fade that the clear has counted."""
+    """After a clear, the device gets exactly the fade that the clear has counted as heard."""
     device = Device(source.feed())
     device.play()
     cleared = source.playout.clear()[1]
@@ -163,7 +163,7 @@ def test_a_clear_is_final(source: Source) -> None:
 
 
 def test_stretched_sound_counts_once() -> None:
-    """When audio is stretched because of a slow network, the samples of the source are counted."""
+    """If audio is stretched by time scaling, the samples of the source are counted."""
     source = Source(start_ms=20)
     speaker = source.feed()
     device = Device(speaker)
@@ -179,13 +179,13 @@ def test_stretched_sound_counts_once() -> None:
 
 
 def test_latency_is_that_of_the_stream_times(source: Source) -> None:
-    """The times of the stream say when a block is heard; without them latency_ms is used."""
+    """The stream times of a block say when it is heard. Without them, latency_ms is used."""
     speaker = source.feed()
     device = Device(speaker)
 
     device.play(ahead_s=0.125)
     assert 125.0 == pytest.approx(speaker.stats.latency_ms)
-    # A clock that does not advance, one that runs backwards, and one with impossible times.
+    # A clock that does not advance, one that runs backwards, and two with impossible times.
     for ahead_s in (-100.0, -0.001, 1e6, float("nan")):
         device.play(ahead_s=ahead_s)
         assert 50.0 == speaker.stats.latency_ms
@@ -204,7 +204,7 @@ def test_underflows_are_counted(source: Source) -> None:
 
 
 def test_a_stopped_device_is_detected(source: Source) -> None:
-    """The stats show that the device's thread has ended."""
+    """The statistics show that the thread of the device has ended."""
     speaker = source.feed()
     before = speaker.stats.finished
     lib.iw_speaker_finished(ffi.cast("void *", speaker.callback.user))
@@ -213,7 +213,7 @@ def test_a_stopped_device_is_detected(source: Source) -> None:
 
 
 def test_one_device_reads_a_mixer(source: Source) -> None:
-    """A second reader raises an error until the first one detaches."""
+    """A second reader of a mixer raises an error until the first reader detaches."""
     first = source.feed()
     with pytest.raises(LocalProtocolError):
         source.feed()
@@ -223,7 +223,7 @@ def test_one_device_reads_a_mixer(source: Source) -> None:
 
 
 def test_level_of_heard_audio(source: Source) -> None:
-    """The meter measures the blocks that are heard in the window, and no later ones."""
+    """The meter measures the blocks that are heard in the given time, and no later blocks."""
     speaker = source.feed()
     for block in range(4):
         play_at(speaker, BLOCK, now_ns=(1000 + 10 * block) * MS, latency_ns=30 * MS)
@@ -233,7 +233,7 @@ def test_level_of_heard_audio(source: Source) -> None:
         lib.iw_speaker_level(speaker._core, from_ms * MS, until_ms * MS, level)
         return level.samples, level.peak
 
-    # The ramp increases by 80 in each of the blocks, which are heard from 1030 ms on.
+    # The samples increase by 80 per block. The first block is heard from 1030 ms on.
     assert (0, 0) == peak_between(1000, 1030)
     assert (80, 80) == peak_between(1000, 1040)
     assert (160, 240) == peak_between(1045, 1060)
@@ -245,7 +245,7 @@ def test_level_of_heard_audio(source: Source) -> None:
 
 
 def test_returns_every_sample() -> None:
-    """Every sample is read once and in order, for any block sizes."""
+    """Every recorded sample is read once and in order, for any block sizes."""
     ring = MicrophoneRing(1000)
     device = Device(ring)
     got = b""
@@ -258,7 +258,7 @@ def test_returns_every_sample() -> None:
 
 
 def test_wraps_around() -> None:
-    """A ring that was filled and emptied many times is still in order."""
+    """A ring that was filled and emptied many times still returns the samples in order."""
     ring = MicrophoneRing(8)
     device = Device(ring)
     for start in range(100):
@@ -267,7 +267,7 @@ def test_wraps_around() -> None:
 
 
 def test_dropped_samples_are_counted() -> None:
-    """A slow reader gets the first samples; lost samples are counted."""
+    """A slow reader gets the oldest samples. The samples that do not fit are counted."""
     ring = MicrophoneRing(4)
     device = Device(ring)
     device.hear(samples(1, 2, 3))
@@ -287,7 +287,7 @@ def test_channels_are_mixed() -> None:
 
 
 def test_muted_is_silence() -> None:
-    """While it is muted silence is recorded; earlier audio stays."""
+    """While the microphone is muted, silence is recorded. Audio from before is still read."""
     ring = MicrophoneRing(8)
     device = Device(ring)
     device.hear(samples(1, 2))
@@ -300,7 +300,7 @@ def test_muted_is_silence() -> None:
 
 
 def test_the_devices_own_losses_are_counted() -> None:
-    """Audio that the device itself lost is counted."""
+    """Audio that was lost before the callback, as the device reports, is counted."""
     ring = MicrophoneRing(8)
     Device(ring).hear(samples(1), flags=INPUT_OVERFLOW)
 
@@ -308,7 +308,7 @@ def test_the_devices_own_losses_are_counted() -> None:
 
 
 def test_a_device_without_input_is_silent() -> None:
-    """A block without a buffer, which PortAudio allows, is silence."""
+    """A callback without an input buffer, which PortAudio allows, records silence."""
     ring = MicrophoneRing(8)
     user = ffi.cast("void *", ring.callback.user)
     lib.iw_microphone_callback(ffi.NULL, ffi.NULL, 2, ffi.NULL, 0, user)
@@ -317,7 +317,7 @@ def test_a_device_without_input_is_silent() -> None:
 
 
 def test_is_muted_while_the_speaker_plays(source: Source) -> None:
-    """Silence is recorded while a speaker plays and for the hangover after it."""
+    """Silence is recorded while a speaker plays audio, and for the hangover after the audio."""
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate, hangover_ms=600_000)
@@ -331,7 +331,7 @@ def test_is_muted_while_the_speaker_plays(source: Source) -> None:
 
 
 def test_records_again_after_the_hangover(source: Source) -> None:
-    """Audio after the hangover is recorded; silence of a speaker does not mute."""
+    """Audio is recorded after the hangover. A speaker that plays silence does not mute."""
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate)
@@ -346,7 +346,7 @@ def test_records_again_after_the_hangover(source: Source) -> None:
     assert samples(1, 0) == ring.read(8)
 
 
-# No capacity, too much of it, no channel, more channels than a device has.
+# (capacity, channels): no capacity, too much capacity, no channel, too many channels.
 BAD_RINGS = [(0, 1), (2**26 + 1, 1), (1, 0), (1, 33)]
 
 

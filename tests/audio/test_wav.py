@@ -1,4 +1,4 @@
-"""WAV headers in streamed chunks, and files, against the standard library's wave module."""
+"""WAV headers in streamed chunks and in files, compared with the standard library."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def fmt(form: int = 1, channels: int = 1, rate: int = 24000, bits: int = 16) -> 
 FMT = fmt()
 LIST = chunk(b"LIST", b"INFOISFT\x04\0\0\0abc\0")
 
-# (name, chunk, its samples): chunks of the service, other chunks around the samples,
-# and impossible lengths.
+# (name, chunk, the samples in it): chunks of the service, other chunks around the samples, and
+# impossible lengths.
 CHUNKS = [
     ("raw", PCM, PCM),
     ("empty", b"", b""),
@@ -75,9 +75,9 @@ CHUNKS = [
 
 @pytest.mark.parametrize(("name", "data", "samples"), CHUNKS, ids=[name for name, *_ in CHUNKS])
 def test_strip_riff(name: str, data: bytes, samples: bytes | None) -> None:
-    """The samples of a chunk are returned, with any header or none."""
+    """strip_riff() returns the samples of a chunk, with any header or without one."""
     if samples is None:
-        # Without a data chunk the header has 44 bytes; a wrong length means to the end.
+        # Without a data chunk, the samples begin after 44 bytes. A wrong length is ignored.
         samples = data[44:]
 
     assert samples == wav.strip_riff(data), name
@@ -85,7 +85,7 @@ def test_strip_riff(name: str, data: bytes, samples: bytes | None) -> None:
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_strip_riff_copies_nothing(kind: type) -> None:
-    """The result is a view of the chunk."""
+    """strip_riff() returns a view of the chunk, not a copy."""
     data = kind(riff(FMT, chunk(b"data", PCM)))
     view = wav.strip_riff(data)
 
@@ -94,7 +94,7 @@ def test_strip_riff_copies_nothing(kind: type) -> None:
 
 @given(st.binary(max_size=200))
 def test_strip_riff_any_bytes(data: bytes) -> None:
-    """The result is inside the chunk for any bytes after RIFF."""
+    """For any bytes after RIFF, the result is a part of the chunk."""
     whole = b"RIFF\0\0\0\0WAVE" + data
 
     assert bytes(wav.strip_riff(whole)) in whole
@@ -102,7 +102,7 @@ def test_strip_riff_any_bytes(data: bytes) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from([b"fmt ", b"data", b"LIST"]), st.integers(0, 2**32 - 1))))
 def test_strip_riff_any_lengths(chunks: list[tuple[bytes, int]]) -> None:
-    """The result is inside the chunk for any lengths in the header."""
+    """For any lengths in the header, the result is a part of the chunk."""
     whole = riff(*(chunk(name, bytes(20), announced) for name, announced in chunks))
 
     assert len(wav.strip_riff(whole)) <= len(whole)
@@ -110,7 +110,7 @@ def test_strip_riff_any_lengths(chunks: list[tuple[bytes, int]]) -> None:
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (24000, 1), (48000, 2), (1, 32767)])
 def test_header(rate: int, channels: int) -> None:
-    """The header is the same as of the standard library."""
+    """The header is equal to the header that the standard library writes."""
     expected = io.BytesIO()
     with wave.open(expected, "wb") as file:
         file.setparams((channels, 2, rate, 0, "NONE", ""))
@@ -120,7 +120,7 @@ def test_header(rate: int, channels: int) -> None:
 
 
 def test_header_of_a_stream() -> None:
-    """An unknown length is written as 4 GiB."""
+    """The header of a stream with unknown length has a length of 4 GiB."""
     header = wav.header(24000)
 
     assert (header[4:8], header[40:44]) == (b"\xff" * 4, b"\xff" * 4)
@@ -176,10 +176,10 @@ class Short(io.RawIOBase):
 
 
 class TestWavWriter:
-    """Files that are written while the audio arrives."""
+    """Files that WavWriter writes while the audio arrives."""
 
     def test_path(self, tmp_path: Path) -> None:
-        """A file at a path can be read by the standard library."""
+        """The standard library can read a file that was written to a path."""
         path = tmp_path / "a.wav"
         with wav.WavWriter(path, 24000, 2) as writer:
             writer.write(PCM[:40])
@@ -196,7 +196,7 @@ class TestWavWriter:
 
     @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
     def test_exception(self, tmp_path: Path, error: type[BaseException]) -> None:
-        """After an exception or Ctrl-C, the partial file is valid, and the old file unchanged."""
+        """After an exception or Ctrl-C, the partial file is valid and the old file is unchanged."""
         path = tmp_path / "a.wav"
         path.write_bytes(b"old")
         writer = wav.WavWriter(path, 24000)
@@ -215,7 +215,7 @@ class TestWavWriter:
         assert read_by_stdlib(writer.partial_path) == (PCM, 24000, 1)
 
     def test_failed_write(self, tmp_path: Path) -> None:
-        """After a write that failed, close() keeps the partial file, and the error names both."""
+        """After a failed write, close() keeps the partial file. The error names both files."""
         path = tmp_path / "a.wav"
         writer = wav.WavWriter(path, 24000)
         writer.write(PCM)
@@ -234,7 +234,7 @@ class TestWavWriter:
 
     @pytest.mark.parametrize("mode", ["ab", "r+b"])
     def test_file_with_content(self, tmp_path: Path, mode: str) -> None:
-        """A file opened to append keeps its content and has an unknown length at the end."""
+        """A file opened in append mode keeps its content, and its last header has no length."""
         path = tmp_path / "a"
         path.write_bytes(b"before")
         with path.open(mode) as file:
@@ -246,14 +246,14 @@ class TestWavWriter:
         assert b"before" + wav.header(24000, 1, length) + PCM == path.read_bytes()
 
     def test_gzip(self, tmp_path: Path) -> None:
-        """A gzip file cannot rewrite its header, so the length stays unknown."""
+        """In a gzip file, the header cannot be rewritten, so its length stays unknown."""
         with gzip.open(tmp_path / "a.gz", "wb") as file, wav.WavWriter(file, 24000) as writer:
             writer.write(PCM)
 
         assert wav.header(24000) + PCM == gzip.decompress((tmp_path / "a.gz").read_bytes())
 
     def test_short_writes(self) -> None:
-        """The rest is written if a raw file accepts only a part."""
+        """If a raw file accepts only a part of a write, the rest is written too."""
         file = Short()
         with wav.WavWriter(file, 24000) as writer:  # type: ignore[arg-type]
             writer.write(PCM)
@@ -261,7 +261,7 @@ class TestWavWriter:
         assert wav.header(24000) + PCM == file.data
 
     def test_before_close(self, tmp_path: Path) -> None:
-        """A file can be read while it is written, or after its writer was killed."""
+        """A file can be read while it is being written, or after its writer was killed."""
         path = tmp_path / "a.wav"
         with path.open("wb", buffering=0) as file:
             writer = wav.WavWriter(file, 24000)
@@ -270,7 +270,7 @@ class TestWavWriter:
             assert read_by_package(path) == (PCM, 24000, 1)
 
     def test_interrupted_write(self, tmp_path: Path) -> None:
-        """Half a frame of an interrupted write is removed."""
+        """If a write was interrupted, the cut frame at the end of the file is removed."""
         path = tmp_path / "a.wav"
         writer = wav.WavWriter(path, 24000)
         writer.write(PCM)
@@ -282,7 +282,7 @@ class TestWavWriter:
         assert read_by_stdlib(path) == (PCM + b"\x01\x02", 24000, 1)
 
     def test_open_file(self) -> None:
-        """A file that the caller opened is written from its position and stays open."""
+        """A file that the caller has opened is written from its position on, and stays open."""
         file = io.BytesIO(b"before" + bytes(200))
         file.seek(6)
         with wav.WavWriter(file, 24000) as writer:
@@ -293,7 +293,7 @@ class TestWavWriter:
         assert len(file.getvalue()) == 206
 
     def test_pipe(self) -> None:
-        """If the output cannot seek, the header keeps the unknown length."""
+        """If the output cannot seek, the header has an unknown length."""
         receive, send = os.pipe()
         with open(receive, "rb") as reader:  # noqa: PTH123
             with open(send, "wb") as pipe, wav.WavWriter(pipe, 24000) as writer:  # noqa: PTH123
@@ -304,7 +304,7 @@ class TestWavWriter:
         assert read_by_package(io.BytesIO(received)) == (PCM, 24000, 1)
 
     def test_cut_between_writes(self, tmp_path: Path) -> None:
-        """A frame may be divided between two calls."""
+        """A frame may be divided between two calls of write()."""
         path = tmp_path / "a.wav"
         with wav.WavWriter(path, 24000, 2) as writer:
             for at in range(0, 100, 7):
@@ -313,7 +313,7 @@ class TestWavWriter:
         assert read_by_stdlib(path)[0] == PCM
 
     def test_cut_end(self, tmp_path: Path) -> None:
-        """A cut last sample raises an error in close(), and the file is valid without it."""
+        """A cut sample at the end raises an error in close(). The file is valid without it."""
         path = tmp_path / "a.wav"
         writer = wav.WavWriter(path, 24000)
         writer.write(PCM + b"\x01")
@@ -324,7 +324,7 @@ class TestWavWriter:
         assert read_by_stdlib(path)[0] == PCM
 
     def test_closed(self, tmp_path: Path) -> None:
-        """A closed writer raises an error in write(), and may be closed again."""
+        """After close(), write() raises an error. close() may be called again."""
         writer = wav.WavWriter(tmp_path / "a.wav", 24000)
         writer.close()
         writer.close()
@@ -332,7 +332,7 @@ class TestWavWriter:
             writer.write(PCM)
 
     def test_bad_rate_makes_no_file(self, tmp_path: Path) -> None:
-        """A wrong argument creates no file."""
+        """A constructor with a wrong argument creates no file."""
         with pytest.raises(AudioError, match="at 0 Hz"):
             wav.WavWriter(tmp_path / "a.wav", 0)
 
@@ -340,7 +340,7 @@ class TestWavWriter:
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
     def test_full_disk(self) -> None:
-        """A write error is raised, and the file is closed."""
+        """If the disk is full, OSError is raised, and no file stays open."""
         with pytest.raises(OSError, match="No space left"):
             wav.WavWriter("/dev/full", 24000).close()
 

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced only when the new content is complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_file_is_there_when_it_is_complete(tmp_path: Path) -> None:
-    """The old file is replaced at the end of the block."""
+    """The new file replaces the old file at the end of the block."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     with WholeFile(path) as file:
@@ -30,7 +30,7 @@ def test_the_file_is_there_when_it_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
-    """After an error, even Ctrl-C, only the old file exists."""
+    """After an error or Ctrl-C, the old file is unchanged and there is no other file."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     with pytest.raises(error), WholeFile(path) as file:
@@ -41,7 +41,7 @@ def test_an_error_leaves_the_old_file(tmp_path: Path, error: type[BaseException]
 
 
 def test_the_partial_file_is_kept(tmp_path: Path) -> None:
-    """With keeps_partial, the partial file is kept, and its name has the suffix of the format."""
+    """With keeps_partial, the partial file is kept. Its name has the suffix of the format."""
     path = tmp_path / "a.wav"
     whole = WholeFile(path, keeps_partial=True)
     with pytest.raises(ValueError, match="broken"), whole as file:
@@ -56,7 +56,7 @@ def test_the_partial_file_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device exists on Linux only")
 def test_a_full_disk(tmp_path: Path) -> None:
-    """The error of a write names the caller's path."""
+    """The error of a write names the path that the caller has passed."""
     link = tmp_path / "a.wav"
     link.symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"a\.wav") as raised, WholeFile(link) as file:
@@ -67,7 +67,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
-    """The error names the path, not the partial file."""
+    """The error names the path that the caller has passed, not the path of the partial file."""
     path = tmp_path / "none" / "a.wav"
     with pytest.raises(FileNotFoundError) as raised:
         WholeFile(path)
@@ -77,7 +77,7 @@ def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")
 def test_a_pipe_is_written_directly(tmp_path: Path) -> None:
-    """A named pipe gets the bytes; it is not replaced by a file."""
+    """Bytes for a named pipe are written to the pipe. No file replaces the pipe."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     received: list[bytes] = []
@@ -92,7 +92,7 @@ def test_a_pipe_is_written_directly(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions and links are POSIX")
 def test_permissions_and_links(tmp_path: Path) -> None:
-    """The new file has the permissions of the old one, and a symbolic link is not replaced."""
+    """The new file has the permissions of the old file. A symbolic link is not replaced."""
     path, link = tmp_path / "a.wav", tmp_path / "link.wav"
     path.write_bytes(b"old")
     path.chmod(0o640)
@@ -105,7 +105,7 @@ def test_permissions_and_links(tmp_path: Path) -> None:
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:
-    """Two writers of one path do not mix; the path has the file of the last one."""
+    """Two writers of the same path do not mix their bytes. The last writer determines the file."""
     path = tmp_path / "a.wav"
     with WholeFile(path) as first, WholeFile(path) as second:
         first.write(b"first" * 1000)

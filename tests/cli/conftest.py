@@ -1,4 +1,4 @@
-"""Runs commands as a shell would, in this process or in one of their own."""
+"""Fixtures that run commands as a shell does, in this process or in another one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def server() -> Iterator[Emulator]:
 
 @pytest.fixture
 def environment(server: Emulator) -> Mapping[str, str]:
-    """The environment of a user of that server."""
+    """Return the environment of a user with the key of the emulator."""
     other = ("INWORLD_", "PYTHONUNBUFFERED")
     rest = {name: value for name, value in os.environ.items() if not name.startswith(other)}
     return {**rest, "INWORLD_API_KEY": server.api_key}
@@ -36,7 +36,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> Run:
-    """Run a command in this process."""
+    """Return a function that runs a command in this process."""
     for name in os.environ:
         if name.startswith("INWORLD_"):
             monkeypatch.delenv(name)
@@ -58,7 +58,7 @@ def run(
 
 @pytest.fixture
 def start(environment: Mapping[str, str]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start a command in a process of its own."""
+    """Return a function that starts a command in another process."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""The other commands: their output as text and JSON, and their exit statuses."""
+"""All commands except say, talk and transcribe: their output and their exit statuses."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from support.peers import Peer, serve
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
-COMMANDS = ["demo", "emulator", "say", "token", "voices"]
+COMMANDS = ["chat", "demo", "emulator", "models", "say", "token", "voices"]
 
 
 def test_help(run: Run) -> None:
-    """Help has every command and every exit status."""
+    """--help lists every command and every exit status."""
     done = run("--help")
     text = done.out.decode()
 
@@ -39,7 +39,7 @@ def test_help(run: Run) -> None:
 
 
 def test_exit_statuses_of_the_docs(run: Run) -> None:
-    """The table of the docs has the exit statuses of the help."""
+    """The table in the docs has the same exit statuses as --help."""
     page = Path(__file__, "../../../docs/client.md").resolve().read_text(encoding="utf-8")
     table = page.partition("| exit status | meaning |\n|---|---|\n")[2]
     rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("|")]
@@ -66,7 +66,7 @@ def test_version(run: Run) -> None:
 
 @pytest.mark.parametrize("arguments", [("nothing",), ("--nothing",), ("voices", "extra")])
 def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
-    """Wrong usage has status 2 and a message."""
+    """Wrong usage prints a message and exits with 2."""
     done = run(*arguments)
 
     assert 2 == done.status
@@ -81,17 +81,18 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
         (("emulator", "--chat-api-key", "k"), "--chat-api-key needs --chat-url"),
         (("emulator", "--allow-remote"), "--allow-remote needs --host"),
         (("talk", "--half-duplex", "--typed"), "--half-duplex needs the microphone"),
+        (("chat", "x", "--voice", "Dennis"), "--voice needs --speak"),
     ],
 )
 def test_options_without_effect(run: Run, arguments: tuple[str, ...], words: str) -> None:
-    """An option that would have no effect is an error."""
+    """An option that would have no effect raises an error."""
     done = run(*arguments)
 
     assert (2, True) == (done.status, words in done.err)
 
 
 def test_json_without_control_characters() -> None:
-    """JSON has no character that controls a terminal, and keeps its value."""
+    """JSON output escapes the characters that control a terminal. The values are unchanged."""
     value = {"text": "a\x1b[31m\x9b\u202e\ud800 ü\n"}
     text = json_text(value, indent=2)
 
@@ -100,11 +101,11 @@ def test_json_without_control_characters() -> None:
     assert not set("\x1b\x9b\u202e\ud800") & set(text)
 
 
-# voices
+# The command voices.
 
 
 def test_voices(run: Run, server: Emulator) -> None:
-    """Voices are listed as a table."""
+    """The voices are printed as a table."""
     done = run("voices", "--base-url", server.url)
 
     assert 0 == done.status
@@ -112,7 +113,7 @@ def test_voices(run: Run, server: Emulator) -> None:
 
 
 def test_voices_as_json(run: Run, server: Emulator) -> None:
-    """Voices are listed as JSON."""
+    """With --json, the voices are printed as JSON."""
     voices = json.loads(run("voices", "--base-url", server.url, "--json").out)
 
     assert {"id", "name", "languages"} <= set(voices[0])
@@ -120,7 +121,7 @@ def test_voices_as_json(run: Run, server: Emulator) -> None:
 
 
 def test_voices_of_a_language(run: Run, server: Emulator) -> None:
-    """Only the voices of a language are listed; without any, the status is 5."""
+    """With --language, only these voices are listed. If there are none, the status is 5."""
     german = run("voices", "--base-url", server.url, "--json", "--language", "DE_DE")
     none = run("voices", "--base-url", server.url, "--json", "--language", "XX_XX")
 
@@ -129,7 +130,7 @@ def test_voices_of_a_language(run: Run, server: Emulator) -> None:
 
 
 def test_a_reader_that_has_gone(start: Start, server: Emulator) -> None:
-    """If the reader of a small output has ended, the command ends without a message."""
+    """If the reader of the output has ended, the command ends without a message."""
     process = start("voices", "--base-url", server.url, "--json")
     assert process.stdout is not None
     process.stdout.close()
@@ -139,11 +140,11 @@ def test_a_reader_that_has_gone(start: Start, server: Emulator) -> None:
     assert (1, b"") == (process.wait(30), err)
 
 
-# demo
+# The command demo.
 
 
 def test_demo(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo needs no account and writes a file with speech."""
+    """The demo needs no account, and writes a file with speech."""
     monkeypatch.delenv("INWORLD_API_KEY")
     path = tmp_path / "demo.wav"
     done = run("demo", "--text", "Hello there.", "-o", str(path))
@@ -156,7 +157,7 @@ def test_demo(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_demo_as_json(run: Run, tmp_path: Path) -> None:
-    """With --json the demo prints its times and words as JSON."""
+    """With --json, the demo prints its times and words as JSON."""
     done = run("demo", "--text", "Hello there.", "-o", str(tmp_path / "demo.wav"), "--json")
     facts = json.loads(done.out)
 
@@ -166,7 +167,7 @@ def test_demo_as_json(run: Run, tmp_path: Path) -> None:
 
 
 def test_demo_of_the_cloud_without_a_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--cloud without a key is an error that names the variable."""
+    """--cloud without a key raises an error that names the environment variable."""
     monkeypatch.delenv("INWORLD_API_KEY")
     done = run("demo", "--cloud")
 
@@ -174,7 +175,7 @@ def test_demo_of_the_cloud_without_a_key(run: Run, monkeypatch: pytest.MonkeyPat
     assert "INWORLD_API_KEY" in done.err
 
 
-# emulator
+# The command emulator.
 
 
 def read_object(process: subprocess.Popen[bytes]) -> dict[str, str]:
@@ -191,7 +192,7 @@ def read_object(process: subprocess.Popen[bytes]) -> dict[str, str]:
 
 @pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
-    """The emulator prints its address and runs until a signal ends it."""
+    """The emulator prints its address, and runs until a signal ends it."""
     process = start("emulator", "--api-key", "a2V5OnNlY3JldA==", "--json")
     facts = read_object(process)
     with Inworld(api_key=facts["api_key"], base_url=facts["url"]) as iw:
@@ -207,7 +208,7 @@ def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_signals_arrive_under_nohup(start: Start) -> None:
-    """SIGINT ends a command that a test starts, even if the tests ignore SIGINT."""
+    """SIGINT ends a command that a test has started, even if the tests ignore SIGINT (nohup)."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = start("emulator", "--json")
@@ -222,7 +223,7 @@ def test_signals_arrive_under_nohup(start: Start) -> None:
 
 
 def test_emulator_as_text(start: Start) -> None:
-    """Without --json the same facts are printed as lines."""
+    """Without --json, the emulator prints the same values as lines of text."""
     process = start("emulator")
     assert process.stdout is not None
     lines = [process.stdout.readline().decode().split() for _ in range(5)]
@@ -235,7 +236,7 @@ def test_emulator_as_text(start: Start) -> None:
 
 
 def test_emulator_with_a_chat_endpoint(start: Start) -> None:
-    """With --chat-url the endpoint writes the replies, and its error reaches the client."""
+    """With --chat-url, the chat endpoint writes the replies, and its errors reach the client."""
     with Emulator() as not_a_chat:
         process = start("emulator", "--chat-url", not_a_chat.url, "--json")
         facts = read_object(process)
@@ -248,7 +249,7 @@ def test_emulator_with_a_chat_endpoint(start: Start) -> None:
 
 
 def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
-    """With --tls the certificate is written to the printed file."""
+    """With --tls, the emulator writes its certificate to the file whose path it prints."""
     ca_file = tmp_path / "ca.pem"
     process = start("emulator", "--tls", "--ca-file", str(ca_file), "--json")
     facts = read_object(process)
@@ -262,19 +263,19 @@ def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
 
 
 def test_emulator_for_other_machines(run: Run) -> None:
-    """A host that other machines can reach is an error without --allow-remote."""
+    """A --host that other machines can reach raises an error without --allow-remote."""
     done = run("emulator", "--host", "0.0.0.0")
 
     assert 2 == done.status
     assert "pass --allow-remote" in done.err
 
 
-# The command itself.
+# The program.
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_its_extra(missing: str) -> None:
-    """Without the libraries of the command line, the error names what to install."""
+    """If a library of the command line is missing, the error names the extra to install."""
     program = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['inworld-sync', 'voices']\n"
         "from inworld_sync.__main__ import main; main()"
@@ -288,7 +289,7 @@ def test_without_its_extra(missing: str) -> None:
 
 
 def test_help_is_quick() -> None:
-    """Help loads neither the emulator nor numpy."""
+    """--help imports neither the emulator nor numpy."""
     program = (
         "import sys; from inworld_sync.cli import run\n"
         "try: run(['--help'])\n"
@@ -303,7 +304,7 @@ def test_help_is_quick() -> None:
 
 
 def answer(status: str, kind: str, body: bytes) -> Callable[[Peer], None]:
-    """Return a script that answers a request over HTTP."""
+    """Return a script that answers one HTTP request."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -315,8 +316,8 @@ def answer(status: str, kind: str, body: bytes) -> Callable[[Peer], None]:
 
 PAGE = b"<html><head><title>400 No such host</title></head><body><h1>nginx</h1></body></html>"
 
-# Odd services: (script, status, words).
-ODD = [
+# Invalid answers: (script of the service, exit status, words of the message).
+INVALID_ANSWERS = [
     (answer("400 Bad", "text/html", PAGE), 1, "400 No such host"),
     (answer("200 OK", "text/html", PAGE), 1, "JSON"),
     (answer("200 OK", "application/json", b"[]"), 1, ""),
@@ -326,9 +327,9 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize(("script", "status", "words"), ODD)
-def test_odd_services(run: Run, script: Callable[[Peer], None], status: int, words: str) -> None:
-    """The answer of an odd service is one line on standard error, without markup."""
+@pytest.mark.parametrize(("script", "status", "words"), INVALID_ANSWERS)
+def test_invalid_answers(run: Run, script: Callable[[Peer], None], status: int, words: str) -> None:
+    """An invalid answer of a service is one line on standard error, without markup."""
     with serve(script) as server:
         done = run("voices", "--base-url", f"http://127.0.0.1:{server.port}")
 
@@ -339,7 +340,7 @@ def test_odd_services(run: Run, script: Callable[[Peer], None], status: int, wor
     assert "<" not in done.err
 
 
-# Failures: (arguments, status, words).
+# (arguments, exit status, words of the message)
 FAILURES = [
     (["voices", "--base-url", "http://127.0.0.1:1"], 4, "cannot be reached"),
     (["voices", "--base-url", "ftp://x"], 2, "--base-url must be a URL"),
@@ -353,7 +354,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("arguments", "status", "words"), FAILURES)
 def test_failures(run: Run, arguments: list[str], status: int, words: str) -> None:
-    """A failure is one line on standard error and the documented status."""
+    """A failure prints one line on standard error and exits with the documented status."""
     done = run(*arguments)
 
     assert status == done.status

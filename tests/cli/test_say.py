@@ -1,4 +1,4 @@
-"""``inworld-sync say``: its input, its output, and its failures."""
+"""The input, the output and the failures of ``inworld-sync say``."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_argument(say: Callable[..., Done], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
 def test_file(say: Callable[..., Done], tmp_path: Path, start: bytes) -> None:
-    """The content of a file is spoken, also of a long one, with or without a BOM."""
+    """With --file, the content of the file is spoken. The file may be long or begin with a BOM."""
     (tmp_path / "text.txt").write_bytes(start + LONG.encode())
     done = say("-f", str(tmp_path / "text.txt"), "-o", str(tmp_path / "a.wav"))
 
@@ -65,7 +65,7 @@ def test_file(say: Callable[..., Done], tmp_path: Path, start: bytes) -> None:
 def test_text_that_is_a_file_name(
     say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A text is spoken, even if a file has this name."""
+    """A text argument is spoken, even if a file with this name exists."""
     monkeypatch.chdir(tmp_path)
     Path("Hello").write_text("Other", encoding="utf-8")
 
@@ -73,7 +73,7 @@ def test_text_that_is_a_file_name(
 
 
 class Speaker(WavSink):
-    """A speaker that keeps what it plays, and whether all of it was played."""
+    """A speaker that records its audio, and counts the calls of drain()."""
 
     file = io.BytesIO()
     drained = 0
@@ -95,7 +95,7 @@ def speaker(monkeypatch: pytest.MonkeyPatch) -> type[Speaker]:
 
 
 def test_speaker(say: Callable[..., Done], speaker: type[Speaker]) -> None:
-    """Without --output the speaker plays all of the speech."""
+    """Without --output, the speaker plays all of the speech."""
     done = say(TEXT)
 
     assert (0, b"", "") == (done.status, done.out, done.err)
@@ -104,7 +104,7 @@ def test_speaker(say: Callable[..., Done], speaker: type[Speaker]) -> None:
 
 
 def test_verbose(say: Callable[..., Done], environment: dict[str, str]) -> None:
-    """-v shows the messages of both directions, without audio and the key."""
+    """-v prints the messages of both directions, without audio and without the key."""
     done = say(TEXT, "-o", "-", "-v")
 
     assert spoken_part(TEXT) == spelled(done.out)
@@ -117,7 +117,7 @@ def test_verbose(say: Callable[..., Done], environment: dict[str, str]) -> None:
 
 
 def test_timeout(run: Run, tmp_path: Path) -> None:
-    """--timeout ends the wait for a silent service."""
+    """--timeout ends the wait for a service that sends nothing."""
 
     def silent(service: Service) -> None:
         service.until_left()
@@ -131,7 +131,7 @@ def test_timeout(run: Run, tmp_path: Path) -> None:
 
 
 def test_language(run: Run) -> None:
-    """--language reaches the service."""
+    """The service gets the language of --language."""
     created: list[object] = []
 
     def script(service: Service) -> None:
@@ -148,7 +148,7 @@ def test_language(run: Run) -> None:
 
 
 def test_terminal_escapes(say: Callable[..., Done], tmp_path: Path) -> None:
-    """Control characters in a message are shown as text."""
+    """Control characters in an error of the service are printed as text."""
     done = say(TEXT, "-o", str(tmp_path / "\x1b[31m" / "a.wav"))
 
     assert 1 == done.status
@@ -159,7 +159,7 @@ def test_terminal_escapes(say: Callable[..., Done], tmp_path: Path) -> None:
 def test_standard_input(
     say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With - the text is read from standard input."""
+    """With -, the text is read from standard input."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
     assert 0 == say("-", "-o", str(tmp_path / "a.wav")).status
 
@@ -169,7 +169,7 @@ def test_standard_input(
 def test_invalid_utf8(
     say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bytes that are not UTF-8 are an error that says so, and no file is created."""
+    """Text that is not UTF-8 raises an error, and no file is created."""
     (tmp_path / "text.txt").write_bytes(b"caf\xe9")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
     for text in (["-f", str(tmp_path / "text.txt")], ["-"], ["caf\udce9"]):
@@ -202,7 +202,7 @@ KINDS = {
 
 @pytest.mark.parametrize(("name", "magic"), KINDS.items())
 def test_kinds_of_files(say: Callable[..., Done], tmp_path: Path, name: str, magic: bytes) -> None:
-    """The ending of the output file decides the encoding to request."""
+    """The suffix of the output file selects the requested encoding."""
     done = say(TEXT, "-o", str(tmp_path / name))
 
     assert 0 == done.status, done.err
@@ -210,7 +210,7 @@ def test_kinds_of_files(say: Callable[..., Done], tmp_path: Path, name: str, mag
 
 
 def test_standard_output(say: Callable[..., Done]) -> None:
-    """With -o - only plain samples are written to standard output."""
+    """With -o -, only samples are written to standard output."""
     done = say(TEXT, "-o", "-")
 
     assert (0, "") == (done.status, done.err)
@@ -221,7 +221,7 @@ def test_standard_output(say: Callable[..., Done]) -> None:
     ("file_format", "magic"), [("wav", b"RIFF"), ("mp3", b"\xff"), ("opus", b"OggS")]
 )
 def test_format(say: Callable[..., Done], tmp_path: Path, file_format: str, magic: bytes) -> None:
-    """--format decides the encoding of standard output and of a file without a known ending."""
+    """--format selects the encoding for standard output and for a file with an unknown suffix."""
     path = tmp_path / "speech"
 
     assert say(TEXT, "-o", "-", "--format", file_format).out.startswith(magic)
@@ -239,7 +239,7 @@ def test_terminal(say: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_json(say: Callable[..., Done], tmp_path: Path) -> None:
-    """With --json one object is printed, with the times and words of the speech."""
+    """With --json, one object with the times and the words of the speech is printed."""
     done = say("One two.", "-o", str(tmp_path / "a.wav"), "--json")
     facts = json.loads(done.out)
 
@@ -252,7 +252,7 @@ def test_json(say: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_settings(say: Callable[..., Done], tmp_path: Path) -> None:
-    """Voice, model and sample rate reach the service."""
+    """The service gets the voice, the model and the sample rate of the options."""
     path = tmp_path / "a.wav"
     options = ("--voice", "Dennis", "--model", "inworld-tts-1.5-mini", "--rate", "48000")
     assert 0 == say(TEXT, *options, "-o", str(path)).status
@@ -260,7 +260,7 @@ def test_settings(say: Callable[..., Done], tmp_path: Path) -> None:
         assert 48000 == file.getframerate()
 
 
-# Failures: (arguments, status, words).
+# (arguments, exit status, words of the message)
 FAILURES = [
     (("--format", "mp3", TEXT), 2, "--format needs --output"),
     ((TEXT, "-o", "a.wav", "--format", "mp3"), 2, "--format mp3 cannot be combined with -o"),
@@ -294,7 +294,7 @@ def test_failures(
     status: int,
     words: str,
 ) -> None:
-    """A failure has a message, the documented status, and leaves no file."""
+    """A failure prints a message, exits with the documented status, and creates no file."""
     monkeypatch.chdir(tmp_path)
     done = say(*arguments)
 
@@ -305,7 +305,7 @@ def test_failures(
 
 
 def test_a_failure_leaves_an_older_file_alone(say: Callable[..., Done], tmp_path: Path) -> None:
-    """An existing file is replaced only when speech arrives."""
+    """A failure does not change an existing file, because no speech has arrived."""
     (tmp_path / "a.wav").write_bytes(b"older")
     assert 1 == say(TEXT, "--voice", "Nobody", "-o", str(tmp_path / "a.wav")).status
 
@@ -313,7 +313,7 @@ def test_a_failure_leaves_an_older_file_alone(say: Callable[..., Done], tmp_path
 
 
 def test_bad_key(say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused key has its own exit status, and is not printed."""
+    """If the service refuses the key, the exit status is 3, and the key is not printed."""
     monkeypatch.setenv("INWORLD_API_KEY", "d3Jvbmc6a2V5")
     done = say(TEXT, "-o", str(tmp_path / "a.wav"))
 
@@ -323,7 +323,7 @@ def test_bad_key(say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_no_key(say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a key the error names the variable and --local."""
+    """Without a key, the error names the environment variable and --local."""
     monkeypatch.delenv("INWORLD_API_KEY")
     done = say(TEXT, "-o", str(tmp_path / "a.wav"))
 
@@ -332,7 +332,7 @@ def test_no_key(say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def half_spoken(service: Service) -> None:
-    """Send half a second of speech, and then end the connection."""
+    """Send half a second of speech, then close the connection."""
     context_id = service.until("close_context")
     service.result(context_id, contextCreated={})
     service.audio(context_id, bytes(24_000))
@@ -341,14 +341,14 @@ def half_spoken(service: Service) -> None:
 
 
 def partial_of(path: Path) -> Path:
-    """The only partial file of a path."""
+    """Return the only partial file of a path."""
     (partial,) = path.parent.glob(f"{path.stem}.partial-*{path.suffix}")
     return partial
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.pcm"])
 def test_lost_connection(run: Run, tmp_path: Path, name: str) -> None:
-    """If the service fails in the middle, a partial file has the first part of the speech."""
+    """If the service fails in the middle, a partial file has the speech that has arrived."""
     path = tmp_path / name
     path.write_bytes(b"older")
     with scripted(half_spoken) as iw:
@@ -386,7 +386,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def test_ctrl_c(start: Start, tmp_path: Path, environment: dict[str, str]) -> None:
-    """Ctrl-C ends the command at once; a partial file has the audio received so far."""
+    """Ctrl-C ends the command at once. A partial file has the audio that has arrived."""
     settings = Settings(pace=1.0, chunk_ms=20)
     key = environment["INWORLD_API_KEY"]
     with Emulator(synthesizer=SpellingSynthesizer(480), settings=settings, api_key=key) as server:
@@ -428,7 +428,7 @@ def test_ctrl_c_while_the_service_is_silent(start: Start, environment: dict[str,
 
 
 def test_broken_pipe(start: Start, server: Emulator) -> None:
-    """If the reader of the output ends, as with | head, the command ends without a message."""
+    """If the reader of the output ends, as head does, the command ends without a message."""
     process = start("say", LONG * 20, "--base-url", server.url, "-o", "-")
     assert process.stdout is not None
     assert process.stdout.read(100)

@@ -1,4 +1,4 @@
-"""``inworld-sync talk``: its input, its output, and its end."""
+"""The input, the output and the end of ``inworld-sync talk``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def tools(tmp_path: Path) -> Path:
 
 
 def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """The texts are sent in turn; both sides and the tool calls are printed, the speech saved."""
+    """Several --say are sent in order. Texts and tool calls are printed, the speech is written."""
     output = tmp_path / "a.wav"
     said = ["--say", "Hello!", "--say", "How is the weather in Oslo?"]
     done = talk(*said, "--voice", "Ashley", "--tools", tools, "-o", output)
@@ -84,25 +84,25 @@ def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
 
 
 def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """--json prints one object per line, and one for the end."""
+    """--json prints one object per line for each event, and a last one for the end."""
     output = str(tmp_path / "a.wav")
     said = ["--say", "How is the weather in Oslo?", "--json"]
-    told = rows(talk(*said, "--tools", tools, "-o", output).out)
+    printed = rows(talk(*said, "--tools", tools, "-o", output).out)
 
     assert ["user", "tool_called", "tool_answered", "assistant", "ended"] == [
-        row["event"] for row in told
+        row["event"] for row in printed
     ]
     assert ("weather", "rain in Oslo", None) == tuple(
-        told[2][name] for name in ("name", "output", "error")
+        printed[2][name] for name in ("name", "output", "error")
     )
     heard_ms = len(samples(Path(output))) / 48
-    assert (output, round(heard_ms, 1)) == (told[4]["output"], told[4]["heard_ms"])
+    assert (output, round(heard_ms, 1)) == (printed[4]["output"], printed[4]["heard_ms"])
 
 
 def test_standard_input(
     start: Callable[..., subprocess.Popen[bytes]], server: Emulator, tmp_path: Path
 ) -> None:
-    """If standard input is not a terminal, each line is a turn, sent after the reply before."""
+    """If standard input is not a terminal, each line is sent when the last reply has ended."""
     process = start("talk", "--base-url", server.url, "-o", str(tmp_path / "a.wav"))
     out, _ = process.communicate(b"My name is Bob.\n\nWhat is my name?\n", PATIENCE_SECONDS)
 
@@ -116,7 +116,7 @@ def test_standard_input(
 
 
 def test_settings(run: Run) -> None:
-    """Voice, instructions and model reach the service."""
+    """The service gets the voice, the instructions and the model of the options."""
     asked: list[dict[str, Any]] = []
 
     def script(service: Service) -> None:
@@ -140,7 +140,7 @@ def test_settings(run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def question(inworld_local: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A spoken question."""
+    """Return the path of a recording with a spoken question."""
     path = tmp_path_factory.mktemp("talk") / "question.wav"
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         iw.tts.synthesize("What is the weather in London?").save(path)
@@ -155,22 +155,26 @@ def test_real_speech(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The emulator recognizes a recording and answers; the answer can be transcribed."""
+    """The emulator recognizes a recording and replies. The speech of the reply is intelligible."""
     monkeypatch.setenv("INWORLD_API_KEY", inworld_local.api_key)
     output = tmp_path / "answer.wav"
     where = ("--base-url", inworld_local.url, "--json")
     done = run("talk", *where, "--input", str(question), "--tools", str(tools), "-o", str(output))
-    told = {row["event"]: row for row in rows(done.out)}
+    printed = {row["event"]: row for row in rows(done.out)}
 
     assert 0 == done.status
-    assert "weather in london" in told["user"]["text"].lower()
-    assert {"city": "London"} == json.loads(told["tool_called"]["arguments"])
+    assert "weather in london" in printed["user"]["text"].lower()
+    assert {"city": "London"} == json.loads(printed["tool_called"]["arguments"])
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         assert "rain in london" in iw.stt.transcribe(output, language="en-US").text.lower()
 
 
 def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
-    """Answer after a second of audio and close; *interrupted* answers 20 s and is interrupted."""
+    """
+    Return a script that replies after a second of audio, and then closes the connection.
+
+    With *interrupted*, the reply has 20 s of audio, and the user interrupts it.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -187,7 +191,7 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
         service.transcript("r1", "a1", text)
         service.audio("r1", "a1", b"\xff\x1f\x00\xe0" * (240_000 if interrupted else 12_000))
         if interrupted:
-            # The input arrives in real time, so some of the answer was played by then.
+            # The input arrives in real time, so a part of the reply was played at this time.
             for _ in range(5):
                 service.until("input_audio_buffer.append")
             service.event("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u2")
@@ -204,7 +208,7 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
 def test_microphone_and_speaker(
     run: Run, sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without options the microphone and the speaker are used, until the service closes."""
+    """Without options, the microphone and the speaker are used until the service closes."""
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     with realtime(speaking()) as iw:
         done = run("talk", "--base-url", iw.options.base_url)
@@ -218,7 +222,7 @@ def test_microphone_and_speaker(
 
 
 def test_interruption(run: Run, question: Path, tmp_path: Path) -> None:
-    """An interruption is printed with the length that was played, which the file has."""
+    """An interruption is printed with the duration that was played. The file has this duration."""
     output = tmp_path / "a.wav"
     with realtime(speaking(interrupted=True)) as iw:
         where = ("--base-url", iw.options.base_url, "--json")
@@ -233,7 +237,7 @@ def test_interruption(run: Run, question: Path, tmp_path: Path) -> None:
 
 
 def test_no_devices(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any sound device the user types and reads."""
+    """Without any audio device, the user types and the replies are printed."""
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     monkeypatch.setattr(sys, "stdin", Terminal("Say enough.\n"))
     done = run("talk", "--base-url", server.url)
@@ -244,7 +248,7 @@ def test_no_devices(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch)
 
 
 class Terminal(io.StringIO):
-    """The input of a user who types."""
+    """A standard input on which a user types."""
 
     def isatty(self) -> bool:
         return True
@@ -255,7 +259,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, int]]:
-    """Both ends of a terminal."""
+    """Yield the descriptors of both sides of a terminal."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     yield ours, theirs
@@ -265,7 +269,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 def test_meters(
     terminal: tuple[int, int], environment: dict[str, str], question: Path, tmp_path: Path
 ) -> None:
-    """On a terminal both sides have a meter that moves, and the current turn is shown."""
+    """On a terminal, user and assistant have a level meter, and the current turn is shown."""
     ours, theirs = terminal
     with realtime(speaking()) as iw:
         arguments = ("--base-url", iw.options.base_url, "--input", str(question))
@@ -289,7 +293,7 @@ def test_meters(
 
 
 def all_of(descriptor: int) -> str:
-    """Read a terminal until its other end is closed."""
+    """Read from a terminal until its other side is closed."""
     data, deadline = b"", time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if not select.select([descriptor], [], [], 1)[0]:
@@ -297,21 +301,21 @@ def all_of(descriptor: int) -> str:
         try:
             piece = os.read(descriptor, 65536)
         except OSError:
-            break  # the end of a terminal on Linux
+            break  # Linux reports the end of a terminal as an error
         if not piece:
             break
         data += piece
     return data.decode(errors="replace")
 
 
-# The end.
+# The end of the command.
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_ctrl_c(
     start: Callable[..., subprocess.Popen[bytes]], question: Path, tmp_path: Path
 ) -> None:
-    """Ctrl-C ends the conversation at once and leaves a valid file."""
+    """Ctrl-C ends the conversation at once. The output is a valid file."""
     output = tmp_path / "a.wav"
     spoken = threading.Event()
 
@@ -338,7 +342,7 @@ def test_ctrl_c(
 
 
 def test_a_reply_that_fails(run: Run) -> None:
-    """A failed reply to a text is an error, with the reason of the service."""
+    """If the reply to a text fails, the command fails with the reason of the service."""
 
     def script(service: Service) -> None:
         service.open()
@@ -354,7 +358,7 @@ def test_a_reply_that_fails(run: Run) -> None:
 
 
 def test_a_spoken_reply_that_fails(run: Run, question: Path, tmp_path: Path) -> None:
-    """A failed reply to speech is reported, and the conversation continues."""
+    """If the reply to speech fails, a message is printed, and the conversation continues."""
 
     def script(service: Service) -> None:
         service.open()
@@ -374,7 +378,7 @@ def test_a_spoken_reply_that_fails(run: Run, question: Path, tmp_path: Path) -> 
 
 
 def test_silent_service(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
-    """If the service begins no response, the command ends with one line and status 4."""
+    """If the service begins no response, the command prints one line and exits with 4."""
 
     def script(service: Service) -> None:
         service.open()
@@ -390,7 +394,7 @@ def test_silent_service(start: Callable[..., subprocess.Popen[bytes]], tmp_path:
     assert 1 == err.count(b"\n")
 
 
-# Arguments, and words of the message.
+# (arguments, words of the message)
 WRONG = [
     (("--say", "a", "--typed"), "cannot be combined"),
     (("--say", "a", "-o", "a.mp3"), "--output must end in .wav"),
@@ -409,7 +413,7 @@ def test_wrong_usage(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Wrong usage has a message."""
+    """Wrong usage prints a message and exits with 2."""
     monkeypatch.chdir(tmp_path)
     for name, text in (("empty.py", ""), ("broken.py", "1 / 0"), ("tools.txt", "")):
         Path(name).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``inworld-sync transcribe``: its input, its output, and its failures."""
+"""The input, the output and the failures of ``inworld-sync transcribe``."""
 
 from __future__ import annotations
 
@@ -29,9 +29,29 @@ PCM, SAID = spoken_turns(2, 3)
 TURNS = "w1 w2\nw3 w4 w5\n"
 
 
+def interleaved(*channels: bytes) -> bytes:
+    """Return channels as frames; the shorter ones end with silence."""
+    frames = max(map(len, channels)) // 2
+    pcm = array("h", bytes(2 * frames * len(channels)))
+    for number, channel in enumerate(channels):
+        pcm[number :: len(channels)] = array("h", channel.ljust(2 * frames, b"\0"))
+    return pcm.tobytes()
+
+
+def inverted(pcm: bytes) -> bytes:
+    """Return two channels that cancel each other."""
+    return interleaved(pcm, array("h", [-each for each in array("h", pcm)]).tobytes())
+
+
+def swapped(pcm: bytes) -> bytes:
+    samples = array("h", pcm)
+    samples.byteswap()
+    return samples.tobytes()
+
+
 @pytest.fixture
 def stt_service() -> Iterator[tuple[str, SttServer]]:
-    """The address of an STT service that recognizes numbered words, and the service."""
+    """Yield the address of an STT service that recognizes numbered words, and the service."""
     server = SttServer(lambda connection, name: None, {})
     with serve(server.run) as raw:
         yield f"ws://127.0.0.1:{raw.port}", server
@@ -55,26 +75,26 @@ def wav(path: Path, pcm: bytes = PCM, rate_hz: int = RATE_HZ) -> Path:
 
 
 def test_text(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """The turns of a file are printed, one per line, and nothing else."""
+    """The text of each turn is printed on one line, and nothing else is printed."""
     done = transcribe(wav(tmp_path / "a.wav"))
 
     assert (0, TURNS.encode(), "") == (done.status, done.out, done.err)
 
 
 def test_json(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """--json prints the turns, words with times, and the usage."""
+    """--json prints the turns, the words with their times, and the usage."""
     path = wav(tmp_path / "a.wav")
     row = json.loads(transcribe("--json", path).out)
 
     assert {"file": str(path), "text": SAID} == {name: row[name] for name in ("file", "text")}
     assert [(500, 1000), (1600, 2400)] == [(t["start_ms"], t["end_ms"]) for t in row["turns"]]
     word = {"text": "w1", "start_ms": 500, "end_ms": 700, "confidence": 0.8, "speaker": None}
-    assert {**word, "extra": {}} == row["turns"][0]["words"][0]
+    assert {**word, "extra": {}, "channel": None} == row["turns"][0]["words"][0]
     assert len(PCM) // 32 == row["usage"]["audio_ms"]
 
 
 def test_subtitles(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """--srt prints SubRip, --vtt prints WebVTT."""
+    """--srt prints SubRip, and --vtt prints WebVTT."""
     path = wav(tmp_path / "a.wav")
 
     srt = "1\n00:00:00,500 --> 00:00:01,000\nw1 w2\n\n2\n00:00:01,600 --> 00:00:02,400\nw3 w4 w5\n"
@@ -83,7 +103,7 @@ def test_subtitles(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_several_files(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """Several files are printed in their order, with their names."""
+    """The results of several files are printed in the order of the files, with their names."""
     first, second = wav(tmp_path / "a.wav"), wav(tmp_path / "b.wav", spoken_turns(1)[0])
     done = transcribe(first, second)
 
@@ -94,7 +114,7 @@ def test_several_files(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("form", "suffix"), [("--srt", "srt"), ("--json", "json"), ("", "txt")])
 def test_folder(transcribe: Callable[..., Done], tmp_path: Path, form: str, suffix: str) -> None:
-    """With --output each file has one result in the folder, with the name of the file."""
+    """With --output, the folder has one result for each file, with the name of the file."""
     files = [wav(tmp_path / f"{name}.wav") for name in "ab"]
     done = transcribe(*([form] if form else []), "-o", tmp_path / "out", *files)
 
@@ -106,7 +126,7 @@ def test_folder(transcribe: Callable[..., Done], tmp_path: Path, form: str, suff
 def test_each_result_when_it_is_ready(
     transcribe: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Results are written while other files are transcribed; a failed write is one failure."""
+    """Each result is written while later files are transcribed. A failed write is one failure."""
     files = [wav(tmp_path / f"{name}.wav") for name in "abc"]
     output = tmp_path / "out"
     (output / "b.txt").mkdir(parents=True)
@@ -129,7 +149,7 @@ def test_each_result_when_it_is_ready(
 
 
 def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """With --live turns are printed as they arrive, as lines of text or of JSON."""
+    """With --live, each turn is printed when it arrives, as a line of text or of JSON."""
     path = wav(tmp_path / "a.wav", spoken_turns(1, 1, pause_ms=300)[0])
 
     assert b"w1\nw2\n" == transcribe("--live", path).out
@@ -139,7 +159,7 @@ def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def http_service(answer: dict[str, Any]) -> Callable[[Peer], None]:
-    """Answer one HTTP request for a transcript."""
+    """Return a script that answers one HTTP request for a transcript."""
 
     def run(peer: Peer) -> None:
         peer.read_request()
@@ -151,7 +171,7 @@ def http_service(answer: dict[str, Any]) -> Callable[[Peer], None]:
 
 
 def test_live_with_http(run: Run, tmp_path: Path) -> None:
-    """With --live --http the result of the request is printed."""
+    """With --live --http, the result of the HTTP request is printed."""
     path = wav(tmp_path / "a.wav")
     with serve(http_service({"transcription": {"transcript": "Good morning."}})) as raw:
         where = ("--base-url", f"http://127.0.0.1:{raw.port}")
@@ -163,7 +183,7 @@ def test_live_with_http(run: Run, tmp_path: Path) -> None:
 def test_subtitles_without_times_of_words(
     transcribe: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Subtitles use the times of turns and say so, with the models that send times of words."""
+    """Without times of words, subtitles use the times of turns. A message says so."""
     send = SttConnectionScript.send_results
 
     def without_words(script: SttConnectionScript, results: list[dict[str, Any]]) -> None:
@@ -182,7 +202,7 @@ def test_subtitles_without_times_of_words(
 
 
 def test_subtitles_without_any_times(run: Run, tmp_path: Path) -> None:
-    """The error names the file and the models that send times of words."""
+    """Without any times, the error names the file and the models that send times of words."""
     path = wav(tmp_path / "a.wav")
     with serve(http_service({"transcription": {"transcript": "Good morning."}})) as raw:
         where = ("--base-url", f"http://127.0.0.1:{raw.port}")
@@ -207,7 +227,7 @@ def test_terminal_escapes(run: Run, tmp_path: Path) -> None:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """The output to a terminal of 20 columns."""
+    """Return a standard output that is a terminal of 20 columns."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=20, color_system=None)
     monkeypatch.setattr(transcription, "ERRORS", console)
@@ -217,7 +237,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_partials_on_a_terminal(
     transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
 ) -> None:
-    """With --live partial transcripts replace each other on one line; the turn replaces them."""
+    """With --live, partial transcripts and then the turn replace each other on one line."""
     done = transcribe("--live", wav(tmp_path / "a.wav", spoken_turns(2)[0]))
 
     assert b"w1 w2\n" == done.out
@@ -228,7 +248,7 @@ def test_partials_on_a_terminal(
 def test_progress_on_a_terminal(
     transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
 ) -> None:
-    """A line for each file shows how much of it was sent."""
+    """On a terminal, a line for each file shows how much of the file was sent."""
     files = [wav(tmp_path / f"{name}.wav") for name in "ab"]
     done = transcribe(*files)
 
@@ -240,7 +260,7 @@ def test_progress_on_a_terminal(
 
 
 def test_raw_file(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """A raw file needs --rate."""
+    """A raw file without --rate raises an error that names the option."""
     path = tmp_path / "a.pcm"
     path.write_bytes(PCM)
 
@@ -250,12 +270,120 @@ def test_raw_file(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     assert "is not known: pass --rate\n" in done.err
 
 
+def test_raw_format(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """--raw-format declares the samples of a file, and of standard input."""
+    path = tmp_path / "a.bin"
+    path.write_bytes(swapped(PCM))
+
+    assert TURNS.encode() == transcribe("--rate", RATE_HZ, "--raw-format", "s16be", path).out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rate", "8000"], "--rate cannot be combined with a file that has a header"),
+        (["--rate", "8000", "--channels", "2"], "--rate and --channels cannot be combined"),
+    ],
+)
+def test_options_of_raw_samples(
+    transcribe: Callable[..., Done], tmp_path: Path, options: list[str], words: str
+) -> None:
+    """Options that have an effect on raw samples only are refused for other files."""
+    done = transcribe(*options, wav(tmp_path / "a.wav"))
+
+    assert (2, b"") == (done.status, done.out)
+    assert words in done.err
+
+
+# Channels.
+
+
+CALL = interleaved(PCM, spoken_turns(1, 2)[0])
+
+
+def call(path: Path, pcm: bytes = CALL) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(pcm)
+    return path
+
+
+TALK = "channel 0: w1 w2\nchannel 1: w1\nchannel 1: w2 w3\nchannel 0: w3 w4 w5\n"
+
+
+def test_separate_channels(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """--channels separate prints the turns of both channels with their names, in each form."""
+    path = call(tmp_path / "a.wav")
+    separate = ("--channels", "separate", path)
+
+    assert (0, TALK, "") == (lambda d: (d.status, d.out.decode(), d.err))(transcribe(*separate))
+    row = json.loads(transcribe("--json", *separate).out)
+    assert row["text"] + "\n" == TALK
+    assert [0, 1, 1, 0] == [turn["channel"] for turn in row["turns"]]
+    assert {(0, "channel 0"), (1, "channel 1")} == {
+        (word["channel"], word["speaker"]) for turn in row["turns"] for word in turn["words"]
+    }
+    assert "\nchannel 1: w2 w3\n" in transcribe("--srt", *separate).out.decode()
+    assert "\n<v channel 1>w2 w3\n" in transcribe("--vtt", *separate).out.decode()
+
+
+def test_separate_channels_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """--live prints each turn with its channel when it is final."""
+    path = call(tmp_path / "a.wav")
+    lines = transcribe("--live", "--channels", "separate", path).out.decode().splitlines()
+    rows = transcribe("--live", "--json", "--channels", "separate", path).out.splitlines()
+
+    assert sorted(TALK.splitlines()) == sorted(lines)
+    assert [0, 0, 1, 1] == sorted(json.loads(row)["channel"] for row in rows)
+
+
+@pytest.mark.parametrize(("channel", "said"), [("0", TURNS), ("1", "w1\nw2 w3\n")])
+def test_one_channel(
+    transcribe: Callable[..., Done], tmp_path: Path, channel: str, said: str
+) -> None:
+    """--channel transcribes one channel of a file, or of raw samples."""
+    path = tmp_path / "a.pcm"
+    path.write_bytes(CALL)
+    raw = ("--rate", RATE_HZ, "--channels", "2", path)
+
+    assert said.encode() == transcribe("--channel", channel, call(tmp_path / "a.wav")).out
+    assert said.encode() == transcribe("--channel", channel, *raw).out
+
+
+def test_missing_channel(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """A channel that the file does not have is wrong usage."""
+    done = transcribe("--channel", "7", call(tmp_path / "a.wav"))
+
+    assert (2, b"") == (done.status, done.out)
+    assert "--channel must be a channel of the recording, which has the channels 0 to 1" in done.err
+
+
+def test_raw_call(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """Raw samples have two separate channels."""
+    path = tmp_path / "a.raw"
+    path.write_bytes(CALL)
+
+    assert TALK == transcribe("--rate", RATE_HZ, "--channels", "separate", path).out.decode()
+
+
+def test_inverted_channels(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """Channels that cancel each other are reported, and one of them is used."""
+    loud = array("h", [0] * 8000 + [100] * 3200 + [0] * 8000).tobytes()
+    done = transcribe(call(tmp_path / "a.wav", inverted(loud)))
+
+    assert (0, b"w100\n") == (done.status, done.out)
+    assert "inworld-sync: the mix of the 2 channels is 20 dB or more below channel 0" in done.err
+    assert "pass --channel to choose one\n" in done.err
+
+
 def test_standard_input(
     start: Callable[..., subprocess.Popen[bytes]],
     stt_service: tuple[str, SttServer],
     tmp_path: Path,
 ) -> None:
-    """Standard input may be an audio file or raw samples."""
+    """With -, an audio file or raw samples are read from standard input."""
     command = ["transcribe", "--base-url", stt_service[0], "-"]
     for data, more in ((wav(tmp_path / "a.wav").read_bytes(), []), (PCM, ["--rate", str(RATE_HZ)])):
         process = start(*command, *more)
@@ -267,7 +395,7 @@ def test_standard_input(
 def test_settings(
     transcribe: Callable[..., Done], stt_service: tuple[str, SttServer], tmp_path: Path
 ) -> None:
-    """Model and language reach the service."""
+    """The service gets the model and the language of the options."""
     transcribe("--model", "soniox/stt-rt-v5", "--language", "en-GB", wav(tmp_path / "a.wav"))
     config: dict[str, Any] = stt_service[1].connections[0].requests[0]["transcribeConfig"]
 
@@ -278,7 +406,7 @@ def test_settings(
 
 
 def test_one_of_several(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """A file that fails has a message; the other files are transcribed; the status is 1."""
+    """If one file fails, it has a message, the other files are transcribed, and the status is 1."""
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     done = transcribe(tmp_path / "none.wav", wav(tmp_path / "a.wav"), tmp_path / "bad.wav")
 
@@ -289,7 +417,7 @@ def test_one_of_several(transcribe: Callable[..., Done], tmp_path: Path) -> None
 
 
 def test_no_words(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """A file without words has a message; the status is 5 if no file has words."""
+    """A file without words has a message. If no file has words, the status is 5."""
     silent, spoken = wav(tmp_path / "silent.wav", bytes(32_000)), wav(tmp_path / "a.wav")
     message = f"inworld-sync: {silent}: no words were recognized\n"
     alone, both = transcribe(silent), transcribe(silent, spoken)
@@ -304,7 +432,7 @@ LOUD = spoken_turns(1)[0] + array("h", [3000, -3000]).tobytes() * RATE_HZ
 
 @pytest.fixture
 def stopping(run: Run) -> Iterator[Callable[..., Done]]:
-    """Transcribe with a service that sends one final transcript with times, and then nothing."""
+    """Return a function that transcribes with a service that stops after one final transcript."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "final_sent":
@@ -318,7 +446,7 @@ def stopping(run: Run) -> Iterator[Callable[..., Done]]:
 
 
 def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
-    """If the service stops, the finished turns are printed, with one message and status 4."""
+    """If the service stops, finished turns are printed, then one message. The status is 4."""
     path = wav(tmp_path / "a.wav", LOUD)
     done = stopping(path)
 
@@ -329,7 +457,7 @@ def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_service_stops_with_several_files(stopping: Callable[..., Done], tmp_path: Path) -> None:
-    """The JSON of a file that fails has its finished turns and the error; files are written."""
+    """If the service stops, the result of each file has the finished turns and the error."""
     path, output = wav(tmp_path / "a.wav", LOUD), tmp_path / "out"
     rows = json.loads(stopping("--json", path, wav(tmp_path / "b.wav", LOUD)).out)
     assert ["w1", "w1"] == [row["text"] for row in rows]
@@ -340,7 +468,7 @@ def test_service_stops_with_several_files(stopping: Callable[..., Done], tmp_pat
     assert "w1" in (output / "a.srt").read_text(encoding="utf-8")
 
 
-# Arguments, the status, and words of the message.
+# (arguments, exit status, words of the message)
 WRONG = [
     (("--http", "-v", "a.wav"), 2, "-v shows the messages of a WebSocket"),
     ((), 2, "Missing argument"),
@@ -351,7 +479,13 @@ WRONG = [
     (("-", "-"), 2, "standard input can be read once"),
     (("-o", "out", "x/a.wav", "y/a.mp3"), 2, "same name"),
     (("--model", "whisper", "a.wav"), 2, "--model must be provider/model"),
-    (("--channels", "0", "--rate", "8000", "a.pcm"), 2, "--channels must be"),
+    (("--channels", "0", "--rate", "8000", "a.pcm"), 2, "must be 1 to 64 or separate, got '0'"),
+    (("--channels", "both", "a.wav"), 2, "must be 1 to 64 or separate, got 'both'"),
+    (("--channels", "separate", "--channel", "0", "a.wav"), 2, "cannot be combined"),
+    (("--channels", "separate", "--jobs", "11", "a.wav", "b.wav"), 2, "may be at most 10"),
+    (("--channel", "-1", "a.wav"), 2, "-1 is not in the range"),
+    (("--raw-format", "s12", "a.pcm"), 2, "'s12' is not one of 's16le'"),
+    (("--jobs", "2", "a.wav"), 2, "--jobs needs several files"),
     (("--jobs", "0", "a.wav"), 2, "0 is not in the range"),
 ]
 
@@ -360,7 +494,7 @@ WRONG = [
 def test_wrong_usage(
     transcribe: Callable[..., Done], arguments: tuple[str, ...], status: int, words: str
 ) -> None:
-    """Wrong usage has a message and its exit status."""
+    """Wrong usage prints a message and exits with the documented status."""
     done = transcribe(*arguments)
 
     assert (status, b"") == (done.status, done.out)
@@ -368,7 +502,7 @@ def test_wrong_usage(
 
 
 def test_no_key(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a key the error names the variable."""
+    """Without a key, the error names the environment variable."""
     monkeypatch.delenv("INWORLD_API_KEY")
     done = run("transcribe", str(wav(tmp_path / "a.wav")))
 
@@ -378,7 +512,7 @@ def test_no_key(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_interrupt(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
-    """Ctrl-C ends the command at once, in the middle of several files."""
+    """Ctrl-C ends the command at once, also in the middle of several files."""
     files = [str(wav(tmp_path / f"{name}.wav", PCM * 100)) for name in "abc"]
 
     def hook(connection: SttConnectionScript, name: str) -> None:

@@ -1,10 +1,10 @@
 """
-Words and marks are reported within one period of the device of the time when their sample is
-heard, over minutes, with a device whose clock is fast or slow.
+Words and marks are reported at the time when their sample is heard.
 
-The device is simulated: it plays at its own rate, calls back early and unevenly, and reports a
-latency that is a little wrong. The test finds the time of a sample in the played audio, because
-only samples of the speech are not zero.
+The error is at most one period of the device, over minutes, with a device whose clock is fast or
+slow. The device is simulated: it plays at its own rate, calls back early and unevenly, and reports
+a latency that is a little wrong. The samples of the speech are not zero, and all other samples are
+zero, so the test finds the time of each sample of the speech in the played audio.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inworld_sync.models.tts import WordTime
 from inworld_sync.sessions.cues import Cues
 
 RATE_HZ = 24000
-PERIOD = 480  # 20 ms, as PortAudio requests it for a latency of 80 ms
+PERIOD = 480  # 20 ms, which PortAudio requests for a latency of 80 ms
 PERIOD_MS = 20.0
 LATENCY_MS = 60.0
 ITEM_FRAMES = 6 * RATE_HZ
@@ -30,7 +30,7 @@ START_NS = 1_000_000_000
 
 
 class Device:
-    """A sound card whose clock is off by *ppm*."""
+    """A sound card whose clock is wrong by *ppm*."""
 
     def __init__(self, ppm: float, minutes: int, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -40,13 +40,13 @@ class Device:
         self.played = np.zeros(self.blocks * PERIOD, np.int16)
 
     def heard_ms(self, frame: int) -> float:
-        """Return when a frame that it played is heard."""
+        """Return when a frame that the device played is heard."""
         return LATENCY_MS + frame * self.frame_ms
 
     def play(self, feed: SpeakerFeed, block: int) -> float:
-        """Read a block; return the time."""
+        """Read a block. Return the time of the callback."""
         heard_ms = self.heard_ms(block * PERIOD)
-        # It calls up to 12 ms late, and its reported latency is wrong by 2 ms.
+        # The callback is up to 12 ms late, and the reported latency is wrong by up to 2 ms.
         now_ms = heard_ms - LATENCY_MS + self._random.uniform(0, 12)
         latency_ms = heard_ms - now_ms + self._random.uniform(-2, 2)
         now_ns = START_NS + round(now_ms * 1e6)
@@ -56,7 +56,7 @@ class Device:
 
 
 class Speech:
-    """Items of six seconds that arrive 2 s early, each followed by a pause."""
+    """Items of six seconds that arrive 2 s early. There is a pause after every fourth item."""
 
     def __init__(self, playout: Playout, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -65,8 +65,8 @@ class Speech:
         self.words: list[int] = []  # the frames at which words begin
         self._paused_until_ms = 0.0
 
-    def come(self, now_ms: float, heard_frames: int) -> None:
-        """Push the audio that has arrived by now."""
+    def push_arrived(self, now_ms: float, heard_frames: int) -> None:
+        """Push the audio that has arrived until *now_ms*."""
         ahead = self.pushed_frames - heard_frames
         while ahead < 2 * RATE_HZ and now_ms >= self._paused_until_ms:
             item, within = divmod(self.pushed_frames, ITEM_FRAMES)
@@ -94,19 +94,19 @@ class Speech:
 @pytest.mark.parametrize("minutes", [4, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ppm", [200.0, -200.0])
 def test_words_and_marks_keep_time(ppm: float, minutes: int) -> None:
-    """No event is more than a period from its sample, and the error does not increase."""
+    """Each event is at most a period from its sample, and the error does not increase."""
     playout = Playout(RATE_HZ, output_format="f32", capacity_ms=10_000)
     mixer = Mixer(RATE_HZ)
     track = mixer.add(playout)
     feed = SpeakerFeed(mixer, SoundGate(), channels=1, latency_ms=LATENCY_MS, warm_up_ms=10)
     device, speech = Device(ppm, minutes, 1), Speech(playout, 2)
     words: Cues[WordTime] = Cues()
-    told: dict[int, float] = {}
+    reported: dict[int, float] = {}
     marked: dict[int, float] = {}
     now_ms = 0.0
     for block in range(device.blocks):
         known = len(speech.words)
-        speech.come(now_ms, track.taken_frames)
+        speech.push_arrived(now_ms, track.taken_frames)
         for frame in speech.words[known:]:
             start_ms = frame * 1000 / RATE_HZ
             words.add([WordTime(str(frame), start_ms, start_ms + 50)])
@@ -115,7 +115,7 @@ def test_words_and_marks_keep_time(ppm: float, minutes: int) -> None:
             now_ms += LOOK_MS
             now_ns = START_NS + round(now_ms * 1e6)
             for word in words.reach(track.heard_frames(now_ns) * 1000 / RATE_HZ):
-                told[int(word.text)] = now_ms
+                reported[int(word.text)] = now_ms
             for event in playout.poll(track=track, now_ns=now_ns):
                 if event.kind is PlayoutEventKind.MARK:
                     assert isinstance(event.tag, int)
@@ -123,12 +123,12 @@ def test_words_and_marks_keep_time(ppm: float, minutes: int) -> None:
 
     places = np.flatnonzero(device.played)
     assert np.array_equal(device.played[places], 1 + np.arange(len(places)) % 30_000)
-    reached = [frame for frame in speech.words if frame in told and frame in marked]
+    reached = [frame for frame in speech.words if frame in reported and frame in marked]
     assert len(reached) > 150 * minutes
-    assert reached == sorted(reached) == list(told)[: len(reached)]
-    for moments in (told, marked):
+    assert reached == sorted(reached) == list(reported)[: len(reached)]
+    for moments in (reported, marked):
         errors = np.array([moments[frame] - device.heard_ms(places[frame]) for frame in reached])
-        # The reported latency is wrong by 2 ms, and the next poll is up to 1 ms later.
+        # The reported latency is wrong by up to 2 ms, and the next poll is up to 1 ms later.
         assert errors.min() >= -2.1
         assert errors.max() <= 3.1 <= PERIOD_MS
         minute = len(errors) // minutes

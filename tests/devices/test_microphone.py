@@ -1,4 +1,4 @@
-"""A microphone returns each sample once. It records silence while paused or muted."""
+"""A microphone returns each recorded sample once. While paused or muted, it records silence."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def captured(microphone: Microphone) -> int:
     return microphone._ring.stats.captured_samples
 
 
-def take(microphone: Microphone, milliseconds: int) -> bytes:
-    """Read at least this much audio."""
+def read_at_least(microphone: Microphone, milliseconds: int) -> bytes:
+    """Read blocks until they have at least this duration."""
     pcm = b""
     while len(pcm) < RATE_HZ * milliseconds // 1000 * 2:
         pcm += microphone.read(timeout=PATIENCE_S)
@@ -49,13 +49,13 @@ def test_returns_every_sample(sound_card: SoundCard) -> None:
 
 
 def test_converts_another_rate(sound_card: SoundCard) -> None:
-    """A device that does not support the rate is opened at its own, and the audio is converted."""
+    """A device that does not support the rate is opened at its own rate. The audio is converted."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     tone = 8000 * np.sin(np.arange(48000 // 2) * 2 * np.pi * 400 / 48000)
     sound_card.microphone = tone.astype("<i2").tobytes()
     with Microphone(RATE_HZ) as microphone:
-        pcm = np.frombuffer(take(microphone, 400), "<i2").astype(float)
+        pcm = np.frombuffer(read_at_least(microphone, 400), "<i2").astype(float)
 
     peak_hz = np.abs(np.fft.rfft(pcm)).argmax() * RATE_HZ / len(pcm)
     assert 400 == pytest.approx(peak_hz, abs=3)
@@ -68,24 +68,24 @@ def test_mixes_a_stereo_device(sound_card: SoundCard) -> None:
     sound_card.plug_in("stereo", channels=(2, 2))
     sound_card.microphone = struct.pack("<4000h", *(100, 300) * 2000)
     with Microphone(RATE_HZ) as microphone:
-        pcm = take(microphone, 100)
+        pcm = read_at_least(microphone, 100)
 
     assert struct.pack("<1600h", *[200] * 1600) == pcm
 
 
 def test_a_pause_is_silence(sound_card: SoundCard) -> None:
-    """A pause records silence; the audio before and after it is recorded."""
+    """During a pause, silence is recorded. The audio before and after the pause is recorded."""
     sound_card.microphone = ramp(60_000)
     with Microphone(RATE_HZ) as microphone:
         until(lambda: captured(microphone) > 800)
         microphone.pause()
-        # The device may be recording a block.
+        # The device may be recording a block at this time.
         begin = captured(microphone) + 80
         until(lambda: captured(microphone) > begin + 800)
         microphone.resume()
         end = captured(microphone)
         until(lambda: captured(microphone) > end + 800)
-        pcm = np.frombuffer(take(microphone, captured(microphone) // 16 - 20), "<i2")
+        pcm = np.frombuffer(read_at_least(microphone, captured(microphone) // 16 - 20), "<i2")
 
     assert pcm[:800].all()
     assert not pcm[begin:end].any()
@@ -93,17 +93,17 @@ def test_a_pause_is_silence(sound_card: SoundCard) -> None:
 
 
 def test_unread_samples_are_counted(sound_card: SoundCard) -> None:
-    """A late reader gets the first samples, and dropped_samples counts the others."""
+    """A reader that is too late gets the oldest samples. dropped_samples counts the others."""
     sound_card.microphone = ramp(60_000)
     with Microphone(RATE_HZ, buffer_ms=100) as microphone:
         until(lambda: microphone.dropped_samples > 100)
-        pcm = take(microphone, 100)
+        pcm = read_at_least(microphone, 100)
 
     assert ramp(60_000).startswith(pcm)
 
 
 def test_waiting_is_bounded(sound_card: SoundCard) -> None:
-    """A read raises at its timeout, and the next read returns the block."""
+    """A read raises an error at its timeout. The next read returns the block."""
     sound_card.microphone = ramp(1000)
     with Microphone(RATE_HZ, block_ms=100) as microphone:
         with pytest.raises(DeadlineExceeded):
@@ -128,20 +128,20 @@ def test_close_ends_the_iteration(sound_card: SoundCard) -> None:
 
 
 def test_is_muted_while_the_speaker_plays(sound_card: SoundCard) -> None:
-    """Silence is recorded while the speaker of mute_while plays, and audio after it."""
+    """Silence is recorded while the speaker of mute_while plays. Later audio is recorded."""
     sound_card.microphone = ramp(60_000)
     with (
         Speaker(24000) as speaker,
         Microphone(RATE_HZ, mute_while=speaker, hangover_ms=0) as microphone,
     ):
-        before = take(microphone, 20)
+        before = read_at_least(microphone, 20)
         speaker.write(bytes([1, 0]) * 24000)
         until(lambda: speaker.heard_samples > 100)
         while microphone._ring.stats.waiting_samples > 320:
-            take(microphone, 20)
-        during = take(microphone, 40)[-640:]
+            read_at_least(microphone, 20)
+        during = read_at_least(microphone, 40)[-640:]
         speaker.clear()
-        after = take(microphone, 400)
+        after = read_at_least(microphone, 400)
 
     assert before == ramp(20)
     assert during == bytes(640)
@@ -149,15 +149,15 @@ def test_is_muted_while_the_speaker_plays(sound_card: SoundCard) -> None:
 
 
 def test_continues_on_the_new_default(sound_card: SoundCard) -> None:
-    """If the device is unplugged, the next one records and on_change is called."""
+    """If the device is unplugged, the new default device records, and on_change is called."""
     sound_card.microphone = ramp(60_000)
     sound_card.plug_in("headset")
     sound_card.look()
     changes: list[DeviceChanged] = []
     with Microphone(RATE_HZ, on_change=changes.append) as microphone:
-        take(microphone, 40)
+        read_at_least(microphone, 40)
         sound_card.unplug("headset")
-        take(microphone, 400)
+        read_at_least(microphone, 400)
         device = microphone.device.name
 
     assert device == "built-in"
@@ -173,9 +173,9 @@ def test_stays_paused_after_a_device_change(sound_card: SoundCard) -> None:
     sound_card.look()
     with Microphone(RATE_HZ) as microphone:
         microphone.pause()
-        take(microphone, 60)
+        read_at_least(microphone, 60)
         sound_card.unplug("headset")
-        silent = take(microphone, 400)
+        silent = read_at_least(microphone, 400)
 
     assert microphone.paused
     assert silent == bytes(len(silent))
@@ -190,7 +190,7 @@ def test_the_last_device_is_unplugged(sound_card: SoundCard) -> None:
             list(microphone)
 
 
-# Below and above the range.
+# Settings that are too low, too high or of a wrong type.
 BAD = [
     {"sample_rate_hz": 7999},
     {"block_ms": 4},
@@ -215,7 +215,7 @@ def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) 
 
 
 def test_level_of_recorded_audio(sound_card: SoundCard) -> None:
-    """The meter measures all recorded audio, even if it is dropped, and silence during a pause."""
+    """The level includes dropped audio. During a pause, the level is zero."""
     sound_card.microphone = struct.pack("<h", -16384) * (RATE_HZ * 60)
     with Microphone(RATE_HZ, buffer_ms=100) as microphone:
         until(lambda: microphone.dropped_samples)

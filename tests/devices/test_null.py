@@ -1,4 +1,4 @@
-"""A NullSpeaker keeps time, drops audio on clear() and never hangs."""
+"""A NullSpeaker plays in real time, drops audio on clear(), and never hangs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def silence(milliseconds: int) -> bytes:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of a speaker, which the test advances."""
+    """Replace the clock of the speakers by a clock that the test advances."""
     clock = Clock()
     monkeypatch.setattr(null, "time", clock)
     return clock
@@ -36,12 +36,12 @@ def speaker() -> Iterator[NullSpeaker]:
 
 
 def test_is_a_sink(speaker: NullSpeaker) -> None:
-    """It is an AudioSink."""
+    """A NullSpeaker is an AudioSink."""
     assert isinstance(speaker, AudioSink)
 
 
 def test_plays_in_real_time(clock: Clock, speaker: NullSpeaker) -> None:
-    """The heard samples are exactly the time since the audio started."""
+    """The duration of the heard samples is exactly the time since the audio started."""
     speaker.write(silence(50))
     heard = []
     for _ in range(5):
@@ -52,7 +52,7 @@ def test_plays_in_real_time(clock: Clock, speaker: NullSpeaker) -> None:
 
 
 def test_the_count_stops_at_the_end_of_the_audio(speaker: NullSpeaker) -> None:
-    """The count does not increase after the end of the audio."""
+    """The count of heard samples does not increase after the end of the audio."""
     speaker.write(silence(1))
     speaker.drain(timeout=PATIENCE_S)
 
@@ -60,14 +60,14 @@ def test_the_count_stops_at_the_end_of_the_audio(speaker: NullSpeaker) -> None:
 
 
 def test_write_waits_for_room(speaker: NullSpeaker) -> None:
-    """The queued audio never exceeds buffer_ms."""
+    """A write waits while the queued audio exceeds buffer_ms."""
     speaker.write(silence(120), timeout=PATIENCE_S)
 
     assert speaker.heard_samples >= RATE_HZ * 70 // 1000
 
 
 def test_write_raises_at_its_deadline(speaker: NullSpeaker) -> None:
-    """A full buffer raises an error at the timeout, and the queued audio plays."""
+    """If the buffer stays full, a write raises an error at its timeout. Queued audio is played."""
     with pytest.raises(DeadlineExceeded):
         speaker.write(silence(3_600_000), timeout=0.02)
 
@@ -85,7 +85,7 @@ def test_drain_raises_at_its_deadline(speaker: NullSpeaker) -> None:
 
 
 def test_clear_drops_unheard_audio(clock: Clock, speaker: NullSpeaker) -> None:
-    """After a clear nothing more is heard, and the count is final."""
+    """After a clear, no more audio is heard, and the count of heard samples does not change."""
     speaker.write(silence(50))
     clock.now += 1 / 64
 
@@ -97,7 +97,7 @@ def test_clear_drops_unheard_audio(clock: Clock, speaker: NullSpeaker) -> None:
 
 
 def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
-    """A clear also drops the audio of a write that waits."""
+    """A clear also drops the audio of a write that is waiting."""
     speaker.pause()
     thread = threading.Thread(target=speaker.write, args=(silence(200),))
     thread.start()
@@ -113,7 +113,7 @@ def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
 
 
 def test_pause_stands_still(clock: Clock, speaker: NullSpeaker) -> None:
-    """Nothing is heard during a pause, and no audio is lost."""
+    """During a pause, no audio is heard, and no audio is lost."""
     speaker.write(silence(50))
     clock.now += 1 / 64
     speaker.pause()
@@ -132,7 +132,7 @@ def test_pause_stands_still(clock: Clock, speaker: NullSpeaker) -> None:
 
 
 def test_close_ends_every_wait(speaker: NullSpeaker) -> None:
-    """A write that waits raises an error when the speaker is closed."""
+    """If the speaker is closed, a write that is waiting raises an error."""
     errors: list[BaseException] = []
 
     def write() -> None:
@@ -159,7 +159,7 @@ def test_closed_refuses_sound(speaker: NullSpeaker) -> None:
 
 
 def test_half_a_sample_is_refused(speaker: NullSpeaker) -> None:
-    """Half a sample raises an error, and nothing of the write plays."""
+    """Audio that ends inside a sample raises an error, and no audio of this write is played."""
     with pytest.raises(AudioError) as caught:
         speaker.write(b"\0\0\0")
 
@@ -167,7 +167,7 @@ def test_half_a_sample_is_refused(speaker: NullSpeaker) -> None:
     assert speaker.heard_samples == 0
 
 
-# Below and above the range, and values that are not numbers.
+# Settings that are too low, too high or of a wrong type.
 BAD = [{"sample_rate_hz": 999}, {"sample_rate_hz": 192_001}, {"buffer_ms": 9}, {"buffer_ms": True}]
 
 

@@ -1,4 +1,4 @@
-"""A playout as a sink: the reader gets the written audio, and the count follows the reads."""
+"""A playout as a sink: its reader gets the written audio, and its count follows the reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.sound_card import PATIENCE_S, until
 
 
 def read(playout: Playout, ms: int) -> bytes:
-    """Read *ms* in blocks of 10 ms."""
+    """Read *ms* of audio in blocks of 10 ms."""
     out = bytearray(2 * ms * PER_MS)
     for start in range(0, len(out), 20 * PER_MS):
         playout.read(memoryview(out)[start : start + 20 * PER_MS])
@@ -30,7 +30,7 @@ def playout() -> Playout:
 
 
 def test_written_audio_is_read(playout: Playout) -> None:
-    """Audio is not changed; utterances follow one another and are counted together."""
+    """Several utterances are read unchanged, one after another, and are counted together."""
     sink = PlayoutSink(playout)
     for start in (0, 500):
         sink.write(counting(start, 500))
@@ -44,7 +44,7 @@ def test_written_audio_is_read(playout: Playout) -> None:
 
 
 def test_a_clear_is_exact(playout: Playout) -> None:
-    """A clear drops unread audio of all utterances, and counts the fade."""
+    """A clear drops the unread audio of all utterances. The count includes the fade."""
     sink = PlayoutSink(playout)
     for start in (0, 1600, 3200):
         sink.write(counting(start, 1600))
@@ -61,7 +61,7 @@ def test_a_clear_is_exact(playout: Playout) -> None:
 
 
 def test_a_clear_frees_a_writer(playout: Playout) -> None:
-    """A clear ends a write that waits, and drops its audio."""
+    """A clear ends a write that is waiting, and drops the audio of this write."""
     sink = PlayoutSink(Playout(RATE_HZ, capacity_ms=50))
     thread = threading.Thread(target=sink.write, args=(counting(0, 16000),))
     thread.start()
@@ -75,7 +75,7 @@ def test_a_clear_frees_a_writer(playout: Playout) -> None:
 
 
 def test_waits_are_bounded(playout: Playout) -> None:
-    """Without a reader, a write and a drain raise an error at their timeout."""
+    """Without a reader, write() and drain() raise an error at their timeouts."""
     sink = PlayoutSink(Playout(RATE_HZ, capacity_ms=50))
     with pytest.raises(DeadlineExceeded, match="640 samples of 16000 Hz"):
         sink.write(counting(0, 16000), timeout=0.02)
@@ -98,7 +98,7 @@ def test_drain_waits_for_the_reader(playout: Playout) -> None:
 
 
 def test_a_pause_is_silence(playout: Playout) -> None:
-    """The reader gets silence during a pause, and no audio is lost."""
+    """During a pause, the reader gets silence, and no audio is lost."""
     sink = PlayoutSink(playout)
     sink.write(counting(0, 3200))
     sink.end()
@@ -108,18 +108,18 @@ def test_a_pause_is_silence(playout: Playout) -> None:
     sink.resume()
     read(playout, 300)
 
-    assert heard <= 10 * PER_MS  # the read that the pause came before
+    assert heard <= 10 * PER_MS  # one read may still begin before the pause
     assert sink.heard_samples == 3200
 
 
 def test_heard_by_a_mixers_track() -> None:
-    """With a mixer, the count follows the mixer's clock."""
+    """With a mixer, the count of heard samples follows the clock of the mixer."""
     playout = Playout(RATE_HZ, output_format="f32")
     mixer = Mixer(RATE_HZ)
     sink = PlayoutSink(playout, track=mixer.add(playout))
     sink.write(counting(0, 800))
     sink.end()
-    # It will be heard a minute from now.
+    # This audio will be heard a minute from now.
     mixer.read(bytearray(2 * 800), now_ns=clock_ns() + 60_000_000_000)
 
     assert sink.heard_samples == 0
@@ -127,7 +127,7 @@ def test_heard_by_a_mixers_track() -> None:
 
 
 def test_heard_after_the_latency(playout: Playout) -> None:
-    """A sample is heard after latency_ms of further output were read, even if it is silence."""
+    """A sample counts as heard when latency_ms of later output, or of silence, were read."""
     sink = PlayoutSink(playout, latency_ms=30)
     sink.write(counting(0, 1600))
     sink.end()
@@ -142,7 +142,7 @@ def test_heard_after_the_latency(playout: Playout) -> None:
 
 
 def test_a_clear_drops_audio_within_the_latency(playout: Playout) -> None:
-    """A clear with a latency also drops read audio, of several utterances too."""
+    """With a latency, a clear also drops audio that was read, even from several utterances."""
     sink = PlayoutSink(playout, latency_ms=30)
     for _ in range(2):
         sink.write(counting(0, 1600))
@@ -155,7 +155,7 @@ def test_a_clear_drops_audio_within_the_latency(playout: Playout) -> None:
 
 
 def test_latency_of_a_track() -> None:
-    """A track together with a latency, and a negative latency, raise an error."""
+    """A track cannot be combined with a latency. A negative latency raises an error."""
     playout = Playout(RATE_HZ, output_format="f32")
     track = Mixer(RATE_HZ).add(playout)
     with pytest.raises(ConfigError, match="leave out latency_ms=10"):
@@ -165,7 +165,7 @@ def test_latency_of_a_track() -> None:
 
 
 def test_many_utterances(playout: Playout) -> None:
-    """The count is right after more utterances than a playout keeps."""
+    """The count is correct after more utterances than a playout remembers."""
     sink = PlayoutSink(playout)
     for _ in range(1500):
         sink.write(counting(0, 10))
@@ -176,7 +176,7 @@ def test_many_utterances(playout: Playout) -> None:
 
 
 def test_a_playout_that_its_owner_closed(playout: Playout) -> None:
-    """After the owner closed the playout, the count stays and clear() and close() raise nothing."""
+    """If the owner closes the playout, the count stays, and clear() and close() still work."""
     sink = PlayoutSink(playout)
     sink.write(counting(0, 3200))
     read(playout, 20)
@@ -192,7 +192,7 @@ def test_a_playout_that_its_owner_closed(playout: Playout) -> None:
 
 
 def test_closing(playout: Playout) -> None:
-    """A closed sink accepts no audio, and the playout continues."""
+    """A closed sink accepts no audio. The playout can still be used."""
     with PlayoutSink(playout) as sink:
         sink.write(counting(0, 3200))
         read(playout, 20)
@@ -206,7 +206,7 @@ def test_closing(playout: Playout) -> None:
 
 
 def test_half_a_sample(playout: Playout) -> None:
-    """Half a sample raises an error."""
+    """Audio that ends inside a sample raises an error."""
     with pytest.raises(AudioError, match="the last sample is cut"):
         PlayoutSink(playout).write(b"\0")
 

@@ -1,4 +1,4 @@
-"""Devices are listed and found, and an error for a missing package says what to install."""
+"""Devices are listed and found. The error for a missing package says what to install."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_importing_needs_no_sound() -> None:
 
 
 def test_without_sounddevice_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the error says what to install."""
+    """Without the extra, the error of a device says what to install."""
     monkeypatch.setitem(sys.modules, "sounddevice", None)
 
     with pytest.raises(DeviceError, match=r"pip install 'inworld-sync\[audio\]'"):
         Speaker()
 
 
-# The system, and the message if PortAudio is missing.
+# (platform, words of the error if PortAudio is missing)
 CURES = [("linux", "apt install libportaudio2"), ("darwin", "brew"), ("win32", "reinstall")]
 
 
@@ -43,7 +43,7 @@ CURES = [("linux", "apt install libportaudio2"), ("darwin", "brew"), ("win32", "
 def test_without_portaudio_the_package_is_named(
     monkeypatch: pytest.MonkeyPatch, platform: str, cure: str
 ) -> None:
-    """Without PortAudio, the error names the package of the system."""
+    """Without PortAudio, the error names the system package to install."""
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(sys, "platform", platform)
 
@@ -59,7 +59,7 @@ def test_without_portaudio_the_package_is_named(
 
 
 def test_lists_devices(sound_card: SoundCard) -> None:
-    """Each device has its name, its channels and its defaults."""
+    """The list has the name, the channels and the defaults of each device."""
     sound_card.plug_in("headset", rates=(16000,), inputs=1, outputs=2)
     sound_card.look()
 
@@ -70,7 +70,7 @@ def test_lists_devices(sound_card: SoundCard) -> None:
 
 
 def test_a_new_device_is_seen_after_a_refresh(sound_card: SoundCard) -> None:
-    """The list does not change until refresh_devices() is called."""
+    """A new device is in the list only after refresh_devices() was called."""
     sound_card.plug_in("headset")
     before = [device.name for device in list_devices()]
     refresh_devices()
@@ -81,7 +81,7 @@ def test_a_new_device_is_seen_after_a_refresh(sound_card: SoundCard) -> None:
 
 
 def test_a_refresh_leaves_a_speaker_usable(sound_card: SoundCard) -> None:
-    """A speaker that plays during refresh_devices() opens its device again."""
+    """If refresh_devices() is called while a speaker plays, the speaker opens its device again."""
     with Speaker() as speaker:
         speaker.write(bytes(2000))
         refresh_devices()
@@ -91,13 +91,13 @@ def test_a_refresh_leaves_a_speaker_usable(sound_card: SoundCard) -> None:
     assert len(sound_card.streams) == 2
 
 
-# By index, by a part of the name, by name and host API.
+# An index, a part of a name, and a name with its host API.
 CHOICES = [1, "built", "built-in, ALSA"]
 
 
 @pytest.mark.parametrize("device", CHOICES)
 def test_finds_a_device(sound_card: SoundCard, device: int | str) -> None:
-    """A device is found by its index, name or host API."""
+    """A device is found by its index, by its name, or by its name and host API."""
     sound_card.plug_in("headset")
     sound_card.look()
     with Speaker(device=device) as speaker:
@@ -108,7 +108,7 @@ def test_finds_a_device(sound_card: SoundCard, device: int | str) -> None:
 
 @pytest.mark.parametrize("device", ["nothing", ""])
 def test_a_name_must_fit_one_device(sound_card: SoundCard, device: str) -> None:
-    """A name of no device, or of more than one, raises an error."""
+    """A name that fits no device or several devices raises an error."""
     sound_card.plug_in("headset")
     sound_card.look()
 
@@ -117,7 +117,7 @@ def test_a_name_must_fit_one_device(sound_card: SoundCard, device: str) -> None:
 
 
 def test_no_device_at_all(sound_card: SoundCard) -> None:
-    """A machine without devices raises an error."""
+    """A machine without any device raises an error."""
     sound_card.unplug("built-in")
     sound_card.look()
 
@@ -126,7 +126,7 @@ def test_no_device_at_all(sound_card: SoundCard) -> None:
 
 
 def test_a_sounddevice_of_another_shape_is_named(sound_card: SoundCard) -> None:
-    """A sounddevice without C callbacks raises an error that names the right versions."""
+    """A version of sounddevice without C callbacks raises an error that names other versions."""
     sound_card.module._StreamBase = lambda kind: SimpleNamespace()
 
     with pytest.raises(DeviceError, match=r"sounddevice 0\.5\.1 does not accept a C callback"):
@@ -136,7 +136,7 @@ def test_a_sounddevice_of_another_shape_is_named(sound_card: SoundCard) -> None:
 def test_a_device_that_does_not_start_is_closed(
     sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the start fails, the stream is closed, and the error has the reason."""
+    """If a device does not start, the stream is closed, and the error has the reason."""
 
     def fail(self: object) -> None:
         raise sound_card.module.PortAudioError("Unanticipated host error")
@@ -145,7 +145,7 @@ def test_a_device_that_does_not_start_is_closed(
     closed: list[object] = []
     monkeypatch.setattr("support.sound_card._Stream.close", lambda self, **_: closed.append(self))
 
-    # The error is kept, and with it all objects of its traceback.
+    # The exception is kept. Its traceback keeps references to all objects of the call.
     with pytest.raises(DeviceError) as caught:
         Speaker()
 
@@ -154,7 +154,7 @@ def test_a_device_that_does_not_start_is_closed(
 
 
 def test_at_exit_all_devices_stop(sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the interpreter ends, all devices are stopped, and none can be opened."""
+    """When the interpreter exits, all devices are stopped, and no device can be opened."""
     monkeypatch.setattr(portaudio, "_exiting", threading.Event())
     with Speaker() as speaker:
         portaudio._shut_down()

@@ -1,8 +1,8 @@
 """
 A speaker that plays with a program of the system.
 
-No sound system runs here, so the programs are stand-ins: they record their arguments and what they
-read, in real time like a player that has no buffer.
+This test replaces the programs with scripts, because no sound system runs here. A script records
+its arguments and its input, in real time, like a player without a buffer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RATE_HZ = 24_000
 SECOND = bytes(range(240)) * 200
 TWENTIETH = SECOND[:2400]
 
-# Records its arguments and all of its input; "file" as the last argument means a copy of the file.
+# A script that records its arguments and its input. If its last argument is a file, copies it.
 RECORDER = """
 import json, shutil, sys
 record = {record!r}
@@ -45,14 +45,14 @@ import sys
 sys.stderr.write("no sound server")
 sys.exit(3)
 """
-DEAF = """
+NOT_READING = """
 import time
 time.sleep(600)
 """
 
 
 class Programs:
-    """A folder of stand-ins, which is the only one on the PATH."""
+    """A folder of scripts. It is the only folder of the PATH."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -80,7 +80,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     return Programs(tmp_path)
 
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-ins are POSIX scripts")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts are POSIX scripts")
 
 STREAMED = [
     ("pw-play", ["--raw", "--rate=24000", "--format=s16", "--channels=1", "-"]),
@@ -119,7 +119,7 @@ STREAMED = [
 
 @pytest.mark.parametrize(("name", "arguments"), STREAMED)
 def test_samples_are_streamed(programs: Programs, name: str, arguments: list[str]) -> None:
-    """A program gets every sample through its standard input, and the options that it needs."""
+    """A program gets all samples through its standard input, and the right options."""
     programs.install(name)
     with ProgramSpeaker(RATE_HZ) as speaker:
         speaker.write(TWENTIETH)
@@ -132,7 +132,7 @@ def test_samples_are_streamed(programs: Programs, name: str, arguments: list[str
 
 @pytest.mark.parametrize("name", ["afplay", "powershell"])
 def test_files_are_played(programs: Programs, name: str) -> None:
-    """A program that reads no pipe gets each utterance as a WAV file, which is removed again."""
+    """A program that cannot read a pipe gets a WAV file of each utterance. The file is removed."""
     programs.install(name)
     with ProgramSpeaker(RATE_HZ) as speaker:
         for _ in range(2):
@@ -150,7 +150,7 @@ def test_files_are_played(programs: Programs, name: str) -> None:
 
 
 def test_several_utterances(programs: Programs) -> None:
-    """After a drain the program is started again for the next audio."""
+    """After a drain, the program is started again for later audio."""
     programs.install("aplay")
     with ProgramSpeaker(RATE_HZ) as speaker:
         for _ in range(2):
@@ -161,7 +161,7 @@ def test_several_utterances(programs: Programs) -> None:
 
 
 def test_the_order_of_the_programs(programs: Programs) -> None:
-    """The first program in the order of the documentation is used, not of the alphabet."""
+    """The first installed program is used, in the order of the documentation."""
     for name in ("aplay", "mpv", "paplay"):
         programs.install(name)
 
@@ -170,7 +170,7 @@ def test_the_order_of_the_programs(programs: Programs) -> None:
 
 
 def test_no_program(programs: Programs) -> None:
-    """If no program is installed, the error names all of them; an unknown name is refused."""
+    """If no program is installed, the error names all programs. An unknown name is an error too."""
     with pytest.raises(DeviceError, match=r"none of pw-play, .* powershell is installed"):
         ProgramSpeaker()
     with pytest.raises(DeviceError, match="mpv is not installed"):
@@ -180,7 +180,7 @@ def test_no_program(programs: Programs) -> None:
 
 
 def test_a_program_that_fails(programs: Programs) -> None:
-    """The error has the status of the program and what it wrote to standard error."""
+    """The error of a program has its exit status and its standard error."""
     programs.install("paplay", FAILING)
 
     def play(speaker: ProgramSpeaker) -> None:
@@ -199,7 +199,7 @@ def without_portaudio(*_: object) -> NoReturn:
 def test_speech_is_played_without_portaudio(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without PortAudio a program plays; without a program the error has both reasons."""
+    """Without PortAudio, a program plays the audio. Without both, the error has two reasons."""
     monkeypatch.setattr(portaudio, "_sounddevice", without_portaudio)
     speech = Speech(TWENTIETH, AudioEncoding.PCM, RATE_HZ)
     with pytest.raises(DeviceError, match=r"no PortAudio; none of pw-play.* is installed"):
@@ -212,7 +212,7 @@ def test_speech_is_played_without_portaudio(
 
 
 def test_clear_ends_the_program(programs: Programs) -> None:
-    """Audio that was written and not played is dropped; later audio is played."""
+    """A clear drops the audio that was not played. Later audio is played."""
     programs.install("aplay")
     with ProgramSpeaker(RATE_HZ, buffer_ms=60_000) as speaker:
         speaker.write(SECOND * 10)
@@ -226,8 +226,8 @@ def test_clear_ends_the_program(programs: Programs) -> None:
 
 
 def test_a_program_that_reads_nothing(programs: Programs) -> None:
-    """A write ends with its deadline, and closing ends the program."""
-    programs.install("aplay", DEAF)
+    """If a program reads nothing, a write ends at its timeout, and close() ends the program."""
+    programs.install("aplay", NOT_READING)
     speaker = ProgramSpeaker(RATE_HZ, buffer_ms=60_000)
     with pytest.raises(DeadlineExceeded):
         speaker.write(SECOND * 10, timeout=0.1)
@@ -238,8 +238,8 @@ def test_a_program_that_reads_nothing(programs: Programs) -> None:
 
 
 def test_closing_wakes_a_write(programs: Programs) -> None:
-    """A write that waits for room ends when another thread closes the speaker."""
-    programs.install("aplay", DEAF)
+    """A write that is waiting ends when another thread closes the speaker."""
+    programs.install("aplay", NOT_READING)
     speaker = ProgramSpeaker(RATE_HZ, buffer_ms=60_000)
     timer = threading.Timer(0.05, speaker.close)
     timer.start()

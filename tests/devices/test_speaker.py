@@ -1,4 +1,4 @@
-"""A loudspeaker plays every sample, counts how much was heard, and changes devices."""
+"""A speaker plays every sample, counts the heard samples, and changes devices."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def wait_until_heard(speaker: Speaker, samples: int) -> None:
 
 
 def test_plays_to_the_sample(sound_card: SoundCard) -> None:
-    """The device plays exactly the written audio, for any sizes of the pieces."""
+    """The device plays exactly the written audio, for any sizes of the writes."""
     with Speaker(RATE_HZ) as speaker:
         pcm = ramp(400)
         for start in range(0, len(pcm), 1000):
@@ -54,7 +54,7 @@ def test_plays_to_the_sample(sound_card: SoundCard) -> None:
 
 
 def test_a_short_sound_is_not_held_back(sound_card: SoundCard) -> None:
-    """A complete short sound plays at once, without more buffering."""
+    """A complete short sound is played at once, without waiting for more audio."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(5))
         speaker.end()
@@ -64,7 +64,7 @@ def test_a_short_sound_is_not_held_back(sound_card: SoundCard) -> None:
 
 
 def test_audio_is_counted_when_it_is_heard(sound_card: SoundCard) -> None:
-    """The count is never ahead of the device's latency."""
+    """A sample is not counted as heard before the time at which the device plays it."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(300))
         speaker.end()
@@ -76,7 +76,7 @@ def test_audio_is_counted_when_it_is_heard(sound_card: SoundCard) -> None:
     blocks = sound_card.streams[0].blocks
     counts = np.cumsum([np.count_nonzero(np.frombuffer(block.pcm, "<i2")) for block in blocks])
     for heard, moment in seen.items():
-        # Each block whose first frame is due by then may have been heard in part.
+        # A block counts from its first frame on, because a part of the block may have been heard.
         due = [
             int(count)
             for block, count in zip(blocks, counts, strict=True)
@@ -86,7 +86,7 @@ def test_audio_is_counted_when_it_is_heard(sound_card: SoundCard) -> None:
 
 
 def test_several_sounds_follow_one_another(sound_card: SoundCard) -> None:
-    """Audio that is written while other audio plays follows it completely."""
+    """Audio that is written while other audio plays is played completely after it."""
     with Speaker(RATE_HZ) as speaker:
         for _ in range(3):
             speaker.write(ramp(50))
@@ -98,7 +98,7 @@ def test_several_sounds_follow_one_another(sound_card: SoundCard) -> None:
 
 
 def test_an_interruption_is_exact(sound_card: SoundCard) -> None:
-    """A clear returns exactly how much the device played, including the fade."""
+    """A clear returns exactly how much the device has played, including the fade."""
     with Speaker(RATE_HZ) as speaker:
         total = 0
         for pause_samples in (1, 500, 777, 2400, 3001):
@@ -112,7 +112,7 @@ def test_an_interruption_is_exact(sound_card: SoundCard) -> None:
 
 
 def test_a_clear_drops_the_audio_of_a_waiting_write(sound_card: SoundCard) -> None:
-    """A clear ends a write that waits, and nothing of it is heard later."""
+    """A clear ends a write that is waiting. The audio of this write is not played later."""
     with Speaker(RATE_HZ, buffer_ms=100) as speaker:
         speaker.pause()
         thread = threading.Thread(target=speaker.write, args=(ramp(1000),))
@@ -128,7 +128,7 @@ def test_a_clear_drops_the_audio_of_a_waiting_write(sound_card: SoundCard) -> No
 
 
 def test_a_pause_loses_nothing(sound_card: SoundCard) -> None:
-    """A pause is silence in the middle; no sample is lost, and the count does not increase."""
+    """A pause is silent. No sample is lost, and the count of heard samples does not increase."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(300))
         speaker.end()
@@ -145,7 +145,7 @@ def test_a_pause_loses_nothing(sound_card: SoundCard) -> None:
 
 
 def test_an_interruption_in_a_pause_is_exact(sound_card: SoundCard) -> None:
-    """Audio that is cleared during a pause is not heard after it, and is not counted."""
+    """Audio that is cleared during a pause is not played after the pause, and is not counted."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(500))
         wait_until_heard(speaker, 2000)
@@ -161,7 +161,7 @@ def test_an_interruption_in_a_pause_is_exact(sound_card: SoundCard) -> None:
 
 
 def test_a_write_raises_at_its_deadline(sound_card: SoundCard) -> None:
-    """A write raises an error at its timeout if nothing plays."""
+    """A write raises an error at its timeout if the device plays nothing."""
     with Speaker(RATE_HZ, buffer_ms=100) as speaker:
         speaker.pause()
         with pytest.raises(DeadlineExceeded):
@@ -171,7 +171,7 @@ def test_a_write_raises_at_its_deadline(sound_card: SoundCard) -> None:
 
 
 def test_close_ends_every_wait(sound_card: SoundCard) -> None:
-    """close() may be called at any time, and a write that waits raises an error."""
+    """close() may be called at any time. A write that is waiting then raises an error."""
     speaker = Speaker(RATE_HZ, buffer_ms=100)
     speaker.pause()
     errors: list[InworldError] = []
@@ -196,7 +196,7 @@ def test_close_ends_every_wait(sound_card: SoundCard) -> None:
 
 
 def test_the_device_stops_when_the_speaker_is_garbage_collected(sound_card: SoundCard) -> None:
-    """A speaker without references frees its device."""
+    """If no reference to a speaker is left, its device is closed."""
     speaker = Speaker(RATE_HZ)
     speaker.write(ramp(100))
     del speaker
@@ -206,7 +206,7 @@ def test_the_device_stops_when_the_speaker_is_garbage_collected(sound_card: Soun
 
 
 def test_half_a_sample_is_refused(sound_card: SoundCard) -> None:
-    """Half a sample raises an error."""
+    """Audio that ends inside a sample raises an error."""
     with Speaker(RATE_HZ) as speaker, pytest.raises(AudioError):
         speaker.write(b"\0")
 
@@ -215,7 +215,7 @@ def test_half_a_sample_is_refused(sound_card: SoundCard) -> None:
 
 
 def test_opens_the_device_as_requested(sound_card: SoundCard) -> None:
-    """The device is opened with the requested rate and latency, mono, 16 bits."""
+    """The device is opened with the requested rate and latency, with one channel and 16 bits."""
     with Speaker(RATE_HZ, latency_ms=35):
         settings = sound_card.streams[0].settings
 
@@ -225,7 +225,7 @@ def test_opens_the_device_as_requested(sound_card: SoundCard) -> None:
 
 
 def test_another_rate_is_converted(sound_card: SoundCard) -> None:
-    """A device without the rate plays converted audio; counts use the rate of write()."""
+    """If the device does not support the rate, the audio is converted. Counts use the old rate."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     with Speaker(16000) as speaker:
@@ -242,7 +242,7 @@ def test_another_rate_is_converted(sound_card: SoundCard) -> None:
 
 
 def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> None:
-    """A clear returns samples at the rate of write(), even if the audio is converted."""
+    """If the audio is converted, clear() still returns samples at the rate of write()."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     with Speaker(16000) as speaker:
@@ -255,7 +255,7 @@ def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> No
 
 
 def test_two_channels_where_one_is_refused(sound_card: SoundCard) -> None:
-    """A stereo device plays the same audio on both channels."""
+    """A device that needs two channels plays the same audio on both channels."""
     sound_card.unplug("built-in")
     sound_card.plug_in("stereo", channels=(2, 2))
     with Speaker(RATE_HZ) as speaker:
@@ -267,7 +267,7 @@ def test_two_channels_where_one_is_refused(sound_card: SoundCard) -> None:
 
 
 def test_a_device_that_supports_no_rate_is_named(sound_card: SoundCard) -> None:
-    """The error names the device and the rates that were tried."""
+    """If no rate is supported, the error names the device and the rates that were tried."""
     sound_card.unplug("built-in")
     sound_card.plug_in("odd", rates=(11025,), channels=(5, 5))
 
@@ -276,7 +276,7 @@ def test_a_device_that_supports_no_rate_is_named(sound_card: SoundCard) -> None:
 
 
 def test_windows_is_played_by_wasapi(sound_card: SoundCard) -> None:
-    """On a system with WASAPI it is the default, and it converts the rate."""
+    """If the system has WASAPI, its device is the default, and WASAPI converts the rate."""
     sound_card.host_api = "Windows WASAPI"
     with Speaker(RATE_HZ) as speaker:
         settings = sound_card.streams[0].settings
@@ -285,7 +285,7 @@ def test_windows_is_played_by_wasapi(sound_card: SoundCard) -> None:
     assert settings["extra_settings"] == {"auto_convert": True}
 
 
-# Below and above the range.
+# Settings that are too low, too high or of a wrong type.
 BAD = [
     {"sample_rate_hz": 7999},
     {"sample_rate_hz": 48001},
@@ -313,7 +313,7 @@ def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) 
 
 
 def test_continues_on_the_new_default(sound_card: SoundCard) -> None:
-    """If the device is unplugged, the next one plays the rest and on_change is called."""
+    """If the device is unplugged, the new default device plays the rest. on_change is called."""
     sound_card.plug_in("headset")
     sound_card.look()
     changes: list[DeviceChanged] = []
@@ -337,7 +337,7 @@ def test_continues_on_the_new_default(sound_card: SoundCard) -> None:
 
 
 def test_a_named_device_is_not_replaced(sound_card: SoundCard) -> None:
-    """If a chosen device is lost, an error is raised and no other device plays."""
+    """If a device that was chosen by name is lost, an error is raised. No other device plays."""
     sound_card.plug_in("headset")
     sound_card.look()
     with Speaker(RATE_HZ, device="headset") as speaker:
@@ -349,7 +349,7 @@ def test_a_named_device_is_not_replaced(sound_card: SoundCard) -> None:
 
 
 def test_a_device_that_is_connected_again(sound_card: SoundCard) -> None:
-    """After the error the next write tries to open the device again."""
+    """After this error, the next write opens the device again, if it is connected again."""
     sound_card.plug_in("headset")
     sound_card.look()
     with Speaker(RATE_HZ, device="headset", buffer_ms=100) as speaker:
@@ -365,7 +365,7 @@ def test_a_device_that_is_connected_again(sound_card: SoundCard) -> None:
 
 
 def test_the_last_device_is_unplugged(sound_card: SoundCard) -> None:
-    """If there is no other device, an error is raised and nothing hangs."""
+    """If there is no other device, an error is raised, and no call hangs."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(100))
         sound_card.unplug("built-in")
@@ -377,7 +377,7 @@ def test_the_last_device_is_unplugged(sound_card: SoundCard) -> None:
 def test_a_device_that_falls_silent_is_gone(
     sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device that no longer calls back is opened again."""
+    """A device that does not call back any more is opened again."""
     monkeypatch.setattr("inworld_sync.devices.portaudio._SILENT_SECONDS", 0.1)
     changes: list[DeviceChanged] = []
     with Speaker(RATE_HZ, on_change=changes.append) as speaker:
@@ -390,7 +390,7 @@ def test_a_device_that_falls_silent_is_gone(
 
 
 def test_on_change_may_use_the_speaker(sound_card: SoundCard) -> None:
-    """The handler runs without a lock."""
+    """The handler on_change may use the speaker, because it is called without a lock."""
     sound_card.plug_in("headset")
     sound_card.look()
     seen: list[int] = []

@@ -1,4 +1,4 @@
-"""Several inputs share a loudspeaker: their sum, counts, marks and levels."""
+"""Several inputs share a speaker: their sum, counts, marks and levels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATE_HZ = 24000
 
 
 def steady(milliseconds: int, sample: int) -> bytes:
-    """Return audio with one constant value."""
+    """Return samples that all have the same value."""
     return np.full(RATE_HZ * milliseconds // 1000, sample, "<i2").tobytes()
 
 
@@ -30,10 +30,10 @@ def played(sound_card: SoundCard) -> np.ndarray:
 
 
 def test_inputs_are_added(sound_card: SoundCard) -> None:
-    """A second input plays together with the first, and each has its own count."""
+    """Two inputs play at the same time. Each input has its own count of heard samples."""
     with Speaker(RATE_HZ) as speaker:
         second = speaker.add()
-        # Paused until both are written.
+        # The speaker is paused until both inputs have audio.
         speaker.pause()
         second.pause()
         speaker.write(steady(200, 1000))
@@ -53,7 +53,7 @@ def test_inputs_are_added(sound_card: SoundCard) -> None:
 
 
 def test_one_is_cleared_alone(sound_card: SoundCard) -> None:
-    """A clear drops the audio of one input exactly, and not of the other."""
+    """A clear drops exactly the audio of one input. The other input is not changed."""
     with Speaker(RATE_HZ) as speaker:
         music = speaker.add()
         music.write(steady(400, 100))
@@ -68,7 +68,7 @@ def test_one_is_cleared_alone(sound_card: SoundCard) -> None:
 
 
 def test_the_voice_ducks_lower_priorities(sound_card: SoundCard) -> None:
-    """While the speaker's own input plays, an input with duck_db is attenuated."""
+    """While the speaker's own input plays, an input with duck_db is softer."""
     with Speaker(RATE_HZ) as speaker:
         music = speaker.add(duck_db=20)
         music.write(steady(600, 5000))
@@ -79,12 +79,12 @@ def test_the_voice_ducks_lower_priorities(sound_card: SoundCard) -> None:
         music.drain(timeout=PATIENCE_S)
 
     assert 5000 == played(sound_card).max()
-    # Written silence attenuates too, so the music during it is 500.
+    # Written silence also ducks, so the music has the value 500 during this silence.
     assert np.count_nonzero(played(sound_card) == 500) > RATE_HZ // 10
 
 
 def test_an_input_can_duck_the_speaker(sound_card: SoundCard) -> None:
-    """An input with a higher priority attenuates the speaker's own input if duck_db is set."""
+    """An input with a higher priority ducks the speaker's own input if duck_db is set."""
     with Speaker(RATE_HZ) as speaker:
         speaker.adjust(duck_db=20)
         announcement = speaker.add(priority=2)
@@ -98,7 +98,7 @@ def test_an_input_can_duck_the_speaker(sound_card: SoundCard) -> None:
 
 
 def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
-    """There are at most eight inputs; a closed one fades out and makes room for another."""
+    """There are at most eight inputs. If an input is closed, it fades out, and another fits."""
     with Speaker(RATE_HZ) as speaker:
         others = [speaker.add() for _ in range(7)]
         with pytest.raises(LocalProtocolError, match="has 8 playouts already"):
@@ -114,12 +114,12 @@ def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
         with pytest.raises(ClosedError, match="SpeakerInput is closed"):
             others[0].write(b"")
     out = played(sound_card)
-    # A fade of 5 ms; concealment would be longer, and a cut would be one step.
+    # The fade takes 5 ms. Concealment would take longer, and a cut would be a single step.
     assert np.abs(np.diff(out[np.flatnonzero(out)[0] + 1 :])).max() < 8000 * 2 / (RATE_HZ * 0.005)
 
 
 def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
-    """Audio at another rate is converted, and counted at the rate of write()."""
+    """Audio at another rate is converted. It is counted at the rate of write()."""
     with Speaker(RATE_HZ) as speaker, speaker.add(sample_rate_hz=8000) as telephone:
         telephone.write(np.full(1600, 1000, "<i2").tobytes())
         telephone.drain(timeout=PATIENCE_S)
@@ -141,7 +141,7 @@ def test_a_playout_of_ones_own(sound_card: SoundCard) -> None:
 
 
 def test_closing_the_speaker_closes_all(sound_card: SoundCard) -> None:
-    """A wait for an input ends when the speaker is closed, and its count does not change."""
+    """Closing the speaker ends a write to an input. The input's count does not change."""
     with Speaker(RATE_HZ) as speaker:
         other = speaker.add(buffer_ms=100)
         other.pause()
@@ -165,7 +165,7 @@ def test_closing_the_speaker_closes_all(sound_card: SoundCard) -> None:
         speaker.add()
 
 
-# Below and above the range.
+# Settings that are too low or too high.
 BAD = [{"sample_rate_hz": 7999}, {"buffer_ms": 99}, {"gain": 4.1}, {"duck_db": 101}]
 
 
@@ -181,7 +181,7 @@ def test_settings_have_ranges(sound_card: SoundCard, settings: dict[str, int]) -
 
 @pytest.mark.parametrize("position", [-1, 2**60, 0.5, math.nan, "end", True])
 def test_positions_of_marks(sound_card: SoundCard, position: object) -> None:
-    """A mark at a position out of range raises an error, and is not set."""
+    """A mark at a position out of range raises an error, and the mark is not set."""
     with Speaker(RATE_HZ) as speaker:
         with pytest.raises(ConfigError, match="position_samples"):
             speaker.mark("tag", position)
@@ -192,10 +192,10 @@ def test_positions_of_marks(sound_card: SoundCard, position: object) -> None:
 
 
 def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
-    """Utterances on one input play one after another; on two inputs they play together."""
+    """Playbacks on one input play one after another. Playbacks on two inputs play together."""
 
     class Nothing:
-        """A stream that ends at once."""
+        """A stream without audio."""
 
         def __iter__(self):
             return iter(())
@@ -217,14 +217,14 @@ def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
 
 def test_marks_are_reported_when_they_are_heard(sound_card: SoundCard) -> None:
     """
-    The next poll returns a mark when the count of heard samples has reached it.
+    A mark is reported by the next poll after the count of heard samples has reached it.
 
-    ``test_heard_in_time`` measures the difference of this count to the device's own time.
+    ``test_heard_in_time`` compares this count with the time at which the device plays a sample.
     """
-    # No sample is quiet enough to be removed by the fade of the pause, in which all is written.
+    # All audio is written during a pause. The fade of the pause does not change loud samples.
     sound = (5000 + np.arange(RATE_HZ) % 20000).astype("<i2")
     places = range(1200, RATE_HZ, 3000)
-    told: dict[object, int] = {}
+    reported: dict[object, int] = {}
     with Speaker(RATE_HZ) as speaker:
         speaker.pause()
         speaker.write(sound[: RATE_HZ // 2].tobytes())
@@ -234,22 +234,22 @@ def test_marks_are_reported_when_they_are_heard(sound_card: SoundCard) -> None:
         speaker.write(sound[RATE_HZ // 2 :].tobytes())
         speaker.end()
         speaker.resume()
-        while len(told) < 9:
+        while len(reported) < 9:
             heard_before = speaker.heard_samples
             marks = speaker.poll(timeout=0.001)
             heard_after = speaker.heard_samples
             assert all(mark.is_heard for mark in marks)
             assert all(mark.position_samples <= heard_after for mark in marks)
-            told.update((mark.tag, mark.position_samples) for mark in marks)
+            reported.update((mark.tag, mark.position_samples) for mark in marks)
             due = [place for place in places if place <= heard_before]
-            assert all(place in told.values() for place in due)
+            assert all(place in reported.values() for place in due)
 
-    assert [1200, 4200, 7200, 10200, "half", 13200, 16200, 19200, 22200] == list(told)
-    assert [*places[:4], RATE_HZ // 2, *places[4:]] == list(told.values())
+    assert [1200, 4200, 7200, 10200, "half", 13200, 16200, 19200, 22200] == list(reported)
+    assert [*places[:4], RATE_HZ // 2, *places[4:]] == list(reported.values())
 
 
 def test_a_clear_cancels_the_marks_after_it(sound_card: SoundCard) -> None:
-    """Marks that are not reached are returned as cancelled, once."""
+    """clear() returns each mark that was not reached as cancelled, once."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(steady(500, 100))
         speaker.mark("early", 100)
@@ -266,7 +266,7 @@ def test_a_clear_cancels_the_marks_after_it(sound_card: SoundCard) -> None:
 
 
 def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
-    """After a clear a mark is set at the end of the heard audio."""
+    """After a clear, a mark counts from the end of the heard audio."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(steady(500, 100))
         until(lambda: speaker.heard_samples > 1000)
@@ -283,7 +283,7 @@ def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
 
 
 def test_closing_cancels_marks(sound_card: SoundCard) -> None:
-    """close() cancels a mark, even for a thread that waits in poll()."""
+    """close() cancels a mark, also while a thread waits for it in poll()."""
     speaker = Speaker(RATE_HZ)
     speaker.mark("never", 1000)
     found: list[SpeakerMark] = []
@@ -301,7 +301,7 @@ def test_closing_cancels_marks(sound_card: SoundCard) -> None:
 
 
 def test_level_of_heard_audio(sound_card: SoundCard) -> None:
-    """The level is that of the sum, when it is heard and not when the device takes it."""
+    """The level is that of the sum of all inputs, at the time when the sum is heard."""
     with Speaker(RATE_HZ, buffer_ms=20_000) as speaker:
         assert speaker.level().peak == 0
         speaker.write(steady(15_000, 16384))
@@ -312,7 +312,7 @@ def test_level_of_heard_audio(sound_card: SoundCard) -> None:
             now = time.monotonic()
             if peak:
                 first = next(block for block in sound_card.streams[0].blocks if any(block.pcm))
-                # The times of the device are as irregular as its callbacks.
+                # The reported times are as irregular as the callbacks, by up to a period.
                 assert first.heard_at - PERIOD_S <= now
             return peak > 0
 
@@ -320,7 +320,7 @@ def test_level_of_heard_audio(sound_card: SoundCard) -> None:
 
         def is_even() -> bool:
             level = speaker.level(window_ms=20)
-            # Whole periods of the device; the first and the last may be heard in part.
+            # Whole periods are measured. The first and the last may be heard only in part.
             enough = RATE_HZ * 0.02 <= level.samples <= RATE_HZ * (0.02 + 2 * PERIOD_S)
             return enough and level.rms == level.peak == 0.5
 

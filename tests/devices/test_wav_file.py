@@ -1,4 +1,4 @@
-"""WAV files as sources and sinks; a written file is always valid."""
+"""WAV files as sources and as sinks. A written file is always valid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.sound_card import PATIENCE_S
 
 RATE_HZ = 8000
 
-# 100 ms; all samples differ.
+# 100 ms of samples that all differ.
 RAMP = struct.pack("<800h", *range(800))
 
 
@@ -43,7 +43,7 @@ def ramp(tmp_path: Path) -> Path:
 
 
 def test_a_source_gives_the_file(ramp: Path) -> None:
-    """Blocks have the requested length and all samples in order; the last may be shorter."""
+    """The blocks have the requested size and all samples in order. The last one may be shorter."""
     with WavSource(ramp, block_ms=30) as source:
         blocks = list(source)
 
@@ -54,14 +54,14 @@ def test_a_source_gives_the_file(ramp: Path) -> None:
 
 
 def test_a_source_can_be_read_again(ramp: Path) -> None:
-    """Every iteration starts at the beginning."""
+    """Every iteration of a source starts at the beginning of the file."""
     source = WavSource(ramp)
 
     assert list(source) == list(source)
 
 
 def test_a_paced_source_keeps_time(ramp: Path) -> None:
-    """With realtime=True no sample arrives before a microphone would have recorded it."""
+    """With realtime=True, a block is not returned before a microphone would have recorded it."""
     source = WavSource(ramp, realtime=True, block_ms=10)
     start = time.monotonic()
     heard = 0
@@ -88,7 +88,7 @@ def test_closing_ends_an_iteration(tmp_path: Path) -> None:
 
 
 def test_stereo_is_mixed(tmp_path: Path) -> None:
-    """The channels of a file are mixed."""
+    """The channels of a stereo file are mixed to one."""
     path = tmp_path / "stereo.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
@@ -100,7 +100,7 @@ def test_stereo_is_mixed(tmp_path: Path) -> None:
 
 
 def test_a_sink_writes_the_file(tmp_path: Path) -> None:
-    """Written audio is heard at once and is in the file."""
+    """Written audio counts as heard at once, and the file contains it."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ) as sink:
         sink.write(RAMP)
@@ -113,7 +113,7 @@ def test_a_sink_writes_the_file(tmp_path: Path) -> None:
 
 
 def test_a_sink_takes_more_than_its_buffer(tmp_path: Path) -> None:
-    """Without realtime no write waits."""
+    """Without realtime, a write never waits."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ, buffer_ms=10) as sink:
         sink.write(RAMP, timeout=5)
@@ -124,7 +124,7 @@ def test_a_sink_takes_more_than_its_buffer(tmp_path: Path) -> None:
 def test_a_paced_sink_writes_what_was_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cleared audio is not in the file, and heard_samples is the length of the file."""
+    """With realtime, the file contains the heard audio only, not the cleared audio."""
     path, clock = tmp_path / "out.wav", Clock()
     monkeypatch.setattr(null, "time", clock)
     with WavSink(path, RATE_HZ, realtime=True) as sink:
@@ -137,7 +137,7 @@ def test_a_paced_sink_writes_what_was_heard(
 
 
 def test_a_paced_sink_goes_on_after_a_clear(tmp_path: Path) -> None:
-    """Audio that is written after a clear follows the audio heard before it."""
+    """Audio that is written after a clear follows the audio that was heard before."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ, realtime=True) as sink:
         sink.write(RAMP)
@@ -149,7 +149,7 @@ def test_a_paced_sink_goes_on_after_a_clear(tmp_path: Path) -> None:
 
 
 def test_an_exception_leaves_a_partial_file(tmp_path: Path) -> None:
-    """After an exception in the program, the partial file has the audio; the path is unchanged."""
+    """After an exception, a partial file contains the audio. The path itself is unchanged."""
     path = tmp_path / "out.wav"
 
     with pytest.raises(RuntimeError), WavSink(path, RATE_HZ) as sink:
@@ -162,7 +162,7 @@ def test_an_exception_leaves_a_partial_file(tmp_path: Path) -> None:
 
 
 def test_a_closed_sink_refuses_sound() -> None:
-    """A finished file accepts no more audio, and may be closed twice."""
+    """A closed sink accepts no audio. It may be closed twice."""
     target = io.BytesIO()
     sink = WavSink(target, RATE_HZ)
     sink.close()

@@ -1,10 +1,10 @@
 /*
- * libFuzzer driver: base64 in both directions, on every level of this machine.
+ * libFuzzer driver: base64 encoding and decoding, on every level of this machine.
  *
- * Invariant: for any input, each level has the same result as the slow reference below, and
- * accesses only its arguments, which are in blocks of exactly their size.
+ * Invariant: for any input, each level has the same result as the slow reference below. A level
+ * accesses only its arguments. Each argument is in a block of exactly its size.
  *
- * The first byte of an input selects the size of the output buffer, from 0 to a little too much.
+ * The first byte of an input selects the size of the output buffer, from 0 to a little too large.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "base64/iwp_base64.h"
 #include "include/iw_api.h"
 
-/* How much of a text is valid, and the bytes that it decodes to. */
+/* The valid part of a text, and the bytes that this part decodes to. */
 struct reading {
     size_t characters;
     size_t bytes;
@@ -29,7 +29,7 @@ static int value_of(uint8_t character)
     return found == NULL ? -1 : (int)(found - alphabet);
 }
 
-/* Return the count of characters before the padding of a group, 4, 3 or 2; 0 if it is invalid. */
+/* Return the count of characters before the padding of a group: 4, 3, 2, or 0 if invalid. */
 static size_t characters_of(const uint8_t *group)
 {
     size_t count = 0;
@@ -69,7 +69,7 @@ static struct reading read_text(const uint8_t *text, size_t size, size_t room)
     return reading;
 }
 
-/* Return a separate block, so that ASan detects an access of one byte beyond it. */
+/* Copy to a separate block, so that ASan detects an access of one byte beyond it. */
 static uint8_t *block_of(const uint8_t *bytes, size_t size)
 {
     uint8_t *block = malloc(size);

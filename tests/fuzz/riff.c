@@ -1,8 +1,8 @@
 /*
  * libFuzzer driver: the search for the samples after a WAV header.
  *
- * Invariant: for any input, the samples are inside it, a header is found only if the input begins
- * with one, and nothing outside the block is read.
+ * Invariant: for any input, the samples are inside the input, a header is found only if the input
+ * begins with a header, and nothing outside the block is read.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,12 +1,13 @@
 """
-Build the libFuzzer drivers of this folder with ASan and UBSan, and run them from their corpora.
+Build the libFuzzer drivers of this folder with ASan and UBSan, and run each from its corpus.
 
     python tests/fuzz/run.py                      # each driver for 10 minutes
-    python tests/fuzz/run.py --seconds 60 base64  # one of them, for a minute
+    python tests/fuzz/run.py --seconds 60 base64  # one driver for a minute
 
-Needs clang with its run-time libraries (``clang`` and ``libclang-rt-dev`` in Debian). An input
-that breaks an invariant is written to the current folder; add it to the corpus when the fault is
-fixed. New inputs of the run are deleted. ``--keep`` adds a minimal set of them to the corpus.
+Needs clang with its run-time libraries (``clang`` and ``libclang-rt-dev`` in Debian). An input that
+breaks an invariant is written to the current folder. Add this input to the corpus when the fault is
+fixed. The other new inputs of a run are deleted. With ``--keep``, a minimal set of them is added to
+the corpus.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def build(driver: str, place: Path) -> Path:
 
 
 def fuzz(driver: str, seconds: int, place: Path, *, keep: bool) -> int:
-    """Run a driver for a while and return its exit code."""
+    """Run a driver for *seconds* and return its exit code."""
     program = build(driver, place)
     corpus, learned = FOLDER / "corpus" / driver, place / f"{driver}-learned"
     learned.mkdir()
@@ -75,7 +76,7 @@ def main() -> int:
     arguments = parser.parse_args()
     drivers = arguments.drivers or DRIVERS
     if not set(drivers) <= set(DRIVERS):
-        parser.error(f"expected of {', '.join(DRIVERS)}, got {' '.join(drivers)!r}")
+        parser.error(f"expected drivers of {', '.join(DRIVERS)}, got {' '.join(drivers)!r}")
     if not shutil.which("clang"):
         raise SystemExit("clang is not installed")
     with tempfile.TemporaryDirectory(prefix="inworld-sync-fuzz-") as place:

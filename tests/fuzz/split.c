@@ -1,12 +1,13 @@
 /*
- * libFuzzer driver: audio out of JSON messages, on every level of this machine.
+ * libFuzzer driver: audio in JSON messages, on every level of this machine.
  *
- * Invariant: for any input, each level has the same result; the span of the audio is inside the
- * message and is the strict base64 text of the decoded bytes; the message without the audio has
- * the same values at the other paths; and only the arguments are accessed, which are in blocks of
- * exactly their size.
+ * Invariants for any input:
+ * - each level has the same result
+ * - the span of the audio is inside the message, and is the strict base64 text of the decoded bytes
+ * - the message without the audio has the same values at the other paths
+ * - only the arguments are accessed; each argument is in a block of exactly its size
  *
- * The first byte of an input selects the size of the output buffer, from 0 to a little too much.
+ * The first byte of an input selects the size of the output buffer, from 0 to a little too large.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ static void must(int held)
         abort();
 }
 
-/* Return a separate block, so that ASan detects an access of one byte beyond it. */
+/* Copy to a separate block, so that ASan detects an access of one byte beyond it. */
 static uint8_t *block_of(const uint8_t *bytes, size_t size)
 {
     uint8_t *block = malloc(size);
@@ -37,7 +38,7 @@ static uint8_t *block_of(const uint8_t *bytes, size_t size)
     return block;
 }
 
-/* Check that the audio is the text at its span. */
+/* Check that the base64 text at the span decodes to the audio. */
 static void check_audio(const uint8_t *text, size_t size, const uint8_t *audio,
                         size_t audio_bytes, const struct iw_split_result *result)
 {
@@ -85,7 +86,7 @@ static void check_rest(const uint8_t *text, size_t size, const struct iw_split_r
     free(rest);
 }
 
-/* Check that floats are the samples of the bytes, or that the message is refused. */
+/* Check that the floats are the samples of the audio, or that the message is refused. */
 static void check_floats(const uint8_t *text, size_t size, const uint8_t *audio,
                          size_t audio_bytes)
 {
@@ -108,7 +109,7 @@ static int is_given(const struct iw_split_span *span)
     return span->kind == IW_SPLIT_TEXT || span->kind == IW_SPLIT_LITERAL;
 }
 
-/* Check the result as text, in buffers of exactly the size that suffices. */
+/* Check the result as text, in buffers of exactly the needed size. */
 static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
                         size_t audio_bytes, const struct iw_split_result *result)
 {

@@ -1,1 +1,1 @@
-"""Random histories: server messages are lost, repeated, delayed and reordered."""
+"""Random histories, in which messages are lost, repeated, delayed and reordered."""

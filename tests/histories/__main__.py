@@ -1,7 +1,8 @@
 """
-Run random histories of one service or of all: ``python -m histories --count 10000`` in ``tests``.
+Run random histories of one service or of all services.
 
-Exit status 1 means that a history failed; its seed is printed, and ``--seed`` repeats it.
+Run it in ``tests`` with ``python -m histories --count 10000``. It prints the seed of a history that
+failed and exits with 1. ``--seed`` runs the history of a seed again.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ HISTORIES: dict[str, History[object]] = {
 
 
 def main() -> int:
-    """Run the histories that the command line selects; return the exit status."""
+    """Run the histories that the command line selects. Return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--service", choices=sorted(HISTORIES), action="append")
     parser.add_argument("--count", type=int, default=10_000, help="histories of each service")
-    parser.add_argument("--seed", type=int, default=0, help="of the first history")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the first history")
     parser.add_argument("--parallel", type=int, default=16, help="histories at a time")
     arguments = parser.parse_args()
     faulthandler.enable()
-    # The faults are intended.
+    # The faults of the service are intended, so they are not logged.
     logging.getLogger("inworld_sync").setLevel(logging.CRITICAL)
     failed = 0
     for service in arguments.service or sorted(HISTORIES):

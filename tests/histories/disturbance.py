@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 __all__ = ["Disturbance"]
 
-# How many of 100 messages have each fault; the others are sent unchanged.
+# How many of 100 messages have each fault. The other messages are sent unchanged.
 _FAULTS = {"lost": 10, "repeated": 7, "delayed": 7, "reordered": 7}
 
-# A delayed message is sent after at most this many further messages.
+# A delayed message is sent after at most so many later messages.
 _LONGEST_DELAY_MESSAGES = 12
 
 

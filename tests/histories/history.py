@@ -1,4 +1,4 @@
-"""Runs one history: calls at random on several threads, then one call that must succeed."""
+"""Runs one history: random calls on several threads, and then a call that must succeed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["PATIENT", "History", "Outcome", "run_history"]
 
 S = TypeVar("S")
 
-# The seconds in which every call of a history must end, and in which one must succeed afterwards.
-# An idle machine needs about a second; the limit is for busy machines.
+# The time limit in seconds for all random calls of a history, and for the last call. An idle
+# machine needs about a second. The limit is for busy machines.
 LIMIT_SECONDS = 120.0
 
-# For the client: on a busy machine, threads of the service may not run for seconds, which must not
-# look like a dead connection.
+# An option of the client. On a busy machine, the threads of the service may not run for seconds.
+# The client must not take this for a dead connection.
 PATIENT = {"ping_timeout": LIMIT_SECONDS}
 
 
@@ -35,10 +35,10 @@ class History(Generic[S]):
     The parts of a history of one service.
 
     Attributes:
-        open: Opens the object that the calls use, on a service that is disturbed.
-        calls: The calls of users; each gets the open object and random numbers.
-        check: Makes a call on a service that is calm, and raises AssertionError if the result
-            is wrong; an InworldError means that it may be called again.
+        open: Connects to a disturbed service, and opens the object that the calls use.
+        calls: The calls of users. Each call gets the open object and a source of random numbers.
+        check: Makes a call on a service that is no longer disturbed. Raises AssertionError if the
+        result is wrong. If it raises InworldError, it is called again.
     """
 
     open: Callable[[Disturbance], contextlib.AbstractContextManager[S]]
@@ -52,9 +52,9 @@ class Outcome:
     The result of one history.
 
     Attributes:
-        faults: How many messages suffered which fault.
-        results: How many calls ended without an error, and how many with which error.
-        attempts: How many further calls were made until one succeeded.
+        faults: How many messages had each fault.
+        results: How many calls ended without an error, and how many with each error.
+        attempts: How often ``check`` was called until it succeeded.
     """
 
     faults: Counter[str]
@@ -67,8 +67,8 @@ def run_history(history: History[S], seed: int) -> Outcome:
     Run the history of one seed.
 
     Raises:
-        AssertionError: A call did not end, raised something else than an InworldError, or the
-            object was not usable afterwards. The message names the seed.
+        AssertionError: A call did not end, a call raised an error that is not an InworldError, or
+        the object was not usable afterwards. The message has the seed.
     """
     numbers = random.Random(seed)
     disturbance = Disturbance(seed)

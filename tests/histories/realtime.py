@@ -1,4 +1,4 @@
-"""Histories of a realtime session."""
+"""Random histories of a realtime session."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from support.scripted_realtime import Event, Service, merge
 
 __all__ = ["HISTORY"]
 
-# Short, since a history waits for most of its deadlines; every call may end with one of them.
+# The deadlines are short, because a history waits for most of them.
 _DEADLINES = {"request_timeout": 0.2, "response_start_timeout": 0.3, "response_timeout": 0.3}
 
 
 class DisturbedService(Service):
-    """Answers every command of a client; the disturbance gets each message of it."""
+    """A service that answers every command, and passes its messages to the disturbance."""
 
     def __init__(self, peer: Peer, number: int, disturbance: Disturbance) -> None:
         super().__init__(peer, number)
@@ -38,7 +38,7 @@ class DisturbedService(Service):
             super().send(message)
 
     def run(self) -> None:
-        """Serve until the client leaves."""
+        """Serve until the client closes the connection."""
         self.open()
         self._is_open = True
         while True:
@@ -66,7 +66,7 @@ class DisturbedService(Service):
             self.error("response_cancel_not_active", event_id=command.get("event_id"))
 
     def respond(self, command: Event) -> None:
-        """Answer what the user wrote last; "weather" with a call of a function."""
+        """Respond to the last text of the user. The text "weather" gets a function call."""
         self._responses += 1
         name = f"{self.number}_{self._responses}"
         last = self.said("conversation.item.create")[-1:]
@@ -79,7 +79,7 @@ class DisturbedService(Service):
             self.speak_as(name, command, f"You said {text}")
 
     def speak_as(self, name: str, command: Event, text: str) -> None:
-        """Speak a text as one response."""
+        """Send a response that speaks a text."""
         response_id, item_id = f"resp_{name}", f"item_a{name}"
         self.created(response_id, command)
         self.item(response_id, item_id)

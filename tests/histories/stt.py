@@ -1,4 +1,4 @@
-"""Histories of an STT client."""
+"""Random histories of an STT client."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from support.spoken_words import RATE_HZ, WORD_MS
 
 __all__ = ["HISTORY"]
 
-# Short, since a history waits for most of its deadlines; every call may end with one of them.
+# The timeout is short, because a history waits for most of the timeouts.
 _TIMEOUT = 0.3
 
-# The samples of a word are its number, and must be louder than -50 dBFS.
+# The value of a word's samples is its number. It must be louder than -50 dBFS.
 _LOUD = 8000
 
 
 class _DisturbedScript(SttConnectionScript):
-    """Transcribes numbered words; the disturbance gets each message of it."""
+    """Transcribes numbered words, and passes its messages to the disturbance."""
 
     def __init__(
         self, peer: Peer, number: int, server: SttServer, disturbance: Disturbance
@@ -53,7 +53,7 @@ def _open(disturbance: Disturbance) -> Iterator[Inworld]:
 
 
 def _spoken(first: int, words: int) -> bytes:
-    """Return samples of numbered words, each followed by 100 ms of silence, and a turn's end."""
+    """Return the samples of a turn: numbered words, each with 100 ms of silence after it."""
     pcm = b""
     for number in range(first, first + words):
         pcm += array("h", [number]).tobytes() * (WORD_MS * RATE_HZ // 1000)

@@ -1,4 +1,4 @@
-"""After messages were lost, repeated, delayed and reordered, a client is usable again."""
+"""If messages are lost, repeated, delayed and reordered, the client is usable afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COUNT = 200
     ],
 )
 def test_histories(history: History[object]) -> None:
-    """Every call ends, with a result or an InworldError, and a later call succeeds."""
+    """Every call returns a result or raises an InworldError, and a later call succeeds."""
     with ThreadPoolExecutor(16) as pool:
         outcomes = list(pool.map(lambda seed: run_history(history, seed), range(COUNT)))
 

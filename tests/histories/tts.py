@@ -1,4 +1,4 @@
-"""Histories of a TTS client: utterances of its pool, and contexts of one connection."""
+"""Random histories of a TTS client: utterances of its pool, and contexts of one connection."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from support.scripted import Service, client_of, samples_of, text_of
 
 __all__ = ["HISTORY"]
 
-# Short, since a history waits for most of its deadlines; every call may end with one of them.
+# The timeouts are short, because a history waits for most of them.
 _UTTERANCE = {"create_timeout": 0.3, "timeout": 0.3}
 _CONTEXT = {"create_timeout": 0.3, "message_timeout": 0.3}
 
 
 class DisturbedService(Service):
-    """Speaks the text of every context; the disturbance gets each message of it."""
+    """A service that speaks the text of every context. The disturbance gets its messages."""
 
     def __init__(self, peer: Peer, number: int, disturbance: Disturbance) -> None:
         super().__init__(peer, number)
@@ -35,7 +35,7 @@ class DisturbedService(Service):
         self._disturbance.forward(lambda: super(DisturbedService, self).send(message))
 
     def run(self) -> None:
-        """Serve until the client leaves."""
+        """Serve until the client closes the connection."""
         while True:
             request = self.request()
             context_id = str(request["contextId"])

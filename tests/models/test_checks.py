@@ -1,4 +1,4 @@
-"""Each check: the values that it accepts, and its message for the others."""
+"""Each check accepts the right values. Its error describes the values that it accepts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Color(str, enum.Enum):
     BLUE = "BLUE"
 
 
-# (check, accepted values, refused values with words of the message): both sides of each bound, and
-# types that Python converts.
+# (check, accepted values, refused values with words of the error): both sides of each limit, and
+# values of types that Python would convert.
 CHECKS: list[tuple[Any, list[Any], list[tuple[Any, str]]]] = [
     (
         checks.text,
@@ -85,7 +85,7 @@ CHECKS: list[tuple[Any, list[Any], list[tuple[Any, str]]]] = [
 
 @pytest.mark.parametrize(("check", "good", "bad"), CHECKS)
 def test_checks(check: Any, good: list[Any], bad: list[tuple[Any, str]]) -> None:
-    """A message names the field, the accepted values and the given value."""
+    """The error has the name of the field, the accepted values and the given value."""
     kind = attrs.make_class("Kind", {"it": attrs.field(validator=check)}, frozen=True)
     for value in good:
         assert value == kind(value).it
@@ -96,7 +96,7 @@ def test_checks(check: Any, good: list[Any], bad: list[tuple[Any, str]]) -> None
         assert words in str(caught.value)
 
 
-# A model, a name and a duration are required.
+# The checks that allow None. A model, a name and a duration are always required.
 OPTIONAL = [row[0] for row in CHECKS if row[0] not in (checks.text, checks.positive)]
 
 
@@ -109,7 +109,7 @@ def test_left_to_the_service(check: Any) -> None:
 
 
 def test_optional_field() -> None:
-    """An optional field has a check; a field that may be secret is not in the repr."""
+    """An optional field checks its value. A field with repr=False is not in the repr."""
     fields = {
         "it": checks.optional(checks.string),
         "key": checks.optional(checks.string, repr=False),
@@ -123,7 +123,7 @@ def test_optional_field() -> None:
 
 
 def test_members() -> None:
-    """Members and their values are accepted; the message for another value lists them."""
+    """Members of an enumeration and their values are accepted. The error lists all members."""
     assert Color.RED is checks.member(Color, "RED", "color")
     assert Color.BLUE is checks.member_or_none(Color, Color.BLUE, "color")
     assert checks.member_or_none(Color, None, "color") is None
@@ -133,14 +133,14 @@ def test_members() -> None:
 
 
 def test_lists() -> None:
-    """A list becomes a tuple; any other value stays unchanged."""
+    """A list is converted to a tuple. Any other value is unchanged."""
     assert ("a", "b") == checks.to_tuple(iter(["a", "b"]))
     for value in ("ab", b"ab", 5, None):
         assert value is checks.to_tuple(value)  # type: ignore[arg-type]
 
 
 def test_values_of_mappings_stay_secret() -> None:
-    """Values of headers may be keys, and no message shows them."""
+    """The error for a wrong header does not show the value, because the value may be a key."""
     kind = attrs.make_class("Kind", {"it": attrs.field(validator=checks.string_map)})
     for value in ({"Authorization": "secret", "n": 1}, {1: "secret"}, "secret"):
         with pytest.raises(ConfigError) as caught:

@@ -1,4 +1,4 @@
-"""A wrong keyword argument is an error that names the method and the nearest right name."""
+"""A wrong keyword argument raises an error that names the method and a similar argument."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Client:
         self.arguments = (api_key, connect_timeout)
 
 
-# (the wrong name, what the method accepts, the name that is suggested)
+# (wrong name, accepted name, suggested name)
 NAMES = [
     ("voice_id", "voice model", "voice"),
     ("model_id", "voice model", "model"),
@@ -54,39 +54,39 @@ NAMES = [
 
 @pytest.mark.parametrize(("name", "known", "expected"), NAMES)
 def test_suggestion(name: str, known: str, expected: str) -> None:
-    """The suggestion is an accepted name, from the table or with a similar spelling."""
+    """The suggestion is an accepted name that has a similar meaning or a similar spelling."""
     words = rf"^Tts\.stream\(\) got an unexpected keyword argument '{name}'; did you mean "
     with pytest.raises(TypeError, match=rf"{words}'{expected}'\?$"):
         reject_unknown("Tts.stream", [name], known.split())
 
 
 def test_no_suggestion() -> None:
-    """If no name is near, the message lists the accepted names."""
+    """If no accepted name is similar, the error lists the accepted names."""
     with pytest.raises(TypeError, match=r"'color'; it accepts voice, model$"):
         reject_unknown("Tts.stream", ["voice", "color"], ["voice", "model"])
 
 
 def test_known_names() -> None:
-    """Accepted names raise nothing."""
+    """A call with accepted names raises no error."""
     reject_unknown("Tts.stream", ["voice"], ["voice", "model"])
 
 
 def test_method() -> None:
-    """The message has the class and the method; a right call returns the result."""
+    """The error has the names of the class and the method. A right call returns the result."""
     assert "de 8000" == Service().stream(language="de", sample_rate_hz=8000)
     with pytest.raises(TypeError, match=r"^Service\.stream\(\) got .* 'lang'; .* 'language'\?$"):
         Service().stream(lang="de")  # type: ignore[call-arg]
 
 
 def test_error_of_the_body() -> None:
-    """A TypeError that the method itself raises passes through."""
+    """A TypeError that the method itself raises is not changed."""
     with pytest.raises(TypeError, match="int") as caught:
         Service().fail(language="de")
     assert "Service.fail" not in str(caught.value)
 
 
 def test_missing_and_surplus_arguments() -> None:
-    """Other mistakes of a call keep Python's message."""
+    """Missing and surplus positional arguments raise Python's own error."""
     with pytest.raises(TypeError, match="positional argument"):
         Service().stream("de")  # type: ignore[misc]
 
@@ -101,19 +101,19 @@ def test_missing_and_surplus_arguments() -> None:
     ],
 )
 def test_class(make: Any, words: str) -> None:
-    """The message has the class, with and without an __init__ by attrs."""
+    """The error has the name of the class, whether or not attrs has written its __init__."""
     with pytest.raises(TypeError, match=words):
         make()
 
 
 def test_right_calls_of_classes() -> None:
-    """Right calls create the object."""
+    """A call of a class with accepted names creates the object."""
     assert "Craig" == Settings(voice="Craig").voice
     assert ("k", 2.0) == Client("k", connect_timeout=2.0).arguments
 
 
 def test_signature() -> None:
-    """The signature and the docstring stay visible to help() and editors."""
+    """help() and editors see the signature and the docstring of the method."""
     assert ["self", "language", "sample_rate_hz"] == list(
         inspect.signature(Service.stream).parameters
     )

@@ -1,4 +1,4 @@
-"""Options: each setting is checked when it is given."""
+"""Each option is checked when the client is created."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from inworld_sync import ConfigError, ConnectionLimiter, Options
 
-# (settings, words): wrong types and wrong values.
+# (options, words of the error): values of wrong types, and wrong values.
 WRONG: list[tuple[Mapping[str, object], str]] = [
     ({"base_url": "api.inworld.ai"}, "base_url must be a URL such as 'https://api.inworld.ai'"),
     ({"base_url": None}, "base_url must be a URL"),
@@ -43,13 +43,13 @@ WRONG: list[tuple[Mapping[str, object], str]] = [
 
 @pytest.mark.parametrize(("settings", "words"), WRONG)
 def test_wrong(settings: Mapping[str, object], words: str) -> None:
-    """A wrong setting is an error with its name and the given value."""
+    """A wrong option raises an error with its name and the given value."""
     with pytest.raises(ConfigError, match=words):
         Options(**settings)  # type: ignore[arg-type]
 
 
 def test_no_secret_is_shown() -> None:
-    """Neither the repr nor an error of a setting shows a header or a proxy's password."""
+    """Neither the repr nor an error shows the value of a header or the password of a proxy."""
     shown = repr(Options(headers={"X-Key": "hunter2"}, proxy="http://me:hunter2@proxy:80"))
     with pytest.raises(ConfigError) as caught:
         Options(base_url="https://me:hunter2@host")
@@ -58,7 +58,7 @@ def test_no_secret_is_shown() -> None:
 
 
 def test_everything_at_once() -> None:
-    """A right value of every setting is accepted."""
+    """Right values of all options are accepted together."""
     options = Options(
         base_url="wss://[::1]:8443",
         connect_timeout=1,
@@ -78,7 +78,7 @@ def test_everything_at_once() -> None:
     "name", ["connect_timeout", "send_timeout", "close_timeout", "ping_interval", "ping_timeout"]
 )
 def test_times(name: str) -> None:
-    """A time is above 0 and at most a million seconds, which every platform can wait."""
+    """A time must be above 0 and at most a million seconds. All platforms can wait that long."""
     for value in (1e-3, 1, 1_000_000):
         assert value == getattr(Options(**{name: value}), name)
     for value, words in (

@@ -1,4 +1,4 @@
-"""The settings of a call, from one object and from keyword arguments."""
+"""The settings of a call come from a config object and from keyword arguments."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from inworld_sync.models.tts import AudioConfig, ContextConfig
 
 @pytest.mark.parametrize("config", ["Ashley", AudioConfig()])
 def test_config_of_another_kind(config: object) -> None:
-    """An object of another class is an error that shows how to pass one setting."""
+    """An object of another class raises an error that shows how to pass one setting."""
     with pytest.raises(ConfigError, match=r"config must be a ContextConfig.*voice='Ashley'"):
         combine_settings(config, ContextConfig(), {})  # type: ignore[arg-type]
 
 
 def test_name_of_the_parameter() -> None:
-    """The message has the name of the parameter, and the class with its article."""
+    """The error has the name of the parameter, and the name of its class with the right article."""
     with pytest.raises(ConfigError, match=r"options must be an Options, got 5; .*base_url='https"):
         combine_settings(5, Options(), {}, name="options")  # type: ignore[arg-type]
 
 
 def test_settings_change_the_config() -> None:
-    """A setting by name replaces that of the config, which replaces the default."""
+    """A keyword argument replaces the setting of the config. The config replaces the default."""
     config = ContextConfig(voice="Dennis", temperature=1)
     given = {"voice": "Sarah", "model": None, "temperature": None}
 
@@ -35,7 +35,7 @@ def test_settings_change_the_config() -> None:
 
 
 def test_other_arguments_are_ignored() -> None:
-    """Further arguments of the call are ignored."""
+    """Other arguments of the call are ignored."""
     given = {"self": object(), "text": "Hi.", "timeout": 5.0, "voice": "Sarah"}
 
     assert ContextConfig(voice="Sarah") == combine_settings(None, ContextConfig(), given)

@@ -1,4 +1,4 @@
-"""The settings of a transcription, and its results."""
+"""The settings and the results of a transcription."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.models.turns import Turn, Word
 
-# (class, field, least, most): both ends are allowed, a value beyond is not.
+# (class, field, least value, largest value): both are accepted, values beyond them are not.
 RANGES = [
     (InworldSttConfig, "vad_threshold", 0, 1),
     (InworldSttConfig, "min_end_of_turn_silence_ms", 0, 60_000),
@@ -37,7 +37,7 @@ RANGES = [
     (TranscribeConfig, "end_of_turn_confidence_threshold", 0, 1),
 ]
 
-# (class, field, value): wrong types, and wrong values without a range.
+# (class, field, value): values of wrong types, and wrong values of fields without a range.
 WRONG = [
     (TranscribeConfig, "model", ""),
     (TranscribeConfig, "model", None),
@@ -63,7 +63,7 @@ WRONG = [
     (SonioxConfig, "context", "A trial"),
 ]
 
-# Flags: only a bool is allowed.
+# (class, field) of each setting that must be a bool.
 FLAGS = [
     (TranscribeConfig, "include_word_timestamps"),
     (TranscribeConfig, "enable_speaker_diarization"),
@@ -82,7 +82,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("kind", "name", "least", "most"), RANGES)
 def test_ranges(kind, name, least, most):
-    """Both ends of a range are accepted; a value beyond is an error that names the field."""
+    """The ends of a range are accepted. A value beyond raises an error that names the field."""
     for value in (least, most):
         assert value == getattr(kind(**{name: value}), name)
     for value in (least - 1, most + 1):
@@ -92,7 +92,7 @@ def test_ranges(kind, name, least, most):
 
 @pytest.mark.parametrize(("kind", "name", "value"), WRONG)
 def test_wrong(kind, name, value):
-    """A wrong value is an error that names the field."""
+    """A wrong value raises an error that names the field."""
     with pytest.raises(ConfigError, match=name):
         kind(**{name: value})
 
@@ -100,14 +100,14 @@ def test_wrong(kind, name, value):
 @pytest.mark.parametrize(("kind", "name"), FLAGS)
 @pytest.mark.parametrize("value", ["true", 1])
 def test_flags(kind, name, value):
-    """A flag is True or False, not a string or a number."""
+    """A setting that must be True or False does not accept a string or a number."""
     with pytest.raises(ConfigError, match=name):
         kind(**{name: value})
 
 
 @pytest.mark.parametrize(("name", "block"), BLOCKS)
 def test_providers(name, block):
-    """The settings of a provider are accepted only with its models."""
+    """The settings of a provider are accepted only with a model of this provider."""
     model = f"{name}/model"
 
     assert block == getattr(TranscribeConfig(model=model, **{name: block}), name)
@@ -116,12 +116,12 @@ def test_providers(name, block):
 
 
 def test_encoding_by_name():
-    """An encoding is accepted by its name."""
+    """An encoding may be given as the name of the member."""
     assert SttEncoding.FLAC is TranscribeConfig(encoding="FLAC").encoding
 
 
 def test_transcript():
-    """A transcript joins the texts and the words of its turns."""
+    """A transcript has the texts and the words of all its turns."""
     turns = (
         Turn("Good morning.", (Word("Good", 0, 200), Word("morning.", 200, 700))),
         Turn("Yes.", (Word("Yes.", 2000, 2300),)),
@@ -133,7 +133,7 @@ def test_transcript():
 
 
 def test_empty_transcript():
-    """An empty transcript has an empty text and no subtitles."""
+    """A transcript without turns has an empty text and no subtitles."""
     empty = Transcript()
 
     assert ("", (), "", "WEBVTT\n") == (
@@ -145,7 +145,7 @@ def test_empty_transcript():
 
 
 def test_all_names():
-    """Every class of the module is exported."""
+    """Every public class of the module is exported."""
     classes = {
         name
         for name, value in vars(stt).items()

@@ -1,4 +1,4 @@
-"""Subtitles: valid files with cues that are easy to read."""
+"""Subtitles of transcripts are valid files with cues that are easy to read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inworld_sync.models.turns import Turn, Word
 
 
 def turn(text, start_ms=0, word_ms=300, pause_ms=0):
-    """A turn whose words have the same length, with a pause after each word that ends in a bar."""
+    """Return a turn whose words have equal lengths, with a pause after each word that ends in |."""
     words, at = [], start_ms
     for written in text.split():
         words.append(Word(written.rstrip("|"), at, at + word_ms))
@@ -23,7 +23,7 @@ def turn(text, start_ms=0, word_ms=300, pause_ms=0):
 
 
 def cues(transcript):
-    """Start, end and text of each cue of the WebVTT form, times in ms."""
+    """Return the start in ms, the end in ms and the text of each cue of the WebVTT file."""
     found = re.findall(
         r"\n(\d\d):(\d\d):(\d\d)\.(\d{3}) --> (\d\d):(\d\d):(\d\d)\.(\d{3})\n((?:.+\n)+)",
         transcript.to_vtt(),
@@ -33,7 +33,7 @@ def cues(transcript):
 
 
 def test_srt():
-    """SubRip has cues numbered from 1, times with a comma, and a blank line between cues."""
+    """SubRip has cues numbered from 1, a comma in times, and a blank line between cues."""
     transcript = Transcript((turn("Good morning."), turn("Is it late?", 3_723_004)))
 
     assert (
@@ -44,7 +44,7 @@ def test_srt():
 
 
 def test_vtt():
-    """WebVTT has a header, times with a point, and escaped markup."""
+    """WebVTT has a header, a point in times, and escaped markup."""
     transcript = Transcript((turn("Fish & <chips> -->"),))
 
     assert (
@@ -52,7 +52,7 @@ def test_vtt():
     ) == transcript.to_vtt()
 
 
-# (words, texts of the cues): sentences, short sentences, pauses.
+# (words, texts of the cues): long sentences, short sentences, and pauses.
 CUTS = [
     ("One two three four. Five six.", ["One two three four.", "Five six."]),
     ("Yes. No. That is what I said.", ["Yes. No. That is what I said."]),
@@ -62,7 +62,7 @@ CUTS = [
 
 @pytest.mark.parametrize(("text", "texts"), CUTS)
 def test_cuts(text, texts):
-    """A cue ends after a sentence that is long enough to read, and at a pause."""
+    """A cue ends at a pause, and after a sentence that is long enough to read."""
     found = cues(Transcript((turn(text, pause_ms=800),)))
 
     assert texts == [cue for _, _, cue in found]
@@ -88,13 +88,13 @@ def test_cues_never_overlap():
 
 
 def timed(texts, word_ms=100):
-    """Words of one length each."""
+    """Return words that all have the same length."""
     return tuple(
         Word(text, word_ms * number, word_ms * (number + 1)) for number, text in enumerate(texts)
     )
 
 
-# The text of a turn, and how services split it into words.
+# (text of a turn, words into which a service has split the text)
 SPELLINGS = [
     ("今天天气很好，我们去公园吧。", list("今天天气很好，我们去公园吧。")),
     ("วันนี้อากาศดี", ["วันนี้", "อากาศ", "ดี"]),
@@ -109,14 +109,14 @@ SPELLINGS = [
 
 @pytest.mark.parametrize(("text", "words"), SPELLINGS)
 def test_text_of_the_turn(text, words):
-    """A cue has the text of the turn, even if the words are written differently."""
+    """A cue has the text of the turn, even if the words of the service are written differently."""
     found = cues(Transcript((Turn(text, timed(words)),)))
 
     assert [(0, 100 * len(words), text)] == found
 
 
 def test_words_keep_their_times():
-    """A word that occurs twice has the time of its own occurrence."""
+    """If a word occurs twice in a turn, each occurrence has its own time."""
     words = (Word("no", 0, 300), Word("no", 2000, 2300), Word("never", 2300, 2900))
     found = cues(Transcript((Turn("No. No, never.", words),)))
 
@@ -134,7 +134,7 @@ def test_words_keep_their_times():
     ],
 )
 def test_limits_without_words(text):
-    """The limits hold without times of words, in every script and for words without an end."""
+    """Without times of words, the limits of cues hold too, in every script and for long words."""
     found = cues(Transcript((Turn(text, (), 1000, 121_000),)))
 
     lines = [row for _, _, cue in found for row in cue.split("\n")]
@@ -145,7 +145,7 @@ def test_limits_without_words(text):
 
 
 def columns(line):
-    """Count columns by the properties of the characters."""
+    """Return the width of a line in columns, from the properties of its characters."""
     return sum(
         0 if unicodedata.combining(each) or unicodedata.category(each) in {"Mn", "Cf"}
         else 2 if unicodedata.east_asian_width(each) in {"W", "F"} else 1
@@ -154,7 +154,7 @@ def columns(line):
 
 
 def test_punctuation_begins_no_line():
-    """A line of Chinese does not begin with a comma."""
+    """A line of Chinese text does not begin with a punctuation mark."""
     text = "一二三四五六七八九十一二三四五六七八九十一，二三四五"
     (_, _, cue), = cues(Transcript((Turn(text, (), 0, 5000),)))  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_punctuation_begins_no_line():
 
 
 def test_control_characters():
-    """Control characters and arrows cannot break the file."""
+    """Control characters and arrows in a transcript do not make the file invalid."""
     transcript = Transcript((Turn("a\x00b\x1b[31m\n\nc --> d\u202e", (), 0, 1000),))
 
     assert "1\n00:00:00,000 --> 00:00:01,000\nab[31m c -> d\n" == transcript.to_srt()
@@ -188,7 +188,7 @@ turns = st.builds(
 
 @given(st.lists(turns, max_size=4))
 def test_any_times(some):
-    """For any times the file is valid, and no text is lost or added."""
+    """For any times of words, the file is valid and has exactly the text of the transcript."""
     transcript = Transcript(tuple(some))
     found = cues(transcript)
 
@@ -216,7 +216,7 @@ def test_any_times(some):
     ],
 )
 def test_text_of_several_turns(texts, joined):
-    """Turns are joined with a space where the script has one."""
+    """The texts of turns are joined with a space, if their script uses spaces."""
     assert joined == Transcript(tuple(Turn(text) for text in texts)).text
 
 
@@ -226,11 +226,11 @@ def test_turn_without_words():
 
 
 def test_words_without_length():
-    """A cue for a word of no length lasts a millisecond, so that players show it."""
+    """The cue of a word without duration lasts a millisecond, because players skip empty cues."""
     assert [(500, 501, "Yes.")] == cues(Transcript((Turn("Yes.", (Word("Yes.", 500, 500),)),)))
 
 
 def test_no_times():
-    """Without times the error names the setting."""
+    """Without any times, the error names the setting that requests times."""
     with pytest.raises(ConfigError, match="include_word_timestamps=True"):
         Transcript((Turn("Yes."),)).to_srt()

@@ -1,4 +1,4 @@
-"""The settings of a synthesis: each wrong value is an error that names the field."""
+"""The settings of a synthesis: each wrong value raises an error that names the field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inworld_sync.models.tts import (
     SynthesisContext,
 )
 
-# (class, field, value): wrong types, and a value beyond each bound.
+# (class, field, value): values of wrong types, and a value beyond each limit.
 WRONG: list[tuple[Any, str, Any]] = [
     (AudioConfig, "encoding", "OPUS"),
     (AudioConfig, "encoding", None),
@@ -62,13 +62,13 @@ WRONG: list[tuple[Any, str, Any]] = [
 
 @pytest.mark.parametrize(("kind", "name", "value"), WRONG)
 def test_wrong(kind: Any, name: str, value: Any) -> None:
-    """The message names the field."""
+    """A wrong value raises an error that names the field."""
     with pytest.raises(ConfigError, match=name):
         kind(**{name: value})
 
 
 def test_names() -> None:
-    """Enumerations accept the names of members; a list becomes a tuple."""
+    """An enumeration accepts the name of a member. A list is converted to a tuple."""
     config = ContextConfig(delivery_mode="STABLE", pronunciation_dictionaries=["a"])
 
     assert config == attrs.evolve(config)
@@ -78,7 +78,7 @@ def test_names() -> None:
 
 @pytest.mark.parametrize("rate", [8001, 11025, 12345, 12000, 47999, 16000.0, True, "16000"])
 def test_sample_rates(rate: Any) -> None:
-    """The service has a closed list of sample rates, which the error names."""
+    """A sample rate that the service does not support raises an error that lists all rates."""
     rates = "8000, 16000, 22050, 24000, 32000, 44100, 48000 Hz"
     with pytest.raises(ConfigError, match=f"sample_rate_hz must be one of {rates}, got {rate!r}"):
         AudioConfig("PCM", rate)

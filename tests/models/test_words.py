@@ -1,4 +1,4 @@
-"""Tokens of the service are joined to words, in every script and over several messages."""
+"""Tokens of the service are joined to words, in every script and across messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from inworld_sync import Word, WordTime
 from inworld_sync.models.words import WordJoiner, join_tokens, text_of_tokens, text_until
 
-# (tokens separated by "|", words)
+# (tokens separated by "|", expected words)
 TOKENS = [
     ("Hello|,| |and| |thanks|.", ["Hello,", "and", "thanks."]),
     ("I| |don|'|t| |know|!|?", ["I", "don't", "know!?"]),
@@ -17,7 +17,7 @@ TOKENS = [
     ("a| |—| |b| |&| |c| |5|%", ["a", "b", "&", "c", "5%"]),
     ("Hel|lo| walk|ing| fast", ["Hello", "walking", "fast"]),
     ("Hello |world|. |Bye", ["Hello", "world.", "Bye"]),
-    # Without white space each token that is not punctuation is a word.
+    # Without white space, each token that is not punctuation is a word.
     ("Hello|,|world|.", ["Hello,", "world."]),
     ("Hello,|world.", ["Hello,", "world."]),
     ("今天|好|，|我|去|「|公园|」|吧|。", ["今天", "好，", "我", "去", "「公园」", "吧。"]),
@@ -36,12 +36,16 @@ def timed(tokens: list[str]) -> list[WordTime]:
 
 @pytest.mark.parametrize(("tokens", "words"), TOKENS)
 def test_words(tokens: str, words: list[str]) -> None:
-    """Punctuation belongs to its word, and parts of a word are joined."""
+    """Punctuation is joined to its word, and the parts of a word are joined."""
     assert words == [w.text for w in join_tokens(timed(tokens.split("|")), WordJoiner())[0]]
 
 
 def test_times_and_indexes() -> None:
-    """A word lasts from its first to its last spoken token; each token knows its word."""
+    """
+    A word lasts from its first to its last spoken token.
+
+    Each token has the index of its word.
+    """
     tokens = ["“", "don", "'", "t", "”", " ", "go", "."]
     words, indexes = join_tokens(timed(tokens), WordJoiner())
 
@@ -50,7 +54,7 @@ def test_times_and_indexes() -> None:
 
 
 def test_other_fields_stay() -> None:
-    """A recognized word keeps the speaker and the other fields of its first token."""
+    """A joined word has the speaker and the other fields of its first token."""
     tokens = [Word("Hel", 0, 10, 0.5, "A"), Word("lo", 10, 20, 0.9, "A"), Word(" you", 30, 40)]
     words, _ = join_tokens(tokens, WordJoiner())
 
@@ -58,7 +62,7 @@ def test_other_fields_stay() -> None:
 
 
 def test_a_word_in_two_messages() -> None:
-    """The joiner reports punctuation for the last word, and the rest of a word."""
+    """The joiner reports tokens that belong to the last word of the previous message."""
     joiner = WordJoiner()
 
     assert [0, None, 1] == joiner.add(["a", " ", "Hel"])
@@ -68,7 +72,7 @@ def test_a_word_in_two_messages() -> None:
 
 
 def test_the_next_sentence_without_a_space() -> None:
-    """The first token after the end of a sentence begins a word, also without white space."""
+    """The first token after the end of a sentence begins a word, also without a space before."""
     joiner = WordJoiner()
     joiner.add(["One", " ", "two", "."])
 
@@ -85,7 +89,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_text(text: str) -> None:
-    """Tokens with white space joined are the text; a heard part is its beginning."""
+    """The text of tokens with white space is their concatenation. text_until() returns a start."""
     tokens = list(text)
 
     assert text == text_of_tokens(tokens)
@@ -95,13 +99,13 @@ def test_text(text: str) -> None:
 
 
 def test_text_without_white_space() -> None:
-    """Tokens without white space are separated as their script does."""
+    """Tokens without white space are joined with spaces only if their script uses spaces."""
     assert "Hello, world. OK?" == text_of_tokens(["Hello", ",", "world", ".", "OK", "?"])
     assert "我去，你去。" == text_of_tokens(["我", "去", "，", "你", "去", "。"])
 
 
 def test_text_until() -> None:
-    """The heard part ends with the punctuation of its last word."""
+    """The heard text ends after the last heard word, with the punctuation of this word."""
     text = "Yes, a cat (the black one) and a dog."
 
     assert "Yes," == text_until(text, ["Yes"])
@@ -111,7 +115,7 @@ def test_text_until() -> None:
 
 @given(st.lists(st.text(" a.'(今ก", max_size=3)), st.lists(st.integers(0, 30)))
 def test_any_tokens(tokens: list[str], cuts: list[int]) -> None:
-    """No spoken character is lost or doubled, wherever the messages are cut."""
+    """No spoken character is lost or repeated, for any division of the tokens into messages."""
     joiner, words, start = WordJoiner(), [], 0
     for end in [*sorted(cut for cut in cuts if cut < len(tokens)), len(tokens)]:
         words += join_tokens(timed(tokens[start:end]), joiner)[0]

@@ -1,17 +1,15 @@
 /*
- * Devices, programs and users at the same time: every lost sample is counted, and the result of
- * a clear is final.
- * test_device_threads.py builds it with all of csrc and runs it: device_threads [clears] [seed]
+ * Tests devices, programs and users at the same time. test_device_threads.py builds this file with
+ * all of csrc and runs it: device_threads [clears] [seed]
  *
- * The device thread of a microphone delivers numbered samples in blocks of any size, and a
- * reader reads them. Every number is read once and in order, or is counted as dropped.
+ * Microphone: a thread delivers numbered samples in blocks of any size, and a reader reads them.
+ * Every number must be read once and in order, or must be counted as dropped.
  *
- * A speaker's device thread plays in simulated time, as fast as it can. At arbitrary times a
- * program pushes to three playouts of its mixer, ends and clears them, changes their gains, and
- * removes and frees some of them. Meanwhile a user reads the counts and levels. After every
- * clear, the number of frames that the device pulled from a playout is the sum of the frames
- * that the clears reported. The user's count never decreases, and never exceeds the frames that
- * the device pulled.
+ * Speaker: a thread plays in simulated time, as fast as it can. At random times, a program pushes
+ * to three playouts of the mixer, ends and clears them, changes their gains, and removes and frees
+ * some of them. A user reads the counts and levels at the same time. After every clear, the device
+ * must have pulled exactly as many frames of a playout as the clears have reported. The count that
+ * the user reads must never decrease, and must never exceed the frames that the device pulled.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -31,7 +29,7 @@ enum {
     BLOCK_MOST = 800,
     PUSH_MOST = 1200,
     RING = 4000,
-    NUMBERS = 32749, /* samples repeat after so many, more than the ring has */
+    NUMBERS = 32749, /* samples repeat after so many; larger than the ring */
     LATENCY_NS = 40000000
 };
 
@@ -74,7 +72,7 @@ static void *record(void *argument)
     return NULL;
 }
 
-/* Read up to `most` samples. Returns the count, and adds the dropped ones to `skipped`. */
+/* Read up to `most` samples. Returns the count. Adds the dropped samples to `skipped`. */
 static size_t take(size_t most, long long *next, long long *skipped)
 {
     int16_t out[BLOCK_MOST];
@@ -89,7 +87,7 @@ static size_t take(size_t most, long long *next, long long *skipped)
     return taken;
 }
 
-/* Wait until the device has delivered more than the ring can have. */
+/* Wait until the device has delivered more samples than the ring can hold. */
 static void fall_behind(void)
 {
     long long enough = atomic_load(&brought) + 2 * RING;
@@ -120,7 +118,7 @@ static void check_microphone(unsigned seed, size_t rounds)
     while (take(BLOCK_MOST, &next, &skipped) > 0)
         ;
     iw_microphone_stats(microphone, &stats);
-    /* The numbers do not show samples that were dropped after the last one that was read. */
+    /* Samples that were dropped after the last read are not visible in the numbers. */
     skipped += atomic_load(&brought) - next;
     if (skipped != (long long)stats.dropped_samples)
         fail("dropped samples", skipped, (long long)stats.dropped_samples);
@@ -141,7 +139,7 @@ struct source {
     uint64_t total; /* frames pushed and not dropped */
 };
 
-static struct source sources[VOICES]; /* the first stays */
+static struct source sources[VOICES]; /* the first one is never removed */
 static struct iw_mixer *mixer;
 static struct iw_speaker *speaker;
 static struct iw_gate *gate;
@@ -178,13 +176,13 @@ static void *ask(void *argument)
         struct iw_sound_level level;
 
         if (heard < last)
-            fail("heard went back", (long long)heard, (long long)last);
+            fail("the heard count decreased", (long long)heard, (long long)last);
         if (heard > taken)
-            fail("heard more than taken", (long long)heard, (long long)taken);
+            fail("heard count exceeds pulled", (long long)heard, (long long)taken);
         last = heard;
         iw_speaker_level(speaker, until_ns > 50000000 ? until_ns - 50000000 : 0, until_ns, &level);
         if (level.energy > level.samples * ((uint64_t)level.peak * level.peak))
-            fail("energy above the peak's", (long long)level.energy, level.peak);
+            fail("energy exceeds the peak's", (long long)level.energy, level.peak);
         sched_yield();
     }
     return NULL;
@@ -237,7 +235,7 @@ static void check_taken(const struct source *source)
     uint64_t taken = iw_track_taken(source->track);
 
     if (taken != source->total)
-        fail("taken and reported", (long long)taken, (long long)source->total);
+        fail("pulled is not reported", (long long)taken, (long long)source->total);
 }
 
 static void push_to(struct source *source, unsigned *random)
@@ -265,7 +263,7 @@ static void clear_source(struct source *source)
     source->item++;
 }
 
-/* The calls of the program while the device plays, until enough clears are done. */
+/* The calls of the program while the device plays, until `clears` clears are done. */
 static void work(unsigned seed, size_t clears)
 {
     unsigned random = seed + 4;

@@ -1,6 +1,6 @@
 /*
- * Code shared by the drivers that make random calls: the source of numbers, and failures. With
- * -DLIBFUZZER and clang's -fsanitize=fuzzer, the numbers are bytes of libFuzzer.
+ * Code of the drivers that make random calls: a source of random numbers, and failures. With
+ * -DLIBFUZZER and clang's -fsanitize=fuzzer, the random numbers are the bytes of libFuzzer's input.
  */
 #ifndef FUZZING_H
 #define FUZZING_H
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The numbers of a run: from a seed, or from the bytes of a fuzzer until they are used up. */
+/* The random numbers of a run: from a seed, or from the bytes of a fuzzer until all are used. */
 struct source {
     const uint8_t *bytes;
     size_t left;
@@ -52,7 +52,7 @@ static uint64_t below(struct source *source, uint64_t bound)
     return next_number(source) % bound;
 }
 
-/* Return a size that is mostly small, sometimes up to the bound, and sometimes zero. */
+/* Return a size that is often small, sometimes up to the bound, and sometimes zero. */
 static size_t size_below(struct source *source, size_t bound)
 {
     switch (below(source, 8)) {
@@ -63,7 +63,7 @@ static size_t size_below(struct source *source, size_t bound)
     }
 }
 
-/* Allocate exactly the memory that a call may access. */
+/* Allocate exactly `bytes` bytes, so that a sanitizer detects any access beyond them. */
 static void *exactly(size_t bytes)
 {
     void *memory = malloc(bytes > 0 ? bytes : 1);
@@ -73,7 +73,7 @@ static void *exactly(size_t bytes)
     return memory;
 }
 
-/* Make one run of `calls` calls, or until the bytes are used up. */
+/* Make one run of `calls` calls. A run also ends if all bytes are used. */
 static void run_once(struct source source, uint64_t calls);
 
 #ifdef LIBFUZZER

@@ -6,8 +6,8 @@
  *      tests/native/mixer_fuzz.c $(find csrc -name "*.c") -lm -o mixer_fuzz
  *   ./mixer_fuzz [first seed] [seeds] [calls]
  *
- * The heard frames of a playout are counted twice: by its track, and from the pushed frames and
- * the reports of clears.
+ * The heard frames of a playout are counted in two ways: by its track, and by the test, from the
+ * pushed frames and the results of clears. Both counts must be equal.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -21,7 +21,7 @@
 enum { PULL_MOST = 12000, PUSH_MOST = 6000, DEVICE_CHANNELS = 3 };
 
 struct voice {
-    struct iw_playout *playout; /* NULL: the voice is empty */
+    struct iw_playout *playout; /* NULL if the voice has no playout */
     struct iw_track *track;     /* or NULL */
     uint64_t item;
     uint64_t kept;  /* pushed frames that no clear has dropped */
@@ -78,10 +78,10 @@ static void put_in(struct run *run, struct voice *voice)
 
 static void take_out(struct run *run, struct voice *voice)
 {
-    doing = "set to nothing";
+    doing = "remove";
     require(iw_mixer_set(run->mixer, (size_t)(voice - run->voices), NULL, NULL) == IW_OK,
             "a place");
-    require(iw_mixer_turn(run->mixer) % 2 == 0, "a turn where nobody pulls");
+    require(iw_mixer_turn(run->mixer) % 2 == 0, "the turn is odd, but nobody pulls");
     iw_playout_destroy(voice->playout);
     iw_track_destroy(voice->track);
     memset(voice, 0, sizeof *voice);
@@ -98,8 +98,8 @@ static void adjust(struct run *run)
     doing = "adjust";
     status = iw_mixer_adjust(run->mixer, place, some(run, 50) == 0 ? (double)NAN : gain, ducked,
                              (uint32_t)some(run, 4));
-    require(status == IW_OK || status == IW_BAD_ARGUMENT, "an unknown result");
-    require(known || status == IW_BAD_ARGUMENT, "a gain that is none");
+    require(status == IW_OK || status == IW_BAD_ARGUMENT, "the status is unknown");
+    require(known || status == IW_BAD_ARGUMENT, "a wrong argument was accepted");
 }
 
 static void push(struct run *run, struct voice *voice)
@@ -129,7 +129,7 @@ static void clear(struct run *run, struct voice *voice)
     (void)run;
     doing = "clear";
     count = iw_playout_clear(voice->playout, cleared, IW_PLAYOUT_ITEMS, 0);
-    require(count >= 0, "a clear that failed");
+    require(count >= 0, "the clear failed");
     for (ptrdiff_t i = 0; i < count; i++)
         voice->kept -= cleared[i].received_frames - cleared[i].heard_frames;
     voice->item++;
@@ -144,11 +144,11 @@ static void check_voice(struct run *run, struct voice *voice)
         return;
     taken = iw_track_taken(voice->track);
     heard = iw_track_heard(voice->track, run->now_ns);
-    require(taken <= voice->kept, "more taken than pushed");
-    require(heard <= taken && heard >= voice->heard, "what was heard");
-    require(iw_track_heard(voice->track, UINT64_MAX) == taken, "all is heard in the end");
+    require(taken <= voice->kept, "more frames were pulled than pushed");
+    require(heard <= taken && heard >= voice->heard, "the count of heard frames is wrong");
+    require(iw_track_heard(voice->track, UINT64_MAX) == taken, "some frames are never heard");
     require(iw_track_position(voice->track, run->now_ns) <= iw_playout_pulled(voice->playout),
-            "a position that was not pulled");
+            "the heard position was not pulled");
     voice->heard = heard;
 }
 
@@ -160,7 +160,7 @@ static void check_output(const struct run *run, const uint8_t *out, size_t frame
         float sample;
 
         memcpy(&sample, out + i * sizeof sample, sizeof sample);
-        require(sample >= -1 && sample <= 1, "output beyond full scale");
+        require(sample >= -1 && sample <= 1, "the output is beyond full scale");
     }
 }
 

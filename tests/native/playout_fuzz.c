@@ -21,7 +21,7 @@ struct run {
     struct source source;
     struct iw_playout *playout;
     struct iw_playout_config config;
-    size_t input_bytes; /* of a frame */
+    size_t input_bytes; /* per frame */
     size_t output_bytes;
     uint64_t now_ns;
     uint64_t item;
@@ -96,7 +96,7 @@ static void push(struct run *run)
         doing = "push";
         status = iw_playout_push(run->playout, samples, frames, item, flags, run->now_ns);
     }
-    require(is_push_result(status), "an unknown result");
+    require(is_push_result(status), "the status is unknown");
     free(samples);
     if (flags && below(&run->source, 2)) {
         run->item++;
@@ -112,7 +112,7 @@ static void check_output(const struct run *run, const uint8_t *out, size_t frame
         float sample;
 
         memcpy(&sample, out + i * sizeof sample, sizeof sample);
-        require(isfinite(sample), "output that is no number");
+        require(isfinite(sample), "a sample of the output is not a finite number");
     }
 }
 
@@ -127,12 +127,12 @@ static void pull(struct run *run)
 
     doing = "pull";
     sound = iw_playout_pull(run->playout, out, frames, run->now_ns);
-    require(sound <= frames, "more sound than frames");
+    require(sound <= frames, "more frames are audio than were pulled");
     check_output(run, out, frames);
     count = iw_playout_parts(run->playout, parts, IW_PLAYOUT_PARTS);
     for (size_t i = 0; i < count; i++)
         total += parts[i].output_frames;
-    require(frames == 0 || count == IW_PLAYOUT_PARTS || total == frames, "parts and frames");
+    require(frames == 0 || count == IW_PLAYOUT_PARTS || total == frames, "parts and frames differ");
     free(out);
     run->pulled += frames;
     run->now_ns += (uint64_t)frames * 1000000000u / run->config.sample_rate_hz;
@@ -153,11 +153,11 @@ static void take_events(struct run *run)
     require(count >= 0 && (size_t)count <= capacity, "a count");
     for (ptrdiff_t i = 0; i < count; i++) {
         require(events[i].type >= IW_PLAYOUT_ITEM_STARTED && events[i].type <= IW_PLAYOUT_SKIP,
-                "an unknown event");
+                "the event is unknown");
         run->emitted +=
             events[i].type == IW_PLAYOUT_MARK || events[i].type == IW_PLAYOUT_MARK_CANCELLED;
     }
-    require(run->emitted <= run->tag, "a mark was emitted twice");
+    require(run->emitted <= run->tag, "a mark was reported twice");
     free(events);
 }
 
@@ -168,7 +168,7 @@ static void mark(struct run *run)
 
     doing = "mark";
     status = iw_playout_mark(run->playout, item, size_below(&run->source, 20000), run->tag + 1);
-    require(is_push_result(status), "an unknown result");
+    require(is_push_result(status), "the status is unknown");
     run->tag += status == IW_OK;
 }
 
@@ -183,10 +183,10 @@ static void clear(struct run *run)
     count = iw_playout_clear(run->playout, cleared, capacity, size_below(&run->source, 2000));
     require(count == IW_NO_ROOM || (count >= 0 && (size_t)count <= capacity), "a count");
     for (ptrdiff_t i = 0; i < count; i++) {
-        require(cleared[i].heard_frames <= cleared[i].received_frames, "heard beyond received");
+        require(cleared[i].heard_frames <= cleared[i].received_frames, "heard > received");
         require(iw_playout_push(run->playout, NULL, 0, cleared[i].item, IW_PLAYOUT_END_OF_ITEM,
                                 run->now_ns) == IW_STALE,
-                "a cleared item takes more");
+                "a cleared item accepts audio");
     }
     free(cleared);
     if (count >= 0) {
@@ -201,21 +201,21 @@ static void ask(struct run *run)
     int64_t position = iw_playout_position(run->playout, run->item, INT64_MAX);
 
     doing = "position";
-    require(position >= 0 || position == IW_STALE, "an unknown result");
+    require(position >= 0 || position == IW_STALE, "the status is unknown");
     if (position >= 0) {
-        require(position >= run->position, "a position that went back");
+        require(position >= run->position, "the position has decreased");
         run->position = position;
     }
     doing = "stats";
     iw_playout_stats(run->playout, &stats);
-    require(stats.state <= IW_PLAYOUT_DRAINED, "an unknown state");
-    require(stats.pulled_frames == run->pulled, "output that was not counted");
+    require(stats.state <= IW_PLAYOUT_DRAINED, "the state is unknown");
+    require(stats.pulled_frames == run->pulled, "pulled frames were not counted");
     require(isfinite(stats.target_delay_ms) && isfinite(stats.delay_ms), "a delay");
-    /* Lost packets count as queued: up to the largest jump of timestamps. */
+    /* Lost packets count as queued frames, up to the largest jump of timestamps. */
     require(stats.queued_frames <=
                 (uint64_t)run->config.capacity_ms * run->config.sample_rate_hz / 1000 +
                     5 * run->config.sample_rate_hz,
-            "more queued than the capacity");
+            "more is queued than the capacity");
 }
 
 static void call(struct run *run)

@@ -1,5 +1,5 @@
 /*
- * Three threads on one playout: a clear reports exactly the frames that are heard.
+ * Tests three threads on one playout: a clear must report exactly the frames that are heard.
  *
  *   cc -O1 -g -std=c11 -pthread -fsanitize=thread -Icsrc tests/native/playout_threads.c
  *      $(find csrc -name "*.c") -lm -o playout_threads
@@ -7,13 +7,14 @@
  *
  * The producer pushes frames whose value is their position in the stream. The consumer pulls in
  * simulated time, as fast as it can, and records the frames. The controller clears, polls and
- * sets marks at arbitrary times. At the end their records are compared: of every cleared item
- * exactly the reported frames were heard, each once, played or in the fade; each mark was
- * correctly reported as reached or cancelled, once.
+ * sets marks at random times. At the end, the test compares their records:
+ * - of every cleared item, exactly the reported frames were heard, each frame once, either played
+ *   or in the fade
+ * - each mark was reported once, either as reached or as cancelled, and this is correct
  *
  * Without `stretch`, the values of the output must be those of the frames in the list of parts,
- * except in fades and in the 5 ms after concealment. With it, the values are mixtures, so only
- * the list of parts is used.
+ * except in fades and in the 5 ms after concealment. With `stretch`, the values are mixed by time
+ * scaling, so only the list of parts is checked.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -32,7 +33,7 @@
 enum {
     RATE = 16000,
     FADE = 80,    /* 5 ms */
-    CYCLE = 8192, /* values repeat after so many frames, which a float can distinguish */
+    CYCLE = 8192, /* values repeat after so many frames; a float represents all of them */
     FRAMES = 1 << 24,
     MARKS = 1 << 16,
     PUSH_MOST = 1200,
@@ -68,7 +69,7 @@ static size_t marks_count;
 static size_t events[16];
 
 /* Used by the consumer only. */
-static uint8_t *heard; /* how often each frame was heard */
+static uint8_t *heard; /* how many times each frame was heard */
 static size_t failures;
 static atomic_size_t pulls;
 static uint64_t pulled; /* frames */
@@ -123,10 +124,10 @@ static void *produce(void *argument)
 static void note(int64_t frame)
 {
     if (frame < 0 || frame >= FRAMES || heard[frame]++ > 0)
-        fail("heard twice or never pushed", frame, 0);
+        fail("a frame was heard twice or was never pushed", frame, 0);
 }
 
-/* Return the frame near `expected` that has this value. */
+/* Return the frame near `expected` whose value is `value`. */
 static int64_t frame_of(double value, int64_t expected)
 {
     int64_t in_cycle = (int64_t)lround(value * CYCLE + CYCLE / 2);
@@ -135,7 +136,7 @@ static int64_t frame_of(double value, int64_t expected)
     return expected + (away > CYCLE / 2 ? away - CYCLE : away);
 }
 
-/* Find the frames of unchanged output. The first 5 ms after concealment are not checked. */
+/* Record the frames of unchanged output. The first 5 ms after concealment are not checked. */
 static void note_values(const float *out, const struct iw_playout_part *part, size_t mixed)
 {
     for (size_t i = 0; i < part->source_frames; i++) {
@@ -150,7 +151,7 @@ static void note_values(const float *out, const struct iw_playout_part *part, si
 static void note_pull(const float *out, size_t frames)
 {
     static size_t mixed;
-    static uint32_t last = IW_PLAYOUT_IDLE; /* kind of the part before */
+    static uint32_t last = IW_PLAYOUT_IDLE; /* the kind of the previous part */
     struct iw_playout_part parts[IW_PLAYOUT_PARTS];
     size_t count = iw_playout_parts(playout, parts, IW_PLAYOUT_PARTS);
     size_t done = 0;
@@ -170,13 +171,13 @@ static void note_pull(const float *out, size_t frames)
         else
             mixed -= part->output_frames < mixed ? part->output_frames : mixed;
         if (part->kind == IW_PLAYOUT_FADED && last == IW_PLAYOUT_IDLE)
-            fail("a fade after silence", part->position, part->output_frames);
+            fail("a fade follows silence", part->position, part->output_frames);
         last = part->kind;
         done += part->output_frames;
     }
     pulled += frames;
     if (done != frames)
-        fail("parts of a pull", (long long)done, (long long)frames);
+        fail("the parts differ from the pull", (long long)done, (long long)frames);
     atomic_fetch_add(&pulls, 1);
 }
 
@@ -240,7 +241,7 @@ static void ask(int64_t *last)
         fail("queued", (long long)stats.received_frames, (long long)stats.queued_frames);
 }
 
-/* Clear one item at most. Returns whether there was one. */
+/* Clear at most one item. Returns whether an item was cleared. */
 static bool clear(struct clear *noted)
 {
     struct iw_playout_cleared cleared[IW_PLAYOUT_ITEMS];
@@ -264,7 +265,7 @@ static size_t control(struct clear *clears, size_t goal, unsigned seed)
     unsigned random = seed + 3;
     size_t count = 0;
     int64_t last = 0;
-    int64_t length = 0; /* of the item, when it is cleared */
+    int64_t length = 0; /* of the item when it is cleared */
 
     while (count < goal) {
         unsigned what = next_random(&random) % 64;
@@ -288,7 +289,7 @@ static size_t control(struct clear *clears, size_t goal, unsigned seed)
         if (full)
             break;
     }
-    /* The fade of the last clear was not heard yet. */
+    /* Wait until the fade of the last clear was heard. */
     for (size_t before = atomic_load(&pulls); atomic_load(&pulls) < before + FADE + 2;)
         sched_yield();
     return count;
@@ -306,7 +307,7 @@ static size_t compare(const struct clear *clears, size_t count)
         for (uint64_t k = 0; k < clears[i].received; k++)
             wrong |= (heard[clears[i].start + (int64_t)k] == 1) != (k < clears[i].heard);
         if (wrong)
-            fail("reported and heard", clears[i].start, (long long)clears[i].heard);
+            fail("reported is not heard", clears[i].start, (long long)clears[i].heard);
         inside += clears[i].heard > 0 && clears[i].heard < clears[i].received;
     }
     return inside;
@@ -331,7 +332,7 @@ static void compare_marks(const struct clear *clears, size_t count)
         const struct mark *mark = &marks[i];
 
         if (mark->fired + mark->cancelled > 1)
-            fail("mark told twice", (long long)i, mark->fired);
+            fail("a mark was reported twice", (long long)i, mark->fired);
         for (size_t k = 0; k < count; k++) {
             bool reached = clears[k].heard > 0 && mark->offset <= clears[k].heard;
 

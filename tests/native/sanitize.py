@@ -2,11 +2,11 @@
 Build the core with sanitizers in a temporary folder, and run the tests of C and audio with it.
 
     python tests/native/sanitize.py                     # address,undefined
-    python tests/native/sanitize.py thread -k threads   # further arguments are for pytest
+    python tests/native/sanitize.py thread -k threads   # more arguments are passed to pytest
 
 Needs Linux and gcc. The library of the sanitizer is preloaded, because Python was not built with
-it. malloc replaces Python's allocator, so that each bytes object is a separate block and an access
-beyond it is detected.
+this library. malloc replaces Python's allocator. Each bytes object is then a separate block, and
+the sanitizer detects an access beyond the block.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ["csrc", "inworld_sync", "tests", "pyproject.toml", "setup.py", "README.md", "LICENSE"]
-# This test compiles the sources itself and does not use the compiled module.
+# This test compiles the sources itself, so it does not use the compiled module.
 LEFT_OUT = ["--ignore=tests/native/test_sources.py"]
 RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so", "undefined": "libubsan.so"}
 
@@ -40,14 +40,14 @@ def runtime_of(sanitizers: str) -> str:
 
 
 def build(place: Path, sanitizers: str) -> None:
-    """Copy the sources to a place and compile the core there."""
+    """Copy the sources to *place* and compile the core there."""
     leftovers = shutil.ignore_patterns("*.so", "__pycache__")
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, place / name, ignore=leftovers)
         else:
             shutil.copy(ROOT / name, place / name)
-    # As a wheel, because then the build tools of pyproject.toml are used.
+    # Build a wheel, because then the build tools of pyproject.toml are used.
     subprocess.run(
         [*(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"), "-w", place, place],
         env={**os.environ, "CC": "gcc", "INWORLD_SYNC_SANITIZE": sanitizers},
@@ -70,7 +70,7 @@ def test(place: Path, sanitizers: str, arguments: list[str]) -> int:
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "TSAN_OPTIONS": "halt_on_error=1",
     }
-    # Sanitizers write to the file descriptor, which pytest must not capture.
+    # Sanitizers write to file descriptor 2, so pytest must not capture it.
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys"]
     return subprocess.run(
         [*command, *LEFT_OUT, "tests/native", "tests/audio", *arguments], cwd=place, env=environment

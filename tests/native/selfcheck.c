@@ -1,10 +1,10 @@
 /*
- * Compares the kernels of every supported level with the scalar ones, bit for bit: all lengths up
- * to several registers, and so all alignments; buffers that end at a page that cannot be accessed;
- * inputs at the limits of each operation. The Python tests compare the scalar kernels with
- * independent references.
+ * Compares the kernels of every supported level with the scalar kernels. The results must be equal
+ * in every bit. The checks use all lengths up to several registers, and therefore all alignments.
+ * The buffers end at a page that cannot be accessed. Some inputs are at the limits of an operation.
+ * The Python tests compare the scalar kernels with independent references.
  *
- * tests/native/selfcheck.py builds and runs it, for other machines in an emulator.
+ * tests/native/selfcheck.py builds and runs this program, for other machines in an emulator.
  */
 #include <math.h>
 #include <stdint.h>
@@ -177,7 +177,7 @@ static void check_lengths(const struct operation *operation)
     }
 }
 
-/* Check all 16-bit values; as floats, also the values half-way between two samples. */
+/* Check all 16-bit values. For floats, also check the values half-way between two samples. */
 static void check_values(const struct operation *operation)
 {
     const uint32_t floats[] = {0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000,
@@ -188,7 +188,7 @@ static void check_values(const struct operation *operation)
     for (first = 0; first < 65536; first += 4096) {
         for (at = 0; at < 4096; at++) {
             const uint16_t sample = (uint16_t)(first + at);
-            /* Half-way between two samples, where rounding matters. */
+            /* Half-way between two samples, rounding decides. */
             const float half = ((float)(int16_t)sample + 0.5f) / 32768.0f;
 
             memcpy(input + 2 * at, &sample, 2);
@@ -201,7 +201,7 @@ static void check_values(const struct operation *operation)
         fill_random(other, 4096 * 2);
         check_operation(operation, 4096);
     }
-    /* Pairs of the loudest samples, whose squares add up to 2^31. */
+    /* Pairs of the loudest samples. The sum of their two squares is 2^31. */
     for (at = 0; at < 4096; at++)
         memcpy(input + 2 * at, "\x00\x80", 2);
     check_operation(operation, 2048);
@@ -222,7 +222,7 @@ static void check_gains(const struct operation *operation)
 
 /* ---- base64 decoding ------------------------------------------------------------------------ */
 
-/* Decode the text at the end of `source`, up to its end or to a wrong character. */
+/* Decode the text at the end of `source`. The text may have a wrong character. */
 static void check_decode(size_t text_bytes, size_t room)
 {
     const uint8_t *const text = source.end - text_bytes;
@@ -259,7 +259,7 @@ static void check_texts(void)
         iw_base64_encode(text, text_bytes, input, plain_bytes);
         check_decode(text_bytes, plain_bytes);
         check_decode(text_bytes, plain_bytes / 2);
-        /* The same text inside a longer one. */
+        /* Put the same text inside a longer text. */
         text = source.end - text_bytes - 9;
         iw_base64_encode(text, text_bytes, input, plain_bytes);
         memcpy(text + text_bytes, "\",\"a\":1}]", 9);
@@ -275,7 +275,7 @@ static void check_texts(void)
     }
 }
 
-/* Check each byte at each place of a register: all levels accept or refuse it. */
+/* Check each byte at each place of a register. All levels must accept or refuse it. */
 static void check_characters(void)
 {
     const size_t text_bytes = 344;

@@ -4,7 +4,7 @@ Build tests/native/selfcheck.c with the whole core, and run it.
     python tests/native/selfcheck.py             # the levels of this machine
     python tests/native/selfcheck.py --aarch64   # NEON, by a cross compiler and an emulator
 
-The second command needs ``gcc-aarch64-linux-gnu`` and ``qemu-user`` (package names in Debian).
+The second command needs ``gcc-aarch64-linux-gnu`` and ``qemu-user`` (names of Debian packages).
 """
 
 from __future__ import annotations

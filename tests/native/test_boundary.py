@@ -1,4 +1,4 @@
-"""The boundary between Python and C: the stubs, the ABI number, the texts of results."""
+"""The boundary between Python and C: the stub file, the ABI number, the texts of statuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STUB = Path(_native.__file__).with_name("_core.pyi")
 
 
 def members_of(class_name: str) -> set[str]:
-    """Return the names that the stub declares in a class."""
+    """Return the names that a class of the stub file declares."""
     for node in ast.parse(STUB.read_text()).body:
         if isinstance(node, ast.ClassDef) and node.name == class_name:
             return {
@@ -26,18 +26,18 @@ def members_of(class_name: str) -> set[str]:
 
 
 def test_stub_names_every_function() -> None:
-    """The stub declares exactly the names of the compiled module."""
+    """The stub file declares exactly the names of the compiled module."""
     assert set(dir(_core.lib)) == members_of("Lib")
 
 
 def test_stub_names_of_ffi_exist() -> None:
-    """Every name of ffi in the stub exists."""
+    """Every name of ffi that the stub file declares exists."""
     assert members_of("FFI") <= set(dir(_native.ffi))
 
 
 @pytest.mark.parametrize("found", [_native.ABI_VERSION - 1, _native.ABI_VERSION + 1])
 def test_abi_mismatch(found: int) -> None:
-    """A compiled module of another version raises an error that says what to do."""
+    """A compiled module with another ABI number raises an error that says what to do."""
     with pytest.raises(ImportError, match=f"has ABI {found}, .* reinstall inworld-sync"):
         _native.check_abi("a module", found)
 
@@ -60,7 +60,7 @@ def is_status(name: str) -> bool:
 
 @pytest.mark.parametrize("number", [1, -999, 2**31 - 1, -(2**31)])
 def test_unknown_status_has_words(number: int) -> None:
-    """A number that is not a status has a text too."""
+    """A number that is not a status also has a text."""
     text = _native.ffi.string(_native.lib.iw_status_text(number))
 
     assert text == b"an unknown status"

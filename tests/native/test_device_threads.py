@@ -1,4 +1,4 @@
-"""Device threads and callers at the same time, on the C core without Python."""
+"""Device threads and callers use the C core at the same time, without Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from support.drivers import build, compile_core, run
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the driver uses POSIX threads")
 def test_every_sample_is_counted(tmp_path: Path, core: list[Path]) -> None:
-    """Each sample is returned once or counted as lost, and each of 500 clears is final."""
+    """
+    Each sample is returned once or counted as lost.
+
+    The result of each of 500 clears is final.
+    """
     said = run(build(tmp_path, "device_threads", core), 500, 1)
 
     assert "speaker: 500 clears" in said
@@ -22,7 +26,7 @@ def test_every_sample_is_counted(tmp_path: Path, core: list[Path]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="sanitizers come with every gcc on Linux only")
 def test_threads_do_not_race(tmp_path: Path) -> None:
-    """ThreadSanitizer reports nothing during 500 clears with a device and two reading threads."""
+    """ThreadSanitizer reports no race during 500 clears with a device and two reading threads."""
     core = compile_core(tmp_path, "-fsanitize=thread")
     said = run(build(tmp_path, "device_threads", core, "-fsanitize=thread"), 500, 2)
 

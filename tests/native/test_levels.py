@@ -1,4 +1,4 @@
-"""Instruction sets: the list, selecting one, and the environment variable."""
+"""Instruction sets: the list of levels, the selection of a level, the environment variable."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def run(wanted: str | None) -> subprocess.CompletedProcess[str]:
 
 
 def test_scalar_is_always_there() -> None:
-    """Plain C runs on every machine."""
+    """The level of plain C is supported on every machine."""
     assert _native.levels()[0] == "scalar"
 
 
 @pytest.mark.skipif(not CPUINFO.exists(), reason="needs Linux's list of features")
 def test_levels_match_the_cpu() -> None:
-    """The levels are those that the operating system reports for this CPU."""
+    """The supported levels match the CPU features that the operating system reports."""
     words = set(CPUINFO.read_text().split())
     avx512 = {"avx512f", "avx512bw", "avx512vl", "avx512_vbmi", "avx512vbmi"}
     expected = ["scalar"]
@@ -51,7 +51,7 @@ def test_levels_match_the_cpu() -> None:
 
 @pytest.mark.parametrize("name", _native.levels())
 def test_force_level(name: str) -> None:
-    """A selected level is used until None selects the best one again."""
+    """A selected level stays in use until None selects the best level again."""
     try:
         _native.force_level(name)
         number = getattr(_native.lib, f"IW_LEVEL_{name.upper()}")
@@ -75,7 +75,7 @@ def test_force_a_level_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("number", [-1, 4, 1000])
 def test_numbers_that_are_no_level(number: int) -> None:
-    """C refuses a number that is not a level, and has no name for it."""
+    """C refuses a number that is not a level, and returns no name for it."""
     before = _native.lib.iw_level_active()
 
     assert _native.lib.iw_level_supported(number) == 0
@@ -85,7 +85,7 @@ def test_numbers_that_are_no_level(number: int) -> None:
 
 
 def test_best_level_without_the_variable() -> None:
-    """Without the variable, or with an empty one, the best level runs."""
+    """If the environment variable is missing or empty, the best level is used."""
     best = _native.levels()[-1]
 
     assert [best, best] == [run(wanted).stdout.split()[0] for wanted in (None, "")]
@@ -93,12 +93,12 @@ def test_best_level_without_the_variable() -> None:
 
 @pytest.mark.parametrize("name", _native.levels())
 def test_variable_forces_a_level(name: str) -> None:
-    """INWORLD_SYNC_LEVEL chooses the level at import."""
+    """INWORLD_SYNC_LEVEL selects the level at import."""
     assert name == run(name).stdout.split()[0]
 
 
 def test_variable_with_another_word() -> None:
-    """A wrong level in the variable fails at import with an error that names the variable."""
+    """An unknown level in the variable raises an error at import that names the variable."""
     process = run("fastest")
 
     assert process.returncode != 0
@@ -107,5 +107,5 @@ def test_variable_with_another_word() -> None:
 
 
 def test_audio_shows_the_level() -> None:
-    """The audio package shows the level."""
+    """The audio package returns the level in use."""
     assert levels.level() in levels.levels() == _native.levels()

@@ -1,8 +1,8 @@
 """
 The kernels access no memory outside their arguments.
 
-Inputs and outputs are next to protected pages at either end, so that a read or a write that is
-one byte too far ends the process.
+Inputs and outputs begin or end at protected pages. A read or a write that is one byte too far ends
+the process.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def mask(dst: object, src: object, size: int) -> None:
     lib.iw_ws_mask(dst, src, size, b"\x12\x34\x56\x78", 3)
 
 
-# (function, bytes of a sample in the input, in the output)
+# (function, bytes per sample of the input, bytes per sample of the output)
 SAMPLE_KERNELS = [
     (lib.iw_g711_decode_ulaw, 1, 2),
     (lib.iw_g711_decode_alaw, 1, 2),
@@ -77,7 +77,7 @@ def test_sample_kernels(
     src_bytes: int,
     dst_bytes: int,
 ) -> None:
-    """A kernel reads and writes only its samples, at any address."""
+    """A kernel accesses only its samples, at any address."""
     for samples in SIZES:
         plain = random.Random(samples).randbytes(samples * src_bytes)
         expected = ffi.new("uint8_t[]", samples * dst_bytes)
@@ -93,7 +93,7 @@ def test_sample_kernels(
 @every_level
 @pytest.mark.parametrize("function", [lib.iw_pcm_peak_s16, lib.iw_pcm_energy_s16])
 def test_meters(source: GuardedBytes, function: Callable[..., int]) -> None:
-    """A meter reads its samples and nothing else."""
+    """A meter accesses only its samples."""
     for samples in SIZES:
         plain = random.Random(samples).randbytes(2 * samples)
         expected = function(plain, samples)
@@ -104,7 +104,7 @@ def test_meters(source: GuardedBytes, function: Callable[..., int]) -> None:
 
 @every_level
 def test_base64_encode(source: GuardedBytes, target: GuardedBytes) -> None:
-    """Encoding reads its input and writes its result, and nothing else."""
+    """Encoding accesses only its input and its result."""
     for size in SIZES:
         plain = random.Random(size).randbytes(size)
         room = (size + 2) // 3 * 4
@@ -117,7 +117,7 @@ def test_base64_encode(source: GuardedBytes, target: GuardedBytes) -> None:
 
 @every_level
 def test_base64_decode(source: GuardedBytes, target: GuardedBytes) -> None:
-    """Decoding into a buffer of exactly the needed size writes nothing after it."""
+    """Decoding into a buffer of exactly the right size writes nothing after the buffer."""
     for size in SIZES:
         plain = random.Random(size).randbytes(size)
         text = ffi.new("uint8_t[]", (size + 2) // 3 * 4)
@@ -132,7 +132,7 @@ def test_base64_decode(source: GuardedBytes, target: GuardedBytes) -> None:
 
 @every_level
 def test_base64_decode_of_a_bad_text(source: GuardedBytes, target: GuardedBytes) -> None:
-    """No kernel reads or writes too far because of an error in the text, at any position."""
+    """An error in the text, at any position, causes no access outside the buffers."""
     size = 344
     position = ffi.new("size_t *")
     for place in range(size):
@@ -145,7 +145,7 @@ def test_base64_decode_of_a_bad_text(source: GuardedBytes, target: GuardedBytes)
 
 
 def test_wav_find(source: GuardedBytes) -> None:
-    """A cut or wrong WAV header never causes a read outside the chunk."""
+    """A cut or wrong WAV header causes no read outside the chunk."""
     found = ffi.new("struct iw_wav *")
     generator = random.Random(1)
     names = [b"fmt ", b"data", b"LIST", b"junk"]

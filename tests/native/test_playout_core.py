@@ -1,4 +1,4 @@
-"""The C core of the playout without Python: its decisions, its threads, and random calls."""
+"""The C core of the playout without Python: decisions, threads, and random calls."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ linux = pytest.mark.skipif(
 
 
 def test_decisions(tmp_path: Path, core: list[Path]) -> None:
-    """In every situation the playout decides as its rules say."""
+    """In every situation, the playout selects the step that its rules require."""
     program = build(tmp_path, "playout_decide", core)
 
     assert run(program).endswith(" 0 failed\n")
 
 
-# Seed, time scaling, and the most frames of a read: blocks of a device, and reads shorter than the
-# fade or longer than the queued audio.
+# (seed, time scaling, largest count of frames of a read): blocks of a device, reads that are
+# shorter than the fade, and reads that are longer than the queued audio.
 THREADS = [(1, 0, 480), (2, 1, 480), (3, 0, 20), (4, 1, 4000)]
 
 
 @pytest.fixture(scope="module")
 def threads(tmp_path_factory: pytest.TempPathFactory, core: list[Path]) -> Path:
-    """Build the driver with three threads."""
+    """Build the program with three threads."""
     return build(tmp_path_factory.mktemp("threads"), "playout_threads", core)
 
 
@@ -39,13 +39,13 @@ def threads(tmp_path_factory: pytest.TempPathFactory, core: list[Path]) -> Path:
 def test_clears_report_the_heard_frames(
     threads: Path, seed: int, scaling: int, frames: int
 ) -> None:
-    """Each of 150 clears during reads and pushes reports exactly how much was heard."""
+    """Each of 150 clears during reads and pushes reports exactly how many frames were heard."""
     assert "failures 0" in run(threads, 150, seed, scaling, frames)
 
 
 @pytest.mark.parametrize("driver", ["playout_fuzz", "mixer_fuzz"])
 def test_random_calls_keep_the_invariants(tmp_path: Path, core: list[Path], driver: str) -> None:
-    """After each of 100,000 random calls, figures, results and output are valid."""
+    """After each of 100,000 random calls, the statistics, the result and the output are valid."""
     program = build(tmp_path, driver, core)
 
     assert run(program, 1, 200, 500) == "200 runs of 500 calls\n"
@@ -54,7 +54,7 @@ def test_random_calls_keep_the_invariants(tmp_path: Path, core: list[Path], driv
 @pytest.mark.slow
 @linux
 def test_threads_do_not_race(tmp_path: Path) -> None:
-    """ThreadSanitizer reports nothing during 500 clears with three threads."""
+    """ThreadSanitizer reports no race during 500 clears with three threads."""
     core = compile_core(tmp_path, "-fsanitize=thread")
     program = build(tmp_path, "playout_threads", core, "-fsanitize=thread")
 
@@ -65,7 +65,7 @@ def test_threads_do_not_race(tmp_path: Path) -> None:
 @linux
 @pytest.mark.parametrize("driver", ["playout_fuzz", "mixer_fuzz"])
 def test_any_calls_are_safe(tmp_path: Path, driver: str) -> None:
-    """AddressSanitizer and UBSan report nothing during 150,000 random calls."""
+    """AddressSanitizer and UBSan report no error during 150,000 random calls."""
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     program = build(tmp_path, driver, compile_core(tmp_path, *sanitize), *sanitize)
 

@@ -1,4 +1,4 @@
-"""Compare the kernels in C, also the internal ones, and for machines that are not this one."""
+"""Compare the kernels of all levels in C, including internal kernels and those for AArch64."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def words(*arguments: str) -> str:
 
 @posix
 def test_levels_agree() -> None:
-    """Each level of this machine computes the same bits as the scalar one."""
+    """Each level of this machine computes the same bits as the scalar level."""
     said = words()
 
     assert [name for name in _native.levels() if f"{name} agrees" in said] == [

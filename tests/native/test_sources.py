@@ -27,7 +27,7 @@ elf = pytest.mark.skipif(sys.platform != "linux", reason="reads ELF symbols")
 
 
 def compilers() -> list[list[str]]:
-    """The compiler of this Python, and gcc and clang where they are installed."""
+    """Return the compiler of this Python, and gcc and clang if they are installed."""
     words = [shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[:1]]
     words += [[name] for name in ("gcc", "clang")]
     found = {os.path.realpath(path): [path] for [word] in words if (path := shutil.which(word))}
@@ -35,7 +35,7 @@ def compilers() -> list[list[str]]:
 
 
 def strict(compiler: list[str], path: Path, *arguments: str) -> str:
-    """Compile one file with every warning as an error, and return the compiler's output."""
+    """Compile one file with all warnings as errors. Return the compiler's output."""
     process = subprocess.run(
         [
             *compiler,
@@ -51,13 +51,13 @@ def strict(compiler: list[str], path: Path, *arguments: str) -> str:
     return process.stderr if process.returncode else ""
 
 
-# The compiler's output for a file, and the object file.
+# Compiles a file with a compiler. Returns the compiler's output and the object file.
 Compiled = Callable[[Path, str], tuple[str, Path]]
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    """Compile a file strictly, once for all tests."""
+    """Return a function that compiles a file strictly, once for all tests."""
     place = tmp_path_factory.mktemp("objects")
 
     @functools.cache
@@ -79,7 +79,7 @@ def symbols(*arguments: str) -> set[str]:
 
 @posix
 def test_there_is_a_compiler() -> None:
-    """The checks below run with at least one compiler."""
+    """There is at least one compiler for the tests below."""
     assert compilers()
 
 
@@ -87,14 +87,14 @@ def test_there_is_a_compiler() -> None:
 @pytest.mark.parametrize("compiler", compilers(), ids=lambda words: Path(words[0]).name)
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
 def test_no_warning(path: Path, compiler: list[str], compiled: Compiled) -> None:
-    """Each source, and each header alone, compiles without a warning."""
+    """Each source file compiles without a warning, and so does each header alone."""
     assert compiled(path, compiler[0])[0] == ""
 
 
 @elf
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_global_names_have_our_prefix(path: Path, compiled: Compiled) -> None:
-    """A name that is visible outside its file begins with iw_ or iwp_."""
+    """A name that is visible outside its object file begins with iw_ or iwp_."""
     _, code = compiled(path, compilers()[0][0])
     foreign = {
         name
@@ -107,19 +107,19 @@ def test_global_names_have_our_prefix(path: Path, compiled: Compiled) -> None:
 
 @elf
 def test_extension_exports_its_init_function() -> None:
-    """The compiled module exports only the function that Python calls."""
+    """The compiled module exports only its init function."""
     assert {"PyInit__core"} == symbols("--dynamic", "--defined-only", _core.__file__)
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
 def test_no_header_of_python(path: Path) -> None:
-    """The core includes no header of Python."""
+    """No file of the core includes a header of Python."""
     assert "Python.h" not in path.read_text()
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
 def test_size_limits(path: Path) -> None:
-    """A file stays below 500 lines and 96 columns, a function below 60 lines."""
+    """A file has at most 500 lines of at most 96 columns. A function has at most 60 lines."""
     lines = path.read_text().splitlines()
     starts = [number for number, line in enumerate(lines) if line == "{"]
     ends = [number for number, line in enumerate(lines) if line == "}"]

@@ -1,4 +1,4 @@
-"""Kernels in many threads, while the instruction set changes."""
+"""Kernels run in many threads while the instruction set changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inworld_sync.audio import base64, g711, masking, meter, mix, pcm
 
 
 def work(seed: int, stop: Event) -> int:
-    """Convert repeatedly, compare with the standard library, and count."""
+    """Convert repeatedly, and compare with the standard library. Return the count of rounds."""
     generator = random.Random(seed)
     rounds = 0
     while not stop.is_set() or rounds < 50:
@@ -34,7 +34,7 @@ def work(seed: int, stop: Event) -> int:
 
 
 def test_threads_and_changing_levels() -> None:
-    """Eight threads get right results while the level changes."""
+    """The results in eight threads are correct while the level changes."""
     stop = Event()
     with ThreadPoolExecutor(8, thread_name_prefix="test") as pool:
         running = [pool.submit(work, seed, stop) for seed in range(8)]

@@ -337,7 +337,7 @@ def test_a_raising_handler(
     assert [Number(1), Number(2), Number(3)] == seen
     assert 3 == source.stream.handler_errors
     assert 1 == len(caplog.records)
-    assert "raised an exception on Number; its further exceptions are only counted" in caplog.text
+    assert "raised an exception on Number; further exceptions of it are only counted" in caplog.text
 
 
 @pytest.mark.parametrize("dispatch", ["thread", "poll"])

@@ -1,1 +1,1 @@
-"""Helpers for tests; no file here has tests."""
+"""Helpers of the tests. No file in this folder has tests."""

@@ -1,4 +1,4 @@
-"""A clock that a test sets."""
+"""A clock whose time a test sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Replaces the ``time`` module of one module: time passes only if a test changes it."""
+    """Replaces the ``time`` module of one module. Its time changes only if the test changes it."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""The result of a command, and how to start a command that Ctrl-C can end."""
+"""The result of a command, and a function that starts a command that SIGINT can end."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def start_command(command: Sequence[str], **options: Any) -> subprocess.Popen[by
     """
     Start a process that SIGINT ends, even if this process ignores SIGINT.
 
-    ``nohup ... &`` and the background steps of a script start processes that ignore SIGINT, and a
-    child inherits that. A signal with a handler has its default action in the child, so this
-    function sets a handler while it starts the child.
+    ``nohup ... &`` and background steps of scripts start processes that ignore SIGINT, and their
+    children also ignore it. If a process has a handler for a signal, the signal has its default
+    action in a new child. So this function sets a handler while it starts the child.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

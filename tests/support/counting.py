@@ -1,4 +1,4 @@
-"""A limiter that counts the places in use."""
+"""A limiter that counts the used places."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from inworld_sync.sessions.connector import ConnectionLimiter
 
 class CountingLimiter(ConnectionLimiter):
     """
-    Counts places; releasing too many is an error of ``BoundedSemaphore``.
+    Counts the used places. Releasing too many places raises an error (``BoundedSemaphore``).
 
     Attributes:
-        taken: Places in use.
-        most: The most places that were in use at once.
+        taken: The places in use.
+        most: The largest number of places that were in use at the same time.
     """
 
     def __init__(self, places: int = 20) -> None:

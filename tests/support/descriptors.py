@@ -1,4 +1,4 @@
-"""The open sockets and pipes of this process, and which test opened each of them."""
+"""The open sockets and pipes of this process, and the test that opened each of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _opened: weakref.WeakKeyDictionary[socket.socket, str] = weakref.WeakKeyDictiona
 
 
 def record_sockets() -> None:
-    """Record from now on which test, thread and code opens each socket of Python."""
+    """From now on, record the test, the thread and the code that open each socket of Python."""
     sys.addaudithook(_record)
 
 
@@ -42,13 +42,13 @@ def _callers(frame: FrameType | None) -> str:
 
 
 def open_descriptors() -> dict[str, int]:
-    """Return the sockets and pipes of this process with their numbers, on Linux."""
+    """Return the names of the open sockets and pipes of this process with their numbers (Linux)."""
     found: dict[str, int] = {}
     for path in list(_DESCRIPTORS.iterdir()) if _DESCRIPTORS.exists() else ():
         try:
             target = str(path.readlink())
         except OSError:
-            continue  # closed after it was listed, such as the folder of the listing itself
+            continue  # the folder of the list itself was closed meanwhile
         number = int(path.name)
         is_socket = target.startswith("socket:") and not _is_name_lookup(number)
         if is_socket or target.startswith("pipe:"):
@@ -58,10 +58,10 @@ def open_descriptors() -> dict[str, int]:
 
 def _is_name_lookup(number: int) -> bool:
     """
-    Whether a descriptor is a socket of the system's resolver.
+    Return whether a descriptor is a socket of the system's resolver.
 
-    A lookup cannot be interrupted. If a connect gives up earlier, its lookup ends by the timeout
-    of the resolver, maybe during another test.
+    A lookup cannot be interrupted. If a connect gives up earlier, its lookup continues until the
+    timeout of the resolver, which may be during another test.
     """
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as twin:
         return twin.type == socket.SOCK_DGRAM and twin.getpeername()[1] == _DNS_PORT
@@ -69,7 +69,7 @@ def _is_name_lookup(number: int) -> bool:
 
 
 def describe(name: str, number: int) -> str:
-    """Return what is known of a descriptor: its addresses, and who opened it."""
+    """Return a description of a descriptor: its addresses, and the code that opened it."""
     facts = [name, f"descriptor {number}"]
     if name.startswith("socket:"):
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as twin:

@@ -1,4 +1,4 @@
-"""Runs the reader and the writer thread of a link, as the sessions do."""
+"""Runs the reader thread and the writer thread of a link, as the sessions do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inworld_sync.transport.websocket import Link, LinkEnd
 
 PATIENCE_SECONDS = 30.0
 
-# Timeouts that a busy machine does not exceed.
+# Even a busy machine does not exceed these timeouts.
 PATIENT = Options(close_timeout=30.0, ping_timeout=60.0, send_timeout=60.0)
 
 
@@ -22,7 +22,7 @@ class Driver:
 
     Attributes:
         on_message: Called on the reader thread for each message, before :meth:`next` returns it.
-        on_timer: Called on the writer thread; see :meth:`Link.run_writer`.
+        on_timer: Called on the writer thread, see :meth:`Link.run_writer`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Programs in C that call the core without Python."""
+"""Compiles and runs the C programs that call the core without Python."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CSRC = ROOT / "csrc"
 CORE = sorted(CSRC.glob("*/*.c"))
 HERE = ROOT / "tests" / "native"
 
-# LD_PRELOAD may load a sanitizer for this process; the programs must not load it.
+# LD_PRELOAD may load a sanitizer for this process. The C programs must not load it.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 def compile_core(place: Path, *options: str) -> list[Path]:
-    """Compile the core for the programs; return its object files."""
-    # Some files of different areas have the same name.
+    """Compile the core for the C programs. Return its object files."""
+    # Some files in different folders have the same name.
     objects = [place / f"{path.parent.name}_{path.stem}.o" for path in CORE]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         tasks = [
@@ -50,7 +50,7 @@ def _compile(*arguments: str) -> None:
 
 
 def run(program: Path, *arguments: object) -> str:
-    """Return the output of a program; fail with its output if it fails."""
+    """Return the output of a program. If the program fails, fail with its output."""
     process = subprocess.run(
         [str(program), *map(str, arguments)],
         env=_ENVIRONMENT,

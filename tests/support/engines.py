@@ -1,4 +1,4 @@
-"""Marks for tests that need a speech engine which some platforms cannot install."""
+"""Marks for tests that need a speech engine, because some platforms cannot install it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["needs_pocketsphinx"]
 
 
 def _is_required(name: str) -> bool:
-    """Return whether the extra ``local`` installs a package on this Python and platform."""
+    """Return whether the extra ``local`` includes a package on this Python and platform."""
     requirements = map(Requirement, importlib.metadata.requires("inworld-sync") or ())
     return any(
         requirement.name == name
@@ -21,7 +21,8 @@ def _is_required(name: str) -> bool:
     )
 
 
-# Skip only if the extra does not include the package; a broken installation fails.
+# The test is skipped only if the extra does not include the package. Otherwise a missing package
+# makes the test fail.
 needs_pocketsphinx = pytest.mark.skipif(
     not _is_required("pocketsphinx"),
     reason="pocketsphinx has no wheel for this Python and platform",

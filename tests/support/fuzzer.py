@@ -1,4 +1,4 @@
-"""Random and damaged requests to all endpoints of the emulator."""
+"""Sends random and damaged requests to all endpoints of the emulator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TTS = "/tts/v1/voice:streamBidirectional"
 STT = "/stt/v1/transcribe:streamBidirectional"
 REALTIME = ("/api/v1/realtime/session", "/v1/realtime?model=x")
 
-# Requests from which the fuzzer starts: all fields that the emulator reads.
+# The requests that the fuzzer changes. They have all fields that the emulator reads.
 _CONFIG = {
     "voiceId": "Ashley",
     "modelId": "inworld-tts-2",
@@ -124,7 +124,7 @@ _ODD_VALUES: list[Any] = [
 
 class Fuzzer:
     """
-    Makes random requests, the same for the same seed.
+    Makes random requests. The same seed makes the same requests.
 
     Thread safety: one thread at a time.
     """
@@ -166,14 +166,14 @@ class Fuzzer:
                     socket_.recv(timeout=0.05)
 
     def _sequence(self, requests: list[Any]) -> list[Any]:
-        """Return the requests in order, with some of them repeated, left out, or out of order."""
+        """Return the requests with some of them repeated, left out, or out of order."""
         chosen = [one for one in requests for _ in range(self._random.choice((0, 1, 1, 1, 2)))]
         if self._random.random() < 0.3:
             self._random.shuffle(chosen)
         return chosen
 
     def _changed(self, value: Any) -> Any:
-        """Replace some values in a request by odd ones."""
+        """Return a copy of a request in which some values are replaced by unusual ones."""
         if self._random.random() < 0.04:
             return self._random.choice(_ODD_VALUES)
         if isinstance(value, dict):
@@ -223,7 +223,7 @@ class Fuzzer:
 
 
 class TracebackCounter(logging.Handler):
-    """Collects the log records with a traceback, or of a level above warning."""
+    """Collects the log records that have a traceback or a level above warning."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Memory between pages that the process cannot access: one byte too far is a crash."""
+"""Memory between protected pages. An access one byte beyond the memory ends the process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NO_ACCESS = 0
 
 class GuardedBytes:
     """
-    Memory for some bytes, with an inaccessible page before and after it.
+    A block of memory with a protected page before and after it.
 
-    ``at_end`` returns a C pointer to bytes that end at the page after it, ``at_start`` one to bytes
-    that begin after the page before it.
+    ``at_end`` returns a pointer to bytes that end at the protected page after the block.
+    ``at_start`` returns a pointer to bytes that begin after the protected page before the block.
     """
 
     def __init__(self, room_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""The imports of every file of the package, read without running it."""
+"""Finds the imports of every file of the package, without running the files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = "inworld_sync"
 
-# The package's own file belongs to no unit; the file for `python -m` belongs to the command line.
+# The __init__.py of the package belongs to no unit. Its __main__.py belongs to the command line.
 UNIT_OF_FILE = {"__init__": "", "__main__": "cli"}
 
 
@@ -21,11 +21,11 @@ class Import:
     Attributes:
         path: The file, relative to the package.
         line: The line in the file.
-        unit: The first folder or file below the package; "" for the package's own file.
-        module: The full name; for ``from package import name``, the module of the name.
-        runs_at_import: Whether it is neither inside a function nor under TYPE_CHECKING.
-        for_types: Whether it is under TYPE_CHECKING.
-        relative: Whether it has leading dots.
+        unit: The unit of the file: the first folder or file below the package; "" for its __init__.
+        module: The full name of the module. For ``from package import name``, it is the package.
+        runs_at_import: Whether the import is neither in a function nor under TYPE_CHECKING.
+        for_types: Whether the import is under TYPE_CHECKING.
+        relative: Whether the import has leading dots.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Import:
 
     @property
     def target(self) -> str | None:
-        """The unit of this package that is imported; None for a module of another package."""
+        """The imported unit of this package, or None for a module of another package."""
         package, _, rest = self.module.partition(".")
         return rest.partition(".")[0] if package == PACKAGE else None
 
@@ -47,7 +47,7 @@ class Import:
 
 
 def imports_of(package: Path) -> list[Import]:
-    """Return all imports below the package folder."""
+    """Return all imports of the files in the package folder."""
     return [
         found
         for path in sorted(package.rglob("*.py*"))
@@ -58,7 +58,7 @@ def imports_of(package: Path) -> list[Import]:
 
 def circles(package: Path) -> list[list[str]]:
     """
-    Find files that import each other, directly or through others, even if only for types.
+    Find files that import each other, directly or through other files, also only for types.
 
     Returns:
         Each circle as a sorted list of modules, without the name of the package.
@@ -67,7 +67,7 @@ def circles(package: Path) -> list[list[str]]:
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
         imported = _Reader(package, path, names_too=True).targets()
-        # A target that is not a module is a name that the folder's own file defines.
+        # A target that is not a module is a name that the __init__.py of a folder defines.
         targets = {each if each in modules else each.rpartition(".")[0] for each in imported}
         graph[name] = targets & modules.keys() - {name}
     return [sorted(circle) for circle in _strongly_connected(graph) if len(circle) > 1]
@@ -79,7 +79,7 @@ def _module_of(path: Path) -> str:
 
 
 def _strongly_connected(graph: dict[str, set[str]]) -> Iterator[set[str]]:
-    """Return each set of nodes that reach one another."""
+    """Yield each set of nodes in which every node can be reached from every other node."""
     reach: dict[str, set[str]] = {}
     for start in graph:
         seen: set[str] = set()
@@ -111,7 +111,7 @@ class _Reader:
         yield from self._walk(ast.parse(self._text), in_function=False, for_types=False)
 
     def targets(self) -> Iterator[str]:
-        """Return imports of this package; ``from folder import name`` as ``folder.name``."""
+        """Yield imports of this package. ``from folder import name`` becomes ``folder.name``."""
         for found in self.read():
             package, _, rest = found.module.partition(".")
             if package == PACKAGE:
@@ -152,12 +152,12 @@ class _Reader:
                 yield argument.value, argument.value.startswith(".")
 
     def _is_folder(self, module: str) -> bool:
-        """Return whether a module of this package is a folder, whose files an import may name."""
+        """Return whether a module of this package is a folder. An import may name a file in it."""
         package, _, rest = module.partition(".")
         return package == PACKAGE and self._package.joinpath(*rest.split(".")).is_dir()
 
     def _base(self, node: ast.ImportFrom) -> str:
-        """Return the module after ``from``, with leading dots resolved."""
+        """Return the module after ``from``. Leading dots are resolved."""
         if not node.level:
             return node.module or ""
         parts = [PACKAGE, *self._path.parts[:-1]]

@@ -1,4 +1,4 @@
-"""Run a test once for every instruction set of this machine."""
+"""A fixture that runs a test once for each instruction set of this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inworld_sync import _native
 
 @pytest.fixture(params=_native.levels())
 def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return the name of the instruction set that the test uses."""
+    """Select an instruction set for the test, and return its name."""
     name: str = request.param
     _native.force_level(name)
     yield name

@@ -1,7 +1,7 @@
 """
-A tool server based on the official ``mcp`` package, in its own process.
+A tool server that uses the official ``mcp`` package, in its own process.
 
-As a program it prints its port and serves until its standard input ends.
+The program prints its port and serves until its standard input ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["official_mcp_server"]
 
 @contextlib.contextmanager
 def official_mcp_server() -> Iterator[str]:
-    """Return the address of a started server."""
+    """Start the server and yield its address."""
     process = subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

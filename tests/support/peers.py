@@ -1,7 +1,7 @@
 """
-Servers on raw sockets that send exactly the bytes of a test, also invalid ones.
+Servers on raw sockets. They send exactly the bytes of a test, which may be invalid.
 
-They share no code with the package or websocket-client.
+They share no code with the package or with websocket-client.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Script = Callable[["Peer"], None]
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 0x81, 0x82, 0x88, 0x89, 0x8A, 0x80
 
-# Seconds for an event that occurs at once if the test succeeds.
+# The time limit in seconds for events that occur at once if the test succeeds.
 PATIENCE_SECONDS = 30.0
 
 
 def frame(first: int, payload: bytes = b"", *, mask: bytes | None = None) -> bytes:
-    """Return one frame of a server; with *mask*, one that only a client may send."""
+    """Return one frame of a server. With *mask*, the frame is masked, which only clients may do."""
     size = len(payload)
     bit = 0x80 if mask else 0
     if size < 126:
@@ -39,7 +39,7 @@ def frame(first: int, payload: bytes = b"", *, mask: bytes | None = None) -> byt
 
 
 class Peer:
-    """The server's end of one connection."""
+    """One connection, on the side of the server."""
 
     def __init__(self, sock: socket.socket, released: threading.Event) -> None:
         self.sock = sock
@@ -47,11 +47,11 @@ class Peer:
         self.released = released
         self._held = bytearray()
         sock.settimeout(PATIENCE_SECONDS)
-        # Without it a write waits 40 ms for the acknowledgment of the previous write.
+        # Without this option, a write waits 40 ms for the acknowledgment of the previous write.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def hold(self) -> None:
-        """Do nothing until the end of the test."""
+        """Wait until the end of the test."""
         self.released.wait()
 
     def send(self, data: bytes) -> None:
@@ -71,7 +71,7 @@ class Peer:
         return data
 
     def read_head(self) -> bytes:
-        """Read the head of an HTTP request, with its empty line."""
+        """Read the head of an HTTP request, including the empty line."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += self.read_exactly(1)
@@ -79,12 +79,12 @@ class Peer:
         return head
 
     def read_request(self) -> tuple[bytes, bytes]:
-        """Read an HTTP request; return its head and its body."""
+        """Read an HTTP request. Return its head and its body."""
         head = self.read_head()
         return head, self.read_exactly(int(self.header("content-length") or 0))
 
     def read_frame(self) -> tuple[int, bytes]:
-        """Read one masked frame; return its first byte and its payload."""
+        """Read one masked frame. Return its first byte and its payload."""
         first, size = self.read_exactly(2)
         assert size & 0x80, "a client masks every frame"
         size &= 0x7F
@@ -104,7 +104,7 @@ class Peer:
         return bytes(data)
 
     def answer_101(self, *headers: str) -> bytes:
-        """Return the response to the upgrade that was read."""
+        """Return the response to the upgrade request that was read."""
         key = self.header("sec-websocket-key")
         digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
         lines = [
@@ -124,7 +124,7 @@ class Peer:
         self.send(self.answer_101(*headers))
 
     def header(self, name: str) -> str:
-        """Return a header of the request; empty if it has none."""
+        """Return a header of the request, or "" if the request does not have it."""
         for line in self.request.decode("latin-1").split("\r\n")[1:]:
             found, _, value = line.partition(":")
             if found.lower() == name.lower():
@@ -148,7 +148,7 @@ def _unmasked(data: bytes, mask: bytes) -> bytes:
 
 class RawServer:
     """
-    Runs a script for each connection, on its own thread; an exception in it fails the test.
+    Runs a script for each connection on its own thread. An exception in a script fails the test.
 
     Use :func:`serve`.
     """
@@ -199,7 +199,7 @@ class RawServer:
                 else:
                     self._script(Peer(sock, self.released))
         except (ConnectionError, ssl.SSLError, EOFError):
-            pass  # the client closed the connection; the test checks what the server received
+            pass  # the client has closed the connection; the test checks what the server received
         except BaseException as error:
             self.failures.append(error)
 
@@ -225,7 +225,7 @@ def serve(
     """
     Serve *script* on a free port of 127.0.0.1 during the block.
 
-    With a small *receive_buffer_bytes*, a server that does not read stalls its client soon.
+    With a small *receive_buffer_bytes*, a client soon stalls if the server does not read.
     """
     server = RawServer(script, tls, receive_buffer_bytes)
     try:

@@ -1,4 +1,4 @@
-"""A playout with a simulated clock, and sound whose samples are all different."""
+"""A playout with a simulated clock, and audio for it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PER_MS = RATE_HZ // 1000
 
 
 def counting(first: int, count: int) -> bytes:
-    """Return samples whose value is their position, for tests without time scaling: 1, 2, 3, ..."""
+    """Return samples 1, 2, 3, ... from *first* on, for tests without time scaling."""
     return struct.pack(f"<{count}h", *(1 + (first + k) % 30000 for k in range(count)))
 
 
 def tone(ms: int, hz: float = 200.0, rate_hz: int = RATE_HZ, level: float = 0.3) -> bytes:
-    """Return a sine, which has a period to repeat."""
+    """Return a sine. It has a period that time scaling and concealment can repeat."""
     samples = (
         round(32767 * level * math.sin(2 * math.pi * hz * k / rate_hz))
         for k in range(rate_hz * ms // 1000)
@@ -29,12 +29,12 @@ def tone(ms: int, hz: float = 200.0, rate_hz: int = RATE_HZ, level: float = 0.3)
 
 
 def samples_of(pcm: bytes | bytearray) -> list[int]:
-    """Return 16-bit samples as numbers."""
+    """Return the values of 16-bit samples."""
     return list(struct.unpack(f"<{len(pcm) // 2}h", pcm))
 
 
 class Player:
-    """Pushes and reads in simulated time; keeps the output and its parts."""
+    """Pushes and reads in simulated time. Records the output and its parts."""
 
     def __init__(self, **settings: Any) -> None:
         self.playout = Playout(RATE_HZ, **settings)
@@ -47,11 +47,11 @@ class Player:
         return round(self.now_ms * 1e6)
 
     def push(self, pcm: bytes, item: Hashable = "item", **more: Any) -> PushResult:
-        """Push now."""
+        """Push audio at the present time."""
         return self.playout.push(pcm, item=item, now_ns=self.now_ns, **more)
 
     def read(self, ms: float, block_ms: float = 10) -> bytes:
-        """Read so many frames in blocks while time passes; return them."""
+        """Read *ms* of audio in blocks while the time passes. Return the audio."""
         begin = len(self.output)
         left = round(ms * PER_MS)
         while left > 0:
@@ -66,11 +66,11 @@ class Player:
         return bytes(self.output[begin:])
 
     def frames(self, *kinds: PlayoutPartKind) -> int:
-        """Return how many frames of the output so far are of these kinds."""
+        """Return how many frames of the output so far have these kinds."""
         return sum(part.output_frames for part in self.parts if part.kind in kinds)
 
     def played_ranges(self) -> list[tuple[int, int]]:
-        """Return the start and the end of each played part in the source."""
+        """Return the positions at which each played part starts and ends in the source."""
         return [
             (part.position_frames, part.position_frames + part.source_frames)
             for part in self.parts

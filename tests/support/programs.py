@@ -1,4 +1,4 @@
-"""Runs Python programs in parallel, each in its own process and folder."""
+"""Runs Python programs in parallel. Each has its own process and folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["run_all"]
 
-# Most of the time a program waits for audio to be played.
+# A program mostly waits for audio to be played, so several can run at once.
 _AT_ONCE = 3
 _TIMEOUT_SECONDS = 300
 
@@ -19,12 +19,12 @@ def run_all(
     programs: Mapping[str, list[str]], place: Path, env: Mapping[str, str] | None = None
 ) -> dict[str, subprocess.CompletedProcess[str]]:
     """
-    Run some programs until they end.
+    Run all programs until they have ended.
 
     Args:
-        programs: The arguments of Python for each program, by name.
-        place: A folder; each program runs in its own folder inside it.
-        env: The environment; None means the one of this process.
+        programs: The arguments of the Python interpreter for each program, by name.
+        place: A folder. Each program runs in its own folder inside this folder.
+        env: The environment of the programs. None means the environment of this process.
     """
 
     def run(number: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:

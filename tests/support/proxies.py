@@ -1,4 +1,4 @@
-"""An HTTP proxy that opens tunnels with CONNECT, or refuses in known ways."""
+"""An HTTP proxy that opens tunnels with CONNECT, or refuses them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from support.peers import Peer, RawServer, serve
 
 class ConnectProxy:
     """
-    A proxy that opens tunnels to this machine for every host.
+    A proxy whose tunnels lead to this machine, for every requested host.
 
     Args:
-        credential: ``user:password`` that the client must send, or None.
-        refusal: The complete response to send instead of opening a tunnel, or None.
+        credential: ``user:password`` that the client must send. None accepts every client.
+        refusal: The complete response to send instead of opening a tunnel. None opens it.
 
     Attributes:
-        asked: The requested targets, such as ``localhost:443``.
+        asked: The targets that clients have requested, such as ``localhost:443``.
     """
 
     def __init__(self, credential: str | None = None, refusal: bytes | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A small Realtime client based on an independent WebSocket library."""
+"""A small Realtime client that uses another WebSocket library than the package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Event = dict[str, Any]
 
 
 class RealtimeClient:
-    """Sends events and reads them in order; every wait has a deadline."""
+    """Sends events and reads events in order. Every wait has a deadline."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -39,7 +39,7 @@ class RealtimeClient:
         return event
 
     def until(self, kind: str) -> list[Event]:
-        """Return the events up to the first of a type, including it; an unexpected error fails."""
+        """Return the events up to the first event of a type. An unexpected error fails the test."""
         events: list[Event] = []
         while not events or events[-1].get("type") != kind:
             events.append(self.receive())
@@ -47,11 +47,11 @@ class RealtimeClient:
         return events
 
     def next(self, kind: str) -> Event:
-        """Return the first event of a type."""
+        """Return the next event of a type."""
         return self.until(kind)[-1]
 
     def update(self, **session: Any) -> Event:
-        """Change the session; return its new state."""
+        """Update the session. Return the new session object."""
         self.send("session.update", session=session)
         updated: Event = self.next("session.updated")["session"]
         return updated
@@ -63,26 +63,26 @@ class RealtimeClient:
         return error
 
     def write(self, text: str, **fields: Any) -> None:
-        """Add a message of the user."""
+        """Add a text message of the user."""
         content = [{"type": "input_text", "text": text}]
         item = {"type": "message", "role": "user", "content": content, **fields}
         self.send("conversation.item.create", item=item)
 
     def ask(self, text: str, **response: Any) -> list[Event]:
-        """Write a message, request a response and return the events up to its end."""
+        """Add a text message and request a response. Return the events up to its end."""
         self.write(text)
         self.send("response.create", response=response)
         return self.until("response.done")
 
     def hear(self, audio: bytes, chunk_bytes: int = 3200) -> None:
-        """Append audio, in pieces of 100 ms at 16 kHz."""
+        """Append audio in pieces of 100 ms at 16 kHz."""
         for at in range(0, len(audio), chunk_bytes):
             piece = base64.b64encode(audio[at : at + chunk_bytes]).decode()
             self.send("input_audio_buffer.append", audio=piece)
 
 
 def kinds_of(events: list[Event]) -> list[str]:
-    """Return the kinds of events in order; a run of one kind, or of mixed deltas, counts once."""
+    """Return the types of the events in order. A run of one type, or of deltas, is one entry."""
     kinds: list[str] = []
     for event in events:
         kind = "deltas" if event["type"].endswith(".delta") else event["type"]
@@ -95,7 +95,7 @@ def kinds_of(events: list[Event]) -> list[str]:
 def open_realtime(
     server: Emulator, path: str = REALTIME_PATH, headers: Mapping[str, str] | None = None
 ) -> Iterator[RealtimeClient]:
-    """Connect with the server's key and read the first event."""
+    """Connect with the key of the server, and read the first event."""
     if headers is None:
         headers = {"Authorization": f"Basic {server.api_key}"}
     with connect(

@@ -1,4 +1,4 @@
-"""Messages of the realtime service as JSON text, read and written by the package."""
+"""Realtime messages as JSON text. They are read and written by the package."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["read", "write"]
 
 
 def read(message: str | bytes, warnings: list[str] | None = None) -> RealtimeMessage:
-    """Read one message of the service, with its audio in base64."""
+    """Read one message of the service, whose audio is base64."""
     return read_object(load_object(message), None, warnings)
 
 
 def write(command: Command) -> str:
-    """Return a command as the text of one message."""
+    """Return the text of the message for a command."""
     return dump_text(write_object(command))

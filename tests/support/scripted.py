@@ -1,4 +1,4 @@
-"""A small TTS service that sends exactly the messages of a test, also invalid ones."""
+"""A small TTS service that sends exactly the messages of a test, which may be invalid."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
 
 
 class Left(EOFError):
-    """The client has sent CLOSE."""
+    """Raised in a script when the client has sent CLOSE."""
 
 
 class Service:
     """
-    The service's end of one WebSocket connection.
+    One WebSocket connection, on the side of the service.
 
     Attributes:
-        requests: The client's requests so far.
-        number: The number of the connection on this server, from 1.
-        first: The first byte of each frame: TEXT or BINARY.
+        requests: The requests of the client so far.
+        number: The number of this connection on the server; the first connection has 1.
+        first: The first byte of the frames that the service sends: TEXT or BINARY.
     """
 
     def __init__(self, peer: Peer, number: int) -> None:
@@ -41,7 +41,7 @@ class Service:
         peer.upgrade()
 
     def request(self) -> dict[str, Any]:
-        """Return the client's next request; pings are answered, and CLOSE ends the script."""
+        """Return the next request of the client. Answer pings. CLOSE ends the script."""
         while True:
             first, payload = self.peer.read_frame()
             if first == PING:
@@ -54,18 +54,18 @@ class Service:
                 return self.requests[-1]
 
     def until(self, verb: str) -> str:
-        """Read requests up to one of a verb, and return its context."""
+        """Read requests up to one that has the key *verb*. Return its context."""
         while verb not in (request := self.request()):
             pass
         return str(request["contextId"])
 
     def until_left(self) -> None:
-        """Read until the client sends CLOSE, which ends the script."""
+        """Read until the client sends CLOSE. This ends the script."""
         while True:
             self.request()
 
     def text_of(self, context_id: str) -> str:
-        """Return the text that was sent to a context so far."""
+        """Return all text that the client has sent to a context."""
         return "".join(
             request["send_text"]["text"]
             for request in self.requests
@@ -73,18 +73,18 @@ class Service:
         )
 
     def send(self, message: object) -> None:
-        """Send a value as JSON, or text or bytes unchanged."""
+        """Send a value as JSON. Text and bytes are sent unchanged."""
         if isinstance(message, str):
             message = message.encode()
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
         self.peer.send_frame(self.first, data)
 
     def result(self, context_id: str, **kind: object) -> None:
-        """Send a result for a context."""
+        """Send a result about a context."""
         self.send({"result": {"contextId": context_id, **kind, "status": {"code": 0}}})
 
     def audio(self, context_id: str, data: bytes, **further: object) -> None:
-        """Send audio."""
+        """Send audio of a context."""
         content = base64.b64encode(data).decode()
         self.result(context_id, audioChunk={"audioContent": content, **further})
 
@@ -103,7 +103,7 @@ class Service:
         self.result(context_id, contextClosed={})
 
     def speak(self, context_id: str, data: bytes) -> None:
-        """Send all messages of a normal service for a context that is being closed."""
+        """Send all messages that a normal service sends for a context that is being closed."""
         self.result(context_id, contextCreated={})
         self.audio(context_id, data)
         self.flushed(context_id)
@@ -114,7 +114,7 @@ class Service:
         self.send({"error": {"code": code, "message": message, "details": []}})
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send CLOSE, and wait for the client's."""
+        """Send CLOSE, and read until the client has sent CLOSE."""
         self.peer.send_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
         with contextlib.suppress(Left):
             self.until_left()
@@ -128,12 +128,13 @@ def client_of(
     service: Callable[[Peer, int], S], scripts: Sequence[Callable[[S], None]], settings: Any
 ) -> Iterator[Inworld]:
     """
-    Return a client of a server whose connections follow the scripts.
+    Return a client of a server. Each connection of the server runs one of the scripts.
 
     Args:
-        service: Creates the service's end of a connection.
-        scripts: For the first connection, the second, and so on; the last one is repeated.
-        settings: Settings of the client.
+        service: Creates the service's side of a connection.
+        scripts: The scripts of the first connection, of the second one, and so on. The last script
+            runs for all further connections.
+        settings: Options of the client.
     """
     lock, count = threading.Lock(), 0
 
@@ -151,22 +152,22 @@ def client_of(
 
 
 def scripted(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworld]:
-    """Return a client of a TTS service; see :func:`client_of`."""
+    """Return a client of a TTS service that runs scripts, see :func:`client_of`."""
     return client_of(Service, scripts, settings)
 
 
 def obedient(service: Service) -> None:
-    """Speak the bytes of each context's text, each as a sample, when it is closed."""
+    """Speak the text of each context when the context is closed. A sample is a character."""
     while True:
         context_id = service.until("close_context")
         service.speak(context_id, samples_of(service.text_of(context_id)))
 
 
 def samples_of(text: str) -> bytes:
-    """Return a text as samples, one for each character."""
+    """Return a text as samples. Each sample is one character."""
     return text.encode("utf-16-le")
 
 
 def text_of(samples: bytes | memoryview) -> str:
-    """Return the text of samples."""
+    """Return the text whose characters are the samples."""
     return bytes(samples).decode("utf-16-le")

@@ -1,4 +1,4 @@
-"""A small realtime service that sends the messages of a test, also invalid ones."""
+"""A small realtime service that sends the messages of a test, which may be invalid."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ SESSION: Event = {
 
 class Service:
     """
-    The service's end of one WebSocket connection.
+    One WebSocket connection, on the side of the service.
 
     Attributes:
-        commands: The client's commands so far.
-        number: The number of the connection on this server, from 1.
-        first: The first byte of each frame: TEXT or BINARY.
-        session: The session object with all updates.
+        commands: The commands of the client so far.
+        number: The number of this connection on the server; the first connection has 1.
+        first: The first byte of the frames that the service sends: TEXT or BINARY.
+        session: The session object, including all updates.
     """
 
     def __init__(self, peer: Peer, number: int) -> None:
@@ -59,7 +59,7 @@ class Service:
     # Messages of the client.
 
     def command(self) -> Event:
-        """Return the client's next command; pings are answered, and CLOSE ends the script."""
+        """Return the next command of the client. Answer pings. CLOSE ends the script."""
         while True:
             first, payload = self.peer.read_frame()
             if first == PING:
@@ -72,24 +72,24 @@ class Service:
                 return self.commands[-1]
 
     def until(self, name: str) -> Event:
-        """Read commands up to one of a kind, and return it."""
+        """Read commands up to one of a type. Return this command."""
         while (command := self.command())["type"] != name:
             pass
         return command
 
     def until_left(self) -> None:
-        """Read until the client sends CLOSE, which ends the script."""
+        """Read until the client sends CLOSE. This ends the script."""
         while True:
             self.command()
 
     def said(self, name: str) -> list[Event]:
-        """Return the commands of a kind so far."""
+        """Return the commands of a type that the client has sent so far."""
         return [command for command in self.commands if command["type"] == name]
 
     # Messages of the service.
 
     def send(self, message: object) -> None:
-        """Send a value as JSON, or text or bytes unchanged."""
+        """Send a value as JSON. Text and bytes are sent unchanged."""
         if isinstance(message, str):
             message = message.encode()
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
@@ -100,25 +100,29 @@ class Service:
         self.send({"type": name, "event_id": f"evt_{self.number}_{next(self._events)}", **fields})
 
     def open(self) -> Event:
-        """Open the session as a normal service does; return the settings of the client."""
+        """
+        Open the session as a normal service does.
+
+        Return the settings that the client has sent.
+        """
         self.event("session.created", session=self.session)
         return self.accept_update()
 
     def accept_update(self) -> Event:
-        """Read the next update and confirm it."""
+        """Read the next update and confirm it. Return the update."""
         asked = self.until("session.update")["session"]
         merge(self.session, asked)
         self.event("session.updated", session=self.session)
         return asked
 
     def acknowledge(self, command: Event, previous: str | None = None) -> None:
-        """Report that an item was added to the conversation."""
+        """Report that the item of a command was added to the conversation."""
         item = {"object": "realtime.item", "status": "completed", **command["item"]}
         self.event("conversation.item.added", item=item, previous_item_id=previous)
         self.event("conversation.item.done", item=item, previous_item_id=previous)
 
     def request(self) -> Event:
-        """Read up to the next request for a response; items before it are acknowledged."""
+        """Read up to the next request for a response. Acknowledge the items before it."""
         while (command := self.command())["type"] != "response.create":
             if command["type"] == "conversation.item.create":
                 self.acknowledge(command)
@@ -179,7 +183,7 @@ class Service:
         self.event("response.done", response={**response(response_id, status), **fields})
 
     def speak(self, request: Event | None, number: int, text: str, data: bytes = b"") -> None:
-        """Send a complete response of one message."""
+        """Send a complete response that has one message."""
         response_id, item_id = f"resp_{number}", f"item_a{number}"
         self.created(response_id, request)
         self.item(response_id, item_id)
@@ -193,7 +197,7 @@ class Service:
     def call(
         self, response_id: str, item_id: str, call_id: str, name: str, arguments: str = "{}"
     ) -> None:
-        """Call a function, in the documented order of messages."""
+        """Send a function call, with its messages in the documented order."""
         item = {"id": item_id, "type": "function_call", "call_id": call_id, "name": name}
         where = {"response_id": response_id, "output_index": 0}
         begun = {**item, "arguments": "", "status": "in_progress"}
@@ -211,25 +215,25 @@ class Service:
         self.event("response.output_item.done", **where, item=done)
 
     def error(self, code: str | None, message: str = "an error", **fields: object) -> None:
-        """Report an error; the session usually continues."""
+        """Report an error. The session usually continues."""
         error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
         self.event("error", error={"event_id": None, **error, **fields})
 
     def hang_up(self) -> None:
-        """End the connection without CLOSE, which ends the script."""
+        """End the connection without CLOSE. This ends the script."""
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
         raise Left
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send CLOSE, and wait for the client's."""
+        """Send CLOSE, and read until the client has sent CLOSE."""
         self.peer.send_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
         with contextlib.suppress(Left):
             self.until_left()
 
 
 def place(response_id: str, item_id: str) -> Event:
-    """Return the position of a piece within a response."""
+    """Return the fields that say to which part of a response a delta belongs."""
     return {
         "response_id": response_id,
         "item_id": item_id,
@@ -239,7 +243,7 @@ def place(response_id: str, item_id: str) -> Event:
 
 
 def response(response_id: str, status: str, *, request: Event | None = None) -> Event:
-    """Return a response object as the service sends it."""
+    """Return a response object in the form of the service."""
     body: Event = {
         "object": "realtime.response",
         "id": response_id,
@@ -253,7 +257,7 @@ def response(response_id: str, status: str, *, request: Event | None = None) -> 
 
 
 def merge(old: Event, new: Event) -> None:
-    """Merge settings recursively."""
+    """Merge the settings of *new* into *old*, at all levels."""
     for name, value in new.items():
         if isinstance(value, dict) and isinstance(old.get(name), dict):
             merge(old[name], value)
@@ -265,12 +269,12 @@ Script = Callable[[Service], None]
 
 
 def realtime(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworld]:
-    """Return a client of a realtime service; see :func:`~support.scripted.client_of`."""
+    """Return a client of a realtime service, see :func:`~support.scripted.client_of`."""
     return client_of(Service, scripts, settings)
 
 
 def obedient(service: Service) -> None:
-    """Answer each request with ``You said ...``, in speech of 100 ms."""
+    """Respond to each request with ``You said ...`` and 100 ms of audio."""
     service.open()
     for number in itertools.count(1):
         request = service.request()

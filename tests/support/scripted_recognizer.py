@@ -1,8 +1,8 @@
 """
-A detector and a recognizer whose results are encoded in the audio.
+A voice activity detector and a recognizer whose results are encoded in the audio.
 
-The level of a window is its probability of speech, and levels also encode the words, so a test
-knows the exact results.
+The level of a window encodes the probability of speech and the number of a word. So a test knows
+the exact results.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _WORD_LEVELS = 100
 
 
 def sound(windows: int, likelihood: float = 1.0, word: int = 0) -> bytes:
-    """Return windows of 32 ms with a probability of speech; *word* is the word in them."""
+    """Return windows of 32 ms that encode a probability of speech and the number of a word."""
     level = round(likelihood * 300) * _WORD_LEVELS + word
     return array("h", [level]).tobytes() * (WINDOW_MS * BYTES_PER_MS // 2 * windows)
 
 
 class LoudnessVad:
-    """Uses the level of a window as its probability of speech."""
+    """Returns the probability that the level of a window encodes."""
 
     window_samples = WINDOW_MS * BYTES_PER_MS // 2
 
@@ -44,14 +44,14 @@ class LoudnessVad:
 
 class ScriptedRecognizer:
     """
-    Returns the words whose numbers are in the audio, one word for each run of a number.
+    Returns the words whose numbers are in the audio. A run of the same number is one word.
 
     Attributes:
-        texts: The words by number; number 0 is silence.
+        texts: The words by number. Number 0 is silence.
         heard: The audio of each call.
         gives_times: Whether the words have times.
-        may_answer: While it is not set, a call waits.
-        asked: Set by the first call.
+        may_answer: While this event is not set, a call waits.
+        asked: This event is set by the first call.
     """
 
     languages = ("en",)
@@ -82,10 +82,10 @@ class ScriptedRecognizer:
 
 class ScriptedAligner:
     """
-    Returns fixed positions of the words, or none.
+    Returns fixed positions of the words, or None.
 
     Attributes:
-        spans: The positions that it returns.
+        spans: The positions that are returned.
         asked: The number of calls.
     """
 
@@ -101,5 +101,5 @@ class ScriptedAligner:
 def engine_for(
     recognizer: ScriptedRecognizer, aligner: ScriptedAligner | None = None
 ) -> SpeechEngine:
-    """An engine that loads nothing."""
+    """Return an engine with this recognizer and aligner. It loads no model."""
     return SpeechEngine(recognizer, aligner=aligner or ScriptedAligner(), new_vad=LoudnessVad)

@@ -1,4 +1,4 @@
-"""A small STT service that fails at a moment that the test selects."""
+"""A small STT service that fails at a point of the protocol that the test selects."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from support.spoken_words import RATE_HZ, ScriptedRecognizer
 
 __all__ = ["SttConnectionScript", "SttServer", "stt_server"]
 
-# Called with the service and the name of the moment, each time that the moment comes.
+# Called with the connection and the name of a point, each time the connection reaches the point.
 Hook = Callable[["SttConnectionScript", str], None]
 
 
 class SttConnectionScript(Service):
     """
-    The service's end of one connection, which transcribes numbered words.
+    One connection that transcribes numbered words, on the side of the service.
 
-    It calls the hook at these moments: ``config``, ``chunk`` (before a chunk is read), ``partial``
-    and ``final`` (before it is sent), ``final_sent`` (after a final was sent), ``endTurn``,
-    ``closeStream`` (when it has come) and ``usage`` (before it is sent).
+    It calls the hook at these points: ``config``, ``chunk`` (before a chunk is read), ``partial``
+    and ``final`` (before the transcript is sent), ``final_sent`` (after a final was sent),
+    ``endTurn`` and ``closeStream`` (after the request was read), and ``usage`` (before it is sent).
 
     Attributes:
-        counts: How often each moment has occurred on this connection.
+        counts: How many times the connection has reached each point.
         pcm: All audio of this connection.
     """
 
@@ -44,7 +44,7 @@ class SttConnectionScript(Service):
         self.recognizer = ScriptedRecognizer(**server.recognizer)
 
     def run(self) -> None:
-        """Serve until the client disconnects."""
+        """Serve until the client closes the connection."""
         while True:
             self.handle(self.request())
 
@@ -69,7 +69,7 @@ class SttConnectionScript(Service):
             self.usage(round(self.recognizer.received_ms))
 
     def send_results(self, results: list[dict[str, Any]]) -> None:
-        """Send results."""
+        """Send results, and call the hook at their points."""
         for result in results:
             transcription = result.get("transcription")
             if transcription is not None:
@@ -79,7 +79,7 @@ class SttConnectionScript(Service):
                 self.moment("final_sent")
 
     def until_close_stream(self) -> None:
-        """Read requests up to the end of the stream."""
+        """Read requests up to ``closeStream``."""
         while "closeStream" not in self.request():
             pass
 
@@ -94,7 +94,7 @@ class SttConnectionScript(Service):
     # Faults.
 
     def hang_up(self) -> None:
-        """End the TCP connection without CLOSE and without a reset, so earlier messages arrive."""
+        """Close the TCP connection without CLOSE and without a reset. Earlier messages arrive."""
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
         raise Left
@@ -105,7 +105,7 @@ class SttConnectionScript(Service):
         raise Left
 
     def send_close(self, code: int = 1011) -> None:
-        """Send CLOSE, and read until the client's has come: a reset could overtake it."""
+        """Send CLOSE and read until the client sends CLOSE, since a reset could overtake it."""
         self.close(code)
         raise Left
 
@@ -115,20 +115,20 @@ class SttConnectionScript(Service):
         self.send_close(1000)
 
     def half_a_frame(self) -> None:
-        """Send the beginning of a message, then end the connection."""
+        """Send the start of a message, then end the connection."""
         self.peer.send(bytes([TEXT, 100]) + b'{"result"')
         self.hang_up()
 
 
 class SttServer:
     """
-    The service and its connections so far.
+    An STT service and its connections so far.
 
     Attributes:
-        hook: Called at every moment of every connection.
-        recognizer: Arguments of each connection's :class:`ScriptedRecognizer`.
-        keeps_audio: Whether the audio of every connection is kept.
-        connections: The connections in their order.
+        hook: Called at every point of every connection.
+        recognizer: The arguments of the :class:`ScriptedRecognizer` of each connection.
+        keeps_audio: Whether the audio of each connection is kept.
+        connections: The connections in the order in which they were opened.
     """
 
     def __init__(self, hook: Hook, recognizer: dict[str, Any], *, keeps_audio: bool = True) -> None:
@@ -150,7 +150,7 @@ class SttServer:
 
     @property
     def received_seconds(self) -> float:
-        """The audio of all connections."""
+        """The duration of the audio of all connections."""
         return sum(len(one.pcm) for one in self.connections) / 2 / RATE_HZ
 
 
@@ -162,7 +162,7 @@ def stt_server(
     recognizer: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[tuple[Inworld, SttServer]]:
-    """Return a client of an STT service that recognizes numbered words, and the service."""
+    """Yield a client of an STT service that recognizes numbered words, and the service."""
     server = SttServer(hook, recognizer or {})
     with serve(server.run, receive_buffer_bytes=receive_buffer_bytes) as raw:
         url = f"ws://127.0.0.1:{raw.port}"

@@ -1,4 +1,4 @@
-"""Texts for measuring recognition, without digits, and the word error rate."""
+"""Texts without digits for measuring recognition, and the word error rate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SENTENCES = [
     "Good night, sleep well and see you tomorrow.",
 ]
 
-# With those above, fifty.
+# Together with the sentences above, these are fifty.
 MORE_SENTENCES = [
     "Would you like some coffee or would you prefer tea?",
     "The train to Berlin leaves from platform nine.",
@@ -77,12 +77,12 @@ degree of comparison only.
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words in lower case, without punctuation; hyphens separate words."""
+    """Return the words of a text in lower case, without punctuation. Hyphens separate words."""
     return re.findall(r"[a-z]+", text.lower().replace("'", "").replace("’", ""))
 
 
 def word_errors(said: str, heard: str) -> int:
-    """Return the least number of words to insert, remove or change to turn *heard* into *said*."""
+    """Return how many words must be inserted, removed or changed to turn *heard* into *said*."""
     reference, hypothesis = words_of(said), words_of(heard)
     row = list(range(len(hypothesis) + 1))
     for i, wanted in enumerate(reference, 1):

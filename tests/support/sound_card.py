@@ -1,8 +1,8 @@
 """
-A simulated sound card that replaces the sounddevice module, including the C callbacks.
+A simulated sound card that replaces the module sounddevice, including its C callbacks.
 
-Its streams call the C callbacks on a thread in real time, as PortAudio does, and keep every block
-with the time at which it is played.
+Its streams call the C callbacks on a thread in real time, as PortAudio does. They record every
+block with the time at which the block is played.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ typedef int PaStreamCallback(const void *, void *, unsigned long,
 typedef void PaStreamFinishedCallback(void *);
 """
 
-# Longer than any wait of a successful test.
+# Much longer than any wait of a test that succeeds.
 PATIENCE_S = 30.0
 
 
@@ -42,11 +42,11 @@ def until(condition: Callable[[], object]) -> None:
 
 
 class PortAudioError(Exception):
-    """See sounddevice."""
+    """Replaces the exception of sounddevice with this name."""
 
 
 class Block(SimpleNamespace):
-    """A block of output, with the monotonic time at which its first frame is played."""
+    """A block of output, and the monotonic time at which its first frame is played."""
 
     heard_at: float
     pcm: bytes
@@ -65,7 +65,7 @@ class _Device(SimpleNamespace):
 
 
 class SoundCard:
-    """The devices of a machine, and the module through which they are used."""
+    """The devices of a machine, and the module sounddevice with which they are used."""
 
     def __init__(self) -> None:
         self.devices: list[_Device] = []
@@ -101,7 +101,11 @@ class SoundCard:
         inputs: int = 2,
         outputs: int = 2,
     ) -> None:
-        """Add a device with *rates*, the default rate first; it becomes the default device."""
+        """
+        Add a device that becomes the default device.
+
+        The first of *rates* is its default rate.
+        """
         self.devices.insert(
             0,
             _Device(
@@ -117,7 +121,7 @@ class SoundCard:
             self.look()
 
     def unplug(self, name: str) -> None:
-        """Remove a device; its streams end, and the list of devices does not change yet."""
+        """Remove a device. Its streams end. The list of devices is updated by look()."""
         device = next(device for device in self.devices if device.name == name)
         self.devices.remove(device)
         device.there = False
@@ -127,18 +131,19 @@ class SoundCard:
 
     @property
     def played(self) -> bytes:
-        """All output, of all streams in the order in which they were opened."""
+        """All output of all streams, in the order in which the streams were opened."""
         return b"".join(block.pcm for stream in self.streams for block in list(stream.blocks))
 
     def close(self) -> None:
-        """Stop the streams that a test has not stopped."""
+        """Stop the streams that the test has not stopped."""
         for stream in self.streams:
             stream.end()
 
-    # ---- the module ---------------------------------------------------------------------------
+    # ---- the module sounddevice
+    # ---------------------------------------------------------------
 
     def look(self) -> None:
-        """List the current devices, as PortAudio does when it starts."""
+        """Update the list of devices, as PortAudio does when it starts."""
         self.listed = list(self.devices)
         default = 0 if self.listed else -1
         self.module.default.device = [default, default]
@@ -198,7 +203,7 @@ class SoundCard:
 
 
 class _Stream:
-    """A stream of the card."""
+    """A stream of a device."""
 
     def __init__(
         self, card: SoundCard, kind: str, device: _Device, settings: dict[str, Any]
@@ -215,12 +220,12 @@ class _Stream:
         self._thread = threading.Thread(target=self._run, name="sound-card", daemon=True)
 
     def start(self) -> None:
-        """See sounddevice."""
+        """Start to call the callback, as in sounddevice."""
         self.active = True
         self._thread.start()
 
     def close(self, ignore_errors: bool = True) -> None:
-        """See sounddevice."""
+        """Stop the stream, as in sounddevice."""
         self.end()
 
     def end(self) -> None:
@@ -230,7 +235,7 @@ class _Stream:
             self._thread.join(PATIENCE_S)
 
     def play_on(self, blocks: int) -> None:
-        """Wait until this many more blocks were requested."""
+        """Wait until the stream has requested *blocks* more blocks."""
         enough = len(self.blocks) + blocks
         until(lambda: len(self.blocks) >= enough)
 
@@ -273,7 +278,7 @@ class _Stream:
 
 @pytest.fixture
 def sound_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundCard]:
-    """Replace the sound cards of the machine with a simulated one."""
+    """Replace the sound cards of this machine by a simulated sound card."""
     card = SoundCard()
     monkeypatch.setitem(sys.modules, "sounddevice", card.module)
     yield card

@@ -1,4 +1,4 @@
-"""Speech to recognize: synthesized with known word times, recorded, and noise."""
+"""Speech for recognition: synthesized speech with word times, recordings, and noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE_HZ = 16_000
 
 @attrs.frozen
 class Spoken:
-    """A text as 16-bit PCM at 16 kHz, and each of its words with start and end in ms."""
+    """A text as 16-bit PCM at 16 kHz, and its words with start and end in ms."""
 
     text: str
     pcm: bytes
@@ -30,7 +30,7 @@ class Spoken:
 
 @functools.cache
 def say(text: str) -> Spoken:
-    """Speak *text* with the emulator's voice; always the same bytes."""
+    """Speak *text* with a voice of the emulator. The result is always the same."""
     engine = default_synthesizer()
     waves, words, done = [], [], 0
     for sentence in engine.speak(text, VOICES[0]):
@@ -47,7 +47,7 @@ def say(text: str) -> Spoken:
 
 @functools.cache
 def recording(name: str) -> bytes:
-    """Return a recording of human speech in the moonshine-voice wheel, as PCM at 16 kHz."""
+    """Return a recording of human speech from the moonshine-voice wheel, as PCM at 16 kHz."""
     spec = importlib.util.find_spec("moonshine_voice")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -57,12 +57,12 @@ def recording(name: str) -> bytes:
 
 
 def silence(seconds: float) -> bytes:
-    """Return silence."""
+    """Return samples of silence."""
     return bytes(round(seconds * RATE_HZ) * 2)
 
 
 def noise(seconds: float, level: float, *, pink: bool = True, seed: int = 0) -> np.ndarray:
-    """Return noise whose root mean square is *level*, always the same."""
+    """Return noise whose root mean square is *level*. The same seed returns the same noise."""
     wave = np.random.default_rng(seed).standard_normal(round(seconds * RATE_HZ))
     if pink:
         spectrum = np.fft.rfft(wave)

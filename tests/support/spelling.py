@@ -1,4 +1,4 @@
-"""A synthesizer whose audio is its text, so that a test can read the spoken text."""
+"""A synthesizer whose audio encodes its text, so that a test can read the spoken text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORD = re.compile(r"\S+")
 
 class SpellingSynthesizer:
     """
-    Speaks each character except spaces as samples of its code point, at most 32767.
+    Speaks each character except spaces as samples whose value is its code point (at most 32767).
 
     Args:
         samples: The number of samples for each character.
@@ -31,7 +31,7 @@ class SpellingSynthesizer:
     def speak(
         self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
-        """Synthesize a text; see the protocol."""
+        """Synthesize a text, as the protocol of synthesizers describes."""
         for sentence in _SENTENCE.finditer(text):
             words, pcm, start = [], b"", 0
             for word in _WORD.finditer(text, *sentence.span()):
@@ -44,7 +44,7 @@ class SpellingSynthesizer:
 
 
 def spelled(pcm: bytes | memoryview, samples: int = 4) -> str:
-    """Return the text in the audio."""
+    """Return the text that the audio encodes."""
     count = len(pcm) // 2
     values = struct.unpack(f"<{count}h", pcm)
     text = values[::samples]
@@ -53,5 +53,5 @@ def spelled(pcm: bytes | memoryview, samples: int = 4) -> str:
 
 
 def spoken_part(text: str) -> str:
-    """Return the text without white space, which is not spoken."""
+    """Return the text without white space, because white space is not spoken."""
     return "".join(text.split())

@@ -1,9 +1,9 @@
 """
-Audio whose samples are numbered words, and recognizers that read them.
+Audio that encodes numbered words, and recognizers that read these words.
 
-A word is 200 ms of samples with its number. There are 100 ms of silence between words, and 500 ms
-after a turn. A part of a word is recognized as a fragment, so a test detects audio that is lost,
-doubled or cut in the middle of a word.
+A word has 200 ms of samples whose value is the number of the word. 100 ms of silence separate two
+words, and 500 ms follow a turn. A part of a word is recognized as a fragment, so a test detects
+audio that is lost, repeated or cut in the middle of a word.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PER_MS = RATE_HZ // 1000
 
 
 def number_names(*numbers: int) -> str:
-    """Return the transcript of some words."""
+    """Return the transcript of numbered words."""
     return " ".join(f"w{number}" for number in numbers)
 
 
@@ -43,7 +43,7 @@ def _level(number: int, milliseconds: int) -> bytes:
 
 def spoken_turns(*turns: int, pause_ms: int = _PAUSE_MS) -> tuple[bytes, str]:
     """
-    Speak numbered words, in turns of the given numbers of words.
+    Return the audio of numbered words in turns. *turns* has the count of words of each turn.
 
     Returns:
         The audio, and all its words.
@@ -59,15 +59,15 @@ def spoken_turns(*turns: int, pause_ms: int = _PAUSE_MS) -> tuple[bytes, str]:
 
 class ScriptedRecognizer:
     """
-    Transcribes the audio of one connection into the service's JSON results.
+    Transcribes the audio of one connection. The results are the JSON objects of the service.
 
     Args:
         is_timed: Whether words have times.
         is_manual: Whether only the client ends turns.
-        reports_speech: Whether it reports the start and the end of speech.
-        counts_only: Whether it only counts samples and recognizes nothing.
-        max_words: A turn ends after so many words, without silence; 0 means no limit.
-        time_error_ms: The delay in the reported times of words.
+        reports_speech: Whether the start and the end of speech are reported.
+        counts_only: Whether samples are only counted, and no words are recognized.
+        max_words: A turn ends after so many words, without silence. 0 means no limit.
+        time_error_ms: An error that is added to the times of words.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ScriptedRecognizer:
         return self.samples / _PER_MS
 
     def feed(self, pcm: bytes) -> list[dict[str, Any]]:
-        """Transcribe the next samples."""
+        """Transcribe the next samples. Return the new results."""
         results: list[dict[str, Any]] = []
         samples = array("h", pcm)
         if self.counts_only:
@@ -114,7 +114,7 @@ class ScriptedRecognizer:
         return results
 
     def end_turn(self) -> list[dict[str, Any]]:
-        """End the turn; in manual mode, silence is answered too."""
+        """End the turn. With manual turns, silence also has a result."""
         results: list[dict[str, Any]] = []
         self._end_word(results)
         if self._is_speaking or self._words or self.is_manual:
@@ -122,7 +122,7 @@ class ScriptedRecognizer:
         return results
 
     def finish(self) -> list[dict[str, Any]]:
-        """End the turn that is open."""
+        """End the turn that is still open."""
         results: list[dict[str, Any]] = []
         self._end_word(results)
         if self._is_speaking or self._words:
@@ -194,9 +194,9 @@ class ScriptedRecognizer:
 
 
 class NumberedVad:
-    """Reports speech for every window that is not silent."""
+    """Reports speech for every window that has a sample other than zero."""
 
-    # Words and pauses are multiples of it, so the start of speech is found at once.
+    # The durations of words and pauses are multiples of a window, so the start of speech is exact.
     window_samples = 20 * _PER_MS
 
     def probability(self, window: bytes) -> float:
@@ -204,7 +204,7 @@ class NumberedVad:
 
 
 class NumberedRecognizer:
-    """Reads the words in audio, for an emulator."""
+    """Reads the numbered words in audio, for the emulator."""
 
     languages = ("en",)
 
@@ -213,7 +213,7 @@ class NumberedRecognizer:
         for number, run in groupby(array("h", pcm)):
             length_ms = sum(1 for _ in run) / _PER_MS
             if number:
-                # With a full stop, so that a short silence ends the turn.
+                # The full stop has the effect that a short silence ends the turn.
                 text = f"{_word(number, length_ms)}."
                 words.append(HeardWord(text, 0.8, round(at_ms), round(at_ms + length_ms)))
             at_ms += length_ms
@@ -221,5 +221,5 @@ class NumberedRecognizer:
 
 
 def _word(number: int, length_ms: float) -> str:
-    """Return a word, or the part of it that was recognized."""
+    """Return the name of a word, or of the part of the word that was recognized."""
     return f"w{number}" if length_ms == WORD_MS else f"w{number}[{length_ms:g}]"

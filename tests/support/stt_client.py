@@ -1,4 +1,4 @@
-"""A small STT client based on an independent WebSocket library, for tests of the server."""
+"""A small STT client that uses another WebSocket library than the package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK_BYTES = 3200
 
 
 class SttClient:
-    """Sends requests and reads messages in order; every wait has a deadline."""
+    """Sends requests and reads messages in order. Every wait has a deadline."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -30,7 +30,7 @@ class SttClient:
         self.connection.send(json.dumps(request))
 
     def configure(self, **fields: Any) -> None:
-        """Request 16 kHz PCM, with additional or different fields."""
+        """Request PCM at 16 kHz. *fields* adds or replaces fields of the request."""
         config = {
             "modelId": "inworld/inworld-stt-1",
             "audioEncoding": "LINEAR16",
@@ -57,7 +57,7 @@ class SttClient:
         return value
 
     def result(self) -> dict[str, Any]:
-        """Return the next message's result without its status."""
+        """Return the result of the next message, without its status."""
         message = self.receive()
         assert "result" in message, message
         assert {"code": 0, "message": "", "details": []} == message["result"].pop("status")
@@ -75,7 +75,7 @@ class SttClient:
 
 
 def finals_of(results: list[dict[str, Any]]) -> list[str]:
-    """Return the texts of final transcripts."""
+    """Return the texts of the final transcripts."""
     return [
         result["transcription"]["transcript"]
         for result in results
@@ -85,7 +85,7 @@ def finals_of(results: list[dict[str, Any]]) -> list[str]:
 
 @contextmanager
 def open_stt(server: Emulator, *, headers: Mapping[str, str] | None = None) -> Iterator[SttClient]:
-    """Connect with the server's key, or with the given headers."""
+    """Connect with the key of the server, or with the given headers."""
     if headers is None:
         headers = {"Authorization": f"Basic {server.api_key}"}
     with connect(

@@ -1,4 +1,4 @@
-"""A synthesizer for tests of the protocol: a tone for every word, always the same."""
+"""A synthesizer that speaks tones instead of words. The same text has the same audio."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _WORD = re.compile(r"\S+")
 
 
 def tone_seconds(text: str, speaking_rate: float = 1.0) -> float:
-    """Return how long the tones of a text last: 50 ms for each character that is not a space."""
+    """Return the duration of the tones of a text: 50 ms for each character except spaces."""
     return len("".join(text.split())) * _SECONDS_PER_CHARACTER / speaking_rate
 
 
 class ToneSynthesizer:
-    """Speaks each word as a tone of 50 ms per character; a sentence ends at a full stop."""
+    """Speaks each word as a tone of 50 ms per character. A sentence ends at a full stop."""
 
     sample_rate_hz = _RATE_HZ
 
     def speak(
         self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
-        """Synthesize a text; see the protocol."""
+        """Synthesize a text, as the protocol of synthesizers describes."""
         for sentence in _SENTENCE.finditer(text):
             words, samples = [], 0
             for word in _WORD.finditer(text, *sentence.span()):

@@ -1,4 +1,4 @@
-"""A small TTS client based on an independent WebSocket library, for tests of the server."""
+"""A small TTS client that uses another WebSocket library than the package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TIMEOUT = 30.0
 
 
 class TtsClient:
-    """Sends requests and reads messages in order; every wait has a deadline."""
+    """Sends requests and reads messages in order. Every wait has a deadline."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -30,7 +30,7 @@ class TtsClient:
         self.connection.send(json.dumps(request))
 
     def create(self, context_id: str = "c1", **fields: Any) -> None:
-        """Create a context for PCM at 24 kHz, with additional or different fields."""
+        """Create a context with PCM at 24 kHz. *fields* adds or replaces fields of the request."""
         config = {
             "voiceId": "Ashley",
             "modelId": "inworld-tts-2",
@@ -60,7 +60,7 @@ class TtsClient:
         return value
 
     def result(self) -> dict[str, Any]:
-        """Return the next message's result."""
+        """Return the result of the next message."""
         message = self.receive()
         assert "result" in message, message
         result = message["result"]
@@ -68,7 +68,7 @@ class TtsClient:
         return result
 
     def until(self, kind: str, context_id: str = "c1") -> list[dict[str, Any]]:
-        """Return the results up to the first of *kind* for a context, including it."""
+        """Return the results up to the first result of *kind* for a context."""
         results = []
         while True:
             results.append(self.result())
@@ -76,22 +76,22 @@ class TtsClient:
                 return results
 
     def is_silent(self, done: Callable[[], None]) -> bool:
-        """Return whether no message precedes the answer that *done* causes for context "probe"."""
+        """Call *done*, which must request an answer for "probe". Return whether it comes first."""
         done()
         return self.result()["contextId"] == "probe"
 
     def ask(self) -> None:
-        """Cause an answer for context "probe", which shows that earlier requests were handled."""
+        """Request an answer for context "probe". It comes after the answers to earlier requests."""
         self.close("probe")
 
 
 def audio_of(results: list[dict[str, Any]], context_id: str = "c1") -> bytes:
-    """Join the audio of a context."""
+    """Return all audio of a context."""
     return b"".join(chunks_of(results, context_id))
 
 
 def chunks_of(results: list[dict[str, Any]], context_id: str = "c1") -> list[bytes]:
-    """Return the audio of a context, message by message."""
+    """Return the audio of a context, one entry for each message."""
     return [
         base64.b64decode(result["audioChunk"]["audioContent"])
         for result in results
@@ -100,7 +100,7 @@ def chunks_of(results: list[dict[str, Any]], context_id: str = "c1") -> list[byt
 
 
 def kinds_of(results: list[dict[str, Any]], context_id: str = "c1") -> list[str]:
-    """Name the kinds of a context's results in order, runs of audio as one."""
+    """Return the kinds of a context's results in order. Successive audio is one entry."""
     kinds: list[str] = []
     for result in results:
         if result["contextId"] != context_id:
@@ -120,7 +120,7 @@ def open_tts(
     subprotocols: list[str] | None = None,
     ssl_context: ssl.SSLContext | None = None,
 ) -> Iterator[TtsClient]:
-    """Connect with the server's key, or with the given headers instead."""
+    """Connect with the key of the server, or with the given headers."""
     if headers is None:
         headers = {"Authorization": f"Basic {server.api_key}"}
     with connect(

@@ -1,8 +1,8 @@
 """
-A TTS conversation over TLS on one thread.
+A TTS client over TLS that uses only one thread.
 
-The blocking client of the same library reads on one thread and writes on another, with one
-SSLSocket; on some Python versions a few connections in a thousand are lost because of that.
+The blocking client of the library ``websockets`` reads and writes on two threads with one
+SSLSocket. On some Python versions, it loses a few connections in a thousand because of this.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ def talk_over_tls(
     count: int,
     context: ssl.SSLContext | None = None,
 ) -> list[dict[str, Any]]:
-    """Send requests and return the next *count* messages; raise what ended the connection."""
+    """Send requests and return the next *count* messages. Raise the error of the connection."""
     context = context or server.ssl_context
     assert context is not None
     with (
         socket.create_connection(("127.0.0.1", server.port), timeout=_TIMEOUT) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
     ):
-        return _Talk(sock, server).run(requests, count)
+        return _TlsConnection(sock, server).run(requests, count)
 
 
-class _Talk:
+class _TlsConnection:
     def __init__(self, sock: ssl.SSLSocket, server: Emulator) -> None:
         self._socket = sock
         self._protocol = ClientProtocol(parse_uri(server.ws_url + TTS_PATH), max_size=None)
@@ -65,7 +65,7 @@ class _Talk:
         return self._messages[:count]
 
     def _exchange(self) -> None:
-        """Send the queued data, then wait for more; raise if the connection has ended."""
+        """Send the queued data, then wait for data. Raise an error if the connection has ended."""
         if self._protocol.handshake_exc is not None:
             raise self._protocol.handshake_exc
         if self._protocol.state is State.CLOSED:

@@ -1,4 +1,4 @@
-"""WAV files, read by the standard library."""
+"""WAV files that are read with the standard library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Wav(NamedTuple):
 
 
 def read_wav(source: str | os.PathLike[str] | BinaryIO) -> Wav:
-    """Read a whole 16-bit file."""
+    """Read a whole WAV file with 16-bit samples."""
     with wave.open(source if hasattr(source, "read") else os.fspath(source), "rb") as file:
         assert file.getsampwidth() == 2
         return Wav(file.readframes(file.getnframes()), file.getframerate(), file.getnchannels())

@@ -1,8 +1,8 @@
 """
-Certificates for the tests' TLS servers.
+Fixtures with certificates for the TLS servers of the tests.
 
-The tests of this folder also pass with the oldest supported libraries, after
-``pip install websocket-client==1.8.0 urllib3==2.2.0``.
+The tests of this folder also pass with the oldest supported libraries. To test this, run
+``pip install websocket-client==1.8.0 urllib3==2.2.0`` first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Closing a link on the client's side: within a deadline, from any thread, once."""
+"""A client closes a link within a deadline, from any thread, and only once."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from support.peers import CLOSE, TEXT, Peer, serve
 
 STALL_BYTES = 8 << 20
 
-# Far more than a close takes (0.6 s by default), far less than a hang.
+# Much longer than a close takes (0.6 s by default), and much shorter than a hang.
 PATIENCE_SECONDS = 30.0
 
-# Here, a close ends early only by close_timeout.
+# With these options, only close_timeout can end a close early.
 STALLING = Options(close_timeout=0.2, send_timeout=60.0, ping_timeout=60.0)
 
 
 def silent(peer: Peer) -> None:
-    """Upgrade, then neither send nor read."""
+    """Upgrade, then neither send nor read anything."""
     peer.upgrade()
     peer.hold()
 
@@ -45,7 +45,7 @@ def echoing(peer: Peer) -> None:
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_close(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """Both sides send CLOSE, queued messages are sent before it, and both threads return."""
+    """Both sides send CLOSE. Queued messages are sent before it, and both threads return."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -70,7 +70,7 @@ def test_close(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLC
 
 
 def test_close_on_a_silent_server() -> None:
-    """If the server never answers, a close takes ``close_timeout``."""
+    """If the server never answers CLOSE, a close takes ``close_timeout``."""
     options = Options(close_timeout=0.2, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         started = time.monotonic()
@@ -82,7 +82,7 @@ def test_close_on_a_silent_server() -> None:
 
 
 def test_close_that_does_not_wait() -> None:
-    """A close from the reader thread queues CLOSE after the messages and returns at once."""
+    """On the reader thread, close() queues CLOSE after the messages and returns at once."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -107,7 +107,7 @@ def test_close_that_does_not_wait() -> None:
 
 
 def test_a_close_that_does_not_wait_is_bounded_too() -> None:
-    """A close without a wait ends after ``close_timeout``, even if the server sends nothing."""
+    """A close on the reader thread also ends after ``close_timeout`` if the server is silent."""
     options = Options(close_timeout=0.1, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         driver.link.close(1000, "bye", wait=False)
@@ -116,7 +116,7 @@ def test_a_close_that_does_not_wait_is_bounded_too() -> None:
 
 
 def test_later_closes_get_no_more_time() -> None:
-    """Several closes that begin before the first wait take ``close_timeout`` together."""
+    """Several calls of close() at the same time take ``close_timeout`` together."""
     options = Options(close_timeout=0.5, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         driver.link.close(wait=False)
@@ -129,7 +129,7 @@ def test_later_closes_get_no_more_time() -> None:
 
 
 def test_close_with_a_stalled_writer() -> None:
-    """A writer that cannot send its frame does not make a close longer."""
+    """A close does not take longer if the writer cannot send its frame."""
     with (
         serve(silent, receive_buffer_bytes=4096) as server,
         driven(server.url, STALLING) as driver,
@@ -143,7 +143,7 @@ def test_close_with_a_stalled_writer() -> None:
 
 
 def test_server_closes_while_the_writer_is_stalled() -> None:
-    """If the server does not answer CLOSE, the link ends after ``close_timeout``."""
+    """If the server sends CLOSE and reads nothing, the link ends after ``close_timeout``."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -165,7 +165,7 @@ def test_server_closes_while_the_writer_is_stalled() -> None:
 
 
 def test_close_is_idempotent() -> None:
-    """Many closes from many threads send one CLOSE, and all return."""
+    """Many calls of close() on many threads send only one CLOSE, and all of them return."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -188,7 +188,7 @@ def test_close_is_idempotent() -> None:
 
 
 def test_both_sides_close_at_once() -> None:
-    """Two CLOSE frames that cross are a clean close by the client."""
+    """If both sides send CLOSE at the same time, it is a clean close by the client."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -202,7 +202,7 @@ def test_both_sides_close_at_once() -> None:
 
 
 def test_hanging_up_instead_of_a_close_frame() -> None:
-    """If the server answers CLOSE by closing the connection, the close ends without an error."""
+    """If the server closes the TCP connection instead of sending CLOSE, there is no error."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -225,7 +225,7 @@ def test_nothing_is_sent_after_close() -> None:
 
 @pytest.mark.parametrize("is_stalled", [False, True])
 def test_abort(is_stalled: bool) -> None:
-    """An abort makes both threads return, even if the reader waits and the writer is stalled."""
+    """After an abort, both threads return, even if the reader waits and the writer is stalled."""
     options = Options(send_timeout=60.0, ping_timeout=60.0)
     with (
         serve(silent, receive_buffer_bytes=4096) as server,
@@ -238,8 +238,8 @@ def test_abort(is_stalled: bool) -> None:
         assert LinkEnd(by="client", code=1006, reason="enough") == driver.ended()
 
 
-class Unshakeable:
-    """A socket whose shutdown ends no wait, as on some systems."""
+class SocketWithoutShutdown:
+    """A socket whose shutdown() ends no wait of other threads, as on some systems."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.close = sock.close
@@ -250,11 +250,11 @@ class Unshakeable:
 
 @pytest.mark.parametrize("is_stalled", [False, True])
 def test_abort_needs_no_shutdown(is_stalled: bool) -> None:
-    """Both threads return because of the self-pipe, because shutdown does not end every wait."""
+    """Both threads also return on systems where shutdown() of a socket ends no wait."""
     options = Options(send_timeout=60.0, ping_timeout=60.0)
     with serve(silent, receive_buffer_bytes=4096) as server:
         link = Link.open(server.url, headers={}, options=options, name="test-1")
-        shielded = Unshakeable(link._connection.sock)
+        shielded = SocketWithoutShutdown(link._connection.sock)
         link._connection = attrs.evolve(link._connection, sock=shielded)
         with driving(link) as driver:
             if is_stalled:
@@ -264,7 +264,7 @@ def test_abort_needs_no_shutdown(is_stalled: bool) -> None:
 
 
 def test_abort_before_the_threads() -> None:
-    """If a link ends before its threads begin, they return at once."""
+    """If a link ends before its threads have started, the threads return at once."""
     with serve(silent) as server:
         link = Link.open(server.url, headers={}, options=Options(), name="test-1")
         link.abort()
@@ -275,7 +275,7 @@ def test_abort_before_the_threads() -> None:
 
 
 def test_close_before_the_threads() -> None:
-    """A link whose writer never began is closed without waiting for it."""
+    """If the writer of a link has not started, close() does not wait for it."""
     with serve(silent) as server:
         link = Link.open(server.url, headers={}, options=Options(close_timeout=60.0), name="test-1")
         link.close()
@@ -286,7 +286,7 @@ def test_close_before_the_threads() -> None:
 
 
 def test_the_server_sees_an_abort_at_once() -> None:
-    """The server sees an abort at once, not only after the threads were joined."""
+    """The server sees an abort at once, before the threads of the client are joined."""
     ended = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -304,29 +304,29 @@ def test_the_server_sees_an_abort_at_once() -> None:
 
 
 def _in_child(use: object) -> str:
-    """Run *use* in a forked child, and return what the child prints."""
+    """Run *use* in a forked child, and return the output of the child."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         os.close(reader)
         try:
             use()  # type: ignore[operator]
-            said = "nothing"
+            output = "nothing"
         except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writer, said.encode())
+            output = f"{type(error).__name__}: {error}"
+        os.write(writer, output.encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as file:
-        said = file.read()
+        output = file.read()
     os.waitpid(child, 0)
-    return said
+    return output
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child cannot use the link, gets an error, and does not disturb the parent."""
+    """In a forked child, a use of the link raises an error and does not disturb the parent."""
     with serve(echoing) as server, driven(server.url, PATIENT) as driver:
         link = driver.link
         for use in (
@@ -335,9 +335,9 @@ def test_fork() -> None:
             link.receive,
             link.run_writer,
         ):
-            said = _in_child(use)
-            assert said.startswith("ClosedError"), said
-            assert f"opened by process {os.getpid()}" in said
+            output = _in_child(use)
+            assert output.startswith("ClosedError"), output
+            assert f"opened by process {os.getpid()}" in output
         for harmless in (link.close, link.abort, link.release):
             assert "nothing" == _in_child(harmless)
         link.send("parent")

@@ -1,4 +1,4 @@
-"""Opening a link: every step has a deadline, and every error names the step."""
+"""Opening a link: every step has a deadline, and every error names the step that failed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.clock import Clock
 from support.driver import driven
 from support.peers import TEXT, Peer, Script, serve
 
-# Long enough for a successful step on a busy machine.
+# Long enough for all steps on a busy machine, if the server answers.
 SOON = Options(connect_timeout=1.0, proxy=False)
 
 
@@ -32,7 +32,7 @@ def accept_only(peer: Peer) -> None:
 
 
 def drip(data: Callable[[Peer], bytes]) -> Script:
-    """Return a server that sends its response one byte at a time, each before any timeout."""
+    """Return a server that sends its response one byte at a time, each within the timeout."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -47,13 +47,13 @@ def drip(data: Callable[[Peer], bytes]) -> Script:
 
 @pytest.fixture
 def frozen_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop the clock of deadlines: each wait may take the whole timeout, and only the last does."""
+    """Stop the clock of deadlines. Each wait may then take the whole timeout."""
     monkeypatch.setattr(deadline, "time", Clock())
 
 
 @pytest.mark.usefixtures("frozen_deadline")
 def test_black_hole_after_tcp() -> None:
-    """If a server accepts and never answers, the error after ``connect_timeout`` names the step."""
+    """If a server accepts but never answers, ``connect_timeout`` ends the upgrade."""
     with (
         serve(accept_only) as server,
         pytest.raises(DeadlineExceeded, match="response to the upgrade") as caught,
@@ -65,7 +65,7 @@ def test_black_hole_after_tcp() -> None:
 
 @pytest.mark.usefixtures("frozen_deadline")
 def test_black_hole_in_tls(client_tls: ssl.SSLContext) -> None:
-    """If a server never answers TLS, the error after ``connect_timeout`` names the step."""
+    """If a server never answers the TLS handshake, ``connect_timeout`` ends the handshake."""
     with serve(accept_only) as server:
         url = f"wss://127.0.0.1:{server.port}/"
         with pytest.raises(DeadlineExceeded, match="passed in the TLS handshake"):
@@ -74,7 +74,7 @@ def test_black_hole_in_tls(client_tls: ssl.SSLContext) -> None:
 
 @pytest.mark.usefixtures("frozen_deadline")
 def test_black_hole_at_a_proxy() -> None:
-    """If a proxy never answers, the error after ``connect_timeout`` names the step."""
+    """If a proxy never answers, ``connect_timeout`` ends the request to the proxy."""
     with serve(accept_only) as server:
         options = Options(connect_timeout=1.0, proxy=f"http://127.0.0.1:{server.port}")
         with pytest.raises(DeadlineExceeded, match="passed in asking the proxy"):
@@ -83,7 +83,7 @@ def test_black_hole_at_a_proxy() -> None:
 
 @pytest.fixture
 def full_listener() -> Iterator[int]:
-    """Return a port whose accept queue is full, so that a SYN gets no answer."""
+    """Return a port whose accept queue is full. A SYN to this port gets no answer."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -100,13 +100,13 @@ def full_listener() -> Iterator[int]:
 
 
 def test_black_hole_in_tcp(full_listener: int) -> None:
-    """If a host does not answer TCP, the error after ``connect_timeout`` names the step."""
+    """If a host does not answer on TCP, ``connect_timeout`` ends the TCP connect."""
     with pytest.raises(DeadlineExceeded, match="passed in connecting by TCP"):
         open_link(f"ws://127.0.0.1:{full_listener}/")
 
 
 def test_black_hole_in_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the name service does not answer, the error after ``connect_timeout`` names the step."""
+    """If the name service does not answer, ``connect_timeout`` ends the lookup."""
     go = threading.Event()
     real = socket.getaddrinfo
 
@@ -184,7 +184,7 @@ def test_slow_but_whole_answer() -> None:
 
 
 def test_the_callers_deadline_is_used() -> None:
-    """A deadline of the caller that began earlier is used."""
+    """If the caller has its own deadline, which began earlier, this deadline is used."""
     with (
         serve(accept_only) as server,
         pytest.raises(DeadlineExceeded, match=r"^speaking took longer than 1 s"),
@@ -209,7 +209,7 @@ def test_refused_port() -> None:
 
 
 def test_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a name has no address, the ConnectError names it."""
+    """If a host name has no address, the ConnectError names the host name."""
 
     def unknown(*_: object, **__: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -220,7 +220,7 @@ def test_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
         open_link("ws://nowhere.invalid/")
 
 
-# Invalid URLs, and a word of the error.
+# (invalid URL, words of the error)
 BAD_URLS = [
     ("ftp://host/", "wss://host was expected"),
     ("wss://", "wss://host was expected"),
@@ -235,13 +235,13 @@ BAD_URLS = [
 
 @pytest.mark.parametrize(("url", "words"), BAD_URLS)
 def test_bad_urls(url: str, words: str) -> None:
-    """An invalid URL is a ConfigError before anything is sent."""
+    """An invalid URL raises a ConfigError before anything is sent."""
     with pytest.raises(ConfigError, match=words):
         open_link(url)
 
 
 def dead_and_alive(port: int, dead_port: int) -> list[tuple[object, ...]]:
-    """Return two addresses of one host: the first never answers, the second does."""
+    """Return two addresses of one host. The first never answers, the second answers."""
     kind, family = socket.SOCK_STREAM, socket.AF_INET
     return [
         (family, kind, 6, "", ("127.0.0.1", dead_port)),
@@ -252,7 +252,7 @@ def dead_and_alive(port: int, dead_port: int) -> list[tuple[object, ...]]:
 def test_next_address_after_a_head_start(
     full_listener: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the first address of a host never answers, the second one is used."""
+    """If the first address of a host does not answer, the second address is used."""
     with serve(Peer.upgrade) as server:
         addresses = dead_and_alive(server.port, full_listener)
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
@@ -264,7 +264,7 @@ def test_next_address_after_a_head_start(
 
 
 def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Addresses of the two families are tried alternately, in the order of the system."""
+    """IPv4 and IPv6 addresses are tried alternately, in the order of the system."""
     six, four, kind = socket.AF_INET6, socket.AF_INET, socket.SOCK_STREAM
     found = [(six, kind, 6, "", (f"::{n}", 1, 0, 0)) for n in (1, 2, 3)]
     found += [(four, kind, 6, "", (f"127.0.0.{n}", 1)) for n in (1, 2)]
@@ -276,7 +276,7 @@ def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_connected_is_traced(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """The trace event of a connect has the time of each step."""
+    """The trace event of a connect has the duration of each step."""
     events: list[TraceEvent] = []
     options = Options(ssl_context=client_tls, on_trace=events.append)
 

@@ -1,4 +1,4 @@
-"""Deadlines: one time limit for a whole operation."""
+"""A deadline is one time limit for all steps of an operation."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-# Seconds since the start, and the seconds left of five.
+# (seconds since the start, remaining seconds of five)
 STEPS = [(0.0, 5.0), (4.0, 1.0), (5.0, 0.0), (60.0, 0.0)]
 
 
 @pytest.mark.parametrize(("passed", "left"), STEPS)
 def test_remaining(clock: Clock, passed: float, left: float) -> None:
-    """The seconds left decrease to 0.0, not below."""
+    """The remaining time decreases to 0.0, and never below."""
     deadline = Deadline(5.0, "waiting")
     clock.now += passed
 
@@ -38,7 +38,7 @@ def test_remaining(clock: Clock, passed: float, left: float) -> None:
 
 
 def test_check(clock: Clock) -> None:
-    """The error after the deadline names the operation and its limit."""
+    """After the deadline, check() raises an error that names the operation and the limit."""
     deadline = Deadline(2.5, "connecting to wss://host/")
     deadline.check()
     clock.now += 2.5
@@ -50,7 +50,7 @@ def test_check(clock: Clock) -> None:
 
 
 def test_error_is_a_timeout() -> None:
-    """The error is a TransportError and a TimeoutError."""
+    """The error of a deadline is a TransportError and a TimeoutError."""
     error = Deadline(1.0, "waiting").error()
 
     assert isinstance(error, TransportError)
@@ -59,7 +59,7 @@ def test_error_is_a_timeout() -> None:
 
 @pytest.mark.parametrize("seconds", [None, math.inf])
 def test_without_limit(clock: Clock, seconds: float | None) -> None:
-    """Without a limit, a deadline never passes."""
+    """A deadline without a limit never passes."""
     deadline = Deadline(seconds, "waiting")
     clock.now += 1e9
 
@@ -73,24 +73,24 @@ def test_without_limit(clock: Clock, seconds: float | None) -> None:
     [(None, 3.0), (math.inf, 3.0), (5.0, 3.0), (2.0, 2.0), (0.0, 0.0), (1e12, 3.0)],
 )
 def test_pieces(clock: Clock, seconds: float | None, piece: float) -> None:
-    """A piece of a wait is as long as requested, or as long as the time left."""
+    """piece() returns the requested time, or the remaining time if this is shorter."""
     assert piece == Deadline(seconds, "waiting").at_most(3.0)
 
 
 @pytest.mark.parametrize("seconds", ["5", math.nan, [1], -1, -0.001, -math.inf, True, 10**400])
 def test_no_number(seconds: object) -> None:
-    """A timeout that is negative or not a number is a ConfigError."""
+    """A timeout that is negative or not a number raises a ConfigError."""
     with pytest.raises(ConfigError, match=r"timeout must be a number of seconds.*got "):
         Deadline(seconds, "waiting")  # type: ignore[arg-type]
 
 
 def test_zero_has_passed() -> None:
-    """A limit of zero seconds has passed at once."""
+    """A deadline with a limit of zero seconds has passed at once."""
     assert Deadline(0.0, "waiting").expired
 
 
 def test_long_timeout() -> None:
-    """A very long timeout is accepted by every wait of the system."""
+    """Every wait of the system accepts a very long timeout."""
     remaining = Deadline(1e12, "waiting").remaining()
     condition = threading.Condition()
     with condition:

@@ -1,4 +1,4 @@
-"""Frames and messages read from bytes and written to bytes, compared with ``websockets``."""
+"""Frames are read from bytes and written to bytes, compared with the library ``websockets``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_BYTES = 1_000_000
 
 
 def feed(buffer: MessageBuffer, data: bytes, piece_bytes: int) -> list[tuple[int, bytes]]:
-    """Pass *data* to the buffer in pieces, as a socket would, and return the messages."""
+    """Pass *data* to the buffer in pieces, as a socket does, and return the messages."""
     messages = []
     while data:
         room = buffer.room()
@@ -39,13 +39,13 @@ def feed(buffer: MessageBuffer, data: bytes, piece_bytes: int) -> list[tuple[int
 
 TEXT_OPCODE, BINARY_OPCODE, PING_OPCODE = 0x1, 0x2, 0x9
 
-# Payload sizes around the limits of the three forms of a length, and of the buffer's sizes.
+# Sizes of a payload near the limits of the three forms of the length, and of the buffer.
 SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 300_000]
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 4096, 1 << 20])
 def test_pieces(piece_bytes: int) -> None:
-    """Messages are complete and in order, for every size of the pieces."""
+    """The messages are complete and in order, for every size of the pieces."""
     sizes = SIZES if piece_bytes > 100 else SIZES[:5]
     expected = [(BINARY_OPCODE, os.urandom(size)) for size in sizes] + [(PING_OPCODE, b"stamp")]
     data = b"".join(frame(0x80 | opcode, payload) for opcode, payload in expected)
@@ -65,7 +65,7 @@ def test_any_sizes(payloads: list[bytes], piece_bytes: int) -> None:
 
 
 def test_received_with_the_upgrade() -> None:
-    """A frame in the same TCP segment as the response to the upgrade is not lost."""
+    """A frame in the same TCP segment as the response to the upgrade is read."""
     buffer = MessageBuffer(MAX_BYTES, frame(TEXT, b"early"))
 
     found = buffer.pop()
@@ -75,7 +75,7 @@ def test_received_with_the_upgrade() -> None:
 
 
 def test_message_above_the_usual_buffer() -> None:
-    """A message of several MiB is read, and its memory is freed after it."""
+    """A message of several MiB is read, and its memory is freed afterwards."""
     payload = os.urandom(5 << 20)
     buffer = MessageBuffer(8 << 20)
 
@@ -87,7 +87,7 @@ def test_message_above_the_usual_buffer() -> None:
 
 @pytest.mark.parametrize("piece_bytes", [1, 3, 4096])
 def test_fragments(piece_bytes: int) -> None:
-    """Fragments are joined to one message of the first fragment's opcode; pings come before it."""
+    """Fragments are joined to one message. A ping between them is returned before the message."""
     data = b"".join(
         [
             frame(BINARY & 0x7F, b"one, "),
@@ -105,7 +105,7 @@ def test_fragments(piece_bytes: int) -> None:
     ] == feed(MessageBuffer(MAX_BYTES), data, piece_bytes)
 
 
-# Frames that a server may not send, the close code of the answer, and a word of the error.
+# (frames that a server may not send, close code of the client's answer, word of the error)
 VIOLATIONS = [
     (frame(TEXT, b"x", mask=b"abcd"), 1002, "masked"),
     (frame(TEXT, b"x" * 200, mask=b"abcd"), 1002, "masked"),
@@ -125,7 +125,7 @@ VIOLATIONS = [
 
 @pytest.mark.parametrize(("data", "code", "word"), VIOLATIONS)
 def test_violations(data: bytes, code: int, word: str) -> None:
-    """A frame that RFC 6455 forbids is an error after its header, with the right close code."""
+    """A frame that RFC 6455 forbids raises an error with the right close code."""
     header_bytes = min(len(data), 10)
 
     with pytest.raises(FrameError, match=word) as caught:
@@ -135,7 +135,7 @@ def test_violations(data: bytes, code: int, word: str) -> None:
 
 
 def test_mixed_fragments() -> None:
-    """A new message before the last fragment of another one is an error."""
+    """A new message before the last fragment of another message raises an error."""
     with pytest.raises(FrameError, match="mixed the fragments") as caught:
         feed(MessageBuffer(100), frame(TEXT & 0x7F, b"x") + frame(TEXT, b"y"), 1 << 20)
 
@@ -143,7 +143,7 @@ def test_mixed_fragments() -> None:
 
 
 def test_limit_of_fragments() -> None:
-    """The limit of a message counts all its fragments, and no control frames between them."""
+    """All fragments of a message count to its size limit. Control frames between them do not."""
     fragments = frame(TEXT & 0x7F, b"x" * 41) + frame(PING, b"y" * 60)
     whole = fragments + frame(CONTINUATION, b"x" * 59)
 
@@ -156,13 +156,13 @@ def test_limit_of_fragments() -> None:
     )
 
 
-# Bytes that are not UTF-8: a lone byte, a cut character, a surrogate, too long, too high.
+# A wrong byte, a cut character, a surrogate, a form that is too long, a number that is too high.
 NOT_UTF8 = [b"a\xff", b"\xe2\x82", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]
 
 
 @pytest.mark.parametrize("payload", NOT_UTF8)
 def test_text_that_is_not_utf8(payload: bytes) -> None:
-    """Text that is not UTF-8 is an error with code 1007; in a binary message it is allowed."""
+    """Text that is not UTF-8 raises an error with code 1007. Binary messages may have any bytes."""
     for data in (
         frame(TEXT, payload),
         frame(TEXT & 0x7F, payload[:1]) + frame(CONTINUATION, payload[1:]),
@@ -176,7 +176,7 @@ def test_text_that_is_not_utf8(payload: bytes) -> None:
 
 
 def test_character_in_two_fragments() -> None:
-    """A character may be divided between two fragments."""
+    """A character may be divided between two fragments of a text."""
     text = "€".encode()
     data = frame(TEXT & 0x7F, text[:1]) + frame(CONTINUATION, text[1:])
 
@@ -185,7 +185,7 @@ def test_character_in_two_fragments() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 65_537, 200_001])
 def test_built_frames(size: int) -> None:
-    """``websockets`` reads a frame that was built; each frame has a new mask."""
+    """``websockets`` reads the frames that are built. Each frame has another mask."""
     payload = os.urandom(size)
     data = build_frame(0x1, payload)
 
@@ -200,7 +200,8 @@ def test_built_frames(size: int) -> None:
     assert data != build_frame(0x1, payload) or not size
 
 
-# Payloads of CLOSE: none, only a code, a code with a reason, and the limits of private codes.
+# (payload of a CLOSE, (code, reason)): no payload, only a code, a code with a reason, and the
+# smallest and largest private codes.
 CLOSES = [(b"", (1005, "")), (b"\x03\xe8", (1000, ""))] + [
     (Close(code, reason).serialize(), (code, reason))
     for code, reason in [(1000, "bye"), (1011, "größer"), (3000, ""), (4999, "x" * 123)]
@@ -209,11 +210,11 @@ CLOSES = [(b"", (1005, "")), (b"\x03\xe8", (1000, ""))] + [
 
 @pytest.mark.parametrize(("payload", "expected"), CLOSES)
 def test_close_payloads(payload: bytes, expected: tuple[int, str]) -> None:
-    """The code and the reason of the server are returned unchanged."""
+    """The code and the reason of the server's CLOSE are returned unchanged."""
     assert expected == parse_close(memoryview(payload))
 
 
-# One byte; codes that may not be sent; a reason that is not UTF-8.
+# One byte; codes that must not be sent; a reason that is not UTF-8.
 BAD_CLOSES = [
     (b"\x03", 1002),
     (b"\x00\x00", 1002),
@@ -227,7 +228,7 @@ BAD_CLOSES = [
 
 @pytest.mark.parametrize(("payload", "code"), BAD_CLOSES)
 def test_bad_close_payloads(payload: bytes, code: int) -> None:
-    """An invalid CLOSE payload is an error with the right close code."""
+    """An invalid payload of a CLOSE raises an error with the right close code."""
     with pytest.raises(FrameError) as caught:
         parse_close(memoryview(payload))
 
@@ -238,7 +239,7 @@ def test_bad_close_payloads(payload: bytes, code: int) -> None:
     ("reason", "kept"), [("", ""), ("bye", "bye"), ("ö" * 100, "ö" * 61), ("x" * 124, "x" * 123)]
 )
 def test_close_reasons_are_cut(reason: str, kept: str) -> None:
-    """A long reason is cut between two characters, to the size of a control frame."""
+    """A reason that is too long for a control frame is cut between two characters."""
     payload = close_payload(1000, reason)
 
     assert b"\x03\xe8" + kept.encode() == payload

@@ -1,4 +1,4 @@
-"""HTTP requests: deadlines, retries and errors."""
+"""The deadlines, retries and errors of HTTP requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from inworld_sync.errors import (
 from inworld_sync.models.options import Options
 from inworld_sync.transport import connect
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.http import HttpClient, HttpStream
+from inworld_sync.transport.http_socket import HttpSocket
 
 from support.peers import Peer, RawServer, Script, serve
 from support.proxies import proxy
@@ -54,7 +55,7 @@ def chunked(*chunks: bytes) -> bytes:
 
 
 def answering(answer: bytes, requests: list[tuple[bytes, bytes]] | None = None) -> Script:
-    """Return a server that sends *answer* for every request on a connection."""
+    """Return a server that sends *answer* to every request."""
 
     def script(peer: Peer) -> None:
         while True:
@@ -73,7 +74,7 @@ def get(client: HttpClient, path: str = "/voices", timeout: float = 30) -> objec
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_request(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """A request is sent as specified, and the complete response is returned."""
+    """The request is sent as specified, and the complete response is returned."""
     requests: list[tuple[bytes, bytes]] = []
     answer = whole("201 Created", b'{"ok": true}', "X-Two: 2")
 
@@ -99,7 +100,7 @@ def test_request(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SS
 
 
 def test_connections_are_kept() -> None:
-    """Successive requests use one connection."""
+    """Successive requests use the same connection."""
     with serve(answering(whole("200 OK", b"1"))) as server:
         client = client_of(server)
         assert [1, 1, 1] == [get(client) for _ in range(3)]
@@ -109,7 +110,7 @@ def test_connections_are_kept() -> None:
 
 
 def test_threads_share_a_client() -> None:
-    """Several threads can use one client at once, without a warning about its pool."""
+    """Several threads can use one client at the same time. No warning is logged."""
     with serve(answering(chunked(b"[1,", b"2]"))) as server, ThreadPoolExecutor(8) as pool:
         client = client_of(server)
         answers = list(pool.map(lambda _: get(client), range(80)))
@@ -118,7 +119,7 @@ def test_threads_share_a_client() -> None:
     assert [[1, 2]] * 80 == answers
 
 
-# Statuses, the class of their error, and whether a GET is retried.
+# (status, class of the error, whether a GET is retried)
 STATUSES = [
     ("401 Unauthorized", AuthError, False),
     ("404 Not Found", NotFoundError, False),
@@ -133,7 +134,7 @@ STATUSES = [
 
 @pytest.mark.parametrize(("status", "kind", "is_retried"), STATUSES)
 def test_statuses(status: str, kind: type[ServiceError], is_retried: bool) -> None:
-    """A status from 300 raises its error; a GET is retried ``max_retries`` times if it may help."""
+    """A status from 300 on raises an error. If a retry may help, a GET is sent again."""
     requests: list[tuple[bytes, bytes]] = []
     body = b'{"error": {"code": 9, "message": "said why", "details": []}}'
     answer = whole(status, body, "Location: /elsewhere", "X-Request-Id: f00", "Retry-After: 0")
@@ -151,7 +152,7 @@ def test_statuses(status: str, kind: type[ServiceError], is_retried: bool) -> No
 
 
 def failing_twice(failure: Script) -> tuple[Script, list[bytes]]:
-    """Return a server that fails for two requests and answers the third, and the requests."""
+    """Return a server that fails for two requests and answers the third, and a list of requests."""
     requests: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -169,7 +170,7 @@ def busy(peer: Peer) -> None:
     peer.send(whole("503 Service Unavailable", b"busy"))
 
 
-# Failures after which a GET is sent again: no response, a part of one, a busy gateway.
+# Failures after which a GET is sent again: no response, a part of a response, a busy gateway.
 FAILURES: list[Script] = [
     Peer.hang_up,
     Peer.reset,
@@ -180,7 +181,7 @@ FAILURES: list[Script] = [
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_retry(failure: Script) -> None:
-    """A GET that failed is sent again, and its result is returned."""
+    """A GET that failed is sent again, and the result of the retry is returned."""
     script, requests = failing_twice(failure)
 
     with serve(script) as server:
@@ -193,7 +194,7 @@ def test_retry(failure: Script) -> None:
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_no_retry(failure: Script) -> None:
-    """A POST that reached the server is not sent again, nor a GET with ``max_retries=0``."""
+    """A POST that has reached the server is not sent again. With max_retries=0, no GET is."""
     for method, retries in (("POST", 2), ("GET", 0)):
         script, requests = failing_twice(failure)
         with serve(script) as server:
@@ -208,7 +209,7 @@ def test_no_retry(failure: Script) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_retry_of_a_connect(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the client could not connect, every request is retried, because nothing was sent."""
+    """If the connect failed, every request is sent again, because the server did not get it."""
     failures = 2
     real = connect.connect_tcp
 
@@ -228,7 +229,7 @@ def test_retry_of_a_connect(method: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_retry_after() -> None:
-    """If the service asks for a wait beyond the deadline, its error is raised at once."""
+    """If the service requests a wait beyond the deadline, its error is raised at once."""
     requests: list[tuple[bytes, bytes]] = []
     answer = whole("429 Too Many Requests", b"slow down", "Retry-After: 60")
 
@@ -243,7 +244,7 @@ def test_retry_after() -> None:
 
 
 def test_close_ends_retries() -> None:
-    """A request that waits for its next attempt ends when the client is closed."""
+    """close() ends a request that waits for its next attempt."""
     requests: list[tuple[bytes, bytes]] = []
     answer = whole("429 Too Many Requests", b"slow down", "Retry-After: 600")
 
@@ -259,7 +260,7 @@ def test_close_ends_retries() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2"])
 def test_hang_up(answer: bytes) -> None:
-    """If the server closes instead of answering, the ConnectionLost names the request."""
+    """If the server closes the connection before it answers, the error names the request."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -274,7 +275,7 @@ def test_hang_up(answer: bytes) -> None:
 
 @pytest.mark.parametrize("answer", [whole("200 OK", b"x" * 100)[:-1], chunked(b"x" * 100)[:-5]])
 def test_cut_body(answer: bytes) -> None:
-    """A body that is shorter than announced is an error."""
+    """A body that is shorter than announced raises an error."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -289,7 +290,7 @@ def test_cut_body(answer: bytes) -> None:
         client.close()
 
 
-# Bytes instead of an HTTP response, and the words of the error.
+# (bytes instead of an HTTP response, words of the error)
 NO_ANSWERS = [
     (b"", "the server closed the connection"),
     (b"SSH-2.0-OpenSSH\r\n", r"the response is not HTTP \(.*\)"),
@@ -298,7 +299,7 @@ NO_ANSWERS = [
 
 @pytest.mark.parametrize(("answer", "words"), NO_ANSWERS)
 def test_no_answer(answer: bytes, words: str) -> None:
-    """Bytes that are not an HTTP response are described in plain words."""
+    """If the server sends no HTTP response, the error says what it has sent."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -312,7 +313,7 @@ def test_no_answer(answer: bytes, words: str) -> None:
 
 
 def test_not_json() -> None:
-    """If a response should be JSON and is a page, the error names its type."""
+    """If a response is a page instead of JSON, the error names the content type."""
     answer = whole("200 OK", b"<html>", "Content-Type: text/html")
 
     with serve(answering(answer)) as server:
@@ -323,7 +324,7 @@ def test_not_json() -> None:
 
 
 def test_deeply_nested() -> None:
-    """A response that is nested deeper than Python can parse is an error of the package."""
+    """JSON that is nested too deeply for Python raises an error of the package."""
     body = b"[" * 100_000 + b"]" * 100_000
 
     for status, kind in (("200 OK", RemoteProtocolError), ("400 Bad", ServiceError)):
@@ -335,7 +336,7 @@ def test_deeply_nested() -> None:
 
 
 def test_large_answer() -> None:
-    """A response larger than ``max_message_bytes`` is an error."""
+    """A response that is larger than ``max_message_bytes`` raises an error."""
     with serve(answering(whole("200 OK", b"1" * 300_000))) as server:
         client = client_of(server, max_message_bytes=200_000)
         with pytest.raises(RemoteProtocolError, match="max_message_bytes"):
@@ -343,7 +344,7 @@ def test_large_answer() -> None:
         client.close()
 
 
-# The most pieces of a response that arrives slowly; then it is complete. It takes 20 s.
+# A slow response has at most so many pieces. They take 20 s.
 PIECES = 1000
 
 
@@ -388,7 +389,7 @@ SLOW: list[Script] = [Peer.hold, slow_headers, slow_body, slow_chunks, endless_c
 def test_deadline(
     script: Script, is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """A server that sends its response slowly, or never, does not extend the deadline."""
+    """A server that sends its response slowly, or not at all, does not extend the deadline."""
     with serve(script, tls=server_tls if is_secure else None) as server:
         client = client_of(server, ssl_context=client_tls)
         with pytest.raises(DeadlineExceeded, match=r"^listing took longer than 0\.5 s"):
@@ -397,7 +398,7 @@ def test_deadline(
 
 
 def test_deadline_of_a_kept_connection() -> None:
-    """The deadline of a request counts on a connection that an earlier request opened."""
+    """On a kept connection, a request has its own deadline."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -441,7 +442,7 @@ def test_deadline_of_tls(client_tls: ssl.SSLContext) -> None:
 
 @pytest.mark.parametrize("script", [Peer.hold, slow_headers])
 def test_deadline_of_a_proxy(script: Script) -> None:
-    """A proxy that answers slowly, or never, does not extend the deadline."""
+    """A proxy that answers slowly, or not at all, does not extend the deadline."""
     with serve(script) as gate:
         client = HttpClient(
             Options(base_url="http://service.invalid", proxy=f"http://127.0.0.1:{gate.port}")
@@ -452,7 +453,7 @@ def test_deadline_of_a_proxy(script: Script) -> None:
 
 
 def test_deadline_of_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the name service does not answer, the request ends after its timeout."""
+    """If the name service does not answer, the request ends at its deadline."""
     go = threading.Event()
 
     def stuck(*_: object, **kwargs: int) -> object:
@@ -468,7 +469,7 @@ def test_deadline_of_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_refused_port() -> None:
-    """If nothing listens on a port, the ConnectError names it."""
+    """If nothing listens on a port, the ConnectError names the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -479,7 +480,7 @@ def test_refused_port() -> None:
 
 
 def test_untrusted_certificate(server_tls: ssl.SSLContext) -> None:
-    """Errors about certificates are the same as for links."""
+    """An untrusted certificate raises the same error as for a WebSocket."""
     with (
         serve(Peer.hold, tls=server_tls) as server,
         pytest.raises(ConnectError, match="is not trusted") as caught,
@@ -490,7 +491,7 @@ def test_untrusted_certificate(server_tls: ssl.SSLContext) -> None:
 
 
 def test_proxy(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """Requests over TLS use a proxy's tunnel, with the proxy's credential."""
+    """A request over TLS uses the tunnel of a proxy, and sends the proxy's credential."""
     with (
         serve(answering(whole("200 OK", b"1")), tls=server_tls) as server,
         proxy("user:word") as (gate, script),
@@ -504,7 +505,7 @@ def test_proxy(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
 
 
 def test_plain_requests_by_proxy() -> None:
-    """Requests without TLS use a tunnel too, as WebSockets do."""
+    """A request without TLS also uses a tunnel, as WebSockets do."""
     with serve(answering(whole("200 OK", b"1"))) as server, proxy("user:word") as (gate, script):
         client = client_of(server, proxy=f"http://user:word@127.0.0.1:{gate.port}")
         assert 1 == get(client)
@@ -514,7 +515,7 @@ def test_plain_requests_by_proxy() -> None:
 
 
 def test_refusing_proxy(client_tls: ssl.SSLContext) -> None:
-    """If a proxy refuses the tunnel, the ConnectError has its reason."""
+    """If a proxy refuses the tunnel, the ConnectError has the reason of the proxy."""
     with proxy(refusal=b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (gate, _):
         options = Options(
             base_url="https://service.invalid",
@@ -526,7 +527,7 @@ def test_refusing_proxy(client_tls: ssl.SSLContext) -> None:
 
 
 def test_no_cookies() -> None:
-    """A cookie that the server sets is not sent back."""
+    """A cookie that the server has set is not sent back."""
     requests: list[tuple[bytes, bytes]] = []
     answer = whole("200 OK", b"1", "Set-Cookie: session=1")
 
@@ -541,13 +542,13 @@ def test_no_cookies() -> None:
 
 @pytest.mark.parametrize("path", ["/a b", "/ö", "/x\r\nX: y"])
 def test_bad_paths(path: str) -> None:
-    """A path that cannot be sent is a ConfigError before anything is sent."""
+    """A path that cannot be sent raises a ConfigError before anything is sent."""
     with pytest.raises(ConfigError):
         get(HttpClient(Options(base_url="http://localhost:1", proxy=False)), path)
 
 
 def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """A credential is in no error and no log, even if it cannot be sent."""
+    """No error and no log shows a credential, even if the credential cannot be sent."""
     caplog.set_level(logging.DEBUG)
     shown = []
 
@@ -564,7 +565,7 @@ def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_closed() -> None:
-    """A closed client accepts no request."""
+    """A closed client raises an error for every request."""
     client = HttpClient(Options(base_url="http://localhost:1", proxy=False))
     client.close()
     client.close()
@@ -576,7 +577,7 @@ def test_closed() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child does not use the parent's connection but opens its own."""
+    """A forked child does not use the connection of its parent. It opens a new one."""
     with serve(answering(whole("200 OK", b"1"))) as server:
         client = client_of(server)
         get(client)
@@ -588,3 +589,140 @@ def test_fork() -> None:
         client.close()
 
         assert 2 == server.accepted
+
+
+def lines_of(client: HttpClient, timeout: float | None = 30) -> HttpStream:
+    return client.stream("POST", "/stream", json={}, timeout=timeout)
+
+
+def test_lines() -> None:
+    """Lines are returned whole however they are cut, and the connection is used again."""
+    answer = chunked(b"one\ntw", b"o\r\n\n", b"three")
+    with serve(answering(answer)) as server:
+        client = client_of(server)
+        for _ in range(2):
+            assert [b"one", b"two", b"three"] == list(lines_of(client).lines())
+        client.close()
+
+        assert 1 == server.accepted
+
+
+def test_lines_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line is returned when it has arrived, and each wait for a line has its own deadline."""
+    taken = threading.Event()
+    begun: list[float | None] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n")
+        taken.wait(30)
+        peer.send(b"2\r\n2\n\r\n0\r\n\r\n")
+        peer.hold()
+
+    def settimeout(sock: HttpSocket, seconds: float | None) -> None:
+        begun.append(seconds)
+        sock.deadline = Deadline(seconds, "the HTTP request")
+
+    monkeypatch.setattr(HttpSocket, "settimeout", settimeout)
+    with serve(script) as server:
+        client = client_of(server)
+        lines = lines_of(client).lines()
+        assert b"1" == next(lines)
+        of_request = len(begun)
+        taken.set()
+        assert [b"2"] == list(lines)
+        client.close()
+
+    assert 2 == len(begun) - of_request
+
+
+def test_silence_after_a_line() -> None:
+    """A line that does not come in time raises an error."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n")
+        peer.hold()
+
+    with serve(script) as server:
+        client = client_of(server)
+        with pytest.raises(DeadlineExceeded, match=r"POST /stream took longer than 0\.5 s"):
+            list(lines_of(client, timeout=0.5).lines())
+        client.close()
+
+
+def test_end_of_an_iteration_closes_the_connection() -> None:
+    """A caller that leaves early frees the connection at once."""
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n")
+        peer.read_until_end()
+        ended.set()
+
+    with serve(script) as server:
+        client = client_of(server)
+        lines = lines_of(client).lines()
+        next(lines)
+        lines.close()
+
+        assert ended.wait(30)
+        client.close()
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_stop(is_begun: bool) -> None:
+    """Another thread can end a wait for the response, and a wait for a line."""
+    waiting = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        if is_begun:
+            peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n")
+        waiting.set()
+        peer.read_until_end()
+
+    with serve(script) as server, ThreadPoolExecutor(1) as pool:
+        client = client_of(server)
+        stream = lines_of(client, timeout=None)
+        found = pool.submit(lambda: list(stream.lines()))
+        assert waiting.wait(30)
+        stream.stop()
+        with pytest.raises(ConnectionLost):
+            found.result(30)
+        client.close()
+
+
+def test_stop_after_the_end_leaves_the_connection_to_others() -> None:
+    """A stream that has ended cannot end the next request on its connection."""
+    with serve(answering(chunked(b"1\n"))) as server:
+        client = client_of(server)
+        ended = lines_of(client)
+        assert [b"1"] == list(ended.lines())
+        lines = lines_of(client).lines()
+        assert b"1" == next(lines)
+        ended.stop()
+        assert [] == list(lines)
+        client.close()
+
+        assert 1 == server.accepted
+
+
+def test_long_line() -> None:
+    """A line without an end is limited."""
+    with serve(answering(chunked(b"x" * 5000))) as server:
+        client = client_of(server, max_message_bytes=4096)
+        with pytest.raises(RemoteProtocolError, match="more than 4096 bytes"):
+            list(lines_of(client).lines())
+        client.close()
+
+
+def test_status_of_a_stream() -> None:
+    """A refused request raises the error of its status."""
+    body = b'{"error": {"code": 5, "message": "no such voice", "details": []}}'
+    with serve(answering(whole("404 Not Found", body))) as server:
+        client = client_of(server)
+        with pytest.raises(NotFoundError, match="no such voice"):
+            list(lines_of(client).lines())
+        client.close()

@@ -1,4 +1,4 @@
-"""The cost of importing the transport: nothing large is imported before the first connect."""
+"""Importing the transport imports no large module. They are imported at the first connect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEAVY = ["certifi", "http.client", "numpy", "ssl", "urllib.request", "urllib3", 
 
 @pytest.mark.parametrize("module", ["websocket", "http"])
 def test_nothing_heavy(module: str) -> None:
-    """The first connect imports TLS, HTTP and websocket-client, not the package itself."""
+    """The package imports TLS, HTTP and websocket-client only when it connects."""
     program = (
         f"import sys, inworld_sync.transport.{module}\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"

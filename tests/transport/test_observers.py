@@ -1,5 +1,5 @@
 """
-Tests what observers, trace functions and the log receive.
+The messages and events that observers, trace functions and the log receive.
 
 An exception in an observer or in a trace function does not end the connection.
 """
@@ -19,8 +19,8 @@ from support.driver import driven
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
 
-class Tape:
-    """An observer that keeps everything."""
+class RecordingObserver:
+    """An observer that records all messages."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, str, bytes]] = []
@@ -29,8 +29,8 @@ class Tape:
         self.messages.append((direction, connection, data))
 
 
-class BrokenTape:
-    """An observer that always raises."""
+class FailingObserver:
+    """An observer that raises an exception for every message."""
 
     def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
         raise RuntimeError("the disk is full")
@@ -45,9 +45,11 @@ def echoing(peer: Peer) -> None:
 
 
 def test_observer() -> None:
-    """The observer gets the unmasked messages of both directions, and no pings or pongs."""
-    tape = Tape()
-    options = Options(observer=tape, ping_interval=0.01, headers={"Authorization": "Basic s3cret"})
+    """The observer gets the unmasked messages of both directions, but no pings and pongs."""
+    observer = RecordingObserver()
+    options = Options(
+        observer=observer, ping_interval=0.01, headers={"Authorization": "Basic s3cret"}
+    )
 
     with serve(echoing) as server, driven(server.url, options) as driver:
         driver.link.send("one")
@@ -57,9 +59,9 @@ def test_observer() -> None:
         driver.link.flush(timeout=30)
         driver.link.close()
 
-    assert [b"one", b"two"] == [data for way, _, data in tape.messages if way == "out"]
-    assert [b"one", b"two"] == [data for way, _, data in tape.messages if way == "in"]
-    assert {"test-1"} == {name for _, name, _ in tape.messages}
+    assert [b"one", b"two"] == [data for way, _, data in observer.messages if way == "out"]
+    assert [b"one", b"two"] == [data for way, _, data in observer.messages if way == "in"]
+    assert {"test-1"} == {name for _, name, _ in observer.messages}
 
 
 def test_trace() -> None:
@@ -93,12 +95,12 @@ def test_trace() -> None:
 
 
 def test_observers_that_raise(caplog: pytest.LogCaptureFixture) -> None:
-    """If an observer raises, the exception is logged and the link continues."""
+    """If an observer or a trace function raises, the error is logged and the link continues."""
 
     def on_trace(event: TraceEvent) -> None:
         raise RuntimeError(event.name)
 
-    options = Options(observer=BrokenTape(), on_trace=on_trace)
+    options = Options(observer=FailingObserver(), on_trace=on_trace)
     with serve(echoing) as server, driven(server.url, options) as driver:
         driver.link.send("one")
         assert b"one" == driver.next()
@@ -110,7 +112,7 @@ def test_observers_that_raise(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_foreign_pongs_are_ignored() -> None:
-    """If a pong answers no ping, the round-trip time is not updated."""
+    """A pong that answers no ping does not change the round-trip time."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -126,7 +128,7 @@ def test_foreign_pongs_are_ignored() -> None:
 
 
 def test_log(caplog: pytest.LogCaptureFixture) -> None:
-    """A link writes one line to the log, at DEBUG."""
+    """A link writes one line to the log when it ends, at level DEBUG."""
     logger = logging.getLogger("inworld_sync.test")
     caplog.set_level(logging.DEBUG, logger.name)
 

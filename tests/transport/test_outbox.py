@@ -1,4 +1,4 @@
-"""The write lock: a sender writes when nothing is queued, the writer otherwise."""
+"""The write lock: a sender writes to the socket itself if nothing is queued."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from support.peers import CLOSE, TEXT, Peer, serve
 MESSAGE = Outgoing(frames.TEXT, b"message")
 
 
-class Waiting:
-    """An outbox that records when its writer waits for work."""
+class RunningOutbox:
+    """An outbox with a writer thread that records the messages that it takes."""
 
     def __init__(self, seconds: float = 10) -> None:
         self._seconds = seconds
@@ -37,10 +37,10 @@ class Waiting:
         except OutboxShut:
             pass
 
-    def __enter__(self) -> Waiting:
+    def __enter__(self) -> RunningOutbox:
         self.thread.start()
         while not self.outbox.put(MESSAGE, None, acquires=True):
-            self.outbox.await_empty(10)  # the writer was not there yet
+            self.outbox.await_empty(10)  # the writer was not waiting yet
         self.taken.clear()
         return self
 
@@ -50,41 +50,41 @@ class Waiting:
 
 
 def test_one_sender_has_the_write_lock() -> None:
-    """A second message is queued while the write lock is held, and is sent after it."""
-    with Waiting() as waiting:
+    """While a sender has the write lock, a second message is queued. The writer sends it later."""
+    with RunningOutbox() as running:
         second = Outgoing(frames.TEXT, b"second")
-        assert not waiting.outbox.put(second, None, acquires=True)
-        assert waiting.taken == []
+        assert not running.outbox.put(second, None, acquires=True)
+        assert running.taken == []
 
-        waiting.outbox.release_write_lock(MESSAGE, None)
-        waiting.outbox.await_empty(10)
+        running.outbox.release_write_lock(MESSAGE, None)
+        running.outbox.await_empty(10)
 
-        assert waiting.taken == [second]
+        assert running.taken == [second]
 
 
 def test_the_writer_is_woken_by_the_release() -> None:
-    """A writer that wakes up while a sender has the write lock keeps its own deadline."""
-    with Waiting(seconds=3) as waiting:
-        outbox = waiting.outbox
+    """A writer that wakes up while a sender has the write lock still ends at its deadline."""
+    with RunningOutbox(seconds=3) as running:
+        outbox = running.outbox
         with outbox._lock:
             outbox._work.notify()
         while not outbox._writer_waits_for_lock:
             time.sleep(0.001)
         outbox.release_write_lock(MESSAGE, None)
-        waiting.thread.join(30)
+        running.thread.join(30)
 
-        assert not waiting.thread.is_alive()
+        assert not running.thread.is_alive()
 
 
 def test_the_rest_is_sent_first() -> None:
-    """The rest of a sender's message is sent before newer messages, also before a pong."""
-    with Waiting() as waiting:
-        outbox = waiting.outbox
+    """The rest of a partly sent message is sent before all queued messages, also before a pong."""
+    with RunningOutbox() as running:
+        outbox = running.outbox
         outbox.put(Outgoing(frames.TEXT, b"second"), None, acquires=True)
         outbox.put_pong(b"pong")
         outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
         outbox.await_empty(10)
-        first, *others = waiting.taken
+        first, *others = running.taken
 
         assert first is not None
         assert first.rest == b"sage"
@@ -95,11 +95,11 @@ def test_the_rest_is_sent_first() -> None:
 
 def test_the_rest_is_sent_before_the_last_close() -> None:
     """A partly sent frame is completed before the CLOSE of an early end."""
-    with Waiting() as waiting:
-        assert waiting.outbox.end_with(b"\x03\xe8")
-        waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
-        waiting.thread.join(30)
-        first, last = waiting.taken
+    with RunningOutbox() as running:
+        assert running.outbox.end_with(b"\x03\xe8")
+        running.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
+        running.thread.join(30)
+        first, last = running.taken
 
         assert first is not None
         assert first.rest == b"sage"
@@ -108,18 +108,18 @@ def test_the_rest_is_sent_before_the_last_close() -> None:
 
 
 def test_nothing_follows_a_drop() -> None:
-    """A rest that is returned after a drop is dropped too."""
-    with Waiting() as waiting:
-        waiting.outbox.drop()
-        waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
-        waiting.thread.join(30)
+    """If the queue was dropped, a rest that a sender returns later is dropped too."""
+    with RunningOutbox() as running:
+        running.outbox.drop()
+        running.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
+        running.thread.join(30)
 
-        assert waiting.taken == []
-        assert waiting.outbox.queued_bytes == 0
+        assert running.taken == []
+        assert running.outbox.queued_bytes == 0
 
 
 def test_no_write_lock_while_the_queue_is_not_empty() -> None:
-    """No sender gets the write lock while something is queued or the writer is busy."""
+    """No sender gets the write lock while a message is queued or the writer sends."""
     outbox = Outbox(1 << 20)
 
     assert not outbox.put(MESSAGE, None, acquires=True)
@@ -128,7 +128,7 @@ def test_no_write_lock_while_the_queue_is_not_empty() -> None:
 
 
 def _settle(driver: Driver) -> None:
-    """Wait until the writer waits for work: it has sent a message, and no other thread may send."""
+    """Send a message and wait until it was sent. The writer then waits for work."""
     driver.link.send("settle")
     driver.link.flush(timeout=30)
 
@@ -137,7 +137,7 @@ def _settle(driver: Driver) -> None:
 def test_frames_stay_whole_when_the_network_is_full(
     is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """Senders that fill the network send parts of frames; all frames are complete and in order."""
+    """If senders can send only parts of frames, all frames are still complete and in order."""
     senders, count = 4, 40
     body = b"x" * 47_000
     go = threading.Event()
@@ -176,7 +176,7 @@ def test_frames_stay_whole_when_the_network_is_full(
 
 
 def test_an_interrupt_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C inside a write may leave a part of a frame: nothing follows, and no thread waits."""
+    """If Ctrl-C interrupts a write, the link ends, nothing more is sent, and no thread waits."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -186,7 +186,7 @@ def test_an_interrupt_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(script) as server, driven(server.url, Options()) as driver:
         interrupted = threading.Event()
 
-        # Replaces a signal, which could not be timed to arrive exactly here.
+        # This replaces a signal, because a signal cannot be timed so exactly.
         def interrupt(_: object) -> None:
             interrupted.set()
             raise KeyboardInterrupt

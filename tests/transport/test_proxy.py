@@ -1,4 +1,4 @@
-"""Proxies: the choice, the tunnel, and responses that refuse it."""
+"""The choice of a proxy, its tunnel, and its refusals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_tunnel(
     server_tls: ssl.SSLContext,
     client_tls: ssl.SSLContext,
 ) -> None:
-    """A link through a proxy names the host to the proxy, and then works like any other."""
+    """A link through a proxy sends the host to the proxy, and then works as without a proxy."""
     user = "user:p%40ss%20word@" if credential else ""
     with (
         serve(echoing, tls=server_tls if is_secure else None) as server,
@@ -55,7 +55,7 @@ def answer(status: str, *, body: bytes = b"") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-# Responses of a proxy that do not open a tunnel, and the words of the error.
+# (response of a proxy that opens no tunnel, words of the error)
 REFUSALS = [
     (answer("403 Forbidden"), "refused a tunnel to service.invalid:80: HTTP 403 Forbidden"),
     (answer("502 Bad Gateway", body=b"<html>"), "HTTP 502 Bad Gateway"),
@@ -63,7 +63,7 @@ REFUSALS = [
         answer("407 Proxy Authentication Required"),
         "put the right user:password@ into the proxy's URL",
     ),
-    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "did not answer like an HTTP proxy"),
+    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "did not answer with an HTTP response"),
     (b"", "closed the connection without a response"),
     (b"HTTP/1.1 200 OK\r\n\r\nunasked", "sent data before"),
     (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, "more than 64 KiB"),
@@ -72,7 +72,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("refusal", "words"), REFUSALS)
 def test_refusals(refusal: bytes, words: str) -> None:
-    """If a proxy opens no tunnel, the ConnectError names the proxy and its reason."""
+    """If a proxy opens no tunnel, the ConnectError names the proxy and the reason."""
     with proxy(refusal=refusal) as (gate, _):
         options = Options(proxy=f"http://user:s3cret@127.0.0.1:{gate.port}")
         with pytest.raises(ConnectError, match=words) as caught:
@@ -82,7 +82,7 @@ def test_refusals(refusal: bytes, words: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-# Proxies that are not supported or invalid, and a word of the error.
+# (URL of an invalid or unsupported proxy, words of the error)
 BAD_PROXIES = [
     ("socks5://host:1080", "got socks5://"),
     ("https://host:3128", "got https://"),
@@ -97,7 +97,7 @@ BAD_PROXIES = [
 
 @pytest.mark.parametrize(("url", "words"), BAD_PROXIES)
 def test_bad_proxies(url: str, words: str) -> None:
-    """A proxy that is not supported is a ConfigError with advice, before anything is sent."""
+    """A proxy that is not supported raises a ConfigError with advice, before anything is sent."""
     with pytest.raises(ConfigError, match=words) as caught:
         choose_proxy("wss://service.invalid/", Options(proxy=url))
 
@@ -106,7 +106,7 @@ def test_bad_proxies(url: str, words: str) -> None:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that makes its arguments the only proxy settings of the environment."""
+    """Return a function that replaces all proxy settings of the environment."""
     for name in ("http_proxy", "https_proxy", "ws_proxy", "wss_proxy", "all_proxy", "no_proxy"):
         for variant in (name, name.upper()):
             monkeypatch.delenv(variant, raising=False)
@@ -120,7 +120,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 S, P, A = "http://secure:1", "http://plain:2", "http://all:3"
 
-# The environment, the URL, and the URL of the proxy.
+# (environment, URL, URL of the proxy)
 CHOICES = [
     ({}, "wss://host/", None),
     ({"https_proxy": S, "http_proxy": P}, "wss://host/", S),
@@ -151,7 +151,7 @@ CHOICES = [
     ({"https_proxy": S}, "wss://user:password@host/", S),
 ]
 
-# A list of hosts without a proxy, a URL, and whether the list has its host.
+# (value of no_proxy, URL, whether no_proxy contains the host of the URL)
 NO_PROXY = [
     ("api.example", "wss://api.example/", True),
     ("API.Example", "wss://api.example/", True),
@@ -184,7 +184,7 @@ NO_PROXY = [
 def test_no_proxy(
     environment: Callable[..., None], no_proxy: str, url: str, is_listed: bool
 ) -> None:
-    """Hosts, addresses, networks and ports of ``no_proxy`` use no proxy."""
+    """Hosts, addresses, networks and ports in ``no_proxy`` are used without a proxy."""
     environment(all_proxy=A, no_proxy=no_proxy)
 
     assert (choose_proxy(url, Options()) is None) is is_listed
@@ -194,7 +194,7 @@ def test_no_proxy(
 def test_environment(
     environment: Callable[..., None], settings: dict[str, str], url: str, expected: str | None
 ) -> None:
-    """The proxies of the environment are used as by other tools; loopback uses none."""
+    """The proxies of the environment are used as other tools use them. Loopback uses no proxy."""
     environment(**settings)
 
     chosen = choose_proxy(url, Options())
@@ -203,7 +203,7 @@ def test_environment(
 
 
 def test_options_win(environment: Callable[..., None]) -> None:
-    """A proxy of the options is used for every host, and False means none."""
+    """A proxy in the options is used for all hosts. False means that no proxy is used."""
     environment(https_proxy=S, no_proxy="*")
 
     chosen = choose_proxy("wss://localhost/", Options(proxy="http://mine:4"))
@@ -215,7 +215,7 @@ def test_options_win(environment: Callable[..., None]) -> None:
 
 
 def test_credential_is_hidden() -> None:
-    """A proxy's password is in no repr."""
+    """No repr shows the password of a proxy."""
     chosen = choose_proxy("wss://host/", Options(proxy="http://user:s3cret@mine:4"))
 
     assert chosen is not None

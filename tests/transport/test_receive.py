@@ -1,4 +1,4 @@
-"""Receiving: messages, control frames, violations and the end of the connection."""
+"""Receiving messages and control frames, violations of the protocol, and ends of connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def speaking(*frames: bytes, then: Script = Peer.read_until_end) -> Script:
 
 NORMAL_CLOSE = frame(CLOSE, b"\x03\xe8bye")
 
-# Frames that a server sends, and the messages that are received.
+# (frames that a server sends, messages that the client receives)
 STREAMS = [
     ([frame(TEXT, b"one")], [b"one"]),
     ([frame(TEXT, b"one"), frame(TEXT, b""), frame(TEXT, b"three")], [b"one", b"", b"three"]),
@@ -47,7 +47,7 @@ STREAMS = [
 
 @pytest.mark.parametrize(("frames", "expected"), STREAMS)
 def test_messages(frames: list[bytes], expected: list[bytes]) -> None:
-    """Messages are complete and in order, for all fragments and control frames."""
+    """The messages are complete and in order, with fragments and control frames between them."""
     with (
         serve(speaking(*frames, NORMAL_CLOSE)) as server,
         driven(server.url, PATIENT) as driver,
@@ -61,7 +61,7 @@ def test_messages(frames: list[bytes], expected: list[bytes]) -> None:
 
 
 def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """Messages and TLS records may have different sizes."""
+    """The messages are complete, although the sizes of the TLS records differ from theirs."""
     sizes = [0, 1, 5, 16_384, 16_385, 40_000, 100_000, 1_500_000, 3]
 
     def script(peer: Peer) -> None:
@@ -79,7 +79,7 @@ def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContex
 
 
 def test_message_with_the_answer_to_the_upgrade() -> None:
-    """A server may send frames in the same segment as its response."""
+    """A frame in the same TCP segment as the response to the upgrade is received."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -92,7 +92,7 @@ def test_message_with_the_answer_to_the_upgrade() -> None:
 
 
 def test_ping_is_answered() -> None:
-    """A pong has the same bytes as its ping."""
+    """The pong of the client has the same bytes as the ping of the server."""
     answered: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -108,7 +108,7 @@ def test_ping_is_answered() -> None:
     assert [(PONG, b"echo this")] == answered
 
 
-# The last frame of a server, and the end of the link.
+# (last frame of the server, expected end of the link)
 SERVER_ENDS = [
     (frame(CLOSE, b"\x03\xe8bye"), LinkEnd(by="server", code=1000, reason="bye", clean=True)),
     (frame(CLOSE, b"\x03\xf3"), LinkEnd(by="server", code=1011, clean=True)),
@@ -119,7 +119,7 @@ SERVER_ENDS = [
 
 @pytest.mark.parametrize(("last", "expected"), SERVER_ENDS)
 def test_server_closes(last: bytes, expected: LinkEnd) -> None:
-    """The end has the server's code and reason, and the client answers CLOSE with the code."""
+    """The end of the link has the code and reason of the server. The answer has the same code."""
     echoed: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -135,7 +135,7 @@ def test_server_closes(last: bytes, expected: LinkEnd) -> None:
 
 
 def test_reason_is_redacted() -> None:
-    """A part of a key in the server's reason is removed."""
+    """If the server's reason contains a part of the key, this part is removed."""
     last = frame(CLOSE, b'\x03\xe8bad key "abcd***"')
 
     with serve(speaking(last)) as server, driven(server.url, PATIENT) as driver:
@@ -148,7 +148,7 @@ def send_for_ever(link: Link) -> None:
 
 
 def test_messages_before_the_end_are_received_after_a_failed_send() -> None:
-    """Messages before the end of a connection are received, although sending has failed."""
+    """If sending fails, the messages that the server sent before the end are still received."""
     go_on = threading.Event()
     hung_up = threading.Event()
 
@@ -183,7 +183,7 @@ def _reset(peer: Peer) -> None:
 @pytest.mark.parametrize("then", [_hang_up, _reset])
 @pytest.mark.parametrize("part", [b"", frame(TEXT, b"x" * 1000)[:500], frame(0x01, b"part")])
 def test_cut_without_close(part: bytes, then: Script) -> None:
-    """A connection that ends without CLOSE has code 1006, and a cut message is not delivered."""
+    """If a connection ends without CLOSE, the code is 1006. A cut message is not returned."""
     with serve(speaking(part, then=then)) as server, driven(server.url, PATIENT) as driver:
         end = driver.ended()
 
@@ -195,7 +195,7 @@ def test_cut_without_close(part: bytes, then: Script) -> None:
 def test_tls_close_without_websocket_close(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """The end of TLS without CLOSE has code 1006."""
+    """If TLS ends without CLOSE, the code is 1006."""
 
     def unwrap(peer: Peer) -> None:
         assert isinstance(peer.sock, ssl.SSLSocket)
@@ -209,7 +209,7 @@ def test_tls_close_without_websocket_close(
         assert ("network", 1006) == (driver.ended().by, driver.ended().code)
 
 
-# Violations after a valid message, and the close code of the answer.
+# (violation of the protocol after a valid message, close code of the client's answer)
 VIOLATIONS = [
     (frame(TEXT, b"x", mask=b"abcd"), 1002),
     (frame(TEXT | 0x40, b"x"), 1002),
@@ -226,13 +226,13 @@ VIOLATIONS = [
 
 @pytest.mark.parametrize(("bad", "code"), VIOLATIONS)
 def test_violations(bad: bytes, code: int) -> None:
-    """The client answers a violation with a close code, and the end has the error."""
-    told: list[tuple[int, bytes]] = []
+    """The client answers a violation with a close code. The end of the link has the error."""
+    received: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
         peer.upgrade()
         peer.send(frame(TEXT, b"good") + bad)
-        told.append(peer.read_frame())
+        received.append(peer.read_frame())
 
     with (
         serve(script) as server,
@@ -243,11 +243,11 @@ def test_violations(bad: bytes, code: int) -> None:
 
     assert ("client", code) == (end.by, end.code)
     assert isinstance(end.error, RemoteProtocolError)
-    assert [(CLOSE, code.to_bytes(2, "big"))] == [(first, data[:2]) for first, data in told]
+    assert [(CLOSE, code.to_bytes(2, "big"))] == [(first, data[:2]) for first, data in received]
 
 
 def test_oversized_message_is_refused_by_its_header() -> None:
-    """A length above the limit ends the link at once, without memory for the message."""
+    """If the length in a header exceeds the limit, the link ends, and no memory is allocated."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -259,7 +259,7 @@ def test_oversized_message_is_refused_by_its_header() -> None:
 
 
 def test_ping_timeout() -> None:
-    """A server that sends nothing, not even a pong, is lost after ``ping_timeout``."""
+    """If a server sends nothing, not even a pong, the link ends after ``ping_timeout``."""
     options = Options(ping_timeout=0.3, ping_interval=0.1)
 
     with serve(speaking(then=Peer.hold)) as server, driven(server.url, options) as driver:
@@ -270,7 +270,7 @@ def test_ping_timeout() -> None:
 
 
 def test_any_byte_keeps_the_link_alive() -> None:
-    """A message that arrives slowly, for longer than ``ping_timeout``, keeps the link alive."""
+    """A message that arrives slowly, longer than ``ping_timeout``, does not end the link."""
     message = frame(TEXT, b"x" * 20)
 
     def script(peer: Peer) -> None:
@@ -280,7 +280,7 @@ def test_any_byte_keeps_the_link_alive() -> None:
             peer.send(message[index : index + 1])
         peer.read_until_end()
 
-    # 22 bytes, 150 ms apart, take 3.3 s in total.
+    # The 22 bytes arrive at intervals of 150 ms, in 3.3 s.
     with (
         serve(script) as server,
         driven(server.url, Options(ping_timeout=3, ping_interval=60)) as driver,
@@ -289,7 +289,7 @@ def test_any_byte_keeps_the_link_alive() -> None:
 
 
 def test_pongs_keep_a_quiet_link_alive() -> None:
-    """If the ping interval is above ``ping_timeout``, pings are still sent in time."""
+    """If the ping interval is above ``ping_timeout``, pings are still sent early enough."""
     pinged = threading.Semaphore(0)
 
     def script(peer: Peer) -> None:
@@ -310,12 +310,12 @@ def test_pongs_keep_a_quiet_link_alive() -> None:
 
 
 def test_a_slow_consumer_is_not_silence() -> None:
-    """The time that the consumer needs for a message does not count for ``ping_timeout``."""
+    """The time that the consumer needs for a message does not count to ``ping_timeout``."""
     go_on = threading.Event()
 
     def slow(message: bytes) -> None:
         if message == b"first":
-            # Longer than ping_timeout: if it counted, the link would be lost.
+            # This wait is longer than ping_timeout. If it counted, the link would end.
             go_on.wait(2.5)
 
     def script(peer: Peer) -> None:

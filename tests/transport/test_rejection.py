@@ -1,4 +1,4 @@
-"""Errors made from HTTP responses: class, message and attributes."""
+"""An HTTP error response is converted to an exception with class, message and attributes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from inworld_sync.transport.rejection import error_from_response
 
 URL = "https://api.example/voices"
 
-# HTTP status, class of the error, and whether a retry may succeed.
+# (HTTP status, class of the error, whether a retry may succeed)
 STATUSES = [
     (400, InvalidRequestError, False),
     (401, AuthError, False),
@@ -39,7 +39,7 @@ STATUSES = [
 
 @pytest.mark.parametrize(("status", "kind", "retryable"), STATUSES)
 def test_statuses(status: int, kind: type[ServiceError], retryable: bool) -> None:
-    """The status decides the class and ``retryable``."""
+    """The HTTP status decides the class of the error, and whether it is retryable."""
     error = error_from_response(status, {}, b"", url=URL)
 
     assert kind is type(error)
@@ -50,7 +50,7 @@ def test_statuses(status: int, kind: type[ServiceError], retryable: bool) -> Non
 DETAILS = [{"errorType": "SESSION_TOKEN_INVALID"}]
 FACTS = {"code": 16, "message": "no token", "details": DETAILS}
 
-# Bodies in each known form: code, message and details.
+# (body, (code, message, details)): bodies in each known form.
 BODIES = [
     (json.dumps(FACTS), (16, "no token", tuple(DETAILS))),
     (json.dumps({"error": FACTS}), (16, "no token", tuple(DETAILS))),
@@ -70,7 +70,7 @@ BODIES = [
 
 @pytest.mark.parametrize(("body", "expected"), BODIES)
 def test_bodies(body: str | bytes, expected: tuple[object, str, tuple[object, ...]]) -> None:
-    """Code, message and details are read from every form of body."""
+    """The code, the message and the details are read from every form of the body."""
     code, words, details = expected
     data = body.encode() if isinstance(body, str) else body
 
@@ -89,7 +89,7 @@ CLOUD = (
     '<!DOCTYPE html>\n<html lang="en"><head><title>\n a.b | 504: Gateway &amp; time-out\n</title>'
 )
 
-# Pages of gateways: what the error says of them.
+# (page of a gateway, words of the error)
 PAGES = [
     (NGINX, "502 Bad Gateway"),
     (CLOUD, "a.b | 504: Gateway & time-out"),
@@ -100,7 +100,7 @@ PAGES = [
 
 @pytest.mark.parametrize(("page", "words"), PAGES)
 def test_page_of_a_gateway(page: str, words: str) -> None:
-    """The error has the title of an HTML page, and none of its markup."""
+    """The error has the title of an HTML page, and no markup."""
     error = error_from_response(502, {}, page.encode(), url=URL)
 
     assert f"{URL} refused: {words}" == error.message
@@ -115,7 +115,7 @@ def test_page_of_a_gateway(page: str, words: str) -> None:
     ],
 )
 def test_request_ids(headers: dict[str, str], expected: str | None) -> None:
-    """The service's own request id is preferred."""
+    """If a response has several request ids, that of the service is used."""
     assert expected == error_from_response(500, headers, b"", url=URL).request_id
 
 
@@ -128,21 +128,21 @@ def test_no_retry(spelling: str) -> None:
 
 
 def test_echoed_key() -> None:
-    """A part of a key in the body is removed."""
+    """If the body contains a part of the key, the error does not show it."""
     body = b'{"code": 7, "message": "Invalid credentials provided for API key \\"abcd***\\""}'
 
     assert "abcd" not in str(error_from_response(403, {}, body, url=URL))
 
 
 def test_redirect() -> None:
-    """A redirect names the new address without its query, and says that it is not followed."""
+    """The error of a redirect has the new address without its query. It is not followed."""
     error = error_from_response(302, {"Location": "https://x/login?token=t"}, b"", url=URL)
 
     assert "a redirect to https://x/login, which is not followed; check base_url" in str(error)
     assert not error.retryable
 
 
-# Values of Retry-After, and the least and the most seconds that are read; None if it is invalid.
+# (value of Retry-After, (least, most) accepted seconds, or None if the value is invalid)
 TIMES: list[tuple[str, tuple[float, float] | None]] = [
     ("7", (7, 7)),
     ("0", (0, 0)),
@@ -161,7 +161,7 @@ TIMES: list[tuple[str, tuple[float, float] | None]] = [
 
 @pytest.mark.parametrize(("value", "expected"), TIMES)
 def test_retry_after(value: str, expected: tuple[float, float] | None) -> None:
-    """``Retry-After`` is read as seconds or as a date, within limits."""
+    """``Retry-After`` is read as seconds or as a date, and is limited."""
     found = error_from_response(503, {"Retry-After": value}, b"", url=URL).retry_after
 
     if expected is None:
@@ -172,7 +172,7 @@ def test_retry_after(value: str, expected: tuple[float, float] | None) -> None:
 
 
 def test_retry_after_a_date() -> None:
-    """A date counts from the clock of this machine, with a precision of a second."""
+    """A date in ``Retry-After`` is compared with the clock of this machine."""
     before = time.time()
     value = email.utils.formatdate(before + 1000, usegmt=True)
     found = error_from_response(503, {"Retry-After": value}, b"", url=URL).retry_after
@@ -182,7 +182,7 @@ def test_retry_after_a_date() -> None:
 
 
 def test_shown_retry_after() -> None:
-    """The error's message names the time."""
+    """The message of the error has the time of ``Retry-After``."""
     error = error_from_response(429, {"retry-after": "7"}, b"slow down", url=URL)
 
     assert str(error).endswith("slow down (HTTP status 429); retry after 7 s")

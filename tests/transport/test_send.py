@@ -1,4 +1,4 @@
-"""Sending: messages, frames, waits for room, and the end of the connection."""
+"""Sending messages and frames, waits for room in the queue, and ends of connections."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from inworld_sync.models.options import Options
 from support.driver import PATIENT, Driver, driven
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
-# More than the kernel's buffers at both ends, so a send to a server that does not read stalls.
+# More than the kernel's buffers on both sides. Sending this to a server that does not read stalls.
 STALL_BYTES = 8 << 20
 STALLING = attrs.evolve(PATIENT, max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
 
 
 class Reader:
-    """A server that keeps the messages it gets; a test may delay its start."""
+    """A server that records the messages. It may start to read later, when the test says so."""
 
     def __init__(self, *, waits: bool = False) -> None:
         self.frames: list[tuple[int, bytes]] = []
@@ -50,7 +50,7 @@ class Reader:
         return [payload for first, payload in self.frames if first == TEXT]
 
 
-# Each type that may be sent, and the bytes that are sent.
+# (message of each accepted type, bytes that are sent)
 MESSAGES = [
     (b"bytes", b"bytes"),
     (bytearray(b"bytearray"), b"bytearray"),
@@ -67,7 +67,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("message", "expected"), MESSAGES)
 def test_messages(message: bytes | bytearray | memoryview | str, expected: bytes) -> None:
-    """A message is sent as one masked text frame, for each type and size."""
+    """A message of each type and size is sent as one masked text frame."""
     reader = Reader()
 
     with serve(reader) as server, driven(server.url, PATIENT) as driver:
@@ -78,7 +78,7 @@ def test_messages(message: bytes | bytearray | memoryview | str, expected: bytes
 
 
 def test_a_buffer_is_copied() -> None:
-    """The caller may change a buffer after it was sent."""
+    """The caller may change a buffer as soon as send() has returned."""
     reader = Reader(waits=True)
     buffer = bytearray(b"before")
 
@@ -92,7 +92,7 @@ def test_a_buffer_is_copied() -> None:
 
 
 def test_masked_frames() -> None:
-    """A frame that is masked already is sent unchanged, in order with other messages."""
+    """A frame that is already masked is sent unchanged, in order with other messages."""
     reader = Reader()
     masked = Frame(Opcode.TEXT, b"built elsewhere").serialize(mask=True)
 
@@ -109,7 +109,7 @@ def test_masked_frames() -> None:
 def test_threads_and_control_frames_do_not_mix(
     is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """Eight senders, pings and pongs: frames are complete, and each thread's messages in order."""
+    """Messages of eight threads, pings and pongs are complete. Each thread's are in order."""
     senders, count = 8, 60
     received: list[bytes] = []
     pongs = []
@@ -152,7 +152,7 @@ def test_threads_and_control_frames_do_not_mix(
 
 
 def test_pong_while_the_writer_is_stalled() -> None:
-    """While a server does not read, its messages are received; when it reads, it gets the pong."""
+    """If a server does not read, its messages are received. Later, it gets the pong."""
     order: list[int] = []
     received = threading.Event()
 
@@ -163,7 +163,7 @@ def test_pong_while_the_writer_is_stalled() -> None:
         peer.send_frame(PING, b"new")
         peer.send_frame(TEXT, b"heard")
         assert received.wait(30)
-        # The first byte of the stalled frame was read; read the rest of it.
+        # The first byte of the stalled frame was read. Read the rest of the frame.
         assert (TEXT, 1) == (first[0], size)
         header = peer.read_exactly(1 + 8 + 4)
         peer.read_exactly(int.from_bytes(header[1:9], "big"))
@@ -188,7 +188,7 @@ def test_pong_while_the_writer_is_stalled() -> None:
 
 
 def test_the_queue_is_bounded() -> None:
-    """If there is no room in time, send raises an error, and the message is never sent."""
+    """If there is no room in time, send() raises an error, and the message is never sent."""
     reader = Reader(waits=True)
     options = attrs.evolve(PATIENT, max_queued_bytes=1000, ping_interval=60)
 
@@ -196,7 +196,7 @@ def test_the_queue_is_bounded() -> None:
         serve(reader, receive_buffer_bytes=4096) as server,
         driven(server.url, options) as driver,
     ):
-        driver.link.send(b"x" * STALL_BYTES)  # larger than the bound, let in since it is empty
+        driver.link.send(b"x" * STALL_BYTES)  # exceeds the limit, but the queue is empty
         with pytest.raises(DeadlineExceeded, match="room"):
             driver.link.send(b"refused", timeout=0.05)
         assert STALL_BYTES == driver.link.stats().queued_bytes
@@ -211,7 +211,7 @@ def test_the_queue_is_bounded() -> None:
 
 @pytest.mark.parametrize("timeout", [-1, math.nan, "5", True])
 def test_bad_timeouts(timeout: float) -> None:
-    """A timeout that is negative or not a number is a ConfigError; a very long one is accepted."""
+    """A negative timeout, or one that is not a number, raises ConfigError. A long one does not."""
     with serve(Reader()) as server, driven(server.url, PATIENT) as driver:
         for call in (driver.link.flush, functools.partial(driver.link.send, b"x")):
             with pytest.raises(ConfigError, match=r"timeout must be a number of seconds"):
@@ -222,7 +222,7 @@ def test_bad_timeouts(timeout: float) -> None:
 
 
 def test_very_long_options() -> None:
-    """Timeouts of the options may be longer than any wait of the system."""
+    """The timeouts of the options may be longer than any wait that the system supports."""
     names = ("connect_timeout", "send_timeout", "close_timeout", "ping_interval", "ping_timeout")
     reader = Reader()
     with (
@@ -238,7 +238,7 @@ def test_very_long_options() -> None:
 
 
 def test_a_message_that_needs_no_room() -> None:
-    """A message that frees memory is queued after the others, even without room."""
+    """A message that frees memory is queued even if the queue has no room."""
     reader = Reader(waits=True)
 
     with (
@@ -307,7 +307,7 @@ def _abort(driver: Driver) -> None:
     driver.link.abort()
 
 
-# Ways in which a link may end during a wait, and the error of the wait.
+# (function that ends a link during a wait, error of the wait)
 ENDINGS = [(_close, ClosedError), (_abort, ClosedError)]
 WAITS: list[Callable[[Driver], None]] = [
     lambda driver: driver.link.send(b"waits"),
@@ -337,7 +337,7 @@ def test_waits_end_with_the_link(
 
 @pytest.mark.parametrize("wait", WAITS, ids=["send", "flush"])
 def test_waits_end_with_the_connection(wait: Callable[[Driver], None]) -> None:
-    """A wait ends with ConnectionLost and its cause when the server closes the connection."""
+    """If the server closes the connection, a wait ends with ConnectionLost and its cause."""
     go = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -360,7 +360,7 @@ def test_waits_end_with_the_connection(wait: Callable[[Driver], None]) -> None:
 
 
 def test_send_timeout() -> None:
-    """A frame that is not sent in time ends the link; nothing follows a part of a frame."""
+    """If a frame is not sent in time, the link ends. Nothing is sent after the partial frame."""
     taken: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -380,7 +380,7 @@ def test_send_timeout() -> None:
         assert "accepted no data for 0.2 s" in end.reason
         with pytest.raises(ConnectionLost, match="network"):
             driver.link.send(b"late")
-    # The beginning of one frame was sent: its header, its mask, and the mask again.
+    # Only the start of one frame was sent: its header, its mask, and a payload of masked zeros.
     header, mask, rest = taken[0][:10], taken[0][10:14], taken[0][14:]
     assert bytes([TEXT, 0xFF]) + STALL_BYTES.to_bytes(8, "big") == header
     assert (mask * (len(rest) // 4 + 1))[: len(rest)] == rest
@@ -388,7 +388,7 @@ def test_send_timeout() -> None:
 
 
 def test_after_the_server_closed() -> None:
-    """Sending on a link that the server closed raises an error with its code and reason."""
+    """If the server has closed the link, send() raises an error with the server's code."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -404,7 +404,7 @@ def test_after_the_server_closed() -> None:
 
 
 def test_flush_after_the_end() -> None:
-    """Sent messages count as flushed, although the server has closed since."""
+    """If the server closes the link after all messages were sent, flush() raises no error."""
 
     flushed = threading.Event()
 
@@ -424,7 +424,7 @@ def test_flush_after_the_end() -> None:
 
 
 def test_stats() -> None:
-    """The statistics count messages and bytes of both directions."""
+    """The statistics count the messages and bytes of both directions."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()

@@ -1,4 +1,4 @@
-"""A server that sends nothing is lost, but not because this process was stalled."""
+"""A connection to a silent server is lost, but not if only this process was stalled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEAD_AFTER_SECONDS = 2.0
 
 class QuietStream:
     """
-    Returns one byte at the wait with a given number, and nothing before it.
+    Returns one byte at the wait with a given number, and nothing at the waits before.
 
     Attributes:
         timeouts: The timeout of each wait.
@@ -29,9 +29,9 @@ class QuietStream:
 
     owes_output = False
 
-    def __init__(self, speaks_at: int = sys.maxsize) -> None:
+    def __init__(self, sends_at: int = sys.maxsize) -> None:
         self.timeouts: list[float | None] = []
-        self._speaks_at = speaks_at
+        self._speaks_at = sends_at
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         self.timeouts.append(timeout)
@@ -54,7 +54,7 @@ class QuietStream:
 
 
 def test_silence() -> None:
-    """The waits together are as long as ``ping_timeout``; the last one does not wait."""
+    """The waits add up to ``ping_timeout``. After them, the data that has arrived is read once."""
     stream = QuietStream()
 
     with pytest.raises(ConnectionLost, match="silent for 10 s"):
@@ -63,12 +63,12 @@ def test_silence() -> None:
     assert [2.0] * 5 + [0] == stream.timeouts
 
 
-@pytest.mark.parametrize("speaks_at", [1, 2, 5, 6])
-def test_a_byte_ends_the_silence(speaks_at: int) -> None:
-    """A byte counts at every wait, even if it arrives after the last step."""
+@pytest.mark.parametrize("sends_at", [1, 2, 5, 6])
+def test_a_byte_ends_the_silence(sends_at: int) -> None:
+    """A byte that arrives during any of the waits, or after them, is returned."""
     room = bytearray(8)
 
-    assert 1 == receive_unless_silent(QuietStream(speaks_at), memoryview(room), 10.0)
+    assert 1 == receive_unless_silent(QuietStream(sends_at), memoryview(room), 10.0)
     assert b"x" == room[:1]
 
 
@@ -77,8 +77,8 @@ def test_a_stalled_process_is_not_silence() -> None:
     """
     A connection is not lost if its process was stalled for longer than ``ping_timeout``.
 
-    While one thread keeps the interpreter lock, as during the import of a large extension module,
-    no other thread runs, so no ping is sent.
+    While one thread holds the GIL, no other thread runs, and no ping is sent. The import of a large
+    extension module does this.
     """
     pinged, answers = threading.Event(), threading.Event()
 
@@ -103,7 +103,7 @@ def test_a_stalled_process_is_not_silence() -> None:
 
 
 def stall(seconds: float) -> None:
-    """Keep the interpreter lock."""
+    """Hold the GIL for some seconds."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(60)
     try:

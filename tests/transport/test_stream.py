@@ -1,4 +1,4 @@
-"""Waits and byte streams: what ends a wait, and what a read returns."""
+"""Waits for sockets, and reads from streams."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Pair = tuple[socket.socket, socket.socket]
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("timeout", [None, math.inf, 10.0, 1e300])
 def test_ready(pair: Pair, self_pipe: SelfPipe, timeout: float | None) -> None:
-    """A wait ends when the socket has data, or accepts data."""
+    """A wait ends when the socket has data, or when it accepts data."""
     pair[1].send(b"x")
 
     Waiter(pair[0], self_pipe, write=False).wait(timeout)
@@ -58,14 +58,14 @@ def test_ready(pair: Pair, self_pipe: SelfPipe, timeout: float | None) -> None:
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("timeout", [0.0, 0.0004, 0.01])
 def test_timeout(pair: Pair, self_pipe: SelfPipe, timeout: float) -> None:
-    """A wait for an event that does not occur ends after its timeout."""
+    """If the event does not occur, the wait ends after its timeout."""
     with pytest.raises(TimeoutError):
         Waiter(pair[0], self_pipe, write=False).wait(timeout)
 
 
 @pytest.mark.usefixtures("system")
 def test_wake_before(pair: Pair, self_pipe: SelfPipe) -> None:
-    """A self-pipe that was set ends every later wait, even if the socket is ready."""
+    """If a self-pipe was set before, every wait ends at once, even if the socket is ready."""
     pair[1].send(b"x")
     self_pipe.set()
 
@@ -76,7 +76,7 @@ def test_wake_before(pair: Pair, self_pipe: SelfPipe) -> None:
 
 @pytest.mark.usefixtures("system")
 def test_wake_during(pair: Pair, self_pipe: SelfPipe) -> None:
-    """A self-pipe ends the waits of several threads at once."""
+    """Setting a self-pipe ends the waits of several threads at the same time."""
     woken = threading.Semaphore(0)
 
     def wait() -> None:
@@ -96,7 +96,7 @@ def test_wake_during(pair: Pair, self_pipe: SelfPipe) -> None:
 
 
 def test_peer_is_gone(pair: Pair, self_pipe: SelfPipe) -> None:
-    """The end of a stream is an EOFError, never an empty read."""
+    """At the end of a stream, a read raises EOFError. It never returns no bytes."""
     stream = PlainStream(pair[0], self_pipe)
     pair[1].send(b"last")
     pair[1].close()
@@ -107,7 +107,7 @@ def test_peer_is_gone(pair: Pair, self_pipe: SelfPipe) -> None:
         stream.receive_into(room, 10.0)
 
 
-class Flood:
+class EndlessStream:
     """A stream that always has data."""
 
     owes_output = False
@@ -121,6 +121,6 @@ class Flood:
 
 
 def test_flood() -> None:
-    """A server that always sends more does not extend a deadline."""
+    """A server that never stops to send does not extend a deadline."""
     with pytest.raises(DeadlineExceeded):
-        receive_by(Flood(), memoryview(bytearray(10)), Deadline(0.0, "waiting"))
+        receive_by(EndlessStream(), memoryview(bytearray(10)), Deadline(0.0, "waiting"))

@@ -1,4 +1,4 @@
-"""TLS: which certificates a link trusts, and the errors."""
+"""The certificates that a link trusts, and the errors of TLS."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def open_link(url: str, context: ssl.SSLContext | None) -> Link:
 
 
 def message_of(error: ConnectError) -> str:
-    """Return the error's message, which must never advise to turn the check off."""
+    """Return the message of an error. It must never advise to turn off verification."""
     words = str(error)
     assert "verify" not in words.replace("certificate verify failed", "").lower()
     assert "disable" not in words.lower()
@@ -37,7 +37,7 @@ def message_of(error: ConnectError) -> str:
 
 
 def test_untrusted_authority(server_tls: ssl.SSLContext) -> None:
-    """For a certificate of an unknown authority, the error says how to add the authority."""
+    """If the authority of a certificate is unknown, the error says how to add the authority."""
     with (
         serve(Peer.hold, tls=server_tls) as server,
         pytest.raises(ConnectError, match="is not trusted") as caught,
@@ -50,7 +50,7 @@ def test_untrusted_authority(server_tls: ssl.SSLContext) -> None:
 
 @pytest.mark.parametrize("name", ["elsewhere.invalid", "127.0.0.9"])
 def test_wrong_host(authority: trustme.CA, client_tls: ssl.SSLContext, name: str) -> None:
-    """For a certificate of another host, the error names both hosts."""
+    """If a certificate is for another host, the error names both hosts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     host = "localhost" if name.startswith("else") else "127.0.0.1"
@@ -65,7 +65,7 @@ def test_wrong_host(authority: trustme.CA, client_tls: ssl.SSLContext, name: str
 
 
 def test_no_tls_there(client_tls: ssl.SSLContext) -> None:
-    """A server without TLS is a ConnectError, not a hang or an SSL error."""
+    """A server without TLS raises a ConnectError that says so."""
 
     def script(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -76,14 +76,14 @@ def test_no_tls_there(client_tls: ssl.SSLContext) -> None:
 
 
 def test_hang_up_in_the_handshake(client_tls: ssl.SSLContext) -> None:
-    """The error says that a server closed the connection during the handshake."""
+    """If a server closes the connection during the handshake, the error says so."""
     with serve(Peer.hang_up) as server, pytest.raises(ConnectError, match="TLS handshake"):
         open_link(f"wss://localhost:{server.port}/", client_tls)
 
 
 @pytest.fixture
 def fresh_cache() -> Iterator[None]:
-    """Clear the cache of certificates, before and after."""
+    """Clear the cache of certificates before and after a test."""
     tls._default_context.cache_clear()
     yield
     tls._default_context.cache_clear()
@@ -96,7 +96,7 @@ def test_certificates_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """``SSL_CERT_FILE`` is used, as by other programs."""
+    """The certificates of ``SSL_CERT_FILE`` are used, as other programs do."""
     bundle = tmp_path / "bundle.pem"
     authority.cert_pem.write_to_path(bundle)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -117,7 +117,7 @@ def test_certificates_of_the_environment(
 def test_bad_certificates_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """A variable that names no certificates is an error, which OpenSSL would ignore."""
+    """If an environment variable names no certificates, an error is raised."""
     monkeypatch.setenv(name, value)
 
     with serve(Peer.hold) as server, pytest.raises(ConfigError, match=f"{name} names '{value}'"):
@@ -126,7 +126,7 @@ def test_bad_certificates_of_the_environment(
 
 @pytest.mark.parametrize(("begin", "end"), [(2019, 2020), (2090, 2099)])
 def test_expired(authority: trustme.CA, client_tls: ssl.SSLContext, begin: int, end: int) -> None:
-    """For a certificate of another time, the error names the clock and gives no other advice."""
+    """If a certificate is not valid now, the error names the clock and has no other advice."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(
         "localhost",
@@ -146,7 +146,7 @@ def test_expired(authority: trustme.CA, client_tls: ssl.SSLContext, begin: int, 
 
 @pytest.mark.usefixtures("fresh_cache")
 def test_without_certifi(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without certifi the system's certificates are used."""
+    """If certifi is not installed, the certificates of the system are used."""
     monkeypatch.setitem(sys.modules, "certifi", None)
 
     context = tls.context_for(Options())
@@ -157,17 +157,17 @@ def test_without_certifi(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fresh_cache")
 def test_certificates_are_read_once() -> None:
-    """All links of a process share the certificates, which take long to read."""
+    """The certificates are read once per process, because reading them takes long."""
     assert tls.context_for(Options()) is tls.context_for(Options(connect_timeout=1))
 
 
 def test_own_context_is_used_as_it_is(client_tls: ssl.SSLContext) -> None:
-    """A context of the options is used, not a copy of it."""
+    """An SSL context of the options is used itself, not a copy."""
     assert tls.context_for(Options(ssl_context=client_tls)) is client_tls
 
 
-class OwingStream:
-    """A stream that has something to send after receiving, as TLS has for a key update."""
+class StreamWithOutput:
+    """A stream that has data to send after it has received, as TLS has for a key update."""
 
     def __init__(self, stream: Stream) -> None:
         self.owes_output = False
@@ -188,7 +188,7 @@ class OwingStream:
 
 
 def test_the_idle_writer_sends_output_of_tls() -> None:
-    """The idle writer sends an answer that TLS itself has to send."""
+    """An idle writer sends the data that TLS itself has to send."""
 
     driven = threading.Event()
 
@@ -200,7 +200,7 @@ def test_the_idle_writer_sends_output_of_tls() -> None:
 
     with serve(script) as server:
         link = Link.open(server.url, headers={}, options=Options(), name="test-1")
-        stream = link._stream = OwingStream(link._stream)
+        stream = link._stream = StreamWithOutput(link._stream)
         with driving(link):
             driven.set()
             assert stream.flushed.wait(30)

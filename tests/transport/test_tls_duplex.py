@@ -1,4 +1,4 @@
-"""Reading and writing TLS at once: one thread at a time in OpenSSL, and no connection is lost."""
+"""TLS connections that read and write at the same time: OpenSSL is used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from support.driver import driving
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
 
-class Watched:
-    """Wraps a TLS object or buffer, and records whether two threads use it at once."""
+class UseRecorder:
+    """Wraps a TLS object or buffer, and records whether two threads use it at the same time."""
 
     inside = 0
     worst = 0
@@ -35,14 +35,14 @@ class Watched:
             return found
 
         def call(*args: object) -> object:
-            Watched.inside += 1
-            Watched.worst = max(Watched.worst, Watched.inside)
-            Watched.calls[name] += 1
+            UseRecorder.inside += 1
+            UseRecorder.worst = max(UseRecorder.worst, UseRecorder.inside)
+            UseRecorder.calls[name] += 1
             try:
-                time.sleep(0.0002)  # lets another thread in, if nothing keeps it out
+                time.sleep(0.0002)  # another thread may run here, unless a lock prevents it
                 return found(*args)
             finally:
-                Watched.inside -= 1
+                UseRecorder.inside -= 1
 
         return call
 
@@ -50,9 +50,9 @@ class Watched:
 def test_one_thread_at_a_time(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One thread at a time uses the TLS state, for busy traffic in both directions."""
-    monkeypatch.setattr(Watched, "worst", 0)
-    monkeypatch.setattr(Watched, "calls", Counter())
+    """Only one thread at a time uses the TLS state, with much traffic in both directions."""
+    monkeypatch.setattr(UseRecorder, "worst", 0)
+    monkeypatch.setattr(UseRecorder, "calls", Counter())
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -67,7 +67,7 @@ def test_one_thread_at_a_time(
         stream = link._stream
         assert isinstance(stream, TlsStream)
         for name in ("_tls", "_incoming", "_outgoing"):
-            setattr(stream, name, Watched(getattr(stream, name)))
+            setattr(stream, name, UseRecorder(getattr(stream, name)))
         with driving(link) as driver:
             for _ in range(200):
                 link.send(b"x" * 5_000)
@@ -75,13 +75,13 @@ def test_one_thread_at_a_time(
                 driver.next()
             link.close()
 
-    assert 1 == Watched.worst
-    assert Watched.calls["read"] > 10
-    assert Watched.calls["write"] > 200
+    assert 1 == UseRecorder.worst
+    assert UseRecorder.calls["read"] > 10
+    assert UseRecorder.calls["write"] > 200
 
 
 def test_fresh_connections() -> None:
-    """Of 500 connections that read and write from the start, none fails."""
+    """None of 500 connections fails that read and write as soon as they are open."""
     failures = soak(500, at_once=8)
 
     assert not failures

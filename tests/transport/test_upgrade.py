@@ -1,4 +1,4 @@
-"""The upgrade: the request, which responses are accepted, and that no secret is shown."""
+"""The request for the upgrade, the responses that are accepted, and secrets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ def answering(answer: bytes) -> Script:
 
 
 def test_request() -> None:
-    """The request has the given headers and those of the upgrade; no Origin, no cookie."""
+    """
+    The request has the given headers and those of the upgrade.
+
+    It has no Origin and no cookie.
+    """
     requests: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -74,13 +78,13 @@ def test_request() -> None:
 
 @pytest.mark.parametrize("name", ["Host", "upgrade", "Sec-WebSocket-Key"])
 def test_headers_of_the_upgrade(name: str) -> None:
-    """A header that the upgrade itself writes is a ConfigError."""
+    """A header that the upgrade itself sends raises a ConfigError if the caller passes it."""
     with serve(Peer.hold) as server, pytest.raises(ConfigError, match="every WebSocket upgrade"):
         Link.open(server.url, headers={name: "x"}, options=Options(), name="test-1")
 
 
 def test_headers_of_the_options() -> None:
-    """Headers of the options are sent, and headers of the call replace them in any case."""
+    """Headers of the options are sent. A header of the call replaces one of the options."""
     seen: list[str] = []
 
     def script(peer: Peer) -> None:
@@ -96,7 +100,7 @@ def test_headers_of_the_options() -> None:
 
 
 def test_answer() -> None:
-    """The server's headers are kept by lower-case name, and have the request id."""
+    """The headers of the response are kept with lower-case names. One has the request id."""
     with serve(
         lambda peer: peer.upgrade("X-Inworld-Request-Id: f00", "X-Two: 1", "X-Two: 2")
     ) as server:
@@ -120,7 +124,7 @@ def chunked(status: str, *chunks: bytes) -> bytes:
     return f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + data
 
 
-# HTTP statuses, the class of the error, and whether a retry may succeed.
+# (HTTP status, class of the error, whether a retry may succeed)
 REFUSALS = [
     ("400 Bad Request", ServiceError, False),
     ("401 Unauthorized", AuthError, False),
@@ -147,7 +151,7 @@ REFUSALS = [
 def test_refusals(
     write: Callable[[str], bytes], status: str, kind: type[ServiceError], retryable: bool
 ) -> None:
-    """An error response raises an error with status, message and request id."""
+    """An error response raises an error with the status, the message and the request id."""
     script = answering(write(status))
 
     with serve(script) as server, pytest.raises(kind, match="no access") as caught:
@@ -159,8 +163,8 @@ def test_refusals(
     assert ({"errorType": "X"},) == error.details
 
 
-# Bodies without a proper end: closed, shorter than announced, never complete.
-ODD_BODIES = [
+# Bodies that do not end as announced: closed without a length, too short, never complete.
+UNFINISHED_BODIES = [
     b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n" + BODY,
     b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9999\r\n\r\n" + BODY,
     chunked("401 Unauthorized", BODY)[:-5],
@@ -168,9 +172,9 @@ ODD_BODIES = [
 ]
 
 
-@pytest.mark.parametrize("answer", ODD_BODIES)
+@pytest.mark.parametrize("answer", UNFINISHED_BODIES)
 def test_refusals_with_an_unfinished_body(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that does not end takes a limited time, and the error has its beginning."""
+    """Reading a body that does not end takes a limited time. The error has the body's start."""
     monkeypatch.setattr("inworld_sync.transport.upgrade._BODY_TIMEOUT", 0.2)
     script = answering(answer)
 
@@ -179,7 +183,7 @@ def test_refusals_with_an_unfinished_body(answer: bytes, monkeypatch: pytest.Mon
 
 
 def test_large_body_of_a_refusal() -> None:
-    """Only the beginning of an endless page is read, and a part of it shown."""
+    """Only the start of an endless page is read. The error shows a part of it."""
     script = answering(refusal("500 Oops", b"<html>" + b"x" * 1_000_000))
 
     with serve(script) as server, pytest.raises(ServiceError) as caught:
@@ -190,7 +194,7 @@ def test_large_body_of_a_refusal() -> None:
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
 def test_redirects_are_refusals(status: str) -> None:
-    """A redirect is an error with the new address; the credential is not sent there."""
+    """A redirect raises an error with the new address. No credential is sent to this address."""
     with serve(Peer.hold) as other:
         answer = refusal(status, b"", f"Location: ws://127.0.0.1:{other.port}/x?token=secret")
         script = answering(answer)
@@ -204,8 +208,8 @@ def test_redirects_are_refusals(status: str) -> None:
 
 UPGRADE_HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
-# Responses that are no upgrade, and a word of the error.
-NO_AGREEMENTS = [
+# (response that does not accept the upgrade, words of the error)
+NOT_ACCEPTED = [
     (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "without the headers of a WebSocket"),
     (UPGRADE_HEAD + b"\r\n", "without the headers of a WebSocket"),
     (UPGRADE_HEAD + b"Sec-WebSocket-Accept: bm90IGl0\r\n\r\n", "without the headers"),
@@ -219,9 +223,9 @@ NO_AGREEMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "words"), NO_AGREEMENTS)
+@pytest.mark.parametrize(("answer", "words"), NOT_ACCEPTED)
 def test_no_agreement(answer: bytes, words: str) -> None:
-    """A response that is no upgrade is a ConnectError with the reason."""
+    """A response that does not accept the upgrade raises a ConnectError with the reason."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -235,7 +239,7 @@ def test_no_agreement(answer: bytes, words: str) -> None:
     "header", ["Sec-WebSocket-Protocol: surprise", "Sec-WebSocket-Extensions: permessage-deflate"]
 )
 def test_a_response_with_something_not_offered(header: str) -> None:
-    """A response with something that was not offered is an error (RFC 6455, section 4.1)."""
+    """A response with a feature that the client has not offered raises an error (RFC 6455, 4.1)."""
     with (
         serve(lambda peer: peer.upgrade(header)) as server,
         pytest.raises(ConnectError, match="did not offer"),
@@ -244,7 +248,7 @@ def test_a_response_with_something_not_offered(header: str) -> None:
 
 
 def test_a_plain_answer_is_a_refusal() -> None:
-    """A web page instead of an upgrade is an error with its status."""
+    """A web page instead of the upgrade raises an error with the HTTP status."""
     script = answering(refusal("200 OK", b"<html><title>hello</title></html>"))
 
     with serve(script) as server, pytest.raises(ServiceError, match="hello") as caught:
@@ -254,7 +258,7 @@ def test_a_plain_answer_is_a_refusal() -> None:
 
 
 def test_cookies_pass_in_neither_direction() -> None:
-    """Connections share no cookies, although websocket-client has one jar for the process."""
+    """Connections share no cookies, although websocket-client has one cookie jar per process."""
     cookies: list[str] = []
 
     def script(peer: Peer) -> None:
@@ -275,7 +279,7 @@ def test_cookies_pass_in_neither_direction() -> None:
     assert ["", ""] == cookies
 
 
-# Headers that HTTP forbids; the error must not show the value.
+# Headers that HTTP forbids. The error must not show their values.
 BAD_HEADERS = [
     {"Authorization": f"Basic {SECRET}\n"},
     {"Authorization": f"Basic {SECRET}\r\nX-Evil: 1"},
@@ -287,7 +291,7 @@ BAD_HEADERS = [
 
 @pytest.mark.parametrize("headers", BAD_HEADERS)
 def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
-    """For a key with a line break, as from a file, the error shows only the header's name."""
+    """If a key has a line break, as from a file, the error shows only the name of the header."""
     with serve(Peer.hold) as server, pytest.raises(ConfigError) as caught:
         Link.open(server.url, headers=headers, options=Options(), name="test-1")
 
@@ -297,7 +301,7 @@ def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
 
 @pytest.fixture
 def trace() -> Iterator[io.StringIO]:
-    """Turn on the trace of websocket-client, as a user may do."""
+    """Turn on the trace of websocket-client during a test, as a user may do."""
     shown = io.StringIO()
     handler = logging.StreamHandler(shown)
     websocket.enableTrace(True, handler=handler, level="DEBUG")
@@ -307,7 +311,7 @@ def trace() -> Iterator[io.StringIO]:
 
 
 def test_no_secret_is_shown(trace: io.StringIO, caplog: pytest.LogCaptureFixture) -> None:
-    """A credential is in no log, repr, statistic or error, wherever it was passed."""
+    """No log, repr, statistic or error shows a credential, wherever it was passed."""
     caplog.set_level(logging.DEBUG)
     shown: list[str] = []
 
@@ -338,7 +342,7 @@ def test_no_secret_is_shown(trace: io.StringIO, caplog: pytest.LogCaptureFixture
 
 
 def test_another_package_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other package named ``websocket`` is recognized, and the error says what to do."""
+    """If another package named ``websocket`` is installed, the error says what to do."""
     other = types.ModuleType("websocket")
     other.__file__ = "/site-packages/websocket/__init__.py"
     monkeypatch.setitem(sys.modules, "websocket", other)
@@ -348,7 +352,7 @@ def test_another_package_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_no_websocket_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If websocket-client is missing, the error says what to install."""
+    """If websocket-client is not installed, the error says what to install."""
     monkeypatch.setitem(sys.modules, "websocket", None)
 
     with serve(Peer.hold) as server, pytest.raises(ConfigError, match="pip install websocket-cl"):

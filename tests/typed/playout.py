@@ -1,4 +1,4 @@
-"""The playout and its mixer as programs use them; checked by type checkers, never run."""
+"""Programs that use the playout and its mixer. Type checkers check this file. It never runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Realtime as programs write it; checked by type checkers, never run."""
+"""Programs that use realtime sessions. Type checkers check this file. It never runs."""
 
 from __future__ import annotations
 

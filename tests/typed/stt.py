@@ -1,4 +1,4 @@
-"""Speech to text as programs write it; checked by type checkers, never run."""
+"""Programs that use speech to text. Type checkers check this file. It never runs."""
 
 from __future__ import annotations
 

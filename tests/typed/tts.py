@@ -1,4 +1,4 @@
-"""Text to speech as programs write it; checked by type checkers, never run."""
+"""Programs that use text to speech. Type checkers check this file. It never runs."""
 
 from __future__ import annotations
 

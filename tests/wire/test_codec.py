@@ -1,4 +1,4 @@
-"""Conversion of attrs classes to JSON and back."""
+"""attrs classes are converted to JSON and back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Outer:
 
 CODEC = Codec(camel, {Outer: {"odd_one": "Odd"}})
 
-# (object, JSON): required fields only, all fields, and unknown fields.
+# (object, JSON): only required fields, all fields, and unknown fields.
 PAIRS = [
     (Outer("v"), {"voiceId": "v", "level": 0.5, "isOn": False, "names": []}),
     (
@@ -57,25 +57,25 @@ PAIRS = [
 
 @pytest.mark.parametrize(("value", "message"), PAIRS)
 def test_pairs(value: Outer, message: dict[str, object]) -> None:
-    """Writing an object gives the JSON, and reading the JSON gives the object."""
+    """The object is converted to the JSON, and the JSON is converted to the object."""
     assert message == CODEC.dump(value)
     assert value == CODEC.load(message, Outer, "message")
 
 
 def test_defaults() -> None:
-    """Missing fields get their defaults."""
+    """A missing optional field gets its default."""
     assert Outer("v") == CODEC.load({"voiceId": "v"}, Outer, "message")
 
 
 def test_numbers() -> None:
-    """16000.0 is read as an integer, and 1 as a float, since JSON has one type of number."""
+    """16000.0 is read as an integer and 1 as a float, because JSON has only one type of number."""
     read = CODEC.load({"voiceId": "v", "level": 1, "count": 16000.0}, Outer, "message")
 
     assert (1.0, 16000) == (read.level, read.count)
     assert (float, int) == (type(read.level), type(read.count))
 
 
-# (JSON, part of the error): a missing required field, and a wrong type for each type.
+# (JSON, part of the error): a missing required field, and a wrong value for each type.
 WRONG = [
     ({}, "voice_id"),
     ({"voiceId": None}, "voice_id"),
@@ -94,10 +94,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("message", "named"), WRONG)
 def test_wrong(message: object, named: str) -> None:
-    """
-    A missing field, or one of the wrong type, is an error with the names of the object and the
-    field.
-    """
+    """A missing or wrong field raises an error that names the object and the field."""
     with pytest.raises(RemoteProtocolError, match=rf"cannot read message.*{named}"):
         CODEC.load(message, Outer, "message")
 
@@ -123,7 +120,7 @@ CIRCLE["self"] = CIRCLE
     "message", [{"a": float("nan")}, {"a": float("inf")}, {"a": object()}, {"a": b"x"}, CIRCLE]
 )
 def test_values_that_json_does_not_have(message: dict[str, object]) -> None:
-    """A value that JSON cannot represent is refused before it is sent."""
+    """A value that JSON cannot represent raises an error before anything is sent."""
     with pytest.raises(ConfigError, match="cannot be written as JSON"):
         dump_text(message)
 

@@ -1,4 +1,4 @@
-"""The contexts of a connection: every command and answer in every state, and the limit."""
+"""The contexts of a connection: each command and answer in each state, and the limit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from inworld_sync.wire.contexts import ContextProgress, ContextRequest, Contexts
 
 CONFIG = ContextConfig()
 
-# The steps that the rows name, on the context "c".
+# The commands and answers that the tests below name. All are about the context "c".
 COMMANDS = {
     "create": lambda contexts: create(contexts),
     "text": lambda contexts: contexts.send_text("c", "Hi.", 0.0),
@@ -54,7 +54,7 @@ ANSWERS = {
 
 OPEN, CLOSING, NONE = "open", "closing", "none"
 
-# state: the state after each command; an error changes nothing.
+# By state: the state after each command. A command that raises an error changes nothing.
 AFTER_COMMAND = {
     NONE: {"create": OPEN, "text": "error", "flush": "error", "update": "error", "close": NONE},
     OPEN: {"create": "error", "text": OPEN, "flush": OPEN, "update": OPEN, "close": CLOSING},
@@ -66,7 +66,7 @@ AFTER_COMMAND = {
         "close": CLOSING,
     },
 }
-GOES_WITH = {"closed", "not found", "limit"}
+ENDING = {"closed", "not found", "limit"}
 
 
 def create(contexts: Contexts, name: str = "c", config: ContextConfig = CONFIG) -> None:
@@ -97,7 +97,7 @@ def state_of(contexts: Contexts) -> str:
     ],
 )
 def test_commands(state: str, command: str, after: str) -> None:
-    """A command has the effect of the table; a command that is not allowed changes nothing."""
+    """Each command changes the state as in the table. A command that is not allowed raises."""
     contexts = in_state(state)
     if after == "error":
         with pytest.raises(LocalProtocolError):
@@ -112,16 +112,16 @@ def test_commands(state: str, command: str, after: str) -> None:
 @pytest.mark.parametrize("state", AFTER_COMMAND)
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_answers(state: str, answer: str) -> None:
-    """A context leaves the table with the last message about it, and with no other message."""
+    """Only the last message about a context removes the context from the table."""
     contexts = in_state(state)
     gone = contexts.handle("c", ANSWERS[answer], 0.0)
 
-    assert (state != NONE and answer in GOES_WITH) == gone
+    assert (state != NONE and answer in ENDING) == gone
     assert (NONE if gone else state) == state_of(contexts)
 
 
 def test_one_close_is_sent() -> None:
-    """Only one close is sent, since the service answers a second one with an error."""
+    """Only one close is sent for a context, because the service answers a second with an error."""
     contexts = in_state(OPEN)
 
     assert {"close_context": {}, "contextId": "c"} == json.loads(contexts.close("c", 0.0) or "")
@@ -129,7 +129,7 @@ def test_one_close_is_sent() -> None:
 
 
 def test_closing_contexts_count() -> None:
-    """A place is free only when the service has confirmed the end of the context."""
+    """A closing context counts to the limit until the service has confirmed its end."""
     contexts = Contexts(2)
     create(contexts, "a")
     create(contexts, "b")
@@ -143,7 +143,7 @@ def test_closing_contexts_count() -> None:
 
 
 def test_refused_create_takes_no_place() -> None:
-    """A create that cannot be written takes no place."""
+    """If a create cannot be converted to JSON, the context is not added."""
     contexts = Contexts()
     with pytest.raises(ConfigError):
         create(contexts, config=ContextConfig(extra={"bad": object()}))
@@ -152,7 +152,7 @@ def test_refused_create_takes_no_place() -> None:
 
 
 def test_commands_that_were_not_sent() -> None:
-    """A command whose message was not sent leaves nothing in the table."""
+    """If the message of a command was not sent, the command is removed from the table."""
     contexts, progress = Contexts(), ContextProgress(10.0, 30.0)
     contexts.cancel(contexts.create("c", CONFIG, progress, 0.0))
     assert (5, math.inf) == (contexts.free, contexts.next_deadline())
@@ -164,11 +164,11 @@ def test_commands_that_were_not_sent() -> None:
     assert (0, math.inf) == (progress.sent_characters, contexts.next_deadline())
 
 
-# Deadlines: the service confirms a context within 10 s, and then sends a message every 30 s.
+# Deadlines: the service must confirm a context within 10 s. Then it must send a message every 30 s.
 
 
 def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:
-    """Return a table with a context that was created at 0 s and confirmed at 1 s."""
+    """Return a table with a context that was created at 0 s. It may be confirmed at 1 s."""
     contexts, progress = Contexts(), ContextProgress(10.0, 30.0)
     contexts.create("c", CONFIG, progress, 0.0)
     if is_confirmed:
@@ -177,7 +177,7 @@ def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:
 
 
 def test_a_context_that_is_not_confirmed() -> None:
-    """A context whose creation is not answered expires, and is closed on the service."""
+    """A context whose create is not answered expires, and a close is sent for it."""
     contexts, _ = opened(is_confirmed=False)
     contexts.send_text("c", "Hi.", 5.0)
 
@@ -192,7 +192,7 @@ def test_a_context_that_is_not_confirmed() -> None:
 
 @pytest.mark.parametrize("answer", ["created", "audio", "flushed", "unknown", "unreadable"])
 def test_any_message_confirms_a_context(answer: str) -> None:
-    """A message about the context shows that the service has created it."""
+    """Any message about a context shows that the service has created the context."""
     contexts, _ = opened(is_confirmed=False)
     contexts.handle("c", ANSWERS[answer], 1.0)
 
@@ -203,7 +203,7 @@ def test_any_message_confirms_a_context(answer: str) -> None:
     ("ask", "answer"), [("flush", "flushed"), ("update", ""), ("close", "closed")]
 )
 def test_a_request_that_is_answered(ask: str, answer: str) -> None:
-    """The deadline of a request moves with each message, and ends with the answer."""
+    """The deadline of a request moves with each message about the context, until the answer."""
     contexts, _ = opened()
     contexts.send_text("c", "Hi.", 2.0)
     assert math.inf == contexts.next_deadline()
@@ -222,7 +222,7 @@ def test_a_request_that_is_answered(ask: str, answer: str) -> None:
     [("flush", "a flush"), ("update", "an update"), ("close", "the closing of the context")],
 )
 def test_a_request_that_is_not_answered(ask: str, named: str) -> None:
-    """A context expires after so long without a message; a close is not sent twice."""
+    """If a request is not answered, the context expires. No second close is sent for it."""
     contexts, _ = opened()
     contexts.send_text("c", "Hi.", 2.0)
     COMMANDS[ask](contexts)
@@ -237,7 +237,7 @@ def test_a_request_that_is_not_answered(ask: str, named: str) -> None:
 
 
 def test_two_requests_expire_as_one() -> None:
-    """A context with several unanswered requests expires once, and is closed once."""
+    """A context with several unanswered requests expires once, and one close is sent for it."""
     contexts, _ = opened(is_confirmed=False)
     contexts.send_text("c", "Hi.", 0.0, flush=True)
     contexts.close("c", 0.0)
@@ -248,7 +248,7 @@ def test_two_requests_expire_as_one() -> None:
 
 
 def test_other_contexts_do_not_expire() -> None:
-    """The deadline of one context does not change another."""
+    """The deadline of one context does not change the deadline of another context."""
     contexts, _ = opened()
     other = ContextProgress(10.0, 30.0)
     contexts.create("d", CONFIG, other, 0.0)
@@ -262,7 +262,7 @@ def test_other_contexts_do_not_expire() -> None:
     assert "d" in contexts
 
 
-# (steps, whether a flush after them must be answered): text that may have been spoken already.
+# (commands, whether a later flush must be answered): the text may have been spoken already.
 FLUSHES = [
     ([], False),
     (["text"], True),
@@ -278,9 +278,9 @@ FLUSHES = [
 @pytest.mark.parametrize(("steps", "is_owed"), FLUSHES)
 def test_a_flush_without_text(steps: list[str], is_owed: bool) -> None:
     """
-    A flush needs an answer only if there is text that the service has certainly not spoken.
+    A flush needs an answer only if the service has certainly not spoken all text yet.
 
-    The service may speak by itself, and need not answer a flush without text.
+    The service may speak without a flush, and then does not answer a flush without text.
     """
     contexts, progress = opened()
     for step in steps:
@@ -305,7 +305,7 @@ STEPS = st.tuples(
 
 @given(st.lists(STEPS, max_size=40))
 def test_never_more_than_the_limit(steps: list[tuple[str, str]]) -> None:
-    """Commands in any order never open more contexts than the limit."""
+    """Commands in any order never open more contexts than the limit allows."""
     contexts, living = Contexts(3), dict[str, bool]()
     for name, step in steps:
         if step == "create":
@@ -337,9 +337,9 @@ EVENTS = st.tuples(
 @given(st.lists(EVENTS, max_size=60))
 def test_every_context_ends(history: list[tuple[str, str, float]]) -> None:
     """
-    Messages that are lost, repeated, late or in any order leave no context that cannot end.
+    Lost, repeated, late and reordered messages leave no context that never ends.
 
-    At the end each context is closed or expires, and every place is free.
+    At the end, each context is closed or has expired, and the table is empty.
     """
     contexts, now = Contexts(), 0.0
     for name, step, seconds in history:
@@ -371,7 +371,7 @@ def test_every_context_ends(history: list[tuple[str, str, float]]) -> None:
 
 
 def test_usage_is_summed() -> None:
-    """The counts of the service are added up; the latest model name is kept."""
+    """The counts of the service are added, and the latest name of the model is kept."""
     progress = ContextProgress()
     for usage in (TtsUsage(3, "m"), None, TtsUsage(4, ""), TtsUsage(5, "n")):
         progress.handle_audio(10, usage)
@@ -384,7 +384,7 @@ def test_usage_is_summed() -> None:
     "message", [ContextCreated("c", {}), FlushCompleted("c"), ANSWERS["unknown"]]
 )
 def test_a_message_that_ends_nothing(message: tts.ContextMessage) -> None:
-    """Most messages are answers, and the context continues."""
+    """Most messages count as an answer, and do not end the context."""
     progress = ContextProgress()
 
     assert progress.handle(message, was_closing=True) is None
@@ -392,10 +392,7 @@ def test_a_message_that_ends_nothing(message: tts.ContextMessage) -> None:
 
 
 def test_a_fault_is_no_answer() -> None:
-    """
-    A fault ends the context with its error; it does not count as an answer, so a retry is
-    allowed.
-    """
+    """A fault ends the context with an error. It is no answer, so a retry is allowed."""
     progress = ContextProgress()
     ended = progress.handle(tts.ContextFault("c", 3, "text length"), was_closing=False)
 
@@ -406,7 +403,7 @@ def test_a_fault_is_no_answer() -> None:
 
 
 def test_an_unreadable_message() -> None:
-    """A message that cannot be read ends the context with the reason."""
+    """A message that cannot be read ends the context, and the reason says why."""
     error = RemoteProtocolError("expected an array")
     progress = ContextProgress()
 
@@ -415,7 +412,7 @@ def test_an_unreadable_message() -> None:
     )
 
 
-# (characters sent, bytes received, whether the client had closed it, part of the error)
+# (sent characters, received bytes, whether the client has closed the context, part of the error)
 CLOSES = [
     (0, 0, True, None),
     (5, 2, True, None),
@@ -427,7 +424,7 @@ CLOSES = [
 
 @pytest.mark.parametrize(("sent", "received", "was_closing", "words"), CLOSES)
 def test_closed(sent: int, received: int, was_closing: bool, words: str | None) -> None:
-    """A context ends without an error if the client closed it and its text was spoken."""
+    """A context ends without an error only if the client closed it and its text was spoken."""
     progress = ContextProgress()
     progress.sent_characters = sent
     progress.handle_audio(received, None)

@@ -1,4 +1,4 @@
-"""Mouth shapes are read in several forms; a form that is not known is kept."""
+"""Visemes are read in several forms. A form that is not known is kept unchanged."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def read(alignment: object, name: str = "lipsyncAlignment") -> tuple[tts.AudioRe
 @pytest.mark.parametrize("name", ["lipsyncAlignment", "lipsync_alignment"])
 @pytest.mark.parametrize("form", FORMS)
 def test_forms(form: object, name: str) -> None:
-    """Columns and objects with several spellings are the same shapes."""
+    """Lists of columns and lists of objects, in several spellings, are read as the same visemes."""
     event, warnings = read(form, name)
 
     assert (SHAPES, {}, []) == (event.visemes, event.extra, warnings)
 
 
 def test_weights_and_new_names() -> None:
-    """The weight of a shape is read, and a name that is not known is kept."""
+    """The weight of a viseme is read. An unknown name of a viseme is kept."""
     event, _ = read([{"viseme": "new", "start": 1, "end": 2, "weight": 0.5}])
 
     assert (Viseme("new", 1000, 2000, 0.5),) == event.visemes
@@ -65,7 +65,7 @@ def test_weights_and_new_names() -> None:
 
 @pytest.mark.parametrize("form", [None, {}, [], {"visemes": []}])
 def test_none(form: object) -> None:
-    """Audio without a shape is no error."""
+    """Audio without visemes is read without an error."""
     event, warnings = read(form)
 
     assert ((), {}, []) == (event.visemes, event.extra, warnings)
@@ -85,7 +85,7 @@ UNKNOWN: list[Any] = [
 
 @pytest.mark.parametrize("form", UNKNOWN)
 def test_unknown_forms(form: object) -> None:
-    """A form that is not known is kept as it is, and counted; the audio is kept."""
+    """An unknown form is kept unchanged, a warning is added, and the audio is returned."""
     event, warnings = read(form)
 
     assert ("AAA=", (), {"lipsyncAlignment": form}) == (event.audio, event.visemes, event.extra)

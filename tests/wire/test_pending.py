@@ -17,7 +17,7 @@ def table_of(*entries: tuple[str, str | None, float, float]) -> PendingTable[str
 
 
 def test_resolved_by_id_once() -> None:
-    """An answer with an id removes the request with that id, and no other."""
+    """An answer with an id removes only the request with this id."""
     table = table_of(("item", "a", 0, 10), ("item", "b", 1, 11))
     resolved = table.resolve_by_id("b")
 
@@ -27,14 +27,14 @@ def test_resolved_by_id_once() -> None:
 
 
 def test_one_id_twice() -> None:
-    """Two requests with one id are answered in the order in which they were sent."""
+    """If two requests have the same id, the answers belong to them in the order of sending."""
     table = table_of(("item", "a", 0, 10), ("update", "a", 1, 11))
 
     assert ["item", "update"] == [table.resolve_by_id("a").kind for _ in range(2)]  # type: ignore[union-attr]
 
 
 def test_resolved_by_id_and_kind() -> None:
-    """Requests of several kinds may have one id; an answer of a kind removes the oldest of it."""
+    """If requests of several kinds have the same id, an answer removes the oldest of its kind."""
     table = PendingTable[str]()
     create, flush, close = (
         table.add(kind, "a", sent_at=0.0) for kind in ("create", "flush", "close")
@@ -51,7 +51,7 @@ def test_resolved_by_id_and_kind() -> None:
 
 
 def test_no_id_matches_nothing() -> None:
-    """An answer without an id does not match the requests without an id."""
+    """An answer without an id does not match requests without an id."""
     table = table_of(("update", None, 0, 10))
 
     assert table.resolve_by_id(None) is None
@@ -59,7 +59,7 @@ def test_no_id_matches_nothing() -> None:
 
 
 def test_resolved_as_the_only_one() -> None:
-    """An answer without an id belongs to the only request of its kind."""
+    """An answer without an id removes the only request of its kind."""
     table = table_of(("response", "r", 0, 10), ("item", "i", 0, 10))
     resolved = table.resolve_only("response")
 
@@ -69,7 +69,7 @@ def test_resolved_as_the_only_one() -> None:
 
 
 def test_not_resolved_among_several() -> None:
-    """Among several requests of a kind an answer without an id proves nothing."""
+    """An answer without an id removes nothing if several requests have its kind."""
     table = table_of(("item", "a", 0, 10), ("item", "b", 0, 10))
 
     assert table.resolve_only("item") is None
@@ -78,7 +78,7 @@ def test_not_resolved_among_several() -> None:
 
 
 def test_contradicted() -> None:
-    """A message that proves the end of a kind removes its requests that were sent before."""
+    """A message that contradicts a kind of request removes the requests that were sent before."""
     table = table_of(("cancel", "a", 0, 10), ("cancel", "b", 5, 15), ("item", "c", 0, 10))
 
     assert ["a"] == [entry.key for entry in table.contradict("cancel", sent_before=5)]
@@ -87,7 +87,7 @@ def test_contradicted() -> None:
 
 
 def test_cancelled_once() -> None:
-    """A request is canceled once; a later answer finds nothing."""
+    """A request can be cancelled once. A later answer finds no request."""
     table = PendingTable[str]()
     entry = table.add("item", "a", sent_at=0.0)
 
@@ -97,7 +97,7 @@ def test_cancelled_once() -> None:
 
 
 def test_expired() -> None:
-    """A request expires at its deadline, not before; one without a deadline never does."""
+    """A request expires at its deadline and not before. Without a deadline, it never expires."""
     table = table_of(("item", "a", 0, 10), ("item", "b", 1, 11), ("item", "c", 2, math.inf))
 
     assert [] == table.expire(now=9.9)
@@ -117,7 +117,7 @@ OPERATIONS = st.lists(
 
 @given(OPERATIONS)
 def test_every_entry_leaves_once(operations: list[tuple[str, str, str | None]]) -> None:
-    """Requests and answers in any order: each entry leaves the table exactly once."""
+    """For requests and answers in any order, each request leaves the table exactly once."""
     table = PendingTable[str]()
     added: list[Pending[str]] = []
     removed: list[Pending[str]] = []
@@ -144,7 +144,7 @@ def test_every_entry_leaves_once(operations: list[tuple[str, str, str | None]]) 
 
 
 def test_the_next_deadline() -> None:
-    """The next deadline is the earliest one, in any order of the requests."""
+    """next_deadline() is the earliest deadline, in any order of the requests."""
     table = table_of(("item", "a", 0, 12), ("item", "b", 1, 11))
     assert 11 == table.next_deadline()
 

@@ -1,4 +1,4 @@
-"""The signature of a request for a token, against vectors of the reference implementation."""
+"""The signature of a token request is equal to that of the reference implementation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VECTORS = [
 
 @pytest.mark.parametrize(("request_", "nonce", "signature"), VECTORS)
 def test_vectors(request_: TokenRequest, nonce: str, signature: str) -> None:
-    """The header is that of the reference implementation, with its clock and nonce."""
+    """With its clock and nonce, the header is that of the reference implementation."""
     assert (
         "IW1-HMAC-SHA256 ApiKey=EXAMPLEKEY0123456789,DateTime=20260921123456,"
         f"Nonce={nonce},Signature={signature}"
@@ -53,7 +53,7 @@ def test_vectors(request_: TokenRequest, nonce: str, signature: str) -> None:
     ],
 )
 def test_keys(text: str) -> None:
-    """The form of the portal and id:secret are the same key."""
+    """The key of the portal and the form id:secret are read as the same key."""
     assert KEY == SigningKey.parse(text)
 
 
@@ -61,7 +61,7 @@ def test_keys(text: str) -> None:
     "text", ["", "x", "bm9jb2xvbg==", ":secret-part", "id-part:", "é:secret-part"[:1]]
 )
 def test_keys_that_cannot_sign(text: str) -> None:
-    """The error names what is expected and does not repeat the key."""
+    """The error for a wrong key says what is expected and does not show the key."""
     with pytest.raises(ConfigError, match="id:secret") as raised:
         SigningKey.parse(text)
 
@@ -69,5 +69,5 @@ def test_keys_that_cannot_sign(text: str) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    """A key shows its id at most."""
+    """The repr of a key shows at most the id."""
     assert "ExampleSecret" not in repr(KEY)

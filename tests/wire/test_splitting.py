@@ -1,4 +1,4 @@
-"""Splitting text: nothing is lost or too long, and pieces end where a speaker pauses."""
+"""Text is split completely into pieces that end at pauses and are short enough."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,12 @@ from hypothesis import given, strategies as st
 from inworld_sync.wire.splitting import sentences, split_text
 from inworld_sync.wire.text import is_blank
 
-# (text, limit, pieces): each kind of break, best first, in several scripts.
+# (text, limit, pieces): each kind of break in several scripts. The best break is first.
 CASES = [
     ("One. Two. Three.", 10, ["One. Two. ", "Three."]),
     ("First line here\n\nNext one. Yes", 24, ["First line here\n\n", "Next one. Yes"]),
     ("He said “Stop!” Then he left.", 20, ["He said “Stop!” ", "Then he left."]),
-    # A CJK character counts three times.
+    # A CJK character counts as three characters.
     ("今天天气很好。我们去公园。", 27, ["今天天气很好。", "我们去公园。"]),
     ("وصل القطار؟ نعم وصل.", 14, ["وصل القطار؟ ", "نعم وصل."]),
     ("वह घर गया। फिर सो गया।", 13, ["वह घर गया। ", "फिर सो गया।"]),
@@ -27,7 +27,7 @@ CASES = [
     ("short", 5, ["short"]),
 ]
 
-# Graphemes of several characters; the family is longer than the limit, so it must be cut.
+# Graphemes of several characters. The family is longer than the limit, so it must be split.
 GRAPHEMES = [
     ("abce\u0301f", 4, ["abc", "e\u0301f"]),
     ("ab👩\u200d👩\u200d👧c", 4, ["ab", "👩\u200d👩\u200d", "👧c"]),
@@ -39,26 +39,26 @@ GRAPHEMES = [
 
 @pytest.mark.parametrize(("text", "limit", "pieces"), CASES)
 def test_breaks(text, limit, pieces):
-    """A piece ends at the best break that fits."""
+    """A piece ends at the best break that is within the limit."""
     assert pieces == list(split_text(text, limit))
 
 
 @pytest.mark.parametrize(("text", "limit", "pieces"), GRAPHEMES)
 def test_graphemes_stay_whole(text, limit, pieces):
-    """Without any break, a piece ends between two graphemes where one fits."""
+    """Without a break, a piece ends between two graphemes, if a grapheme is within the limit."""
     assert pieces == list(split_text(text, limit))
 
 
 @given(st.text(max_size=300), st.integers(1, 60))
 def test_nothing_is_lost(text, limit):
-    """Any text is cut into pieces that join to it again, none empty, none too long."""
+    """The pieces of any text, joined, are the text. No piece is empty or too long."""
     pieces = list(split_text(text, limit))
 
     assert text == "".join(pieces)
     assert all(0 < len(piece) <= limit for piece in pieces)
 
 
-# Spans that must stay whole, as they are in a text.
+# Parts of a text that must not be split.
 SPANS = [
     '<break time="1s" />',
     "[sad and very slow voice]",
@@ -81,7 +81,7 @@ PADDING = "lorem ipsum dolor sit amet " * 60
 
 @pytest.mark.parametrize("span", SPANS)
 def test_spans_stay_whole(span):
-    """Wherever a span is in the text, no piece ends inside it."""
+    """No piece ends inside such a part, at any position of the part in the text."""
     for length in range(100):
         text = f"{PADDING[:length]} {span} {PADDING[:200]}"
         pieces = list(split_text(text, 100))
@@ -94,12 +94,12 @@ def test_spans_stay_whole(span):
     "span", ["<b>" + "x" * 60, "[" + "x " * 30, "*a" + " b" * 30, "/a" + " b" * 30]
 )
 def test_unclosed_markup_is_text(span):
-    """A tag or a mark that is not closed does not keep words together."""
+    """A tag or a mark that is not closed does not prevent a break."""
     assert all(len(piece) <= 20 for piece in split_text(span, 20))
 
 
 def test_a_span_that_is_too_long():
-    """A span that alone is longer than a piece is split between two graphemes."""
+    """A part that is longer than a piece is split between two graphemes."""
     text = "word [" + "x" * 50 + "]"
 
     assert ["word ", "[" + "x" * 19, "x" * 20, "x" * 11 + "]"] == list(split_text(text, 20))
@@ -130,7 +130,7 @@ def test_abbreviations_end_no_sentence(text, pieces):
     ],
 )
 def test_effective_length(text, length):
-    """CJK characters count three times, and each second of a break 12."""
+    """A CJK character counts as 3 characters, and each second of a break tag as 12."""
     padding = "x" * 10
 
     assert [padding + text] == list(split_text(padding + text, 10 + length))
@@ -147,7 +147,7 @@ def test_effective_length(text, length):
     ],
 )  # fmt: skip
 def test_long_texts_of_one_kind(unit):
-    """100 KB of anything is split; with a quadratic pattern this would take minutes."""
+    """100 KB of any text is split in a short time. A quadratic pattern would take minutes."""
     text = unit * (100_000 // len(unit))
 
     assert text == "".join(split_text(text, 1000))
@@ -157,11 +157,11 @@ def test_long_texts_of_one_kind(unit):
     ("text", "blank"), [("", True), (" \n\t", True), ("\u3000", True), ("a", False)]
 )
 def test_blank(text, blank):
-    """White space of any script cannot be spoken."""
+    """Text that has only white space, of any script, is blank."""
     assert blank == is_blank(text)
 
 
-# The pieces, and the sentences that are yielded.
+# (pieces of text, sentences)
 SENTENCES = [
     (["Once", " upon", " a", " ti", "me", ".", " The", " end", "."],
      ["Once upon a time. ", "The end."]),
@@ -183,13 +183,13 @@ SENTENCES = [
 
 @pytest.mark.parametrize(("pieces", "expected"), SENTENCES)
 def test_sentences(pieces: list[str], expected: list[str]) -> None:
-    """Tokens become whole sentences, and nothing is lost."""
+    """Pieces of text are joined to whole sentences, and no text is lost."""
     assert expected == list(sentences(pieces, 1000))
     assert "".join(pieces).strip() == "".join(expected).strip()
 
 
 def test_a_sentence_is_yielded_when_the_next_begins() -> None:
-    """A sentence does not wait for the end of the text."""
+    """A sentence is returned when the next one begins, before the end of the text."""
     asked: list[str] = []
 
     def tokens() -> Iterator[str]:
@@ -202,7 +202,7 @@ def test_a_sentence_is_yielded_when_the_next_begins() -> None:
 
 
 def test_a_piece_that_ends_a_sentence_is_not_held() -> None:
-    """The last word and its end in one piece need no further piece."""
+    """If a piece ends with a whole sentence, the sentence is returned without another piece."""
 
     def lines() -> Iterator[str]:
         yield "First line.\n"
@@ -212,7 +212,7 @@ def test_a_piece_that_ends_a_sentence_is_not_held() -> None:
 
 
 def test_a_long_sentence() -> None:
-    """A sentence that is too long is divided; the pieces joined are the text."""
+    """A sentence that is too long is split, and its pieces joined are the sentence."""
     tokens = ["word "] * 1000
     parts = list(sentences(tokens, 100))
 
@@ -222,7 +222,7 @@ def test_a_long_sentence() -> None:
 
 @pytest.mark.parametrize("token", ["a", "a ", ". ", "字", "。", "[", "\n", " "])
 def test_sentences_of_a_long_text(token: str) -> None:
-    """A text of 100 KB in small tokens is divided without loss, in a bounded time."""
+    """100 KB of text in small tokens is split without loss, in a short time."""
     parts = list(sentences(["x", *[token] * 100_000], 1000))
 
     assert ("x" + token * 100_000).rstrip() == "".join(parts).rstrip()

@@ -1,4 +1,4 @@
-"""Messages of the STT WebSocket, as JSON text."""
+"""Messages of the STT WebSocket are written and read as JSON."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ BASE = {
     "includeWordTimestamps": True,
 }
 
-# (configuration, what it adds to the plain one): no change, the configuration of a real client, the
-# settings of each provider, every other field, and unknown fields at both levels.
+# (configuration, JSON that it adds to the default one): no change, the configuration of a real
+# client, the settings of each provider, every other field, and unknown fields at both levels.
 CONFIGS = [
     (TranscribeConfig(), {}),
     (
@@ -127,7 +127,7 @@ CONFIGS = [
     ),
 ]
 
-# (call, message): all other messages of a client.
+# (call, message): all other messages of the client.
 COMMANDS = [
     (f"{stt.AUDIO_HEAD}AAEC/w=={stt.AUDIO_TAIL}", {"audioChunk": {"content": "AAEC/w=="}}),
     (stt.AUDIO_HEAD + stt.AUDIO_TAIL, {"audioChunk": {"content": ""}}),
@@ -137,9 +137,9 @@ COMMANDS = [
 
 OK = {"code": 0, "message": "", "details": []}
 
-# (the content of "result", event). The first five are captures of September 2026. The next are
-# captures of April, which have no status. Then fields are missing, null or unknown. The last have
-# words with all fields.
+# (content of "result", event). The first five are recordings of September 2026. The next are
+# recordings of April, which have no status. In the next, fields are missing, null or unknown. In
+# the last, words have all fields.
 RESULTS = [
     (
         {"speechStarted": {"startTimeMs": 0, "confidence": 0}, "status": OK},
@@ -217,6 +217,7 @@ RESULTS = [
                 pitch=120.5,
             ),
             silence_ms=300,
+            tokens=("Hi", "there"),
         ),
     ),
 ]
@@ -224,7 +225,7 @@ RESULTS = [
 EXPIRED = {"errorType": "SESSION_EXPIRED"}
 FINAL = {"transcript": "one", "isFinal": True}
 
-# (message, fault): errors that are fatal if a CLOSE follows; then errors that end the stream.
+# (message, fault): errors that are fatal if a CLOSE follows, then errors that end the stream.
 FAULTS = [
     (
         {"error": {"code": 3, "message": 'Unsupported model "X".', "details": []}},
@@ -268,7 +269,7 @@ IGNORED = [
     ),
     (
         {"transcription": {**FINAL, "wordTimestamps": [{"word": "one", "endTimeMs": True}]}},
-        Transcription("one", is_final=True, words=(Word("one"),)),
+        Transcription("one", is_final=True, words=(Word("one"),), tokens=("one",)),
         "endTimeMs",
     ),
     (
@@ -289,7 +290,7 @@ IGNORED = [
     ),
 ]
 
-# (message, name of the kind): messages that a later service may send.
+# (message, name of its kind): messages that a later service may send.
 UNKNOWN = [
     ({"result": {"speechActivity": {"on": True}, "status": OK}}, "speechActivity"),
     ({"result": {"status": OK}}, ""),
@@ -299,7 +300,7 @@ UNKNOWN = [
     ({}, ""),
 ]
 
-# Messages that cannot be read: not JSON, not an object, or a transcript of a wrong type.
+# Messages that cannot be read: no JSON, no JSON object, or a transcript of a wrong type.
 BROKEN = [
     ("", "JSON"),
     ("[]", "object"),
@@ -312,18 +313,22 @@ BROKEN = [
 
 @pytest.mark.parametrize(("config", "added"), CONFIGS)
 def test_config(config, added):
-    """The configuration is one message with camelCase names, without settings that are None."""
+    """
+    The configuration is sent as one message with camelCase names.
+
+    Settings of None are left out.
+    """
     assert {"transcribeConfig": {**BASE, **added}} == json.loads(stt.transcribe_config(config))
 
 
 @pytest.mark.parametrize(("text", "message"), COMMANDS)
 def test_commands(text, message):
-    """Each command is one JSON object with its own key."""
+    """Each command is a JSON object with a key of its own."""
     assert message == json.loads(text)
 
 
 def test_no_nan():
-    """A value that JSON cannot represent is an error before anything is sent."""
+    """A value that JSON cannot represent raises an error before anything is sent."""
     with pytest.raises(ConfigError):
         stt.transcribe_config(TranscribeConfig(extra={"x": float("nan")}))
 
@@ -331,19 +336,19 @@ def test_no_nan():
 @pytest.mark.parametrize(("result", "event"), RESULTS)
 @pytest.mark.parametrize("form", [str, str.encode, lambda text: memoryview(text.encode())])
 def test_events(result, event, form):
-    """A message of the service becomes an event; str, bytes and memoryview are accepted."""
+    """A message of the service is read as an event. It may be str, bytes or memoryview."""
     assert event == stt.read(form(json.dumps({"result": result})))
 
 
 @pytest.mark.parametrize(("message", "fault"), FAULTS)
 def test_faults(message, fault):
-    """Errors, and statuses with an error code, become faults."""
+    """Errors, and statuses with an error code, are read as faults."""
     assert fault == stt.read(json.dumps(message))
 
 
 @pytest.mark.parametrize(("result", "event", "names"), IGNORED)
 def test_ignored_fields(result, event, names):
-    """An optional field of a wrong type is ignored and named; the message is not lost."""
+    """An optional field of a wrong type is ignored, and its name is in the warnings."""
     warnings = []
     got = stt.read(json.dumps({"result": result}), warnings)
 
@@ -352,20 +357,20 @@ def test_ignored_fields(result, event, names):
 
 
 def replace_extra(event):
-    """The event without ``extra``, where ignored values are kept."""
+    """Return the event without ``extra``, which has the ignored values."""
     if isinstance(event, Transcription):
         event = attrs.evolve(event, words=tuple(attrs.evolve(w, extra={}) for w in event.words))
     return attrs.evolve(event, extra={})
 
 
 def test_without_a_list_for_warnings():
-    """Without a list, fields of a wrong type are ignored too."""
+    """Without a list for warnings, fields of a wrong type are ignored too."""
     assert SttUsage(1) == replace_extra(
         stt.read('{"result": {"usage": {"transcribedAudioMs": 1, "modelId": 7}}}')
     )
 
 
-# (answer to a recording, transcript, or the class of the error)
+# (answer to a recording, transcript or class of the error)
 WHOLE = [
     ({"transcription": FINAL}, "one"),
     ({"transcription": {**FINAL, "wordTimestamps": 5}, "usage": []}, "one"),
@@ -382,7 +387,7 @@ WHOLE = [
 
 @pytest.mark.parametrize(("answer", "expected"), WHOLE)
 def test_answer_to_a_recording(answer, expected):
-    """The answer has a transcript or the usage, and no error status."""
+    """The answer to a recording has a transcript or the usage. An error status raises."""
     if isinstance(expected, str):
         assert expected == stt.read_whole(answer)[0].text
         return
@@ -393,19 +398,19 @@ def test_answer_to_a_recording(answer, expected):
 
 @pytest.mark.parametrize(("message", "name"), UNKNOWN)
 def test_unknown(message, name):
-    """A message of an unknown kind becomes an UnknownEvent with the whole message."""
+    """A message of an unknown kind is read as an UnknownEvent with the whole message."""
     assert UnknownEvent(name, message) == stt.read(json.dumps(message))
 
 
 @pytest.mark.parametrize(("text", "named"), BROKEN)
 def test_broken(text, named):
-    """An invalid message is an error that names the place."""
+    """An invalid message raises an error that names the wrong place."""
     with pytest.raises(RemoteProtocolError, match=named):
         stt.read(text)
 
 
 def test_tokens_are_joined_to_words() -> None:
-    """Parts of words, punctuation and white space of their own become words."""
+    """Parts of words, punctuation and white space are joined to words."""
     tokens = [
         {"word": text, "startTimeMs": 100 * i, "endTimeMs": 100 * i + 50}
         for i, text in enumerate(["Hel", "lo", ",", " walk", "ing", " ", "fast", "."])
@@ -419,3 +424,14 @@ def test_tokens_are_joined_to_words() -> None:
         Word("walking", 300, 450),
         Word("fast.", 600, 650),
     ) == event.words
+    assert event.text == "".join(event.tokens)
+
+
+def test_fields_of_the_client_are_not_on_the_wire() -> None:
+    """A field of the service with the name of an attribute of the client is kept in extra."""
+    body = {**FINAL, "channel": 3, "tokens": 1, "wordTimestamps": [{"word": "one", "channel": 2}]}
+    event = stt.read(json.dumps({"result": {"transcription": body}}))
+
+    assert isinstance(event, Transcription)
+    assert ({"channel": 3, "tokens": 1}, None) == (event.extra, event.channel)
+    assert (Word("one", extra={"channel": 2}),) == event.words

@@ -1,4 +1,4 @@
-"""Repeated words are found by their text, even if they are spelled differently."""
+"""After a restart, repeated words are found by their text, also in another spelling."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from inworld_sync.wire.stt_repeats import Repeats
 
 SAID = "The museum opens at ten. It closes at six."
 
-# (the finals after the restart, what is new of each)
+# (final transcripts after the restart, the new part of each)
 FINALS = [
     (["The museum opens at ten."], [""]),
     (["the museum opens at 10", "It closes at six."], ["", ""]),
@@ -23,7 +23,7 @@ FINALS = [
 
 @pytest.mark.parametrize(("texts", "expected"), FINALS)
 def test_finals(texts: list[str], expected: list[str]) -> None:
-    """Repeated words are removed, new words are kept, and after new words nothing is removed."""
+    """Repeated words are removed. After the first new word, no word is removed."""
     repeats = Repeats()
     repeats.remember(SAID)
     repeats.restart()
@@ -31,7 +31,7 @@ def test_finals(texts: list[str], expected: list[str]) -> None:
     assert expected == [repeats.new_part(text, is_final=True) for text in texts]
 
 
-# (remembered text, finals after the restart, what is new of each)
+# (text before the restart, final transcripts after it, the new part of each)
 SCRIPTS = [
     ("今天天气很好。我们去公园吧。", ["今天天气很好。", "我们去公园吧。好？"], ["", "好？"]),
     ("今天天气很好。", ["今天天汽很好，我们去公园吧。"], ["我们去公园吧。"]),
@@ -48,7 +48,7 @@ SCRIPTS = [
 
 @pytest.mark.parametrize(("said", "texts", "expected"), SCRIPTS)
 def test_scripts(said: str, texts: list[str], expected: list[str]) -> None:
-    """Repeats are found in scripts without spaces and with vowel marks; the rest is unchanged."""
+    """Repeated words are also found in scripts without spaces, and in scripts with vowel marks."""
     repeats = Repeats()
     repeats.remember(said)
     repeats.restart()
@@ -57,7 +57,7 @@ def test_scripts(said: str, texts: list[str], expected: list[str]) -> None:
 
 
 def test_partials() -> None:
-    """A partial transcript does not consume the words that its final transcript may repeat."""
+    """Words in a partial transcript may occur again in the final transcript."""
     repeats = Repeats()
     repeats.remember(SAID)
     repeats.restart()
@@ -68,7 +68,7 @@ def test_partials() -> None:
 
 
 def test_nothing_before_a_restart() -> None:
-    """The same words twice on one connection are kept."""
+    """If the same words occur twice on one connection, both are kept."""
     repeats = Repeats()
     repeats.remember("No.")
 
@@ -76,7 +76,7 @@ def test_nothing_before_a_restart() -> None:
 
 
 def test_clear() -> None:
-    """Words of covered audio are not expected again."""
+    """After clear(), the earlier words are not removed from later transcripts."""
     repeats = Repeats()
     repeats.remember(SAID)
     repeats.clear()

@@ -1,4 +1,4 @@
-"""The turn log: the events that are emitted, and how much audio the final transcripts cover."""
+"""The turn log emits events, and knows how much audio the final transcripts cover."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SENT_MS = 10_000.0
 
 
 def final(text: str, *ends_ms: int, silence_ms: int = 0) -> Transcription:
-    """A final transcript whose words end at these times; None: without times."""
+    """Return a final transcript whose words end at these times. Without times, it has no words."""
     words = tuple(
         Word(word, end - 100, end) for word, end in zip(text.split(), ends_ms, strict=bool(ends_ms))
     )
@@ -39,10 +39,10 @@ def logged(*events: SttEvent, is_manual: bool = False, turn_end_ms: float | None
     return log
 
 
-# (events, end of the covered audio, last position at which another connection may begin). The audio
-# is covered up to the middle of the silence after the last word. If the silence is short, the two
-# positions are around the end of the word. Before the next speech, they are half a second before
-# its start and its start. Without plausible times, they are equal.
+# (events, covered_ms, free_ms). covered_ms is the end of the covered audio. free_ms is the last
+# position at which another connection may begin. Usually, both are in the middle of the silence
+# after the last word. If this silence is short, they are before and after the end of the word.
+# Before other speech, covered_ms is half a second before its start, and free_ms is its start.
 COVERED: list[tuple[list[SttEvent], float, float]] = [
     ([], 0, 0),
     ([SpeechStarted(1000)], 500, 1000),
@@ -68,14 +68,14 @@ COVERED: list[tuple[list[SttEvent], float, float]] = [
 
 @pytest.mark.parametrize(("events", "covered_ms", "free_ms"), COVERED)
 def test_covered(events: list[SttEvent], covered_ms: float, free_ms: float) -> None:
-    """Audio is covered up to the end of its last word, or the silence before the next turn."""
+    """The covered audio ends after its last word, or in the silence before the next speech."""
     log = logged(*events)
 
     assert (covered_ms, free_ms) == (log.covered_ms, log.free_ms)
 
 
 def test_only_sent_audio_is_covered() -> None:
-    """The silence after the last word is covered only up to the sent audio."""
+    """The silence after the last word is covered only if it was sent."""
     log = TurnLog(is_manual=False)
     log.handle(SpeechStopped(2000), 1300)
     log.handle(final("a", 1200), 1300)
@@ -84,12 +84,12 @@ def test_only_sent_audio_is_covered() -> None:
 
 
 def test_manual_turns() -> None:
-    """With manual turns a final transcript covers all audio before the oldest end of a turn."""
+    """With manual turns, a final transcript covers the audio up to the oldest end of a turn."""
     assert 700 == logged(final("a"), is_manual=True, turn_end_ms=700).covered_ms
     assert 0 == logged(final("a"), is_manual=False, turn_end_ms=700).covered_ms
 
 
-# (settings, the user alone ends turns)
+# (settings, whether only the user ends turns)
 MANUAL = [
     (TranscribeConfig(), False),
     (TranscribeConfig(inworld=InworldSttConfig(vad_threshold=0.5)), False),
@@ -106,12 +106,12 @@ MANUAL = [
 
 @pytest.mark.parametrize(("config", "expected"), MANUAL)
 def test_is_manual(config: TranscribeConfig, expected: bool) -> None:
-    """With a threshold of 0, or without endpoint detection, only the user ends turns."""
+    """If the threshold is 0, or endpoint detection is off, only the user ends turns."""
     assert expected is is_manual(config)
 
 
 def test_speech_events_are_paired() -> None:
-    """Every start of speech is followed by one stop, at the latest with the final transcript."""
+    """Every start of speech is followed by a stop, at the latest before the final transcript."""
     log = TurnLog(is_manual=False)
     emitted = [
         event
@@ -125,7 +125,7 @@ def test_speech_events_are_paired() -> None:
 
 
 def test_partials_are_passed_on() -> None:
-    """A partial transcript is emitted unchanged, even if it changes the one before."""
+    """A partial transcript is emitted unchanged, even if it corrects the previous one."""
     log = TurnLog(is_manual=False)
 
     assert [partial("a")] == log.handle(partial("a"), SENT_MS)
@@ -134,7 +134,7 @@ def test_partials_are_passed_on() -> None:
 
 
 def test_clock_after_a_restart() -> None:
-    """Times of a later connection become times of the stream."""
+    """The times of a later connection are converted to times of the stream."""
     log = TurnLog(is_manual=False)
     log.restart(4000)
 
@@ -168,7 +168,7 @@ def test_untimed_repetition() -> None:
 
 
 def test_timed_repetition_is_not_guessed() -> None:
-    """With times, the same words again are another turn."""
+    """With times, the same words at later times are another turn."""
     log = logged(final("no", 1000))
     log.restart(1000)
     log.handle(final("no", 500), SENT_MS)
@@ -177,7 +177,7 @@ def test_timed_repetition_is_not_guessed() -> None:
 
 
 def test_repeated_final() -> None:
-    """The same words at the same times are one turn; at other times, or without any, two."""
+    """The same words at the same times are one turn. Otherwise, they are two turns."""
     log = logged(final("no", 1000))
 
     assert [] == log.handle(final("no", 1000), SENT_MS)
@@ -189,7 +189,7 @@ def test_repeated_final() -> None:
 
 
 def test_rest_is_passed_on() -> None:
-    """The usage is kept; an unknown event is emitted."""
+    """The usage and unknown events are emitted. The usage is also kept."""
     usage, unknown = SttUsage(50, "m"), UnknownEvent("sentiment", {})
     log = TurnLog(is_manual=False)
 
@@ -199,12 +199,12 @@ def test_rest_is_passed_on() -> None:
 
 
 def test_blank_finals_are_no_turns() -> None:
-    """An empty final transcript is not a turn."""
+    """A final transcript without text is not a turn."""
     assert () == logged(final(""), final(" ")).transcript.turns
 
 
 def test_turn_without_words() -> None:
-    """A turn without words begins where speech began, and ends before the audio that was sent."""
+    """A turn without words begins at the start of speech, and ends within the sent audio."""
     events = [SpeechStarted(1500), SpeechStopped(400), final("a")]
     [turn] = logged(*events).transcript.turns
 
@@ -212,7 +212,7 @@ def test_turn_without_words() -> None:
 
 
 def test_turns_without_words() -> None:
-    """A turn without words ends at the latest where the next one begins."""
+    """A turn without words ends at the latest at the start of the next turn."""
     events = [SpeechStarted(1500), final("a"), SpeechStarted(4000), final("b")]
     turns = logged(*events).transcript.turns
 
@@ -220,7 +220,7 @@ def test_turns_without_words() -> None:
 
 
 def test_turn_without_words_or_start() -> None:
-    """Without a start of speech, a turn without words has no times."""
+    """If there was no start of speech, a turn without words has no times."""
     [turn] = logged(final("a")).transcript.turns
 
     assert (None, None) == (turn.start_ms, turn.end_ms)

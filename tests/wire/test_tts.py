@@ -1,4 +1,4 @@
-"""Messages of the TTS WebSocket: pairs of JSON and object, and damaged messages."""
+"""Messages of the TTS WebSocket are written and read. Damaged messages are accepted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FULL = ContextConfig(
     extra={"newField": [1]},
 )
 
-# (command, JSON): create without and with all settings, then every other command.
+# (command, JSON): create without settings, create with all settings, then every other command.
 COMMANDS: list[tuple[str, dict[str, Any]]] = [
     (
         tts.create("c1", ContextConfig()),
@@ -115,7 +115,7 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("text", "message"), COMMANDS)
 def test_commands(text: str, message: dict[str, Any]) -> None:
-    """A command is written as in the examples of the service, compact and in UTF-8."""
+    """A command is written as in the examples of the service, in UTF-8 without spaces."""
     assert message == json.loads(text)
     assert ": " not in text.replace("Hello. ", "")
     assert "\\u" not in text
@@ -129,7 +129,7 @@ def test_every_setting_has_its_place() -> None:
 
 
 def test_a_lone_surrogate() -> None:
-    """Half of a surrogate pair is refused, and the error has its position."""
+    """Half of a surrogate pair raises an error with its position."""
     with pytest.raises(ConfigError, match=r"lone surrogate '\\ud83d' at character 25"):
         tts.send_text("c1", "Hi \ud83d there")
 
@@ -170,8 +170,8 @@ CHARACTERS = {
     }
 }
 
-# (JSON, event): every kind as captured, older forms, both names of the id, fields that proto-JSON
-# leaves out or writes as strings, and unknown messages.
+# (JSON, event): recordings of every message, older forms, both names of the context id, fields that
+# proto-JSON leaves out or writes as strings, and unknown messages.
 MESSAGES: list[tuple[dict[str, Any], tts.TtsMessage]] = [
     (
         wrapped(contextCreated={"voiceId": "Aarav", "synthesisContext": None}),
@@ -257,13 +257,13 @@ MESSAGES: list[tuple[dict[str, Any], tts.TtsMessage]] = [
 @pytest.mark.parametrize(("message", "event"), MESSAGES)
 @pytest.mark.parametrize("form", [str, str.encode, lambda t: memoryview(t.encode())])
 def test_messages(message: dict[str, Any], event: tts.TtsMessage, form: Any) -> None:
-    """A message is read as its event, as str and as any bytes-like object."""
+    """A message is read as the right event. It may be a str or any bytes-like object."""
     assert event == tts.read(form(json.dumps(message)))
 
 
 @pytest.mark.parametrize(("message", "event"), MESSAGES)
 def test_further_fields(message: dict[str, Any], event: tts.TtsMessage) -> None:
-    """Unknown fields change nothing."""
+    """Unknown fields of a message are ignored."""
     inner = next(iter(message.values()))
     if isinstance(event, UnknownEvent) or not isinstance(inner, dict):
         return
@@ -272,7 +272,7 @@ def test_further_fields(message: dict[str, Any], event: tts.TtsMessage) -> None:
     assert event == tts.read(json.dumps({next(iter(message)): inner, "zNew": 1}))
 
 
-# (part of a message of context c1, part of the error): the audio cannot be read.
+# (part of a message about context c1, part of the error): audio that cannot be read.
 UNREADABLE: list[tuple[dict[str, Any], str]] = [
     ({"audioChunk": "AAA="}, "an object as result.audioChunk, got str"),
     ({"audioChunk": {"audioContent": 5}}, "text as result.audioChunk.audioContent, got int"),
@@ -283,9 +283,9 @@ UNREADABLE: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("part", "words"), UNREADABLE)
 def test_unreadable(part: dict[str, Any], words: str) -> None:
     """
-    Audio that cannot be read belongs to the context that the message names.
+    Audio that cannot be read ends the context that the message names.
 
-    It does not end the connection, which may have four other contexts.
+    It does not end the connection, because the connection may have four other contexts.
     """
     event = tts.read(json.dumps(wrapped(**part)))
 
@@ -304,14 +304,14 @@ PHONES = {"wordIndex": 0, "phones": [{"phoneSymbol": "a"}]}
 
 
 def chunk_with(word: dict[str, object] | None = None, **times: object) -> dict[str, Any]:
-    """Return the fields of a chunk with audio, usage, and a word, a character and a phoneme."""
+    """Return a chunk with audio and usage, and with one word, one character and one phoneme."""
     words = {**A_WORD, "phoneticDetails": [PHONES], **(word or {})}
     info = {"wordAlignment": words, "characterAlignment": A_CHARACTER, **times}
     usage = {"processedCharactersCount": 1, "modelId": "m"}
     return {"audioContent": "AAA=", "usage": usage, "timestampInfo": info}
 
 
-# (chunk, the attributes that are empty, names in the warnings): wrong types of optional fields.
+# (chunk, names of the empty attributes, names in the warnings): optional fields of wrong types.
 IGNORED: list[tuple[dict[str, Any], str, str]] = [
     ({**chunk_with(), "usage": [1]}, "usage", "usage"),
     ({**chunk_with(), "usage": {"processedCharactersCount": 1.5}}, "usage", "usage"),
@@ -352,7 +352,7 @@ IGNORED: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("chunk", "empty", "named"), IGNORED)
 def test_a_wrong_type_loses_its_field_only(chunk: dict[str, Any], empty: str, named: str) -> None:
-    """An optional field of a wrong type is ignored with a warning; the audio is kept."""
+    """An optional field of a wrong type is ignored with a warning. The audio is returned."""
     warnings: list[str] = []
     whole = tts.read(json.dumps(wrapped(audioChunk=chunk_with())))
     event = tts.read(json.dumps(wrapped(audioChunk=chunk)), warnings=warnings)
@@ -377,7 +377,7 @@ def test_a_wrong_type_loses_its_field_only(chunk: dict[str, Any], empty: str, na
     ],
 )
 def test_an_answer_with_a_wrong_type(message: object, event: object, named: str) -> None:
-    """An answer is read without its optional fields."""
+    """If an optional field of an answer has a wrong type, the answer is read without it."""
     warnings: list[str] = []
 
     assert event == tts.read(json.dumps(message), warnings=warnings)
@@ -385,19 +385,19 @@ def test_an_answer_with_a_wrong_type(message: object, event: object, named: str)
 
 
 def test_a_status_alone_that_cannot_be_read() -> None:
-    """A message with nothing but a status whose code is no number is a fault of its context."""
+    """If a message has only a status with an invalid code, it is a fault of its context."""
     message = {"result": {"contextId": "c1", "status": {"code": "BAD", "message": "no"}}}
 
     assert tts.ContextFault("c1", 2, "no") == tts.read(json.dumps(message))
 
 
 def test_an_error_that_is_a_text() -> None:
-    """An error of the connection may be a text; the code is then 2, unknown."""
+    """If an error of the connection is a text instead of an object, its code is 2 (unknown)."""
     assert tts.ConnectionFault(2, "no room") == tts.read('{"error":"no room"}')
 
 
-# Messages that may be about any context.
-NOBODYS = [
+# (message, words of the error): messages whose context is not known.
+WITHOUT_CONTEXT = [
     ("", "a JSON message, got 0 characters"),
     ("nonsense", "a JSON message, got 8 characters"),
     ('{"result":{"contextId":"c1"', "a JSON message"),
@@ -411,9 +411,11 @@ NOBODYS = [
 ]
 
 
-@pytest.mark.parametrize(("message", "words"), NOBODYS, ids=[words for _, words in NOBODYS])
+@pytest.mark.parametrize(
+    ("message", "words"), WITHOUT_CONTEXT, ids=[words for _, words in WITHOUT_CONTEXT]
+)
 def test_messages_without_a_context(message: str | bytes, words: str) -> None:
-    """A message whose context is unknown is an error, which says why."""
+    """A message whose context is not known raises an error that says why."""
     with pytest.raises(RemoteProtocolError) as caught:
         tts.read(message)
 
@@ -425,7 +427,7 @@ def test_messages_without_a_context(message: str | bytes, words: str) -> None:
     ['{"result":["secret words"]}', '{"result":{"contextId":"c","audioChunk":"c2VjcmV0"}}'],
 )
 def test_errors_hold_no_content(message: str) -> None:
-    """The error shows neither text nor audio of the message."""
+    """The error of a wrong message shows neither text nor audio of the message."""
     try:
         event = tts.read(message)
     except RemoteProtocolError as error:
@@ -462,7 +464,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json(value: object) -> None:
-    """Any JSON is read as an event or raises an error of this package."""
+    """Any JSON value is read as an event, or raises an error of this package."""
     try:
         event = tts.read(json.dumps({"result": value}))
     except RemoteProtocolError:
@@ -473,7 +475,7 @@ def test_any_json(value: object) -> None:
 
 @given(st.binary(max_size=40))
 def test_any_bytes(data: bytes) -> None:
-    """Any bytes are read as an event or raise an error of this package."""
+    """Any bytes are read as an event, or raise an error of this package."""
     try:
         tts.read(data)
     except RemoteProtocolError:
@@ -481,13 +483,13 @@ def test_any_bytes(data: bytes) -> None:
 
 
 def test_enums_have_the_names_of_the_wire() -> None:
-    """The members of enums have the names that the service uses."""
+    """The members of enumerations have the names that the service uses."""
     for kind in (AudioEncoding, DeliveryMode, TimestampType, TimestampTransport, TextNormalization):
         assert [member.name for member in kind] == [member.value for member in kind]
 
 
 def test_synthesis_context_is_read() -> None:
-    """The answer to ``create`` has the texts typed, and one of a wrong type is ignored."""
+    """The answer to ``create`` is read. A field of a wrong type is ignored."""
     body = {"synthesisContext": {"previousRequests": [{"text": "One."}, {"text": "Two."}]}}
     event = tts.read(json.dumps(wrapped(contextCreated=body)))
     warnings: list[str] = []

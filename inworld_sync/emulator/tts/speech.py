@@ -14,6 +14,7 @@ from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.tts.config import AudioConfig, ContextConfig
 from inworld_sync.emulator.tts.encoders import encoded_rate_hz, open_encoder
 from inworld_sync.emulator.tts.markup import Passage, check_readable, is_phonetic, read_markup
+from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["AudioPiece", "TimedText", "TimedWord", "check_text", "speak"]
 
@@ -84,7 +85,12 @@ def check_text(text: str, config: ContextConfig, shared: SharedState) -> str:
 
 
 def speak(
-    text: str, config: ContextConfig, shared: SharedState, *, whole: bool = False
+    text: str,
+    config: ContextConfig,
+    shared: SharedState,
+    *,
+    whole: bool = False,
+    voice: EmulatedVoice | None = None,
 ) -> Iterator[AudioPiece]:
     """
     Speak a text with the configuration of a context.
@@ -94,6 +100,7 @@ def speak(
         config: Voice and format.
         shared: The state of the server.
         whole: Encode the audio as one file.
+        voice: Used instead of the voice of *config*.
 
     Yields:
         Pieces of about ``Settings.chunk_ms``; each has audio.
@@ -101,7 +108,7 @@ def speak(
     Raises:
         Refused: See ``check_text``.
     """
-    voice = shared.voice(config.voice_id)
+    voice = voice or shared.voice(config.voice_id)
     if voice is None or not text.strip():
         return
     if warning := check_text(text, config, shared):

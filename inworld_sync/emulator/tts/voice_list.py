@@ -5,10 +5,13 @@ from __future__ import annotations
 from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.routes import HttpRoute
 from inworld_sync.emulator.shared_state import SharedState
-from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Refused
+from inworld_sync.emulator.status import INVALID_ARGUMENT, Refused
 from inworld_sync.emulator.voices import EmulatedVoice
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "VOICE_PATHS", "describe_voice"]
+
+# The second is the older path of the documentation.
+VOICE_PATHS = ("/voices/v1/voices", "/voices/v1/workspaces/*/voices")
 
 _WORKSPACE = "workspaces/local"
 _DEFAULT_PAGE = 100
@@ -24,7 +27,7 @@ def _older_list(request: Request, shared: SharedState) -> Response:
     voices = [
         {
             "voiceId": voice.voice_id,
-            "displayName": voice.voice_id,
+            "displayName": voice.display_name or voice.voice_id,
             "description": voice.description,
             "languages": [_language(voice)],
             "tags": [voice.gender, *voice.tags],
@@ -55,7 +58,7 @@ def _list(request: Request, shared: SharedState) -> Response:
     end = start + min(size, _MAX_PAGE)
     return Response.of_json(
         {
-            "voices": [_described(voice) for voice in found[start:end]],
+            "voices": [describe_voice(voice) for voice in found[start:end]],
             "nextPageToken": str(end) if end < len(found) else "",
         }
     )
@@ -63,16 +66,13 @@ def _list(request: Request, shared: SharedState) -> Response:
 
 def _one(request: Request, shared: SharedState) -> Response:
     voice_id = request.path.rpartition("/")[2]
-    voice = shared.voice(voice_id)
-    if voice is None:
-        raise Refused(NOT_FOUND, f"Unknown voice: {voice_id} not found!")
-    return Response.of_json(_described(voice))
+    return Response.of_json(describe_voice(shared.voices.require(voice_id)))
 
 
-ROUTES = (
+ROUTES: tuple[HttpRoute, ...] = (
     HttpRoute(method="GET", path="/tts/v1/voices", handler=_older_list),
-    HttpRoute(method="GET", path="/voices/v1/voices", handler=_list),
-    HttpRoute(method="GET", path="/voices/v1/voices/*", handler=_one),
+    *(HttpRoute(method="GET", path=path, handler=_list) for path in VOICE_PATHS),
+    *(HttpRoute(method="GET", path=f"{path}/*", handler=_one) for path in VOICE_PATHS),
 )
 
 
@@ -80,14 +80,15 @@ def _language(voice: EmulatedVoice) -> str:
     return voice.lang_code.partition("_")[0].lower()
 
 
-def _described(voice: EmulatedVoice) -> dict[str, object]:
+def describe_voice(voice: EmulatedVoice) -> dict[str, object]:
+    """Make the JSON of a voice."""
     return {
         "name": f"{_WORKSPACE}/voices/{voice.voice_id}",
         "voiceId": voice.voice_id,
         "langCode": voice.lang_code,
-        "displayName": voice.voice_id,
+        "displayName": voice.display_name or voice.voice_id,
         "description": voice.description,
         "gender": voice.gender,
         "tags": list(voice.tags),
-        "source": "SYSTEM",
+        "source": voice.source,
     }

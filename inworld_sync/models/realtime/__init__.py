@@ -1,8 +1,8 @@
 """
-Values of a realtime session: its settings, the conversation, commands and events.
+Has the values of a realtime session: its settings, the conversation, commands and events.
 
-Frozen attrs classes without behavior. Settings are checked when they are made: a wrong setting
-raises :class:`~inworld_sync.errors.ConfigError` before anything is sent.
+The values are frozen attrs classes without behavior. Settings are checked when they are made, so a
+wrong setting raises :class:`~inworld_sync.errors.ConfigError` before anything is sent.
 
 A module is loaded when one of its names is first used, so that a program that makes the settings
 of a session does not load a hundred classes of events before it connects.
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from inworld_sync.models.realtime.tools import *
     from inworld_sync.models.realtime.turns import *
 
-# A module imports only modules before it, so the search for a name loads as little as possible.
+# A module imports only earlier modules of this list. So the search for a name loads as few modules
+# as possible.
 _PARTS = (
     "base",
     "formats",

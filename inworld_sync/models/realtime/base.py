@@ -1,4 +1,4 @@
-"""Base classes of all realtime values."""
+"""Has the base classes of all realtime values."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Extensible:
     A value of the service, which may have fields that this version does not know.
 
     Attributes:
-        extra: The unknown fields, by their names on the wire. Not in a repr, because they may
-            hold a secret.
+        extra: The unknown fields, by their names on the wire. No repr shows them, because they may
+            have a secret.
     """
 
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
@@ -28,7 +28,7 @@ class Extensible:
 @attrs.frozen(kw_only=True)
 class Setting(Extensible):
     """
-    A value that programs make, checked when it is made.
+    A value that programs make. It is checked when it is made.
 
     Attributes:
         extra: Further fields to send, by their names on the wire.

@@ -1,7 +1,7 @@
 """
-The commands to the service: one class for each message.
+Has the commands to the service, one class for each message.
 
-A command may have an event id. If it fails, the service's error has the same id.
+A command may have an event id. If the command fails, the service's error has the same id.
 Source: Inworld Realtime reference, client events.
 """
 
@@ -50,7 +50,7 @@ class Command:
     A message to the service.
 
     Attributes:
-        event_id: Any id for the command; an error of the service about it has the same id.
+        event_id: Any id for the command. An error of the service about the command has the same id.
     """
 
     type: ClassVar[str]
@@ -60,7 +60,7 @@ class Command:
 
 @attrs.frozen
 class UpdateSession(Command):
-    """Change settings of the session; the service accepts or refuses all of them together."""
+    """Change settings of the session. The service accepts or refuses all of them together."""
 
     type: ClassVar[str] = "session.update"
 
@@ -70,11 +70,11 @@ class UpdateSession(Command):
 @attrs.frozen
 class AppendInputAudio(Command):
     """
-    Send audio of the user; the service does not answer.
+    Send audio of the user. The service does not answer.
 
     Attributes:
-        audio: Samples in the session's input format, as base64 text; 100 to 200 ms of audio are
-            recommended.
+        audio: Samples in the session's input format, as base64 text. The service recommends 100 to
+            200 ms of audio.
     """
 
     type: ClassVar[str] = "input_audio_buffer.append"
@@ -84,7 +84,7 @@ class AppendInputAudio(Command):
 
 @attrs.frozen
 class CommitInputAudio(Command):
-    """End the user's turn; needed only if the session has :class:`ManualTurns`."""
+    """End the user's turn. This is needed only if the session has :class:`ManualTurns`."""
 
     type: ClassVar[str] = "input_audio_buffer.commit"
 
@@ -159,7 +159,7 @@ class RetrieveItem(Command):
 
 @attrs.frozen
 class CreateResponse(Command):
-    """Request a response; a setting that is None is the session's setting."""
+    """Request a response. For a setting that is None, the session's setting is used."""
 
     type: ClassVar[str] = "response.create"
 
@@ -168,7 +168,7 @@ class CreateResponse(Command):
 
 @attrs.frozen
 class CancelResponse(Command):
-    """Cancel a response; None means the one in progress."""
+    """Cancel a response; None means the response in progress."""
 
     type: ClassVar[str] = "response.cancel"
 

@@ -1,10 +1,10 @@
 """
-Events about the session, the user's turn and the conversation.
+Has the events about the session, the user's turn and the conversation.
 
-There is one class for each message. ``type`` is the message's name on the wire; a handler can be
-registered by the class or by this name. Older names of a message become the same class.
-The events about responses are in ``response_events``.
-Source: Inworld Realtime reference, server events, and clients that log them.
+There is one class for each message. ``type`` is the message's name on the wire. A handler can be
+registered by the class or by this name. A message with an older name has the same class. The events
+about responses are in ``response_events``.
+Sources: Inworld Realtime reference, server events; logs of clients.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class SessionUpdated(RealtimeEvent):
     """
     The settings of the session have changed.
 
-    The service also sends it after each cycle of its memory.
+    The service also sends this event after each cycle of its memory.
     """
 
     type: ClassVar[str] = "session.updated"
@@ -73,7 +73,7 @@ class InputSpeechStarted(RealtimeEvent):
     The user has begun to speak.
 
     Attributes:
-        audio_start_ms: The position in the audio that was sent.
+        audio_start_ms: The position of this moment in the audio that was sent.
         item_id: The item that this speech will become.
     """
 
@@ -89,7 +89,7 @@ class InputSpeechStopped(RealtimeEvent):
     The user has stopped speaking.
 
     Attributes:
-        audio_end_ms: The position in the audio that was sent.
+        audio_end_ms: The position of this moment in the audio that was sent.
         item_id: The item that this speech will become.
     """
 
@@ -135,7 +135,7 @@ class TurnSuggested(RealtimeEvent):
     Attributes:
         item_id: The item that this speech will become.
         utterance_index: The number of the utterance in the turn.
-        probability: 0 to 1.
+        probability: The probability that the turn has ended, 0 to 1.
         trailing_silence_ms: The silence so far.
         audio_duration_ms: The length of the turn so far.
         inference_ms: The time that the prediction took.
@@ -153,7 +153,7 @@ class TurnSuggested(RealtimeEvent):
 
 @attrs.frozen
 class TurnSuggestionRevoked(RealtimeEvent):
-    """The prediction was wrong; the user's turn continues."""
+    """The prediction of :class:`TurnSuggested` was wrong. The user's turn continues."""
 
     type: ClassVar[str] = "input_audio_buffer.turn_suggestion_revoked"
 
@@ -164,11 +164,11 @@ class TurnSuggestionRevoked(RealtimeEvent):
 @attrs.frozen
 class ItemAdded(RealtimeEvent):
     """
-    An item was added to the conversation; it may still be empty.
+    An item was added to the conversation. The item may still be empty.
 
     Attributes:
         item: The item.
-        previous_item_id: The id of the item before it. None if it is the first item, and if the
+        previous_item_id: The id of the item before it. None if it is the first item, or if the
             service leaves the id out, as for function calls.
     """
 
@@ -199,7 +199,7 @@ class ItemDeleted(RealtimeEvent):
 
 @attrs.frozen
 class ItemTruncated(RealtimeEvent):
-    """The audio of an item was truncated, in milliseconds from its start."""
+    """The audio of an item was truncated at *audio_end_ms*, counted from its start."""
 
     type: ClassVar[str] = "conversation.item.truncated"
 
@@ -219,7 +219,7 @@ class ItemRetrieved(RealtimeEvent):
 
 @attrs.frozen
 class VoiceLabel:
-    """An estimate about a speaker; *confidence* is 0 to 1."""
+    """An estimate about a speaker. *confidence* is 0 to 1."""
 
     label: str
     confidence: float = 0.0
@@ -232,9 +232,9 @@ class UserTranscriptUpdated(RealtimeEvent):
 
     Attributes:
         item_id: The item of the user's turn.
-        transcript: The whole turn so far. It replaces the earlier transcript, and words may have
-            changed.
-        content_index: The part of the item.
+        transcript: The text of the whole turn so far. It replaces the earlier transcript, and words
+            may have changed.
+        content_index: The index of the part of the item.
     """
 
     type: ClassVar[str] = "conversation.item.input_audio_transcription.delta"
@@ -247,12 +247,12 @@ class UserTranscriptUpdated(RealtimeEvent):
 @attrs.frozen
 class UserTranscriptCompleted(RealtimeEvent):
     """
-    The final transcript of the user's turn; it may arrive more than once for a turn.
+    The final transcript of the user's turn. It may arrive more than once for a turn.
 
     Attributes:
         item_id: The item of the user's turn.
-        transcript: The whole turn.
-        content_index: The part of the item.
+        transcript: The text of the whole turn.
+        content_index: The index of the part of the item.
         voice_profile: Estimates about the speaker by their subject, such as ``age``.
     """
 
@@ -296,7 +296,11 @@ class RateLimit:
 
 @attrs.frozen
 class RateLimitsUpdated(RealtimeEvent):
-    """The remaining amounts of the account's limits; documented, but not yet observed."""
+    """
+    The remaining amounts of the account's limits.
+
+    The event is documented, but was not observed yet.
+    """
 
     type: ClassVar[str] = "rate_limits.updated"
 
@@ -305,7 +309,7 @@ class RateLimitsUpdated(RealtimeEvent):
 
 @attrs.frozen
 class ErrorReported(RealtimeEvent):
-    """The service reports an error; after most errors the session continues."""
+    """The service reports an error. After most errors the session continues."""
 
     type: ClassVar[str] = "error"
 

@@ -1,5 +1,5 @@
 """
-The audio formats of a realtime session, in both directions.
+Has the audio formats of a realtime session, for both directions.
 
 The service expects an object. The older names (``pcm16``, ``g711_ulaw``) are accepted here and
 become objects.
@@ -81,7 +81,7 @@ class Float32Format:
 
 AudioFormat: TypeAlias = PcmFormat | MulawFormat | AlawFormat | Float32Format
 
-# Older and newer names of the formats, to their classes.
+# The class for each older and newer name of a format.
 _KINDS: dict[str, type[AudioFormat]] = {
     "pcm16": PcmFormat,
     "g711_ulaw": MulawFormat,
@@ -99,7 +99,7 @@ def audio_format(value: AudioFormat | str | Mapping[str, object] | None) -> Audi
         value: A format, its name, the service's object, or None.
 
     Raises:
-        ConfigError: It is not a format of the service.
+        ConfigError: *value* is not a format of the service.
 
     >>> audio_format("g711_ulaw")
     MulawFormat()

@@ -1,10 +1,10 @@
 """
-The items of a conversation, and the parts of a message.
+Has the items of a conversation, and the parts of a message.
 
-The service has two names for some parts, which are one class here: ``text`` and ``output_text``,
-``audio`` and ``output_audio``.
-Source: Inworld Realtime reference, ``conversation.item.create``; MCP items as the common
-realtime protocol has them.
+The service has two names for some parts: ``text`` and ``output_text``, ``audio`` and
+``output_audio``. Here each pair has one class.
+Sources: Inworld Realtime reference, ``conversation.item.create``; the common realtime protocol for
+MCP items.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class InputImage(Setting):
 
     Attributes:
         image_url: A URL with ``https://``, or with ``data:`` and the picture in base64.
-        detail: The resolution at which the model sees it.
+        detail: The resolution at which the model sees the picture.
     """
 
     type: ClassVar[str] = "input_image"
@@ -170,7 +170,7 @@ class Message(Setting):
 
     @classmethod
     def user(cls, *content: str | ContentPart, id: str | None = None) -> Message:  # noqa: A002
-        """Make a message of the user; a string becomes a part with this text."""
+        """Make a message of the user. A string becomes a part with this text."""
         return cls(role="user", content=_parts(content, InputText), id=id)
 
     @classmethod
@@ -208,7 +208,7 @@ class FunctionCall(Setting):
     Attributes:
         call_id: The id of the call, which its output must have too.
         name: The function's name; ``""`` until the service has sent it.
-        arguments: A JSON object as text; ``""`` means none.
+        arguments: A JSON object as text; ``""`` means no arguments.
         id: The item's id.
         status: ``completed``, ``in_progress`` or ``incomplete``.
     """
@@ -283,7 +283,7 @@ class McpCall(Extensible):
 
 @attrs.frozen(kw_only=True)
 class McpApprovalRequest(Extensible):
-    """The service asks for approval to call a tool; answer with :class:`McpApprovalResponse`."""
+    """The service asks for approval to call a tool. Answer with an :class:`McpApprovalResponse`."""
 
     type: ClassVar[str] = "mcp_approval_request"
 
@@ -295,7 +295,7 @@ class McpApprovalRequest(Extensible):
 
 @attrs.frozen(kw_only=True)
 class McpApprovalResponse(Setting):
-    """The answer to an approval request: whether the service may make the call, and why."""
+    """The answer to an approval request, which allows or refuses the call, with a reason."""
 
     type: ClassVar[str] = "mcp_approval_response"
 
@@ -342,9 +342,9 @@ class ConversationEntry:
 
     Attributes:
         item: The item, with all text that has arrived so far.
-        is_done: Whether it is complete.
-        truncated_ms: Where its audio was truncated, in milliseconds from its start; None if it was
-            not. The text here is still the whole text, with the part that was not heard.
+        is_done: Whether the item is complete.
+        truncated_ms: Where the item's audio was truncated, in milliseconds from its start; None if
+            it was not truncated. The text of the item still has the part that was not heard.
     """
 
     item: Item

@@ -1,8 +1,9 @@
 """
-The service's extensions of the OpenAI Realtime protocol.
+Has the service's extensions of the OpenAI Realtime protocol.
 
-All settings can be changed during a session, except for the two fields that are marked. None
-means the service's default. Source: Inworld Realtime reference, ``providerData``.
+All settings can be changed during a session, except for the two fields that are marked. None means
+the service's default.
+Source: Inworld Realtime reference, ``providerData``.
 """
 
 from __future__ import annotations
@@ -58,11 +59,13 @@ class SttTuning(Setting):
     Attributes:
         prompt: Words and names that are likely in the speech.
         voice_profile: Whether transcripts have estimates about the speaker.
-        language_hints: BCP-47, the most likely first.
-        end_of_turn_confidence_threshold: 0 to 1.
-        vad_threshold: 0 to 1.
-        min_end_of_turn_silence_ms: ``min_end_of_turn_silence`` on the wire.
-        max_turn_silence_ms: ``max_turn_silence`` on the wire.
+        language_hints: BCP-47 tags, the most likely first.
+        end_of_turn_confidence_threshold: As in :class:`~inworld_sync.TranscribeConfig`, 0 to 1.
+        vad_threshold: The least probability of speech that counts as speech, 0 to 1.
+        min_end_of_turn_silence_ms: The silence that ends a turn which sounds complete. The name on
+            the wire is ``min_end_of_turn_silence``.
+        max_turn_silence_ms: The silence that ends any turn. The name on the wire is
+            ``max_turn_silence``.
     """
 
     prompt: str | None = optional(checks.string)
@@ -84,12 +87,13 @@ class TtsTuning(Setting):
     Attributes:
         segmenter_strategy: How the text is divided for synthesis.
         steering_handling: How often instructions for the voice within the text are applied.
-        language: BCP-47.
+        language: A BCP-47 tag.
         delivery_mode: How expressive the voice is.
-        conversational: Whether synthesis uses the conversation; **only when a session opens**.
-        user_turn_mode: Which parts of the user's turns synthesis uses; **only when a session
-            opens**.
-        timestamp_type: Whether the times are those of words or of characters.
+        conversational: Whether synthesis uses the conversation. **It can be set only when a session
+            opens.**
+        user_turn_mode: Which parts of the user's turns synthesis uses. **It can be set only when a
+            session opens.**
+        timestamp_type: Whether the service sends times of words or of characters.
         timestamp_transport: Whether the times may arrive after their audio.
     """
 
@@ -150,27 +154,27 @@ class _SmallModel(Setting):
 @attrs.frozen(kw_only=True)
 class Backchannel(_SmallModel):
     """
-    Backchannels: short sounds of listening ("uh-huh") while the user speaks; off by default.
+    Settings of backchannels, which are short sounds of listening ("uh-huh") while the user speaks.
 
-    They have their own events and do not belong to a response.
+    Backchannels are off by default. They have their own events and do not belong to a response.
 
     Attributes:
         enabled: Whether backchannels are on.
-        small_model: The model that decides when to send one.
+        small_model: The model that decides when to send a backchannel.
         eval_interval_ms: The time from one decision to the next; default 800.
         min_speech_ms: The least speech of the user before the first backchannel; default 800.
         min_gap_ms: The least time from one backchannel to the next; default 4000.
-        max_per_turn: The maximum number in a turn; default 3.
+        max_per_turn: The maximum number of backchannels in a turn; default 3.
         hard_deadline_ms: A later decision is dropped; default 1500.
         history_tail_items: The number of latest items for the model; default 4.
         temperature: 0 to 2; default 0.7.
-        max_tokens: Default 6.
-        volume_gain: Default 0.6; 0 is silent.
-        require_pause: Whether they are played only in pauses of the user.
+        max_tokens: The maximum number of tokens of a backchannel; default 6.
+        volume_gain: The factor of the volume; default 0.6, and 0 is silent.
+        require_pause: Whether backchannels are played only in pauses of the user.
         allowed_phrases: The only allowed phrases.
         prompt_template: The prompt of the model.
         decider_kind: ``llm`` or ``rule``.
-        rule_fire_probability: 0 to 1; for ``rule`` only.
+        rule_fire_probability: The probability of a backchannel with ``rule``, 0 to 1.
     """
 
     eval_interval_ms: int | None = optional(checks.whole(0, unit=" ms"))
@@ -189,18 +193,20 @@ class Backchannel(_SmallModel):
 @attrs.frozen(kw_only=True)
 class Responsiveness(_SmallModel):
     """
-    Fillers before the model answers; they are part of the response's speech. Off by default.
+    Settings of fillers, which are spoken before the model answers.
+
+    Fillers are part of the response's speech. They are off by default.
 
     Attributes:
         enabled: Whether fillers are on.
-        small_model: The model that writes them.
+        small_model: The model that writes fillers.
         initial_wait_timeout_ms: The time that the service waits before the first filler.
         hard_deadline_ms: A later filler is dropped; default 2000.
         history_tail_items: The number of latest items for the small model.
         temperature: 0 to 2.
         max_tokens: The maximum number of tokens of a filler; default 12.
         min_filler_gap_ms: The least time from one filler to the next; default 8000.
-        max_initial_per_turn: The maximum number at the start of a turn; default 1.
+        max_initial_per_turn: The maximum number of fillers at the start of a turn; default 1.
         max_buffer_deltas: See the service's documentation.
         enable_filler_on_first_assistant_reply: Whether the first reply may have a filler.
         prompt_template: The prompt of the small model.
@@ -222,7 +228,7 @@ class Caching(Setting):
 
     Attributes:
         enabled: Whether prompts are cached.
-        ttl: How long they are cached, such as ``5m``.
+        ttl: How long prompts are cached, such as ``5m``.
         cache_instructions: Whether the instructions are cached.
         cache_tools: Whether the tools are cached.
     """
@@ -252,7 +258,7 @@ class Reasoning(Setting):
 @attrs.frozen(kw_only=True)
 class TextGeneration(Setting):
     """
-    Settings of the language model; ranges that are not given here depend on the model.
+    Settings of the language model. Ranges that are not given here depend on the model.
 
     Attributes:
         reasoning: How much the model reasons.
@@ -293,7 +299,8 @@ class ProviderData(Setting):
         backchannel: Backchannels while the user speaks.
         responsiveness: Fillers before the model answers.
         caching: Prompt caching.
-        text_generation: ``text_generation_config`` on the wire.
+        text_generation: Settings of the language model. The name on the wire is
+            ``text_generation_config``.
         auto_tool_response: Whether the service starts a response after a tool output by itself.
         user_id: The application's id for the user.
         metadata: Further strings to store with the session.

@@ -1,9 +1,9 @@
 """
-Events about responses: their items, text and speech, and calls of tools.
+Has the events about responses: their items, text and speech, and calls of tools.
 
 All events have the ids of their response and item, because two responses may overlap.
-Source: Inworld Realtime reference, server events, and logs of clients; MCP events as in the OpenAI
-Realtime reference.
+Sources: Inworld Realtime reference, server events; logs of clients; OpenAI Realtime reference for
+MCP events.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ResponseCreated(RealtimeEvent):
 
 @attrs.frozen
 class ResponseDone(RealtimeEvent):
-    """A response has ended; its status shows how."""
+    """A response has ended. Its status shows how it ended."""
 
     type: ClassVar[str] = "response.done"
 
@@ -142,7 +142,7 @@ class TextDelta(_PartEvent):
 
 @attrs.frozen
 class TextDone(_PartEvent):
-    """The text of a response's part is complete; *text* is the whole text."""
+    """The text of a response's part is complete. *text* is the whole text."""
 
     type: ClassVar[str] = "response.output_text.done"
 
@@ -161,9 +161,10 @@ class AudioDelta(_PartEvent):
         output_index: The item's place in the response.
         content_index: The part's place in the item.
         words: The words with their punctuation and times, in milliseconds from the start of the
-            item's audio. They come if ``timestamp_type`` of :class:`TtsTuning` is set.
-        characters: As *words*.
-        phonemes: As *words*, with visemes; ``word_index`` counts in *words*.
+            item's audio. The service sends them if ``timestamp_type`` of :class:`TtsTuning` is set.
+        characters: The characters with their times.
+        phonemes: The phonemes with their times and visemes; ``word_index`` is an index into
+            *words*.
         tokens: Words, punctuation and white space as the service sent them.
     """
 
@@ -219,7 +220,7 @@ class FunctionArgumentsDone(_ItemEvent):
     Attributes:
         response_id: The response.
         item_id: The call's item, which has the name and the call id if they are None here.
-        arguments: A JSON object as text; ``""`` means none.
+        arguments: A JSON object as text; ``""`` means no arguments.
         output_index: The item's place in the response.
         call_id: The id of the call, which its output must have too.
         name: The function's name.
@@ -243,7 +244,7 @@ class McpListStarted(RealtimeEvent):
 
 @attrs.frozen
 class McpListCompleted(RealtimeEvent):
-    """The service has the list of an MCP server's tools; the item contains it."""
+    """The service has got the list of an MCP server's tools, which is in the item."""
 
     type: ClassVar[str] = "mcp_list_tools.completed"
 
@@ -337,12 +338,12 @@ class OutputAudioCleared(RealtimeEvent):
 @attrs.frozen
 class BackchannelDelta(RealtimeEvent):
     """
-    A piece of a backchannel, a sound of listening such as "uh-huh"; it interrupts nothing.
+    A piece of a backchannel, a sound of listening such as "uh-huh". It does not interrupt speech.
 
     Attributes:
-        backchannel_id: The backchannel that it belongs to.
-        audio: Whole samples of 16-bit little-endian mono PCM, always at 24000 Hz: the format of
-            the session does not apply.
+        backchannel_id: The backchannel to which the piece belongs.
+        audio: Whole samples of 16-bit little-endian mono PCM. They are always at 24000 Hz, whatever
+            the format of the session.
     """
 
     type: ClassVar[str] = "response.backchannel.audio.delta"

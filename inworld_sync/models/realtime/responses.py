@@ -1,5 +1,5 @@
 """
-The settings of a response, and the service's description of it.
+Has the settings of a response, and the service's description of a response.
 
 Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 """
@@ -41,7 +41,7 @@ class ResponseConfig(_ResponseSettings):
             conversation.
         input: The items that the model gets instead of the conversation; an empty list means no
             items.
-        instructions: They replace the instructions of the session.
+        instructions: Instructions that replace the instructions of the session.
         output_modalities: ``audio``, ``text`` or both.
         voice: A voice's id.
         temperature: 0 to 2.
@@ -63,8 +63,9 @@ class ErrorInfo(Extensible):
 
     Attributes:
         message: The service's text.
-        type: Such as ``invalid_request_error`` (the session continues) or ``server_error``.
-        code: Such as ``response_cancel_not_active``; None if the service sends none.
+        type: The type, such as ``invalid_request_error`` (the session continues) or
+            ``server_error``.
+        code: The code, such as ``response_cancel_not_active``; None if the service sends none.
         param: The field that the error is about.
         event_id: The event id of the command that the error is about.
     """
@@ -112,11 +113,12 @@ class ResponseInfo(Extensible):
     The service's description of a response.
 
     Attributes:
-        id: The service's id for it.
+        id: The service's id of the response.
         status: ``in_progress``, ``completed``, ``cancelled``, ``failed`` or ``incomplete``.
         status_details: The reason for the status; None for most responses.
         output: The items of the response.
-        usage: The used tokens; None until it has ended, and if the service leaves it out.
+        usage: The used tokens; None until the response has ended, or if the service leaves them
+            out.
         metadata: The metadata of its request, and fields that the service adds.
     """
 

@@ -1,5 +1,5 @@
 """
-The settings of a realtime session, and the session as the service describes it.
+Has the settings of a realtime session, and the session as the service describes it.
 
 Source: Inworld Realtime reference, the ``session`` object.
 """
@@ -45,7 +45,7 @@ class RetentionRatio:
     Remove the oldest items when the conversation is too large for the model.
 
     Attributes:
-        retention_ratio: 0 to 1; the share of the conversation that stays.
+        retention_ratio: The share of the conversation that stays, 0 to 1.
     """
 
     type: ClassVar[str] = "retention_ratio"
@@ -120,17 +120,18 @@ class Session(_ResponseSettings):
     together.
 
     Attributes:
-        model: The language model, ``provider/model``; used from the next response on.
+        model: The language model, as ``provider/model``. A change applies from the next response
+            on.
         instructions: The system prompt.
         voice: A voice's id, such as ``Dennis``.
-        tts_model: Such as ``inworld-tts-2``.
-        speed: 0.25 to 1.5; 1 is the voice's normal speed.
+        tts_model: The speech model, such as ``inworld-tts-2``.
+        speed: The speed of the speech, 0.25 to 1.5. 1 is the voice's normal speed.
         output_modalities: ``audio``, ``text`` or both.
-        input_format: The format of sent audio; any form that ``audio_format`` accepts.
-        output_format: The format of received audio; as ``input_format``.
+        input_format: The format of sent audio, in any form that ``audio_format`` accepts.
+        output_format: The format of received audio, in any form that ``audio_format`` accepts.
         transcription: How the user's speech is transcribed, or ``off``.
         noise_reduction: ``near_field`` for a headset, ``far_field`` for a room, or ``off``.
-        turn_detection: How the end of the user's turn is detected; :class:`ManualTurns` if the
+        turn_detection: How the end of the user's turn is detected. With :class:`ManualTurns`, the
             application ends turns.
         tools: The tools that the model may call; an empty list means none.
         tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
@@ -168,7 +169,7 @@ class MemoryState(Extensible):
     The service's memory of the conversation.
 
     Attributes:
-        version: It increases with each cycle.
+        version: A number that increases with each cycle.
         facts: The extracted facts, as strings or objects.
         summary: The summary of the conversation.
         context_text: The text of the facts and the summary in the model's context.
@@ -189,17 +190,17 @@ class MemoryState(Extensible):
 @attrs.frozen(kw_only=True)
 class SessionInfo:
     """
-    The session as the service describes it; a setting that it leaves out is None.
+    The session as the service describes it. A setting that the service leaves out is None.
 
     Attributes:
         id: The service's id for the session.
-        expires_at: When the session ends, in seconds of Unix time; an update may change it.
+        expires_at: When the session ends, in seconds of Unix time. An update may change this time.
         model: The language model.
         instructions: The system prompt.
         output_modalities: ``audio``, ``text`` or both.
         voice: The voice's id.
         tts_model: The speech model.
-        speed: 1 is the voice's normal speed.
+        speed: The speed of the speech. 1 is the voice's normal speed.
         input_format: The format of audio that the service expects.
         output_format: The format of audio that the service sends.
         turn_detection: The service's object; None if the application ends turns.

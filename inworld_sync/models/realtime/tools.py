@@ -1,8 +1,8 @@
 """
-The tools that the model of a realtime session may call, and the choice between them.
+Has the tools that the model of a realtime session may call, and the choice of a tool.
 
-Source: Inworld Realtime reference, ``tools`` and ``tool_choice``; MCP as in the OpenAI Realtime
-reference.
+Sources: Inworld Realtime reference, ``tools`` and ``tool_choice``; OpenAI Realtime reference for
+MCP.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class FunctionTool(Setting):
     A function that the program runs.
 
     Attributes:
-        name: 1 to 64 letters, digits, ``_`` and ``-``.
+        name: The name, 1 to 64 letters, digits, ``_`` and ``-``.
         description: Describes for the model what the function does and when to call it.
         parameters: The JSON schema of its arguments; its type must be ``object``.
     """
@@ -87,8 +87,8 @@ class McpTool(Setting):
         server_label: The server's name in events and in a tool choice.
         server_url: A URL with ``https://`` or ``http://``.
         server_description: A description of the server for the model.
-        authorization: A token for the server; never in a repr.
-        headers: HTTP headers for the server; never in a repr.
+        authorization: A token for the server. No repr shows it.
+        headers: HTTP headers for the server. No repr shows them.
         allowed_tools: The only tools that may be called.
         require_approval: ``never``, ``always``, or a filter as in the OpenAI Realtime reference.
     """
@@ -126,7 +126,7 @@ class WebSearchTool(Setting):
 
 @runtime_checkable
 class HasDefinition(Protocol):
-    """A function with a description for the model, as the ``tool`` decorator makes them."""
+    """A function with a description for the model, such as the ``tool`` decorator makes."""
 
     @property
     def definition(self) -> FunctionTool:
@@ -134,7 +134,7 @@ class HasDefinition(Protocol):
         ...
 
 
-# A mapping is a tool of a kind that this version does not know; it is sent unchanged.
+# A mapping is a tool of a kind that this version does not know. It is sent unchanged.
 Tool: TypeAlias = FunctionTool | McpTool | WebSearchTool | HasDefinition | Mapping[str, object]
 
 
@@ -149,7 +149,7 @@ class FunctionChoice:
 
 @attrs.frozen
 class McpChoice:
-    """The model must call a tool of this MCP server; the tool *name*, if it is not None."""
+    """The model must call a tool of this MCP server, or the tool *name* if it is not None."""
 
     type: ClassVar[str] = "mcp"
 
@@ -172,7 +172,7 @@ def check_tool_choice(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def to_tools(value: Iterable[Tool] | None) -> tuple[Tool, ...] | None:
-    """Return tools as a tuple; require that all are tools and that their names differ."""
+    """Return tools as a tuple. Require that all values are tools and that their names differ."""
     if value is None:
         return None
     found = tuple(value)

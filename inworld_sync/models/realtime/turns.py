@@ -1,5 +1,5 @@
 """
-Turn detection, transcription and noise reduction of the user's speech.
+Has the settings for turn detection, transcription and noise reduction of the user's speech.
 
 Source: Inworld Realtime reference, ``audio.input``.
 """
@@ -31,7 +31,7 @@ NoiseReduction: TypeAlias = Literal["near_field", "far_field", "off"]
 @attrs.frozen(kw_only=True)
 class SemanticVad(Setting):
     """
-    The service ends a turn by the meaning of the words; this is its default.
+    The service ends a turn by the meaning of the words. This is the service's default.
 
     Attributes:
         eagerness: How soon a pause ends the turn.
@@ -52,10 +52,10 @@ class ServerVad(Setting):
     The service ends a turn by silence alone.
 
     Attributes:
-        threshold: 0 to 1; the least probability of speech. The service's default is 0.5.
-        prefix_padding_ms: Audio from before the detected speech that is used; default 300.
+        threshold: The least probability that counts as speech, 0 to 1; default 0.5.
+        prefix_padding_ms: How much audio from before the detected speech is used; default 300.
         silence_duration_ms: The silence that ends a turn; default 500.
-        idle_timeout_ms: The silence after a response after which the service starts another one.
+        idle_timeout_ms: After this silence after a response, the service starts another response.
         create_response: Whether the end of a turn starts a response.
         interrupt_response: Whether speech cancels the response in progress.
     """
@@ -72,7 +72,7 @@ class ServerVad(Setting):
 
 @attrs.frozen
 class ManualTurns:
-    """The application ends the user's turns: it commits the audio and requests responses."""
+    """The application ends the user's turns. It commits the audio and requests responses."""
 
 
 TurnDetection: TypeAlias = SemanticVad | ServerVad | ManualTurns
@@ -84,7 +84,7 @@ class InputTranscription(Setting):
     The transcription of the user's speech.
 
     Attributes:
-        model: A model such as ``inworld/inworld-stt-1``. If the service does not know the name, it
+        model: A model such as ``inworld/inworld-stt-1``. If the service does not know the model, it
             ignores the whole update.
         language: A BCP-47 tag.
         prompt: Words and names that are likely in the speech.

@@ -153,7 +153,7 @@ class Commands:
             self.connection.expire_at(deadline)
 
     def register(self, reply: PendingReply) -> None:
-        """Add a command to the pending requests, without a deadline if a thread waits for it."""
+        """Add a command to the pending requests. If a thread waits for it, it has no deadline."""
         seconds = math.inf if reply.is_watched else self.timeouts.request
         now = time.monotonic()
         self.requests.register(reply, now, seconds)
@@ -180,10 +180,10 @@ class Commands:
 
     def wait_for(self, reached: Callable[[], bool], deadline: Deadline) -> None:
         """
-        Wait for a state, during which the reader does not pause for slow consumers.
+        Wait until *reached* returns True. Meanwhile the reader does not pause for slow consumers.
 
         Raises:
-            DeadlineExceeded: It was not reached in time.
+            DeadlineExceeded: *reached* did not return True in time.
         """
         self._waiting += 1
         self.monitor.notify_all()
@@ -200,7 +200,7 @@ class Commands:
         self, command: Command | str | bytes, timeout: float | None = None
     ) -> RealtimeConnection:
         """
-        Queue a command; wait for a connection and for room.
+        Queue a command. Wait for a connection and for room in its outbox, if needed.
 
         Args:
             command: A command, its text, or a whole masked frame.
@@ -213,7 +213,7 @@ class Commands:
             ConfigError: The command cannot be written as JSON.
             ClosedError: The session was closed.
             ConnectionLost: The session has ended.
-            DeadlineExceeded: It could not be queued in time.
+            DeadlineExceeded: The command could not be queued in time.
         """
         message = command if isinstance(command, (str, bytes)) else self.endpoint.write(command)
         deadline = Deadline(
@@ -248,16 +248,18 @@ class Commands:
 
     def create_item(self, command: CreateItem | Item, *, is_watched: bool = False) -> PendingReply:
         """
-        Send an item, now or with the next connection; the result has its id.
+        Send an item now or on the next connection, and return its pending answer, which has the
+        item's id.
 
         Args:
-            command: The item, or the command with it; an id is added if it has none.
+            command: The item, or the command that creates it. An item without an id gets one.
             is_watched: Whether the caller waits for the answer.
         """
         if not isinstance(command, CreateItem):
             command = CreateItem(command)
         item_id = command.item.id or new_id("item")
-        # An error of the service names the event id, which is the item's unless the user has one.
+        # An error of the service names the event id. It is the item's id unless the user has set
+        # one.
         event_id = command.event_id or item_id
         item = attrs.evolve(command.item, id=item_id)
         command = attrs.evolve(command, item=item, event_id=event_id)
@@ -290,7 +292,8 @@ class Commands:
 
         Args:
             reply: Has the command, and gets the answer.
-            deadline: For both; with None, the method does not wait for the answer and returns None.
+            deadline: The deadline for sending and for the answer. With None, the method does not
+                wait for the answer and returns None.
 
         Raises:
             ServiceError: The service refused the command.

@@ -124,7 +124,7 @@ class RealtimeConnection(Connection[Received]):
         self, message: str | bytes, timeout: float | None = None, *, needs_room: bool = True
     ) -> None:
         """
-        Queue a message, or as bytes a whole masked frame; see :meth:`Link.send`.
+        Queue a message. A message as bytes is a whole masked frame, see :meth:`Link.send`.
 
         Raises:
             ConnectionLost: The connection is over; nothing was queued.
@@ -181,7 +181,7 @@ class RealtimeConnection(Connection[Received]):
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
         if self._latest_error is not None and ended.by != "client":
-            # The service closed the connection because of it.
+            # The service closed the connection because of this error.
             ended = attrs.evolve(ended, error=self._latest_error)
         try:
             return self._owner.connection_ended(self, ended)
@@ -203,11 +203,11 @@ def read_message(
     message: memoryview | bytes, splitter: Splitter, warnings: list[str] | None = None
 ) -> Received:
     """
-    Read one message; the C core decodes its audio if the string has no escapes.
+    Read one message. The C core decodes its audio if the audio string has no escapes.
 
     Args:
         message: The JSON text.
-        splitter: The reader's own.
+        splitter: The splitter of the reader that calls.
         warnings: Gets the names of optional fields that were ignored.
 
     Returns:
@@ -249,7 +249,7 @@ def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:
 
 
 def session_end(ended: StreamEnded) -> StreamEnded:
-    """Return the end of a session whose connection ended so."""
+    """Return the end of a session for the end of its connection."""
     if isinstance(ended.error, ServiceError):
         # This side has closed the connection because of the service's error.
         return StreamEnded("server", ended.code, ended.reason, ended.error)
@@ -280,7 +280,7 @@ def error_of(ended: StreamEnded) -> InworldError:
     if ended.error is not None:
         return ended.error
     if ended.by == "client":
-        return ClosedError("the session was closed before it was done")
+        return ClosedError("the session was closed before the call was done")
     return ConnectionLost(
         f"the {ended.by} closed the session (code {ended.code} {ended.reason!r})",
         code=ended.code,

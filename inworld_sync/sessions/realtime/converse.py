@@ -31,7 +31,7 @@ class ConverseLoop:
 
     Args:
         state: The session's state; the session is open and plays its speech.
-        send_audio: Sends audio of a sample rate.
+        send_audio: Called with audio and its sample rate in Hz.
         microphone: The user's audio.
         hang_up_after: Seconds without any activity after the microphone has ended.
     """
@@ -90,7 +90,7 @@ class ConverseLoop:
         return player is None or player.failure is not None or self._state.commands.is_over
 
     def _watch(self) -> None:
-        """Close the microphone when the session ends, so that a read of it does not wait."""
+        """Close the microphone when the session ends, so that a read that waits returns."""
         with self._state.monitor:
             while not self._over.is_set() and not self._is_finished:
                 self._state.monitor.wait(1.0)

@@ -1,5 +1,5 @@
 """
-The events that a realtime session emits in addition to those of the service, in the same stream.
+Defines the events that a realtime session adds to the stream of the service's events.
 
 A handler is registered for an event by its class, or by the name of the class.
 
@@ -44,10 +44,11 @@ __all__ = [
 @attrs.frozen
 class ResponseStarted:
     """
-    A reply has begun, requested or not; its further rounds emit no further event.
+    A reply has begun, which need not be requested. Its later rounds emit no such event.
 
     Attributes:
-        response: It buffers its text and audio from now on, as long as a reference to it exists.
+        response: The reply. It buffers its text and audio from now on, as long as a reference to it
+            exists.
     """
 
     response: Response
@@ -93,7 +94,7 @@ class ToolOutputSent:
         call: The call.
         output: The text that was sent.
         error: The function's exception, or why it could not run; None if it returned.
-        duration_ms: From the call to the output.
+        duration_ms: The time from the call to the output.
     """
 
     call: FunctionCall
@@ -129,8 +130,8 @@ class SessionReconnected:
         replayed_items: How many items of the conversation were sent to the new session.
         lost_items: The ids of items that could not be sent again, such as a turn of the user that
             has no transcript yet.
-        lost_input_ms: How much audio of the user's turn was lost. The last minute of the turn is
-            sent again.
+        lost_input_ms: How much audio of the user's turn was lost. The last minute of a turn is sent
+            again, earlier audio of the turn is lost.
     """
 
     cause: InworldError | None

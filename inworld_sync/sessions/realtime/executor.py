@@ -38,8 +38,8 @@ class Executor:
     Runs tasks one after another on a thread of its own.
 
     Args:
-        monitor: The session's.
-        name: The session's, for the thread and logs.
+        monitor: The monitor of the session.
+        name: The name of the session, for the thread and logs.
         logger: Reports tasks that fail.
     """
 
@@ -74,7 +74,7 @@ class Executor:
             self._ready.notify()
 
     def put_later(self, seconds: float, task: _Task) -> None:
-        """Run *task* after so many seconds."""
+        """Run *task* after the given number of seconds."""
         if not self._stopped:
             heapq.heappush(self._timed, (time.monotonic() + seconds, next(self._numbers), task))
             self._ready.notify()
@@ -97,7 +97,7 @@ class Executor:
         Wait until all tasks that were put before have run.
 
         Raises:
-            DeadlineExceeded: They did not run in time.
+            DeadlineExceeded: The tasks did not run in time.
         """
         done = threading.Event()
         with self._monitor:
@@ -119,7 +119,7 @@ class Executor:
                 task()
             except (ClosedError, ConnectionLost) as error:
                 # The session has ended or reconnects; its events report that.
-                self._logger.debug("%s: not done, since %s", self._name, error)
+                self._logger.debug("%s: a task was not done: %s", self._name, error)
             except InworldError as error:
                 self._logger.warning("%s: %s", self._name, error)
             except Exception:

@@ -47,16 +47,16 @@ _SAMPLE_BYTES = 2
 # How 16-bit PCM is encoded in a frame of another format.
 _FORMS = {MulawFormat: FrameForm.ULAW_FROM_S16, AlawFormat: FrameForm.ALAW_FROM_S16}
 
-# Between two messages of the service about one turn of the user.
+# The longest time between two messages of the service about one turn of the user.
 _LONGEST_SILENCE_SECONDS = 20.0
 
-# Kept before the beginning of a turn, which the service reports some time later.
+# How much audio from before a turn is kept. The service reports the beginning of a turn late.
 _MARGIN_MS = 2000.0
 
-# The most that is kept of a turn.
+# The most audio of a turn that is kept.
 _MAX_KEPT_MS = 60_000.0
 
-# Between two messages that are sent again.
+# The time between two messages that are sent again.
 _PACE_SECONDS = 0.02
 
 # A message, and how much audio it has.
@@ -76,12 +76,13 @@ class UserTurn:
     """
     The user's turn, over all connections of a session.
 
-    It keeps the audio of the turn, which a new connection gets again. Between two turns of a
-    service that detects them, it keeps the last seconds: they may hold the beginning of speech
-    that the service has not detected yet.
+    It keeps the audio of the turn, so that the audio can be sent again on a new connection. If the
+    service detects turns, the last seconds of audio between two turns are kept too. They may have
+    the beginning of speech that the service has not detected yet.
 
     Attributes:
-        sent_ms: Audio sent since the last turn ended, or since the user began to speak.
+        sent_ms: How much audio was sent since the user began to speak. Before that, since the last
+            turn ended.
         is_open: Whether the user began to speak and the audio is not committed yet.
         unsent: The messages that the present connection must get before any new audio.
     """
@@ -96,11 +97,11 @@ class UserTurn:
 
     @property
     def is_active(self) -> bool:
-        """True while the user speaks, up to 20 s after the last message, as its end may be lost."""
+        """True while the user speaks, until 20 s after the last message about the turn."""
         return self.is_open and time.monotonic() - self._active_at < _LONGEST_SILENCE_SECONDS
 
     def add(self, message: bytes | str, duration_ms: float, *, is_manual: bool) -> None:
-        """Record a message that was sent, which is audio or a commit."""
+        """Record that a message with audio, or a commit, was sent."""
         self.sent_ms += duration_ms
         self._kept.append((message, duration_ms))
         self._kept_ms += duration_ms
@@ -130,7 +131,8 @@ class UserTurn:
 
         Args:
             is_renewed: Whether the client renewed the session, which it does between two turns.
-                Then all kept audio is sent again, otherwise only that of an open turn.
+                Then all kept audio is sent again. Otherwise only the audio of an open turn is sent
+                again.
             is_manual: Whether the application ends turns.
 
         Returns:
@@ -149,9 +151,9 @@ class _Frames:
     Turns the user's audio into messages of 100 ms in the session's input format.
 
     Args:
-        audio_format: The session's.
+        audio_format: The input format of the session.
         from_hz: The sample rate of the user's audio.
-        channels: Its channels, which are mixed to one.
+        channels: The number of its channels, which are mixed to one.
 
     Raises:
         ConfigError: A number is out of its range.
@@ -173,17 +175,17 @@ class _Frames:
         Add a chunk; return whole masked frames, each with its milliseconds of audio.
 
         Raises:
-            AudioError: It is not audio, see :meth:`AudioInput.feed`; nothing was added.
+            AudioError: The chunk is not audio, see :meth:`AudioInput.feed`. Nothing was added.
         """
         self._buffer += self._input.feed(audio)
         return self._frames()
 
     def finish(self) -> Iterator[tuple[bytes, float]]:
         """
-        Return the rest as a last, shorter frame; nothing can be fed after it.
+        Return the rest as a last, shorter frame. After this call, nothing can be fed.
 
         Raises:
-            AudioError: The last sample was cut; a second call returns the whole samples.
+            AudioError: The last sample is incomplete. A second call returns the whole samples.
         """
         self._buffer += self._input.finish()
         return self._frames(last=True)
@@ -291,5 +293,6 @@ class AudioInputQueue:
                 is_manual = self._settings.has_manual_turns
                 self._turn.add(message, duration_ms, is_manual=is_manual)
             else:
-                # Another connection replaces the one that has it.
+                # The connection that has the message is lost, so the next connection must send it
+                # too.
                 self._turn.unsent.append((message, duration_ms))

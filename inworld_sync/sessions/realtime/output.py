@@ -49,7 +49,7 @@ __all__ = ["END_EVENTS", "Output"]
 _BACKCHANNEL_HZ = 24000
 _BACKCHANNEL_SAMPLE_BYTES = 2
 
-# Between two tries to push to a full player.
+# The time between two tries to push to a full player.
 _FULL_SECONDS = 0.02
 
 # The events that :meth:`Output.handle_end` handles.
@@ -66,7 +66,7 @@ class Output:
         executor: Runs what may wait.
         items: Record how much of each item was heard.
         cancel: Cancels the conversation's responses; called with the monitor held. Returns the ids
-            of those to cancel at the service.
+            of the responses for which ``response.cancel`` must be sent.
         emit: Emits an event to users; called with the monitor held.
 
     Attributes:
@@ -213,8 +213,8 @@ class Output:
         Wait until all speech that was received has been played.
 
         Raises:
-            ConfigError: Nothing plays it.
-            DeadlineExceeded: It was not played after *timeout* seconds.
+            ConfigError: The session has no player.
+            DeadlineExceeded: The speech was not played within *timeout* seconds.
             InworldError: The speaker failed.
         """
         player = self.player
@@ -229,8 +229,8 @@ class Output:
         Stop all speech, cancel the conversation's responses, and truncate their items.
 
         Args:
-            heard_ms: How much of each item was heard, for an application that plays the audio; it
-                takes precedence over what players report.
+            heard_ms: How many milliseconds of each item were heard, from an application that plays
+                the audio itself. These values take precedence over the counts of players.
         """
         for item_id, each_ms in (heard_ms or {}).items():
             require_finite(f"heard_ms of {item_id!r}", each_ms)

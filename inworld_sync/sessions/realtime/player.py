@@ -2,14 +2,15 @@
 Plays a realtime session's speech, and counts how much of each item was heard.
 
 The count comes from the sink's own count of samples, not from a clock. Only the session's executor
-pushes to a player. Any thread may clear it, but never two at once; the session ensures that.
+pushes to a player. Any thread may clear a player, but never two threads at once. The session
+ensures this.
 
-Threads: ``inworld-player`` for each sink, since the sink's ``write`` waits.
+Threads: each player has a thread ``inworld-player``, since ``write`` of a sink waits.
 
 Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
 ``_writing`` is held while the player's thread is inside the sink's ``write`` or ``end``, so that no
-old audio follows a clear; it is taken before ``_news``. If a write does not return although the
-sink was cleared, a clear waits for 5 s at most.
+old audio follows a clear. A thread acquires ``_writing`` before ``_news``. If a write does not
+return although the sink was cleared, a clear waits for 5 s at most.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = ["Player", "player_for"]
 # About five minutes of 24 kHz PCM.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 
-# Written in one call, so that a clear waits for a short time only.
+# How much is written in one call. A clear may have to wait for the end of such a write.
 _BLOCK_MS = 20
 
 _RELEASE_SECONDS = 5.0
@@ -52,7 +53,7 @@ class _Item:
     is_written: bool = False
 
     def heard_samples(self, device_position: int) -> int:
-        """Return how much of it was heard, in samples of *rate_hz*."""
+        """Return how much of the item was heard, in samples of *rate_hz*."""
         if self.start is None:
             return 0
         heard = max(device_position - self.start, 0)
@@ -71,7 +72,7 @@ class Player:
         logger: Gets the error of a sink that fails.
 
     Attributes:
-        failure: Why it no longer plays; None while it plays. Set once.
+        failure: Why the player no longer plays; None while it plays. Set once.
     """
 
     def __init__(self, sink: AudioSink, name: str, logger: logging.Logger) -> None:
@@ -139,7 +140,11 @@ class Player:
             return True
 
     def clear(self) -> dict[str, int]:
-        """Stop at once; return how many samples of each item since the last clear were heard."""
+        """
+        Stop at once.
+
+        Return how many samples were heard of each item pushed since the last clear.
+        """
         with self._news:
             self._clears += 1
             self._queue.clear()
@@ -163,7 +168,7 @@ class Player:
         Wait until all audio that was pushed has been heard.
 
         Raises:
-            DeadlineExceeded: It was not heard after *timeout* seconds; playing continues.
+            DeadlineExceeded: The audio was not heard within *timeout* seconds. It is still played.
             InworldError: The sink failed.
         """
         with self._news:
@@ -248,7 +253,8 @@ class Player:
                     return False
                 if item.start is None:
                     item.start = self._position
-            # No deadline, since a sink may be paused; clearing or closing it ends the write.
+            # A write has no deadline, since a sink may be paused. Clearing or closing the sink ends
+            # it.
             self._sink.write(block)
             with self._news:
                 if clears != self._clears:
@@ -261,7 +267,8 @@ class Player:
         with self._news:
             if self._closed:
                 return
-        # Logged before ``failure`` is set, so that a thread that sees it finds the log entry.
+        # Logged before ``failure`` is set, so that a thread that sees ``failure`` finds the log
+        # entry.
         self._logger.error(
             "the speaker failed, the session's speech is no longer played: %s", error
         )
@@ -279,7 +286,7 @@ def player_for(
     Make a player for the output that a user passes to ``play``.
 
     Raises:
-        ConfigError: It is neither a sink nor a playout of 16-bit mono PCM.
+        ConfigError: *output* is neither a sink nor a playout of 16-bit mono PCM.
     """
     if isinstance(output, Playout):
         output = PlayoutSink(output, latency_ms=latency_ms)

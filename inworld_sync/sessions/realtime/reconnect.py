@@ -27,7 +27,8 @@ __all__ = ["Reconnector"]
 # The delay before the second attempt. The first attempt is made at once.
 _FIRST_DELAY_SECONDS = 0.25
 
-# After a connection that lasted this long, or that had a response, the limits start anew.
+# After a connection that lasted this long, or that had a response, the delay and the time limit of
+# reconnecting start anew.
 _GOOD_SECONDS = 10.0
 
 
@@ -38,7 +39,7 @@ class Reconnector:
     Args:
         state: The session.
         connector: Opens connections for the client.
-        key: The first connection's key; None makes one.
+        key: The key of the first connection. None generates a key.
         reconnect_timeout: Seconds that an outage may last before the session ends; with 0 the
             session ends at once.
 
@@ -85,7 +86,7 @@ class Reconnector:
 
     def _connect(self, deadline: Deadline) -> None:
         state, connector = self._state, self._connector
-        # Read now, since another thread may begin the next attempt before this one continues.
+        # Read now, since another thread may begin the next attempt before this thread continues.
         attempts = self._policy.attempts
         parameters = state.endpoint.parameters(self._next_key())
         self.key = parameters.get("key")
@@ -102,7 +103,7 @@ class Reconnector:
         )
         with state.monitor:
             messages, reply = state.begin(connection)
-            # Under the monitor, so that a thread that sees it can close it.
+            # Started under the monitor, so that a thread that sees the connection can close it.
             connection.start()
         try:
             # The reader has recorded the reason, which is raised below.
@@ -129,7 +130,7 @@ class Reconnector:
     # Reconnecting.
 
     def _connection_gone(self) -> None:
-        """Follow the end of a connection's threads, on one of them."""
+        """Start the reconnect of a lost session, after the threads of its connection have ended."""
         self._connector.closed()
         with self._state.monitor:
             # A connection that failed while it was opened is handled by the thread that opens it.
@@ -138,7 +139,7 @@ class Reconnector:
             self._thread = threading.Thread(
                 target=self._reconnect, name=f"inworld-reconnect-{self._state.name}", daemon=True
             )
-            # Under the monitor, so that a thread that sees it can join it.
+            # Started under the monitor, so that a thread that sees ``_thread`` can join it.
             try:
                 self._thread.start()
             except RuntimeError as error:
@@ -167,7 +168,10 @@ class Reconnector:
                     self._thread = None
 
     def _connect_until_open(self) -> InworldError | None:
-        """Try until the session is open; return the error to end it with instead, or None."""
+        """
+        Connect until the session is open, and return None; or return the error that ends the
+        session.
+        """
         state = self._state
         with state.monitor:
             if state.had_response or state.lost_at - state.opened_at > _GOOD_SECONDS:

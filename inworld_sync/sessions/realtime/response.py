@@ -1,5 +1,5 @@
 """
-Gives users the text and speech of one response while they arrive, and its end.
+Gives users the text and speech of one response as they arrive, and its final state.
 
 A response buffers what was not read yet for as long as a reference to it exists. Text and speech
 are two streams, so that reading one never waits for the other to be read.
@@ -81,7 +81,7 @@ class Response:
     """
 
     _owner: Owner
-    # One for each round, the newest last.
+    # The state of each round, the newest last.
     _states: list[ResponseState]
     _text: EventStream[str]
     _audio: EventStream[AudioDelta]
@@ -131,9 +131,9 @@ class Response:
     @property
     def usage(self) -> Usage | None:
         """
-        The tokens that were used; None until it has ended, or if the service does not report them.
+        The tokens used; None until the response has ended, or if the service does not report them.
 
-        For several rounds it is the sum, without details.
+        For several rounds it is the sum of the rounds, without details.
         """
         with self._owner.monitor:
             found = [each.info.usage for each in self._states if each.info and each.info.usage]
@@ -165,27 +165,28 @@ class Response:
         Iterate over the text as it arrives, written or spoken; all iterators share one position.
 
         Args:
-            timeout: The most seconds to wait for each piece. With None, the iteration ends by the
-                timeouts of ``connect``, which run while the service owes a message.
+            timeout: The most seconds to wait for each piece. With None, only the timeouts of
+                ``connect`` apply. They run while the service has to send a message.
 
         Raises:
-            DeadlineExceeded: No piece came in time; iterating again continues from there. Or the
-                response has failed, because the service did not begin or continue it in time.
+            DeadlineExceeded: No piece came in time, and a new iteration continues with the next
+                piece. Or the response has failed, because the service did not begin or continue it
+                in time.
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
-            ConnectionLost: The connection was lost before it ended.
+            ConnectionLost: The connection was lost before the end of the response.
         """
         # A generator, so that it keeps this response, which the session references weakly.
         yield from self._text.events(timeout)
 
     def wait(self, timeout: float | None = None) -> Response:
         """
-        Wait until it has ended, and return it.
+        Wait until the response has ended, and return it.
 
         Raises:
-            DeadlineExceeded: It has not ended after *timeout* seconds; it continues. Or it has
-                failed, because the service did not begin or continue it in time.
-            ServiceError: It failed, or is incomplete; ``code`` is the reason.
-            ConnectionLost: The connection was lost before it ended.
+            DeadlineExceeded: The response has not ended within *timeout* seconds, and continues. Or
+                it has failed, because the service did not begin or continue it in time.
+            ServiceError: The response failed, or is incomplete; ``code`` is the reason.
+            ConnectionLost: The connection was lost before the end of the response.
         """
         self._owner.await_final(self, Deadline(timeout, "the response"))
         self._text.raise_end()
@@ -236,7 +237,7 @@ class Response:
     def _end(self, error: InworldError | None) -> None:
         """End the response. *error* is None unless the end of the session ended the response."""
         if self._awaits_tools:
-            # Between two rounds it ends as the last round did, unless the session failed.
+            # Between two rounds, the reply ends as its last round did, unless the session failed.
             self._awaits_tools = False
             self._outcome = None if error is None else "failed"
         if self.status != "cancelled" and not self._is_over:
@@ -272,8 +273,9 @@ class ResponseAudio:
     """
     The speech of a response, as it arrives.
 
-    Iterating yields :class:`~inworld_sync.AudioChunk` of 16-bit PCM in every session format; their
-    ``context_id`` is the id of the item. All iterators share one position.
+    Iterating yields an :class:`~inworld_sync.AudioChunk` of 16-bit PCM for each piece, in every
+    session format. The ``context_id`` of a chunk is the id of its item. All iterators share one
+    position.
 
     Thread safety: every method may be called from any thread.
     """
@@ -292,9 +294,9 @@ class ResponseAudio:
 
     def stream(self, timeout: float | None = None) -> Iterator[AudioChunk]:
         """
-        Iterate with a timeout; see :meth:`Response.text_stream` for it and the errors.
+        Iterate with a timeout. :meth:`Response.text_stream` describes the timeout and the errors.
 
-        It ends with the response, and when speech is interrupted.
+        The iteration ends when the response ends or the speech is interrupted.
         """
         audio_format = self._owner.settings.output_format
         position_ms = item_start_ms = 0.0
@@ -319,17 +321,17 @@ class ResponseAudio:
 
     def read(self, timeout: float | None = None) -> Speech:
         """
-        Wait for all of it, and return it.
+        Wait for all speech of the response, and return it.
 
         Args:
             timeout: The most seconds to wait for each piece.
         """
-        # Sessions have sample rates that the TTS service refuses, so AudioConfig() has its default.
+        # AudioConfig refuses some sample rates of sessions, so the rate is set afterwards.
         speech = Speech.join(self.stream(timeout), AudioConfig())
         return attrs.evolve(speech, sample_rate_hz=self.sample_rate_hz)
 
     def save(self, path: str | os.PathLike[str], timeout: float | None = None) -> None:
-        """Wait for all of it and write a file, ``.wav``, ``.pcm`` or ``.raw``."""
+        """Wait for all speech, and write it to a ``.wav``, ``.pcm`` or ``.raw`` file."""
         self.read(timeout).save(path)
 
     def play(
@@ -340,12 +342,13 @@ class ResponseAudio:
         on_phoneme: Callable[[Phoneme], object] | None = None,
     ) -> Playback:
         """
-        Play it and return at once; an interruption of the session stops it.
+        Begin to play the speech, and return at once. An interruption of the session stops the
+        playback.
 
         Args:
-            speaker: A speaker of the same sample rate. None opens the default
-                :class:`~inworld_sync.Speaker` for it, or without the extra ``audio`` or a device a
-                :class:`~inworld_sync.devices.ProgramSpeaker`.
+            speaker: A speaker with the sample rate of the session. None opens the default
+                :class:`~inworld_sync.Speaker`. If there is no device or the extra ``audio`` is not
+                installed, None opens a :class:`~inworld_sync.devices.ProgramSpeaker`.
             on_word: Called on a separate thread with each word when its first sample is heard.
                 The session needs ``timestamp_type="WORD"`` in its :class:`TtsTuning`.
             on_phoneme: The same for each phoneme, with its viseme.
@@ -398,7 +401,7 @@ class ResponsePlayer:
             yield chunk
 
     def close(self) -> None:
-        """End the stream; a playback that is interrupted before its end cancels the response."""
+        """End the stream. If the playback was interrupted before its end, cancel the response."""
         self._owner.remove_player(self, is_heard=not self._is_cut)
         if not self._response.is_final:
             self._response.cancel()

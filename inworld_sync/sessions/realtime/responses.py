@@ -1,5 +1,5 @@
 """
-The responses of a session, and the :class:`Response` objects that users hold.
+Manages the responses of a session, and the :class:`Response` objects that users hold.
 
 Lock rule: the session's monitor guards everything here.
 """
@@ -40,7 +40,7 @@ from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["RESPONSE_EVENTS", "SessionResponses"]
 
-# After this silence, a response whose items are all done does not hold back the next request.
+# If a response has sent nothing for this time and all its items are done, the next request is sent.
 _FINISHED_SECONDS = 2.0
 
 # The client waits this long for the end of a response that it has cancelled. Then the next request
@@ -80,7 +80,7 @@ class SessionResponses:
 
     Attributes:
         queue: The requests, above the table of all responses.
-        accepts: Whether text and audio of a response count; see :meth:`Responses.accepts`.
+        accepts: Whether text and audio of a response are used; see :meth:`Responses.accepts`.
     """
 
     def __init__(self, owner: Owner, commands: Commands, executor: Executor) -> None:
@@ -90,7 +90,7 @@ class SessionResponses:
         self._executor = executor
         self._states = self.queue.responses
         self.accepts = self._states.accepts
-        # By the identity of a round's state, which the response keeps alive.
+        # The key is the ``id()`` of a round's state, which the response keeps alive.
         self._held: weakref.WeakValueDictionary[int, Response] = weakref.WeakValueDictionary()
         # The ids of requests for further rounds of replies.
         self._rounds: set[str] = set()
@@ -118,7 +118,7 @@ class SessionResponses:
         return self._response(self.queue.add(new_id("evt"), config, event_id=event_id))
 
     def await_tools(self, response_id: str) -> Response | None:
-        """Keep a reply open and return it, or return None if it is over or users do not hold it."""
+        """Keep a reply open and return it. Return None if the reply is over or no user holds it."""
         response = self._held.get(id(self._states.get(response_id)))
         return response if response is not None and response._await_tools() else None
 
@@ -129,9 +129,10 @@ class SessionResponses:
         Queue a request for a response to tool outputs.
 
         Args:
-            reply: The reply that continues with it, if users hold it.
+            reply: The reply that continues with this response; None if no user holds the reply.
             unacknowledged: The outputs that the service has not acknowledged.
-            is_round: Whether the response is a further round of a reply, held or not.
+            is_round: Whether the response is a further round of a reply, even if no user holds this
+                reply.
 
         Returns:
             The response; None if the reply has ended meanwhile.
@@ -148,7 +149,7 @@ class SessionResponses:
         return self._response(state)
 
     def end_reply(self, reply: Response) -> None:
-        """End a reply that awaits tools with its last round."""
+        """End a reply that awaits tools. The final state of its last round is its final state."""
         if reply._awaits_tools:
             reply._end(None)
 
@@ -172,8 +173,8 @@ class SessionResponses:
         Handle an event of :data:`RESPONSE_EVENTS`.
 
         Returns:
-            The reply that begins with it, and the id of a response that begins with it although
-            this side has cancelled it already.
+            Two values, each of which may be None: the reply that begins with the event, and the id
+            of a response that begins with the event although the client has already cancelled it.
         """
         response_id = _beginning(event)
         is_new = response_id is not None and self._states.get(response_id) is None
@@ -199,7 +200,7 @@ class SessionResponses:
         return began, state.id if is_new and state.is_cancelling else None
 
     def update_deadline(self, response_id: str) -> None:
-        """Restart the deadline of a response after a message, or remove it after the last."""
+        """Restart the deadline of a response after a message; remove it after the last message."""
         state, entry = self._states.get(response_id), self._active.get(response_id)
         if state is None or state.is_final:
             if entry is not None:
@@ -263,7 +264,7 @@ class SessionResponses:
         self, entry: Pending[Request]
     ) -> tuple[ResponseState | None, InworldError | None]:
         """
-        Handle that a response has sent no message for too long.
+        Handle a response that has sent no message for too long.
 
         Returns:
             The state of the response, or None if the response has ended meanwhile; and the error
@@ -296,7 +297,7 @@ class SessionResponses:
             self._active[state.id] = self._add_entry(Request.ACTIVE, state.id, seconds)
 
     def resume(self) -> None:
-        """Send the request that was refused while no response was known."""
+        """Send requests again after the delay that follows a refusal as busy."""
         self.queue.is_paused = False
         self.send_waiting()
 
@@ -328,11 +329,11 @@ class SessionResponses:
             try:
                 connection.send(self._commands.endpoint.write(command), needs_room=False)
             except (ClosedError, ConnectionLost):
-                # A request that is lost with its connection is sent again with the next.
+                # A request that is lost with its connection is sent again on the next connection.
                 return
 
     def damage(self, response_id: str | None, error: InworldError) -> None:
-        """Record that output of a response was lost; None means the only one in progress."""
+        """Record that output of a response was lost. None means the only response in progress."""
         active = self._states.active
         if response_id is None and len(active) == 1:
             response_id = active[0].id
@@ -348,7 +349,7 @@ class SessionResponses:
         return ids
 
     def cancel(self, response: Response) -> str | None:
-        """Cancel a response, and return its id if a command must be sent now."""
+        """Cancel a response, and return its id if ``response.cancel`` must be sent now."""
         state = response._state
         response_id = self.queue.cancel(state)
         self._hasten(state)
@@ -476,7 +477,7 @@ class SessionResponses:
 
 
 def _beginning(event: RealtimeEvent) -> str | None:
-    """Return the response whose first message this event may be."""
+    """Return the id of the response whose first message this event may be."""
     if isinstance(event, (ResponseCreated, ResponseDone)):
         return event.response.id
     return event.response_id if isinstance(event, OutputItemAdded) else None

@@ -23,7 +23,7 @@ _INWORLD = RealtimeEndpoint()
 
 class Realtime:
     """
-    Realtime conversations. Reached as ``iw.realtime``.
+    Opens realtime conversations. ``iw.realtime`` is an object of this class.
 
     Thread safety: every method may be called from any thread.
     """
@@ -56,16 +56,18 @@ class Realtime:
         Args:
             session: The settings; None uses the defaults of the service.
             timeout: Seconds for the whole call; None means ``connect_timeout``.
-            endpoint: Another service than Inworld's, see :class:`~inworld_sync.RealtimeEndpoint`.
+            endpoint: The service, if it is not Inworld's. See
+                :class:`~inworld_sync.RealtimeEndpoint`.
             key: A unique text by which the session can be found in the logs of the service; None
                 generates one.
             reconnect_timeout: For how many seconds the client tries to replace a lost connection
                 before the session ends; 0 turns reconnecting off.
-            barge_in: Whether the user's speech stops the assistant's. Turn detection's
-                ``interrupt_response=False`` switches it off too.
+            barge_in: Whether the assistant stops speaking when the user begins to speak.
+                ``interrupt_response=False`` of the turn detection has the same effect as False
+                here.
             tool_timeout: Seconds for a function that has no timeout of its own, after which an
                 error is sent as its output; None for no timeout.
-            max_tools_at_once: How many functions run at the same time.
+            max_tools_at_once: The most functions that run at the same time.
             on_approval: Called with each call of an MCP server that needs approval, on a thread of
                 its own; returns True to allow the call. With None, the application calls
                 ``approve``.
@@ -75,10 +77,11 @@ class Realtime:
             response_timeout: Seconds between two messages of a response. After this time, and
                 after *response_start_timeout*, the response fails with ``DeadlineExceeded``, and
                 the next request is sent.
-            max_session_age: Seconds after which the session is renewed, before the service ends
-                it: another connection replaces the present one after 2 s without a response,
-                speech of the user or a tool call. After 4 further minutes, it is renewed as soon
-                as no response is in progress. None turns it off, ``reconnect_timeout=0`` too.
+            max_session_age: Seconds after which the client renews the session, before the service
+                ends it. To renew a session, another connection replaces the present one. The client
+                first waits for 2 s without a response, speech of the user or a tool call. After 4
+                more minutes, it only waits until no response is in progress. Sessions are not
+                renewed if this is None or ``reconnect_timeout`` is 0.
 
         Raises:
             ConfigError: An argument is out of its range.

@@ -1,8 +1,8 @@
 """
 The realtime session as users see it: commands, events, and speech in both directions.
 
-Lock rule: ``_order`` is held while several commands that belong together are queued; it is taken
-before the session's monitor, never after it.
+Lock rule: ``_order`` is held while several commands that belong together are queued. A thread
+acquires it before the session's monitor.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RealtimeSession"]
 
-# For threads that have been stopped, and for functions, which cannot be stopped.
+# How long ``close`` waits for threads, and for tool functions, which cannot be stopped.
 _JOIN_SECONDS = 1.0
 _FUNCTION_SECONDS = 0.2
 
@@ -108,7 +108,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             return self._state.items.conversation.entries
 
     def item(self, item_id: str) -> ConversationEntry | None:
-        """Return an item of the conversation, None if it has none of this id."""
+        """Return the item of this id, or None if the conversation does not have it."""
         with self._state.monitor:
             return self._state.items.conversation.get(item_id)
 
@@ -135,17 +135,17 @@ class RealtimeSession(EventSource[SessionEvent]):
         Args:
             session: The new settings; a setting that is None does not change. The service accepts
                 or refuses an update as a whole.
-            wait: With False, return at once; an :class:`~inworld_sync.realtime.ErrorReported` has
-                the refusal.
+            wait: With False, return at once. A refusal is then an event
+                :class:`~inworld_sync.realtime.ErrorReported`.
             timeout: Seconds to wait; None means the ``request_timeout`` of ``connect``.
 
         Returns:
             The session after the change; without *wait*, the session before it.
 
         Raises:
-            LocalProtocolError: It changes ``conversational`` or ``user_turn_mode``, which are fixed
+            LocalProtocolError: ``conversational`` or ``user_turn_mode`` changes. Both are fixed
                 when a session opens.
-            InvalidRequestError: The service refuses it; no setting has changed.
+            InvalidRequestError: The service refuses the update; no setting has changed.
             DeadlineExceeded: The service did not answer in time.
         """
         self._state.update(session, self._deadline(wait, timeout, "updating the session"))
@@ -160,7 +160,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             config: Settings of the response that differ from the session's.
 
         Returns:
-            The response. It begins when the response in progress has ended.
+            The response. It begins after the response in progress has ended.
         """
         require_text(text)
         with self._order:
@@ -191,8 +191,8 @@ class RealtimeSession(EventSource[SessionEvent]):
 
         Args:
             item: Such as ``Message.user("Hi")``; an id is added if it has none.
-            previous_item_id: The item that it follows; None means the last, ``"root"`` the start.
-            wait: Whether to wait until the service has accepted it; see :meth:`update`.
+            previous_item_id: The item before it. None adds it at the end, ``"root"`` at the start.
+            wait: Whether to wait until the service has accepted the item; see :meth:`update`.
             timeout: See :meth:`update`.
 
         Raises:
@@ -206,8 +206,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         Request an item as the service has it.
 
         Raises:
-            ServiceError: The service refuses; NotFoundError if it has no such item.
-            DeadlineExceeded: It did not answer within *timeout* seconds; see :meth:`update`.
+            ServiceError: The service refuses the command; ``NotFoundError`` for an unknown item.
+            DeadlineExceeded: No answer came within *timeout* seconds; see :meth:`update`.
         """
         event = self._ask(RetrieveItem(item_id), True, timeout, "retrieving an item")
         assert isinstance(event, ItemRetrieved)
@@ -218,7 +218,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Delete an item from the conversation.
 
         Raises:
-            ServiceError: The service refuses; see :meth:`update` for *wait* and *timeout*.
+            ServiceError: The service refuses. See :meth:`update` for *wait* and *timeout*.
             DeadlineExceeded: The service did not answer in time.
         """
         self._ask(DeleteItem(item_id), wait, timeout, "deleting an item")
@@ -241,7 +241,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             item_id: The assistant's message.
             audio_end_ms: How much was heard, in milliseconds from the start of the audio.
             content_index: Which part of the item is the audio.
-            wait: Whether to wait until the service has truncated it; see :meth:`update`.
+            wait: Whether to wait until the service has truncated the item; see :meth:`update`.
             timeout: See :meth:`update`.
 
         Raises:
@@ -258,7 +258,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         self._ask(command, wait, timeout, "truncating an item")
 
     def cancel(self, response_id: str | None = None) -> None:
-        """Cancel a response; None means the one in progress. See :meth:`Response.cancel`."""
+        """Cancel a response; None means the response in progress. See :meth:`Response.cancel`."""
         self._state.cancel_named(response_id)
 
     def clear_output(self) -> None:
@@ -269,9 +269,9 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         Send any command without waiting for an answer.
 
-        If the command has an ``event_id``, it is sent, and an error of the service about the
-        command has the same id. Commands that have a method behave as with that method: a request
-        for a response waits for the response in progress, and an item gets an id.
+        An error of the service about the command has the command's ``event_id``. A command for
+        which this class has a method is sent as by that method: a request for a response waits for
+        the response in progress, and an item gets an id.
         """
         if isinstance(command, UpdateSession):
             self._state.update(command.session, None, command.event_id)
@@ -319,8 +319,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         is requested.
 
         Returns:
-            That response; None if other calls are pending or the calling response has not ended.
-            Then :class:`ResponseStarted` has the response.
+            The further response; None if other calls are pending or the calling response has not
+            ended. In that case a later :class:`ResponseStarted` has the response.
 
         Raises:
             LocalProtocolError: No call of this id is pending.
@@ -328,7 +328,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         return self._state.tools.submit_output(call_id, output)
 
     def approve(self, request_id: str, *, approve: bool = True, reason: str | None = None) -> None:
-        """Answer an :class:`ApprovalRequested`: whether an MCP server may be called."""
+        """Answer an :class:`ApprovalRequested`, to allow or refuse the call of an MCP server."""
         self._state.tools.approve(request_id, approve=approve, reason=reason)
 
     def send_audio(
@@ -353,7 +353,7 @@ class RealtimeSession(EventSource[SessionEvent]):
                 ``send_timeout``.
 
         Raises:
-            AudioError: It is not audio.
+            AudioError: ``audio`` has another type or shape.
             DeadlineExceeded: Not all of it could be queued in time; the rest was dropped.
         """
         self._input.send(audio, sample_rate_hz, channels, timeout)
@@ -383,14 +383,13 @@ class RealtimeSession(EventSource[SessionEvent]):
 
         Args:
             output: A speaker, or a :class:`~inworld_sync.Playout` that the application reads. Only
-                this session may write to it; it is not closed. None stops playing.
-            latency_ms: For a playout: how much audio its reader has read and not yet played; the
-                reader drops this audio when playback stops.
+                this session may write to it. The session does not close it. None stops playing.
+            latency_ms: For a playout: how much audio its reader has read but not played yet. The
+                reader must drop this audio when playback stops.
             backchannel: Another speaker, for backchannels; interruptions do not stop it.
 
         Raises:
-            ConfigError: The output has another sample rate than the session and soxr is not
-                installed, or has two channels.
+            ConfigError: The output has two channels, or needs resampling without soxr.
         """
         logger, name = self._state.logger, self._state.name
         with self._state.monitor:
@@ -405,7 +404,8 @@ class RealtimeSession(EventSource[SessionEvent]):
 
         Raises:
             ConfigError: :meth:`play` was not called.
-            DeadlineExceeded: It was not played after *timeout* seconds; playback continues.
+            DeadlineExceeded: The speech was not played within *timeout* seconds. Playback
+                continues.
             DeviceError: The speaker failed.
         """
         self._state.output.drain(timeout)

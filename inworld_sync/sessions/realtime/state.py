@@ -74,8 +74,8 @@ from inworld_sync.wire.realtime.tool_calls import FunctionEvent
 __all__ = ["SessionState"]
 
 # The service ends a session at 60 minutes. So an old session is renewed after this time without a
-# response, speech of the user or a tool call; after _RENEWAL_SECONDS, it is renewed as soon as no
-# response is in progress.
+# response, speech of the user or a tool call. After _RENEWAL_SECONDS more, it is renewed as soon as
+# no response is in progress.
 _IDLE_SECONDS = 2.0
 _RENEWAL_SECONDS = 240.0
 _RENEWAL_POLL_SECONDS = 0.5
@@ -179,7 +179,7 @@ class SessionState:
         self._after = _routes(
             ((InvalidMessage,), self.pending.end_unreadable),
             ((AudioDelta,), self.responses.add_audio),
-            # Before the response ends, so that its calls are known.
+            # Handled before the response ends, so that its calls are known.
             (get_args(FunctionEvent), self.tools.handle),
             (ITEM_EVENTS, self.tools.handle_item),
             (RESPONSE_EVENTS, self._handle_response),
@@ -368,7 +368,7 @@ class SessionState:
         self.replaced, self.commands.connection = connection, None
         self._lose(StreamEnded("client", reason="renewed"))
         self.commands.phase = Phase.LOST
-        # Its end begins the reconnect.
+        # The end of this connection begins the reconnect.
         self.executor.put(connection._begin_close)  # noqa: SLF001 - users do not need it
 
     # ---- the life of connections; the monitor is held
@@ -394,10 +394,10 @@ class SessionState:
 
     def opened(self, connection: RealtimeConnection, reply: PendingReply, attempts: int) -> None:
         """
-        Continue with a connection that has got all messages, if it has accepted the session.
+        Use a connection after the messages of :meth:`begin` were sent, or raise if it was refused.
 
         Args:
-            connection: The present one, or lost again.
+            connection: The present connection, or one that was lost again.
             reply: From :meth:`begin`.
             attempts: How often the session was reconnected; 0 for its first connection.
         """

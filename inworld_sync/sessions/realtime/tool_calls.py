@@ -32,7 +32,8 @@ from inworld_sync.sessions.realtime.events import (
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.responses import SessionResponses
-from inworld_sync.sessions.realtime.tool_runner import ToolOptions, ToolRunner, error_text
+from inworld_sync.sessions.realtime.tool_runner import ToolOptions, ToolRunner
+from inworld_sync.sessions.tools.function import error_text
 from inworld_sync.wire.realtime.settings import Settings
 from inworld_sync.wire.realtime.tool_calls import (
     CallBatch,
@@ -53,8 +54,8 @@ class ToolCalls:
         emit: Emits an event to users; called with the monitor held.
         commands: Sends outputs.
         executor: Sends the outputs of functions, and watches timeouts.
-        settings: Whether the service continues by itself after tool outputs.
-        responses: The responses that call.
+        settings: Tell whether the service continues by itself after tool outputs.
+        responses: The responses of the session, which call functions.
         options: How tools are called.
 
     Attributes:
@@ -137,7 +138,7 @@ class ToolCalls:
         """
         with self._commands.monitor:
             if call_id not in self._pending:
-                raise LocalProtocolError(f"no call {call_id!r} waits for an answer")
+                raise LocalProtocolError(f"no call {call_id!r} waits for an output")
         item = FunctionCallOutput(call_id=call_id, output=output, id=new_id("item"))
         self._commands.create_item(item)
         with self._commands.monitor:
@@ -145,7 +146,7 @@ class ToolCalls:
             return None if batch is None else self._continue(batch)
 
     def approve(self, request_id: str, *, approve: bool, reason: str | None = None) -> None:
-        """Send whether an MCP server may be called."""
+        """Send the decision whether an MCP server may be called."""
         self._commands.create_item(
             McpApprovalResponse(
                 approval_request_id=request_id, approve=approve, reason=reason, id=new_id("item")

@@ -11,7 +11,6 @@ Lock rule: the session's monitor guards all fields. Functions run without the mo
 from __future__ import annotations
 
 import contextvars
-import json
 import threading
 import time
 from collections import deque
@@ -31,9 +30,9 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.realtime.events import ToolOutputSent
 from inworld_sync.sessions.realtime.executor import Executor
-from inworld_sync.sessions.tools.function import ToolFunction
+from inworld_sync.sessions.tools.function import ToolFunction, error_text
 
-__all__ = ["Approver", "ToolOptions", "ToolRunner", "error_text"]
+__all__ = ["Approver", "ToolOptions", "ToolRunner"]
 
 Approver = Callable[[McpApprovalRequest], bool]
 
@@ -48,7 +47,7 @@ class ToolOptions:
 
     Attributes:
         timeout: Seconds for a function that has no timeout of its own; None for no timeout.
-        max_at_once: How many functions run at the same time, 1 or more; further calls wait.
+        max_at_once: The most functions that run at the same time, 1 or more. Further calls wait.
         on_approval: Decides about calls of MCP servers; with None, the application decides.
     """
 
@@ -74,10 +73,10 @@ class ToolRunner:
     The functions of one session.
 
     Args:
-        monitor: The session's.
+        monitor: The monitor of the session.
         executor: Watches the timeouts and sends the outputs.
-        name: The session's, for threads.
-        options: The timeout, and how many functions run at the same time.
+        name: The name of the session, for threads.
+        options: The timeout, and the most functions that run at the same time.
         answer: Called by the executor with each result.
     """
 
@@ -199,10 +198,3 @@ def _refuse(name: str) -> object:
     if not name:
         raise RemoteProtocolError("the call names no function")
     raise LocalProtocolError(f"there is no function {name!r}")
-
-
-def error_text(error: Exception) -> str:
-    """Return the output that describes an error to the model."""
-    text = str(error)
-    kind = type(error).__name__
-    return json.dumps({"error": f"{kind}: {text}" if text else kind}, ensure_ascii=False)

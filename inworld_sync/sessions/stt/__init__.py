@@ -1,1 +1,1 @@
-"""Speech to text: streams that replace lost connections, and whole recordings."""
+"""Implements speech to text: streams that replace lost connections, and whole recordings."""

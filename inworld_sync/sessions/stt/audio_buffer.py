@@ -1,5 +1,5 @@
 """
-The audio of one STT stream from the caller to the connection: buffered, bounded and paced.
+Buffers and limits the audio of one STT stream on its way from the caller to the connection.
 
 | class | does |
 |---|---|
@@ -10,8 +10,8 @@ The audio of one STT stream from the caller to the connection: buffered, bounded
 
 Positions are samples from the start of the stream, at the sample rate of the wire.
 
-Threads and locks: the first three belong to one stream; the stream's monitor guards them and is
-held by their callers. A ChunkRateLimiter has a lock of its own.
+Threads and locks: the stream's monitor guards the first three classes, and their callers hold it. A
+ChunkRateLimiter has a lock of its own.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
 # Source: the service's documentation, "rate limits", audio chunks of STT.
 DEFAULT_CHUNKS_PER_SECOND: Final = 50.0
 
-# After a pause, messages of this much time may be sent at once: a tenth of the limit per second.
+# After a pause, as many messages may be sent at once as the rate allows in this time.
 _BURST_SECONDS: Final = 0.1
 
 # Audio that no final transcript covers is discarded only this long after it was sent and, while a
 # turn is open, only this long after the service's latest message.
 _TRANSCRIPT_SECONDS: Final = 10.0
-# Live audio never reaches that limit: it is ahead of the clock by less than this.
+# Live audio is ahead of the clock by less than this, so MaxLead never limits it.
 _LIVE_LEAD_SECONDS: Final = 5.0
 
 
-# Frames of this length count as speech if they are not below this level.
+# A frame of this length is speech if its level is at least this.
 _FRAME_MS: Final = 20
 _SILENCE_DBFS: Final = -50.0
 # A pause of this length ends a turn.
@@ -77,11 +77,12 @@ class TurnEnd(enum.Enum):
 
 class AudioBuffer:
     """
-    16-bit mono PCM from ``start`` to ``end``, sent up to ``sent``.
+    Keeps 16-bit mono PCM from ``start`` to ``end``, of which the part up to ``sent`` was sent.
 
     Args:
-        sample_rate_hz: Its sample rate.
-        keep_samples: Sent audio is kept up to this length, until a final transcript covers it.
+        sample_rate_hz: The sample rate of the audio.
+        keep_samples: The most samples of sent audio that are kept until a final transcript covers
+            them.
 
     Attributes:
         start: Position of the oldest sample that is kept.
@@ -95,11 +96,11 @@ class AudioBuffer:
         self._keep_samples = keep_samples
         # A deletion at the front of a bytearray copies no bytes.
         self._pcm = bytearray()
-        # Whether speech before the oldest sample had to be discarded before it was covered.
+        # Whether speech before the oldest sample was discarded although no transcript covers it.
         self._is_truncated = False
-        # Positions: the end of the answered speech, and that of the last answered turn.
+        # The positions at which the answered speech and the last answered turn end.
         self._answered = self._answered_turn = 0
-        # Speech after the answered position that was discarded.
+        # The number of discarded samples of speech after the answered position.
         self._discarded_speech_samples = 0
         self._sent_turn_ends: deque[int] = deque()
         self._turn_ends: deque[int] = deque()
@@ -134,12 +135,12 @@ class AudioBuffer:
 
     def pop(self, chunk_samples: int, *, flush: bool) -> bytes | TurnEnd | None:
         """
-        Return the next samples or end of a turn to send, and count it as sent.
+        Return the next samples or the next end of a turn, and record that they are sent.
 
         Args:
             chunk_samples: The most samples to return.
-            flush: Whether to return fewer samples if no more are left. Before the end of a turn
-                they are returned in any case.
+            flush: Whether to return fewer than *chunk_samples* samples if no more are left. The
+                last samples of a turn are returned in any case.
         """
         limit = self.end
         if self._turn_ends:
@@ -178,8 +179,8 @@ class AudioBuffer:
         """
         Record that the service has answered speech.
 
-        Without times, the answered turn ends at the first long pause after the turn before it, or
-        later, at most at the end of the audio that was sent.
+        If the answer has no times, the end of the turn is estimated. It is the first long pause
+        after the turn before, or later, and at most the end of the audio that was sent.
         """
         until = self.samples(answer.until_ms)
         if answer.is_exact:
@@ -197,21 +198,22 @@ class AudioBuffer:
         Return the length of the speech that the service has not answered.
 
         Args:
-            until_ms: Only speech before this position counts; None means all.
+            until_ms: Speech after this position is left out; None means all speech.
         """
         until = self.end if until_ms is None else self.samples(until_ms)
         return self.ms(self._discarded_speech_samples + self._speech(self._answered, until))
 
     def rewind(self, search_until: int, truncated_samples: int) -> None:
         """
-        Send everything that is kept again, from the quietest sample of a range on.
+        Send the kept audio again, starting at the quietest sample of a range.
 
-        A new connection that began in the middle of a word would transcribe the rest of it as a
-        word of its own.
+        If the audio of a new connection began in the middle of a word, the service would transcribe
+        the rest of the word as another word.
 
         Args:
             search_until: The range ends at this position.
-            truncated_samples: Length of the range where speech was discarded uncovered.
+            truncated_samples: Length of the range if speech was discarded before a transcript
+                covered it.
         """
         until = self.start + truncated_samples if self._is_truncated else search_until
         until = min(self.sent, until)
@@ -235,7 +237,7 @@ class AudioBuffer:
         return samples
 
     def partial(self, transcript: Transcript) -> PartialTranscript:
-        """Return a transcript with all audio that is kept or waits to be sent."""
+        """Return a partial transcript with all audio that is kept or waits to be sent."""
         start_ms = round(self.ms(self.start))
         return PartialTranscript(transcript, bytes(self._pcm), start_ms, self._sample_rate_hz)
 
@@ -245,7 +247,7 @@ class AudioBuffer:
         return sum(level.samples for level in levels if level.rms_dbfs >= _SILENCE_DBFS)
 
     def _first_pause(self, start: int, end: int) -> int:
-        """Return the end of the first long pause after speech; *end* if there is none."""
+        """Return the end of the first long pause after speech, or *end* if there is none."""
         at, is_speech, pause_samples = max(start, self.start), False, 0
         for level in self._levels(start, end):
             at += level.samples
@@ -272,15 +274,12 @@ class AudioBuffer:
 
 class AudioQueue:
     """
-    The caller's end of an :class:`AudioBuffer`: limits the audio that waits to be sent.
+    Adds the caller's audio to an :class:`AudioBuffer`, and limits the audio that waits to be sent.
 
     Args:
-        buffer: Where the audio goes.
+        buffer: Gets the audio.
         settings: The limit, and the action when it is reached.
         room: Notified when audio was sent, or when the stream ends.
-
-    Attributes:
-        piece_bytes: The largest piece for :meth:`append` that fits into ``max_waiting_bytes``.
     """
 
     def __init__(
@@ -291,7 +290,13 @@ class AudioQueue:
         self._room = room
         self._dropped_samples = 0
         samples = min(buffer.samples(1000), settings.max_waiting_bytes // SAMPLE_BYTES or 1)
-        self.piece_bytes = samples * SAMPLE_BYTES
+        self._piece_bytes = samples * SAMPLE_BYTES
+
+    def pieces(self, pcm: bytes | memoryview) -> Iterator[memoryview]:
+        """Divide audio into pieces that fit into ``max_waiting_bytes``."""
+        view = memoryview(pcm)
+        for at in range(0, len(view), self._piece_bytes):
+            yield view[at : at + self._piece_bytes]
 
     def append(
         self,
@@ -300,14 +305,14 @@ class AudioQueue:
         require_open: Callable[[], None],
     ) -> None:
         """
-        Queue whole samples to be sent; without room, act as ``overflow`` says.
+        Queue whole samples to be sent. If there is no room, ``overflow`` decides what happens.
 
         A piece that is larger than the limit is accepted when nothing waits.
 
         Args:
             pcm: The samples.
             timeout: The most seconds to wait for room; None means no limit.
-            require_open: Raises if the stream accepts no audio; called after each wait.
+            require_open: Raises if the stream accepts no audio. It is called after each wait.
 
         Raises:
             DeadlineExceeded: There was no room; nothing was queued.
@@ -321,7 +326,7 @@ class AudioQueue:
             self._dropped_samples += buffer.drop_oldest(excess_bytes)
 
     def stats(self, covered_ms: float, reconnects: int, warnings: Mapping[str, int]) -> SttStats:
-        """Return a snapshot of the counters; the lock need not be held."""
+        """Return a snapshot of the counters. The monitor need not be held."""
         buffer = self._buffer
         return SttStats(
             sent_ms=buffer.ms(buffer.sent),
@@ -351,12 +356,12 @@ class MaxLead:
     """
     Limits how far audio that is sent faster than real time runs ahead of the transcript.
 
-    Without it a long recording could be sent, and discarded from the buffer, before the service
-    has transcribed it; a lost connection would then lose words.
+    Without this limit, a long recording could be sent and discarded from the buffer before the
+    service has transcribed it. A lost connection would then lose words.
 
     Args:
         buffer: The audio.
-        sample_rate_hz: Its sample rate.
+        sample_rate_hz: The sample rate of the audio.
         keep_samples: The most sent samples that the buffer keeps.
     """
 
@@ -365,7 +370,8 @@ class MaxLead:
         self._sample_rate_hz = sample_rate_hz
         self._keep_samples = keep_samples
         self._began_at = time.monotonic()
-        # (position up to which samples were sent, when)
+        # Each entry is the position up to which samples were sent, and the time when they were
+        # sent.
         self._sent: deque[tuple[int, float]] = deque()
 
     def record_sent(self) -> None:
@@ -375,7 +381,7 @@ class MaxLead:
             self._sent.popleft()
 
     def reset(self) -> None:
-        """Forget the records, because everything is sent again."""
+        """Forget the records, because all kept audio is sent again."""
         self._sent.clear()
 
     def is_reached(self, heard_at: float | None) -> bool:
@@ -383,8 +389,7 @@ class MaxLead:
         Whether sending more would discard audio that the service may not have transcribed yet.
 
         Args:
-            heard_at: While a turn is open, the time of the service's latest message; otherwise
-                None.
+            heard_at: The time of the service's latest message, or None if no turn is open.
         """
         kept = self._buffer.sent - self._buffer.start
         if kept + self._sample_rate_hz <= self._keep_samples or not self._sent:
@@ -427,11 +432,11 @@ class ChunkRateLimiter:
 @attrs.frozen(kw_only=True)
 class SendSettings:
     """
-    How the audio of one stream is queued and sent.
+    The limits for queueing and sending the audio of one stream.
 
     Attributes:
         rate: Limits the audio messages per second.
-        overflow: Action when *max_waiting_bytes* wait to be sent.
+        overflow: What happens when *max_waiting_bytes* wait to be sent.
         max_waiting_bytes: The most audio that waits to be sent.
     """
 

@@ -1,5 +1,5 @@
 """
-Whether an STT service has sent everything about a stream, and until when it may do so.
+Decides whether an STT service has sent the whole transcript of a stream, and sets its deadline.
 
 The service sends its usage once, after ``closeStream``, and leaves the connection open. A stream
 ends in one of these ways:
@@ -32,10 +32,11 @@ from inworld_sync.wire.stt_turns import SttEvent, TurnLog
 
 __all__ = ["Completion", "CompletionState", "is_regular_close"]
 
-# How long a final transcript may come after the usage.
+# A final transcript may come up to this long after the usage.
 _AFTER_USAGE_SECONDS: Final = 1.0
 
-# With 1001 (going away) the service has not finished; the stream reconnects.
+# With other codes, such as 1001 (going away), the service has not finished, and the stream
+# reconnects.
 _NORMAL_CLOSURE: Final = 1000
 
 # Less speech than this may be noise that the service rightly ignores.
@@ -52,7 +53,7 @@ class CompletionState(enum.Enum):
 
 @attrs.frozen
 class _TurnEnd:
-    """An end of a turn that was sent and not answered: its position, its time and its timeout."""
+    """An end of a turn that was sent and that the service has not answered."""
 
     position_ms: float
     sent_at: float
@@ -65,14 +66,14 @@ class Completion:
 
     Args:
         log: The turns of the stream.
-        unanswered_ms: Returns the length of the speech, before a position in milliseconds or (None)
-            in all audio, that the service has not answered.
+        unanswered_ms: Returns the length of the speech before a position in milliseconds that the
+            service has not answered. With None, that of all speech.
 
     Attributes:
         close_sent: Whether ``closeStream`` was sent on this connection.
         heard_at: Time of the latest progress of the transcript, or of the connection's start, on
             the monotonic clock.
-        timeout: After the end of the audio: seconds without progress until the deadline.
+        timeout: After the end of the audio, the most seconds without progress; None before the end.
         is_accepted: Whether the transcript was accepted at the deadline.
     """
 
@@ -89,7 +90,7 @@ class Completion:
         self._turn_ends: deque[_TurnEnd] = deque()
 
     def handle(self, event: SttEvent, emitted: Sequence[SttEvent]) -> None:
-        """Handle an event of the service, after the turns; *emitted* is what the user gets."""
+        """Handle an event after the turns have handled it; *emitted* are the events for users."""
         # A repeated, unknown or unreadable message is no progress.
         is_known = not isinstance(event, (InvalidMessage, UnknownEvent))
         if emitted and emitted[-1] != self._latest and is_known:
@@ -102,15 +103,15 @@ class Completion:
                 self._turn_ends.popleft()
 
     def handle_progress(self) -> None:
-        """Handle progress of the transcript: an unconfirmed end after it has to be confirmed."""
+        """Record progress, after which the end of the transcript must be confirmed again."""
         self._is_confirming = False
 
     def handle_turn_end(self, position_ms: float, timeout: float) -> None:
-        """Handle that the end of a turn was sent."""
+        """Record that the end of a turn was sent."""
         self._turn_ends.append(_TurnEnd(position_ms, time.monotonic(), timeout))
 
     def restart(self, *, is_confirming: bool) -> None:
-        """Begin with another connection, which confirms an end or replaces a lost connection."""
+        """Continue with another connection, which confirms an end or replaces a lost connection."""
         self.close_sent = False
         self.heard_at = time.monotonic()
         self._usage_at = None
@@ -119,7 +120,8 @@ class Completion:
 
     def state(self, ended: StreamEnded | None) -> CompletionState:
         """
-        Return the state, by the turns and by how the connection ended, if it did.
+        Return the state. It depends on the turns and on the end of the connection; None if it is
+        open.
 
         Raises:
             RemoteProtocolError: The final transcript of a turn is missing, the second time too.
@@ -159,7 +161,7 @@ class Completion:
 
     def deadline(self, sent_at: float) -> float:
         """
-        Return the next deadline; infinity if the service owes nothing.
+        Return the next deadline; infinity if no message of the service is due.
 
         Args:
             sent_at: Time of the latest audio message, on the monotonic clock.
@@ -175,7 +177,7 @@ class Completion:
         """
         Handle a deadline that has passed.
 
-        At the end of the stream the transcript is accepted if it lacks nothing.
+        At the end of the stream, the transcript is accepted if it is complete.
 
         Raises:
             DeadlineExceeded: A final transcript is missing.
@@ -198,10 +200,10 @@ class Completion:
 
     def missing(self, until_ms: float | None = None) -> str:
         """
-        Return what a complete transcript lacks, for an error; empty if it lacks nothing.
+        Return what the transcript lacks, as text for an error; empty if it is complete.
 
         Args:
-            until_ms: Only audio before this position counts; None means all.
+            until_ms: Audio after this position is left out; None means all audio.
         """
         if self._log.is_unfinished:
             return "the last turn has no final transcript"

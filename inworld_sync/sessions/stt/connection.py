@@ -1,8 +1,9 @@
 """
-One connection of an STT stream, which may use several connections.
+Has one connection of an STT stream. A stream may use several connections.
 
 Threads and locks: those of ``base.py``; the monitor is the stream's. The reader handles no message
-before :meth:`SttConnection.begin`: the stream first sets the position where its audio begins.
+before :meth:`SttConnection.begin`, because the stream must first set the position where the audio
+of the connection begins.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = ["SttConnection", "SttOwner"]
 
 
 class SttOwner(Protocol):
-    """The stream that a connection belongs to."""
+    """The stream to which a connection belongs."""
 
     changed: Monitor
     stream: EventStream[SttEvent]
@@ -50,7 +51,7 @@ class SttOwner(Protocol):
 
 class SttConnection(Connection[SttEvent]):
     """
-    A connection whose configuration was sent.
+    A connection on which the configuration was sent.
 
     Args:
         link: The open link.
@@ -86,10 +87,10 @@ class SttConnection(Connection[SttEvent]):
         owner: SttOwner,
         timeout: float | None,
         *,
-        reconnects: bool,
+        is_first: bool,
     ) -> SttConnection:
-        """Connect and send the settings; the caller calls :meth:`begin` next."""
-        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout, reconnects=reconnects)
+        """Connect and send the settings. The caller must call :meth:`begin` next."""
+        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout, reconnects=not is_first)
         connection = cls(link, connector.options, config, owner, on_closed=connector.closed)
         connection._start()
         try:
@@ -102,7 +103,7 @@ class SttConnection(Connection[SttEvent]):
         return connection
 
     def begin(self) -> None:
-        """Allow the reader to handle messages: the stream is ready for them."""
+        """Allow the reader to handle messages, because the stream is ready for messages."""
         self._has_begun.set()
 
     def send_audio(self, pcm: bytes) -> None:
@@ -114,7 +115,7 @@ class SttConnection(Connection[SttEvent]):
         self._send(stt.end_turn())
 
     def close_stream(self) -> None:
-        """Send ``closeStream``: no more audio comes."""
+        """Send ``closeStream``, since no more audio comes."""
         self._send(stt.close_stream())
 
     def _parse(self, message: memoryview) -> SttEvent | ConnectionFault:

@@ -1,13 +1,13 @@
 """
-How the audio of an STT stream reaches the service, over as many connections as needed.
+Sends the audio of an STT stream to the service, over as many connections as needed.
 
 Threads: the sender thread sends and reconnects; each connection has a reader and a writer thread
 (see ``base.py``). User code runs on none of them.
 
-Locks: the monitor ``changed`` guards the audio, the turns and all state here, and is the monitor
-of every connection and of the event stream. It is never held while a message is sent or a
-connection is opened or closed. It has two conditions: ``_work`` for the sender thread, ``_room``
-for threads that wait for room or for the end.
+Locks: the monitor ``changed`` guards the audio, the turns and all state here, and is the monitor of
+every connection and of the event stream. It is never held while a message is sent or a connection
+is opened or closed. It has two conditions: the sender thread waits for ``_work``, and threads that
+need room or wait for the end wait for ``_room``.
 
 Audio that no final transcript covers is kept, up to ``KEEP_SECONDS``, and sent again after a
 reconnect.
@@ -39,13 +39,8 @@ from inworld_sync.models.stt import Reconnected, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.reconnect import ReconnectPolicy
-from inworld_sync.sessions.stt.audio_buffer import (
-    AudioBuffer,
-    AudioQueue,
-    MaxLead,
-    SendSettings,
-    TurnEnd,
-)
+from inworld_sync.sessions.stt import audio_buffer
+from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, SendSettings, TurnEnd
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.stats import SttStats
@@ -57,20 +52,21 @@ __all__ = ["KEEP_SECONDS", "Delivery"]
 
 _Task: TypeAlias = Callable[[], object]
 
-# A turn that lasts for longer loses its beginning if its connection is lost; the service itself
+# If a turn lasts for longer and its connection is lost, its beginning is lost. The service itself
 # ends turns after about 30 s.
 KEEP_SECONDS: Final = 60
 
 _CHUNK_MS: Final = 100
-# If the beginning of a turn was discarded, the quietest sample within this is between two words.
+# If the beginning of a turn was discarded, sending starts at the quietest sample of this range,
+# which is likely between two words.
 _TRUNCATED_SEARCH_MS: Final = 500
 _FIRST_DELAY_SECONDS: Final = 0.2
 # The loss of a connection that was open for this long resets the count of attempts.
 _GOOD_SECONDS: Final = 60.0
-# This long after audio was sent, the service has reported any speech in it. If it then closes
-# without an error, no words are missing, and the next audio opens another connection.
+# The service reports speech within this time after the audio was sent. If it closes the connection
+# later without an error, no words are missing, and the next audio opens another connection.
 _IDLE_SECONDS: Final = 5.0
-# A reconnect just before the deadline of the stream gets this time.
+# The shortest timeout of a reconnect just before the deadline of the stream.
 _SHORTEST_CONNECT_SECONDS: Final = 0.1
 
 
@@ -83,13 +79,13 @@ class Delivery:
         config: The service's settings; the audio is 16-bit mono PCM on this side.
         settings: How the audio is queued and sent.
         max_reconnects: Attempts in a row to reconnect without progress of the transcript.
-        keeps_events: Whether to keep events; without a consumer they would accumulate.
+        keeps_events: Whether to keep events. Without a consumer, kept events would accumulate.
+        on_failed: Called by the sender thread before the stream ends with an error.
 
     Attributes:
         changed: The monitor.
         stream: The events.
         log: The turns; read them with the monitor held, or take a snapshot of a field.
-        piece_bytes: The largest piece for :meth:`append` that fits into ``max_waiting_bytes``.
         is_finishing: Whether no more audio comes and the service's last messages are awaited.
         reconnects: How many connections were replaced.
 
@@ -104,6 +100,7 @@ class Delivery:
         *,
         max_reconnects: int,
         keeps_events: bool = True,
+        on_failed: Callable[[], None] = lambda: None,
     ) -> None:
         checks.require_whole("max_reconnects", max_reconnects, 0, 1_000_000)
         options = connector.options
@@ -118,15 +115,14 @@ class Delivery:
         self._config = config
         self._settings = settings
         self._keeps_events = keeps_events
-        self._work = self.changed.part()
-        self._room = self.changed.part()
+        self._on_failed = on_failed
+        self._work, self._room = self.changed.part(), self.changed.part()
         rate_hz = config.sample_rate_hz
         self._chunk_samples = rate_hz * _CHUNK_MS // 1000
         keep_samples = KEEP_SECONDS * rate_hz
         self._audio = AudioBuffer(rate_hz, keep_samples)
-        self._queue = AudioQueue(self._audio, settings, self._room)
-        self.piece_bytes = self._queue.piece_bytes
-        self._max_lead = MaxLead(self._audio, rate_hz, keep_samples)
+        self._queue = audio_buffer.AudioQueue(self._audio, settings, self._room)
+        self._max_lead = audio_buffer.MaxLead(self._audio, rate_hz, keep_samples)
         self.log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
@@ -164,31 +160,34 @@ class Delivery:
 
     @property
     def stats(self) -> SttStats:
-        """A snapshot, made without the monitor, which a forked child may not acquire."""
+        """Return a snapshot, without the monitor, which a forked child must not acquire."""
         warnings = {} if self._connection is None else self._connection.stats.warnings
         return self._queue.stats(self.log.covered_ms, self.reconnects, warnings)
 
     def append(self, pcm: bytes | memoryview, timeout: float | None) -> None:
         """
-        Queue whole samples to be sent, as :meth:`AudioQueue.append` does.
+        Queue whole samples to be sent, as :meth:`AudioQueue.append` does for each piece.
 
         Raises:
             ClosedError: The stream accepts no more audio.
-            DeadlineExceeded: There was no room; nothing was queued.
+            DeadlineExceeded: There was no room; the rest was not queued.
             InworldError: The error that ended the stream.
         """
-        with self.changed:
-            self.require_open()
-            self._queue.append(pcm, timeout, self.require_open)
-            self._work.notify_all()
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        for piece in self._queue.pieces(pcm):
+            left = None if timeout is None else max(0.0, until - time.monotonic())
+            with self.changed:
+                self.require_open()
+                self._queue.append(piece, left, self.require_open)
+                self._work.notify_all()
 
     def append_rest(self, pcm: bytes) -> None:
-        """Queue the last samples of a resampler; they are few and need no room."""
+        """Queue the last samples of a resampler. They need no room, because they are few."""
         with self.changed:
             self._audio.append(pcm)
 
     def end_turn(self, timeout: float) -> None:
-        """End the turn after the audio that was queued; raises as :meth:`append`."""
+        """End the turn after the audio that was queued. The errors are those of :meth:`append`."""
         with self.changed:
             self.require_open()
             self._turn_timeout = timeout
@@ -202,7 +201,7 @@ class Delivery:
             self._room.notify_all()
 
     def finish(self, timeout: float) -> None:
-        """Send ``closeStream`` after the queued audio; end after *timeout* without progress."""
+        """Send ``closeStream`` after the queued audio; end after *timeout* s without progress."""
         with self.changed:
             self._completion.begin_end(timeout)
             self._input_closed = self.is_finishing = True
@@ -210,10 +209,10 @@ class Delivery:
             self._room.notify_all()
 
     def _begin_close(self) -> None:
-        """End at once, without waiting; the client calls it when it is closed."""
+        """End at once, without waiting. A client that is closed calls this method."""
         self.abort(
             ClosedError(
-                "the stream was ended before its last words had come: close() waits for them"
+                "the stream was ended before its last words came: call close() to wait for them"
             )
         )
 
@@ -244,7 +243,7 @@ class Delivery:
 
     def await_end(self) -> None:
         """
-        Wait for the end of the stream and of its threads, at most until the deadline.
+        Wait for the end of the stream and its threads, at most until the deadline.
 
         Raises:
             DeadlineExceeded: The sender thread could not end the stream.
@@ -274,7 +273,7 @@ class Delivery:
 
     def require_open(self) -> None:
         """
-        Return if the stream accepts audio.
+        Raise unless the stream accepts audio.
 
         Raises:
             ClosedError: The stream was closed.
@@ -394,7 +393,7 @@ class Delivery:
             send()
         except (TransportError, ClosedError) as error:
             self._send_error = error
-            # The reader may still receive the reason: a service sends it before it closes.
+            # The reader may still receive the reason, which a service sends before it closes.
             self._await_end(connection)
             connection.abort()
             self._await_end(connection)
@@ -445,9 +444,8 @@ class Delivery:
         if self.is_finishing:
             left = max(self._left(), _SHORTEST_CONNECT_SECONDS)
             timeout = min(self._options.connect_timeout, left)
-        return SttConnection.open(
-            self._connector, self._config, self, timeout, reconnects=self._connection is not None
-        )
+        is_first = self._connection is None
+        return SttConnection.open(self._connector, self._config, self, timeout, is_first=is_first)
 
     def _sleep(self, seconds: float) -> bool:
         """Wait; return False if the stream was aborted."""
@@ -476,7 +474,7 @@ class Delivery:
         )
 
     def _rewind(self) -> None:
-        """Go back to where the next connection begins; the monitor is held."""
+        """Go back to the audio with which the next connection begins; the monitor is held."""
         self._audio.rewind(
             self._audio.samples(self.log.free_ms), self._audio.samples(_TRUNCATED_SEARCH_MS)
         )
@@ -486,6 +484,8 @@ class Delivery:
         """End the stream and close the connection; the last step of the sender thread."""
         connection = self._connection
         assert connection is not None
+        if error is not None:
+            self._on_failed()
         with self.changed:
             if error is not None:
                 error = fresh(error)

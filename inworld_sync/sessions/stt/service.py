@@ -1,8 +1,10 @@
-"""The speech-to-text service, ``iw.stt``: live streams and whole recordings."""
+"""Transcribes live streams and whole recordings. This module has the class of ``iw.stt``."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -10,10 +12,9 @@ import attrs
 
 from inworld_sync.audio import base64
 from inworld_sync.audio.raw_formats import RawFormat
-from inworld_sync.audio.source import AudioLike, open_source
-from inworld_sync.errors import ConfigError
+from inworld_sync.audio.source import AudioLike, SeparateChannels, open_separate, open_source
+from inworld_sync.errors import ConfigError, InworldError, extended
 from inworld_sync.models.checks import require_timeout
-from inworld_sync.models.devices import AudioSource
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.stt import (
@@ -36,6 +37,7 @@ from inworld_sync.sessions.stt.audio_buffer import (
     SendSettings,
 )
 from inworld_sync.sessions.stt.delivery import Delivery
+from inworld_sync.sessions.stt.separate import ChannelStreams, merge_transcripts
 from inworld_sync.sessions.stt.stream import SttStream
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
@@ -51,9 +53,20 @@ _STREAMED: Final = (SttEncoding.LINEAR16, SttEncoding.MULAW)
 _MAX_WHOLE_BYTES: Final = 16_000_000
 
 
+@attrs.frozen
+class _Recording:
+    """How a recording is transcribed; see :meth:`Stt.transcribe`."""
+
+    config: TranscribeConfig
+    method: Literal["stream", "http"]
+    realtime: bool
+    on_transcript: Callable[[Transcription], object] | None
+    timeout: float | None
+
+
 class Stt:
     """
-    Speech to text. Reached as ``iw.stt``.
+    Turns speech into text. ``iw.stt`` is an object of this class.
 
     Thread safety: every method may be called from any thread.
     """
@@ -61,8 +74,11 @@ class Stt:
     def __init__(self, connector: Connector, http: HttpClient) -> None:
         self._connector = connector
         self._http = http
-        # Recordings share the account's limit; a live stream is limited by the speed of its audio.
+        # Recordings share the account's limit. A live stream needs no shared limit, since its audio
+        # comes in real time.
         self._recordings_rate = ChunkRateLimiter()
+        # Held while the streams of one recording are opened.
+        self._opening = threading.Lock()
 
     @with_keyword_hints
     def stream(
@@ -96,14 +112,14 @@ class Stt:
         Open a live transcription.
 
         Args:
-            sample_rate_hz: Sample rate in Hz of the audio that the stream is given, 1 to 768000.
-                The client converts it to the ``sample_rate_hz`` of *config*, which is 16000.
-            channels: Channels of that audio, 1 to 64; the client mixes them to one.
+            sample_rate_hz: Sample rate in Hz of the audio that the stream gets, 1 to 768000. The
+                client converts the audio to the ``sample_rate_hz`` of *config*, by default 16000.
+            channels: The number of channels of that audio, 1 to 64. The client mixes them to one.
             on_transcript: Called with every :class:`~inworld_sync.Transcription`, partial and
-                final, on the stream's dispatch thread; ``str()`` of one is its text.
+                final, on the stream's dispatch thread. ``str()`` of a transcription is its text.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
             language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
-                detects it if it can.
+                detects the language if it can.
             prompts: Words and phrases that the audio may contain.
             encoding: Encoding in which the client sends the audio: ``LINEAR16`` (default) or
                 ``MULAW``, which halves the bytes.
@@ -111,11 +127,12 @@ class Stt:
                 is True.
             enable_speaker_diarization: Whether each word names its speaker; by default the service
                 decides.
-            end_of_turn_confidence_threshold: Confidence that the turn is complete, 0 to 1, above
-                which a short silence ends it; by default the service decides.
+            end_of_turn_confidence_threshold: A short silence ends a turn if the model's confidence
+                that the turn is complete is above this value, 0 to 1. By default the service
+                decides.
             inactivity_timeout_seconds: Seconds without audio after which the service ends the
                 stream, 1 to 86400; by default the service decides.
-            voice_profile: Asks for a profile of the speaker's voice; none by default.
+            voice_profile: Requests a profile of the speaker's voice. By default none is requested.
             inworld: Further settings of the ``inworld/...`` models.
             assemblyai: Further settings of the ``assemblyai/...`` models.
             soniox: Further settings of the ``soniox/...`` models.
@@ -123,19 +140,19 @@ class Stt:
             extra: Further fields of the service's ``transcribeConfig``, sent unchanged.
             config: All settings in one object; the defaults are those of
                 :class:`~inworld_sync.TranscribeConfig`. Each setting above that is not None
-                replaces the one in *config*.
+                replaces the same setting of *config*.
             overflow: What :meth:`~inworld_sync.SttStream.send` does when *max_waiting_bytes* are
                 waiting: ``block`` waits for room, ``raise`` raises
-                :class:`~inworld_sync.DeadlineExceeded`, ``drop_oldest`` drops the audio that has
-                waited longest and counts it in :attr:`~inworld_sync.SttStream.stats`.
+                :class:`~inworld_sync.DeadlineExceeded`, ``drop_oldest`` drops the oldest waiting
+                audio and counts it in :attr:`~inworld_sync.SttStream.stats`.
             max_waiting_bytes: The most audio that waits to be sent, in bytes of 16-bit samples at
-                the rate at which it is sent, 1 or more; the default is 30 s at 16 kHz.
-            max_reconnects: Attempts in a row to replace a lost connection, 0 to 1000000, after
-                which the stream fails. They are 0.2 s to 5 s apart; progress of the transcript
-                resets the count.
+                the sample rate of the wire, 1 or more; the default is 30 s at 16 kHz.
+            max_reconnects: The most attempts in a row to replace a lost connection, 0 to 1000000.
+                After them the stream fails. The delay between two attempts is 0.2 s to 5 s.
+                Progress of the transcript resets the count.
             max_chunks_per_second: The most audio messages, of 100 ms each, that are sent per
                 second, above 0; the default is the service's limit.
-            timeout: Seconds to wait for the connection; None takes ``connect_timeout``.
+            timeout: Seconds to wait for the connection; None means ``connect_timeout``.
 
         Raises:
             ConfigError: A setting is out of its range.
@@ -158,7 +175,8 @@ class Stt:
         audio: AudioLike,
         *,
         sample_rate_hz: int | None = None,
-        channels: int = 1,
+        channels: int | Literal["separate"] = 1,
+        channel: int | None = None,
         raw_format: RawFormat | None = None,
         method: Literal["stream", "http"] = "stream",
         realtime: bool = False,
@@ -186,22 +204,30 @@ class Stt:
         Args:
             audio: The path of an audio file, an open binary file, a pipe, an upload object, or the
                 bytes of a file; raw samples in one of these forms; an array of int16, int32, uint8
-                or floats in [-1, 1], shaped (frames,), (frames, channels) or (channels, frames);
-                an iterable of blocks of bytes or of arrays; or a source.
-            sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000; required
-                for them. Files and sources have their own.
-            channels: Channels of raw samples, 1 to 64.
+                or floats in [-1, 1], shaped (frames,), (frames, channels) or (channels, frames); an
+                iterable of blocks of bytes or of arrays; or an :class:`~inworld_sync.AudioSource`.
+            sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000. Raw samples
+                and arrays need it; files and sources have their own rate.
+            channels: Channels of raw samples, 1 to 64. All channels are mixed, unless they cancel
+                each other: where the mix is 20 dB or more below the loudest channel, this channel
+                is used, and a warning is logged. ``"separate"`` transcribes each channel of a
+                recording by itself, at the same time and each on a connection of its own: turns
+                and words have their ``channel``, and their speaker is ``channel 0`` and so on.
+                Raw samples then have two channels.
+            channel: Transcribe only this channel, from 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
-                ffmpeg; the default is that of the file's suffix, such as ``.ul``, else ``s16le``.
+                ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or
+                ``s16le``.
             method: ``stream`` sends the recording over a WebSocket and survives a lost connection;
-                ``http`` sends it as one request of at most 16 MB, eight minutes, and returns one
-                turn.
+                ``http`` sends the recording as one request, and returns one turn. Such a request
+                may have 16 MB, which is about eight minutes.
             realtime: Send in real time. By default the client sends as fast as the service allows,
-                which is five times as fast; all recordings of one client share that rate.
-            on_transcript: As for :meth:`stream`; not called with ``method="http"``.
+                which is five times real time. All recordings of one client share this rate.
+            on_transcript: As for :meth:`stream`; not called with ``method="http"``. With separate
+                channels it is called on one thread for each channel, so calls may overlap.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
             language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
-                detects it if it can.
+                detects the language if it can.
             prompts: Words and phrases that the audio may contain.
             encoding: Encoding in which the client sends the audio: ``LINEAR16`` (default) or
                 ``MULAW``, which halves the bytes.
@@ -209,11 +235,12 @@ class Stt:
                 is True.
             enable_speaker_diarization: Whether each word names its speaker; by default the service
                 decides.
-            end_of_turn_confidence_threshold: Confidence that the turn is complete, 0 to 1, above
-                which a short silence ends it; by default the service decides.
+            end_of_turn_confidence_threshold: A short silence ends a turn if the model's confidence
+                that the turn is complete is above this value, 0 to 1. By default the service
+                decides.
             inactivity_timeout_seconds: Seconds without audio after which the service ends the
                 stream, 1 to 86400; by default the service decides.
-            voice_profile: Asks for a profile of the speaker's voice; none by default.
+            voice_profile: Requests a profile of the speaker's voice. By default none is requested.
             inworld: Further settings of the ``inworld/...`` models.
             assemblyai: Further settings of the ``assemblyai/...`` models.
             soniox: Further settings of the ``soniox/...`` models.
@@ -221,50 +248,99 @@ class Stt:
             extra: Further fields of the service's ``transcribeConfig``, sent unchanged.
             config: All settings in one object; the defaults are those of
                 :class:`~inworld_sync.TranscribeConfig`. Each setting above that is not None
-                replaces the one in *config*.
+                replaces the same setting of *config*.
             timeout: For ``stream``, the most seconds to wait for progress after the audio was
                 sent, see :meth:`~inworld_sync.SttStream.close`; for ``http``, the most seconds of
                 the whole request; None for no limit.
 
         Returns:
-            All turns of the recording.
+            All turns of the recording; those of separate channels in the order of their starts.
 
         Raises:
             AudioError: *audio* is not audio, or nothing installed can decode its format.
-            ConfigError: A setting is out of its range, or *sample_rate_hz* is missing.
+            ConfigError: A setting is out of its range, *sample_rate_hz* is missing, or the
+                recording does not have *channel*.
             OSError: The file cannot be read.
             InworldError: The transcript is not complete; ``partial`` is a
-                :class:`~inworld_sync.PartialTranscript`.
+                :class:`~inworld_sync.PartialTranscript`. If one of separate channels fails, the
+                others are ended, and the message names the channel.
         """
         wire_config = _wire_config(config, locals())
         require_timeout(timeout)
+        if method not in ("stream", "http"):
+            raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
+        to_hz = wire_config.sample_rate_hz
+        recording = _Recording(wire_config, method, realtime, on_transcript, timeout)
+        if channels == "separate":
+            if channel is not None:
+                raise ConfigError("channel cannot be combined with channels='separate'")
+            separate = open_separate(
+                audio, to_hz=to_hz, from_hz=sample_rate_hz, raw_format=raw_format
+            )
+            with contextlib.closing(separate):
+                return self._transcribe_separately(separate, recording)
         source = open_source(
             audio,
-            to_hz=wire_config.sample_rate_hz,
+            to_hz=to_hz,
             from_hz=sample_rate_hz,
             channels=channels,
             raw_format=raw_format,
+            channel=channel,
+            warn=functools.partial(self._connector.options.logger.warning, "%s"),
         )
         with contextlib.closing(source):
             if method == "http":
-                return self._transcribe_whole(source, wire_config, timeout)
-            if method != "stream":
-                raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
-            settings = SendSettings(
-                rate=self._recordings_rate, overflow="block", max_waiting_bytes=_MAX_WAITING_BYTES
-            )
-            delivery = Delivery(
-                self._connector,
-                wire_config,
-                settings,
-                max_reconnects=_MAX_RECONNECTS,
-                keeps_events=on_transcript is not None,
-            )
-            # The source converts to the rate and channels of the wire.
-            stream = SttStream(delivery, wire_config, wire_config.sample_rate_hz, 1)
-            with self._open(delivery, stream, on_transcript):
+                content = b"".join(source)
+                return self._transcribe_whole(content, wire_config, timeout)
+            _, stream = self._open_recording(recording)
+            with stream:
                 stream.feed(source, realtime=realtime)
                 return stream.close(timeout)
+
+    def _open_recording(
+        self,
+        recording: _Recording,
+        on_failed: Callable[[], None] = lambda: None,
+        on_transcript: Callable[[Transcription], object] | None = None,
+    ) -> tuple[Delivery, SttStream]:
+        """Open the stream of a recording, or of one channel."""
+        on_transcript = on_transcript or recording.on_transcript
+        config = recording.config
+        settings = SendSettings(
+            rate=self._recordings_rate, overflow="block", max_waiting_bytes=_MAX_WAITING_BYTES
+        )
+        delivery = Delivery(
+            self._connector,
+            config,
+            settings,
+            max_reconnects=_MAX_RECONNECTS,
+            keeps_events=on_transcript is not None,
+            on_failed=on_failed,
+        )
+        # The source converts to the rate and channels of the wire.
+        stream = SttStream(delivery, config, config.sample_rate_hz, 1)
+        return delivery, self._open(delivery, stream, on_transcript)
+
+    def _transcribe_separately(self, source: SeparateChannels, recording: _Recording) -> Transcript:
+        if recording.method == "stream":
+            return ChannelStreams(
+                self._opening, self._connector.options.connect_timeout
+            ).transcribe(
+                source,
+                functools.partial(self._open_recording, recording),
+                on_transcript=recording.on_transcript,
+                realtime=recording.realtime,
+                timeout=recording.timeout,
+            )
+        transcripts = []
+        for channel, blocks in enumerate(zip(*source, strict=True)):
+            pcm = b"".join(blocks)
+            try:
+                transcript = self._transcribe_whole(pcm, recording.config, recording.timeout)
+            except InworldError as error:
+                raise extended(error, prefix=f"channel {channel}: ") from error.__cause__
+            transcripts.append(transcript)
+        return merge_transcripts(transcripts)
 
     def _open(
         self,
@@ -280,9 +356,9 @@ class Stt:
         return stream
 
     def _transcribe_whole(
-        self, source: AudioSource, config: TranscribeConfig, timeout: float | None
+        self, pcm: bytes, config: TranscribeConfig, timeout: float | None
     ) -> Transcript:
-        content = base64.encode(b"".join(source)).decode("ascii")
+        content = base64.encode(pcm).decode("ascii")
         if not content:
             # The service refuses an empty request; a stream without audio has an empty transcript.
             return Transcript()
@@ -303,12 +379,14 @@ class Stt:
             return Transcript((), usage)
         words = said.words
         start_ms, end_ms = (words[0].start_ms, words[-1].end_ms) if words else (None, None)
-        return Transcript((Turn(said.text, words, start_ms, end_ms, said.voice_profile),), usage)
+        turn = Turn(said.text, words, start_ms, end_ms, said.voice_profile, said.tokens)
+        return Transcript((turn,), usage)
 
 
 def _wire_config(config: TranscribeConfig | None, given: dict[str, Any]) -> TranscribeConfig:
     """Combine the settings of a call, and check that the client can send such audio."""
-    # These two describe the audio of the caller; it is converted to those of the settings.
+    # These two arguments describe the audio of the caller, which is converted to the rate and
+    # channels of the settings.
     given = {name: given[name] for name in given.keys() - {"sample_rate_hz", "channels"}}
     config = combine_settings(config, TranscribeConfig(), given)
     if config.encoding not in _STREAMED:

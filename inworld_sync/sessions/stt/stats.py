@@ -1,4 +1,4 @@
-"""The statistics of an STT stream."""
+"""Has the statistics of an STT stream."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class SttStats:
     A snapshot of a stream's counters.
 
     Attributes:
-        sent_ms: Audio that was sent; it decreases at a reconnect, which sends audio again.
-        waiting_ms: Audio that waits to be sent.
-        dropped_ms: Audio that ``overflow="drop_oldest"`` dropped.
-        covered_ms: End of the audio that final transcripts cover.
-        reconnects: Connections that replaced a lost one.
+        sent_ms: How much audio was sent. It decreases at a reconnect, because audio is sent again.
+        waiting_ms: How much audio waits to be sent.
+        dropped_ms: How much audio ``overflow="drop_oldest"`` dropped.
+        covered_ms: The end of the audio that final transcripts cover.
+        reconnects: How many lost connections were replaced.
         warnings: How often a field of a message was ignored because it had a wrong type, by the
-            name of the field; of the present connection.
+            name of the field. Only messages of the present connection are counted.
     """
 
     sent_ms: float

@@ -1,5 +1,5 @@
 """
-The public object of a live transcription: audio in, events and the transcript out.
+Has the public object of a live transcription, which takes audio and emits events and a transcript.
 
 Threads and locks: those of ``delivery.py``. ``_input_lock`` lets one thread at a time convert
 and queue audio. It is acquired before the monitor and may be held while waiting for room.
@@ -62,12 +62,12 @@ class SttStream(EventSource[SttEvent]):
 
     def send(self, audio: AudioData, *, timeout: float | None = None) -> None:
         """
-        Send audio; return when all of it is queued.
+        Send audio, and return when all of it is queued.
 
         Args:
-            audio: 16-bit little-endian PCM as ``bytes``, ``bytearray`` or ``memoryview``, in which
-                a sample may be cut between two calls; or an array of int16, int32, uint8 or floats
-                in [-1, 1], shaped (frames,), (frames, channels) or (channels, frames). It has the
+            audio: 16-bit little-endian PCM as ``bytes``, ``bytearray`` or ``memoryview``, where a
+                sample may be cut between two calls; or an array of int16, int32, uint8 or floats in
+                [-1, 1], shaped (frames,), (frames, channels) or (channels, frames). It has the
                 sample rate and the channels that the stream was opened with.
             timeout: The most seconds to wait for room; None waits until there is room or the
                 stream ends. Used only with ``overflow="block"``.
@@ -81,21 +81,22 @@ class SttStream(EventSource[SttEvent]):
                 :class:`~inworld_sync.PartialTranscript`.
         """
         require_timeout(timeout)
-        until = None if timeout is None else time.monotonic() + timeout
+        until = math.inf if timeout is None else time.monotonic() + timeout
         with self._input_lock:
             self._delivery.require_open()
-            self._append(self._input.feed(audio), until)
+            left = None if timeout is None else max(0.0, until - time.monotonic())
+            self._delivery.append(self._input.feed(audio), left)
 
     def feed(
         self, source: AudioLike, *, realtime: bool = False, timeout: float | None = None
     ) -> None:
         """
-        Send all audio of a source; return when it is exhausted or the stream is closed.
+        Send all audio of a source. Return when the source has ended or the stream is closed.
 
         Args:
-            source: A microphone or another :class:`~inworld_sync.AudioSource`; the path of an
-                audio file; the bytes of one; audio as for :meth:`send`; or an iterable of such
-                audio. A source is closed at the end, an iterable is not.
+            source: A microphone or another :class:`~inworld_sync.AudioSource`; the path of an audio
+                file; the bytes of an audio file; audio as for :meth:`send`; or an iterable of such
+                audio. A source is closed at the end; an iterable is not closed.
             realtime: Send in real time, no faster than the audio is played.
             timeout: As for :meth:`send`, for each piece.
 
@@ -117,10 +118,9 @@ class SttStream(EventSource[SttEvent]):
                 if realtime and not self._delivery.pause_until(started + fed_ms / 1000.0):
                     self._stream.raise_end()
                     return
-                until = None if timeout is None else time.monotonic() + timeout
                 try:
                     with self._input_lock:
-                        self._append(block, until)
+                        self._delivery.append(block, timeout)
                 except ClosedError:
                     if self._stream.ended is None or self._stream.ended.error is None:
                         return
@@ -129,12 +129,12 @@ class SttStream(EventSource[SttEvent]):
 
     def end_turn(self, *, timeout: float | None = 30.0) -> None:
         """
-        End the current turn after the audio sent so far; its final transcript follows.
+        End the current turn after the audio sent so far. The final transcript of the turn follows.
 
         Args:
-            timeout: The most seconds without progress of the transcript while speech before the
-                end of the turn has no final transcript; None for no limit. After them the stream
-                ends with :class:`~inworld_sync.DeadlineExceeded`.
+            timeout: The most seconds without progress of the transcript, while speech of the turn
+                has no final transcript. Then the stream ends with
+                :class:`~inworld_sync.DeadlineExceeded`. None means no limit.
 
         Raises:
             ClosedError: The stream was closed.
@@ -152,9 +152,8 @@ class SttStream(EventSource[SttEvent]):
         End the audio without waiting; iteration ends after the last events.
 
         Args:
-            timeout: The most seconds without progress, as for :meth:`close`. After them the
-                iteration raises :class:`~inworld_sync.DeadlineExceeded` if the transcript is not
-                complete.
+            timeout: The most seconds without progress, as for :meth:`close`. Then the iteration
+                raises :class:`~inworld_sync.DeadlineExceeded` if the transcript is not complete.
 
         Raises:
             ConfigError: *timeout* is negative or not a number.
@@ -177,19 +176,19 @@ class SttStream(EventSource[SttEvent]):
         A second call returns the same transcript.
 
         Args:
-            timeout: The most seconds to wait without progress: audio sent, or a new message about
-                the speech; None for no limit.
+            timeout: The most seconds without progress. Progress is audio that was sent or a new
+                message about the speech. None means no limit.
 
         Returns:
-            All finished turns. Its ``usage`` is None if the service did not send it in time, but
-            all speech has final transcripts.
+            All finished turns. ``usage`` is None if all speech has final transcripts but the
+            service did not send the usage in time.
 
         Raises:
             ConfigError: *timeout* is negative or not a number.
-            DeadlineExceeded: The transcript is not complete: a turn, or a second of speech or more,
-                has no final transcript. ``partial`` is a
-                :class:`~inworld_sync.PartialTranscript`.
-            InworldError: The error that ended the stream; ``partial`` likewise.
+            DeadlineExceeded: A turn, or at least a second of speech, has no final transcript.
+                ``partial`` is a :class:`~inworld_sync.PartialTranscript`.
+            InworldError: The error that ended the stream. ``partial`` is a
+                :class:`~inworld_sync.PartialTranscript` too.
         """
         require_timeout(timeout)
         try:
@@ -214,7 +213,10 @@ class SttStream(EventSource[SttEvent]):
 
     @property
     def is_speaking(self) -> bool:
-        """Whether speech was started and not stopped; a final transcript stops it too."""
+        """
+        Whether the user speaks: the service reported speech, and then neither its end nor a final
+        transcript.
+        """
         return self._delivery.log.is_speaking
 
     @property
@@ -239,16 +241,9 @@ class SttStream(EventSource[SttEvent]):
     def _new_input(self) -> AudioInput:
         return AudioInput(self._sample_rate_hz, self._config.sample_rate_hz, self._channels)
 
-    def _append(self, pcm: bytes, until: float | None) -> None:
-        piece_bytes = self._delivery.piece_bytes
-        view = memoryview(pcm)
-        for at in range(0, len(view), piece_bytes):
-            left = None if until is None else max(0.0, until - time.monotonic())
-            self._delivery.append(view[at : at + piece_bytes], left)
-
     def _flush(self) -> None:
-        """Queue the samples that the resampler holds back, and begin with a new one."""
-        # Without a resampler only an incomplete sample can be left; it is kept for the next audio.
+        """Queue the samples that the resampler holds back, and make a new resampler."""
+        # Without a resampler, only an incomplete sample can be left. It is kept for the next audio.
         if self._sample_rate_hz != self._config.sample_rate_hz:
             self._input, old = self._new_input(), self._input
             self._delivery.append_rest(old.finish())

@@ -1,1 +1,1 @@
-"""Functions that a model may call: schema, arguments and call."""
+"""Implements functions that a model may call: their schema, arguments and calls."""

@@ -108,7 +108,7 @@ def read_argument(value: object, kind: object, name: str) -> object:
     Turn one argument from JSON into a value of its annotated type; nothing is converted.
 
     Raises:
-        ValueError: It has another type; the message names each wrong place.
+        ValueError: The argument has another type. The message names each wrong place.
     """
     target: Any = kind
     try:

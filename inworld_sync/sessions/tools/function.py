@@ -1,5 +1,6 @@
 """
-Functions that the model may call: the schema from the signature, and calls from JSON.
+Has functions that the model may call. Their schema comes from the signature, and their arguments
+from JSON.
 
 This module has no threads; a session decides on which thread a function runs.
 """
@@ -18,7 +19,7 @@ from inworld_sync.models.realtime import FunctionTool
 from inworld_sync.sessions.tools.arguments import plain, read_argument
 from inworld_sync.sessions.tools.schema import object_schema, read_docs, schema_of
 
-__all__ = ["ToolFunction", "tool"]
+__all__ = ["ToolFunction", "error_text", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -39,7 +40,7 @@ class ToolFunction(Generic[P, R]):
         timeout: Seconds after which a session sends an error as the output; None for the timeout
             of the session.
 
-    Thread safety: that of the function; a session may run several calls at once.
+    Thread safety: as the function. A session may run several calls at once.
     """
 
     def __init__(
@@ -91,8 +92,8 @@ class ToolFunction(Generic[P, R]):
         Turn the model's arguments into values of the annotated types; nothing is converted.
 
         Raises:
-            RemoteProtocolError: It is not a JSON object, or an argument is missing, unknown or of
-                another type. The model gets the message.
+            RemoteProtocolError: *arguments* is not a JSON object, or an argument is missing,
+                unknown or of another type. The model gets the message of the error.
         """
         given = self._load(arguments)
         unknown = [name for name in given if name not in self._parameters]
@@ -143,7 +144,7 @@ class ToolFunction(Generic[P, R]):
         for name, parameter in self._parameters.items():
             schema = schema_of(self._kinds[name], f"{name} of tool {self._name}")
             if parameter.default is None and "anyOf" in schema:
-                # The model leaves the argument out for None, which every model can do.
+                # For None the model leaves the argument out, which every model can do.
                 described = {k: v for k, v in schema.items() if k == "description"}
                 schema = {**schema["anyOf"][0], **described}  # type: ignore[index]
             elif name not in self._required:
@@ -221,13 +222,13 @@ def tool(
     lists, ``dict[str, X]``, attrs classes and dataclasses, each optionally with ``| None``.
 
     Args:
-        function: The function; it is called with keyword arguments.
+        function: The function. Its arguments are passed by name.
         name: The name that the model uses; by default the name of the function.
         timeout: Seconds after which a session sends an error as the output; None means the
             ``tool_timeout`` of the session.
 
     Raises:
-        ConfigError: It has no schema: an annotation is missing, or its type has no JSON schema.
+        ConfigError: An annotation of the function is missing, or its type has no JSON schema.
 
     >>> @tool
     ... def weather(city: str, days: int = 1) -> str:
@@ -239,3 +240,10 @@ def tool(
     if function is not None:
         return ToolFunction(function, name=name, timeout=timeout)
     return lambda function: ToolFunction(function, name=name, timeout=timeout)
+
+
+def error_text(error: Exception) -> str:
+    """Return the output that describes an error to the model."""
+    text = str(error)
+    kind = type(error).__name__
+    return json.dumps({"error": f"{kind}: {text}" if text else kind}, ensure_ascii=False)

@@ -1,9 +1,9 @@
 """
-Python types to JSON schema, and a docstring to descriptions.
+Converts Python types to JSON schema, and reads descriptions from docstrings.
 
 A type that has no JSON schema is refused when the function is decorated, not when it is called.
-Source: JSON Schema 2020-12, with the keywords that language models follow; Google style for
-docstrings.
+Sources: JSON Schema 2020-12, of which only the keywords are used that language models follow;
+Google style for docstrings.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _ENTRY = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
 
 @attrs.frozen
 class Docs:
-    """The descriptions in a docstring: of the function or class, and of each argument."""
+    """The descriptions in a docstring, of the function or class and of each argument."""
 
     text: str
     entries: Mapping[str, str]
 
 
 def read_docs(thing: object) -> Docs:
-    """Read a docstring in Google style; without a docstring the result is empty."""
+    """Read a docstring in Google style. Without a docstring, the result is empty."""
     lines = (inspect.getdoc(thing) or "").splitlines()
     text: list[str] = []
     entries: dict[str, list[str]] = {}
@@ -95,7 +95,7 @@ def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict
         where: The argument or field that has the type, for the error message.
 
     Raises:
-        ConfigError: There is no schema for it.
+        ConfigError: The type has no schema.
     """
     if kind in _above:
         raise ConfigError(

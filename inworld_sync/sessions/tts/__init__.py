@@ -1,1 +1,1 @@
-"""Text to speech: connections, contexts, whole utterances and their playing."""
+"""Implements text to speech: connections, contexts and whole utterances."""

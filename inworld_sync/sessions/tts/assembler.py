@@ -30,12 +30,12 @@ _Timed = TypeVar("_Timed", WordTime, CharacterTime)
 
 class Assembler:
     """
-    Makes the chunks of one context: it decodes the audio, removes WAV headers, and joins samples
+    Makes the chunks of one context. It decodes the audio, removes WAV headers, and joins samples
     that are cut between two messages.
 
-    The times on the wire start at 0 with every generation. The end of the audio before the
-    generation is added to them; for compressed encodings, whose length is not known here, it is
-    the end of the last word.
+    The times on the wire start at 0 with every generation. The assembler adds the duration of the
+    audio of all earlier generations. The duration of compressed audio is unknown here, so the end
+    of the last word is added instead.
 
     Thread safety: none; the reader of the connection owns it.
     """
@@ -64,7 +64,7 @@ class Assembler:
         Turn one message into a chunk.
 
         Raises:
-            AudioError: Its audio is not base64.
+            AudioError: The audio of the message is not base64.
         """
         start_ms = self.received_ms
         data = self._data(received.audio) if received.audio else b""
@@ -87,9 +87,9 @@ class Assembler:
         )
 
     def generation_ended(self) -> None:
-        """Handle the end of a generation: the next times start at 0 again."""
-        # The count of samples is exact if there is one. A last word that ends a little after
-        # its audio must not move everything that follows.
+        """Handle the end of a generation. The times of the next generation start at 0 again."""
+        # A count of samples is exact. The last word may end a little after its audio, which must
+        # not delay all later times.
         received_ms = self.received_ms
         self._generation_start_ms = self._last_end_ms if received_ms is None else received_ms
 
@@ -137,7 +137,7 @@ class Assembler:
     def _visemes(
         self, received: tuple[Viseme, ...], phonemes: tuple[Phoneme, ...]
     ) -> tuple[Viseme, ...]:
-        """Return the shapes computed from the audio; those of the phonemes if there are none."""
+        """Return the visemes computed from the audio, or without any those of the phonemes."""
         self._has_visemes = self._has_visemes or bool(received)
         if not self._has_visemes:
             return tuple(
@@ -158,7 +158,7 @@ class Assembler:
         return tuple(placed)
 
     def _placed(self, timed: _Timed, start_ms: float) -> _Timed:
-        """Return a word or character with its times; *start_ms* does not decrease by rounding."""
+        """Return a word or character with its times. Rounding does not make *start_ms* decrease."""
         end_ms = max(timed.end_ms + self._generation_start_ms, start_ms)
         self._last_end_ms = max(self._last_end_ms, end_ms)
         return attrs.evolve(timed, start_ms=start_ms, end_ms=end_ms)

@@ -1,5 +1,5 @@
 r"""
-One connection to the TTS service with its contexts.
+Has one connection to the TTS service, with its contexts.
 
 Threads and locks: those of ``base.py``.
 """
@@ -92,7 +92,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         retries_quota: bool = True,
     ) -> TtsConnection:
         """
-        Connect; the service checks the credential with the first context, not here.
+        Connect. The service checks the credential with the first context, not with the connection.
 
         Args:
             connector: Has the address and the credential.
@@ -146,14 +146,14 @@ class TtsConnection(Connection[tts.ContextMessage]):
         message_timeout: float | None = MESSAGE_TIMEOUT_SECONDS,
     ) -> TtsContext:
         """
-        Create a context; text may be sent at once.
+        Create a context. Text may be sent to it at once.
 
         If the service does not answer in time, the context ends with
         :class:`~inworld_sync.DeadlineExceeded`; the other contexts of the connection continue.
 
         Args:
             config: All settings in one object. Each setting below that is not None replaces the
-                one in *config*.
+                same setting of *config*.
             voice: Id of a voice; ``Ashley`` by default.
             model: Id of a model; ``inworld-tts-2`` by default.
             audio: Encoding and sample rate; 24 kHz PCM by default.
@@ -161,7 +161,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
             timestamp_type: ``WORD`` or ``CHARACTER``; no times by default.
-            timestamp_transport: ``SYNC`` sends times with their audio, ``ASYNC`` maybe later.
+            timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
+                later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; False by default.
             max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
@@ -171,17 +172,18 @@ class TtsConnection(Connection[tts.ContextMessage]):
             synthesis_context: Texts that were spoken before, which the speech continues.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
-            timeout: If five contexts are open and one is closing, the seconds to wait for its end;
-                None means ``connect_timeout``.
+            timeout: The most seconds to wait for the end of a context that is closing, if the
+                connection has five contexts; None means ``connect_timeout``.
             create_timeout: The most seconds until the service confirms the context; None means no
                 limit.
-            message_timeout: The most seconds without a message about the context after a flush, an
-                update or :meth:`TtsContext.close`, until the service has answered it; None means
-                no limit. There is no limit while the service may wait for more text.
+            message_timeout: The most seconds between two messages about the context, while the
+                service has to answer a flush, an update or :meth:`TtsContext.close`. None means no
+                limit. At other times there is no limit, because the service may wait for more text.
 
         Raises:
             ConfigError: A setting is out of its range.
-            ContextLimitError: Five contexts are open, or none of them closed in time.
+            ContextLimitError: Five contexts are open. None of them is closing, or none closed in
+                time.
             TransportError: The connection is lost.
         """
         settings = combine_settings(config, ContextConfig(), locals())
@@ -189,7 +191,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
 
     @property
     def free_contexts(self) -> int:
-        """How many contexts may be created now; those that are closing are still counted."""
+        """How many contexts may be created now. A context that is closing still takes its place."""
         with self._changed:
             return self._contexts.free if self._is_usable else 0
 
@@ -246,7 +248,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
             return not (self._open_contexts if self._is_unhealthy else len(self._contexts))
 
     def _stop_accepting(self) -> bool:
-        """Accept no further contexts if it is idle; return whether it is."""
+        """Accept no further contexts if the connection is idle; return whether it is idle."""
         with self._changed:
             if self._is_idle:
                 self._closing = True
@@ -277,7 +279,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
         try:
             while True:
                 self._require_open()
-                # If all five are open and none is closing, only the caller can close one.
+                # If all five contexts are open and none is closing, only the caller can close a
+                # context.
                 if self._contexts.free or not self._contexts.closing or deadline.expired:
                     return
                 self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
@@ -321,13 +324,13 @@ class TtsConnection(Connection[tts.ContextMessage]):
             return None if self.ended is None else self.ended.error
 
     def _close_context(self, context_id: str) -> None:
-        """Ask the service to speak the rest and end a context; does not wait, in any state."""
+        """Ask the service to speak the rest of a context's text and to end the context."""
         with self._changed:
             message = self._close(context_id)
         self._send_close(message)
 
     def _close(self, context_id: str) -> str | None:
-        """Record that a context is closed; return the message for it. The monitor is held."""
+        """Record that a context is closed; return the message to send. The monitor is held."""
         message = self._contexts.close(context_id, time.monotonic())
         self._expire_at(self._contexts.next_deadline())
         return message
@@ -356,8 +359,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _send_close(self, message: str | None) -> None:
         if message is None:
             return
-        # It needs no room in the queue, since it must not wait: the reader and interrupt() call it.
-        # If the connection has ended, the context has ended too.
+        # This method must not wait, since the reader and interrupt() call it. So the message needs
+        # no room in the queue. If the connection has ended, the context has ended too.
         with contextlib.suppress(InworldError):
             self._link.send(message, needs_room=False)
 
@@ -366,7 +369,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _parse(self, message: memoryview) -> tts.TtsMessage:
         warnings: list[str] = []
         split = self._splitter.split(message)
-        # A message that it does not split, or that has no audio, is read whole.
+        # A message that the splitter does not split, or that has no audio, is read whole.
         if split is None or split.audio is None:
             event = tts.read(message, warnings=warnings)
         else:
@@ -386,7 +389,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         context._handle(event, was_closing=was_closing)
         if context.ended is not None:
             del self._open_contexts[context_id]
-            # The service still holds a context whose text it refused.
+            # The service refused a text, but still has the context.
             self._send_close(self._close(context_id))
 
     def _after(self, event: tts.ContextMessage) -> None:

@@ -1,11 +1,11 @@
 r"""
-One voice on a TTS connection: text in, events with audio out.
+Has the context of a TTS connection, which takes text and emits events with audio.
 
 Lock rule: ``_order`` is held while a command is made and queued, so that the messages of several
-threads keep the order of their calls; it is taken before the connection's monitor, never after it.
-``_reading`` guards the rest of a chunk that :meth:`TtsContext.read_audio` keeps, and is taken
-before the monitor too. :meth:`TtsContext.interrupt` takes the monitor alone, so that a stalled
-``send`` does not delay it. The reader handles the messages of the service with the monitor held.
+threads keep the order of their calls. ``_reading`` guards the rest of a chunk that
+:meth:`TtsContext.read_audio` keeps. A thread acquires either lock before the connection's monitor,
+never after it. :meth:`TtsContext.interrupt` takes the monitor alone, so that a stalled ``send``
+does not delay it. The reader handles the messages of the service with the monitor held.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ ContextEvent: TypeAlias = (
     | UnknownEvent
 )
 
-# The service speaks by itself once it holds its default threshold of 1000 characters, which would
-# bring one more FlushCompleted than say() asked for.
+# Once the service holds 1000 characters, its default threshold, it speaks without a flush. Then it
+# would send one FlushCompleted more than say() expects.
 _SAID_CHARACTERS = tts.MAX_TEXT_CHARACTERS - 1
 
-# If the service has sent no message for so long, it has begun to speak all text that it has, even
+# If the service has sent no message for this time, it has begun to speak all text that it has, even
 # if it has not counted all characters.
 _IDLE_SECONDS = 0.5
 
@@ -85,11 +85,11 @@ class ContextOwner(Protocol):
 
 class TtsContext(EventSource[ContextEvent]):
     """
-    One voice speaking on a connection: text goes in, events with audio come out.
+    A voice that speaks on a connection. It takes text, and emits events with audio.
 
-    Made by :meth:`TtsConnection.context`. Iterate over it for its events, until :meth:`close`
-    was called and all audio was received; or add handlers with :meth:`on`, or queues with
-    :meth:`subscribe`. Leaving a ``with`` block closes the context.
+    Made by :meth:`TtsConnection.context`. Iterate over it for its events, or add handlers with
+    :meth:`on`, or queues with :meth:`subscribe`. The iteration ends when :meth:`close` was called
+    and all audio was received. Leaving a ``with`` block closes the context.
 
     If the service does not answer in time, the iteration raises
     :class:`~inworld_sync.DeadlineExceeded`; see ``create_timeout`` and ``message_timeout`` of
@@ -133,15 +133,15 @@ class TtsContext(EventSource[ContextEvent]):
 
     def send(self, text: str, *, split: bool = True, timeout: float | None = None) -> None:
         """
-        Send text to be spoken; it may be a part of a sentence.
+        Send text to be spoken. The text may be a part of a sentence.
 
-        After this, call :meth:`flush` to have it spoken at once, or :meth:`close` if it was the
-        last.
+        After this, call :meth:`flush` to have the text spoken at once, or :meth:`close` if no more
+        text follows.
 
         Args:
-            text: Split into pieces that the service accepts. White space alone, such as a token
-                of a model, is sent with the next text.
-            split: False sends it unchanged; the service refuses more than 2000 characters.
+            text: The client splits it into pieces that the service accepts. White space alone, such
+                as a token of a model, is sent with the next text.
+            split: False sends the text unchanged. The service refuses more than 2000 characters.
             timeout: Seconds to wait while the send queue is full; None means ``send_timeout``.
 
         Raises:
@@ -166,16 +166,16 @@ class TtsContext(EventSource[ContextEvent]):
                 self._send_text(text, timeout=timeout)
 
     def flush(self) -> None:
-        """Have all text that was sent spoken now; a :class:`FlushCompleted` follows its audio."""
+        """Have all text that was sent spoken now. A :class:`FlushCompleted` follows its audio."""
         with self._order:
             self._command(lambda contexts, now: contexts.flush(self.id, now))
 
     def say(self, text: str, *, timeout: float | None = None) -> Iterator[AudioChunk]:
         """
-        Speak a text and yield its audio, keeping the context open for the next.
+        Speak a text and yield its audio. The context stays open for the next text.
 
-        The text is sent with the first step of the iteration. This ends the iteration of an
-        earlier call, and skips the rest of its audio.
+        The first step of the iteration sends the text. It also ends the iteration of an earlier
+        call, and the rest of that call's audio is skipped.
 
         Args:
             text: Not blank, of any length.
@@ -183,20 +183,20 @@ class TtsContext(EventSource[ContextEvent]):
                 the context.
 
         Raises:
-            LocalProtocolError: The service may speak the text of this context before it is asked
-                to, because of ``auto_mode``, ``buffer_char_threshold`` or :meth:`send`; then the
-                client cannot know where the audio of a text ends. Or a later call of this method
-                has replaced this one.
+            LocalProtocolError: The context has ``auto_mode`` or ``buffer_char_threshold``, or was
+                used with :meth:`send`. Then the service may speak without a flush, and the client
+                cannot know where the audio of a text ends. Or a later call of this method has
+                replaced this call.
             ServiceError: The service sent no audio for the text.
         """
         require_text(text)
         if self.config.auto_mode or self.config.buffer_char_threshold is not None:
             raise LocalProtocolError(
-                "say() needs a context without auto_mode and buffer_char_threshold, since the end "
-                "of a text is known by the flush that it asks for"
+                "say() needs a context without auto_mode and buffer_char_threshold, since "
+                "otherwise the client cannot know where the audio of a text ends"
             )
-        # Text and flush in one message leave the service no time to flush by itself between
-        # them, so that one FlushCompleted comes for every piece.
+        # Each message has a text and its flush, so the service cannot flush by itself between the
+        # two. So one FlushCompleted comes for each piece.
         pieces = [p for p in split_text(text, _SAID_CHARACTERS) if not is_blank(p)]
         return self._said(pieces, timeout)
 
@@ -246,7 +246,7 @@ class TtsContext(EventSource[ContextEvent]):
 
     def close(self) -> None:
         """
-        Declare that no more text follows; text that was sent is still spoken.
+        Declare that no more text follows. Text that was sent is still spoken.
 
         Iteration ends after the last audio. May be called twice, and after the connection has
         ended.
@@ -257,13 +257,13 @@ class TtsContext(EventSource[ContextEvent]):
 
     def interrupt(self) -> float:
         """
-        Stop: close the context and drop its audio, also audio that is still on its way.
+        Close the context and drop its audio, including audio that arrives later.
 
-        This does not wait, neither for the service nor for the :meth:`send` of another thread.
+        The call waits neither for the service nor for a :meth:`send` of another thread.
 
         Returns:
-            How many milliseconds of audio the iteration has returned.
-            :meth:`~inworld_sync.Playback.interrupt` returns how much was heard.
+            How many milliseconds of audio the iteration has returned. For how much was heard, use
+            :meth:`~inworld_sync.Playback.interrupt`.
         """
         self._connection._drop(self)
         return self._popped_ms
@@ -281,7 +281,7 @@ class TtsContext(EventSource[ContextEvent]):
 
     def read_audio(self, buffer: bytearray | memoryview) -> int:
         """
-        Fill a buffer with samples that were received, without waiting; for a game loop.
+        Fill a buffer with samples that were received, without waiting, such as in a game loop.
 
         It shares its position in the stream with the iteration.
 
@@ -289,8 +289,8 @@ class TtsContext(EventSource[ContextEvent]):
             buffer: Writable; its length in bytes must be even.
 
         Returns:
-            How many bytes were written from the start; the rest of the buffer is unchanged. 0
-            means that all was read if :attr:`ended` was set before the call.
+            How many bytes were written from the start of the buffer; the rest of the buffer is
+            unchanged. If :attr:`ended` was set before the call, 0 means that all audio was read.
 
         Raises:
             InworldError: All samples were read, and the context has ended with this error.
@@ -322,7 +322,7 @@ class TtsContext(EventSource[ContextEvent]):
         except DeadlineExceeded:
             return False
         except InworldError:
-            # The samples that were read before are returned first; the next call raises.
+            # The samples that this call has already read are returned first. The next call raises.
             if is_first:
                 raise
         return False
@@ -357,11 +357,11 @@ class TtsContext(EventSource[ContextEvent]):
 
     @property
     def _was_interrupted(self) -> bool:
-        """Whether the client has ended it early."""
+        """Whether the client has ended the context early."""
         return self._stream.ended is _INTERRUPTED
 
     def _send_text(self, text: str, *, flush: bool = False, timeout: float | None = None) -> None:
-        """Queue text, and with *flush* have it spoken as one generation."""
+        """Queue text. With *flush*, the service speaks it as one generation."""
         self._command(
             lambda contexts, now: contexts.send_text(self.id, text, now, flush=flush), timeout
         )
@@ -373,7 +373,7 @@ class TtsContext(EventSource[ContextEvent]):
         Queue a command.
 
         Raises:
-            InworldError: The context has ended, with the error that it ended with.
+            InworldError: The context has ended. The error is the one with which it ended.
         """
         if self._stream.ended is not None:
             self._stream.raise_end()
@@ -390,8 +390,9 @@ class TtsContext(EventSource[ContextEvent]):
         Wait until the service has begun to speak the text and the user has taken the audio.
 
         Args:
-            max_characters: How much text may be sent of which the service has not spoken any.
-            max_bytes: How much audio may wait for the user.
+            max_characters: The most characters that were sent and that the service has not begun to
+                speak.
+            max_bytes: The most audio that waits for the user.
 
         Returns:
             False if the context has ended.
@@ -404,7 +405,8 @@ class TtsContext(EventSource[ContextEvent]):
             if stream.waiting_bytes >= max_bytes:
                 return False
             unspoken_characters = progress.sent_characters - progress.usage.characters
-            # The service need not count every character, so its count alone must not block.
+            # The service may leave some characters out of its count, so the count alone must not
+            # block.
             idle_seconds = time.monotonic() - max(progress.sent_at, progress.heard_at)
             return unspoken_characters < max_characters or idle_seconds > _IDLE_SECONDS
 

@@ -1,10 +1,10 @@
 r"""
-The TTS connections of a client, and the utterances that share them.
+Has the pool of a client's TTS connections, and the utterances that share them.
 
 Lock rule: the monitor ``_changed`` guards the list of connections and the counts. It is held while
-the free contexts of a connection are read and while a connection stops accepting contexts, so it
-comes before the monitor of a connection; it is never held while a connection is opened, closed,
-waited for or sent to.
+the free contexts of a connection are read and while a connection stops accepting contexts, so a
+thread acquires it before the monitor of a connection. It is never held while a thread opens or
+closes a connection, waits for one or sends on one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inworld_sync.errors import (
     QuotaError,
     ServiceError,
 )
-from inworld_sync.models.tts import ContextConfig
+from inworld_sync.models.tts import ContextConfig, TtsUsage
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.tts.connection import TtsConnection
@@ -35,14 +35,14 @@ from inworld_sync.wire import tts
 
 __all__ = ["TtsPool", "Utterance"]
 
-# A limiter that other processes share does not notify this one of a free place.
+# A limiter that other processes share does not notify this process of a free place.
 _LOOK_AGAIN_SECONDS = 0.25
 
-# One open connection saves the next utterance a handshake; more would count against the limit of
-# the account.
+# One idle connection saves the next utterance a handshake. Further idle connections would count
+# against the limit of the account.
 _KEPT_IDLE = 1
 
-# The longest delay before the second retry of an utterance; the first one has none.
+# The longest delay before the second retry of an utterance. The first retry has no delay.
 _FIRST_DELAY_SECONDS = 0.2
 
 
@@ -102,11 +102,12 @@ class TtsPool:
         Create a context on a connection that has room, or on a new one.
 
         Args:
-            config: Of the context.
-            timeout: Seconds to wait for a place and to connect, together; also the
+            config: The settings of the context.
+            timeout: Seconds for waiting for a place and connecting, together. It is also the
                 ``message_timeout`` of the context.
-            create_timeout: Of the context.
-            is_stopped: Whether the caller no longer waits; :meth:`wake` makes the pool ask again.
+            create_timeout: The ``create_timeout`` of the context.
+            is_stopped: Returns whether the caller no longer waits. :meth:`wake` makes the pool call
+                it again.
 
         Raises:
             QuotaError: All connections of the account are full, and no context ended in time.
@@ -140,11 +141,8 @@ class TtsPool:
                 self._changed.notify_all()
 
     def evict_all(self) -> None:
-        """
-        Close every connection as soon as it is idle, because there can be no further utterances.
-
-        It takes no lock: a finalizer calls it, possibly on a thread that holds one.
-        """
+        """Close every connection as soon as it is idle, since no utterances can follow."""
+        # No lock is acquired, since a finalizer may call this on a thread that holds a lock.
         if not self._changed.in_child:
             self._kept_idle = 0
             threading.Thread(target=self._evict_idle, name="inworld-evict", daemon=True).start()
@@ -167,18 +165,19 @@ class TtsPool:
                 if is_stopped():
                     raise ClosedError("the utterance was stopped")
                 self._connections = [c for c in self._connections if c.ended is None]
-                # The fullest first, so that others become idle and can be closed.
+                # The fullest connection is used first, so that others become idle and can be
+                # closed.
                 roomy = [(free, c) for c in self._connections if (free := c.free_contexts)]
                 if roomy:
                     return min(roomy, key=lambda pair: pair[0])[1]
-                # Each connection that is being opened will serve five callers.
+                # Each connection that is being opened has room for five callers.
                 if self._waiting_callers > self._opening * tts.MAX_CONTEXTS:
                     self._opening += 1
                     return None
                 self._wait(deadline)
 
     def _open(self, deadline: Deadline) -> TtsConnection | None:
-        """Open a connection; return None if the limit is reached, after a wait for a change."""
+        """Open a connection. If the limit is reached, wait for a change and return None."""
         connection = None
         with self._changed:
             has_others = bool(self._connections)
@@ -195,7 +194,8 @@ class TtsPool:
                     retries_quota=not has_others,
                 )
         except QuotaError:
-            # HTTP 429. If this client has connections, their contexts will end.
+            # HTTP status 429. If this client has connections, a context on them will end and leave
+            # room.
             with self._changed:
                 if not self._connections and self._opening == 1:
                     raise
@@ -245,26 +245,27 @@ class TtsPool:
         for connection in healthy:
             connection._begin_close()
         for connection in unhealthy:
-            # It would not answer a CLOSE, and meanwhile counts against the limit of the account.
+            # The service would not answer a close frame, and the connection counts until it has
+            # ended.
             connection.abort()
 
 
 class Utterance:
     """
-    One utterance on a context of the pool, which is retried if the service has not answered it.
+    One utterance on a context of the pool. It is retried if the service has not answered.
 
     Args:
         pool: Creates the contexts.
-        text: All of it, or an iterable of its pieces.
-        config: Of the context.
-        timeout: Seconds to wait for a context; also the ``message_timeout`` of the context.
-        create_timeout: Of the context.
+        text: The whole text, or an iterable of its pieces.
+        config: The settings of the context.
+        timeout: Seconds to wait for a context. It is also the ``message_timeout`` of the context.
+        create_timeout: The ``create_timeout`` of the context.
 
-    Thread safety: one thread iterates over :meth:`chunks`; any may call :meth:`stop`.
+    Thread safety: one thread iterates over :meth:`chunks`; any thread may call :meth:`stop`.
 
     Attributes:
-        config: As above.
-        context: The present context; None before the first and between two.
+        config: The settings of the context.
+        context: The present context; None before the first attempt and between two attempts.
     """
 
     def __init__(
@@ -292,16 +293,21 @@ class Utterance:
         ended = self.context.ended
         return "open" if ended is None else f"ended: {ended.reason}"
 
+    @property
+    def usage(self) -> TtsUsage:
+        """The service's counts so far."""
+        return TtsUsage() if self.context is None else self.context.usage
+
     def stop(self) -> None:
-        """Interrupt the context; an iteration that waits ends."""
+        """Interrupt the context, and end an iteration that waits."""
         self._stopped.set()
         if self.context is not None:
             self.context.interrupt()
         self._pool.wake()
 
     def chunks(self) -> Iterator[AudioChunk]:
-        """Iterate over the audio; raises the error with which the last attempt ended."""
-        # The first attempt may have used a connection that was dead; then a new one helps at once.
+        """Iterate over the audio. Raise the error of the last attempt if all attempts failed."""
+        # The first attempt may have used a dead connection. Then a new connection helps at once.
         backoff = Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True)
         while True:
             try:
@@ -334,9 +340,9 @@ class Utterance:
 
     def _may_retry(self, error: InworldError) -> bool:
         """
-        Return whether the service has not spoken any of it and another attempt may help.
+        Return whether the service has spoken nothing of the utterance and another attempt may help.
 
-        A silent service is not asked again, since the caller's time has passed.
+        If a timeout passed because the service was silent, the utterance is not retried.
         """
         context = self.context
         if context is None or context._progress.was_answered:

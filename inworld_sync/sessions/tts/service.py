@@ -1,11 +1,11 @@
 r"""
-Text to speech for whole utterances: ``iw.tts``.
+Speaks whole utterances. This module has the class of ``iw.tts``.
 
 Threads: a long text or an iterator is sent by a separate thread (see ``text_feed.py``), so that
 the audio does not wait for the text, nor the text for the audio.
 
-Lock rule: ``_iterating`` of a stream is held while a thread waits for the next chunk; a second
-thread raises instead of waiting for it.
+Lock rule: ``_iterating`` of a stream is held while a thread waits for the next chunk. A second
+thread does not wait for this lock but raises.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from inworld_sync.sessions.tts.connection import (
     MESSAGE_TIMEOUT_SECONDS,
     TtsConnection,
 )
+from inworld_sync.sessions.tts.http_utterance import HttpUtterance
 from inworld_sync.sessions.tts.pool import TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
     AudioChunk,
@@ -54,11 +55,13 @@ from inworld_sync.sessions.tts.speech import (
     require_rate,
     require_sink,
 )
+from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire.text import require_pieces, require_text
 
 __all__ = ["SpeechStream", "Tts"]
 
-# For whole utterances: the service decides when to speak, and reports the times of words.
+# The settings for whole utterances. The service decides when to speak, and reports the times of
+# words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
 
 # The encoding to request for each format of a file.
@@ -71,15 +74,16 @@ _FILE_ENCODINGS: Final = {
 
 class Tts:
     """
-    Text to speech. Reached as ``iw.tts``.
+    Turns text into speech. ``iw.tts`` is an object of this class.
 
     Connections are opened when needed, shared by utterances, and closed with the client.
 
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, http: HttpClient) -> None:
         self._connector = connector
+        self._http = http
         self._pool = TtsPool(connector)
         # A client that is garbage-collected without being closed keeps no connection.
         weakref.finalize(self, self._pool.evict_all).atexit = False
@@ -107,6 +111,7 @@ class Tts:
         viseme_set: VisemeSet | str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
+        method: Literal["stream", "http"] = "stream",
         timeout: float = MESSAGE_TIMEOUT_SECONDS,
         create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
     ) -> Speech:
@@ -121,8 +126,9 @@ class Tts:
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``; none if *config* has none.
-            timestamp_transport: ``SYNC`` sends times with their audio, ``ASYNC`` maybe later.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. No times if *config* has none.
+            timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
+                later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
             max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
@@ -133,11 +139,13 @@ class Tts:
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
-                one in *config*.
+                same setting of *config*.
+            method: ``stream`` uses a WebSocket; ``http`` sends a request for each 2000 characters
+                of a str, or each sentence of an iterable.
             timeout: The most seconds to wait for a connection, and for each message of the service
                 after all text was sent.
             create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit.
+                no limit. Not used with ``method="http"``.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -145,7 +153,9 @@ class Tts:
                 :class:`~inworld_sync.Speech` that was received.
         """
         settings = combine_settings(config, DEFAULTS, locals())
-        stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
+        stream = self.stream(
+            text, config=settings, method=method, timeout=timeout, create_timeout=create_timeout
+        )
         audio = stream.config.audio
         chunks: list[AudioChunk] = []
         try:
@@ -179,6 +189,7 @@ class Tts:
         viseme_set: VisemeSet | str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
+        method: Literal["stream", "http"] = "stream",
         timeout: float = MESSAGE_TIMEOUT_SECONDS,
         create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
     ) -> SpeechStream:
@@ -194,8 +205,9 @@ class Tts:
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``; none if *config* has none.
-            timestamp_transport: ``SYNC`` sends times with their audio, ``ASYNC`` maybe later.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. No times if *config* has none.
+            timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
+                later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
             max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
@@ -206,11 +218,13 @@ class Tts:
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
-                one in *config*.
+                same setting of *config*.
+            method: ``stream`` uses a WebSocket; ``http`` sends a request for each 2000 characters
+                of a str, or each sentence of an iterable.
             timeout: The most seconds to wait for a connection, and for each message of the service
                 after all text was sent.
             create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit.
+                no limit. Not used with ``method="http"``.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -224,6 +238,10 @@ class Tts:
             require_pieces(text)
         checks.require_timeout(timeout)
         checks.require_timeout(create_timeout, "create_timeout")
+        if method == "http":
+            return SpeechStream(HttpUtterance(self._connector, self._http, text, settings, timeout))
+        if method != "stream":
+            raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
         return SpeechStream(Utterance(self._pool, text, settings, timeout, create_timeout))
 
     @with_keyword_hints
@@ -256,8 +274,8 @@ class Tts:
         """
         Speak a text as the bytes of an audio file, for a web response.
 
-        The call returns when the first audio has arrived, so that a web view can still answer
-        with an error status if it raises. Closing the iterator also stops the synthesis.
+        The call returns when the first audio has arrived. If the call raises, a web view can still
+        answer with an error status. Closing the iterator also stops the synthesis.
 
         *format* is ``wav`` with an unknown length in the header, which players read as "until the
         end", or ``mp3``, or ``opus``, which is Ogg Opus. It replaces the encoding of *audio*. The
@@ -319,9 +337,9 @@ class Tts:
 
         Args:
             text: Of any length, or an iterable of pieces.
-            speaker: None opens the default :class:`~inworld_sync.Speaker` for this utterance, or
-                without the extra ``audio`` or a device a
-                :class:`~inworld_sync.devices.ProgramSpeaker`.
+            speaker: Plays the audio. None opens the default :class:`~inworld_sync.Speaker` for this
+                utterance. If there is no device or the extra ``audio`` is not installed, None opens
+                a :class:`~inworld_sync.devices.ProgramSpeaker`.
             on_word: Called on a thread of the playback with each word when it is heard.
             on_phoneme: The same for each phoneme, with its viseme.
             voice: Id of a voice; ``Ashley`` by default.
@@ -330,8 +348,9 @@ class Tts:
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``; none if *config* has none.
-            timestamp_transport: ``SYNC`` sends times with their audio, ``ASYNC`` maybe later.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. No times if *config* has none.
+            timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
+                later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
             max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
@@ -342,14 +361,14 @@ class Tts:
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
-                one in *config*.
+                same setting of *config*.
             timeout: The most seconds to wait for a connection, and for each message of the service
                 after all text was sent.
             create_timeout: The most seconds until the service confirms the utterance; None means
                 no limit.
 
         Raises:
-            ConfigError: The text is blank, a setting is out of its range, or *speaker* cannot play.
+            ConfigError: The text is blank, a setting is out of its range, or *speaker* is no sink.
             AudioError: The speaker has another sample rate than *audio*.
             DeviceError: There is no default speaker.
         """
@@ -377,11 +396,11 @@ class Tts:
 
     def connect(self, *, timeout: float | None = None) -> TtsConnection:
         """
-        Open a connection of your own, for up to five contexts.
+        Open a separate connection for up to five contexts, which the caller creates.
 
         Raises:
             TransportError: Could not connect.
-            ServiceError: The service refused it.
+            ServiceError: The service refused the connection.
         """
         return TtsConnection._open(self._connector, timeout=timeout)
 
@@ -407,13 +426,13 @@ class SpeechStream:
     The first step opens or reuses a connection. If the iteration ends without an error, it has
     yielded the whole utterance. Leaving the loop early, or :meth:`close`, also stops the synthesis.
 
-    Thread safety: one thread iterates; any may call :meth:`close`.
+    Thread safety: one thread iterates; any thread may call :meth:`close`.
     """
 
-    def __init__(self, utterance: Utterance) -> None:
+    def __init__(self, utterance: Utterance | HttpUtterance) -> None:
         self._utterance = utterance
         # The generator has no reference to this object. So when the last reference to this object
-        # is dropped, the generator ends at once, and with it the utterance.
+        # is dropped, the generator and the utterance end at once.
         self._chunks = utterance.chunks()
         self._iterating = threading.Lock()
 
@@ -438,11 +457,10 @@ class SpeechStream:
     @property
     def usage(self) -> TtsUsage:
         """The service's counts so far."""
-        context = self._utterance.context
-        return TtsUsage() if context is None else context.usage
+        return self._utterance.usage
 
     def close(self) -> None:
-        """Stop the utterance; an iteration that waits ends. May be called twice."""
+        """Stop the utterance, and end an iteration that waits. May be called twice."""
         self._utterance.stop()
 
     def __enter__(self) -> SpeechStream:

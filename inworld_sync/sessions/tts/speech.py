@@ -1,4 +1,4 @@
-"""The audio of an utterance: one chunk, or all of it."""
+"""Has the classes of speech: ``AudioChunk`` for one message, ``Speech`` for a whole utterance."""
 
 from __future__ import annotations
 
@@ -100,26 +100,26 @@ class _Encoded:
 @attrs.frozen
 class AudioChunk(_Encoded):
     """
-    A part of the audio of an utterance, as one message of the service.
+    A part of the audio of an utterance, from one message of the service.
 
     Attributes:
-        context_id: The context that it belongs to.
+        context_id: The context that the chunk belongs to.
         data: The audio as the service encodes it, without WAV headers; empty for a chunk that
             has only times.
         encoding: The encoding of *data*.
         sample_rate_hz: Samples per second.
-        start_ms: Its start in the utterance; None for compressed encodings.
-        words: The words whose times were sent with this chunk, with their punctuation; the times
-            never decrease over the utterance. A word that is cut between two chunks is a word of
-            each.
+        start_ms: Where the chunk starts in the utterance; None for compressed encodings.
+        words: The words whose times were sent with this chunk, with their punctuation. Over the
+            utterance, the times never decrease. If a word is cut between two chunks, each chunk has
+            its part as a word.
         characters: The characters whose times were sent with this chunk.
-        phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index of
-            *words*.
+        phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index
+            into *words*.
         usage: What the service counted; None if it sent no counts.
-        tokens: The words, punctuation and white space of this chunk, as the service sent them;
-            the tokens of an utterance joined are its text.
-        visemes: Mouth shapes: those that the service computes from the audio if ``viseme_set`` was
-            requested, otherwise those of the phonemes.
+        tokens: The words, punctuation and white space of this chunk, as the service sent them. The
+            joined tokens of an utterance are its text.
+        visemes: Mouth shapes. The service computes them from the audio if ``viseme_set`` was
+            requested. Otherwise they are those of the phonemes.
         extra: Fields of the service that the client cannot read.
     """
 
@@ -148,8 +148,8 @@ class Speech(_Encoded):
         sample_rate_hz: Samples per second.
         words: The words with their punctuation and times; empty unless times were requested.
         characters: The characters with their times; empty unless times were requested.
-        phonemes: The phonemes with their times; ``word_index`` is an index of *words*.
-        usage: What the service counted, summed.
+        phonemes: The phonemes with their times; ``word_index`` is an index into *words*.
+        usage: The sum of the service's counts.
         tokens: The words, punctuation and white space as the service sent them; ``"".join(tokens)``
             is the text.
         visemes: Mouth shapes, as in :class:`AudioChunk`.
@@ -216,18 +216,20 @@ class Speech(_Encoded):
         format: str | None = None,  # noqa: A002
     ) -> None:
         """
-        Write a file.
+        Write the speech to a file.
 
         Args:
-            target: A path, or a binary file that is open for writing; it stays open. A path is
-                replaced when the new file is complete.
+            target: A path, or a binary file that is open for writing and stays open. A file at the
+                path is replaced when the new file is complete.
             format: ``wav``, ``pcm``, ``raw``, ``mp3``, ``ogg``, ``opus`` or ``flac``; None means
                 the suffix of the path. ``wav``, ``pcm`` and ``raw`` accept every encoding that is
-                not compressed; the last two have no header. The others need audio in that encoding.
+                not compressed; ``pcm`` and ``raw`` have no header. Each of the other formats needs
+                speech in that encoding.
 
         Raises:
             AudioError: The format and the encoding do not match.
-            ConfigError: *target* is neither a path nor a binary file, or a file has no *format*.
+            ConfigError: *target* is neither a path nor a binary file, or it is a file and *format*
+                is None.
             OSError: The file cannot be written.
         """
         if isinstance(target, (str, os.PathLike)):
@@ -249,7 +251,7 @@ class Speech(_Encoded):
     def _blocks(self, suffix: str) -> Iterable[bytes]:
         """Return the blocks of a file."""
         if suffix == ".wav":
-            # Raises before a file is made.
+            # This raises before a file is made.
             return [wav.header(self.sample_rate_hz, 1, len(self.pcm)), bytes(self.pcm)]
         if suffix in (".pcm", ".raw"):
             return [bytes(self.pcm)]
@@ -296,16 +298,17 @@ class Speech(_Encoded):
 
     def play(self, speaker: AudioSink | None = None, *, timeout: float | None = None) -> None:
         """
-        Play it, and return after all of it was heard.
+        Play the speech, and return after all of it was heard.
 
         Args:
-            speaker: Plays the audio; None opens the default :class:`~inworld_sync.Speaker`, or
-                without the extra ``audio`` or a device a
+            speaker: Plays the audio. None opens the default :class:`~inworld_sync.Speaker`. If
+                there is no device or the extra ``audio`` is not installed, None opens a
                 :class:`~inworld_sync.devices.ProgramSpeaker`.
-            timeout: The most seconds to wait for room in the speaker, and then for the end.
+            timeout: The most seconds for each of two waits: for room in the speaker, and for the
+                end.
 
         Raises:
-            ConfigError: *speaker* cannot play.
+            ConfigError: *speaker* is no sink.
             AudioError: The speaker has another sample rate, or the encoding is compressed.
             DeadlineExceeded: A wait took longer than *timeout* seconds.
             DeviceError: There is no speaker, or the speaker failed.

@@ -1,11 +1,12 @@
 r"""
 Sends the text of an utterance to a context, and waits while the audio is not consumed.
 
-Threads: a separate thread sends a long text, or the pieces of an iterator. It ends with its
-utterance; if it waits inside the user's iterator, it ends when the iterator yields its next piece.
+Threads: a separate thread sends a long text, or the pieces of an iterator. The thread ends with its
+utterance. If the thread waits in the user's iterator, it ends when the iterator yields its next
+piece.
 
 Lock rule: :class:`PieceSource` holds its lock while it calls the user's iterator, so that two
-threads never call it at once; no other lock is taken under it.
+threads never call the iterator at once. A thread that holds this lock acquires no other lock.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from inworld_sync.wire.text import is_blank, lone_surrogate_error, require_piece
 
 __all__ = ["PieceSource", "TextFeed"]
 
-# How much text may be sent of which the service has not spoken any. With 24 kHz PCM a character is
-# about 3 KB of audio, so this limits the memory of an utterance to about 12 MB if the user is slow.
+# The most characters that were sent and that the service has not begun to speak. A character is
+# about 3 KB of 24 kHz PCM. So if the user is slow, an utterance takes about 12 MB of memory at
+# most.
 MAX_AHEAD_CHARACTERS = 4 * tts.MAX_TEXT_CHARACTERS
 
-# How much audio may wait for the user before more text is sent.
+# No more text is sent while more audio than this waits for the user.
 MAX_AHEAD_BYTES = 2 * 1024 * 1024
 
 
@@ -39,16 +41,19 @@ class PieceSource:
     The pieces of the text of an utterance, kept so that a retry can read them again.
 
     Args:
-        text: All of it, or an iterable of its pieces.
+        text: The whole text, or an iterable of its pieces.
+        max_characters: The most characters of a piece of a str.
 
-    Thread safety: any thread.
+        Thread safety: any thread.
 
     Attributes:
         is_short: Whether the text is so short that sending it need not wait.
         is_whole: Whether the text is one str, not an iterable of pieces.
     """
 
-    def __init__(self, text: str | Iterable[str]) -> None:
+    def __init__(
+        self, text: str | Iterable[str], max_characters: int = tts.MAX_TEXT_CHARACTERS
+    ) -> None:
         self.is_short = isinstance(text, str) and len(text) <= MAX_AHEAD_CHARACTERS
         self._lock = threading.Lock()
         self._kept: list[str] = []
@@ -56,22 +61,20 @@ class PieceSource:
         self._is_over = False
         self._half = ""
         self.is_whole = isinstance(text, str)
-        self._next = iter(
-            split_text(text, tts.MAX_TEXT_CHARACTERS) if isinstance(text, str) else text
-        )
+        self._next = iter(split_text(text, max_characters) if isinstance(text, str) else text)
 
     def pieces(self) -> Iterator[str]:
         """
-        Iterate over the pieces from the first; each has something to speak.
+        Iterate over the pieces from the first. No piece is blank.
 
         Raises:
-            ConfigError: A piece is not a text, or all of them are blank.
+            ConfigError: A piece is not a text, or all pieces are blank.
             BaseException: An error of the user's iterator.
         """
         held, is_empty, index = "", True, 0
         while (piece := self._piece(index)) is not None:
             index += 1
-            # White space alone cannot be sent; it is sent with the next piece.
+            # White space alone cannot be sent, so it is sent with the next piece.
             held += piece
             if not is_blank(held):
                 is_empty = False
@@ -98,11 +101,11 @@ class PieceSource:
             if self._half:
                 self._failure = lone_surrogate_error(self._half)
         except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
-            # It reaches the caller through TextFeed.raise_failure.
+            # The error reaches the caller through TextFeed.raise_failure.
             self._failure, self._is_over = error, True
 
     def _joined(self, value: object) -> str:
-        """Return a piece with the half pair before it, without the half pair at its end."""
+        """Return a piece. Half of a surrogate pair at its end is held back for the next piece."""
         if not isinstance(value, str):
             require_piece(value)
         piece, self._half = self._half + str(value), ""
@@ -119,7 +122,7 @@ def _character_of(pair: re.Match[str]) -> str:
 
 
 class TextFeed:
-    """Sends the pieces of a source to a context; nothing else sends to that context."""
+    """Sends the pieces of a source to a context, to which nothing else sends."""
 
     def __init__(self, context: TtsContext, source: PieceSource) -> None:
         self._context = context
@@ -148,14 +151,15 @@ class TextFeed:
         try:
             self._feed()
         except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
-            # It reaches the caller through raise_failure, on the thread that iterates.
+            # The error reaches the caller through raise_failure, on the thread that iterates.
             self._failure = error
             self._context.interrupt()
 
     def _feed(self) -> None:
         pieces = self._source.pieces()
         if self._context.config.auto_mode and not self._source.is_whole:
-            # The service decides when to speak, which needs whole sentences.
+            # In auto mode the service speaks each message, so each message must have whole
+            # sentences.
             pieces = sentences(pieces, tts.MAX_TEXT_CHARACTERS)
         for piece in pieces:
             if not self._context._wait_for_room(MAX_AHEAD_CHARACTERS, MAX_AHEAD_BYTES):

@@ -1,7 +1,7 @@
 """
-Has the codec of the realtime service, with snake_case names and unions distinguished by ``type``.
+Has the codec of the realtime service. Names are in snake_case, and ``type`` distinguishes unions.
 
-An item or a part of an unknown kind, and one without a required field, becomes an
+An item or a part that has an unknown kind, or lacks a required field, becomes an
 :class:`~inworld_sync.models.realtime.UnknownItem` or an ``UnknownPart`` with the JSON object.
 """
 
@@ -39,7 +39,7 @@ _PARTS = {kind.type: kind for kind in get_args(rt.ContentPart) if kind is not rt
 _ITEMS = {kind.type: kind for kind in get_args(rt.Item) if kind is not rt.UnknownItem}
 _ROLES = get_args(rt.Role)
 
-# The writer adds the ``type``. A tool choice can also be a plain string, which has none.
+# The writer adds the ``type``. A tool choice can also be a plain string, which has no ``type``.
 _TAGGED = (
     *_PARTS.values(),
     *_ITEMS.values(),
@@ -55,7 +55,8 @@ _TAGGED = (
     ),
 )
 
-# The OpenAI Realtime protocol names the assistant's parts so; the service has shorter names.
+# The OpenAI Realtime protocol has these names for the assistant's parts; the service has shorter
+# names.
 _PART_ALIASES = {"output_text": rt.OutputText.type, "output_audio": rt.OutputAudio.type}
 
 # Fields that only name the kind of an object.
@@ -68,7 +69,7 @@ _CAMEL = Codec(camel)
 
 
 def plain(value: object) -> object:
-    """Turn a setting, an item, a tool or a tuple of them into JSON values."""
+    """Turn a setting, an item, a tool, or a tuple of such objects into JSON values."""
     if isinstance(value, tuple):
         return [plain(each) for each in value]
     if isinstance(value, rt.HasDefinition):

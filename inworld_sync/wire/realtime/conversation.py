@@ -1,18 +1,19 @@
 """
-The conversation as the service's messages describe it.
+Keeps the conversation as the service's messages describe it.
 
 Items are in the service's order. The text of an item is updated with each message: deltas of the
-assistant are joined, and each transcript of a user's turn replaces the one before. When an item
-is done, its own text replaces both, unless it is empty.
+assistant are joined, and each transcript of a user's turn replaces the one before. When an item is
+done, the text in the item replaces this text, unless the item's text is empty.
 
-Rules for behavior that was observed at services:
+Rules for what services were observed to do:
 
 - ``previous_item_id`` null means the end of the conversation, even for a function call;
-- a user's transcript may arrive before its item, so it is kept, for at most 32 items;
-- text deltas and transcript deltas may both arrive for one item: the kind that arrives first
-  counts;
+- a user's transcript may arrive before its item, so such transcripts are kept, for at most 32
+  items;
+- text deltas and transcript deltas may both arrive for one item; only the kind that arrives first
+  is used;
 - after a transcript is completed, only another completed transcript changes it;
-- the end of a response ends its items, with every status.
+- the end of a response ends its items, whatever the status of the response.
 
 This module has no clock and no lock. The owner serializes the calls.
 Source: Inworld Realtime reference; quirks from clients that log them.
@@ -38,7 +39,7 @@ ROOT = "root"
 
 @attrs.define
 class _Draft:
-    """An item in progress: its parts by index, and the kind of text that counts."""
+    """An item in progress, with its parts by index and the kind of text that is used."""
 
     item: rt.Item | None = None
     parts: dict[int, rt.ContentPart] = attrs.field(factory=dict)
@@ -49,14 +50,14 @@ class _Draft:
     truncated_ms: int | None = None
 
     def update_item(self, item: rt.Item) -> None:
-        """Replace the item by the one in a message."""
+        """Replace the item with the item of a message."""
         self.item = item
         if isinstance(item, rt.Message):
             for index, part in enumerate(item.content):
                 self.update_part(index, part)
 
     def update_part(self, index: int, part: rt.ContentPart) -> None:
-        """Replace a part by the one in a message, unless that would lose its text."""
+        """Replace a part with the part of a message, unless that would lose its text."""
         before = self.parts.get(index)
         if before is None or part_text(part) or not part_text(before):
             self.parts[index] = part
@@ -130,7 +131,7 @@ class Conversation:
         part = draft.parts.get(event.content_index)
         if part is not None and isinstance(event, (rt.TextDelta, rt.TranscriptDelta)):
             text = part_text(part) + text
-        # A spoken reply comes as text and as transcript: the kind that comes first counts.
+        # A spoken reply comes as text and as transcript. Only the kind that comes first is used.
         draft.stream = draft.stream or kind
         if kind == draft.stream:
             empty = rt.OutputText() if kind == "text" else rt.OutputAudio()

@@ -1,4 +1,4 @@
-"""The address of a realtime service, and the differences between services."""
+"""Has the address of a realtime service, and the differences between services."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class RealtimeEndpoint:
     Attributes:
         path: Such as ``/api/v1/realtime/session``.
         query: Added to the address, such as a model's name.
-        is_inworld: Whether it is Inworld's: each session has a ``key`` in the address, the
-            service knows ``providerData``, each transcript of the user is the whole turn, and
-            G.711 is cut on a timebase of 24 kHz. False for a service that has only the common
-            realtime protocol.
+        is_inworld: Whether the service is Inworld's. Then each session has a ``key`` in the
+            address, the service knows ``providerData``, each transcript of the user is the whole
+            turn, and G.711 is cut on a timebase of 24 kHz. False for a service that has only the
+            common realtime protocol.
     """
 
     path: str = attrs.field(default=commands.PATH, validator=_path)
@@ -54,12 +54,13 @@ class RealtimeEndpoint:
         """
         Return the endpoint of a service that is compatible with OpenAI's.
 
-        Use it with a client whose ``base_url`` is the service's and whose ``token`` is its key.
+        Use it with a client that has the ``base_url`` of the service, and the key of the service as
+        ``token``.
         """
         return cls(path=path, query={"model": model}, is_inworld=False)
 
     def parameters(self, key: str | None) -> dict[str, str]:
-        """Return the query of one session's address; *key* None makes a new one."""
+        """Return the query of one session's address. With None as *key*, a key is generated."""
         if not self.is_inworld:
             return dict(self.query)
         return {"key": key or uuid.uuid4().hex, "protocol": "realtime", **self.query}
@@ -69,7 +70,7 @@ class RealtimeEndpoint:
         Write a command in the spelling of this service.
 
         Raises:
-            ConfigError: A value of it cannot be written as JSON in UTF-8.
+            ConfigError: A value of the command cannot be written as JSON in UTF-8.
         """
         body = commands.write_object(command)
         if not self.is_inworld:

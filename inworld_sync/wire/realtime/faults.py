@@ -1,10 +1,10 @@
 """
-The errors of the service, and the exceptions for them.
+Converts the errors of the service to exceptions.
 
 Most errors of a session are about one command, and the session continues. Errors about the account
 end the session. Some errors come as an object without ``type``, as in the service's other
 protocols.
-Source: Inworld Realtime reference, ``error``; details as in its TTS reference.
+Sources: Inworld Realtime reference, ``error``; Inworld TTS reference for the details of errors.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ NOT_ACTIVE_CODE = "response_cancel_not_active"
 # With these codes, the command arrived when the session was already in the requested state.
 HARMLESS_CODES = frozenset({NOT_ACTIVE_CODE, BUSY_CODE})
 
-# The command that an error is about, by the beginning of its code, otherwise of its parameter.
+# The command that an error is about, by the beginning of the error's code. If no row matches, the
+# error's parameter shows the command.
 _COMMANDS_BY_CODE = {
     "conversation_already_has_active": "response.create",
     "response_cancel": "response.cancel",

@@ -48,7 +48,7 @@ class Items:
         # Items that were sent and that the service has not acknowledged, by their ids.
         self._unacknowledged: dict[str, CreateItem] = {}
         self.last_replay = Replay((), ())
-        # Classes and ids of events that users already have from before the reconnect.
+        # Classes and ids of events that users already got before the reconnect.
         self._echoes: set[tuple[type, str]] = set()
         self._transcripts: dict[str, str] = {}
 
@@ -65,7 +65,7 @@ class Items:
         return self._unacknowledged.pop(item_id or "", None) is not None
 
     def refuse(self, item_id: str, error: ErrorInfo) -> None:
-        """Forget an item that the service has refused, a replayed one too."""
+        """Forget an item that the service has refused. The item may be a replayed item."""
         self.remove(item_id)
         if "duplicate" not in (error.code or ""):
             self.conversation.handle(ItemDeleted(item_id))

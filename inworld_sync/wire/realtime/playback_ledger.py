@@ -6,8 +6,8 @@ truncated where its playback stopped, rounded down to a millisecond, and never b
 audio. An item that was played to its end is not truncated.
 
 This module has no clock and no lock. The owner serializes the calls.
-Source: Inworld Realtime reference, ``conversation.item.truncate``; the G.711 timebase from a
-client that measured it.
+Sources: Inworld Realtime reference, ``conversation.item.truncate``; a client that measured the
+G.711 timebase.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Cut:
     How much was played when speech was interrupted.
 
     Attributes:
-        heard_ms: How much was played of each item that was not played to its end.
+        heard_ms: How many milliseconds were played of each item that was not played to its end.
         commands: The truncations to send, in the order in which the items began.
         heard_share: The played share of the received audio of the same items, 0 to 1.
     """
@@ -79,8 +79,8 @@ class PlaybackLedger:
             response_id: Its response.
             content_index: Which part of the item the audio is.
             samples: The number of received samples.
-            is_played: Whether a player of the session plays the item. The value of the first call
-                for an item counts.
+            is_played: Whether a player of the session plays the item. Only the value of the first
+                call for an item is used.
         """
         item = self._items.get(item_id)
         if item is None:

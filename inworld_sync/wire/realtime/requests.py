@@ -1,11 +1,12 @@
 """
-The requests of a realtime session that the service has not answered, on the pending table.
+Keeps the requests of a realtime session that the service has not answered, in the pending table.
 
 An error of the service refuses the request whose event id it has. Without an event id it refuses
 the only pending request of its kind, or the only pending request if the error does not show the
 kind.
 
-Pure: times are passed in, in seconds of one monotonic clock; no lock; the owner serializes calls.
+This module has no clock and no lock. The owner serializes the calls and passes times, in seconds of
+one monotonic clock.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Request(enum.Enum):
     """
     The kinds of entries of the pending table.
 
-    Those of commands have the type of the command as value. ``ACTIVE`` is a response in progress,
+    For a command, the value is the type of the command. ``ACTIVE`` is a response in progress,
     ``RETRY`` the delay before a request is sent again, ``RENEWAL`` the age of the session.
     """
 
@@ -108,7 +109,7 @@ class Requests:
     The pending requests of one session.
 
     Attributes:
-        table: Their entries, and those of responses, delays and the session's age.
+        table: The entries of these requests, and of responses, delays and the session's age.
     """
 
     def __init__(self) -> None:
@@ -128,7 +129,7 @@ class Requests:
         self._replies[entry] = reply
 
     def match(self, kind: Request, item_id: str | None, event: RealtimeEvent) -> None:
-        """Match an event with the oldest command of a kind about its item."""
+        """Match an event with the oldest command of this kind about the event's item."""
         for entry in self.table.of_kind(kind):
             if self._replies[entry].item_id == item_id:
                 self._resolve(entry).event = event
@@ -140,8 +141,8 @@ class Requests:
 
         Args:
             event: The event.
-            is_cycle: Whether it reports a cycle of the service's memory. Then it answers only the
-                first update of a connection, or an update of the memory.
+            is_cycle: Whether the event reports a cycle of the service's memory. Such an event
+                answers only the first update of a connection, or an update of the memory.
 
         Returns:
             The settings that the update asked for; None if the event answers no update.
@@ -200,7 +201,8 @@ class Requests:
         End the pending commands that the next connection does not send again.
 
         Returns:
-            The ids of the items whose deletion was not answered; a new session never gets them.
+            The ids of the items whose deletion was not answered. These items are not sent to a new
+            session.
         """
         deleted: list[str] = []
         for entry, reply in list(self._replies.items()):

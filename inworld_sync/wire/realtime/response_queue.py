@@ -1,11 +1,11 @@
 """
-The queue of the client's response requests.
+Queues the client's requests for responses.
 
 The service accepts one response of the conversation at a time and refuses further requests
 meanwhile. So a request is queued until no response is in progress. A response with
 ``conversation="none"`` is out of band: its request is sent at once. If the service still refuses a
 request because a response is in progress, the request is sent again: after the end of that
-response, or after a delay if the client knows of none.
+response, or after a delay if the client knows of no such response.
 
 A request for an answer to tool outputs is dropped if the service has begun a response after it
 received these outputs.
@@ -44,10 +44,10 @@ class _Request:
     """
     A request whose response has not begun.
 
-    *unknown* are the tool outputs that it answers and that the service has not acknowledged.
-    *is_needless* is true once the service has begun a response that knows all of them. *tries*
-    counts how often it was refused while a response was in progress, *losses* how often its
-    connection was lost before the response began.
+    *unknown* are the tool outputs that the response is to answer and that the service has not
+    acknowledged. *is_needless* is true once the service has begun a response with all these
+    outputs. *tries* counts how often the request was refused while a response was in progress.
+    *losses* counts how often its connection was lost before the response began.
     """
 
     state: ResponseState
@@ -61,7 +61,7 @@ class _Request:
 
     @property
     def id(self) -> str:
-        """The id of the request, which its metadata has."""
+        """The id of the request, which is also in its metadata."""
         return self.state.request_id or ""
 
 
@@ -70,7 +70,7 @@ class ResponseQueue:
     The requests of a session whose responses have not begun, and the table of all its responses.
 
     Attributes:
-        responses: The table.
+        responses: The table of all responses.
         echoes_ids: Whether the service has repeated the metadata of a request.
         is_paused: Whether no request may be sent now, since the service was busy with a response
             that the client does not know; see :meth:`refuse`.
@@ -98,7 +98,7 @@ class ResponseQueue:
         Args:
             request_id: A string that no other request has.
             config: The response's settings.
-            answers: The ids of the tool outputs that it answers.
+            answers: The ids of the tool outputs that the response is to answer.
             event_id: The event id of the command; None means the request id.
         """
         state, command = self.responses.request(request_id, config, event_id)
@@ -121,7 +121,11 @@ class ResponseQueue:
         return [state for state in self.responses.active if not state.is_out_of_band]
 
     def pop(self) -> tuple[ResponseState, CreateResponse] | None:
-        """Return the next request that can be sent now, as a sent request; None if none can."""
+        """
+        Return the next request that can be sent now, and record it as sent.
+
+        None if there is none.
+        """
         sent = [each for each in self._sent.values() if not each.state.is_out_of_band]
         active = [state for state in self._in_progress if not state.is_presumed_over]
         is_busy = bool(sent or active or self.is_paused)
@@ -259,7 +263,7 @@ class ResponseQueue:
         return ids, states
 
     def cancel(self, state: ResponseState) -> str | None:
-        """Cancel a response in any state, and return its id if a command must be sent now."""
+        """Cancel a response in any state. Return its id if ``response.cancel`` must be sent now."""
         for request in self._waiting:
             if request.state is state:
                 self._waiting.remove(request)
@@ -275,7 +279,7 @@ class ResponseQueue:
         """
         End the responses that have begun, and queue the other requests again.
 
-        A request whose connection was lost three times ends too: it may be the cause.
+        A request whose connection was lost three times ends too, because it may be the cause.
 
         Returns:
             The responses that have ended.

@@ -3,11 +3,11 @@ Collects the text of one response, which arrives in pieces, as a whole, or in bo
 
 Rules:
 
-- text and transcript may arrive for the same words, and only the kind that arrives first counts;
+- text and transcript may arrive for the same words; only the kind that arrives first is used;
 - a delta is the next piece;
-- a whole text (of a part, an item or the response) adds only its rest, if it begins with the pieces
-  that have arrived for the same part, item or response. Otherwise it adds nothing;
-- text that arrives after the client has cancelled the response is held back. It counts only if the
+- a whole text (of a part, an item or the response) may begin with the pieces that have arrived for
+  the same part, item or response. Then it adds only its rest. Otherwise it adds nothing;
+- text that arrives after the client has cancelled the response is held back. It is used only if the
   response is completed in spite of the cancel.
 
 This module has no clock and no lock. The owner serializes the calls.
@@ -74,7 +74,7 @@ class ResponseText:
     The text of one response.
 
     Attributes:
-        pieces: The pieces that count, in the order of their arrival.
+        pieces: The pieces that are used, in the order of their arrival.
     """
 
     pieces: list[str] = attrs.field(factory=list)
@@ -123,7 +123,7 @@ class ResponseText:
         return has_changed
 
     def release(self) -> None:
-        """Count the text that was held back, because the response was completed."""
+        """Use the text that was held back, because the response was completed."""
         self.pieces += self._held_back
         self._held_back.clear()
 
@@ -143,5 +143,5 @@ class ResponseText:
 
 
 def _rest(whole: str, before: str) -> str:
-    """Return the end of a whole text that the text before it lacks."""
+    """Return the end of *whole* that *before* lacks."""
     return whole[len(before) :] if whole.startswith(before) else ""

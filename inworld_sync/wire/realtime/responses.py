@@ -53,16 +53,16 @@ class ResponseState:
     The state of one response.
 
     Attributes:
-        request_id: The client event id of its request; None if the service began it.
-        id: The service's id for it; None until it is created.
+        request_id: The client event id of its request; None if the service began the response.
+        id: The service's id of the response; None until the response is created.
         status: ``requested``, ``in_progress``, or the final ``completed``, ``cancelled``,
             ``failed`` or ``incomplete``.
-        info: The service's last description of it.
+        info: The service's last description of the response.
         error: Why the request was refused, or None.
-        is_cancelling: Whether the client has cancelled it.
-        is_out_of_band: Whether it was requested with ``conversation="none"``.
-        is_presumed_over: Whether it seems to have ended without ``response.done``, so that the next
-            request may be sent.
+        is_cancelling: Whether the client has cancelled the response.
+        is_out_of_band: Whether the response was requested with ``conversation="none"``.
+        is_presumed_over: Whether the response seems to have ended without ``response.done``, so
+            that the next request may be sent.
         text: Its text or transcript so far.
     """
 
@@ -74,7 +74,7 @@ class ResponseState:
     is_cancelling: bool = False
     is_out_of_band: bool = False
     is_presumed_over: bool = False
-    # Whether each of its items is done.
+    # Whether each item of the response is done.
     _items: dict[str, bool] = attrs.field(factory=dict)
     _text: ResponseText = attrs.field(factory=ResponseText)
 
@@ -90,13 +90,13 @@ class ResponseState:
 
     @property
     def last_status(self) -> str:
-        """The final status if it turns out to have ended without ``response.done``."""
+        """The final status of a response that turns out to have ended without ``response.done``."""
         if self.is_cancelling:
             return "cancelled"
         return "completed" if self.has_whole_items else "incomplete"
 
     def update_item(self, item_id: str, *, is_done: bool) -> None:
-        """Record that one of its items has begun or is done."""
+        """Record that an item of the response has begun or is done."""
         self._items[item_id] = is_done or self._items.get(item_id, False)
 
     @property
@@ -105,7 +105,7 @@ class ResponseState:
         return "".join(self._text.pieces)
 
     def pieces(self, start: int) -> list[str]:
-        """Return the pieces of the text, from the one with index *start*."""
+        """Return the pieces of the text, from the piece with index *start*."""
         return self._text.pieces[start:]
 
     def adopt(self, other: ResponseState) -> None:
@@ -203,7 +203,7 @@ class Responses:
         return self.withdraw(request_id, status, error)
 
     def accepts(self, response_id: str) -> bool:
-        """Return whether audio and text of a response are used; True if it is unknown."""
+        """Return whether audio and text of a response are used; True for an unknown response."""
         state = self._active.get(response_id)
         return response_id not in self._ended if state is None else not state.is_cancelling
 
@@ -262,7 +262,7 @@ class Responses:
         if state is None:
             state = self._active[info.id] = request or ResponseState()
         elif request is not None:
-            # Its first message was lost, or had no request id.
+            # The first message of the response was lost, or had no request id.
             table = self._active if info.id in self._active else self._ended
             request.adopt(state)
             state = table[info.id] = request

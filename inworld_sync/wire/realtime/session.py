@@ -1,5 +1,5 @@
 """
-Converts settings to the session object of the service, and that object to a SessionInfo.
+Converts settings to the session object of the service, and a session object to a SessionInfo.
 
 One table has the place of every setting in the JSON, for both directions.
 Source: Inworld Realtime reference, ``session.update``.
@@ -81,7 +81,8 @@ def merge(
     old: Mapping[str, object], new: Mapping[str, object], levels: int = _MAX_LEVELS
 ) -> JsonObject:
     """
-    Merge *new* into a copy of *old*: objects field by field, at all levels; other values replace.
+    Merge *new* into a copy of *old*. Objects are merged field by field at all levels; other values
+    of *new* replace those of *old*.
 
     An object of another ``type``, or below *levels* levels, replaces the old object as a whole.
     """
@@ -99,7 +100,7 @@ def merge(
 
 def session_info(raw: JsonObject, warnings: list[str] | None = None) -> SessionInfo:
     """
-    Read a session object; a setting of unknown form is None here and is kept in ``raw``.
+    Read a session object. A setting of unknown form is None in the result, and is kept in ``raw``.
 
     Args:
         raw: The service's object.

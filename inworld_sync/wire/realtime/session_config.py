@@ -69,6 +69,12 @@ class TurnDetectionConfig(Setting):
     silence_duration_ms: int | None = optional(checks.whole(0, unit=" ms"))
 
 
+def _check_url(_: object, field: attrs.Attribute[str], value: object) -> None:
+    # It may have a password, so the error does not show it.
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")):
+        raise ConfigError(f"{field.name} of an McpServer must start with https:// or http://")
+
+
 @attrs.frozen(kw_only=True)
 class McpServer(Setting):
     """
@@ -79,14 +85,16 @@ class McpServer(Setting):
         transport: The transport of MCP, such as ``sse``. A :class:`Session` has no such setting.
     """
 
-    url: str = attrs.field()
+    url: str = attrs.field(validator=_check_url)
     transport: str | None = optional(checks.string)
 
-    @url.validator
-    def _check_url(self, _: object, value: object) -> None:
-        # It may have a password, so the error does not show it.
-        if not isinstance(value, str) or not value.startswith(("https://", "http://")):
-            raise ConfigError("url of an McpServer must start with https:// or http://")
+
+def _servers(value: Iterable[McpServer] | None) -> tuple[McpServer, ...] | None:
+    found = None if value is None else tuple(value)
+    for each in found or ():
+        if not isinstance(each, McpServer):
+            raise ConfigError(f"mcp_servers must be McpServer objects, got {each!r}")
+    return found
 
 
 def _tools(value: Iterable[rt.Tool] | None) -> tuple[Mapping[str, object], ...] | None:
@@ -142,13 +150,7 @@ class SessionConfig(Setting):
     tool_choice: rt.ToolMode | Mapping[str, object] | None = attrs.field(
         default=None, converter=_choice, validator=_check_choice
     )
-    mcp_servers: tuple[McpServer, ...] | None = attrs.field(default=None, converter=checks.to_tuple)
-
-    @mcp_servers.validator
-    def _check_servers(self, _: object, value: tuple[object, ...] | None) -> None:
-        for each in value or ():
-            if not isinstance(each, McpServer):
-                raise ConfigError(f"mcp_servers must be McpServer objects, got {each!r}")
+    mcp_servers: tuple[McpServer, ...] | None = attrs.field(default=None, converter=_servers)
 
     def to_json(self) -> dict[str, object]:
         """Return the settings that are not None as a JSON object, with names in camelCase."""

@@ -22,7 +22,7 @@ from inworld_sync.wire.realtime.session import merge, session_info, session_obje
 
 __all__ = ["Settings"]
 
-# The service accepts these when a session opens. Later it ignores or refuses them.
+# The service accepts these settings only when a session opens. Later it ignores or refuses them.
 _LOCKED = ("conversational", "user_turn_mode")
 
 
@@ -75,7 +75,7 @@ class Settings:
         Return a change as the service's session object.
 
         Raises:
-            LocalProtocolError: It has a setting that is fixed when a session opens.
+            LocalProtocolError: *session* has a setting that is fixed when a session opens.
         """
         body = session_object(session)
         for name in _LOCKED:
@@ -94,7 +94,8 @@ class Settings:
         Apply a message: ``session.created`` has all settings, ``session.updated`` changes some.
 
         Returns:
-            Whether it reports a cycle of the service's memory. Then it may not answer a change.
+            Whether the message reports a cycle of the service's memory. Such a message may answer
+            no change.
         """
         before = self.info.memory
         if isinstance(event, SessionCreated):
@@ -117,6 +118,6 @@ class Settings:
 
 
 def _branch(body: Mapping[str, object], *names: str) -> Mapping[str, object]:
-    """Return the object at a place of a JSON object; an empty one if there is none."""
+    """Return the object at a place of a JSON object, or an empty object if there is none."""
     found = value_at(body, names)
     return found if isinstance(found, Mapping) else {}

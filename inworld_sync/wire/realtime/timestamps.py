@@ -1,11 +1,13 @@
 """
-The times of words, characters and phonemes in deltas of audio.
+Reads the times of words, characters and phonemes in deltas of audio.
 
-A delta may have them in ``timestamp_info``, as in the TTS service, with names in snake_case or in
-camelCase. They start at 0 with every segment of the synthesis, and an item has several segments.
+A delta may have times in ``timestamp_info``, as in the TTS service, with names in snake_case or in
+camelCase. The times start at 0 with every segment of the synthesis, and an item has several
+segments.
 
 This module has no clock and no lock. The owner serializes the calls.
-Source: a client that reads them. The outer names are certain; the inner names appear in both forms.
+Source: a client that reads these times. The outer names are certain. The inner names appear in
+snake_case and in camelCase.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _NAMES = ("timestamp_info", "timestampInfo")
 # No item is a year long.
 _MAX_SECONDS = 31_536_000.0
 
-# The objects from ``timestamp_info`` to a phone.
+# The number of nested objects from ``timestamp_info`` to a phone.
 _LEVELS = 4
 
 # Words of one segment may overlap by a rounding error.
@@ -88,7 +90,11 @@ def _object(value: object, name: str, unread: list[str]) -> JsonObject:
 
 
 def _rows(alignment: JsonObject, kind: str, unread: list[str]) -> list[tuple[str, float, float]]:
-    """Return texts with their start and end in milliseconds; none if any of them is unreadable."""
+    """
+    Return texts with their start and end in milliseconds.
+
+    Return no texts if any is unreadable.
+    """
     names = (f"{kind}s", f"{kind}_start_time_seconds", f"{kind}_end_time_seconds")
     arrays = [alignment.get(name) for name in names]
     if not any(arrays):
@@ -163,7 +169,7 @@ def _each(change: Callable[[_Timed], _Timed], values: tuple[_Timed, ...]) -> tup
 
 @attrs.define
 class _Item:
-    """An item; the *last* times are those of the present segment."""
+    """An item. The fields with *last* in their name are times of the present segment."""
 
     received_ms: float = 0.0
     segment_start_ms: float = 0.0
@@ -173,10 +179,11 @@ class _Item:
 
 class SegmentTimes:
     """
-    Adds up the times of an item's segments, so that they count from the start of its audio.
+    Shifts the times of each segment, so that they count from the start of the item's audio.
 
-    A segment begins when times are earlier than the latest times before. It starts where its audio
-    starts. If the delta with its first times has no audio, it starts at the latest time before.
+    A new segment begins when a time is earlier than the latest time so far. The segment starts
+    where its audio starts. If the delta with its first times has no audio, the segment starts at
+    the latest time so far.
     """
 
     def __init__(self) -> None:
@@ -188,7 +195,7 @@ class SegmentTimes:
 
         Args:
             event: Each delta of audio, in order.
-            duration_ms: The duration of its audio.
+            duration_ms: The duration of the delta's audio.
         """
         item = self._items.get(event.item_id)
         if item is None:

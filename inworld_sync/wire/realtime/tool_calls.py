@@ -1,19 +1,19 @@
 """
 Decides when a function call is complete, and when to request a response to the outputs.
 
-The name and the call id are in the call's item, and the arguments arrive in pieces or at once.
-Each of the three may be missing in a later message. A call is complete when its item is done or
-when its response is completed, whichever is first. A call without a name is complete only with
-its response; it must be answered too. ``response.function_call_arguments.done`` does not complete
-a call, because the service also sends it when a response is interrupted.
+The name and the call id are in the call's item, and the arguments arrive in pieces or at once. Each
+of these three fields may be missing in a later message. A call is complete when its item is done or
+when its response is completed, whichever is first. A call without a name is complete only when its
+response is completed. It must be answered too. ``response.function_call_arguments.done`` does not
+complete a call, because the service also sends it when a response is interrupted.
 
 A response may call several functions at once. Each output is sent as soon as its function
 returns, in any order. One further response is requested once all outputs are sent and the calling
 response has ended, because the service makes one response at a time.
 
 This module has no clock and no lock. The owner serializes the calls.
-Source: Inworld Realtime reference, ``response.function_call_arguments``; missing fields from logs
-of clients.
+Sources: Inworld Realtime reference, ``response.function_call_arguments``; logs of clients for the
+missing fields.
 """
 
 from __future__ import annotations
@@ -117,10 +117,10 @@ class CallBatch:
 
     Attributes:
         pending: The ids of calls whose outputs are not sent yet.
-        outputs: The ids of the items with the outputs that are sent.
+        outputs: The ids of the items with the outputs that were sent.
         is_ours: Whether the session runs all called functions itself.
         is_over: Whether the response has ended.
-        is_completed: Whether a response to the outputs is to follow.
+        is_completed: Whether the response was completed, so that a response to the outputs follows.
         is_cancelled: Whether no response may follow.
         is_continued: Whether the following response belongs to the same reply.
     """
@@ -138,7 +138,8 @@ class PendingCalls:
     """The calls of one session whose outputs are not sent yet, over all its connections."""
 
     def __init__(self) -> None:
-        # Part of the keys below, because a new connection may use the same ids again.
+        # The number of the connection is part of the keys below, because a new connection may use
+        # the same ids again.
         self._connection = 0
         self._seen: set[tuple[int, str | None, str]] = set()
         self._pending: dict[str, tuple[int, str]] = {}
@@ -183,7 +184,7 @@ class PendingCalls:
 
     def end_response(self, response_id: str, *, completed: bool) -> CallBatch | None:
         """
-        Record the end of a response; return as :meth:`resolve` does.
+        Record the end of a response; the return value is as in :meth:`resolve`.
 
         After a cancelled or failed response, no response is due.
         """

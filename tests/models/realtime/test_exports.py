@@ -1,4 +1,4 @@
-"""The names of the realtime values: each can be imported and loads only what it needs."""
+"""The names of inworld_sync.realtime: each can be imported, and loads only its own module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = [
 
 
 def test_imports_for_type_checkers() -> None:
-    """Type checkers see the imports of all modules."""
+    """The imports for type checkers name all modules of the package."""
     source = Path(str(realtime.__file__)).read_text(encoding="utf-8")
     block = next(node for node in ast.parse(source).body if isinstance(node, ast.If))
     imported = [
@@ -34,14 +34,14 @@ def test_imports_for_type_checkers() -> None:
 
 @pytest.mark.parametrize(("part", "name"), NAMES)
 def test_every_name_imports(part: str, name: str) -> None:
-    """Each name is the object of its module, and dir() lists it."""
+    """Each name is the object of the module that defines it, and dir() lists the name."""
     assert getattr(realtime, name) is getattr(import_module(f"{realtime.__name__}.{part}"), name)
     assert name in dir(realtime)
     assert name in realtime.__all__
 
 
 def test_no_name_twice() -> None:
-    """A name is defined in one module only."""
+    """A name is defined in only one module."""
     assert sorted(set(realtime.__all__)) == sorted(realtime.__all__)
 
 

@@ -1,4 +1,4 @@
-"""Wrong settings raise when they are made."""
+"""A wrong setting raises an error when the object of the settings is created."""
 
 import math
 
@@ -93,12 +93,12 @@ REFUSED = [
 
 @pytest.mark.parametrize(("kind", "settings", "named"), REFUSED)
 def test_refused_settings(kind, settings, named):
-    """The error names the setting, the accepted values and the given one."""
+    """The error has the name of the setting, the accepted values and the given value."""
     with pytest.raises(ConfigError, match=named):
         kind(**settings)
 
 
-# (form, format): the forms that the service and its clients use.
+# (form, format): the forms of a format that the service and its clients use.
 FORMATS = [
     (None, None),
     (rt.PcmFormat(8000), rt.PcmFormat(8000)),
@@ -117,7 +117,7 @@ FORMATS = [
 
 @pytest.mark.parametrize(("spelling", "expected"), FORMATS)
 def test_formats(spelling, expected):
-    """Every form of a format becomes the format object."""
+    """Every form of a format is converted to an object of the format."""
     assert expected == audio_format(spelling)
 
 
@@ -136,7 +136,7 @@ NO_FORMATS = [
 
 @pytest.mark.parametrize(("spelling", "named"), NO_FORMATS)
 def test_no_formats(spelling, named):
-    """A wrong format raises, and the error has the reason."""
+    """A wrong format raises an error that says why the format is not accepted."""
     with pytest.raises(ConfigError, match=named):
         audio_format(spelling)
 
@@ -152,12 +152,12 @@ SAMPLES = [
 
 @pytest.mark.parametrize(("form", "sample_rate_hz", "bytes_per_sample"), SAMPLES)
 def test_samples(form, sample_rate_hz, bytes_per_sample):
-    """A format has its sample rate and the size of a sample."""
+    """A format object has the sample rate and the count of bytes per sample."""
     assert (sample_rate_hz, bytes_per_sample) == (form.sample_rate_hz, form.bytes_per_sample)
 
 
 def test_secrets_stay_out_of_a_repr():
-    """A repr does not show a server's token, its headers and unknown fields."""
+    """The repr of a tool server does not show its token, its headers and its unknown fields."""
     mcp = rt.McpTool(
         server_label="s",
         server_url="https://example.com",
@@ -182,7 +182,7 @@ def test_all_settings_are_optional():
 
 
 def test_text_of_a_message():
-    """The text of a message is its texts and transcripts, in order."""
+    """The text of a message consists of its texts and transcripts, in order."""
     message = rt.Message(
         role="user",
         content=[

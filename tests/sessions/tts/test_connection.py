@@ -856,4 +856,4 @@ def test_an_exception_while_the_end_is_interpreted(
         assert connection.ended is not None
         assert ("server", 1011) == (connection.ended.by, connection.ended.code)
 
-    assert "its end was not understood" in caplog.text
+    assert "the end was not handled" in caplog.text

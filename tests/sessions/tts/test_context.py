@@ -344,7 +344,7 @@ def test_interrupt_does_not_wait() -> None:
     def deaf(service: Service) -> None:
         service.request()
         stuck.set()
-        go_on.wait(30)
+        go_on.wait(120)
         service.until("close_context")
         service.until_left()
 
@@ -354,20 +354,21 @@ def test_interrupt_does_not_wait() -> None:
                 context.send("word " * 10_000)
 
     with (
-        scripted(deaf, max_queued_bytes=10_000, send_timeout=30) as iw,
+        scripted(deaf, max_queued_bytes=10_000, send_timeout=120) as iw,
         iw.tts.connect() as connection,
     ):
-        context = connection.context()
+        context = connection.context(create_timeout=None)
         assert stuck.wait(30)
         sender = threading.Thread(target=flood)
         sender.start()
         while not context._order.locked() or connection.stats.queued_bytes < 9000:
+            assert sender.is_alive()
             threading.Event().wait(0.001)
         context.interrupt()
         assert context._order.locked()
         assert [] == list(context)
         go_on.set()
-        sender.join(30)
+        sender.join(120)
         assert not sender.is_alive()
 
 

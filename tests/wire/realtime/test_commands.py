@@ -1,4 +1,4 @@
-"""Commands to the service's JSON."""
+"""Each command of a realtime session is converted to the JSON of the service."""
 
 import json
 
@@ -11,7 +11,7 @@ from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL
 
 from support.realtime_wire import write
 
-# (command, message): every command, with no optional field and with all of them.
+# (command, message): every command without optional fields, and with all optional fields.
 COMMANDS = [
     (rt.CommitInputAudio(), {"type": "input_audio_buffer.commit"}),
     (rt.ClearInputAudio(), {"type": "input_audio_buffer.clear"}),
@@ -194,12 +194,12 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("command", "message"), COMMANDS)
 def test_messages(command, message):
-    """Each command is the message that the service documents."""
+    """The JSON of each command is the message that the service documents."""
     assert message == json.loads(write(command))
 
 
 def test_every_command_is_in_the_table():
-    """The table has every command."""
+    """The table above contains every command."""
     kinds = {
         kind
         for kind in (getattr(rt, name) for name in rt.__all__)
@@ -209,7 +209,7 @@ def test_every_command_is_in_the_table():
     assert kinds == {type(command) for command, _ in COMMANDS}
 
 
-# (call, part of the error): arguments that no service accepts.
+# (call, part of the error): arguments that the service never accepts.
 REFUSED = [
     (lambda: rt.AppendInputAudio(b"AAAA"), "base64 text"),
     (lambda: rt.TruncateItem("", 0, 0), "item_id"),
@@ -235,24 +235,24 @@ REFUSED = [
 
 @pytest.mark.parametrize(("make", "named"), REFUSED)
 def test_wrong_commands(make, named):
-    """A command with a wrong argument raises, and the error names the argument."""
+    """A wrong argument of a command raises an error that names the argument."""
     with pytest.raises(ConfigError, match=named):
         make()
 
 
 def test_lone_surrogate():
-    """Text that cannot be written as UTF-8 raises before it is sent."""
+    """Text that cannot be written as UTF-8 raises an error before anything is sent."""
     with pytest.raises(ConfigError, match="lone surrogate"):
         write(rt.CreateItem(rt.Message.user("\ud800")))
 
 
 def test_audio_message_from_its_parts():
-    """Head, base64 and tail together are the text of the audio command."""
+    """The head, the audio in base64 and the tail together are the text of the audio command."""
     assert write(rt.AppendInputAudio("AAEC")) == APPEND_HEAD + "AAEC" + APPEND_TAIL
 
 
 def test_commands_do_not_show_audio():
-    """A repr contains neither audio nor a whole picture."""
+    """The repr of a command does not show audio, and shows only the start of a picture."""
     picture = rt.InputImage.from_bytes(bytes(1000))
     shown = repr([rt.AppendInputAudio("QUJD"), rt.InputAudio("QUJD"), picture])
 
@@ -261,6 +261,6 @@ def test_commands_do_not_show_audio():
 
 
 def test_commands_are_frozen():
-    """A command cannot be changed after it was checked."""
+    """The fields of a command cannot be changed after they were checked."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         rt.DeleteItem("i1").item_id = ""

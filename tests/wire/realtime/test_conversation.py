@@ -1,4 +1,4 @@
-"""The mirror of a conversation, with messages as services send them."""
+"""The local copy of a conversation follows the messages of the service."""
 
 import json
 
@@ -12,24 +12,24 @@ from support.realtime_wire import read
 
 
 def added(item_id, role="assistant", *, previous=None, content=(), kind="added", **item):
-    """A message that an item was added, or is done."""
+    """Return a message that says that an item was added, or that it is done."""
     body = {"id": item_id, "type": "message", "role": role, "content": list(content), **item}
     return {"type": f"conversation.item.{kind}", "previous_item_id": previous, "item": body}
 
 
 def done(item_id, role="assistant", **rest):
-    """A message that an item is done."""
+    """Return a message that says that an item is done."""
     return added(item_id, role, kind="done", **rest)
 
 
 def output(name, item_id="a1", response_id="r1", **fields):
-    """A message about a response's item."""
+    """Return a message about an item of a response."""
     place = {"response_id": response_id, "item_id": item_id, "output_index": 0, "content_index": 0}
     return {"type": f"response.{name}", **place, **fields}
 
 
 def heard(kind, text, item_id="u1", index=0):
-    """A message with a transcript of the user."""
+    """Return a message with a transcript of the user's speech."""
     field = "delta" if kind == "delta" else "transcript"
     return {
         "type": f"conversation.item.input_audio_transcription.{kind}",
@@ -40,13 +40,13 @@ def heard(kind, text, item_id="u1", index=0):
 
 
 def response_done(response_id="r1", status="completed", items=()):
-    """A message that a response has ended."""
+    """Return a message that says that a response has ended."""
     response = {"id": response_id, "status": status, "output": list(items)}
     return {"type": "response.done", "response": response}
 
 
 def conversation(*messages):
-    """A conversation after some messages."""
+    """Return a conversation that has handled these messages."""
     mirror = Conversation()
     for message in messages:
         mirror.handle(read(json.dumps(message)))
@@ -54,11 +54,11 @@ def conversation(*messages):
 
 
 def ids(mirror):
-    """The items' ids, in order."""
+    """Return the ids of the items, in order."""
     return [entry.item.id for entry in mirror.entries]
 
 
-# (messages, ids of the items in order).
+# (messages, ids of the items in order)
 ORDERS = [
     ([added("a"), added("b"), added("c")], ["a", "b", "c"]),
     ([added("a"), added("b"), added("c", previous="a")], ["a", "c", "b"]),
@@ -80,12 +80,12 @@ ORDERS = [
 
 @pytest.mark.parametrize(("messages", "order"), ORDERS)
 def test_order(messages, order):
-    """Items are in the service's order."""
+    """The items are in the order of the service."""
     assert order == ids(conversation(*messages))
 
 
 def test_calls_are_added_at_the_end():
-    """A call whose previous item is null is added at the end of a long conversation."""
+    """If the previous item of a call is null, the call is added at the end of the conversation."""
     call = {"id": "f", "type": "function_call", "call_id": "c", "name": "f", "arguments": ""}
     event = {"type": "conversation.item.added", "previous_item_id": None, "item": call}
 
@@ -111,7 +111,7 @@ def test_spoken_reply_grows():
 
 
 def test_spoken_reply_is_done():
-    """The text of a done item replaces the deltas."""
+    """The text of a done item replaces the text of the deltas."""
     whole = {"type": "audio", "transcript": "Hello there."}
     entry = conversation(*SPOKEN_TURN, done("a1", content=[whole], status="completed")).get("a1")
 
@@ -120,21 +120,21 @@ def test_spoken_reply_is_done():
 
 
 def test_done_item_without_text():
-    """A done item without text keeps the text of the deltas."""
+    """If a done item has no text, the item keeps the text of the deltas."""
     entry = conversation(*SPOKEN_TURN, done("a1", content=[{"type": "audio"}])).get("a1")
 
     assert "Hello." == entry.item.text
 
 
 def test_transcript_is_done():
-    """The whole transcript replaces the deltas."""
+    """A complete transcript replaces the text of the deltas."""
     mirror = conversation(*SPOKEN_TURN, output("output_audio_transcript.done", transcript="Hi."))
 
     assert "Hi." == mirror.get("a1").item.text
 
 
 def test_written_reply():
-    """A reply without speech is text."""
+    """A reply without speech has its text in the item."""
     mirror = conversation(
         added("a1"),
         output("output_text.delta", delta="Hel"),
@@ -145,7 +145,7 @@ def test_written_reply():
     assert (rt.OutputText("Hello"),) == mirror.get("a1").item.content
 
 
-# The first kind of delta, and the other one.
+# (first kind of delta, other kind)
 STREAMS = [
     ("output_text", "output_audio_transcript"),
     ("output_audio_transcript", "output_text"),
@@ -155,7 +155,7 @@ STREAMS = [
 @pytest.mark.parametrize(("first", "second"), STREAMS)
 @pytest.mark.parametrize("index", [0, 1], ids=["same part", "other part"])
 def test_text_and_transcript(first, second, index):
-    """If text and transcript both arrive, only the kind that arrives first counts."""
+    """If an item gets text and transcript deltas, it has only those of the first kind."""
     mirror = conversation(
         added("a1"),
         output(f"{first}.delta", delta="Hel"),
@@ -168,7 +168,7 @@ def test_text_and_transcript(first, second, index):
 
 
 def test_rolling_transcript():
-    """Each transcript of the user is the whole turn and may change earlier words."""
+    """Each partial transcript of the user is the whole turn, and may change earlier words."""
     mirror = conversation(
         added("u1", "user", content=[{"type": "input_audio", "transcript": None}]),
         heard("delta", "what"),
@@ -181,7 +181,7 @@ def test_rolling_transcript():
 
 
 def test_transcript_before_its_item():
-    """A transcript that arrives before its item is in the item once it is added."""
+    """A transcript that arrives before its item is in the item when the item is added."""
     mirror = conversation(
         heard("delta", "hi"),
         added("u1", "user", content=[{"type": "input_audio", "transcript": None}]),
@@ -201,7 +201,7 @@ def test_transcript_after_its_item():
 
 
 def test_completed_transcripts():
-    """A completed transcript replaces an earlier one; a late delta does not change it."""
+    """A completed transcript replaces an earlier one. A later delta does not change it."""
     mirror = conversation(
         done("u1", "user", content=[{"type": "input_audio"}]),
         heard("completed", "Hi."),
@@ -213,7 +213,7 @@ def test_completed_transcripts():
 
 
 def test_item_without_transcript_keeps_it():
-    """A done item without a transcript keeps the one that arrived before."""
+    """If a done item has no transcript, the item keeps the transcript that arrived before."""
     mirror = conversation(
         heard("completed", "Hi."), done("u1", "user", content=[{"type": "input_audio"}])
     )
@@ -222,7 +222,7 @@ def test_item_without_transcript_keeps_it():
 
 
 def test_deleted_before_it_is_added():
-    """The transcript of an item that is deleted before it is added is dropped."""
+    """If an item is deleted before it is added, its transcript is dropped."""
     mirror = conversation(
         heard("delta", "hi"),
         {"type": "conversation.item.deleted", "item_id": "u1"},
@@ -233,7 +233,7 @@ def test_deleted_before_it_is_added():
 
 
 def test_waiting_is_bounded():
-    """Transcripts without items are dropped beyond a bound, the oldest first."""
+    """The count of transcripts without items is limited. The oldest are dropped."""
     mirror = conversation(
         *(heard("delta", str(n), f"u{n}") for n in range(40)),
         *(added(f"u{n}", "user", content=[{"type": "input_audio"}]) for n in range(40)),
@@ -244,7 +244,7 @@ def test_waiting_is_bounded():
 
 
 def test_truncated_item():
-    """A truncated item has the position of its end; its text stays whole."""
+    """A truncated item has the position of the truncation. Its text is not cut."""
     cut = {
         "type": "conversation.item.truncated",
         "item_id": "a1",
@@ -258,7 +258,7 @@ def test_truncated_item():
 
 
 def test_retrieved_item():
-    """A requested item replaces the content of the mirror."""
+    """An item that was requested from the service replaces the content of the local item."""
     whole = {
         **added("a1", content=[{"type": "text", "text": "new"}]),
         "type": "conversation.item.retrieved",
@@ -270,12 +270,12 @@ def test_retrieved_item():
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete"])
 def test_response_ends_its_items(status):
-    """The end of a response ends its items, with every status."""
+    """The end of a response ends the items of the response, for every status."""
     assert conversation(*SPOKEN_TURN, response_done(status=status)).get("a1").is_done
 
 
 def test_response_end_brings_text():
-    """The output of a done response replaces the text of its items."""
+    """The text in the output of a done response replaces the text of its items."""
     item = {
         "id": "a1",
         "type": "message",
@@ -302,7 +302,7 @@ def test_out_of_band_response():
 
 
 def test_ended_response_is_forgotten():
-    """Text of an ended out-of-band response is not used for a later item."""
+    """After the end of an out-of-band response, its text is not used for a later item."""
     mirror = conversation(output("output_text.delta", delta="x"), response_done(), added("a1"))
 
     assert "" == mirror.get("a1").item.text
@@ -333,7 +333,7 @@ MESSAGES = st.one_of(
 
 @given(st.lists(MESSAGES, max_size=30))
 def test_any_order_of_messages(messages):
-    """After messages in any order, the items are those added and not deleted."""
+    """After messages in any order, the items are those that were added and not deleted."""
     present = set()
     for message in messages:
         if message["type"].endswith(("added", "done")) and "previous_item_id" in message:

@@ -1,4 +1,4 @@
-"""Messages of the service to events, with the faults that are accepted."""
+"""The messages of the service are read as events. Known errors of messages are accepted."""
 
 import json
 
@@ -29,7 +29,7 @@ USER_ITEM = rt.Message(
 CALL_MESSAGE = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "f", "arguments": ""}
 CALL_ITEM = rt.FunctionCall(id="f1", call_id="c1", name="f")
 
-# (name, fields, event): every message with all its fields.
+# (name, fields, event): every message, with all its fields.
 EVENTS = [
     (
         "session.created",
@@ -342,7 +342,7 @@ REQUIRED = {
 }
 MISSING = [(name, field) for name, fields in REQUIRED.items() for field in fields]
 
-# (older name, name) of the same message.
+# (older name, present name) of the same message.
 OLDER_NAMES = [
     ("response.audio.delta", "response.output_audio.delta"),
     ("response.audio.done", "response.output_audio.done"),
@@ -363,18 +363,18 @@ OLDER_NAMES = [
 
 
 def message(name, fields):
-    """The text of one message."""
+    """Return the JSON text of one message."""
     return json.dumps({"type": name, **fields})
 
 
 def fields_of(name):
-    """The fields of the table's message of this name."""
+    """Return the fields that the table above has for a message."""
     return next(fields for each, fields, _ in EVENTS if each == name)
 
 
 @pytest.mark.parametrize(("name", "fields", "event"), EVENTS, ids=NAMES)
 def test_messages(name, fields, event):
-    """Each message becomes the event of its name, with or without an event id."""
+    """Each message is read as the event with its name, with or without an event id."""
     assert event == read(message(name, fields))
     assert attrs.evolve(event, event_id="evt_1") == read(
         message(name, {"event_id": "evt_1", **fields})
@@ -383,7 +383,7 @@ def test_messages(name, fields, event):
 
 
 def test_every_event_is_in_the_table():
-    """The table has every event."""
+    """The table above contains every event."""
     names = {
         kind.type
         for kind in (getattr(rt, name) for name in rt.__all__)
@@ -398,7 +398,7 @@ def test_every_event_is_in_the_table():
 @pytest.mark.parametrize(("name", "field"), MISSING)
 @pytest.mark.parametrize("present", [False, True], ids=["missing", "null"])
 def test_required_fields(name, field, present):
-    """A message without a required field raises, and the error names the field."""
+    """A message without a required field raises an error that names the field."""
     fields = {key: value for key, value in fields_of(name).items() if key != field}
     if present:
         fields[field] = None
@@ -416,7 +416,7 @@ OPTIONAL = [
 
 @pytest.mark.parametrize(("name", "field"), OPTIONAL)
 def test_optional_fields(name, field):
-    """All other fields may be missing or null, with the same result."""
+    """Each optional field may be missing or null, with the same result."""
     fields = {key: value for key, value in fields_of(name).items() if key != field}
 
     assert read(message(name, fields)) == read(message(name, {**fields, field: None}))
@@ -424,14 +424,14 @@ def test_optional_fields(name, field):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("session.")])
 def test_unknown_fields(name):
-    """An unknown field is in ``extra``."""
+    """An unknown field is kept in ``extra``."""
     novel = {"novel": {"a": [1, None]}, "new": None}
     event = read(message(name, {**fields_of(name), **novel}))
 
     assert novel == event.extra
 
 
-# (name, field, value, part of the error): required fields of the wrong type.
+# (name, field, value, part of the error): required fields with values of a wrong type.
 WRONG_TYPES = [
     ("response.output_text.delta", "delta", 5, "delta"),
     ("response.output_text.delta", "item_id", 5, "item_id"),
@@ -449,12 +449,12 @@ WRONG_TYPES = [
 
 @pytest.mark.parametrize(("name", "field", "value", "named"), WRONG_TYPES)
 def test_wrong_types(name, field, value, named):
-    """A required field of the wrong type raises, and the error names the message and the place."""
+    """A required field of a wrong type raises an error that names the message and the field."""
     with pytest.raises(RemoteProtocolError, match=named):
         read(message(name, {**fields_of(name), field: value}))
 
 
-# (name, field, wrong value, warnings): optional fields of the wrong type, as services send them.
+# (name, field, wrong value, warnings): optional fields of wrong types, as services send them.
 IGNORED = [
     ("input_audio_buffer.speech_started", "audio_start_ms", "420", ["audio_start_ms"]),
     ("input_audio_buffer.speech_started", "audio_start_ms", 12.5, ["audio_start_ms"]),
@@ -496,7 +496,7 @@ IGNORED = [
 
 @pytest.mark.parametrize(("name", "field", "value", "ignored"), IGNORED)
 def test_ignored_fields(name, field, value, ignored):
-    """An optional field of the wrong type is ignored, and warnings name the message and field."""
+    """An optional field of a wrong type is ignored. A warning names the message and the field."""
     warnings = []
     event = read(message(name, {**fields_of(name), field: value}), warnings)
 
@@ -508,7 +508,7 @@ def test_ignored_fields(name, field, value, ignored):
     ("name", "field"), [each for each in OPTIONAL if each[1] not in ("session", "error")]
 )
 def test_only_the_wrong_field_is_ignored(name, field):
-    """All other fields are read as before, and ``extra`` has the wrong value."""
+    """If one field is ignored, all other fields are read, and ``extra`` has the ignored value."""
     fields = fields_of(name)
     wrong = {"wrong": 1}
     without = read(message(name, {**fields, field: None}))
@@ -517,7 +517,7 @@ def test_only_the_wrong_field_is_ignored(name, field):
     assert expected == read(message(name, {**fields, field: wrong}))
 
 
-# (content of a message, its parts): malformed parts of a message of the assistant.
+# (content of an item, its parts): content with malformed parts.
 CONTENTS = [
     ("Hi", (rt.OutputText("Hi"),)),
     (["Hi", {"type": "text", "text": "!"}], (rt.OutputText("Hi"), rt.OutputText("!"))),
@@ -541,7 +541,7 @@ CONTENTS = [
 
 @pytest.mark.parametrize(("content", "parts"), CONTENTS)
 def test_malformed_content(content, parts):
-    """A malformed part does not lose the other parts, nor the item."""
+    """A malformed part of an item is left out. The item and its other parts are returned."""
     item = {"id": "a1", "type": "message", "role": "assistant", "content": content}
     event = read(message("conversation.item.done", {"item": item}))
 
@@ -549,7 +549,7 @@ def test_malformed_content(content, parts):
 
 
 def test_malformed_item_of_a_response():
-    """A malformed item does not lose the other items of a response."""
+    """A malformed item of a response is left out. The other items are returned."""
     output = {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text"}]}
     text = {"id": "a1", "type": "message", "role": "assistant", "content": "Hi"}
     warnings = []
@@ -563,7 +563,7 @@ def test_malformed_item_of_a_response():
 
 
 def test_response_id_outside_the_response():
-    """The id of a response may be next to the response only."""
+    """The id of a response may be in the message but not in the response object."""
     text = message("response.done", {"response_id": "r1", "response": {"status": "completed"}})
 
     assert "r1" == read(text).response.id
@@ -571,13 +571,13 @@ def test_response_id_outside_the_response():
 
 @pytest.mark.parametrize(("older", "name"), OLDER_NAMES)
 def test_older_names(older, name):
-    """A message with an older name is the same event."""
+    """A message with an older name is read as the same event."""
     assert read(message(name, fields_of(name))) == read(message(older, fields_of(name)))
 
 
 @pytest.mark.parametrize("name", ["response.start", "conversation.created", "", "x"])
 def test_unknown_messages(name):
-    """An unknown message is an UnknownEvent with its JSON object."""
+    """An unknown message is read as an UnknownEvent with the JSON object of the message."""
     raw = {"type": name, "a": None}
 
     assert UnknownEvent(name, raw) == read(json.dumps(raw))
@@ -605,36 +605,36 @@ UNTYPED = [
 
 @pytest.mark.parametrize(("raw", "fault"), UNTYPED)
 def test_faults_without_a_type(raw, fault):
-    """An error without a type is a fault of the session, not an unknown message."""
+    """An error without a type is read as a fault of the session, not as an unknown message."""
     assert fault == read(json.dumps(raw))
 
 
 @pytest.mark.parametrize("raw", [{}, {"a": 1}, {"type": 5}, {"error": "x"}])
 def test_untyped_messages(raw):
-    """Any other message without a type is an UnknownEvent with its JSON object."""
+    """Any other message without a type is read as an UnknownEvent with its JSON object."""
     assert UnknownEvent("", raw) == read(json.dumps(raw))
 
 
 @pytest.mark.parametrize("text", [b"\xff", "{", "[]", "null", "5", "[" * 100_000])
 def test_no_messages(text):
-    """A message that is not a JSON object raises."""
+    """A text that is not a JSON object raises an error."""
     with pytest.raises(RemoteProtocolError):
         read(text)
 
 
 def response(**fields):
-    """The response in ``response.done``."""
+    """Return the response of a ``response.done`` with these fields."""
     return read(message("response.done", {"response": {"id": "r1", **fields}})).response
 
 
 def test_usage_outside_the_response():
-    """Usage may be next to the response instead of in it."""
+    """The usage may be in the message but not in the response object."""
     text = message("response.done", {"response": {"id": "r1"}, "usage": {"total_tokens": 3}})
 
     assert rt.Usage(total_tokens=3) == read(text).response.usage
 
 
-# (usage in the message, usage of the response).
+# (usage in the message, usage of the response)
 USAGES = [
     (None, None),
     ({"total_tokens": None}, rt.Usage()),
@@ -645,11 +645,11 @@ USAGES = [
 
 @pytest.mark.parametrize(("raw", "usage"), USAGES)
 def test_usage_in_any_form(raw, usage):
-    """A count of the wrong type does not lose the end of a response."""
+    """A usage count of a wrong type does not prevent that the end of the response is read."""
     assert usage == response(usage=raw).usage
 
 
-# (metadata in the message, metadata of the response).
+# (metadata in the message, metadata of the response)
 METADATA = [
     (None, {}),
     ({"attempts": [{"model": "m"}], "client_event_id": "e"},) * 2,
@@ -659,13 +659,13 @@ METADATA = [
 
 @pytest.mark.parametrize(("raw", "metadata"), METADATA)
 def test_metadata_in_any_form(raw, metadata):
-    """Metadata may contain lists, or be a list."""
+    """The metadata may contain lists, or may be a list."""
     assert metadata == response(metadata=raw).metadata
 
 
 @pytest.mark.parametrize("details", [None, "x", []])
 def test_no_status_details(details):
-    """A failed response may have no details."""
+    """A failed response without details of its status is read."""
     assert response(status="failed", status_details=details).status_details is None
 
 
@@ -686,13 +686,13 @@ PARTS = [
 
 @pytest.mark.parametrize(("raw", "part"), PARTS)
 def test_parts(raw, part):
-    """Both names of a part are read; an unknown or incomplete part is an UnknownPart."""
+    """Both names of a part are read. An unknown or incomplete part is an UnknownPart."""
     item = {"id": "i1", "type": "message", "role": "assistant", "content": [raw]}
 
     assert (part,) == response(output=[item]).output[0].content
 
 
-# (item in the message, item): all kinds except complete messages.
+# (item in the message, item): all kinds of items except complete messages.
 ITEMS = [
     (CALL_MESSAGE, CALL_ITEM),
     (
@@ -721,12 +721,12 @@ ITEMS = [
 
 @pytest.mark.parametrize(("raw", "item"), ITEMS)
 def test_items(raw, item):
-    """An item is read by its type; an unknown item is an UnknownItem."""
+    """An item is read as the class of its type. An unknown item is an UnknownItem."""
     assert (item,) == response(output=[raw]).output
 
 
 def test_voice_profile():
-    """Estimates about the speaker are typed; malformed estimates are left out."""
+    """Estimates about the speaker are returned as objects. Malformed estimates are left out."""
     profile = {
         "age": [{"label": "adult", "confidence": 0.9}, {"label": "odd"}, 5],
         "language": "en",
@@ -738,7 +738,7 @@ def test_voice_profile():
     assert profile == event.extra["providerData"]["voiceProfile"]
 
 
-# (fields, error): forms of an error that were observed.
+# (fields, error): all forms of an error that services have sent.
 ERRORS = [
     ({"error": "it broke"}, rt.ErrorInfo(message="it broke")),
     ({"message": "it broke"}, rt.ErrorInfo(message="it broke")),
@@ -751,12 +751,12 @@ ERRORS = [
 
 @pytest.mark.parametrize(("fields", "error"), ERRORS)
 def test_errors_in_any_form(fields, error):
-    """An error is read in every form."""
+    """Each form of an error is read as the same object."""
     assert error == read(message("error", fields)).error
 
 
 def test_call_without_name_or_arguments():
-    """A call without arguments may leave out its name, its call id and its arguments."""
+    """A call without arguments is read, also if it has no name and no call id."""
     event = read(
         message(
             "response.function_call_arguments.done",
@@ -771,7 +771,7 @@ WORDS = st.sampled_from(["", "message", "i1", "function_call", "text", "null"])
 
 
 def json_values(floats):
-    """JSON values with these floats."""
+    """Return a strategy for JSON values with these floats."""
     return st.recursive(
         st.none() | st.booleans() | st.integers() | floats | WORDS,
         lambda inner: (
@@ -791,7 +791,7 @@ FINITE_JSON = json_values(st.floats(allow_nan=False, allow_infinity=False))
 
 
 def places(value, above=()):
-    """The path of every value in a JSON value."""
+    """Yield the path of every value inside a JSON value."""
     yield above
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
@@ -799,7 +799,7 @@ def places(value, above=()):
 
 
 def replaced(value, place, new):
-    """A JSON value with the value at a path replaced."""
+    """Return a copy of a JSON value in which the value at a path is replaced."""
     if not place:
         return new
     copy = value.copy()
@@ -809,7 +809,7 @@ def replaced(value, place, new):
 
 @given(st.data(), st.sampled_from(NAMES), JSON)
 def test_any_json_is_read_or_refused(data, name, value):
-    """Any JSON in a message is read or raises RemoteProtocolError."""
+    """A message with any JSON value in a field is read, or raises RemoteProtocolError."""
     fields = fields_of(name)
     place = data.draw(st.sampled_from([each for each in places(fields) if each] or [("x",)]))
     text = message(name, replaced({"x": 0, **fields}, place, value))
@@ -821,7 +821,7 @@ def test_any_json_is_read_or_refused(data, name, value):
 
 
 def essentials(event):
-    """The required fields of an event."""
+    """Return the required fields of an event."""
     return {
         field.name: getattr(event, field.name)
         for field in attrs.fields(type(event))
@@ -836,7 +836,7 @@ WRONG = [None, True, -1, 2.5, 1e300, "text", "12", "", [], [None], [{}], {}, {"i
     st.data(), st.sampled_from([each for each in OPTIONAL if each[1] not in ("session", "error")])
 )
 def test_a_wrong_optional_field_loses_nothing_else(data, place):
-    """A message with one wrong optional field keeps its required fields, and is counted."""
+    """If an optional field is wrong, the required fields are read, and a warning is added."""
     name, field = place
     value = data.draw(st.sampled_from(WRONG) | FINITE_JSON)
     fields = fields_of(name)
@@ -848,7 +848,7 @@ def test_a_wrong_optional_field_loses_nothing_else(data, place):
         assert any(each.startswith(f"{name}.") for each in warnings)
 
 
-# The paths of optional fields within responses and items.
+# The paths of optional fields inside responses and items.
 INNER = [
     (name, path)
     for name in ("response.created", "response.done", "conversation.item.added")
@@ -859,7 +859,7 @@ INNER = [
 
 @given(st.data(), st.sampled_from(INNER))
 def test_a_wrong_inner_field_loses_no_response_or_item(data, place):
-    """A wrong value within a response or an item does not lose it."""
+    """If a value inside a response or an item is wrong, the response or item is still read."""
     name, path = place
     fields = fields_of(name)
     value = data.draw(st.sampled_from(WRONG) | FINITE_JSON)
@@ -874,7 +874,7 @@ def test_a_wrong_inner_field_loses_no_response_or_item(data, place):
 
 @given(st.binary(max_size=50))
 def test_any_bytes_are_read_or_refused(data):
-    """Any bytes are read or raise RemoteProtocolError."""
+    """A message of any bytes is read, or raises RemoteProtocolError."""
     try:
         read(data)
     except RemoteProtocolError:

@@ -1,4 +1,4 @@
-"""The errors of the service, and the exceptions for them."""
+"""The errors of the service are converted to exceptions."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from inworld_sync.wire.realtime.faults import (
     service_error,
 )
 
-# (fault, exception, whether it is retryable).
+# (fault, class of the exception, whether it is retryable)
 FAULTS = [
     (SessionFault("SESSION_RESOURCES_EXHAUSTED", ""), QuotaError, False),
     (SessionFault("BILLING_TOKENS_EXHAUSTED", ""), QuotaError, False),
@@ -41,14 +41,14 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "kind", "retryable"), FAULTS)
 def test_exceptions(fault, kind, retryable):
-    """Each fault becomes the exception of its kind."""
+    """Each fault is converted to the right class of exception."""
     error = service_error(fault)
 
     assert (kind, retryable, fault.code or None) == (type(error), error.retryable, error.code)
     assert str(error)
 
 
-# (code, whether it ends the session).
+# (code of the error, whether the error ends the session)
 FATAL = [
     ("SESSION_RESOURCES_EXHAUSTED", True),
     ("SESSION_EXPIRED", True),
@@ -64,10 +64,10 @@ FATAL = [
 
 @pytest.mark.parametrize(("code", "fatal"), FATAL)
 def test_fatal_errors(code, fatal):
-    """Only an error about the account or the session itself ends the session."""
+    """Only an error about the account or about the session itself ends the session."""
     assert fatal is is_fatal(ErrorInfo(code=code))
 
 
 def test_echoed_key():
-    """A part of a key in the service's message is not in the exception."""
+    """If the error of the service contains a part of the key, the exception does not show it."""
     assert "Zm9v" not in str(service_error(SessionFault(7, 'no such key: "Zm9v***"')))

@@ -1,4 +1,4 @@
-"""The items of a session: places of items that the client adds."""
+"""The items of a session: the order of items, and items that are sent again."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from inworld_sync.wire.realtime.items import Items
 
 
 def added(item_id, previous=None):
-    """The service's answer for an added item."""
+    """Return the message of the service that says that an item was added."""
     return rt.ItemAdded(rt.Message.user("x", id=item_id), previous)
 
 
-# (previous id in the command, previous id in the answer, order of the items).
+# (previous id in the command, previous id in the answer, order of the items)
 PLACES = [
     ("root", None, ["n", "a", "b"]),
     ("root", "root", ["n", "a", "b"]),
@@ -24,7 +24,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("asked", "answered", "order"), PLACES)
 def test_place_of_an_added_item(asked, answered, order):
-    """An item is where the service says; where it says nothing, it is where the client added it."""
+    """An item is after the item that the service names, or else after the one of the command."""
     items = Items(is_inworld=True)
     for item_id in ("a", "b"):
         items.handle(added(item_id))
@@ -36,7 +36,7 @@ def test_place_of_an_added_item(asked, answered, order):
 
 
 def test_replay_of_a_first_item():
-    """An item that is not acknowledged yet is added at the beginning of the new session too."""
+    """A first item that is not acknowledged yet is also first in the new session."""
     items = Items(is_inworld=True)
     items.handle(added("a"))
     items.add(rt.CreateItem(rt.Message.user("x", id="n"), "root"))
@@ -47,7 +47,7 @@ def test_replay_of_a_first_item():
 
 
 def test_replay_without_a_malformed_part():
-    """A picture that the service sent back without its content does not lose the message."""
+    """A message is sent again without a picture whose content the service did not send back."""
     items = Items(is_inworld=True)
     picture = rt.UnknownPart("input_image", {"type": "input_image", "image_url": ""})
     novel = rt.UnknownPart("novel", {"type": "novel"})
@@ -58,7 +58,7 @@ def test_replay_without_a_malformed_part():
     assert (rt.InputText("Look:"), novel) == command.item.content
 
 
-# (code of the refusal, whether the item stays in the conversation).
+# (code of the error, whether the item stays in the conversation)
 REFUSALS = [("invalid_value", False), (None, False), ("item_create_duplicate_item_id", True)]
 
 
@@ -77,7 +77,7 @@ def test_refused_replay(code, stays):
     ("arguments", "sent"), [('{"a": 1}', '{"a": 1}'), ('{"a', "{}"), ("", "{}")]
 )
 def test_replay_of_a_call(arguments, sent):
-    """Arguments that are not JSON are replayed as an empty object, since services refuse them."""
+    """Arguments that are not JSON are sent again as {}, because services refuse such arguments."""
     items = Items(is_inworld=True)
     call = rt.FunctionCall(call_id="c1", name="f", arguments=arguments, id="f1")
     items.handle(rt.ItemAdded(call, None))

@@ -1,4 +1,4 @@
-"""Truncation of items when the assistant is interrupted."""
+"""Items are truncated when the user interrupts the assistant."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -8,7 +8,7 @@ from inworld_sync.wire.realtime.playback_ledger import PlaybackLedger
 
 PCM = rt.PcmFormat(24000)
 
-# (format, received samples, whether complete, heard samples, end of the truncated audio or None).
+# (format, received samples, whether complete, heard samples, position of the truncation or None)
 CUTS = [
     (PCM, 48000, True, 24000, 1000),
     (PCM, 48000, True, 48000, None),
@@ -33,9 +33,9 @@ CUTS = [
 @pytest.mark.parametrize(("form", "received", "is_whole", "heard", "cut_ms"), CUTS)
 def test_cuts(form, received, is_whole, heard, cut_ms):
     """
-    An item is truncated where its playback stopped, rounded down, within the received audio.
+    An item is truncated where its playback stopped, within the received audio, rounded down.
 
-    In a G.711 session the service counts at 24000 Hz, so a third of the time is sent.
+    The service counts G.711 audio as if its rate were 24000 Hz, so a third of the time is sent.
     """
     items = PlaybackLedger(form)
     items.receive("a1", "r1", 0, received, is_played=True)
@@ -47,7 +47,7 @@ def test_cuts(form, received, is_whole, heard, cut_ms):
 
 
 def test_each_item_is_counted_by_itself():
-    """Of three items, the heard one is kept, the next is truncated, the last was not heard."""
+    """Of three items, the first was heard, the second is truncated, the third is truncated to 0."""
     items = PlaybackLedger(PCM)
     for item_id in ("a1", "a2", "a3"):
         items.receive(item_id, "r1", 1, 12000, is_played=True)
@@ -88,7 +88,7 @@ def test_item_without_audio():
 
 
 def test_audio_that_the_application_plays():
-    """An item that the application plays is truncated only if the caller gives its position."""
+    """If the application plays an item, the item is truncated only at a position that it gives."""
     for heard, cuts in ({}, []), ({"a1": 12000}, [rt.TruncateItem("a1", 0, 500)]):
         items = PlaybackLedger(PCM)
         items.receive("a1", "r1", 0, 24000, is_played=False)
@@ -97,7 +97,7 @@ def test_audio_that_the_application_plays():
 
 
 def test_heard_time_and_share():
-    """The heard time is real time; the share is that of the received audio."""
+    """The heard time is in real time. The heard share is relative to the received audio."""
     items = PlaybackLedger(rt.MulawFormat())
     items.receive("a1", "r1", 0, 16000, is_played=True)
     items.receive("a2", "r2", 0, 8000, is_played=True)
@@ -108,7 +108,7 @@ def test_heard_time_and_share():
 
 
 def test_the_items_of_a_response():
-    """Items are found by their response, and an item is completed once."""
+    """items_of() returns the items of a response. complete() returns True once for an item."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 10, is_played=True)
     items.receive("a2", "r2", 0, 10, is_played=True)
@@ -123,7 +123,7 @@ def test_the_items_of_a_response():
     st.sampled_from([8000, 16000, 24000, 32000, 44100, 48000]),
 )
 def test_never_beyond_the_received_audio(chunks, heard, rate_hz):
-    """For any position of a device, the end is within the received and the heard audio."""
+    """For any heard position, the truncation is within the received and the heard audio."""
     items = PlaybackLedger(rt.PcmFormat(rate_hz))
     for samples in chunks:
         items.receive("a1", "r1", 0, samples, is_played=True)

@@ -1,4 +1,4 @@
-"""Of truncated speech, the replay sends the part that was heard, in every script."""
+"""If speech was truncated, a new session gets only the text that the user has heard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from inworld_sync.models.realtime import ConversationEntry, Message, OutputAudio, OutputText
 from inworld_sync.wire.realtime.replay import replay_of
 
-# (transcript, heard share, the text that is sent)
+# (transcript, heard share, text for the new session)
 CUT = [
     ("One two three four", 0.5, "One two"),
     ("One two three four", 0.05, None),
@@ -20,7 +20,7 @@ CUT = [
 
 @pytest.mark.parametrize(("transcript", "share", "text"), CUT)
 def test_heard_text(transcript: str, share: float, text: str | None) -> None:
-    """The text ends between two words, or between two characters of a script without spaces."""
+    """The text ends between two words, or between two characters in scripts without spaces."""
     item = Message(role="assistant", content=(OutputAudio(transcript=transcript),), id="a1")
     replay = replay_of([ConversationEntry(item)], [], {"a1": share})
 

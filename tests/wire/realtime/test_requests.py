@@ -1,4 +1,4 @@
-"""The pending requests of a session: which answer or error ends which of them."""
+"""The pending requests of a session: each answer or error ends the right request."""
 
 import math
 
@@ -13,7 +13,7 @@ UPDATED = rt.SessionUpdated(rt.SessionInfo())
 
 
 def registered(*replies):
-    """Pending requests, sent one second after the other with a timeout of 10 s."""
+    """Register requests that were sent at intervals of a second. Their timeout is 10 s."""
     requests = Requests()
     for number, reply in enumerate(replies):
         requests.register(reply, float(number), 10.0)
@@ -29,14 +29,14 @@ def about(kind, item_id="i1", *, is_watched=True):
 
 
 def refused(requests, is_opening=False, **fields):
-    """The key of the request that an error refuses."""
+    """Return the key of the request that an error refuses."""
     error = rt.ErrorInfo(type="invalid_request_error", message="no", **fields)
     entry = requests.match_error(error, is_opening=is_opening)
     return None if entry is None else entry.key
 
 
 def test_answers():
-    """An event ends the oldest command of its kind about its item."""
+    """An event about an item ends the oldest request of its kind about this item."""
     first, second = about(Request.DELETE), about(Request.DELETE)
     requests = registered(first, second, about(Request.RETRIEVE))
     event = rt.ItemDeleted("i1")
@@ -49,14 +49,14 @@ def test_answers():
 
 
 def test_updates_are_answered_in_order():
-    """The service answers updates in their order."""
+    """The answers to updates end the updates in the order in which they were sent."""
     requests = registered(update("u1", a=1), update("u2", a=2))
 
     found = [requests.match_update(UPDATED, is_cycle=False) for _ in range(3)]
     assert [{"a": 1}, {"a": 2}, None] == found
 
 
-# (update, whether an event that reports a cycle of the memory answers it).
+# (update, whether a session.updated that reports a memory cycle answers it)
 CYCLES = [
     (update(kind=Request.OPEN), True),
     (update(instructions="x"), False),
@@ -67,7 +67,7 @@ CYCLES = [
 
 @pytest.mark.parametrize(("reply", "answers"), CYCLES)
 def test_a_cycle_of_the_memory(reply, answers):
-    """A cycle of the memory answers the first update and updates of the memory only."""
+    """A memory cycle answers only the first update of a session, and updates of the memory."""
     requests = registered(reply)
 
     assert answers is (requests.match_update(UPDATED, is_cycle=True) is not None)
@@ -81,7 +81,7 @@ ALL = [
     about(Request.DELETE),
 ]
 
-# (fields of an error, the request that it refuses): by its event id, its code or its parameter.
+# (fields of an error, key of the request): found by event id, by code, or by parameter.
 ERRORS = [
     ({"event_id": "u1"}, "u1"),
     ({"event_id": "ITEM-i1", "code": "cannot_update_voice"}, "ITEM-i1"),
@@ -103,12 +103,12 @@ ERRORS = [
 
 @pytest.mark.parametrize(("fields", "key"), ERRORS)
 def test_refusals(fields, key):
-    """An error refuses the request that it names, or the only one of its kind."""
+    """An error refuses the request that it names, or the only request of its kind."""
     assert key == refused(registered(*ALL), **fields)
 
 
 def test_a_refusal_of_the_only_request():
-    """An error that names nothing refuses the only request; never a response in progress."""
+    """An error that names no request refuses the only request, but never an active response."""
     requests = registered(about(Request.DELETE))
     for kind in (Request.ACTIVE, Request.RETRY, Request.RENEWAL):
         requests.table.add(kind, "r1", sent_at=0.0)
@@ -121,14 +121,14 @@ def test_a_refusal_of_the_only_request():
 
 
 def test_a_refusal_while_a_session_opens():
-    """While a session opens, an error without an event id refuses its settings."""
+    """While a session opens, an error without an event id refuses the first session.update."""
     requests = registered(update("u1", kind=Request.OPEN), about(Request.ITEM))
 
     assert "u1" == refused(requests, is_opening=True, code="invalid_value")
 
 
 def test_refused_reply():
-    """The reply to a refused request has the service's error."""
+    """The PendingReply of a refused request has the error of the service."""
     reply = about(Request.DELETE)
     requests = registered(reply)
     error = rt.ErrorInfo(type="invalid_request_error", message="no")
@@ -140,7 +140,7 @@ def test_refused_reply():
 
 
 def test_expired():
-    """A request that is not answered in time ends with an error that names it."""
+    """A request without an answer ends at its deadline with an error that names the request."""
     reply = about(Request.TRUNCATE)
     requests = registered(reply)
     assert 10.0 == requests.next_deadline()
@@ -153,7 +153,7 @@ def test_expired():
 
 
 def test_items_before_a_response():
-    """Items that were sent before a request that is answered are accepted; later ones are not."""
+    """The answer to a request shows that all items sent before it were accepted."""
     replies = [about(Request.ITEM, f"i{number}") for number in range(3)]
     registered(*replies).accepted_before(1.5)
 
@@ -161,7 +161,7 @@ def test_items_before_a_response():
 
 
 def test_a_lost_connection():
-    """Items and unwatched updates are sent again, a deletion is done, all others are lost."""
+    """If the connection is lost, items and unwatched updates stay pending, and others end."""
     watched_item = about(Request.ITEM)
     late_update = update("u2", is_watched=False)
     replies = [
@@ -191,7 +191,7 @@ def test_a_lost_connection():
 
 
 def test_forgotten():
-    """A request that its caller no longer waits for is not pending."""
+    """A request whose caller does not wait any more is removed from the pending requests."""
     reply = about(Request.DELETE)
     requests = registered(reply)
     requests.forget(reply)

@@ -1,4 +1,4 @@
-"""Requests for responses: one after another, and again if the service was busy."""
+"""Requests for responses are sent one after another, and again if the service was busy."""
 
 from inworld_sync.models import realtime as rt
 from inworld_sync.wire.realtime.response_queue import ResponseQueue
@@ -24,7 +24,7 @@ def handle(queue, *events, matches_by_order=False):
 
 
 def sent(queue):
-    """The ids of all requests that can be sent now."""
+    """Return the ids of all requests that can be sent now."""
     ids = []
     while (found := queue.pop()) is not None:
         ids.append(found[1].event_id)
@@ -35,7 +35,7 @@ BUSY = rt.ErrorInfo(code="conversation_already_has_active_response")
 
 
 def test_one_after_another():
-    """The second request is sent when the first response has ended."""
+    """The second request is sent after the first response has ended."""
     queue = ResponseQueue()
     queue.add("q1")
     queue.add("q2")
@@ -49,7 +49,7 @@ def test_one_after_another():
 
 
 def test_out_of_band():
-    """An out-of-band request is sent at once, and other requests do not wait for it."""
+    """An out-of-band request is sent at once. Other requests do not wait for its response."""
     queue = ResponseQueue()
     for request_id, config in (("q1", None), ("q2", OUT_OF_BAND), ("q3", OUT_OF_BAND)):
         queue.add(request_id, config)
@@ -63,7 +63,7 @@ def test_out_of_band():
 
 
 def test_sent_again():
-    """A request that was refused because of a response in progress is sent three times at most."""
+    """If a request is refused because a response is active, it is sent at most three times."""
     queue = ResponseQueue()
     state = queue.add("q1")
     for number in range(2):
@@ -80,7 +80,7 @@ def test_sent_again():
 
 
 def test_busy_with_an_unknown_response():
-    """If no response is known to be in progress, the queue pauses until it is resumed."""
+    """If a request is refused as busy but no response is known, the queue pauses until resumed."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2", OUT_OF_BAND)
@@ -97,7 +97,7 @@ def test_busy_with_an_unknown_response():
 
 
 def test_refused():
-    """A request that is refused fails with the error, and the next one is sent."""
+    """A refused request fails with the error of the service, and the next request is sent."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2")
@@ -111,7 +111,7 @@ def test_refused():
 
 
 def test_given_up():
-    """A request that is given up fails; if its response begins later, it is cancelled."""
+    """A request that the caller gives up fails. If its response begins later, it is cancelled."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2")
@@ -125,7 +125,7 @@ def test_given_up():
 
 
 def test_replaced():
-    """A response that begins shows that the one before it has ended, unless it is out of band."""
+    """If an in-band response begins, the in-band response before it must have ended."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2", OUT_OF_BAND)
@@ -134,13 +134,13 @@ def test_replaced():
     found = [queue.replaced_by(created(*each)) for each in (("r1", "q1"), ("r2", "q2"), ("r3",))]
     handle(queue, created("r2", "q2"))
 
-    # While an out-of-band request is pending, a response without an id may be its response.
+    # A response without an id may belong to the pending out-of-band request.
     assert [[], [], []] == found
     assert [state] == queue.replaced_by(created("r3"))
 
 
 def test_presumed_over():
-    """A response that is presumed over does not hold back the next request."""
+    """If a response is presumed to be over, the next request does not wait for its end."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2")
@@ -155,7 +155,7 @@ def test_presumed_over():
 
 
 def test_matched_by_order():
-    """Without ids, a response belongs to the oldest request; its later messages to the same."""
+    """If the service returns no ids, a new response belongs to the oldest request."""
     queue = ResponseQueue()
     states = [queue.add("q1"), queue.add("q2", OUT_OF_BAND)]
     assert ["q1", "q2"] == sent(queue)
@@ -171,7 +171,7 @@ def test_matched_by_order():
 
 
 def test_manual_turns():
-    """If the service begins no response by itself, a response belongs to the request."""
+    """In a session with manual turns, a response without an id belongs to the request."""
     queue = ResponseQueue()
     state = queue.add("q1")
     sent(queue)
@@ -181,7 +181,7 @@ def test_manual_turns():
 
 
 def test_needless_answer():
-    """A request to answer tools is dropped if the service answers them by itself."""
+    """A request after tool outputs is dropped if the service responds to them by itself."""
     queue = ResponseQueue()
     queue.add("q1")
     sent(queue)
@@ -198,7 +198,7 @@ def test_needless_answer():
 
 
 def test_interruption():
-    """It cancels responses in progress and requests, except for out-of-band responses."""
+    """An interruption ends active responses and requests, but not out-of-band responses."""
     queue = ResponseQueue()
     states = [queue.add("q1"), queue.add("q2"), queue.add("q3", OUT_OF_BAND)]
     assert ["q1", "q3"] == sent(queue)
@@ -211,7 +211,7 @@ def test_interruption():
 
 
 def test_a_lost_connection():
-    """Responses that have begun fail; other requests are sent again, in their order."""
+    """If the connection is lost, active responses fail. Other requests are sent again in order."""
     queue = ResponseQueue()
     states = [queue.add("q1", OUT_OF_BAND), queue.add("q2"), queue.add("q3")]
     assert ["q1", "q2"] == sent(queue)

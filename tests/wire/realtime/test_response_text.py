@@ -1,4 +1,4 @@
-"""The text of a response: each piece counts once, no matter which messages have it."""
+"""The text of a response has each piece once, in whichever messages the piece arrives."""
 
 import json
 
@@ -13,7 +13,7 @@ from support.realtime_wire import read
 
 
 def message(kind, item_id="a1", index=0, **fields):
-    """A message of response r1 about a part."""
+    """Return a message of response r1 about a content part."""
     place = {"response_id": "r1", "item_id": item_id, "output_index": 0, "content_index": index}
     return read(json.dumps({"type": f"response.{kind}", **place, **fields}))
 
@@ -45,7 +45,7 @@ def item(*texts, kind="text", item_id="a1"):
     return {"id": item_id, "type": "message", "role": "assistant", "content": content}
 
 
-# (messages, pieces).
+# name: (messages, expected pieces)
 SCRIPTS = {
     "deltas": ([text_delta("Hel"), text_delta("lo")], ["Hel", "lo"]),
     "deltas and all wholes": (
@@ -119,7 +119,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize(("events", "pieces"), SCRIPTS.values(), ids=SCRIPTS)
 def test_pieces(events, pieces):
-    """Each piece is there once, in the order of arrival."""
+    """Each piece of the text is returned once, in the order of arrival."""
     text = ResponseText()
     changes = [text.add(event, is_cancelled=False) for event in events]
 
@@ -133,7 +133,7 @@ def test_pieces(events, pieces):
     st.sets(st.sampled_from(["text", "part", "item", "response"])),
 )
 def test_lost_deltas(deltas, kept, wholes):
-    """The whole text is there once, if the last deltas are lost and a whole text arrives."""
+    """If the last deltas are lost and the whole text arrives, the text is returned once."""
     whole = "".join(deltas)
     text = ResponseText()
     for delta in deltas[:kept]:
@@ -159,7 +159,7 @@ def done(status, *output):
     ("status", "text"), [("completed", "Hello"), ("cancelled", "Hel"), ("failed", "Hel")]
 )
 def test_text_after_a_cancel(status, text):
-    """Text after the client's cancel counts only if the response is completed all the same."""
+    """Text after a cancel is returned only if the response is completed in spite of the cancel."""
     table = Responses()
     state = table.handle(rt.ResponseCreated(rt.ResponseInfo(id="r1", status="in_progress")))
     table.handle(text_delta("Hel"))
@@ -173,7 +173,7 @@ def test_text_after_a_cancel(status, text):
 
 
 def test_text_in_the_output_of_a_response():
-    """The text may be in ``response.done`` only, which may be the first message."""
+    """Text that is only in ``response.done`` is returned, even if this is the first message."""
     table = Responses()
     state = table.handle(done("completed", item("One. "), item("Two.", item_id="a2")))
 

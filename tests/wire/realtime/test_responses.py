@@ -1,4 +1,4 @@
-"""The responses of a session: each has one final state, for messages in any order."""
+"""The responses of a session: each response has one final state, for any order of messages."""
 
 import json
 
@@ -14,18 +14,18 @@ LOST = rt.ErrorInfo(message="lost")
 
 
 def created(response_id="r1", **fields):
-    """A message that a response has begun."""
+    """Return a message that says that a response has begun."""
     response = {"id": response_id, "status": "in_progress", "output": [], **fields}
     return {"type": "response.created", "response": response}
 
 
 def done(response_id="r1", status="completed", **fields):
-    """A message that a response has ended."""
+    """Return a message that says that a response has ended."""
     return {"type": "response.done", "response": {"id": response_id, "status": status, **fields}}
 
 
 def delta(text, kind="output_text", response_id="r1"):
-    """A message with a piece of text."""
+    """Return a message with a piece of text."""
     return {
         "type": f"response.{kind}.delta",
         "response_id": response_id,
@@ -38,7 +38,7 @@ REFUSED = rt.ErrorInfo(code="invalid_value")
 
 
 def note(table, *messages):
-    """Apply messages; return the response that the last one changed."""
+    """Handle messages. Return the response that the last message has changed."""
     state = None
     for message in messages:
         state = table.handle(read(json.dumps(message)))
@@ -47,7 +47,7 @@ def note(table, *messages):
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete"])
 def test_a_response_from_request_to_end(status):
-    """A request gets its response by the id in the metadata and ends with its status."""
+    """A request gets its response by the id in the metadata, and ends with its final status."""
     table = Responses()
     state, command = table.request("q1", rt.ResponseConfig(metadata={"a": "b"}))
     seen = [state.status]
@@ -62,7 +62,7 @@ def test_a_response_from_request_to_end(status):
 
 
 def test_request():
-    """A request has its id twice, and the given settings."""
+    """The message of a request has the request's id in two places, and the given settings."""
     _, command = Responses().request("q1", rt.ResponseConfig(voice="x", metadata={"a": "b"}))
     config = rt.ResponseConfig(voice="x", metadata={"a": "b", "client_event_id": "q1"})
 
@@ -70,7 +70,7 @@ def test_request():
 
 
 def test_the_service_begins_by_itself():
-    """A response without a request id belongs to no request."""
+    """A response without a request id does not belong to a request."""
     table = Responses()
     request, _ = table.request("q1")
     state = note(table, created("r0"))
@@ -80,7 +80,7 @@ def test_the_service_begins_by_itself():
 
 
 def test_requests_are_distinguished():
-    """Two requests are matched by their ids, not by their order."""
+    """Two requests get their responses by their ids, in any order of the responses."""
     table = Responses()
     first, _ = table.request("q1")
     second, _ = table.request("q2")
@@ -91,7 +91,7 @@ def test_requests_are_distinguished():
 
 
 def test_done_without_created():
-    """A response without ``response.created`` still ends its request."""
+    """If ``response.created`` is missing, ``response.done`` still ends the request."""
     table = Responses()
     state, _ = table.request("q1")
     note(table, done(metadata={"client_event_id": "q1"}))
@@ -100,7 +100,7 @@ def test_done_without_created():
 
 
 def test_refused_request():
-    """A refused request has failed, with the error."""
+    """A refused request fails with the error of the service."""
     table = Responses()
     state, _ = table.request("q1")
 
@@ -110,7 +110,7 @@ def test_refused_request():
 
 
 def test_abandoned_request():
-    """The response of an abandoned request is being cancelled from its beginning."""
+    """If the response of an abandoned request begins, it is already marked as being cancelled."""
     table = Responses()
     state, _ = table.request("q1")
     assert state is table.abandon("q1", "failed")
@@ -122,7 +122,7 @@ def test_abandoned_request():
 
 
 def test_abandoned_requests_are_bounded():
-    """Of many abandoned requests only the latest are known."""
+    """Only the latest abandoned requests are remembered."""
     table = Responses()
     for number in range(100):
         table.request(f"q{number}")
@@ -140,7 +140,7 @@ ITEM_ADDED = {"type": "response.output_item.added", "response_id": "r1", "item":
 ITEM_DONE = {"type": "response.output_item.done", "response_id": "r1", "item": ITEM}
 
 
-# (messages after response.created, whether all items are done, the status of an unreported end).
+# (messages after response.created, whether all items are done, status if response.done is lost)
 ITEMS = [
     ([], False, "incomplete"),
     ([ITEM_ADDED], False, "incomplete"),
@@ -153,7 +153,7 @@ ITEMS = [
 
 @pytest.mark.parametrize(("messages", "is_whole", "status"), ITEMS)
 def test_whole_items(messages, is_whole, status):
-    """A response whose items are all done counts as completed if its end is not reported."""
+    """If ``response.done`` is lost, a response whose items are all done counts as completed."""
     table = Responses()
     state = note(table, created())
     note(table, *messages)
@@ -166,12 +166,12 @@ def test_whole_items(messages, is_whole, status):
 # Statuses that are not final.
 @pytest.mark.parametrize("status", [None, "", "in_progress", "novel"])
 def test_end_without_a_status(status):
-    """A response that ends without a final status is incomplete."""
+    """A response that ends without a final status has the status incomplete."""
     assert "incomplete" == note(Responses(), created(), done(status=status)).status
 
 
 def test_the_first_end_counts():
-    """Messages after the end change nothing."""
+    """Messages after the end of a response do not change the response."""
     table = Responses()
     state = note(table, created(), delta("a"), done(status="cancelled"))
 
@@ -181,13 +181,13 @@ def test_the_first_end_counts():
 
 
 def test_last_description():
-    """The description in ``response.done`` is kept, with its usage."""
+    """The response object of ``response.done``, with its usage, is kept."""
     state = note(Responses(), created(), done(usage={"total_tokens": 3}))
 
     assert rt.Usage(total_tokens=3) == state.info.usage
 
 
-# (messages, text): the kind of text that arrives first counts.
+# (messages, text): only text of the kind that arrives first is used.
 TEXTS = [
     ([delta("a"), delta("b")], "ab"),
     ([delta("a", "output_audio_transcript"), delta("A"), delta("A")], "a"),
@@ -198,7 +198,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("messages", "text"), TEXTS)
 def test_text(messages, text):
-    """The text is the pieces of one kind, in order."""
+    """The text of a response has the pieces of one kind, in order."""
     table = Responses()
     state = note(table, created())
     note(table, *messages)
@@ -207,7 +207,7 @@ def test_text(messages, text):
 
 
 def test_cancelled_response_accepts_no_more_text():
-    """Text that arrives after the cancel does not count."""
+    """Text that arrives after a cancel is not added to the response."""
     table = Responses()
     state = note(table, created())
     note(table, delta("a"))
@@ -219,20 +219,20 @@ def test_cancelled_response_accepts_no_more_text():
 
 
 def test_cancelling_an_ended_response():
-    """An ended or unknown response is not cancelled."""
+    """An ended or unknown response cannot be cancelled."""
     table = Responses()
     note(table, created(), done())
 
     assert [False, False] == [table.cancel("r1"), table.cancel("r9")]
 
 
-# (messages before, whether audio of r1 counts).
+# (messages, whether audio of r1 is accepted after them)
 TAKES = [([], True), ([created()], True), ([created(), done()], False)]
 
 
 @pytest.mark.parametrize(("messages", "takes"), TAKES)
 def test_audio_after_the_end(messages, takes):
-    """Audio of an ended response does not count; audio of a new response does."""
+    """Audio of an ended response is refused. Audio of an unknown response is accepted."""
     table = Responses()
     note(table, *messages)
 
@@ -249,7 +249,7 @@ def test_item_before_created():
 
 
 def test_end_of_the_session():
-    """When the session ends, its open responses fail, once."""
+    """When the session ends, its open responses fail. They fail only once."""
     table = Responses()
     asked, _ = table.request("q1")
     given_ = note(table, created("r2"))
@@ -261,7 +261,7 @@ def test_end_of_the_session():
 
 
 def test_memory_is_bounded():
-    """Of many ended responses only the latest are kept."""
+    """Only the latest ended responses are kept."""
     table = Responses()
     for number in range(100):
         note(table, created(f"r{number}"), done(f"r{number}"))

@@ -1,4 +1,4 @@
-"""Settings to the service's session object, and back."""
+"""Settings are converted to the session object of the service, and back."""
 
 import json
 
@@ -12,7 +12,7 @@ from inworld_sync.wire.realtime.settings import Settings
 
 from support.realtime_wire import read, write
 
-# (setting, place, value there): every setting in all its forms.
+# (setting, path in the session object, value at this path): every setting, in all its forms.
 SETTINGS = [
     ({"model": "openai/gpt-4o-mini"}, "model", "openai/gpt-4o-mini"),
     ({"instructions": ""}, "instructions", ""),
@@ -352,12 +352,12 @@ PROVIDER_DATA_OBJECT = {
 
 
 def session_sent(session):
-    """The sent session object."""
+    """Return the session object that is sent."""
     return json.loads(write(rt.UpdateSession(session)))["session"]
 
 
 def nested(path, value):
-    """Objects with a value at a dotted path."""
+    """Return nested objects that have a value at a dotted path."""
     for name in reversed(path.split(".")):
         value = {name: value}
     return value
@@ -365,21 +365,21 @@ def nested(path, value):
 
 @pytest.mark.parametrize(("settings", "path", "value"), SETTINGS)
 def test_settings(settings, path, value):
-    """Each setting has its place; settings that are None are not sent."""
+    """Each setting is at its path in the session object. Settings that are None are not sent."""
     expected = {"type": "realtime", **nested(path, value)}
 
     assert expected == session_sent(Session(**settings))
 
 
 def test_provider_data():
-    """Every extension of the service has its name on the wire."""
+    """Every setting of the service's extensions has the right name in the session object."""
     expected = {"type": "realtime", "providerData": PROVIDER_DATA_OBJECT}
 
     assert expected == session_sent(Session(provider_data=PROVIDER_DATA))
 
 
 def test_every_field_of_the_extensions_is_tested():
-    """The test object has a value for every field of the extensions."""
+    """The test of the extensions has a value for every field."""
 
     def unset(value):
         fields = getattr(type(value), "__attrs_attrs__", ())
@@ -393,7 +393,7 @@ def test_every_field_of_the_extensions_is_tested():
 
 
 def test_extra_settings():
-    """Unknown settings in ``extra`` are merged with the known ones."""
+    """Unknown settings in ``extra`` are merged with the other settings."""
     session = Session(voice="Dennis", extra={"audio": {"output": {"novel": 1}}, "later": [2]})
     expected = {
         "type": "realtime",
@@ -405,7 +405,7 @@ def test_extra_settings():
 
 
 def test_update_as_a_known_client_sends_it():
-    """The update of a telephone bridge in the service's examples, with valid formats."""
+    """The update of a telephone bridge from the service's examples can be made with settings."""
     session = Session(
         model="openai/gpt-4.1-mini",
         instructions="Be brief.",
@@ -471,12 +471,12 @@ CREATED = {
 
 
 def said(kind, session):
-    """A message of the service about its session."""
+    """Return a message of the service that contains its session object."""
     return read(json.dumps({"type": f"session.{kind}", "session": session}))
 
 
 def test_session_info():
-    """The service's settings are typed; formats may have the older names."""
+    """The settings of the service are returned as objects, also if formats have older names."""
     info = said("created", CREATED).session
 
     assert info == rt.SessionInfo(
@@ -494,7 +494,7 @@ def test_session_info():
     )
 
 
-# Session objects with one value of unknown form.
+# Session objects with one value in an unknown form.
 ODD = [
     {"id": 5},
     {"expires_at": "soon"},
@@ -511,12 +511,12 @@ ODD = [
 
 @pytest.mark.parametrize("raw", ODD)
 def test_unknown_forms(raw):
-    """A setting of unknown form is None, and ``raw`` has the whole object."""
+    """A setting in an unknown form is None. ``raw`` has the whole session object."""
     assert rt.SessionInfo(raw=raw) == said("updated", raw).session
 
 
 def test_memory():
-    """The service's memory is typed."""
+    """The memory of the session is returned as objects."""
     state = {
         "version": 2,
         "facts": ["likes tea", {"fact": "x"}],
@@ -540,7 +540,7 @@ def test_memory():
 
 
 def test_memory_with_a_wrong_field():
-    """A field of the wrong type does not lose the rest of the memory."""
+    """If a field of the memory has a wrong type, all other fields are returned."""
     state = {"version": 2, "facts": 5}
     info = said("updated", {"providerData": {"memory": {"state": state}}}).session
 
@@ -548,7 +548,7 @@ def test_memory_with_a_wrong_field():
 
 
 def test_updates_are_merged():
-    """An update changes only its own fields, at all levels."""
+    """An update of the session changes only the fields that it has, at all levels."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("created", CREATED))
     settings.handle(said("updated", {"audio": {"output": {"voice": "Sarah"}}, "model": "m"}))
@@ -562,7 +562,7 @@ def test_updates_are_merged():
 
 
 def test_null_switches_off():
-    """Turn detection that becomes null is off."""
+    """If turn detection is updated to null, the session has no turn detection."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("created", CREATED))
     settings.handle(said("updated", {"audio": {"input": {"turn_detection": None}}}))
@@ -572,7 +572,7 @@ def test_null_switches_off():
 
 
 def test_another_kind_replaces():
-    """An object of another type replaces the old object as a whole."""
+    """If the type of an object changes, the new object replaces the old one completely."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("created", CREATED))
     changes = {
@@ -586,7 +586,7 @@ def test_another_kind_replaces():
 
 
 def test_a_new_session():
-    """``session.created`` replaces all settings."""
+    """``session.created`` replaces all settings of the session."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("updated", {"instructions": "old"}))
     settings.handle(said("created", CREATED))
@@ -616,7 +616,7 @@ OBJECTS = st.recursive(
 
 @given(OBJECTS, OBJECTS)
 def test_merging(old, new):
-    """A merge has all new fields and the other old fields; its inputs do not change."""
+    """A merge has all fields of the new object, and the other fields of the old object."""
     before = json.dumps([old, new])
     merged = merge(old, new)
 

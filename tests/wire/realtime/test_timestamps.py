@@ -1,4 +1,4 @@
-"""Times in audio deltas: both spellings are read, and times of later segments are shifted."""
+"""Times in audio deltas are read in two spellings. Times of later segments are shifted."""
 
 import json
 
@@ -44,7 +44,7 @@ PHONEMES = (Phoneme("j", "cdgknstxyz", 250, 375, 1), Phoneme("u", "", 375, 500, 
 
 
 def camel(value):
-    """JSON with its names in camelCase."""
+    """Convert the names in a JSON value to camelCase."""
     if isinstance(value, dict):
         names = {name: name.split("_") for name in value}
         return {
@@ -55,7 +55,7 @@ def camel(value):
 
 
 def delta(info=None, name="timestamp_info", **fields):
-    """A delta of audio with times."""
+    """Return an audio delta with times."""
     body = {"type": "response.output_audio.delta", "response_id": "r1", "item_id": "a1", **fields}
     return body if info is None else {**body, name: info}
 
@@ -65,7 +65,7 @@ def delta(info=None, name="timestamp_info", **fields):
 )
 @pytest.mark.parametrize("audio", [None, b"\0\0"], ids=["base64", "decoded"])
 def test_both_spellings(name, info, audio):
-    """Words without blanks, characters and phonemes are typed, and are not in ``extra``."""
+    """Words, characters and phonemes are returned as objects, and are not in ``extra``."""
     warnings = []
     event = read_object(delta(info, name, delta="AAA=", new=1), audio, warnings)
 
@@ -75,13 +75,13 @@ def test_both_spellings(name, info, audio):
 
 @pytest.mark.parametrize("fields", [{}, {"delta": None}, {"delta": ""}])
 def test_times_without_audio(fields):
-    """A delta may have times only."""
+    """A delta without audio may have times."""
     event = read(json.dumps(delta(SNAKE, **fields)))
 
     assert (b"", WORDS) == (event.audio, event.words)
 
 
-# (timestamp_info, warnings, words, characters). Only the malformed times are missing.
+# (timestamp_info, warnings, words, characters): only the malformed times are missing.
 MALFORMED = [
     (None, [], (), ()),
     ({}, [], (), ()),
@@ -122,7 +122,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("info", "names", "words", "characters"), MALFORMED)
 def test_malformed_times(info, names, words, characters):
-    """Malformed times are ignored and counted; the audio and the other times are returned."""
+    """Malformed times are ignored with a warning. The audio and the other times are returned."""
     warnings = []
     event = read_object({**delta(delta="AAA="), "timestamp_info": info}, None, warnings)
 
@@ -132,7 +132,7 @@ def test_malformed_times(info, names, words, characters):
 
 
 def test_deep_times():
-    """Times of any depth do not end the connection."""
+    """Very deeply nested times do not end the connection."""
     info = {}
     for _ in range(20_000):
         info = {"wordAlignment": info}
@@ -152,23 +152,23 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_times_keep_the_audio(info):
-    """The audio is returned with any JSON as times."""
+    """For any JSON as times, the audio is returned."""
     assert b"\0\0" == read_object(delta(info, delta="AAA="), b"\0\0").audio
 
 
 def timed(*words, audio=b"\0\0", item_id="a1"):
-    """A delta with words of (text, start, end) in milliseconds."""
+    """Return a delta with words. Each word is (text, start, end), in milliseconds."""
     return rt.AudioDelta("r1", item_id, audio, words=tuple(WordTime(*word) for word in words))
 
 
 def starts(*deltas):
-    """Return the start of each word, shifted by its segment. Each delta has 1000 ms of audio."""
+    """Return the start of each word after the shift. Each delta has 1000 ms of audio."""
     times = SegmentTimes()
     events = [times.add(each, 1000.0 if each.audio else 0.0) for each in deltas]
     return [word.start_ms for event in events for word in event.words]
 
 
-# (deltas, starts of the words).
+# name: (deltas, starts of the words)
 SEGMENTS = {
     "one segment": ([timed(("a", 0, 300)), timed(("b", 300, 900), ("c", 900, 950))], [0, 300, 900]),
     "two segments": (
@@ -195,12 +195,12 @@ SEGMENTS = {
 
 @pytest.mark.parametrize(("deltas", "expected"), SEGMENTS.values(), ids=SEGMENTS)
 def test_segments(deltas, expected):
-    """The times of a segment are added to the start of its audio."""
+    """The times of a segment are shifted by the start of the segment's audio."""
     assert expected == starts(*deltas)
 
 
 def test_all_times_are_shifted():
-    """Words, characters and phonemes are shifted together."""
+    """Words, characters and phonemes are shifted by the same time."""
     event = shifted(
         rt.AudioDelta("r1", "a1", b"", words=WORDS, characters=CHARACTERS, phonemes=PHONEMES), 100
     )

@@ -1,4 +1,4 @@
-"""Function calls: each is returned once and complete, with any fields missing."""
+"""Function calls are returned once and complete, also if fields of messages are missing."""
 
 import json
 
@@ -13,13 +13,13 @@ OSLO = '{"city":"Oslo"}'
 
 
 def item(kind, **fields):
-    """A message about a call's item; ``f1`` is the item's id, ``c1`` the call id."""
+    """Return a message about the item of a call. Its item id is ``f1`` and its call id ``c1``."""
     call = {"id": "f1", "type": "function_call", "call_id": "c1", **fields}
     return {"type": f"response.output_item.{kind}", "response_id": "r1", "item": call}
 
 
 def arguments(kind, **fields):
-    """A message about a call's arguments."""
+    """Return a message about the arguments of a call."""
     return {
         "type": f"response.function_call_arguments.{kind}",
         "response_id": "r1",
@@ -29,15 +29,15 @@ def arguments(kind, **fields):
 
 
 def response(status="completed", output=(), response_id="r1"):
-    """A message that a response has ended."""
+    """Return a message that says that a response has ended."""
     return {
         "type": "response.done",
         "response": {"id": response_id, "status": status, "output": list(output)},
     }
 
 
-def given_by(calls, *messages):
-    """The number of calls that each message completes, and the calls."""
+def completed_by(calls, *messages):
+    """Return how many calls each message completes, and the calls."""
     counts, found = [], []
     for message in messages:
         ready = calls.handle(read(json.dumps(message)))
@@ -48,7 +48,7 @@ def given_by(calls, *messages):
 
 WEATHER = rt.FunctionCall(id="f1", call_id="c1", name="weather", arguments=OSLO, status="completed")
 
-# (messages, index of the one that completes the call), with fields missing as observed.
+# name: (messages, index of the message that completes the call). Services leave out these fields.
 SCRIPTS = {
     "reference": (
         [
@@ -110,19 +110,19 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize(("messages", "giver"), SCRIPTS.values(), ids=SCRIPTS)
-def test_scripts(messages, giver):
-    """The call is returned once, as soon as its item is done."""
-    counts, found = given_by(FunctionCalls(), *messages)
+@pytest.mark.parametrize(("messages", "completing"), SCRIPTS.values(), ids=SCRIPTS)
+def test_scripts(messages, completing):
+    """A call is returned once, as soon as its item is done."""
+    counts, found = completed_by(FunctionCalls(), *messages)
 
     assert [WEATHER] == found
-    assert [int(n == giver) for n in range(len(messages))] == counts
+    assert [int(n == completing) for n in range(len(messages))] == counts
 
 
 @pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
 def test_interrupted_response(status):
-    """A call of a response that was not completed is not returned."""
-    _, found = given_by(
+    """A call is not returned if its response was not completed."""
+    _, found = completed_by(
         FunctionCalls(),
         item("added", name="weather"),
         arguments("done", arguments='{"city":"Os'),
@@ -135,7 +135,7 @@ def test_interrupted_response(status):
 
 def test_no_arguments():
     """A call without arguments is returned."""
-    _, found = given_by(
+    _, found = completed_by(
         FunctionCalls(), item("added", name="now"), arguments("done"), item("done", name="now")
     )
 
@@ -143,8 +143,8 @@ def test_no_arguments():
 
 
 def test_nameless_call():
-    """A call without a name is returned at the end, because it must be answered."""
-    counts, found = given_by(FunctionCalls(), item("added"), item("done"), response())
+    """A call without a name is returned at the end of the response, because it needs an output."""
+    counts, found = completed_by(FunctionCalls(), item("added"), item("done"), response())
 
     assert [0, 0, 1] == counts
     assert ("c1", "") == (found[0].call_id, found[0].name)
@@ -153,7 +153,7 @@ def test_nameless_call():
 def test_parallel_calls():
     """Two calls of one response are returned separately."""
     second = {"id": "f2", "call_id": "c2"}
-    counts, found = given_by(
+    counts, found = completed_by(
         FunctionCalls(),
         item("added", name="a"),
         item("added", name="b", **second),
@@ -168,15 +168,15 @@ def test_parallel_calls():
 
 
 def test_another_response_ends():
-    """The end of a response completes no calls of another response."""
-    counts, _ = given_by(
+    """The end of a response does not complete the calls of another response."""
+    counts, _ = completed_by(
         FunctionCalls(), item("added", name="a"), response(response_id="r2"), response()
     )
 
     assert [0, 0, 1] == counts
 
 
-# Calls whose outputs are not sent yet.
+# Calls whose outputs are not sent yet (PendingCalls).
 
 
 def call(call_id):
@@ -184,7 +184,7 @@ def call(call_id):
 
 
 def test_a_response_follows_once_all_outputs_are_sent():
-    """It is due after the last output and the end of the calling response."""
+    """A response is due after the last output was sent and the calling response has ended."""
     pending = PendingCalls()
     for call_id in ("c1", "c2"):
         assert pending.add(call(call_id), "r1", is_ours=True)
@@ -199,7 +199,7 @@ def test_a_response_follows_once_all_outputs_are_sent():
 
 
 def test_a_call_is_pending_once():
-    """A repeated call is not new, even after its output is sent."""
+    """A call that is repeated is not added again, even after its output was sent."""
     pending = PendingCalls()
 
     assert pending.add(call("c1"), "r1", is_ours=False)
@@ -210,7 +210,7 @@ def test_a_call_is_pending_once():
 
 
 def test_nothing_follows_a_cancelled_response():
-    """After a response that was not completed no response is due."""
+    """No response is due after the outputs of a response that was not completed."""
     pending = PendingCalls()
     pending.add(call("c1"), "r1", is_ours=True)
     pending.resolve("c1", "o1")
@@ -219,7 +219,7 @@ def test_nothing_follows_a_cancelled_response():
 
 
 def test_calls_over_a_lost_connection():
-    """Calls are still answered, and the next connection may use the same ids again."""
+    """After a lost connection, calls still get outputs, and their ids may be used again."""
     pending = PendingCalls()
     pending.add(call("c1"), "r1", is_ours=True)
     pending.add(call("c2"), "r2", is_ours=True)

@@ -1,0 +1,1 @@
+"""Chat completions, the list of models, and routers."""

@@ -1,0 +1,165 @@
+"""
+The models of the service, and routers between them, without behavior.
+
+Source: Inworld Router API reference, "List models" and "Create router"; the pages "TTS" and "STT"
+of 2026-11-30 for the models that no endpoint lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
+
+__all__ = [
+    "STT_MODELS",
+    "TTS_MODELS",
+    "ModelInfo",
+    "Router",
+    "RouterRoute",
+    "RouterVariant",
+]
+
+# No endpoint lists these models; the lists are those of the documentation of 2026-11-30.
+TTS_MODELS: Final = (
+    "inworld-tts-2",
+    "inworld-tts-2-flash",
+    "inworld-tts-1.5-max",
+    "inworld-tts-1.5-mini",
+)
+STT_MODELS: Final = (
+    "inworld/inworld-stt-1",
+    "assemblyai/universal-streaming-multilingual",
+    "assemblyai/universal-streaming-english",
+    "assemblyai/u3-rt-pro",
+    "assemblyai/whisper-rt",
+    "soniox/stt-rt-v4",
+    "soniox/stt-rt-v5",
+    "deepgram/flux-general-en",
+    "deepgram/flux-general-multi",
+    "groq/whisper-large-v3",
+)
+
+
+@attrs.frozen(kw_only=True)
+class ModelInfo:
+    """
+    A language model.
+
+    Attributes:
+        id: What ``model=`` accepts: ``provider/model``.
+        provider: Who serves it.
+        creator: Who made it.
+        input_modalities: What it reads, such as ``text`` and ``image``.
+        output_modalities: What it writes.
+        context_length: The most tokens of a conversation; None if the service does not say it.
+        max_completion_tokens: The most tokens of an answer; None if the service does not say it.
+        parameters: The settings that it supports, by their names on the wire.
+        capabilities: What it can do, such as ``functionCalling`` and ``vision``.
+        pricing: Prices as the service sends them; their unit is not documented.
+        is_supported: Whether the service serves it now.
+        extra: Fields that this version does not know.
+    """
+
+    id: str
+    provider: str = ""
+    creator: str = ""
+    input_modalities: tuple[str, ...] = ()
+    output_modalities: tuple[str, ...] = ()
+    context_length: int | None = None
+    max_completion_tokens: int | None = None
+    parameters: tuple[str, ...] = ()
+    capabilities: frozenset[str] = frozenset()
+    pricing: Mapping[str, object] = attrs.field(factory=dict)
+    is_supported: bool = True
+    extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen
+class RouterVariant:
+    """
+    One of the models of a route.
+
+    Attributes:
+        model: The model: ``provider/model``, the name of a model, or ``auto``.
+        weight: How many of 100 requests it gets.
+        id: The id of the variant, which differs from the others of its route.
+        extra: Further fields of the variant, by their names on the wire, such as
+            ``text_generation_config``, ``message_templates`` and ``web_search``.
+    """
+
+    model: str = attrs.field(validator=checks.string)
+    weight: float = attrs.field(default=100, validator=checks.number(0))
+    id: str = attrs.field(default="default", validator=checks.string, kw_only=True)
+    extra: Mapping[str, object] = attrs.field(
+        factory=dict, validator=checks.mapping, repr=False, kw_only=True
+    )
+
+
+def _variants(value: Iterable[RouterVariant] | RouterVariant) -> tuple[RouterVariant, ...]:
+    found = (value,) if isinstance(value, RouterVariant) else tuple(value)
+    for each in found:
+        if not isinstance(each, RouterVariant):
+            raise ConfigError(f"variants must be RouterVariant objects, got {each!r:.100}")
+    return found
+
+
+@attrs.frozen
+class RouterRoute:
+    """
+    A way of a router to its models.
+
+    Attributes:
+        id: The id of the route, which differs from the others of its router.
+        variants: The models; their weights sum to 100.
+        condition: A CEL expression over the ``metadata`` of a request, such as
+            ``tier == "premium"``; None for a default route.
+    """
+
+    id: str = attrs.field(validator=checks.string)
+    variants: tuple[RouterVariant, ...] = attrs.field(converter=_variants)
+    condition: str | None = optional(checks.string)
+
+
+def _routes(value: Iterable[RouterRoute]) -> tuple[RouterRoute, ...]:
+    found = tuple(value)
+    for each in found:
+        if not isinstance(each, RouterRoute):
+            raise ConfigError(f"routes must be RouterRoute objects, got {each!r:.100}")
+    return found
+
+
+@attrs.frozen
+class Router:
+    """
+    A choice of models for chat completions; ``model="inworld/ID"`` uses it.
+
+    Attributes:
+        id: Lowercase letters, digits and dashes.
+        default_route: The route of a request that no condition matches; with None such a request
+            is refused.
+        routes: Routes with conditions; the first whose condition is true is used.
+        display_name: A name for people.
+        defaults: Settings of all variants, by their names on the wire, such as
+            ``message_templates``.
+        extra: Fields that this version does not know.
+    """
+
+    id: str = attrs.field(validator=checks.string)
+    default_route: RouterRoute | None = optional(checks.instance(RouterRoute))
+    routes: tuple[RouterRoute, ...] = attrs.field(default=(), converter=_routes)
+    display_name: str | None = optional(checks.string, kw_only=True)
+    defaults: Mapping[str, object] | None = optional(checks.mapping, kw_only=True)
+    extra: Mapping[str, object] = attrs.field(
+        factory=dict, validator=checks.mapping, repr=False, kw_only=True
+    )
+
+    @property
+    def model(self) -> str:
+        """What ``model=`` of ``iw.llm.chat`` accepts: ``inworld/ID``."""
+        return f"inworld/{self.id}"

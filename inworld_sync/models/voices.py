@@ -1,0 +1,64 @@
+"""Voices of the account: what the service says about them, without behavior."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["ClonedVoice", "SampleReport", "Voice"]
+
+
+@attrs.frozen
+class Voice:
+    """
+    A voice of the account; ``id`` names it in a request.
+
+    Attributes:
+        id: Names the voice in a request.
+        name: The name for people.
+        description: What the voice sounds like.
+        languages: As the service spells them, such as ``EN_US``.
+        gender: ``female``, ``male`` or ``neutral``; empty if the service does not say.
+        tags: Words for filters.
+        source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
+            ``PVC`` for professional clones.
+    """
+
+    id: str
+    name: str = ""
+    description: str = ""
+    languages: tuple[str, ...] = ()
+    gender: str = ""
+    tags: tuple[str, ...] = ()
+    source: str = ""
+
+
+@attrs.frozen
+class SampleReport:
+    """
+    What the service says about one recording of a clone.
+
+    Attributes:
+        transcription: The text that is spoken in it, given or recognized.
+        language: As the service spells it, such as ``EN_US``.
+        warnings: Reasons why the clone may be worse.
+        errors: Reasons why the recording was not used.
+    """
+
+    transcription: str = ""
+    language: str = ""
+    warnings: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class ClonedVoice:
+    """
+    The result of a clone.
+
+    Attributes:
+        voice: The new voice.
+        samples: One report for each recording, in their order.
+    """
+
+    voice: Voice
+    samples: tuple[SampleReport, ...] = ()

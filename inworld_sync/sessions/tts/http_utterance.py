@@ -1,0 +1,181 @@
+"""
+One utterance over HTTP: a request for each piece of its text, one after the other.
+
+Threads: all runs on the thread that iterates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+
+from inworld_sync.errors import (
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    InworldError,
+    ServiceError,
+    error_from_status,
+)
+from inworld_sync.models.events import UnknownEvent
+from inworld_sync.models.tts import ContextConfig, TtsUsage
+from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.tts.assembler import Assembler
+from inworld_sync.sessions.tts.speech import AudioChunk
+from inworld_sync.sessions.tts.text_feed import PieceSource
+from inworld_sync.transport.backoff import Backoff, retry_after_of
+from inworld_sync.transport.http import HttpClient, HttpStream
+from inworld_sync.wire import tts
+from inworld_sync.wire.contexts import no_audio_error
+from inworld_sync.wire.splitting import sentences, split_text
+
+__all__ = ["HttpUtterance"]
+
+# The longest delay before the second retry of a piece; the first one has none.
+_FIRST_DELAY_SECONDS = 0.2
+
+
+class HttpUtterance:
+    """
+    One utterance; a piece of its text is requested again if the service has not answered it.
+
+    Args:
+        connector: Has the credential and the settings of the client.
+        http: Sends the requests.
+        text: All of it, or an iterable of its pieces.
+        config: Of the utterance.
+        timeout: Seconds until the first line of a response, connecting included, and for each
+            further line.
+
+    Raises:
+        ConfigError: A setting of *config* is for a WebSocket.
+
+    Thread safety: one thread iterates over :meth:`chunks`; any may call :meth:`stop`.
+
+    Attributes:
+        config: As above.
+        usage: The service's counts so far.
+        state: The state as text, for a repr.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        http: HttpClient,
+        text: str | Iterable[str],
+        config: ContextConfig,
+        timeout: float | None,
+    ) -> None:
+        for name in ("max_buffer_delay_ms", "buffer_char_threshold"):
+            if getattr(config, name) is not None:
+                raise ConfigError(f"{name} is for a WebSocket: leave it out with method='http'")
+        self._connector = connector
+        self._http = http
+        self._source = PieceSource(text, tts.MAX_HTTP_TEXT_CHARACTERS)
+        self._timeout = timeout
+        self._stopped = threading.Event()
+        self._request: HttpStream | None = None
+        self._warned: set[str] = set()
+        self.config = config
+        self.usage = TtsUsage()
+        self.state = "not started"
+
+    def stop(self) -> None:
+        """End the present request; an iteration that waits for the service ends."""
+        self._stopped.set()
+        self.state = "stopped"
+        if self._request is not None:
+            self._request.stop()
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        """Iterate over the audio; raises the error with which the last attempt ended."""
+        self.state = "open"
+        context_id = str(uuid.uuid4())
+        assembler = Assembler(context_id, self.config.audio)
+        for piece in self._pieces():
+            has_audio = False
+            for chunk in self._spoken(piece, context_id, assembler):
+                has_audio = has_audio or bool(chunk.data)
+                yield chunk
+            if self._stopped.is_set():
+                return
+            # A piece of punctuation alone is allowed to be silent.
+            if not has_audio and any(map(str.isalnum, piece)):
+                raise no_audio_error(len(piece))
+            assembler.generation_ended()
+        assembler.finish()
+        self.state = "ended"
+
+    def _pieces(self) -> Iterator[str]:
+        limit = tts.MAX_HTTP_TEXT_CHARACTERS
+        pieces = self._source.pieces()
+        if self._source.is_whole:
+            return pieces
+        return (part for each in sentences(pieces, limit) for part in split_text(each, limit))
+
+    def _spoken(self, text: str, context_id: str, assembler: Assembler) -> Iterator[AudioChunk]:
+        """Request one piece of the text, again if the service has sent none of its audio."""
+        # The first attempt may have used a connection that was dead; then a new one helps at once.
+        backoff = Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True)
+        while not self._stopped.is_set():
+            is_answered = False
+            try:
+                for received in self._received(text, context_id):
+                    is_answered = True
+                    chunk = assembler.chunk(received)
+                    if chunk.usage is not None:
+                        self._count(chunk.usage)
+                    yield chunk
+            except InworldError as error:
+                # After stop(), errors are ignored.
+                if self._stopped.is_set():
+                    return
+                has_attempts = backoff.attempts < self._connector.options.max_retries
+                if is_answered or not has_attempts or not self._may_retry(error):
+                    raise
+                delay = backoff.next_delay(error)
+            else:
+                return
+            self._stopped.wait(delay)
+
+    def _may_retry(self, error: InworldError) -> bool:
+        """Return whether another attempt may help; a silent service is not asked again."""
+        if isinstance(error, ServiceError):
+            is_soon = self._timeout is None or retry_after_of(error) < self._timeout
+            return error.retryable and is_soon
+        return isinstance(error, (ConnectionLost, ConnectError))
+
+    def _received(self, text: str, context_id: str) -> Iterator[tts.AudioReceived]:
+        request = self._http.stream(
+            "POST",
+            tts.HTTP_PATH,
+            json=tts.http_request(text, self.config),
+            timeout=self._timeout,
+        )
+        self._request = request
+        # stop() may have found the request before.
+        if self._stopped.is_set():
+            return
+        with contextlib.closing(request.lines()) as lines:
+            for line in lines:
+                warnings: list[str] = []
+                message = tts.read_line(line, context_id, warnings)
+                self._warn(warnings)
+                if isinstance(message, tts.ConnectionFault):
+                    raise error_from_status(message.code, message.message, message.details)
+                if not isinstance(message, UnknownEvent):
+                    yield message
+
+    def _count(self, usage: TtsUsage) -> None:
+        self.usage = TtsUsage(
+            self.usage.characters + usage.characters, self.usage.model or usage.model
+        )
+
+    def _warn(self, names: list[str]) -> None:
+        for name in set(names) - self._warned:
+            self._warned.add(name)
+            self._connector.options.logger.warning(
+                "%s: ignored %s, which could not be read", tts.HTTP_PATH, name
+            )
