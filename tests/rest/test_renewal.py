@@ -74,7 +74,32 @@ def list_voices(iw: Inworld) -> None:
     assert iw.voices.list()
 
 
-@pytest.mark.parametrize("use", [speak, hear, hear_over_http, talk, list_voices])
+def speak_over_http(iw: Inworld) -> None:
+    assert iw.tts.synthesize("Hi.", method="http").duration_ms
+
+
+def chat(iw: Inworld) -> None:
+    assert iw.llm.chat("Hi.").text
+
+
+def chat_in_parts(iw: Inworld) -> None:
+    with iw.llm.stream("Hi.") as stream:
+        assert list(stream)
+
+
+def list_models(iw: Inworld) -> None:
+    assert iw.models.list()
+
+
+def list_routers(iw: Inworld) -> None:
+    iw.routers.list()
+
+
+OVER_HTTP = [hear_over_http, list_voices, speak_over_http, chat, chat_in_parts, list_models]
+USES = [speak, hear, talk, *OVER_HTTP, list_routers]
+
+
+@pytest.mark.parametrize("use", USES)
 def test_an_expired_token(server: Emulator, use: Callable[[Inworld], None]) -> None:
     """A token that the service no longer accepts is replaced once; the call does not fail."""
     with client(server) as (iw, auth):
@@ -86,7 +111,7 @@ def test_an_expired_token(server: Emulator, use: Callable[[Inworld], None]) -> N
         assert 2 == auth._attempts
 
 
-@pytest.mark.parametrize("use", [speak, hear, hear_over_http, talk, list_voices])
+@pytest.mark.parametrize("use", USES)
 def test_a_token_that_is_never_accepted(use: Callable[[Inworld], None]) -> None:
     """The credential is renewed once, and then the error is raised."""
     expiring = Settings(token_lifetime=0.000001)
