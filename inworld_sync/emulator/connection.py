@@ -1,5 +1,5 @@
 """
-One accepted TCP connection: its HTTP requests, its upgrade to WebSocket, its faults.
+Serves one accepted TCP connection, with its HTTP requests, its upgrade to WebSocket and its faults.
 
 Threads: each connection runs on a thread of its own.
 """
@@ -50,8 +50,9 @@ __all__ = ["Connection"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 
-# At DEBUG the library logs every header of an upgrade, with the credential. This logger is not
-# registered, so it logs nothing and changes no level of the host program.
+# At DEBUG, the library logs every header of an upgrade, with the credential. So it gets this
+# logger, which logs nothing. The logger is not registered, so it changes no level of the host
+# program.
 _no_logger = logging.Logger("inworld_sync.emulator.protocol", logging.CRITICAL)  # noqa: LOG001
 _LINGER_SECONDS = 0.5
 _UNAUTHORIZED = Response(status=401, headers={"Content-Type": "text/plain"}, body=b"Unauthorized")
@@ -106,7 +107,7 @@ class Connection:
             self._stream.close()
 
     def stop(self) -> None:
-        """End the connection: a WebSocket with CLOSE 1001, an HTTP connection at once."""
+        """End the connection. A WebSocket ends with CLOSE 1001, an HTTP connection ends at once."""
         self._stopped.set()
         if (peer := self._peer) is not None:
             peer.close(1001, "the server is closing")
@@ -121,8 +122,10 @@ class Connection:
         self._stream.abort()
 
     def _serve(self) -> None:
+        cut = self._fault(FaultKind.CUT_UPLOAD)
         reader = RequestReader(
             self._stream,
+            cut_bytes=None if cut is None else int(cut.value),
             timeout=self._settings.request_timeout,
             first_timeout=self._settings.credential_timeout,
             max_body_bytes=self._settings.max_body_bytes,
@@ -199,7 +202,10 @@ class Connection:
         return attrs.evolve(response, headers=headers)
 
     def _preflight(self, request: Request) -> Response | None:
-        """Make the response to the question of a browser whether a page may send a request."""
+        """
+        Make the response to a preflight, with which a browser asks whether a page may send a
+        request.
+        """
         method = request.headers.get("access-control-request-method")
         if request.method != "OPTIONS" or method is None or not self._settings.cors:
             return None
@@ -221,8 +227,13 @@ class Connection:
         route = self._routes.http(request)
         if route is None:
             return _NOT_FOUND
-        if not route.is_signed and (refused := self._refusal(request, single_use=True)):
-            return _UNAUTHORIZED if route.has_openai_errors else refused
+        if not route.is_signed:
+            credential = Credential.of(request)
+            verdict = self._shared.credentials.judge(credential, bearer_key=True)
+            if verdict is not Verdict.GOOD:
+                if route.has_openai_errors:
+                    return _UNAUTHORIZED
+                return self._refusal(verdict, credential)
         try:
             return route.handler(request, self._shared)
         except Refused as error:
@@ -232,14 +243,7 @@ class Connection:
             _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
             return Response.of_status(INTERNAL, "internal error of the emulator", http_status=500)
 
-    def _refusal(self, request: Request, *, single_use: bool) -> Response | None:
-        credential = Credential.of(request)
-        credentials = self._shared.credentials
-        verdict = credentials.judge(credential, bearer_key=True, single_use=single_use)
-        if verdict is Verdict.GOOD and not credentials.spend(credential):
-            verdict = Verdict.BAD
-        if verdict is Verdict.GOOD:
-            return None
+    def _refusal(self, verdict: Verdict, credential: Credential) -> Response:
         http_status, body = self._shared.credentials.http_error(verdict, credential)
         challenge = {"www-authenticate": str(body["message"])} if http_status == 401 else {}
         return Response.of_json(body, status=http_status, headers=challenge)
@@ -298,13 +302,17 @@ class Connection:
         if route is None:
             self._answer(_NOT_FOUND, started, keep_alive=False)
             return
-        if route.checked_at_upgrade and (refused := self._refusal(request, single_use=False)):
-            self._answer(refused, started, keep_alive=False)
-            return
+        # Judged once, since a token may be valid for one use. Realtime refuses such tokens.
+        credential = Credential.of(request)
         verdict = self._shared.credentials.judge(
-            Credential.of(request), bearer_key=route.checked_at_upgrade
+            credential,
+            bearer_key=route.checked_at_upgrade,
+            single_use=not route.checked_at_upgrade,
         )
         has_credential = verdict is Verdict.GOOD
+        if route.checked_at_upgrade and not has_credential:
+            self._answer(self._refusal(verdict, credential), started, keep_alive=False)
+            return
         with self._shared.connection_slot(route.path, has_credential=has_credential) as free:
             if not free:
                 response = Response.of_status(
@@ -312,9 +320,11 @@ class Connection:
                 )
                 self._answer(response, started, keep_alive=False)
                 return
-            self._run_websocket(route, request, rest)
+            self._run_websocket(route, request, rest, verdict)
 
-    def _run_websocket(self, route: WebSocketRoute, request: Request, rest: bytes) -> None:
+    def _run_websocket(
+        self, route: WebSocketRoute, request: Request, rest: bytes, verdict: Verdict
+    ) -> None:
         protocol = ServerProtocol(max_size=self._settings.max_message_bytes, logger=_no_logger)
         protocol.receive_data(request.head)
         event = next(iter(protocol.events_received()), None)
@@ -338,6 +348,7 @@ class Connection:
             self._stream,
             protocol,
             request=request,
+            verdict=verdict,
             settings=self._settings,
             faults=self._faults,
             name=self._name,

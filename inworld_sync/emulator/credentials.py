@@ -1,9 +1,10 @@
 """
-The forms in which the service accepts credentials, and its responses to refused ones.
+Checks credentials in the forms that the service accepts, and makes the responses to refused
+credentials.
 
-Source: the credential table and the handshake captures in the service's documentation. The
-response to a refused key shows its first four characters, as the service does. The response to an
-expired token is not documented.
+Source: the credential table and the handshake captures in the service's documentation. The response
+to a refused key shows the first four characters of the key, as the service does. The
+response to an expired token is not documented.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Credential:
 
     @classmethod
     def of(cls, request: Request) -> Credential:
-        """Look for it in the header, then in the query, then in the offered subprotocols."""
+        """Look for the credential in the header, then the query, then the subprotocols."""
         for text in (request.headers.get("authorization"), request.query_value("authorization")):
             scheme, _, secret = (text or "").strip().partition(" ")
             if secret and scheme.lower() in ("basic", "bearer"):
@@ -70,7 +71,8 @@ class Credential:
             scheme, _, secret = offered.strip().partition("_")
             if secret and scheme in ("basic", "bearer"):
                 return cls(scheme, secret)
-        # Two clients of realtime send the key so; on the other endpoints it is not a credential.
+        # Two clients of realtime send the key as ``token``. On the other endpoints, ``token`` is
+        # not a credential.
         token = request.query_value("token") if request.path.endswith("/realtime") else None
         return cls("bearer", token) if token else cls()
 
@@ -155,7 +157,7 @@ class Credentials:
                 token.expires_at = min(token.expires_at, now)
 
     def accepts_once(self, nonce: str, age: float, max_age: float) -> bool:
-        """Whether a request of this *age* is recent, in seconds, and its nonce is new."""
+        """Return whether a request of this *age* in seconds is recent and its nonce is new."""
         now = time.monotonic()
         with self._lock:
             self._nonces = {each: end for each, end in self._nonces.items() if end > now}
@@ -168,10 +170,10 @@ class Credentials:
         self, credential: Credential, *, bearer_key: bool, single_use: bool = True
     ) -> Verdict:
         """
-        Check a credential; :meth:`spend` follows when a request with it is served.
+        Check a credential. A token for one use is used up by it.
 
         Args:
-            credential: The one that the client sent.
+            credential: The credential that the client sent.
             bearer_key: Whether the key itself is accepted as a bearer token. HTTP endpoints
                 accept it; the TTS and STT WebSockets do not.
             single_use: Whether a single-use token is accepted; Realtime does not accept it.
@@ -190,18 +192,11 @@ class Credentials:
                 token = self._tokens.get(credential.secret)
                 if token is None or token.is_used or (token.is_single_use and not single_use):
                     return Verdict.BAD
-                is_valid = token.expires_at > time.monotonic()
-                return Verdict.GOOD if is_valid else Verdict.EXPIRED
+                if token.expires_at <= time.monotonic():
+                    return Verdict.EXPIRED
+                token.is_used = token.is_single_use
+                return Verdict.GOOD
         return Verdict.BAD
-
-    def spend(self, credential: Credential) -> bool:
-        """Use up a single-use token; return False if another request was faster."""
-        with self._lock:
-            token = self._tokens.get(credential.secret)
-            if token is None or not token.is_single_use:
-                return True
-            was_used, token.is_used = token.is_used, True
-            return not was_used
 
     @staticmethod
     def websocket_error(verdict: Verdict, credential: Credential) -> dict[str, object]:

@@ -1,11 +1,12 @@
 """
-Tokens over HTTP: JSON Web Tokens and session tokens for a signed request, and single-use tokens.
+Issues tokens over HTTP. A signed request gets a JSON Web Token or a session token. Single-use
+tokens need no signature.
 
 A request is refused if its time is wrong by more than five minutes, if its nonce was used before,
 if its body names another key, or if it asks for a workspace that the account does not have.
 
-Source: the minting examples of the service. Its limit for the time and its
-response to an unknown workspace are not documented.
+Source: Inworld's examples for making tokens. The service's limit for the time and its response to
+an unknown workspace are not documented.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _signed(request: Request, shared: SharedState, host: str, method: str) -> Re
     if key_id != own_id or not hmac.compare_digest(signed.hex(), signature):
         raise Refused(UNAUTHENTICATED, "the signature does not match the key")
     if not shared.credentials.accepts_once(nonce, _age_seconds(date), _CLOCK_SECONDS):
-        raise Refused(UNAUTHENTICATED, "the request is too old, or was used before")
+        raise Refused(UNAUTHENTICATED, "the request is too old, or its nonce was used before")
     lifetime = shared.settings.token_lifetime
     token = shared.credentials.issue_token(lifetime, resources=_resources(request, shared, own_id))
     return Response.of_json(

@@ -17,6 +17,7 @@ import attrs
 
 from inworld_sync.audio.wav import strip_riff
 from inworld_sync.errors import (
+    ConfigError,
     ConnectionLost,
     InworldError,
     LocalProtocolError,
@@ -240,11 +241,16 @@ class Llm:
             The messages to add to the conversation: the answer, then the output of each call.
 
         Raises:
+            ConfigError: *answer* is no answer, or *tools* has something else than functions.
             LocalProtocolError: The answer calls no function.
         """
+        if not isinstance(answer, ChatCompletion):
+            raise ConfigError(f"answer must be a ChatCompletion, got {type(answer).__name__}")
+        functions = {
+            each.definition.name: each for each in checks.all_of(ToolFunction, tools, "tools")
+        }
         if not answer.tool_calls:
             raise LocalProtocolError("the answer calls no function: see answer.tool_calls")
-        functions = {each.definition.name: each for each in tools}
         outputs = [call.output(self._run(call, functions)) for call in answer.tool_calls]
         return [answer.message, *outputs]
 

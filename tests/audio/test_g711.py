@@ -210,7 +210,7 @@ def test_refuses_half_a_sample(law: str) -> None:
 
 
 @each_law
-def test_refuses_too_little_room(law: str) -> None:
+def test_refuses_too_small_a_buffer(law: str) -> None:
     """A buffer that is one byte too small raises an error and is not changed."""
     small = bytearray(7)
     with pytest.raises(AudioError, match="needs 8 bytes, got a buffer of 7"):

@@ -405,7 +405,7 @@ def test_settings(
 # Failures.
 
 
-def test_one_of_several(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+def test_one_file_of_several_fails(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     """If one file fails, it has a message, the other files are transcribed, and the status is 1."""
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     done = transcribe(tmp_path / "none.wav", wav(tmp_path / "a.wav"), tmp_path / "bad.wav")

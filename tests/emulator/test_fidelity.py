@@ -75,9 +75,9 @@ def test_usage_of_later_lines() -> None:
 
 
 def test_tokens() -> None:
-    """With word_tokens words, punctuation and white space are entries in the order of the text."""
+    """Words, punctuation and white space are entries in the order of the text."""
     text = "Hello, it's  $12.50 (now)!"
-    with serve(word_tokens=True, chunk_ms=5000) as server, open_tts(server) as client:
+    with serve(chunk_ms=5000) as server, open_tts(server) as client:
         found = alignment_of(client, text, timestampType="WORD")
 
     tokens = ["Hello", ",", " ", "it's", "  ", "$", "12.50", " ", "(", "now", ")", "!"]
@@ -87,6 +87,14 @@ def test_tokens() -> None:
     spoken = [end - start > 0 for start, end in zip(starts, ends, strict=True)]
     words = {"Hello", "it's", "12.50", "now"}
     assert [token in words for token in tokens] == spoken
+
+
+def test_words_with_their_punctuation() -> None:
+    """With word_tokens=False a word includes its punctuation, and white space is omitted."""
+    with serve(word_tokens=False, chunk_ms=5000) as server, open_tts(server) as client:
+        found = alignment_of(client, "Hello, it's  $12.50 (now)!", timestampType="WORD")
+
+    assert ["Hello,", "it's", "$12.50", "(now)!"] == found["words"]
 
 
 @pytest.mark.parametrize("rate_hz", [11025, 12345, 47999])
@@ -180,7 +188,9 @@ def test_times_of_audio_deltas() -> None:
         deltas = audio_deltas(client.ask("Say one two. Three four."))
 
     found = [delta["timestamp_info"]["word_alignment"] for delta in deltas]
-    assert [["one", "two."], ["Three", "four."]] == [one["words"] for one in found]
+    assert [["one", " ", "two", "."], [" ", "Three", " ", "four", "."]] == [
+        one["words"] for one in found
+    ]
     assert all(0 == one["word_start_time_seconds"][0] for one in found)
 
 

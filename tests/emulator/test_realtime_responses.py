@@ -163,6 +163,29 @@ def test_truncate_right_after_cancel(paced: RealtimeClient) -> None:
     assert item_id == paced.next("conversation.item.truncated")["item_id"]
 
 
+def test_truncate_before_cancel(paced: RealtimeClient) -> None:
+    """A reply may be truncated while it is spoken; its final item has only the words played."""
+    paced.write("Count to 90.")
+    paced.send("response.create")
+    item_id = paced.next("response.output_audio.delta")["item_id"]
+    paced.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=20)
+    assert item_id == paced.next("conversation.item.truncated")["item_id"]
+    paced.send("response.cancel")
+    paced.next("response.done")
+    paced.send("conversation.item.retrieve", item_id=item_id)
+
+    item = paced.next("conversation.item.retrieved")["item"]
+    assert [{"type": "audio", "transcript": "One."}] == item["content"]
+
+
+def test_truncate_without_audio(realtime: RealtimeClient) -> None:
+    """An item without audio of the assistant cannot be truncated."""
+    realtime.write("Hello.", id="mine")
+    realtime.send("conversation.item.truncate", item_id="mine", content_index=0, audio_end_ms=0)
+
+    assert "unsupported_content_type" == realtime.error()["code"]
+
+
 def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
     """A response can be requested right after a cancel; it begins after the end of the first."""
     paced.write("Count to 90.")

@@ -63,7 +63,7 @@ def test_a_turn() -> None:
 
 
 def _check_turn(client: SttClient) -> None:
-    client.configure(includeWordTimestamps=True)
+    client.configure(modelId=SONIOX, includeWordTimestamps=True)
     client.audio(HELLO)
 
     empty = {"isFinal": False, "wordTimestamps": [], "voiceProfile": None, "silenceDurationMs": 0}
@@ -74,7 +74,7 @@ def _check_turn(client: SttClient) -> None:
     final = {"transcript": "Hello.", **empty, "isFinal": True, "wordTimestamps": [word]}
     assert {"transcription": final} == client.result()
     client.close_stream()
-    usage = {"transcribedAudioMs": 1000, "modelId": "inworld/inworld-stt-1"}
+    usage = {"transcribedAudioMs": 1000, "modelId": SONIOX}
     assert {"usage": usage} == client.result()
 
 
@@ -88,7 +88,7 @@ def test_config_is_not_answered(client: SttClient) -> None:
 
 def test_words_only_on_request(client: SttClient) -> None:
     """Without includeWordTimestamps a final transcript has no words."""
-    client.configure()
+    client.configure(modelId=SONIOX)
     client.audio(HELLO)
 
     final = next(r for r in client.rest() if r.get("transcription", {}).get("isFinal"))
@@ -213,11 +213,13 @@ def test_voice_profile_of_another_model(client: SttClient) -> None:
     assert final["transcription"]["voiceProfile"] is None
 
 
-@pytest.mark.parametrize(("model", "words"), [(None, 0), (SONIOX, 1)])
-def test_words_of_a_model(model: str | None, words: int) -> None:
-    """With stt_words_of_default_model=False only other models send words, as in the service."""
+@pytest.mark.parametrize(
+    ("model", "is_set", "words"), [(None, False, 0), (None, True, 1), (SONIOX, False, 1)]
+)
+def test_words_of_a_model(model: str | None, is_set: bool, words: int) -> None:
+    """The default model sends words only with stt_words_of_default_model, unlike others."""
     fields = {"modelId": model} if model else {}
-    with client_of(stt_words_of_default_model=False) as client:
+    with client_of(stt_words_of_default_model=is_set) as client:
         client.configure(**fields, includeWordTimestamps=True)
         client.audio(HELLO)
         results = client.rest()

@@ -11,12 +11,16 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from inworld_sync import AuthError, Inworld
 from inworld_sync.emulator import Emulator
 from inworld_sync.models.options import Options
 from inworld_sync.models.tokens import TokenKind
 from inworld_sync.rest.tokens import JwtAuth
+
+from support.realtime_client import open_realtime
+from support.tts_client import open_tts
 
 
 def voices_with(server: Emulator, token: str) -> int:
@@ -43,6 +47,32 @@ def test_a_single_use_token(inworld_local: Emulator) -> None:
     assert voices_with(inworld_local, token.token) > 0
     with pytest.raises(AuthError):
         voices_with(inworld_local, token.token)
+
+
+def test_a_single_use_token_on_a_websocket(tone_server: Emulator) -> None:
+    """A browser sends a single-use token as a subprotocol; it opens one connection."""
+    with Inworld(tone_server.api_key, base_url=tone_server.url) as iw:
+        token = iw.tokens.mint("single_use", lifetime=60).token
+
+    protocols = [f"bearer_{token}"]
+    with open_tts(tone_server, headers={}, subprotocols=protocols) as client:
+        client.create()
+        assert "contextCreated" in client.result()
+    with open_tts(tone_server, headers={}, subprotocols=protocols) as client:
+        client.create()
+        assert 7 == client.receive()["error"]["code"]
+
+
+def test_realtime_refuses_a_single_use_token(tone_server: Emulator) -> None:
+    """Realtime refuses a single-use token, and does not use it up."""
+    with Inworld(tone_server.api_key, base_url=tone_server.url) as iw:
+        token = iw.tokens.mint("single_use", lifetime=60).token
+
+    with pytest.raises(InvalidStatus) as caught:
+        with open_realtime(tone_server, headers={"Authorization": f"Bearer {token}"}):
+            pass
+    assert 403 == caught.value.response.status_code
+    assert voices_with(tone_server, token) > 0
 
 
 def test_a_credential_that_renews_itself(inworld_local: Emulator) -> None:

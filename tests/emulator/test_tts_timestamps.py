@@ -32,13 +32,14 @@ def test_no_timestamps_unless_asked(client: TtsClient) -> None:
 
 
 def test_words(client: TtsClient) -> None:
-    """WORD lists the words as written, each with start and end, and nothing more."""
+    """WORD lists words, punctuation and white space, each with start and end."""
     found = infos(client, 'Dr. Smith paid $12.50 — "really"!', timestampType="WORD")
 
     words = joined(found, "wordAlignment", "words")
     starts = joined(found, "wordAlignment", "wordStartTimeSeconds")
     ends = joined(found, "wordAlignment", "wordEndTimeSeconds")
-    assert ["Dr.", "Smith", "paid", "$12.50", "—", '"really"!'] == words
+    spoken = ["Dr", ".", " ", "Smith", " ", "paid", " ", "$", "12.50", " "]
+    assert [*spoken, "—", " ", '"', "really", '"', "!"] == words
     assert [0.0, *ends[:-1]] == starts
     assert pytest.approx(tone_seconds('Dr.Smithpaid$12.50—"really"!')) == ends[-1]
     assert all({"wordAlignment"} == set(info) for info in found if info)
@@ -84,8 +85,10 @@ def test_times_continue_over_the_sentences_of_a_generation(client: TtsClient) ->
     """Within one flush the times of the second sentence follow those of the first."""
     found = infos(client, "One two. Three four.", timestampType="WORD")
 
+    words = joined(found, "wordAlignment", "words")
     starts = joined(found, "wordAlignment", "wordStartTimeSeconds")
-    assert [0.0, 0.15, 0.35, 0.6] == pytest.approx(starts)
+    assert ["One", " ", "two", ".", " ", "Three", " ", "four", "."] == words
+    assert [0.0, 0.15, 0.35, 0.6] == pytest.approx(starts[:3:2] + starts[5:8:2])
 
 
 @pytest.mark.parametrize("kind", ["WORD", "CHARACTER"])
@@ -105,11 +108,11 @@ def test_async(client: TtsClient, kind: str) -> None:
 
 def test_spaces_among_the_words() -> None:
     """With spaces_in_words the list has the spaces, so that its entries join to the text."""
-    text = "Hello,  my world!"
+    settings = Settings(word_tokens=False, spaces_in_words=True)
     with (
-        Emulator(synthesizer=ToneSynthesizer(), settings=Settings(spaces_in_words=True)) as server,
+        Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
         open_tts(server) as client,
     ):
-        found = infos(client, text, timestampType="WORD")
+        found = infos(client, "Hello,  my world!", timestampType="WORD")
 
-    assert text == "".join(joined(found, "wordAlignment", "words"))
+    assert ["Hello,", "  ", "my", " ", "world!"] == joined(found, "wordAlignment", "words")

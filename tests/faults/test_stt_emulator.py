@@ -14,7 +14,7 @@ from inworld_sync import (
     ServiceError,
     TransportError,
 )
-from inworld_sync.emulator import Emulator, FaultKind
+from inworld_sync.emulator import Emulator, FaultKind, Settings
 from inworld_sync.emulator.recognition.engine import SpeechEngine
 from inworld_sync.sessions.stt import completion, delivery
 
@@ -73,9 +73,11 @@ def quick(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def server():
+def server(request):
+    """A server; its parameter is whether it sends the times of words."""
     engine = SpeechEngine(NumberedRecognizer(), new_vad=NumberedVad)
-    with Emulator(speech_engine=engine) as server:
+    settings = Settings(stt_words_of_default_model=getattr(request, "param", False))
+    with Emulator(speech_engine=engine, settings=settings) as server:
         yield server
 
 
@@ -120,9 +122,15 @@ def test_every_fault_is_here():
     assert set(FaultKind) == {FaultKind(name.partition(":")[0]) for name in named}
 
 
-@pytest.mark.parametrize("fault", HARMLESS)
+@pytest.mark.parametrize(
+    ("server", "fault"), [(fault == "duplicate", fault) for fault in HARMLESS], indirect=["server"]
+)
 def test_harmless(iw, server, message_count, fault):
-    """No word is lost or doubled, and there is only one connection."""
+    """
+    No word is lost or doubled, and there is only one connection.
+
+    A duplicate of a final transcript can be recognized by the times of its words only.
+    """
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
         text, events = stream(iw)
@@ -144,9 +152,14 @@ def test_replaced_connection(iw, hasty, server, message_count, fault):
         assert 1 == sum(isinstance(event, Reconnected) for event in events), after
 
 
+@pytest.mark.parametrize("server", [True], indirect=True)
 @pytest.mark.parametrize("fault", ENDING)
 def test_fatal(iw, server, message_count, fault):
-    """A fatal fault is a typed error; the audio in it gives the missing words."""
+    """
+    A fatal fault is a typed error; the audio in it gives the missing words.
+
+    Without times of words, the audio also has words of the transcript.
+    """
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
         with pytest.raises(ENDING[fault]) as caught:

@@ -225,10 +225,18 @@ def test_idle_cut(limiter: CountingLimiter) -> None:
                 threading.Event().wait(0.001)
 
 
-@pytest.mark.parametrize("quirk", ["status_in_audio_chunk", "spaces_in_words"])
-def test_quirks(quirk: str) -> None:
-    """Both forms of a message in the service's documentation are read."""
-    settings = Settings(**{quirk: True})
+@pytest.mark.parametrize(
+    "quirks",
+    [
+        {"status_in_audio_chunk": True},
+        {"word_tokens": False},
+        {"word_tokens": False, "spaces_in_words": True},
+    ],
+    ids=str,
+)
+def test_quirks(quirks: dict[str, bool]) -> None:
+    """All forms of a message in the service's documentation are read."""
+    settings = Settings(**quirks)
     with (
         Emulator(synthesizer=SpellingSynthesizer(), settings=settings) as server,
         Inworld(api_key=server.api_key, base_url=server.url) as iw,

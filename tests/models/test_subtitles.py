@@ -115,7 +115,7 @@ def test_text_of_the_turn(text, words):
     assert [(0, 100 * len(words), text)] == found
 
 
-def test_words_keep_their_times():
+def test_times_of_repeated_words():
     """If a word occurs twice in a turn, each occurrence has its own time."""
     words = (Word("no", 0, 300), Word("no", 2000, 2300), Word("never", 2300, 2900))
     found = cues(Transcript((Turn("No. No, never.", words),)))
@@ -225,7 +225,7 @@ def test_turn_without_words():
     assert [(1000, 2500, "Yes.")] == cues(Transcript((Turn("Yes.", (), 1000, 2500),)))
 
 
-def test_words_without_length():
+def test_words_without_duration():
     """The cue of a word without duration lasts a millisecond, because players skip empty cues."""
     assert [(500, 501, "Yes.")] == cues(Transcript((Turn("Yes.", (Word("Yes.", 500, 500),)),)))
 

@@ -201,7 +201,7 @@ def test_a_sentence_is_yielded_when_the_next_begins() -> None:
     assert ["One", ".", " Two"] == asked
 
 
-def test_a_piece_that_ends_a_sentence_is_not_held() -> None:
+def test_a_piece_that_ends_a_sentence_is_returned() -> None:
     """If a piece ends with a whole sentence, the sentence is returned without another piece."""
 
     def lines() -> Iterator[str]:

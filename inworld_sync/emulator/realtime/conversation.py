@@ -1,8 +1,8 @@
 """
-The items of a conversation, in order.
+Keeps the items of a conversation, in order.
 
 Locks: ``_lock`` guards the list. It is held while an event about a change is queued, so that
-clients receive changes in order; queueing never waits for the client.
+clients receive changes in order. Queueing never waits for the client.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class SpokenText:
     The times of the words of a spoken reply, which truncation needs.
 
     Attributes:
-        words: For each word its end in the transcript, and the second at which it begins.
-        duration: Seconds of audio.
+        words: For each word, its end in the transcript, and the second at which the word begins.
+        duration: The length of the audio in seconds.
     """
 
     words: tuple[tuple[int, float], ...]
     duration: float
 
     def heard(self, transcript: str, seconds: float) -> str:
-        """Return the transcript until the last word that begins before a time."""
+        """Return the transcript up to the last word that begins before a time."""
         ends = [end for end, start in self.words if start < seconds]
         return transcript[: max(ends)] if ends else ""
 
@@ -61,7 +61,8 @@ class Conversation:
 
     Args:
         events: Sends the events.
-        max_bytes: The size of all items; beyond it the oldest items are removed without an event.
+        max_bytes: The largest size of all items. Beyond it, the oldest items are removed without an
+            event.
 
     Thread safety: any thread.
     """
@@ -73,6 +74,8 @@ class Conversation:
         self._items: list[Item] = []
         self._sizes: dict[str, int] = {}
         self._spoken: dict[str, SpokenText] = {}
+        # Where the audio of truncated items ends, in seconds.
+        self._ends: dict[str, float] = {}
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -119,12 +122,12 @@ class Conversation:
             self._events.send("conversation.item.added", previous_item_id=previous, item=item)
 
     def finish(self, item: Item) -> None:
-        """Replace an item by its final form, and send ``conversation.item.done``."""
+        """Replace an item with its final form, and send ``conversation.item.done``."""
         kind = "conversation.item.done"
         with self._lock:
             for at, one in enumerate(self._items):
                 if one["id"] == item["id"]:
-                    self._items[at] = item
+                    item = self._items[at] = self._until_end(item)
                     self._sizes[str(item["id"])] = _size_of(item)
                     self._events.send(kind, previous_item_id=self._id_before(at), item=item)
 
@@ -136,7 +139,7 @@ class Conversation:
             ]
 
     def remember_speech(self, item_id: str, spoken: SpokenText) -> None:
-        """Store the times of a spoken reply."""
+        """Store the times of a spoken reply, as far as it was sent."""
         with self._lock:
             if item_id in self._sizes:
                 self._spoken[item_id] = spoken
@@ -159,6 +162,9 @@ class Conversation:
         """
         Truncate a spoken reply to the part that was played.
 
+        A reply that is still being spoken can be truncated too; its audio continues until the
+        response is cancelled.
+
         Args:
             item_id: The id of the reply.
             content_index: The index of its audio.
@@ -166,29 +172,27 @@ class Conversation:
             audio_end_ms: The value that the client sent.
 
         Raises:
-            InvalidRequest: The item is not a spoken reply, or is shorter.
+            InvalidRequest: The item is not a spoken reply, or is shorter than *end_ms*.
         """
         with self._lock:
             at = self._index(item_id, "item_truncate", "item_id")
-            item = self._items[at]
             spoken = self._spoken.get(str(item_id))
-            content = item.get("content")
-            if spoken is None or not isinstance(content, list) or content_index >= len(content):
+            if spoken is None or content_index > 0:
                 raise InvalidRequest(
-                    "invalid_value", "Only model output audio messages can be truncated", "item_id"
+                    "unsupported_content_type",
+                    "Only model output audio messages can be truncated",
+                    "item_id",
                 )
-            if end_ms > spoken.duration * 1000 + 1:
+            length = self._ends.get(str(item_id), spoken.duration)
+            if end_ms > length * 1000 + 1:
                 raise InvalidRequest(
                     "invalid_value",
-                    f"Audio content of {spoken.duration * 1000:.0f}ms is already shorter than "
+                    f"Audio content of {length * 1000:.0f}ms is already shorter than "
                     f"{end_ms:.0f}ms",
                     "audio_end_ms",
                 )
-            part = content[content_index]
-            heard = spoken.heard(str(part.get("transcript", "")), end_ms / 1000)
-            parts = [*content[:content_index], {**part, "transcript": heard}]
-            self._items[at] = {**item, "content": parts + content[content_index + 1 :]}
-            self._spoken[str(item_id)] = attrs.evolve(spoken, duration=end_ms / 1000)
+            self._ends[str(item_id)] = end_ms / 1000
+            self._items[at] = self._until_end(self._items[at])
             self._events.send(
                 "conversation.item.truncated",
                 item_id=item_id,
@@ -196,8 +200,21 @@ class Conversation:
                 audio_end_ms=audio_end_ms,
             )
 
+    def _until_end(self, item: Item) -> Item:
+        """Return the part of an item that was played, if it was truncated."""
+        item_id, content = str(item["id"]), item.get("content")
+        end = self._ends.get(item_id)
+        if end is None or not isinstance(content, list):
+            return item
+        spoken = self._spoken[item_id]
+        parts = [
+            {**part, "transcript": spoken.heard(str(part.get("transcript", "")), end)}
+            for part in content
+        ]
+        return {**item, "content": parts}
+
     def forget_oldest(self, keep: int) -> int:
-        """Remove all but the newest *keep* items, without an event; return how many."""
+        """Remove all but the newest *keep* items, without an event; return the number removed."""
         with self._lock:
             count = max(0, len(self._items) - keep)
             for _ in range(count):
@@ -208,6 +225,7 @@ class Conversation:
         item_id = str(self._items.pop(at)["id"])
         self._sizes.pop(item_id, None)
         self._spoken.pop(item_id, None)
+        self._ends.pop(item_id, None)
 
     def _remove_oldest(self) -> None:
         total = sum(self._sizes.values())
@@ -242,7 +260,7 @@ def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item
 
     Args:
         value: The value from JSON.
-        known: The items of the conversation; a tool output must belong to a call in it.
+        known: The items of the conversation. A tool output must belong to one of their calls.
         param: The field with the item.
 
     Raises:

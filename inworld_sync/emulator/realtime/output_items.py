@@ -1,5 +1,5 @@
 """
-Writes the items of one response: a spoken or written message, and calls of tools.
+Writes the items of one response, which are a spoken or written message and calls of tools.
 
 Source for the order of events: Inworld Realtime reference, the lifecycle of a response.
 """
@@ -72,7 +72,7 @@ class ResponseOutput:
         self._speaking_since: float | None = None
 
     def open(self, item: Item, *, hides_previous: bool = False) -> int:
-        """Send that an item is added; return its index."""
+        """Send the event that an item is added, and return the index of the item."""
         index, self._count = self._count, self._count + 1
         self.send("response.output_item.added", output_index=index, item=item)
         if self.options.in_conversation:
@@ -80,7 +80,7 @@ class ResponseOutput:
         return index
 
     def close(self, index: int, item: Item) -> None:
-        """Send that an item is done."""
+        """Send the event that an item is done."""
         self.items.append(item)
         if self.options.in_conversation:
             self.session.conversation.finish(item)
@@ -111,7 +111,7 @@ class MessageWriter:
     """
     Writes or speaks one message of the assistant as its text is generated.
 
-    Text is sent at once; audio follows sentence by sentence.
+    Text is sent at once. Audio follows sentence by sentence.
     """
 
     def __init__(self, output: ResponseOutput) -> None:
@@ -163,9 +163,6 @@ class MessageWriter:
         if self._settings.openai_part_names:
             part["type"] = f"output_{part['type']}"
         item = {**self._item, "status": status, "content": [part]}
-        if self._speaks:
-            spoken = SpokenText(tuple(self._words), self._seconds)
-            self._output.session.conversation.remember_speech(str(item["id"]), spoken)
         self._output.close(self._index, item)
 
     def _speak(self, text: str) -> None:
@@ -181,16 +178,25 @@ class MessageWriter:
             audio = options.audio_format.from_speech(piece.audio)
             delta = base64.b64encode(audio).decode()
             times = self._times(piece)
-            session.events.send_audio("response.output_audio.delta", **place, delta=delta, **times)
             self._words += [
                 (start_char + word.end_char, began + word.start) for word in piece.words
             ]
             self._seconds += piece.duration
+            # Before the event, because the client may truncate the reply when it has the audio.
+            spoken = SpokenText(tuple(self._words), self._seconds)
+            session.conversation.remember_speech(str(self._item["id"]), spoken)
+            session.events.send_audio("response.output_audio.delta", **place, delta=delta, **times)
             self._output.keep_pace(piece.duration)
 
     def _times(self, piece: AudioPiece) -> dict[str, object]:
         """Return the times of an audio delta, if the session has requested them."""
-        info = timestamp_info(piece.words, self._output.options.timestamp_type)
+        settings = self._output.session.shared.settings
+        info = timestamp_info(
+            piece.words,
+            self._output.options.timestamp_type,
+            spaces=settings.spaces_in_words,
+            tokens=settings.word_tokens,
+        )
         if info is None:
             return {}
         if self._settings.camel_case_times:

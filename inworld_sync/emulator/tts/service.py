@@ -1,4 +1,4 @@
-"""The TTS WebSocket, with every message of the service's reference."""
+"""Serves the TTS WebSocket, with every message of the service's reference."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _VERBS = ("create", "sendText", "flushContext", "closeContext", "cancelContext",
 def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
     connection = _Connection(peer, shared)
     try:
-        for command in commands(peer, shared.credentials, _VERBS):
+        for command in commands(peer, _VERBS):
             connection.handle(command)
     finally:
         connection.stop()
@@ -44,7 +44,8 @@ class _Connection:
     """
     The contexts of one connection.
 
-    Locks: ``_lock`` guards the table of contexts; contexts remove themselves on their own threads.
+    Locks: ``_lock`` guards the table of contexts, from which contexts remove themselves on their
+        own threads.
     """
 
     def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:

@@ -40,7 +40,7 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.sessions.stt import audio_buffer
-from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, SendSettings, TurnEnd
+from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, EncodedBuffer, SendSettings, TurnEnd
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.stats import SttStats
@@ -56,9 +56,7 @@ _Task: TypeAlias = Callable[[], object]
 # ends turns after about 30 s.
 KEEP_SECONDS: Final = 60
 
-_CHUNK_MS: Final = 100
-# If the beginning of a turn was discarded, sending starts at the quietest sample of this range,
-# which is likely between two words.
+# If the beginning of a turn was discarded, the quietest sample within this is between two words.
 _TRUNCATED_SEARCH_MS: Final = 500
 _FIRST_DELAY_SECONDS: Final = 0.2
 # The loss of a connection that was open for this long resets the count of attempts.
@@ -118,22 +116,22 @@ class Delivery:
         self._on_failed = on_failed
         self._work, self._room = self.changed.part(), self.changed.part()
         rate_hz = config.sample_rate_hz
-        self._chunk_samples = rate_hz * _CHUNK_MS // 1000
         keep_samples = KEEP_SECONDS * rate_hz
-        self._audio = AudioBuffer(rate_hz, keep_samples)
+        is_raw = config.encoding.is_raw
+        self._audio = AudioBuffer(rate_hz, keep_samples) if is_raw else EncodedBuffer(rate_hz)
         self._queue = audio_buffer.AudioQueue(self._audio, settings, self._room)
         self._max_lead = audio_buffer.MaxLead(self._audio, rate_hz, keep_samples)
         self.log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
-        self._connected_at = 0.0
+        backoff, renews = Backoff(_FIRST_DELAY_SECONDS), connector.credential.is_renewable
         self._reconnects = ReconnectPolicy(
-            Backoff(_FIRST_DELAY_SECONDS),
-            max_attempts=max_reconnects,
-            renews_credential=connector.credential.is_renewable,
+            backoff, max_attempts=max_reconnects, renews_credential=renews
         )
         self._input_closed = self.is_finishing = False
-        self._completion = Completion(self.log, self._audio.unanswered_ms)
-        self._turn_timeout = math.inf
+        self._completion = Completion(
+            self.log, self._audio.unanswered_ms, can_repeat=self._audio.can_repeat
+        )
+        self._turn_timeout, self._connected_at = math.inf, 0.0
         self._abort_error: InworldError | None = None
         self._send_error: InworldError | None = None
         self._sent_at = time.monotonic()
@@ -294,7 +292,7 @@ class Delivery:
         log, audio = self.log, self._audio
         before, turn_end = (log.covered_ms, log.turn_count), audio.sent_turn_end
         turn_end_ms = None if turn_end is None else self._audio.ms(turn_end)
-        emitted = log.handle(event, self._audio.ms(audio.sent), turn_end_ms)
+        emitted = log.handle(event, audio.sent_ms, turn_end_ms)
         for each in emitted:
             self._emit(each)
         if log.answer is not None:
@@ -372,7 +370,7 @@ class Delivery:
             return None
         if self._max_lead.is_reached(self._completion.heard_at if self.log.is_open else None):
             return None
-        item = self._audio.pop(self._chunk_samples, flush=self.is_finishing)
+        item = self._audio.pop(self._audio.chunk_samples, flush=self.is_finishing)
         if isinstance(item, TurnEnd):
             self._completion.handle_turn_end(self._audio.ms(self._audio.sent), self._turn_timeout)
             return functools.partial(self._attempt, connection, connection.end_turn)
@@ -423,6 +421,8 @@ class Delivery:
         error = lost.ended.error or self._send_error
         first = error or ConnectionLost("the connection was closed before the transcript ended")
         cause = ConnectionLost(str(first)) if isinstance(first, ClosedError) else first
+        if self._audio.sent:
+            self._completion.check_repeat(cause)
         if time.monotonic() - self._connected_at > _GOOD_SECONDS:
             self._reconnects.reset()
         self._send_error = None

@@ -26,6 +26,7 @@ from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.tts import (
+    FILE_ENCODINGS,
     AudioConfig,
     AudioEncoding,
     ContextConfig,
@@ -64,12 +65,8 @@ __all__ = ["SpeechStream", "Tts"]
 # words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
 
-# The encoding to request for each format of a file.
-_FILE_ENCODINGS: Final = {
-    "wav": AudioEncoding.PCM,
-    "mp3": AudioEncoding.MP3,
-    "opus": AudioEncoding.OGG_OPUS,
-}
+# Browsers play these while they arrive.
+_WEB_FORMATS: Final = ("wav", "mp3", "opus")
 
 
 class Tts:
@@ -293,9 +290,9 @@ class Tts:
 
         The iteration raises the errors of the network and the service after the first block.
         """
-        encoding = _FILE_ENCODINGS.get(format)
-        if encoding is None:
-            raise ConfigError(f"format must be {' or '.join(_FILE_ENCODINGS)}, got {format!r}")
+        if format not in _WEB_FORMATS:
+            raise ConfigError(f"format must be {' or '.join(_WEB_FORMATS)}, got {format!r}")
+        encoding = FILE_ENCODINGS[format]
         settings = combine_settings(config, DEFAULTS, locals())
         settings = attrs.evolve(settings, audio=attrs.evolve(settings.audio, encoding=encoding))
         stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import io
 import itertools
 import threading
 import wave
@@ -106,6 +107,21 @@ def test_speech_is_saved(tmp_path: Path) -> None:
         rt.respond().audio.save(tmp_path / "reply.wav")
 
     with wave.open(str(tmp_path / "reply.wav")) as file:
+        assert (24000, SAMPLES) == (file.getframerate(), file.readframes(10_000))
+
+
+def test_speech_is_saved_to_an_open_file() -> None:
+    """An open file gets the speech in a format, and stays open."""
+
+    def speak(service: Service, request: Event) -> None:
+        service.speak(request, 1, "Hi", SAMPLES)
+
+    content = io.BytesIO()
+    with realtime(once(speak)) as iw, iw.realtime.connect() as rt:
+        rt.respond().audio.save(content, format="wav")
+
+    content.seek(0)
+    with wave.open(content) as file:
         assert (24000, SAMPLES) == (file.getframerate(), file.readframes(10_000))
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from inworld_sync import ConfigError
 from inworld_sync.sessions.stt import audio_buffer
-from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, ChunkRateLimiter, MaxLead
+from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, MaxLead
+from inworld_sync.transport import chunk_rate
+from inworld_sync.transport.chunk_rate import ChunkRateLimiter
 
 from support.clock import Clock
 
@@ -16,7 +18,8 @@ RATE_HZ = 100
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(audio_buffer, "time", clock)
+    for module in (audio_buffer, chunk_rate):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

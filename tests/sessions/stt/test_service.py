@@ -34,6 +34,7 @@ from inworld_sync import (
 )
 from inworld_sync.emulator import Emulator
 from inworld_sync.errors import ServiceError
+from inworld_sync.models.stt import DEFAULT_STT_MODEL
 from inworld_sync.sessions.stt.service import Stt
 
 from support.scripted_stt import SttConnectionScript, stt_server
@@ -43,6 +44,8 @@ from support.spoken_words import RATE_HZ, spoken_turns
 
 BECKETT = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
 AUDIO = AudioConfig("PCM", 16000)
+# The default model sends no times of words.
+TIMED_MODEL = "soniox/stt-rt-v5"
 
 
 def report(figure: str) -> None:
@@ -71,7 +74,7 @@ def test_round_trip(local: Inworld) -> None:
     differences_ms = []
     for text in SENTENCES + MORE_SENTENCES:
         speech = local.tts.synthesize(text, audio=AUDIO)
-        transcript = transcribed(local, bytes(speech.pcm) + silence(1))
+        transcript = transcribed(local, bytes(speech.pcm) + silence(1), model=TIMED_MODEL)
         wrong = word_errors(text, transcript.text)
         assert wrong <= len(words_of(text)) / 2, (text, transcript.text)
         errors += wrong
@@ -131,7 +134,8 @@ def test_lost_connection_in_human_speech(
     Human speech that is sent again is not transcribed twice, with and without times.
     """
     inworld_local.faults.add(f"drop@{after}")
-    with local.stt.stream(max_chunks_per_second=2000, include_word_timestamps=is_timed) as stream:
+    model = TIMED_MODEL if is_timed else DEFAULT_STT_MODEL
+    with local.stt.stream(max_chunks_per_second=2000, model=model) as stream:
         stream.send(recording("two_cities.wav") + silence(1))
         text = stream.close().text
     errors, words = word_errors(TWO_CITIES, text), len(words_of(TWO_CITIES))
@@ -182,8 +186,9 @@ def test_transcribe(local: Inworld) -> None:
 
 def test_http(local: Inworld) -> None:
     """With method="http" a recording is one turn, with words and usage."""
+    model = "groq/whisper-large-v3"
     transcript = local.stt.transcribe(
-        recording("beckett.wav"), sample_rate_hz=RATE_HZ, method="http"
+        recording("beckett.wav"), sample_rate_hz=RATE_HZ, model=model, method="http"
     )
 
     [turn] = transcript.turns
@@ -191,7 +196,7 @@ def test_http(local: Inworld) -> None:
     assert len(turn.text.split()) == len(turn.words)
     assert (turn.words[0].start_ms, turn.words[-1].end_ms) == (turn.start_ms, turn.end_ms)
     assert transcript.usage is not None
-    assert "inworld/inworld-stt-1" == transcript.usage.model
+    assert model == transcript.usage.model
 
 
 @pytest.mark.parametrize("method", ["stream", "http"])

@@ -606,7 +606,7 @@ def test_consumer_when_the_client_closes() -> None:
         stream = iw.stt.stream()
         closing = threading.Thread(target=iw.close)
         closing.start()
-        with pytest.raises(ClosedError, match=r"close\(\) waits for them"):
+        with pytest.raises(ClosedError, match=r"call close\(\) to wait for them"):
             for _ in stream:
                 pass
         closing.join(30)

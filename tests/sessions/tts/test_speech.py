@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from inworld_sync import (
     TtsUsage,
     WordTime,
 )
+from inworld_sync.audio.files import open_file
 from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.wire.tts import AudioReceived
 
@@ -153,9 +155,36 @@ def test_save_unchanged(tmp_path: Path, encoding: str, name: str) -> None:
     assert SAMPLES == (tmp_path / name).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["a.mp3", "a.ogg", "a.opus", "a.flac"])
+@pytest.mark.parametrize("encoding", ["PCM", "LINEAR16", "MULAW"])
+def test_save_samples_as_a_compressed_file(tmp_path: Path, encoding: str, name: str) -> None:
+    """Audio that is not compressed is encoded; an open file gets the same."""
+    speech = Speech(bytes(range(1, 201)) * 100, AudioEncoding(encoding), 24000)
+    speech.save(tmp_path / name)
+    file = io.BytesIO()
+    speech.save(file, format=name[2:])
+    decoded = open_file((tmp_path / name).read_bytes())
+    pcm = b"".join(bytes(block) for block in decoded)
+
+    assert decoded.sample_rate_hz == open_file(file.getvalue()).sample_rate_hz
+    assert len(pcm) / decoded.sample_rate_hz >= len(speech.pcm) / 24000
+    assert name != "a.flac" or pcm == bytes(speech.pcm)
+
+
+def test_save_without_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without soundfile and PyAV the old file is unchanged, and the error names the extras."""
+    (tmp_path / "a.mp3").write_bytes(b"old")
+    for library in ("soundfile", "av"):
+        monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(AudioError, match="files"):
+        Speech(SAMPLES, AudioEncoding.PCM, 24000).save(tmp_path / "a.mp3")
+
+    assert (tmp_path / "a.mp3").read_bytes() == b"old"
+
+
 # (encoding, name, advice): the suffix does not match the encoding.
 UNSAVABLE = [
-    ("PCM", "a.mp3", "use AudioConfig('MP3')"),
+    ("FLAC", "a.mp3", "use AudioConfig('MP3')"),
     ("MP3", "a.ogg", "use AudioConfig('OGG_OPUS')"),
     ("MP3", "a.wav", "MP3 audio is compressed"),
     ("PCM", "a.txt", "use one of .wav, .pcm, .raw"),

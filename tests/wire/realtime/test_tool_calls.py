@@ -1,4 +1,4 @@
-"""Function calls are returned once and complete, also if fields of messages are missing."""
+"""Function calls are returned once and complete, even if fields of messages are missing."""
 
 import json
 

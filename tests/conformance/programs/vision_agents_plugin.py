@@ -1,0 +1,101 @@
+"""The Inworld TTS plugin of Vision Agents, unmodified. Its Realtime service uses WebRTC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from checks import Check, Server, run
+from vision_agents.plugins import inworld
+
+TEXT = "Hello there. It costs $12.50, and it is worth it. Goodbye!"
+
+
+@asynccontextmanager
+async def tts_of(server: Server, **options: Any) -> AsyncIterator[Any]:
+    address = f"{server.ws_url}/tts/v1/voice:streamBidirectional"
+    tts = inworld.TTS(**{"api_key": server.api_key, "ws_url": address, **options})
+    await tts.start()
+    try:
+        yield tts
+    finally:
+        await tts.close()
+
+
+async def speak(tts: Any, text: str = TEXT) -> float:
+    return sum([pcm.duration async for pcm in await tts.stream_audio(text)])
+
+
+def check_seconds(seconds: float) -> str:
+    assert 3 < seconds < 8, f"{seconds} s for a text of about 6 s"
+    return f"{seconds:.2f} s"
+
+
+async def one_text(server: Server) -> str:
+    async with tts_of(server) as tts:
+        return check_seconds(await speak(tts))
+
+
+async def many_texts(server: Server) -> str:
+    """More texts on one connection than it may have open contexts."""
+    async with tts_of(server) as tts:
+        for _ in range(7):
+            check_seconds(await speak(tts))
+    return "7 texts on one connection"
+
+
+async def options(server: Server) -> str:
+    async with tts_of(server, voice_id="Dennis", sample_rate=48000, speaking_rate=1.2) as tts:
+        return check_seconds(await speak(tts))
+
+
+async def interruption(server: Server) -> str:
+    async with tts_of(server) as tts:
+        spoken = await tts.stream_audio("A long story. " * 60)
+        await anext(spoken)
+        await tts.interrupt()
+        await spoken.aclose()
+        return check_seconds(await speak(tts)) + " after an interrupted text"
+
+
+async def at_once(server: Server) -> str:
+    async def one() -> float:
+        async with tts_of(server) as tts:
+            return await speak(tts)
+
+    for seconds in await asyncio.gather(*(one() for _ in range(4))):
+        check_seconds(seconds)
+    return "4 connections"
+
+
+async def refusal(server: Server, **options: Any) -> str:
+    try:
+        async with tts_of(server, **options) as tts:
+            await speak(tts)
+    except RuntimeError as error:
+        return str(error)
+    raise AssertionError("the request was accepted")
+
+
+async def unknown_voice(server: Server) -> str:
+    return await refusal(server, voice_id="Nobody")
+
+
+async def bad_key(server: Server) -> str:
+    return await refusal(server, api_key="bad")
+
+
+CHECKS: list[Check] = [
+    ("websocket", one_text),
+    ("websocket", many_texts),
+    ("encodings", options),
+    ("interruption", interruption),
+    ("at once", at_once),
+    ("refusals", unknown_voice),
+    ("refusals", bad_key),
+]
+
+if __name__ == "__main__":
+    run(CHECKS)
