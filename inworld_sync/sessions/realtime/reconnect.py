@@ -99,7 +99,11 @@ class Reconnector:
             reconnects=self._connections > 1,
         )
         connection = RealtimeConnection(
-            state, link, connector.options, on_closed=self._connection_gone
+            state,
+            link,
+            connector.options,
+            on_closed=self._connection_gone,
+            renews_credential=connector.credential.is_renewable,
         )
         with state.monitor:
             messages, reply = state.begin(connection)
