@@ -23,7 +23,7 @@ STANDARD = [
 
 @pytest.mark.parametrize(("kind", "standard"), STANDARD)
 def test_standard_classes(kind: type[Exception], standard: type[Exception]) -> None:
-    """If an error has a counterpart in the standard library, that class catches it too."""
+    """An error is also caught by the class of the standard library for the same failure."""
     assert issubclass(kind, standard)
 
 
@@ -125,7 +125,7 @@ def test_copies(error: InworldError, twin_of: object) -> None:
     assert (type(error), str(error), vars(error)) == (type(twin), str(twin), vars(twin))
 
 
-def test_fresh_keeps_the_cause_and_not_the_past() -> None:
+def test_fresh_keeps_the_cause_but_not_the_traceback() -> None:
     """
     An error that is raised again has its cause, but a new traceback.
 
@@ -162,7 +162,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_redact(text: str) -> None:
-    """redact() removes each form of a credential, and the part that the service may return."""
+    """redact() removes each form of a credential, and the part of a key in a service's error."""
     shown = redact(text)
 
     assert "aW53" not in shown

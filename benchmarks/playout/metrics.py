@@ -24,7 +24,7 @@ clicks   clicks at seams per minute
 lsd      distance between the spectra of stretched output and of the source, dB
 plc      distance between the spectra of concealed output and of the lost source, dB
 J        mean + 20 * (conc + discard); NetEq weighs delay and loss with the same ratio
-R        rating of the E-model of ITU-T G.107; the other delay is 100 ms, and Bpl is 25.1
+R        rating of ITU-T G.107, for 100 ms of delay outside the buffer and a Bpl of 25.1
 trend    growth of the delay, ms per minute
 =======  ======================================================================================
 

@@ -53,7 +53,7 @@ def test_decode_every_length() -> None:
 
 @pytest.mark.usefixtures("level")
 def test_every_bad_byte_at_each_place() -> None:
-    """A byte outside the alphabet raises an error with its position, at any position."""
+    """A byte outside the alphabet raises an error with the position of the byte."""
     size = 344
     text = bytearray(stdlib.b64encode(noise(size * 3 // 4)))
     bad_bytes = sorted(set(range(256)) - set(ALPHABET) - set(b"="))
@@ -252,7 +252,7 @@ def test_exact_room() -> None:
 
 
 def test_large_buffers() -> None:
-    """A megabyte has the same result as in the standard library."""
+    """A megabyte is encoded and decoded as the standard library does it."""
     data = noise(1_000_003)
 
     assert stdlib.b64encode(data) == base64.encode(data)

@@ -405,7 +405,7 @@ def test_raw(raw_format, content, suffixes, tmp_path):
 
 @pytest.mark.parametrize("law", ["mulaw", "alaw"])
 def test_telephone_files(law, tmp_path):
-    """A G.711 file without a header is decoded in the declared format. The bytes do not matter."""
+    """A G.711 file without a header is decoded in the declared format, whatever its bytes are."""
     decode = g711.decode_ulaw if law == "mulaw" else g711.decode_alaw
     for codes in (CODES, b"\xff\xfb\x90\x00" * 4000, b"\xff" * 8000, b"A" * 8000):
         path = tmp_path / ("call.ul" if law == "mulaw" else "call.al")

@@ -71,7 +71,7 @@ def ulaw_signal(interval: int, positive: bool) -> int:
 
 
 def alaw_signal(interval: int, positive: bool) -> int:
-    """Return the code of table 1a, which counts up from 10000000 or 00000000. Invert even bits."""
+    """Return the code of table 1a. Codes count up from 0x80 or 0x00, with even bits inverted."""
     return ((0x80 if positive else 0x00) + interval) ^ 0b01010101
 
 

@@ -119,7 +119,7 @@ def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
 
 
 def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
-    """Audio at another rate is converted. It is counted at the rate of write()."""
+    """Audio at another rate is converted. The audio is counted at the rate of write()."""
     with Speaker(RATE_HZ) as speaker, speaker.add(sample_rate_hz=8000) as telephone:
         telephone.write(np.full(1600, 1000, "<i2").tobytes())
         telephone.drain(timeout=PATIENCE_S)
@@ -249,7 +249,7 @@ def test_marks_are_reported_when_they_are_heard(sound_card: SoundCard) -> None:
 
 
 def test_a_clear_cancels_the_marks_after_it(sound_card: SoundCard) -> None:
-    """clear() returns each mark that was not reached as cancelled, once."""
+    """clear() reports each mark that was not reached as cancelled. Each is reported once."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(steady(500, 100))
         speaker.mark("early", 100)

@@ -197,7 +197,7 @@ def test_retry(failure: Script) -> None:
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_no_retry(failure: Script) -> None:
-    """A POST that has reached the server is not sent again. With max_retries=0, no GET is."""
+    """A POST that reached the server is not sent again. With max_retries=0, a GET is sent once."""
     for method, retries in (("POST", 2), ("GET", 0)):
         script, requests = failing_twice(failure)
         with serve(script) as server:
@@ -347,7 +347,7 @@ def test_large_answer() -> None:
         client.close()
 
 
-# A slow response has at most so many pieces. They take 20 s.
+# The most pieces of a slow response. A response of this many pieces would take 20 s.
 PIECES = 1000
 
 
@@ -580,7 +580,7 @@ def test_closed() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child does not use the connection of its parent. It opens a new one."""
+    """A forked child does not use the connection of its parent. It opens a new connection."""
     with serve(answering(whole("200 OK", b"1"))) as server:
         client = client_of(server)
         get(client)

@@ -152,7 +152,7 @@ def test_threads_and_control_frames_do_not_mix(
 
 
 def test_pong_while_the_writer_is_stalled() -> None:
-    """Messages of a server that does not read are received. It gets the pong when it reads."""
+    """The client receives while a server does not read. The server gets the pong when it reads."""
     order: list[int] = []
     received = threading.Event()
 

@@ -21,6 +21,7 @@ import attrs
 
 from inworld_sync.audio.source import SeparateChannels
 from inworld_sync.errors import ClosedError, InworldError, QuotaError, extended
+from inworld_sync.locks import Mutex
 from inworld_sync.models.stt import PartialTranscript, SttUsage, Transcript, Transcription
 from inworld_sync.models.turns import Turn
 from inworld_sync.sessions.stt.delivery import Delivery
@@ -46,7 +47,7 @@ class ChannelStreams:
     its failure.
     """
 
-    def __init__(self, opening: threading.Lock, connect_timeout: float) -> None:
+    def __init__(self, opening: Mutex, connect_timeout: float) -> None:
         self._opening = opening
         self._connect_timeout = connect_timeout
         self._lock = threading.Lock()
@@ -87,16 +88,14 @@ class ChannelStreams:
         open_stream: OpenStream,
         on_transcript: Callable[[Transcription], object] | None,
     ) -> None:
-        if not self._opening.acquire(timeout=self._connect_timeout):
-            raise QuotaError(
-                f"other recordings waited for connections for {self._connect_timeout:g} s: "
-                "transcribe fewer recordings at once",
-                retryable=True,
-            )
-        try:
+        with self._opening.hold(self._connect_timeout) as is_free:
+            if not is_free:
+                raise QuotaError(
+                    f"other recordings waited for connections for {self._connect_timeout:g} s: "
+                    "transcribe fewer recordings at once",
+                    retryable=True,
+                )
             self._open_all(stack, channels, open_stream, on_transcript)
-        finally:
-            self._opening.release()
 
     def _open_all(
         self,
