@@ -200,10 +200,12 @@ def compared(each: Format, found: Frames, wanted: Frames) -> tuple[str, bool]:
     if not each.frame:
         return "DIFFERENT", False
     missing = abs(len(found) - len(wanted))
-    snr_db = max(snr(found, wanted, shift) for shift in range(-each.frame, each.frame + 1))
+    snr_db = snr(found, wanted, 0)
+    if snr_db < each.least_snr_db:
+        snr_db = max(snr(found, wanted, shift) for shift in range(-each.frame, each.frame + 1))
     is_met = missing <= each.frame and snr_db >= each.least_snr_db
     length = f", {len(found) - len(wanted):+d} samples" if missing else ""
-    return f"{snr_db:.0f} dB{length}", is_met
+    return f"{'exact' if snr_db > 300 else f'{snr_db:.0f} dB'}{length}", is_met
 
 
 def snr(found: Frames, wanted: Frames, shift: int) -> float:

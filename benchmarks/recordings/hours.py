@@ -160,6 +160,8 @@ def transcribe(path: str, channels: str, url: str, api_key: str) -> None:
             path,
             sample_rate_hz=RATE_HZ if is_raw else None,
             channels="separate" if channels == "separate" else 2 if is_raw else 1,
+            # The default model sends no times of words.
+            model="assemblyai/u3-rt-pro",
             on_transcript=watch,
             timeout=60.0,
         )
