@@ -389,7 +389,8 @@ def _open(
         except BaseException:
             reader.close()
             raise
-        file.name = reader.name
+        if reader.is_file:
+            file.name = reader.name
         return file
     if raw_format is not None:
         raise ConfigError("raw_format is for raw bytes: leave it out for arrays")

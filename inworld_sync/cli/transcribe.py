@@ -108,8 +108,8 @@ def _channels(_: click.Context, __: click.Parameter, value: str) -> int | Litera
 @click.option("--rate", type=int, help="Sample rate in Hz of raw PCM.")
 @click.option("--channels", default="1", show_default=True, callback=_channels,
               metavar="N|separate",
-              help="Channels of raw PCM, which are mixed to one; or separate, to transcribe each "
-              "channel of a call by itself (raw PCM then has two).")  # fmt: skip
+              help="Channels of raw PCM, which are mixed to one. With separate, each channel is "
+              "transcribed alone, and raw PCM has two channels.")  # fmt: skip
 @click.option("--channel", type=click.IntRange(min=0), metavar="N",
               help="Transcribe only this channel, from 0.")  # fmt: skip
 @click.option("--raw-format", type=click.Choice(get_args(RawFormat)), metavar="NAME",
@@ -120,8 +120,8 @@ def _channels(_: click.Context, __: click.Parameter, value: str) -> int | Litera
               help="Files to transcribe at once.")  # fmt: skip
 @click.option("--timeout", default=TIMEOUT_SECONDS, show_default=True,
               type=click.FloatRange(min=0, min_open=True),
-              help="Seconds to wait for news after the end of the audio; with --http, for the "
-              "result.")  # fmt: skip
+              help="Seconds to wait for progress after the end of the audio; with --http, for "
+              "the result.")  # fmt: skip
 @verbose_option
 @client_options
 def command(
@@ -149,7 +149,7 @@ def command(
     Transcribe audio FILES in any format that soundfile or PyAV reads; - is standard input.
 
     Files whose names end in .pcm or .raw, and standard input without a header, are raw 16-bit PCM
-    and need --rate. If a transcription fails, its first turns are printed all the same.
+    and need --rate. If a transcription fails, the turns so far are still printed.
     """
     form = _form(as_json=as_json, srt=srt, vtt=vtt)
     _check(files, form, output, live=live)

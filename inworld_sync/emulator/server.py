@@ -321,8 +321,9 @@ class Emulator:
 
 @atexit.register
 def _await_threads() -> None:
-    # This function is registered before the exit function of any server, so it runs after all of
-    # them. On a busy machine, an engine can need more time for a sentence than close() waits.
+    # This function is registered before the exit function of any server, and exit functions run in
+    # reverse order. So all servers are closed when this function runs. On a busy machine, an engine
+    # can need more time for a sentence than close() waits.
     deadline = time.monotonic() + _EXIT_SECONDS
     for thread in threading.enumerate():
         if thread.name.startswith("inworld-emulator"):

@@ -2,8 +2,8 @@
 Issues tokens over HTTP. A signed request gets a JSON Web Token or a session token. Single-use
 tokens need no signature.
 
-The tokens only begin like a JSON Web Token. A request is refused if its time is wrong by more than
-five minutes, or if its nonce was used before.
+Each token is random, and begins with the first characters of a JSON Web Token. A request is refused
+if its time is wrong by more than five minutes, or if its nonce was used before.
 
 Source: Inworld's examples for making tokens. The service's limit for the time is not documented.
 """

@@ -1,14 +1,13 @@
 """
 Chat completions of language models: ``iw.llm``.
 
-Lock rule: ``_iterating`` of a stream is held while a thread waits for the next event; a second
-thread raises instead of waiting for it.
+Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next event. A second
+thread does not wait but raises.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -305,7 +304,8 @@ class ChatStream:
         self._reader = EventReader(max_bytes)
         self._collector = Collector(max_bytes)
         self._events: deque[ServerEvent] = deque()
-        self._iterating = threading.Lock()
+        # The calls of _next_part() under way, of which there may be one.
+        self._steps: deque[object] = deque()
         self._body_ended = False
         self._is_over = False
         self._failure: InworldError | None = None
@@ -353,9 +353,11 @@ class ChatStream:
 
     def _next_part(self) -> tuple[ChatDelta, str] | None:
         """Return the next part of the answer, and its text; None at the end."""
-        if not self._iterating.acquire(blocking=False):
-            raise LocalProtocolError("another thread iterates over this answer")
+        step = object()
         try:
+            self._steps.append(step)
+            if self._steps[0] is not step:
+                raise LocalProtocolError("another thread iterates over this answer")
             if self._failure is not None:
                 raise fresh(self._failure)
             if self._is_over:
@@ -368,7 +370,7 @@ class ChatStream:
                 error.partial = self._collector.completion()
                 raise
         finally:
-            self._iterating.release()
+            self._steps.remove(step)
 
     def _read(self) -> tuple[ChatDelta, str] | None:
         event = self._next_event()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
@@ -227,7 +227,6 @@ class TranscriptionJob:
     def __init__(self, owner: Transcriptions, operation: wire.Operation) -> None:
         self._owner = owner
         self._operation = operation
-        self._lock = threading.Lock()
         self._transcript: Transcript | None = None
 
     @property
@@ -276,23 +275,20 @@ class TranscriptionJob:
         """
         deadline = Deadline(timeout, f"waiting for the job {self.id}")
         delay = _FIRST_DELAY_SECONDS
-        try:
-            while not self._operation.is_done:
-                self._owner._pause(deadline.at_most(delay))  # noqa: SLF001
-                deadline.check()
+        while not self._operation.is_done:
+            self._owner._pause(deadline.at_most(delay))  # noqa: SLF001
+            delay = min(delay * _GROWTH, _LONGEST_DELAY_SECONDS)
+            deadline.check()
+            # A question that is not answered in time is asked again.
+            with contextlib.suppress(DeadlineExceeded):
                 self.refresh(timeout=deadline.at_most(_POLL_SECONDS))
-                delay = min(delay * _GROWTH, _LONGEST_DELAY_SECONDS)
-            if self._operation.error is not None:
-                raise fresh(self._operation.error)
-            with self._lock:
-                if self._transcript is None:
-                    url = self._operation.result_url
-                    self._transcript = self._owner._download(url, deadline)  # noqa: SLF001
-                return self._transcript
-        except DeadlineExceeded:
-            if deadline.expired:
-                raise deadline.error() from None
-            raise
+        if self._operation.error is not None:
+            raise fresh(self._operation.error)
+        if self._transcript is None:
+            # Two threads may both fetch it.
+            url = self._operation.result_url
+            self._transcript = self._owner._download(url, deadline)  # noqa: SLF001
+        return self._transcript
 
     def __repr__(self) -> str:
         return f"<TranscriptionJob {self.id} {self.status}>"

@@ -169,7 +169,7 @@ class Voices:
         given = cast("Sequence[AudioLike]", samples if is_several else (samples,))
         if not given:
             raise ConfigError("samples must have at least one recording, got an empty list")
-        body = _optional(description=description, tags=tags)
+        body = {**_names(name, language), **_optional(description=description, tags=tags)}
         if remove_background_noise:
             body["audioProcessingConfig"] = {"removeBackgroundNoise": True}
         texts = [None] * len(given) if transcriptions is None else [*transcriptions]
@@ -183,7 +183,7 @@ class Voices:
             audio_file(each, f"samples[{index}]", sample_rate_hz, channels)
             for index, each in enumerate(given)
         ]
-        return self._clone(files, name, language, deadline, texts, body)
+        return self._clone(files, texts, body, deadline)
 
     @with_keyword_hints
     def clone_from_elevenlabs(
@@ -220,7 +220,7 @@ class Voices:
             deadline=deadline,
         )
         file = audio_file(found.audio, "the sample of ElevenLabs", None, 1)
-        return self._clone([file], found.name, found.language, deadline)
+        return self._clone([file], [None], _names(found.name, found.language), deadline)
 
     @with_keyword_hints
     def design(
@@ -362,27 +362,22 @@ class Voices:
     def _clone(
         self,
         files: Sequence[bytes],
-        name: str,
-        language: str,
+        texts: Sequence[str | None],
+        fields: Mapping[str, object],
         deadline: Deadline,
-        texts: Sequence[str | None] = (None,),
-        fields: Mapping[str, object] | None = None,
     ) -> ClonedVoice:
-        body = {
-            "displayName": _text("name", name),
-            "langCode": _language(language),
-            "voiceSamples": [
-                {"audioData": base64.encode(file).decode("ascii"), **_optional(transcription=text)}
-                for file, text in zip(files, texts, strict=True)
-            ],
-            **(fields or {}),
-        }
+        samples = [
+            {"audioData": base64.encode(file).decode("ascii"), **_optional(transcription=text)}
+            for file, text in zip(files, texts, strict=True)
+        ]
         advice = (
-            f"the service may or may not have made the voice: look for {name!r} in "
-            "iw.voices.list(source='IVC') before you clone it again"
+            f"the service may or may not have made the voice: look for {fields['displayName']!r} "
+            "in iw.voices.list(source='IVC') before you clone it again"
         )
         with explained(advice):
-            answer = self._call("POST", f"{_PATH}:clone", deadline, body)
+            answer = self._call(
+                "POST", f"{_PATH}:clone", deadline, {**fields, "voiceSamples": samples}
+            )
             reports = objects_in(answer, "audioSamplesValidated")
             return ClonedVoice(read_voice(answer.get("voice")), tuple(map(read_report, reports)))
 
@@ -464,6 +459,10 @@ def _texts_of(name: str, value: object) -> tuple[str, ...]:
 def _language(value: object) -> str:
     # The service spells BCP-47 tags with capitals and an underscore here.
     return _text("language", value).replace("-", "_").upper()
+
+
+def _names(name: object, language: object) -> dict[str, object]:
+    return {"displayName": _text("name", name), "langCode": _language(language)}
 
 
 def _optional(**fields: str | Sequence[str] | None) -> dict[str, object]:

@@ -22,6 +22,7 @@ from inworld_sync.errors import (
     RemoteProtocolError,
     ServiceError,
 )
+from inworld_sync.locks import Event
 from inworld_sync.models.options import Options
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
@@ -111,7 +112,7 @@ class HttpClient:
         # The key is the process id, because a forked child must not use the connections of its
         # parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
-        self._closed = threading.Event()
+        self._closed = Event()
         self._lock = threading.Lock()
         self._bodies: weakref.WeakSet[Closable] = weakref.WeakSet()
 

@@ -2,9 +2,10 @@
 Converts messages of the STT WebSocket.
 
 One connection carries one stream. The client sends the configuration, then audio, then
-``closeStream``. Names in requests are in camelCase. Answers are ``{"result": {...}}`` with at most
-one kind and a status, or ``{"error": {...}}``. The service does not acknowledge the configuration.
-It sends the usage once, after ``closeStream``, and leaves the connection open.
+``closeStream``. Names in requests are in camelCase. An answer is ``{"error": {...}}`` or
+``{"result": {...}}``, which has at most one kind of result, and a status. The service does not
+acknowledge the configuration. It sends the usage once, after ``closeStream``, and leaves the
+connection open.
 Source: Inworld STT WebSocket reference and captures of September 2026.
 """
 

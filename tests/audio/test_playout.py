@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from inworld_sync import _native
+from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.playout_events import (
     Cleared,
@@ -20,6 +22,7 @@ from inworld_sync.audio.playout_events import (
 )
 from inworld_sync.errors import AudioError, ClosedError, ConfigError, LocalProtocolError
 
+from support.interrupts import interrupted, returns
 from support.playing import PER_MS, RATE_HZ, Player, counting, samples_of, tone
 
 Kind = PlayoutEventKind
@@ -802,3 +805,29 @@ def test_output_depends_only_on_the_arrivals(mode: str) -> None:
         outputs.add(bytes(player.output))
 
     assert len(outputs) == 1
+
+
+def test_reader_is_interrupted() -> None:
+    """After an exception of a signal handler at any point of a read, the playout can be read."""
+    for point in itertools.count():
+        playout, mixer = Playout(24000), Mixer(24000)
+
+        def use(playout: Playout = playout, mixer: Mixer = mixer) -> None:
+            playout.push(bytes(480))
+            playout.read(bytearray(480))
+            playout.parts()
+            playout.clear()
+            mixer.read(bytearray(480))
+
+        was_interrupted = interrupted(use, point)
+
+        assert returns(lambda playout=playout: playout.read(bytearray(480))), point  # type: ignore[misc]
+        playout.read(bytearray(480))
+        playout.parts()
+        playout.clear()
+        playout.close()
+        mixer.read(bytearray(480))
+        mixer.close()
+        if not was_interrupted:
+            break
+    assert point > 20

@@ -16,6 +16,7 @@ import attrs
 # The columns of the table; docs/conformance.md explains them.
 FEATURES = (
     "voices",
+    "own voices",
     "speech",
     "stream",
     "websocket",
@@ -25,6 +26,7 @@ FEATURES = (
     "written turn",
     "spoken turn",
     "tool call",
+    "chat",
     "interruption",
     "at once",
     "refusals",
@@ -88,8 +90,8 @@ CLIENTS = (
     Client(
         name="openai",
         registry="PyPI",
-        packages=("openai[realtime]==3.57.0",),
-        programs=("openai_client.py",),
+        packages=("openai[realtime]==3.57.0", *_PROJECT_NEEDS),
+        programs=("openai_client.py", "openai_chat.py"),
     ),
     Client(
         name="openai-agents",

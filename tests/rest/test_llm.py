@@ -229,8 +229,16 @@ def test_nothing_is_sent_for_wrong_arguments() -> None:
                     call([])
                 with pytest.raises(ConfigError, match="timeout"):
                     call("x", timeout=-1)
-                with pytest.raises(TypeError, match="did you mean 'model'"):
-                    call("x", model_id="m")  # type: ignore[call-arg]
+                for wrong, right in (
+                    ("model_id", "model"),
+                    ("system", "messages"),
+                    ("max_completion_tokens", "max_tokens"),
+                    ("voice", "audio"),
+                    ("models", "fallback_models"),
+                    ("presence_penalty", "extra"),
+                ):
+                    with pytest.raises(TypeError, match=f"did you mean '{right}'"):
+                        call("x", **{wrong: "m"})  # type: ignore[arg-type]
             with pytest.raises(ConfigError, match="event_timeout"):
                 iw.llm.stream("x", event_timeout=float("nan"))
             with pytest.raises(LocalProtocolError, match="calls no function"):
@@ -585,7 +593,7 @@ def test_two_threads() -> None:
     with client(streaming(said("a"), ends=False)) as iw, ThreadPoolExecutor(1) as pool:
         stream, waiting = waiting_stream(iw, pool)
         deadline = time.monotonic() + 30
-        while not stream._iterating.locked():
+        while not stream._steps:
             assert time.monotonic() < deadline
         with pytest.raises(LocalProtocolError, match="another thread"):
             next(stream)

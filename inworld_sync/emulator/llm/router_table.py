@@ -132,7 +132,7 @@ class RouterTable:
         if route is None:
             return None
         # One user always gets the same variant.
-        draw = zlib.crc32(user.encode()) % 100 if user else random.randrange(100)  # noqa: S311
+        draw = zlib.crc32(user.encode(errors="replace")) % 100 if user else random.randrange(100)  # noqa: S311
         variant = _drawn(route["variants"], draw)
         return Variant(
             variant["model_id"],

@@ -6,8 +6,8 @@ thread of its own.
 
 Locks: ``_lock`` guards the settings and the responses; no thread waits while it holds the lock.
 ``session.updated`` is queued while ``_lock`` is held, so that the last ``session.updated`` has the
-settings in use. A thread that holds ``_lock`` may acquire the conversation's lock, never the other
-way round.
+settings in use. A thread that holds ``_lock`` may acquire the conversation's lock. A thread that
+holds the conversation's lock must not acquire ``_lock``.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import AudioDelta, ResponseInfo, Usage
 from inworld_sync.models.tts import AudioConfig, AudioEncoding, Phoneme, WordTime
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.speech import AudioChunk, Speech, SupportsWrite
 from inworld_sync.transport.deadline import Deadline

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import enum
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,7 @@ from inworld_sync.audio.meter import Level, measure
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.quiet import quietest_sample
 from inworld_sync.errors import DeadlineExceeded
+from inworld_sync.locks import Part
 from inworld_sync.models import checks
 from inworld_sync.models.stt import PartialTranscript, Transcript
 from inworld_sync.sessions.stt.stats import SttStats
@@ -339,9 +339,7 @@ class AudioQueue:
         room: Notified when audio was sent, or when the stream ends.
     """
 
-    def __init__(
-        self, buffer: AudioBuffer, settings: SendSettings, room: threading.Condition
-    ) -> None:
+    def __init__(self, buffer: AudioBuffer, settings: SendSettings, room: Part) -> None:
         self._buffer = buffer
         self._settings = settings
         self._room = room

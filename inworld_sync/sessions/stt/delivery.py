@@ -37,7 +37,8 @@ from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import Reconnected, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.sessions.stt import audio_buffer
 from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, EncodedBuffer, SendSettings, TurnEnd
@@ -76,7 +77,7 @@ class Delivery:
         connector: Opens the connections.
         config: The service's settings; the audio is 16-bit mono PCM on this side.
         settings: How the audio is queued and sent.
-        max_reconnects: Attempts in a row to reconnect without progress of the transcript.
+        max_reconnects: The most attempts to reconnect until the transcript makes progress.
         keeps_events: Whether to keep events. Without a consumer, kept events would accumulate.
         on_failed: Called by the sender thread before the stream ends with an error.
 
@@ -116,9 +117,8 @@ class Delivery:
         self._on_failed = on_failed
         self._work = self.changed.part()
         self._room = self.changed.part()
-        rate_hz = config.sample_rate_hz
+        rate_hz, is_raw = config.sample_rate_hz, config.encoding.is_raw
         keep_samples = KEEP_SECONDS * rate_hz
-        is_raw = config.encoding.is_raw
         self._audio = AudioBuffer(rate_hz, keep_samples) if is_raw else EncodedBuffer(rate_hz)
         self._queue = audio_buffer.AudioQueue(self._audio, settings, self._room)
         self._max_lead = audio_buffer.MaxLead(self._audio, rate_hz, keep_samples)
@@ -281,7 +281,7 @@ class Delivery:
         if self._abort_error is not None:
             raise fresh(self._abort_error)
         if not self._accepts_audio:
-            raise ClosedError("the stream accepts no more audio, it was closed")
+            raise ClosedError("the stream was closed and accepts no more audio")
 
     # For the connection; the monitor is held.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -14,6 +13,7 @@ from inworld_sync.audio import base64
 from inworld_sync.audio.raw_formats import RawFormat
 from inworld_sync.audio.source import AudioLike, SeparateChannels, open_separate, open_source
 from inworld_sync.errors import ConfigError, InworldError, extended
+from inworld_sync.locks import Mutex
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
@@ -77,7 +77,7 @@ class Stt:
         # Recordings share the account's limit; a live stream is limited by the speed of its audio.
         self._recordings_rate = ChunkRateLimiter(DEFAULT_CHUNKS_PER_SECOND)
         # Held while the streams of one recording are opened.
-        self._opening = threading.Lock()
+        self._opening = Mutex()
 
     @with_keyword_hints
     def stream(
@@ -223,10 +223,9 @@ class Stt:
                 and arrays need it; files and sources have their own rate.
             channels: Channels of raw samples, 1 to 64. All channels are mixed, unless they cancel
                 each other: where the mix is 20 dB or more below the loudest channel, this channel
-                is used, and a warning is logged. ``"separate"`` transcribes each channel of a
-                recording by itself, at the same time and each on a connection of its own: turns
-                and words have their ``channel``, and their speaker is ``channel 0`` and so on.
-                Raw samples then have two channels.
+                is used, and a warning is logged. ``"separate"`` transcribes all channels at the
+                same time, each on its own connection. Turns and words then have a ``channel``, and
+                a speaker such as ``channel 0``. Raw samples then have two channels.
             channel: Transcribe only this channel, from 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
                 ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or
@@ -267,7 +266,7 @@ class Stt:
                 the whole request; None for no limit.
 
         Returns:
-            All turns of the recording; those of separate channels in the order of their starts.
+            All turns of the recording, in the order of their starts.
 
         Raises:
             AudioError: *audio* is not audio, or nothing installed can decode its format.
@@ -291,7 +290,8 @@ class Stt:
             raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
         to_hz = wire_config.sample_rate_hz
         recording = _Recording(wire_config, method, realtime, on_transcript, timeout)
-        if channels == "separate":
+        raw_channels = _raw_channels(channels)
+        if raw_channels is None:
             if channel is not None:
                 raise ConfigError("channel cannot be combined with channels='separate'")
             separate = open_separate(
@@ -303,7 +303,7 @@ class Stt:
             audio,
             to_hz=to_hz,
             from_hz=sample_rate_hz,
-            channels=channels,
+            channels=raw_channels,
             raw_format=raw_format,
             channel=channel,
             warn=self._warn,
@@ -409,6 +409,15 @@ def _wire_config(config: TranscribeConfig | None, given: dict[str, Any]) -> Tran
     # These two describe the audio of the caller; it is converted to those of the settings.
     given = {name: given[name] for name in given.keys() - {"sample_rate_hz", "channels"}}
     return combine_settings(config, TranscribeConfig(), given)
+
+
+def _raw_channels(channels: object) -> int | None:
+    """Return the number of channels of raw samples; None for separate channels."""
+    if channels == "separate":
+        return None
+    if not isinstance(channels, int):
+        raise ConfigError(f"channels must be 1 to 64 or 'separate', got {channels!r}")
+    return channels
 
 
 def _require_one_channel(config: TranscribeConfig) -> None:

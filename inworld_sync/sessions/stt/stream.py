@@ -24,7 +24,7 @@ from inworld_sync.audio.source import (
     ConvertedSource,
     open_source,
 )
-from inworld_sync.errors import ClosedError, ConfigError
+from inworld_sync.errors import ClosedError, ConfigError, InworldError
 from inworld_sync.models.checks import require_timeout, require_whole
 from inworld_sync.models.stt import TranscribeConfig, Transcript
 from inworld_sync.sessions.event_source import EventSource
@@ -205,8 +205,11 @@ class SttStream(EventSource[SttEvent]):
         require_timeout(timeout)
         try:
             self.finish(timeout)
-        finally:
+        except InworldError:
+            # The rest of the audio cannot be used, but the end has begun.
             self._delivery.await_end()
+            raise
+        self._delivery.await_end()
         self._stream.raise_end()
         return self.transcript
 

@@ -7,7 +7,6 @@ Threads: all runs on the thread that iterates.
 from __future__ import annotations
 
 import contextlib
-import threading
 import uuid
 from collections.abc import Iterable, Iterator
 
@@ -19,6 +18,7 @@ from inworld_sync.errors import (
     ServiceError,
     error_from_status,
 )
+from inworld_sync.locks import Event
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.tts import ContextConfig, TtsUsage
 from inworld_sync.sessions.connector import Connector
@@ -78,7 +78,7 @@ class HttpUtterance:
         self._http = http
         self._source = PieceSource(text, tts.MAX_HTTP_TEXT_CHARACTERS)
         self._timeout = timeout
-        self._stopped = threading.Event()
+        self._stopped = Event()
         self._stopper = Stopper()
         self._warned: set[str] = set()
         self.config = config

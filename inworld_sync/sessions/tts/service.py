@@ -4,15 +4,15 @@ Speaks whole utterances. This module has the class of ``iw.tts``.
 Threads: a long text or an iterator is sent by a separate thread (see ``text_feed.py``), so that
 the audio does not wait for the text, nor the text for the audio.
 
-Lock rule: ``_iterating`` of a stream is held while a thread waits for the next chunk. A second
-thread does not wait for this lock but raises.
+Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next chunk. A second
+thread does not wait but raises.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
@@ -431,20 +431,23 @@ class SpeechStream:
         # The generator has no reference to this object. So when the last reference to this object
         # is dropped, the generator and the utterance end at once.
         self._chunks = utterance.chunks()
-        self._iterating = threading.Lock()
+        # The calls of __next__() under way, of which there may be one.
+        self._steps: deque[object] = deque()
 
     def __iter__(self) -> SpeechStream:
         return self
 
     def __next__(self) -> AudioChunk:
-        if not self._iterating.acquire(blocking=False):
-            raise LocalProtocolError(
-                "another thread iterates over this stream: only one thread may do so at a time"
-            )
+        step = object()
         try:
+            self._steps.append(step)
+            if self._steps[0] is not step:
+                raise LocalProtocolError(
+                    "another thread iterates over this stream: only one thread may do so at a time"
+                )
             return next(self._chunks)
         finally:
-            self._iterating.release()
+            self._steps.remove(step)
 
     @property
     def config(self) -> ContextConfig:

@@ -28,6 +28,32 @@ async function listVoices(server) {
   return `${voices.length} voices, ${english.length} of them English`;
 }
 
+async function clonedVoice(server) {
+  const tts = clientOf(server);
+  const sample = { audioSamples: [server.sentence], displayName: "Ada", tags: ["calm"] };
+  const voice = (await tts.cloneVoice(sample)).voice.voiceId;
+  await tts.updateVoice({ voice, description: "Reads aloud." });
+  assert((await tts.getVoice(voice)).description === "Reads aloud.", voice);
+  const seconds = checkSeconds(secondsOf(await tts.generate({ ...SPEECH, ...PCM, voice })));
+  await tts.deleteVoice(voice);
+  assert(!(await tts.listVoices()).some(({ voiceId }) => voiceId === voice), voice);
+  return `${voice}, ${seconds}`;
+}
+
+async function designedVoice(server) {
+  const tts = clientOf(server);
+  const { previewVoices } = await tts.designVoice({
+    designPrompt: "A calm voice that reads long stories to children.",
+    previewText: "Once upon a time there was a voice.",
+    numberOfSamples: 2,
+  });
+  assert(previewVoices.length === 2 && previewVoices[0].previewAudio.length > 5000, previewVoices);
+  const published = { voice: previewVoices[0].voiceId, displayName: "Reader" };
+  const voice = (await tts.publishVoice(published)).voiceId;
+  const seconds = checkSeconds(secondsOf(await tts.generate({ ...SPEECH, ...PCM, voice })));
+  return `${voice}, ${seconds}`;
+}
+
 async function generate(server) {
   return checkSeconds(secondsOf(await clientOf(server).generate({ ...SPEECH, ...PCM })));
 }
@@ -108,6 +134,8 @@ const badKey = (server) => refusal(server, { apiKey: "bad" }, {}, 403);
 
 await run([
   ["voices", listVoices],
+  ["own voices", clonedVoice],
+  ["own voices", designedVoice],
   ["speech", generate],
   ["speech", generateLongText],
   ["stream", stream],

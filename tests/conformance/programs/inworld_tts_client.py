@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from checks import Check, Server, run, words_of
@@ -38,6 +40,35 @@ def voices(server: Server) -> str:
     assert 0 < len(english) < len(found), len(english)
     assert one["voiceId"] == "Dennis", one
     return f"{len(found)} voices, {len(english)} of them English"
+
+
+def cloned_voice(server: Server) -> str:
+    """A voice is cloned, changed, used and deleted."""
+    with client_of(server) as tts:
+        samples = [Path(server.sentence)]
+        voice = tts.clone_voice(samples, display_name="Ada", tags=["calm"])["voice"]["voiceId"]
+        tts.update_voice(voice, description="Reads aloud.")
+        assert tts.get_voice(voice)["description"] == "Reads aloud."
+        seconds = check_seconds(tts.generate(TEXT, **{**SPEECH, "voice": voice}))
+        tts.delete_voice(voice)
+        assert voice not in {one["voiceId"] for one in tts.list_voices()}
+    return f"{voice}, {seconds}"
+
+
+def designed_voice(server: Server) -> str:
+    """Previews of a voice have audio; a published preview can be used."""
+    with client_of(server) as tts:
+        found = tts.design_voice(
+            design_prompt="A calm voice that reads long stories to children.",
+            preview_text="Once upon a time there was a voice.",
+            number_of_samples=2,
+        )
+        first, second = found["previewVoices"]
+        assert first["voiceId"] != second["voiceId"], found
+        assert len(base64.b64decode(first["previewAudio"])) > 5000
+        voice = tts.publish_voice(first["voiceId"], display_name="Reader")["voiceId"]
+        seconds = check_seconds(tts.generate(TEXT, **{**SPEECH, "voice": voice}))
+    return f"{voice}, {seconds}"
 
 
 def generate(server: Server) -> str:
@@ -128,6 +159,8 @@ def bad_key(server: Server) -> str:
 
 CHECKS: list[Check] = [
     ("voices", voices),
+    ("own voices", cloned_voice),
+    ("own voices", designed_voice),
     ("speech", generate),
     ("speech", generate_long_text),
     ("stream", stream),

@@ -131,7 +131,47 @@ async function badKey(server) {
   throw new Error("a bad key was accepted");
 }
 
+const chatOf = (server) => new OpenAI({ apiKey: server.api_key, baseURL: `${server.url}/v1` });
+
+async function wholeChat(server) {
+  const messages = [{ role: "user", content: "Count to twenty." }];
+  const answer = await chatOf(server).chat.completions.create({ model: "auto", messages });
+  const text = answer.choices[0].message.content;
+  assert(/twenty/i.test(text), answer);
+  assert(answer.usage.total_tokens > 0, answer);
+  return text;
+}
+
+async function streamedChat(server) {
+  const messages = [{ role: "user", content: "Count to twenty." }];
+  const request = { model: "auto", messages, stream: true };
+  const pieces = [];
+  for await (const { choices } of await chatOf(server).chat.completions.create(request)) {
+    pieces.push(choices[0]?.delta.content ?? "");
+  }
+  assert(pieces.length > 5 && /twenty/i.test(pieces.join("")), pieces);
+  return pieces.join("");
+}
+
+async function calledTool(server) {
+  const { type, ...definition } = WEATHER;
+  const tools = [{ type, function: definition }];
+  const messages = [{ role: "user", content: "What is the weather in London?" }];
+  const request = { model: "auto", messages, tools };
+  const { message } = (await chatOf(server).chat.completions.create(request)).choices[0];
+  const [call] = message.tool_calls;
+  assert(JSON.parse(call.function.arguments).city === "London", message);
+  const output = { role: "tool", tool_call_id: call.id, content: "sunny" };
+  const next = { ...request, messages: [...messages, message, output] };
+  const text = (await chatOf(server).chat.completions.create(next)).choices[0].message.content;
+  assert(text === "The weather says: sunny.", text);
+  return text;
+}
+
 await run([
+  ["chat", wholeChat],
+  ["chat", streamedChat],
+  ["chat", calledTool],
   ["written turn", writtenTurn],
   ["spoken turn", spokenTurn],
   ["tool call", toolCall],

@@ -1,13 +1,14 @@
-"""The Inworld TTS plugin of Vision Agents, unmodified. Its Realtime service uses WebRTC."""
+"""The Inworld TTS and LLM plugins of Vision Agents, unmodified. Its Realtime uses WebRTC."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from checks import Check, Server, run
+from vision_agents.core.agents.conversation import InMemoryConversation
 from vision_agents.plugins import inworld
 
 TEXT = "Hello there. It costs $12.50, and it is worth it. Goodbye!"
@@ -87,7 +88,39 @@ async def bad_key(server: Server) -> str:
     return await refusal(server, api_key="bad")
 
 
+async def ask(server: Server, text: str, *functions: Callable[..., Any]) -> str:
+    """Return the reply of the LLM router, which may call these functions."""
+    llm = inworld.LLM(api_key=server.api_key, base_url=f"{server.url}/v1", sort_by=["latency"])
+    llm.set_conversation(InMemoryConversation("Be brief.", []))
+    for function in functions:
+        llm.register_function()(function)
+    try:
+        items = [item async for item in llm.simple_response(text)]
+    finally:
+        await llm.close()
+    return str(items[-1].text)
+
+
+async def chat(server: Server) -> str:
+    text = await ask(server, "Count to twenty.")
+    assert "twenty" in text.lower(), text
+    return text
+
+
+async def chat_with_tool(server: Server) -> str:
+    async def get_weather(city: str) -> str:
+        """Weather for a city."""
+        assert city == "London", city
+        return "sunny"
+
+    text = await ask(server, "What is the weather in London?", get_weather)
+    assert text == "The weather says: sunny.", text
+    return text
+
+
 CHECKS: list[Check] = [
+    ("chat", chat),
+    ("chat", chat_with_tool),
     ("websocket", one_text),
     ("websocket", many_texts),
     ("encodings", options),

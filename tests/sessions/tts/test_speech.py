@@ -1,4 +1,4 @@
-"""Speech: samples and files."""
+"""The samples, files and subtitles of speech."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_repr_is_short() -> None:
 
 
 def test_join() -> None:
-    """Chunks are joined: audio and words in order, counts summed, phonemes with their words."""
+    """Joined chunks have audio and words in order, summed counts, and phonemes at their words."""
     chunks = [
         AudioChunk(
             "c", b"aa", AudioEncoding.PCM, 24000, 0.0, (WordTime("one", 0, 1),), (),
@@ -143,7 +143,7 @@ def test_iter_wav() -> None:
     assert all(len(block) <= 32 * 1024 for block in blocks)
 
 
-# (encoding, name): files of the encoded audio, or of samples.
+# (encoding, name) of files of encoded audio.
 RAW = [("MP3", "a.mp3"), ("OGG_OPUS", "a.ogg"), ("OGG_OPUS", "a.opus"), ("FLAC", "a.flac")]
 
 
@@ -158,7 +158,7 @@ def test_save_unchanged(tmp_path: Path, encoding: str, name: str) -> None:
 @pytest.mark.parametrize("name", ["a.mp3", "a.ogg", "a.opus", "a.flac"])
 @pytest.mark.parametrize("encoding", ["PCM", "LINEAR16", "MULAW"])
 def test_save_samples_as_a_compressed_file(tmp_path: Path, encoding: str, name: str) -> None:
-    """Audio that is not compressed is encoded; an open file gets the same."""
+    """Audio that is not compressed is encoded; an open file gets the same format."""
     speech = Speech(bytes(range(1, 201)) * 100, AudioEncoding(encoding), 24000)
     speech.save(tmp_path / name)
     file = io.BytesIO()
@@ -182,7 +182,7 @@ def test_save_without_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (tmp_path / "a.mp3").read_bytes() == b"old"
 
 
-# (encoding, name, advice): the suffix does not match the encoding.
+# (encoding, name, advice) where the suffix does not match the encoding.
 UNSAVABLE = [
     ("FLAC", "a.mp3", "use AudioConfig('MP3')"),
     ("MP3", "a.ogg", "use AudioConfig('OGG_OPUS')"),
@@ -231,7 +231,7 @@ def test_save_to_a_wrong_target(target: Any, kind: str | None, words: str) -> No
 
 
 def test_a_failed_save_keeps_the_old_file(tmp_path: Path) -> None:
-    """An error leaves the file as it was."""
+    """A save that fails leaves the old file unchanged."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     with pytest.raises(AudioError):
@@ -263,7 +263,7 @@ def test_subtitles() -> None:
 
 
 def test_subtitles_of_characters() -> None:
-    """Times of characters are enough."""
+    """Subtitles can be made from the times of characters alone."""
     text = "Hi you."
     characters = tuple(CharacterTime(c, 100 * i, 100 * i + 100) for i, c in enumerate(text))
     speech = Speech(b"", AudioEncoding.PCM, 24000, characters=characters)
@@ -272,7 +272,7 @@ def test_subtitles_of_characters() -> None:
 
 
 def test_subtitles_without_times() -> None:
-    """The error says how to request times."""
+    """The error for speech without times says how to request times."""
     with pytest.raises(ConfigError, match="timestamp_type='WORD'"):
         Speech(b"", AudioEncoding.PCM, 24000).to_vtt()
 
@@ -307,7 +307,7 @@ class Sink:
 
 
 def test_play() -> None:
-    """play() returns when all of it was heard."""
+    """play() returns when all speech was heard."""
     sink = Sink()
     Speech(SAMPLES, AudioEncoding.PCM, 24000).play(sink)
 
