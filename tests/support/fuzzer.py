@@ -16,6 +16,8 @@ from websockets.sync.client import connect
 
 from inworld_sync.emulator import Emulator
 
+from support.rest_client import wav_file
+
 __all__ = ["Fuzzer", "TracebackCounter"]
 
 TTS = "/tts/v1/voice:streamBidirectional"
@@ -84,6 +86,7 @@ _ROUTER = {
     "defaultRoute": {**_ROUTE, "route_id": "d"},
 }
 _PCM = base64.b64encode(bytes(3200)).decode()
+_WAV = base64.b64encode(wav_file(0.1)).decode()
 _STT_CONFIG = {
     "modelId": "inworld/inworld-stt-1",
     "audioEncoding": "LINEAR16",
@@ -149,6 +152,37 @@ _HTTP_BODIES: list[tuple[str, Any]] = [
     ("/v1/chat/completions", _CHAT),
     ("/v1/chat/completions", {**_CHAT, "stream": True}),
     ("/router/v1/routers", _ROUTER),
+    ("/stt/v1/transcribe:async", {"transcribeConfig": _STT_CONFIG, "audioData": {"content": _PCM}}),
+    (
+        "/voices/v1/voices:clone",
+        {
+            "displayName": "A",
+            "langCode": "EN_US",
+            "voiceSamples": [{"audioData": _WAV, "transcription": "a"}],
+            "description": "d",
+            "tags": ["t"],
+            "audioProcessingConfig": {"removeBackgroundNoise": True},
+        },
+    ),
+    (
+        "/voices/v1/voices:design",
+        {
+            "designPrompt": "A calm, low voice of an old man",
+            "langCode": "EN_US",
+            "previewText": "Hi.",
+            "voiceDesignConfig": {"numberOfSamples": 1},
+        },
+    ),
+    ("/voices/v1/voices/local__a:publish", {"displayName": "A", "tags": ["t"]}),
+    (
+        "/pronunciations/v1/workspaces/w/pronunciationDictionaries",
+        {
+            "displayName": "A",
+            "pronunciations": [
+                {"displayHeadword": "a", "languageCode": "en-US", "phoneSymbols": ["a"]}
+            ],
+        },
+    ),
 ]
 _ODD_VALUES: list[Any] = [
     None, True, 0, -1, 1.5, 1e308, 10**30, "", "x", "\ud800", "\x00", "é" * 500, [], {}, [[]],

@@ -717,14 +717,26 @@ def test_stop(is_begun: bool) -> None:
 
 def test_stop_after_the_end_leaves_the_connection_to_others() -> None:
     """Stopping a stream that has ended does not end the next request on the same connection."""
-    with serve(answering(chunked(b"1\n"))) as server:
+    stopped = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(chunked(b"1\n"))
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n")
+        stopped.wait(30)
+        peer.send(b"2\r\n2\n\r\n0\r\n\r\n")
+        peer.hold()
+
+    with serve(script) as server:
         client = client_of(server)
         ended = LineStream(client)
         assert [b"1"] == list(ended.lines())
         lines = LineStream(client).lines()
         assert b"1" == next(lines)
         ended.stopper.stop()
-        assert [] == list(lines)
+        stopped.set()
+        assert [b"2"] == list(lines)
         client.close()
 
         assert 1 == server.accepted
