@@ -19,6 +19,7 @@ from inworld_sync import (
     Inworld,
     PartialTranscript,
     ServiceError,
+    TranscribeConfig,
     Transcript,
     Transcription,
     WavSource,
@@ -325,7 +326,9 @@ def test_call_of_two_speakers(local: Inworld) -> None:
             pcm = bytes(local.tts.synthesize(text, voice=voice, audio=audio).pcm) + pause
             channels[channel] += pcm
             channels[1 - channel] += bytes(len(pcm))
-    transcript = local.stt.transcribe(wav(*channels), channels="separate", language="en-US")
+    # The default model sends no times of words.
+    config = TranscribeConfig(model="soniox/stt-rt-v5", language="en-US")
+    transcript = local.stt.transcribe(wav(*channels), channels="separate", config=config)
 
     assert [0, 1, 0, 1] == [each.channel for each in transcript.turns]
     said = [text for turns in zip(CALLER, AGENT, strict=True) for text in turns]
@@ -335,5 +338,5 @@ def test_call_of_two_speakers(local: Inworld) -> None:
     starts = [each.start_ms or 0 for each in transcript.turns]
     assert starts == sorted(starts)
     # Each speaker alone has the same words.
-    caller = local.stt.transcribe(wav(*channels), channel=0, language="en-US")
+    caller = local.stt.transcribe(wav(*channels), channel=0, config=config)
     assert caller.text == " ".join(t.text for t in transcript.turns if t.channel == 0)
