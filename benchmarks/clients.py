@@ -51,7 +51,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 
 def threaded(make: Callable[[], Callable[[], int]], seconds: float) -> Call:
-    """Return a call that measures the CPU time for one second of audio, with one thread each."""
+    """Return a call that measures CPU time per second of audio, with a thread per connection."""
 
     def run() -> float:
         speak = make()

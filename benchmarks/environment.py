@@ -1,8 +1,8 @@
 """
 Creates virtual environments for the packages that the benchmarks compare with this package.
 
-The environments are in ``build/``. There is one for each Python version. An environment is created
-when it is first needed, and again when its requirements change.
+The environments are in ``build/``. Each Python version has its own environments. An environment is
+created when it is first needed, and again when its requirements change.
 
 The benchmarks run in the environment of ``peers.txt``. They import this package from the checkout.
 The C core in the checkout works with every Python version, because it uses the stable ABI.

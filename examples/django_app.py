@@ -14,7 +14,7 @@ iw = Inworld()
 
 
 def say(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """Stream the speech. The browser plays the first bytes at once. Closing the page ends it."""
+    """Stream speech. The browser plays it as it arrives. Closing the page ends the synthesis."""
     text = request.GET.get("text", "Hello from Django.")
     voice = str(request.GET.get("voice", "Ashley"))
     try:

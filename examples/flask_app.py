@@ -10,7 +10,7 @@ iw = Inworld()
 
 @app.get("/say")
 def say() -> Response:
-    """Stream the speech. The browser plays the first bytes at once. Closing the page ends it."""
+    """Stream speech. The browser plays it as it arrives. Closing the page ends the synthesis."""
     text = request.args.get("text", "Hello from Flask.")
     voice = request.args.get("voice", "Ashley")
     try:

@@ -1,5 +1,5 @@
 """
-Blocking Python client for Inworld AI's TTS, STT and Realtime services.
+Has a blocking Python client for Inworld AI's TTS, STT and Realtime services.
 
 Names are imported when they are first used, so that ``import inworld_sync`` takes about a
 millisecond.
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-# Type checkers treat it as true. Importing typing would take longer than the rest of this module.
+# Type checkers treat this name as true. Importing typing would take longer than the rest of this
+# module.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from inworld_sync.models.devices import *
     from inworld_sync.models.events import *
     from inworld_sync.models.options import *
+    from inworld_sync.models.pronunciations import *
     from inworld_sync.models.realtime import (
         AlawFormat as AlawFormat,
         FunctionChoice as FunctionChoice,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from inworld_sync.rest.llm import ChatStream as ChatStream
     from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
+    from inworld_sync.rest.transcriptions import TranscriptionJob as TranscriptionJob
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.events import (
@@ -73,7 +76,7 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
-# The module of each public name; a test compares this with the imports above.
+# The module of each public name. A test compares this with the imports above.
 _HOMES = {
     "_version": "__version__",
     "auth": "ApiKey Auth Token",
@@ -98,6 +101,7 @@ _HOMES = {
     "models.devices": "AudioSink AudioSource DeviceChanged DeviceInfo SpeakerMark SpeakerStats",
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",
+    "models.pronunciations": "Pronunciation PronunciationDictionary",
     "models.stt": (
         "AssemblyAiConfig GroqConfig InworldSttConfig Reconnected SonioxConfig SonioxContext "
         "SpeechStarted SpeechStopped SttEncoding SttUsage TranscribeConfig Transcript "
@@ -116,6 +120,7 @@ _HOMES = {
     "rest.previews": "VoicePreview",
     "rest.llm": "ChatStream",
     "rest.tokens": "JwtAuth Tokens",
+    "rest.transcriptions": "TranscriptionJob",
     "sessions.tts.speech": "AudioChunk Speech",
     "sessions.stt.stats": "SttStats",
     "sessions.stt.stream": "SttStream",

@@ -1,5 +1,5 @@
 """
-Credentials: the ``Authorization`` header of a request.
+Makes the ``Authorization`` header of a request from a credential.
 
 No secret appears in a repr, a log or an error.
 """
@@ -27,16 +27,16 @@ _QUOTES = "\"'"
 
 
 class Auth(Protocol):
-    """A credential: ``header()`` is called once for each request."""
+    """A credential. ``header()`` is called once for each request."""
 
     def header(self) -> tuple[str, str]:
-        """Return the name and the value of the header, valid now."""
+        """Return the name and the value of a header that is valid now."""
         ...
 
 
 @runtime_checkable
 class RenewableAuth(Protocol):
-    """An :class:`Auth` that wants to know which of its headers the service refused."""
+    """An :class:`Auth` that is informed when the service refuses one of its headers."""
 
     def rejected(self, value: str) -> None:
         """Drop the credential in the *value* of a refused header."""
@@ -72,8 +72,8 @@ class ApiKey:
     """
     An API key as the Inworld portal shows it.
 
-    That key is the base64 of id and secret, and is sent unchanged. ``id:secret`` is accepted too,
-    and encoded.
+    This key is the base64 of id and secret, and is sent unchanged. ``id:secret`` is accepted too,
+    and is encoded.
     """
 
     def __init__(self, key: str) -> None:
@@ -104,8 +104,8 @@ class Token:
     A JSON Web Token.
 
     Args:
-        token: The token, or a function that returns a new one; the client calls the function for
-            each new connection, so it must not block for long.
+        token: The token, or a function that returns a new token. The client calls the function for
+            each new connection, so the function must not block for long.
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
@@ -131,7 +131,7 @@ def auth_from(
     Return the given credential, or the key of the environment.
 
     Raises:
-        ConfigError: More than one credential was given, or none, and the environment has none.
+        ConfigError: Several credentials were given; or none was given and the environment has none.
     """
     values = {"api_key": api_key, "token": token, "auth": auth}
     given = [name for name, value in values.items() if value is not None]

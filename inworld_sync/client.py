@@ -1,4 +1,4 @@
-"""The client: it has the settings and creates the services."""
+"""Has the client, which has the settings and creates the services."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
     from inworld_sync.rest.llm import Llm
     from inworld_sync.rest.models import Models
+    from inworld_sync.rest.pronunciations import Pronunciations
     from inworld_sync.rest.routers import Routers
     from inworld_sync.rest.tokens import Tokens
+    from inworld_sync.rest.transcriptions import Transcriptions
     from inworld_sync.sessions.realtime.service import Realtime
     from inworld_sync.sessions.stt.service import Stt
 
@@ -47,48 +49,51 @@ class Inworld:
     A client for all services of Inworld, or for the emulator.
 
     Args:
-        api_key: An API key as the portal shows it; without any credential the client reads
+        api_key: An API key as the portal shows it. Without any credential, the client reads
             ``INWORLD_API_KEY`` from the environment.
-        token: A JSON Web Token, or a function that returns a new one for every connection.
+        token: A JSON Web Token, or a function that returns a new token for every connection.
         auth: An object whose ``header()`` returns the name and the value of a header.
-        local: True starts the emulator in this process, on a free port of the loopback
-            interface, and connects to it; None does so if ``INWORLD_SYNC_LOCAL`` is 1.
-        base_url: Address of the service: ``https://`` or ``wss://`` with TLS, ``http://`` or
-            ``ws://`` without; ``https://api.inworld.ai`` by default.
+        local: True starts the emulator in this process, on a free port of the loopback interface,
+            and connects to the emulator. None does the same if ``INWORLD_SYNC_LOCAL`` is 1.
+        base_url: The address of the service, with ``https://`` or ``wss://`` for TLS, or with
+            ``http://`` or ``ws://`` without TLS; ``https://api.inworld.ai`` by default.
         connect_timeout: Seconds from the name lookup to the end of the handshake; 10 by default.
-        send_timeout: Seconds for one message to be sent, after which the connection counts as
+        send_timeout: The most seconds to send one message, after which the connection counts as
             lost; 10 by default.
         close_timeout: Seconds to wait for the answer to a CLOSE frame; 0.5 by default.
         ping_interval: Seconds between two pings of a connection; 5 by default.
-        ping_timeout: Seconds without a byte received, after which the connection counts as lost;
-            10 by default.
+        ping_timeout: Seconds without a received byte after which the connection counts as lost; 10
+            by default.
         max_retries: How often a request that is safe to repeat is retried; 2 by default.
-        proxy: URL of a proxy; False means none. By default the variables of the environment.
+        proxy: The URL of a proxy; False means no proxy. By default the environment decides.
         ssl_context: Replaces the default certificates and settings of TLS.
-        headers: Sent with every request, in addition to those of the client.
+        headers: Headers that are sent with every request, in addition to those of the client.
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
         max_queued_bytes: The most bytes that wait to be sent on a connection; 1 MiB by default.
-        limiter: Limits the connections of the account; by default 20 for this client.
+        limiter: Limits the connections of the account; by default 20 connections of this client.
         observer: Receives every message of both directions.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
-        on_trace: Called for every step in the life of a connection; must not block.
-        sends_cancel_context: Whether an interruption of speech sends ``cancel_context``, which
-            drops the text that was not spoken, instead of ``close_context``; False by default.
-        dispatch: Where handlers run: ``thread`` (default) means a thread for each stream, ``poll``
-            means the caller of ``poll``.
-        options: All settings in one object. Each setting above that is not None replaces the one
-            in *options*.
+        on_trace: Called with a :class:`~inworld_sync.TraceEvent` for every step of a connection. It
+            must not block.
+        sends_cancel_context: Whether an interruption of speech sends ``cancel_context`` instead of
+            ``close_context``; False by default. ``cancel_context`` drops the text that was not
+            spoken.
+        dispatch: Where handlers run. With ``thread`` (default), they run on a thread of their
+            stream; with ``poll``, on the thread that calls ``poll``.
+        options: All settings in one object. Each setting above that is not None replaces the same
+            setting of *options*.
 
     Raises:
         ConfigError: There is no credential and *local* is not True, or a setting is wrong.
         TypeError: A keyword argument has an unknown name.
 
-    Lock rule: ``_lock`` guards the creation of services and closing; it is held while a service is
+    Lock rule: ``_lock`` guards the creation of services and closing. It is held while a service is
     created, which does not wait.
 
-    Thread safety: may be shared by threads. A forked child of the process, such as a worker of
-    gunicorn, may continue to use it: there it starts without the connections of its parent.
-    Objects that were made from it before the fork belong to the parent.
+    Thread safety: several threads may share a client. A forked child of the process, such as a
+    worker of gunicorn, may use the client too. In the child, the client starts without the
+    connections of the parent. Objects that were made from the client before the fork belong to the
+    parent.
     """
 
     def __init__(
@@ -139,7 +144,7 @@ class Inworld:
         _clients.add(self)
 
     def _begin(self, *, in_child: bool = False) -> None:
-        """Start without connections; in a forked child, before other code runs there."""
+        """Start without connections. In a forked child, this runs before other code."""
         if in_child:
             self._emulator = None  # the parent closes it
         self._lock = threading.Lock()
@@ -157,12 +162,12 @@ class Inworld:
 
     @property
     def tts(self) -> Tts:
-        """Text to speech."""
+        """The text-to-speech service."""
         return self._service(Tts, lambda: Tts(self._connector, self._shared_http()))
 
     @property
     def stt(self) -> Stt:
-        """Speech to text."""
+        """The speech-to-text service."""
         from inworld_sync.sessions.stt.service import Stt
 
         return self._service(Stt, lambda: Stt(self._connector, self._shared_http()))
@@ -173,6 +178,24 @@ class Inworld:
         from inworld_sync.sessions.realtime.service import Realtime
 
         return self._service(Realtime, lambda: Realtime(self._connector))
+
+    @property
+    def pronunciations(self) -> Pronunciations:
+        """Pronunciation dictionaries."""
+        from inworld_sync.rest.pronunciations import Pronunciations
+
+        return self._service(
+            Pronunciations, lambda: Pronunciations(self._connector, self._shared_http())
+        )
+
+    @property
+    def transcriptions(self) -> Transcriptions:
+        """Transcription jobs for long recordings."""
+        from inworld_sync.rest.transcriptions import Transcriptions
+
+        return self._service(
+            Transcriptions, lambda: Transcriptions(self._connector, self._shared_http())
+        )
 
     @property
     def llm(self) -> Llm:
@@ -208,7 +231,7 @@ class Inworld:
         return self._service(Tokens, lambda: Tokens(self._shared_http(), self._auth))
 
     def close(self) -> None:
-        """Close all connections of the client, and its emulator; may be called twice."""
+        """Close all connections of the client, and its emulator. May be called twice."""
         with self._lock:
             self._closed = True
             emulator, self._emulator = self._emulator, None
@@ -217,7 +240,7 @@ class Inworld:
                 rest.callback(emulator.close)
             if self._http is not None:
                 rest.callback(self._http.close)
-            # In parallel, so that several lost connections cost one timeout.
+            # The connections close in parallel, so that several lost connections cost one timeout.
             self._connector.close()
 
     def __enter__(self) -> Inworld:
@@ -227,20 +250,20 @@ class Inworld:
         self.close()
 
     def __repr__(self) -> str:
-        # A debugger shows the object also if __init__ raised.
+        # A debugger shows the object even if __init__ raised.
         options = getattr(self, "_options", None)
         if options is None:
             return "<Inworld, not initialized>"
         return f"<Inworld {options.base_url}{' local' if self._emulator else ''}>"
 
     def _shared_http(self) -> HttpClient:
-        """Return the HTTP client that the services share; the lock is held."""
+        """Return the HTTP client that the services share. The lock is held."""
         if self._http is None:
             self._http = HttpClient(self._options)
         return self._http
 
     def _service(self, kind: type[S], make: Callable[[], S]) -> S:
-        """Return the service of a class; create it at its first use."""
+        """Return the service of a class, which is created at its first use."""
         with self._lock:
             if self._closed:
                 raise ClosedError("the client was closed, make another")

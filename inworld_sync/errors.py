@@ -1,5 +1,5 @@
 r"""
-Every exception that the package raises, in one tree.
+Has every exception that the package raises, in one tree.
 
 ::
 
@@ -66,7 +66,7 @@ _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
 def redact(text: str) -> str:
-    """Remove credentials, and parts of them that the service echoes, from a text."""
+    """Remove from a text credentials, and parts of credentials that the service echoes."""
     return _TOKEN.sub("***", _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text)))
 
 
@@ -74,8 +74,8 @@ def fresh(error: _E) -> _E:
     """
     Copy an error so that it can be raised again.
 
-    One error may end several streams, and several threads may raise it. Each needs its own object,
-    since raising adds to the traceback and ``partial`` belongs to one caller.
+    One error may end several streams, and several threads may raise it. Each thread needs its own
+    object, since raising adds to the traceback and ``partial`` belongs to one caller.
     """
     twin = copy.copy(error)
     twin.__cause__ = error.__cause__
@@ -114,7 +114,7 @@ class TransportError(InworldError):
 
 
 class ConnectError(TransportError):
-    """Could not connect: the name lookup, TCP, the proxy, TLS or the upgrade failed."""
+    """Could not connect, because the name lookup, TCP, the proxy, TLS or the upgrade failed."""
 
 
 class ConnectionLost(TransportError):
@@ -156,7 +156,7 @@ class ServiceError(InworldError):
         code: The gRPC status number (3 invalid, 5 not found, 7 permission, 8 exhausted,
             13 internal, 14 unavailable, 16 unauthenticated), or the code string of the
             Realtime service, or None.
-        status: The HTTP status of the response, or of the refused upgrade; None without one.
+        status: The HTTP status of the response or of the refused upgrade; None if there is none.
         request_id: The service's id of the request, to quote to its support, or None.
         retryable: Whether the same request may succeed later.
         retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of
@@ -213,10 +213,10 @@ class NotFoundError(ServiceError, LookupError):
 
 class AudioError(InworldError, ValueError):
     """
-    Invalid audio: cut samples, bad base64, an unknown format, a wrong sample rate.
+    Audio is invalid, such as cut samples, bad base64, an unknown format or a wrong sample rate.
 
     Attributes:
-        offset_bytes: Position of the fault in the input; None if it has no position.
+        offset_bytes: The position of the fault in the input; None if the fault has no position.
     """
 
     def __init__(self, message: str, *, offset_bytes: int | None = None) -> None:
@@ -232,7 +232,7 @@ class ClosedError(InworldError):
     """A session, connection or object was used after it was closed."""
 
 
-# The class of the error for a gRPC code; other codes are a ServiceError.
+# The class of the error for a gRPC code. Other codes are a ServiceError.
 _KINDS: dict[int, type[ServiceError]] = {
     3: InvalidRequestError,
     5: NotFoundError,
@@ -240,7 +240,7 @@ _KINDS: dict[int, type[ServiceError]] = {
     8: QuotaError,
     16: AuthError,
 }
-# Deadline, exhausted, internal and unavailable: the same request may succeed later.
+# With these codes (deadline, exhausted, internal, unavailable), the same request may succeed later.
 _RETRYABLE_CODES = frozenset({4, 8, 13, 14})
 
 
@@ -258,7 +258,7 @@ def error_from_status(
     Args:
         code: The gRPC status number.
         message: The message of the service.
-        details: As the service sent them; with ``NO_RETRY`` the error is not retryable.
+        details: The details as the service sent them. With ``NO_RETRY`` the error is not retryable.
         status: The HTTP status of the response, or None.
         request_id: The service's id of the request, or None.
     """
@@ -277,7 +277,7 @@ def error_from_status(
 
 
 def asks_reconnect(details: Sequence[object]) -> bool:
-    """Whether the details of an error ask for a new connection: the session has expired."""
+    """Return whether the details of an error request a new connection for an expired session."""
     return any(
         isinstance(detail, dict)
         and (
@@ -289,7 +289,7 @@ def asks_reconnect(details: Sequence[object]) -> bool:
 
 
 def forbids_retry(details: Sequence[object]) -> bool:
-    """Whether the details of an error have ``NO_RETRY``."""
+    """Return whether the details of an error have ``NO_RETRY``."""
     # Captures and a published sample use different names.
     return any(
         isinstance(detail, dict)

@@ -1,5 +1,5 @@
 """
-All public classes of realtime sessions: settings, items, commands, events and results.
+Has all public classes of realtime sessions: settings, items, commands, events and results.
 
 The classes that most programs use can also be imported from ``inworld_sync``. A module is loaded
 when one of its names is first used.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.tools.function import tool as tool
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
-# The modules of the names that are not in models.realtime; a test compares them with the imports.
+# The modules of the names that are not in models.realtime. A test compares this with the imports.
 _HOMES = {
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "wire.realtime.endpoint": "RealtimeEndpoint",

@@ -38,7 +38,7 @@ def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def no_open_threads_or_sockets() -> Iterator[None]:
     """Fail a test whose ``inworld-`` threads, sockets or pipes still exist after the test."""
     threads, before = _threads(), open_descriptors().keys()
     yield

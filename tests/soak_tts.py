@@ -4,7 +4,7 @@ Synthesize on many threads with many faults. Each utterance must be complete or 
 Run it with ``python tests/soak_tts.py --seconds 60 --seed 1``. The test suite does not run it. The
 threads of one client speak, interrupt, poll and stop early. The server breaks every third
 connection in some way. At the end, no thread may run, no context may be open, and no context may
-count to the limit of the account.
+count toward the limit of the account.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "inworld_sync"
 # A unit may import itself and all units of a lower rank.
 RANKS = {
     "_version": 0,
+    "locks": 0,
     "errors": 0,
     "_native": 1,
     "models": 1,

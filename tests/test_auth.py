@@ -29,7 +29,7 @@ HEADERS = [
 
 @pytest.mark.parametrize(("auth", "value"), HEADERS)
 def test_header(auth: Auth, value: str) -> None:
-    """A credential is converted to the Authorization header. It is never encoded twice."""
+    """A credential is converted to the Authorization header, and is never encoded twice."""
     assert ("Authorization", value) == auth.header()
 
 

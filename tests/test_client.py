@@ -337,7 +337,7 @@ LEFT = {
     "an idle client": "iw.tts.synthesize('Hi.')",
     "an open connection": "connection = iw.tts.connect(); context = connection.context()",
     "a stream": "stream = iw.tts.stream(endless()); next(stream)",
-    "a stream that is a generator's": "for _ in iw.tts.stream(endless()): break",
+    "a stream after a break": "for _ in iw.tts.stream(endless()): break",
     "a handler": (
         "context = iw.tts.connect().context(); context.on(AudioChunk, lambda _: None); "
         "context.send('Hi.')"
@@ -386,7 +386,7 @@ with Inworld(api_key=sys.argv[2], base_url=sys.argv[1]) as iw:
 
 @pytest.mark.skipif(
     sys.version_info >= (3, 14) or sys.implementation.name != "cpython",
-    reason="the extra 'test' has gevent for CPython before 3.14 alone",
+    reason="the extra 'test' has gevent only for CPython before 3.14",
 )
 def test_gevent(server: Emulator) -> None:
     """The client works with gevent, for example in a gevent worker of gunicorn."""
@@ -401,7 +401,7 @@ def test_gevent(server: Emulator) -> None:
     assert (0, "1 1 True True\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
-def test_import_is_light() -> None:
+def test_import_is_fast() -> None:
     """Importing the package imports neither numpy nor ssl nor the WebSocket library."""
     heavy = ["numpy", "ssl", "websocket", "urllib3", "attrs", "cattrs", "websockets"]
     program = f"import inworld_sync, sys; print([n for n in {heavy} if n in sys.modules])"

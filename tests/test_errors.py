@@ -23,7 +23,7 @@ STANDARD = [
 
 @pytest.mark.parametrize(("kind", "standard"), STANDARD)
 def test_standard_classes(kind: type[Exception], standard: type[Exception]) -> None:
-    """If an error has a counterpart in the standard library, that class catches it too."""
+    """An error is also caught by the class of the standard library for the same failure."""
     assert issubclass(kind, standard)
 
 
@@ -36,7 +36,7 @@ def every_class() -> list[type[InworldError]]:
 
 
 @pytest.mark.parametrize("kind", every_class())
-def test_one_root(kind: type[InworldError]) -> None:
+def test_base_class(kind: type[InworldError]) -> None:
     """Every error class is public and is a subclass of InworldError."""
     assert getattr(inworld_sync, kind.__name__) is kind
 
@@ -96,7 +96,7 @@ def test_no_retry(name: str) -> None:
     assert not error_from_status(14, "down", [{name: "NO_RETRY"}]).retryable
 
 
-def test_status_without_words() -> None:
+def test_status_without_message() -> None:
     """The error of a status without a message has a text."""
     assert "the service answered with status 13 and no message (code 13)" == str(
         error_from_status(13, "")
@@ -125,7 +125,7 @@ def test_copies(error: InworldError, twin_of: object) -> None:
     assert (type(error), str(error), vars(error)) == (type(twin), str(twin), vars(twin))
 
 
-def test_fresh_keeps_the_cause_and_not_the_past() -> None:
+def test_fresh_keeps_the_cause_but_not_the_traceback() -> None:
     """
     An error that is raised again has its cause, but a new traceback.
 
@@ -162,7 +162,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_redact(text: str) -> None:
-    """redact() removes each form of a credential, and the part that the service may return."""
+    """redact() removes each form of a credential, and the part of a key in a service's error."""
     shown = redact(text)
 
     assert "aW53" not in shown
@@ -187,6 +187,6 @@ def test_errors_show_no_credential(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["a plain sentence", "HTTP status 401 from wss://host/path", "code 7: not allowed"]
 )
-def test_redact_leaves_the_rest(text: str) -> None:
+def test_redact_keeps_other_text(text: str) -> None:
     """redact() does not change a text that has no credential."""
     assert text == redact(text)

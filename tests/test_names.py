@@ -1,4 +1,4 @@
-"""Names use the terms of the field. They are not one of the words below."""
+"""The package uses terms of the field as names. It does not use the words below."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(inworld_sync.__file__).parent
 
 @attrs.frozen
 class Refused:
-    """Words that may not be names, the folder or file for which this holds, and better names."""
+    """Words that may not be names in a folder or file, and the names to use instead."""
 
     words: str
     where: str

@@ -107,7 +107,7 @@ def test_wheel_holds_the_core(wheel_files: set[str]) -> None:
         assert ["." + name.partition(".")[2] for name in compiled] == [".abi3.so"]
 
 
-def test_wheel_holds_nothing_else(wheel_files: set[str]) -> None:
+def test_wheel_has_no_other_files(wheel_files: set[str]) -> None:
     """The wheel has no C source, no test and no tool."""
     top = {name.partition("/")[0] for name in wheel_files}
 
@@ -151,7 +151,7 @@ LIGHT = [
 
 
 @pytest.mark.parametrize(("statement", "forbidden"), LIGHT, ids=[first for first, _ in LIGHT])
-def test_import_is_light(statement: str, forbidden: set[str], tmp_path: Path) -> None:
+def test_import_is_fast(statement: str, forbidden: set[str], tmp_path: Path) -> None:
     """A new process that runs the statement imports none of the slow modules."""
     script = f"import sys; {statement}; print(*sys.modules)"
     loaded = set(run("-c", script, cwd=tmp_path).split())

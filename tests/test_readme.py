@@ -52,14 +52,14 @@ def test_commands_run(tmp_path):
     assert {} == failures(run_all(programs, tmp_path))
 
 
-def test_test_command_is_what_ci_runs():
+def test_ci_runs_the_test_command():
     """CI runs the test command of the README."""
     [command] = [b.strip() for b in blocks("README.md", "sh") if ".[test]" in b]
 
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
-def test_links_lead_somewhere():
+def test_targets_of_links_exist():
     """The target of every link to a file of the repository exists."""
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")

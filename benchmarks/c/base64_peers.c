@@ -6,8 +6,8 @@
  *     cc -O3 -std=gnu11 -I csrc -o base64_peers benchmarks/c/base64_peers.c csrc/base64/*.c \
  *         csrc/common/*.c csrc/g711/*.c csrc/pcm/*.c csrc/ws/*.c && ./base64_peers
  *
- * The macro LIBBASE64 adds libbase64. The macro SIMDUTF_OF_NODE adds simdutf: the program becomes
- * a shared object, and it runs when Node.js, which contains simdutf, loads it.
+ * The macro LIBBASE64 adds libbase64. The macro SIMDUTF_OF_NODE adds simdutf, which Node.js
+ * contains: the program becomes a shared object that runs when Node.js loads it.
  *
  * All candidates run in each round, in rotating order. The program prints two medians over the
  * rounds: the time in ns per call, and the ratio of this time to the time of the best level in

@@ -5,9 +5,9 @@ The program plays traces of packets through the playout and through other jitter
 tables of figures, each goal with its figure, and the time of a call. It can also write a chart. It
 exits with 1 if a goal is missed. It takes about three minutes on two cores.
 
-The program needs numpy and scipy. The other buffers are those of aiortc and libspeexdsp, if they
-are installed. WebRTC's NetEq does not run here: its figures were recorded with the seeds 1 to 3,
-with the seeds 11 to 16 and with the seeds 401 to 406.
+The program needs numpy and scipy. It also runs the buffers of aiortc and libspeexdsp if these are
+installed. It does not run WebRTC's NetEq, but uses figures of NetEq that were recorded with the
+seeds 1 to 3, with the seeds 11 to 16 and with the seeds 401 to 406.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def neteq(kind: str, seeds: Sequence[int]) -> Figures:
     """
     Return the recorded figures of NetEq.
 
-    If there are none for *seeds*, return those for the first recorded seeds.
+    If no figures were recorded for *seeds*, return the figures for the first recorded seeds.
     """
     recorded: dict[str, Figures] = ANCHORS[kind]
     return recorded.get(",".join(map(str, seeds))) or next(iter(recorded.values()))

@@ -1,13 +1,16 @@
 """
 Computes the figures of one trace that was played through one buffer.
 
-A gap is output without sound of the source, between the first and the last played sample. Gaps less
-than 20 ms apart are counted as one gap.
+A gap is output without sound of the source, between the first and the last played sample. Two gaps
+that are less than 20 ms apart count as one gap.
+
+The delay of a sample is the time at which it was played, minus the time at which it could have been
+played if all packets were as fast as the fastest one.
 
 Figures of live mode:
 
 =======  ======================================================================================
-mean     mean delay, ms; the delay is 0 if the sound is played as soon as the fastest packet allows
+mean     mean delay, ms
 p95      95th percentile of the delay, ms
 max      largest delay, ms
 conc     gaps, % of the output
@@ -21,7 +24,7 @@ clicks   clicks at seams per minute
 lsd      distance between the spectra of stretched output and of the source, dB
 plc      distance between the spectra of concealed output and of the lost source, dB
 J        mean + 20 * (conc + discard); NetEq weighs delay and loss with the same ratio
-R        rating of the E-model of ITU-T G.107; the other delay is 100 ms, and Bpl is 25.1
+R        rating of ITU-T G.107, for 100 ms of delay outside the buffer and a Bpl of 25.1
 trend    growth of the delay, ms per minute
 =======  ======================================================================================
 

@@ -227,7 +227,7 @@ def run(make: Callable[[], Buffer], seed: int) -> list[tuple[str, Figures]]:
 
 
 def _figures(ours: Measured, reference: Measured) -> Figures:
-    # The last WINDOW_S seconds are left out, because the buffer runs empty in them.
+    # The last WINDOW_S seconds are left out, because the buffer runs empty at the end.
     count = AFTER_S - WINDOW_S
     above_ms = (ours.delay_ms - reference.delay_ms)[:count]
     mean_ms = np.convolve(above_ms, np.ones(WINDOW_S) / WINDOW_S, "valid")

@@ -344,7 +344,7 @@ def live_traces(seconds: float = 60, seed: int = 0) -> Iterator[Trace]:
 
 
 def lossy_traces(seconds: float = 120, seed: int = 0) -> Iterator[Trace]:
-    """Yield a trace with 3 % of lost packets and one with 5 %. Often several in a row are lost."""
+    """Yield two traces, with 3 % and 5 % of lost packets. Several packets in a row may be lost."""
     for index, loss in enumerate(((0.03, 2), (0.05, 3))):
         number = 500 + 10 * seed + index
         yield live("udp_loss", seconds, gamma(10), number, ordered=False, loss=loss)

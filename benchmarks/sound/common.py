@@ -35,7 +35,7 @@ def noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
 
 @contextlib.contextmanager
 def holding_the_gil() -> Iterator[None]:
-    """Run a thread that holds the GIL for 300 of every 400 ms, asleep in a C function."""
+    """Run a thread that sleeps in C for 300 of every 400 ms, and holds the GIL meanwhile."""
     over = threading.Event()
 
     def run() -> None:
@@ -54,7 +54,7 @@ def holding_the_gil() -> Iterator[None]:
 
 
 class NoiseSpeech:
-    """A speech stream without a service. It yields chunks of noise; the first has all words."""
+    """A speech stream without a service. It yields noise. The first chunk has all words."""
 
     def __init__(self, samples: npt.NDArray[np.int16], words: tuple[WordTime, ...] = ()) -> None:
         self._samples = samples

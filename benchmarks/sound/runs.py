@@ -1,4 +1,8 @@
-"""Measures playback and recording. Each function returns a goal, its figures, and if it is met."""
+"""
+Measures playback and recording.
+
+Each function makes one measurement. It returns the goal, whether the goal is met, and the figures.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,7 @@ PERIOD_MS = 20.0
 TEXT = (
     "The harbour was quiet in the early morning, and only the gulls were awake. "
     "A small boat came in with its lamp still lit. "
-    "Nobody on the quay polls where it had been all night. "
+    "Nobody on the quay asked where it had been all night. "
 )
 
 

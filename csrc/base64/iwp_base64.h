@@ -1,4 +1,4 @@
-/* Decodes base64 inside longer texts; kernels. Included by base64*.c, split/, iwp_kernels.c. */
+/* Decoding of base64 in longer texts; kernels. Included by base64*.c, split/, iwp_kernels.c. */
 #ifndef IWP_BASE64_H
 #define IWP_BASE64_H
 

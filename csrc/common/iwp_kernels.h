@@ -9,9 +9,9 @@
 #include "common/iwp_compiler.h"
 
 /*
- * One constant row for each level. If a level has no kernel of its own, its row contains the
- * kernel of a lower level, so no pointer of a supported level is NULL. The header of each area
- * describes its kernels.
+ * There is one constant row for each level. If a level has no kernel of its own, its row has
+ * the kernel of a lower level, so no pointer of a supported level is NULL. The header of each
+ * area describes its kernels.
  */
 struct iwp_kernels {
     int level; /* enum iw_level */
@@ -39,7 +39,7 @@ extern struct iwp_pointer iwp_kernels_row;
 /* Select the best row and return it. Threads that race here all store the same pointer. */
 const struct iwp_kernels *iwp_kernels_choose(void);
 
-/* Return the row in use, never NULL. Inline, because it precedes every kernel call. */
+/* Return the row in use. It is never NULL. Every kernel call needs it, so this is inline. */
 static inline const struct iwp_kernels *iwp_kernels_active(void)
 {
     const struct iwp_kernels *row = iwp_load_pointer(&iwp_kernels_row);

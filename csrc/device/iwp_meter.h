@@ -25,11 +25,11 @@ struct iwp_meter {
     struct iwp_metered blocks[IWP_METER_BLOCKS];
 };
 
-/* Add a block of 16-bit samples. Only the device's thread. */
+/* Add a block of 16-bit samples. Only the device's thread may call this. */
 void iwp_meter_note(struct iwp_meter *meter, const uint8_t *samples, size_t count,
                     uint64_t begin_ns, uint64_t end_ns);
 
-/* Add up the blocks that are heard between two times. Any thread. */
+/* Add up the blocks that are heard between two times. Any thread may call this. */
 void iwp_meter_read(const struct iwp_meter *meter, uint64_t from_ns, uint64_t until_ns,
                     struct iw_sound_level *level);
 

@@ -67,9 +67,9 @@ IWP_AVX2 IWP_INLINE struct pair decode_ulaw_32(__m256i text)
 }
 
 /*
- * A magnitude is size * 2^max(segment - 1, 0). The size is 8 + 16 * step in segment 0, and 264
- * + 16 * step in the other segments. A size does not fit in a byte, so the function adds two
- * equal products with half of the size.
+ * A magnitude is size * 2^max(segment - 1, 0). The size is 8 + 16 * step in segment 0, and
+ * 264 + 16 * step in the other segments. A size does not fit in a byte, so the function adds
+ * two equal products with half of the size.
  */
 IWP_AVX2 IWP_INLINE struct pair decode_alaw_32(__m256i text)
 {

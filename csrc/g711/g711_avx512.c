@@ -81,10 +81,10 @@ IWP_AVX512 IWP_INLINE void decode(uint8_t *dst, const uint8_t *src, size_t sampl
 }
 
 /*
- * The code of a magnitude is (magnitude >> SHIFT) + BASE. Both are looked up by the upper byte
- * of the magnitude. The shift leaves the four bits of the step and, except in segment 0, the
- * highest bit above them. Segment 0 of A-law has the same steps as segment 1. For mu-law, the
- * bias is added to the magnitude before.
+ * The code of a magnitude is (magnitude >> SHIFT) + BASE. SHIFT and BASE are looked up by the
+ * upper byte of the magnitude. The shift leaves the four bits of the step and, except in
+ * segment 0, the highest bit above them. Segment 0 of A-law has the same steps as segment 1.
+ * For mu-law, the bias is added to the magnitude before the look-up.
  */
 #define HIGHEST_BIT(byte)                                                                      \
     ((byte) < 2 ? (byte)                                                                       \

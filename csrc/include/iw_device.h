@@ -13,7 +13,9 @@
 
 /* cffi: begin */
 
-/* The same fields as PaStreamCallbackTimeInfo: seconds of the clock of the stream. */
+/*
+ * Has the fields of PaStreamCallbackTimeInfo. The times are in seconds of the stream's clock.
+ */
 struct iw_stream_time {
     double input_time;   /* when the device captured the first sample of the input */
     double current_time; /* when the callback was called */
@@ -30,7 +32,7 @@ struct iw_sound_level {
     uint32_t peak;   /* the largest magnitude, 0 to 32768 */
 };
 
-/* The time until which a speaker plays audio, for the microphone next to it. */
+/* The time until which a speaker plays audio. A microphone near the speaker uses it. */
 struct iw_gate;
 
 enum iw_status iw_gate_create(struct iw_gate **gate);
@@ -78,18 +80,18 @@ void iw_microphone_finished(void *user);
 /* Move up to `samples` samples from the ring to `out`. Returns the count. */
 size_t iw_microphone_read(struct iw_microphone *microphone, uint8_t *out, size_t samples);
 
-/* If `muted` is not zero, capture silence from the next block on. If it is, capture audio. */
+/* If `muted` is not zero, capture silence from the next block on. Otherwise, capture audio. */
 void iw_microphone_mute(struct iw_microphone *microphone, int muted);
 
 /*
  * Measure the audio that the device has delivered since `from_ns`. Samples that were read or
  * dropped are included. Only whole blocks, and at most the last 512 blocks, are measured. Any
- * thread.
+ * thread may call it.
  */
 void iw_microphone_level(const struct iw_microphone *microphone, uint64_t from_ns,
                          struct iw_sound_level *level);
 
-/* Read the statistics. Any thread. */
+/* Read the statistics. Any thread may call it. */
 void iw_microphone_stats(const struct iw_microphone *microphone,
                          struct iw_microphone_stats *stats);
 
@@ -135,7 +137,7 @@ void iw_speaker_destroy(struct iw_speaker *speaker);
 void iw_speaker_play(struct iw_speaker *speaker, uint8_t *out, size_t frames,
                      uint64_t latency_ns, uint64_t now_ns);
 
-/* iw_speaker_play as a PaStreamCallback. `user` is the speaker. Returns paContinue. */
+/* A PaStreamCallback that calls iw_speaker_play. `user` is the speaker. Returns paContinue. */
 int iw_speaker_callback(const void *input, void *output, unsigned long frames,
                         const struct iw_stream_time *time, unsigned long flags, void *user);
 

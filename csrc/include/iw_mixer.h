@@ -92,7 +92,7 @@ uint64_t iw_mixer_turn(struct iw_mixer *mixer);
 
 /*
  * Pull the sum of all voices, limited to [-1, 1]. The arguments and the result are those of
- * iw_playout_pull. The tracks record that the output is heard from `now_ns` on. Consumer.
+ * iw_playout_pull. The tracks record that the output is heard from `now_ns` on. Consumer only.
  */
 size_t iw_mixer_pull(struct iw_mixer *mixer, uint8_t *out, size_t frames, uint64_t now_ns);
 

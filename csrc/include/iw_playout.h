@@ -72,7 +72,7 @@ enum iw_playout_flag {
 };
 
 enum iw_playout_kind {
-    IW_PLAYOUT_PLAYED = 0,    /* audio of the source; time-scaled if the two counts differ */
+    IW_PLAYOUT_PLAYED = 0,    /* audio of the source; time-scaled if its frame counts differ */
     IW_PLAYOUT_CONCEALED = 1, /* synthetic; its source frames, if any, are lost frames */
     IW_PLAYOUT_HELD = 2,      /* silence within an item */
     IW_PLAYOUT_IDLE = 3,      /* silence because there is nothing to play */
@@ -108,8 +108,8 @@ enum iw_playout_event_type {
 
 struct iw_playout_event {
     uint32_t type;
-    uint64_t item;    /* for the types of items and marks */
-    uint64_t tag;     /* for marks */
+    uint64_t item;    /* for the types that begin with ITEM or MARK */
+    uint64_t tag;     /* for the types that begin with MARK */
     int64_t position; /* in the item; for the types from IW_PLAYOUT_STALL on, in the stream */
     uint64_t time_ns; /* for the types from IW_PLAYOUT_STALL on; 0 for the others */
 };
@@ -181,12 +181,15 @@ enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_
 
 /*
  * Write the next `frames` frames of output. If there is too little to play, the rest is
- * silence. Returns how many frames are audio. Consumer.
+ * silence. Returns how many frames are audio. Consumer only.
  */
 size_t iw_playout_pull(struct iw_playout *playout, uint8_t *out, size_t frames,
                        uint64_t now_ns);
 
-/* Copy the parts of the last pull's output. Returns the count, at most `capacity`. Consumer. */
+/*
+ * Copy the parts of the last pull's output. Returns the count, at most `capacity`. Consumer
+ * only.
+ */
 size_t iw_playout_parts(const struct iw_playout *playout, struct iw_playout_part *parts,
                         size_t capacity);
 

@@ -114,7 +114,7 @@ static int64_t begin_generation(struct iw_playout *playout, uint64_t latency_fra
     int64_t position;
 
     producer->generation++;
-    /* The consumer still needs this segment, because it will move its cursor there. */
+    /* The consumer will move its cursor to this segment, so the segment is still needed. */
     producer->newest->generation = producer->generation;
     resumption = &playout->shared.resumptions[producer->generation & 1];
     iwp_store(&resumption->generation, producer->generation);

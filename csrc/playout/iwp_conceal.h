@@ -1,5 +1,5 @@
 /*
- * Concealment by pitch repetition, and the history of the output that it repeats.
+ * Concealment by pitch repetition, and the history of output that the concealment repeats.
  * Included by the playout's files.
  *
  * The method is similar to ITU-T G.711 Appendix I. The last period is repeated. The last
@@ -56,7 +56,7 @@ struct iwp_conceal {
 };
 
 /*
- * Initialize. Without `repeat`, the last period fades out over 5 ms in a gap, then is silence.
+ * Initialize. Without `repeat`, the last period fades out over 5 ms in a gap. Silence follows.
  */
 void iwp_conceal_init(struct iwp_conceal *conceal, size_t sample_rate_hz, size_t channels,
                       bool repeat);

@@ -178,7 +178,8 @@ static void start(struct iwp_estimator *estimator, double source_ms, double tran
 }
 
 /*
- * Handle a packet that arrives after its successor. A policy that was past it has concealed it.
+ * Handle a packet that arrives after its successor. Each policy that has already played past
+ * the packet has concealed it.
  */
 static void charge_reordered(struct iwp_estimator *estimator, double transit_ms,
                              double duration_ms)

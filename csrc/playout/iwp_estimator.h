@@ -8,9 +8,9 @@
  * have stalled, and for each gap. Old costs decay with a time constant of 30 s. The policy with
  * the least cost is used.
  *
- * The costs of policies with less delay than this one are limited: they exceed the least cost
- * by little more than one gap. So the delay falls again within seconds after a disturbance. The
- * cost of a gap is the only parameter.
+ * The costs of policies with less delay than this policy are limited: such a cost exceeds the
+ * least cost by little more than the cost of a gap. So the delay falls again within seconds
+ * after a disturbance. The cost of a gap is the only parameter.
  *
  * All times are milliseconds. Transit is arrival time minus source time. The two clocks differ,
  * so only changes of transit have a meaning. An offset is play time minus source time, so it
@@ -40,7 +40,7 @@ struct iwp_bucket {
 
 struct iwp_estimator {
     double
-        gap_cost; /* in ms of delay times ms of audio: 1e6 is a delay of 17 ms for a minute */
+        gap_cost; /* in ms of delay * ms of audio; a delay of 17 ms for a minute costs 1e6 */
     double min_delay_ms;
     double max_delay_ms;
     double base_ms;   /* about the least transit of the last 20 s; costs count it as delay 0 */
@@ -56,7 +56,10 @@ struct iwp_estimator {
     bool started; /* base_ms and the offsets are set */
 };
 
-/* Initialize with the costs of 6 s with one peak of 60 ms, for a good delay at the start. */
+/*
+ * Initialize with the costs that 6 s of audio with one late packet (60 ms) would have. They
+ * determine the delay at the start.
+ */
 void iwp_estimator_init(struct iwp_estimator *estimator, double gap_cost, double min_delay_ms,
                         double max_delay_ms);
 
@@ -65,7 +68,7 @@ void iwp_estimator_restart(struct iwp_estimator *estimator);
 
 /*
  * Add the arrival of a packet of `duration_ms` that starts at `source_ms` and arrived at
- * `source_ms` + `transit_ms`. `reordered`: a later packet arrived before it.
+ * `source_ms` + `transit_ms`. `reordered`: a later packet arrived before this one.
  */
 void iwp_estimator_arrival(struct iwp_estimator *estimator, double source_ms, double transit_ms,
                            double duration_ms, bool reordered);

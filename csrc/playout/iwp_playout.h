@@ -224,7 +224,7 @@ struct iwp_producer {
     size_t held_frames; /* frames in all segments that are not freed */
     uint64_t generation;
     int64_t write_position;
-    int64_t floor_position; /* everything before it was cleared */
+    int64_t floor_position; /* all audio before this position was cleared */
     bool fresh;             /* nothing was pushed since the last clear */
     struct iwp_timeline timestamps;
     struct iwp_timeline sequences;

@@ -22,7 +22,7 @@ struct iwp_start {
     double first_ms;   /* when the first chunk of the item arrived */
     double arrived_ms; /* how much audio of the item has arrived */
     double cost[IWP_START_POLICIES];
-    double begun_ms[IWP_START_POLICIES]; /* the start, since first_ms; negative before it */
+    double begun_ms[IWP_START_POLICIES]; /* first_ms to the start; negative before */
     double stalled_ms[IWP_START_POLICIES];
     double stalls[IWP_START_POLICIES];
     size_t policy;

@@ -172,7 +172,7 @@ size_t iwp_store_read(const struct iwp_store *store, float *dst, size_t frames)
         size_t count;
 
         if (end_of(segment) <= at)
-            continue; /* an earlier segment contains all of this one */
+            continue; /* earlier segments have all frames of this segment */
         count = segment->frames - skip;
         count = count < frames - done ? count : frames - done;
         convert(store, dst + done * store->channels, segment->samples + skip * frame_bytes,

@@ -28,7 +28,7 @@ enum iwp_segment_flag {
 struct iwp_segment {
     struct iwp_pointer next; /* in arrival order; the producer appends */
     struct iwp_word done;    /* the consumer has released the segment */
-    /* Written by the producer. The first four are final before the consumer reads them. */
+    /* Written by the producer. The first four fields are final when the consumer reads them. */
     int64_t position; /* frames */
     size_t frames;
     unsigned flags;
@@ -61,10 +61,10 @@ void iwp_store_init(struct iwp_store *store, size_t sample_bytes, size_t channel
 /* Drop the queue, and continue after `cursor`. */
 void iwp_store_reset(struct iwp_store *store, struct iwp_segment *cursor);
 
-/* Move the cursor to the next segment in the order of arrival. Returns it, or NULL. */
+/* Move the cursor to the next segment in the order of arrival. Returns the segment, or NULL. */
 struct iwp_segment *iwp_store_next(struct iwp_store *store);
 
-/* Sort a segment that iwp_store_next returned into the store. An empty segment is spent. */
+/* Sort the result of iwp_store_next into the store. An empty segment is spent at once. */
 enum iwp_admission iwp_store_admit(struct iwp_store *store, struct iwp_segment *segment);
 
 /*

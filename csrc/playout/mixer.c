@@ -30,7 +30,7 @@ struct voice {
     /* Written by iw_mixer_set and iw_mixer_adjust. */
     struct iwp_pointer track; /* stored before its playout */
     struct iwp_pointer playout;
-    struct iwp_word gain; /* the bits of a float; ducked_gain too */
+    struct iwp_word gain; /* the bits of a float, as ducked_gain */
     struct iwp_word ducked_gain;
     struct iwp_word priority;
     /* Used by the consumer. */

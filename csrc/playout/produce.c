@@ -212,7 +212,7 @@ static void leave_stall(struct iw_playout *playout)
     consumer->stalled_frames = 0;
 }
 
-/* Undo the count of a stall that was none: the item had ended, but the end arrived too late. */
+/* Count one stall less, because the item had ended. Its end arrived after the stall began. */
 static void take_stall_back(struct iwp_consumer *consumer)
 {
     if (!consumer->holding) {

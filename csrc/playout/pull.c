@@ -89,7 +89,7 @@ static void note_end(struct iwp_consumer *consumer, int64_t end)
     consumer->ends_count++;
 }
 
-/* Set the start position to that of the first segment, or of an earlier one that came later. */
+/* Before playing starts, set the start to the lowest position of the segments so far. */
 static void prepare_place(struct iw_playout *playout, const struct iwp_segment *segment)
 {
     struct iwp_consumer *consumer = &playout->consumer;

@@ -7,7 +7,7 @@
 
 #define RESYNC_MS 5000.0    /* a longer jump is a new time base, not a gap */
 #define OVERTAKEN_MS 1000.0 /* how much earlier than the first arrival a packet may be */
-#define ROUNDING 1e-6       /* as a part of the period of a pull */
+#define ROUNDING 1e-6       /* the tolerance of rounding, as a fraction of a pull's period */
 
 /* The place of a packet in the stream. */
 struct place {
@@ -133,7 +133,10 @@ static struct place place_behind(const struct iw_playout *playout, const struct 
     };
 }
 
-/* Return the place of a new time base. Earlier packets may still follow the first arrival. */
+/*
+ * Return the first place of a new time base. At the start of a stream, there is room before
+ * this place, because earlier packets may arrive later.
+ */
 static struct place place_anew(const struct iw_playout *playout)
 {
     struct place place = {.position = playout->producer.write_position, .rebased = true};
@@ -144,7 +147,8 @@ static struct place place_anew(const struct iw_playout *playout)
 }
 
 /*
- * Return the place `ahead_frames` from the newest packet, or a new time base if it is too far.
+ * Return the place `ahead_frames` after the newest packet. If the distance is too large, return
+ * the first place of a new time base.
  */
 static struct place place_on(struct iw_playout *playout, struct iwp_timeline *timeline,
                              int64_t ahead_frames, uint32_t number)
@@ -183,7 +187,8 @@ static struct iwp_segment *make_segment(const struct iw_playout *playout, size_t
 }
 
 /*
- * Queued segments may use the capacity once. Played segments that are not freed may use it too.
+ * Return whether `frames` more frames fit. Queued frames may use the whole capacity. Played
+ * frames that are not freed yet may use the same amount again.
  */
 static bool has_room(struct iw_playout *playout, size_t frames)
 {
@@ -267,7 +272,10 @@ static enum iw_status admit(struct iw_playout *playout, const uint8_t *samples, 
 
 /* ---- the calls --------------------------------------------------------------------------- */
 
-/* Find or create the item. Only a new item, or the newest one if not ended, can be extended. */
+/*
+ * Find or create an item. Audio can be appended to a new item, and to the newest item if it has
+ * not ended.
+ */
 static enum iw_status open_to_append(struct iw_playout *playout, struct iwp_item **item,
                                      uint64_t id)
 {

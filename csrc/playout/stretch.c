@@ -1,4 +1,4 @@
-/* Time scaling: inserts or removes one period at places where this is not audible. */
+/* Time scaling: inserts or removes one period of the audio where the change is not audible. */
 #include <math.h>
 #include <string.h>
 

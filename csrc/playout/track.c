@@ -21,13 +21,13 @@ enum {
 struct stretch {
     struct iwp_word begin_ns;
     struct iwp_word frames;
-    struct iwp_word source;   /* the count of source frames before it */
-    struct iwp_word position; /* of its first source frame */
+    struct iwp_word source;   /* the count of source frames before the stretch */
+    struct iwp_word position; /* of the first source frame of the stretch */
     struct iwp_word source_frames;
 };
 
 /*
- * A point of a track. `frames` counts heard frames only; `position` also counts dropped ones.
+ * A point of a track. `frames` counts heard frames. `position` also counts dropped frames.
  */
 struct place {
     uint64_t frames;

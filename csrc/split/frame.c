@@ -5,7 +5,8 @@
 #include "include/iw_message.h"
 
 /*
- * FIN is the top bit of the byte with the opcode. MASKED is that of the byte with the length.
+ * FIN is the top bit of the byte with the opcode. MASKED is the top bit of the byte with the
+ * length.
  */
 enum { FIN = 0x80, TEXT = 1, MASKED = 0x80, LENGTH_16 = 126, LENGTH_64 = 127 };
 

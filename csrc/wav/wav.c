@@ -1,7 +1,9 @@
 /*
  * Finds the samples after a WAV header.
- * Source: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", RIFF and
- * WAVE; for WAVE_FORMAT_EXTENSIBLE "Multiple Channel Audio Data and WAVE Files".
+ *
+ * Sources, by Microsoft:
+ * - "Multimedia Programming Interface and Data Specifications 1.0", for RIFF and WAVE
+ * - "Multiple Channel Audio Data and WAVE Files", for WAVE_FORMAT_EXTENSIBLE
  */
 #include <string.h>
 

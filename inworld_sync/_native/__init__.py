@@ -1,9 +1,9 @@
 """
-The compiled C core and its instruction sets.
+Loads the compiled C core, and selects its instruction set.
 
 :data:`lib` has the functions and constants of ``csrc/include``; :data:`ffi` creates their
-arguments. A call keeps the GIL: a message of the service takes a few microseconds, 12 MB of base64
-about 2 ms.
+arguments. A call keeps the GIL. A call for a message of the service takes a few microseconds, and a
+call for 12 MB of base64 takes about 2 ms.
 
 Only :mod:`inworld_sync.audio` imports this package.
 
@@ -67,13 +67,13 @@ def force_level(name: str | None) -> None:
     """
     Select the instruction set for the whole process.
 
-    Every level computes the same bits, so this is only useful for tests and comparisons.
+    Every instruction set computes the same bits, so this is only useful for tests and comparisons.
 
     Args:
-        name: One of :func:`levels`; None means the best one.
+        name: One of :func:`levels`; None means the best instruction set.
 
     Raises:
-        ConfigError: This machine cannot run *name*, or the level does not exist.
+        ConfigError: This machine cannot run *name*, or there is no such instruction set.
     """
     known = _names()
     if name is not None and (not isinstance(name, str) or name not in known):

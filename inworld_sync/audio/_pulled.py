@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Pulled"]
 
-_CLOSE_TIMEOUT: Final = 1.0
-
 
 class Pulled(Closing):
     """
@@ -37,8 +33,8 @@ class Pulled(Closing):
     all other methods at any time.
     """
 
-    # _control serializes all calls except reads. _reading is held during a read, and as long as a
-    # device is attached. Only close() waits for _reading. No lock is held while user code runs.
+    # _control serializes everything except reading. _reading is held during a call of the core
+    # that reads, which never waits. No lock is held while user code runs.
 
     def __init__(
         self, kind: str, config: Mapping[str, object], output_format: SampleFormat
@@ -60,9 +56,8 @@ class Pulled(Closing):
         self._output_frame_bytes = SAMPLE_BYTES[output_format] * self.channels
         self._control = threading.Lock()
         self._reading = threading.Lock()
-        # This has one entry while a device is attached. The pop() of a deque is atomic, so detach()
-        # needs no lock and may run in a finalizer.
-        self._attached: deque[bool] = deque()
+        # detach() needs no lock to change it, so it may run in a finalizer.
+        self._is_attached = False
 
     def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
         """
@@ -93,11 +88,10 @@ class Pulled(Closing):
                 "a buffer for whole frames"
             )
         now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
-        self._begin_reading()
-        try:
-            return self._pull(self._open(), dst, frames, now_ns)
-        finally:
-            self._reading.release()
+        if self._reading.locked():
+            raise self._busy_error()
+        with self._reading:
+            return self._pull(self._open_for_reading(), dst, frames, now_ns)
 
     def attach(self) -> tuple[int, int]:
         """
@@ -111,13 +105,9 @@ class Pulled(Closing):
         Raises:
             LocalProtocolError: Another thread or a device is reading.
         """
-        self._begin_reading()
-        try:
-            core = self._open()
-        except ClosedError:
-            self._reading.release()
-            raise
-        self._attached.append(True)
+        with self._reading:
+            core = self._open_for_reading()
+            self._is_attached = True
         function = ffi.addressof(lib, f"iw_{self._kind}_pull")
         return int(ffi.cast("uintptr_t", function)), int(ffi.cast("uintptr_t", core))
 
@@ -127,28 +117,27 @@ class Pulled(Closing):
 
         Does nothing if no device is attached.
         """
-        with contextlib.suppress(IndexError):
-            self._attached.pop()
-            self._reading.release()
+        self._is_attached = False
 
     def close(self) -> None:
         """
         Free all memory. May be called more than once.
 
         Raises:
-            LocalProtocolError: A device is attached, or a read does not end within one second.
+            LocalProtocolError: A device is attached.
         """
-        with self._control:
+        with self._control, self._reading:
             if self._core is None:
                 return
-            if self._attached or not self._reading.acquire(timeout=_CLOSE_TIMEOUT):
+            if self._is_attached:
                 raise LocalProtocolError(
                     f"a device reads this {self._kind}: stop the device and call detach() first"
                 )
             core, self._core = self._core, None
-            ffi.release(core)
-            self._let_go()
-            self._reading.release()
+            try:
+                ffi.release(core)
+            finally:
+                self._let_go()
 
     def _let_go(self) -> None:
         """Called for a subclass after the object of the core was freed."""
@@ -158,9 +147,13 @@ class Pulled(Closing):
             raise ClosedError(f"the {self._kind} is closed: create a new one")
         return self._core
 
-    def _begin_reading(self) -> None:
-        if not self._reading.acquire(blocking=False):
-            raise LocalProtocolError(
-                f"only one thread or device may read a {self._kind} at a time, and another one "
-                "is reading it now"
-            )
+    def _open_for_reading(self) -> CData:
+        if self._is_attached:
+            raise self._busy_error()
+        return self._open()
+
+    def _busy_error(self) -> LocalProtocolError:
+        return LocalProtocolError(
+            f"only one thread or device may read a {self._kind} at a time, and another one is "
+            "reading it now"
+        )

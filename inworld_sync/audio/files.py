@@ -53,9 +53,9 @@ _LIBRARIES: Final = {
 }
 # The extra of the package that installs each library.
 _EXTRAS: Final = {"soundfile": "files", "av": "media"}
-# The formats without a reliable signature, by the suffix of the file; and the suffixes of other
-# formats. A file with one of these suffixes is never taken for raw samples.
+# The formats without a reliable signature, by the suffix of the file.
 _BY_SUFFIX: Final = {".mp3": "MP3", ".mp2": "MP3", ".aac": "AAC"}
+# A file with one of these suffixes is never taken for raw samples.
 _FILE_SUFFIXES: Final = {
     *_BY_SUFFIX,
     *(".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", ".flac", ".amr", ".wma"),

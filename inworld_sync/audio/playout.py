@@ -149,7 +149,7 @@ class Playout(Pulled):
         max_delay_ms: For live mode, the largest target delay, *min_delay_ms* to 10000. Audio with a
             longer delay is skipped.
         start_ms: For burst mode, how much of an item must be buffered before it starts, 1 to 10000.
-            A complete item starts in any case. None adapts this to earlier items.
+            A complete item starts in any case. None adapts the value to earlier items.
         capacity_ms: How much audio may be queued, 10 to 3600000. Memory is allocated when it is
             needed.
         fade_ms: The length of the fade when audio that is playing is cleared, 1 to 10.
@@ -364,11 +364,10 @@ class Playout(Pulled):
             LocalProtocolError: Another thread or a device is reading.
         """
         parts = ffi.new("struct iw_playout_part[]", lib.IW_PLAYOUT_PARTS)
-        self._begin_reading()
-        try:
-            count = lib.iw_playout_parts(self._open(), parts, lib.IW_PLAYOUT_PARTS)
-        finally:
-            self._reading.release()
+        if self._reading.locked():
+            raise self._busy_error()
+        with self._reading:
+            count = lib.iw_playout_parts(self._open_for_reading(), parts, lib.IW_PLAYOUT_PARTS)
         return [PlayoutPart.from_core(part) for part in structs(parts, count)]
 
     # ---- control -----------------------------------------------------------------------------

@@ -149,7 +149,7 @@ class ByteReader:
         return self._consume(size_bytes)
 
     def skip(self, size_bytes: int) -> bool:
-        """Consume bytes; return whether there were as many."""
+        """Consume *size_bytes*; return False if there were fewer bytes."""
         while size_bytes > 0:
             found = self.read_some(min(size_bytes, _COPY_BYTES))
             if not found:
@@ -169,7 +169,7 @@ class ByteReader:
         return end - at + len(self._ahead)
 
     def begin_samples(self) -> None:
-        """Keep no more of the bytes that were read, because the header has been read."""
+        """Stop keeping the bytes that are read, because the header has been read."""
         self._consumed = None
 
     def as_file(self) -> BinaryIO:

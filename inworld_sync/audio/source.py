@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     _Array: TypeAlias = npt.NDArray[Any]
 
 __all__ = [
+    "TEXT_BYTES",
     "AudioData",
     "AudioInput",
     "AudioLike",
@@ -65,6 +66,7 @@ __all__ = [
     "open_recording",
     "open_separate",
     "open_source",
+    "refuse_text",
 ]
 
 AudioLike: TypeAlias = (
@@ -80,7 +82,7 @@ _CALL_CHANNELS: Final = 2
 _TEXT: Final = re.compile(
     rb'\s*\{\s*"[A-Za-z_]{2,}"\s*:|(UklGR|UklGW|SUQz|T2dnUw|ZkxhQw)[A-Za-z0-9+/=\r\n]{24,}'
 )
-_TEXT_BYTES: Final = 64
+TEXT_BYTES: Final = 64
 
 
 class AudioInput:
@@ -127,7 +129,7 @@ class AudioInput:
         """
         pcm = contiguous_samples(chunk, "s16", self._channels, strict=True, order=self._order)
         if not self._is_started and len(pcm):
-            _refuse_text(bytes(pcm[:_TEXT_BYTES]))
+            refuse_text(bytes(pcm[:TEXT_BYTES]))
             self._is_started = True
         return self._resampler.feed(self._downmix.feed(bytes(self._carry.feed(pcm))))
 
@@ -387,7 +389,8 @@ def _open(
         except BaseException:
             reader.close()
             raise
-        file.name = reader.name
+        if reader.is_file:
+            file.name = reader.name
         return file
     if raw_format is not None:
         raise ConfigError("raw_format is for raw bytes: leave it out for arrays")
@@ -433,7 +436,7 @@ def _open_bytes(
         is_raw = declared is not None or not (sample_rate_hz is None or has_file_suffix(reader))
         if name is not None or (not is_raw and reader.is_file):
             return decode_file(reader, name)
-        _refuse_text(reader.peek(_TEXT_BYTES))
+        refuse_text(reader.peek(TEXT_BYTES))
     rate_hz = _known(sample_rate_hz, f"{reader.name} of raw audio")
     return raw_file(reader, sample_decoder(declared or "s16le"), rate_hz, channels)
 
@@ -470,7 +473,8 @@ def _known(sample_rate_hz: int | None, what: str) -> int:
     return sample_rate_hz
 
 
-def _refuse_text(head: bytes) -> None:
+def refuse_text(head: bytes) -> None:
+    """Raise :class:`AudioError` if a recording begins with JSON, or with the base64 of a file."""
     if _TEXT.match(head):
         raise AudioError(
             "audio must be bytes of samples or of a file, got text: JSON must be parsed and base64 "

@@ -76,7 +76,7 @@ class WholeFile:
             raise
 
     def abandon(self) -> None:
-        """Close the file, and leave the file at *path* unchanged. May be called twice."""
+        """Close the partial file; the file at *path* is unchanged. May be called twice."""
         with contextlib.suppress(OSError):
             self.file.close()
         if self.partial_path is not None and not self._keeps_partial:

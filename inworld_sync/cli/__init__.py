@@ -1,5 +1,5 @@
 """
-The command line: parses options, calls the client and prints the result.
+Has the command line, which parses options, calls the client and prints the result.
 
 ``failures.py`` has the exit statuses.
 """
@@ -7,6 +7,7 @@ The command line: parses options, calls the client and prints the result.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -15,7 +16,7 @@ from importlib import import_module
 import click
 
 from inworld_sync._version import __version__
-from inworld_sync.cli.common import print_message
+from inworld_sync.cli.common import plain, print_message
 from inworld_sync.cli.failures import HELP, message_of, status_of
 from inworld_sync.errors import InworldError
 
@@ -50,17 +51,21 @@ def run(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its status."""
     try:
         _cli.main(arguments, prog_name="inworld-sync", standalone_mode=False)
-        # At the end of the interpreter a closed pipe could no longer be handled.
+        # Flushed here, since an error of a closed pipe could not be handled at the end of the
+        # interpreter.
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        # It may have the name of a file, or what a program has printed.
+        message = io.StringIO()
+        error.show(message)
+        click.echo(plain(message.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # The program that reads the output has ended, as with `| head`. The rest of the output is
-        # discarded, or Python would report the same error again at its end.
+        # discarded. Otherwise Python would report the same error again at its end.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -143,6 +143,7 @@ def _end(answer: ChatCompletion, *, as_json: bool) -> None:
                 "finish_reason": answer.finish_reason,
                 "model": answer.model,
                 "usage": None if usage is None else attrs.asdict(usage),
+                "metadata": answer.metadata,
             }
         )
     elif answer.finish_reason == "length":

@@ -1,4 +1,4 @@
-"""Code that several commands share: options, the client, progress and JSON."""
+"""Has the code that several commands share: options, the client, progress and JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ _AUDIO = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
 _AUDIO_NAMES = {"audio", "audioContent"}
 _SECRET = re.compile(r"api_?key|authorization|headers|secret|token$", re.IGNORECASE)
 
-# For messages and progress; standard output is for the result, which may be piped.
+# Messages and progress go to standard error, since standard output is for the result and may be
+# piped.
 ERRORS = Console(stderr=True)
 
 
@@ -77,7 +78,7 @@ def is_given(name: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Replace the control characters of a text by escapes, so that a terminal shows them."""
+    """Replace the control characters of a text with escapes, so that a terminal shows them."""
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
@@ -110,7 +111,7 @@ def _without_audio(value: object, name: str = "") -> object:
 
 
 def open_client(*, local: bool, base_url: str | None, verbose: bool = False) -> Inworld:
-    """Create the client for the options; it reads the key from INWORLD_API_KEY."""
+    """Create the client for the options. The client reads the key from INWORLD_API_KEY."""
     if local and base_url:
         raise click.UsageError("--local and --base-url cannot be combined")
     is_local = local or (not base_url and os.environ.get(LOCAL_VARIABLE) == "1")
@@ -126,7 +127,7 @@ def open_client(*, local: bool, base_url: str | None, verbose: bool = False) -> 
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """Write a JSON value: times in ms with one decimal, other numbers with three."""
+    """Write a JSON value. Times in ms have one decimal, other numbers have three decimals."""
     text = json.dumps(_rounded(value, _DIGITS), ensure_ascii=False, indent=indent)
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -151,7 +152,7 @@ def _rounded(value: object, digits: int) -> object:
 
 @contextmanager
 def progress(what: str, total: int, unit: str, *, show: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error, if that is a terminal; yield a function that advances it."""
+    """Show a bar if standard error is a terminal. Yield a function that advances the bar."""
     if not (show and ERRORS.is_terminal):
         yield lambda _: None
         return

@@ -50,11 +50,11 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
         about = {"server": where, "voice": voice, "output": str(output), "total_ms": total_ms}
         print_json({**about, **file.facts()})
         return
-    # Not as the title of the table, which rich wraps to the width of the table.
+    # This is not the title of the table, because rich would wrap a title to the width of the table.
     ERRORS.print(f"{voice} at {where}", soft_wrap=True, markup=False, highlight=False)
     table = Table("word", "from ms", "to ms")
     for word in file.words:
         table.add_row(Text(plain(word.text)), f"{word.start_ms:.0f}", f"{word.end_ms:.0f}")
     ERRORS.print(table)
-    click.echo(f"first audio after {file.first_audio_ms:.0f} ms, all of it after {total_ms:.0f} ms")
-    click.echo(f"{(file.duration_ms or 0.0) / 1000.0:.2f} s of speech in {output}")
+    click.echo(f"first audio after {file.first_audio_ms:.0f} ms, all audio after {total_ms:.0f} ms")
+    click.echo(plain(f"{(file.duration_ms or 0.0) / 1000.0:.2f} s of speech in {output}"))

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from inworld_sync.audio.whole_file import WholeFile
-from inworld_sync.cli.common import print_json
+from inworld_sync.cli.common import plain, print_json
 from inworld_sync.errors import ConfigError
 
 _CA_FILE = Path("inworld-emulator-ca.pem")
@@ -26,11 +26,11 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option(
     "--ca-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help=f"With --tls: the file to write the certificate to (default {_CA_FILE}).",
+    help=f"With --tls: the file for the certificate (default {_CA_FILE}).",
 )
 @click.option("--api-key", help="Key that clients must send; random by default.")
 @click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")
-@click.option("--chat-url", help="OpenAI-compatible endpoint that writes the realtime replies.")
+@click.option("--chat-url", help="OpenAI-compatible endpoint that writes the replies.")
 @click.option("--chat-model", help="With --chat-url: the model to request.")
 @click.option(
     "--chat-api-key",
@@ -99,7 +99,7 @@ def command(
             print_json(facts)
         else:
             for name, value in facts.items():
-                click.echo(f"{name:8} {value}")
+                click.echo(plain(f"{name:8} {value}"))
             click.echo("Press Ctrl-C to stop")
         sys.stdout.flush()
         # On Windows Ctrl-C does not end a wait without a timeout.

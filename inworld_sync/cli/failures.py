@@ -1,4 +1,4 @@
-"""The message and the exit status of an error, in the terms of the command line."""
+"""Makes the message and the exit status of an error. Messages name the options."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ _OPTIONS: Final = {
     "transcriptions": "--transcription",
     "voice": "--voice",
 }
-# An argument is named at the start of a message, with its value, or after a verb.
+# Matches an argument at the start of a message, with its value, or after a verb.
 _ARGUMENT: Final = re.compile(
     rf"(?:^|(?<=pass )|(?<=check )|\b(?=\w+=True))({'|'.join(_OPTIONS)})\b(?:=True)?"
 )
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error and what to do; an argument is named by its option."""
+    """Return the message of an error and what to do, with options instead of arguments."""
     if isinstance(error, TransportError):
         return f"{error}: check the network and --base-url, then try again"
     if not isinstance(error, ConfigError):

@@ -1,4 +1,4 @@
-"""The speaker, the file or standard output to which a command writes speech."""
+"""Has the speaker, the file or standard output to which a command writes speech."""
 
 from __future__ import annotations
 
@@ -18,32 +18,19 @@ from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.cli.common import print_message
 from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.models.tts import AudioConfig, AudioEncoding, WordTime
+from inworld_sync.models.tts import (
+    FILE_ENCODINGS,
+    FILE_FORMATS,
+    AudioConfig,
+    AudioEncoding,
+    WordTime,
+)
 from inworld_sync.sessions.tts.speech import AudioChunk
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["FORMATS", "STANDARD_OUTPUT", "SpeechOutput", "encoding_of"]
-
-# The encoding to request for each value of --format.
-FORMATS = {
-    "wav": AudioEncoding.PCM,
-    "mp3": AudioEncoding.MP3,
-    "opus": AudioEncoding.OGG_OPUS,
-    "flac": AudioEncoding.FLAC,
-    "pcm": AudioEncoding.PCM,
-}
-# The format by the ending of the file name.
-_FORMATS = {
-    ".wav": "wav",
-    ".pcm": "pcm",
-    ".raw": "pcm",
-    ".mp3": "mp3",
-    ".ogg": "opus",
-    ".opus": "opus",
-    ".flac": "flac",
-}
+__all__ = ["STANDARD_OUTPUT", "SpeechOutput", "encoding_of"]
 
 STANDARD_OUTPUT = "-"
 
@@ -54,10 +41,11 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
 
     Args:
         output: The name of the file, ``-`` for standard output, or None for the speaker.
-        file_format: A key of ``FORMATS``; None follows from the ending of the name.
+        file_format: A key of ``FILE_ENCODINGS``; None follows from the ending of the name.
 
     Raises:
-        click.UsageError: The ending is unknown, or *file_format* is another one or has no effect.
+        click.UsageError: The ending is unknown, *file_format* is another format, or it has no
+            effect.
     """
     if output is None:
         if file_format is not None:
@@ -68,18 +56,18 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
             raise click.UsageError(
                 "-o - does not write audio to a terminal: redirect standard output, or use -o FILE"
             )
-        return FORMATS[file_format or "pcm"]
+        return FILE_ENCODINGS[file_format or "pcm"]
     suffix = Path(output).suffix.lower()
-    if suffix not in _FORMATS:
+    if suffix not in FILE_FORMATS:
         if file_format is None:
             raise click.UsageError(
-                f"--output must end in {', '.join(_FORMATS)} or be -, or pass --format, "
+                f"--output must end in {', '.join(FILE_FORMATS)} or be -, or pass --format, "
                 f"got {output!r}"
             )
-        return FORMATS[file_format]
-    if file_format not in (None, _FORMATS[suffix]):
+        return FILE_ENCODINGS[file_format]
+    if file_format not in (None, FILE_FORMATS[suffix]):
         raise click.UsageError(f"--format {file_format} cannot be combined with -o {output!r}")
-    return FORMATS[_FORMATS[suffix]]
+    return FILE_ENCODINGS[FILE_FORMATS[suffix]]
 
 
 class SpeechOutput(ExitStack):
@@ -89,13 +77,13 @@ class SpeechOutput(ExitStack):
     The target is a file, standard output for ``-``, or the speaker for None. The speaker plays all
     of the speech before the ``with`` block ends.
 
-    The first chunk opens the file. It replaces an existing file when the ``with`` block ends.
-    After an exception or Ctrl-C, the existing file is unchanged, and a message names the partial
-    file that has the speech so far.
+    The first chunk opens the file. The new file replaces an existing file when the ``with`` block
+    ends. After an exception or Ctrl-C, the existing file is unchanged, and a message names the
+    partial file that has the speech so far.
 
     Attributes:
-        first_audio_ms: Time from the creation of this object to the first audio.
-        size_bytes: Size of all audio written.
+        first_audio_ms: The time from the creation of this object to the first audio.
+        size_bytes: The size of all audio that was written.
         words: All words with times.
     """
 
@@ -106,7 +94,7 @@ class SpeechOutput(ExitStack):
         self._output = output
         self._audio = audio
         suffix = Path(output or "").suffix.lower()
-        self._is_wav = (file_format or _FORMATS.get(suffix)) == "wav"
+        self._is_wav = (file_format or FILE_FORMATS.get(suffix)) == "wav"
         self._speaker: AudioSink | None = None
         self._file: WholeFile | WavWriter | None = None
         self._write: Callable[[bytes], object] | None = None
@@ -118,7 +106,7 @@ class SpeechOutput(ExitStack):
     def __enter__(self) -> Self:
         super().__enter__()
         if self._output is None:
-            # Opened before the request: without a speaker, nothing must be synthesized.
+            # Opened before the request, so that nothing is synthesized if there is no speaker.
             self._speaker = speaker = open_default_speaker(self._audio.sample_rate_hz)
             self.callback(speaker.close)
         return self
@@ -171,12 +159,12 @@ class SpeechOutput(ExitStack):
 
     @property
     def elapsed_ms(self) -> float:
-        """Time since this object was created."""
+        """The time since this object was created."""
         return (time.perf_counter() - self._started) * 1000.0
 
     @property
     def duration_ms(self) -> float | None:
-        """Length of the speech; None for a compressed encoding."""
+        """The length of the speech; None for a compressed encoding."""
         sample_bytes = self._audio.encoding.bytes_per_sample
         if not sample_bytes:
             return None

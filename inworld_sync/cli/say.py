@@ -16,9 +16,9 @@ from inworld_sync.cli.common import (
     verbose_option,
 )
 from inworld_sync.cli.failures import message_of
-from inworld_sync.cli.output import FORMATS, STANDARD_OUTPUT, SpeechOutput, encoding_of
+from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
 from inworld_sync.errors import InworldError
-from inworld_sync.models.tts import SAMPLE_RATES_HZ, AudioConfig
+from inworld_sync.models.tts import FILE_ENCODINGS, SAMPLE_RATES_HZ, AudioConfig
 from inworld_sync.sessions.tts.connection import MESSAGE_TIMEOUT_SECONDS
 
 _RATES = ", ".join(map(str, SAMPLE_RATES_HZ))
@@ -36,19 +36,19 @@ _LONG_CHARACTERS = 500
     help="Speak the content of this text file.",
 )
 @click.option(
-    "-o", "--output", help="File, or - for standard output; by default the speaker plays it."
+    "-o", "--output", help="File, or - for standard output; by default the speaker plays."
 )
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(list(FORMATS)),
+    type=click.Choice(list(FILE_ENCODINGS)),
     help="Format of the output; by default that of the file's ending, and pcm for -.",
 )
 @click.option("--voice", default="Ashley", show_default=True, help="The voice.")
 @click.option("--model", default="inworld-tts-2", show_default=True, help="The model.")
 @click.option("--language", help="BCP-47 tag, such as en-US, or AUTO.")
 @click.option("--rate", default=24000, show_default=True, help=f"Sample rate in Hz: {_RATES}.")
-@click.option("--speed", type=float, help="Speaking rate, 0.5 to 1.5; 1 is the voice's own.")
+@click.option("--speed", type=float, help="Speaking rate, 0.5 to 1.5; 1 is the normal rate.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -76,12 +76,14 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Speak TEXT with the speaker, or into a file: .wav, .pcm, .raw, .mp3, .ogg, .opus or .flac.
+    Speak TEXT with the speaker, or write a .wav, .pcm, .raw, .mp3, .ogg, .opus or .flac file.
 
-    With - instead of TEXT the command reads standard input, with --file a file.
+    If TEXT is -, the command reads standard input. With --file, it reads a file.
     """
     if as_json and output == STANDARD_OUTPUT:
-        raise click.UsageError("--json and -o - cannot be combined, both write to standard output")
+        raise click.UsageError(
+            "--json and -o - cannot be combined, since both write to standard output"
+        )
     audio = AudioConfig(encoding_of(output, file_format), rate, speaking_rate=speed)
     spoken = _read(text, file)
     sink = SpeechOutput(output, audio, file_format)
@@ -115,7 +117,7 @@ def _read(text: str | None, file: Path | None) -> str:
             "Missing argument 'TEXT'" if text is None else "TEXT and --file cannot be combined"
         )
     try:
-        # Some editors begin a file with a BOM, which is not part of the text.
+        # Some editors begin a file with a byte order mark, which is not a part of the text.
         if file is not None:
             return file.read_text(encoding="utf-8-sig")
         assert text is not None

@@ -27,7 +27,7 @@ from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import ToolFunction
 
-# Seconds to wait for one response, and then for its audio to be played.
+# The most seconds to wait for one response, and then for the end of its audio.
 _WAIT_SECONDS = 300.0
 
 _Tool = ToolFunction[..., object]
@@ -100,7 +100,7 @@ def command(
                 microphone = stack.enter_context(closing(found))
             except DeviceError as error:
                 screen.warn(f"no microphone ({error}): type your turns")
-        # The session is closed before the sink and the microphone, even after an error.
+        # This closes the session before the sink and the microphone, even after an error.
         stack.callback(rt.close)
         waits = bool(texts) or not sys.stdin.isatty()
         screen.follow(rt, waits=waits and is_written)
@@ -111,13 +111,13 @@ def command(
         else:
             rt.play(speaker)
             _write(rt, texts or _lines(), is_heard=speaker is not None, waits=waits)
-        # This waits for the handlers, which print the last lines.
+        # close() waits for the handlers, which print the last lines.
         rt.close()
         screen.end(output, 0.0 if speaker is None else speaker.heard_ms)
 
 
 def _write(rt: RealtimeSession, texts: Iterable[str], *, is_heard: bool, waits: bool) -> None:
-    """Send each text as a turn; with *waits*, wait for its reply and audio before the next."""
+    """Send each text as a turn. With *waits*, wait for its reply and audio before the next text."""
     reply = None
     for text in filter(None, map(str.strip, texts)):
         if reply is not None and not waits:
@@ -149,7 +149,7 @@ def _tools_of(path: Path) -> list[_Tool]:
     Run a Python file and return its ``@tool`` functions.
 
     Raises:
-        click.UsageError: The file has none, or raises an exception.
+        click.UsageError: The file has no ``@tool`` function, or raises an exception.
     """
     spec = importlib.util.spec_from_file_location("inworld_sync_tools", path)
     if spec is None or spec.loader is None:

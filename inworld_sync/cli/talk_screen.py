@@ -1,11 +1,11 @@
 """
-The display of a conversation: transcripts, tool calls and the levels of both sides.
+Shows a conversation: transcripts, tool calls and the levels of user and assistant.
 
 On a terminal the last lines of the screen show the current turn and two level meters. Otherwise
 one line is printed for each turn, as text or as JSON.
 
-Lock rule: ``_lock`` guards the transcripts of the current turn. It is held briefly; rich has a
-lock of its own for printing.
+Lock rule: ``_lock`` guards the transcripts of the current turn. It is held for a short time only.
+rich has its own lock for printing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from inworld_sync.wire.realtime.replay import heard_text
 __all__ = ["Screen"]
 
 _BAR_CELLS = 30
-# Level at which a meter is empty.
+# The level at which a meter is empty.
 _FLOOR_DBFS = -60.0
 _REFRESHES_PER_SECOND = 12
 
@@ -86,8 +86,9 @@ class Screen:
 
         Args:
             rt: The session.
-            waits: Whether the caller waits for each reply. Then the caller raises a failed reply,
-                and the user's text is printed; a user who types sees the text already.
+            waits: Whether the caller waits for each reply. Then the caller raises the error of a
+                failed reply, and the user's text is printed. Otherwise the user types, and already
+                sees the text.
         """
         if waits:
             rt.on(ItemAdded, self._written)
@@ -129,7 +130,7 @@ class Screen:
         if self._as_json:
             self._write({"event": "ended", "output": output, "heard_ms": spoken_ms})
         elif output is not None:
-            click.echo(f"{spoken_ms / 1000.0:.2f} s of speech in {output}", err=True)
+            click.echo(plain(f"{spoken_ms / 1000.0:.2f} s of speech in {output}"), err=True)
 
     # Handlers, on the session's dispatch thread.
 
@@ -249,14 +250,14 @@ class Screen:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        # As Text, since rich reads markup in a str.
+        # The cells are Text, since rich would read markup in a str.
         table.add_row("you", _bar(user.level), Text(plain(said)))
         table.add_row(Text(plain(self._assistant)), _bar(assistant.level), Text(plain(reply)))
         return table
 
 
 def _bar(level: Level) -> Text:
-    """Return a bar from -60 dBFS to full scale; red if the audio clips."""
+    """Return a bar from -60 dBFS to full scale, which is red if the audio clips."""
     decibels = level.rms_dbfs
     share = 0.0 if math.isinf(decibels) else max(0.0, 1.0 - decibels / _FLOOR_DBFS)
     cells = round(share * _BAR_CELLS)

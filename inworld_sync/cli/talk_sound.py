@@ -1,7 +1,7 @@
 """
-The audio source and sink of a conversation, with level meters.
+Has the audio source and sink of a conversation, with level meters.
 
-Lock rule: ``_lock`` of a metered sink guards its levels; no other code is called while it is held.
+Lock rule: ``_lock`` of a metered sink guards its levels. No other code is called while it is held.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["RATE_HZ", "MeteredSink", "MeteredSource", "open_file", "open_microph
 
 RATE_HZ = 24000
 
-# A meter shows silence after this time without a measurement.
+# A meter shows silence if there was no measurement for this time.
 _SHOWN_SAMPLES = RATE_HZ // 5
 
 _Warn = Callable[[str], object]
@@ -60,23 +60,23 @@ class MeteredSink:
         self.sample_rate_hz = sink.sample_rate_hz
         self.end, self.drain, self.close = sink.end, sink.drain, sink.close
         self._lock = threading.Lock()
-        # Position of each block, in samples of the sink, and its level.
+        # The position of each block, in samples of the sink, and its level.
         self._levels: deque[tuple[int, Level]] = deque()
         self._written = sink.heard_samples
 
     @property
     def heard_samples(self) -> int:
-        """Samples that were played."""
+        """How many samples were played."""
         return self._sink.heard_samples
 
     @property
     def heard_ms(self) -> float:
-        """Audio that was played, in milliseconds."""
+        """How many milliseconds of audio were played."""
         return self.heard_samples * 1000.0 / self.sample_rate_hz
 
     @property
     def level(self) -> Level:
-        """Level of the audio being played."""
+        """The level of the audio being played."""
         heard = self._sink.heard_samples
         with self._lock:
             while len(self._levels) > 1 and self._levels[1][0] <= heard:
@@ -129,7 +129,7 @@ def open_sink(output: str | None, *, is_spoken: bool, warn: _Warn) -> AudioSink 
         warn: Called with the reason if there is no speaker.
 
     Returns:
-        The sink; None without a speaker if the user types.
+        The sink; None if there is no speaker and the user types.
     """
     if output is not None:
         return WavSink(output, RATE_HZ, realtime=is_spoken)

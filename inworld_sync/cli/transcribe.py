@@ -64,7 +64,7 @@ _WAIT_SECONDS = 1.0
 # Each file with two channels uses two of the twenty connections of an account.
 _MAX_SEPARATE_JOBS = 10
 
-# Seconds without progress after the end of the audio; with --http, seconds for the request.
+# The most seconds without progress after the end of the audio; with --http, for the request.
 TIMEOUT_SECONDS = 30.0
 
 _Advance = Callable[[float], None]
@@ -74,7 +74,7 @@ _Counter = Callable[[str, "float | None"], _Advance]
 
 @attrs.frozen(kw_only=True)
 class _Job:
-    """How each file is transcribed."""
+    """The settings with which each file is transcribed."""
 
     config: TranscribeConfig
     rate: int | None
@@ -99,7 +99,7 @@ def _channels(_: click.Context, __: click.Parameter, value: str) -> int | Litera
 @click.command("transcribe")
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path),
-              help="Folder for one result per file; default: standard output.")  # fmt: skip
+              help="Folder for one result per file; by default standard output.")  # fmt: skip
 @click.option("--srt", is_flag=True, help="Write SubRip subtitles.")
 @click.option("--vtt", is_flag=True, help="Write WebVTT subtitles.")
 @click.option("--live", is_flag=True, help="Send in real time, and print each turn at once.")
@@ -108,20 +108,20 @@ def _channels(_: click.Context, __: click.Parameter, value: str) -> int | Litera
 @click.option("--rate", type=int, help="Sample rate in Hz of raw PCM.")
 @click.option("--channels", default="1", show_default=True, callback=_channels,
               metavar="N|separate",
-              help="Channels of raw PCM, which are mixed to one; or separate, to transcribe each "
-              "channel of a call by itself (raw PCM then has two).")  # fmt: skip
+              help="Channels of raw PCM, which are mixed to one. With separate, each channel is "
+              "transcribed alone, and raw PCM has two channels.")  # fmt: skip
 @click.option("--channel", type=click.IntRange(min=0), metavar="N",
               help="Transcribe only this channel, from 0.")  # fmt: skip
 @click.option("--raw-format", type=click.Choice(get_args(RawFormat)), metavar="NAME",
               help="Format of raw PCM in the names of ffmpeg, such as mulaw or s24le; "
               "default: by the end of the file name, else s16le.")  # fmt: skip
-@click.option("--http", is_flag=True, help="Send each file as one request; at most 16 MB.")
+@click.option("--http", is_flag=True, help="Send each file as one request of at most 16 MB.")
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 20),
               help="Files to transcribe at once.")  # fmt: skip
 @click.option("--timeout", default=TIMEOUT_SECONDS, show_default=True,
               type=click.FloatRange(min=0, min_open=True),
-              help="Seconds to wait for news after the end of the audio; with --http, for the "
-              "result.")  # fmt: skip
+              help="Seconds to wait for progress after the end of the audio; with --http, for "
+              "the result.")  # fmt: skip
 @verbose_option
 @client_options
 def command(
@@ -149,7 +149,7 @@ def command(
     Transcribe audio FILES in any format that soundfile or PyAV reads; - is standard input.
 
     Files whose names end in .pcm or .raw, and standard input without a header, are raw 16-bit PCM
-    and need --rate. If a transcription fails, its first turns are printed all the same.
+    and need --rate. If a transcription fails, the turns so far are still printed.
     """
     form = _form(as_json=as_json, srt=srt, vtt=vtt)
     _check(files, form, output, live=live)
@@ -178,7 +178,7 @@ def command(
         live=live,
         timeout=timeout,
     )
-    # One request with the whole file has one result, which is printed when it is complete.
+    # With --http there is one result, which is printed when it is complete.
     prints_turns = live and not http
     on_transcript = _printer(form) if prints_turns else None
     prints_results = output is not None or not prints_turns or form in ("srt", "vtt")
@@ -285,7 +285,7 @@ def _transcribe_all(
             for future in wait(waiting, _WAIT_SECONDS, FIRST_COMPLETED).done:
                 yield _outcome(waiting.pop(future), future)
     finally:
-        # Closing the client ends its open streams, and so the threads of the pool.
+        # Closing the client ends its open streams, and this ends the threads of the pool.
         iw.close()
         pool.shutdown(cancel_futures=True)
 
@@ -333,7 +333,7 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
         return
     columns = (
         SpinnerColumn(),
-        # The first column, since the name may be longer than the line.
+        # This is the first column, since the name may be longer than the line.
         TextColumn("{task.fields[sent]}", table_column=Column(min_width=7, no_wrap=True)),
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
     )
@@ -360,7 +360,7 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
 
 
 def _printer(form: str) -> Callable[[Transcription], None]:
-    """Print final transcripts, and on a terminal partial ones, each over the one before."""
+    """Print final transcripts. On a terminal, a partial transcript overwrites the one before."""
     # Separate channels have a thread each.
     lock = threading.Lock()
 
@@ -371,7 +371,7 @@ def _printer(form: str) -> Callable[[Transcription], None]:
     def show_one(said: Transcription) -> None:
         turn = Turn(said.text, said.words, channel=said.channel)
         if ERRORS.is_terminal:
-            # The partial transcript before may be longer.
+            # The line is erased, since the partial transcript before may be longer.
             ERRORS.control(_LINE_START)
         if not said.is_final:
             if ERRORS.is_terminal:

@@ -271,7 +271,8 @@ def _print_list(
     else:
         _print_table(voices)
     if not voices:
-        click.echo(f"no voices{f' for --language {language}' if language else ''}", err=True)
+        message = f"no voices{f' for --language {language}' if language else ''}"
+        click.echo(plain(message), err=True)
         sys.exit(EMPTY_STATUS)
 
 
@@ -288,6 +289,6 @@ def _print_table(voices: Sequence[Voice]) -> None:
     table = Table("voice", "language", "gender", "description")
     for voice in voices:
         cells = (voice.id, ", ".join(voice.languages), voice.gender, voice.description)
-        # As Text, since rich reads markup in a str.
+        # The cells are Text, since rich would read markup in a str.
         table.add_row(*(Text(plain(cell)) for cell in cells))
     Console().print(table)

@@ -9,7 +9,6 @@ with the lock held.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from abc import abstractmethod
 from collections.abc import Hashable
@@ -20,6 +19,7 @@ from inworld_sync.audio.closing import Closing
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.samples import AudioData, contiguous_samples
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded
+from inworld_sync.locks import Condition
 
 if TYPE_CHECKING:
     from inworld_sync.audio.playout import Playout
@@ -59,7 +59,7 @@ class Sink(Closing):
     Thread safety: one thread writes; any thread may call the other methods.
     """
 
-    def __init__(self, sample_rate_hz: int, rate_hz: int, changed: threading.Condition) -> None:
+    def __init__(self, sample_rate_hz: int, rate_hz: int, changed: Condition) -> None:
         self.sample_rate_hz: Final = sample_rate_hz
         self._rate_hz = rate_hz
         self._changed = changed
@@ -187,7 +187,7 @@ class PlayoutWriter(Sink):
     Thread safety: as :class:`Sink`. A thread acquires the playout's own lock after ``_changed``.
     """
 
-    def __init__(self, playout: Playout, sample_rate_hz: int, changed: threading.Condition) -> None:
+    def __init__(self, playout: Playout, sample_rate_hz: int, changed: Condition) -> None:
         super().__init__(sample_rate_hz, playout.sample_rate_hz, changed)
         self._playout = playout
 

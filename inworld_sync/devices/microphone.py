@@ -29,6 +29,7 @@ from inworld_sync.devices.portaudio import (
 )
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded
+from inworld_sync.locks import Event
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
@@ -109,7 +110,7 @@ class Microphone(Closing):
         self._hangover_ms = hangover_ms
         self._on_change = on_change
         self._lock = threading.Lock()
-        self._closed = threading.Event()
+        self._closed = Event()
         self._paused = False
         self._converted = bytearray()
         # The counts of devices that were used earlier.

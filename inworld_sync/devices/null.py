@@ -7,11 +7,11 @@ samples, but never while other code is called.
 
 from __future__ import annotations
 
-import threading
 import time
 
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.devices._sink import Sink
+from inworld_sync.locks import Condition
 from inworld_sync.models.checks import require_whole
 
 __all__ = ["NullSpeaker"]
@@ -44,7 +44,7 @@ class NullSpeaker(Sink):
         """
         require_whole("sample_rate_hz", sample_rate_hz, 1000, 192_000, " Hz")
         require_whole("buffer_ms", buffer_ms, 10, 3_600_000, " ms")
-        super().__init__(sample_rate_hz, sample_rate_hz, threading.Condition())
+        super().__init__(sample_rate_hz, sample_rate_hz, Condition())
         self._capacity_samples = sample_rate_hz * buffer_ms // 1000
         # At the time _since, _since_samples were heard. After it, audio plays unless the speaker is
         # paused.

@@ -2,14 +2,13 @@
 Has the sound device that plays a mixer. A lost device is opened again.
 
 Locks: ``changed`` guards every field here and every field of the inputs that share the device, and
-serializes the writers of the inputs' playouts. It is held while a device opens, and released while
-waiting on it and while ``on_change`` runs. The locks of the mixer, its playouts and PortAudio are
-acquired inside it.
+serializes the writers of the inputs' playouts. ``changed`` is held while a device opens. It is
+released during a wait on ``changed`` and while ``on_change`` runs. The locks of the mixer, its
+playouts and PortAudio are acquired inside it.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.streams import SoundGate, SpeakerFeed, clock_ns
 from inworld_sync.devices.portaudio import DeviceStream, Format, choose_format, reopen_stream
 from inworld_sync.errors import ClosedError
+from inworld_sync.locks import Condition
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["OutputDevice"]
@@ -48,7 +48,7 @@ class OutputDevice:
             DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
                 not installed.
         """
-        self.changed = threading.Condition()
+        self.changed = Condition()
         self.gate = SoundGate()
         # The time of closing on the clock of Track; None before the device is closed.
         self.closed_ns: int | None = None
@@ -131,11 +131,8 @@ class OutputDevice:
         self._stream = reopen_stream("output", self._open_again)
         if self._on_change is not None:
             event = DeviceChanged("output", old, self.info, lost_frames * 1000.0 / self.rate_hz)
-            self.changed.release()
-            try:
-                self._on_change(event)
-            finally:
-                self.changed.acquire()
+            on_change = self._on_change
+            self.changed.run_unlocked(lambda: on_change(event))
 
     def _open_again(self) -> DeviceStream:
         return self._open(choose_format("output", self._wanted, self.rate_hz, exactly=True))

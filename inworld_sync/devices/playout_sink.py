@@ -9,7 +9,6 @@ playout.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import deque
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.track import Track
 from inworld_sync.devices._sink import PlayoutWriter
 from inworld_sync.errors import ClosedError, ConfigError, LocalProtocolError
+from inworld_sync.locks import Condition
 
 if TYPE_CHECKING:
     from inworld_sync.audio.playout_events import Cleared
@@ -78,7 +78,7 @@ class PlayoutSink(PlayoutWriter):
         if track is not None and not isinstance(track, Track):
             raise ConfigError(f"track must be a Track or None, got {type(track).__name__}")
         require_number("latency_ms", latency_ms, 0, _MOST_LATENCY_MS, " ms")
-        super().__init__(playout, playout.sample_rate_hz, threading.Condition())
+        super().__init__(playout, playout.sample_rate_hz, Condition())
         self._track = track
         self._latency_ms = latency_ms
         self._latency_frames = round(latency_ms * playout.sample_rate_hz / 1000.0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -22,6 +21,7 @@ from inworld_sync.audio.source import AudioLike, ConvertedSource, open_source
 from inworld_sync.audio.wav import WavWriter
 from inworld_sync.devices.null import NullSpeaker
 from inworld_sync.errors import AudioError
+from inworld_sync.locks import Event
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.devices import AudioSource
 
@@ -88,7 +88,7 @@ class WavSource(Closing):
         self.duration_ms: Final = first.duration_ms
         self._realtime = realtime
         self._block_bytes = max(first.sample_rate_hz * block_ms // 1000, 1) * SAMPLE_BYTES
-        self._closed = threading.Event()
+        self._closed = Event()
 
     def __iter__(self) -> Iterator[bytes]:
         """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inworld_sync.emulator.synthesis import Synthesizer as Synthesizer
     from inworld_sync.emulator.voices import EmulatedVoice as EmulatedVoice
 
-# Where each public name lives; a test compares this with the imports above.
+# The module of each public name. A test compares this with the imports above.
 _HOMES = {
     "emulator.faults": "Fault FaultKind",
     "emulator.realtime.chat": "ChatReplies",

@@ -1,9 +1,10 @@
 """
-The check of ``Host`` and ``Origin``, which protects the server from web pages.
+Checks ``Host`` and ``Origin``, which protects the server from web pages.
 
-A page on any site can open a WebSocket to a port of this machine; its browser sends ``Origin``. A
-page can also give its own host name the address of this machine (DNS rebinding); then ``Host`` has
-that name. Other clients send an IP address or ``localhost`` in ``Host``, and no foreign ``Origin``.
+A page on any site can open a WebSocket to a port of this machine. Then its browser sends the site
+in ``Origin``. A page can also give its own host name the address of this machine (DNS rebinding).
+Then ``Host`` has this name. Other clients send an IP address or ``localhost`` in ``Host``, and no
+foreign ``Origin``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class AllowedHosts:
         host: The address on which the server listens.
         names: Further host names, or ``*`` for all.
 
-    Thread safety: any thread; never changed.
+    Thread safety: any thread, since the object is never changed.
     """
 
     def __init__(self, host: str, names: tuple[str, ...]) -> None:

@@ -1,5 +1,5 @@
 """
-One accepted TCP connection: its HTTP requests, its upgrade to WebSocket, its faults.
+Serves one accepted TCP connection, with its HTTP requests, its upgrade to WebSocket and its faults.
 
 Threads: each connection runs on a thread of its own.
 """
@@ -50,8 +50,9 @@ __all__ = ["Connection"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 
-# At DEBUG the library logs every header of an upgrade, with the credential. This logger is not
-# registered, so it logs nothing and changes no level of the host program.
+# At DEBUG, the library logs every header of an upgrade, with the credential. So it gets this
+# logger, which logs nothing. The logger is not registered, so it changes no level of the host
+# program.
 _no_logger = logging.Logger("inworld_sync.emulator.protocol", logging.CRITICAL)  # noqa: LOG001
 _LINGER_SECONDS = 0.5
 _UNAUTHORIZED = Response(status=401, headers={"Content-Type": "text/plain"}, body=b"Unauthorized")
@@ -106,7 +107,7 @@ class Connection:
             self._stream.close()
 
     def stop(self) -> None:
-        """End the connection: a WebSocket with CLOSE 1001, an HTTP connection at once."""
+        """End the connection. A WebSocket ends with CLOSE 1001, an HTTP connection ends at once."""
         self._stopped.set()
         if (peer := self._peer) is not None:
             peer.close(1001, "the server is closing")
@@ -121,8 +122,10 @@ class Connection:
         self._stream.abort()
 
     def _serve(self) -> None:
+        cut = self._fault(FaultKind.CUT_UPLOAD)
         reader = RequestReader(
             self._stream,
+            cut_bytes=None if cut is None else int(cut.value),
             timeout=self._settings.request_timeout,
             first_timeout=self._settings.credential_timeout,
             max_body_bytes=self._settings.max_body_bytes,
@@ -199,7 +202,10 @@ class Connection:
         return attrs.evolve(response, headers=headers)
 
     def _preflight(self, request: Request) -> Response | None:
-        """Make the response to the question of a browser whether a page may send a request."""
+        """
+        Make the response to a preflight, with which a browser asks whether a page may send a
+        request.
+        """
         method = request.headers.get("access-control-request-method")
         if request.method != "OPTIONS" or method is None or not self._settings.cors:
             return None

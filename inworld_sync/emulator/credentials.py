@@ -1,8 +1,9 @@
 """
-The forms in which the service accepts credentials, and its responses to refused ones.
+Checks credentials in the forms that the service accepts, and makes the responses to refused
+credentials.
 
-Source: the credential table and the handshake captures in the service's documentation. The
-response to a refused key shows its first four characters, as the service does.
+Source: the credential table and the handshake captures in the service's documentation. The response
+to a refused key shows the first four characters of the key, as the service does.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Credential:
 
     @classmethod
     def of(cls, request: Request) -> Credential:
-        """Look for it in the header, then in the query, then in the offered subprotocols."""
+        """Look for the credential in the header, then the query, then the subprotocols."""
         for text in (request.headers.get("authorization"), request.query_value("authorization")):
             scheme, _, secret = (text or "").strip().partition(" ")
             if secret and scheme.lower() in ("basic", "bearer"):
@@ -66,7 +67,8 @@ class Credential:
             scheme, _, secret = offered.strip().partition("_")
             if secret and scheme in ("basic", "bearer"):
                 return cls(scheme, secret)
-        # Two clients of realtime send the key so; on the other endpoints it is not a credential.
+        # Two clients of realtime send the key as ``token``. On the other endpoints, ``token`` is
+        # not a credential.
         token = request.query_value("token") if request.path.endswith("/realtime") else None
         return cls("bearer", token) if token else cls()
 
@@ -106,7 +108,7 @@ class Credentials:
         return token
 
     def accepts_once(self, nonce: str, age: float, max_age: float) -> bool:
-        """Whether a request of this *age* is recent, in seconds, and its nonce is new."""
+        """Return whether a request of this *age* in seconds is recent and its nonce is new."""
         now = time.monotonic()
         with self._lock:
             self._nonces = {each: end for each, end in self._nonces.items() if end > now}
@@ -122,7 +124,7 @@ class Credentials:
         Check a credential. A token for one use is used up by it.
 
         Args:
-            credential: The one that the client sent.
+            credential: The credential that the client sent.
             bearer_key: Whether the key itself is accepted as a bearer token. HTTP endpoints
                 accept it; the TTS and STT WebSockets do not.
             single_use: Whether a token for one use is accepted.

@@ -1,5 +1,5 @@
 """
-A lock that threads acquire in the order in which they asked for it.
+Has a lock that threads acquire in the order in which they began to wait.
 
 Its mutex guards the queue. It is held for a few instructions only, never during a wait.
 """
@@ -13,21 +13,22 @@ from inworld_sync.errors import DeadlineExceeded
 
 __all__ = ["FairLock"]
 
-# A hundred streams that each need ten seconds of audio recognized are served in half of this.
+# If a hundred streams each have ten seconds of audio to recognize, all are served in half of this
+# time.
 _PATIENCE_SECONDS = 60.0
 
 
 class FairLock:
     """
-    A mutual exclusion lock, first come first served.
+    A mutual exclusion lock that serves threads in the order in which they began to wait.
 
     A thread that releases a ``threading.Lock`` may acquire it again at once, so one stream could
     keep an engine from all others.
 
-    As a context manager it waits for at most a minute, then raises DeadlineExceeded.
+    Used as a context manager, the lock waits for at most a minute, then raises DeadlineExceeded.
 
     Args:
-        guards: What the lock guards; the text of the error names it.
+        guards: The name of the object that the lock guards, for the error.
 
     Thread safety: all methods may be called from any thread.
     """
@@ -71,7 +72,7 @@ class FairLock:
             return got
 
     def release(self) -> None:
-        """Release the lock; the thread that has waited longest gets it."""
+        """Release the lock. The thread that has waited longest gets it."""
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().set()

@@ -1,5 +1,5 @@
 """
-Faults that a test asks for: errors of a network or of a service.
+Defines the faults that a test can request, which are errors of a network or of a service.
 
 A fault is written ``name``, ``name:value``, ``name@after`` or ``name:value@after``. *after* is the
 number of messages (or lines of a streamed response) that are sent correctly before it. Commas join
@@ -24,7 +24,7 @@ __all__ = ["Cut", "Fault", "FaultKind", "FaultQueue", "delay_or_cut", "fault_kin
 
 
 class FaultKind(str, enum.Enum):
-    """The kinds of faults; each comment says what happens and what the value means."""
+    """The kinds of faults. Each comment says what happens and what the value means."""
 
     # Before the first message.
     ACCEPT_DELAY = "accept_delay"  # seconds before the TLS handshake or the first read
@@ -32,6 +32,7 @@ class FaultKind(str, enum.Enum):
     HTTP_STATUS = "http_status"  # this status instead of the response
     DROP_REQUEST = "drop_request"  # no response, the connection ends
     RESET_REQUEST = "reset_request"  # no response, the connection is reset
+    CUT_UPLOAD = "cut_upload"  # the connection is reset after this many bytes of a request's body
     # With every message.
     DELAY = "delay"  # seconds before each message
     SLOW = "slow"  # bytes per second
@@ -41,7 +42,7 @@ class FaultKind(str, enum.Enum):
     CLOSE = "close"  # a CLOSE with this code
     STALL = "stall"  # nothing more is sent, the connection stays open
     PAUSE = "pause"  # nothing is sent for this many seconds
-    HALF_FRAME = "half_frame"  # half of the message's bytes, then the connection ends
+    HALF_FRAME = "half_frame"  # half of the message's bytes is sent, then the connection ends
     BAD_JSON = "bad_json"  # the message with its end cut off
     BAD_UTF8 = "bad_utf8"  # text that is not UTF-8
     BINARY = "binary"  # the message in a binary frame
@@ -49,12 +50,12 @@ class FaultKind(str, enum.Enum):
     RESERVED_OPCODE = "reserved_opcode"  # a frame of an unknown kind
     MASKED = "masked"  # a masked frame, which a server must not send
     HUGE_FRAME = "huge_frame"  # a frame that announces this many bytes
-    PING = "ping"  # a PING first
-    ERROR = "error"  # a top-level error of this code first; the connection stays
+    PING = "ping"  # a PING is sent before the message
+    ERROR = "error"  # a top-level error of this code before the message; the connection stays open
     FATAL_ERROR = "fatal_error"  # a top-level error of this code and CLOSE 1000
-    UNKNOWN_MESSAGE = "unknown_message"  # a message of an unknown kind first
-    DUPLICATE = "duplicate"  # the message twice
-    LOSE = "lose"  # the message not at all
+    UNKNOWN_MESSAGE = "unknown_message"  # a message of an unknown kind before the message
+    DUPLICATE = "duplicate"  # the message is sent twice
+    LOSE = "lose"  # the message is not sent
 
 
 def fault_kinds(names: str) -> frozenset[FaultKind]:
@@ -63,12 +64,15 @@ def fault_kinds(names: str) -> frozenset[FaultKind]:
 
 
 _EVERY_MESSAGE = fault_kinds("delay slow")
-_BEFORE_MESSAGES = fault_kinds("accept_delay response_delay http_status drop_request reset_request")
+_BEFORE_MESSAGES = fault_kinds(
+    "accept_delay response_delay http_status drop_request reset_request cut_upload"
+)
 # The smallest and the largest value of each kind that needs one.
 _VALUES = {
     **dict.fromkeys(fault_kinds("accept_delay response_delay delay pause"), (1e-6, 86_400)),
     **dict.fromkeys(fault_kinds("error fatal_error"), (1, 2**31 - 1)),
     **dict.fromkeys(fault_kinds("slow fragments"), (1, 1e9)),
+    FaultKind.CUT_UPLOAD: (1, 2**31 - 1),
     FaultKind.HUGE_FRAME: (1, 2**63 - 1),
     FaultKind.HTTP_STATUS: (200, 599),
     FaultKind.CLOSE: (1000, 4999),
@@ -88,8 +92,9 @@ class Fault:
 
     Attributes:
         kind: What happens.
-        value: Seconds, a code, a status or a size, depending on the kind; 0 if it has no value.
-        after: The number of messages that are sent correctly before it.
+        value: Seconds, a code, a status or a size, depending on the kind; 0 if the kind has no
+            value.
+        after: The number of messages that are sent correctly before the fault.
     """
 
     kind: FaultKind = attrs.field(converter=FaultKind)
@@ -116,7 +121,7 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """Read ``name[:value][@after]``; raise ConfigError if the text is not a fault."""
+        """Read ``name[:value][@after]``. Raise ConfigError if the text is not a fault."""
         rest, _, after = text.strip().partition("@")
         name, _, value = rest.partition(":")
         try:
@@ -125,10 +130,10 @@ class Fault:
             if isinstance(error, ConfigError):
                 raise
             known = ", ".join(kind.value for kind in FaultKind)
-            raise ConfigError(f"{text!r} is not a fault; known ones: {known}") from None
+            raise ConfigError(f"{text!r} is not a fault; the known faults are {known}") from None
 
     def is_due(self, sent: int) -> bool:
-        """Whether it affects the message before which *sent* others were sent."""
+        """Whether the fault affects the next message if *sent* messages were sent before."""
         if self.kind in _BEFORE_MESSAGES:
             return False
         return self.kind in _EVERY_MESSAGE or sent == self.after
@@ -141,7 +146,7 @@ def delay_or_cut(fault: Fault, stream: Stream, ended: threading.Event) -> None:
     Args:
         fault: The fault.
         stream: The connection.
-        ended: Set when the connection ends; it ends a delay.
+        ended: An event that is set when the connection ends. It ends a delay.
 
     Raises:
         Cut: The connection must end.
@@ -186,7 +191,8 @@ class FaultQueue:
         Add the faults of one more connection.
 
         Args:
-            entry: Faults as text, one fault, or a sequence; empty for a connection without faults.
+            entry: The faults as text, one fault, or a sequence of faults. It is empty for a
+                connection without faults.
 
         Raises:
             ConfigError: The text is not a fault.
@@ -206,6 +212,6 @@ class FaultQueue:
             return self._queue.popleft() if self._queue else ()
 
     def clear(self) -> None:
-        """Remove the faults of all coming connections."""
+        """Remove the faults of all later connections."""
         with self._lock:
             self._queue.clear()

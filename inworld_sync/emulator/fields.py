@@ -1,5 +1,5 @@
 """
-Fields of a request in the JSON of gRPC, where null and a missing field are the same.
+Reads fields of a request in the JSON of gRPC, where null and a missing field are the same.
 
 A value of the wrong JSON type makes the whole message unreadable (``Malformed``). A value that is
 out of range or unknown is refused with code 3 (``Refused``).
@@ -31,17 +31,17 @@ def _typed(fields: Mapping[str, object], name: str, kind: type[_T], missing: _T)
 
 
 def text(fields: Mapping[str, object], name: str) -> str:
-    """Read a string; empty if it is missing."""
+    """Read a string, which is empty if it is missing."""
     return _typed(fields, name, str, "")
 
 
 def flag(fields: Mapping[str, object], name: str) -> bool:
-    """Read a boolean; False if it is missing."""
+    """Read a boolean, which is False if it is missing."""
     return _typed(fields, name, bool, missing=False)
 
 
 def inner(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
-    """Read an object; empty if it is missing."""
+    """Read an object, which is empty if it is missing."""
     return _typed(fields, name, dict, {})
 
 
@@ -56,7 +56,7 @@ def choice(fields: Mapping[str, object], name: str, allowed: tuple[str, ...]) ->
 
 
 def number(fields: Mapping[str, object], name: str) -> float | None:
-    """Read a number; the JSON of gRPC may also write it as a string."""
+    """Read a number. In the JSON of gRPC, it may also be a string."""
     value = fields.get(name)
     if value is None:
         return None

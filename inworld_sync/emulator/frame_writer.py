@@ -31,7 +31,7 @@ _SLOW_STEP_BYTES = 64
 def send_slowly(
     stream: Stream, data: bytes, bytes_per_second: float, ended: threading.Event
 ) -> None:
-    """Send *data* in small steps at a constant rate; stop when *ended* is set."""
+    """Send *data* in small steps at a constant rate. Stop when *ended* is set."""
     for at in range(0, len(data), _SLOW_STEP_BYTES):
         step = data[at : at + _SLOW_STEP_BYTES]
         stream.send(step)
@@ -84,7 +84,7 @@ class FrameWriter:
             self._frame(message)
 
     def close(self, code: int, reason: str) -> None:
-        """Send a CLOSE; the client's CLOSE then ends the connection."""
+        """Send a CLOSE. The client's CLOSE then ends the connection."""
         with self._state:
             self._protocol.send_close(code, reason)
             self.is_closed = True

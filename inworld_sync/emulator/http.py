@@ -1,7 +1,8 @@
 """
-The part of HTTP/1.1 that the emulator needs: requests, responses, keep-alive, chunked bodies.
+Implements the part of HTTP/1.1 that the emulator needs: requests, responses, keep-alive and chunked
+bodies.
 
-Source: RFC 9112; the limits are chosen here.
+Source: RFC 9112. The limits are those of the emulator.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
+from inworld_sync.emulator.faults import Cut
 from inworld_sync.emulator.status import status
 from inworld_sync.emulator.stream import Stream
 
@@ -23,7 +25,7 @@ __all__ = ["BadRequest", "Request", "RequestReader", "Response", "response_head"
 
 _MAX_HEAD_BYTES = 64 << 10
 _MAX_CHUNK_LINE_BYTES = 256
-# Enough digits for every accepted length; int() refuses thousands of digits with an exception.
+# Enough digits for every accepted length. int() would raise for thousands of digits.
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,12}")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -31,7 +33,7 @@ _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 class BadRequest(Exception):
     """
-    A request that cannot be read or is too large; the connection ends after the response.
+    A request that cannot be read or is too large. The connection ends after the response.
 
     Attributes:
         status: The HTTP status of the response.
@@ -48,10 +50,11 @@ class Request:
     One request.
 
     Attributes:
-        method: In capitals, as sent.
-        path: Percent-decoded, without the query: ``%3A`` has become a colon.
-        query: Names and values in their order; names keep their case.
-        headers: Names in lower case; a comma joins the values of repeated headers.
+        method: The method in capitals, as sent.
+        path: The path without the query, percent-decoded, so that ``%3A`` has become a colon.
+        query: The names and values in their order. Names keep their case.
+        headers: The headers, with names in lower case. A comma joins the values of repeated
+            headers.
         body: The whole body.
         head: The request line and the headers as they were received, with the empty line.
     """
@@ -74,18 +77,18 @@ class Request:
         return self.headers.get("connection", "").lower() != "close"
 
     def query_value(self, name: str) -> str | None:
-        """Return the first value of a name in the query, without regard to case, or None."""
+        """Return the first value of a name in the query, in any case, or None."""
         return next((value for key, value in self.query if key.lower() == name), None)
 
 
 @attrs.frozen(kw_only=True)
 class Response:
     """
-    One response; a body in parts is sent chunked, each part as soon as it is produced.
+    One response. If the body has parts, it is sent chunked, each part as soon as it is produced.
 
     Attributes:
         status: The HTTP status.
-        headers: Without ``Content-Length``, ``Transfer-Encoding`` and ``Connection``.
+        headers: The headers, without ``Content-Length``, ``Transfer-Encoding`` and ``Connection``.
         body: The whole body, or its parts.
     """
 
@@ -137,11 +140,19 @@ class RequestReader:
     """Reads one request after the other from a stream."""
 
     def __init__(
-        self, stream: Stream, *, timeout: float, first_timeout: float, max_body_bytes: int
+        self,
+        stream: Stream,
+        *,
+        timeout: float,
+        first_timeout: float,
+        max_body_bytes: int,
+        cut_bytes: int | None = None,
     ) -> None:
         self._stream = stream
+        # After so many bytes of a body the connection is reset, as a fault asks.
+        self._cut_bytes = cut_bytes
         self._timeout = timeout
-        # Bounds the time for which a connection without any request is open.
+        # Limits the time for which a connection without any request is open.
         self._head_timeout = min(timeout, first_timeout)
         self._max_body_bytes = max_body_bytes
         self._buffer = bytearray()
@@ -157,7 +168,8 @@ class RequestReader:
         Return the next request, or None if the client has disconnected.
 
         Raises:
-            BadRequest: It is malformed or too large.
+            BadRequest: The request is malformed or too large.
+            Cut: A fault has ended the connection.
             TimeoutError: The whole request was not received within the timeout.
         """
         started = time.monotonic()
@@ -178,7 +190,7 @@ class RequestReader:
         return bool(data)
 
     def _until(self, mark: bytes, limit: int, *, status: int = 400) -> bytes:
-        """Return the bytes up to the end of *mark*; empty if the stream ends before it."""
+        """Return the bytes up to the end of *mark*, or no bytes if the stream ends before."""
         searched = 0
         while (at := self._buffer.find(mark, max(0, searched - len(mark)))) < 0:
             searched = len(self._buffer)
@@ -195,6 +207,9 @@ class RequestReader:
 
     def _exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
+            if self._cut_bytes is not None and len(self._buffer) >= self._cut_bytes:
+                self._stream.reset()
+                raise Cut
             if not self._more():
                 raise BadRequest("the body ended early")
         return self._pop(count)

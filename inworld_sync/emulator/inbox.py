@@ -1,5 +1,5 @@
 """
-The queue between the thread that reads a WebSocket and the thread that serves it.
+Has the queue between the thread that reads a WebSocket and the thread that serves the WebSocket.
 
 Lock: ``_changed`` guards the queue; nothing is called while it is held.
 """
@@ -30,9 +30,9 @@ _MESSAGE_BYTES = 256
 
 class Inbox:
     """
-    A queue of messages, bounded in bytes.
+    A queue of messages with a limit in bytes.
 
-    A message that is larger than the bound is accepted if the queue is empty.
+    A message that is larger than the limit is accepted if the queue is empty.
 
     Thread safety: all methods may be called from any thread.
     """

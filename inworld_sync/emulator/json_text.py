@@ -1,4 +1,4 @@
-"""JSON from the network, bounded in depth."""
+"""Reads JSON from the network, with a limit for its depth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 __all__ = ["read_json"]
 
-# Far below Python's recursion limit, so that code which recurses over a value cannot reach it.
+# Far below Python's recursion limit, so that code which recurses over a value cannot reach that
+# limit.
 _MAX_DEPTH = 100
 
 

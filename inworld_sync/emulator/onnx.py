@@ -1,4 +1,4 @@
-"""How the emulator runs ONNX models: on one thread, so that one core stays free."""
+"""Runs the ONNX models of the emulator on one thread, so that one core stays free."""
 
 from __future__ import annotations
 

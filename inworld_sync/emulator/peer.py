@@ -1,12 +1,12 @@
 """
-The messages of one WebSocket connection, for the service that handles it.
+Receives and sends the messages of one WebSocket connection, for the service that handles it.
 
 Threads: the connection's own thread runs the service. Only the reader thread receives, so pings
 and CLOSE get their response while the service waits for an engine. Only the writer thread sends,
 so a client that does not read delays neither the service nor another connection.
 
-Locks: ``_state`` guards the sans-I/O protocol object; ``_lock`` guards the queue of the writer; the
-inbox has its own. No lock is held while another is acquired, nor while the stream waits.
+Locks: ``_state`` guards the sans-I/O protocol object, ``_lock`` guards the queue of the writer, and
+the inbox has its own lock. No lock is held while another is acquired, nor while the stream waits.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ from inworld_sync.emulator.stream import Stream
 __all__ = ["PeerGone", "WebSocketPeer"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
-# Received messages that wait for the service: four minutes of audio of a Realtime session. Beyond
-# this the reader stops reading, and pings get no pong until there is room.
+# The most bytes of received messages that wait for the service, about four minutes of audio of a
+# Realtime session. Beyond this limit the reader stops reading, and pings get no pong until there is
+# room.
 _MAX_WAITING_BYTES = 16 << 20
 # A client that sends requests and never reads is disconnected at this many bytes of responses.
 _MAX_ANSWER_BYTES = 16 << 20
-# The reader waits while more frames than this of the protocol itself, such as pongs, are queued.
+# The reader waits while more control frames than this, such as pongs, are queued.
 _MAX_CONTROL_FRAMES = 256
 
 
 class PeerGone(ConnectionError):
-    """The client has disconnected, or the connection is closing; the service must end."""
+    """The client has disconnected, or the connection is closing. The service must end."""
 
 
 @attrs.frozen
@@ -56,10 +57,10 @@ class _Outgoing:
     One entry of the writer's queue.
 
     Attributes:
-        send: The function that sends it.
-        size: The bytes of a message; 0 for other frames.
-        due: The monotonic time before which it is not sent.
-        is_control: Whether it is a frame of the protocol itself.
+        send: The function that sends the entry.
+        size: The number of bytes of a message; 0 for control frames.
+        due: The monotonic time before which the entry is not sent.
+        is_control: Whether the entry is a control frame.
     """
 
     send: Callable[[], None]
@@ -134,7 +135,7 @@ class WebSocketPeer:
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """
-        Wait for the next whole message: str for text, bytes for binary.
+        Wait for the next whole message, which is str for text and bytes for binary.
 
         Returns:
             None after the end of the connection. Messages that still wait when either side closes
@@ -160,7 +161,8 @@ class WebSocketPeer:
         Args:
             message: A JSON object.
             wait: Wait while more than ``Settings.max_queued_bytes`` are queued. The connection's
-                thread must not wait: a client that sends everything before it reads would hang.
+                thread must not wait, because a client that sends everything before it reads would
+                hang.
 
         Raises:
             PeerGone: The connection has ended.
@@ -181,7 +183,7 @@ class WebSocketPeer:
         self._active_at = time.monotonic()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a CLOSE after the queued messages; a later ``send`` raises PeerGone."""
+        """Send a CLOSE after the queued messages. A later ``send`` raises PeerGone."""
         with self._lock:
             if self._closing:
                 return
@@ -210,7 +212,7 @@ class WebSocketPeer:
         self._reader.join(self.settings.close_timeout)
 
     def _read(self) -> None:
-        """Receive until the client sends CLOSE or disconnects; runs on the reader thread."""
+        """Receive until the client sends CLOSE or disconnects. This runs on the reader thread."""
         try:
             while self._process_received() and self._receive():
                 pass
@@ -224,7 +226,7 @@ class WebSocketPeer:
         """Handle the received frames; return False after the client's CLOSE."""
         with self._state:
             events = self._protocol.events_received()
-            # Frames of the protocol itself: pongs, and the response to a CLOSE.
+            # Control frames, which are pongs and the response to a CLOSE.
             answers = self._protocol.data_to_send()
             is_open = self._protocol.state is State.OPEN
         if answers:
@@ -264,7 +266,7 @@ class WebSocketPeer:
         Close the connection if it has been idle for ``Settings.idle_timeout``.
         """
         try:
-            # After this side has sent CLOSE, ``finish`` bounds the wait for the client's CLOSE.
+            # After this side has sent CLOSE, ``finish`` limits the wait for the client's CLOSE.
             data = self._stream.receive(None if self._closing else self._idle_left())
         except TimeoutError:
             if self._idle_left() <= 0 and not self._closing:
@@ -308,14 +310,15 @@ class WebSocketPeer:
                     return
                 if self._ended.wait(max(0.0, item.due - time.monotonic())):
                     return
-                # After the client's CLOSE messages are dropped; the response to it follows them.
+                # After the client's CLOSE, messages are dropped. The response to the CLOSE follows
+                # in the queue.
                 with contextlib.suppress(InvalidState):
                     item.send()
         except (OSError, Cut):
             self.abort()
 
     def _send_raw(self, data: bytes) -> None:
-        """Send frames of the protocol itself; empty data means the end of the stream."""
+        """Send control frames. Empty data means the end of the stream."""
         if data:
             self._stream.send(data)
         else:

@@ -1,5 +1,5 @@
 """
-The rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
+Has the rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
 
 Requests may write their keys in camelCase, in snake_case, or both; responses use camelCase. A
 message that cannot be read gets an error, and the connection continues. A bad credential is refused
@@ -19,6 +19,7 @@ from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.json_text import read_json
 from inworld_sync.emulator.peer import WebSocketPeer
 from inworld_sync.emulator.status import (
+    ABORTED,
     ALREADY_EXISTS,
     INVALID_ARGUMENT,
     NOT_FOUND,
@@ -30,12 +31,13 @@ from inworld_sync.emulator.status import (
     status,
 )
 
-__all__ = ["Command", "commands", "fatal", "malformed", "read_body", "refusal"]
+__all__ = ["Command", "camel_keys", "commands", "fatal", "malformed", "read_body", "refusal"]
 
 _UNDERSCORE = re.compile(r"_+([a-z0-9])")
 _HTTP_STATUS = {
     INVALID_ARGUMENT: 400,
     NOT_FOUND: 404,
+    ABORTED: 409,
     ALREADY_EXISTS: 409,
     PERMISSION_DENIED: 403,
     RESOURCE_EXHAUSTED: 413,
@@ -61,7 +63,7 @@ class Command:
 
 
 def malformed(peer: WebSocketPeer) -> None:
-    """Send the error for a message that is not a request; the connection continues."""
+    """Send the error for a message that is not a request. The connection continues."""
     error = {
         "code": INVALID_ARGUMENT,
         "message": "invalid WebSocket request for the selected response protocol",
@@ -90,7 +92,8 @@ def commands(
     Args:
         peer: The client.
         verbs: The names of the commands.
-        timeout: Called before each message; returns the seconds to wait for it, or None.
+        timeout: Called before each message. It returns the seconds to wait for the message, or
+            None.
 
     Raises:
         TimeoutError: There was no message within *timeout*.
@@ -114,7 +117,8 @@ def _first_message(peer: WebSocketPeer, timeout: Callable[[], float | None]) -> 
     """Return the first message, or None after the error for a bad credential."""
     if peer.verdict is Verdict.GOOD:
         return peer.receive(timeout())
-    # The service sends the error only after a message; here it also ends an idle connection.
+    # The service sends the error only after a message. The emulator also sends it to end an idle
+    # connection.
     with contextlib.suppress(TimeoutError):
         if peer.receive(peer.settings.credential_timeout) is None:
             return None
@@ -123,15 +127,15 @@ def _first_message(peer: WebSocketPeer, timeout: Callable[[], float | None]) -> 
 
 
 def read_body(request: Request) -> object:
-    """Read the JSON body of an HTTP request, with keys in camelCase; raise Refused if it is bad."""
+    """Return the JSON body of an HTTP request, with keys in camelCase, or raise Refused."""
     try:
-        return _camel_keys(read_json(request.body))
+        return camel_keys(read_json(request.body))
     except ValueError:
         raise Refused(INVALID_ARGUMENT, "the body is not JSON") from None
 
 
 def refusal(error: Refused, *, field: str | None = None) -> Response:
-    """Make the HTTP response to a refused request; *field* names the field for the status."""
+    """Make the HTTP response to a refused request; *field* names the field with the status."""
     body = status(error.code, error.message)
     http_status = error.http_status or _HTTP_STATUS[error.code]
     return Response.of_json({field: body} if field else body, status=http_status)
@@ -139,18 +143,18 @@ def refusal(error: Refused, *, field: str | None = None) -> Response:
 
 def _parsed(text: str) -> dict[str, object] | None:
     try:
-        value = _camel_keys(read_json(text))
+        value = camel_keys(read_json(text))
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
 
-def _camel_keys(value: object) -> object:
+def camel_keys(value: object) -> object:
     """Turn the keys of all objects in a JSON value into camelCase."""
     if isinstance(value, dict):
-        return {_camel(key): _camel_keys(inner) for key, inner in value.items()}
+        return {_camel(key): camel_keys(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_camel_keys(inner) for inner in value]
+        return [camel_keys(inner) for inner in value]
     return value
 
 

@@ -1,5 +1,5 @@
 """
-A pytest plugin: the fixture ``inworld_local`` is a started emulator.
+Has a pytest plugin with the fixture ``inworld_local``, a started emulator.
 
 The plugin is installed with the package, so it imports only pytest until the fixture is used.
 """

@@ -1,5 +1,6 @@
 """
-The table of endpoints: each service adds rows, and the connection looks up the path of a request.
+Has the table of endpoints. Each service adds rows, and the connection looks up the path of a
+request.
 
 Handlers run on the connection's thread.
 """
@@ -41,9 +42,9 @@ class HttpRoute:
     One HTTP endpoint.
 
     Attributes:
-        method: In capitals.
-        path: The path, percent-decoded; ``*`` matches one segment.
-        handler: Makes the response to one request; may raise Refused.
+        method: The method, in capitals.
+        path: The path, percent-decoded. ``*`` matches one segment.
+        handler: Makes the response to one request. It may raise Refused.
         is_signed: Whether the handler checks a signature instead of the credential.
         has_openai_errors: Whether a refused credential gets 401 with a text instead of JSON.
     """
@@ -64,7 +65,7 @@ Route = WebSocketRoute | HttpRoute
 
 
 class Routes:
-    """All endpoints; not changed after it is made."""
+    """All endpoints. The table is not changed after it is made."""
 
     def __init__(self, rows: Iterable[Route]) -> None:
         rows = list(rows)

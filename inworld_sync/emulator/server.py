@@ -1,10 +1,10 @@
 """
-The emulator: one loopback port that serves HTTP and WebSocket, with or without TLS.
+Has the emulator, which serves HTTP and WebSocket on one loopback port, with or without TLS.
 
 Threads: one thread accepts connections. Each connection has one thread, and a WebSocket has two
-more, a reader and a writer. ``close`` ends and joins them all, at the latest when the process
-ends: Python kills a daemon thread that returns from an engine while the interpreter shuts down,
-and engines in C++ then abort the process.
+more, a reader and a writer. ``close`` ends and joins all threads, at the latest when the process
+ends. Python kills a daemon thread that returns from an engine while the interpreter shuts down, and
+engines in C++ would then abort the process.
 
 Locks: ``_lock`` guards the table of connections; no thread waits while it holds the lock.
 """
@@ -35,12 +35,14 @@ from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_reco
 from inworld_sync.emulator.routes import Routes
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.stt.async_http import ROUTES as _STT_ASYNC
 from inworld_sync.emulator.stt.http import ROUTES as _STT_HTTP
 from inworld_sync.emulator.stt.service import ROUTES as _STT
 from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tokens import ROUTES as _TOKENS
 from inworld_sync.emulator.tts.custom_voices import ROUTES as _CUSTOM_VOICES
 from inworld_sync.emulator.tts.http import ROUTES as _TTS_HTTP
+from inworld_sync.emulator.tts.pronunciations import ROUTES as _PRONUNCIATIONS
 from inworld_sync.emulator.tts.service import ROUTES as _TTS
 from inworld_sync.emulator.tts.voice_list import ROUTES as _VOICES
 from inworld_sync.errors import ConfigError, LocalProtocolError
@@ -55,15 +57,17 @@ _ROUTES = Routes(
         *_TTS_HTTP,
         *_VOICES,
         *_CUSTOM_VOICES,
+        *_PRONUNCIATIONS,
         *_STT,
         *_STT_HTTP,
+        *_STT_ASYNC,
         *_REALTIME,
         *_TOKENS,
         *_LLM,
     ]
 )
 _BACKLOG = 256
-# From the request to close a connection to its abort.
+# The time from the request to close a connection to its abort.
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 5.0
 # How long the server waits when the process or the system has no descriptors left.
@@ -76,28 +80,28 @@ class Emulator:
     A server on this machine that implements the service's protocols, with real speech.
 
     Use it as a context manager, or call ``start`` and ``close``. It listens on loopback only,
-    because every machine that can reach it can use this process.
+    because every machine that can reach the server can use this process.
 
     Args:
         host: An address of this machine. An address other than loopback needs *allow_remote*.
-        port: The port to listen on, 0 to 65535; 0 selects a free one.
-        tls: Serve TLS with a certificate made for this server; clients need ``ssl_context``.
+        port: The port to listen on, 0 to 65535. 0 selects a free port.
+        tls: Serve TLS with a certificate made for this server. Clients need ``ssl_context``.
         api_key: The key that clients must send, in the form of the portal (base64 of
-            ``id:secret``); None makes a random one.
+            ``id:secret``). None makes a random key.
         settings: Limits and quirks.
         faults: One entry for each connection, in the order in which connections are accepted; see
             :mod:`inworld_sync.emulator.faults`. Later connections have no faults.
-        synthesizer: Used instead of the built-in speech synthesizer.
-        speech_engine: Used instead of the built-in speech recognizer.
-        reply_maker: Makes the replies of Realtime and chat completions, instead of the built-in
-            rules.
+        synthesizer: A speech synthesizer that replaces the built-in synthesizer.
+        speech_engine: A speech recognizer that replaces the built-in recognizer.
+        reply_maker: Makes the replies of Realtime and of chat completions. It replaces the
+            built-in rules.
         allow_remote: Allow a *host* that other machines can reach.
 
     Raises:
         ConfigError: *host* is not loopback, or another argument is wrong.
 
     Thread safety:
-        ``start`` and ``close`` belong to one thread; all other members may be used from any.
+        ``start`` and ``close`` belong to one thread. All other members may be used from any thread.
 
     >>> with Emulator() as server:
     ...     server.url.startswith("http://127.0.0.1:")
@@ -140,6 +144,7 @@ class Emulator:
         self._shared = SharedState(
             self.settings, credentials, allowed_hosts, synthesizer, speech_engine, reply_maker
         )
+        self._shared.is_secure = tls
         self._lock = threading.Lock()
         self._connections: dict[Connection, threading.Thread] = {}
         self._numbers = itertools.count(1)
@@ -160,7 +165,7 @@ class Emulator:
 
     @property
     def port(self) -> int:
-        """The port that the server listens on; raises LocalProtocolError before ``start``."""
+        """The port on which the server listens. Before ``start``, it raises LocalProtocolError."""
         if self._listener is None:
             raise LocalProtocolError("the emulator has no address yet: call start() first")
         port: int = self._listener.getsockname()[1]
@@ -178,14 +183,14 @@ class Emulator:
 
     @property
     def recognizer(self) -> str:
-        """A sentence on how well speech is recognized; the service recognizes it better."""
+        """A sentence on how well speech is recognized. The service recognizes speech better."""
         if self._has_own_engine:
             return "speech is recognized by your engine"
         return describe_recognition()
 
     @property
     def ca_pem(self) -> bytes:
-        """The certificate that signs the server's certificate, as PEM; empty without TLS."""
+        """The certificate that signs the server's certificate, in PEM; empty without TLS."""
         return b"" if self._tls is None else self._tls.ca_pem
 
     @property
@@ -195,7 +200,7 @@ class Emulator:
 
     def start(self) -> Emulator:
         """
-        Listen and return at once; the speech engines are loaded at their first use.
+        Listen, and return at once. The speech engines are loaded at their first use.
 
         Returns:
             The emulator itself.
@@ -228,7 +233,7 @@ class Emulator:
         return self
 
     def close(self) -> None:
-        """End every connection and thread; a second call has no effect."""
+        """End every connection and thread. A second call has no effect."""
         listener, self._listener = self._listener, None
         if listener is None or self._acceptor is None or self._waker is None:
             return
@@ -252,6 +257,7 @@ class Emulator:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 _logger.error("%s did not end within %s s", thread.name, _JOIN_SECONDS)
+        self._shared.jobs.join(max(0.0, deadline - time.monotonic()))
 
     def _close_at_exit(self) -> None:
         # In a forked child the connections belong to the parent, which still uses them.
@@ -315,8 +321,9 @@ class Emulator:
 
 @atexit.register
 def _await_threads() -> None:
-    # This is registered before the function of any server, so it runs after them. On a busy
-    # machine an engine can need more time for a sentence than close() waits.
+    # This function is registered before the exit function of any server, and exit functions run in
+    # reverse order. So all servers are closed when this function runs. On a busy machine, an engine
+    # can need more time for a sentence than close() waits.
     deadline = time.monotonic() + _EXIT_SECONDS
     for thread in threading.enumerate():
         if thread.name.startswith("inworld-emulator"):

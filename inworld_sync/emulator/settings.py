@@ -1,4 +1,4 @@
-"""The limits and quirks of one emulator."""
+"""Has the limits and quirks of one emulator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Settings"]
 @attrs.frozen(kw_only=True)
 class Settings:
     """
-    Limits and quirks of the emulator; the defaults are those of the service where known.
+    Limits and quirks of the emulator. The defaults are those of the service where known.
 
     Times are in seconds unless the name says milliseconds.
 
@@ -22,28 +22,31 @@ class Settings:
         cors: Answer the preflights of browsers, and allow pages of accepted origins to read
             responses, as the service does.
         check_credentials: False accepts every credential, and requests without one.
-        max_contexts: TTS contexts on one connection; one more is refused with code 8.
-        max_connections: WebSocket connections of one service at a time; one more gets HTTP 429.
-        max_text_characters: Characters of one generation; longer text is refused with code 3.
+        max_contexts: The most TTS contexts on one connection. Another context is refused with code
+            8.
+        max_connections: The most WebSocket connections of one service at a time. Another connection
+            gets HTTP 429.
+        max_text_characters: The most characters of one generation. Longer text is refused with code
+            3.
         idle_timeout: A WebSocket without messages in either direction is closed after this time.
-        idle_close_code: The close code after ``idle_timeout``; the service's code is not known.
+        idle_close_code: The close code after ``idle_timeout``. The service's code is not known.
         close_timeout: How long a closing WebSocket waits for the client's CLOSE.
-        request_timeout: The time in which one HTTP request must be received, and a TLS handshake
-            completed.
+        request_timeout: The most time to receive one HTTP request, and to complete a TLS handshake.
         credential_timeout: A connection without a request, and a WebSocket without a valid
             credential, is closed after this time. The service leaves them open.
         allowed_hosts: Host names that requests may have in ``Host`` and web pages in ``Origin``,
             besides this machine and the address of the server; ``*`` allows all. The service
             accepts all.
-        max_message_bytes: The size of one WebSocket message; a longer one gets CLOSE 1009.
-        max_body_bytes: The size of one HTTP request body; a longer one gets 413.
+        max_message_bytes: The largest WebSocket message. A larger message gets CLOSE 1009.
+        max_body_bytes: The largest body of an HTTP request. A larger body gets status 413.
         max_queued_bytes: Synthesis pauses while more than this waits for a slow client.
-        latency_ms: Each message and HTTP response is delayed by this time, as by a distant server;
-            the delay does not reduce the rate of messages.
-        pace: Seconds of audio sent per second; 0 sends audio as fast as it is generated.
-        chunk_ms: Audio in one message.
-        prepared_speech: Repeat one recording instead of synthesizing each text, so that hundreds
-            of sessions can be tested on two cores; with ``pace=1`` audio is sent in real time.
+        latency_ms: Each message and HTTP response is delayed by this time, as by a distant server.
+            The delay does not reduce the rate of messages.
+        pace: The seconds of audio that are sent per second. 0 sends audio as fast as it is
+            generated.
+        chunk_ms: The length of the audio in one message.
+        prepared_speech: Repeat one recording instead of synthesizing each text, so that hundreds of
+            sessions can be tested on two cores. With ``pace=1``, audio is sent in real time.
         buffer_char_threshold: Buffered text is spoken when it has this many characters, unless the
             context sets its own threshold.
         max_buffer_delay_ms: Buffered text is spoken when it is this old, unless the context sets
@@ -60,12 +63,13 @@ class Settings:
             omits it there.
         http_usage_without_model: Send ``usage`` of later HTTP lines without ``modelId``, as the
             service may.
-        check_language: Refuse a language, and text without a character, that the synthesizer
-            cannot speak; otherwise such text is a short pause.
+        check_language: Refuse a language that the synthesizer does not speak, and text of which it
+            can read no character. With False, such text is spoken as a short pause.
         empty_flush_completes: Respond to ``flush_context`` with ``flushCompleted`` even if the
             buffer is empty.
-        stt_status: Send ``status`` with every STT result; captures of April 2026 have none.
-        stt_speech_started: Send ``speechStarted``; captures of April 2026 do not have it.
+        stt_status: Send ``status`` with every STT result. Captures of April 2026 have no
+            ``status``.
+        stt_speech_started: Send ``speechStarted``. Captures of April 2026 do not have this message.
         stt_words_of_default_model: Send word times for ``inworld/inworld-stt-1``. The service
             accepts the request for them, but sends none yet.
         stt_compressed_streams: Accept MP3, OGG_OPUS and FLAC in a stream; the service refuses them
@@ -73,13 +77,16 @@ class Settings:
         stt_profile_at_top: Put ``voiceProfile`` of a recording next to ``transcription``, as one
             sample of the documentation does.
         stt_repeats_partials: Send every partial transcript twice, as the service may.
-        stt_closes_after_usage: Close the WebSocket after ``usage``; the service leaves it open.
-        stt_chunks_per_second: Audio messages that one stream may send per second, and the size of
-            a burst; one more is refused with code 8. 0 is no limit. The service's limit and its
-            response are not known.
+        stt_closes_after_usage: Close the WebSocket after ``usage``. The service leaves it open.
+        stt_chunks_per_second: The most audio messages that one stream may send per second, and in
+            one burst. Another message is refused with code 8. 0 means no limit. The service's limit
+            and its response are not known.
+        stt_max_jobs: The most transcription jobs that run at a time. Another job is refused with
+            HTTP 429.
         voices: The voices that exist.
         max_custom_voices: Cloned and published voices at a time; one more is refused with HTTP
             429.
+        max_dictionaries: Pronunciation dictionaries at a time; one more is refused with HTTP 429.
         realtime: Limits and quirks of Realtime.
     """
 
@@ -119,6 +126,8 @@ class Settings:
     stt_repeats_partials: bool = False
     stt_closes_after_usage: bool = False
     stt_chunks_per_second: float = attrs.field(default=0.0, validator=checks.number(0))
+    stt_max_jobs: int = attrs.field(default=5, validator=checks.whole(0))
     voices: tuple[EmulatedVoice, ...] = VOICES
     max_custom_voices: int = attrs.field(default=100, validator=checks.whole(0))
+    max_dictionaries: int = attrs.field(default=100, validator=checks.whole(0))
     realtime: RealtimeSettings = attrs.field(factory=RealtimeSettings)

@@ -1,4 +1,4 @@
-"""The state that all services of one server share, such as settings and speech engines."""
+"""Has the state that all services of one server share, such as settings and speech engines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from inworld_sync.emulator.allowed_hosts import AllowedHosts
 from inworld_sync.emulator.credentials import Credentials
+from inworld_sync.emulator.dictionary_store import DictionaryStore
+from inworld_sync.emulator.jobs import Jobs
 from inworld_sync.emulator.llm.router_table import RouterTable
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.rules import answer
@@ -30,9 +32,12 @@ class SharedState:
         voices: The voices that exist.
         credentials: The key and the tokens of the server.
         allowed_hosts: The check of ``Host`` and ``Origin``.
-        reply_maker: Makes the replies of Realtime, and chat completions.
+        reply_maker: Makes the replies of Realtime, and of chat completions.
+        dictionaries: The pronunciation dictionaries.
+        jobs: Work that goes on after its request.
         routers: The routers of chat completions.
-        stopping: Set when the server closes; work that takes seconds checks it.
+        is_secure: Whether the server uses TLS.
+        stopping: Set when the server closes. Work that takes seconds checks this event.
 
     Thread safety: any thread; one lock guards the counts and the prepared speech.
     """
@@ -50,6 +55,9 @@ class SharedState:
         self.credentials = credentials
         self.allowed_hosts = allowed_hosts
         self.reply_maker = reply_maker or answer
+        self.dictionaries = DictionaryStore(settings.max_dictionaries)
+        self.jobs = Jobs()
+        self.is_secure = False
         self.routers = RouterTable()
         self.stopping = threading.Event()
         self._synthesizer = synthesizer
@@ -65,7 +73,7 @@ class SharedState:
 
     @property
     def synthesizer(self) -> Synthesizer:
-        """The speech synthesizer; the default one is loaded at its first use."""
+        """The speech synthesizer. The default synthesizer is loaded at its first use."""
         if not self.settings.prepared_speech:
             return self._synthesizer or default_synthesizer()
         with self._lock:
@@ -75,7 +83,7 @@ class SharedState:
 
     @property
     def speech_engine(self) -> SpeechEngine:
-        """The speech recognizer; the default one is loaded at its first use."""
+        """The speech recognizer. The default recognizer is loaded at its first use."""
         return self._speech_engine or default_engine()
 
     def voice(self, voice_id: str) -> EmulatedVoice | None:

@@ -1,8 +1,9 @@
-"""The gRPC status codes, the JSON of a status, and the two exceptions for bad requests."""
+"""Has the gRPC status codes, the JSON of a status, and the two exceptions for bad requests."""
 
 from __future__ import annotations
 
 __all__ = [
+    "ABORTED",
     "ALREADY_EXISTS",
     "INTERNAL",
     "INVALID_ARGUMENT",
@@ -21,6 +22,7 @@ NOT_FOUND = 5
 ALREADY_EXISTS = 6
 PERMISSION_DENIED = 7
 RESOURCE_EXHAUSTED = 8
+ABORTED = 10
 INTERNAL = 13
 UNAVAILABLE = 14
 UNAUTHENTICATED = 16
@@ -32,7 +34,7 @@ class Malformed(Exception):
 
 class Refused(Exception):
     """
-    A request that can be read and is refused.
+    A request that can be read but is refused.
 
     Attributes:
         code: The gRPC status code.
@@ -48,5 +50,5 @@ class Refused(Exception):
 
 
 def status(code: int = 0, message: str = "") -> dict[str, object]:
-    """Make the JSON of a gRPC status; without arguments, the status of success."""
+    """Make the JSON of a gRPC status. Without arguments, it is the status of success."""
     return {"code": code, "message": message, "details": []}

@@ -1,10 +1,10 @@
 """
-The byte stream of a connection: a TCP socket, or TLS over one.
+Has the byte stream of a connection, which is a TCP socket or TLS over a TCP socket.
 
-Locks: ``TlsStream._sending`` (outer) keeps records in the order in which they were made; it is held
-while they are sent. ``TlsStream._tls`` (inner) guards every call into OpenSSL and is never held
-while a socket waits. A reader and a writer that share one SSLSocket can corrupt its state, so
-OpenSSL reads and writes memory buffers here.
+Locks: ``TlsStream._sending`` (acquired first) keeps records in the order in which they were made,
+and is held while they are sent. ``TlsStream._tls`` (acquired second) guards every call into
+OpenSSL, and is never held while a socket waits. A reader and a writer that share one SSLSocket can
+corrupt its state. So OpenSSL reads and writes memory buffers here.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Stream:
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # some systems refuse it if the client has disconnected
+        with contextlib.suppress(OSError):  # some systems raise if the client has disconnected
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
         self._will_reset = False
 
     def receive(self, timeout: float | None) -> bytes:
-        """Return the next bytes, empty at the end; raise TimeoutError after *timeout* seconds."""
+        """Return the next bytes; none at the end. Raise TimeoutError after *timeout* seconds."""
         try:
             if not _wait_readable(self._socket, timeout):
                 raise TimeoutError
@@ -71,19 +71,19 @@ class Stream:
 
     def reset(self) -> None:
         """End with a TCP reset, which is sent when the owner calls ``close``."""
-        # close() would not wake a receiver here, and the kernel would keep the connection open.
+        # close() here would not wake a receiver, and the kernel would keep the connection open.
         self._will_reset = True
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         self.abort()
 
     def close(self) -> None:
-        """Close the socket; the owner calls this last."""
+        """Close the socket. The owner calls this method last."""
         self._socket.close()
 
 
 class TlsStream(Stream):
-    """TLS over a TCP socket; OpenSSL works on memory buffers, not on the socket."""
+    """TLS over a TCP socket. OpenSSL works on memory buffers, not on the socket."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         super().__init__(sock)
@@ -102,7 +102,7 @@ class TlsStream(Stream):
         self._flush()
 
     def receive(self, timeout: float | None) -> bytes:
-        """Return the next bytes, empty at the end; raise TimeoutError after *timeout* seconds."""
+        """Return the next bytes; none at the end. Raise TimeoutError after *timeout* seconds."""
         while (data := self._decrypted()) is None:
             self._flush()
             self._feed(timeout)
@@ -119,7 +119,7 @@ class TlsStream(Stream):
     def finish(self) -> None:
         """End the sending direction, so that the client receives the end of the stream."""
         with contextlib.suppress(OSError), self._sending:
-            # unwrap() raises because the close_notify of the client is not here yet.
+            # unwrap() raises because the close_notify of the client has not arrived yet.
             with self._tls, contextlib.suppress(ssl.SSLError):
                 self._object.unwrap()
             super().send(self._outgoing.read())

@@ -1,10 +1,11 @@
 """
-Tokens over HTTP: JSON Web Tokens and session tokens for a signed request, and single-use tokens.
+Issues tokens over HTTP. A signed request gets a JSON Web Token or a session token. Single-use
+tokens need no signature.
 
-The tokens have the form of a JSON Web Token's first part only. A request is refused if its time is
-wrong by more than five minutes, or if its nonce was used before.
+Each token is random, and begins with the first characters of a JSON Web Token. A request is refused
+if its time is wrong by more than five minutes, or if its nonce was used before.
 
-Source: the minting examples of the service. Its limit for the time is not documented.
+Source: Inworld's examples for making tokens. The service's limit for the time is not documented.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _signed(request: Request, shared: SharedState, host: str, method: str) -> Re
     if key_id != own_id or not hmac.compare_digest(signed.hex(), signature):
         raise Refused(UNAUTHENTICATED, "the signature does not match the key")
     if not shared.credentials.accepts_once(nonce, _age_seconds(date), _CLOCK_SECONDS):
-        raise Refused(UNAUTHENTICATED, "the request is too old, or was used before")
+        raise Refused(UNAUTHENTICATED, "the request is too old, or its nonce was used before")
     token = shared.credentials.issue_token(_LIFETIME_SECONDS)
     return Response.of_json(
         {

@@ -1,8 +1,9 @@
 """
-The voices of the emulator.
+Has the voices of the emulator.
 
-They have the names that the service's documentation uses, so that its samples run unchanged. They
-differ from each other, but do not resemble the voices of the service.
+The voices have the names that the service's documentation uses, so that the samples of the
+documentation run unchanged. The voices differ from each other, but do not resemble the voices of
+the service.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NEAR_ONE = checks.number(0.5, 2)
 @attrs.frozen(kw_only=True)
 class EmulatedVoice:
     """
-    One voice: its description for clients, and how it differs from the voice of the engine.
+    One voice, with its description for clients and its differences from the voice of the engine.
 
     Attributes:
         voice_id: The name that clients send as ``voiceId``.
@@ -34,10 +35,10 @@ class EmulatedVoice:
         description: A few words for a list of voices.
         lang_code: The language, as ``GET /voices/v1/voices`` spells it.
         tags: Words that describe the voice.
-        pitch: The pitch as a multiple of the engine's, 0.5 to 2.
-        formant: The formant frequencies as a multiple of the engine's, 0.5 to 2; below 1 the
+        pitch: The pitch as a multiple of the engine's pitch, 0.5 to 2.
+        formant: The formant frequencies as a multiple of the engine's, 0.5 to 2. Below 1 the
             speaker sounds larger.
-        speed: The speaking speed as a multiple of the engine's, 0.5 to 2.
+        speed: The speaking speed as a multiple of the engine's speed, 0.5 to 2.
     """
 
     voice_id: str
@@ -52,7 +53,7 @@ class EmulatedVoice:
     speed: float = attrs.field(default=1.0, validator=_NEAR_ONE)
 
 
-# voice_id, gender, description, tag, pitch, formant, speed
+# The columns are voice_id, gender, description, tag, pitch, formant and speed.
 _TABLE = (
     ("Ashley", "female", "Warm and even", "warm", 1.0, 1.0, 1.0),
     ("Dennis", "male", "Calm and low", "calm", 0.60, 0.87, 1.0),
@@ -63,8 +64,8 @@ _TABLE = (
     ("Clive", "male", "Low and quick", "quick", 0.64, 0.88, 1.16),
     ("Wren", "neutral", "Between low and high", "neutral", 0.83, 0.95, 1.0),
 )
-# Further names of the service's documentation. Each sounds like one of the voices above.
-# Language, female names, male names.
+# Further names of the service's documentation. Each has the sound of one of the voices above. The
+# columns are language, female names and male names.
 _NAMES = (
     (
         "EN_US",

@@ -12,7 +12,6 @@ from typing import Final
 
 import attrs
 
-from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
 from inworld_sync.models.checks import optional
 
@@ -102,11 +101,9 @@ class RouterVariant:
 
 
 def _variants(value: Iterable[RouterVariant] | RouterVariant) -> tuple[RouterVariant, ...]:
-    found = (value,) if isinstance(value, RouterVariant) else tuple(value)
-    for each in found:
-        if not isinstance(each, RouterVariant):
-            raise ConfigError(f"variants must be RouterVariant objects, got {each!r:.100}")
-    return found
+    if isinstance(value, RouterVariant):
+        return (value,)
+    return checks.all_of(RouterVariant, value, "variants")
 
 
 @attrs.frozen
@@ -127,11 +124,7 @@ class RouterRoute:
 
 
 def _routes(value: Iterable[RouterRoute]) -> tuple[RouterRoute, ...]:
-    found = tuple(value)
-    for each in found:
-        if not isinstance(each, RouterRoute):
-            raise ConfigError(f"routes must be RouterRoute objects, got {each!r:.100}")
-    return found
+    return checks.all_of(RouterRoute, value, "routes")
 
 
 @attrs.frozen

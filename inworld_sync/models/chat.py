@@ -84,11 +84,7 @@ def _content(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def _calls(value: Iterable[ChatToolCall]) -> tuple[ChatToolCall, ...]:
-    found = tuple(value)
-    for call in found:
-        if not isinstance(call, ChatToolCall):
-            raise ConfigError(f"tool_calls must be ChatToolCall objects, got {call!r:.100}")
-    return found
+    return checks.all_of(ChatToolCall, value, "tool_calls")
 
 
 @attrs.frozen

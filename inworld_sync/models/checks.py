@@ -20,6 +20,7 @@ import attrs
 from inworld_sync.errors import ConfigError
 
 __all__ = [
+    "all_of",
     "flag",
     "having",
     "instance",
@@ -34,11 +35,11 @@ __all__ = [
     "require_seconds",
     "require_timeout",
     "require_whole",
+    "seconds",
     "string",
     "string_map",
     "text",
     "texts",
-    "timeout",
     "to_tuple",
     "whole",
 ]
@@ -112,9 +113,9 @@ def require_whole(
     _check_range(name, value, low, high, unit)
 
 
-def timeout(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+def seconds(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     """Require a number of seconds above 0, at most MAX_TIMEOUT_SECONDS."""
-    positive(_, field, value)
+    require_seconds(field.name, value)
     _check_range(field.name, _number(field.name, value), 0, MAX_TIMEOUT_SECONDS, " s")
 
 
@@ -131,7 +132,11 @@ def require_finite(name: str, value: object) -> None:
 
 
 def require_timeout(value: object, name: str = "timeout") -> None:
-    """Require None or a number of seconds, 0 or more. None and infinity mean no limit."""
+    """
+    Require the timeout of a call: seconds, 0 or more, or None for no limit.
+
+    Infinity means no limit too. :func:`require_seconds` is for times that cannot be left out.
+    """
     # NaN fails the comparison.
     if value is None or (_is_number(value) and value >= 0):
         return
@@ -141,9 +146,9 @@ def require_timeout(value: object, name: str = "timeout") -> None:
 
 
 def require_seconds(name: str, value: object, *, is_zero_allowed: bool = False) -> None:
-    """Require a number of seconds above 0, or from 0, for the argument *name*."""
-    seconds = _number(name, value)
-    if not (seconds > 0 or (is_zero_allowed and seconds == 0)):
+    """Require a number of seconds above 0, or from 0, for the argument *name*; None is refused."""
+    number = _number(name, value)
+    if not (number > 0 or (is_zero_allowed and number == 0)):
         allowed = "0 or more" if is_zero_allowed else "above 0"
         raise ConfigError(f"{name} must be {allowed}, in seconds, got {value!r}")
 
@@ -229,6 +234,14 @@ def to_tuple(value: Iterable[str] | None) -> tuple[str, ...] | None:
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return tuple(value)
     return cast("tuple[str, ...] | None", value)
+
+
+def all_of(kind: type[_T], value: object, name: str) -> tuple[_T, ...]:
+    """Return an iterable as a tuple, all of whose values are of *kind*; *name* is for errors."""
+    found = tuple(value) if isinstance(value, Iterable) else None
+    if found is None or not all(isinstance(each, kind) for each in found):
+        raise ConfigError(f"{name} must be a list of {kind.__name__} objects, got {value!r:.100}")
+    return found
 
 
 def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:

@@ -149,11 +149,11 @@ class Options:
     """
 
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, validator=_address)
-    connect_timeout: float = attrs.field(default=10.0, validator=checks.timeout)
-    send_timeout: float = attrs.field(default=10.0, validator=checks.timeout)
-    close_timeout: float = attrs.field(default=0.5, validator=checks.timeout)
-    ping_interval: float = attrs.field(default=5.0, validator=checks.timeout)
-    ping_timeout: float = attrs.field(default=10.0, validator=checks.timeout)
+    connect_timeout: float = attrs.field(default=10.0, validator=checks.seconds)
+    send_timeout: float = attrs.field(default=10.0, validator=checks.seconds)
+    close_timeout: float = attrs.field(default=0.5, validator=checks.seconds)
+    ping_interval: float = attrs.field(default=5.0, validator=checks.seconds)
+    ping_timeout: float = attrs.field(default=10.0, validator=checks.seconds)
     max_retries: int = attrs.field(default=2, validator=checks.whole(0, 100))
     proxy: str | Literal[False] | None = optional(_proxy, repr=False)
     ssl_context: ssl.SSLContext | None = optional(checks.having("wrap_bio"))

@@ -39,7 +39,7 @@ def has_spaces_between(left: str, right: str) -> bool:
 
 def join_texts(texts: Iterable[str]) -> str:
     """
-    Join texts that were said one after the other, with a space where the script has one.
+    Join texts that were said one after the other, with spaces if their script has spaces.
 
     >>> join_texts(["Good morning.", "How are you?"])
     'Good morning. How are you?'

@@ -41,7 +41,11 @@ DEFAULT_STT_MODEL = "inworld/inworld-stt-1"
 
 
 class SttEncoding(str, enum.Enum):
-    """The encodings of audio that the service accepts. The client sends LINEAR16 or MULAW."""
+    """
+    Encodings of audio for the service.
+
+    The client makes LINEAR16 and MULAW from samples; audio in the others is sent unchanged.
+    """
 
     AUTO_DETECT = "AUTO_DETECT"
     LINEAR16 = "LINEAR16"
@@ -49,6 +53,11 @@ class SttEncoding(str, enum.Enum):
     MP3 = "MP3"
     OGG_OPUS = "OGG_OPUS"
     FLAC = "FLAC"
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the client makes it from samples."""
+        return self in (SttEncoding.LINEAR16, SttEncoding.MULAW)
 
 
 def _encoding(value: SttEncoding | str) -> SttEncoding:
@@ -184,12 +193,14 @@ class TranscribeConfig:
 
     Attributes:
         model: ``provider/model``, such as ``inworld/inworld-stt-1``.
-        encoding: The encoding in which the client sends the audio, LINEAR16 or MULAW.
-        sample_rate_hz: The sample rate in Hz at which the client sends the audio, 8000 to 48000.
-            The service recommends 16000.
-        channels: The number of channels of the audio that is sent. It must be 1, since the client
-            mixes the audio to one channel.
-        language: A BCP-47 tag, such as ``en-US``. With None, the model detects the language if it
+        encoding: Encoding of the audio that is sent. The client makes LINEAR16 and MULAW from
+            samples. In any other encoding, which only a live stream accepts, bytes are sent
+            unchanged.
+        sample_rate_hz: Sample rate in Hz of the audio that is sent, 8000 to 48000; the service
+            recommends 16000. A file in another encoding has its own.
+        channels: Channels of the audio that is sent. It must be 1 for LINEAR16 and MULAW, since the
+            client mixes the audio to one channel; otherwise 1 to 8.
+        language: BCP-47 tag, such as ``en-US``; with None the model detects the language if it
             can.
         inactivity_timeout_seconds: Seconds without audio after which the service ends a stream,
             1 to 86400.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import attrs
@@ -69,6 +70,31 @@ class AudioEncoding(str, enum.Enum):
         if self.is_compressed:
             return 0
         return 1 if self in (AudioEncoding.MULAW, AudioEncoding.ALAW) else 2
+
+
+FILE_ENCODINGS: Mapping[str, AudioEncoding] = MappingProxyType(
+    {
+        "wav": AudioEncoding.PCM,
+        "mp3": AudioEncoding.MP3,
+        "opus": AudioEncoding.OGG_OPUS,
+        "flac": AudioEncoding.FLAC,
+        "pcm": AudioEncoding.PCM,
+    }
+)
+"""The encoding to request for each format of a file."""
+
+FILE_FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        ".wav": "wav",
+        ".pcm": "pcm",
+        ".raw": "pcm",
+        ".mp3": "mp3",
+        ".ogg": "opus",
+        ".opus": "opus",
+        ".flac": "flac",
+    }
+)
+"""The format of a file by its suffix."""
 
 
 class DeliveryMode(str, enum.Enum):

@@ -1,14 +1,13 @@
 """
 Chat completions of language models: ``iw.llm``.
 
-Lock rule: ``_iterating`` of a stream is held while a thread waits for the next event; a second
-thread raises instead of waiting for it.
+Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next event. A second
+thread does not wait but raises.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -17,6 +16,7 @@ import attrs
 
 from inworld_sync.audio.wav import strip_riff
 from inworld_sync.errors import (
+    ConfigError,
     ConnectionLost,
     InworldError,
     LocalProtocolError,
@@ -243,11 +243,16 @@ class Llm:
             The messages to add to the conversation: the answer, then the output of each call.
 
         Raises:
+            ConfigError: *answer* is no answer, or *tools* has something else than functions.
             LocalProtocolError: The answer calls no function.
         """
+        if not isinstance(answer, ChatCompletion):
+            raise ConfigError(f"answer must be a ChatCompletion, got {type(answer).__name__}")
+        functions = {
+            each.definition.name: each for each in checks.all_of(ToolFunction, tools, "tools")
+        }
         if not answer.tool_calls:
             raise LocalProtocolError("the answer calls no function: see answer.tool_calls")
-        functions = {each.definition.name: each for each in tools}
         outputs = [call.output(self._run(call, functions)) for call in answer.tool_calls]
         return [answer.message, *outputs]
 
@@ -299,7 +304,8 @@ class ChatStream:
         self._reader = EventReader(max_bytes)
         self._collector = Collector(max_bytes)
         self._events: deque[ServerEvent] = deque()
-        self._iterating = threading.Lock()
+        # The calls of _next_part() under way, of which there may be one.
+        self._steps: deque[object] = deque()
         self._body_ended = False
         self._is_over = False
         self._failure: InworldError | None = None
@@ -347,9 +353,11 @@ class ChatStream:
 
     def _next_part(self) -> tuple[ChatDelta, str] | None:
         """Return the next part of the answer, and its text; None at the end."""
-        if not self._iterating.acquire(blocking=False):
-            raise LocalProtocolError("another thread iterates over this answer")
+        step = object()
         try:
+            self._steps.append(step)
+            if self._steps[0] is not step:
+                raise LocalProtocolError("another thread iterates over this answer")
             if self._failure is not None:
                 raise fresh(self._failure)
             if self._is_over:
@@ -362,7 +370,7 @@ class ChatStream:
                 error.partial = self._collector.completion()
                 raise
         finally:
-            self._iterating.release()
+            self._steps.remove(step)
 
     def _read(self) -> tuple[ChatDelta, str] | None:
         event = self._next_event()

@@ -199,4 +199,7 @@ def _body(router: Router) -> JsonObject:
 def _path_of(router: str) -> str:
     if not isinstance(router, str) or not router.removeprefix("inworld/").strip():
         raise ConfigError(f"router must be the id of a router, got {router!r}")
-    return f"{_PATH}/{quote(router.removeprefix('inworld/'), safe='')}"
+    try:
+        return f"{_PATH}/{quote(router.removeprefix('inworld/'), safe='')}"
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"router must be valid Unicode, got {router!a}") from error

@@ -13,7 +13,7 @@ from inworld_sync.audio.source import AudioLike, open_source
 from inworld_sync.errors import AudioError
 from inworld_sync.models.devices import AudioSource
 
-__all__ = ["MAX_SAMPLE_BYTES", "audio_file"]
+__all__ = ["MAX_SAMPLE_BYTES", "audio_file", "reader_of"]
 
 # Source: the service's guide to voice cloning, size of a file.
 MAX_SAMPLE_BYTES: Final = 4 * 1024 * 1024
@@ -39,7 +39,7 @@ def audio_file(audio: AudioLike, name: str, sample_rate_hz: int | None, channels
         ConfigError: *sample_rate_hz* is missing, or an argument is out of range.
         OSError: The file cannot be read.
     """
-    reader = _reader_of(audio)
+    reader = reader_of(audio)
     if reader is None:
         return _as_wav(audio, name, sample_rate_hz, channels)
     try:
@@ -64,7 +64,7 @@ def audio_file(audio: AudioLike, name: str, sample_rate_hz: int | None, channels
     return content if kind in _ACCEPTED else converted
 
 
-def _reader_of(audio: object) -> ByteReader | None:
+def reader_of(audio: object) -> ByteReader | None:
     """Return a reader of the bytes of a file; None for arrays, blocks and sources."""
     if isinstance(audio, (str, os.PathLike)):
         return ByteReader.of_path(audio)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, cast
 from urllib.parse import quote
@@ -12,15 +11,13 @@ from inworld_sync.audio.source import AudioLike
 from inworld_sync.errors import (
     AudioError,
     ConfigError,
-    ConnectionLost,
-    DeadlineExceeded,
     RemoteProtocolError,
-    ServiceError,
-    extended,
 )
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.voices import ClonedVoice, Voice
+from inworld_sync.rest.advice import explained
+from inworld_sync.rest.elevenlabs import fetch_voice
 from inworld_sync.rest.previews import VoicePreview
 from inworld_sync.rest.samples import audio_file
 from inworld_sync.sessions.connector import Connector
@@ -28,7 +25,7 @@ from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire.codec import JsonObject, object_in
 from inworld_sync.wire.faults import text_in
-from inworld_sync.wire.voices import items_in, objects_in, read_report, read_voice
+from inworld_sync.wire.voices import has_voice_id, items_in, objects_in, read_report, read_voice
 
 __all__ = ["Voices"]
 
@@ -68,6 +65,9 @@ class Voices:
         """
         Return all voices, or those that match every filter.
 
+        An entry that cannot be read, such as one without an id, is left out, and a warning is
+        logged.
+
         Args:
             language: One language or several, such as ``EN_US``; the service selects them.
             source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
@@ -80,15 +80,26 @@ class Voices:
             ConfigError: A filter has a wrong type or an unknown value.
             ServiceError: The service refused the request.
             TransportError: Could not connect, or the connection was lost.
+            RemoteProtocolError: The list, or every entry of it, cannot be read.
         """
         languages = [_language(each) for each in _texts_of("language", language or ())]
         if source is not None and source not in _SOURCES:
             raise ConfigError(f"source must be one of {', '.join(_SOURCES)}, got {source!r}")
         wanted = {tag.casefold() for tag in _texts_of("tags", tags)}
         deadline = Deadline(timeout, "listing the voices")
+        entries = list(self._pages(languages, deadline))
+        voices = [read_voice(entry) for entry in entries if has_voice_id(entry)]
+        if unread := len(entries) - len(voices):
+            if not voices:
+                raise RemoteProtocolError(
+                    f"expected voices with a voiceId, got {unread} without one"
+                )
+            self._connector.options.logger.warning(
+                "%d of %d voices have no voiceId and were left out", unread, len(entries)
+            )
         return [
             voice
-            for voice in self._pages(languages, deadline)
+            for voice in voices
             if (source is None or voice.source == source)
             and (gender is None or voice.gender.casefold() == gender.casefold())
             and wanted <= {tag.casefold() for tag in voice.tags}
@@ -158,11 +169,9 @@ class Voices:
         given = cast("Sequence[AudioLike]", samples if is_several else (samples,))
         if not given:
             raise ConfigError("samples must have at least one recording, got an empty list")
-        body = {
-            "displayName": _text("name", name),
-            "langCode": _language(language),
-            **_optional(description=description, tags=tags),
-        }
+        body = {**_names(name, language), **_optional(description=description, tags=tags)}
+        if remove_background_noise:
+            body["audioProcessingConfig"] = {"removeBackgroundNoise": True}
         texts = [None] * len(given) if transcriptions is None else [*transcriptions]
         if isinstance(transcriptions, str) or len(texts) != len(given):
             raise ConfigError(
@@ -170,23 +179,48 @@ class Voices:
                 f"{transcriptions!r:.100}"
             )
         deadline = Deadline(timeout, "cloning the voice")
-        contents = [
+        files = [
             audio_file(each, f"samples[{index}]", sample_rate_hz, channels)
             for index, each in enumerate(given)
         ]
-        body["voiceSamples"] = [
-            {"audioData": base64.encode(content).decode("ascii"), **_optional(transcription=text)}
-            for content, text in zip(contents, texts, strict=True)
-        ]
-        if remove_background_noise:
-            body["audioProcessingConfig"] = {"removeBackgroundNoise": True}
-        advice = (
-            f"the service may or may not have made the voice: look for {name!r} in "
-            "iw.voices.list(source='IVC') before you clone it again"
+        return self._clone(files, texts, body, deadline)
+
+    @with_keyword_hints
+    def clone_from_elevenlabs(
+        self,
+        voice: str,
+        *,
+        api_key: str,
+        base_url: str = "https://api.elevenlabs.io",
+        timeout: float = 300.0,
+    ) -> ClonedVoice:
+        """
+        Clone a voice of an ElevenLabs account from its first sample, or its preview.
+
+        The new voice has the name and the language of the other one. Clone only the voice of a
+        person who has agreed.
+
+        Args:
+            voice: The id of the voice at ElevenLabs.
+            api_key: A key of the ElevenLabs account; it is sent to *base_url* only.
+            base_url: The address of the ElevenLabs service.
+            timeout: The most seconds for the whole call.
+
+        Raises:
+            AudioError: The sample is not audio.
+            ServiceError: One of the two services refused a request; the message has its address.
+            TransportError: A request failed; if the voice may exist, the message says so.
+        """
+        deadline = Deadline(timeout, "cloning the voice")
+        found = fetch_voice(
+            _text("voice", voice),
+            _secret("api_key", api_key),
+            base_url=base_url,
+            options=self._http.options,
+            deadline=deadline,
         )
-        answer = self._call("POST", f"{_PATH}:clone", deadline, body, advice)
-        reports = objects_in(answer, "audioSamplesValidated")
-        return ClonedVoice(read_voice(answer.get("voice")), tuple(map(read_report, reports)))
+        file = audio_file(found.audio, "the sample of ElevenLabs", None, 1)
+        return self._clone([file], [None], _names(found.name, found.language), deadline)
 
     @with_keyword_hints
     def design(
@@ -325,14 +359,36 @@ class Voices:
         advice = f"the voice may or may not be deleted: see iw.voices.get({voice!r})"
         self._call("DELETE", _path(voice), Deadline(timeout, "deleting the voice"), None, advice)
 
-    def _pages(self, languages: Sequence[str], deadline: Deadline) -> Iterator[Voice]:
+    def _clone(
+        self,
+        files: Sequence[bytes],
+        texts: Sequence[str | None],
+        fields: Mapping[str, object],
+        deadline: Deadline,
+    ) -> ClonedVoice:
+        samples = [
+            {"audioData": base64.encode(file).decode("ascii"), **_optional(transcription=text)}
+            for file, text in zip(files, texts, strict=True)
+        ]
+        advice = (
+            f"the service may or may not have made the voice: look for {fields['displayName']!r} "
+            "in iw.voices.list(source='IVC') before you clone it again"
+        )
+        with explained(advice):
+            answer = self._call(
+                "POST", f"{_PATH}:clone", deadline, {**fields, "voiceSamples": samples}
+            )
+            reports = objects_in(answer, "audioSamplesValidated")
+            return ClonedVoice(read_voice(answer.get("voice")), tuple(map(read_report, reports)))
+
+    def _pages(self, languages: Sequence[str], deadline: Deadline) -> Iterator[object]:
         query: dict[str, str | Sequence[str]] = {"pageSize": str(_PAGE_SIZE)}
         if languages:
             query["languages"] = languages
         seen: set[str] = set()
         for _ in range(_MAX_PAGES):
             page = self._call("GET", _PATH, deadline, query=query)
-            yield from map(read_voice, items_in(page, "voices"))
+            yield from items_in(page, "voices")
             token = str(page.get("nextPageToken") or "")
             if not token:
                 return
@@ -354,7 +410,7 @@ class Voices:
         query: Mapping[str, str | Sequence[str]] | None = None,
     ) -> JsonObject:
         """Send a request; *advice* is added to an error after which the change may be made."""
-        with _explained(advice):
+        with explained(advice):
             answer = self._http.request(
                 method,
                 path,
@@ -368,17 +424,6 @@ class Voices:
             return object_in(answer.json(), f"the answer to {path}")
 
 
-@contextlib.contextmanager
-def _explained(advice: str) -> Iterator[None]:
-    try:
-        yield
-    except (ConnectionLost, DeadlineExceeded, RemoteProtocolError, ServiceError) as error:
-        is_certain = isinstance(error, ServiceError) and (error.status or 0) < 500
-        if is_certain or not advice:
-            raise
-        raise extended(error, suffix=f"; {advice}") from error
-
-
 def _path(voice: object) -> str:
     if not isinstance(voice, str) or not voice.strip():
         raise ConfigError(f"voice must be the id of a voice, got {voice!r}")
@@ -388,6 +433,12 @@ def _path(voice: object) -> str:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{name} must be a string that is not blank, got {value!r:.100}")
+    return value
+
+
+def _secret(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{name} must be a string that is not blank")
     return value
 
 
@@ -408,6 +459,10 @@ def _texts_of(name: str, value: object) -> tuple[str, ...]:
 def _language(value: object) -> str:
     # The service spells BCP-47 tags with capitals and an underscore here.
     return _text("language", value).replace("-", "_").upper()
+
+
+def _names(name: object, language: object) -> dict[str, object]:
+    return {"displayName": _text("name", name), "langCode": _language(language)}
 
 
 def _optional(**fields: str | Sequence[str] | None) -> dict[str, object]:

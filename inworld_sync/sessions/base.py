@@ -54,7 +54,8 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.events import InvalidMessage, StreamEnded
 from inworld_sync.models.options import Options
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link, LinkStats
 from inworld_sync.wire.faults import ConnectionFault
@@ -240,7 +241,7 @@ class Connection(Generic[M]):
             self._link.set_timer(deadline)
 
     def _on_timer(self) -> None:
-        with self._changed.lock:
+        with self._changed:
             now, due_at = time.monotonic(), self._timer_at
             self._timer_at = math.inf
             if self.ended is not None:
@@ -295,7 +296,7 @@ class Connection(Generic[M]):
             self._options.logger.debug("%s: the service reported code %d", self.name, event.code)
         else:
             self._handle(event, self._json_bytes * _MEMORY_PER_JSON_BYTE + self._audio_bytes)
-        with self._changed.lock:
+        with self._changed:
             while self._must_pause():
                 self._is_paused = True
                 self._changed.wait(_PAUSE_SECONDS)
@@ -306,7 +307,7 @@ class Connection(Generic[M]):
             self._after(event)
 
     def _handle(self, event: M | InvalidMessage, size_bytes: int) -> None:
-        with self._changed.lock:
+        with self._changed:
             self._changed.message_bytes = size_bytes
             try:
                 if isinstance(event, InvalidMessage):
@@ -315,7 +316,8 @@ class Connection(Generic[M]):
                     self._apply(event)
             finally:
                 self._changed.message_bytes = 0
-            self._changed.notify_all()
+            if self._changed.waiters:
+                self._changed.notify_all()
 
     def _log_odd(self, what: str, error: InworldError) -> None:
         """Log an error after which the connection continues. There may be thousands of them."""
@@ -378,7 +380,7 @@ class Connection(Generic[M]):
 
     def _leave(self) -> None:
         """Count the end of a thread. The last thread to end closes the socket."""
-        with self._changed.lock:
+        with self._changed:
             self._running -= 1
             is_last = not self._running
         if is_last:
@@ -419,8 +421,8 @@ class Connection(Generic[M]):
 
     def _mark_closing(self) -> bool:
         """
-        Record that the connection closes, so that the reader does not pause; False in a forked
-        child.
+        Record that the connection closes, so that the reader does not pause. Return False in a
+        forked child.
         """
         if self._changed.in_child:
             return False

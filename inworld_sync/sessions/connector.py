@@ -2,7 +2,8 @@
 Opens the connections of a client, with its credential and within the limit of the account.
 
 Lock rule: the ``_lock`` of a connector guards its list of sessions and the flag ``_closed``. The
-``_lock`` of a limiter guards its list of clients. Nothing is called while one of them is held.
+``_lock`` of a limiter guards its list of clients, and ``_freed`` its number of free places. Nothing
+is called while one of them is held.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from inworld_sync.errors import (
     QuotaError,
     ServiceError,
 )
+from inworld_sync.locks import Condition, Event
 from inworld_sync.models import checks
 from inworld_sync.models.options import Limiter, Options
 from inworld_sync.transport.backoff import Backoff
@@ -61,24 +63,41 @@ class ConnectionLimiter:
     def __init__(self, places: int = DEFAULT_MAX_CONNECTIONS) -> None:
         if not isinstance(places, int) or places < 1:
             raise ConfigError(f"places must be an integer of at least 1, got {places!r}")
-        self._places = threading.BoundedSemaphore(places)
+        self._places = self._free_places = places
+        self._freed = Condition()
         self._lock = threading.Lock()
         self._clients: weakref.WeakSet[Connector] = weakref.WeakSet()
 
     def acquire(self, timeout: float) -> bool:
         """Take a place, and return whether one was free within *timeout* seconds."""
         checks.require_timeout(timeout)
-        if self._places.acquire(blocking=False):
+        if self._acquire(0.0):
             return True
         with self._lock:
             clients = list(self._clients)
         for client in clients:
             client.evict_idle()
-        return self._places.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+        return self._acquire(timeout)
 
     def release(self) -> None:
-        """Return a place."""
-        self._places.release()
+        """
+        Return a place.
+
+        Raises:
+            ValueError: No place is taken.
+        """
+        with self._freed:
+            if self._free_places == self._places:
+                raise ValueError("release() was called more often than acquire() returned True")
+            self._free_places += 1
+            self._freed.notify()
+
+    def _acquire(self, timeout: float) -> bool:
+        with self._freed:
+            is_free = self._freed.wait_for(lambda: self._free_places > 0, timeout)
+            if is_free:
+                self._free_places -= 1
+            return is_free
 
 
 class Session(Protocol):
@@ -108,7 +127,7 @@ class Connector:
         self.limiter = limiter
         self._auth = auth
         self._lock = threading.Lock()
-        self._closed = threading.Event()
+        self._closed = Event()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._evictors: list[Callable[[], object]] = []
         if isinstance(limiter, ConnectionLimiter):

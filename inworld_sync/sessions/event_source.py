@@ -137,7 +137,7 @@ class EventSource(Generic[E]):
 
     @property
     def handler_errors(self) -> int:
-        """How many times a handler raised an exception."""
+        """How many times a handler raised, or the result of a tool could not be sent."""
         return self._stream.handler_errors
 
     def _require_emitted(self, kind: type) -> None:

@@ -30,12 +30,13 @@ from inworld_sync.errors import (
     LocalProtocolError,
     fresh,
 )
+from inworld_sync.locks import Part
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.events import StreamEnded
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
-from inworld_sync.transport.fork_guard import ForkGuard
 
-__all__ = ["EventStream", "Monitor", "Subscription", "require_callable"]
+__all__ = ["EventStream", "Subscription", "require_callable"]
 
 E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
@@ -54,51 +55,10 @@ MAX_BEHIND_BYTES = 4 * MAX_WAITING_BYTES
 _EVENT_BYTES = 256
 
 
-class Monitor(threading.Condition):
-    """
-    A condition whose lock further conditions may share.
-
-    In a forked child, entering a monitor raises. Otherwise the child could wait forever, because
-    the lock may have been held when the process forked, and the child does not have the thread that
-    would release the lock.
-
-    Args:
-        what: The name of the object that the monitor guards, for the error.
-
-    Attributes:
-        lock: The lock without this check, for the threads of the package, which no child has.
-        message_bytes: The size of the message that the reader handles now, which is the size of its
-            events. 0 while the reader handles no message.
-        has_full_mailbox: False if no mailbox is full, so that the reader need not check the
-            mailboxes. See ``base.py``.
-    """
-
-    def __init__(self, what: str) -> None:
-        self.lock = threading.RLock()
-        super().__init__(self.lock)
-        self._what = what
-        self.message_bytes = 0
-        self.has_full_mailbox = False
-        self._fork_guard = ForkGuard()
-
-    @property
-    def in_child(self) -> bool:
-        """Whether this process is a forked child of the process that made the monitor."""
-        return self._fork_guard.in_child
-
-    def part(self) -> threading.Condition:
-        """Return another condition on the same lock, which is notified separately."""
-        return threading.Condition(self.lock)
-
-    def __enter__(self) -> bool:
-        self._fork_guard.require(self._what)
-        return super().__enter__()
-
-
 class _Mailbox(Generic[E]):
     """The events that one consumer has not taken yet."""
 
-    def __init__(self, ready: threading.Condition, max_events: int | None = None) -> None:
+    def __init__(self, ready: Part, max_events: int | None = None) -> None:
         self.ready = ready
         self.events: deque[tuple[E, int]] = deque()
         self.max_events = max_events
@@ -201,7 +161,8 @@ class EventStream(Generic[E]):
         self._reported: set[int] = set()
         self.handler_errors = 0
         self._dispatcher: threading.Thread | None = None
-        self._polling = threading.Lock()
+        # The calls of poll() under way; only the first one runs handlers.
+        self._polls: deque[object] = deque()
 
     # For the producer; the monitor is held.
 
@@ -293,7 +254,8 @@ class EventStream(Generic[E]):
         Deadline(timeout, "waiting for an event")
         with self._changed:
             if self._pull is None:
-                self._pull = self._attach()
+                self._pull = _Mailbox(self._changed.part())
+            self._attach(self._pull)
         return self.drain(self._pull, timeout)
 
     def subscribe(self, maxsize: int | None = None) -> Subscription[E]:
@@ -306,8 +268,15 @@ class EventStream(Generic[E]):
         """
         if maxsize is not None and not (isinstance(maxsize, int) and maxsize >= 1):
             raise ConfigError(f"maxsize must be an integer of at least 1, got {maxsize!r}")
-        with self._changed:
-            return Subscription(self, self._attach(maxsize))
+        mailbox: _Mailbox[E] = _Mailbox(self._changed.part(), maxsize)
+        try:
+            with self._changed:
+                self._attach(mailbox)
+            return Subscription(self, mailbox)
+        except BaseException:
+            # Nobody could take the events of this mailbox.
+            self.detach(mailbox)
+            raise
 
     def on(self, kind: type | str, handler: F) -> F:
         """
@@ -325,7 +294,8 @@ class EventStream(Generic[E]):
             # If this mailbox is closed, the handlers have got the end. A new handler gets the end
             # too.
             if self._for_handlers is None or self._for_handlers.closed:
-                self._for_handlers = self._attach()
+                self._for_handlers = _Mailbox(self._changed.part())
+                self._attach(self._for_handlers)
                 if self._dispatch == "thread":
                     start = self._dispatcher = threading.Thread(
                         target=self._run_handlers,
@@ -354,10 +324,13 @@ class EventStream(Generic[E]):
             )
         with self._changed:
             mailbox = self._for_handlers
-        if mailbox is None or not self._polling.acquire(blocking=False):
+        if mailbox is None:
             return 0
+        call, handled = object(), 0
         try:
-            handled = 0
+            self._polls.append(call)
+            if self._polls[0] is not call:
+                return 0
             until = time.monotonic() + budget_ms / 1000.0
             while self._handle_next(mailbox, timeout=0.0):
                 handled += 1
@@ -365,7 +338,12 @@ class EventStream(Generic[E]):
                     break
             return handled
         finally:
-            self._polling.release()
+            self._polls.remove(call)
+
+    def count_error(self) -> None:
+        """Count an error of the user's code that another thread than the dispatch thread met."""
+        with self._changed:
+            self.handler_errors += 1
 
     def join(self, timeout: float) -> None:
         """Wait until the dispatch thread has handled all events; on this thread, return at once."""
@@ -381,19 +359,21 @@ class EventStream(Generic[E]):
         """Take the next event as :meth:`pop` does; the monitor is held."""
         if not mailbox.events and not self._await_event(mailbox, timeout):
             return False, None
-        event, size_bytes = mailbox.events.popleft()
-        mailbox.waiting_bytes -= size_bytes
+        mailbox.waiting_bytes -= mailbox.events[0][1]
+        event, _ = mailbox.events.popleft()
         # The reader may wait for room, and a text feed may wait until the user takes audio.
-        self._changed.notify_all()
+        if self._changed.waiters:
+            self._changed.notify_all()
         return True, event
 
     def _await_event(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
         """Wait for an event; return False if no further event will come. The monitor is held."""
         deadline = None if timeout is None else Deadline(timeout, "waiting for an event")
         mailbox.takers += 1
-        # The reader may pause because of another consumer, but must continue now.
-        self._changed.notify_all()
         try:
+            # The reader may pause because of another consumer; now it must continue.
+            if self._changed.waiters:
+                self._changed.notify_all()
             while not mailbox.events:
                 if mailbox.closed or self.ended is not None:
                     return False
@@ -432,18 +412,19 @@ class EventStream(Generic[E]):
             mailbox.ready.notify_all()
             self._changed.notify_all()
 
-    def _attach(self, max_events: int | None = None) -> _Mailbox[E]:
-        mailbox: _Mailbox[E] = _Mailbox(self._changed.part(), max_events)
-        if self._backlog is not None:
-            mailbox.events = self._backlog.events
-            mailbox.waiting_bytes = self._backlog.waiting_bytes
-            mailbox.error, mailbox.closed = self._backlog.error, self._backlog.closed
+    def _attach(self, mailbox: _Mailbox[E]) -> None:
+        """Give the mailbox all further events, and the backlog to the first one."""
+        backlog = self._backlog
+        if mailbox in self._mailboxes or mailbox.closed:
+            return
+        if backlog is None:
+            self._mailboxes = [*self._mailboxes, mailbox]
+        else:
+            mailbox.events, mailbox.waiting_bytes = backlog.events, backlog.waiting_bytes
+            mailbox.error, mailbox.closed = backlog.error, backlog.closed
+            self._mailboxes = [] if mailbox.closed else [mailbox]
             self._backlog = None
-            self._mailboxes.clear()
-        if not mailbox.closed:
-            self._mailboxes.append(mailbox)
         self._changed.has_full_mailbox |= mailbox.is_full
-        return mailbox
 
     def _run_handlers(self, mailbox: _Mailbox[E]) -> None:
         while self._handle_next(mailbox, timeout=None):
@@ -451,7 +432,7 @@ class EventStream(Generic[E]):
 
     def _handle_next(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
         """Handle one event or the end; return False if there is no event."""
-        with self._changed.lock:
+        with self._changed:
             try:
                 found, event = self._pop(mailbox, timeout)
             except DeadlineExceeded:
@@ -481,8 +462,8 @@ class EventStream(Generic[E]):
                 if id(handler) not in self._reported:
                     self._reported.add(id(handler))
                     self._logger.exception(
-                        "handler %r raised an exception on %s; further exceptions of it are only "
-                        "counted",
+                        "handler %r raised an exception on %s; further exceptions of this handler "
+                        "are only counted",
                         handler,
                         type(event).__name__,
                     )

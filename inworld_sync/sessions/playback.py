@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
 from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
+from inworld_sync.locks import Condition, Event
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import Phoneme, Viseme, WordTime
 from inworld_sync.models.words import text_of_tokens, text_until
@@ -42,7 +43,7 @@ _MAX_WAIT_SECONDS: Final = 0.25
 # The position is read this long after the start of a word, when it has surely passed the start.
 _AFTER_START_SECONDS: Final = 0.0005
 
-_queues_changed = threading.Condition()
+_queues_changed = Condition()
 # The key is the ``id()`` of the speaker. No other object has this id while a playback in the queue
 # refers to the speaker.
 _queues: dict[int, deque[Playback]] = {}
@@ -106,8 +107,8 @@ class Playback:
         self._final_samples: int | None = None
         self._interrupted = False
         self._error: BaseException | None = None
-        self._changed = threading.Condition()
-        self._finished = threading.Event()
+        self._changed = Condition()
+        self._finished = Event()
         self._threads = [self._thread("inworld-playback", self._play)]
         if self._handlers:
             self._threads.append(self._thread("inworld-words", self._emit_cues))
@@ -335,7 +336,7 @@ class Playback:
             self.handler_errors += 1
             if self.handler_errors == 1:
                 self._logger.exception(
-                    "handler %r raised an exception during playback; further ones are only counted",
+                    "handler %r raised an exception during playback; later ones are only counted",
                     handler,
                 )
 

@@ -47,7 +47,7 @@ class Deadline:
             self._at = time.monotonic() + seconds
 
     def remaining(self) -> float | None:
-        """Return the seconds left, from 0.0 to 23 days; None without a limit."""
+        """Return the seconds left, at least 0.0 and at most 23 days; None without a limit."""
         if self._at is None:
             return None
         return min(max(0.0, self._at - time.monotonic()), LONGEST_TIMEOUT_SECONDS)

@@ -6,9 +6,10 @@ import json as json_module
 import math
 import os
 import threading
+import time
 import urllib.parse
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import attrs
@@ -21,9 +22,10 @@ from inworld_sync.errors import (
     RemoteProtocolError,
     ServiceError,
 )
+from inworld_sync.locks import Event
 from inworld_sync.models.options import Options
 from inworld_sync.transport.backoff import Backoff
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from inworld_sync.transport.http_socket import Stopper
 
-__all__ = ["Exchange", "HttpClient", "HttpResponse", "HttpStream", "headers_of", "is_retried"]
+__all__ = ["Exchange", "HttpClient", "HttpResponse", "as_json", "headers_of", "is_retried"]
 
 T = TypeVar("T")
 
@@ -110,7 +112,7 @@ class HttpClient:
         # The key is the process id, because a forked child must not use the connections of its
         # parent.
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
-        self._closed = threading.Event()
+        self._closed = Event()
         self._lock = threading.Lock()
         self._bodies: weakref.WeakSet[Closable] = weakref.WeakSet()
 
@@ -121,6 +123,7 @@ class HttpClient:
         *,
         headers: Mapping[str, str],
         json: object | None = None,
+        body: Callable[[], Iterable[bytes]] | None = None,
         query: Mapping[str, str | Sequence[str]] | None = None,
         deadline: Deadline,
         obeys_retry_after: bool = False,
@@ -135,7 +138,9 @@ class HttpClient:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
             headers: Headers of the request. They replace headers of the options with the same name.
-            json: Value to send as JSON; None sends no body.
+            json: Value to send as JSON; None sends no JSON.
+            body: Returns the blocks of the body for each attempt, instead of *json*. The type of
+                the body is in *headers*. An error that *body* raises ends the request.
             query: Parameters of the query. A parameter with several values is repeated.
             deadline: For the whole call, with all steps of connecting, the response and the
                 retries.
@@ -153,7 +158,9 @@ class HttpClient:
             ClosedError: The client is closed.
         """
         return self.attempt(
-            lambda: Exchange(self, method, path, deadline).run(headers, json, query),
+            lambda: Exchange(self, method, path, deadline).run(
+                headers, as_json(json) if body is None else body(), query
+            ),
             lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
             deadline,
         )
@@ -175,37 +182,22 @@ class HttpClient:
             self.pause(delay)
 
     def pause(self, seconds: float) -> None:
-        """Wait before the next request; raise ClosedError if the client is closed meanwhile."""
-        if self._closed.wait(seconds):
-            raise _closed_error()
-
-    def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str],
-        json: object | None = None,
-        timeout: float | None,
-    ) -> HttpStream:
         """
-        Return a request whose response is read while it arrives; it is not retried.
+        Wait; closing the client ends the wait.
 
-        Args:
-            method: ``GET``, ``POST`` and so on.
-            path: Path of the URL, beginning with a slash.
-            headers: They replace headers of the options with the same name.
-            json: Value to send as JSON; None sends no body.
-            timeout: Seconds until the response begins, connecting included, and again for each
-                line of it.
+        Raises:
+            ClosedError: The client is closed.
         """
-        return HttpStream(self, method, path, headers, json, timeout)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._closed.wait(min(left, LONGEST_WAIT_SECONDS)):
+                raise _closed_error()
 
     def close(self) -> None:
         """
         Close the idle connections, and the bodies that are being read; end retries.
 
-        A request whose response is read as a whole, or as lines, is not ended.
+        A request whose response is read as a whole is not ended.
         """
         with self._lock:
             self._closed.set()
@@ -260,93 +252,9 @@ def _closed_error() -> ClosedError:
     return ClosedError("the HTTP client is closed")
 
 
-class HttpStream:
-    """
-    One request, and its response as lines.
-
-    Thread safety: one thread iterates over :meth:`lines`; any may call :meth:`stop`.
-    """
-
-    def __init__(
-        self,
-        client: HttpClient,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        json: object | None,
-        timeout: float | None,
-    ) -> None:
-        from inworld_sync.transport.http_socket import Stopper
-
-        self._client = client
-        self._method = method
-        self._path = path
-        self._headers = headers
-        self._json = json
-        self._timeout = timeout
-        self._stopper = Stopper()
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether :meth:`stop` was called."""
-        return self._stopper.is_stopped
-
-    def stop(self) -> None:
-        """End the request; an iteration that waits raises an error at once."""
-        self._stopper.stop()
-
-    def lines(self) -> Generator[bytes, None, None]:
-        """
-        Send the request and yield the lines of the response, without their ends; no empty ones.
-
-        Closing the iterator before the end closes the connection. After the end it is kept for
-        further requests.
-
-        Raises:
-            ServiceError: The status is 300 or above; the class depends on it.
-            DeadlineExceeded: The response or a line did not come in time.
-            ConnectError: Could not connect.
-            ConnectionLost: The connection broke, or :meth:`stop` was called.
-            RemoteProtocolError: A line is longer than ``options.max_message_bytes``.
-            ConfigError: The path or a header cannot be sent.
-            ClosedError: The client is closed.
-        """
-        exchange = Exchange(self._client, self._method, self._path, self._deadline())
-        response = exchange.start(self._headers, self._json, None, self._stopper)
-        is_whole = False
-        try:
-            if response.status >= 300:
-                exchange.raise_error(response)
-            yield from self._split(exchange, response)
-            is_whole = True
-        finally:
-            if is_whole:
-                response.release_conn()
-            else:
-                response.close()
-
-    def _split(self, exchange: Exchange, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        max_bytes = self._client.options.max_message_bytes
-        held = bytearray()
-        for piece in exchange.pieces(response, None):
-            held += piece
-            *lines, rest = held.split(b"\n")
-            held = rest
-            if len(held) > max_bytes:
-                raise RemoteProtocolError(
-                    f"a line of the response to {exchange.doing} has more than {max_bytes} bytes; "
-                    "see max_message_bytes"
-                )
-            for line in lines:
-                if line := line.strip():
-                    yield bytes(line)
-            if lines:
-                exchange.begin_wait(self._deadline(), self._stopper)
-        if held := held.strip():
-            yield bytes(held)
-
-    def _deadline(self) -> Deadline:
-        return Deadline(self._timeout, f"waiting for {self._method} {self._path}")
+def as_json(value: object | None) -> bytes | None:
+    """Return the body for a JSON value; used only in this folder."""
+    return None if value is None else json_module.dumps(value).encode()
 
 
 class Exchange:
@@ -363,11 +271,11 @@ class Exchange:
     def run(
         self,
         headers: Mapping[str, str],
-        json: object | None,
+        body: bytes | Iterable[bytes] | None,
         query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
         """Send the request and return the response. Raise an error for a status from 300 on."""
-        response = self.start(headers, json, query)
+        response = self.start(headers, body, query)
         try:
             if response.status >= 300:
                 self.raise_error(response)
@@ -381,16 +289,15 @@ class Exchange:
     def start(
         self,
         headers: Mapping[str, str],
-        json: object | None,
+        body: bytes | Iterable[bytes] | None,
         query: Mapping[str, str | Sequence[str]] | None,
         stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for the headers of the response."""
         suffix = f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
         parse_url(self._url + suffix)
-        body = None if json is None else json_module.dumps(json).encode()
         own = {"Host": self._client.place.authority}
-        if json is not None:
+        if isinstance(body, bytes):
             own["Content-Type"] = "application/json"
         merged = merge_headers(own, self._client.options.headers, headers)
         pool = self._client.pool()

@@ -7,20 +7,20 @@ Lock rule: ``_lock`` guards the flags; it is held while nothing else is called.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inworld_sync.errors import ClosedError, InworldError
+from inworld_sync.errors import ClosedError, InworldError, RemoteProtocolError
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.fork_guard import ForkGuard
-from inworld_sync.transport.http import Exchange, HttpClient, headers_of, is_retried
+from inworld_sync.transport.http import Exchange, HttpClient, as_json, headers_of, is_retried
 from inworld_sync.transport.http_socket import Stopper
 
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["HttpBody", "open_body"]
+__all__ = ["HttpBody", "lines_in", "open_body", "start_body"]
 
 
 class HttpBody:
@@ -62,15 +62,14 @@ class HttpBody:
             if self._is_closed:
                 raise _closed_error()
             self._is_reading = True
-        piece: bytes | None = None
         try:
             piece = self._exchange.read(self._response, deadline, self._stopper)
-        except InworldError:
-            if self._stopper.is_stopped:
+        except BaseException as error:
+            self._end_read(None)
+            if self._stopper.is_stopped and isinstance(error, InworldError):
                 raise _closed_error() from None
             raise
-        finally:
-            self._end_read(piece)
+        self._end_read(piece)
         # The end that this side made looks like the end of the body.
         if self._stopper.is_stopped:
             raise _closed_error()
@@ -140,17 +139,77 @@ def open_body(
         ConfigError: The path or a header cannot be sent.
         ClosedError: The client is closed.
     """
+    return client.attempt(
+        lambda: start_body(client, method, path, headers=headers, json=json, deadline=deadline),
+        partial(is_retried, method, obeys_retry_after=True),
+        deadline,
+    )
 
-    def send() -> HttpBody:
-        exchange, stopper = Exchange(client, method, path, deadline), Stopper()
-        response = exchange.start(headers, json, None, stopper)
-        if response.status < 300:
-            body = HttpBody(exchange, response, stopper)
-            client.close_with_client(body)
-            return body
-        try:
-            exchange.raise_error(response)
-        finally:
-            response.close()
 
-    return client.attempt(send, partial(is_retried, method, obeys_retry_after=True), deadline)
+def start_body(
+    client: HttpClient,
+    method: str,
+    path: str,
+    *,
+    headers: Mapping[str, str],
+    json: object,
+    deadline: Deadline,
+    stopper: Stopper | None = None,
+) -> HttpBody:
+    """
+    Send a request once and return when the response begins; see :func:`open_body`.
+
+    Args:
+        client: Sends the request.
+        method: ``POST`` and so on.
+        path: Path of the URL, beginning with a slash.
+        headers: They replace headers of the options with the same name.
+        json: Value to send as JSON.
+        deadline: For connecting and the head of the response.
+        stopper: Ends the wait for the response, and then does the same as :meth:`HttpBody.close`.
+    """
+    exchange, stopper = Exchange(client, method, path, deadline), stopper or Stopper()
+    response = exchange.start(headers, as_json(json), None, stopper)
+    if response.status < 300:
+        body = HttpBody(exchange, response, stopper)
+        client.close_with_client(body)
+        return body
+    try:
+        exchange.raise_error(response)
+    finally:
+        response.close()
+
+
+def lines_in(body: HttpBody, timeout: float | None, max_bytes: int) -> Iterator[bytes]:
+    """
+    Yield the lines of a body without their ends, and no empty ones.
+
+    Args:
+        body: The body.
+        timeout: Seconds for each line.
+        max_bytes: The most bytes of a line.
+
+    Raises:
+        DeadlineExceeded: A line did not come in time.
+        RemoteProtocolError: A line is too long.
+        ConnectionLost: The connection broke.
+        ClosedError: The body was closed.
+    """
+    held = bytearray()
+    is_over = False
+    while not is_over:
+        deadline = Deadline(timeout, "waiting for a line of the response")
+        while b"\n" not in held and not is_over:
+            piece = body.read(deadline)
+            held += piece
+            is_over = not piece
+            if len(held) - held.rfind(b"\n") > max_bytes:
+                raise RemoteProtocolError(
+                    f"a line of the response has more than {max_bytes} bytes; see max_message_bytes"
+                )
+        *lines, held = held.split(b"\n")
+        if is_over:
+            lines.append(held)
+        for line in lines:
+            if line := line.strip():
+                yield bytes(line)

@@ -88,14 +88,14 @@ class HttpSocket:
         self._is_over = True
 
     def begin_request(self, stopper: Stopper | None) -> None:
-        """Begin the next request; *stopper* may end it, and the stopper before may not."""
+        """Begin the next request. Only *stopper*, not the stopper before, may end the request."""
         with self._request_lock:
             self._stopper = stopper
         if stopper is not None:
             stopper.attach(self)
 
     def end_request(self, stopper: Stopper) -> None:
-        """End the waits of the stream, if its request is that of *stopper*."""
+        """End the waits of the stream, if the present request belongs to *stopper*."""
         with self._request_lock:
             if self._stopper is stopper:
                 self._on_end()
@@ -141,7 +141,11 @@ class Stopper:
         return self._is_stopped
 
     def attach(self, sock: HttpSocket) -> None:
-        """Let :meth:`stop` end the waits of *sock*; they end at once if it was called before."""
+        """
+        Let :meth:`stop` end the waits of *sock*.
+
+        If :meth:`stop` was called already, end the waits now.
+        """
         with self._lock:
             self.socket = sock
             if self._is_stopped:

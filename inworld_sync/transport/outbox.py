@@ -19,10 +19,15 @@ from collections import deque
 import attrs
 
 from inworld_sync.audio.frame import build_frame
+from inworld_sync.locks import Condition
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Outbox", "OutboxShut", "Outgoing"]
+
+# The longest that a non-blocking write can take. A thread that does not release the write lock
+# within this time was stopped by two exceptions at once, the second while it handled the first.
+_MAX_WRITE_SECONDS = 10.0
 
 
 class OutboxShut(Exception):
@@ -80,9 +85,9 @@ class Outbox:
         self._writer_waits = False
         self._writer_waits_for_lock = False
         self._lock_owner: int | None = None
-        self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
-        self._change = threading.Condition(self._lock)
+        self._lock = Condition()
+        self._work = self._lock.part()
+        self._change = self._lock.part()
 
     @property
     def queued_bytes(self) -> int:
@@ -114,16 +119,18 @@ class Outbox:
             OutboxShut: The outbox accepts no more messages.
             DeadlineExceeded: There was no room for *timeout* seconds; nothing was queued.
         """
-        size = len(item.payload)
+        size, thread = len(item.payload), threading.get_ident()
         with self._lock:
             if needs_room and self._bytes + size > self._max_bytes:
                 self._await_room(size, Deadline(timeout, "waiting for room to queue a message"))
             if not self._accepts_messages:
                 raise OutboxShut
-            self._bytes += size
+            # No call stands between the changes of each case, so both happen or none.
             if acquires and self._writer_waits and not self._has_work:
-                self._lock_owner = threading.get_ident()
+                self._bytes += size
+                self._lock_owner = thread
                 return True
+            self._bytes += size
             self._queue.append(item)
             self._work.notify()
             return False
@@ -138,12 +145,15 @@ class Outbox:
 
     def release_write_lock(self, item: Outgoing, rest: memoryview | None) -> None:
         """Release the write lock. The writer sends the *rest* of the message next."""
+        unsent = None if rest is None else Outgoing(item.opcode, item.payload, rest=rest)
+        # After a drop the count is 0 already.
         with self._lock:
-            self._lock_owner = None
-            if rest is not None and not self._is_drained:
-                self._rest = Outgoing(item.opcode, item.payload, rest=rest)
+            left = max(0, self._bytes - len(item.payload))
+            if unsent is not None and not self._is_drained:
+                self._rest = unsent
             else:
-                self._bytes = max(0, self._bytes - len(item.payload))
+                self._bytes = left
+            self._lock_owner = None
             self._change.notify_all()
             # Otherwise the writer continues to wait, which costs less than waking it for each
             # message.
@@ -162,8 +172,7 @@ class Outbox:
     def await_write_lock(self) -> None:
         """Wait while a sender holds the write lock, which it does for one non-blocking write."""
         with self._lock:
-            while self._lock_owner is not None:
-                self._change.wait()
+            self._change.wait_for(lambda: self._lock_owner is None, _MAX_WRITE_SECONDS)
 
     def _await_room(self, size: int, deadline: Deadline) -> None:
         while self._accepts_messages and self._bytes and self._bytes + size > self._max_bytes:

@@ -21,15 +21,15 @@ class SelfPipe:
     """
     Ends the present and future waits of all :class:`Waiter` objects that use it.
 
-    It is a pair of connected sockets. One byte is written once and never read, so each waiting
+    It is a pair of connected sockets. A byte is written and never read, so each waiting
     thread sees it. It is not a pipe, because ``select`` on Windows accepts sockets only.
 
     Attributes:
         is_set: Whether :meth:`set` was called.
 
     Thread safety:
-        :meth:`set` may be called once, from any thread. :meth:`close` may be called when no thread
-        waits and no thread can call :meth:`set`.
+        :meth:`set` may be called from any thread, also twice. :meth:`close` may be called when no
+        thread waits and no thread can call :meth:`set`.
     """
 
     def __init__(self) -> None:

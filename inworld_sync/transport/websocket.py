@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.errors import ConnectionLost, DeadlineExceeded, redact
+from inworld_sync.locks import Event
 from inworld_sync.models import checks
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
@@ -80,8 +81,8 @@ class Link:
         self._fork_guard = ForkGuard()
         self._opened_at = time.monotonic()
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._last_left = threading.Event()
+        self._over = Event()
+        self._last_left = Event()
         self._outbox = Outbox(options.max_queued_bytes)
         self._is_writing = False
         self._timer_at = math.inf
@@ -155,8 +156,14 @@ class Link:
                 elif item[0] >= frames.CLOSE:
                     self._handle_control(*item)
                 else:
-                    self._count(*item)
-                    return item[1]
+                    opcode, message = item
+                    if not self._messages_in:
+                        self._observers.trace("first_message", time.monotonic() - self._opened_at)
+                    self._messages_in += 1
+                    self._binary_messages += opcode == frames.BINARY
+                    if self._observers.records:
+                        self._observers.message("in", bytes(message))
+                    return message
         except frames.FrameError as error:
             end = LinkEnd(by="client", code=error.code, reason=str(error), error=error)
             self._finish(end, last=frames.close_payload(error.code, str(error)))
@@ -164,15 +171,9 @@ class Link:
             self._finish_by_network(error)
         except WokenUp:
             pass  # the thread that set the self-pipe has set the end
+        # Does nothing, unless a signal handler interrupted the thread that ended the link.
+        self._cut()
         return None
-
-    def _count(self, opcode: int, message: memoryview) -> None:
-        if not self._messages_in:
-            self._observers.trace("first_message", time.monotonic() - self._opened_at)
-        self._messages_in += 1
-        self._binary_messages += opcode == frames.BINARY
-        if self._observers.records:
-            self._observers.message("in", bytes(message))
 
     def _fill(self) -> None:
         room = self._buffer.room()
@@ -353,6 +354,8 @@ class Link:
             if self._outbox.abandon_write_lock():
                 why = "interrupted while it was sending"
                 self._finish(LinkEnd(by="client", code=1006, reason=why))
+            # The message may be queued, and the writer not notified.
+            self._outbox.wake_writer()
             raise
 
     def flush(self, *, timeout: float | None) -> None:
@@ -476,10 +479,11 @@ class Link:
         with self._lock:
             if self._over.is_set():
                 return
-            self._over.set()
             self._connection.self_pipe.set()
             with contextlib.suppress(OSError):  # the server may have closed it first
                 self._connection.sock.shutdown(socket.SHUT_RDWR)
+            self._over.set()
+        self._outbox.drop()
         self._last_left.set()
         end = self.end
         assert end is not None

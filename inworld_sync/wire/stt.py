@@ -2,9 +2,10 @@
 Converts messages of the STT WebSocket.
 
 One connection carries one stream. The client sends the configuration, then audio, then
-``closeStream``. Names in requests are in camelCase. Answers are ``{"result": {...}}`` with at most
-one kind and a status, or ``{"error": {...}}``. The service does not acknowledge the configuration.
-It sends the usage once, after ``closeStream``, and leaves the connection open.
+``closeStream``. Names in requests are in camelCase. An answer is ``{"error": {...}}`` or
+``{"result": {...}}``, which has at most one kind of result, and a status. The service does not
+acknowledge the configuration. It sends the usage once, after ``closeStream``, and leaves the
+connection open.
 Source: Inworld STT WebSocket reference and captures of September 2026.
 """
 
@@ -16,7 +17,12 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import attrs
 
-from inworld_sync.errors import RemoteProtocolError, asks_reconnect, error_from_status
+from inworld_sync.errors import (
+    RemoteProtocolError,
+    ServiceError,
+    asks_reconnect,
+    error_from_status,
+)
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.stt import (
     AssemblyAiConfig,
@@ -25,26 +31,33 @@ from inworld_sync.models.stt import (
     SpeechStopped,
     SttUsage,
     TranscribeConfig,
+    Transcript,
     Transcription,
 )
-from inworld_sync.models.turns import Word
+from inworld_sync.models.turns import Turn, Word
 from inworld_sync.models.words import WordJoiner, join_tokens
 from inworld_sync.wire.codec import Codec, JsonObject, camel, dump_text, load_object, object_in
-from inworld_sync.wire.faults import ConnectionFault, connection_fault, integer_in
+from inworld_sync.wire.faults import ConnectionFault, connection_fault, integer_in, text_in
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
 __all__ = [
+    "ASYNC_PATH",
     "AUDIO_HEAD",
     "AUDIO_TAIL",
+    "OPERATION_PATH",
     "PATH",
     "WHOLE_PATH",
+    "Operation",
     "StreamFault",
     "SttMessage",
     "close_stream",
+    "config_fields",
     "end_turn",
     "read",
+    "read_document",
+    "read_operation",
     "read_whole",
     "transcribe_config",
     "transcribe_whole",
@@ -53,6 +66,9 @@ __all__ = [
 PATH = "/stt/v1/transcribe:streamBidirectional"
 # The path of the HTTP request with a whole recording.
 WHOLE_PATH = "/stt/v1/transcribe"
+# HTTP: a recording that becomes a job, and the state of a job.
+ASYNC_PATH = "/stt/v1/transcribe:async"
+OPERATION_PATH = "/lro/v1alpha"
 
 # The text before and after the base64 of an audio message.
 AUDIO_HEAD = '{"audioChunk":{"content":"'
@@ -226,6 +242,100 @@ def _status_fault(result: JsonObject, where: str, ignored: list[str]) -> StreamF
 
 def _fatal(fault: ConnectionFault) -> StreamFault:
     return StreamFault(fault.code, fault.message, fault.details)
+
+
+@attrs.frozen
+class Operation:
+    """
+    The state of a job.
+
+    Attributes:
+        name: Its id.
+        is_done: Whether it has ended.
+        error: The error with which it ended, or None.
+        result_url: A signed address of the transcript; empty until it has succeeded.
+    """
+
+    name: str
+    is_done: bool
+    error: ServiceError | None = None
+    result_url: str = attrs.field(default="", repr=False)
+
+
+def config_fields(config: TranscribeConfig) -> JsonObject:
+    """Return ``transcribeConfig`` of a request over HTTP."""
+    return _CODEC.dump(config)
+
+
+def read_operation(body: object) -> Operation:
+    """
+    Read the state of a job.
+
+    Raises:
+        RemoteProtocolError: It has no name, or it is done without a result or an error.
+    """
+    answer = object_in(body, "the operation")
+    name = text_in(answer, "name")
+    if not name:
+        raise RemoteProtocolError("expected a name in the operation, got none")
+    if answer.get("done") is not True:
+        return Operation(name, is_done=False)
+    if answer.get("error") is not None:
+        fault = connection_fault(answer["error"])
+        error = error_from_status(fault.code, fault.message, fault.details)
+        return Operation(name, is_done=True, error=error)
+    url = text_in(object_in(answer.get("response"), "response of the operation"), "resultUri")
+    if not url:
+        raise RemoteProtocolError("expected resultUri in the response of the operation, got none")
+    return Operation(name, is_done=True, result_url=url)
+
+
+def read_document(body: object) -> Transcript:
+    """
+    Read the transcript of a job; optional fields of a wrong type are ignored.
+
+    Raises:
+        RemoteProtocolError: It is not an object, or a transcript has a wrong type.
+    """
+    ignored: list[str] = []
+    document = object_in(body, "the transcript")
+    segments = document.get("segments")
+    if not isinstance(segments, list) or not segments:
+        segments = [{"transcript": document.get("transcript") or ""}]
+    turns = [_turn(object_in(each, "a segment"), ignored) for each in segments]
+    usage = document.get("usage")
+    return Transcript(
+        tuple(turn for turn in turns if turn.text.strip()),
+        None if usage is None else _load(usage, SttUsage, "usage", ignored),
+    )
+
+
+def _turn(segment: JsonObject, ignored: list[str]) -> Turn:
+    words = segment.get("wordTimestamps")
+    if isinstance(words, list) and any(
+        isinstance(word, dict) and "speaker" in word for word in words
+    ):
+        # A job numbers the speakers, and leaves out the number 0.
+        words = [
+            {**word, "speaker": str(word.get("speaker", 0))} if isinstance(word, dict) else word
+            for word in words
+        ]
+        segment = {**segment, "wordTimestamps": words}
+    said = _load(segment, Transcription, "a segment", ignored)
+    start_ms, end_ms = (_time_in(segment, name) for name in ("startTimeMs", "endTimeMs"))
+    if said.words:
+        start_ms = said.words[0].start_ms if start_ms is None else start_ms
+        end_ms = said.words[-1].end_ms if end_ms is None else end_ms
+    elif end_ms is not None and start_ms is None:
+        start_ms = 0  # a field of the value 0 is left out
+    return Turn(said.text, said.words, start_ms, end_ms, said.voice_profile)
+
+
+def _time_in(body: JsonObject, name: str) -> int | None:
+    try:
+        return None if body.get(name) is None else _milliseconds(body[name], int)
+    except TypeError:
+        return None
 
 
 def transcribe_whole(config: TranscribeConfig, content: str) -> JsonObject:

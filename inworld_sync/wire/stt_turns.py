@@ -8,6 +8,7 @@ which the audio of the connection began.
 
 from __future__ import annotations
 
+import math
 from typing import Final, TypeAlias
 
 import attrs
@@ -140,7 +141,7 @@ class TurnLog:
 
         Args:
             event: The event as the service sent it.
-            sent_ms: How much audio was sent.
+            sent_ms: How much audio was sent; infinity if it is not known.
             turn_end_ms: Position of the oldest end of a turn that was sent and is not covered.
 
         Returns:
@@ -231,13 +232,12 @@ class TurnLog:
 
     def _estimated_end(self, event: Transcription, sent_ms: float) -> int | None:
         """
-        Estimate where a turn without times of words ends at the latest; None if its start is
-        unknown.
+        Return the latest end of a turn without times of words; None if it is unknown.
 
         The service does not send the end, and audio may be sent faster than real time. The start of
         the next turn corrects the estimate.
         """
-        if self._started_ms is None:
+        if self._started_ms is None or math.isinf(sent_ms):
             return None
         end_ms = round(sent_ms) - max(self._silence_ms, event.silence_ms)
         return max(self._started_ms, end_ms)

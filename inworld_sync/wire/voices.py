@@ -13,7 +13,7 @@ from inworld_sync.models.voices import SampleReport, Voice
 from inworld_sync.wire.codec import Json, JsonObject, object_in
 from inworld_sync.wire.faults import text_in
 
-__all__ = ["items_in", "objects_in", "read_report", "read_voice"]
+__all__ = ["has_voice_id", "items_in", "objects_in", "read_report", "read_voice"]
 
 
 def items_in(body: JsonObject, name: str) -> list[Json]:
@@ -29,9 +29,14 @@ def objects_in(body: JsonObject, name: str) -> list[JsonObject]:
     return [object_in(each, f"an item of {name}") for each in items_in(body, name)]
 
 
+def has_voice_id(value: object) -> bool:
+    """Whether a value is an object with the id of a voice."""
+    return isinstance(value, dict) and isinstance(value.get("voiceId"), str)
+
+
 def read_voice(value: object) -> Voice:
     """Read a voice; raise RemoteProtocolError if it has no id."""
-    if not isinstance(value, dict) or not isinstance(value.get("voiceId"), str):
+    if not isinstance(value, dict) or not has_voice_id(value):
         raise RemoteProtocolError("expected a voice with a voiceId")
     languages = value.get("languages") or value.get("langCode") or value.get("languageCode")
     return Voice(

@@ -237,7 +237,7 @@ def test_far_marks():
 
 
 @pytest.mark.parametrize("in_a_cycle", [False, True])
-def test_forgotten_mixer(in_a_cycle):
+def test_garbage_collected_mixer(in_a_cycle):
     """If a mixer is garbage-collected without close(), its playouts can be read again."""
     mixer, made = Mixer(16000), playout()
     mixer.add(made)
@@ -254,7 +254,7 @@ def test_forgotten_mixer(in_a_cycle):
 
 
 def test_closed_mixer_is_collected():
-    """The collection of a closed mixer does not detach a playout that another mixer now reads."""
+    """If a closed mixer is garbage-collected, its former playouts stay in their new mixer."""
     mixer, made = Mixer(16000), playout()
     mixer.add(made)
     mixer.close()

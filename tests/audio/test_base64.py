@@ -53,7 +53,7 @@ def test_decode_every_length() -> None:
 
 @pytest.mark.usefixtures("level")
 def test_every_bad_byte_at_each_place() -> None:
-    """A byte outside the alphabet raises an error with its position, at any position."""
+    """A byte outside the alphabet raises an error with the position of the byte."""
     size = 344
     text = bytearray(stdlib.b64encode(noise(size * 3 // 4)))
     bad_bytes = sorted(set(range(256)) - set(ALPHABET) - set(b"="))
@@ -138,7 +138,7 @@ def test_bad_ends(text: str, offset: int, words: str, before: str) -> None:
 
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize(("padding", "step"), [("=", 4), ("==", 16)])
-def test_left_over_bits(padding: str, step: int) -> None:
+def test_unused_bits(padding: str, step: int) -> None:
     """A last character before padding that has unused bits set raises an error."""
     expected = [chr(character) for character in ALPHABET[::step]]
     accepted = []
@@ -210,7 +210,7 @@ def test_long_texts_at_any_place_of_a_cache_line(size: int) -> None:
 
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("size", LENGTHS[::7])
-def test_into_writes_nothing_beyond(size: int) -> None:
+def test_into_leaves_the_following_bytes(size: int) -> None:
     """The bytes of the buffer after the result are unchanged."""
     data = noise(size)
     text = stdlib.b64encode(data)
@@ -227,7 +227,7 @@ def test_into_writes_nothing_beyond(size: int) -> None:
 
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("size", [1, 2, 3, 47, 48, 49, 300])
-def test_too_little_room(size: int) -> None:
+def test_too_small_a_buffer(size: int) -> None:
     """A buffer that is one byte too small raises an error and is not changed."""
     data = noise(size)
     text = stdlib.b64encode(data)
@@ -252,7 +252,7 @@ def test_exact_room() -> None:
 
 
 def test_large_buffers() -> None:
-    """A megabyte has the same result as in the standard library."""
+    """A megabyte is encoded and decoded as the standard library does it."""
     data = noise(1_000_003)
 
     assert stdlib.b64encode(data) == base64.encode(data)
@@ -287,7 +287,7 @@ def test_refuses_read_only_output() -> None:
 
 
 def test_error_frees_the_buffers() -> None:
-    """After an error, the buffers can be resized, also while the exception still exists."""
+    """After an error, the buffers can be resized, even while the exception still exists."""
     text, out = bytearray(b"A-=="), bytearray(10)
     with pytest.raises(AudioError) as caught:
         base64.decode_into(text, out)

@@ -405,7 +405,7 @@ def test_raw(raw_format, content, suffixes, tmp_path):
 
 @pytest.mark.parametrize("law", ["mulaw", "alaw"])
 def test_telephone_files(law, tmp_path):
-    """A G.711 file without a header is decoded in the declared format. The bytes do not matter."""
+    """A G.711 file without a header is decoded in the declared format, whatever its bytes are."""
     decode = g711.decode_ulaw if law == "mulaw" else g711.decode_alaw
     for codes in (CODES, b"\xff\xfb\x90\x00" * 4000, b"\xff" * 8000, b"A" * 8000):
         path = tmp_path / ("call.ul" if law == "mulaw" else "call.al")
@@ -502,7 +502,7 @@ def test_empty(tmp_path):
     ],
 )
 def test_missing_library(content, words, monkeypatch):
-    """If no library for a format is installed, the error names the extras that install one."""
+    """If no library for a format is installed, the error names the extras with such a library."""
     monkeypatch.setitem(sys.modules, "soundfile", None)
     monkeypatch.setitem(sys.modules, "av", None)
 
@@ -519,7 +519,7 @@ def test_frames(tmp_path):
 
 
 def test_close_frees(tmp_path):
-    """A closed file yields no more blocks. It may be closed again, and its path may be deleted."""
+    """A closed file yields no more blocks. It may be closed again, and may be deleted."""
     path = tmp_path / "call.wav"
     path.write_bytes(WAVS["16 bits"][0])
     file = open_recording(path)
@@ -534,7 +534,7 @@ def test_close_frees(tmp_path):
 
 
 def test_freed_once():
-    """The decoder of a file is freed once, also if the file is closed twice or after its end."""
+    """The decoder of a file is freed once, even if the file is closed twice or after its end."""
     freed = []
     for read in (False, True):
         file = AudioFile(iter(()), RATE_HZ, 1, lambda: freed.append(1))

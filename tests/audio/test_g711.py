@@ -71,7 +71,7 @@ def ulaw_signal(interval: int, positive: bool) -> int:
 
 
 def alaw_signal(interval: int, positive: bool) -> int:
-    """Return the code of table 1a, which counts up from 10000000 or 00000000. Invert even bits."""
+    """Return the code of table 1a. Codes count up from 0x80 or 0x00, with even bits inverted."""
     return ((0x80 if positive else 0x00) + interval) ^ 0b01010101
 
 
@@ -210,7 +210,7 @@ def test_refuses_half_a_sample(law: str) -> None:
 
 
 @each_law
-def test_refuses_too_little_room(law: str) -> None:
+def test_refuses_too_small_a_buffer(law: str) -> None:
     """A buffer that is one byte too small raises an error and is not changed."""
     small = bytearray(7)
     with pytest.raises(AudioError, match="needs 8 bytes, got a buffer of 7"):

@@ -30,7 +30,7 @@ def test_writes_to_the_front(function: Callable[..., int], data: bytes, expected
 
 
 @pytest.mark.parametrize(("function", "data", "expected"), CALLS)
-def test_refuses_too_little_room(
+def test_refuses_too_small_a_buffer(
     function: Callable[..., int], data: bytes, expected: bytes
 ) -> None:
     """A result that does not fit raises an error, and nothing is written to the buffer."""

@@ -93,7 +93,7 @@ BAD_KEYS = [
 
 
 @pytest.mark.parametrize(("key", "words"), BAD_KEYS)
-def test_refuses_another_key(key: bytes, words: str) -> None:
+def test_refuses_a_key_of_wrong_size(key: bytes, words: str) -> None:
     """A key that does not have four bytes raises an error that does not show the key."""
     with pytest.raises(ConfigError, match=f"key must be 4 bytes, got {words}"):
         masking.mask(b"Hello", key)
@@ -105,7 +105,7 @@ def test_refuses_a_negative_offset() -> None:
         masking.mask(b"Hello", KEY, -1)
 
 
-def test_refuses_too_little_room() -> None:
+def test_refuses_too_small_a_buffer() -> None:
     """A buffer that is one byte too small raises an error. No buffer stays locked."""
     payload, small = bytearray(b"Hello"), bytearray(4)
     with pytest.raises(AudioError, match="needs 5 bytes, got a buffer of 4") as caught:

@@ -175,7 +175,7 @@ def test_refuses_streams_of_different_length() -> None:
         mix.mix(bytes(4), bytes(6))
 
 
-def test_refuses_too_little_room() -> None:
+def test_refuses_too_small_a_buffer() -> None:
     """A buffer that is one byte too small raises an error. No buffer stays locked."""
     samples, small = bytearray(b"abcdefgh"), bytearray(b"\xa5" * 7)
     for call in (

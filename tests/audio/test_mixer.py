@@ -65,7 +65,7 @@ def test_voices_are_added() -> None:
 
 
 @pytest.mark.parametrize(("output_format", "loudest"), [("s16", 32767), ("f32", 1.0)])
-def test_sum_is_held(output_format: str, loudest: float) -> None:
+def test_sum_is_clipped(output_format: str, loudest: float) -> None:
     """A sum beyond full scale is clipped."""
     mixer = Mixer(RATE_HZ, output_format=output_format)
     for _ in range(3):
@@ -132,7 +132,7 @@ TIMES = [(1, 1), (50, 20), (200, 1000)]
 
 
 @pytest.mark.parametrize(("attack_ms", "release_ms"), TIMES)
-def test_ramps_take_their_time(attack_ms: int, release_ms: int) -> None:
+def test_duration_of_ramps(attack_ms: int, release_ms: int) -> None:
     """Decreasing the gain takes attack_ms and increasing it takes release_ms, by any amount."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=attack_ms, release_ms=release_ms)
     playout = steady(3000, 0.5)
@@ -150,7 +150,7 @@ def test_ramps_take_their_time(attack_ms: int, release_ms: int) -> None:
     assert np.allclose(np.diff(up[: release_ms * PER_MS]), 0.2 / (release_ms * PER_MS), atol=1e-6)
 
 
-def test_ducking_is_held_for_hold_ms() -> None:
+def test_ducking_continues_for_hold_ms() -> None:
     """Ducking continues during a pause of the voice if the pause is shorter than hold_ms."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=10, release_ms=10, hold_ms=100)
     mixer.add(steady(2000, 0.25), duck_db=20)
@@ -164,7 +164,7 @@ def test_ducking_is_held_for_hold_ms() -> None:
     assert np.allclose(out[170 * PER_MS :], 0.25)
 
 
-def test_adjusting_leaves_the_rest() -> None:
+def test_adjusting_keeps_other_settings() -> None:
     """Settings of a playout that are not passed to adjust() are unchanged."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=1, release_ms=1)
     low, voice = steady(1000, 0.25), steady(1000, 0.5)
@@ -225,7 +225,7 @@ def test_track_counts_heard_frames() -> None:
 
 def test_marks_before_a_pause_are_reported_in_time() -> None:
     """
-    A mark is reported when it is heard, also if a pause of the device follows.
+    A mark is reported when it is heard, even if a pause of the device follows.
 
     With latency_ms instead of a track, the last marks would be reported only when more audio plays.
     """
@@ -258,7 +258,7 @@ def test_position_by_track_follows_a_clear() -> None:
     playout.mark("second", 10, "mark")
     mixer.read(out, now_ns=20_000_000)
 
-    # The fade of 5 ms is before it.
+    # The fade of 5 ms is before the item.
     start = 200 * PER_MS
     expected = {10: 10 * PER_MS, 25: start, 30: start + 5 * PER_MS, 40: start + 15 * PER_MS}
     assert expected == {ms: track.position_frames(ms * 1_000_000) for ms in expected}
@@ -400,7 +400,7 @@ def test_eight_playouts_are_the_limit() -> None:
     mixer.add(playouts[8])
 
 
-def test_playout_belongs_to_one_reader() -> None:
+def test_playout_has_one_reader() -> None:
     """A playout in a mixer cannot be read or closed, and cannot be added to another mixer."""
     mixer = Mixer(RATE_HZ)
     playout = steady(10, 0.25)

@@ -211,7 +211,7 @@ INTO = [
 
 
 @pytest.mark.parametrize(("function", "data", "needed"), INTO)
-def test_refuses_too_little_room(function: object, data: bytes, needed: int) -> None:
+def test_refuses_too_small_a_buffer(function: object, data: bytes, needed: int) -> None:
     """A buffer that is one byte too small raises an error and is not changed."""
     small = bytearray(b"\xa5" * (needed - 1))
     with pytest.raises(AudioError, match=f"needs {needed} bytes, got a buffer of {needed - 1}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from inworld_sync import _native
+from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.playout_events import (
     Cleared,
@@ -20,6 +22,7 @@ from inworld_sync.audio.playout_events import (
 )
 from inworld_sync.errors import AudioError, ClosedError, ConfigError, LocalProtocolError
 
+from support.interrupts import interrupted, returns
 from support.playing import PER_MS, RATE_HZ, Player, counting, samples_of, tone
 
 Kind = PlayoutEventKind
@@ -88,7 +91,7 @@ def test_any_buffer_is_accepted() -> None:
 
 
 def test_numpy() -> None:
-    """numpy() returns an array in the output format. One axis of its shape has the channels."""
+    """numpy() returns an array in the output format, with one column for each channel."""
     playout = Playout(RATE_HZ, 2, output_format="f32")
     playout.push(struct.pack("<4h", 16384, -16384, 8192, -8192), end=True)
 
@@ -98,7 +101,7 @@ def test_numpy() -> None:
     assert [[0.5, -0.5], [0.25, -0.25], [0, 0]] == array.tolist()
 
 
-def test_clipping_is_held() -> None:
+def test_floats_are_clipped() -> None:
     """Floats beyond full scale are clipped, and NaN becomes silence."""
     playout = Playout(RATE_HZ, input_format="f32")
     playout.push(struct.pack("<4f", 2.0, -2.0, float("nan"), float("inf")), end=True)
@@ -146,7 +149,7 @@ def test_draining_is_no_stall() -> None:
 
 
 def test_late_end_is_not_a_stall() -> None:
-    """If an item ends with missing audio shortly before the end, no stall is counted."""
+    """If the end of an item arrives after all its audio was played, no stall is counted."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(tone(100))
     player.read(120)
@@ -185,7 +188,7 @@ def test_without_concealment_a_stall_fades_at_once() -> None:
     assert {0} == set(filling[5 * PER_MS :])
 
 
-def test_stall_ends_when_enough_is_there() -> None:
+def test_stall_ends_when_enough_is_queued() -> None:
     """A stall ends when 80 ms are queued, and no audio is lost."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(counting(0, 100 * PER_MS))
@@ -214,7 +217,7 @@ def test_low_buffer_slows_down() -> None:
     assert stats.removed_frames == 0
 
 
-def test_pause_is_held_when_low() -> None:
+def test_stops_in_a_pause_when_low() -> None:
     """If little is queued of an incomplete item, the playout stops in a pause, not in a word."""
     player = Player(start_ms=50, time_scaling=True)
     player.push(tone(60) + bytes(2 * 55 * PER_MS))
@@ -227,7 +230,7 @@ def test_pause_is_held_when_low() -> None:
     assert stats.queued_ms > 20
 
 
-def test_silence_where_nothing_is_due() -> None:
+def test_empty_playout_is_silent() -> None:
     """A read of an empty playout returns zeros and counts no frame as audio."""
     out = bytearray(b"\xff" * 640)
 
@@ -269,7 +272,7 @@ ORDERS = [
 @pytest.mark.parametrize("numbering", ["timestamp", "sequence"])
 @pytest.mark.parametrize("first", [0, -5])
 def test_packets_are_put_in_order(order: list[int], numbering: str, first: int) -> None:
-    """Packets are played in the order of sending, also if the numbers wrap."""
+    """Packets are played in the order of sending, even if the numbers wrap."""
     player = live_player()
     for number in order:
         place = (first + number) * (320 if numbering == "timestamp" else 1)
@@ -308,7 +311,7 @@ def test_late_packet_is_dropped() -> None:
     assert stats.lost_frames == 320
 
 
-def test_jump_of_timestamps_begins_anew() -> None:
+def test_jump_of_timestamps_starts_a_new_time_base() -> None:
     """A jump of more than 5 s between timestamps is not concealed. It starts a new time base."""
     player = live_player()
     player.push(counting(0, 1600), timestamp=0)
@@ -471,7 +474,7 @@ def test_item_without_sound_is_done() -> None:
     assert [Kind.MARK, Kind.ITEM_DONE] == kinds(player.playout.poll())
 
 
-def test_item_that_another_one_follows_is_done() -> None:
+def test_next_item_ends_the_current_item() -> None:
     """An item that was not ended is done when the next item starts."""
     player = Player()
     player.push(counting(0, 160), "a")
@@ -498,7 +501,7 @@ def test_events_of_an_item() -> None:
 
 
 def test_unpolled_items_do_not_fill_the_playout() -> None:
-    """Any number of items can be played, also if poll() is never called."""
+    """Any number of items can be played, even if poll() is never called."""
     player = Player()
     for number in range(1000):
         assert player.push(counting(0, 16), number, end=True)
@@ -508,8 +511,8 @@ def test_unpolled_items_do_not_fill_the_playout() -> None:
 # ---- clear --------------------------------------------------------------------------------------
 
 
-def test_clear_returns_the_heard_time() -> None:
-    """After a clear, the fade of the current item is played, and nothing of the next item."""
+def test_clear_returns_the_heard_duration() -> None:
+    """clear() returns the heard duration of each item. The fade of the current item is heard."""
     player = Player(start_ms=20, time_scaling=False)
     player.push(tone(200), "a", end=True)
     player.push(tone(100), "b")
@@ -622,7 +625,7 @@ def test_items_without_a_name() -> None:
 # ---- limits -------------------------------------------------------------------------------------
 
 
-def test_full_playout_refuses_whole_pushes() -> None:
+def test_full_playout_refuses_a_push() -> None:
     """A push that does not fit returns FULL. It is accepted later, when there is room."""
     player = Player(capacity_ms=100, start_ms=10, time_scaling=False)
     assert player.push(tone(80))
@@ -802,3 +805,29 @@ def test_output_depends_only_on_the_arrivals(mode: str) -> None:
         outputs.add(bytes(player.output))
 
     assert len(outputs) == 1
+
+
+def test_reader_is_interrupted() -> None:
+    """After an exception of a signal handler at any point of a read, the playout can be read."""
+    for point in itertools.count():
+        playout, mixer = Playout(24000), Mixer(24000)
+
+        def use(playout: Playout = playout, mixer: Mixer = mixer) -> None:
+            playout.push(bytes(480))
+            playout.read(bytearray(480))
+            playout.parts()
+            playout.clear()
+            mixer.read(bytearray(480))
+
+        was_interrupted = interrupted(use, point)
+
+        assert returns(lambda playout=playout: playout.read(bytearray(480))), point  # type: ignore[misc]
+        playout.read(bytearray(480))
+        playout.parts()
+        playout.clear()
+        playout.close()
+        mixer.read(bytearray(480))
+        mixer.close()
+        if not was_interrupted:
+            break
+    assert point > 20

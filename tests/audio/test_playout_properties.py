@@ -66,7 +66,7 @@ def played(player: Player) -> list[PlayoutPart]:
 
 @settings(max_examples=60, deadline=None)
 @given(modes, arrivals, blocks_ms)
-def test_nothing_is_lost_or_doubled(
+def test_every_sample_is_played_once(
     mode: str, pieces: list[tuple[int, int]], blocks: list[float]
 ) -> None:
     """Without time scaling, every sample is played once, in order and unchanged."""

@@ -33,6 +33,6 @@ def test_first_of_equals() -> None:
 
 
 @pytest.mark.parametrize("length", range(4))
-def test_next_to_nothing(length: int) -> None:
+def test_audio_that_is_too_short(length: int) -> None:
     """If the audio is too short for a search, the position is 0."""
     assert 0 == quietest_sample(bytes(2 * length))

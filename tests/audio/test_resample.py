@@ -123,7 +123,7 @@ def test_same_rate():
 
 @pytest.mark.parametrize("to_hz", [16_000, 24_000])
 def test_stereo(to_hz):
-    """Two channels are converted to one: the mean of both."""
+    """Two channels are converted to one channel, which is their mean."""
     left, right = tone(16_000, 500), tone(16_000, 900)
     pcm = np.stack([left, right], axis=1).tobytes()
 

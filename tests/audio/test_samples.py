@@ -162,7 +162,7 @@ def test_not_a_number():
 
 
 @pytest.mark.parametrize("sink", [sunk, sunk_in_a_playout, heard])
-def test_sinks_refuse_what_streams_refuse(sink):
+def test_sinks_refuse_invalid_samples(sink):
     """A sink raises an error for NaN, and for integer values in a float array."""
     for floats, words in ((np.array([0.0, np.nan]), "finite"), (np.array([900.0]), "divide by")):
         with pytest.raises(AudioError, match=words):

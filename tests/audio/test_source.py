@@ -122,7 +122,7 @@ def test_ambiguous_shape(shape, channels):
         open_source(chunk, from_hz=RATE_HZ, channels=channels)
 
 
-def test_short_array_follows_the_others():
+def test_short_array_has_the_axis_order_of_the_stream():
     """A short array at the end of a stream has the same axis order as the arrays before it."""
     for turn in (np.asarray, np.transpose):
         chunks = [turn(STEREO[:3198]), turn(STEREO[3198:])]
@@ -347,7 +347,7 @@ def test_open_file_stays_open():
 
 
 def test_path_is_closed_at_its_end(tmp_path):
-    """A file that was opened by its path is closed after its last block, also without close()."""
+    """A file that was opened by its path is closed after its last block, even without close()."""
     path = tmp_path / "call.wav"
     path.write_bytes(WAV)
 

@@ -183,7 +183,7 @@ def test_any_message(message: dict, audio: bytes, is_ascii: bool, indent: int | 
 
 @pytest.mark.parametrize("size", [*range(130), 3071, 3072, 3073, 4096, 6144, 100_001])
 def test_every_length(size: int) -> None:
-    """Audio of any length is complete, also if it is longer than a block of the conversion."""
+    """Audio of any length is complete, even if it is longer than a block of the conversion."""
     audio = bytes(index * 7 % 251 for index in range(size))
     message = around(base64.b64encode(audio).decode())
     splitter = Splitter(AUDIO)
@@ -201,7 +201,7 @@ def test_every_length(size: int) -> None:
 
 
 def test_padding_ends_the_text_of_floats() -> None:
-    """Text after the padding raises an error, also if the padding is at the end of a block."""
+    """Text after the padding raises an error, even if the padding is at the end of a block."""
     text = base64.b64encode(bytes(3070)).decode()
     assert text.endswith("==")
     message = around(text + "AAAA")

@@ -45,7 +45,7 @@ class Device:
         assert 0 == lib.iw_speaker_callback(ffi.NULL, out, frames, self.time, flags, self.user)
         return ffi.buffer(out)[:]
 
-    def hear(self, pcm: bytes, *, age_s: float = 0.0, flags: int = 0) -> None:
+    def deliver(self, pcm: bytes, *, age_s: float = 0.0, flags: int = 0) -> None:
         """Deliver a block whose first sample was recorded *age_s* seconds ago."""
         self.time.current_time, self.time.input_time = 100.0, 100.0 - age_s
         frames = len(pcm) // 2 // self.channels
@@ -106,7 +106,7 @@ def test_warms_up_with_silence(source: Source) -> None:
     assert bytes(BLOCK) + RAMP[:BLOCK] == device.play()
 
 
-def test_nothing_is_heard_before_its_time(source: Source) -> None:
+def test_audio_counts_after_the_latency(source: Source) -> None:
     """A sample counts as heard after the latency of the device, not when the device reads it."""
     speaker = source.feed()
     play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
@@ -162,7 +162,7 @@ def test_a_clear_is_final(source: Source) -> None:
     assert BLOCK < source.track.taken_frames <= BLOCK + 40
 
 
-def test_stretched_sound_counts_once() -> None:
+def test_stretched_audio_counts_source_samples() -> None:
     """If audio is stretched by time scaling, the samples of the source are counted."""
     source = Source(start_ms=20)
     speaker = source.feed()
@@ -179,7 +179,7 @@ def test_stretched_sound_counts_once() -> None:
 
 
 def test_latency_is_that_of_the_stream_times(source: Source) -> None:
-    """The stream times of a block say when it is heard. Without them, latency_ms is used."""
+    """The stream times of a block say when the block is heard. latency_ms replaces missing ones."""
     speaker = source.feed()
     device = Device(speaker)
 
@@ -250,7 +250,7 @@ def test_returns_every_sample() -> None:
     device = Device(ring)
     got = b""
     for start in range(0, len(RAMP), 322):
-        device.hear(RAMP[start : start + 322])
+        device.deliver(RAMP[start : start + 322])
         got += ring.read(100)
 
     assert RAMP == got + ring.read(1000)
@@ -262,7 +262,7 @@ def test_wraps_around() -> None:
     ring = MicrophoneRing(8)
     device = Device(ring)
     for start in range(100):
-        device.hear(samples(start, start + 1, start + 2))
+        device.deliver(samples(start, start + 1, start + 2))
         assert samples(start, start + 1, start + 2) == ring.read(8)
 
 
@@ -270,8 +270,8 @@ def test_dropped_samples_are_counted() -> None:
     """A slow reader gets the oldest samples. The samples that do not fit are counted."""
     ring = MicrophoneRing(4)
     device = Device(ring)
-    device.hear(samples(1, 2, 3))
-    device.hear(samples(4, 5, 6))
+    device.deliver(samples(1, 2, 3))
+    device.deliver(samples(4, 5, 6))
     stats = ring.stats
 
     assert (4, 4, 2) == (stats.captured_samples, stats.waiting_samples, stats.dropped_samples)
@@ -281,7 +281,7 @@ def test_dropped_samples_are_counted() -> None:
 def test_channels_are_mixed() -> None:
     """The channels of a device are mixed in equal parts, without overflow."""
     ring = MicrophoneRing(8, channels=2)
-    Device(ring, channels=2).hear(samples(100, 300, -32768, -32768, 32767, 32767))
+    Device(ring, channels=2).deliver(samples(100, 300, -32768, -32768, 32767, 32767))
 
     assert samples(200, -32768, 32767) == ring.read(8)
 
@@ -290,19 +290,19 @@ def test_muted_is_silence() -> None:
     """While the microphone is muted, silence is recorded. Audio from before is still read."""
     ring = MicrophoneRing(8)
     device = Device(ring)
-    device.hear(samples(1, 2))
+    device.deliver(samples(1, 2))
     ring.mute(True)
-    device.hear(samples(3, 4))
+    device.deliver(samples(3, 4))
     ring.mute(False)
-    device.hear(samples(5, 6))
+    device.deliver(samples(5, 6))
 
     assert samples(1, 2, 0, 0, 5, 6) == ring.read(8)
 
 
-def test_the_devices_own_losses_are_counted() -> None:
+def test_overflows_of_the_device_are_counted() -> None:
     """Audio that was lost before the callback, as the device reports, is counted."""
     ring = MicrophoneRing(8)
-    Device(ring).hear(samples(1), flags=INPUT_OVERFLOW)
+    Device(ring).deliver(samples(1), flags=INPUT_OVERFLOW)
 
     assert ring.stats.overflows == 1
 
@@ -323,9 +323,9 @@ def test_is_muted_while_the_speaker_plays(source: Source) -> None:
     ring = MicrophoneRing(8, gate=gate, hangover_ms=600_000)
     microphone = Device(ring)
 
-    microphone.hear(samples(1))
+    microphone.deliver(samples(1))
     Device(speaker).play()
-    microphone.hear(samples(2))
+    microphone.deliver(samples(2))
 
     assert samples(1, 0) == ring.read(8)
 
@@ -340,8 +340,8 @@ def test_records_again_after_the_hangover(source: Source) -> None:
     play_at(speaker, 800, now_ns=now_ns + 5000 * MS, latency_ns=0)
     microphone = Device(ring)
 
-    microphone.hear(samples(1))
-    microphone.hear(samples(2), age_s=4.95)
+    microphone.deliver(samples(1))
+    microphone.deliver(samples(2), age_s=4.95)
 
     assert samples(1, 0) == ring.read(8)
 

@@ -84,7 +84,7 @@ def test_strip_riff(name: str, data: bytes, samples: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_strip_riff_copies_nothing(kind: type) -> None:
+def test_strip_riff_makes_no_copy(kind: type) -> None:
     """strip_riff() returns a view of the chunk, not a copy."""
     data = kind(riff(FMT, chunk(b"data", PCM)))
     view = wav.strip_riff(data)
@@ -157,14 +157,14 @@ def read_by_stdlib(path: Path) -> tuple[bytes, int, int]:
         return file.readframes(file.getnframes()), file.getframerate(), file.getnchannels()
 
 
-class Full(io.BytesIO):
+class FullDisk(io.BytesIO):
     """A file on a full disk."""
 
     def write(self, data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-class Short(io.RawIOBase):
+class ShortWriter(io.RawIOBase):
     """A raw file that accepts at most 30 bytes in one call."""
 
     data = b""
@@ -220,7 +220,7 @@ class TestWavWriter:
         writer = wav.WavWriter(path, 24000)
         writer.write(PCM)
         partial = writer.partial_path
-        file = Full()
+        file = FullDisk()
         writer._file, whole = file, writer._file
         with pytest.raises(OSError, match=r"No space left.*'.*a\.wav' -> '.*a\.partial-") as raised:
             writer.write(PCM)
@@ -254,7 +254,7 @@ class TestWavWriter:
 
     def test_short_writes(self) -> None:
         """If a raw file accepts only a part of a write, the rest is written too."""
-        file = Short()
+        file = ShortWriter()
         with wav.WavWriter(file, 24000) as writer:  # type: ignore[arg-type]
             writer.write(PCM)
 

@@ -16,7 +16,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_file_is_there_when_it_is_complete(tmp_path: Path) -> None:
+def test_file_is_replaced_when_complete(tmp_path: Path) -> None:
     """The new file replaces the old file at the end of the block."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
@@ -29,7 +29,7 @@ def test_the_file_is_there_when_it_is_complete(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_error_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
+def test_an_error_keeps_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
     """After an error or Ctrl-C, the old file is unchanged and there is no other file."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")

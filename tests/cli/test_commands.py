@@ -288,7 +288,7 @@ def test_without_its_extra(missing: str) -> None:
     assert f"({missing} is missing): pip install 'inworld-sync[cli]'" in done.stderr
 
 
-def test_help_is_quick() -> None:
+def test_help_imports_no_large_module() -> None:
     """--help imports neither the emulator nor numpy."""
     program = (
         "import sys; from inworld_sync.cli import run\n"

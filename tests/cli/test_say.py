@@ -304,7 +304,7 @@ def test_failures(
     assert [] == list(tmp_path.iterdir())
 
 
-def test_a_failure_leaves_an_older_file_alone(say: Callable[..., Done], tmp_path: Path) -> None:
+def test_a_failure_keeps_an_older_file(say: Callable[..., Done], tmp_path: Path) -> None:
     """A failure does not change an existing file, because no speech has arrived."""
     (tmp_path / "a.wav").write_bytes(b"older")
     assert 1 == say(TEXT, "--voice", "Nobody", "-o", str(tmp_path / "a.wav")).status

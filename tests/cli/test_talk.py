@@ -84,7 +84,7 @@ def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
 
 
 def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """--json prints one object per line for each event, and a last one for the end."""
+    """--json prints one object for each event, and a last object for the end. Each is a line."""
     output = str(tmp_path / "a.wav")
     said = ["--say", "How is the weather in Oslo?", "--json"]
     printed = rows(talk(*said, "--tools", tools, "-o", output).out)
@@ -421,3 +421,16 @@ def test_wrong_usage(
 
     assert (2, b"") == (done.status, done.out)
     assert words in done.err
+
+
+def test_terminal_escapes(talk: Callable[..., Done], tmp_path: Path) -> None:
+    """Terminal escapes in names of files are shown as text, in every message."""
+    odd = tmp_path / "\x1b[31m.wav"
+    messages = [
+        talk("--say", "Hi", "-o", odd).err,
+        talk("--say", "Hi", "--tools", tmp_path / "\x1b[31m.py").err,
+        talk("--\x1b[31m").err,
+    ]
+
+    assert all(r"\x1b[31m" in message for message in messages)
+    assert not any("\x1b" in message for message in messages)

@@ -405,7 +405,7 @@ def test_settings(
 # Failures.
 
 
-def test_one_of_several(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+def test_one_file_of_several_fails(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     """If one file fails, it has a message, the other files are transcribed, and the status is 1."""
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     done = transcribe(tmp_path / "none.wav", wav(tmp_path / "a.wav"), tmp_path / "bad.wav")
@@ -511,9 +511,14 @@ def test_no_key(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
-def test_interrupt(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
-    """Ctrl-C ends the command at once, also in the middle of several files."""
+@pytest.mark.parametrize("separate", [False, True], ids=["files", "channels"])
+def test_interrupt(
+    start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, separate: bool
+) -> None:
+    """Ctrl-C ends the command at once, in the middle of several files or channels."""
     files = [str(wav(tmp_path / f"{name}.wav", PCM * 100)) for name in "abc"]
+    if separate:
+        files = ["--channels", "separate", str(call(tmp_path / "a.wav", CALL * 100))]
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if (name, connection.counts[name]) == ("chunk", 3):

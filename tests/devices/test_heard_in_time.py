@@ -93,8 +93,8 @@ class Speech:
 
 @pytest.mark.parametrize("minutes", [4, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ppm", [200.0, -200.0])
-def test_words_and_marks_keep_time(ppm: float, minutes: int) -> None:
-    """Each event is at most a period from its sample, and the error does not increase."""
+def test_words_and_marks_are_reported_in_time(ppm: float, minutes: int) -> None:
+    """Each event is reported within a period of its sample, and the error does not increase."""
     playout = Playout(RATE_HZ, output_format="f32", capacity_ms=10_000)
     mixer = Mixer(RATE_HZ)
     track = mixer.add(playout)

@@ -112,7 +112,7 @@ def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
     assert speaker.heard_samples == 0
 
 
-def test_pause_stands_still(clock: Clock, speaker: NullSpeaker) -> None:
+def test_nothing_is_heard_during_a_pause(clock: Clock, speaker: NullSpeaker) -> None:
     """During a pause, no audio is heard, and no audio is lost."""
     speaker.write(silence(50))
     clock.now += 1 / 64

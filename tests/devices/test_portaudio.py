@@ -16,7 +16,7 @@ from inworld_sync.errors import ConfigError, DeviceError
 from support.sound_card import SoundCard
 
 
-def test_importing_needs_no_sound() -> None:
+def test_importing_needs_no_sounddevice() -> None:
     """The package can be imported on a machine without sounddevice and numpy."""
     code = (
         "import sys; sys.modules['sounddevice'] = sys.modules['numpy'] = None\n"
@@ -47,12 +47,12 @@ def test_without_portaudio_the_package_is_named(
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(sys, "platform", platform)
 
-    class Broken:
+    class WithoutPortAudio:
         def find_spec(self, name: str, *_: object) -> None:
             if name == "sounddevice":
                 raise OSError("PortAudio library not found")
 
-    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [WithoutPortAudio(), *sys.meta_path])
 
     with pytest.raises(DeviceError, match=cure):
         list_devices()
@@ -80,7 +80,7 @@ def test_a_new_device_is_seen_after_a_refresh(sound_card: SoundCard) -> None:
     assert sound_card.initialized == 1
 
 
-def test_a_refresh_leaves_a_speaker_usable(sound_card: SoundCard) -> None:
+def test_a_speaker_works_after_a_refresh(sound_card: SoundCard) -> None:
     """If refresh_devices() is called while a speaker plays, the speaker opens its device again."""
     with Speaker() as speaker:
         speaker.write(bytes(2000))
@@ -107,7 +107,7 @@ def test_finds_a_device(sound_card: SoundCard, device: int | str) -> None:
 
 
 @pytest.mark.parametrize("device", ["nothing", ""])
-def test_a_name_must_fit_one_device(sound_card: SoundCard, device: str) -> None:
+def test_a_name_must_match_one_device(sound_card: SoundCard, device: str) -> None:
     """A name that fits no device or several devices raises an error."""
     sound_card.plug_in("headset")
     sound_card.look()
@@ -125,7 +125,7 @@ def test_no_device_at_all(sound_card: SoundCard) -> None:
         Speaker()
 
 
-def test_a_sounddevice_of_another_shape_is_named(sound_card: SoundCard) -> None:
+def test_a_sounddevice_without_c_callbacks(sound_card: SoundCard) -> None:
     """A version of sounddevice without C callbacks raises an error that names other versions."""
     sound_card.module._StreamBase = lambda kind: SimpleNamespace()
 

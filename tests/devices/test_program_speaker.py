@@ -199,7 +199,7 @@ def without_portaudio(*_: object) -> NoReturn:
 def test_speech_is_played_without_portaudio(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without PortAudio, a program plays the audio. Without both, the error has two reasons."""
+    """Without PortAudio, a program plays the audio. If no program is found, an error is raised."""
     monkeypatch.setattr(portaudio, "_sounddevice", without_portaudio)
     speech = Speech(TWENTIETH, AudioEncoding.PCM, RATE_HZ)
     with pytest.raises(DeviceError, match=r"no PortAudio; none of pw-play.* is installed"):

@@ -53,7 +53,7 @@ def test_plays_to_the_sample(sound_card: SoundCard) -> None:
     assert len(pcm) // 2 == speaker.heard_samples
 
 
-def test_a_short_sound_is_not_held_back(sound_card: SoundCard) -> None:
+def test_a_short_sound_starts_at_once(sound_card: SoundCard) -> None:
     """A complete short sound is played at once, without waiting for more audio."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(5))
@@ -86,7 +86,7 @@ def test_audio_is_counted_when_it_is_heard(sound_card: SoundCard) -> None:
 
 
 def test_several_sounds_follow_one_another(sound_card: SoundCard) -> None:
-    """Audio that is written while other audio plays is played completely after it."""
+    """Audio that is written while other audio plays is played completely after the other audio."""
     with Speaker(RATE_HZ) as speaker:
         for _ in range(3):
             speaker.write(ramp(50))
@@ -225,7 +225,7 @@ def test_opens_the_device_as_requested(sound_card: SoundCard) -> None:
 
 
 def test_another_rate_is_converted(sound_card: SoundCard) -> None:
-    """If the device does not support the rate, the audio is converted. Counts use the old rate."""
+    """Audio is converted if the device needs another rate. Counts still use the rate of write()."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     with Speaker(16000) as speaker:
@@ -241,7 +241,7 @@ def test_another_rate_is_converted(sound_card: SoundCard) -> None:
     assert 0.5 == pytest.approx(np.count_nonzero(np.abs(played) > 3) / 48000, abs=0.01)
 
 
-def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> None:
+def test_clear_counts_at_the_rate_of_write(sound_card: SoundCard) -> None:
     """If the audio is converted, clear() still returns samples at the rate of write()."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
@@ -254,7 +254,7 @@ def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> No
         assert heard == pytest.approx(speaker._track.taken_frames / 3, abs=1)
 
 
-def test_two_channels_where_one_is_refused(sound_card: SoundCard) -> None:
+def test_device_that_needs_two_channels(sound_card: SoundCard) -> None:
     """A device that needs two channels plays the same audio on both channels."""
     sound_card.unplug("built-in")
     sound_card.plug_in("stereo", channels=(2, 2))
@@ -349,7 +349,7 @@ def test_a_named_device_is_not_replaced(sound_card: SoundCard) -> None:
 
 
 def test_a_device_that_is_connected_again(sound_card: SoundCard) -> None:
-    """After this error, the next write opens the device again, if it is connected again."""
+    """If a lost device is connected again, the next write opens this device again."""
     sound_card.plug_in("headset")
     sound_card.look()
     with Speaker(RATE_HZ, device="headset", buffer_ms=100) as speaker:
@@ -374,7 +374,7 @@ def test_the_last_device_is_unplugged(sound_card: SoundCard) -> None:
             speaker.drain(timeout=PATIENCE_S)
 
 
-def test_a_device_that_falls_silent_is_gone(
+def test_a_device_that_stops_calling_is_reopened(
     sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that does not call back any more is opened again."""

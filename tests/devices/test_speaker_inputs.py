@@ -52,7 +52,7 @@ def test_inputs_are_added(sound_card: SoundCard) -> None:
     assert 1300 in out
 
 
-def test_one_is_cleared_alone(sound_card: SoundCard) -> None:
+def test_one_input_is_cleared(sound_card: SoundCard) -> None:
     """A clear drops exactly the audio of one input. The other input is not changed."""
     with Speaker(RATE_HZ) as speaker:
         music = speaker.add()
@@ -98,7 +98,7 @@ def test_an_input_can_duck_the_speaker(sound_card: SoundCard) -> None:
 
 
 def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
-    """There are at most eight inputs. If an input is closed, it fades out, and another fits."""
+    """A closed input fades out. Then another input can be added, if there were already eight."""
     with Speaker(RATE_HZ) as speaker:
         others = [speaker.add() for _ in range(7)]
         with pytest.raises(LocalProtocolError, match="has 8 playouts already"):
@@ -119,7 +119,7 @@ def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
 
 
 def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
-    """Audio at another rate is converted. It is counted at the rate of write()."""
+    """Audio at another rate is converted. The audio is counted at the rate of write()."""
     with Speaker(RATE_HZ) as speaker, speaker.add(sample_rate_hz=8000) as telephone:
         telephone.write(np.full(1600, 1000, "<i2").tobytes())
         telephone.drain(timeout=PATIENCE_S)
@@ -128,7 +128,7 @@ def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
     assert np.count_nonzero(played(sound_card) > 900) == pytest.approx(RATE_HZ // 5, rel=0.02)
 
 
-def test_a_playout_of_ones_own(sound_card: SoundCard) -> None:
+def test_a_live_playout_as_input(sound_card: SoundCard) -> None:
     """A playout in live mode can be added to the mixer and removed again."""
     playout = Playout(RATE_HZ, output_format="f32")
     playout.push(steady(100, 700), item="call", end=True)
@@ -194,7 +194,7 @@ def test_positions_of_marks(sound_card: SoundCard, position: object) -> None:
 def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
     """Playbacks on one input play one after another. Playbacks on two inputs play together."""
 
-    class Nothing:
+    class EmptyStream:
         """A stream without audio."""
 
         def __iter__(self):
@@ -205,8 +205,8 @@ def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
 
     with Speaker(RATE_HZ) as speaker, speaker.add() as other:
         speaker.write(steady(5000, 100))
-        first = Playback(Nothing(), speaker)
-        Playback(Nothing(), other).wait(PATIENCE_S)
+        first = Playback(EmptyStream(), speaker)
+        Playback(EmptyStream(), other).wait(PATIENCE_S)
 
         assert not first.done
         first.interrupt()
@@ -249,7 +249,7 @@ def test_marks_are_reported_when_they_are_heard(sound_card: SoundCard) -> None:
 
 
 def test_a_clear_cancels_the_marks_after_it(sound_card: SoundCard) -> None:
-    """clear() returns each mark that was not reached as cancelled, once."""
+    """clear() reports each mark that was not reached as cancelled. Each is reported once."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(steady(500, 100))
         speaker.mark("early", 100)
@@ -283,7 +283,7 @@ def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
 
 
 def test_closing_cancels_marks(sound_card: SoundCard) -> None:
-    """close() cancels a mark, also while a thread waits for it in poll()."""
+    """close() cancels a mark, even while a thread waits for it in poll()."""
     speaker = Speaker(RATE_HZ)
     speaker.mark("never", 1000)
     found: list[SpeakerMark] = []

@@ -42,7 +42,7 @@ def ramp(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_source_gives_the_file(ramp: Path) -> None:
+def test_a_source_returns_all_samples(ramp: Path) -> None:
     """The blocks have the requested size and all samples in order. The last one may be shorter."""
     with WavSource(ramp, block_ms=30) as source:
         blocks = list(source)
@@ -112,7 +112,7 @@ def test_a_sink_writes_the_file(tmp_path: Path) -> None:
     assert written(path) == RAMP
 
 
-def test_a_sink_takes_more_than_its_buffer(tmp_path: Path) -> None:
+def test_a_write_without_realtime_never_waits(tmp_path: Path) -> None:
     """Without realtime, a write never waits."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ, buffer_ms=10) as sink:
@@ -121,9 +121,7 @@ def test_a_sink_takes_more_than_its_buffer(tmp_path: Path) -> None:
     assert written(path) == RAMP
 
 
-def test_a_paced_sink_writes_what_was_heard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_paced_sink_writes_heard_audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With realtime, the file contains the heard audio only, not the cleared audio."""
     path, clock = tmp_path / "out.wav", Clock()
     monkeypatch.setattr(null, "time", clock)
@@ -136,7 +134,7 @@ def test_a_paced_sink_writes_what_was_heard(
     assert written(path) == RAMP[: 2 * heard]
 
 
-def test_a_paced_sink_goes_on_after_a_clear(tmp_path: Path) -> None:
+def test_a_paced_sink_after_a_clear(tmp_path: Path) -> None:
     """Audio that is written after a clear follows the audio that was heard before."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ, realtime=True) as sink:

@@ -1,4 +1,4 @@
-"""Servers for the tests: one with a tone generator, which is fast, and one with real speech."""
+"""Servers for the tests. The server with a tone generator is faster than that with speech."""
 
 from __future__ import annotations
 

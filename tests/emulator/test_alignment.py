@@ -1,4 +1,4 @@
-"""Matching spoken words with written ones, and reading durations from a model."""
+"""Spoken words are matched with written words, and a model returns durations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inworld_sync.emulator.synthesis.durations import expose_output
 from inworld_sync.emulator.synthesis.hibari import HibariSynthesizer
 from inworld_sync.emulator.voices import VOICES
 
-# (written, spoken, for each written word its spoken words); a spoken word lasts 100 samples.
+# (written text, spoken text, number of spoken words for each written word)
 ALIGNMENTS = [
     ("Hello there.", "Hello there.", [1, 1]),
     ("$5 now", "five dollars now", [2, 1]),
@@ -32,7 +32,7 @@ ALIGNMENTS = [
 
 @pytest.mark.parametrize(("written", "spoken", "counts"), ALIGNMENTS)
 def test_align(written: str, spoken: str, counts: list[int]) -> None:
-    """Each written word gets the time of its spoken words; without any it has no duration."""
+    """A written word gets the time of its spoken words; without spoken words it has no duration."""
     heard = [
         EngineWord(word, number * 100, number * 100 + 100)
         for number, word in enumerate(spoken.split())
@@ -62,7 +62,7 @@ def model_path() -> Path:
 
 
 def test_exposed_output_is_one_more() -> None:
-    """The changed model has one more output, and produces the same speech as before."""
+    """The changed model has one more output, and makes the same speech as the original model."""
     import numpy as np
     import onnxruntime
 

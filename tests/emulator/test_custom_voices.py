@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from inworld_sync import AuthError, Inworld, NotFoundError, QuotaError, ServiceError, Session
+from inworld_sync import (
+    AuthError,
+    ConnectionLost,
+    Inworld,
+    InworldError,
+    NotFoundError,
+    QuotaError,
+    ServiceError,
+    Session,
+)
 from inworld_sync.emulator import Emulator, Settings
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
@@ -220,6 +229,35 @@ def test_a_body_of_60_megabytes(server: Emulator) -> None:
     http.close()
 
     assert 413 == caught.value.status
+
+
+FAULTS: list[tuple[str, type[InworldError], bool, int | None]] = [
+    ("cut_upload:5000", ConnectionLost, True, None),
+    ("drop_request", ConnectionLost, True, None),
+    ("http_status:409", ServiceError, False, 409),
+    ("http_status:429", QuotaError, False, 429),
+    ("http_status:503", ServiceError, True, 503),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind", "may_exist", "status"), FAULTS)
+def test_faults_of_an_upload(
+    server: Emulator,
+    iw: Inworld,
+    fault: str,
+    kind: type[InworldError],
+    may_exist: bool,
+    status: int | None,
+) -> None:
+    """A clone that fails is a typed error, is sent once, and makes no voice here."""
+    server.faults.add(fault)
+    with pytest.raises(kind) as caught:
+        iw.voices.clone(wav_file(100), name="Anna")
+
+    assert status == getattr(caught.value, "status", None)
+    assert may_exist == ("may or may not have made the voice" in str(caught.value))
+    assert server.api_key not in str(caught.value)
+    assert [] == iw.voices.list(source="IVC")
 
 
 def test_paths_with_a_workspace(server: Emulator) -> None:

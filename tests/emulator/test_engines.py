@@ -1,4 +1,4 @@
-"""The choice of the engine, and the ends of sentences for engines that do not find them."""
+"""The best installed engine is chosen, and texts are divided into sentences."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_default_engine_is_made_once() -> None:
 
 
 class Tiny:
-    """Replaces a smaller engine."""
+    """Stands for a smaller engine."""
 
 
 def test_next_engine_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from inworld_sync.emulator import Emulator
 
 from support.speech import silence
 
-# The work for the engines: the text or audio is so long that it is not finished in time.
+# Work for the engines. The text or audio is so long that the work does not end before the exit.
 WORK = {
     "synthesis": "iw.tts.synthesize(TEXT * 30)",
     "recognition": "iw.stt.stream(max_chunks_per_second=2000).feed(speech * 100)",
@@ -39,14 +39,14 @@ time.sleep({seconds})
 """
 
 
-# Shortly after the first use, and during each kind of work.
+# The script exits shortly after the first use, or during each kind of work.
 @pytest.mark.parametrize(("work", "seconds"), [("synthesis", 0.1), *((work, 0.4) for work in WORK)])
 def test_end_of_the_process(work: str, seconds: float) -> None:
     """
     The engines stop before the interpreter shuts down.
 
-    Otherwise a daemon thread that returns from onnxruntime aborts the process, as it did in four of
-    five runs of this script.
+    Otherwise a daemon thread that returns from onnxruntime aborts the process. Without the stop,
+    four of five runs of this script were aborted.
     """
     script = SCRIPT.format(work=WORK[work], seconds=seconds)
     ended = subprocess.run(

@@ -8,7 +8,7 @@ from inworld_sync.emulator.fair_lock import FairLock
 
 
 def waiting(lock):
-    """The number of waiting threads."""
+    """Return the number of waiting threads."""
     return len(lock._waiting)
 
 
@@ -68,7 +68,7 @@ def test_try():
 
 
 def test_context_manager(monkeypatch):
-    """As a context manager it is released at the end, and raises after its timeout."""
+    """As a context manager the lock is released at the end, and raises after its timeout."""
     monkeypatch.setattr("inworld_sync.emulator.fair_lock._PATIENCE_SECONDS", 0.01)
     lock = FairLock()
     with lock, pytest.raises(TimeoutError, match="busy"), lock:

@@ -1,4 +1,4 @@
-"""Each fault, as a client of another library sees it."""
+"""A client of another library sees each fault as documented."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_parse() -> None:
 
 @pytest.mark.parametrize("text", ["explode", "drop@x", "delay:much", "delay", "close@3", "slow:0"])
 def test_parse_refuses(text: str) -> None:
-    """Text that is not a fault is refused, and so is a fault without its value."""
+    """Text that is not a fault, and a fault without its value, are refused."""
     with pytest.raises(ConfigError):
         parse_faults(text)
 
@@ -83,7 +83,7 @@ def test_fault_in_the_query(server: Emulator) -> None:
     assert 1013 == caught.value.rcvd.code
 
 
-# (fault after two messages, the code in the client's library; None if there is no CLOSE)
+# (fault after two messages, the close code in the client's library or None without a CLOSE)
 ENDS = [
     ("drop@2", None),
     ("reset@2", None),
@@ -173,7 +173,7 @@ def test_fragments(server: Emulator) -> None:
 
 
 def test_duplicate_and_lose(server: Emulator) -> None:
-    """duplicate sends a message twice, lose does not send it."""
+    """duplicate sends a message twice, and lose does not send a message."""
     server.faults.add("duplicate@0,lose@1")
     with open_tts(server) as client:
         names = [json.loads(message)["result"]["contextId"] for message in messages(client, 3)]
@@ -275,7 +275,7 @@ def test_drop_is_an_end_and_reset_is_a_reset(server: Emulator) -> None:
         assert expected == seen
 
 
-# (fault of a streamed body, the complete lines before it)
+# (fault of a streamed body, number of complete lines before the fault)
 STREAM_FAULTS = [("drop@1", 1), ("half_frame@1", 1), ("reset@2", 2)]
 
 

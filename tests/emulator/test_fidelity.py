@@ -1,4 +1,4 @@
-"""Facts of the service that its clients rely on, and the settings that change them."""
+"""The emulator has the behavior that clients of the service rely on; settings change it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def alignment_of(client: TtsClient, text: str, kind: str = "wordAlignment", **fi
 
 @pytest.mark.parametrize("null", [False, True])
 def test_no_times_over_http(null: bool) -> None:
-    """A line without times has no timestampInfo; http_null_timestamps makes it null."""
+    """A line without times has no timestampInfo; with http_null_timestamps the field is null."""
     with serve(http_null_timestamps=null) as server:
         lines = lines_of(server)
 
@@ -195,7 +195,7 @@ def test_times_of_audio_deltas() -> None:
 
 
 def test_no_times_by_default(tone_server: Emulator) -> None:
-    """Without the request audio deltas have no times."""
+    """Without timestamp_type audio deltas have no times."""
     with open_realtime(tone_server) as client:
         deltas = audio_deltas(client.ask("Say one two."))
 
@@ -204,7 +204,7 @@ def test_no_times_by_default(tone_server: Emulator) -> None:
 
 
 def test_times_in_camel_case() -> None:
-    """camel_case_times writes the names as TTS does."""
+    """With camel_case_times the names of the times are in camelCase, as in TTS."""
     with serve(realtime=RealtimeSettings(camel_case_times=True)) as server:
         with open_realtime(server) as client:
             client.update(providerData={"tts": {"timestamp_type": "CHARACTER"}})
@@ -238,7 +238,7 @@ def turn_of(server: Emulator) -> list[Event]:
 
 
 def test_transcript_on_the_path_of_openai() -> None:
-    """The deltas are true increments, which join to the transcript, and there is usage."""
+    """The deltas of a transcript join to the whole transcript, and usage is sent."""
     with openai_server() as server:
         events = turn_of(server)
 
@@ -251,7 +251,7 @@ def test_transcript_on_the_path_of_openai() -> None:
 
 
 def test_common_words() -> None:
-    """Only whole words at the beginning count, so that a rewritten word is not sent."""
+    """The common part of two transcripts has only whole words, so no rewritten word is sent."""
     assert "I went to" == _common_words("I went to sea", "I went to see him")
     assert "" == _common_words("", "Hello")
 

@@ -1,4 +1,4 @@
-"""Credentials in all their forms, and when they are checked."""
+"""Every form of credential is accepted, and is checked at the documented time."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_percent_encoded_colon(tone_server: Emulator) -> None:
 
 
 def test_no_credential(tone_server: Emulator) -> None:
-    """Without a credential the upgrade works, and the first message is refused with code 16."""
+    """Without a credential the upgrade is accepted, and the first message gets code 16."""
     with open_tts(tone_server, headers={}) as client:
         error = fatal_error(client)
 
@@ -89,7 +89,7 @@ def test_no_credential(tone_server: Emulator) -> None:
 # A wrong key, the key encoded twice, and forms that this endpoint does not accept.
 @pytest.mark.parametrize("header", ["Basic abcdefgh", "Bearer abcdefgh", "Basic abcd"])
 def test_bad_key(tone_server: Emulator, header: str) -> None:
-    """A bad key is upgraded too; the error has its first four characters."""
+    """An upgrade with a bad key is accepted; the error has the key's first four characters."""
     with open_tts(tone_server, headers={"Authorization": header}) as client:
         error = fatal_error(client)
 
@@ -106,7 +106,7 @@ def test_bearer_with_the_key(tone_server: Emulator) -> None:
 
 @pytest.mark.parametrize("query", ["key=", "api_key="])
 def test_other_query_names_are_no_credential(tone_server: Emulator, query: str) -> None:
-    """?key= is not a credential."""
+    """A query parameter with another name is not a credential."""
     path = f"{TTS_PATH}?{query}{tone_server.api_key}"
     with open_tts(tone_server, headers={}, path=path) as client:
         assert 16 == fatal_error(client)["code"]

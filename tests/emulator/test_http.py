@@ -1,4 +1,4 @@
-"""Speech and voices over HTTP, with the client of the standard library."""
+"""Speech and voices over HTTP are tested with the client of the standard library."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_stream(peer: HttpPeer) -> None:
 
 
 def test_stream_is_not_buffered(tone_server: Emulator) -> None:
-    """The lines are sent one by one: with a fault after two, two are received."""
+    """The lines are sent one by one; with a fault after two lines, two lines are received."""
     tone_server.faults.add("drop@2")
     peer = HttpPeer(tone_server)
     peer.connection.request("POST", "/tts/v1/voice:stream", json.dumps(REQUEST), peer.headers)
@@ -148,7 +148,7 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "status", "code", "words"), BAD)
 def test_errors(peer: HttpPeer, change: dict[str, Any], status: int, code: int, words: str) -> None:
-    """The whole-file endpoint returns the error as the object, the stream inside "error"."""
+    """The whole-file endpoint returns the error itself; the stream returns it in "error"."""
     for path, unwrap in (
         ("/tts/v1/voice", lambda body: body),
         ("/tts/v1/voice:stream", lambda body: body["error"]),
@@ -224,7 +224,7 @@ def test_wrong_method(peer: HttpPeer) -> None:
 
 
 def test_older_list(peer: HttpPeer) -> None:
-    """GET /tts/v1/voices is the older list of the voices, filtered by language."""
+    """GET /tts/v1/voices returns the older list of voices, filtered by language."""
     everyone = peer.ask("GET", "/tts/v1/voices")[1]["voices"]
     english = peer.ask("GET", "/tts/v1/voices?filter=language%3Den")[1]["voices"]
     french = peer.ask("GET", "/tts/v1/voices?filter=language=fr")[1]["voices"]
@@ -280,7 +280,7 @@ def test_one_voice(peer: HttpPeer) -> None:
     assert 404 == peer.ask("GET", "/voices/v1/voices/Nobody")[0]
 
 
-# Bytes that are not a request, and the status of the response.
+# (bytes that are not a request, status of the response)
 BROKEN = [
     (b"nonsense\r\n\r\n", 400),
     (b"GET / HTTP/1.0\r\n\r\n", 505),
@@ -355,14 +355,14 @@ def test_preflight(peer: HttpPeer) -> None:
 
 
 def test_preflight_of_an_unknown_path(peer: HttpPeer) -> None:
-    """An unknown path, and a method that a path does not have, is a 404."""
+    """A preflight for an unknown path, or for a method that the path does not have, is a 404."""
     assert 404 == preflight(peer, "/nowhere").status
     assert 404 == preflight(peer, "/tts/v1/voices").status
 
 
 @pytest.mark.parametrize("path", ["/tts/v1/voices", "/nowhere"])
 def test_response_to_a_page(peer: HttpPeer, path: str) -> None:
-    """A page of this machine may read responses, also errors."""
+    """A page of this machine may read responses and errors."""
     _, _, response = peer.ask("GET", path, Origin=PAGE)
 
     assert PAGE == response.headers["Access-Control-Allow-Origin"]

@@ -1,4 +1,4 @@
-"""Limits of a connection and of the account."""
+"""Connections and the account have limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def serve(**settings: float) -> Emulator:
 
 
 def connect_when_free(server: Emulator, stack: contextlib.ExitStack) -> None:
-    """Connect when a slot is free: a connection counts until its thread on the server has ended."""
+    """Connect when a slot is free. A connection counts until its thread on the server has ended."""
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -60,7 +60,7 @@ def test_idle_connection_is_cut() -> None:
 
 
 def test_close_code_of_the_idle_cut() -> None:
-    """The close code after the idle timeout is a setting, because the service's is not known."""
+    """The close code after the idle timeout is a setting."""
     with serve(idle_timeout=0.1, idle_close_code=4000) as server, open_tts(server) as client:
         with pytest.raises(ConnectionClosedError) as caught:
             client.receive()
@@ -92,7 +92,7 @@ def test_message_above_the_limit() -> None:
 
 
 def test_latency() -> None:
-    """latency_ms delays each message, but does not add up over messages."""
+    """latency_ms delays each message by the same time; delays of messages do not add up."""
     with serve(latency_ms=500) as server, open_tts(server) as client:
         started = time.monotonic()
         for number in range(100):

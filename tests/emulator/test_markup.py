@@ -1,4 +1,4 @@
-"""Markup in text is spoken as it is meant, and not listed as words."""
+"""Markup changes the speech and is not listed as words."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_unreadable_text(text: str) -> None:
 
 
 def test_partly_readable_text() -> None:
-    """Characters that are left out are named in the status of a success."""
+    """The status of a success names the characters that were left out."""
     with Emulator(synthesizer=EnglishTones()) as server, open_tts(server) as client:
         status = speak(client, "Hello 世界 and 世.")[-1]["status"]
 
@@ -199,7 +199,7 @@ def test_language(language: str, code: int) -> None:
 
 
 def test_check_is_a_setting() -> None:
-    """With check_language=False such text is a short pause, as before."""
+    """With check_language=False, text in another language is a short pause."""
     settings = Settings(check_language=False)
     with Emulator(synthesizer=EnglishTones(), settings=settings) as server:
         with open_tts(server) as client:
@@ -222,6 +222,6 @@ def test_unreadable_reply() -> None:
 
 
 def test_refusal_names_the_characters() -> None:
-    """The error has the characters, without repetition."""
+    """The error names each unreadable character once."""
     with pytest.raises(Refused, match="'世界'"):
         check_readable("世界世界")

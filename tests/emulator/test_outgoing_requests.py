@@ -1,4 +1,4 @@
-"""The emulator's requests to MCP servers and chat endpoints, which are bounded."""
+"""The emulator's requests to MCP servers and chat endpoints are bounded."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_redirect_to_another_origin(realtime: RealtimeClient) -> None:
 
 
 def test_endless_pages(realtime: RealtimeClient) -> None:
-    """A server that lists its tools on endless pages fails after a number of pages."""
+    """The listing of a server with endless pages of tools fails after a number of pages."""
 
     def respond(request: bytes) -> bytes:
         return mcp_result(request, {"tools": [], "nextCursor": "again"})
@@ -183,7 +183,7 @@ def test_endless_pages(realtime: RealtimeClient) -> None:
 
 
 def test_too_many_tools(realtime: RealtimeClient) -> None:
-    """A server that lists too many tools fails."""
+    """The listing of too many tools fails."""
     tools = [{"name": f"tool_{number}"} for number in range(1001)]
     with http_server(lambda request: mcp_result(request, {"tools": tools})) as (url, _):
         assert failed(listing(realtime, url))

@@ -36,8 +36,8 @@ class Loading:
     Engines that load until the test lets them.
 
     Attributes:
-        begun: Set when a thread begins to load one.
-        may_end: Set by the test.
+        begun: Set when a thread begins to load an engine.
+        may_end: Set by the test to let the engines load.
     """
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ def test_the_server_closes_while_an_engine_loads(
 
 
 def test_the_inbox_is_bounded() -> None:
-    """A message waits for room; one above the bound is accepted if the inbox is empty."""
+    """A message waits for room; a message above the bound is accepted by an empty inbox."""
     inbox = Inbox(10)
     inbox.put(Received(b"x" * 20, is_text=True))
     second = threading.Thread(target=inbox.put, args=(Received(b"y", is_text=False),))

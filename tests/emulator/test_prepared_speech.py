@@ -1,4 +1,4 @@
-"""Speech for load tests: one recording for every text."""
+"""Prepared speech for load tests has one recording for every text."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_one_recording() -> None:
 
 
 def test_speaking_rate() -> None:
-    """The speaking rate divides the duration, as with a synthesizer."""
+    """The speaking rate divides the duration of prepared speech too."""
     text = "One two three four five."
     with Emulator(synthesizer=ToneSynthesizer(), settings=SETTINGS) as server:
         normal, fast = (spoken(server, text, speakingRate=rate)[0] for rate in (1.0, 1.5))

@@ -1,4 +1,4 @@
-"""Replies from an OpenAI-compatible endpoint: the requests, and the use of the responses."""
+"""Replies of the emulator from an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_reply() -> None:
 
 
 def test_call_and_output() -> None:
-    """A tool call in pieces is made, and the next request has its output."""
+    """A tool call that arrives in pieces is made, and the next request has the output."""
     pieces = [
         {"tool_calls": [{"index": 0, "function": {"name": "get_weather", "arguments": ""}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]},
@@ -146,7 +146,7 @@ def message_of(endpoint: ChatEndpoint) -> dict[str, Any]:
 
 
 def test_endpoint_that_does_not_stream() -> None:
-    """One JSON object is read too, with a whole tool call without an index."""
+    """A response that is one JSON object is read too, with a whole tool call without an index."""
     call = {"id": "1", "function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}
     answer = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
     item = message_of(ChatEndpoint(answer))
@@ -180,7 +180,7 @@ def test_error_in_the_stream() -> None:
 
 
 def test_calls_in_one_message() -> None:
-    """Calls are in one message, followed by their outputs; a call without output is left out."""
+    """A request has its calls in one message, then the outputs, without unanswered calls."""
     calls = [
         {"index": at, "function": {"name": "get_weather", "arguments": "{}"}} for at in range(3)
     ]

@@ -1,4 +1,4 @@
-"""The package's client with the emulator: two implementations of the same protocol."""
+"""The package's client and the emulator implement the same protocol separately."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def get_weather(city: str) -> str:
 
 @pytest.fixture
 def session() -> Iterator[RealtimeSession]:
-    """A session with replies at twenty times their speed, and scripted speech at 16 kHz."""
+    """Open a session with replies at twenty times real time, and scripted speech at 16 kHz."""
     engine = engine_for(ScriptedRecognizer("What is the weather in Oslo?", "hello"))
     settings = Session(
         input_format=PcmFormat(16000),
@@ -60,7 +60,7 @@ def transcripts_of(session: RealtimeSession) -> list[str]:
 
 
 def test_written_turns(session: RealtimeSession) -> None:
-    """The conversation has all messages, also a reply of which the user kept only the text."""
+    """The conversation has all messages, even a reply whose ``Response`` was not kept."""
     assert "Nice to meet you, Alice." == "".join(
         session.send_message("My name is Alice.").text_stream()
     )
@@ -110,7 +110,7 @@ def current_time() -> str:
     return "noon"
 
 
-# Deviations of a service from its reference; each alone, and all together.
+# Each deviation of a service from its reference alone, and all deviations together.
 QUIRKS: list[dict[str, bool]] = [
     {},
     {"beta_names": True},
@@ -137,7 +137,7 @@ QUIRKS.append({name: value for quirk in QUIRKS[1:] for name, value in quirk.item
 
 @pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: " ".join(quirk)[:30] or "none")
 def test_quirks(quirk: dict[str, bool]) -> None:
-    """With every deviation of a service, users see the same conversation."""
+    """With any deviation of a service, users see the same conversation."""
     realtime = RealtimeSettings(**quirk)
     engine = engine_for(ScriptedRecognizer("What is the current time?"))
     session = Session(
@@ -178,7 +178,7 @@ def test_every_quirk_is_tested() -> None:
     """The table above has each switch of the emulator that a client can notice."""
     switches = {field.name for field in attrs.fields(RealtimeSettings) if field.type == "bool"}
 
-    # Without details there is no code.
+    # Without explains_failures, errors have no code.
     assert switches - {"explains_failures"} == set(QUIRKS[-1])
 
 

@@ -1,4 +1,4 @@
-"""Memory, backchannel, fillers, ping, limits: features of providerData and of the settings."""
+"""The emulator has memory, backchannels, fillers, pings and limits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def said_in(events: list[Event]) -> str:
 
 
 def test_memory_cycle(realtime: RealtimeClient) -> None:
-    """After its interval of turns the server sends an update with the memory."""
+    """After the configured number of turns the server sends an update with the memory."""
     memory = {"enabled": True, "turn_interval": 2}
     realtime.update(output_modalities=["text"], providerData={"memory": memory})
     realtime.ask("My name is Alice.")
@@ -97,7 +97,7 @@ def backchannel_of(options: dict[str, Any], windows: int = 150) -> list[Event]:
 
 
 def test_backchannel() -> None:
-    """During a long turn a short phrase is spoken, in PCM at 24 kHz and at half volume."""
+    """During a long turn a short phrase is sent, in PCM at 24 kHz and at half volume."""
     events = backchannel_of({"allowed_phrases": ["yes"], "max_per_turn": 1})
 
     pcm = b"".join(base64.b64decode(event["delta"]) for event in events if "delta" in event)
@@ -194,7 +194,7 @@ def test_ping() -> None:
 
 
 def test_rate_limit() -> None:
-    """Too many events in a second are refused; audio is not counted."""
+    """Too many events in a second are refused; events with audio do not count."""
     with server_with(max_events_per_second=2) as server, open_realtime(server) as client:
         for _ in range(5):
             client.send("input_audio_buffer.append", audio="")
@@ -205,7 +205,7 @@ def test_rate_limit() -> None:
 
 
 def test_exhausted_session() -> None:
-    """A session without resources gets a message without type, and is closed."""
+    """A session whose resources are exhausted gets a message without type, and is closed."""
     with server_with(max_session_responses=1) as server, open_realtime(server) as client:
         client.ask("Hi there!")
         frame = client.receive()
@@ -231,7 +231,7 @@ ODD = [1e308, -1, "x", [], {}, None]
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_odd_provider_data(realtime: RealtimeClient, odd: Any) -> None:
-    """The service does not check providerData, so wrong values mean the default."""
+    """A wrong value in providerData is not refused, and the default applies."""
     fields = {
         "stt": ("vad_threshold", "min_end_of_turn_silence", "max_turn_silence"),
         "memory": ("turn_interval", "max_facts", "state"),

@@ -1,4 +1,4 @@
-"""MCP: tools are listed and called, approvals are requested, failures are reported."""
+"""MCP tools are listed and called, approvals are requested, and failures are reported."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_call(realtime: RealtimeClient, mcp: McpServer) -> None:
 
 @pytest.mark.parametrize("approve", [True, False])
 def test_approval(realtime: RealtimeClient, mcp: McpServer, approve: bool) -> None:
-    """By default a call needs approval, and is made after the approval."""
+    """By default a call needs approval, and a refused call is not made."""
     list_tools(realtime, mcp.url)
     request = realtime.ask("Where is my order 42?")[-1]["response"]["output"][-1]
     answer = {

@@ -1,4 +1,4 @@
-"""A tool call end to end: our client, the emulator, and the official MCP server."""
+"""The client calls a tool through the emulator and a server of the official MCP library."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def await_tools(rt: RealtimeSession) -> None:
 
 
 def test_call(iw: Inworld, shop: str) -> None:
-    """The tools are listed, one is called, and the reply has its output."""
+    """The tools are listed, one tool is called, and the reply has the output."""
     with iw.realtime.connect(session(shop, "never")) as rt:
         await_tools(rt)
         reply = rt.send_message("Where is my order 42?").wait(PATIENCE_SECONDS)

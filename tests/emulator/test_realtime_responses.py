@@ -1,4 +1,4 @@
-"""Responses to written turns: order of events, audio, cancelling, options, quirks."""
+"""The events, audio, cancelling, options and quirks of responses to written turns."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_written_reply(realtime: RealtimeClient) -> None:
     assert [{"type": "text", "text": REPLY}] == events[-1]["response"]["output"][0]["content"]
 
 
-# (format, bytes of a second of it)
+# (format, bytes of a second in this format)
 FORMATS = [
     ({"type": "audio/pcm", "rate": 16000}, 32000),
     ({"type": "audio/pcm", "rate": 48000}, 96000),
@@ -149,7 +149,7 @@ def test_cancel(paced: RealtimeClient) -> None:
 
 def test_truncate_right_after_cancel(paced: RealtimeClient) -> None:
     """
-    A reply may be truncated right after the cancel, as interrupted clients do.
+    A reply may be truncated right after its cancel, as clients do after an interruption.
 
     The truncation is accepted even before the last events of the reply.
     """
@@ -187,7 +187,7 @@ def test_truncate_without_audio(realtime: RealtimeClient) -> None:
 
 
 def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
-    """A response can be requested right after a cancel; it begins after the end of the first."""
+    """A response that is requested after a cancel begins after the end of the cancelled one."""
     paced.write("Count to 90.")
     paced.send("response.create")
     first = paced.next("response.created")["response"]["id"]
@@ -279,7 +279,7 @@ def test_truncate(realtime: RealtimeClient) -> None:
     """Truncating a spoken reply cuts its transcript to the words that had begun."""
     events = realtime.ask("Say alpha bravo charlie.")
     item_id = events[-1]["response"]["output"][0]["id"]
-    # Five characters of 50 ms each: the second word begins at 250 ms.
+    # "alpha" has five characters of 50 ms each, so the second word begins at 250 ms.
     realtime.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=300)
 
     told = realtime.next("conversation.item.truncated")

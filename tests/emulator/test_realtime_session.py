@@ -1,4 +1,4 @@
-"""The session object: first event, deep merge, formats, refused updates that change nothing."""
+"""The first event, updates, formats and refused updates of the session object."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_deep_merge(realtime: RealtimeClient) -> None:
 
 
 def test_ignored_spelling(realtime: RealtimeClient) -> None:
-    """``provider_data`` is not ``providerData``, and is ignored."""
+    """The field ``provider_data`` is ignored; its right name is ``providerData``."""
     session = realtime.update(provider_data={"memory": {"enabled": True}})
 
     assert {} == session["providerData"]
@@ -97,7 +97,7 @@ FORMATS: list[tuple[Any, dict[str, Any]]] = [
 def test_formats_are_returned_as_objects(
     realtime: RealtimeClient, written: Any, expected: dict[str, Any]
 ) -> None:
-    """A format is returned as an object, for every form in which it can be written."""
+    """A format in any of its forms is returned as an object."""
     session = realtime.update(audio={"input": {"format": written}, "output": {"format": written}})
 
     assert expected == session["audio"]["input"]["format"]
@@ -135,7 +135,7 @@ REFUSED = [
 def test_refused_update(
     realtime: RealtimeClient, session: dict[str, Any], code: str, param: str
 ) -> None:
-    """The error for a wrong value names it, and the update is not applied."""
+    """The error for a wrong value names its parameter, and the update is not applied."""
     realtime.send("session.update", event_id="mine", session={"instructions": "Lost.", **session})
 
     error = realtime.error()

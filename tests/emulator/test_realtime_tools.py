@@ -1,4 +1,4 @@
-"""Function calls: the tool is chosen and called with deltas, and the reply has its output."""
+"""A function is chosen and called with deltas, and the reply has the function's output."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def with_tools(realtime: RealtimeClient) -> RealtimeClient:
 
 
 def test_call(with_tools: RealtimeClient) -> None:
-    """A call is added without arguments; they follow in pieces and then whole."""
+    """A call is added without arguments; the arguments follow in pieces and then whole."""
     with_tools.write("What is the weather in Oslo?")
     with_tools.until("conversation.item.done")
     with_tools.send("response.create")
@@ -80,7 +80,7 @@ def test_call(with_tools: RealtimeClient) -> None:
 
 
 def test_previous_item_of_a_call_is_null(with_tools: RealtimeClient) -> None:
-    """The item before a call is null, although there is one."""
+    """``previous_item_id`` of a call is null, although an item precedes the call."""
     events = with_tools.ask("What is the weather in Oslo?")
     call = call_of(events)
 
@@ -117,7 +117,7 @@ def test_output_is_used(with_tools: RealtimeClient) -> None:
 
 
 def test_server_continues_by_itself(with_tools: RealtimeClient) -> None:
-    """Unless the client switches it off, a tool output gets a response without a request."""
+    """With auto_tool_response on, a tool output gets a response without a request."""
     with_tools.update(providerData={"auto_tool_response": True})
     call = call_of(with_tools.ask("What is the weather in Oslo?"))
     answer(with_tools, call, "rain")
@@ -161,7 +161,7 @@ def test_tool_choice(with_tools: RealtimeClient) -> None:
     assert "current_time" == named["name"]
 
 
-# (setting, the events of a call without arguments)
+# (setting, expected fields in the events of a call without arguments)
 VARIANTS: list[tuple[dict[str, bool], dict[str, Any]]] = [
     ({}, {"arguments": "{}", "name": "current_time", "has_id": True}),
     ({"named_calls": False}, {"arguments": "{}", "name": None, "has_id": True}),
@@ -172,7 +172,7 @@ VARIANTS: list[tuple[dict[str, bool], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("settings", "expected"), VARIANTS)
 def test_variants(settings: dict[str, bool], expected: dict[str, Any]) -> None:
-    """Name and id may be missing, and the arguments may be an empty string."""
+    """With some settings the name or the id is missing, or the arguments are an empty string."""
     server_settings = Settings(realtime=RealtimeSettings(**settings))
     with Emulator(synthesizer=ToneSynthesizer(), settings=server_settings) as server:
         with open_realtime(server) as client:
@@ -199,7 +199,7 @@ def test_variants(settings: dict[str, bool], expected: dict[str, Any]) -> None:
     ],
 )
 def test_greeting(realtime: RealtimeClient, text: str, reply: str) -> None:
-    """A request for a greeting gets one; other texts are repeated on request."""
+    """A request for a greeting gets a greeting; other texts are repeated on request."""
     realtime.update(output_modalities=["text"])
     output = realtime.ask(text)[-1]["response"]["output"]
 

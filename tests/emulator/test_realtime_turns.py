@@ -1,4 +1,4 @@
-"""Spoken turns: their ends, their events, and their interruptions."""
+"""Spoken turns of the emulator have ends, events and interruptions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.tone import ToneSynthesizer
 
 PCM_16K = {"type": "audio/pcm", "rate": 16000}
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
-# Longer than every silence that may end a turn.
+# This silence is longer than every silence that may end a turn.
 SILENCE = sound(50, 0.0)
 HELLO, BOB, COUNT = (sound(20, word=number) for number in (1, 2, 3))
 
@@ -73,7 +73,7 @@ def test_manual_turn() -> None:
 
 
 def test_detected_turn() -> None:
-    """The events of a turn, from the start of the speech to the response."""
+    """A detected turn has all events, from the start of the speech to the response."""
     with session({"type": "semantic_vad"}) as client:
         client.hear(sound(5, 0.0) + HELLO + SILENCE)
         events = client.until("response.created")
@@ -98,7 +98,7 @@ def test_detected_turn() -> None:
 
 @pytest.mark.parametrize(("padding_ms", "expected"), [(0, 160), (100, 60), (300, 0)])
 def test_padding(padding_ms: int, expected: int) -> None:
-    """``server_vad`` adds the padding to the turn, as far as there is audio before it."""
+    """``server_vad`` adds the padding before the turn, or less if there is less audio."""
     detection = {"type": "server_vad", "prefix_padding_ms": padding_ms}
     with session(detection) as client:
         client.hear(sound(5, 0.0) + HELLO)
@@ -179,7 +179,7 @@ def test_interruption() -> None:
 
 
 def test_no_interruption_wanted() -> None:
-    """With ``interrupt_response`` false the reply continues, and the next one follows it."""
+    """With ``interrupt_response`` false the reply continues, and the next reply follows."""
     detection = {"type": "server_vad", "interrupt_response": False}
     with session(detection, pace=40) as client:
         client.hear(HELLO + SILENCE + BOB + SILENCE)

@@ -145,6 +145,7 @@ def test_no_route(server: Emulator) -> None:
 
     assert (400, True) == (status, "No route matched" in error["error"]["message"])
     chat["extra_body"] = {"metadata": {"tier": "gold"}}  # type: ignore[assignment]
+    chat["user"] = "\ud800"  # half of a surrogate pair
     assert 200 == send(server, "POST", "/v1/chat/completions", chat)[0]
 
 

@@ -57,7 +57,7 @@ def status_of(server: Emulator, path: str = TTS_PATH, **headers: str) -> int:
 
 
 def responds(server: Emulator) -> bool:
-    """Whether the server still serves a client with a good key."""
+    """Return whether the server still serves a client with a good key."""
     with open_tts(server) as client:
         client.create()
         return "contextCreated" in client.result()
@@ -122,7 +122,7 @@ def test_allowed_hosts(allowed: str) -> None:
 @pytest.mark.parametrize("path", [TTS_PATH, STT_PATH])
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic abcd"}])
 def test_idle_websocket_without_a_credential(path: str, headers: dict[str, str]) -> None:
-    """A WebSocket without a good credential is closed, also without a message."""
+    """A WebSocket without a good credential is closed even if it sends no message."""
     with (
         serve(credential_timeout=0.1) as server,
         open_tts(server, path=path, headers=headers) as client,
@@ -133,7 +133,7 @@ def test_idle_websocket_without_a_credential(path: str, headers: dict[str, str])
 
 
 def test_websockets_without_a_credential_keep_nobody_out() -> None:
-    """They do not count for the limit of connections, but are limited too."""
+    """WebSockets without a credential have a separate limit, so clients with a key can connect."""
     with serve(max_connections=2) as server, contextlib.ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(open_tts(server, headers={}))
@@ -230,7 +230,7 @@ def test_no_thread_left_for_a_response(
 
 
 def test_pings_of_a_client_that_never_reads() -> None:
-    """The server stops reading when too many pongs wait, so the client cannot send any more."""
+    """The server stops reading a client when too many pongs wait for that client."""
     with serve() as server:
         with upgrade(server, Authorization=f"Basic {server.api_key}") as sock:
             sock.settimeout(2)
@@ -241,7 +241,7 @@ def test_pings_of_a_client_that_never_reads() -> None:
 
 
 def test_empty_messages_fill_the_inbox() -> None:
-    """Empty messages have a size too, so that a queue of them is bounded."""
+    """A queue of empty messages is bounded, since each message counts with a minimum size."""
     inbox = Inbox(1000)
     done = threading.Event()
 
@@ -400,7 +400,7 @@ def test_bad_fault(kind: FaultKind, value: float) -> None:
 
 
 def test_log_levels_of_the_host_program() -> None:
-    """The emulator changes no level of any logger."""
+    """The emulator does not change the level of any logger."""
     script = """
 import logging
 logging.getLogger().setLevel(7)
@@ -421,7 +421,7 @@ print([logging.getLogger(name).level for name in (None, "inworld_sync.emulator.p
 def test_credentials_are_not_logged(
     tone_server: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not even at the lowest level is a key in the log."""
+    """The log has no key, even at the lowest level."""
     caplog.set_level(logging.DEBUG)
     assert responds(tone_server)
 

@@ -1,4 +1,4 @@
-"""The server: start, address, TLS, bad clients, close."""
+"""The server starts, listens, serves TLS, withstands bad clients and closes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_other_hosts_are_refused(host: str) -> None:
         Emulator(host)
 
 
-# (arguments, a part of the message): errors before the server listens.
+# (arguments, a part of the message) of errors before the server listens.
 WRONG: list[tuple[dict[str, object], str]] = [
     ({"port": 99999}, "port must be 0 to 65535, got 99999"),
     ({"port": "8080"}, "port must be 0 to 65535, got '8080'"),
@@ -115,7 +115,7 @@ def test_start_again(quiet: None) -> None:
 
 
 def test_engines_are_not_loaded_at_start() -> None:
-    """Starting and closing a server imports no engine and none of their libraries."""
+    """Starting and closing a server imports no engine and no library of an engine."""
     code = (
         "import sys; from inworld_sync.emulator import Emulator\n"
         "with Emulator(): pass\n"
@@ -127,7 +127,7 @@ def test_engines_are_not_loaded_at_start() -> None:
 
 
 def test_package_is_light() -> None:
-    """Importing the package of the server imports neither its libraries nor its modules."""
+    """Importing the emulator's package does not import the libraries of the server."""
     code = "import sys, inworld_sync.emulator; print('websockets' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -159,7 +159,7 @@ def test_tls() -> None:
 
 
 def test_tls_certificate_is_checked() -> None:
-    """A client without the server's authority refuses it; a client with its PEM accepts it."""
+    """Only a client that has the server's certificate authority accepts its certificate."""
     with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
         with pytest.raises(ssl.SSLCertVerificationError):
             talk_over_tls(server, [], count=0, context=ssl.create_default_context())
@@ -223,7 +223,7 @@ def test_client_closes_in_the_middle(tone_server: Emulator) -> None:
 
 
 def test_client_that_sends_all_before_it_reads(tone_server: Emulator) -> None:
-    """A client can send everything before it reads: the server does not wait for it."""
+    """A client can send everything before it reads, since the server does not wait for it."""
     with open_tts(tone_server) as client:
         client.create()
         for _ in range(2000):
@@ -252,7 +252,7 @@ def deaf_client(server: Emulator) -> Iterator[socket.socket]:
 
 
 def masked(request: dict[str, Any]) -> bytes:
-    """Make a text frame as a client must: masked, here with zeros."""
+    """Make a masked text frame, as a client must; the mask is zero."""
     data = json.dumps(request).encode()
     return b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data
 
@@ -275,7 +275,7 @@ def test_client_that_does_not_read_delays_no_other(
 
 
 def test_client_that_does_not_read_is_bounded() -> None:
-    """Synthesis pauses for a client that does not read: only max_queued_bytes wait for it."""
+    """Synthesis pauses when max_queued_bytes wait for a client that does not read."""
     counting = CountingSynthesizer()
     with (
         Emulator(synthesizer=counting, settings=Settings(max_queued_bytes=10_000)) as server,
@@ -374,7 +374,7 @@ def test_many_connections_at_once() -> None:
     assert [5] * 20 == done
 
 
-# An engine that ends its sentence in time, and one that takes longer than close() waits.
+# The server waits for the engine's sentence, or does not wait at all.
 PATIENCE = ["", "server._JOIN_SECONDS = server._GRACE_SECONDS = context._JOIN_SECONDS = 0.0"]
 
 

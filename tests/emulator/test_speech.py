@@ -1,4 +1,4 @@
-"""The speech of the server: sound, words, voices, measured from outside."""
+"""The sound, words and voices of the emulator's speech are measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.tts_client import TtsClient, audio_of, open_tts
 
 ASHLEY = DISTINCT_VOICES[0]
 RATE_HZ = 24000
-# Every voice says this; it is voiced throughout.
+# All sounds of this text are voiced, so the pitch can be measured at each.
 VOWELS = "We were away a year ago, and we are aware of our own way home."
 
 
@@ -52,7 +52,7 @@ def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
     """
     Measure the median fundamental frequency by autocorrelation.
 
-    The peak is between two lags; a parabola through the three highest values finds it.
+    The peak is between two lags. A parabola through the three highest values gives its position.
     """
     found = []
     for at in range(0, len(samples) - 1200, 600):
@@ -68,7 +68,7 @@ def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
     return float(np.median(found))
 
 
-# (text, the minimum and the maximum of seconds that a person needs)
+# (text, minimum of seconds, maximum of seconds) in which a person says the text
 DURATIONS = [
     ("Yes.", 0.3, 1.8),
     ("Hello and welcome to the emulator.", 1.8, 3.8),
@@ -112,7 +112,7 @@ REWRITTEN = [
 
 @pytest.mark.parametrize("text", REWRITTEN)
 def test_words_are_those_of_the_user(engine: Synthesizer, text: str) -> None:
-    """The times are those of the written words, all of them, in order, within the audio."""
+    """All written words have times, in order and within the audio."""
     (sentence,) = said(engine, text)
     words = timed(text, sentence)
 
@@ -133,7 +133,7 @@ def test_a_price_takes_longer_than_a_word(engine: Synthesizer) -> None:
 
 
 def test_word_times_fit_the_sound(engine: Synthesizer) -> None:
-    """Between the words of two sentences there is silence where the times say so."""
+    """The sound before the first word, and between two words, is quieter than the words."""
     text = "Stop, please."
     (sentence,) = said(engine, text)
     samples = samples_of([sentence]).astype(float)
@@ -187,8 +187,8 @@ def test_voices_fit_their_description(engine: Synthesizer) -> None:
     """
     Male voices are below 165 Hz, female voices above 185 Hz.
 
-    The voices next to the limits have 149 Hz (Aarav) and 208 Hz (Ashley); rounding in an engine
-    changes that by about 1 Hz.
+    The voices next to the limits are Aarav with 149 Hz and Ashley with 208 Hz. Rounding in an
+    engine changes a pitch by about 1 Hz.
     """
     for voice in DISTINCT_VOICES:
         pitch = pitch_hz(samples_of(said(engine, VOWELS, voice)))

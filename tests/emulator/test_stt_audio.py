@@ -1,4 +1,4 @@
-"""Every encoding of the STT endpoints, with real recognition, and recognition over HTTP."""
+"""The STT endpoints recognize speech in every encoding, in a stream and over HTTP."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ TEXT = "The museum opens at ten and closes at six in the evening."
 
 
 def pcm(rate_hz: int = RATE_HZ) -> bytes:
-    """The sentence with silence around it."""
+    """Return the sentence with silence around it."""
     wave = np.frombuffer(silence(0.5) + say(TEXT).pcm + silence(1.0), "<i2") / 32768
     return pcm_of(wave if rate_hz == RATE_HZ else soxr.resample(wave, RATE_HZ, rate_hz))
 
 
 def stereo() -> bytes:
-    """The sentence in both channels."""
+    """Return the sentence in both channels."""
     return np.frombuffer(pcm(48_000), "<i2").repeat(2).tobytes()
 
 
 def file_of(kind: str, subtype: str | None = None) -> bytes:
-    """The sentence as an audio file."""
+    """Return the sentence as an audio file."""
     file = io.BytesIO()
     soundfile.write(file, np.frombuffer(pcm(24_000), "<i2"), 24_000, format=kind, subtype=subtype)
     return file.getvalue()
@@ -101,7 +101,7 @@ def test_not_the_encoding(speech_server: Emulator, encoding: str) -> None:
 
 
 def test_cut_file(speech_server: Emulator) -> None:
-    """Of a truncated file, the audio before its end is transcribed."""
+    """The audio of a truncated file is transcribed up to its end."""
     data = file_of("FLAC")
     with open_stt(speech_server) as client:
         client.configure(audioEncoding="FLAC")
@@ -112,7 +112,7 @@ def test_cut_file(speech_server: Emulator) -> None:
 
 
 def ask(server: Emulator, **body: Any) -> tuple[int, dict[str, Any]]:
-    """The JSON of the response to a request over HTTP."""
+    """Send a request over HTTP; return the status and JSON of the response."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Authorization": f"Basic {server.api_key}"}
     connection.request("POST", "/stt/v1/transcribe", json.dumps(body), headers)
@@ -146,7 +146,7 @@ def test_whole(speech_server: Emulator, fields: dict[str, Any], make: Any) -> No
 
 
 def test_whole_in_snake_case(speech_server: Emulator) -> None:
-    """The body may be in snake_case; without an encoding, it is detected."""
+    """The body may be in snake_case, and an encoding that is not given is detected."""
     status, answer = ask(
         speech_server,
         transcribe_config={"model_id": "inworld/inworld-stt-1"},

@@ -1,4 +1,4 @@
-"""The STT WebSocket: every message of its protocol, with a scripted recognizer."""
+"""The STT WebSocket sends and accepts every message of its protocol."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_end_turn_in_silence(client: SttClient) -> None:
 
 
 def test_manual_turns(client: SttClient) -> None:
-    """With a threshold of 0 the client ends turns: no speech events, and silence ends nothing."""
+    """With a threshold of 0 only the client ends turns, and there are no speech events."""
     client.configure(inworldSttV1Config={"vadThreshold": 0})
     client.audio(HELLO + sound(20, 1.0, word=2) + SILENCE)
     client.send(endTurn={})
@@ -162,7 +162,7 @@ def test_empty_final(client: SttClient) -> None:
 
 
 def test_usage_only_after_close_stream(client: SttClient) -> None:
-    """usage is sent once, after closeStream; it counts speech in steps of 50 ms, not silence."""
+    """usage is sent once, after closeStream, and counts only speech, in steps of 50 ms."""
     client.configure()
     client.audio(SILENCE * 3 + HELLO + SILENCE * 3)
 
@@ -289,7 +289,7 @@ def test_refused(client: SttClient, fields: dict[str, Any], words: str) -> None:
     assert [] == error["details"]
 
 
-# Messages that are not requests, or have wrong types: the connection continues.
+# Messages that are not requests or have wrong types. The connection continues after them.
 MALFORMED: list[str | bytes] = [
     "not JSON",
     "[]",
@@ -335,7 +335,7 @@ def test_base64_of_both_alphabets(client: SttClient, encode: Any) -> None:
 
 
 def test_unknown_requests(client: SttClient) -> None:
-    """Unknown JSON gets no response, and bare content neither."""
+    """Unknown JSON and bare content get no response."""
     client.send(foo="bar")
     client.send(content="AAAA")
 
@@ -360,7 +360,7 @@ def test_config_twice(client: SttClient) -> None:
 
 
 def test_cut_samples(client: SttClient) -> None:
-    """A sample may be split between two chunks, and the last one may be incomplete."""
+    """A sample may be split between two chunks, and the last sample may be incomplete."""
     client.configure()
     client.audio(HELLO + b"\x01", chunk_bytes=3201)
 
@@ -380,7 +380,7 @@ def test_inactivity(client: SttClient) -> None:
 
 
 def test_bad_key() -> None:
-    """A bad key is upgraded and refused at the first message."""
+    """An upgrade with a bad key is accepted, and the first message is refused."""
     with Emulator(speech_engine=engine_for(ScriptedRecognizer())) as server:
         with open_stt(server, headers={"Authorization": "Basic YWJjZGVmOng="}) as client:
             client.configure()
@@ -389,7 +389,7 @@ def test_bad_key() -> None:
 
 
 def test_rate_limit() -> None:
-    """Beyond a limit of chunks per second, the stream ends with code 8."""
+    """A stream with too many chunks per second ends with code 8."""
     with client_of(stt_chunks_per_second=10) as client:
         client.configure()
         client.audio(bytes(3200 * 12))
@@ -398,7 +398,7 @@ def test_rate_limit() -> None:
 
 
 def test_rate_of_arrival() -> None:
-    """Chunks count by the time of their arrival, with bursts of one second."""
+    """Chunks are counted at their arrival, and the limit allows a burst of one second."""
     rate = _ChunkRate(8)
     for number in range(50):
         rate.count(number / 8)
@@ -410,7 +410,7 @@ def test_rate_of_arrival() -> None:
 
 
 def test_quirks_of_april() -> None:
-    """With the settings of April there is neither a status nor speechStarted."""
+    """With the settings of April the server sends neither a status nor speechStarted."""
     with client_of(stt_status=False, stt_speech_started=False) as client:
         client.configure()
         client.audio(HELLO)

@@ -76,7 +76,7 @@ def test_realtime_refuses_a_single_use_token(tone_server: Emulator) -> None:
 
 
 def test_a_credential_that_renews_itself(inworld_local: Emulator) -> None:
-    """JwtAuth is a credential of a client."""
+    """A client with JwtAuth makes its tokens and is accepted."""
     auth = JwtAuth(inworld_local.api_key, options=Options(base_url=inworld_local.url))
     with Inworld(auth=auth, base_url=inworld_local.url) as iw:
         assert iw.voices.list()
@@ -102,7 +102,7 @@ def test_a_lifetime_that_is_refused(inworld_local: Emulator) -> None:
 
 
 def test_a_request_that_is_repeated_or_old(inworld_local: Emulator) -> None:
-    """A recorded request cannot be sent again, nor one of another day."""
+    """A request that is sent a second time, and a request of another day, are refused."""
     path = "/auth/v1/tokens/token:generate"
     now = datetime.now(timezone.utc)
     header = signed(inworld_local.api_key, now, "0123456789a")
@@ -117,7 +117,7 @@ def test_a_request_that_is_repeated_or_old(inworld_local: Emulator) -> None:
 
 
 def signed(api_key: str, date: datetime, nonce: str) -> str:
-    """Sign a request; this code is apart from that of the package."""
+    """Sign a request without the code of the package."""
     key_id, _, secret = base64.b64decode(api_key).decode().partition(":")
     key = b"IW1" + secret.encode()
     text = date.strftime("%Y%m%d%H%M%S")

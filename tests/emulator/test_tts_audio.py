@@ -1,4 +1,4 @@
-"""The bytes of every encoding, decoded by libraries that share no code with the server."""
+"""Every encoding is decoded by a library that shares no code with the server."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_linear16_headers_of_every_flush(client: TtsClient) -> None:
 
 
 def test_wav(client: TtsClient) -> None:
-    """WAV has one header for each flush; the joined chunks are a file."""
+    """WAV has one header for each flush; the joined chunks of a flush are a WAV file."""
     chunks = spoken(client, audioEncoding="WAV", sampleRateHertz=24000)
     samples, rate_hz = decoded(b"".join(chunks))
 
@@ -121,7 +121,7 @@ def test_g711(client: TtsClient, encoding: str, subtype: str) -> None:
     assert abs(TONE_HZ - pitch_hz(samples, 8000)) < 1
 
 
-# (encoding, requested rate, rate of the file): Opus rounds up to a rate that it supports.
+# (encoding, requested rate, rate of the file). Opus rounds up to a rate that it supports.
 CONTAINERS = [
     ("MP3", 24000, 24000),
     ("MP3", 44100, 44100),
@@ -138,7 +138,7 @@ def test_containers(client: TtsClient, encoding: str, asked_hz: int, got_hz: int
     samples, rate_hz = decoded(data)
 
     assert got_hz == rate_hz
-    # MP3 has whole frames and a delay.
+    # MP3 is longer, since it has whole frames and a delay.
     assert abs(SECONDS - len(samples) / rate_hz) < (0.1 if encoding == "MP3" else 0.001)
     assert abs(TONE_HZ - pitch_hz(samples, rate_hz)) < 1
 

@@ -1,4 +1,4 @@
-"""The errors of the TTS WebSocket, and what continues after them."""
+"""The TTS WebSocket reports errors, and the connection continues after most errors."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ BAD_CONFIG = [
 
 @pytest.mark.parametrize(("fields", "code", "words"), BAD_CONFIG)
 def test_refused_config(client: TtsClient, fields: dict[str, Any], code: int, words: str) -> None:
-    """A value out of range refuses only the context; its id stays unknown."""
+    """A value out of range refuses only the context, whose id stays unknown."""
     client.create(**fields)
     context_id, got, message = refused(client)
 

@@ -1,4 +1,4 @@
-"""When buffered text is spoken without a flush."""
+"""Buffered text is spoken without a flush in the documented cases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def counted(client: TtsClient) -> int:
     )
 
 
-# (texts, characters of each generation): sentences are spoken when they end, the rest waits.
+# (texts, characters of each generation). A sentence is spoken when it ends; the rest waits.
 AUTO_MODE = [
     (["Hello there."], [12]),
     (["Hello ", "there. ", "And"], [12]),
@@ -32,7 +32,7 @@ AUTO_MODE = [
 
 @pytest.mark.parametrize(("texts", "expected"), AUTO_MODE)
 def test_auto_mode(client: TtsClient, texts: list[str], expected: list[int]) -> None:
-    """With autoMode sentences are spoken at once, each run with its own flushCompleted."""
+    """With autoMode ended sentences are spoken at once, and each generation is completed."""
     client.create(autoMode=True)
     for text in texts:
         client.text(text)
@@ -97,7 +97,7 @@ def test_threshold_without_any_space(client: TtsClient) -> None:
 
 
 def test_buffer_delay(client: TtsClient) -> None:
-    """Text is spoken when the first of it is maxBufferDelayMs old."""
+    """Text is spoken when the oldest text in the buffer is maxBufferDelayMs old."""
     client.create(maxBufferDelayMs=150)
     started = time.monotonic()
     client.text("Waiting")

@@ -1,4 +1,4 @@
-"""The messages of the TTS WebSocket, one by one, as in captures of the service."""
+"""The TTS WebSocket sends the messages that captures of the service have."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_empty_bodies(client: TtsClient) -> None:
 
 
 def test_context_created_has_the_captured_fields(client: TtsClient) -> None:
-    """contextCreated has the fields that were sent, and those that the service always sends."""
+    """contextCreated has the sent fields, and the fields that the service always sends."""
     config = {
         "voiceId": "Aarav",
         "modelId": "inworld-tts-1.5-mini",
@@ -63,7 +63,7 @@ def test_context_created_has_the_captured_fields(client: TtsClient) -> None:
     assert {"contextId": "c1", "contextCreated": expected, "status": OK} == client.result()
 
 
-# The same request in three spellings: camelCase, snake_case, and both in one object.
+# The same request in camelCase, in snake_case, and with both spellings in one object.
 SPELLINGS = [
     {
         "contextId": "c1",
@@ -195,7 +195,7 @@ def test_flush_of_nothing_can_get_no_response() -> None:
 
 
 def test_usage_is_on_the_first_chunk(client: TtsClient) -> None:
-    """The first chunk of a flush counts all characters of it, the others none."""
+    """The first chunk of a flush counts all its characters; the other chunks count none."""
     client.create()
     client.text("Twenty-nine characters, fine.")
     client.flush()
@@ -260,7 +260,7 @@ def test_context_can_be_created_again_after_its_end(client: TtsClient) -> None:
 
 
 def test_cancel_context() -> None:
-    """cancel_context stops the speech, drops all text, and the context is closed."""
+    """cancel_context stops the speech, drops all text, and closes the context."""
     settings = Settings(pace=1)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
@@ -279,7 +279,7 @@ def test_cancel_context() -> None:
 
 
 def test_update_config(client: TtsClient) -> None:
-    """update_config speaks buffered text with the old settings, then sends the new ones."""
+    """update_config speaks buffered text with the old settings, then returns the new settings."""
     client.create()
     client.text("Old voice")
     client.send(
@@ -314,7 +314,7 @@ def test_unknown_fields_are_ignored(client: TtsClient) -> None:
 
 
 def test_status_inside_the_audio_chunk() -> None:
-    """status_in_audio_chunk adds a second status, as one sample of the documentation does."""
+    """With status_in_audio_chunk the chunk has a second status, as in one documented sample."""
     settings = Settings(status_in_audio_chunk=True)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

@@ -1,4 +1,4 @@
-"""Word and character times on the wire."""
+"""The TTS messages have the times of words and characters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_no_timestamps_unless_asked(client: TtsClient) -> None:
 
 
 def test_words(client: TtsClient) -> None:
-    """WORD lists words, punctuation and white space, each with start and end."""
+    """WORD lists words, punctuation and white space, each with its start and end."""
     found = infos(client, 'Dr. Smith paid $12.50 — "really"!', timestampType="WORD")
 
     words = joined(found, "wordAlignment", "words")

@@ -1,4 +1,4 @@
-"""JSON in binary frames is read like JSON in text frames, by all three services."""
+"""The clients of all three services read JSON in binary frames as in text frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of a realtime service: every call ends with a result or a typed error."""
+"""With any fault of a realtime service, every call ends with a result or a typed error."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession
 
 
 def outcome(reply: Response) -> tuple[str, bool]:
-    """Return a reply's final state, and whether it is an error; fail if there is none in time."""
+    """Return a reply's final state, and whether it is an error; fail if the reply does not end."""
     try:
         reply.wait(PATIENCE_SECONDS)
     except TimeoutError:
@@ -196,7 +196,7 @@ def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> N
 
 @pytest.mark.parametrize("count", CUTS)
 def test_cut_for_good_after_each_message(count: int) -> None:
-    """If no other connection opens, every wait ends with the reason."""
+    """If no other connection opens, every wait raises the cause."""
     with realtime(give(REPLY[:count], hang_up)) as iw:
         with opened(iw, reconnect_timeout=0) as rt:
             reply = rt.send_message("Hello")
@@ -214,7 +214,7 @@ def test_cut_for_good_after_each_message(count: int) -> None:
 
 # Invalid frames.
 
-# (payload, first byte, close code): the connection cannot continue after such a frame.
+# (payload, first byte, close code) of frames after which the connection cannot continue.
 BROKEN: list[tuple[bytes, int, int]] = [
     (b"\xff\xfe{}", TEXT, 1007),
     (b"stray", 0x80, 1002),
@@ -269,7 +269,7 @@ def without(message: Event, path: tuple[str, ...]) -> Event:
 
 
 def holes() -> list[tuple[int, tuple[str, ...]]]:
-    """Return every field of every message of a reply, without its type."""
+    """Return the places of all fields in the messages of a reply, except their types."""
     found = []
     for index, message in enumerate(REPLY):
         for name, value in message.items():
@@ -287,7 +287,7 @@ def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
     messages = [*REPLY[:index], without(REPLY[index], path), *REPLY[index + 1 :]]
 
     def rest(service: Service) -> None:
-        # The tool output is sent and a response requested; or the next request is sent.
+        # The client sends the tool output and requests a response, or sends only the next request.
         number = 2
         while True:
             service.speak(service.request(), number, "Well.")
@@ -304,13 +304,13 @@ def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
             assert rt.ended is None
 
 
-# (a field of a message, values of the wrong type).
+# Values of a wrong type for any field of a message.
 WRONG: list[Any] = [None, 7, -1, "x", [], {}, True, 1e300, [[[]]], {"type": "message"}]
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)
 def test_a_field_of_the_wrong_kind(value: Any) -> None:
-    """With any value in any field, the session continues and every reply ends."""
+    """With a wrong value in any field, the session continues and every reply ends."""
     messages = []
     for message in REPLY:
         for name in message:
@@ -356,7 +356,7 @@ def test_any_order(seed: int) -> None:
 
 
 def test_everything_twice() -> None:
-    """If the service sends every message twice, the result is the same as once."""
+    """If the service sends every message twice, the result is the same as without repeats."""
     runs: list[int] = []
 
     @tool(name="now")
@@ -366,7 +366,7 @@ def test_everything_twice() -> None:
         return "noon"
 
     messages = [message for message in REPLY for _ in range(2)]
-    # Deltas are pieces, so two deltas are twice the text; other messages set a state.
+    # A repeated delta would double the text, so deltas are not repeated.
     messages = [m for i, m in enumerate(messages) if not (i % 2 and m["type"].endswith("delta"))]
 
     def rest(service: Service) -> None:
@@ -510,7 +510,7 @@ def test_closing_against_a_dead_service() -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_chaos(seed: int) -> None:
-    """For any behavior of the service, calls end with a result or an error; no thread is left."""
+    """For any behavior of the service, each call ends, and no thread is left."""
     chance = random.Random(seed)
 
     def script(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""Every fault of the emulator, at every message of an STT stream."""
+"""Every fault of the emulator is tried at every message of an STT stream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inworld_sync.sessions.stt import completion, delivery
 from support.spoken_words import RATE_HZ, NumberedRecognizer, NumberedVad, spoken_turns
 
 PCM, SAID = spoken_turns(2, 3, 1)
-# Start, stop and final of each turn, some partials, and the usage.
+# Each turn has a start, a stop and a final. There are also some partials and the usage.
 FEWEST_MESSAGES = 11
 
 # After these faults a stream continues on the same connection.
@@ -55,7 +55,7 @@ ENDING = {
     "huge_frame:9000000000": RemoteProtocolError,
     "fatal_error:3": InvalidRequestError,
 }
-# Faults before the first message: opening a stream fails.
+# With these faults before the first message, opening a stream fails.
 REFUSED = {
     "http_status:503": ServiceError,
     "drop_request": ConnectError,
@@ -156,9 +156,9 @@ def test_replaced_connection(iw, hasty, server, message_count, fault):
 @pytest.mark.parametrize("fault", ENDING)
 def test_fatal(iw, server, message_count, fault):
     """
-    A fatal fault is a typed error; the audio in it gives the missing words.
+    A fatal fault is a typed error; transcribing the error's audio gives the missing words.
 
-    Without times of words, the audio also has words of the transcript.
+    Without times of words, the audio also has some words of the transcript.
     """
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
@@ -174,7 +174,7 @@ def test_fatal(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", REFUSED)
 def test_refused(hasty, server, fault):
-    """If a stream cannot be opened, connect raises an error; an open stream reconnects."""
+    """A refused connection is an error at the opening; an open stream reconnects after it."""
     server.faults.add(fault)
     with pytest.raises(REFUSED[fault]):
         stream(hasty)

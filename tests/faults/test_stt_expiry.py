@@ -1,4 +1,4 @@
-"""Errors in the middle of an STT stream, and sessions that expire: no word is lost or repeated."""
+"""Errors in an STT stream and expired sessions lose and repeat no word."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_reconnect(moment: str, nth: int, end: str) -> None:
 
 FORBIDDEN = [{"errorType": "SESSION_EXPIRED", "reconnectType": "NO_RETRY"}]
 
-# Errors that another connection would repeat, and their classes.
+# (report, code, details, class of the error) of errors that another connection would repeat.
 LASTING: list[tuple[Callable[..., None], int, list[dict[str, str]], type[ServiceError]]] = [
     (status, 3, [], InvalidRequestError),
     (status_with_final, 3, [], InvalidRequestError),
@@ -148,7 +148,7 @@ def test_lasting_error(
 
 
 def test_every_session_expires() -> None:
-    """A service whose sessions always expire at once is an error after all attempts."""
+    """If every session expires at once, the stream raises an error after all attempts."""
     hook = struck("chunk", 1, ENDS["expired"], always=True)
     with stt_server(hook) as (iw, server):
         with pytest.raises(ServiceError, match="the session is over") as caught:
@@ -161,7 +161,7 @@ def test_every_session_expires() -> None:
 
 
 def test_fault_without_a_close() -> None:
-    """If the service reports an error, and then nothing more, that error is the cause."""
+    """If the service reports an error and then sends nothing, that error is the cause."""
     hook = struck("final", 2, lambda connection: error(connection, 13, []))
     with stt_server(hook) as (iw, _):
         stream = iw.stt.stream(max_chunks_per_second=2000)

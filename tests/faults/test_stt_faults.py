@@ -1,4 +1,4 @@
-"""For every fault of the connections of an STT stream, every word arrives once."""
+"""Every word of an STT stream arrives once, for every fault of its connections."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from support.spoken_words import spoken_turns
 
 TURNS = (2, 3, 1)
 
-# The moment, and its number: before the configuration was read, in the middle of the
-# audio, around partial and final transcripts, after the end of a turn, at the end of the stream.
+# (moment, number of this moment). The moments are before the configuration was read, in the middle
+# of the audio, at partial and final transcripts, after the end of a turn, and at the end of the
+# stream.
 MOMENTS = [
     ("config", 1),
     ("chunk", 1),
@@ -47,7 +48,7 @@ MOMENTS = [
     ("closeStream", 1),
     ("usage", 1),
 ]
-# The fault at that moment.
+# The faults at each of these moments.
 ENDS = ["hang_up", "reset", "send_close", "fail", "half_a_frame"]
 
 
@@ -117,8 +118,8 @@ def test_cut_again_and_again(moment):
     assert 4 == len(server.connections)
 
 
-# Pauses between turns: the shortest that ends one, and longer ones, up to the longest part of
-# a word that may be missed.
+# Pauses between turns. The shortest pause just ends a turn; the longest is as long as the longest
+# part of a word that may be missed.
 PAUSES_MS = [200, 275, 350, 500]
 
 
@@ -128,8 +129,8 @@ def test_rest_of_a_word(moment, nth, pause_ms):
     """
     Audio that is sent again begins in a pause, not in the last word before it.
 
-    Without word times it began half a second before the last speech. With a shorter pause, the
-    rest of a word was transcribed again as another word.
+    In an earlier version, without word times, this audio began half a second before the last
+    speech. If the pause was shorter, the rest of a word was transcribed again as another word.
     """
     pcm, said = spoken_turns(2, 3, 2, pause_ms=pause_ms)
     with stt_server(struck(moment, nth, "hang_up"), recognizer={"is_timed": False}) as (iw, server):
@@ -168,7 +169,7 @@ def test_turn_longer_than_the_buffer(offset_ms, monkeypatch):
     assert said.endswith(transcript.text)
     assert 3 <= len(words) < 20
     [reconnected] = [event for event in events if isinstance(event, Reconnected)]
-    # A word with its gap takes 300 ms.
+    # Each word lasts 300 ms with the gap after it.
     assert 20 - len(words) == round(reconnected.lost_ms / 300)
     assert reconnected.lost_ms == reconnected.from_ms - 500 - offset_ms
 
@@ -288,7 +289,7 @@ def test_error_that_is_not_fatal():
     assert 1 == len(server.connections)
 
 
-# (the error that the service reports before CLOSE, the error of the stream)
+# (code that the service reports before CLOSE, class of the stream's error)
 FATAL = [(3, InvalidRequestError), (5, NotFoundError), (7, AuthError), (16, AuthError)]
 
 
@@ -313,7 +314,7 @@ def test_fatal_error(code, kind):
 
 
 def test_unsent_audio_can_be_transcribed():
-    """The remaining audio of a failed stream gives the missing words."""
+    """Transcribing the remaining audio of a failed stream gives the missing words."""
     pcm, said = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -347,7 +348,7 @@ def test_no_progress():
 
 
 def test_no_reconnects():
-    """If no attempt is allowed, the first loss is the error."""
+    """If no attempt is allowed, the first lost connection is the error."""
     pcm, _ = spoken_turns(2)
     with stt_server(struck("final", 1, "send_close")) as (iw, server):
         with pytest.raises(ConnectionLost, match="0 attempts"):
@@ -366,7 +367,7 @@ def test_server_gone():
         stream.close()
 
 
-# Results in an unusual order: the messages, and the resulting transcript.
+# (messages in an unusual order, the texts of the transcript)
 ORDERS = {
     "final before speech": (["final:one", "started:0", "final:two"], ["one", "two"]),
     "stopped alone": (["stopped", "final:one"], ["one"]),
@@ -423,7 +424,7 @@ def test_closes_instead_of_usage():
     """
     If the service closes repeatedly without sending the usage, the transcript is complete.
 
-    The first time it may have closed too early, so audio without a final is sent again.
+    After the first close, audio without a final transcript is sent again.
     """
     pcm, said = spoken_turns(2)
     with stt_server(lambda h, name: name == "usage" and h.send_close(1000)) as (iw, server):
@@ -436,7 +437,7 @@ def test_closes_instead_of_usage():
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_closes_before_the_end(nth):
-    """If the service closes without a reason before it sent the words, the audio is sent again."""
+    """If the service closes before it sent the words, the audio is sent again."""
     pcm, said = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -467,7 +468,7 @@ def unfinished_turn(is_everywhere, *, has_words):
 
 
 def test_usage_in_an_open_turn():
-    """A turn that has begun and not ended when the usage comes is sent again."""
+    """A turn that has not ended when the usage arrives is sent again."""
     pcm, said = spoken_turns(2)
     for has_words in (False, True):
         with stt_server(unfinished_turn(False, has_words=has_words)) as (iw, server):
@@ -507,7 +508,7 @@ def test_first_messages_of_another_connection(monkeypatch):
 
 
 def test_turns_without_an_end():
-    """If a turn never ends, its words are an error with the audio; speech without words is not."""
+    """A turn with words that never ends is an error; a turn without words is not."""
     pcm, _ = spoken_turns(2)
     with stt_server(unfinished_turn(True, has_words=True)) as (iw, server):
         with pytest.raises(RemoteProtocolError, match="final transcript") as caught:
@@ -520,7 +521,7 @@ def test_turns_without_an_end():
 
 
 def test_silent_at_the_end():
-    """Without the usage the transcript is returned after the timeout; without a final it is not."""
+    """Without the usage, the transcript is returned after the timeout if it has its last final."""
     pcm, said = spoken_turns(2)
     for moment, complete in (("usage", True), ("final", False)):
 

@@ -1,4 +1,4 @@
-"""An STT service that sends nothing, or stops: the result is complete or an error."""
+"""With an STT service that sends nothing or stops, the result is complete or an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ QUICK = 0.3
 
 
 def sound(seconds: float, level: int = 3000) -> bytes:
-    """Audio that counts as speech."""
+    """Return audio that counts as speech."""
     return array("h", [level, -level]).tobytes() * int(seconds * RATE_HZ / 2)
 
 
@@ -42,7 +42,8 @@ def results(*kinds: dict[str, Any], chunk: int = 0) -> Callable[[SttConnectionSc
 
     Args:
         kinds: The results.
-        chunk: They are sent before this chunk of audio is read; 0 means after ``closeStream``.
+        chunk: The results are sent before this chunk of audio is read; 0 means after
+            ``closeStream``.
     """
 
     def hook(connection: SttConnectionScript, moment: str) -> None:
@@ -56,7 +57,7 @@ def results(*kinds: dict[str, Any], chunk: int = 0) -> Callable[[SttConnectionSc
 
 
 def final(text: str, end_ms: int | None = None) -> dict[str, Any]:
-    """A final transcript, with a time if *end_ms* is given."""
+    """Return a final transcript, with a time if *end_ms* is given."""
     word = {"word": text, "startTimeMs": 0, "endTimeMs": end_ms}
     return {
         "transcription": {
@@ -92,8 +93,8 @@ SPEECH = sound(2) + silence(1)
 # Two turns.
 TWO_TURNS = SPEECH + SPEECH
 
-# The messages after closeStream, and whether the transcript of SPEECH is complete: because of the
-# usage, or because less than a second of speech has no answer.
+# (name, audio, messages after closeStream, whether the transcript is complete). It is complete
+# after the usage, or if less than a second of speech has no answer.
 ENDS: list[tuple[str, bytes, Callable[..., None], bool]] = [
     ("nothing, to speech", SPEECH, results(), False),
     ("nothing, to silence", silence(3), results(), True),
@@ -113,7 +114,7 @@ ENDS: list[tuple[str, bytes, Callable[..., None], bool]] = [
 
 
 def read_events(stream: SttStream) -> Transcript:
-    """Iterate to the end, without close()."""
+    """Iterate to the end without close(); return the transcript."""
     stream.finish(timeout=QUICK)
     for _ in stream:
         pass
@@ -133,7 +134,7 @@ def test_service_stops(
     complete: bool,
     end: Callable[[SttStream], Transcript],
 ) -> None:
-    """Without the usage, a transcript is complete if no second of speech is unanswered."""
+    """A transcript without usage is complete if less than a second of speech is unanswered."""
     with serving(hook) as (iw, _):
         stream = open_stream(iw, pcm)
         if complete:
@@ -169,7 +170,7 @@ def test_other_ends(method: str) -> None:
 
 
 def test_long_speech_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Speech that is too old to be kept counts too."""
+    """Speech that the buffer no longer keeps counts as unanswered too."""
     monkeypatch.setattr(audio_buffer, "_TRANSCRIPT_SECONDS", 0.0)
     with serving(results()) as (iw, _):
         stream = open_stream(iw, sound(2))
@@ -181,7 +182,7 @@ def test_long_speech_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     left = caught.value.partial
 
     assert isinstance(left, PartialTranscript)
-    # The speech itself is lost.
+    # The error does not have the speech, which the buffer no longer keeps.
     assert 12_000 <= left.start_ms <= 12_500
     assert not any(left.pcm)
 
@@ -209,7 +210,7 @@ def test_repeated_messages_are_no_progress() -> None:
 
 
 def test_end_of_a_turn_without_an_answer() -> None:
-    """A turn that the user ends has a deadline, if there is speech in it."""
+    """A turn with speech that the user ends has a deadline."""
     with serving(lambda connection, moment: None) as (iw, _):
         stream = open_stream(iw, SPEECH)
         stream.end_turn(timeout=QUICK)
@@ -266,7 +267,7 @@ def test_closes_after_silence() -> None:
 
 
 def test_stops_after_a_reconnect() -> None:
-    """A final transcript whose audio is sent again must be sent again."""
+    """If the audio of a final transcript is sent again, the service must answer it again."""
 
     def hook(connection: SttConnectionScript, moment: str) -> None:
         if connection.number == 1 and (moment, connection.counts[moment]) == ("chunk", 10):

@@ -1,8 +1,8 @@
 """
-Every fault of a server and its network, at every message of an utterance.
+Every fault of a server and its network is tried at every message of an utterance.
 
 An utterance is complete or ends with an error, in a limited time. The client loses no place and no
-thread, and its next utterance succeeds.
+thread, and the next utterance succeeds.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from support.spelling import SpellingSynthesizer, spelled
 
 TEXT = "Afewwordsofspeech."
 
-# Messages of the utterance: contextCreated, three of audio, flushCompleted, contextClosed.
+# The utterance has contextCreated, three messages of audio, flushCompleted and contextClosed.
 MESSAGES = 6
 CHUNK_MS = 25
 SAMPLES_OF_A_CHARACTER = 96
 
-# Harmless faults: the utterance is complete.
+# With these harmless faults the utterance is complete.
 HARMLESS = [
     "accept_delay:0.05",
     "response_delay:0.05",
@@ -53,7 +53,7 @@ HARMLESS = [
     f"duplicate@{MESSAGES - 1}",
 ]
 
-# (fault, error, words): faults before the connection is open.
+# (fault, error, words) of faults before the connection is open.
 BEFORE: list[tuple[str, type[InworldError], str]] = [
     ("http_status:400", ServiceError, "HTTP status 400"),
     ("http_status:401", AuthError, "HTTP status 401"),
@@ -67,7 +67,7 @@ BEFORE: list[tuple[str, type[InworldError], str]] = [
     ("accept_delay:2", DeadlineExceeded, "took longer than 1 s"),
 ]
 
-# (fault, error, words): faults that end the connection, at every message.
+# (fault, error, words) of faults that end the connection at any message.
 FATAL: list[tuple[str, type[InworldError], str]] = [
     ("drop", ConnectionLost, "without a CLOSE frame"),
     ("reset", ConnectionLost, ""),
@@ -85,8 +85,8 @@ FATAL: list[tuple[str, type[InworldError], str]] = [
     ("stall", DeadlineExceeded, "the service did not answer"),
 ]
 
-# Faults that cannot be detected, because messages have no numbers: audio or the end of a
-# generation that comes twice or never. The audio changes, and the utterance must still end.
+# Faults that cannot be detected, because messages have no numbers. Audio or the end of a generation
+# comes twice or never. The audio changes, but the utterance must still end.
 UNNOTICED = [
     f"{fault}@{after}" for after in (1, 2, 3, 4) for fault in ("lose", "duplicate", "bad_json")
 ]
@@ -135,7 +135,7 @@ def test_the_table_knows_every_kind() -> None:
 
 @pytest.mark.parametrize("fault", HARMLESS)
 def test_harmless(server: Emulator, iw: Inworld, fault: str) -> None:
-    """A fault that is harmless for the messages is harmless for the speech."""
+    """After a harmless fault the speech is complete."""
     server.faults.add(fault)
 
     assert TEXT == spoken(iw)
@@ -163,7 +163,7 @@ def test_fatal(
     words: str,
     after: int,
 ) -> None:
-    """A broken connection is an error with the audio so far, and the next connection works."""
+    """A fatal fault is an error with the audio so far, and the next connection works."""
     server.faults.add(f"{fault}@{after}")
     with pytest.raises(error, match=words or None) as caught:
         spoken(iw, 1 if error is DeadlineExceeded else 30)
@@ -179,7 +179,7 @@ def test_fatal(
 
 @pytest.mark.parametrize("fault", UNNOTICED)
 def test_undetectable(server: Emulator, iw: Inworld, fault: str) -> None:
-    """A fault that cannot be detected does not keep an utterance from ending."""
+    """After a fault that cannot be detected, the utterance still ends."""
     server.faults.add(fault)
     spoken(iw) if fault[-1] == "4" else iw.tts.synthesize(TEXT, timeout=30)
 
@@ -235,7 +235,7 @@ def test_idle_cut(limiter: CountingLimiter) -> None:
     ids=str,
 )
 def test_quirks(quirks: dict[str, bool]) -> None:
-    """All forms of a message in the service's documentation are read."""
+    """The client reads all documented forms of a message."""
     settings = Settings(**quirks)
     with (
         Emulator(synthesizer=SpellingSynthesizer(), settings=settings) as server,

@@ -54,7 +54,7 @@ class Outcome:
     Attributes:
         faults: How many messages had each fault.
         results: How many calls ended without an error, and how many with each error.
-        attempts: How often ``check`` was called until it succeeded.
+        attempts: How many times ``check`` was called until it succeeded.
     """
 
     faults: Counter[str]

@@ -101,7 +101,7 @@ OPTIONAL = [row[0] for row in CHECKS if row[0] not in (checks.text, checks.posit
 
 
 @pytest.mark.parametrize("check", OPTIONAL)
-def test_left_to_the_service(check: Any) -> None:
+def test_none_is_accepted(check: Any) -> None:
     """None is accepted if it is the default."""
     kind = attrs.make_class("Kind", {"it": checks.optional(check)})
 

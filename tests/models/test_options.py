@@ -23,8 +23,8 @@ WRONG: list[tuple[Mapping[str, object], str]] = [
     ({"connect_timeout": "5"}, "connect_timeout must be a number, got '5'"),
     ({"send_timeout": None}, "send_timeout must be a number, got None"),
     ({"close_timeout": True}, "close_timeout must be a number, got True"),
-    ({"ping_timeout": 0}, "ping_timeout must be above 0, got 0"),
-    ({"ping_interval": float("nan")}, "ping_interval must be above 0, got nan"),
+    ({"ping_timeout": 0}, "ping_timeout must be above 0, in seconds, got 0"),
+    ({"ping_interval": float("nan")}, "ping_interval must be above 0, in seconds, got nan"),
     ({"max_message_bytes": 1.5}, "max_message_bytes must be an integer, got 1.5"),
     ({"proxy": True}, "proxy must be a URL.*got bool"),
     ({"proxy": 8080}, "proxy must be a URL.*got int"),
@@ -81,9 +81,9 @@ def test_times(name: str) -> None:
     for value in (1e-3, 1, 1_000_000):
         assert value == getattr(Options(**{name: value}), name)
     for value, words in (
-        (-1, "must be above 0, got -1"),
-        (0, "must be above 0, got 0"),
-        (float("nan"), "must be above 0, got nan"),
+        (-1, "must be above 0, in seconds, got -1"),
+        (0, "must be above 0, in seconds, got 0"),
+        (float("nan"), "must be above 0, in seconds, got nan"),
         (float("inf"), "must be 0 to 1000000 s, got inf"),
         (1e12, "must be 0 to 1000000 s, got 1000000000000.0"),
     ):

@@ -11,14 +11,14 @@ from inworld_sync.models.tts import AudioConfig, ContextConfig
 
 
 @pytest.mark.parametrize("config", ["Ashley", AudioConfig()])
-def test_config_of_another_kind(config: object) -> None:
+def test_config_of_another_class(config: object) -> None:
     """An object of another class raises an error that shows how to pass one setting."""
     with pytest.raises(ConfigError, match=r"config must be a ContextConfig.*voice='Ashley'"):
         combine_settings(config, ContextConfig(), {})  # type: ignore[arg-type]
 
 
 def test_name_of_the_parameter() -> None:
-    """The error has the name of the parameter, and the name of its class with the right article."""
+    """The error names the parameter and the class that it needs ("an Options")."""
     with pytest.raises(ConfigError, match=r"options must be an Options, got 5; .*base_url='https"):
         combine_settings(5, Options(), {}, name="options")  # type: ignore[arg-type]
 
@@ -35,7 +35,7 @@ def test_settings_change_the_config() -> None:
 
 
 def test_other_arguments_are_ignored() -> None:
-    """Other arguments of the call are ignored."""
+    """Arguments of the call that are not settings are ignored."""
     given = {"self": object(), "text": "Hi.", "timeout": 5.0, "voice": "Sarah"}
 
     assert ContextConfig(voice="Sarah") == combine_settings(None, ContextConfig(), given)

@@ -115,7 +115,7 @@ def test_text_of_the_turn(text, words):
     assert [(0, 100 * len(words), text)] == found
 
 
-def test_words_keep_their_times():
+def test_times_of_repeated_words():
     """If a word occurs twice in a turn, each occurrence has its own time."""
     words = (Word("no", 0, 300), Word("no", 2000, 2300), Word("never", 2300, 2900))
     found = cues(Transcript((Turn("No. No, never.", words),)))
@@ -225,7 +225,7 @@ def test_turn_without_words():
     assert [(1000, 2500, "Yes.")] == cues(Transcript((Turn("Yes.", (), 1000, 2500),)))
 
 
-def test_words_without_length():
+def test_words_without_duration():
     """The cue of a word without duration lasts a millisecond, because players skip empty cues."""
     assert [(500, 501, "Yes.")] == cues(Transcript((Turn("Yes.", (Word("Yes.", 500, 500),)),)))
 
@@ -234,3 +234,63 @@ def test_no_times():
     """Without any times, the error names the setting that requests times."""
     with pytest.raises(ConfigError, match="include_word_timestamps=True"):
         Transcript((Turn("Yes."),)).to_srt()
+
+
+# Separate channels.
+
+
+def in_channel(channel, text, start_ms=0, word_ms=300):
+    return turn(text, start_ms, word_ms).in_channel(channel)
+
+
+def test_channels_are_named():
+    """Each cue begins with the name of its channel; WebVTT names it as the voice."""
+    transcript = Transcript((in_channel(0, "Hello there."), in_channel(1, "Hi & bye.", 2000)))
+
+    assert "\nchannel 0: Hello there.\n" in transcript.to_srt()
+    assert "\nchannel 1: Hi & bye.\n" in transcript.to_srt()
+    assert "\n<v channel 0>Hello there.\n" in transcript.to_vtt()
+    assert "\n<v channel 1>Hi &amp; bye.\n" in transcript.to_vtt()
+
+
+def test_names_count_as_text():
+    """The lines of a cue are not longer with the name of its channel."""
+    words = " ".join(["always"] * 60)
+    lines = Transcript((in_channel(0, words),)).to_srt().splitlines()
+    texts = [line for line in lines if "always" in line]
+
+    assert max(map(len, texts)) <= 42
+    assert sum(line.count("always") for line in texts) == 60
+    assert sum(line.startswith("channel 0: ") for line in lines) == lines.count("") + 1
+
+
+def test_a_cue_ends_when_the_other_channel_begins():
+    """Both speakers are shown when they begin, although they speak at the same time."""
+    long, short = "one two three four five six seven eight nine ten", "Yes, I see."
+    transcript = Transcript((in_channel(0, long, 0, 600), in_channel(1, short, 2000)))
+
+    first, second = cues(transcript)[:2]
+    assert (0, 2000) == first[:2]
+    assert (2000, 2900) == second[:2]
+
+
+def test_cues_at_the_same_time():
+    """Speakers who begin together are shown one after the other, for the time of their words."""
+    transcript = Transcript((in_channel(0, "Hello to you."), in_channel(1, "Good morning.", 100)))
+
+    assert [(0, 900), (900, 1500)] == [cue[:2] for cue in cues(transcript)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60_000), st.integers(1, 30)), max_size=12)
+)
+def test_any_channels(some):
+    """Cues of several channels do not overlap, are not empty, and keep the limits."""
+    turns = [in_channel(n, " ".join(["word"] * count), at, 200) for n, at, count in some]
+    transcript = Transcript(tuple(turns))
+    end_ms = 0
+    for start, end, text in cues(transcript):
+        assert end_ms <= start < end <= start + 7000
+        assert text
+        end_ms = end
+    assert all(len(line) <= 42 for line in transcript.to_srt().splitlines())

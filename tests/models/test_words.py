@@ -53,7 +53,7 @@ def test_times_and_indexes() -> None:
     assert [0, 0, 0, 0, 0, 0, 1, 1] == indexes
 
 
-def test_other_fields_stay() -> None:
+def test_other_fields_are_kept() -> None:
     """A joined word has the speaker and the other fields of its first token."""
     tokens = [Word("Hel", 0, 10, 0.5, "A"), Word("lo", 10, 20, 0.9, "A"), Word(" you", 30, 40)]
     words, _ = join_tokens(tokens, WordJoiner())
@@ -72,7 +72,7 @@ def test_a_word_in_two_messages() -> None:
 
 
 def test_the_next_sentence_without_a_space() -> None:
-    """The first token after the end of a sentence begins a word, also without a space before."""
+    """The first token after the end of a sentence begins a word, even without a space before."""
     joiner = WordJoiner()
     joiner.add(["One", " ", "two", "."])
 
@@ -89,7 +89,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_text(text: str) -> None:
-    """The text of tokens with white space is their concatenation. text_until() returns a start."""
+    """The text of tokens with white space is their concatenation, also if all words are heard."""
     tokens = list(text)
 
     assert text == text_of_tokens(tokens)

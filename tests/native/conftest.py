@@ -10,5 +10,5 @@ from support.levels import level as level
 
 @pytest.fixture(scope="session")
 def core(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The object files of the C core, for drivers."""
+    """Return the object files of the C core, which the C programs of the tests use."""
     return compile_core(tmp_path_factory.mktemp("core"))

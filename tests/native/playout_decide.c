@@ -176,7 +176,7 @@ static const struct decision_case cases[] = {
      IWP_STEP_GROW,
      false,
      {PLAYING, .level_frames = 5 * MS10, .tried = IWP_TRIED_HOLD}},
-    {"50 ms are queued without a pause and a period",
+    {"50 ms are queued, with neither a pause nor a period",
      IWP_STEP_COPY,
      false,
      {PLAYING, .level_frames = 5 * MS10, .tried = IWP_TRIED_HOLD | IWP_TRIED_STRETCH}},

@@ -42,7 +42,7 @@ def test_abi_mismatch(found: int) -> None:
         _native.check_abi("a module", found)
 
 
-def test_every_status_has_words() -> None:
+def test_every_status_has_a_text() -> None:
     """Each status of the header has its own text."""
     statuses = [name for name in dir(_native.lib) if name.startswith("IW_") and is_status(name)]
     words = {
@@ -59,7 +59,7 @@ def is_status(name: str) -> bool:
 
 
 @pytest.mark.parametrize("number", [1, -999, 2**31 - 1, -(2**31)])
-def test_unknown_status_has_words(number: int) -> None:
+def test_unknown_status_has_a_text(number: int) -> None:
     """A number that is not a status also has a text."""
     text = _native.ffi.string(_native.lib.iw_status_text(number))
 

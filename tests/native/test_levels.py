@@ -28,7 +28,7 @@ def run(wanted: str | None) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_scalar_is_always_there() -> None:
+def test_scalar_is_always_supported() -> None:
     """The level of plain C is supported on every machine."""
     assert _native.levels()[0] == "scalar"
 
@@ -63,7 +63,7 @@ def test_force_level(name: str) -> None:
     assert _native.levels()[-1] == _native.level()
 
 
-def test_force_a_level_that_is_not_there() -> None:
+def test_force_an_unsupported_level() -> None:
     """A level that this machine cannot run raises an error and changes nothing."""
     missing = ({"avx2", "neon"} - set(_native.levels())).pop()
     before = _native.level()
@@ -97,7 +97,7 @@ def test_variable_forces_a_level(name: str) -> None:
     assert name == run(name).stdout.split()[0]
 
 
-def test_variable_with_another_word() -> None:
+def test_variable_with_an_unknown_level() -> None:
     """An unknown level in the variable raises an error at import that names the variable."""
     process = run("fastest")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from inworld_sync import (
     ServiceError,
     tool,
 )
+from inworld_sync.emulator import Emulator, ReplyRequest
 
 from support.peers import Peer, serve
 from support.scripted import KEY
@@ -227,12 +229,25 @@ def test_nothing_is_sent_for_wrong_arguments() -> None:
                     call([])
                 with pytest.raises(ConfigError, match="timeout"):
                     call("x", timeout=-1)
-                with pytest.raises(TypeError, match="did you mean 'model'"):
-                    call("x", model_id="m")  # type: ignore[call-arg]
+                for wrong, right in (
+                    ("model_id", "model"),
+                    ("system", "messages"),
+                    ("max_completion_tokens", "max_tokens"),
+                    ("voice", "audio"),
+                    ("models", "fallback_models"),
+                    ("presence_penalty", "extra"),
+                ):
+                    with pytest.raises(TypeError, match=f"did you mean '{right}'"):
+                        call("x", **{wrong: "m"})  # type: ignore[arg-type]
             with pytest.raises(ConfigError, match="event_timeout"):
                 iw.llm.stream("x", event_timeout=float("nan"))
             with pytest.raises(LocalProtocolError, match="calls no function"):
                 iw.llm.run_tools(ChatCompletion(text="x"), [])
+            with pytest.raises(ConfigError, match="answer must be"):
+                iw.llm.run_tools("x", [])  # type: ignore[arg-type]
+            for tools in (None, [weather, "x"], [len]):
+                with pytest.raises(ConfigError, match="tools must be a list of ToolFunction"):
+                    iw.llm.run_tools(ChatCompletion(text="x"), tools)  # type: ignore[arg-type]
 
         assert 0 == server.accepted
 
@@ -498,10 +513,18 @@ def waiting_stream(iw: Inworld, pool: ThreadPoolExecutor) -> tuple[Any, Any]:
     return stream, pool.submit(lambda: list(stream))
 
 
+def until_closed(peer: Peer) -> None:
+    """Stream a body without chunks, which ends with the connection."""
+    peer.read_request()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + said("a"))
+    peer.read_until_end()
+
+
+@pytest.mark.parametrize("script", [streaming(said("a"), ends=False), until_closed])
 @pytest.mark.parametrize("closes_client", [False, True])
-def test_close_from_another_thread(closes_client: bool) -> None:
+def test_close_from_another_thread(closes_client: bool, script: Script) -> None:
     """Closing the stream, or its client, ends the wait of another thread at once."""
-    with client(streaming(said("a"), ends=False)) as iw, ThreadPoolExecutor(1) as pool:
+    with client(script) as iw, ThreadPoolExecutor(1) as pool:
         stream, waiting = waiting_stream(iw, pool)
         (iw if closes_client else stream).close()
         with pytest.raises(ClosedError):
@@ -531,12 +554,46 @@ def test_leaving_early_closes_the_connection() -> None:
         assert ended.acquire(timeout=30)
 
 
+def test_tls() -> None:
+    """A stream over TLS arrives piece by piece, and another thread can end it."""
+
+    def endless(request: ReplyRequest) -> Iterator[str]:
+        yield "a"
+        request.cancelled.wait()
+
+    with Emulator(tls=True, reply_maker=endless) as server, ThreadPoolExecutor(1) as pool:
+        with Inworld(server.api_key, base_url=server.url, ssl_context=server.ssl_context) as iw:
+            stream, waiting = waiting_stream(iw, pool)
+            stream.close()
+            with pytest.raises(ClosedError):
+                waiting.result(30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork() -> None:
+    """A forked child cannot read or end the stream of its parent; it may make its own."""
+    with client(streaming(said("a"), said("b"), DONE)) as iw:
+        stream = iw.llm.stream("x")
+        assert "a" == next(stream)
+        child = os.fork()
+        if not child:
+            try:
+                next(stream)
+            except ClosedError:
+                stream.close()
+                os._exit(iw.llm.stream("x").result().text != "ab")
+            os._exit(1)
+        assert 0 == os.waitpid(child, 0)[1]
+        assert ["b"] == list(stream)
+
+
 def test_two_threads() -> None:
     """A second thread that iterates gets an error instead of half of the pieces."""
     with client(streaming(said("a"), ends=False)) as iw, ThreadPoolExecutor(1) as pool:
         stream, waiting = waiting_stream(iw, pool)
         deadline = time.monotonic() + 30
-        while not stream._iterating.locked():
+        while not stream._steps:
             assert time.monotonic() < deadline
         with pytest.raises(LocalProtocolError, match="another thread"):
             next(stream)

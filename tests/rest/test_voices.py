@@ -105,6 +105,16 @@ def test_wrong_pages(page: object) -> None:
         iw.voices.list()
 
 
+def test_a_voice_without_id_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """An entry that cannot be read costs only itself, and is counted in a warning."""
+    entries = [{"voiceId": "A"}, {"displayName": "Anna"}, "B", {"voiceId": 5}, {"voiceId": "C"}]
+    with pages({"voices": entries}) as (iw, _):
+        assert ["A", "C"] == [voice.id for voice in iw.voices.list()]
+
+    (record,) = caplog.records
+    assert "3 of 5 voices have no voiceId" in record.getMessage()
+
+
 @contextmanager
 def endless_pages() -> Iterator[Inworld]:
     """Yield a client of a server whose every page announces another one."""

@@ -1,4 +1,4 @@
-"""Connecting: headers, the limit of connections, and closing with the client."""
+"""Headers, the limit of connections, retries, and closing with the client."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_own_headers_cannot_replace_the_credential() -> None:
     assert b"b3RoZXI=" not in requests[0]
 
 
-# The limit of connections: each way in which a connection ends or fails to open.
+# The limit of connections, for each way in which a connection ends or fails to open.
 
 
 def connects(iw: Inworld) -> None:
@@ -113,7 +113,7 @@ def test_places_come_back(spelling_server: Emulator, use: object) -> None:
     assert (0, 1) == (limiter.taken, limiter.most)
 
 
-# (fault of the emulator, error of the client): each step at which a connection can fail.
+# (fault of the emulator, error of the client) for each step at which a connection can fail.
 FAILURES: list[tuple[str, type[Exception]]] = [
     ("drop_request", ConnectError),
     ("reset_request", ConnectError),
@@ -189,7 +189,7 @@ def test_no_place(spelling_server: Emulator) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "1"])
 def test_a_limiter_with_a_wrong_timeout(timeout: float) -> None:
-    """A timeout that is not a number of seconds is refused; a very long one is honored."""
+    """A limiter refuses a wrong timeout, and honors a very long timeout."""
     limiter = ConnectionLimiter(1)
     with pytest.raises(ConfigError, match="timeout must be a number of seconds"):
         limiter.acquire(timeout)
@@ -252,7 +252,7 @@ def refusing(statuses: list[str], attempts: list[bytes]) -> Callable[[Peer], Non
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts follow each other soon."""
+    """Make the delays between attempts short."""
     monkeypatch.setattr(connector, "_FIRST_DELAY_SECONDS", 0.01)
 
 
@@ -284,7 +284,7 @@ def test_a_refused_realtime_session() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_refused_stt_stream() -> None:
-    """An STT stream retries its first upgrade; its own reconnects have their own limit."""
+    """An STT stream retries its first upgrade; later reconnects have a separate limit."""
     attempts: list[bytes] = []
     with serve(refusing(["503", "503"], attempts)) as server:
         with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}") as iw:
@@ -343,7 +343,7 @@ def test_a_server_that_cannot_be_reached() -> None:
 
 
 def test_retry_after() -> None:
-    """The next attempt waits for ``Retry-After``; if the timeout is shorter, the error has it."""
+    """An attempt waits for ``Retry-After``; if the timeout is shorter, the error has the header."""
     attempts: list[bytes] = []
     waits: list[float] = []
     with serve(refusing(["429|Retry-After: 7", "503|Retry-After: 90"], attempts)) as server:
@@ -358,7 +358,7 @@ def test_retry_after() -> None:
 
 
 class Waits(threading.Event):
-    """An event that records how long it is waited for, and waits for nothing."""
+    """An event whose ``wait`` records the timeout and returns at once."""
 
     def __init__(self, waits: list[float]) -> None:
         super().__init__()
@@ -498,6 +498,6 @@ def test_clients_that_share_a_limiter_evict_idle_connections() -> None:
 
 @pytest.mark.parametrize("places", [0, -1, "20", None, 2.5])
 def test_wrong_places(places: object) -> None:
-    """A limiter has at least one place."""
+    """A number of places that is not a positive integer is refused."""
     with pytest.raises(ConfigError, match="places must be an integer of at least 1, got "):
         ConnectionLimiter(places)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Each cue becomes due once, in order, when the position has passed its start."""
+"""Each cue becomes due once, when the position has passed its start."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_nothing_is_next_at_the_end() -> None:
     assert found.next_start_ms() is None
 
 
-# (position, current word): two words with a gap between them, and one that overlaps.
+# (position, current word). There is a gap between two words, and a third word overlaps.
 MOMENTS = [
     (-1, None),
     (0, "a"),
@@ -63,7 +63,7 @@ MOMENTS = [
 
 
 def test_the_current_word() -> None:
-    """At each position the word is the latest that started and has not ended; None in a gap."""
+    """The current word is the latest that has started and not ended; in a gap it is None."""
     found = cues(word(0, 10, "a"), word(20, 30, "b"), word(28, 40, "c"))
 
     assert MOMENTS == [
@@ -72,7 +72,7 @@ def test_the_current_word() -> None:
 
 
 def test_heard_words() -> None:
-    """The words up to an interruption are those that had started."""
+    """The heard words are those that had started before the interruption."""
     found = cues(word(0), word(20), word(40))
 
     assert (word(0), word(20)) == found.before(40)

@@ -19,7 +19,8 @@ from inworld_sync import (
     UnknownEvent,
 )
 from inworld_sync.sessions.event_source import EventSource
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""One stream of events and four ways to receive them."""
+"""A stream of events can be received in four ways."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from inworld_sync.errors import (
     DeadlineExceeded,
     LocalProtocolError,
 )
+from inworld_sync.locks import Part
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.sessions import event_stream
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 
 PATIENCE_SECONDS = 30.0
 LOST = StreamEnded("network", 1006, "cut", ConnectionLost("cut"))
@@ -73,7 +75,7 @@ def polled() -> Source:
 
 
 def waits(source: Source, takers: int = 1) -> None:
-    """Wait until threads wait for an event of the stream."""
+    """Wait until *takers* threads wait for an event of the stream."""
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         with source.changed:
@@ -197,14 +199,14 @@ def test_waiting_costs_nothing(source: Source) -> None:
     """
     wakes = []
 
-    class Counting(threading.Condition):
+    class Counting(Part):
         def wait(self, timeout: float | None = None) -> bool:
             wakes.append(self)
             return super().wait(timeout)
 
-    class CountingMonitor(Monitor, Counting):
-        def part(self) -> threading.Condition:
-            return Counting(self.lock)
+    class CountingMonitor(Monitor):
+        def part(self) -> Part:
+            return Counting(self)
 
     source.changed = CountingMonitor("the test's streams")
     source.stream, other = (
@@ -337,7 +339,7 @@ def test_a_raising_handler(
     assert [Number(1), Number(2), Number(3)] == seen
     assert 3 == source.stream.handler_errors
     assert 1 == len(caplog.records)
-    assert "raised an exception on Number; further exceptions of it are only counted" in caplog.text
+    assert "raised an exception on Number; further exceptions of this handler" in caplog.text
 
 
 @pytest.mark.parametrize("dispatch", ["thread", "poll"])
@@ -448,7 +450,7 @@ def test_poll_of_a_threaded_stream(source: Source) -> None:
         source.stream.poll()
 
 
-# For the reader.
+# Methods for the reader thread.
 
 
 def test_full_and_starving(source: Source) -> None:
@@ -519,7 +521,7 @@ def test_discard(source: Source) -> None:
 
 
 def test_one_end(source: Source) -> None:
-    """Only the first end counts."""
+    """A second end of a stream is ignored."""
     source.end(LOST)
     source.end(CLOSED)
 

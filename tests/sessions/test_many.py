@@ -1,4 +1,4 @@
-"""Many contexts at once: each receives exactly its own audio."""
+"""Each of many contexts at once receives exactly its own audio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONNECTIONS, CONTEXTS = 20, 5
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
 def server(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    # Small chunks, so that the audio of all contexts of a connection interleaves on the wire.
+    # With small chunks the audio of all contexts of a connection interleaves on the wire.
     with Emulator(
         synthesizer=SpellingSynthesizer(samples=24),
         settings=Settings(chunk_ms=20),
@@ -88,7 +88,7 @@ def test_twenty_connections_of_five_contexts(server: Emulator) -> None:
 
 
 def conversation(connection: TtsConnection, line: int, voice: int) -> str:
-    """Speak two turns, the second after the audio of the first was received."""
+    """Speak two turns; the second turn begins when all audio of the first has arrived."""
     data, turn = b"", 0
     with connection.context(timestamp_type="WORD") as context:
         context.send(text_of(line, voice, 0))

@@ -1,4 +1,4 @@
-"""Playing speech in the background: words on time, and interruptions at once."""
+"""A playback reports words when they are heard, and stops at once when interrupted."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_words_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None:
 
 
 def test_heard_text(speaker: NullSpeaker) -> None:
-    """The heard text is the beginning of the text, with the punctuation of its last word."""
+    """The heard text is the text up to the last heard word, with the punctuation after it."""
     first = attrs.evolve(
         chunk(50, (WordTime("One", 0, 20), WordTime("two", 25, 40))), tokens=("One", " ", "two")
     )
@@ -114,7 +114,7 @@ def test_heard_text(speaker: NullSpeaker) -> None:
 
 
 def test_heard_text_without_tokens(speaker: NullSpeaker) -> None:
-    """Words are separated as their script does, also if the service lists no white space."""
+    """Without listed white space, words are separated in the way of their script."""
     words = tuple(WordTime(text, at, at + 5) for at, text in enumerate("我们去"))
     playback = Playback(Speech(chunk(50, words)), speaker)
     playback.wait(PATIENCE_S)
@@ -135,7 +135,7 @@ def test_phonemes_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None
 
 
 def test_the_current_word(speaker: NullSpeaker) -> None:
-    """word_at() returns the current word; None in a gap, before and after the words."""
+    """word_at() returns the current word, or None in a gap and outside the words."""
     playback = Playback(Speech(chunk(160, WORDS)), speaker)
     playback.wait(PATIENCE_S)
 
@@ -146,7 +146,7 @@ def test_the_current_word(speaker: NullSpeaker) -> None:
 
 
 def test_no_words_in_a_pause(speaker: NullSpeaker) -> None:
-    """No word is reported while the speaker pauses; the others follow afterwards."""
+    """No word is reported while the speaker pauses; the remaining words follow afterwards."""
     told: list[WordTime] = []
     speaker.pause()
     playback = Playback(Speech(chunk(160, WORDS)), speaker, told.append)
@@ -355,7 +355,7 @@ def test_interrupting_one_spares_the_others(speaker: NullSpeaker) -> None:
 
 
 def test_audio_of_the_program_is_not_counted(speaker: NullSpeaker) -> None:
-    """Audio that the program wrote to the speaker before is played first and not counted."""
+    """Audio that the program wrote to the speaker earlier is played first and not counted."""
     speaker.write(chunk(50).data)
     playback = Playback(Speech(chunk(20)), speaker)
     playback.wait(PATIENCE_S)
@@ -366,7 +366,7 @@ def test_audio_of_the_program_is_not_counted(speaker: NullSpeaker) -> None:
 
 # ---- interruptions at any time ---------------------------------------------------------------
 
-# Interrupt after so many blocks of 20 ms have been taken; 0 is at once.
+# The number of blocks of 20 ms that the speaker takes before the interruption.
 EARLY = [0, 1, 2, 5, 6, 9]
 
 
@@ -416,7 +416,7 @@ def test_the_last_word_is_reported() -> None:
     made: list[Playback] = []
 
     class Stale(NullSpeaker):
-        """Returns the state before the end to the thread of the words, even after the end."""
+        """Delays its answer to the thread of the words until the playback has ended."""
 
         @property
         def heard_samples(self) -> int:

@@ -1,4 +1,4 @@
-"""When a lost connection is replaced, and after how long."""
+"""The policy decides whether and when a lost connection is replaced."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WaitingClock:
 
 
 def failing(times: int) -> Callable[[float | None], str]:
-    """Return a function that fails so many times, then opens a connection."""
+    """Return a function that fails *times* times, then opens a connection."""
     errors = [ConnectError(f"failure {number}") for number in range(1, times + 1)]
 
     def open_connection(timeout: float | None) -> str:
@@ -88,7 +88,7 @@ def test_many_attempts() -> None:
 
 
 def test_retry_after() -> None:
-    """A delay is not shorter than the time that the service named, and random beyond it."""
+    """A delay is the time that the service named plus a random time."""
     busy = QuotaError("x", retryable=True, retry_after=3.0)
     delays = [Backoff(0.2).next_delay(busy) for _ in range(100)]
 
@@ -169,7 +169,7 @@ def test_long_retry_after(clock: WaitingClock) -> None:
 
 
 def test_attempts_add_up(clock: WaitingClock) -> None:
-    """Attempts in a row are counted over several losses until a reset."""
+    """Attempts are counted over several losses until a reset."""
     policy = ReconnectPolicy(Backoff(0.2), max_attempts=3)
     policy.reconnect(ConnectionLost("lost"), clock.wait, failing(1))
     policy.reconnect(ConnectionLost("lost"), clock.wait, failing(0))
@@ -184,7 +184,7 @@ def test_attempts_add_up(clock: WaitingClock) -> None:
 
 
 def test_timeout(clock: WaitingClock) -> None:
-    """Attempts end when the timeout has passed since the loss; each gets the time that is left."""
+    """Attempts end at the timeout after the loss; each attempt gets the remaining time."""
     policy = ReconnectPolicy(Backoff(1.0), timeout=10.0)
     lefts: list[float | None] = []
 
@@ -214,7 +214,7 @@ def test_timeout_over_several_losses(clock: WaitingClock) -> None:
 
 
 def test_not_wanted() -> None:
-    """If no connection is wanted any more, none is opened."""
+    """If no connection is wanted any more, no attempt is made."""
     policy = ReconnectPolicy(Backoff(0.2))
 
     assert policy.reconnect(ConnectionLost("lost"), lambda _: False, failing(0)) is None

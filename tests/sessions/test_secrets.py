@@ -19,7 +19,7 @@ from support.spelling import SpellingSynthesizer
 KEY = "c3VwZXItc2VjcmV0LWlkOnN1cGVyLXNlY3JldC1rZXk="
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.c2VjcmV0LXNpZ25hdHVyZQ"
 
-# So many characters of a credential in a row are a leak; the service itself repeats four.
+# Five characters of a credential in a row are a leak. The service itself repeats four.
 SHORTEST_LEAK = 5
 
 
@@ -113,7 +113,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fault: str) -> None:
-    """No error shows a part of the key, with its causes and the frames of its traceback."""
+    """No error, cause of an error or frame of a traceback shows a part of the key."""
     secret, auth = credential
     anybody = Settings(check_credentials=False)
     with (
@@ -169,7 +169,7 @@ def test_a_service_that_echoes_all(witness: Witness, code: int) -> None:
 
 
 def test_no_repr_has_it() -> None:
-    """The repr of options, connectors and clients does not show a credential."""
+    """The reprs of options, connectors and clients do not show a credential."""
     with Inworld(api_key=KEY, headers={"X-Secret": KEY}, proxy=f"http://u:{KEY}@localhost:1") as iw:
         objects = [iw, iw.options, iw.tts, iw.voices, iw._auth, iw._connector, iw._http]
         texts = [repr(value) for value in objects]

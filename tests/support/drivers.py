@@ -50,7 +50,7 @@ def _compile(*arguments: str) -> None:
 
 
 def run(program: Path, *arguments: object) -> str:
-    """Return the output of a program. If the program fails, fail with its output."""
+    """Return the output of a program. If the program fails, the test fails with the output."""
     process = subprocess.run(
         [str(program), *map(str, arguments)],
         env=_ENVIRONMENT,

@@ -52,6 +52,37 @@ _TTS_REQUESTS: list[Any] = [
     {"close_context": {}, "contextId": "c1"},
     {"cancel_context": {}, "contextId": "c1"},
 ]
+_CHAT = {
+    "model": "auto",
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Weather in Oslo?"}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "rain"},
+    ],
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
+    "temperature": 1.0,
+    "max_tokens": 50,
+    "stop": ["END"],
+    "stream_options": {"include_usage": True},
+    "audio": {"voice": "Ashley", "model": "inworld-tts-2"},
+    "extra_body": {"models": ["openai/gpt-4o"], "metadata": {"tier": "gold"}},
+    "user": "u1",
+}
+_ROUTE = {
+    "route_id": "r",
+    "variants": [{"variant": {"variant_id": "v", "model_id": "auto"}, "weight": 100}],
+}
+_ROUTER = {
+    "name": "a",
+    "routes": [{"route": _ROUTE, "condition": {"cel_expression": "tier == 'gold'"}}],
+    "defaultRoute": {**_ROUTE, "route_id": "d"},
+}
 _PCM = base64.b64encode(bytes(3200)).decode()
 _STT_CONFIG = {
     "modelId": "inworld/inworld-stt-1",
@@ -115,6 +146,9 @@ _HTTP_BODIES: list[tuple[str, Any]] = [
     ("/tts/v1/voice", {"text": "Hello.", **_CONFIG}),
     ("/tts/v1/voice:stream", {"text": "Hello.", **_CONFIG}),
     ("/stt/v1/transcribe", {"transcribeConfig": _STT_CONFIG, "audioData": {"content": _PCM}}),
+    ("/v1/chat/completions", _CHAT),
+    ("/v1/chat/completions", {**_CHAT, "stream": True}),
+    ("/router/v1/routers", _ROUTER),
 ]
 _ODD_VALUES: list[Any] = [
     None, True, 0, -1, 1.5, 1e308, 10**30, "", "x", "\ud800", "\x00", "é" * 500, [], {}, [[]],

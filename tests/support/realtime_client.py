@@ -69,7 +69,7 @@ class RealtimeClient:
         self.send("conversation.item.create", item=item)
 
     def ask(self, text: str, **response: Any) -> list[Event]:
-        """Add a text message and request a response. Return the events up to its end."""
+        """Add a text message and request a response. Return the events up to ``response.done``."""
         self.write(text)
         self.send("response.create", response=response)
         return self.until("response.done")
@@ -82,7 +82,7 @@ class RealtimeClient:
 
 
 def kinds_of(events: list[Event]) -> list[str]:
-    """Return the types of the events in order. A run of one type, or of deltas, is one entry."""
+    """Return the types of the events in order. Successive events of one type are one entry."""
     kinds: list[str] = []
     for event in events:
         kind = "deltas" if event["type"].endswith(".delta") else event["type"]

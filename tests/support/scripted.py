@@ -19,7 +19,7 @@ S = TypeVar("S")
 KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
 
 
-class Left(EOFError):
+class ScriptEnded(EOFError):
     """Raised in a script when the client has sent CLOSE."""
 
 
@@ -48,7 +48,7 @@ class Service:
                 self.peer.send_frame(PONG, payload)
             elif first == CLOSE:
                 self.peer.send_frame(CLOSE, payload)
-                raise Left
+                raise ScriptEnded
             elif first == TEXT:
                 self.requests.append(json.loads(payload))
                 return self.requests[-1]
@@ -95,7 +95,7 @@ class Service:
         )
 
     def flushed(self, context_id: str) -> None:
-        """Report that a generation is complete."""
+        """Report that the text before a flush was spoken."""
         self.result(context_id, flushCompleted={})
 
     def closed(self, context_id: str) -> None:
@@ -116,7 +116,7 @@ class Service:
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Send CLOSE, and read until the client has sent CLOSE."""
         self.peer.send_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
-        with contextlib.suppress(Left):
+        with contextlib.suppress(ScriptEnded):
             self.until_left()
 
 
@@ -157,7 +157,7 @@ def scripted(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworl
 
 
 def obedient(service: Service) -> None:
-    """Speak the text of each context when the context is closed. A sample is a character."""
+    """Speak the text of each context when the context is closed. Each sample is a character."""
     while True:
         context_id = service.until("close_context")
         service.speak(context_id, samples_of(service.text_of(context_id)))

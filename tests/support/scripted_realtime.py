@@ -14,7 +14,7 @@ from typing import Any
 from inworld_sync import Inworld
 
 from support.peers import CLOSE, PING, PONG, TEXT, Peer
-from support.scripted import Left, client_of
+from support.scripted import ScriptEnded, client_of
 
 Event = dict[str, Any]
 
@@ -66,7 +66,7 @@ class Service:
                 self.peer.send_frame(PONG, payload)
             elif first == CLOSE:
                 self.peer.send_frame(CLOSE, payload)
-                raise Left
+                raise ScriptEnded
             elif first == TEXT:
                 self.commands.append(json.loads(payload))
                 return self.commands[-1]
@@ -223,12 +223,12 @@ class Service:
         """End the connection without CLOSE. This ends the script."""
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
-        raise Left
+        raise ScriptEnded
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Send CLOSE, and read until the client has sent CLOSE."""
         self.peer.send_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
-        with contextlib.suppress(Left):
+        with contextlib.suppress(ScriptEnded):
             self.until_left()
 
 

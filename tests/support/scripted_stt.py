@@ -13,7 +13,7 @@ from typing import Any
 from inworld_sync import Inworld
 
 from support.peers import TEXT, Peer, serve
-from support.scripted import KEY, Left, Service
+from support.scripted import KEY, ScriptEnded, Service
 from support.spoken_words import RATE_HZ, ScriptedRecognizer
 
 __all__ = ["SttConnectionScript", "SttServer", "stt_server"]
@@ -97,17 +97,17 @@ class SttConnectionScript(Service):
         """Close the TCP connection without CLOSE and without a reset. Earlier messages arrive."""
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
-        raise Left
+        raise ScriptEnded
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""
         self.peer.reset()
-        raise Left
+        raise ScriptEnded
 
     def send_close(self, code: int = 1011) -> None:
         """Send CLOSE and read until the client sends CLOSE, since a reset could overtake it."""
         self.close(code)
-        raise Left
+        raise ScriptEnded
 
     def fail(self, code: int = 14) -> None:
         """Report an error and send CLOSE 1000, as the service does for fatal errors."""
@@ -145,7 +145,7 @@ class SttServer:
             number = self._count
         connection = SttConnectionScript(peer, number, self)
         self.connections.append(connection)
-        with contextlib.suppress(Left):
+        with contextlib.suppress(ScriptEnded):
             connection.run()
 
     @property

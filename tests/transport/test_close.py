@@ -45,7 +45,7 @@ def echoing(peer: Peer) -> None:
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_close(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """Both sides send CLOSE. Queued messages are sent before it, and both threads return."""
+    """Queued messages are sent before CLOSE. The server answers CLOSE, and both threads return."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -106,7 +106,7 @@ def test_close_that_does_not_wait() -> None:
     assert [(TEXT, b"last words"), (CLOSE, b"\x03\xe8bye")] == frames
 
 
-def test_a_close_that_does_not_wait_is_bounded_too() -> None:
+def test_close_on_the_reader_thread_has_a_deadline() -> None:
     """A close on the reader thread also ends after ``close_timeout`` if the server is silent."""
     options = Options(close_timeout=0.1, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
@@ -115,7 +115,7 @@ def test_a_close_that_does_not_wait_is_bounded_too() -> None:
         assert LinkEnd(by="client", code=1000, reason="bye", clean=False) == driver.ended()
 
 
-def test_later_closes_get_no_more_time() -> None:
+def test_later_closes_share_the_deadline() -> None:
     """Several calls of close() at the same time take ``close_timeout`` together."""
     options = Options(close_timeout=0.5, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
@@ -188,7 +188,7 @@ def test_close_is_idempotent() -> None:
 
 
 def test_both_sides_close_at_once() -> None:
-    """If both sides send CLOSE at the same time, it is a clean close by the client."""
+    """If both sides send CLOSE at the same time, the link ends without an error."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()

@@ -169,7 +169,7 @@ def test_dripped_tls(client_tls: ssl.SSLContext) -> None:
             open_link(f"wss://localhost:{server.port}/", options)
 
 
-def test_slow_but_whole_answer() -> None:
+def test_slow_response_in_time() -> None:
     """A response that arrives byte by byte and in time is accepted."""
 
     def script(peer: Peer) -> None:
@@ -263,7 +263,7 @@ def test_next_address_after_a_head_start(
         link.release()
 
 
-def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_families_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
     """IPv4 and IPv6 addresses are tried alternately, in the order of the system."""
     six, four, kind = socket.AF_INET6, socket.AF_INET, socket.SOCK_STREAM
     found = [(six, kind, 6, "", (f"::{n}", 1, 0, 0)) for n in (1, 2, 3)]

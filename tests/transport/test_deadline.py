@@ -73,7 +73,7 @@ def test_without_limit(clock: Clock, seconds: float | None) -> None:
     [(None, 3.0), (math.inf, 3.0), (5.0, 3.0), (2.0, 2.0), (0.0, 0.0), (1e12, 3.0)],
 )
 def test_pieces(clock: Clock, seconds: float | None, piece: float) -> None:
-    """piece() returns the requested time, or the remaining time if this is shorter."""
+    """at_most() returns the given time, or the remaining time if this is shorter."""
     assert piece == Deadline(seconds, "waiting").at_most(3.0)
 
 

@@ -143,7 +143,7 @@ def test_mixed_fragments() -> None:
 
 
 def test_limit_of_fragments() -> None:
-    """All fragments of a message count to its size limit. Control frames between them do not."""
+    """The size of a message includes all fragments, but not the control frames between them."""
     fragments = frame(TEXT & 0x7F, b"x" * 41) + frame(PING, b"y" * 60)
     whole = fragments + frame(CONTINUATION, b"x" * 59)
 
@@ -185,7 +185,7 @@ def test_character_in_two_fragments() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 65_537, 200_001])
 def test_built_frames(size: int) -> None:
-    """``websockets`` reads the frames that are built. Each frame has another mask."""
+    """The library ``websockets`` reads the frames correctly. Each frame has a different mask."""
     payload = os.urandom(size)
     data = build_frame(0x1, payload)
 

@@ -11,7 +11,7 @@ HEAVY = ["certifi", "http.client", "numpy", "ssl", "urllib.request", "urllib3", 
 
 
 @pytest.mark.parametrize("module", ["websocket", "http"])
-def test_nothing_heavy(module: str) -> None:
+def test_no_large_import(module: str) -> None:
     """The package imports TLS, HTTP and websocket-client only when it connects."""
     program = (
         f"import sys, inworld_sync.transport.{module}\n"

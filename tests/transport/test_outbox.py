@@ -94,7 +94,7 @@ def test_the_rest_is_sent_first() -> None:
 
 
 def test_the_rest_is_sent_before_the_last_close() -> None:
-    """A partly sent frame is completed before the CLOSE of an early end."""
+    """If a link ends early, a partly sent frame is completed before CLOSE is sent."""
     with RunningOutbox() as running:
         assert running.outbox.end_with(b"\x03\xe8")
         running.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
@@ -107,7 +107,7 @@ def test_the_rest_is_sent_before_the_last_close() -> None:
         assert last.opcode == frames.CLOSE
 
 
-def test_nothing_follows_a_drop() -> None:
+def test_rest_is_dropped_after_a_drop() -> None:
     """If the queue was dropped, a rest that a sender returns later is dropped too."""
     with RunningOutbox() as running:
         running.outbox.drop()
@@ -134,7 +134,7 @@ def _settle(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("is_secure", [False, True])
-def test_frames_stay_whole_when_the_network_is_full(
+def test_frames_are_complete_when_the_network_is_full(
     is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     """If senders can send only parts of frames, all frames are still complete and in order."""

@@ -61,7 +61,7 @@ def test_messages(frames: list[bytes], expected: list[bytes]) -> None:
 
 
 def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """The messages are complete, although the sizes of the TLS records differ from theirs."""
+    """The messages are complete, although the TLS records are longer or shorter than messages."""
     sizes = [0, 1, 5, 16_384, 16_385, 40_000, 100_000, 1_500_000, 3]
 
     def script(peer: Peer) -> None:
@@ -119,7 +119,7 @@ SERVER_ENDS = [
 
 @pytest.mark.parametrize(("last", "expected"), SERVER_ENDS)
 def test_server_closes(last: bytes, expected: LinkEnd) -> None:
-    """The end of the link has the code and reason of the server. The answer has the same code."""
+    """The end of the link has the server's code and reason. The client answers with this code."""
     echoed: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -310,7 +310,7 @@ def test_pongs_keep_a_quiet_link_alive() -> None:
 
 
 def test_a_slow_consumer_is_not_silence() -> None:
-    """The time that the consumer needs for a message does not count to ``ping_timeout``."""
+    """The time that the consumer needs for a message does not count toward ``ping_timeout``."""
     go_on = threading.Event()
 
     def slow(message: bytes) -> None:

@@ -135,7 +135,7 @@ def test_echoed_key() -> None:
 
 
 def test_redirect() -> None:
-    """The error of a redirect has the new address without its query. It is not followed."""
+    """A redirect is not followed. The error has the new address without its query."""
     error = error_from_response(302, {"Location": "https://x/login?token=t"}, b"", url=URL)
 
     assert "a redirect to https://x/login, which is not followed; check base_url" in str(error)

@@ -109,7 +109,7 @@ def test_masked_frames() -> None:
 def test_threads_and_control_frames_do_not_mix(
     is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """Messages of eight threads, pings and pongs are complete. Each thread's are in order."""
+    """Messages of eight threads, pings and pongs are complete, and in order for each thread."""
     senders, count = 8, 60
     received: list[bytes] = []
     pongs = []
@@ -152,7 +152,7 @@ def test_threads_and_control_frames_do_not_mix(
 
 
 def test_pong_while_the_writer_is_stalled() -> None:
-    """If a server does not read, its messages are received. Later, it gets the pong."""
+    """The client receives while a server does not read. The server gets the pong when it reads."""
     order: list[int] = []
     received = threading.Event()
 
@@ -171,7 +171,7 @@ def test_pong_while_the_writer_is_stalled() -> None:
             first_byte, payload = peer.read_frame()
             order.append(first_byte)
             if first_byte == PONG:
-                assert b"new" == payload, "the newest ping alone is answered"
+                assert b"new" == payload, "only the newest ping is answered"
 
     with (
         serve(script, receive_buffer_bytes=4096) as server,
@@ -237,7 +237,7 @@ def test_very_long_options() -> None:
     assert reader.messages == [b"x"]
 
 
-def test_a_message_that_needs_no_room() -> None:
+def test_a_message_that_frees_memory() -> None:
     """A message that frees memory is queued even if the queue has no room."""
     reader = Reader(waits=True)
 

@@ -54,7 +54,7 @@ class QuietStream:
 
 
 def test_silence() -> None:
-    """The waits add up to ``ping_timeout``. After them, the data that has arrived is read once."""
+    """The waits add up to ``ping_timeout``. After the last wait, arrived data is still read."""
     stream = QuietStream()
 
     with pytest.raises(ConnectionLost, match="silent for 10 s"):
@@ -77,8 +77,8 @@ def test_a_stalled_process_is_not_silence() -> None:
     """
     A connection is not lost if its process was stalled for longer than ``ping_timeout``.
 
-    While one thread holds the GIL, no other thread runs, and no ping is sent. The import of a large
-    extension module does this.
+    While one thread holds the GIL, no other thread runs, and no ping is sent. A thread that imports
+    a large extension module may hold the GIL for so long.
     """
     pinged, answers = threading.Event(), threading.Event()
 

@@ -96,7 +96,7 @@ def test_wake_during(pair: Pair, self_pipe: SelfPipe) -> None:
 
 
 def test_peer_is_gone(pair: Pair, self_pipe: SelfPipe) -> None:
-    """At the end of a stream, a read raises EOFError. It never returns no bytes."""
+    """At the end of a stream, a read raises EOFError. It does not return an empty result."""
     stream = PlainStream(pair[0], self_pipe)
     pair[1].send(b"last")
     pair[1].close()
@@ -121,6 +121,6 @@ class EndlessStream:
 
 
 def test_flood() -> None:
-    """A server that never stops to send does not extend a deadline."""
+    """A server that never stops sending does not extend a deadline."""
     with pytest.raises(DeadlineExceeded):
         receive_by(EndlessStream(), memoryview(bytearray(10)), Deadline(0.0, "waiting"))

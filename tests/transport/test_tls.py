@@ -64,7 +64,7 @@ def test_wrong_host(authority: trustme.CA, client_tls: ssl.SSLContext, name: str
     assert "base_url" in message_of(caught.value)
 
 
-def test_no_tls_there(client_tls: ssl.SSLContext) -> None:
+def test_server_without_tls(client_tls: ssl.SSLContext) -> None:
     """A server without TLS raises a ConnectError that says so."""
 
     def script(peer: Peer) -> None:

@@ -81,7 +81,7 @@ def test_one_thread_at_a_time(
 
 
 def test_fresh_connections() -> None:
-    """None of 500 connections fails that read and write as soon as they are open."""
+    """500 connections read and write as soon as they are open, and no connection fails."""
     failures = soak(500, at_once=8)
 
     assert not failures

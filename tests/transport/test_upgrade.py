@@ -46,9 +46,9 @@ def answering(answer: bytes) -> Script:
 
 def test_request() -> None:
     """
-    The request has the given headers and those of the upgrade.
+    The request has the given headers and the headers of the upgrade.
 
-    It has no Origin and no cookie.
+    The request has no Origin header and no cookie.
     """
     requests: list[bytes] = []
 
@@ -84,7 +84,7 @@ def test_headers_of_the_upgrade(name: str) -> None:
 
 
 def test_headers_of_the_options() -> None:
-    """Headers of the options are sent. A header of the call replaces one of the options."""
+    """Headers of the options are sent. A header of the call replaces an option with its name."""
     seen: list[str] = []
 
     def script(peer: Peer) -> None:
@@ -100,7 +100,7 @@ def test_headers_of_the_options() -> None:
 
 
 def test_answer() -> None:
-    """The headers of the response are kept with lower-case names. One has the request id."""
+    """The names of response headers are lower case. The request id is read from a header."""
     with serve(
         lambda peer: peer.upgrade("X-Inworld-Request-Id: f00", "X-Two: 1", "X-Two: 2")
     ) as server:

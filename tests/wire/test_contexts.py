@@ -121,7 +121,7 @@ def test_answers(state: str, answer: str) -> None:
 
 
 def test_one_close_is_sent() -> None:
-    """Only one close is sent for a context, because the service answers a second with an error."""
+    """Only one close is sent for a context. The service answers a second close with an error."""
     contexts = in_state(OPEN)
 
     assert {"close_context": {}, "contextId": "c"} == json.loads(contexts.close("c", 0.0) or "")
@@ -129,7 +129,7 @@ def test_one_close_is_sent() -> None:
 
 
 def test_closing_contexts_count() -> None:
-    """A closing context counts to the limit until the service has confirmed its end."""
+    """A closing context counts toward the limit until the service has confirmed its end."""
     contexts = Contexts(2)
     create(contexts, "a")
     create(contexts, "b")
@@ -236,7 +236,7 @@ def test_a_request_that_is_not_answered(ask: str, named: str) -> None:
     assert 5 == contexts.free
 
 
-def test_two_requests_expire_as_one() -> None:
+def test_two_requests_expire_together() -> None:
     """A context with several unanswered requests expires once, and one close is sent for it."""
     contexts, _ = opened(is_confirmed=False)
     contexts.send_text("c", "Hi.", 0.0, flush=True)
@@ -262,7 +262,7 @@ def test_other_contexts_do_not_expire() -> None:
     assert "d" in contexts
 
 
-# (commands, whether a later flush must be answered): the text may have been spoken already.
+# (commands, whether the service must answer a flush after these commands)
 FLUSHES = [
     ([], False),
     (["text"], True),
@@ -278,9 +278,9 @@ FLUSHES = [
 @pytest.mark.parametrize(("steps", "is_owed"), FLUSHES)
 def test_a_flush_without_text(steps: list[str], is_owed: bool) -> None:
     """
-    A flush needs an answer only if the service has certainly not spoken all text yet.
+    A flush needs an answer only if there is text that the service has certainly not spoken.
 
-    The service may speak without a flush, and then does not answer a flush without text.
+    The service may speak text before a flush. It does not answer a flush if no text is left.
     """
     contexts, progress = opened()
     for step in steps:
@@ -337,7 +337,7 @@ EVENTS = st.tuples(
 @given(st.lists(EVENTS, max_size=60))
 def test_every_context_ends(history: list[tuple[str, str, float]]) -> None:
     """
-    Lost, repeated, late and reordered messages leave no context that never ends.
+    Every context ends, although messages are lost, repeated, late or reordered.
 
     At the end, each context is closed or has expired, and the table is empty.
     """
@@ -392,7 +392,7 @@ def test_a_message_that_ends_nothing(message: tts.ContextMessage) -> None:
 
 
 def test_a_fault_is_no_answer() -> None:
-    """A fault ends the context with an error. It is no answer, so a retry is allowed."""
+    """A fault ends the context with an error. It is not an answer, so a retry is allowed."""
     progress = ContextProgress()
     ended = progress.handle(tts.ContextFault("c", 3, "text length"), was_closing=False)
 

@@ -116,7 +116,7 @@ OPERATIONS = st.lists(
 
 
 @given(OPERATIONS)
-def test_every_entry_leaves_once(operations: list[tuple[str, str, str | None]]) -> None:
+def test_every_entry_is_removed_once(operations: list[tuple[str, str, str | None]]) -> None:
     """For requests and answers in any order, each request leaves the table exactly once."""
     table = PendingTable[str]()
     added: list[Pending[str]] = []

@@ -37,7 +37,7 @@ VECTORS = [
 
 @pytest.mark.parametrize(("request_", "nonce", "signature"), VECTORS)
 def test_vectors(request_: TokenRequest, nonce: str, signature: str) -> None:
-    """With its clock and nonce, the header is that of the reference implementation."""
+    """For the same time and nonce, the header is equal to that of the reference implementation."""
     assert (
         "IW1-HMAC-SHA256 ApiKey=EXAMPLEKEY0123456789,DateTime=20260921123456,"
         f"Nonce={nonce},Signature={signature}"

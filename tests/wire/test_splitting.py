@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from inworld_sync.wire.splitting import sentences, split_text
 from inworld_sync.wire.text import is_blank
 
-# (text, limit, pieces): each kind of break in several scripts. The best break is first.
+# (text, limit, pieces) for each kind of break, in several scripts.
 CASES = [
     ("One. Two. Three.", 10, ["One. Two. ", "Three."]),
     ("First line here\n\nNext one. Yes", 24, ["First line here\n\n", "Next one. Yes"]),
@@ -81,7 +81,7 @@ PADDING = "lorem ipsum dolor sit amet " * 60
 
 @pytest.mark.parametrize("span", SPANS)
 def test_spans_stay_whole(span):
-    """No piece ends inside such a part, at any position of the part in the text."""
+    """No piece ends inside markup, a link, a number or an abbreviation, at any position."""
     for length in range(100):
         text = f"{PADDING[:length]} {span} {PADDING[:200]}"
         pieces = list(split_text(text, 100))
@@ -201,7 +201,7 @@ def test_a_sentence_is_yielded_when_the_next_begins() -> None:
     assert ["One", ".", " Two"] == asked
 
 
-def test_a_piece_that_ends_a_sentence_is_not_held() -> None:
+def test_a_piece_that_ends_a_sentence_is_returned() -> None:
     """If a piece ends with a whole sentence, the sentence is returned without another piece."""
 
     def lines() -> Iterator[str]:

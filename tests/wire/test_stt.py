@@ -137,9 +137,11 @@ COMMANDS = [
 
 OK = {"code": 0, "message": "", "details": []}
 
-# (content of "result", event). The first five are recordings of September 2026. The next are
-# recordings of April, which have no status. In the next, fields are missing, null or unknown. In
-# the last, words have all fields.
+# (content of "result", event):
+# - five messages that were recorded in September 2026
+# - messages that were recorded in April 2026 and have no status
+# - messages in which fields are missing, null or unknown
+# - messages in which words have all fields
 RESULTS = [
     (
         {"speechStarted": {"startTimeMs": 0, "confidence": 0}, "status": OK},
@@ -316,14 +318,14 @@ def test_config(config, added):
     """
     The configuration is sent as one message with camelCase names.
 
-    Settings of None are left out.
+    Settings that are None are left out.
     """
     assert {"transcribeConfig": {**BASE, **added}} == json.loads(stt.transcribe_config(config))
 
 
 @pytest.mark.parametrize(("text", "message"), COMMANDS)
 def test_commands(text, message):
-    """Each command is a JSON object with a key of its own."""
+    """Each command is a JSON object with one key, which is the name of the command."""
     assert message == json.loads(text)
 
 
@@ -370,7 +372,7 @@ def test_without_a_list_for_warnings():
     )
 
 
-# (answer to a recording, transcript or class of the error)
+# (response to an HTTP request, transcript or class of the error)
 WHOLE = [
     ({"transcription": FINAL}, "one"),
     ({"transcription": {**FINAL, "wordTimestamps": 5}, "usage": []}, "one"),
@@ -387,7 +389,7 @@ WHOLE = [
 
 @pytest.mark.parametrize(("answer", "expected"), WHOLE)
 def test_answer_to_a_recording(answer, expected):
-    """The answer to a recording has a transcript or the usage. An error status raises."""
+    """An HTTP response has a transcript or the usage. A status with an error raises an error."""
     if isinstance(expected, str):
         assert expected == stt.read_whole(answer)[0].text
         return

@@ -57,7 +57,7 @@ def test_scripts(said: str, texts: list[str], expected: list[str]) -> None:
 
 
 def test_partials() -> None:
-    """Words in a partial transcript may occur again in the final transcript."""
+    """Repeated words are removed from partial transcripts, and again from the final transcript."""
     repeats = Repeats()
     repeats.remember(SAID)
     repeats.restart()

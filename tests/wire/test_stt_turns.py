@@ -188,7 +188,7 @@ def test_repeated_final() -> None:
     assert "no no no no" == log.transcript.text
 
 
-def test_rest_is_passed_on() -> None:
+def test_usage_and_unknown_events_are_emitted() -> None:
     """The usage and unknown events are emitted. The usage is also kept."""
     usage, unknown = SttUsage(50, "m"), UnknownEvent("sentiment", {})
     log = TurnLog(is_manual=False)

@@ -384,8 +384,8 @@ def test_an_answer_with_a_wrong_type(message: object, event: object, named: str)
     assert [named] == warnings
 
 
-def test_a_status_alone_that_cannot_be_read() -> None:
-    """If a message has only a status with an invalid code, it is a fault of its context."""
+def test_message_with_only_an_invalid_status() -> None:
+    """A message that has only a status with an invalid code is read as a fault of its context."""
     message = {"result": {"contextId": "c1", "status": {"code": "BAD", "message": "no"}}}
 
     assert tts.ContextFault("c1", 2, "no") == tts.read(json.dumps(message))

@@ -42,6 +42,7 @@ _ARGUMENT_PIECE = 12
 _AUDIO_RATE_HZ = 48000
 _DEFAULT_TTS_MODEL = "inworld-tts-2"
 _AUTO_MODEL = "openai/gpt-4o-mini"
+_PUNCTUATION_CHARACTERS = 8
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 
 
@@ -133,9 +134,9 @@ class _Completion:
             if isinstance(part, str):
                 yield self._delta({"content": part})
                 sentences += part
-                while self._voice is not None and (found := _SENTENCE_END.search(sentences)):
-                    yield from self._audio_deltas(sentences[: found.end()])
-                    sentences = sentences[found.end() :]
+                while self._voice is not None and (end := self._sentence_end(sentences, part)):
+                    yield from self._audio_deltas(sentences[:end])
+                    sentences = part = sentences[end:]
                 continue
             yield from self._call_deltas(count, part)
             count += 1
@@ -152,6 +153,15 @@ class _Completion:
     ) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         return _event({**self._head("chat.completion.chunk"), "choices": [choice], **fields})
+
+    def _sentence_end(self, text: str, last: str) -> int:
+        """Return where the first sentence ends; 0 if no end is in the *last* part of the text."""
+        # The punctuation may be in the part before.
+        start = max(0, len(text) - len(last) - _PUNCTUATION_CHARACTERS)
+        if found := _SENTENCE_END.search(text, start):
+            return found.end()
+        limit = self._shared.settings.max_text_characters
+        return limit if len(text) > limit else 0
 
     def _call_deltas(self, index: int, call: ToolCall) -> Iterator[bytes]:
         first = {"index": index, **_described(_new_call_id(), ToolCall(call.name, ""))}
@@ -171,6 +181,8 @@ class _Completion:
     def _spoken(self, text: str) -> Iterator[bytes]:
         assert self._voice is not None
         for piece in speak(text, self._voice, self._shared):
+            if self._shared.stopping.is_set():
+                raise ChatFailed("the emulator is closing", status=503, kind="server_error")
             yield piece.audio
 
     def _head(self, kind: str) -> dict[str, object]:

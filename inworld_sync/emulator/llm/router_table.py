@@ -132,16 +132,21 @@ class RouterTable:
         if route is None:
             return None
         # One user always gets the same variant.
-        draw = zlib.crc32(user.encode()) % 100 if user else random.randrange(100)  # noqa: S311
-        for each in route["variants"]:
-            draw -= each["weight"]
-            if draw < 0:
-                break
-        variant = each["variant"]
+        draw = zlib.crc32(user.encode(errors="replace")) % 100 if user else random.randrange(100)  # noqa: S311
+        variant = _drawn(route["variants"], draw)
         return Variant(
             variant["model_id"],
             (*_templates(router.get("defaults") or {}), *_templates(variant)),
         )
+
+
+def _drawn(variants: Sequence[Mapping[str, Any]], draw: float) -> Mapping[str, Any]:
+    """Return the variant at a place from 0 to 100 of the weights."""
+    for each in variants[:-1]:
+        draw -= each["weight"]
+        if draw < 0:
+            return each["variant"]  # type: ignore[no-any-return]
+    return variants[-1]["variant"]  # type: ignore[no-any-return]
 
 
 def _camel(name: str) -> str:
@@ -189,7 +194,7 @@ def _check_route(route: object) -> None:
         ):
             raise Refused(INVALID_ARGUMENT, "a variant needs a variant_id and a model_id")
         weight = each.get("weight")
-        if type(weight) not in (int, float) or weight < 0:
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0:
             raise Refused(INVALID_ARGUMENT, "a variant needs a weight of 0 or more")
         weights.append(weight)
     if sum(weights) != 100:

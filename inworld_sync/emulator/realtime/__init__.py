@@ -1,1 +1,1 @@
-"""Realtime over WebSocket: a session that transcribes, replies and speaks."""
+"""Implements Realtime over WebSocket, with sessions that transcribe, reply and speak."""

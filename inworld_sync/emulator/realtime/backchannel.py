@@ -1,7 +1,7 @@
 """
-Backchannels: short phrases such as "uh-huh" while the user is speaking.
+Speaks backchannels, which are short phrases such as "uh-huh" while the user is speaking.
 
-They are neither a response nor a turn, and have their own events.
+Backchannels belong to no response and no turn, and have their own events.
 Source for the fields: Inworld Realtime reference, ``providerData.backchannel``.
 """
 
@@ -80,7 +80,7 @@ class Backchannel:
         )
 
     def _decide(self, options: Json) -> bool:
-        """Return True, or with the kind ``rule`` at even intervals instead of at random."""
+        """Return whether to speak. The kind ``rule`` decides at even intervals, not at random."""
         if options.get("decider_kind") != "rule":
             return True
         self._urge += _option(options, "rule_fire_probability")

@@ -1,5 +1,5 @@
 """
-Replies from an endpoint with OpenAI's chat completions, such as a model on this machine.
+Gets replies from an endpoint with OpenAI's chat completions, such as a model on this machine.
 
 Source: OpenAI API reference, "Create chat completion", streamed.
 """
@@ -29,15 +29,15 @@ class ChatReplies:
     A reply maker that gets its replies from a chat endpoint.
 
     Args:
-        base_url: Such as ``http://127.0.0.1:8080/v1``; ``/chat/completions`` is added.
+        base_url: The URL, such as ``http://127.0.0.1:8080/v1``. ``/chat/completions`` is added.
         model: The model to request; None uses the model of the session.
-        api_key: Sent as a bearer token; None sends no token.
+        api_key: The key, which is sent as a bearer token. None sends no token.
         timeout: Seconds without a byte after which the reply fails.
 
     Raises:
         ConfigError: *base_url* is not an HTTP URL.
 
-    Thread safety: any thread; replies share no state.
+    Thread safety: any thread. Replies share no state.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ def _messages(request: ReplyRequest) -> Iterator[dict[str, object]]:
                 if text := text_of(item):
                     yield {"role": item["role"], "content": text}
         elif kind == "function_call":
-            # Endpoints refuse a call without its output, and calls in several messages.
+            # Endpoints refuse a call without its output, and calls that are in several messages.
             calls = [item for item in run if item["call_id"] in outputs]
             if calls:
                 yield {"role": "assistant", "content": "", "tool_calls": [*map(_call, calls)]}
@@ -146,9 +146,10 @@ def _call(item: Mapping[str, object]) -> dict[str, object]:
 
 def _parts(answer: HttpAnswer) -> Iterator[ReplyPart]:
     """
-    Read a response: server-sent events, or one JSON object of an endpoint that does not stream.
+    Read a response, which is server-sent events, or one JSON object of an endpoint that does not
+    stream.
 
-    A tool call arrives in pieces and is yielded whole, at the end.
+    A tool call arrives in pieces, and is yielded as a whole at the end.
     """
     calls: dict[object, dict[str, str]] = {}
     try:
@@ -189,14 +190,14 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 
 def _text(content: object) -> str:
-    """Return the text of a content: a string, or a list of parts with text."""
+    """Return the text of a content, which is a string or a list of parts with text."""
     if isinstance(content, str):
         return content
     return "".join(str(part.get("text") or "") for part in _objects(content))
 
 
 def _collect(calls: dict[object, dict[str, str]], number: int, piece: Mapping[str, Any]) -> None:
-    """Add a piece to its call; endpoints that send whole calls may omit the index."""
+    """Add a piece to its call. Endpoints that send whole calls may omit the index."""
     index = piece.get("index")
     call = calls.setdefault(number if index is None else index, {"name": "", "arguments": ""})
     function = piece.get("function")

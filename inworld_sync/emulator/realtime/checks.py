@@ -1,4 +1,4 @@
-"""Checks of the fields of client events; each error names the field."""
+"""Checks the fields of client events. Each error names the field."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _TOOL_TYPES = ("function", "mcp", "web_search")
 
 
 def inner(fields: Mapping[str, object], name: str) -> dict[str, object]:
-    """Return an object inside another; empty if it is missing or not an object."""
+    """Return the object in a field, or an empty object if the field is missing or not an object."""
     value = fields.get(name)
     return value if isinstance(value, dict) else {}
 
 
 def an_object(value: object, param: str, *, name: str | None = None) -> dict[str, object]:
-    """Return an object; refuse any other value."""
+    """Return an object. Refuse any other value."""
     if not isinstance(value, dict):
         raise InvalidRequest.wrong_type(param, "an object", name=name)
     return value
 
 
 def a_list(value: object, param: str) -> list[object]:
-    """Return a list; refuse any other value."""
+    """Return a list. Refuse any other value."""
     if not isinstance(value, list):
         raise InvalidRequest.wrong_type(param, "a list")
     return value
@@ -57,14 +57,14 @@ def required_text(fields: Mapping[str, object], name: str, parent: str = "") -> 
 
 
 def lenient_number(value: object, default: float, high: float = math.inf) -> float:
-    """Return a number from 0 to *high*, or the default: ``providerData`` is never refused."""
+    """Return a number from 0 to *high*, or the default, since ``providerData`` is not refused."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= high:
         return value
     return default
 
 
 def one_of(value: object, allowed: Collection[str], param: str) -> None:
-    """Refuse a value that is not one of the names."""
+    """Refuse a value that is not one of *allowed*."""
     if not isinstance(value, str) or value not in allowed:
         known = ", ".join(allowed)
         raise InvalidRequest(
@@ -73,7 +73,7 @@ def one_of(value: object, allowed: Collection[str], param: str) -> None:
 
 
 def text(fields: Mapping[str, object], name: str, parent: str) -> str:
-    """Return a string, empty if it is missing; refuse any other value."""
+    """Return a string, which is empty if it is missing. Refuse any other value."""
     value = fields.get(name)
     if value is None:
         return ""
@@ -111,7 +111,7 @@ def object_or_null(fields: Mapping[str, object], name: str, parent: str) -> None
 
 
 def modalities(value: object, param: str) -> tuple[str, ...]:
-    """Return the modalities of a reply: ``audio``, ``text``, or both."""
+    """Return the modalities of a reply, which are ``audio``, ``text`` or both."""
     if not isinstance(value, list) or not value:
         raise InvalidRequest.wrong_type(param, "a list that is not empty")
     for one in value:

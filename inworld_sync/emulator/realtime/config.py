@@ -1,7 +1,7 @@
 """
-The session object: its defaults, and the updates of clients.
+Has the session object, with its defaults and the updates of clients.
 
-Updates are merged deeply. An update with a wrong value applies nothing.
+Updates are merged at all levels. An update with a wrong value changes nothing.
 Source: Inworld Realtime reference, ``session.update``.
 """
 
@@ -25,7 +25,7 @@ __all__ = ["Json", "SessionConfig"]
 Json = dict[str, object]
 
 _LIFETIME_SECONDS = 15 * 60
-# Updates are merged, so that the session would grow without end.
+# The limit of a session object. Without it, merged updates could make the object grow without end.
 _MAX_SESSION_BYTES = 1 << 20
 # The service's defaults.
 _DEFAULTS: Json = {
@@ -90,12 +90,12 @@ _FLAT_NAMES = {
 @attrs.frozen(kw_only=True)
 class SessionConfig:
     """
-    The settings of one session; a change makes a new one.
+    The settings of one session. A change makes a new object.
 
     Attributes:
-        fields: The whole session object in the service's spelling; never changed in place.
+        fields: The whole session object in the service's spelling. It is never changed in place.
         openai: Whether a client of OpenAI's service is connected. It may request voices and models
-            that do not exist here, and it requests the response to a tool output itself.
+            that do not exist here, and such a client requests the response to a tool output itself.
     """
 
     fields: Json
@@ -151,7 +151,7 @@ class SessionConfig:
         return provider_data.get("auto_tool_response", not self.openai) is not False
 
     def branch(self, name: str) -> Json:
-        """Return one branch of ``providerData``; empty if it is missing."""
+        """Return one branch of ``providerData``, or an empty object if it is missing."""
         return checks.inner(checks.inner(self.fields, "providerData"), name)
 
     def updated(self, update: object, settings: Settings) -> SessionConfig:
@@ -182,7 +182,7 @@ class SessionConfig:
         return attrs.evolve(self, fields=fields)
 
     def _settle_input(self, fields: Json, changes: Json) -> None:
-        """Check ``audio.input`` and complete its format and turn detection."""
+        """Check ``audio.input``, and complete its format and turn detection."""
         param = "session.audio.input"
         wanted = changes.get("format") or self.input["format"]
         fields["format"] = read_format(wanted, f"{param}.format").describe()
@@ -211,7 +211,7 @@ class SessionConfig:
 
 
 def _merged(old: Json, new: Mapping[str, object]) -> Json:
-    """Merge objects deeply; other values are replaced. The old object is not changed."""
+    """Merge objects at all levels. Other values are replaced. The old object is not changed."""
     merged = dict(old)
     for name, value in new.items():
         before = old.get(name)
@@ -224,7 +224,7 @@ def _merged(old: Json, new: Mapping[str, object]) -> Json:
 
 
 def _with_nested_names(update: Json) -> Json:
-    """Move the values of the flat names to their paths; drop fields that the service ignores."""
+    """Move the values of the flat names to their paths. Drop fields that the service ignores."""
     nested = {name: value for name, value in update.items() if name != "provider_data"}
     for flat, path in _FLAT_NAMES.items():
         if flat not in nested:
@@ -264,7 +264,7 @@ def _check_transcription(value: object, param: str) -> None:
 
 
 def _turn_detection(old: Json, new: Json) -> Json:
-    """Read the turn detection; another type starts from its own defaults."""
+    """Read the turn detection. If the type changes, start from the defaults of the new type."""
     param = "session.audio.input.turn_detection"
     kind = new.get("type", old.get("type", "semantic_vad"))
     checks.one_of(kind, tuple(_TURN_DETECTION), f"{param}.type")

@@ -1,8 +1,8 @@
 """
-The items of a conversation, in order.
+Keeps the items of a conversation, in order.
 
 Locks: ``_lock`` guards the list. It is held while an event about a change is queued, so that
-clients receive changes in order; queueing never waits for the client.
+clients receive changes in order. Queueing never waits for the client.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class SpokenText:
     The times of the words of a spoken reply, which truncation needs.
 
     Attributes:
-        words: For each word its end in the transcript, and the second at which it begins.
-        duration: Seconds of audio.
+        words: For each word, its end in the transcript, and the second at which the word begins.
+        duration: The length of the audio in seconds.
     """
 
     words: tuple[tuple[int, float], ...]
     duration: float
 
     def heard(self, transcript: str, seconds: float) -> str:
-        """Return the transcript until the last word that begins before a time."""
+        """Return the transcript up to the last word that begins before a time."""
         ends = [end for end, start in self.words if start < seconds]
         return transcript[: max(ends)] if ends else ""
 
@@ -61,7 +61,8 @@ class Conversation:
 
     Args:
         events: Sends the events.
-        max_bytes: The size of all items; beyond it the oldest items are removed without an event.
+        max_bytes: The largest size of all items. Beyond it, the oldest items are removed without an
+            event.
 
     Thread safety: any thread.
     """
@@ -121,7 +122,7 @@ class Conversation:
             self._events.send("conversation.item.added", previous_item_id=previous, item=item)
 
     def finish(self, item: Item) -> None:
-        """Replace an item by its final form, and send ``conversation.item.done``."""
+        """Replace an item with its final form, and send ``conversation.item.done``."""
         kind = "conversation.item.done"
         with self._lock:
             for at, one in enumerate(self._items):
@@ -171,7 +172,7 @@ class Conversation:
             audio_end_ms: The value that the client sent.
 
         Raises:
-            InvalidRequest: The item is not a spoken reply, or is shorter.
+            InvalidRequest: The item is not a spoken reply, or is shorter than *end_ms*.
         """
         with self._lock:
             at = self._index(item_id, "item_truncate", "item_id")
@@ -213,7 +214,7 @@ class Conversation:
         return {**item, "content": parts}
 
     def forget_oldest(self, keep: int) -> int:
-        """Remove all but the newest *keep* items, without an event; return how many."""
+        """Remove all but the newest *keep* items, without an event; return the number removed."""
         with self._lock:
             count = max(0, len(self._items) - keep)
             for _ in range(count):
@@ -259,7 +260,7 @@ def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item
 
     Args:
         value: The value from JSON.
-        known: The items of the conversation; a tool output must belong to a call in it.
+        known: The items of the conversation. A tool output must belong to one of their calls.
         param: The field with the item.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Sending of server events, and the errors of client events."""
+"""Sends server events, and the errors of client events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from inworld_sync.emulator.peer import WebSocketPeer
 
 __all__ = ["EventSender", "InvalidRequest", "new_id"]
 
-# Names of the OpenAI beta, which some clients still expect. None: the beta has no such event.
+# The names of the OpenAI beta, which some clients still expect. None means that the beta has no
+# such event.
 _BETA_PREFIXES = {
     "response.output_audio_transcript.": "response.audio_transcript.",
     "response.output_audio.": "response.audio.",
@@ -24,10 +25,10 @@ _NOT_IN_BETA = "conversation.item.done"
 @attrs.define
 class InvalidRequest(Exception):
     """
-    A client event that is refused, or that failed; the session continues.
+    A client event that is refused, or that failed. The session continues.
 
     Attributes:
-        code: Such as ``invalid_value``; None for a failure of the server.
+        code: The code, such as ``invalid_value``; None for a failure of the server.
         message: The text of the error.
         param: The wrong field, or None.
         kind: The ``type`` of the error.
@@ -46,7 +47,7 @@ class InvalidRequest(Exception):
 
     @classmethod
     def wrong_type(cls, param: str, wanted: str, *, name: str | None = None) -> InvalidRequest:
-        """Make the error for a field that does not have the type *wanted*; the text has *name*."""
+        """Make the error for a field of another type than *wanted*. The text has *name*."""
         return cls("invalid_type", f"{name or param} must be {wanted}", param)
 
     @classmethod
@@ -56,7 +57,7 @@ class InvalidRequest(Exception):
 
 
 def new_id(kind: str) -> str:
-    """Make an id such as ``item_…``; *kind* is its prefix."""
+    """Make an id such as ``item_…``. *kind* is its prefix."""
     return f"{kind}_{secrets.token_hex(10)}"
 
 
@@ -69,7 +70,7 @@ class EventSender:
         beta_names: Use the event names of the OpenAI beta.
         explains_errors: Send errors with their code and the id of the client's event.
 
-    Thread safety: any thread; events of one thread keep their order.
+    Thread safety: any thread. Events of one thread keep their order.
     """
 
     def __init__(
@@ -87,13 +88,13 @@ class EventSender:
         return self._peer.is_open
 
     def send(self, kind: str, **fields: object) -> None:
-        """Queue an event without waiting; raise PeerGone if the connection has ended."""
+        """Queue an event without waiting. Raise PeerGone if the connection has ended."""
         name = self._name(kind)
         if name is not None:
             self._peer.send(self._event(name, fields), wait=False)
 
     def send_audio(self, kind: str, **fields: object) -> None:
-        """Queue an event with audio; wait while a slow client has too much queued."""
+        """Queue an event with audio. Wait while too many bytes are queued for a slow client."""
         self._peer.send(self._event(self._name(kind) or kind, fields))
 
     def error(self, cause: InvalidRequest, client_event_id: str | None = None) -> None:

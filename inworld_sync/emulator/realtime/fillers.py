@@ -1,5 +1,5 @@
 """
-Fillers: short texts that are spoken until a slow reply begins.
+Speaks fillers, which are short texts that are spoken until a slow reply begins.
 
 Source for the fields: Inworld Realtime reference, ``providerData.responsiveness``.
 
@@ -31,7 +31,7 @@ class Fillers:
     """
     The fillers of one session.
 
-    Thread safety: one thread at a time; the responses of a conversation run in sequence.
+    Thread safety: one thread at a time, since the responses of a conversation run in sequence.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class _Reader:
             yield part
 
     def stop(self) -> None:
-        """Stop reading; a reply that blocks ends by itself later."""
+        """Stop reading. A reply that blocks ends by itself later."""
         self._stopped.set()
         self._thread.join(_JOIN_SECONDS)
 
@@ -128,5 +128,5 @@ class _Reader:
 
 
 def _seconds(options: Mapping[str, object], name: str, default_ms: int) -> float:
-    """Read milliseconds as seconds; a wrong value means the default."""
+    """Read milliseconds as seconds. A wrong value means the default."""
     return checks.lenient_number(options.get(name), default_ms, _MAX_WAIT_MS) / 1000

@@ -1,5 +1,5 @@
 """
-The audio formats of a session: their JSON, and the conversion of samples.
+Reads the JSON of a session's audio formats, and converts samples.
 
 Source: Inworld Realtime reference, ``audio.input.format``. The service accepts a legacy name inside
 an object, but produces no audio for it.
@@ -46,7 +46,7 @@ class AudioFormat:
     A format of audio.
 
     Attributes:
-        type: Such as ``audio/pcm``.
+        type: The type, such as ``audio/pcm``.
         sample_rate_hz: Samples per second.
     """
 
@@ -55,21 +55,21 @@ class AudioFormat:
 
     @property
     def is_known(self) -> bool:
-        """Whether the service produces audio in it."""
+        """Whether the service produces audio in this format."""
         return self.type in _TYPES
 
     @property
     def is_g711(self) -> bool:
-        """Whether it is one of the two formats of telephony."""
+        """Whether the format is one of the two formats of telephony."""
         return self.type in _G711_TYPES
 
     @property
     def speech_encoding(self) -> str:
-        """The encoding to synthesize; 32-bit floats are converted from PCM."""
+        """The encoding to synthesize. 32-bit floats are converted from PCM."""
         return {"audio/pcmu": "MULAW", "audio/pcma": "ALAW"}.get(self.type, "PCM")
 
     def describe(self) -> dict[str, object]:
-        """Return the JSON of the service: an object, with a rate unless the rate is fixed."""
+        """Return the JSON object of the service. It has a rate unless the rate is fixed."""
         if self.is_g711 or not self.is_known:
             return {"type": self.type}
         return {"type": self.type, "rate": self.sample_rate_hz}
@@ -81,7 +81,7 @@ class AudioFormat:
 
 class SampleReader:
     """
-    Converts a client's audio to the recognizer's PCM; a sample may be split between two calls.
+    Converts a client's audio to the recognizer's PCM. A sample may be split between two calls.
 
     Thread safety: one thread at a time.
     """
@@ -103,13 +103,13 @@ class SampleReader:
         return self._resampler.feed(decode(data[:whole]))
 
     def finish(self) -> bytes:
-        """Return the remaining PCM; no bytes can be added afterwards."""
+        """Return the remaining PCM. No bytes can be added afterwards."""
         return self._resampler.finish()
 
 
 def read_format(value: object, param: str) -> AudioFormat:
     """
-    Read a format: an object, a legacy name, or a MIME type.
+    Read a format, which is an object, a legacy name or a MIME type.
 
     Raises:
         InvalidRequest: The value is not a format, or the format does not support the rate.

@@ -1,8 +1,8 @@
 """
-HTTP requests to the servers that a session or the user names: MCP servers and chat endpoints.
+Sends HTTP requests to the servers that a session or the user names: MCP servers and chat endpoints.
 
 A request goes to one URL. Redirects are not followed, so credentials are sent to that origin only.
-Time and size are bounded, and a request ends soon after its event is set.
+Time and size are limited, and a request ends soon after its event ``stopped`` is set.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class HttpAnswer:
     A successful response.
 
     Attributes:
-        headers: Names in lower case.
-        lines: The lines of the body, as they are received; raises HttpFailed.
+        headers: The headers, with names in lower case.
+        lines: The lines of the body, as they are received. Iterating may raise HttpFailed.
     """
 
     headers: Mapping[str, str]
@@ -73,7 +73,7 @@ def post_json(
         url: The URL.
         body: A JSON value.
         headers: Sent with the request.
-        stopped: Ends the request when it is set.
+        stopped: An event that ends the request when it is set.
         timeout: Seconds without a byte after which the request fails.
         total_timeout: Seconds for the whole request.
         max_bytes: The maximum size of the response.
@@ -150,7 +150,7 @@ class _BoundedSocket:
         return io.BufferedReader(_BoundedReader(self._socket, self._bounds))
 
     def close(self) -> None:
-        """Do nothing: http.client calls this before the response is read."""
+        """Do nothing, because http.client calls this before the response is read."""
 
 
 class _BoundedReader(io.RawIOBase):

@@ -1,9 +1,9 @@
 """
-The input audio buffer: divides the user's audio into turns and transcribes them.
+Has the input audio buffer, which divides the user's audio into turns and transcribes them.
 
 Times are milliseconds of appended audio since the session began.
 
-Threads: the connection's thread uses it; only ``restart_idle`` is called from other threads.
+Threads: the connection's thread uses the buffer. Other threads call only ``restart_idle``.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ class _Turn:
     The turn that is not committed yet.
 
     Attributes:
-        item_id: The id of its item.
-        is_speaking: Whether it has speech.
-        began_ms: The start of its speech.
-        partial: Its last partial transcript.
+        item_id: The id of the turn's item.
+        is_speaking: Whether the turn has speech.
+        began_ms: The start of the speech.
+        partial: The last partial transcript.
         emitted: The text that was sent as deltas.
-        suggestions: The number of suggested ends.
-        is_suggested: Whether its end is suggested now.
+        suggestions: How often the end of the turn was suggested.
+        is_suggested: Whether the end of the turn is suggested now.
     """
 
     item_id: str = attrs.field(factory=lambda: new_id("item"))
@@ -115,7 +115,7 @@ class InputAudioBuffer:
         self._idle_since_ms: int | None = None
 
     def configure(self, config: SessionConfig) -> None:
-        """Apply new settings; a switch to or from manual turns drops uncommitted audio."""
+        """Apply new settings. A switch to or from manual turns drops uncommitted audio."""
         old, self._config = self._config, config
         settings = turn_settings(config)
         if config.input_format != old.input_format:
@@ -217,7 +217,7 @@ class InputAudioBuffer:
             self._session.user_speaks()
 
     def _recognized(self, recognize: Callable[[], list[SpeechEvent]]) -> list[SpeechEvent]:
-        """Return the events of a call; if the engine fails, the turn fails, not the session."""
+        """Return the events of a call. If the engine fails, only the turn fails."""
         try:
             return recognize()
         except Exception as error:
@@ -252,10 +252,10 @@ class InputAudioBuffer:
             self._session.turn_ended()
 
     def _send_partial(self, text: str) -> None:
-        """Send a partial transcript: all of it, or its addition."""
+        """Send a partial transcript, either as a whole or only the words that were added."""
         turn, settings = self._turn, self._session.settings
         if not settings.rolling_transcription and settings.stable_transcription:
-            # A later partial transcript may still change what two of them do not agree on.
+            # Words on which two partial transcripts do not agree may still change.
             text = _common_words(turn.partial, text)
             if len(text) <= len(turn.emitted) or not text.startswith(turn.emitted):
                 return
@@ -276,7 +276,7 @@ class InputAudioBuffer:
         conversation.finish(item)
 
     def _suggest(self, pause_ms: int) -> None:
-        """Suggest the end of the turn at a pause; revoke the suggestion when speech continues."""
+        """Suggest the end of the turn at a pause. Revoke the suggestion when speech continues."""
         kind = (self._config.turn_detection or {}).get("type")
         if kind != "semantic_vad" or not self._session.settings.turn_suggestions:
             return
@@ -333,8 +333,8 @@ def transcribe(
         config: Its settings.
         item_id: The id of the user's message.
         text: The transcript.
-        emitted: The part of it that was sent.
-        seconds: The length of its audio.
+        emitted: The part of the transcript that was sent.
+        seconds: The length of the user's audio.
     """
     content = [{"type": "input_audio", "transcript": text}]
     session.conversation.change(item_id, content=content)
@@ -361,7 +361,7 @@ def _common_words(one: str, other: str) -> str:
 
 
 def _send_delta(session: SpeechInputView, item_id: str, text: str, emitted: str) -> None:
-    """Send a transcript, or its addition to *emitted*; the whole text if it was rewritten."""
+    """Send the part of a transcript after *emitted*, or the whole text if *emitted* has changed."""
     delta = text if session.settings.rolling_transcription else text.removeprefix(emitted)
     kind = "conversation.item.input_audio_transcription.delta"
     session.events.send(kind, item_id=item_id, content_index=0, delta=delta)

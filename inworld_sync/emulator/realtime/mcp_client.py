@@ -1,5 +1,5 @@
 """
-A client of MCP servers over streamable HTTP: lists tools and calls them.
+Has a client of MCP servers over streamable HTTP, which lists tools and calls them.
 
 Source: Model Context Protocol 2025-06-18, "Streamable HTTP" and "Tools".
 """
@@ -20,7 +20,7 @@ __all__ = ["McpFailed", "McpServer"]
 
 _PROTOCOL = "2025-06-18"
 _TIMEOUT = 10.0
-# For all requests of a listing, or of a call.
+# The most seconds for all requests of a listing, or of a call.
 _TOTAL_TIMEOUT = 30.0
 _MAX_ANSWER_BYTES = 4 << 20
 _MAX_PAGES = 20
@@ -29,7 +29,7 @@ _MAX_TOOLS = 1000
 
 class McpFailed(Exception):
     """
-    The server refused a request, cannot be reached, or its tool failed.
+    The server refused a request or cannot be reached, or its tool failed.
 
     Attributes:
         error: The error object of the Realtime protocol.
@@ -54,10 +54,10 @@ class McpServer:
     Args:
         label: The ``server_label`` of the session.
         tool: The ``mcp`` tool of a session, with ``server_url``.
-        stopped: Set when the session ends; it ends a request.
+        stopped: An event that is set when the session ends. It ends a request.
 
     Attributes:
-        listed: The tools that may be called; empty until the server has listed them.
+        listed: The tools that may be called. It is empty until the server has listed its tools.
 
     Thread safety: any thread.
     """
@@ -88,7 +88,7 @@ class McpServer:
         List the tools that may be called.
 
         Raises:
-            McpFailed: The server does not list them.
+            McpFailed: The server does not list its tools.
         """
         allowed = self.tool.get("allowed_tools")
         if isinstance(allowed, dict):
@@ -108,7 +108,7 @@ class McpServer:
         return self.listed
 
     def needs_approval(self, name: str) -> bool:
-        """Return whether a call needs the client's approval; by default it does."""
+        """Return whether a call needs the client's approval. By default it does."""
         rule = self.tool.get("require_approval", "always")
         if not isinstance(rule, dict):
             return rule != "never"
@@ -203,7 +203,7 @@ class McpServer:
 
 
 def _messages(text: str) -> list[dict[str, Any]]:
-    """Read a response: JSON, or server-sent events with JSON."""
+    """Read a response, which is JSON or server-sent events with JSON."""
     lines = [text] if text.lstrip().startswith("{") else text.splitlines()
     found = []
     for line in lines:

@@ -1,7 +1,7 @@
 """
-The MCP servers of one session: lists their tools, and keeps calls that wait for approval.
+Lists the tools of the MCP servers of one session, and keeps the calls that wait for approval.
 
-The service documents MCP in the same way as OpenAI; no capture of the service shows it.
+The service documents MCP in the same way as OpenAI. No capture of the service shows MCP.
 Source: OpenAI Realtime reference, "MCP tools".
 
 Threads: each listing has its own thread.
@@ -25,7 +25,7 @@ from inworld_sync.emulator.realtime.replies import ToolCall
 __all__ = ["ApprovedCall", "McpTools", "with_calls_as_functions"]
 
 _JOIN_SECONDS = 5.0
-# MCP servers of one session, and listings that run at the same time.
+# The most MCP servers of one session, and the most listings that run at the same time.
 _MAX_SERVERS = 32
 _MAX_WAITING_CALLS = 100
 

@@ -1,5 +1,5 @@
 """
-Memory cycles: after some turns, facts and a summary are written into the session.
+Implements memory cycles. After some turns, facts and a summary are written into the session.
 
 Source: Inworld Realtime reference, ``providerData.memory``. The facts that the service's model
 would choose are not known; here a fact is a sentence in which users talk about themselves.
@@ -34,7 +34,7 @@ class Memory:
     """
     The memory of one session.
 
-    Thread safety: only the thread of the response that ends uses it, one at a time.
+    Thread safety: only the thread of a response that ends uses the memory, one thread at a time.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Memory:
         self._items_trimmed = 0
 
     def turn_done(self, config: SessionConfig, conversation: Conversation) -> Json | None:
-        """Count a turn; return the new state if the turn ends a cycle, or None."""
+        """Count a turn. Return the new state if the turn ends a cycle, or None."""
         options = config.branch("memory")
         self._turns_since += 1
         self._total_turns += 1

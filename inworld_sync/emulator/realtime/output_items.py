@@ -1,5 +1,5 @@
 """
-Writes the items of one response: a spoken or written message, and calls of tools.
+Writes the items of one response, which are a spoken or written message and calls of tools.
 
 Source for the order of events: Inworld Realtime reference, the lifecycle of a response.
 """
@@ -72,7 +72,7 @@ class ResponseOutput:
         self._speaking_since: float | None = None
 
     def open(self, item: Item, *, hides_previous: bool = False) -> int:
-        """Send that an item is added; return its index."""
+        """Send the event that an item is added, and return the index of the item."""
         index, self._count = self._count, self._count + 1
         self.send("response.output_item.added", output_index=index, item=item)
         if self.options.in_conversation:
@@ -80,7 +80,7 @@ class ResponseOutput:
         return index
 
     def close(self, index: int, item: Item) -> None:
-        """Send that an item is done."""
+        """Send the event that an item is done."""
         self.items.append(item)
         if self.options.in_conversation:
             self.session.conversation.finish(item)
@@ -111,7 +111,7 @@ class MessageWriter:
     """
     Writes or speaks one message of the assistant as its text is generated.
 
-    Text is sent at once; audio follows sentence by sentence.
+    Text is sent at once. Audio follows sentence by sentence.
     """
 
     def __init__(self, output: ResponseOutput) -> None:

@@ -1,8 +1,8 @@
 """
-The protocol of reply makers, which make a reply from a conversation.
+Has the protocol of reply makers, which make a reply from a conversation.
 
-A reply maker is any callable with this signature. ``rules`` has the built-in one, and ``chat`` has
-one for OpenAI-compatible endpoints.
+A reply maker is any callable with this signature. ``rules`` has the built-in reply maker, and
+``chat`` has a reply maker for OpenAI-compatible endpoints.
 """
 
 from __future__ import annotations
@@ -39,14 +39,17 @@ class ReplyRequest:
     The conversation and the settings for a reply.
 
     Attributes:
-        items: The conversation, oldest first, in the service's JSON; speech is transcribed.
+        items: The items of the conversation, oldest first, in the service's JSON. Speech is
+            transcribed.
         instructions: The instructions of the session or the response.
         tools: The tools that may be called, in the service's JSON.
         tool_choice: ``auto``, ``none``, ``required``, or the name of a tool.
-        model: The model, as the client wrote it.
+        model: The name of the model, as the client wrote it.
         temperature: The temperature; None for the default of the reply maker.
-        max_output_tokens: The maximum, or None for no limit; a longer reply is cut.
-        cancelled: Set when the reply is interrupted; a reply maker that waits should check it.
+        max_output_tokens: The most tokens of the reply, or None for no limit. A longer reply is
+            cut.
+        cancelled: An event that is set when the reply is interrupted. A reply maker that waits
+            should check it.
     """
 
     items: Sequence[Mapping[str, object]]
@@ -64,9 +67,9 @@ class ReplyMaker(Protocol):
     A callable that makes replies.
 
     It yields text in pieces of any length, and tool calls. When the reply is interrupted, the
-    iteration stops. If it raises an exception, the response fails.
+    iteration is stopped. If the reply maker raises an exception, the response fails.
 
-    Thread safety: it is called from several threads at once.
+    Thread safety: several threads call a reply maker at once.
     """
 
     def __call__(self, request: ReplyRequest) -> Iterable[ReplyPart]:

@@ -1,5 +1,5 @@
 """
-One response: requests a reply, and writes and speaks it.
+Makes one response. It requests a reply, and writes and speaks the reply.
 
 Threads: each response has its own thread, and begins when the response before it has ended.
 """
@@ -92,12 +92,12 @@ class Response:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether it was cancelled; its last events may not be sent yet."""
+        """Whether the response was cancelled. Its last events may not be sent yet."""
         return self._output.cancelled.is_set()
 
     @property
     def has_calls(self) -> bool:
-        """Whether it called functions."""
+        """Whether the response called functions."""
         return any(item["type"] == "function_call" for item in self._output.items)
 
     def start(self) -> None:
@@ -105,12 +105,12 @@ class Response:
         self._thread.start()
 
     def cancel(self, reason: str) -> None:
-        """Cancel it; the reason is ``client_cancelled`` or ``turn_detected``."""
+        """Cancel the response. The reason is ``client_cancelled`` or ``turn_detected``."""
         self._reason = self._reason or reason
         self._output.cancelled.set()
 
     def join(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the response has ended."""
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
@@ -131,7 +131,7 @@ class Response:
             self._on_gone(self)
 
     def _produce(self) -> str:
-        """Write the reply; return the final status."""
+        """Write the reply, and return the final status."""
         try:
             if self._failure is not None:
                 return self._failed(self._failure)
@@ -160,7 +160,7 @@ class Response:
         return "failed"
 
     def _write(self) -> None:
-        """Write the reply; after calls of MCP tools, write the next reply with their results."""
+        """Write the reply. After calls of MCP tools, write the next reply with their results."""
         mcp, approved = self._session.mcp, self.options.approved
         if approved is not None and (server := mcp.owner(approved.call.name)) is not None:
             write_mcp_call(self._output, server, approved.call, approved.request_id)

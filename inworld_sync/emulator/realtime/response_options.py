@@ -1,4 +1,7 @@
-"""The settings of one response: those of the session, changed by ``response.create``."""
+"""
+Reads the settings of one response, which are those of the session as ``response.create`` changes
+them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from inworld_sync.emulator.tts.config import MODELS, ContextConfig, read_config
 
 __all__ = ["ResponseOptions", "read_options", "speaking_voice"]
 
-# The range of the synthesizer; a session may have a slower speed.
+# The range of the synthesizer. A session may have a slower speed.
 _MIN_SPEED, _MAX_SPEED = 0.5, 1.5
 _DEFAULT_VOICE, _DEFAULT_MODEL = "Dennis", "inworld-tts-2"
 
@@ -29,10 +32,11 @@ class ResponseOptions:
     The settings of one response.
 
     Attributes:
-        modalities: ``audio``, ``text`` or both; with audio the text is its transcript.
+        modalities: ``audio``, ``text`` or both. With audio, the text is the transcript of the
+            audio.
         in_conversation: Whether its items become part of the conversation.
-        context: The items to reply to; None for those of the conversation.
-        metadata: Returned in the events.
+        context: The items to reply to; None for the items of the conversation.
+        metadata: The metadata, which the events return.
         audio_format: The format of its audio.
         voice: The voice.
         request: The request for the reply maker, without items.
@@ -81,7 +85,7 @@ def read_options(
         listed = config.fields["output_modalities"]
     return ResponseOptions(
         modalities=checks.modalities(listed, "response.output_modalities"),
-        # The id of a conversation means the conversation of the session.
+        # Any other value, such as the id of a conversation, means the conversation of the session.
         in_conversation=checks.text(asked, "conversation", "response") != "none",
         context=_context(asked.get("input"), known),
         metadata=metadata if isinstance(metadata, dict) else None,

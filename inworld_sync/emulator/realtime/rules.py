@@ -1,8 +1,8 @@
 """
-The built-in replies: they follow rules, so the same conversation gets the same replies.
+Makes the built-in replies. They follow rules, so the same conversation gets the same replies.
 
-A tool is called if the user's words match its name or description. The next reply includes its
-output. All other replies are small talk or an echo.
+A tool is called if the user's words match its name or description. The next reply has the output of
+the tool. All other replies are small talk or an echo.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _TENS: list[str] = _WORD.findall("twenty thirty forty fifty sixty seventy eighty
 
 
 def answer(request: ReplyRequest) -> Iterator[ReplyPart]:
-    """Reply by rules; see the module."""
+    """Reply by the rules of this module."""
     last = request.items[-1] if request.items else {}
     if last.get("type") == "function_call_output":
         yield from _pieces(_about_output(request.items))
@@ -126,7 +126,7 @@ def _calls(said: str, request: ReplyRequest) -> Iterator[ToolCall]:
 
 
 def _score(said: str, tool: Mapping[str, object]) -> int:
-    """Count the words that the user and the tool share; those of its name count double."""
+    """Count the words that the user and the tool share. Words of the tool's name count twice."""
     words = _stems(said)
     name = str(tool["name"]).replace("_", " ").replace("-", " ")
     return 2 * len(words & _stems(name)) + len(words & _stems(str(tool.get("description") or "")))

@@ -1,7 +1,7 @@
 """
-The Realtime WebSocket: the credential is checked at the upgrade, then a session begins.
+Serves the Realtime WebSocket. The credential is checked at the upgrade, then a session begins.
 
-The second and the third path are for clients of OpenAI's service.
+The second and the third path of the table are for clients of OpenAI's service.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ ROUTES = tuple(
 
 
 class _Limiter:
-    """Limits the number of events in one second; 0 is no limit."""
+    """Limits the number of events in one second. 0 means no limit."""
 
     def __init__(self, per_second: int) -> None:
         self._per_second = per_second
@@ -81,7 +81,7 @@ class _Limiter:
 def _messages(
     peer: WebSocketPeer, events: EventSender, ping_interval: float
 ) -> Iterator[str | bytes]:
-    """Yield the messages of the client, and send ``ping`` between them; 0 sends none."""
+    """Yield the client's messages, and send ``ping`` at an interval; 0 means that none is sent."""
     due = time.monotonic() + ping_interval
     while True:
         left = due - time.monotonic() if ping_interval else None

@@ -1,12 +1,13 @@
 """
-One Realtime session: handles the client events.
+Handles the client events of one Realtime session.
 
-Threads: the connection's thread handles all events in order, also audio; each response has a
+Threads: the connection's thread handles all events in order, including audio. Each response has a
 thread of its own.
 
 Locks: ``_lock`` guards the settings and the responses; no thread waits while it holds the lock.
-``session.updated`` is queued while it is held, so that the last one sent has the settings in use.
-The conversation's lock may be acquired while this one is held, never the other way round.
+``session.updated`` is queued while ``_lock`` is held, so that the last ``session.updated`` has the
+settings in use. A thread that holds ``_lock`` may acquire the conversation's lock. A thread that
+holds the conversation's lock must not acquire ``_lock``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from inworld_sync.emulator.shared_state import SharedState
 
 __all__ = ["Session"]
 
-# Each response has a thread.
+# The most responses at the same time, because each response has a thread.
 _MAX_RESPONSES: Final = 32
 _MAX_AUDIO_END_MS: Final = 24 * 3600 * 1000
 _EXHAUSTED: Final = "The resources of this session are exhausted."
@@ -125,7 +126,7 @@ class Session:
             active.cancel("turn_detected")
 
     def turn_ended(self) -> None:
-        """Respond to the user's turn, after the responses before it."""
+        """Respond to the user's turn, after the earlier responses."""
         self._respond(None)
 
     # Client events.
@@ -228,7 +229,7 @@ class Session:
     # Responses.
 
     def _respond(self, options: ResponseOptions | None) -> None:
-        """Start a response; in the conversation it waits for the response before it."""
+        """Start a response. A response of the conversation waits for the response before it."""
         if options is None:
             options = read_options(None, self._config, self.shared.settings, ())
         with self._lock:

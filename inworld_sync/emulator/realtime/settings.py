@@ -1,4 +1,4 @@
-"""Limits and quirks of the Realtime endpoint."""
+"""Has the limits and quirks of the Realtime endpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COUNT = checks.whole(0, 1_000_000_000)
 @attrs.frozen(kw_only=True)
 class RealtimeSettings:
     """
-    The behavior of Realtime; the defaults are those of the service where known.
+    The behavior of Realtime. The defaults are those of the service where known.
 
     Attributes:
         ping_interval: Seconds between two ``ping`` events; 0 sends none.
@@ -22,41 +22,41 @@ class RealtimeSettings:
         beta_names: Send the event names of the OpenAI beta. A client with the header
             ``OpenAI-Beta: realtime=v1`` gets them in any case.
         openai_part_names: Call the content of replies ``output_audio`` and ``output_text``, as
-            OpenAI does; the service calls it ``audio`` and ``text``.
+            OpenAI does. The service calls it ``audio`` and ``text``.
         named_calls: Send the name of the function in ``response.function_call_arguments.done``.
-        identified_calls: Send the call's id in the events of its arguments; otherwise only the item
-            has it.
-        empty_arguments: Send ``""`` for a call without arguments; otherwise ``{}``.
-        calls_have_previous: Send the id of the item before a function call when it is added; the
+        identified_calls: Send the call's id in the events of its arguments. With False, only the
+            item has the id.
+        empty_arguments: Send ``""`` for a call without arguments. With False, send ``{}``.
+        calls_have_previous: When a function call is added, send the id of the item before it. The
             service sends null.
         rolling_transcription: Send the whole turn in every transcription delta, as the service
-            does; otherwise only the addition.
+            does. With False, send only the new part.
         stable_transcription: With ``rolling_transcription`` off, send a word only when two partial
             transcripts agree on it, so that the deltas join to the transcript.
-        transcription_usage: Send ``usage`` with a completed transcription, as OpenAI does; the
-            service omits it.
+        transcription_usage: Send ``usage`` with a completed transcription, as OpenAI does. The
+            service omits ``usage``.
         camel_case_times: Send the times of audio deltas as ``timestampInfo`` with names in
-            camelCase; the service sends ``timestamp_info`` with names in snake_case.
+            camelCase. The service sends ``timestamp_info`` with names in snake_case.
         repeats_completed: Send every completed transcription twice.
         text_beside_transcript: Send the text of a spoken reply as ``output_text`` deltas too.
         usage_beside_response: Put ``usage`` next to the response in ``response.done``.
         lists_attempts: Put the list ``attempts`` into the metadata of a finished response.
         truncates_on_24khz: In a G.711 session, treat ``audio_end_ms`` as a third of the time, as
             the service does.
-        explains_failures: Send the reason of a failed response in ``status_details``; otherwise
-            it is null.
-        explains_errors: Send the code and the id of the client's event with errors; otherwise both
-            are null, as in some errors of the service.
-        output_buffer_events: Send ``output_audio_buffer.started`` and ``stopped``; over WebSocket
-            the service does not always send them.
-        turn_suggestions: Suggest ends of turns; only with ``semantic_vad``.
-        max_responses: Responses of one session; further ones fail. 0 is no limit.
-        max_session_responses: Responses after which the session's resources are exhausted: one
-            message without ``type``, then CLOSE. 0 is no limit.
-        max_conversation_bytes: The size of all items of a conversation; the oldest items are
-            removed beyond it. The service's limit is not known.
-        max_events_per_second: Client events per second, without audio; one more is refused. 0 is
-            no limit. The service's limit is not known.
+        explains_failures: Send the reason of a failed response in ``status_details``. With False,
+            ``status_details`` is null.
+        explains_errors: Send the code and the id of the client's event with errors. With False,
+            code and id are null, as in some errors of the service.
+        output_buffer_events: Send ``output_audio_buffer.started`` and ``stopped``. Over WebSocket,
+            the service does not always send these events.
+        turn_suggestions: Suggest ends of turns. This needs ``semantic_vad``.
+        max_responses: The most responses of one session. Further responses fail. 0 means no limit.
+        max_session_responses: After this many responses, the session's resources are exhausted. The
+            server sends one message without ``type``, then CLOSE. 0 means no limit.
+        max_conversation_bytes: The largest size of all items of a conversation. Beyond it, the
+            oldest items are removed. The service's limit is not known.
+        max_events_per_second: The most client events per second, without audio. Another event is
+            refused. 0 means no limit. The service's limit is not known.
 
     Raises:
         ConfigError: A value is out of its range.

@@ -43,7 +43,8 @@ def find_arguments(said: str, schema: Mapping[str, object]) -> dict[str, object]
 
     Returns:
         A value for every property that was found, and a value of the right type for every required
-        property. Strings are names first (``Oslo``), then words after a preposition.
+        property. For strings, names such as ``Oslo`` come first, then the words after a
+        preposition.
     """
     properties = schema.get("properties")
     if not isinstance(properties, dict):
@@ -104,7 +105,7 @@ def _numbers(said: str) -> Iterator[float]:
 
 
 def _texts(said: str) -> Iterator[str]:
-    """Yield the possible values: quoted text, names, then phrases; none twice."""
+    """Yield the possible values, which are quoted text, names and phrases, none twice."""
     candidates = [match[1] for match in _QUOTED.finditer(said)]
     for match in _NAMES.finditer(said):
         words = match[0].split()

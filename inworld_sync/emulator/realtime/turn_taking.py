@@ -10,8 +10,8 @@ from inworld_sync.emulator.recognition.turns import TurnSettings
 
 __all__ = ["turn_settings"]
 
-# The short silence, the long silence, and the confidence that the short one needs. The values of
-# the service are not known.
+# The short silence in ms, the long silence in ms, and the confidence from which the short silence
+# ends a turn. The values of the service are not known.
 _EAGERNESS: Mapping[object, tuple[int, int, float]] = {
     "low": (600, 2500, 0.6),
     "medium": (300, 1200, 0.4),
@@ -28,7 +28,8 @@ def turn_settings(config: SessionConfig) -> TurnSettings:
     Return the settings of the listener.
 
     ``semantic_vad`` ends a turn that seems complete after a short silence, and any turn after a
-    long one; ``server_vad`` ends each after the same silence. ``providerData.stt`` has precedence.
+    long silence. ``server_vad`` ends each turn after the same silence. ``providerData.stt`` has
+    precedence over both.
     """
     detection = config.turn_detection
     if detection is None:

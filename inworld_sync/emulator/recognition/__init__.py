@@ -1,1 +1,1 @@
-"""Speech recognition of the emulator: protocols, engines and the streaming listener."""
+"""Implements speech recognition of the emulator: protocols, engines and the listener."""

@@ -1,9 +1,10 @@
 """
-The recognizer that all streams of a server share.
+Has the recognizer that all streams of a server share.
 
-Locks: one fair lock guards loading and every call of the recognizer and the aligner, which are
-not thread-safe. It is held for one segment of speech, about 15 ms for each second of it. The lock
-of the detector guards only its loading. No lock is held while a stream handles the result.
+Locks: one fair lock guards loading and every call of the recognizer and the aligner, which are not
+thread-safe. It is held while one segment of speech is processed, for about 15 ms for each second of
+speech. The lock of the detector guards only its loading. No lock is held while a stream handles the
+result.
 """
 
 from __future__ import annotations
@@ -37,17 +38,18 @@ _log = logging.getLogger("inworld_sync.emulator")
 
 class SpeechEngine:
     """
-    A recognizer, an aligner and voice activity detection for any number of streams.
+    Has a recognizer, an aligner and voice activity detection for any number of streams.
 
     All models are loaded at the first use, in about 0.4 s, or by :meth:`warm`.
 
     Args:
-        recognizer: Used instead of the best installed one.
-        aligner: Used instead of PocketSphinx for recognizers that report no times.
-        new_vad: Makes a detector for a new stream, instead of the best installed one.
+        recognizer: A recognizer that replaces the best installed recognizer.
+        aligner: An aligner that replaces PocketSphinx, for recognizers that report no times.
+        new_vad: A function that makes a detector for a new stream. It replaces the best installed
+            detector.
 
     Thread safety:
-        All methods may be called from any thread; calls of the recognizer run one at a time, in the
+        All methods may be called from any thread. Calls of the recognizer run one at a time, in the
         order in which they were made.
     """
 
@@ -93,7 +95,7 @@ class SpeechEngine:
 
     def check_language(self, language: str | None) -> None:
         """
-        Refuse a BCP-47 *language* that the recognizer does not support; None and "" are accepted.
+        Refuse a BCP-47 *language* that the recognizer does not support. None and "" are accepted.
 
         Raises:
             ConfigError: The recognizer does not support the language.
@@ -111,7 +113,7 @@ class SpeechEngine:
 
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
         """
-        Return the words of one segment of speech; wait while other streams use the recognizer.
+        Return the words of one segment of speech. Wait while other streams use the recognizer.
 
         Raises:
             DeadlineExceeded: The recognizer was busy for a minute.
@@ -121,7 +123,7 @@ class SpeechEngine:
             return self._load().recognize(pcm)
 
     def try_recognize(self, pcm: bytes) -> tuple[HeardWord, ...] | None:
-        """Do the same as :meth:`recognize`, or return None if another stream uses it."""
+        """Do the same as :meth:`recognize`, but return None if another stream uses it."""
         if not self._lock.try_acquire():
             return None
         try:
@@ -131,7 +133,8 @@ class SpeechEngine:
 
     def with_times(self, pcm: bytes, words: Sequence[HeardWord]) -> tuple[HeardWord, ...]:
         """
-        Return *words*, recognized from *pcm*, with their times in ms from the start of *pcm*.
+        Return *words* with their times. The words were recognized from *pcm*, and times are in ms
+        from its start.
 
         Raises:
             DeadlineExceeded: The aligner was busy for a minute.
@@ -163,7 +166,7 @@ class SpeechEngine:
 
 @functools.cache
 def default_engine() -> SpeechEngine:
-    """Return the engine that all servers of the process share; it is loaded at its first use."""
+    """Return the engine that all servers of the process share. It is loaded at its first use."""
     return SpeechEngine()
 
 
@@ -187,10 +190,10 @@ def describe_recognition() -> str:
 
 def open_recognizer() -> Recognizer:
     """
-    Load the best installed recognizer: Moonshine, or else PocketSphinx.
+    Load the best installed recognizer, which is Moonshine or otherwise PocketSphinx.
 
     Raises:
-        ConfigError: Neither is installed.
+        ConfigError: Neither recognizer is installed.
     """
     try:
         from inworld_sync.emulator.recognition.moonshine import Moonshine
@@ -214,7 +217,7 @@ def open_recognizer() -> Recognizer:
 
 
 def open_aligner() -> WordAligner | None:
-    """Load PocketSphinx for word times; return None if it is not installed."""
+    """Load PocketSphinx for word times. Return None if it is not installed."""
     try:
         from inworld_sync.emulator.recognition.sphinx import SphinxAligner
 

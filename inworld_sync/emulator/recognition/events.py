@@ -1,4 +1,4 @@
-"""The events of a listener; all times are milliseconds of the stream's audio."""
+"""Has the events of a listener. All times are milliseconds of the stream's audio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["FinalTranscript", "PartialTranscript", "SpeechEvent", "SpeechStarted
 
 @attrs.frozen
 class SpeechStarted:
-    """Speech was detected: a turn is open until :class:`SpeechStopped`."""
+    """Speech was detected. A turn is open until :class:`SpeechStopped`."""
 
     at_ms: int
     confidence: float
@@ -22,11 +22,11 @@ class SpeechStarted:
 @attrs.frozen
 class SpeechStopped:
     """
-    The turn has ended; its :class:`FinalTranscript` follows at once.
+    The turn has ended. Its :class:`FinalTranscript` follows at once.
 
     Attributes:
         at_ms: The end of the speech.
-        silence_ms: The silence after it; 0 if the turn was ended during speech.
+        silence_ms: The silence after the speech; 0 if the turn was ended during speech.
     """
 
     at_ms: int
@@ -35,7 +35,7 @@ class SpeechStopped:
 
 @attrs.frozen
 class PartialTranscript:
-    """The text of the open turn so far; a later partial transcript may change it."""
+    """The text of the open turn so far. A later partial transcript may change this text."""
 
     text: str
 
@@ -46,10 +46,10 @@ class FinalTranscript:
     The transcript of a finished turn.
 
     Attributes:
-        text: Its words, joined by spaces; empty if no word was recognized.
-        words: Its words with confidences, and with times if ``TurnSettings.word_times`` is set.
-        start_ms: The start of its speech.
-        end_ms: The end of its speech.
+        text: The words of the turn, joined by spaces; empty if no word was recognized.
+        words: The words with confidences, and with times if ``TurnSettings.word_times`` is set.
+        start_ms: The start of the speech.
+        end_ms: The end of the speech.
     """
 
     text: str

@@ -1,8 +1,9 @@
 """
 Detects and transcribes the speech in a stream of audio.
 
-It has no clock, thread or lock: times are positions in the audio. The same audio therefore gives
-the same events at any speed, except that partial transcripts are skipped while the engine is busy.
+A listener has no clock, thread or lock, because times are positions in the audio. So the same audio
+gives the same events at any speed, except that partial transcripts are skipped while the engine is
+busy.
 """
 
 from __future__ import annotations
@@ -31,23 +32,25 @@ from inworld_sync.errors import ClosedError
 
 __all__ = ["Listener"]
 
-# The delay of the detector, and the soft beginning of a word.
+# A segment begins this long before the detected speech, because of the delay of the detector and
+# the soft beginning of a word.
 _PRE_ROLL_MS: Final = 200
-# One window may be a click.
+# Speech begins with this many windows in a row, because one window may be a click.
 _ONSET_WINDOWS: Final = 2
 # Speech continues while the likelihood is above this share of the threshold.
 _GOING_ON_SHARE: Final = 0.7
-# The threshold if the caller ends the turns; it only excludes silence from recognition.
+# The threshold if the caller ends the turns. It only excludes silence from recognition.
 _MANUAL_THRESHOLD: Final = 0.5
-# Silence inside a turn after which the segment before it is recognized finally.
+# After this silence inside a turn, the segment before the silence is recognized for the last time.
 _PAUSE_MS: Final = 600
 # No partial transcript is made during a silence that may end the turn.
 _PARTIAL_SILENCE_MS: Final = 200
-# A segment is recognized again for each partial transcript. The interval grows with the segment,
-# which bounds the sum to five times its length; the maximum keeps each run below 0.2 s of CPU.
+# A segment is recognized again for each partial transcript. The interval is this share of the
+# segment's length, so that all runs together process at most five times this length. The longest
+# segment keeps each run below 0.2 s of CPU.
 _PARTIAL_SHARE: Final = 0.25
 _MAX_SEGMENT_MS: Final = 10_000
-# Granularity of the service's usage. Source: captured "usage" messages.
+# The service's usage is a multiple of this. Source: captured "usage" messages.
 _USAGE_STEP_MS: Final = 50
 
 
@@ -68,7 +71,7 @@ class Listener:
 
     Args:
         engine: The recognizer, shared with other streams.
-        settings: How speech is divided into turns; may be replaced between two calls.
+        settings: How speech is divided into turns. They may be replaced between two calls.
 
     Thread safety: one thread at a time.
     """
@@ -94,7 +97,7 @@ class Listener:
 
     @property
     def transcribed_ms(self) -> int:
-        """The length of all finished turns in steps of 50 ms, which the service counts as usage."""
+        """The length of all finished turns in steps of 50 ms. The service counts this as usage."""
         return -(-self._spoken_ms // _USAGE_STEP_MS) * _USAGE_STEP_MS
 
     @property
@@ -109,7 +112,7 @@ class Listener:
         Process the next audio and return its events, in order.
 
         Args:
-            pcm: 16-bit little-endian mono at 16 kHz, any number of bytes; a sample may be split
+            pcm: 16-bit little-endian mono at 16 kHz, any number of bytes. A sample may be split
                 between two calls.
 
         Raises:
@@ -149,7 +152,7 @@ class Listener:
         return events
 
     def finish(self) -> list[SpeechEvent]:
-        """End an open turn and the stream; a second call has no effect."""
+        """End an open turn and the stream. A second call has no effect."""
         events = self.end_turn() if self._turn else []
         self._finished = True
         return events
@@ -204,7 +207,11 @@ class Listener:
             self._cut_segment(segment, events)
 
     def _cut_segment(self, segment: Segment, events: list[SpeechEvent]) -> None:
-        """Recognize the first part of a long segment finally; the rest becomes a new segment."""
+        """
+        Recognize the first part of a long segment for the last time.
+
+        The rest becomes a new segment.
+        """
         assert self._turn
         rest = segment.cut()
         self._close_segment(self._turn)
@@ -232,7 +239,7 @@ class Listener:
         events.append(FinalTranscript(_join(words), words, turn.start // BYTES_PER_MS, end_ms))
 
     def _close_segment(self, turn: _Turn) -> None:
-        """Recognize the open segment finally and add its words to the turn."""
+        """Recognize the open segment for the last time, and add its words to the turn."""
         segment = self._segment
         assert segment
         words = self._understand(segment)

@@ -1,4 +1,4 @@
-"""The loudness of each moment of a segment of speech."""
+"""Measures the loudness of each moment of a segment of speech."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["loudness", "quietest_byte"]
 
-# Longer than a cycle of the lowest voice, shorter than a phoneme.
+# The length is longer than a cycle of the lowest voice, and shorter than a phoneme.
 _SPAN_SAMPLES: Final = SAMPLE_RATE_HZ // 50
 
 

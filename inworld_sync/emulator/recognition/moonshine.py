@@ -1,9 +1,9 @@
 """
-Moonshine tiny-en, decoded greedily by onnxruntime.
+Has the recognizer Moonshine tiny-en, which onnxruntime decodes greedily.
 
-The weights are in the wheel of ``moonshine-voice`` (MIT). Its library is not loaded, because it
-reports no confidence, and its voice activity detection causes wrong words at the start of a
-segment.
+The weights are in the wheel of ``moonshine-voice`` (MIT). The library in this wheel is not loaded,
+because it reports no confidence, and its voice activity detection causes wrong words at the start
+of a segment.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ __all__ = ["Moonshine", "find_weights"]
 
 _START_TOKEN: Final = 1
 _END_TOKEN: Final = 2
-# The authors of the model limit the output to 6.5 tokens per second of audio: a greedy decoder can
-# repeat itself without end if the audio has no words.
-# Source: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription", section 3.2.
+# The authors of the model limit the output to 6.5 tokens per second of audio, because a greedy
+# decoder can repeat itself without end if the audio has no words. Source: Jeffries et al.,
+# "Moonshine: Speech Recognition for Live Transcription", section 3.2.
 _TOKENS_PER_SECOND: Final = 6.5
 _SPARE_TOKENS: Final = 6
 # The strides of the encoder's first layers need about 0.1 s of audio.
 _MIN_SAMPLES: Final = SAMPLE_RATE_HZ // 10
 _WORD_START: Final = "\u2581".encode()
 # For noise that the detector reports as speech, the model returns "You" without a full stop, or
-# repeats a few words. No correct word in the tests, even alone, had a confidence below this floor.
+# repeats a few words. In the tests, every correct word had at least this confidence.
 _CONFIDENCE_FLOOR: Final = 0.35
 _LOOP_MAX_WORDS: Final = 4
 _LOOP_MIN_TIMES: Final = 4
@@ -64,11 +64,12 @@ def find_weights() -> Path:
 
 class Moonshine:
     """
-    The recognizer of the emulator: English, about 15 ms of CPU for a second of speech.
+    The recognizer of the emulator. It knows English, and needs about 15 ms of CPU for a second of
+    speech.
 
     Args:
         folder: The folder with ``encoder_model.ort``, ``decoder_model_merged.ort`` and
-            ``tokenizer.bin``; by default :func:`find_weights`.
+            ``tokenizer.bin``. The default is the result of :func:`find_weights`.
 
     Raises:
         ConfigError: The weights are not installed.
@@ -95,11 +96,11 @@ class Moonshine:
         Return the words of one segment of speech.
 
         Args:
-            pcm: 16-bit little-endian mono at 16 kHz, best between 0.5 and 15 s; silence at both
-                ends should be short.
+            pcm: 16-bit little-endian mono at 16 kHz, best between 0.5 and 15 s. Silence at its
+                start and end should be short.
 
         Returns:
-            The words with punctuation; the confidence of a word is the geometric mean of the
+            The words with punctuation. The confidence of a word is the geometric mean of the
             probabilities of its tokens.
         """
         samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
@@ -110,7 +111,7 @@ class Moonshine:
 
     def _decode(self, samples: _Floats) -> Iterator[tuple[bytes, float]]:
         """Yield pieces of text with their probabilities, until the model's end token."""
-        # Both graphs need the mask of the raw samples and apply their strides to it.
+        # Encoder and decoder need the mask of the raw samples, and apply their strides to the mask.
         mask = np.ones(samples.shape, np.int64)
         (hidden,) = self._encoder.run(None, {"input_values": samples, "attention_mask": mask})
         past = dict(self._no_past)
@@ -138,7 +139,7 @@ class Moonshine:
 
 
 def _read_tokens(table: bytes) -> list[bytes]:
-    """Read the tokenizer: each token has a length (two bytes from 128 on) and its bytes."""
+    """Read the tokens. Each has a length (two bytes if it is 128 or more) and its bytes."""
     tokens = []
     at = 0
     while at < len(table):
@@ -153,14 +154,14 @@ def _read_tokens(table: bytes) -> list[bytes]:
 
 
 def _piece(token: bytes) -> bytes:
-    """Return the text of a token: a byte is spelled ``<0x0A>``, a word starts with U+2581."""
+    """Return the text of a token. A byte is spelled ``<0x0A>``, and a word starts with U+2581."""
     if len(token) == 6 and token.startswith(b"<0x"):
         return bytes([int(token[3:5], 16)])
     return token.replace(_WORD_START, b" ")
 
 
 def _words(pieces: Iterable[tuple[bytes, float]]) -> Iterator[HeardWord]:
-    """Join pieces into words; see ``recognize`` for the confidence."""
+    """Join pieces into words. See ``recognize`` for the confidence."""
     text = b""
     logs: list[float] = []
     for piece, probability in pieces:
@@ -180,7 +181,7 @@ def _word(text: bytes, logs: list[float]) -> HeardWord:
 
 
 def _without_loop(words: list[HeardWord]) -> list[HeardWord]:
-    """If the text ends with four repetitions of one to four words, keep them once."""
+    """If the text ends with four repetitions of one to four words, keep these words once."""
     texts = [word.text.rstrip(".,?!").lower() for word in words]
     for size in range(1, _LOOP_MAX_WORDS + 1):
         # The last repetition may be incomplete.

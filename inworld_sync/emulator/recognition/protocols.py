@@ -1,7 +1,8 @@
 """
-The protocols of a speech recognizer, a voice activity detector and a word aligner.
+Has the protocols of a speech recognizer, a voice activity detector and a word aligner.
 
-All audio here is 16-bit little-endian mono PCM at 16 kHz in ``bytes``; numpy is not needed.
+All audio of these protocols is 16-bit little-endian mono PCM at 16 kHz in ``bytes``. numpy is not
+needed.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class HeardWord:
     Attributes:
         text: The word as written, for example ``London?``.
         confidence: The confidence of the recognizer, in [0, 1].
-        start_ms: Its start, or None without alignment. A recognizer counts from the start of the
-            segment, a :class:`Listener` from the start of the stream.
-        end_ms: Its end, counted in the same way.
+        start_ms: The start of the word, or None without alignment. A recognizer counts from the
+            start of the segment, a :class:`Listener` from the start of the stream.
+        end_ms: The end of the word, counted in the same way.
     """
 
     text: str
@@ -47,7 +48,7 @@ class Recognizer(Protocol):
     """
     Recognizes the words in a segment of speech.
 
-    :class:`SpeechEngine` calls it from one thread at a time.
+    :class:`SpeechEngine` calls a recognizer from one thread at a time.
     """
 
     @property
@@ -56,7 +57,7 @@ class Recognizer(Protocol):
         ...
 
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
-        """Return the words of one segment of speech of at most about 15 s; empty for no words."""
+        """Return the words of one segment of speech, which has at most about 15 s."""
         ...
 
 
@@ -64,7 +65,8 @@ class VoiceActivityDetector(Protocol):
     """
     Estimates the probability that a window of audio has speech.
 
-    It has the state of one stream, so every stream has its own; one thread at a time calls it.
+    A detector has the state of one stream, so every stream has its own detector. One thread at a
+    time calls it.
     """
 
     @property
@@ -78,7 +80,7 @@ class VoiceActivityDetector(Protocol):
 
 
 class WordAligner(Protocol):
-    """Finds the times of known words in a segment of speech; one thread at a time calls it."""
+    """Finds the times of known words in a segment of speech. One thread at a time calls it."""
 
     def align(self, pcm: bytes, words: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
         """Return start and end of each word in ms from the start of *pcm*, or None on failure."""

@@ -1,4 +1,4 @@
-"""One segment of speech that is recognized in one run, and the places where it may be cut."""
+"""Has segments of speech that are recognized in one run, and finds where they may be cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS
 
 __all__ = ["Segment"]
 
-# Kept after the last speech, for a soft ending.
+# How much audio is kept after the last speech, for the soft ending of a word.
 _TAIL_MS: Final = 150
 # A partial transcript ends at the quietest moment of this span, because half of a word would be
 # recognized as another word.
@@ -61,13 +61,16 @@ class Segment:
         return bytes(self._pcm[: self.speech_end - self.start + _TAIL_MS * BYTES_PER_MS])
 
     def so_far(self) -> bytes:
-        """Return the audio until the quietest of the latest moments, at least the first half."""
+        """Return at least the first half of the audio, up to the quietest of the latest moments."""
         size = len(self._pcm)
         latest = max(size // 2, size - _WORD_END_MS * BYTES_PER_MS) & ~1
         return bytes(self._pcm[: quietest_byte(bytes(self._pcm), latest, size)])
 
     def last(self, size_ms: int) -> bytes:
-        """Return the last *size_ms* of the silence after the speech, or all of it if shorter."""
+        """
+        Return the last *size_ms* of the silence after the speech, or the whole silence if it is
+        shorter.
+        """
         start = max(self.speech_end, self.end - size_ms * BYTES_PER_MS)
         return bytes(self._pcm[start - self.start :])
 

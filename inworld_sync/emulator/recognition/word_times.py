@@ -1,4 +1,4 @@
-"""Word times without an aligner: the voiced time is divided by the number of letters."""
+"""Estimates word times without an aligner. The voiced time is divided by the number of letters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
 
 __all__ = ["proportional_times"]
 
-# A share of the maximum loudness; pauses, breath and background noise are below it.
+# A share of the maximum loudness. Pauses, breath and background noise are below this share.
 _VOICED_SHARE: Final = 0.02
 
 

@@ -1,1 +1,1 @@
-"""Speech to text of the emulator: the WebSocket and its HTTP neighbor."""
+"""Implements speech to text of the emulator, over WebSocket and HTTP."""

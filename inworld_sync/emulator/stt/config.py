@@ -1,5 +1,5 @@
 """
-The configuration of a transcription: read from JSON, with the checks of the service.
+Reads the configuration of a transcription from JSON, with the checks of the service.
 
 Source: the field table of the service's STT reference, and the requests of its clients.
 """
@@ -32,13 +32,13 @@ _STREAMING_MODELS: Final = (
     "deepgram/flux-general-en",
     "deepgram/flux-general-multi",
 )
-# The models of the endpoint for whole recordings; streams support all others.
+# The models that the endpoint for whole recordings supports. Streams support the other models too.
 _RECORDING_MODELS: Final = ("inworld/inworld-stt-1", "groq/whisper-large-v3")
 _DEFAULT_MODEL: Final = "inworld/inworld-stt-1"
 _PROMPTED_MODEL: Final = "assemblyai/u3-rt-pro"
 _COMPRESSED: Final = ("MP3", "OGG_OPUS", "FLAC")
 _DEFAULT_TOP_N: Final = 10
-# Letters, digits, white space and basic punctuation.
+# A prompt may have letters, digits, white space and basic punctuation.
 _PROMPT: Final = re.compile(r"[^#/@|\x00-\x1f\x7f]*")
 _MODELS_PAGE: Final = "https://docs.inworld.ai/stt/overview#supported-models"
 _MAX_CHANNELS: Final = 8
@@ -61,7 +61,7 @@ class TranscribeConfig:
         encoding: One of the service's names.
         sample_rate_hz: The rate of raw samples.
         channels: The number of channels of raw samples.
-        language: BCP-47; empty if the client did not set it.
+        language: The BCP-47 tag; empty if the client did not set it.
         word_timestamps: Whether final transcripts list their words.
         diarization: Whether words name their speaker.
         voice_profile_size: The number of labels of each kind in the voice profile; 0 for none.
@@ -88,10 +88,10 @@ def read_config(
     Read ``transcribeConfig``.
 
     Args:
-        fields: With keys in camelCase.
+        fields: The fields, with keys in camelCase.
         settings: The settings of the server.
-        streaming: Whether it begins a stream. Some models do not support streams, and a stream
-            needs ``audioEncoding``.
+        streaming: Whether the configuration begins a stream. Some models do not support streams,
+            and a stream needs ``audioEncoding``.
 
     Raises:
         Malformed: A field has the wrong JSON type.
@@ -170,8 +170,8 @@ def _turns(fields: Mapping[str, object], provider: str, *, word_times: bool) -> 
     own = inner(fields, _PROVIDER_FIELDS.get(provider, ""))
     longest = whole(own, "maxTurnSilence", 0) or whole(own, "maxEndpointDelayMs", 0)
     wanted: dict[str, Any] = {
-        # In these two fields zero differs from a missing value: without a threshold, the client
-        # ends the turns.
+        # In these two fields, zero differs from a missing value. With a threshold of zero, the
+        # client ends the turns.
         "vad_threshold": _share(own, "vadThreshold"),
         "end_confidence": _share(fields, "endOfTurnConfidenceThreshold"),
         "min_silence_ms": whole(own, "minEndOfTurnSilenceWhenConfident", 0) or None,
@@ -201,7 +201,7 @@ def _share(fields: Mapping[str, object], name: str) -> float | None:
 
 
 def _bounded(fields: Mapping[str, object], name: str, low: int, high: int) -> int:
-    """Read a whole number; 0 if it is missing or zero."""
+    """Read a whole number, which is 0 if it is missing."""
     value = whole(fields, name, 0)
     if value and not low <= value <= high:
         raise Refused(INVALID_ARGUMENT, f"{name} must be between {low} and {high}")

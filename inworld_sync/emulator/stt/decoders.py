@@ -2,8 +2,9 @@
 Decodes the audio of clients to 16-bit mono PCM at 16 kHz, piece by piece.
 
 Raw samples are converted at once. Containers and compressed audio are decoded again from the start
-each time they have grown by a quarter, and the part that was returned before is skipped. All
-decoding together takes at most five times as long as one, and needs no incremental decoder.
+each time they have grown by a quarter, and the part that was returned before is skipped. So no
+incremental decoder is needed. All decoding together takes at most five times as long as decoding
+the file once.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class Decoder(Protocol):
-    """Decodes one stream of bytes to PCM; used by one thread."""
+    """Decodes one stream of bytes to PCM. Only one thread uses it."""
 
     def feed(self, data: bytes) -> bytes:
-        """Add bytes; return the new PCM. Raises Refused if the audio has another format."""
+        """Add bytes, and return the new PCM. Raise Refused if the audio has another format."""
         ...
 
     def flush(self) -> bytes:
-        """Return the remaining PCM of all bytes so far; more may follow. Raises Refused."""
+        """Return the remaining PCM of all bytes so far; more may follow. May raise Refused."""
         ...
 
 
 def decoded_base64(content: object) -> bytes:
     """
-    Read bytes in the JSON of gRPC: base64 in either alphabet, with or without padding.
+    Read bytes in the JSON of gRPC, which are base64 in either alphabet, with or without padding.
 
     Raises:
         Malformed: The value is not base64.
@@ -75,7 +76,7 @@ def open_decoder(config: TranscribeConfig) -> Decoder:
 
 
 class _Raw:
-    """Samples without a container; the resampler keeps an incomplete sample for the next piece."""
+    """Samples without a container. The resampler keeps an incomplete sample for the next piece."""
 
     def __init__(self, rate_hz: int, channels: int, decode: Callable[[bytes], bytes]) -> None:
         self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ, channels)
@@ -139,7 +140,10 @@ class _File:
 
 
 class _Detected:
-    """Decides by the first bytes: a known file format, or raw samples as configured."""
+    """
+    Decides by the first bytes whether the audio is a known file format, or raw samples as
+    configured.
+    """
 
     def __init__(self, config: TranscribeConfig) -> None:
         self._config = config

@@ -1,4 +1,4 @@
-"""Recognition over HTTP: a whole recording in one request."""
+"""Recognizes a whole recording in one HTTP request."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from inworld_sync.emulator.stt.decoders import decoded_base64, open_decoder
 from inworld_sync.emulator.stt.messages import transcription, usage
 from inworld_sync.errors import ConfigError
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "joined", "recognize"]
 
 _FEED_BYTES: Final = 32_000
 
 
 def _transcribe(request: Request, shared: SharedState) -> Response:
     audio, config = _read(request, shared)
-    final, heard_ms = _recognize(audio, config, shared)
+    finals, heard_ms = recognize(audio, config, shared)
+    final = joined(finals)
     described = transcription(final, config)
     body: dict[str, object] = {"transcription": described, "usage": usage(heard_ms, config)}
     if shared.settings.stt_profile_at_top:
@@ -37,7 +38,7 @@ ROUTES: Final = (HttpRoute(method="POST", path="/stt/v1/transcribe", handler=_tr
 
 
 def _read(request: Request, shared: SharedState) -> tuple[bytes, TranscribeConfig]:
-    """Read the request; raise Refused if it is invalid."""
+    """Read the request. Raise Refused if it is invalid."""
     fields = read_body(request)
     asked = fields.get("transcribeConfig") if isinstance(fields, dict) else None
     audio = fields.get("audioData") if isinstance(fields, dict) else None
@@ -53,9 +54,18 @@ def _read(request: Request, shared: SharedState) -> tuple[bytes, TranscribeConfi
     return content, config
 
 
-def _recognize(
+def recognize(
     audio: bytes, config: TranscribeConfig, shared: SharedState
-) -> tuple[FinalTranscript, int]:
+) -> tuple[list[FinalTranscript], int]:
+    """
+    Recognize a recording.
+
+    Returns:
+        The transcript of each turn, and the milliseconds of audio that were heard.
+
+    Raises:
+        Refused: The audio or the language cannot be recognized, or the server closes.
+    """
     engine = shared.speech_engine
     try:
         engine.check_language(config.language)
@@ -72,10 +82,11 @@ def _recognize(
         events += listener.feed(pcm[at : at + _FEED_BYTES])
     events += listener.finish()
     finals = [event for event in events if isinstance(event, FinalTranscript)]
-    return _joined(finals), listener.transcribed_ms
+    return finals, listener.transcribed_ms
 
 
-def _joined(finals: list[FinalTranscript]) -> FinalTranscript:
+def joined(finals: list[FinalTranscript]) -> FinalTranscript:
+    """Join the turns of a recording to one transcript."""
     return FinalTranscript(
         " ".join(final.text for final in finals if final.text),
         tuple(word for final in finals for word in final.words),

@@ -1,7 +1,8 @@
 """
-The messages of a transcription, made from the events of the recognizer.
+Makes the messages of a transcription from the events of the recognizer.
 
-Source: captures of September 2026; captures of April have neither ``status`` nor ``speechStarted``.
+Source: captures of September 2026. Captures of April 2026 have neither ``status`` nor
+``speechStarted``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from inworld_sync.emulator.stt.config import TranscribeConfig
 
 __all__ = ["results", "transcription", "usage"]
 
-# The emulator does not analyze voices: every speaker gets this profile.
+# The emulator does not analyze voices, so every speaker gets this profile.
 _VOICE_PROFILE: Final[dict[str, tuple[str, ...]]] = {
     "age": ("adult", "young", "old"),
     "gender": ("female", "male"),
@@ -37,7 +38,7 @@ _SPEAKER: Final = "speaker_1"
 def results(
     event: SpeechEvent, config: TranscribeConfig, settings: Settings
 ) -> Iterator[dict[str, object]]:
-    """Yield the messages of an event: one, or with some settings none or two."""
+    """Yield the messages of an event. There is one message, or with some settings none or two."""
     result = _result(event, config)
     if isinstance(event, SpeechStarted) and not settings.stt_speech_started:
         return
@@ -49,7 +50,7 @@ def results(
 
 
 def usage(milliseconds: int, config: TranscribeConfig) -> dict[str, object]:
-    """Make the body of ``usage``: how much audio was transcribed."""
+    """Make the body of ``usage``, which says how much audio was transcribed."""
     return {"transcribedAudioMs": milliseconds, "modelId": config.model_id}
 
 

@@ -1,8 +1,8 @@
 """
-The STT WebSocket: configuration, audio, end of turn, end of stream.
+Serves the STT WebSocket, with configuration, audio, ends of turns and the end of a stream.
 
-Threads: the connection's own thread recognizes and sends, request by request. Meanwhile its reader
-thread receives, so pings get their pong.
+Threads: the connection's own thread recognizes and sends, request by request. Meanwhile the reader
+thread of the connection receives, so pings get their pong.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ROUTES: Final = (WebSocketRoute(path="/stt/v1/transcribe:streamBidirectional", h
 
 
 class _Connection:
-    """One connection, which has one stream after its configuration. Used by one thread."""
+    """One connection, which has one stream after its configuration. Only one thread uses it."""
 
     def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:
         self._peer = peer
@@ -91,7 +91,7 @@ class _Connection:
 
 @contextlib.contextmanager
 def _errors_sent(peer: WebSocketPeer) -> Iterator[None]:
-    """Send the error for an exception; only after a malformed request the connection stays open."""
+    """Send the error for an exception. The connection stays open only after a malformed request."""
     try:
         yield
     except PeerGone:
@@ -115,7 +115,7 @@ class _Stream:
     The audio, turns and words of one stream.
 
     Attributes:
-        is_closed: Whether the client has closed it; the connection may stay open.
+        is_closed: Whether the client has closed the stream. The connection may stay open.
     """
 
     def __init__(self, config: TranscribeConfig, peer: WebSocketPeer, shared: SharedState) -> None:
@@ -145,7 +145,7 @@ class _Stream:
         self._emit(self._listener.end_turn())
 
     def finish(self) -> None:
-        """End the last turn; no audio follows."""
+        """End the last turn, since no audio follows."""
         self._emit(self._listener.finish())
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class _Stream:
 
 
 class _ChunkRate:
-    """Refuses chunks beyond a rate, with bursts of one second; 0 is no limit."""
+    """Refuses chunks beyond a rate, with bursts of one second. 0 means no limit."""
 
     def __init__(self, chunks_per_second: float) -> None:
         self._limit = chunks_per_second

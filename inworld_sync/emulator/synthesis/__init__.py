@@ -1,8 +1,8 @@
 """
-Speech synthesis: the protocol of engines, and the choice of the default engine.
+Has the protocol of speech synthesis engines, and chooses the default engine.
 
 An engine speaks a text sentence by sentence, so that the first sentence can be sent while the next
-is synthesized, and returns the time of each word.
+is synthesized. It also returns the time of each word.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Phoneme:
     One phoneme.
 
     Attributes:
-        symbol: Its symbol in the International Phonetic Alphabet.
-        start_samples: Its first sample, counted from the start of the sentence.
-        end_samples: One past its last sample.
+        symbol: The symbol in the International Phonetic Alphabet.
+        start_samples: The first sample, counted from the start of the sentence.
+        end_samples: The index after its last sample.
     """
 
     symbol: str
@@ -42,10 +42,10 @@ class SpokenWord:
     One word of the text, as the user wrote it, and its time.
 
     Attributes:
-        start_char: Its first character in the text given to ``speak``.
-        end_char: One past its last character, punctuation included.
+        start_char: The index of its first character in the text given to ``speak``.
+        end_char: The index after its last character, punctuation included.
         start_samples: Its first sample, counted from the start of the sentence.
-        end_samples: One past its last sample.
+        end_samples: The index after its last sample.
         phonemes: Its phonemes; empty if the engine does not report them.
     """
 
@@ -63,7 +63,7 @@ class SpokenSentence:
 
     Attributes:
         pcm: Signed 16-bit little-endian mono samples at the engine's rate.
-        words: Its words in the order of the text; times never decrease.
+        words: Its words in the order of the text. Times never decrease.
     """
 
     pcm: bytes = attrs.field(repr=False)
@@ -74,11 +74,11 @@ class Synthesizer(Protocol):
     """
     A speech synthesizer.
 
-    An engine may have an attribute ``languages``, the primary language subtags that it speaks, for
-    example ``("en",)``. Without it every language is accepted.
+    An engine may have an attribute ``languages``, with the primary language subtags that it speaks,
+    for example ``("en",)``. Without this attribute, every language is accepted.
 
-    Thread safety: ``speak`` is called from many threads at once; an engine that is not thread-safe
-    must use a lock for each sentence.
+    Thread safety: many threads call ``speak`` at once. An engine that is not thread-safe must hold
+    a lock for each sentence.
     """
 
     @property
@@ -93,7 +93,7 @@ class Synthesizer(Protocol):
         Speak a text.
 
         Args:
-            text: Text of any length; characters that cannot be spoken are left out.
+            text: A text of any length. Characters that cannot be spoken are left out.
             voice: The voice.
             speaking_rate: A factor of the voice's speed, 0.5 to 1.5.
             normalize: Expand dates, units and abbreviations into words first.
@@ -110,7 +110,7 @@ _default: Synthesizer | None = None
 
 def default_synthesizer() -> Synthesizer:
     """
-    Return the engine that all servers of the process share; the first call loads it.
+    Return the engine that all servers of the process share. The first call loads it.
 
     Raises:
         ConfigError: No engine is installed.
@@ -122,7 +122,7 @@ def default_synthesizer() -> Synthesizer:
         return _default
 
 
-# The first engine that is installed is used; the last one is under the GPL.
+# The first engine that is installed is used. The last engine is under the GPL.
 _ENGINES = (
     ("hibari", "HibariSynthesizer"),
     ("nanotts", "NanoSynthesizer"),

@@ -1,8 +1,9 @@
 """
 Finds the time of each word of the user's text.
 
-An engine speaks normalized text: "$12.50" becomes "twelve dollars and fifty cents". Clients expect
-the times of the written words, so the spoken words are matched with the written ones.
+An engine speaks normalized text, in which "$12.50" has become "twelve dollars and fifty cents".
+Clients expect the times of the written words, so the spoken words are matched with the written
+words.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class EngineWord:
     One word as the engine spoke it.
 
     Attributes:
-        text: The word after normalization; no white space.
-        start_samples: Its first sample.
-        end_samples: One past its last sample.
-        phonemes: Its phonemes.
+        text: The word after normalization, without white space.
+        start_samples: The first sample of the word.
+        end_samples: The index after the last sample of the word.
+        phonemes: The phonemes of the word.
     """
 
     text: str
@@ -40,7 +41,7 @@ class EngineWord:
 
 
 def written_words(text: str, start_char: int, end_char: int) -> list[tuple[int, int]]:
-    """Return where the words of a part of *text* start and end: runs without white space."""
+    """Return the start and end of each word in a part of *text*, divided at white space."""
     return [match.span() for match in _WORD.finditer(text, start_char, end_char)]
 
 
@@ -59,7 +60,8 @@ def align_words(
     groups: list[list[EngineWord]] = [[] for _ in spans]
     matcher = SequenceMatcher(None, written, spoken, autojunk=False)
     for _, w_from, w_to, h_from, h_to in matcher.get_opcodes():
-        # Spoken words between two matches without a written word belong to the word before.
+        # If no written word is between two matches, the spoken words there belong to the word
+        # before.
         sharing = groups[w_from:w_to] or groups[max(0, w_from - 1) :][:1]
         for index, word in enumerate(heard[h_from:h_to] if sharing else ()):
             sharing[index * len(sharing) // (h_to - h_from)].append(word)

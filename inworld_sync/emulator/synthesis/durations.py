@@ -1,9 +1,9 @@
 """
-Makes an inner tensor of an ONNX model an output, which gives the duration of each phoneme.
+Makes an inner tensor of an ONNX model an output, so that the duration of each phoneme can be read.
 
 The acoustic model predicts a duration for every phoneme and sums them inside the graph, but its
 only output is the spectrum. One more entry in the graph's list of outputs makes the sums readable.
-For that this module reads the protobuf bytes; it needs no library for ONNX.
+This module adds the entry to the protobuf bytes, without a library for ONNX.
 
 Source: the message layouts of ModelProto, GraphProto, NodeProto and ValueInfoProto in onnx.proto.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 __all__ = ["expose_output"]
 
-# Field numbers.
+# The numbers of fields.
 _MODEL_GRAPH = 7
 _GRAPH_NODE = 1
 _GRAPH_OUTPUT = 12
@@ -26,7 +26,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 def expose_output(model: bytes, op_type: str) -> tuple[bytes, str]:
     """
-    Return the model with the result of its last *op_type* node as an output, and its name.
+    Return the model with the result of its last *op_type* node as an output, and the output's name.
 
     Raises:
         LookupError: The model has no such node.

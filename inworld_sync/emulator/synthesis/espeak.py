@@ -1,10 +1,10 @@
 """
-The engine eSpeak NG, from the package espeakng-loader.
+Has the engine eSpeak NG, from the package espeakng-loader.
 
-It is under the GPL, so the extra ``local`` does not install it, and it is tried last.
+eSpeak NG is under the GPL, so the extra ``local`` does not install it, and it is tried last.
 
-Threads: the library keeps its state in globals, so one sentence is synthesized at a time; its
-callback runs on the calling thread.
+Threads: the library keeps its state in globals, so one sentence is synthesized at a time. The
+callback of the library runs on the calling thread.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class EspeakSynthesizer(SentenceSynthesizer):
     Attributes:
         sample_rate_hz: The rate of the library, 22050.
 
-    Thread safety: any thread; one sentence at a time.
+    Thread safety: any thread. One sentence is synthesized at a time.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class EspeakSynthesizer(SentenceSynthesizer):
         return b"".join(self._parts)
 
     def _receive(self, samples: object, count: int, _: object) -> int:
-        """Store the samples of the library; returning 1 would stop the synthesis."""
+        """Store the samples of the library. The result 1 would stop the synthesis."""
         if count > 0:
             self._parts.append(ctypes.string_at(samples, count * 2))  # type: ignore[arg-type]
         return 0

@@ -1,7 +1,7 @@
 """
-The default engine: hibari-tts, a small neural model that runs a hundred times faster than speech.
+Has the default engine, hibari-tts, a small neural model that is a hundred times faster than speech.
 
-It speaks English; characters that it cannot read are left out. The same text gives the same
+The engine speaks English. Characters that it cannot read are left out. The same text gives the same
 samples, because the noise in the voice comes from a fixed seed.
 
 Threads: one sentence is synthesized at a time, in the order of the requests, so that all contexts
@@ -38,10 +38,10 @@ __all__ = ["HibariSynthesizer"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 _SEED = 0
-# With more phonemes in one run the model makes mistakes; hibari has the same limit.
+# The most phonemes in one run. With more, the model makes mistakes. hibari has the same limit.
 _MAX_PHONEMES = 400
 _SILENT_MARKS = "ˈˌ "
-# The model's alphabet has one letter for each diphthong; the rest of it is IPA.
+# The model's alphabet has one letter for each diphthong. Its other letters are IPA.
 _IPA = {
     "A": "eɪ",
     "I": "aɪ",
@@ -58,7 +58,7 @@ _PAUSE_MARKS = ';:,.!?—…"()“”'
 _PHONETIC = re.compile(r"(?<![\w/])/([^\s/]+)/(?![\w/])")
 _PAUSE_SECONDS = 0.1
 _PARAGRAPH = re.compile(r"[^\n]+")
-# A longer sentence is cut after a clause, or after a word: it would delay the other contexts.
+# A longer sentence is cut after a clause or a word, because it would delay the other contexts.
 _MAX_SENTENCE_CHARACTERS = 300
 _CLAUSE_END = re.compile(r"[,;:—]\s+")
 _SPACE = re.compile(r"\s+")
@@ -66,7 +66,7 @@ _SPACE = re.compile(r"\s+")
 
 @attrs.define
 class _ReadWord:
-    """A word as the model reads it; punctuation is part of the word before it."""
+    """A word as the model reads it. Punctuation is a part of the word before it."""
 
     text: str = ""
     phonemes: str = ""
@@ -127,7 +127,7 @@ class HibariSynthesizer:
                 yield SpokenSentence(pcm, align_words(text, spans, heard))
 
     def _sentences(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield start and end of the engine's sentences; together they have all words."""
+        """Yield the start and end of the engine's sentences, which have all words of the text."""
         for paragraph in _PARAGRAPH.finditer(text):
             at = paragraph.start()
             for sentence in self._engine.split_sentences(paragraph.group()):
@@ -151,7 +151,7 @@ class HibariSynthesizer:
     def _say(
         self, words: Sequence[_ReadWord], voice: EmulatedVoice, speaking_rate: float
     ) -> tuple[NDArray[np.float32], list[EngineWord]]:
-        """Speak words in one or more runs of the model; a pause if they have no phonemes."""
+        """Speak words in one or more runs of the model. Return a pause if they have no phonemes."""
         waves: list[NDArray[np.float32]] = []
         heard: list[EngineWord] = []
         for group in _grouped(words):
@@ -165,10 +165,11 @@ class HibariSynthesizer:
     def _run(
         self, words: Sequence[_ReadWord], voice: EmulatedVoice, speaking_rate: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Run the model once; return the samples, and the position at which each input ends."""
+        """Run the model once. Return the samples, and the position at which each input ends."""
         vocabulary = self._engine.vocab
         ids = [vocabulary[sound] for sound in " ".join(word.phonemes for word in words)]
-        # Resampling shifts the formants, but speed and pitch too, so both are corrected.
+        # Resampling shifts the formants, but also the speed and the pitch, so these two are
+        # corrected.
         speed = speaking_rate * voice.speed / voice.formant
         outputs = self._session.run(
             self._outputs,
@@ -188,7 +189,7 @@ class HibariSynthesizer:
 
 
 def _as_link(found: re.Match[str]) -> str:
-    """Write phonetic spelling as hibari reads it: a link to phonemes of its alphabet."""
+    """Write phonetic spelling as hibari reads it, which is a link to phonemes of its alphabet."""
     phonemes = found[1].replace("tʃ", "ʧ").replace("dʒ", "ʤ").replace("g", "ɡ")
     for letter, symbol in _IPA.items():
         if len(symbol) > 1:
@@ -209,7 +210,7 @@ def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _grouped(words: Sequence[_ReadWord]) -> Iterator[list[_ReadWord]]:
-    """Divide words into groups for one run of the model each; skip words without phonemes."""
+    """Divide words into groups, each for one run of the model. Skip words without phonemes."""
     group: list[_ReadWord] = []
     count = 0
     for word in words:
@@ -225,7 +226,7 @@ def _grouped(words: Sequence[_ReadWord]) -> Iterator[list[_ReadWord]]:
 
 
 def _heard(words: Sequence[_ReadWord], ends: NDArray[np.float64], at: int) -> list[EngineWord]:
-    """Return each word with its time; *ends* starts at *at* with the silence before the words."""
+    """Return each word with its time. *ends* starts at *at* with the silence before the words."""
     heard = []
     index = 1
     for word in words:

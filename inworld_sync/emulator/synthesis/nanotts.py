@@ -1,7 +1,7 @@
 """
-The small engine SVOX Pico, from the package py-nanotts.
+Has the small engine SVOX Pico, from the package py-nanotts.
 
-It reports no times, so the duration of a sentence is divided among its words.
+Pico reports no times, so the duration of a sentence is divided among its words.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["NanoSynthesizer"]
 
 class NanoSynthesizer(SentenceSynthesizer):
     """
-    Speaks with Pico's American voice at different pitches; English only.
+    Speaks English with Pico's American voice at different pitches.
 
     Raises:
         ImportError: py-nanotts is not installed.
 
-    Thread safety: any thread; one sentence at a time.
+    Thread safety: any thread. One sentence is synthesized at a time.
     """
 
     sample_rate_hz = 16000

@@ -1,4 +1,4 @@
-"""Speech from one recording, for load tests: no text is synthesized after the first one."""
+"""Makes speech from one recording, for load tests. Only the first text is synthesized."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CHARACTERS_PER_SECOND = 15
 
 class PreparedSpeech:
     """
-    Repeats one recording, as long as each text needs; all voices sound the same.
+    Repeats one recording for as long as each text needs. All voices sound the same.
 
     The times of words are estimated, and there are no phonemes.
 
     Args:
-        synthesizer: Speaks the recording, once.
+        synthesizer: Speaks the recording once.
 
     Locks: ``_lock`` is held while the recording is made.
 

@@ -1,4 +1,4 @@
-"""Speech sentence by sentence, for engines that report neither sentences nor word times."""
+"""Speaks sentence by sentence, for engines that report neither sentences nor word times."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _SENTENCE = re.compile(r"\S(?:[^\n]*?[.!?…][\"'”’)\]]*(?=\s)|[^\n]*\S)", r
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Yield start and end of every sentence; together they have all words of the text."""
+    """Yield the start and end of every sentence. The sentences have all words of the text."""
     for match in _SENTENCE.finditer(text):
         yield match.span()
 
 
 class SentenceSynthesizer(abc.ABC):
     """
-    An engine that only returns PCM; the duration of a sentence is divided among its words.
+    An engine that only returns PCM. The duration of a sentence is divided among its words.
 
-    Thread safety: any thread; one sentence at a time.
+    Thread safety: any thread. One sentence is synthesized at a time.
     """
 
     languages = ("en",)
@@ -50,4 +50,4 @@ class SentenceSynthesizer(abc.ABC):
 
     @abc.abstractmethod
     def _say(self, sentence: str, voice: EmulatedVoice, speaking_rate: float) -> bytes:
-        """Return the PCM of one sentence; called by one thread at a time."""
+        """Return the PCM of one sentence. One thread at a time calls this method."""

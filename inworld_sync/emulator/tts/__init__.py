@@ -1,1 +1,1 @@
-"""Text to speech of the emulator: the WebSocket and the HTTP endpoints."""
+"""Implements text to speech of the emulator, over WebSocket and HTTP."""

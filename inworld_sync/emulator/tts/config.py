@@ -1,5 +1,5 @@
 """
-The configuration of a TTS context or request: read from JSON, with the checks of the service.
+Reads the configuration of a TTS context or request from JSON, with the checks of the service.
 
 A value of the wrong JSON type makes the whole message unreadable (``Malformed``); a value out of
 range is refused with code 3 (``Refused``).
@@ -64,12 +64,12 @@ _ENUMS: dict[str, tuple[str, ...]] = {
 
 
 class UnknownModel(Refused):
-    """The model does not exist; on a WebSocket this ends the connection."""
+    """The model does not exist. On a WebSocket, this error ends the connection."""
 
 
 @attrs.frozen(kw_only=True)
 class AudioConfig:
-    """The format of the audio; a field that the client omits has the service's default."""
+    """The format of the audio. A field that the client omits has the service's default."""
 
     encoding: str = "MP3"
     sample_rate_hz: int = 48000
@@ -84,8 +84,8 @@ class ContextConfig:
 
     Attributes:
         timestamps_trail: Whether all timestamps of a generation follow its audio.
-        whole_sentences: Whether in autoMode a sentence ends only when the next one begins;
-            otherwise the end of a message can also end it.
+        whole_sentences: Whether in autoMode a sentence ends only when the next sentence begins.
+            Otherwise the end of a message can also end a sentence.
         lipsync: Whether messages have the visemes of OpenXR.
         echo: The known fields as the client sent them.
     """
@@ -116,7 +116,7 @@ def read_config(
     Read ``create``, ``update_config`` or the body of an HTTP request.
 
     Args:
-        fields: With keys in camelCase.
+        fields: The fields, with keys in camelCase.
         settings: The settings of the server, for defaults and voices.
         base: The configuration that *fields* change; None starts from the defaults.
         lenient: Treat an unknown name of an enum as a missing field, as the HTTP endpoints do.
@@ -179,7 +179,7 @@ def describe(config: ContextConfig) -> dict[str, object]:
 def _merged(
     old: Mapping[str, object], new: Mapping[str, object], *, lenient: bool
 ) -> dict[str, object]:
-    """Merge the known new fields into the old ones; null and a missing field are the same."""
+    """Merge the known new fields into the old fields. Null has the meaning of a missing field."""
     merged = {**old, **{name: new[name] for name in _FIELDS if new.get(name) is not None}}
     before, after = old.get("audioConfig", {}), new.get("audioConfig")
     if isinstance(before, dict) and isinstance(after, dict):

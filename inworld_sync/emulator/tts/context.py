@@ -1,5 +1,5 @@
 """
-One TTS context: its text buffer, its flush points, its voice.
+Implements one TTS context with its text buffer, its flush points and its voice.
 
 Locks: ``_lock`` guards the size of the queue; no thread waits while it holds the lock.
 
@@ -35,7 +35,7 @@ __all__ = ["Context"]
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s|$)")
 _SENTENCE_END_FOLLOWED = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 _JOIN_SECONDS = 5.0
-# Text that waits for speech: twenty hours of it. Each command adds a little.
+# The most text that waits for speech, about twenty hours. Each command counts as some more bytes.
 _MAX_WAITING_BYTES = 1 << 20
 _COMMAND_BYTES = 256
 _logger = logging.getLogger("inworld_sync.emulator")
@@ -59,7 +59,7 @@ class Context:
     Attributes:
         is_closing: Whether ``close`` or ``cancel`` was called.
 
-    Thread safety: public methods may be called from any thread; all except ``join`` return at once.
+    Thread safety: public methods may be called from any thread. All except ``join`` return at once.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Context:
         self._peer = peer
         self._shared = shared
         self._on_closed = on_closed
-        # None ends the context: buffered text is spoken first, unless the context was cancelled.
+        # None ends the context. Buffered text is spoken before, unless the context was cancelled.
         self._commands: queue.SimpleQueue[tuple[Callable[[], None] | None, int]]
         self._commands = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -131,7 +131,7 @@ class Context:
         self._commands.put((command, size))
 
     def _send(self, code: int = 0, message: str = "", **body: object) -> None:
-        """Send one result of this context; the default status is success."""
+        """Send one result of this context. The default status is success."""
         result = {"contextId": self.context_id, **body, "status": status(code, message)}
         self._peer.send({"result": result})
 
@@ -164,7 +164,7 @@ class Context:
                 timeout=None if due_at is None else max(0.0, due_at - time.monotonic())
             )
         except queue.Empty:
-            return self._speak_buffer  # the text is max_buffer_delay_ms old
+            return self._speak_buffer  # the text has waited for max_buffer_delay_ms
         with self._lock:
             self._waiting_bytes -= size
         return command

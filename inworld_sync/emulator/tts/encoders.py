@@ -2,9 +2,9 @@
 Encodes PCM in the format that the client requested, piece by piece.
 
 One encoder makes the audio of one flush.
-Source for the RIFF headers of LINEAR16: captures of the service. The first chunk of each flush and
-the last one, which has five samples, each begin with a header for that chunk alone. The chunks
-between them have no header.
+Source for the RIFF headers of LINEAR16: captures of the service. The first chunk of each flush
+begins with a header for that chunk alone. So does the last chunk, which has five samples. The
+chunks between have no header.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _OPUS_MIN_BIT_RATE, _OPUS_MAX_BIT_RATE = 6000, 256000
 
 
 class Encoder(Protocol):
-    """Encodes 16-bit little-endian mono PCM as one stream of bytes; used by one thread."""
+    """Encodes 16-bit little-endian mono PCM as one stream of bytes. Only one thread uses it."""
 
     def feed(self, pcm: bytes) -> bytes:
-        """Encode samples; return the bytes that can be sent now, possibly none."""
+        """Encode samples. Return the bytes that can be sent now, if any."""
         ...
 
     def finish(self) -> bytes:
-        """Return the remaining bytes; the encoder cannot be used afterwards."""
+        """Return the remaining bytes. The encoder cannot be used afterwards."""
         ...
 
 
 def encoded_rate_hz(encoding: str, wanted_hz: int) -> int:
-    """Return the sample rate to use: Opus supports five rates, the other encodings all rates."""
+    """Return the sample rate to use. Opus supports five rates, the other encodings all rates."""
     if encoding != "OGG_OPUS":
         return wanted_hz
     return next((rate for rate in _OPUS_RATES_HZ if rate >= wanted_hz), _OPUS_RATES_HZ[-1])
@@ -54,7 +54,7 @@ def open_encoder(
     Args:
         encoding: One of the service's names.
         sample_rate_hz: The rate of the PCM; see ``encoded_rate_hz``.
-        bit_rate: In bits per second, for MP3 and OGG_OPUS.
+        bit_rate: The bits per second, for MP3 and OGG_OPUS.
         whole: Make one file, not chunks that are sent while the speech is generated.
 
     Raises:
@@ -73,7 +73,7 @@ def open_encoder(
 
 
 class _PerSample:
-    """Converts each sample by itself; no container."""
+    """Converts each sample by itself, without a container."""
 
     def __init__(self, convert: Callable[[bytes], bytes]) -> None:
         self._convert = convert
@@ -86,7 +86,7 @@ class _PerSample:
 
 
 class _Linear16:
-    """LINEAR16 with the headers of the service; keeps five samples for the last chunk."""
+    """LINEAR16 with the headers of the service. It keeps five samples for the last chunk."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate = sample_rate_hz
@@ -108,7 +108,7 @@ class _Linear16:
 
 
 class _StreamedWav:
-    """One header, with the length that means "until the end of the stream"."""
+    """WAV with one header, whose length means "until the end of the stream"."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._header = wav.header(sample_rate_hz)
@@ -122,7 +122,7 @@ class _StreamedWav:
 
 
 class _WholeWav:
-    """One file, with its length in the header."""
+    """WAV as one file, with its length in the header."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate = sample_rate_hz
@@ -204,7 +204,7 @@ class _SoundFile:
 
 
 class _Flac(_SoundFile):
-    """FLAC, sent at the end only: closing the file rewrites its header."""
+    """FLAC, which is sent only at the end, because closing the file rewrites its header."""
 
     def _new(self) -> bytes:
         return super()._new() if self._file.closed else b""

@@ -1,4 +1,4 @@
-"""Speech over HTTP: one response with the whole file, or one line of JSON for each chunk."""
+"""Serves speech over HTTP, as one whole file or as one line of JSON for each chunk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ROUTES = (
 
 
 def _warned(warning: str) -> dict[str, str]:
-    """Make the header for a warning; headers have ASCII only."""
+    """Make the header for a warning, in ASCII."""
     text = warning.encode("ascii", "backslashreplace").decode()
     return {"x-inworld-emulator-warning": text} if warning else {}
 
@@ -52,7 +52,7 @@ def _without_null(body: dict[str, object], shared: SharedState) -> dict[str, obj
 
 
 def _read(request: Request, shared: SharedState) -> tuple[str, ContextConfig, str]:
-    """Return text, configuration and a warning; raise Refused if the request is invalid."""
+    """Return the text, the configuration and a warning. Raise Refused if the request is invalid."""
     fields = read_body(request)
     text = fields.get("text") if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or not isinstance(text or "", str):

@@ -1,5 +1,5 @@
 """
-Markup in text: pauses, steering tags, emphasis and phonetic spelling.
+Reads markup in text: pauses, steering tags, emphasis and phonetic spelling.
 
 Source: both official SDKs (``<break time="1.5s"/>``, ``time="300ms"``), the service's documentation
 (steering tags such as ``[happy]``, ``*emphasis*``), and its clients (``/kriːt/``).
@@ -35,9 +35,9 @@ class Passage:
     A part of a text without markup, followed by a pause.
 
     Attributes:
-        text: The text to speak; phonetic spelling stays in its slashes.
+        text: The text to speak. Phonetic spelling keeps its slashes.
         places: For each character of *text*, its place in the text with markup.
-        pause_seconds: The pause after it.
+        pause_seconds: The pause after the passage.
     """
 
     text: str
@@ -64,7 +64,7 @@ def check_readable(text: str) -> str:
     Check that an English voice can read a text.
 
     Returns:
-        The letters and symbols in it that are left out.
+        The letters and symbols of the text that are left out.
 
     Raises:
         Refused: The text has letters or symbols, and the voice can read none of them.

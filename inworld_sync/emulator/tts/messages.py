@@ -1,4 +1,4 @@
-"""The JSON of speech, which WebSocket and HTTP share."""
+"""Makes the JSON of speech, which WebSocket and HTTP share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def audio_chunks(
 
     Args:
         text: The text.
-        config: Voice and format.
+        config: The voice and the format.
         shared: The state of the server.
 
     Yields:

@@ -1,4 +1,4 @@
-"""The TTS WebSocket, with every message of the service's reference."""
+"""Serves the TTS WebSocket, with every message of the service's reference."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class _Connection:
     """
     The contexts of one connection.
 
-    Locks: ``_lock`` guards the table of contexts; contexts remove themselves on their own threads.
+    Locks: ``_lock`` guards the table of contexts, from which contexts remove themselves on their
+        own threads.
     """
 
     def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:

@@ -1,4 +1,4 @@
-"""Encoded audio with timestamps for the text of one flush; WebSocket and HTTP share it."""
+"""Makes encoded audio with timestamps for the text of one flush, for WebSocket and HTTP."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ TimedText = tuple[str, float, float]
 @attrs.frozen
 class TimedWord:
     """
-    A word of the user's text; times are seconds from the start of the flush.
+    A word of the user's text. Times are seconds from the start of the flush.
 
     Attributes:
         text: The word with its punctuation, without markup.
         gap: The white space before it.
-        end_char: One past its last character in the flushed text.
-        is_listed: Whether timestamps list it; phonetic spelling is not listed.
+        end_char: The index after its last character in the flushed text.
+        is_listed: Whether timestamps list the word. Phonetic spelling is not listed.
     """
 
     text: str
@@ -51,8 +51,8 @@ class AudioPiece:
 
     Attributes:
         audio: The encoded audio.
-        words: The words that begin in it.
-        duration: Its length in seconds.
+        words: The words that begin in the audio.
+        duration: The length of the audio in seconds.
     """
 
     audio: bytes = attrs.field(repr=False)
@@ -96,14 +96,14 @@ def speak(
     Speak a text with the configuration of a context.
 
     Args:
-        text: The text; white space alone yields nothing.
-        config: Voice and format.
+        text: The text. White space alone yields nothing.
+        config: The voice and the format.
         shared: The state of the server.
         whole: Encode the audio as one file.
         voice: Used instead of the voice of *config*.
 
     Yields:
-        Pieces of about ``Settings.chunk_ms``; each has audio.
+        Pieces of about ``Settings.chunk_ms``. Each piece has audio.
 
     Raises:
         Refused: See ``check_text``.
@@ -160,7 +160,7 @@ class _Cutter:
             yield AudioPiece(audio, self._words.until(None), self._unsent_seconds())
 
     def _encode(self) -> Iterator[AudioPiece]:
-        """Encode one chunk; the encoder may keep it for the next piece."""
+        """Encode one chunk. The encoder may keep it for the next piece."""
         pcm = bytes(self._waiting[: self._chunk_bytes])
         del self._waiting[: self._chunk_bytes]
         self._encoded_samples += len(pcm) // 2

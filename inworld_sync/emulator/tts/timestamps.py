@@ -2,8 +2,8 @@
 Makes ``timestampInfo``: the times of words, characters and visemes.
 
 Source: the samples of the service's timestamp documentation, the viseme symbols that its clients
-know, and its page about lip-sync. That page does not show the names inside ``lipsyncAlignment``;
-here they follow those of the other alignments.
+know, and its page about lip-sync. That page does not show the names inside ``lipsyncAlignment``, so
+they are chosen like the names of the other alignments.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def timestamp_info(
     Args:
         words: The words of this message.
         kind: ``"WORD"``, ``"CHARACTER"``, or None for neither.
-        spaces: List the white space before each word as a word of its own, without duration.
-        tokens: List words, punctuation and white space as entries of their own.
+        spaces: List the white space before each word as a separate word, without duration.
+        tokens: List words, punctuation and white space as separate entries.
         lipsync: Add the visemes of OpenXR.
 
     Returns:
@@ -124,7 +124,7 @@ def _words(words: Sequence[TimedWord], *, spaces: bool, tokens: bool) -> dict[st
 
 
 def _tokens(word: TimedWord) -> list[TimedText]:
-    """Divide a word from its punctuation, which has no duration."""
+    """Separate a word from its punctuation, which has no duration."""
     found = _TOKEN.findall(word.text)
     longest = max(range(len(found)), key=lambda at: len(found[at]))
     return [
@@ -142,7 +142,7 @@ def _columns(plural: str, singular: str, entries: Sequence[TimedText]) -> dict[s
 
 
 def _characters(words: Sequence[TimedWord]) -> dict[str, object]:
-    """Divide the time of each word among its characters; spaces get the time between words."""
+    """Divide the time of each word among its characters. Spaces get the time between words."""
     entries: list[TimedText] = []
     for word in words:
         for space in word.gap:
@@ -155,7 +155,7 @@ def _characters(words: Sequence[TimedWord]) -> dict[str, object]:
 
 
 def _lipsync(words: Sequence[TimedWord]) -> dict[str, object]:
-    """Return the viseme of each phoneme; a word without phonemes opens and closes the mouth."""
+    """Return the viseme of each phoneme. A word without phonemes opens and closes the mouth."""
     entries: list[TimedText] = []
     for word in words:
         sounds = word.phonemes or (("a", word.start, word.end),)

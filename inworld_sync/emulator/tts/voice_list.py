@@ -1,4 +1,4 @@
-"""The voices over HTTP: the list, the older list, and one voice."""
+"""Serves the voices over HTTP: the list, the older list, and one voice."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ class ServerVad(Setting):
         threshold: The least probability that counts as speech, 0 to 1; default 0.5.
         prefix_padding_ms: How much audio from before the detected speech is used; default 300.
         silence_duration_ms: The silence that ends a turn; default 500.
-        idle_timeout_ms: After this silence after a response, the service starts another response.
+        idle_timeout_ms: If the user is silent for this long after a response, the service starts
+            another response.
         create_response: Whether the end of a turn starts a response.
         interrupt_response: Whether speech cancels the response in progress.
     """

@@ -29,7 +29,7 @@ from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, f
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import Command, CreateItem, Item, RealtimeEvent
-from inworld_sync.sessions.event_stream import Monitor
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
@@ -186,8 +186,8 @@ class Commands:
             DeadlineExceeded: *reached* did not return True in time.
         """
         self._waiting += 1
-        self.monitor.notify_all()
         try:
+            self.monitor.notify_all()
             while not reached():
                 deadline.check()
                 self.monitor.wait(deadline.at_most(LONGEST_WAIT_SECONDS))

@@ -24,7 +24,8 @@ from inworld_sync.models.events import InvalidMessage, StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import AudioDelta, BackchannelDelta, ErrorReported
 from inworld_sync.sessions.base import Connection
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire.codec import JsonObject, load_object

@@ -16,6 +16,7 @@ import attrs
 
 from inworld_sync.audio.source import AudioData
 from inworld_sync.errors import ClosedError, ConnectionLost
+from inworld_sync.locks import Event
 from inworld_sync.models.devices import AudioSource
 from inworld_sync.sessions.realtime.state import SessionState
 
@@ -40,7 +41,7 @@ class ConverseLoop:
     _send_audio: Callable[[AudioData, int], None]
     _microphone: AudioSource
     _hang_up_after: float
-    _over: threading.Event = attrs.field(init=False, factory=threading.Event)
+    _over: Event = attrs.field(init=False, factory=Event)
 
     def run(self) -> None:
         """Run until the session or the microphone ends."""

@@ -9,8 +9,10 @@ buffered until the first consumer attaches, and between two iterations.
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -22,6 +24,7 @@ from inworld_sync.models.realtime import (
     RealtimeEvent,
 )
 from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.wire.realtime.events import EVENT_CLASSES
 
 if TYPE_CHECKING:
@@ -93,7 +96,8 @@ class ToolOutputSent:
     Attributes:
         call: The call.
         output: The text that was sent.
-        error: The function's exception, or why it could not run; None if it returned.
+        error: The function's exception, or why it could not run; a ``ConfigError`` if its result
+            could not be sent; None otherwise.
         duration_ms: The time from the call to the output.
     """
 
@@ -167,20 +171,29 @@ class SessionStream(EventStream[SessionEvent]):
     """
     An :class:`EventStream` that keeps only the newest events while it has no consumer.
 
-    Lock rule: as its base; the monitor guards ``unclaimed`` and ``_iterating``.
+    Lock rule: as its base; the monitor guards ``unclaimed``.
 
     Attributes:
         unclaimed: How many events were dropped.
     """
 
-    unclaimed = 0
-    _iterating = 0
+    def __init__(
+        self,
+        changed: Monitor,
+        *,
+        name: str,
+        dispatch: Literal["thread", "poll"],
+        logger: logging.Logger,
+    ) -> None:
+        super().__init__(changed, name=name, dispatch=dispatch, logger=logger)
+        self.unclaimed = 0
+        self._iterations: deque[object] = deque()
 
     def emit(self, event: SessionEvent) -> None:
         """Append an event for every consumer, or buffer it for the first one."""
         self.append(event)
         mailbox = self._backlog
-        if mailbox is None and not self._iterating:
+        if mailbox is None and not self._iterations:
             mailbox = self._pull
         while mailbox is not None and (
             len(mailbox.events) > MAX_UNCLAIMED_EVENTS
@@ -195,10 +208,9 @@ class SessionStream(EventStream[SessionEvent]):
         return self._iterated(super().events(timeout))
 
     def _iterated(self, events: Iterator[SessionEvent]) -> Iterator[SessionEvent]:
-        with self._changed:
-            self._iterating += 1
+        iteration = object()
         try:
+            self._iterations.append(iteration)
             yield from events
         finally:
-            with self._changed:
-                self._iterating -= 1
+            self._iterations.remove(iteration)

@@ -20,7 +20,8 @@ from collections import deque
 from collections.abc import Callable
 
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError
-from inworld_sync.sessions.event_stream import Monitor
+from inworld_sync.locks import Event
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Executor"]
@@ -41,6 +42,9 @@ class Executor:
         monitor: The monitor of the session.
         name: The name of the session, for the thread and logs.
         logger: Reports tasks that fail.
+
+    Attributes:
+        is_full: Whether the queue holds so much audio that the reader should pause.
     """
 
     def __init__(self, monitor: Monitor, name: str, logger: logging.Logger) -> None:
@@ -52,6 +56,7 @@ class Executor:
         self._timed: list[tuple[float, int, _Task]] = []
         self._numbers = itertools.count()
         self._waiting_bytes = 0
+        self.is_full = False
         self._stopped = False
         self._thread = threading.Thread(
             target=contextvars.copy_context().run,
@@ -71,6 +76,7 @@ class Executor:
         if not self._stopped:
             self._tasks.append((task, size_bytes))
             self._waiting_bytes += size_bytes
+            self.is_full = self._waiting_bytes > MAX_WAITING_BYTES
             self._ready.notify()
 
     def put_later(self, seconds: float, task: _Task) -> None:
@@ -85,21 +91,16 @@ class Executor:
         self._timed.clear()
         self._ready.notify()
 
-    @property
-    def is_full(self) -> bool:
-        """True if the queue holds so much audio that the reader should pause."""
-        return self._waiting_bytes > MAX_WAITING_BYTES
-
     # The monitor is not held.
 
     def flush(self, deadline: Deadline) -> None:
         """
-        Wait until all tasks that were put before have run.
+        Wait until all tasks that are queued now have run.
 
         Raises:
             DeadlineExceeded: The tasks did not run in time.
         """
-        done = threading.Event()
+        done = Event()
         with self._monitor:
             if self._stopped and not self._tasks:
                 return
@@ -136,6 +137,7 @@ class Executor:
                 if self._tasks:
                     task, size_bytes = self._tasks.popleft()
                     self._waiting_bytes -= size_bytes
+                    self.is_full = self._waiting_bytes > MAX_WAITING_BYTES
                     self._monitor.notify_all()
                     return task
                 if self._stopped:

@@ -8,9 +8,9 @@ ensures this.
 Threads: each player has a thread ``inworld-player``, since ``write`` of a sink waits.
 
 Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
-``_writing`` is held while the player's thread is inside the sink's ``write`` or ``end``, so that no
-old audio follows a clear. A thread acquires ``_writing`` before ``_news``. If a write does not
-return although the sink was cleared, a clear waits for 5 s at most.
+One thread at a time uses the sink (``_sink_use``): the player's thread is inside its ``write`` or
+``end``, or another thread clears it. So no old audio follows a clear. If a write does not return
+although the sink was cleared, a clear waits for 5 s at most.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.devices.playout_sink import PlayoutSink
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, InworldError
+from inworld_sync.locks import Condition, Mutex
 from inworld_sync.models.devices import AudioSink
 
 __all__ = ["Player", "player_for"]
@@ -79,8 +80,9 @@ class Player:
         self._sink = sink
         self._device_hz = sink.sample_rate_hz
         self._logger = logger
-        self._news = threading.Condition()
-        self._writing = threading.Lock()
+        self._news = Condition()
+        # Held by the thread that uses the sink: the player's, or one that clears it.
+        self._sink_use = Mutex()
         self._queue: deque[tuple[_Item, memoryview | None]] = deque()
         self._queued_bytes = 0
         self._items: dict[str, _Item] = {}
@@ -154,11 +156,9 @@ class Player:
         # The first clear ends a write that waits for room, the second drops the audio of that
         # write.
         position = self._sink.clear()
-        if self._writing.acquire(timeout=_RELEASE_SECONDS):
-            try:
+        with self._sink_use.hold(_RELEASE_SECONDS) as is_alone:
+            if is_alone:
                 position = self._sink.clear()
-            finally:
-                self._writing.release()
         with self._news:
             self._position = position
         return {item_id: item.heard_samples(position) for item_id, item in items.items()}
@@ -240,14 +240,14 @@ class Player:
             if not self._write(item, samples[start : start + size_bytes], clears):
                 return
         if pcm is None:
-            with self._writing:
+            with self._sink_use.hold():
                 if clears == self._clears:
                     item.is_written = True
                     self._sink.end()
 
     def _write(self, item: _Item, block: memoryview, clears: int) -> bool:
         """Write a block; return False if the player was cleared meanwhile."""
-        with self._writing:
+        with self._sink_use.hold():
             with self._news:
                 if clears != self._clears:
                     return False

@@ -24,9 +24,10 @@ from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import AudioDelta, ResponseInfo, Usage
 from inworld_sync.models.tts import AudioConfig, AudioEncoding, Phoneme, WordTime
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.playback import Playback
-from inworld_sync.sessions.tts.speech import AudioChunk, Speech
+from inworld_sync.sessions.tts.speech import AudioChunk, Speech, SupportsWrite
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.faults import service_error
 from inworld_sync.wire.realtime.responses import ResponseState
@@ -330,9 +331,27 @@ class ResponseAudio:
         speech = Speech.join(self.stream(timeout), AudioConfig())
         return attrs.evolve(speech, sample_rate_hz=self.sample_rate_hz)
 
-    def save(self, path: str | os.PathLike[str], timeout: float | None = None) -> None:
-        """Wait for all speech, and write it to a ``.wav``, ``.pcm`` or ``.raw`` file."""
-        self.read(timeout).save(path)
+    def save(
+        self,
+        target: str | os.PathLike[str] | SupportsWrite,
+        timeout: float | None = None,
+        *,
+        format: str | None = None,  # noqa: A002
+    ) -> None:
+        """
+        Wait for all of it and write a file, as :meth:`~inworld_sync.Speech.save` does.
+
+        Args:
+            target: A path, or a binary file that is open for writing; it stays open.
+            timeout: The most seconds to wait for each piece.
+            format: As for :meth:`~inworld_sync.Speech.save`; needed for an open file.
+
+        Raises:
+            AudioError: The format is unknown, or no library for its encoding is installed.
+            ConfigError: *target* is neither a path nor a binary file, or a file has no *format*.
+            OSError: The file cannot be written.
+        """
+        self.read(timeout).save(target, format=format)
 
     def play(
         self,

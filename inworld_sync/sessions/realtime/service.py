@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.checks import require_seconds
@@ -45,6 +46,7 @@ class Realtime:
         tool_timeout: float | None = 60.0,
         max_tools_at_once: int = 8,
         on_approval: Approver | None = None,
+        tool_errors: Literal["neutral", "text"] = "neutral",
         request_timeout: float = 10.0,
         response_start_timeout: float = 15.0,
         response_timeout: float = 60.0,
@@ -71,6 +73,8 @@ class Realtime:
             on_approval: Called with each call of an MCP server that needs approval, on a thread of
                 its own; returns True to allow the call. With None, the application calls
                 ``approve``.
+            tool_errors: The output that the model gets if a function raises: ``neutral`` says only
+                that it failed, ``text`` has the type and the text of the exception.
             request_timeout: Seconds for the service's answer to a command: an update, or the
                 creation, retrieval, truncation or deletion of an item.
             response_start_timeout: Seconds from the request of a response to its beginning.
@@ -104,6 +108,8 @@ class Realtime:
             ("response_timeout", response_timeout),
         ):
             require_seconds(name, seconds)
+        if tool_errors not in ("neutral", "text"):
+            raise ConfigError(f"tool_errors must be 'neutral' or 'text', got {tool_errors!r}")
         if max_tools_at_once < 1:
             raise ConfigError(f"max_tools_at_once must be at least 1, got {max_tools_at_once!r}")
         state = SessionState(
@@ -113,7 +119,9 @@ class Realtime:
             session or Session(),
             reconnects=reconnect_timeout > 0,
             barge_in=barge_in,
-            tool_options=ToolOptions(tool_timeout, max_tools_at_once, on_approval),
+            tool_options=ToolOptions(
+                tool_timeout, max_tools_at_once, on_approval, sends_errors=tool_errors == "text"
+            ),
             timeouts=Timeouts(
                 request=request_timeout,
                 response_start=response_start_timeout,

@@ -443,7 +443,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             speaker: Plays the assistant's speech, and stops when the user begins to speak.
             backchannel: Another speaker for backchannels.
             hang_up_after: When the microphone has ended, for example at the end of a file, silence
-                is sent until there has been no speech, response or tool call for so many seconds.
+                is sent until there has been no speech, response or tool call for this many seconds.
 
         Raises:
             DeviceError: The microphone or the speaker failed.

@@ -4,8 +4,8 @@ The state of one realtime session over all its connections, and the handling of 
 The reader thread handles messages with the monitor held. The executor does everything that may
 wait. ``commands.py`` has the phases of a session and the lock rule.
 
-A class of event may have steps before users get the event, which may replace or drop it, and steps
-after. An event of a class without steps reaches users unchanged.
+A class of events may have steps. The steps before users get an event may replace or drop the event;
+the others run afterwards. Without steps, an event reaches users unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from inworld_sync.models.realtime import (
     TextDelta,
     TranscriptDelta,
 )
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.commands import Commands, Phase, Timeouts, new_id
 from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,
@@ -102,7 +103,7 @@ class SessionState:
         name: For threads, logs and errors.
         options: The client's settings.
         endpoint: The service.
-        session: The settings to open it with.
+        session: The settings with which the session opens.
         reconnects: Whether a lost connection is replaced.
         barge_in: Whether the user's speech interrupts.
         tool_options: How tools are called.
@@ -141,23 +142,28 @@ class SessionState:
             self.commands, self.executor, self.items, self._cancel_responses, self.emit
         )
         self.tools = ToolCalls(
-            self.emit, self.commands, self.executor, self.settings, self.responses, tool_options
+            self.emit,
+            self.events.count_error,
+            self.commands,
+            self.executor,
+            self.settings,
+            self.responses,
+            tool_options,
         )
         self.tools.runner.declare(session.tools)
         self.pending = PendingRequests(
             self.commands, self.responses, self.tools, self.items, self.executor, self._handle
         )
-        # Referenced as long as a thread of the session runs, so that the client can close it.
+        # The public session is kept while a thread of it runs, so that the client can close it.
         self.session: object = None
         self.had_response = False
-        self.opened_at = self.lost_at = 0.0
+        self.opened_at = self.lost_at = self._busy_at = 0.0
         self.cause: InworldError | None = None
         self.opening_error: InworldError | None = None
         # The connection that a renewal replaces, while it closes.
         self.replaced: RealtimeConnection | None = None
         self._reconnects = reconnects
         self._max_session_age = max_session_age if reconnects else None
-        self._busy_at = 0.0
         # Events of a new connection, until SessionReconnected is emitted.
         self._early: list[SessionEvent] = []
         self._before = _routes(
@@ -251,7 +257,7 @@ class SessionState:
             self.commands.send_now(CancelResponse(response_id))
 
     def cancel_named(self, response_id: str | None, event_id: str | None = None) -> None:
-        """Cancel a response by its id, or the response of the conversation in progress."""
+        """Cancel the response with an id, or the active response of the conversation."""
         with self.monitor:
             self.commands.require_open()
             if response_id is not None:
@@ -396,12 +402,12 @@ class SessionState:
         Args:
             connection: The present connection, or one that was lost again.
             reply: From :meth:`begin`.
-            attempts: How often the session was reconnected; 0 for its first connection.
+            attempts: How often the session was reconnected; 0 for the first connection.
         """
         if reply.error is not None:
             raise fresh(reply.error)
         if reply.event is not None and not attempts:
-            # It was opened when the service accepted it; its events report what happened since.
+            # The session has opened. Its events report what happened since then.
             return
         self.commands.require_open()
         if reply.event is None or self.commands.connection is not connection:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from inworld_sync.errors import ConfigError, LocalProtocolError
+from inworld_sync.errors import LocalProtocolError
 from inworld_sync.models.realtime import (
     FunctionCallOutput,
     McpApprovalRequest,
@@ -32,8 +32,7 @@ from inworld_sync.sessions.realtime.events import (
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.responses import SessionResponses
-from inworld_sync.sessions.realtime.tool_runner import ToolOptions, ToolRunner
-from inworld_sync.sessions.tools.function import error_text
+from inworld_sync.sessions.realtime.tool_runner import UNSENDABLE, ToolOptions, ToolRunner
 from inworld_sync.wire.realtime.settings import Settings
 from inworld_sync.wire.realtime.tool_calls import (
     CallBatch,
@@ -52,6 +51,7 @@ class ToolCalls:
 
     Args:
         emit: Emits an event to users; called with the monitor held.
+        count_error: Counts an output that cannot be sent as an error of the user's code.
         commands: Sends outputs.
         executor: Sends the outputs of functions, and watches timeouts.
         settings: Tell whether the service continues by itself after tool outputs.
@@ -63,6 +63,7 @@ class ToolCalls:
     """
 
     _emit: Callable[[SessionEvent], object]
+    _count_error: Callable[[], object]
     _commands: Commands
     _executor: Executor
     _settings: Settings
@@ -203,16 +204,13 @@ class ToolCalls:
         return None
 
     def _submit_result(self, result: ToolOutputSent) -> None:
-        if result.error is not None:
-            self._commands.options.logger.warning(
-                "%s: tool %s failed: %s", self._commands.name, result.call.name, result.error
-            )
-        try:
-            self.submit_output(result.call.call_id, result.output)
-        except ConfigError as error:
-            # The text cannot be encoded in UTF-8, but the model needs an output.
-            result = attrs.evolve(result, output=error_text(error), error=error)
-            self.submit_output(result.call.call_id, result.output)
+        log, name = self._commands.options.logger, self._commands.name
+        if result.output == UNSENDABLE:
+            self._count_error()
+            log.error("%s: the output of a tool was not sent: %s", name, result.error)
+        elif result.error is not None:
+            log.warning("%s: tool %s failed: %s", name, result.call.name, result.error)
+        self.submit_output(result.call.call_id, result.output)
         with self._commands.monitor:
             self._emit(result)
 

@@ -19,7 +19,12 @@ from functools import partial
 
 import attrs
 
-from inworld_sync.errors import DeadlineExceeded, LocalProtocolError, RemoteProtocolError
+from inworld_sync.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
 from inworld_sync.models.realtime import (
     FunctionCall,
     FunctionTool,
@@ -27,12 +32,18 @@ from inworld_sync.models.realtime import (
     McpApprovalRequest,
     Tool,
 )
-from inworld_sync.sessions.event_stream import Monitor
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.events import ToolOutputSent
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.tools.function import ToolFunction, error_text
 
-__all__ = ["Approver", "ToolOptions", "ToolRunner"]
+__all__ = ["UNSENDABLE", "Approver", "ToolOptions", "ToolRunner"]
+
+# What the model gets instead of the text of an exception, which may have secrets or instructions.
+_FAILED = '{"error": "the function failed"}'
+
+# What the model gets if the function ran and its result cannot be sent. It must not call again.
+UNSENDABLE = '{"error": "the function ran, but its result cannot be shown"}'
 
 Approver = Callable[[McpApprovalRequest], bool]
 
@@ -49,11 +60,27 @@ class ToolOptions:
         timeout: Seconds for a function that has no timeout of its own; None for no timeout.
         max_at_once: The most functions that run at the same time, 1 or more. Further calls wait.
         on_approval: Decides about calls of MCP servers; with None, the application decides.
+        sends_errors: Whether the model gets the text of an exception that a function raises.
     """
 
     timeout: float | None
     max_at_once: int
     on_approval: Approver | None
+    sends_errors: bool
+
+
+@attrs.frozen
+class _Raised:
+    """The exception that a function raised."""
+
+    error: Exception
+
+
+@attrs.frozen
+class _Unsendable:
+    """Why the result of a function cannot be sent."""
+
+    error: ConfigError
 
 
 @attrs.define(eq=False)
@@ -115,7 +142,7 @@ class ToolRunner:
         if function is None:
             self.begin(call.name, partial(_refuse, call.name), done)
         else:
-            self.begin(call.name, partial(function.run, call.arguments), done, function.timeout)
+            self.begin(call.name, partial(_call, function, call.arguments), done, function.timeout)
 
     def begin(
         self, name: str, work: Callable[[], object], done: _Done, timeout: float | None = None
@@ -191,7 +218,28 @@ class ToolRunner:
         self, call: FunctionCall, output: object, error: Exception | None, duration_ms: float
     ) -> None:
         text = str(output) if error is None else error_text(error)
+        if isinstance(output, _Raised):
+            error = output.error
+            text = error_text(error) if self._options.sends_errors else _FAILED
+        elif isinstance(output, _Unsendable):
+            error, text = output.error, UNSENDABLE
         self._answer(ToolOutputSent(call, text, error, duration_ms))
+
+
+def _call(function: ToolFunction[..., object], arguments: str) -> object:
+    values = function.parse(arguments)
+    try:
+        result = function.call(values)
+    except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+        return _Raised(error)
+    except BaseException as raised:  # noqa: BLE001 - it must not end more than the function
+        failure = RuntimeError(f"the function raised {type(raised).__name__}")
+        failure.__cause__ = raised
+        return _Raised(failure)
+    try:
+        return function.render(result)
+    except ConfigError as error:
+        return _Unsendable(error)
 
 
 def _refuse(name: str) -> object:

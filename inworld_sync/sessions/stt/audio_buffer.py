@@ -4,20 +4,21 @@ Buffers and limits the audio of one STT stream on its way from the caller to the
 | class | does |
 |---|---|
 | AudioBuffer | keeps audio that waits to be sent, and sent audio that may be sent again |
+| EncodedBuffer | keeps encoded audio until it is sent |
 | AudioQueue | limits the audio that waits to be sent |
 | MaxLead | limits how far sent audio may run ahead of the transcript |
-| ChunkRateLimiter | limits the messages per second, of one stream or of several |
 
-Positions are samples from the start of the stream, at the sample rate of the wire.
+Positions are samples from the start of the stream, at the sample rate of the wire; of encoded audio
+they are bytes.
 
-Threads and locks: the stream's monitor guards the first three classes, and their callers hold it. A
-ChunkRateLimiter has a lock of its own.
+Threads and locks: all belong to one stream; the stream's monitor guards them and is held by their
+callers.
 """
 
 from __future__ import annotations
 
 import enum
-import threading
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -28,10 +29,12 @@ import attrs
 from inworld_sync.audio.meter import Level, measure
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.quiet import quietest_sample
-from inworld_sync.errors import ConfigError, DeadlineExceeded
+from inworld_sync.errors import DeadlineExceeded
+from inworld_sync.locks import Part
 from inworld_sync.models import checks
 from inworld_sync.models.stt import PartialTranscript, Transcript
 from inworld_sync.sessions.stt.stats import SttStats
+from inworld_sync.transport.chunk_rate import ChunkRateLimiter
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.wire.stt_turns import Answer
 
@@ -39,7 +42,7 @@ __all__ = [
     "DEFAULT_CHUNKS_PER_SECOND",
     "AudioBuffer",
     "AudioQueue",
-    "ChunkRateLimiter",
+    "EncodedBuffer",
     "MaxLead",
     "Overflow",
     "SendSettings",
@@ -52,9 +55,6 @@ Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
 # Source: the service's documentation, "rate limits", audio chunks of STT.
 DEFAULT_CHUNKS_PER_SECOND: Final = 50.0
 
-# After a pause, as many messages may be sent at once as the rate allows in this time.
-_BURST_SECONDS: Final = 0.1
-
 # Audio that no final transcript covers is discarded only this long after it was sent and, while a
 # turn is open, only this long after the service's latest message.
 _TRANSCRIPT_SECONDS: Final = 10.0
@@ -62,7 +62,10 @@ _TRANSCRIPT_SECONDS: Final = 10.0
 _LIVE_LEAD_SECONDS: Final = 5.0
 
 
-# A frame of this length is speech if its level is at least this.
+_CHUNK_MS: Final = 100
+# The largest message of encoded audio.
+_ENCODED_CHUNK_BYTES: Final = 16 * 1024
+# Frames of this length count as speech if they are not below this level.
 _FRAME_MS: Final = 20
 _SILENCE_DBFS: Final = -50.0
 # A pause of this length ends a turn.
@@ -88,10 +91,17 @@ class AudioBuffer:
         start: Position of the oldest sample that is kept.
         sent: Position up to which samples were popped.
         end: Position after the newest sample.
+        chunk_samples: The length of one message.
     """
+
+    # The size of one unit of a position.
+    unit_bytes = SAMPLE_BYTES
+    # Whether audio can be sent again from a position in the middle.
+    can_repeat = True
 
     def __init__(self, sample_rate_hz: int, keep_samples: int) -> None:
         self._sample_rate_hz = sample_rate_hz
+        self.chunk_samples = sample_rate_hz * _CHUNK_MS // 1000
         self._frame_bytes = sample_rate_hz * _FRAME_MS // 1000 * SAMPLE_BYTES
         self._keep_samples = keep_samples
         # A deletion at the front of a bytearray copies no bytes.
@@ -111,7 +121,12 @@ class AudioBuffer:
     @property
     def unsent_bytes(self) -> int:
         """Size of the audio that waits to be sent."""
-        return (self.end - self.sent) * SAMPLE_BYTES
+        return (self.end - self.sent) * self.unit_bytes
+
+    @property
+    def sent_ms(self) -> float:
+        """Length of the audio that was sent, in milliseconds."""
+        return self.ms(self.sent)
 
     @property
     def has_unsent(self) -> bool:
@@ -126,7 +141,7 @@ class AudioBuffer:
     def append(self, pcm: bytes | bytearray | memoryview) -> None:
         """Add whole samples."""
         self._pcm += pcm
-        self.end += len(pcm) // SAMPLE_BYTES
+        self.end += len(pcm) // self.unit_bytes
 
     def end_turn(self) -> None:
         """Mark the end of a turn after the newest sample."""
@@ -151,8 +166,8 @@ class AudioBuffer:
         samples = min(chunk_samples, limit - self.sent)
         if not samples or (samples < chunk_samples and not flush and not self._turn_ends):
             return None
-        at = (self.sent - self.start) * SAMPLE_BYTES
-        pcm = bytes(self._pcm[at : at + samples * SAMPLE_BYTES])
+        at = (self.sent - self.start) * self.unit_bytes
+        pcm = bytes(self._pcm[at : at + samples * self.unit_bytes])
         self.sent += samples
         if self.sent - self._keep_samples > self.start:
             oldest = self.sent - self._keep_samples
@@ -218,7 +233,7 @@ class AudioBuffer:
         until = self.start + truncated_samples if self._is_truncated else search_until
         until = min(self.sent, until)
         if until > self.start:
-            searched = self._pcm[: (until - self.start) * SAMPLE_BYTES]
+            searched = self._pcm[: (until - self.start) * self.unit_bytes]
             self._discard(self.start + quietest_sample(searched))
         self._is_truncated = False
         # The audio is sent again, so the service answers it again.
@@ -229,9 +244,9 @@ class AudioBuffer:
 
     def drop_oldest(self, size_bytes: int) -> int:
         """Drop the oldest *size_bytes* of the unsent audio; return the number of samples."""
-        samples = min(-(-size_bytes // SAMPLE_BYTES), self.end - self.sent)
-        at = (self.sent - self.start) * SAMPLE_BYTES
-        del self._pcm[at : at + samples * SAMPLE_BYTES]
+        samples = min(-(-size_bytes // self.unit_bytes), self.end - self.sent)
+        at = (self.sent - self.start) * self.unit_bytes
+        del self._pcm[at : at + samples * self.unit_bytes]
         self.end -= samples
         self._turn_ends = deque(max(self.sent, end - samples) for end in self._turn_ends)
         return samples
@@ -261,15 +276,57 @@ class AudioBuffer:
 
     def _levels(self, start: int, end: int) -> Iterator[Level]:
         """Yield the levels of the frames of the kept audio between two positions."""
-        first, last = (max(0, at - self.start) * SAMPLE_BYTES for at in (start, end))
+        first, last = (max(0, at - self.start) * self.unit_bytes for at in (start, end))
         pcm, size_bytes = bytes(self._pcm[first:last]), self._frame_bytes
         return (measure(pcm[at : at + size_bytes]) for at in range(0, len(pcm), size_bytes))
 
     def _discard(self, position: int) -> None:
-        del self._pcm[: (position - self.start) * SAMPLE_BYTES]
+        del self._pcm[: (position - self.start) * self.unit_bytes]
         self.start = position
         while self._sent_turn_ends and self._sent_turn_ends[0] <= position:
             self._sent_turn_ends.popleft()
+
+
+class EncodedBuffer(AudioBuffer):
+    """
+    Encoded audio, whose times are unknown.
+
+    It is discarded when it is sent: another connection could not decode it from the middle.
+
+    Args:
+        sample_rate_hz: The sample rate of the settings.
+    """
+
+    unit_bytes = 1
+    can_repeat = False
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        super().__init__(sample_rate_hz, keep_samples=0)
+        self.chunk_samples = _ENCODED_CHUNK_BYTES
+
+    @property
+    def sent_ms(self) -> float:
+        """Infinity: any time of the service may be in the audio that was sent."""
+        return math.inf
+
+    def pop(self, chunk_samples: int, *, flush: bool) -> bytes | TurnEnd | None:  # noqa: ARG002
+        """Return the next bytes at once: they may be all that a frame of the decoder needs."""
+        return super().pop(chunk_samples, flush=True)
+
+    def ms(self, samples: int) -> float:  # noqa: ARG002
+        """Return 0, since the duration is unknown."""
+        return 0.0
+
+    def samples(self, milliseconds: float) -> int:  # noqa: ARG002
+        """Return 0, since the position is unknown."""
+        return 0
+
+    def partial(self, transcript: Transcript) -> PartialTranscript:
+        """Return a transcript without audio."""
+        return PartialTranscript(transcript, b"", 0, self._sample_rate_hz)
+
+    def _speech(self, start: int, end: int) -> int:  # noqa: ARG002
+        return 0
 
 
 class AudioQueue:
@@ -282,15 +339,14 @@ class AudioQueue:
         room: Notified when audio was sent, or when the stream ends.
     """
 
-    def __init__(
-        self, buffer: AudioBuffer, settings: SendSettings, room: threading.Condition
-    ) -> None:
+    def __init__(self, buffer: AudioBuffer, settings: SendSettings, room: Part) -> None:
         self._buffer = buffer
         self._settings = settings
         self._room = room
         self._dropped_samples = 0
-        samples = min(buffer.samples(1000), settings.max_waiting_bytes // SAMPLE_BYTES or 1)
-        self._piece_bytes = samples * SAMPLE_BYTES
+        unit_bytes = buffer.unit_bytes
+        samples = min(10 * buffer.chunk_samples, settings.max_waiting_bytes // unit_bytes or 1)
+        self._piece_bytes = samples * unit_bytes
 
     def pieces(self, pcm: bytes | memoryview) -> Iterator[memoryview]:
         """Divide audio into pieces that fit into ``max_waiting_bytes``."""
@@ -329,6 +385,8 @@ class AudioQueue:
         """Return a snapshot of the counters. The monitor need not be held."""
         buffer = self._buffer
         return SttStats(
+            sent_bytes=buffer.sent * buffer.unit_bytes,
+            waiting_bytes=buffer.unsent_bytes,
             sent_ms=buffer.ms(buffer.sent),
             waiting_ms=buffer.ms(buffer.end - buffer.sent),
             dropped_ms=buffer.ms(self._dropped_samples),
@@ -398,35 +456,6 @@ class MaxLead:
         if self._buffer.end / self._sample_rate_hz - (now - self._began_at) < _LIVE_LEAD_SECONDS:
             return False
         return now - max(self._sent[0][1], heard_at or 0.0) < _TRANSCRIPT_SECONDS
-
-
-class ChunkRateLimiter:
-    """
-    Spaces audio messages evenly, for one stream or for several that share a limit.
-
-    Args:
-        max_chunks_per_second: Above 0.
-
-    Thread safety: any thread. ``_lock`` guards the time of the next message and is never held
-    while waiting.
-    """
-
-    def __init__(self, max_chunks_per_second: float = DEFAULT_CHUNKS_PER_SECOND) -> None:
-        if not max_chunks_per_second > 0:
-            raise ConfigError(
-                f"max_chunks_per_second must be above 0, got {max_chunks_per_second!r}"
-            )
-        self._spacing_seconds = 1.0 / max_chunks_per_second
-        self._lock = threading.Lock()
-        self._next_at = time.monotonic()
-
-    def reserve(self) -> float:
-        """Reserve the next message; return the seconds to wait before it is sent."""
-        with self._lock:
-            now = time.monotonic()
-            at = max(self._next_at, now - _BURST_SECONDS)
-            self._next_at = at + self._spacing_seconds
-            return max(0.0, at - now)
 
 
 @attrs.frozen(kw_only=True)

@@ -25,7 +25,12 @@ from typing import Final
 
 import attrs
 
-from inworld_sync.errors import ConnectionLost, DeadlineExceeded, RemoteProtocolError
+from inworld_sync.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    InworldError,
+    RemoteProtocolError,
+)
 from inworld_sync.models.events import InvalidMessage, StreamEnded, UnknownEvent
 from inworld_sync.models.stt import SttUsage
 from inworld_sync.wire.stt_turns import SttEvent, TurnLog
@@ -66,8 +71,10 @@ class Completion:
 
     Args:
         log: The turns of the stream.
-        unanswered_ms: Returns the length of the speech before a position in milliseconds that the
-            service has not answered. With None, that of all speech.
+        unanswered_ms: Returns the length of the speech, before a position in milliseconds or (None)
+            in all audio, that the service has not answered.
+        can_repeat: Whether the audio can be sent again. If not, only the usage proves that the
+            transcript is complete.
 
     Attributes:
         close_sent: Whether ``closeStream`` was sent on this connection.
@@ -77,13 +84,20 @@ class Completion:
         is_accepted: Whether the transcript was accepted at the deadline.
     """
 
-    def __init__(self, log: TurnLog, unanswered_ms: Callable[[float | None], float]) -> None:
+    def __init__(
+        self,
+        log: TurnLog,
+        unanswered_ms: Callable[[float | None], float],
+        *,
+        can_repeat: bool = True,
+    ) -> None:
         self.close_sent = False
         self.heard_at = time.monotonic()
         self.timeout: float | None = None
         self.is_accepted = False
         self._log = log
         self._unanswered_ms = unanswered_ms
+        self._can_repeat = can_repeat
         self._latest: SttEvent | None = None
         self._usage_at: float | None = None
         self._is_confirming = False
@@ -109,6 +123,23 @@ class Completion:
     def handle_turn_end(self, position_ms: float, timeout: float) -> None:
         """Record that the end of a turn was sent."""
         self._turn_ends.append(_TurnEnd(position_ms, time.monotonic(), timeout))
+
+    def check_repeat(self, cause: InworldError) -> None:
+        """
+        Return if audio that was sent can be sent again on another connection.
+
+        Raises:
+            InworldError: It is encoded; the error is *cause*, which ended the connection.
+        """
+        if self._can_repeat:
+            return
+        if not isinstance(cause, ConnectionLost):
+            raise cause
+        raise ConnectionLost(
+            f"{cause}; encoded audio cannot be sent again from the middle: begin another stream",
+            code=cause.code,
+            reason=cause.reason,
+        ) from cause.__cause__
 
     def restart(self, *, is_confirming: bool) -> None:
         """Continue with another connection, which confirms an end or replaces a lost connection."""
@@ -140,7 +171,7 @@ class Completion:
             return CompletionState.COMPLETE
         elif ended is None and time.monotonic() - self._usage_at <= _AFTER_USAGE_SECONDS:
             return CompletionState.PENDING
-        if not self._is_confirming:
+        if not self._is_confirming and self._can_repeat:
             return CompletionState.UNCONFIRMED
         if log.has_words:
             raise RemoteProtocolError(
@@ -148,7 +179,8 @@ class Completion:
                 "remaining audio again, which is in error.partial"
             )
         if self._usage_at is None and (missing := self.missing()):
-            raise ConnectionLost(f"the service closed the connection twice, but {missing}")
+            times = " twice" if self._can_repeat else ""
+            raise ConnectionLost(f"the service closed the connection{times}, but {missing}")
         return CompletionState.COMPLETE
 
     # Deadlines.
@@ -207,6 +239,8 @@ class Completion:
         """
         if self._log.is_unfinished:
             return "the last turn has no final transcript"
+        if not self._can_repeat and until_ms is None and self._usage_at is None:
+            return "the usage, the proof that all encoded audio was transcribed, is missing"
         speech_ms = self._unanswered_ms(until_ms)
         if speech_ms >= _LEAST_SPEECH_MS:
             return f"{speech_ms / 1000:.1f} s of speech have no final transcript"

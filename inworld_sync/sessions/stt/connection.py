@@ -8,7 +8,6 @@ of the connection begins.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -18,12 +17,14 @@ from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.errors import (
     ConnectionLost,
 )
+from inworld_sync.locks import Event
 from inworld_sync.models.events import InvalidMessage, StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.stt import SttEncoding, TranscribeConfig
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire import stt
@@ -77,7 +78,7 @@ class SttConnection(Connection[SttEvent]):
         form = FrameForm.ULAW_FROM_S16 if is_ulaw else FrameForm.BYTES
         self._frames = FrameBuilder(stt.AUDIO_HEAD, stt.AUDIO_TAIL, form)
         self._owner = owner
-        self._has_begun = threading.Event()
+        self._has_begun = Event()
 
     @classmethod
     def open(

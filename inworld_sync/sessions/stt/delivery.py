@@ -37,10 +37,11 @@ from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import Reconnected, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.sessions.stt import audio_buffer
-from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, SendSettings, TurnEnd
+from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, EncodedBuffer, SendSettings, TurnEnd
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.stats import SttStats
@@ -56,9 +57,7 @@ _Task: TypeAlias = Callable[[], object]
 # ends turns after about 30 s.
 KEEP_SECONDS: Final = 60
 
-_CHUNK_MS: Final = 100
-# If the beginning of a turn was discarded, sending starts at the quietest sample of this range,
-# which is likely between two words.
+# If the beginning of a turn was discarded, the quietest sample within this is between two words.
 _TRUNCATED_SEARCH_MS: Final = 500
 _FIRST_DELAY_SECONDS: Final = 0.2
 # The loss of a connection that was open for this long resets the count of attempts.
@@ -78,7 +77,7 @@ class Delivery:
         connector: Opens the connections.
         config: The service's settings; the audio is 16-bit mono PCM on this side.
         settings: How the audio is queued and sent.
-        max_reconnects: Attempts in a row to reconnect without progress of the transcript.
+        max_reconnects: The most attempts to reconnect until the transcript makes progress.
         keeps_events: Whether to keep events. Without a consumer, kept events would accumulate.
         on_failed: Called by the sender thread before the stream ends with an error.
 
@@ -118,10 +117,9 @@ class Delivery:
         self._on_failed = on_failed
         self._work = self.changed.part()
         self._room = self.changed.part()
-        rate_hz = config.sample_rate_hz
-        self._chunk_samples = rate_hz * _CHUNK_MS // 1000
+        rate_hz, is_raw = config.sample_rate_hz, config.encoding.is_raw
         keep_samples = KEEP_SECONDS * rate_hz
-        self._audio = AudioBuffer(rate_hz, keep_samples)
+        self._audio = AudioBuffer(rate_hz, keep_samples) if is_raw else EncodedBuffer(rate_hz)
         self._queue = audio_buffer.AudioQueue(self._audio, settings, self._room)
         self._max_lead = audio_buffer.MaxLead(self._audio, rate_hz, keep_samples)
         self.log = TurnLog(is_manual=is_manual(config))
@@ -130,7 +128,9 @@ class Delivery:
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         self._reconnects = ReconnectPolicy(backoff, max_attempts=max_reconnects)
         self._input_closed = self.is_finishing = False
-        self._completion = Completion(self.log, self._audio.unanswered_ms)
+        self._completion = Completion(
+            self.log, self._audio.unanswered_ms, can_repeat=self._audio.can_repeat
+        )
         self._turn_timeout = math.inf
         self._abort_error: InworldError | None = None
         self._send_error: InworldError | None = None
@@ -281,7 +281,7 @@ class Delivery:
         if self._abort_error is not None:
             raise fresh(self._abort_error)
         if not self._accepts_audio:
-            raise ClosedError("the stream accepts no more audio, it was closed")
+            raise ClosedError("the stream was closed and accepts no more audio")
 
     # For the connection; the monitor is held.
 
@@ -292,7 +292,7 @@ class Delivery:
         log, audio = self.log, self._audio
         before, turn_end = (log.covered_ms, log.turn_count), audio.sent_turn_end
         turn_end_ms = None if turn_end is None else self._audio.ms(turn_end)
-        emitted = log.handle(event, self._audio.ms(audio.sent), turn_end_ms)
+        emitted = log.handle(event, audio.sent_ms, turn_end_ms)
         for each in emitted:
             self._emit(each)
         if log.answer is not None:
@@ -370,7 +370,7 @@ class Delivery:
             return None
         if self._max_lead.is_reached(self._completion.heard_at if self.log.is_open else None):
             return None
-        item = self._audio.pop(self._chunk_samples, flush=self.is_finishing)
+        item = self._audio.pop(self._audio.chunk_samples, flush=self.is_finishing)
         if isinstance(item, TurnEnd):
             self._completion.handle_turn_end(self._audio.ms(self._audio.sent), self._turn_timeout)
             return functools.partial(self._attempt, connection, connection.end_turn)
@@ -421,6 +421,8 @@ class Delivery:
         error = lost.ended.error or self._send_error
         first = error or ConnectionLost("the connection was closed before the transcript ended")
         cause = ConnectionLost(str(first)) if isinstance(first, ClosedError) else first
+        if self._audio.sent:
+            self._completion.check_repeat(cause)
         if time.monotonic() - self._connected_at > _GOOD_SECONDS:
             self._reconnects.reset()
         self._send_error = None

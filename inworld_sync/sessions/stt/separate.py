@@ -15,12 +15,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 
 import attrs
 
 from inworld_sync.audio.source import SeparateChannels
 from inworld_sync.errors import ClosedError, InworldError, QuotaError, extended
+from inworld_sync.locks import Mutex
 from inworld_sync.models.stt import PartialTranscript, SttUsage, Transcript, Transcription
 from inworld_sync.models.turns import Turn
 from inworld_sync.sessions.stt.delivery import Delivery
@@ -46,7 +47,7 @@ class ChannelStreams:
     its failure.
     """
 
-    def __init__(self, opening: threading.Lock, connect_timeout: float) -> None:
+    def __init__(self, opening: Mutex, connect_timeout: float) -> None:
         self._opening = opening
         self._connect_timeout = connect_timeout
         self._lock = threading.Lock()
@@ -87,16 +88,14 @@ class ChannelStreams:
         open_stream: OpenStream,
         on_transcript: Callable[[Transcription], object] | None,
     ) -> None:
-        if not self._opening.acquire(timeout=self._connect_timeout):
-            raise QuotaError(
-                f"other recordings waited for connections for {self._connect_timeout:g} s: "
-                "transcribe fewer recordings at once",
-                retryable=True,
-            )
-        try:
+        with self._opening.hold(self._connect_timeout) as is_free:
+            if not is_free:
+                raise QuotaError(
+                    f"other recordings waited for connections for {self._connect_timeout:g} s: "
+                    "transcribe fewer recordings at once",
+                    retryable=True,
+                )
             self._open_all(stack, channels, open_stream, on_transcript)
-        finally:
-            self._opening.release()
 
     def _open_all(
         self,
@@ -106,7 +105,7 @@ class ChannelStreams:
         on_transcript: Callable[[Transcription], object] | None,
     ) -> None:
         for channel in range(channels):
-            handler = on_transcript and partial(_emit, on_transcript, channel)
+            handler = on_transcript and _handler(on_transcript, channel)
             try:
                 delivery, stream = open_stream(partial(self._end_others, channel), handler)
             except InworldError:
@@ -152,11 +151,17 @@ class ChannelStreams:
         return named
 
 
-def _emit(
-    on_transcript: Callable[[Transcription], object], channel: int, said: Transcription
-) -> None:
-    turn = Turn(said.text, said.words).in_channel(channel)
-    on_transcript(attrs.evolve(said, words=turn.words, channel=channel))
+def _handler(
+    on_transcript: Callable[[Transcription], object], channel: int
+) -> Callable[[Transcription], object]:
+    """Return a handler that adds the channel; a message about it names the user's handler."""
+
+    @wraps(on_transcript)
+    def handle(said: Transcription) -> object:
+        words = Turn(said.text, said.words).in_channel(channel).words
+        return on_transcript(attrs.evolve(said, words=words, channel=channel))
+
+    return handle
 
 
 def merge_transcripts(transcripts: Sequence[Transcript]) -> Transcript:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -14,6 +13,7 @@ from inworld_sync.audio import base64
 from inworld_sync.audio.raw_formats import RawFormat
 from inworld_sync.audio.source import AudioLike, SeparateChannels, open_separate, open_source
 from inworld_sync.errors import ConfigError, InworldError, extended
+from inworld_sync.locks import Mutex
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
@@ -32,13 +32,13 @@ from inworld_sync.models.turns import Turn
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.stt.audio_buffer import (
     DEFAULT_CHUNKS_PER_SECOND,
-    ChunkRateLimiter,
     Overflow,
     SendSettings,
 )
 from inworld_sync.sessions.stt.delivery import Delivery
 from inworld_sync.sessions.stt.separate import ChannelStreams, merge_transcripts
 from inworld_sync.sessions.stt.stream import SttStream
+from inworld_sync.transport.chunk_rate import ChunkRateLimiter
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire import stt as wire
@@ -48,7 +48,6 @@ __all__ = ["Stt"]
 # Half a minute of 16 kHz audio.
 _MAX_WAITING_BYTES: Final = 960_000
 _MAX_RECONNECTS: Final = 8
-_STREAMED: Final = (SttEncoding.LINEAR16, SttEncoding.MULAW)
 # Source: the service's HTTP reference, size of a request.
 _MAX_WHOLE_BYTES: Final = 16_000_000
 
@@ -74,18 +73,18 @@ class Stt:
     def __init__(self, connector: Connector, http: HttpClient) -> None:
         self._connector = connector
         self._http = http
-        # Recordings share the account's limit. A live stream needs no shared limit, since its audio
-        # comes in real time.
-        self._recordings_rate = ChunkRateLimiter()
+        self._warn = functools.partial(connector.options.logger.warning, "%s")
+        # Recordings share the account's limit; a live stream is limited by the speed of its audio.
+        self._recordings_rate = ChunkRateLimiter(DEFAULT_CHUNKS_PER_SECOND)
         # Held while the streams of one recording are opened.
-        self._opening = threading.Lock()
+        self._opening = Mutex()
 
     @with_keyword_hints
     def stream(
         self,
         *,
-        sample_rate_hz: int = 16000,
-        channels: int = 1,
+        sample_rate_hz: int | None = None,
+        channels: int | None = None,
         on_transcript: Callable[[Transcription], object] | None = None,
         model: str | None = None,
         language: str | None = None,
@@ -112,17 +111,21 @@ class Stt:
         Open a live transcription.
 
         Args:
-            sample_rate_hz: Sample rate in Hz of the audio that the stream gets, 1 to 768000. The
-                client converts the audio to the ``sample_rate_hz`` of *config*, by default 16000.
-            channels: The number of channels of that audio, 1 to 64. The client mixes them to one.
+            sample_rate_hz: Sample rate in Hz of the audio that the stream is given, 1 to 768000;
+                None means 16000. The client converts it to the ``sample_rate_hz`` of *config*,
+                which is 16000.
+            channels: Channels of that audio, 1 to 64; None means 1. The client mixes them to one,
+                as :meth:`transcribe` does.
             on_transcript: Called with every :class:`~inworld_sync.Transcription`, partial and
                 final, on the stream's dispatch thread. ``str()`` of a transcription is its text.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
             language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
                 detects the language if it can.
             prompts: Words and phrases that the audio may contain.
-            encoding: Encoding in which the client sends the audio: ``LINEAR16`` (default) or
-                ``MULAW``, which halves the bytes.
+            encoding: Encoding in which the client sends the samples that it is given:
+                ``LINEAR16`` (default) or ``MULAW``, which halves the bytes. With ``AUTO_DETECT``,
+                ``MP3``, ``OGG_OPUS`` or ``FLAC``, the stream is given the bytes of such audio and
+                sends them unchanged; the service documents that it refuses the last three.
             include_word_timestamps: Whether final transcripts have words with times; the default
                 is True.
             enable_speaker_diarization: Whether each word names its speaker; by default the service
@@ -155,18 +158,28 @@ class Stt:
             timeout: Seconds to wait for the connection; None means ``connect_timeout``.
 
         Raises:
-            ConfigError: A setting is out of its range.
+            ConfigError: A setting is out of its range, or cannot be combined with *encoding*.
             TransportError: Could not connect.
             ServiceError: The service refused the connection.
         """
         wire_config = _wire_config(config, locals())
+        if wire_config.encoding.is_raw:
+            _require_one_channel(wire_config)
+        else:
+            _check_encoded(wire_config.encoding, sample_rate_hz, channels, overflow)
         settings = SendSettings(
             rate=ChunkRateLimiter(max_chunks_per_second),
             overflow=overflow,
             max_waiting_bytes=max_waiting_bytes,
         )
         delivery = Delivery(self._connector, wire_config, settings, max_reconnects=max_reconnects)
-        stream = SttStream(delivery, wire_config, sample_rate_hz, channels)
+        stream = SttStream(
+            delivery,
+            wire_config,
+            16000 if sample_rate_hz is None else sample_rate_hz,
+            1 if channels is None else channels,
+            self._warn,
+        )
         return self._open(delivery, stream, on_transcript, timeout)
 
     @with_keyword_hints
@@ -210,10 +223,9 @@ class Stt:
                 and arrays need it; files and sources have their own rate.
             channels: Channels of raw samples, 1 to 64. All channels are mixed, unless they cancel
                 each other: where the mix is 20 dB or more below the loudest channel, this channel
-                is used, and a warning is logged. ``"separate"`` transcribes each channel of a
-                recording by itself, at the same time and each on a connection of its own: turns
-                and words have their ``channel``, and their speaker is ``channel 0`` and so on.
-                Raw samples then have two channels.
+                is used, and a warning is logged. ``"separate"`` transcribes all channels at the
+                same time, each on its own connection. Turns and words then have a ``channel``, and
+                a speaker such as ``channel 0``. Raw samples then have two channels.
             channel: Transcribe only this channel, from 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
                 ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or
@@ -254,7 +266,7 @@ class Stt:
                 the whole request; None for no limit.
 
         Returns:
-            All turns of the recording; those of separate channels in the order of their starts.
+            All turns of the recording, in the order of their starts.
 
         Raises:
             AudioError: *audio* is not audio, or nothing installed can decode its format.
@@ -266,12 +278,20 @@ class Stt:
                 others are ended, and the message names the channel.
         """
         wire_config = _wire_config(config, locals())
+        _require_one_channel(wire_config)
+        if not wire_config.encoding.is_raw:
+            raise ConfigError(
+                "a recording is sent as LINEAR16 or MULAW, got the encoding "
+                f"{wire_config.encoding.value}: the client decodes files; stream() sends bytes "
+                "unchanged"
+            )
         require_timeout(timeout)
         if method not in ("stream", "http"):
             raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
         to_hz = wire_config.sample_rate_hz
         recording = _Recording(wire_config, method, realtime, on_transcript, timeout)
-        if channels == "separate":
+        raw_channels = _raw_channels(channels)
+        if raw_channels is None:
             if channel is not None:
                 raise ConfigError("channel cannot be combined with channels='separate'")
             separate = open_separate(
@@ -283,10 +303,10 @@ class Stt:
             audio,
             to_hz=to_hz,
             from_hz=sample_rate_hz,
-            channels=channels,
+            channels=raw_channels,
             raw_format=raw_format,
             channel=channel,
-            warn=functools.partial(self._connector.options.logger.warning, "%s"),
+            warn=self._warn,
         )
         with contextlib.closing(source):
             if method == "http":
@@ -385,19 +405,41 @@ class Stt:
 
 
 def _wire_config(config: TranscribeConfig | None, given: dict[str, Any]) -> TranscribeConfig:
-    """Combine the settings of a call, and check that the client can send such audio."""
-    # These two arguments describe the audio of the caller, which is converted to the rate and
-    # channels of the settings.
+    """Combine the settings of a call."""
+    # These two describe the audio of the caller; it is converted to those of the settings.
     given = {name: given[name] for name in given.keys() - {"sample_rate_hz", "channels"}}
-    config = combine_settings(config, TranscribeConfig(), given)
-    if config.encoding not in _STREAMED:
-        raise ConfigError(
-            f"audio is sent as LINEAR16 or MULAW, got the encoding {config.encoding.value}: pass "
-            "compressed audio as a file, the client decodes it"
-        )
+    return combine_settings(config, TranscribeConfig(), given)
+
+
+def _raw_channels(channels: object) -> int | None:
+    """Return the number of channels of raw samples; None for separate channels."""
+    if channels == "separate":
+        return None
+    if not isinstance(channels, int):
+        raise ConfigError(f"channels must be 1 to 64 or 'separate', got {channels!r}")
+    return channels
+
+
+def _require_one_channel(config: TranscribeConfig) -> None:
     if config.channels != 1:
         raise ConfigError(
             f"audio is mixed to one channel before it is sent, got {config.channels} in config: "
             "pass the number of channels of the audio as channels"
         )
-    return config
+
+
+def _check_encoded(
+    encoding: SttEncoding, sample_rate_hz: int | None, channels: int | None, overflow: Overflow
+) -> None:
+    """Refuse settings that need samples."""
+    for name, value in (("sample_rate_hz", sample_rate_hz), ("channels", channels)):
+        if value is not None:
+            raise ConfigError(
+                f"{name} is for samples, which are converted, and {encoding.value} is sent "
+                f"unchanged: leave {name} out, or put it into config"
+            )
+    if overflow == "drop_oldest":
+        raise ConfigError(
+            f"overflow='drop_oldest' is for samples: {encoding.value} with a gap could not be "
+            "decoded; use 'block' or 'raise'"
+        )

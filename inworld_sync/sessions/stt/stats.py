@@ -15,15 +15,20 @@ class SttStats:
     A snapshot of a stream's counters.
 
     Attributes:
-        sent_ms: How much audio was sent. It decreases at a reconnect, because audio is sent again.
-        waiting_ms: How much audio waits to be sent.
-        dropped_ms: How much audio ``overflow="drop_oldest"`` dropped.
-        covered_ms: The end of the audio that final transcripts cover.
-        reconnects: How many lost connections were replaced.
+        sent_bytes: Audio that was sent, in bytes of 16-bit samples or of the encoding; it decreases
+            at a reconnect, which sends audio again.
+        waiting_bytes: Audio that waits to be sent.
+        sent_ms: The duration of *sent_bytes*; 0 for encoded audio, whose duration is unknown.
+        waiting_ms: The duration of *waiting_bytes*; 0 for encoded audio.
+        dropped_ms: Audio that ``overflow="drop_oldest"`` dropped.
+        covered_ms: End of the audio that final transcripts cover.
+        reconnects: Connections that replaced a lost one.
         warnings: How often a field of a message was ignored because it had a wrong type, by the
             name of the field. Only messages of the present connection are counted.
     """
 
+    sent_bytes: int
+    waiting_bytes: int
     sent_ms: float
     waiting_ms: float
     dropped_ms: float

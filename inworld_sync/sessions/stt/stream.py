@@ -13,10 +13,18 @@ import threading
 import time
 from typing import get_args
 
+from inworld_sync.audio.channels import Warn, log_warning
+from inworld_sync.audio.encoded import EncodedInput, EncodedSource
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.resample import MAX_HZ
-from inworld_sync.audio.source import AudioData, AudioInput, AudioLike, open_source
-from inworld_sync.errors import ClosedError
+from inworld_sync.audio.source import (
+    AudioData,
+    AudioInput,
+    AudioLike,
+    ConvertedSource,
+    open_source,
+)
+from inworld_sync.errors import ClosedError, ConfigError, InworldError
 from inworld_sync.models.checks import require_timeout, require_whole
 from inworld_sync.models.stt import TranscribeConfig, Transcript
 from inworld_sync.sessions.event_source import EventSource
@@ -47,13 +55,19 @@ class SttStream(EventSource[SttEvent]):
     _event_classes = get_args(SttEvent)
 
     def __init__(
-        self, delivery: Delivery, config: TranscribeConfig, sample_rate_hz: int, channels: int
+        self,
+        delivery: Delivery,
+        config: TranscribeConfig,
+        sample_rate_hz: int,
+        channels: int,
+        warn: Warn = log_warning,
     ) -> None:
         super().__init__(delivery.stream)
         self._delivery = delivery
         self._config = config
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
+        self._warn = warn
         self._input_lock = threading.Lock()
         require_whole("sample_rate_hz", sample_rate_hz, 1, MAX_HZ)
         self._input = self._new_input()
@@ -94,24 +108,22 @@ class SttStream(EventSource[SttEvent]):
         Send all audio of a source. Return when the source has ended or the stream is closed.
 
         Args:
-            source: A microphone or another :class:`~inworld_sync.AudioSource`; the path of an audio
-                file; the bytes of an audio file; audio as for :meth:`send`; or an iterable of such
-                audio. A source is closed at the end; an iterable is not closed.
+            source: A microphone or another :class:`~inworld_sync.AudioSource`; the path of an
+                audio file; the bytes of one; audio as for :meth:`send`; or an iterable of such
+                audio. A source is closed at the end, an iterable is not. In an encoding other
+                than LINEAR16 and MULAW: a path, an open binary file, bytes or an iterable of
+                bytes, whose bytes are sent unchanged.
             realtime: Send in real time, no faster than the audio is played.
             timeout: As for :meth:`send`, for each piece.
 
         Raises:
             AudioError: *source* is not audio, or nothing installed can decode its format.
+            ConfigError: *realtime* is used with encoded audio, whose duration is unknown.
             OSError: The file cannot be read.
             InworldError: As for :meth:`send`.
         """
         require_timeout(timeout)
-        opened = open_source(
-            source,
-            to_hz=self._config.sample_rate_hz,
-            from_hz=self._sample_rate_hz,
-            channels=self._channels,
-        )
+        opened = self._open(source, realtime=realtime)
         started, fed_ms = time.monotonic(), 0.0
         with contextlib.closing(opened):
             for block in opened:
@@ -193,8 +205,11 @@ class SttStream(EventSource[SttEvent]):
         require_timeout(timeout)
         try:
             self.finish(timeout)
-        finally:
+        except InworldError:
+            # The rest of the audio cannot be used, but the end has begun.
             self._delivery.await_end()
+            raise
+        self._delivery.await_end()
         self._stream.raise_end()
         return self.transcript
 
@@ -235,11 +250,30 @@ class SttStream(EventSource[SttEvent]):
 
     def __repr__(self) -> str:
         state = "open" if self.ended is None else f"ended by the {self.ended.by}"
-        audio_seconds = (self.stats.sent_ms + self.stats.waiting_ms) / 1000
-        return f"<SttStream {self._config.model} {audio_seconds:.1f} s, {state}>"
+        stats = self.stats
+        length = f"{(stats.sent_ms + stats.waiting_ms) / 1000:.1f} s"
+        if not self._config.encoding.is_raw:
+            length = f"{stats.sent_bytes + stats.waiting_bytes} bytes"
+        return f"<SttStream {self._config.model} {length}, {state}>"
 
-    def _new_input(self) -> AudioInput:
-        return AudioInput(self._sample_rate_hz, self._config.sample_rate_hz, self._channels)
+    def _open(self, source: AudioLike, *, realtime: bool) -> ConvertedSource | EncodedSource:
+        if self._config.encoding.is_raw:
+            return open_source(
+                source,
+                to_hz=self._config.sample_rate_hz,
+                from_hz=self._sample_rate_hz,
+                channels=self._channels,
+                warn=self._warn,
+            )
+        if realtime:
+            raise ConfigError("encoded audio cannot be sent in real time: its duration is unknown")
+        return EncodedSource(source)
+
+    def _new_input(self) -> AudioInput | EncodedInput:
+        if not self._config.encoding.is_raw:
+            return EncodedInput()
+        to_hz = self._config.sample_rate_hz
+        return AudioInput(self._sample_rate_hz, to_hz, self._channels, self._warn)
 
     def _flush(self) -> None:
         """Queue the samples that the resampler holds back, and make a new resampler."""

@@ -1,23 +1,33 @@
 """
-Turns the arguments of a model's call from JSON into values of the annotated types.
+Turns the arguments of a model's call from JSON into values, and the result into JSON.
 
-Nothing is converted: ``"5"`` is not an int, and a string is not a list of its characters.
+No argument is converted: ``"5"`` is not an int, and a string is not a list of its characters.
+Results are converted, since the function has run and the model needs to know what it returned.
 """
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import datetime
+import decimal
 import enum
+import math
+import os
+import uuid
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
+import attrs
 from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, transform_error
 from cattrs.gen import make_dict_structure_fn
 
 from inworld_sync.sessions.tools.schema import has_fields
 from inworld_sync.wire.codec import register_exact
 
-__all__ = ["plain", "read_argument"]
+__all__ = ["plain", "plain_result", "read_argument"]
 
 # The JSON type of each container, so that a string is not read as a list of its characters.
 _JSON_KINDS: dict[object, type] = {
@@ -122,6 +132,79 @@ def plain(value: object) -> object:
     """Turn a value into types that JSON has, as far as possible."""
     result: object = _CONVERTER.unstructure(value)
     return result
+
+
+# A value that contains itself, for example a list, has no end.
+_MAX_DEPTH = 100
+
+
+def plain_result(value: object, depth: int = 0) -> object:
+    """
+    Turn the result of a function into types that JSON has.
+
+    Decimals, dates, times, UUIDs and paths become text, bytes become base64, durations become
+    seconds, sets and arrays become lists, and NaN and infinity become None. Objects of dataclasses,
+    attrs and pydantic become dictionaries.
+
+    Raises:
+        TypeError: It has a value of another type.
+        ValueError: It is nested too deep.
+    """
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
+    inner = partial(plain_result, depth=depth + 1)
+    if isinstance(value, enum.Enum):
+        return inner(value.value)
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    simple = _plain_simple(value)
+    if simple is not None:
+        return simple
+    if isinstance(value, Mapping):
+        return {_key(each): inner(item) for each, item in value.items()}
+    if isinstance(value, (Sequence, AbstractSet, deque)):
+        return [inner(each) for each in value]
+    # Two objects of pydantic and numpy that need not be installed.
+    if hasattr(type(value), "model_dump"):
+        return inner(_call(value, "model_dump"))
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return inner(_call(value, "tolist"))
+    kind: type[Any] = type(value)
+    if attrs.has(kind):
+        names = [field.name for field in attrs.fields(kind)]
+    elif dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+    else:
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+    return {name: inner(getattr(value, name)) for name in names}
+
+
+def _plain_simple(value: object) -> object:
+    """Return the text or number for a value without parts; None for other values."""
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, (decimal.Decimal, uuid.UUID)):
+        return str(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode()
+    return os.fspath(value) if isinstance(value, os.PathLike) else None
+
+
+def _key(key: object) -> object:
+    """Return a key that JSON has: a text, or a number, which becomes one."""
+    found = plain_result(key, _MAX_DEPTH - 1)
+    if isinstance(found, (list, dict)):
+        raise TypeError(f"a key of type {type(key).__name__} has no form in JSON")
+    return found
+
+
+def _call(value: object, name: str) -> object:
+    method: Callable[[], object] = getattr(value, name)
+    return method()
 
 
 def _reason(error: BaseException, _: type | None) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from functools import update_wrapper
-from typing import Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
+from functools import partial, update_wrapper
+from typing import Generic, ParamSpec, TypeVar, cast, get_args, get_type_hints, overload
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.realtime import FunctionTool
-from inworld_sync.sessions.tools.arguments import plain, read_argument
+from inworld_sync.sessions.tools.arguments import plain, plain_result, read_argument
 from inworld_sync.sessions.tools.schema import object_schema, read_docs, schema_of
 
 __all__ = ["ToolFunction", "error_text", "tool"]
@@ -73,7 +73,7 @@ class ToolFunction(Generic[P, R]):
         Call the function with the arguments of a model.
 
         Args:
-            arguments: A JSON object as text; ``""`` means no arguments.
+            arguments: A JSON object as text; ``""`` and ``null`` mean no arguments.
 
         Returns:
             The result for the model: a str is unchanged, other values are JSON.
@@ -83,13 +83,18 @@ class ToolFunction(Generic[P, R]):
             ConfigError: The result cannot be written as JSON.
             Exception: Any exception of the function.
         """
-        # ``parse`` has checked that the arguments fit the signature.
+        return self.render(self.call(self.parse(arguments)))
+
+    def call(self, values: Mapping[str, object]) -> object:
+        """Call the function with the result of :meth:`parse`, which fits its signature."""
         function = cast("Callable[..., object]", self._function)
-        return self._render(function(**self.parse(arguments)))
+        return function(**values)
 
     def parse(self, arguments: str) -> dict[str, object]:
         """
         Turn the model's arguments into values of the annotated types; nothing is converted.
+
+        null for a parameter that has a default and does not accept None means the default.
 
         Raises:
             RemoteProtocolError: *arguments* is not a JSON object, or an argument is missing,
@@ -102,7 +107,7 @@ class ToolFunction(Generic[P, R]):
         problems += [f"{name} is missing" for name in missing]
         values: dict[str, object] = {}
         for name in self._parameters:
-            if name not in given:
+            if name not in given or (given[name] is None and self._means_default(name)):
                 continue
             try:
                 values[name] = read_argument(given[name], self._kinds[name], name)
@@ -112,14 +117,25 @@ class ToolFunction(Generic[P, R]):
             raise RemoteProtocolError(f"wrong arguments for {self._name}: {'; '.join(problems)}")
         return values
 
+    def _means_default(self, name: str) -> bool:
+        # A type of None, or a union with it, accepts None itself.
+        accepts_none = type(None) in get_args(self._kinds[name])
+        return name not in self._required and not accepts_none
+
     def _load(self, arguments: str) -> dict[str, object]:
         try:
-            given = json.loads(arguments or "{}")
+            # Some models write line breaks inside strings, or the whole object as a string.
+            load = partial(json.loads, strict=False, parse_constant=_refuse_constant)
+            given = load(arguments.strip() or "{}")
+            if isinstance(given, str) and given.lstrip().startswith("{"):
+                given = load(given)
         except (ValueError, RecursionError) as error:
             raise RemoteProtocolError(
                 f"wrong arguments for {self._name}: expected a JSON object, got text that is"
                 f" not JSON ({error})"
             ) from None
+        if given is None:
+            return {}
         if not isinstance(given, dict):
             raise RemoteProtocolError(
                 f"wrong arguments for {self._name}: expected a JSON object,"
@@ -127,16 +143,25 @@ class ToolFunction(Generic[P, R]):
             )
         return given
 
-    def _render(self, result: object) -> str:
-        if isinstance(result, str):
-            return result
+    def render(self, result: object) -> str:
+        """
+        Return the text of a result for the model.
+
+        Raises:
+            ConfigError: The result cannot be written as JSON, or is not valid Unicode.
+        """
         try:
-            return json.dumps(plain(result), ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
+            if isinstance(result, str):
+                text = str.__str__(result)
+            else:
+                text = json.dumps(plain_result(result), ensure_ascii=False)
+            text.encode()
+        except Exception as error:  # the methods of the user's objects may raise anything
             raise ConfigError(
                 f"tool {self._name} must return a str or a value that JSON can represent,"
                 f" got {type(result).__name__} ({error})"
             ) from error
+        return text
 
     def _define(self) -> FunctionTool:
         docs = read_docs(self._function)
@@ -157,6 +182,10 @@ class ToolFunction(Generic[P, R]):
             description=docs.text or None,
             parameters=object_schema(properties, self._required),
         )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _default(value: object) -> dict[str, object]:

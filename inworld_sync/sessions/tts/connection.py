@@ -217,17 +217,19 @@ class TtsConnection(Connection[tts.ContextMessage]):
         context_id = uuid.uuid4().hex
         stream: EventStream[ContextEvent] = self._new_stream(context_id[:8])
         context = TtsContext(self, context_id, config, stream, progress)
-        with self._changed:
-            self._await_place(self._options.connect_timeout if timeout is None else timeout)
-            command = self._contexts.create(context_id, config, progress, time.monotonic())
-            self._open_contexts[context_id] = context
-            self._expire_at(self._contexts.next_deadline())
+        command = None
         try:
+            with self._changed:
+                self._await_place(self._options.connect_timeout if timeout is None else timeout)
+                command = self._contexts.create(context_id, config, progress, time.monotonic())
+                self._open_contexts[context_id] = context
+                self._expire_at(self._contexts.next_deadline())
             self._send(command.message)
         except InworldError:
-            with self._changed:
-                self._open_contexts.pop(context_id, None)
-                self._contexts.cancel(command)
+            if command is not None:
+                with self._changed:
+                    self._open_contexts.pop(context_id, None)
+                    self._contexts.cancel(command)
             raise
         except BaseException:
             # Interrupted by the user: the message may have been sent, so the service must be
@@ -273,8 +275,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
         """Wait while all places are in use and a context is closing; the monitor is held."""
         deadline = Deadline(timeout, "waiting for a context to close")
         self._needing += 1
-        self._changed.notify_all()
         try:
+            self._changed.notify_all()
             while True:
                 self._require_open()
                 # If all five contexts are open and none is closing, only the caller can close a

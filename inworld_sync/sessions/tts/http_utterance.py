@@ -7,7 +7,6 @@ Threads: all runs on the thread that iterates.
 from __future__ import annotations
 
 import contextlib
-import threading
 import uuid
 from collections.abc import Iterable, Iterator
 
@@ -19,6 +18,7 @@ from inworld_sync.errors import (
     ServiceError,
     error_from_status,
 )
+from inworld_sync.locks import Event
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.tts import ContextConfig, TtsUsage
 from inworld_sync.sessions.connector import Connector
@@ -26,7 +26,10 @@ from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.sessions.tts.text_feed import PieceSource
 from inworld_sync.transport.backoff import Backoff, retry_after_of
-from inworld_sync.transport.http import HttpClient, HttpStream
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.http_body import lines_in, start_body
+from inworld_sync.transport.http_socket import Stopper
 from inworld_sync.wire import tts
 from inworld_sync.wire.contexts import no_audio_error
 from inworld_sync.wire.splitting import sentences, split_text
@@ -75,8 +78,8 @@ class HttpUtterance:
         self._http = http
         self._source = PieceSource(text, tts.MAX_HTTP_TEXT_CHARACTERS)
         self._timeout = timeout
-        self._stopped = threading.Event()
-        self._request: HttpStream | None = None
+        self._stopped = Event()
+        self._stopper = Stopper()
         self._warned: set[str] = set()
         self.config = config
         self.usage = TtsUsage()
@@ -86,8 +89,7 @@ class HttpUtterance:
         """End the present request; an iteration that waits for the service ends."""
         self._stopped.set()
         self.state = "stopped"
-        if self._request is not None:
-            self._request.stop()
+        self._stopper.stop()
 
     def chunks(self) -> Iterator[AudioChunk]:
         """Iterate over the audio; raises the error with which the last attempt ended."""
@@ -148,19 +150,22 @@ class HttpUtterance:
         return isinstance(error, (ConnectionLost, ConnectError))
 
     def _received(self, text: str, context_id: str) -> Iterator[tts.AudioReceived]:
-        request = self._http.stream(
+        self._stopper = stopper = Stopper()
+        # stop() may have found the stopper of the request before.
+        if self._stopped.is_set():
+            return
+        body = start_body(
+            self._http,
             "POST",
             tts.HTTP_PATH,
             headers=self._connector.headers(),
             json=tts.http_request(text, self.config),
-            timeout=self._timeout,
+            deadline=Deadline(self._timeout, f"waiting for POST {tts.HTTP_PATH}"),
+            stopper=stopper,
         )
-        self._request = request
-        # stop() may have found the request before.
-        if self._stopped.is_set():
-            return
-        with contextlib.closing(request.lines()) as lines:
-            for line in lines:
+        max_bytes = self._connector.options.max_message_bytes
+        with contextlib.closing(body):
+            for line in lines_in(body, self._timeout, max_bytes):
                 warnings: list[str] = []
                 message = tts.read_line(line, context_id, warnings)
                 self._warn(warnings)

@@ -10,6 +10,7 @@ closes a connection, waits for one or sends on one.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from inworld_sync.errors import (
@@ -21,9 +22,10 @@ from inworld_sync.errors import (
     QuotaError,
     ServiceError,
 )
+from inworld_sync.locks import Event
 from inworld_sync.models.tts import ContextConfig, TtsUsage
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.event_stream import Monitor
+from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.sessions.tts.speech import AudioChunk
@@ -56,8 +58,9 @@ class TtsPool:
         self._connector = connector
         self._changed = Monitor("the client's pool of TTS connections")
         self._connections: list[TtsConnection] = []
-        self._waiting_callers = 0
-        self._opening = 0
+        # The calls of get() under way, and those of them that open a connection.
+        self._calls: deque[object] = deque()
+        self._opening: set[object] = set()
         self._closed = False
         self._kept_idle = _KEPT_IDLE
         connector.add_evictor(lambda: self._evict_idle(keep=0))
@@ -92,11 +95,12 @@ class TtsPool:
             ClosedError: The pool was closed, or the caller no longer waits.
         """
         deadline = Deadline(timeout, "waiting for a TTS context")
-        with self._changed:
-            self._waiting_callers += 1
+        call = object()
         try:
+            self._calls.append(call)
             while True:
-                connection = self._with_room(deadline, is_stopped) or self._open(deadline)
+                connection = self._with_room(deadline, is_stopped, call)
+                connection = connection or self._open(deadline, call)
                 if connection is None:
                     continue
                 try:
@@ -108,8 +112,8 @@ class TtsPool:
                     # The service or the network has just ended an idle connection.
                     connection._mark_unhealthy()
         finally:
-            with self._changed:
-                self._waiting_callers -= 1
+            self._calls.remove(call)
+            self._opening.discard(call)
 
     def wake(self) -> None:
         """Make every caller that waits ask again whether it is stopped."""
@@ -132,7 +136,7 @@ class TtsPool:
     _begin_close = close
 
     def _with_room(
-        self, deadline: Deadline, is_stopped: Callable[[], bool]
+        self, deadline: Deadline, is_stopped: Callable[[], bool], call: object
     ) -> TtsConnection | None:
         """Wait for a connection with room; return None if the caller must open one."""
         with self._changed:
@@ -148,12 +152,12 @@ class TtsPool:
                 if roomy:
                     return min(roomy, key=lambda pair: pair[0])[1]
                 # Each connection that is being opened has room for five callers.
-                if self._waiting_callers > self._opening * tts.MAX_CONTEXTS:
-                    self._opening += 1
+                if len(self._calls) > len(self._opening) * tts.MAX_CONTEXTS:
+                    self._opening.add(call)
                     return None
                 self._wait(deadline)
 
-    def _open(self, deadline: Deadline) -> TtsConnection | None:
+    def _open(self, deadline: Deadline, call: object) -> TtsConnection | None:
         """Open a connection. If the limit is reached, wait for a change and return None."""
         connection = None
         with self._changed:
@@ -173,11 +177,11 @@ class TtsPool:
             # HTTP status 429. If this client has connections, a context on them will end and leave
             # room.
             with self._changed:
-                if not self._connections and self._opening == 1:
+                if not self._connections and len(self._opening) == 1:
                     raise
         finally:
             with self._changed:
-                self._opening -= 1
+                self._opening.discard(call)
                 if connection is not None:
                     self._connections.append(connection)
                 self._changed.notify_all()
@@ -250,7 +254,7 @@ class Utterance:
         self._source = PieceSource(text)
         self._timeout = timeout
         self._create_timeout = create_timeout
-        self._stopped = threading.Event()
+        self._stopped = Event()
         self.config = config
         self.context: TtsContext | None = None
 

@@ -4,15 +4,15 @@ Speaks whole utterances. This module has the class of ``iw.tts``.
 Threads: a long text or an iterator is sent by a separate thread (see ``text_feed.py``), so that
 the audio does not wait for the text, nor the text for the audio.
 
-Lock rule: ``_iterating`` of a stream is held while a thread waits for the next chunk. A second
-thread does not wait for this lock but raises.
+Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next chunk. A second
+thread does not wait but raises.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
@@ -26,6 +26,7 @@ from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.tts import (
+    FILE_ENCODINGS,
     AudioConfig,
     AudioEncoding,
     ContextConfig,
@@ -64,12 +65,8 @@ __all__ = ["SpeechStream", "Tts"]
 # words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
 
-# The encoding to request for each format of a file.
-_FILE_ENCODINGS: Final = {
-    "wav": AudioEncoding.PCM,
-    "mp3": AudioEncoding.MP3,
-    "opus": AudioEncoding.OGG_OPUS,
-}
+# Browsers play these while they arrive.
+_WEB_FORMATS: Final = ("wav", "mp3", "opus")
 
 
 class Tts:
@@ -293,9 +290,9 @@ class Tts:
 
         The iteration raises the errors of the network and the service after the first block.
         """
-        encoding = _FILE_ENCODINGS.get(format)
-        if encoding is None:
-            raise ConfigError(f"format must be {' or '.join(_FILE_ENCODINGS)}, got {format!r}")
+        if format not in _WEB_FORMATS:
+            raise ConfigError(f"format must be {' or '.join(_WEB_FORMATS)}, got {format!r}")
+        encoding = FILE_ENCODINGS[format]
         settings = combine_settings(config, DEFAULTS, locals())
         settings = attrs.evolve(settings, audio=attrs.evolve(settings.audio, encoding=encoding))
         stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
@@ -434,20 +431,23 @@ class SpeechStream:
         # The generator has no reference to this object. So when the last reference to this object
         # is dropped, the generator and the utterance end at once.
         self._chunks = utterance.chunks()
-        self._iterating = threading.Lock()
+        # The calls of __next__() under way, of which there may be one.
+        self._steps: deque[object] = deque()
 
     def __iter__(self) -> SpeechStream:
         return self
 
     def __next__(self) -> AudioChunk:
-        if not self._iterating.acquire(blocking=False):
-            raise LocalProtocolError(
-                "another thread iterates over this stream: only one thread may do so at a time"
-            )
+        step = object()
         try:
+            self._steps.append(step)
+            if self._steps[0] is not step:
+                raise LocalProtocolError(
+                    "another thread iterates over this stream: only one thread may do so at a time"
+                )
             return next(self._chunks)
         finally:
-            self._iterating.release()
+            self._steps.remove(step)
 
     @property
     def config(self) -> ContextConfig:

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from inworld_sync.audio import g711, wav
+from inworld_sync.audio.file_encoder import encode_file
 from inworld_sync.audio.whole_file import WholeFile
 from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.subtitles import srt, vtt
 from inworld_sync.models.tts import (
+    FILE_ENCODINGS,
+    FILE_FORMATS,
     AudioConfig,
     AudioEncoding,
     CharacterTime,
@@ -35,15 +38,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-__all__ = ["AudioChunk", "Speech", "require_rate", "require_sink"]
-
-# The file name suffixes of the encodings that are file formats.
-_SUFFIXES = {
-    ".mp3": AudioEncoding.MP3,
-    ".ogg": AudioEncoding.OGG_OPUS,
-    ".opus": AudioEncoding.OGG_OPUS,
-    ".flac": AudioEncoding.FLAC,
-}
+__all__ = ["AudioChunk", "Speech", "SupportsWrite", "require_rate", "require_sink"]
 
 _WAV_BLOCK_BYTES = 32 * 1024
 
@@ -51,7 +46,8 @@ _WAV_BLOCK_BYTES = 32 * 1024
 class SupportsWrite(Protocol):
     """A binary file that is open for writing."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes, /) -> object:
+        """Write bytes."""
 
 
 class _Encoded:
@@ -222,14 +218,15 @@ class Speech(_Encoded):
             target: A path, or a binary file that is open for writing and stays open. A file at the
                 path is replaced when the new file is complete.
             format: ``wav``, ``pcm``, ``raw``, ``mp3``, ``ogg``, ``opus`` or ``flac``; None means
-                the suffix of the path. ``wav``, ``pcm`` and ``raw`` accept every encoding that is
-                not compressed; ``pcm`` and ``raw`` have no header. Each of the other formats needs
-                speech in that encoding.
+                the suffix of the path. ``pcm`` and ``raw`` have no header. Audio that is not
+                compressed is encoded for the last four, which needs soundfile (extra ``files``) or
+                PyAV (``media``); FLAC has exactly the samples. Compressed audio is only saved in
+                its own encoding.
 
         Raises:
-            AudioError: The format and the encoding do not match.
-            ConfigError: *target* is neither a path nor a binary file, or it is a file and *format*
-                is None.
+            AudioError: The format and the encoding do not match, or no library for the encoding is
+                installed.
+            ConfigError: *target* is neither a path nor a binary file, or a file has no *format*.
             OSError: The file cannot be written.
         """
         if isinstance(target, (str, os.PathLike)):
@@ -250,18 +247,21 @@ class Speech(_Encoded):
 
     def _blocks(self, suffix: str) -> Iterable[bytes]:
         """Return the blocks of a file."""
-        if suffix == ".wav":
-            # This raises before a file is made.
+        kind = FILE_FORMATS.get(suffix)
+        wanted = None if kind is None else FILE_ENCODINGS[kind]
+        # Raises before a file is made.
+        if kind == "wav":
             return [wav.header(self.sample_rate_hz, 1, len(self.pcm)), bytes(self.pcm)]
-        if suffix in (".pcm", ".raw"):
+        if kind == "pcm":
             return [bytes(self.pcm)]
-        if suffix in _SUFFIXES and self.encoding is _SUFFIXES[suffix]:
+        if wanted is self.encoding:
             return [self.data]
-        wanted = _SUFFIXES.get(suffix)
+        if wanted is not None and not self.encoding.is_compressed:
+            return [encode_file(self.pcm, self.sample_rate_hz, wanted)]
         advice = (
             f"use AudioConfig({wanted.value!r}) for the request"
             if wanted
-            else f"use one of .wav, .pcm, .raw, {', '.join(_SUFFIXES)}"
+            else f"use one of {', '.join(FILE_FORMATS)}"
         )
         raise AudioError(
             f"{self.encoding.value} audio cannot be saved as a file with the suffix "

@@ -1,5 +1,6 @@
 """
-Has the codec of the realtime service. Names are in snake_case, and ``type`` distinguishes unions.
+Has the codec of the realtime service. Names are in snake_case, and the field ``type`` selects the
+class of an object.
 
 An item or a part that has an unknown kind, or lacks a required field, becomes an
 :class:`~inworld_sync.models.realtime.UnknownItem` or an ``UnknownPart`` with the JSON object.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import operator
 from collections.abc import Callable
 from typing import Any, get_args
@@ -104,6 +106,8 @@ def _read_part(value: object, _: object) -> object:
 
 def _read_item(value: object, _: object) -> object:
     name, body = _tagged_object(value)
+    if isinstance(body.get("arguments"), dict):
+        body = {**body, "arguments": json.dumps(body["arguments"])}
     kind = _ITEMS.get(name)
     item = None
     if kind is rt.Message:

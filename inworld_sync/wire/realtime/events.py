@@ -20,6 +20,7 @@ are known from clients that log them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -133,6 +134,9 @@ def read_object(
     if kind is SessionCreated or kind is SessionUpdated:
         return _session_event(kind, body, warnings)
     fields: dict[str, Any] = {key: value for key, value in body.items() if key != "type"}
+    if isinstance(arguments := fields.get("arguments"), dict):
+        # Some services send the arguments of a call as an object.
+        fields["arguments"] = json.dumps(arguments)
     if audio is not None:
         fields["delta"] = audio
     repair = _REPAIRS.get(name)

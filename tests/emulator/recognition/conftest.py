@@ -1,4 +1,4 @@
-"""The real engine, loaded once for all tests."""
+"""The real engine is loaded once for all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine that streams share: what it loads, and when."""
+"""The engine that streams share loads its models at the first use."""
 
 import importlib.util
 import sys
@@ -17,7 +17,7 @@ from inworld_sync.errors import ConfigError, DeadlineExceeded
 from support.engines import needs_pocketsphinx
 from support.scripted_recognizer import LoudnessVad, ScriptedAligner, ScriptedRecognizer, engine_for
 
-# (language, is supported): none, English in its spellings, and others.
+# (language or None, whether it is supported)
 LANGUAGES = [
     (None, True),
     ("", True),
@@ -86,7 +86,7 @@ def test_fallback_recognizer(without, caplog):
 
 
 def test_no_recognizer(without):
-    """Without both, the error names the extra to install."""
+    """Without both recognizers, the error names the extra to install."""
     without("moonshine_voice")
     without("pocketsphinx")
 
@@ -116,7 +116,7 @@ def test_misfit():
 
 
 def test_busy(monkeypatch):
-    """A thread that waits too long for the recognizer gets an error, and the next one is served."""
+    """A thread that waits too long for the recognizer gets an error; the next thread is served."""
     monkeypatch.setattr(fair_lock_module, "_PATIENCE_SECONDS", 0.01)
     recognizer = ScriptedRecognizer()
     engine = engine_for(recognizer)

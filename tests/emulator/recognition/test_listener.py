@@ -1,4 +1,4 @@
-"""The events of a stream, with a scripted detector and recognizer."""
+"""The listener makes the events of a stream from a scripted detector and recognizer."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def test_a_click_is_no_speech():
     assert [] == recognizer.heard
 
 
-# (text so far, windows of silence that end the turn): a complete text ends after 300 ms, an
-# incomplete one after 1000 ms.
+# (text so far, windows of silence that end the turn). A complete text needs 300 ms, and an
+# incomplete text needs 1000 ms.
 SILENCES = [("Yes.", 10), ("Is it?", 10), ("I", 10), ("Yes, and", 32), ("I think,", 32)]
 
 
 @pytest.mark.parametrize(("text", "windows"), SILENCES)
 def test_silence_that_ends_a_turn(text, windows):
-    """A turn that seems complete ends after the short silence, any other after the long one."""
+    """A turn that seems complete ends after the short silence, others after the long silence."""
     speech = sound(20, 1.0, word=1)
     recognizer = ScriptedRecognizer(text)
     listener = Listener(engine_for(recognizer))
@@ -100,7 +100,7 @@ def test_silence_that_ends_a_turn(text, windows):
 
 
 def test_speech_continues_after_a_pause():
-    """A pause inside a turn does not divide it: one start, one stop, one final with all words."""
+    """A turn with a pause has one start, one stop, and one final transcript with all words."""
     pcm = sound(20, 1.0, word=1) + sound(25, 0.0) + sound(20, 1.0, word=2) + sound(40, 0.0)
 
     events, _ = listen(pcm, "Tea and", "milk.")
@@ -237,7 +237,7 @@ def test_end_turn_while_speaking():
 
 
 def test_recognized_audio():
-    """Speech is recognized with 200 ms before it and 150 ms after it, after a pause too."""
+    """Speech is recognized with 200 ms of audio before it and 150 ms after it."""
     silent, spoken = sound(20, 0.0), sound(20, 1.0, word=1)
 
     _, recognizer = listen(
@@ -289,7 +289,7 @@ def test_segments_are_bounded():
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 20_000), min_size=1, max_size=30))
 def test_chunks_do_not_matter(sizes):
-    """The same audio gives the same turns, however it is divided, also within samples."""
+    """The same audio gives the same turns, even if chunks are cut inside samples."""
     pcm = sound(7, 0.0) + sound(20, 1.0, word=1) + sound(25, 0.0) + sound(9, 0.9, word=2)
     pcm += sound(40, 0.0) + sound(30, 0.7, word=3) + sound(15, 0.0)
     listener = Listener(engine_for(ScriptedRecognizer("Tea and", "milk.", "Please.")))

@@ -1,4 +1,4 @@
-"""The loudness of speech."""
+"""The loudness of speech is measured over time."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_level():
 
 
 def test_quietest():
-    """The quietest moment is found between two positions, and only there."""
+    """The quietest moment is searched only between two positions."""
     wave = np.full(16_000, 0.5)
     wave[2000:3000] = 0.0
     wave[9000:9600] = 0.1

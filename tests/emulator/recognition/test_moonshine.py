@@ -1,4 +1,4 @@
-"""Moonshine: speech gives words, other audio gives none."""
+"""Moonshine returns words for speech, and none for other audio."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def recognizer() -> Moonshine:
     return Moonshine()
 
 
-# Single words, numbers and names, each with its accepted spellings.
+# (word, number or name; its accepted spellings)
 SPOKEN = [
     ("Yes.", {"yes"}),
     ("No.", {"no"}),
@@ -86,7 +86,7 @@ def test_fifteen_seconds(recognizer):
     assert 2 >= word_errors(" ".join(texts), heard)
 
 
-# (words of the decoder, words that are kept): repetitions, even with an incomplete last one.
+# (words of the decoder, words that are kept). The last repetition may be incomplete.
 LOOPS = [
     ("a b a b a b a b", "a b"),
     ("so a b c a b c a b c a b c a b", "so a b c"),
@@ -105,7 +105,7 @@ def test_loops(said, kept):
     assert kept == " ".join(word.text for word in moonshine._without_loop(words))
 
 
-# (pieces of the decoder, texts): words from pieces, bytes of a letter, repeated marks.
+# (pieces of the decoder, texts of the words)
 PIECES = [
     ([b" Hel", b"lo", b" you", b"."], ["Hello", "you."]),
     ([b" caf", b"\xc3", b"\xa9"], ["café"]),

@@ -1,4 +1,4 @@
-"""The quality of the recognition: the bounds are generous; ``pytest -rP`` shows the figures."""
+"""The recognition has a minimum quality; ``pytest -rP`` shows the measured figures."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def text_of(events):
 
 @pytest.fixture(scope="module")
 def heard(engine):
-    """Each sentence, synthesized, with the recognized words."""
+    """Return each sentence with its synthesized speech and its recognized words."""
     return [
         (say(text), hear(engine, silence(0.5) + say(text).pcm + silence(1))) for text in SENTENCES
     ]
 
 
 def test_synthetic_speech(heard):
-    """Of the emulator's own speech at most 5 % of the words are wrong."""
+    """At most 5 % of the words in the emulator's own speech are wrong."""
     errors = sum(word_errors(spoken.text, text_of(events)) for spoken, events in heard)
     words = sum(len(words_of(text)) for text in SENTENCES)
     tell(f"synthetic speech: {errors} errors in {words} words, {errors / words:.1%}")
@@ -64,7 +64,7 @@ def test_synthetic_speech(heard):
     ],
 )  # fmt: skip
 def test_human_speech(engine, name, text, bound):
-    """A person reading is recognized."""
+    """The speech of a person who reads aloud is recognized."""
     errors, words = word_errors(text, text_of(hear(engine, recording(name)))), len(words_of(text))
     tell(f"{name}: {errors} errors in {words} words, {errors / words:.1%}")
 
@@ -101,7 +101,7 @@ def test_one_turn_each(heard):
 
 
 def test_partials(engine):
-    """Partial transcripts follow the speech, and 90 % of their words are in the final one."""
+    """Partial transcripts follow the speech; 90 % of their words are in the final transcript."""
     wrong = total = 0
     for text in SENTENCES[:6]:
         events = hear(engine, say(text).pcm + silence(1), partial_interval_ms=400)

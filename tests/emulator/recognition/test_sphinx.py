@@ -1,4 +1,4 @@
-"""PocketSphinx: the times of known words."""
+"""PocketSphinx finds the times of known words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def aligner() -> SphinxAligner:
     return SphinxAligner()
 
 
-# (written, spoken): punctuation, hyphens, apostrophes, digits, accents, an empty text.
+# (written word, words to look up)
 FORMS = [
     ("London?", ["london"]),
     ("sea-shells,", ["sea", "shells"]),
@@ -56,7 +56,7 @@ def test_near_the_truth(aligner):
         edges = [edge for span in spans for edge in span]
         assert edges == sorted(edges)
 
-    # The two differ on the silence before a plosive.
+    # The synthesizer and PocketSphinx treat the silence before a plosive differently.
     bias = np.median(differences)
     assert 120 > abs(bias)
     assert 40 > np.abs(np.array(differences) - bias).mean()
@@ -83,7 +83,7 @@ def test_words_without_sound(aligner):
 
 @needs_pocketsphinx
 def test_misfit(aligner):
-    """Too many words for the audio, or none, are not aligned."""
+    """No words, or too many words for the audio, are not aligned."""
     assert aligner.align(say("Yes.").pcm, SENTENCES[1].split() * 3) is None
     assert aligner.align(say("Yes.").pcm, []) is None
     assert aligner.align(b"", ["yes"]) is None
@@ -91,7 +91,7 @@ def test_misfit(aligner):
 
 @needs_pocketsphinx
 def test_no_memory(aligner):
-    """Earlier alignments have no influence."""
+    """Earlier alignments do not change later alignments."""
     spoken = say(SENTENCES[2])
     words = spoken.text.split()
     first = aligner.align(spoken.pcm, words)
@@ -116,7 +116,7 @@ def test_bounded_dictionary(monkeypatch):
 
 @needs_pocketsphinx
 def test_recognizer():
-    """It recognizes simple speech, with times and confidences."""
+    """PocketSphinx recognizes simple speech, with times and confidences."""
     spoken = say("Good morning, how are you?")
 
     words = SphinxRecognizer().recognize(spoken.pcm)

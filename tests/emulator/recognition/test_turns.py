@@ -1,4 +1,4 @@
-"""When a turn ends."""
+"""A turn ends by its silence and its text."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from inworld_sync.emulator.recognition.turns import (
 )
 from inworld_sync.errors import ConfigError
 
-# (text, confidence): no words, ends of sentences, bare words, commas, open words.
+# (text, confidence that the text is complete)
 TEXTS = [
     ("", 1.0),
     ("...", 1.0),
@@ -25,7 +25,7 @@ TEXTS = [
     ("And", 0.5),
 ]
 
-# (silence, confidence, has ended) with 300, 0.4 and 1000.
+# (silence in ms, confidence, has ended) with the limits 300 ms, 0.4 and 1000 ms.
 SILENCES = [
     (299, 1.0, False),
     (300, 0.4, True),
@@ -34,7 +34,7 @@ SILENCES = [
     (1000, 0.0, True),
 ]
 
-# (setting, value): one step out of each range, and the wrong types.
+# (setting, value) with values just out of each range, and values of a wrong type.
 WRONG = [
     ("vad_threshold", -0.1),
     ("vad_threshold", 1.1),
@@ -51,13 +51,13 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "confidence"), TEXTS)
 def test_confidence(text, confidence):
-    """A text seems complete by its last mark, unless its last word needs another."""
+    """The last mark of a text makes it seem complete, unless its last word needs another word."""
     assert confidence == end_of_turn_confidence(text)
 
 
 @pytest.mark.parametrize(("silence_ms", "confidence", "is_over"), SILENCES)
 def test_silence(silence_ms, confidence, is_over):
-    """The short silence ends a turn with enough confidence, the long one any turn."""
+    """The short silence ends a turn with enough confidence; the long silence ends any turn."""
     settings = TurnSettings(end_confidence=0.4, min_silence_ms=300, max_silence_ms=1000)
 
     assert is_over is is_turn_over(silence_ms, confidence, settings)
@@ -69,12 +69,12 @@ def test_manual():
 
 
 def test_long_short_silence():
-    """A short silence above the default long one raises the long one."""
+    """A short silence above the default of the long silence raises the long silence."""
     assert 2500 == TurnSettings(min_silence_ms=2500).max_silence_ms
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_ranges(name, value):
-    """The error for a setting out of its range names it."""
+    """The error for a setting out of its range names the setting."""
     with pytest.raises(ConfigError, match=name):
         TurnSettings(**{name: value})

@@ -1,4 +1,4 @@
-"""Voice activity: speech is detected, silence and noise are not."""
+"""The detectors detect speech, but not silence or noise."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_fallback(monkeypatch):
 
 
 def test_none(monkeypatch):
-    """Without both, the error names the extra to install."""
+    """Without both detectors, the error names the extra to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match=r"inworld-sync\[local\]"):

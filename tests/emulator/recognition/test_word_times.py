@@ -1,4 +1,4 @@
-"""Word times without an aligner."""
+"""Words get estimated times without an aligner."""
 
 import numpy as np
 import pytest

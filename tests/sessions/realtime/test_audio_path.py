@@ -1,4 +1,4 @@
-"""Audio of realtime messages: the fast path and the JSON parser return the same."""
+"""The fast path and the JSON parser return the same audio of realtime messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inworld_sync.sessions.realtime.connection import audio_splitter, read_messa
 
 PLACES = {"response_id": "r", "item_id": "i", "output_index": 1, "content_index": 2}
 
-# Audio, audio under its older name, and a text that happens to be base64.
+# A delta of audio, the same with its older name, and a text that happens to be base64.
 BODIES = [
     {"type": "response.output_audio.delta", **PLACES, "delta": "AAECAw==", "further": [1]},
     {"delta": "", "type": "response.output_audio.delta", **PLACES},

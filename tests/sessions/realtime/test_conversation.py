@@ -1,4 +1,4 @@
-"""A spoken conversation with real audio: three turns, a tool call and an interruption."""
+"""A spoken conversation with real audio has three turns, a tool call and an interruption."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ PATIENCE_SECONDS = 60.0
 
 class Caller:
     """
-    A microphone that returns speech when a condition is met, and silence before.
+    A microphone that returns silence until a condition is met, and then speech.
 
     Args:
-        turns: Conditions, each with the text that is spoken when it is met.
-        is_over: When the microphone ends.
+        turns: Pairs of a condition and the text that is spoken when the condition is met.
+        is_over: Whether the microphone ends now.
     """
 
     sample_rate_hz = RATE_HZ
@@ -156,7 +156,8 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
         before = 0
 
         def answered() -> bool:
-            # The response that calls, and the one with the result, to its last sample.
+            # Wait for the response with the call, and for the last sample of the response with the
+            # result.
             nonlocal before
             before = sink.heard_samples
             return len(seen.done) == 2 and before == seen.samples
@@ -167,7 +168,7 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
         def over() -> bool:
             if len(seen.done) < 4 or not seen.truncated or not seen.interruptions:
                 return False
-            # Exact, unlike the whole milliseconds of the event: all of the last item was heard.
+            # The numbers of samples are equal when the last item was heard to its end.
             [cut_ms] = seen.interruptions[0].heard_ms.values()
             *_, last = seen.sound.values()
             heard = sink.heard_samples - before - len(last) // 2
@@ -178,7 +179,7 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
         mirror = rt.conversation
         theirs = [rt.retrieve(entry.item.id or "") for entry in mirror]
 
-    # Roles and texts.
+    # The items have these roles and texts.
     kinds = ["message", "function_call", "function_call_output", "message"] + ["message"] * 4
     assert kinds == [entry.item.type for entry in mirror]
     texts = [transcript(entry).lower() for entry in mirror]
@@ -200,7 +201,7 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
     assert 0 < len(transcript(theirs[5])) < len(transcript(mirror[5]))
     assert transcript(mirror[5]).startswith(transcript(theirs[5]))
 
-    # The truncation, by the samples that the sink accepted and the file holds.
+    # The item is truncated to the samples that the sink accepted and the file holds.
     answer, counted, last = seen.sound.values()
     consumed = read_wav(io.BytesIO(file.getvalue())).pcm
     cut = len(consumed) - len(answer) - len(last)

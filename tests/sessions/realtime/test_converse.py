@@ -1,4 +1,4 @@
-"""``converse``: audio in both directions until one side ends it or something fails."""
+"""``converse`` sends and plays audio until one side ends the session or something fails."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def answer(service: Service) -> None:
 
 
 def test_a_recording() -> None:
-    """A file is sent, the reply is played to its end, then ``converse`` returns."""
+    """A file is sent, the reply is played to its end, and then ``converse`` returns."""
     heard: list[bytes] = []
 
     def script(service: Service) -> None:
@@ -175,7 +175,7 @@ def test_a_close_of_the_service_ends_a_read_of_the_microphone() -> None:
 
 
 def test_a_speaker_that_fails() -> None:
-    """If the speaker fails, ``converse`` raises that, and the session continues."""
+    """If the speaker fails, ``converse`` raises its exception, and the session continues."""
 
     class Broken(NullSpeaker):
         def write(
@@ -196,7 +196,7 @@ def test_a_speaker_that_fails() -> None:
 
 
 def test_a_microphone_that_fails() -> None:
-    """If the microphone fails, ``converse`` raises that, and the session continues."""
+    """If the microphone fails, ``converse`` raises its exception, and the session continues."""
 
     class Broken(Silent):
         def __iter__(self) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Twenty conversations at once with the emulator, each with its own voice and tools."""
+"""Twenty conversations run at once with the emulator, each with its own voice and tools."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def iw() -> Iterator[Inworld]:
 
 
 class Guest(threading.Thread):
-    """One session that counts, and its error if it failed."""
+    """A thread with one session that counts; it keeps the error of a session that failed."""
 
     def __init__(self, iw: Inworld, number: int, start: threading.Barrier) -> None:
         super().__init__(name=f"guest-{number}")

@@ -1,4 +1,4 @@
-"""Odd and unreadable messages: only the field or the message itself is lost."""
+"""An odd or unreadable message loses only its wrong field, or only itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def item(content: object, **fields: object) -> Event:
     return {"type": "conversation.item.added", "previous_item_id": None, "item": body}
 
 
-# By name: messages about something else than the output of a response.
+# Malformed messages that are not about the output of a response, by name.
 ODD: dict[str, Event] = {
     "deleted without an item": {"type": "conversation.item.deleted"},
     "transcript null": {
@@ -156,7 +156,7 @@ UNREADABLE: dict[str, tuple[int, bytes]] = {
 
 @pytest.mark.parametrize(("first", "payload"), UNREADABLE.values(), ids=UNREADABLE)
 def test_an_unreadable_message_is_an_event(first: int, payload: bytes) -> None:
-    """It is an InvalidMessage without a type; the response and the session continue."""
+    """An unreadable message is an ``InvalidMessage``; the response and the session continue."""
 
     def script(service: Service) -> None:
         service.open()
@@ -196,7 +196,7 @@ def test_json_in_a_binary_frame() -> None:
 
 
 def test_an_error_without_a_type_before_the_end() -> None:
-    """If the service closes the connection after such an error, it is the session's error."""
+    """An error without a type before a close of the service is the error of the session."""
 
     def script(service: Service) -> None:
         service.open()
@@ -210,7 +210,7 @@ def test_an_error_without_a_type_before_the_end() -> None:
 
 
 def test_an_error_without_a_type_while_opening() -> None:
-    """It refuses the session, although the service does not close the connection."""
+    """An error without a type refuses the session, even if the connection stays open."""
 
     def script(service: Service) -> None:
         service.event("session.created", session=service.session)
@@ -240,7 +240,7 @@ def test_deep_settings() -> None:
 
 
 def test_an_unnamed_end_of_one_of_two_responses() -> None:
-    """A ``response.done`` that names no response ends none of two."""
+    """If two responses are in progress, a ``response.done`` without an id ends neither of them."""
 
     def script(service: Service) -> None:
         service.open()
@@ -347,7 +347,7 @@ def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_size_of_an_event() -> None:
-    """An event counts with about its size in memory, which is much more than that of its JSON."""
+    """An event counts with about its size in memory, which is much larger than its JSON."""
 
     def script(service: Service) -> None:
         service.open()
@@ -369,7 +369,7 @@ def test_size_of_an_event() -> None:
 
 
 def test_flood_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue that is not read ends while a thread waits for a response; the session continues."""
+    """If a queue that nobody reads overflows, only that queue ends, and the session continues."""
     monkeypatch.setattr(event_stream, "MAX_BEHIND_BYTES", 1_000_000)
 
     def script(service: Service) -> None:
@@ -391,7 +391,7 @@ def test_flood_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "3", 10**400])
 def test_wrong_timeout_without_a_wait(timeout: Any) -> None:
-    """A wrong timeout is refused also by a call that need not wait."""
+    """A call that need not wait refuses a wrong timeout too."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt, rt.subscribe() as queue:
         with pytest.raises(ConfigError, match="timeout must be a number"):
             queue.get(timeout)

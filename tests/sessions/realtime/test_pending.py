@@ -1,4 +1,4 @@
-"""Silent and odd services: every request ends, and then the next one is sent."""
+"""With a silent or odd service, every request ends, and then the next request is sent."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Script = Callable[[Service, Event], None]
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The times that are not parameters are short."""
+    """Shorten the times that are not parameters."""
     monkeypatch.setattr(realtime_responses, "_FINISHED_SECONDS", 0.1)
     monkeypatch.setattr(realtime_responses, "_CANCEL_SECONDS", 0.1)
     monkeypatch.setattr(realtime_responses, "_FIRST_RETRY_SECONDS", 0.01)
@@ -147,7 +147,7 @@ def test_each_message_begins_the_time_anew() -> None:
 
 
 def test_no_deadline_while_a_function_runs() -> None:
-    """While a function of the user runs, no message of the service is expected."""
+    """While a function of the user runs, the timeout of the response does not run."""
     go = threading.Event()
 
     @tool
@@ -200,7 +200,7 @@ def test_an_ignored_request_that_begins_late() -> None:
     assert ["r1"] == cancelled
 
 
-# (fields of an error that refuses the first request).
+# Fields of an error that refuses the first request.
 REFUSALS = [
     {"code": "invalid_value", "param": "response.voice"},
     {"code": "invalid_value"},
@@ -268,7 +268,7 @@ def test_busy_for_too_long() -> None:
 RESPONSE = realtime_responses.Request.RESPONSE
 
 
-# Contradictions.
+# Messages that contradict each other.
 
 
 ACTS: list[Act] = [
@@ -301,7 +301,7 @@ def test_cancelling_a_response_that_never_ends(act: Act, first: Script, is_refus
 
 
 def test_replaced_by_another_response() -> None:
-    """If the service begins another response, the one before it has ended."""
+    """If the service begins another response, the response before it has ended."""
 
     def script(service: Service, request: Event) -> None:
         begin(service, request)
@@ -348,7 +348,7 @@ def test_whole_items_of_a_response_that_continues() -> None:
 
 
 def test_a_call_without_an_end() -> None:
-    """If only the end of the calling response is missing, the outputs are answered."""
+    """If only the end of the calling response is missing, the model still answers the outputs."""
 
     def call(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -463,7 +463,7 @@ def test_a_command_without_an_answer(
 def test_a_command_whose_connection_is_lost(
     act: Callable[[RealtimeSession], object], name: str, code: str
 ) -> None:
-    """A command ends with its connection, or is done by the next one: items are replayed."""
+    """A command whose connection is lost raises, or is done because its item is replayed."""
 
     def first(service: Service) -> None:
         service.open()
@@ -524,7 +524,7 @@ OWN_IDS = [
 
 @pytest.mark.parametrize(("command", "name"), OWN_IDS)
 def test_a_users_event_id(command: object, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A user's event id is sent; without waiting, ``ErrorReported`` has the refusal with it."""
+    """A command is sent with the user's event id, and ``ErrorReported`` has the same id."""
 
     def script(service: Service) -> None:
         service.open()

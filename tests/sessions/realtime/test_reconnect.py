@@ -1,4 +1,4 @@
-"""A lost connection: another one continues the session, and nothing happens twice."""
+"""Another connection continues the session of a lost one, and nothing happens twice."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ def test_a_request_that_always_loses_the_connection_ends() -> None:
         service.open()
         request = service.request()
         if request["response"]["instructions"] != "good":
-            # Any response, so that the client takes each connection as a good one.
+            # The client counts a connection with any response as a good one.
             service.created("resp_other")
             service.hang_up()
         service.speak(request, 1, "hello")
@@ -375,10 +375,10 @@ def test_a_cancelled_request_stays_cancelled() -> None:
         assert "You said more" == rt.send_message("more").wait(PATIENCE_SECONDS).text.strip()
 
 
-# (whether the calling response has ended before the loss).
+# Whether the calling response has ended before the loss.
 @pytest.mark.parametrize("is_over", [True, False])
 def test_no_tool_runs_twice(is_over: bool) -> None:
-    """A function runs once; its output is sent on the new connection."""
+    """A function runs only once; its output is sent on the new connection."""
     runs: list[int] = []
     release = threading.Event()
 
@@ -434,7 +434,7 @@ def test_no_tool_runs_twice(is_over: bool) -> None:
 
 
 def test_a_call_id_may_come_again_on_a_new_connection() -> None:
-    """A new connection may number its calls from one again; they run like any others."""
+    """A new connection may use the ids of earlier calls again; the new calls run too."""
     runs: list[int] = []
 
     @tool
@@ -471,7 +471,7 @@ def test_a_call_id_may_come_again_on_a_new_connection() -> None:
     assert [1, 2] == runs
 
 
-# During the outage.
+# Calls during the outage.
 
 
 def test_commands_wait_for_the_new_connection() -> None:
@@ -562,12 +562,12 @@ def sent_audio(service: Service, count: int) -> list[int]:
     return [base64.b64decode(command["audio"])[0] for command in commands]
 
 
-# Blocks of 100 ms, of which the number is the first byte.
+# Blocks of 100 ms; the first byte of each is its number.
 BLOCKS = b"".join(bytes([number]) * 4800 for number in range(1, 7))
 
 
 def test_the_audio_of_an_open_turn_is_sent_again() -> None:
-    """A new connection gets the audio of the user's turn, then new audio, then the commit."""
+    """A new connection gets the audio of the open turn, then new audio, then the commit."""
     seen: list[object] = []
     is_lost = threading.Event()
 
@@ -700,7 +700,7 @@ def test_closing_while_it_reconnects() -> None:
     assert 30 > took
 
 
-# Which ends reconnect, and for how long.
+# The ends after which the client reconnects, and the time for which it tries.
 
 
 def closing(code: int) -> Script:
@@ -730,7 +730,7 @@ def test_close_codes_that_reconnect(code: int) -> None:
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009])
 def test_close_codes_that_end_the_session(code: int) -> None:
-    """After a close code that blames the client, the session ends."""
+    """After a close code for a mistake of the client, the session ends."""
     with realtime(closing(code), idle) as iw, iw.realtime.connect() as rt:
         with pytest.raises(ConnectionLost, match="bye"):
             list(rt.events(timeout=PATIENCE_SECONDS))

@@ -1,4 +1,4 @@
-"""Old sessions: replaced by the client before the service ends them, or after it has."""
+"""The client replaces old sessions before or after the service ends them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IDLE_SECONDS = 0.05
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session counts as idle after a short time."""
+    """Make a session count as idle after a short time."""
     monkeypatch.setattr(realtime_state, "_IDLE_SECONDS", IDLE_SECONDS)
     monkeypatch.setattr(realtime_state, "_RENEWAL_POLL_SECONDS", 0.01)
 
@@ -52,7 +52,7 @@ class Gate:
         service.until_left()
 
     def is_renewed_early(self) -> bool:
-        """Whether a renewal comes although it must not; waits much longer than the idle time."""
+        """Wait much longer than the idle time; return whether the session was renewed too early."""
         return self.renewed.wait(10 * IDLE_SECONDS)
 
 
@@ -82,7 +82,7 @@ def test_renewal() -> None:
 
 
 def test_renewal_is_off() -> None:
-    """With None no session is renewed."""
+    """With ``max_session_age=None`` no session is renewed."""
     gate = Gate()
     with realtime(obedient, gate.second) as iw, iw.realtime.connect(max_session_age=None) as rt:
         assert not gate.is_renewed_early()
@@ -91,7 +91,7 @@ def test_renewal_is_off() -> None:
 
 @contextlib.contextmanager
 def response_in_progress(service: Service, rt: RealtimeSession) -> Iterator[None]:
-    """A response is in progress."""
+    """Keep a response in progress during the ``with`` block."""
     reply = rt.respond()
     service.created("r1", service.request())
     next_ping(service, rt)
@@ -103,7 +103,7 @@ def response_in_progress(service: Service, rt: RealtimeSession) -> Iterator[None
 
 @contextlib.contextmanager
 def user_speaks(service: Service, rt: RealtimeSession) -> Iterator[None]:
-    """The user speaks."""
+    """Let the user speak during the ``with`` block."""
     service.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
     next_ping(service, rt)
     yield
@@ -112,7 +112,7 @@ def user_speaks(service: Service, rt: RealtimeSession) -> Iterator[None]:
 
 @contextlib.contextmanager
 def tool_runs(service: Service, rt: RealtimeSession) -> Iterator[None]:
-    """A function runs."""
+    """Let a function run during the ``with`` block."""
     rt.respond()
     request = service.request()
     service.created("r1", request)
@@ -126,7 +126,7 @@ def tool_runs(service: Service, rt: RealtimeSession) -> Iterator[None]:
 
 @contextlib.contextmanager
 def update_is_pending(service: Service, rt: RealtimeSession) -> Iterator[None]:
-    """A command is not answered yet."""
+    """Leave a command without an answer during the ``with`` block."""
     rt.update(Session(instructions="Be brief."), wait=False)
     service.until("session.update")
     yield
@@ -203,7 +203,7 @@ def test_a_late_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_beginning_of_speech_is_not_lost() -> None:
-    """The last seconds of audio are sent again, since they may hold undetected speech."""
+    """The last seconds of audio are sent again, since they may have undetected speech."""
     seen: list[int] = []
 
     def first(service: Service) -> None:
@@ -248,7 +248,7 @@ def test_manual_turns_are_not_renewed_in_a_turn() -> None:
         assert reconnected(rt).cause is None
 
 
-# (the message of the service, the code of its CLOSE frame): the session has expired.
+# (the message of the service, the code of its CLOSE frame) with which it ends an old session.
 EXPIRED = [
     ({"type": "error", "error": {"code": "SESSION_EXPIRED", "message": "old"}}, None),
     ({"type": "error", "error": {"code": "AUDIO_SESSION_EXPIRED", "message": "old"}}, 1000),
@@ -283,7 +283,7 @@ def test_an_expired_session_continues(message: Event | None, code: int | None) -
 
 
 def test_an_expired_session_without_reconnect() -> None:
-    """Without reconnecting the session ends with the service's error."""
+    """With ``reconnect_timeout=0`` an expired session ends with the service's error."""
 
     def first(service: Service) -> None:
         service.open()

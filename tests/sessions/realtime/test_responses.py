@@ -1,9 +1,10 @@
-"""Responses: streams of text and speech, the queue of requests, and one final state for each."""
+"""The streams, the queue and the final states of responses."""
 
 from __future__ import annotations
 
 import base64
 import gc
+import io
 import itertools
 import threading
 import wave
@@ -109,7 +110,22 @@ def test_speech_is_saved(tmp_path: Path) -> None:
         assert (24000, SAMPLES) == (file.getframerate(), file.readframes(10_000))
 
 
-# (the session's output format, the audio that the service sends, the same as PCM).
+def test_speech_is_saved_to_an_open_file() -> None:
+    """An open file gets the speech in a format, and stays open."""
+
+    def speak(service: Service, request: Event) -> None:
+        service.speak(request, 1, "Hi", SAMPLES)
+
+    content = io.BytesIO()
+    with realtime(once(speak)) as iw, iw.realtime.connect() as rt:
+        rt.respond().audio.save(content, format="wav")
+
+    content.seek(0)
+    with wave.open(content) as file:
+        assert (24000, SAMPLES) == (file.getframerate(), file.readframes(10_000))
+
+
+# (the session's output format, the audio that the service sends, the same audio as PCM).
 FORMATS = [
     ("g711_ulaw", SAMPLES, g711.decode_ulaw(SAMPLES)),
     ("g711_alaw", SAMPLES, g711.decode_alaw(SAMPLES)),
@@ -120,7 +136,7 @@ FORMATS = [
 
 @pytest.mark.parametrize(("name", "sent", "expected"), FORMATS, ids=[f[0] for f in FORMATS])
 def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) -> None:
-    """In every session format, the samples are 16-bit PCM of its rate."""
+    """In every format of the session, the samples are 16-bit PCM with the rate of the format."""
     session = Session(output_format=name)  # type: ignore[arg-type]
 
     def speak(service: Service, request: Event) -> None:
@@ -137,7 +153,7 @@ def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) ->
 
 
 def test_speech_is_played(tmp_path: Path) -> None:
-    """A response plays to its last sample on a speaker of its rate; other rates are refused."""
+    """A response plays to its last sample on a speaker of its rate; another rate is refused."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         with WavSink(tmp_path / "a.wav", 24000) as speaker:
             playback = rt.send_message("one").audio.play(speaker)
@@ -497,7 +513,7 @@ def test_waiting_has_a_deadline() -> None:
 
 
 def test_text_and_transcript_in_one_response() -> None:
-    """If both arrive, the kind that arrives first is the text of the response."""
+    """If text and transcript arrive, the kind that arrives first is the text of the response."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -581,7 +597,7 @@ def test_a_response_that_begins_with_its_item() -> None:
         assert "Hi" == event.response.wait(30).text
 
 
-# (a message about r1 that cannot be read).
+# Messages about r1 that cannot be read.
 DAMAGE: list[Event] = [
     {"type": "response.output_text.delta", "response_id": "r1"},
     {"type": "response.output_audio.delta", **place("r1", "a1")},
@@ -616,7 +632,7 @@ def test_a_damaged_response_fails(message: Event) -> None:
         assert "next" == rt.respond().wait(30).text.strip()
 
 
-# (an end that cannot be read): with the id of its response, and without one.
+# Unreadable ``response.done`` messages, with the id of the response and without an id.
 BAD_ENDS: list[Event] = [
     {"type": "response.done", "response": {"id": 5, "status": "completed"}},
     {"type": "response.done", "response": {"status": "completed"}},

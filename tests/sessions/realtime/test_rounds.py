@@ -199,12 +199,12 @@ def test_cancelling_while_a_function_runs() -> None:
 
 
 def interrupt(service: Service, rt: RealtimeSession) -> None:
-    """Interrupt by the call."""
+    """Interrupt with ``interrupt()``."""
     rt.interrupt()
 
 
 def speak(service: Service, rt: RealtimeSession) -> None:
-    """Interrupt by the user's speech; wait until the session has handled it."""
+    """Interrupt with the user's speech; wait until the session has handled the speech."""
     events = rt.subscribe()
     service.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
     while not isinstance(events.get(PATIENCE_SECONDS), InputSpeechStarted):
@@ -212,7 +212,7 @@ def speak(service: Service, rt: RealtimeSession) -> None:
 
 
 def cancel(service: Service, rt: RealtimeSession) -> None:
-    """Cancel what is in progress."""
+    """Cancel the active response."""
     rt.cancel()
 
 
@@ -268,7 +268,7 @@ def test_interrupting_while_a_function_runs(
 
 
 def test_interrupting_while_an_output_waits() -> None:
-    """A request that follows from outputs and was not sent yet is dropped by an interruption."""
+    """An interruption drops a request for the answer to outputs that was not sent yet."""
     seen: list[str] = []
 
     def steps(service: Service) -> None:
@@ -276,7 +276,7 @@ def test_interrupting_while_an_output_waits() -> None:
         service.created("r1", service.request())
         service.call("r1", "f1", "c1", "now")
         service.until("conversation.item.create")
-        # The request has to wait for a response that the service begins before it has the output.
+        # The request waits for a response that the service begins before it receives the output.
         service.created("r2")
         service.done("r1")
         service.event("ping", timestamp=1)
@@ -375,7 +375,7 @@ def test_a_lost_connection_while_a_function_runs() -> None:
     assert "One moment.\nIt is noon. " == reply.text
 
 
-# (session, act that ends the reply): the answer is a separate response.
+# (session, act that ends the reply). The answer to the output is then a separate response.
 BY_ITSELF = [
     Session(tools=[FunctionTool(name="now")]),
     Session(tools=[now], provider_data=ProviderData(auto_tool_response=True)),
@@ -408,7 +408,7 @@ def test_the_reply_ends_with_the_call(session: Session) -> None:
 
 
 def test_auto_tool_response_is_switched_on_meanwhile() -> None:
-    """A reply ends if the service has been set to continue by itself meanwhile."""
+    """A reply ends with its call if an update sets the service to continue by itself."""
     gate = Gate()
     steps = script(
         lambda service: call(service, 1, said="One moment."),

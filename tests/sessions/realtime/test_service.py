@@ -1,4 +1,4 @@
-"""``iw.realtime``: arguments that are refused before anything is sent."""
+"""``iw.realtime`` refuses wrong arguments before anything is sent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from inworld_sync import Inworld, Session
 
-# (wrong keyword, right name): names of the service's JSON, and settings of the session.
+# (wrong keyword, right keyword or None)
 WRONG_KEYWORDS = [("sesion", "session"), ("model", "session"), ("color", None)]
 
 

@@ -1,4 +1,4 @@
-"""A realtime session: opening, updates, commands, audio, events and the end."""
+"""Opening, updates, commands, audio, events and the end of a realtime session."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_update_does_not_wait_for_the_service() -> None:
 
 
 def test_the_address_names_the_session() -> None:
-    """Each session has its own key in its address, or the given one."""
+    """The address has the given key, or a new key for each session."""
     lines: list[str] = []
 
     def script(service: Service) -> None:
@@ -143,7 +143,7 @@ def refusing(code: str | None, message: str, **fields: object) -> Any:
     return script
 
 
-# (the code of the error, whether it has the event id): a refusal of the settings.
+# Codes of an error that refuses the settings; "by_id" means an error with the event id.
 REFUSALS = ["invalid_value", "by_id", None]
 
 
@@ -155,7 +155,7 @@ def test_refused_settings(code: str | None) -> None:
             iw.realtime.connect(Session(model="m/0"), timeout=30)
 
 
-# (status, body, the error): refusals before the connection is a WebSocket.
+# (status, body, the error) of an upgrade that is refused by HTTP.
 REJECTIONS = [
     (401, "Unauthorized", AuthError),
     (403, '{"code":7,"message":"API key does not exist"}', AuthError),
@@ -217,7 +217,7 @@ def test_closed_at_the_start() -> None:
 
 
 def test_the_limiter_is_released() -> None:
-    """A session uses one connection of the limiter until it ends, for every kind of end."""
+    """A session returns its place to the limiter at every kind of end."""
     limiter = CountingLimiter(1)
     scripts = [refusing("x", "no"), lambda service: service.close(1011), idle]
     with realtime(*scripts, limiter=limiter) as iw:
@@ -235,7 +235,7 @@ def test_the_limiter_is_released() -> None:
 
 
 def test_an_update_is_merged() -> None:
-    """An update is merged into the session, and returns the session after it."""
+    """An update is merged into the session, and ``update`` returns the merged session."""
     sent: list[Event] = []
 
     def script(service: Service) -> None:
@@ -250,7 +250,7 @@ def test_an_update_is_merged() -> None:
     assert [{"type": "realtime", "audio": {"output": {"voice": "Ashley"}}}] == sent
 
 
-# (fields of the error): by the event id, and by the parameter.
+# Fields that name the refused update, by its event id or by its parameter.
 BLAMES = [{"event_id": "its own"}, {"param": "session.audio.input.transcription.model"}]
 
 
@@ -292,7 +292,7 @@ def test_fixed_settings_are_refused(tuning: TtsTuning) -> None:
 
 
 def test_a_memory_cycle_is_not_an_answer() -> None:
-    """An update that the service reports by itself is not matched with ours."""
+    """A ``session.updated`` that the service sends by itself is no answer to an update."""
 
     def script(service: Service) -> None:
         service.open()
@@ -480,7 +480,7 @@ def appended(act: Any, session: Session | None = None) -> list[bytes]:
 
 RAMP = np.arange(-6000, 6000, dtype="<i2")
 
-# Forms of audio: the same 12000 samples.
+# The same 12000 samples in several forms.
 FORMS = [
     RAMP.tobytes(),
     bytearray(RAMP.tobytes()),
@@ -513,7 +513,7 @@ def test_small_pieces_are_gathered() -> None:
     assert RAMP.tobytes() + RAMP[:100].tobytes() == b"".join(blocks)
 
 
-# (the session's input format, how it is turned into 16-bit samples again).
+# (the session's input format, the function that decodes it to 16-bit samples).
 FORMATS = [
     ("audio/pcmu", g711.decode_ulaw, g711.encode_ulaw(RAMP.tobytes())),
     ("audio/pcma", g711.decode_alaw, g711.encode_alaw(RAMP.tobytes())),
@@ -627,7 +627,7 @@ def test_four_ways_to_read_events() -> None:
 
 
 def test_a_handler_for_an_event_of_another_service() -> None:
-    """A class that no session emits is refused with the name of the right one."""
+    """A class that no session emits is refused, and the error names the right class."""
     with realtime(idle) as iw, iw.realtime.connect() as rt:
         for kind in SESSION_EVENT_CLASSES:
             rt.on(kind, print)

@@ -1,4 +1,4 @@
-"""Speech: played item by item, and truncated to the part that was heard."""
+"""Speech is played item by item, and truncated to the part that was heard."""
 
 from __future__ import annotations
 
@@ -72,18 +72,18 @@ class Ear:
     def close(self) -> None:
         self.events.append("close")
 
-    # For the test.
+    # Methods for the test.
 
     def wait_for(self, reached: Callable[[], bool]) -> None:
         with self.changed:
             assert self.changed.wait_for(reached, PATIENCE_SECONDS)
 
     def take(self, samples: int) -> None:
-        """Wait until so many samples were written in total."""
+        """Wait until *samples* samples were written in total."""
         self.wait_for(lambda: len(self.written) // 2 >= samples)
 
     def hear(self, samples: int) -> None:
-        """Play so many further samples."""
+        """Play *samples* further samples."""
         with self.changed:
             self.heard = self.written[: len(self.heard) + 2 * samples]
             self.changed.notify_all()
@@ -353,7 +353,7 @@ def test_all_heard_of_an_unfinished_item(stage: Stage) -> None:
 
 
 def test_each_item_by_itself(stage: Stage) -> None:
-    """Each item is truncated by its own count: heard, partly heard, not heard."""
+    """Each item is truncated by its own count, whether all, a part or none of it was heard."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000), say("r2", "a2", 24000), say("r3", "a3", 24000))
@@ -448,7 +448,7 @@ def test_without_barge_in(talk: Talk) -> None:
 
 
 def test_interrupt(stage: Stage) -> None:
-    """``interrupt`` does at once what the user's speech does, and returns what was heard."""
+    """``interrupt`` interrupts at once like the user's speech, and returns the heard time."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000, done=False))
@@ -466,7 +466,7 @@ def test_interrupt(stage: Stage) -> None:
 
 
 def test_an_application_that_plays_by_itself(stage: Stage) -> None:
-    """Without a player, items are truncated to what the application passes."""
+    """Without a player, an item is truncated to the time that the application passes."""
     stage.do(say("r1", "a1", 24000), say("r2", "a2", 24000))
     event = stage.rt.interrupt({"a2": 125.0})
     stage.settle()
@@ -475,7 +475,7 @@ def test_an_application_that_plays_by_itself(stage: Stage) -> None:
     assert {"a2": 125.0} == event.heard_ms
 
 
-# (the milliseconds of the application, the truncation): from 0 to the received audio.
+# (the milliseconds of the application, the truncation). The received audio has 1000 ms.
 CLAMPED = [(5000.0, 1000), (-3.0, 0)]
 
 
@@ -554,7 +554,7 @@ def test_a_playout(stage: Stage) -> None:
 
 
 def test_a_playout_that_was_read_out(stage: Stage) -> None:
-    """An item that was read to its end from a playout is not truncated."""
+    """An item that a reader of a playout has read to its end is not truncated."""
     playout = Playout(24000, time_scaling=False, start_ms=10)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 2400))
@@ -695,7 +695,7 @@ def test_events_have_whole_samples(stage: Stage, kind: type[AudioDelta | Backcha
     assert sent == b"".join(found)
 
 
-# Many at once.
+# Several threads, and a speaker in real time.
 
 
 def test_interruptions_from_many_threads(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Tools: functions run once, outputs in any order, and the request for the next response."""
+"""Functions run once, send their outputs, and the next response is requested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from inworld_sync import LocalProtocolError
+from inworld_sync import ConfigError, LocalProtocolError
 from inworld_sync.models.realtime import (
     FunctionTool,
     McpApprovalRequest,
@@ -117,7 +117,7 @@ def outcome(run: Run, *tools: Any, **settings: Any) -> dict[str, str]:
     return run.outputs
 
 
-# (calls, outputs): a text, JSON, empty arguments, several at once.
+# (calls, expected outputs) of functions that succeed.
 CALLS = [
     ([called("weather", '{"city": "Oslo"}')], {"c1": "sunny in Oslo"}),
     ([called("now")], {"c1": '{"hour": 12}'}),
@@ -138,11 +138,11 @@ def test_functions_are_run(calls: list[Callable[[Service], None]], answers: Even
     assert (1, {"weather", "now"}) == (run.requests, {each["name"] for each in run.tools})
 
 
-# (call, a part of the output): errors are outputs that the model can read.
+# (call, a part of the output). An error is an output that the model can read.
 FAILURES = [
-    (called("broken"), "ValueError: no luck"),
-    (called("leave"), "SystemExit"),
-    (called("unspeakable"), "ConfigError"),
+    (called("broken"), "the function failed"),
+    (called("leave"), "the function failed"),
+    (called("unspeakable"), "the function ran, but its result cannot be shown"),
     (called("weather", "{}"), "city is missing"),
     (called("weather", '{"city": 7}'), "city"),
     (called("weather", '{"city"'), "not JSON"),
@@ -156,6 +156,66 @@ def test_a_failure_is_an_output(call: Callable[[Service], None], text: str) -> N
     answers = outcome(Run(call), weather, broken, leave, unspeakable)
 
     assert text in json.loads(answers["c1"])["error"]
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [(called("broken"), "ValueError: no luck"), (called("leave"), "raised SystemExit")],
+)
+def test_text_of_an_exception(call: Callable[[Service], None], text: str) -> None:
+    """With ``tool_errors="text"`` the model gets the text of the exception."""
+    answers = outcome(Run(call), broken, leave, tool_errors="text")
+
+    assert text in json.loads(answers["c1"])["error"]
+
+
+@pytest.mark.parametrize("value", ["", "TEXT", None, True])
+def test_tool_errors_is_checked(value: Any) -> None:
+    """Another value of ``tool_errors`` is an error, before anything is sent."""
+    with realtime(lambda service: None) as iw, pytest.raises(ConfigError, match="tool_errors"):
+        iw.realtime.connect(tool_errors=value)
+
+
+def test_a_result_that_cannot_be_sent(caplog: pytest.LogCaptureFixture) -> None:
+    """It counts as an error of the user's code, and the function does not count as failed."""
+    with (
+        realtime(Run(called("unspeakable")).script) as iw,
+        iw.realtime.connect(Session(tools=[unspeakable])) as rt,
+    ):
+        rt.respond()
+        events = rt.events(timeout=PATIENCE_SECONDS)
+        answer = next(e for e in events if isinstance(e, ToolOutputSent))
+
+        assert isinstance(answer.error, ConfigError)
+        assert 1 == rt.handler_errors
+    assert "failed" not in caplog.text
+    assert "tool unspeakable must return a str" in caplog.text
+
+
+def arguments_as_object(service: Service) -> None:
+    """The arguments are an object, not its text."""
+    item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
+    item["arguments"] = {"city": "Oslo"}  # type: ignore[assignment]
+    service.event("response.output_item.done", response_id="r1", output_index=0, item=item)
+
+
+def arguments_event_with_object(service: Service) -> None:
+    """The arguments of the event are an object, not its text."""
+    service.event(
+        "response.function_call_arguments.done",
+        response_id="r1",
+        output_index=0,
+        item_id="f1",
+        call_id="c1",
+        name="weather",
+        arguments={"city": "Oslo"},
+    )
+
+
+@pytest.mark.parametrize("call", [arguments_as_object, arguments_event_with_object])
+def test_arguments_as_object(call: Callable[[Service], None]) -> None:
+    """Arguments that the service sends as an object are read."""
+    assert {"c1": "sunny in Oslo"} == outcome(Run(call), weather)
 
 
 def test_failures_are_reported(caplog: pytest.LogCaptureFixture) -> None:
@@ -532,7 +592,7 @@ def test_an_application_that_answers_by_itself() -> None:
 
 
 def test_out_of_band_calls_are_not_run() -> None:
-    """A call of an out-of-band response is emitted and not run, since its output has no place."""
+    """A call of an out-of-band response is emitted, but not run."""
 
     def script(service: Service) -> None:
         service.open()
@@ -645,7 +705,7 @@ def test_approval_by_hand() -> None:
     assert (False, True, "fine") == (event.is_ours, answers[0]["approve"], answers[0]["reason"])
 
 
-# Twenty at once.
+# Twenty sessions at once.
 
 
 def test_twenty_sessions_at_once() -> None:

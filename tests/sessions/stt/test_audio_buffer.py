@@ -1,4 +1,4 @@
-"""The audio buffer: pop, keep, cover and rewind."""
+"""The audio buffer pops, keeps, covers and rewinds audio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inworld_sync.wire.stt_turns import Answer
 
 RATE_HZ = 1000
 FRAME = FRAME_MS = 20
-# The levels on both sides of -50 dBFS, which is 103.6.
+# The two integer levels next to -50 dBFS, which is a level of 103.6.
 QUIET, LOUD = 103, 104
 
 
@@ -20,7 +20,7 @@ def samples(*values: int) -> bytes:
 
 
 def popped(buffer: AudioBuffer, chunk_samples: int = 2) -> list[object]:
-    """Everything that can be popped now, samples as numbers."""
+    """Pop everything that can be popped now; return samples as numbers."""
     items: list[object] = []
     while (item := buffer.pop(chunk_samples, flush=True)) is not None:
         items.append(item if isinstance(item, TurnEnd) else list(memoryview(item).cast("H")))
@@ -28,7 +28,7 @@ def popped(buffer: AudioBuffer, chunk_samples: int = 2) -> list[object]:
 
 
 def test_chunks() -> None:
-    """Audio is popped in order, in whole chunks; the rest only with flush."""
+    """Audio is popped in order, in whole chunks; with ``flush`` the rest is popped too."""
     buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3))
     buffer.append(samples(4, 5))
@@ -93,7 +93,7 @@ def test_rewind_to_discarded_audio() -> None:
     buffer.rewind(0, 20)
 
     assert 13 == buffer.start
-    # The next rewind searches nothing, or each attempt would lose more.
+    # The next rewind does not search again, since each attempt would lose more audio.
     buffer.rewind(0, 20)
     assert 13 == buffer.start
 
@@ -123,7 +123,7 @@ def test_unsent_is_not_covered() -> None:
 
 
 def test_keep_limit() -> None:
-    """Of the sent audio only the newest is kept; of the unsent audio, everything."""
+    """Only the newest sent audio is kept, and all unsent audio."""
     buffer = AudioBuffer(RATE_HZ, 3)
     buffer.append(samples(*range(10)))
     buffer.pop(6, flush=False)
@@ -134,7 +134,7 @@ def test_keep_limit() -> None:
 
 
 def test_drop_oldest() -> None:
-    """The oldest unsent audio is dropped, never sent audio; ends of turns move with it."""
+    """The oldest unsent audio is dropped, never sent audio; ends of turns move accordingly."""
     buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3, 4))
     buffer.pop(2, flush=False)
@@ -171,7 +171,7 @@ def test_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
     assert buffer.start <= buffer.sent <= buffer.end
 
 
-# Levels of audio in frames, the answered position in frames, the speech after it in milliseconds.
+# (level of each frame, answered position in frames, milliseconds of speech after that position)
 SPEECH = [
     ([QUIET] * 5, 0, 0),
     ([LOUD] * 5, 0, 100),
@@ -184,7 +184,7 @@ SPEECH = [
 
 @pytest.mark.parametrize(("levels", "answered", "expected_ms"), SPEECH)
 def test_unanswered_speech(levels: list[int], answered: int, expected_ms: float) -> None:
-    """Frames of 20 ms that are not below -50 dBFS count, after the answered position."""
+    """Frames of 20 ms after the answered position count if they reach -50 dBFS."""
     buffer = AudioBuffer(RATE_HZ, 1000)
     for level in levels:
         buffer.append(samples(*[level] * FRAME))
@@ -214,7 +214,7 @@ def test_discarded_speech() -> None:
 
 
 def test_answer_without_times() -> None:
-    """Without times an answer covers one turn: speech up to a pause of a second."""
+    """An answer without times covers one turn, which is speech up to a pause of a second."""
     buffer = AudioBuffer(RATE_HZ, 100_000)
     speech, pause = [LOUD] * 2000, [0] * 1000
     buffer.append(samples(*pause, *speech, *pause, *speech, *[0] * 500, *speech))
@@ -225,7 +225,7 @@ def test_answer_without_times() -> None:
         buffer.handle_answer(answer)
         left_ms.append(buffer.unanswered_ms())
 
-    # A stop and its final answer the same turn; a pause of half a second does not end one.
+    # A stop and its final answer the same turn. A pause of half a second does not end a turn.
     assert [4000, 4000, 0, 0] == left_ms
 
 
@@ -242,7 +242,7 @@ def test_answer_is_void_after_a_rewind() -> None:
 
 
 def test_answer_with_an_early_time() -> None:
-    """A start of speech whose time is too early takes no answer back."""
+    """A start of speech with too early a time does not make answered audio unanswered."""
     buffer = AudioBuffer(RATE_HZ, 100_000)
     buffer.append(samples(*[LOUD] * 2000))
     buffer.handle_answer(Answer(2000, is_exact=False, is_final=True))

@@ -1,4 +1,4 @@
-"""The completion of a transcript, by the messages of the service and the end of the connection."""
+"""Messages of the service and the end of the connection complete a transcript."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Stream:
         return self.completion.state(ended)
 
     def restart(self) -> None:
-        """Confirm the end with another connection, up to its end."""
+        """Restart with a connection that confirms the end, and that has sent closeStream."""
         self.completion.restart(is_confirming=True)
         self.completion.close_sent = True
 
@@ -93,7 +93,7 @@ def test_usage_completes_speech_without_words() -> None:
 
 
 def test_usage_in_an_open_turn(clock: Clock) -> None:
-    """A final transcript may follow the usage for a second; then the end is unconfirmed."""
+    """A final transcript may follow up to a second after the usage; then the end is unconfirmed."""
     stream = Stream(SpeechStarted(0))
     stream.handle(SttUsage(1))
 
@@ -125,7 +125,7 @@ def test_close_without_an_answer_to_speech() -> None:
 
 
 def test_progress_needs_another_confirmation() -> None:
-    """Progress of the transcript makes the next such end unconfirmed again."""
+    """After progress of the transcript, the next regular close is unconfirmed again."""
     stream = Stream()
     stream.restart()
     stream.completion.handle_progress()
@@ -149,7 +149,7 @@ def test_missing_final(clock: Clock) -> None:
         stream.state(REGULAR)
 
 
-# Events of a stream, its unanswered speech, and what the error at the deadline says is missing.
+# (events of a stream, its milliseconds of unanswered speech, words of the error at the deadline)
 EXPIRED: list[tuple[tuple[SttEvent, ...], float, str]] = [
     ((), 0.0, ""),
     ((), 999.0, ""),

@@ -1,4 +1,4 @@
-"""How many messages are sent per second, and how far sent audio runs ahead."""
+"""Two limits pace a stream: messages per second, and audio that was not transcribed yet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pytest
 
 from inworld_sync import ConfigError
 from inworld_sync.sessions.stt import audio_buffer
-from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, ChunkRateLimiter, MaxLead
+from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, MaxLead
+from inworld_sync.transport import chunk_rate
+from inworld_sync.transport.chunk_rate import ChunkRateLimiter
 
 from support.clock import Clock
 
@@ -16,7 +18,8 @@ RATE_HZ = 100
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(audio_buffer, "time", clock)
+    for module in (audio_buffer, chunk_rate):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -28,7 +31,7 @@ def test_rate(clock: Clock) -> None:
 
 
 def test_rate_after_a_pause(clock: Clock) -> None:
-    """After a pause, messages of a tenth of a second are sent at once."""
+    """After a pause, the messages of a tenth of a second are sent at once."""
     limiter = ChunkRateLimiter(100)
     clock.now += 60
     waits = [limiter.reserve() for _ in range(12)]
@@ -39,7 +42,7 @@ def test_rate_after_a_pause(clock: Clock) -> None:
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan")])
 def test_no_rate(rate: float) -> None:
-    """A limit is above 0."""
+    """A limit that is not above 0 is refused."""
     with pytest.raises(ConfigError, match="max_chunks_per_second must be above 0"):
         ChunkRateLimiter(rate)
 
@@ -103,7 +106,7 @@ def test_live_audio_does_not_wait(clock: Clock) -> None:
 
 
 def test_max_lead_after_a_reconnect(clock: Clock) -> None:
-    """Audio that is sent again has to be transcribed again."""
+    """Audio that is sent again after a reconnect counts as not transcribed."""
     buffer, max_lead = new_max_lead(clock)
     send(buffer, max_lead, 60)
     clock.now += 10

@@ -151,7 +151,7 @@ def test_http() -> None:
 
 WRONG = [
     ({"channels": "separate", "channel": 0}, ConfigError, "cannot be combined"),
-    ({"channels": "both"}, ConfigError, "channels must be an integer, got 'both'"),
+    ({"channels": "both"}, ConfigError, "channels must be 1 to 64 or 'separate', got 'both'"),
     ({"channels": 0}, ConfigError, "channels must be 1 to 64"),
     ({"channel": 2}, ConfigError, "has the channels 0 to 1, got 2"),
     ({"channel": 7}, ConfigError, "has the channels 0 to 1, got 7"),

@@ -1,4 +1,4 @@
-"""Whole recordings, and the round trip from text to speech and back with the emulator."""
+"""Whole recordings are transcribed; synthesized text is transcribed again by the emulator."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_same_every_time(local: Inworld) -> None:
     ("name", "text", "bound"), [("two_cities.wav", TWO_CITIES, 0.12), ("beckett.wav", BECKETT, 0.2)]
 )
 def test_human_speech(local: Inworld, name: str, text: str, bound: float) -> None:
-    """Recordings of people reading are transcribed with few errors."""
+    """Recordings of people who read aloud are transcribed with few errors."""
     transcript = transcribed(local, recording(name))
     errors, words = word_errors(text, transcript.text), len(words_of(text))
     report(f"{name}: {errors} of {words} words wrong, {errors / words:.1%}")
@@ -169,7 +169,7 @@ def test_files(local: Inworld, tmp_path: Path, kind: str) -> None:
 
 
 def test_transcribe(local: Inworld) -> None:
-    """A recording is streamed at five times real time; the callback gets partials too."""
+    """A recording is streamed at five times real time; the callback gets all transcripts."""
     seen: list[Transcription] = []
     pcm = recording("beckett.wav")
     started = time.monotonic()
@@ -208,7 +208,7 @@ def test_silence(local: Inworld, seconds: float, method: Literal["stream", "http
     assert () == transcript.turns
 
 
-# Functions that make audio, and the arguments that it needs.
+# (function that makes the audio, arguments that this form of audio needs)
 SOURCES: dict[str, tuple[Any, dict[str, Any]]] = {
     "bytes": (lambda pcm: pcm, {"sample_rate_hz": RATE_HZ}),
     "array": (lambda pcm: np.frombuffer(pcm, "<i2"), {"sample_rate_hz": RATE_HZ}),
@@ -297,7 +297,7 @@ def test_wrong_keyword(wrong: str, right: str) -> None:
         assert [] == server.connections
 
 
-# (audio, arguments, the error, its words): each is detected before a connection is opened.
+# (audio, arguments, the error, its words). Each error is raised before a connection is opened.
 BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (bytes(10), {}, ConfigError, "sample rate of .* is not known: pass sample_rate_hz$"),
     (iter([b""]), {}, ConfigError, "sample rate of .* is not known"),
@@ -340,7 +340,7 @@ def test_bad_sample_in_the_middle() -> None:
 
 
 def test_wrong_rate(local: Inworld) -> None:
-    """Audio of another rate than declared is not an error: words are lost, all audio is sent."""
+    """Audio of another rate than declared is no error; all audio is sent, and words are lost."""
     pcm = recording("beckett.wav")
     transcript = transcribed(local, pcm, sample_rate_hz=48_000)
 
@@ -371,7 +371,7 @@ def test_bad_key() -> None:
 
 
 def test_partial_of_a_recording() -> None:
-    """An error in the middle of a recording has the first turns and the remaining audio."""
+    """An error in a recording has the turns so far and the audio that was not transcribed."""
     pcm, _ = spoken_turns(2, 2)
 
     def hook(connection: SttConnectionScript, name: str) -> None:
@@ -407,7 +407,7 @@ def test_recordings_share_the_rate() -> None:
             thread.join(30)
         took = time.monotonic() - started
 
-    # Sixty messages, fifty a second, and a few at once.
+    # The sixty messages leave at fifty a second, except the first few, which leave at once.
     assert took >= 1.0
 
 

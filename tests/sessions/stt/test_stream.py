@@ -1,4 +1,4 @@
-"""Live transcription: its audio, its events, and its end."""
+"""The audio, the events and the end of a live transcription."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def config_of(connection: SttConnectionScript) -> dict[str, Any]:
 
 
 def test_config() -> None:
-    """The first message has the settings with the names of the service, and only those set."""
+    """The first message has only the given settings, with the names of the service."""
     with stt_server() as (iw, server):
         with iw.stt.stream(
             language="en-US",
@@ -180,7 +180,7 @@ def test_rates(rate_hz: int) -> None:
 
 
 def test_mulaw() -> None:
-    """With MULAW half the bytes are sent, and the words are the same."""
+    """With MULAW half as many bytes are sent as with LINEAR16, and the words are the same."""
     pcm, _ = spoken_turns(1)
     received = bytearray()
 
@@ -348,7 +348,7 @@ def test_realtime() -> None:
             stream.feed(bytes(RATE_HZ * 2 // 2), realtime=True)
             took = time.monotonic() - started
 
-    # Half a second in pieces of 100 ms, of which the last one is given when it begins.
+    # Half a second has five pieces of 100 ms. The last piece is given when its time begins.
     assert took >= 0.39
 
 
@@ -370,12 +370,12 @@ def test_feed_ends_with_its_stream() -> None:
 # Waiting for room.
 
 
-# Ten chunks a second leave, and two may wait.
+# Ten chunks a second are sent, and at most two wait.
 NARROW: dict[str, Any] = {"max_chunks_per_second": 10, "max_waiting_bytes": 6400}
 
 
 def test_block() -> None:
-    """With block, send waits for room, until its timeout."""
+    """With "block", send() waits for room until its timeout."""
     with stt_server() as (iw, server):
         with iw.stt.stream(**NARROW) as stream:
             stream.send(bytes(16_000))
@@ -389,7 +389,7 @@ def test_block() -> None:
 
 
 def test_raise() -> None:
-    """With raise, a full queue is an error at once."""
+    """With "raise", a full queue is an error at once."""
     with stt_server() as (iw, server):
         with iw.stt.stream(overflow="raise", **NARROW) as stream:
             taken = 0
@@ -403,7 +403,7 @@ def test_raise() -> None:
 
 
 def test_drop_oldest() -> None:
-    """With drop_oldest, send does not wait; the newest audio is kept, dropped audio is counted."""
+    """With "drop_oldest", send() does not wait; the oldest audio is dropped and counted."""
     newest = b"\x07\x00" * 3200
     with stt_server(recognizer={"counts_only": True}) as (iw, server):
         with iw.stt.stream(overflow="drop_oldest", **NARROW) as stream:
@@ -534,7 +534,7 @@ def test_unknown_events() -> None:
 def test_end_turn() -> None:
     """end_turn ends the turn exactly after the audio that was sent."""
     pcm, _ = spoken_turns(3, pause_ms=0)
-    # Two words and the gap after them.
+    # The first two words and the gap after the second word.
     cut = 2 * 300 * 32
     with stt_server(recognizer={"is_manual": True}) as (iw, _):
         with iw.stt.stream(inworld=InworldSttConfig(vad_threshold=0.0), **QUICK) as stream:
@@ -595,7 +595,7 @@ def test_exception_in_the_block() -> None:
         with pytest.raises(KeyError), iw.stt.stream() as stream:
             raise KeyError
 
-    # A wait for last words would end it with DeadlineExceeded.
+    # If the stream had waited for last words, it would have ended with DeadlineExceeded.
     assert stream.ended is not None
     assert isinstance(stream.ended.error, ClosedError)
 
@@ -606,7 +606,7 @@ def test_consumer_when_the_client_closes() -> None:
         stream = iw.stt.stream()
         closing = threading.Thread(target=iw.close)
         closing.start()
-        with pytest.raises(ClosedError, match=r"close\(\) waits for them"):
+        with pytest.raises(ClosedError, match=r"call close\(\) to wait for them"):
             for _ in stream:
                 pass
         closing.join(30)
@@ -620,7 +620,7 @@ def test_client_closes() -> None:
         stream = iw.stt.stream()
         iw.close()
 
-        # A wait for last words would end it with DeadlineExceeded.
+        # If the stream had waited for last words, it would have ended with DeadlineExceeded.
         assert stream.ended is not None
         assert isinstance(stream.ended.error, ClosedError)
         with pytest.raises(ClosedError):
@@ -657,7 +657,7 @@ def resident_bytes() -> int:
 def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hours of silence are sent completely, have no turn, and use little memory."""
     monkeypatch.setattr(audio_buffer, "time", QuickClock)
-    # Fewer messages, that the test need not take minutes.
+    # Larger chunks need fewer messages, so that the test does not take minutes.
     monkeypatch.setattr(delivery, "_CHUNK_MS", 10_000)
     minute = bytes(8000 * 2 * 60)
 
@@ -757,7 +757,7 @@ def test_wrong_timeouts(name: str) -> None:
 
 @pytest.mark.parametrize("timeout", [1e12, float("inf"), None])
 def test_long_timeouts(timeout: float | None) -> None:
-    """A long timeout, and none, wait for the service."""
+    """With a long timeout, or without a timeout, a call waits for the service."""
     pcm, said = spoken_turns(1)
     with stt_server() as (iw, _):
         with iw.stt.stream(max_chunks_per_second=2000, timeout=timeout) as stream:
@@ -842,7 +842,7 @@ def test_an_error_without_a_close() -> None:
 
 
 def test_fields_of_a_wrong_type(caplog: pytest.LogCaptureFixture) -> None:
-    """Optional fields of a wrong type lose no word, and are logged once for each name."""
+    """Optional fields of a wrong type cost no word, and are logged once for each name."""
 
     def odd(connection: SttConnectionScript, moment: str) -> None:
         if moment == "chunk" and connection.counts[moment] in (2, 3):

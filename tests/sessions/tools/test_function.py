@@ -1,12 +1,19 @@
-"""Functions as tools: their schema, and calls with the arguments of a model."""
+"""A tool function has a schema, and is called with the arguments of a model."""
 
 import dataclasses
+import datetime
+import decimal
 import enum
 import json
+import math
+import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
 import attrs
+import numpy as np
 import pytest
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
@@ -50,6 +57,19 @@ class Point:
     y: float = 0.0
 
 
+@dataclasses.dataclass
+class Stay:
+    day: datetime.date
+    tags: set[str]
+
+
+class Model:
+    """Has the method of a pydantic model."""
+
+    def model_dump(self) -> dict[str, object]:
+        return {"a": 1, "when": datetime.date(2026, 1, 2)}
+
+
 @attrs.define
 class Tree:
     left: Optional["Tree"] = None
@@ -86,7 +106,7 @@ def argument_schema(function):
     return function.definition.parameters["properties"]["value"]
 
 
-# (annotation, its schema): every type that can be described.
+# (annotation, its schema) of every type that can be described.
 SCHEMAS = [
     (str, {"type": "string"}),
     (int, {"type": "integer"}),
@@ -127,7 +147,7 @@ def test_schemas(annotation, schema):
     assert schema == argument_schema(taking(annotation))
 
 
-# (annotation, default, its schema): an argument that may be left out.
+# (annotation, default, schema) of an argument that may be left out.
 DEFAULTS = [
     (int, 1, {"type": "integer", "default": 1}),
     (Unit, Unit.CELSIUS, {"type": "string", "enum": ["c", "f"], "default": "c"}),
@@ -142,7 +162,7 @@ DEFAULTS = [
 
 @pytest.mark.parametrize(("annotation", "default", "schema"), DEFAULTS)
 def test_defaults(annotation, default, schema):
-    """An argument with a default is not required; the schema has the default if JSON can."""
+    """An argument with a default is not required; the schema has each default that JSON has."""
     function = taking(annotation, default)
 
     assert schema == argument_schema(function)
@@ -278,14 +298,14 @@ VALUES = [
 
 @pytest.mark.parametrize(("annotation", "given", "value"), VALUES)
 def test_values(annotation, given, value):
-    """A function gets values of its annotated types."""
+    """A function gets values of the types in its annotations."""
     parsed = taking(annotation).parse(json.dumps({"value": given}))["value"]
 
     assert value == parsed
     assert type(value) is type(parsed)
 
 
-# (annotation, as JSON, what the error says): nothing is converted, and every fault is named.
+# (annotation, as JSON, what the error says). No value is converted, and every fault is named.
 WRONG = [
     (str, 5, "expected str, got int @ value"),
     (int, "5", "expected int, got str @ value"),
@@ -323,8 +343,11 @@ NO_ARGUMENTS = [
     ("{", "not JSON"),
     ("[" * 100_000, "not JSON"),
     ("[]", "expected a JSON object, got list"),
-    ("null", "expected a JSON object, got NoneType"),
+    ('"text"', "expected a JSON object, got str"),
+    ("null", "value is missing"),
     ("{}", "value is missing"),
+    ('{"value": NaN}', "NaN is not a JSON value"),
+    ('{"value": -Infinity}', "-Infinity is not a JSON value"),
     ('{"value": "a", "other": 1, "more": 2}', "other is not an argument; more is not an argument"),
 ]
 
@@ -336,10 +359,29 @@ def test_wrong_arguments(arguments, named):
         taking(str).parse(arguments)
 
 
-@pytest.mark.parametrize("arguments", ["", "{}", '{"value": null}'])
+@pytest.mark.parametrize("arguments", ["", " ", "{}", "null", '{"value": null}', '"{}"'])
 def test_left_out(arguments):
     """An argument whose default is None may be absent or null; no arguments may be empty text."""
     assert "null" == taking(int | None, None).run(arguments)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "given", "value"),
+    [(int, 3, None, 3), (list[str], [], None, []), (int | None, 3, None, None), (int, 3, 4, 4)],
+)
+def test_null_for_a_default(annotation, default, given, value):
+    """null means the default of a parameter, unless its type accepts None."""
+    received = taking(annotation, default).parse(json.dumps({"value": given}))
+    assert value == received.get("value", default)
+
+
+AS_WRITTEN = ['{"value": "a\nb"}', '{"value": "a\\nb"}', json.dumps('{"value": "a\\nb"}')]
+
+
+@pytest.mark.parametrize("arguments", AS_WRITTEN)
+def test_arguments_as_models_write_them(arguments):
+    """A line break in a string, and an object inside a string, are read."""
+    assert {"value": "a\nb"} == taking(str).parse(arguments)
 
 
 # (what a function returns, what the model reads).
@@ -352,6 +394,26 @@ RESULTS = [
     (Place("Oslo"), '{"city": "Oslo", "tags": []}'),
     ([Unit.CELSIUS, Point(1.0)], '["c", {"x": 1.0, "y": 0.0}]'),
     ((1, 2), "[1, 2]"),
+    (Size.SMALL, "s"),
+    (b"ab", '"YWI="'),
+    ({"b"}, '["b"]'),
+    (deque([1]), "[1]"),
+    (range(2), "[0, 1]"),
+    ([math.nan, math.inf, 1.5], "[null, null, 1.5]"),
+    (datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc), '"2026-01-02T00:00:00+00:00"'),
+    ({"on": datetime.date(2026, 1, 2)}, '{"on": "2026-01-02"}'),
+    (datetime.time(3, 4), '"03:04:00"'),
+    (datetime.timedelta(minutes=1), "60.0"),
+    (uuid.UUID(int=1), '"00000000-0000-0000-0000-000000000001"'),
+    (decimal.Decimal("1.10"), '"1.10"'),
+    (Path("a.txt"), '"a.txt"'),
+    (Stay(datetime.date(2026, 1, 2), {"x"}), '{"day": "2026-01-02", "tags": ["x"]}'),
+    (Model(), '{"a": 1, "when": "2026-01-02"}'),
+    ([np.int64(5), np.float32(0.5), np.arange(2), np.bool_(True)], "[5, 0.5, [0, 1], true]"),
+    (
+        {1: "a", datetime.date(2026, 1, 2): 2, Unit.CELSIUS: 3},
+        '{"1": "a", "2026-01-02": 2, "c": 3}',
+    ),
 ]
 
 
@@ -366,7 +428,20 @@ def test_results(result, text):
     assert text == give.run("")
 
 
-@pytest.mark.parametrize("result", [b"x", float("nan"), object(), {1: object()}])
+ENDLESS: list[object] = []
+ENDLESS.append(ENDLESS)
+
+
+class Unreadable:
+    def model_dump(self) -> object:
+        raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [object(), {1: object()}, {(1, 2): 3}, iter([1]), ENDLESS, Unreadable(), "\ud800"],
+    ids=["object", "inner", "key", "iterator", "endless", "raises", "surrogate"],
+)
 def test_results_that_json_lacks(result):
     """A result that JSON cannot represent raises an error with its type."""
 

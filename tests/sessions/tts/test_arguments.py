@@ -20,7 +20,7 @@ from inworld_sync import (
 )
 from inworld_sync.sessions.tts.service import DEFAULTS, Tts
 
-# (call, part of the error): refused before anything is sent.
+# (call, part of the error) of calls that are refused before anything is sent.
 CALLS: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.synthesize("Hi.", config="Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
     (lambda iw: iw.tts.synthesize("Hi.", timeout="5"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
@@ -37,12 +37,12 @@ CALLS: list[tuple[Callable[[Inworld], object], str]] = [
 
 @pytest.mark.parametrize(("call", "words"), CALLS)
 def test_calls(iw: Inworld, call: Callable[[Inworld], object], words: str) -> None:
-    """An argument of the wrong type is named, with the value."""
+    """The error names the argument of the wrong type and its value."""
     with pytest.raises(ConfigError, match=words):
         call(iw)
 
 
-# (call, part of the error): the same for a connection and its contexts.
+# (call, part of the error) of calls of a connection and of its contexts.
 ON_A_CONNECTION: list[tuple[Callable[[TtsConnection], object], str]] = [
     (lambda c: c.context("Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
     (lambda c: c.context(timeout="x"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ ON_A_CONNECTION: list[tuple[Callable[[TtsConnection], object], str]] = [
 def test_calls_on_a_connection(
     iw: Inworld, call: Callable[[TtsConnection], object], words: str
 ) -> None:
-    """An argument of the wrong type is named, and the connection continues."""
+    """The error names the argument of the wrong type, and the connection continues."""
     with iw.tts.connect() as connection:
         with pytest.raises(ConfigError, match=words):
             call(connection)
@@ -68,7 +68,7 @@ def test_calls_on_a_connection(
 
 
 def test_no_time_at_all(iw: Inworld) -> None:
-    """A timeout of 0 is a deadline that has passed, for HTTP, connecting and utterances."""
+    """With a timeout of 0, a request, a connection and an utterance raise at once."""
     with pytest.raises(TimeoutError):
         iw.voices.list(timeout=0)
     with pytest.raises(TimeoutError):
@@ -142,7 +142,7 @@ def test_every_setting_of_a_context(iw: Inworld) -> None:
         assert ContextConfig(temperature=1, voice="Sarah") == given.config
 
 
-# (call, part of the error): the name of the method, and the nearest keyword if there is one.
+# (call, part of the error). The error names the method, and the nearest keyword if any.
 UNKNOWN: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.synthesize("Hi.", voice_id="A"), "Tts.synthesize.*'voice_id'.*'voice'"),  # type: ignore[call-arg]
     (lambda iw: iw.tts.stream("Hi.", lang="en"), "Tts.stream.*'lang'.*'language'"),  # type: ignore[call-arg]

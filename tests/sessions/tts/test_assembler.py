@@ -1,4 +1,4 @@
-"""Chunks of one context: whole samples, and times that continue."""
+"""The chunks of one context have whole samples, and times that continue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.wire.tts import AudioReceived
 
 PCM = AudioConfig("PCM", 24000)
-# 1000 samples per second, so that one sample is one millisecond.
+# The lowest sample rate, so that the audio of the tests is short.
 SLOW = AudioConfig("PCM", 8000)
 
 
@@ -97,7 +97,7 @@ def test_words_and_characters_keep_their_own_time() -> None:
 
 
 def test_tokens_are_joined_to_words() -> None:
-    """White space and punctuation are no words of their own; phonemes keep their word."""
+    """White space and punctuation belong to a word; phonemes keep their word."""
     assembler = Assembler("c", SLOW)
     chunk = assembler.chunk(
         received(

@@ -1,4 +1,4 @@
-"""Two ways to decode the audio of a TTS message, with the same result."""
+"""The two ways to decode the audio of a TTS message give the same result."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ _TIMES = (
 )
 _USAGE = '"usage":{"processedCharactersCount":7,"modelId":"m"}'
 
-# (message with @ as the id of the context, whether its audio is split off): order of keys, white
-# space, the same key elsewhere, no text, padding, escapes, keys that occur twice.
+# (message with @ as the id of the context, whether its audio is split off)
 MESSAGES = [
     ('{"result":{"contextId":"@","audioChunk":{"audioContent":"AAECAw=="}}}', True),
     (
@@ -107,14 +106,14 @@ def test_both_ways_agree(message: str, is_taken: bool) -> None:
 
 @pytest.mark.parametrize(("message", "is_taken"), MESSAGES)
 def test_which_way(message: str, is_taken: bool) -> None:
-    """The audio of plain messages is split off; the rows above try both ways."""
+    """The audio of plain messages is split off, and that of other messages is not."""
     split = Splitter(tts.AUDIO_PATH).split(message.encode())
 
     assert is_taken is (split is not None and split.audio is not None)
 
 
 def test_samples_over_both_ways() -> None:
-    """A sample that is cut between two messages is joined, for both ways of decoding."""
+    """A sample that is cut between two messages is joined in both ways of decoding."""
     quick, slow = (json.dumps(body) for body in (_chunk("AAEC"), _chunk("AwQFBg==")))
     slow = slow.replace("=", "\\u003d")
     messages = (quick, slow, quick, quick, slow)

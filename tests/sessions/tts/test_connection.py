@@ -1,4 +1,4 @@
-"""A TTS connection: the limit of contexts, failures of one context or of all, and the end."""
+"""The limit of contexts, failures, back-pressure and the end of a TTS connection."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from support.spelling import spelled
 
 @pytest.fixture
 def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the second look of every wait, a lost wake-up shows as a hang."""
+    """Turn off the regular check of every wait, so that a missing notification causes a hang."""
     monkeypatch.setattr(base, "_PAUSE_SECONDS", 60.0)
     monkeypatch.setattr(event_stream, "LONGEST_WAIT_SECONDS", 60.0)
 
@@ -150,7 +150,7 @@ def test_places_come_back(iw: Inworld, leave: Callable[[TtsContext], object]) ->
 
 
 def test_a_refused_context_gives_its_place_back() -> None:
-    """After a fault with which the service keeps the context, the client closes it."""
+    """If the service keeps a context after a fault, the client closes the context."""
 
     def refusing(service: Service) -> None:
         context_id = service.until("send_text")
@@ -195,7 +195,7 @@ def test_a_create_that_is_refused_with_text_behind_it() -> None:
 
 
 def test_a_fault_stays_with_its_context(iw: Inworld) -> None:
-    """An unknown voice ends its own context; another on the connection continues."""
+    """An unknown voice ends its own context; another context continues."""
     with iw.tts.connect() as connection:
         good, bad = connection.context(), connection.context(voice="Nobody")
         good.send("Fine.")
@@ -312,7 +312,7 @@ def test_every_context_ends_with_the_loss() -> None:
     assert 5 == len({id(error) for error in caught})
 
 
-# (message of the service, part of the error, type): it cannot be read, or names no request.
+# (message that cannot be read or names no request, part of the error, type)
 IGNORED: list[tuple[object, str, str]] = [
     ("", "a JSON message, got 0 characters", ""),
     ("nonsense", "a JSON message, got 8 characters", ""),
@@ -333,9 +333,9 @@ def test_an_unreadable_message(
     message: object, words: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    A message that cannot be read is an event of every context, and all of them continue.
+    A message that cannot be read is an event of every context, and all contexts continue.
 
-    It once ended the connection.
+    In an earlier version such a message ended the connection.
     """
 
     def odd(service: Service) -> None:
@@ -475,7 +475,7 @@ def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """An error that ends the connection is raised, and not logged as well."""
+    """An error that ends the connection is raised, but not logged."""
 
     def refusing(service: Service) -> None:
         service.until("flush_context")
@@ -567,7 +567,7 @@ def test_unknown_events_are_bounded() -> None:
     """
     Events of every kind count with the size of their messages.
 
-    Unknown events with many short texts once grew to 969 MiB, and counted as 68 KB.
+    In an earlier version, unknown events of 969 MiB in memory counted as 68 KB.
     """
     texts = [str(number) for number in range(50_000)]
     size_bytes = len(json.dumps({"result": {"contextId": "-" * 32, "odd": texts}}))
@@ -585,7 +585,7 @@ def test_unknown_events_are_bounded() -> None:
         context = finished(connection)
         while context.waiting_bytes <= 16 << 20:
             time.sleep(0.001)
-        # The first event that is taken makes room for one more, so the reader had paused.
+        # The reader has paused, so no more messages than the limit were received.
         assert limit >= connection.stats.messages_in
         events = list(context)
 
@@ -641,11 +641,12 @@ def test_a_consumer_that_stops_for_good() -> None:
             stop.set()
 
     with scripted(flooding) as iw, iw.tts.connect() as connection:
-        # Both are made before the reader pauses, so that only a waiting consumer can wake it.
+        # Both contexts are made before the reader pauses, so only a waiting consumer can wake the
+        # reader.
         other, flooded = connection.context(), opened(connection)
         while flooded.waiting_bytes < 16 << 20:
             threading.Event().wait(0.001)
-        # The reader pauses here: nothing more is received although the service sends.
+        # The reader pauses here. Nothing more is received, although the service sends.
         settled = flooded.waiting_bytes
         for _ in range(20):
             threading.Event().wait(0.005)
@@ -709,7 +710,7 @@ def test_close_from_many_threads(iw: Inworld) -> None:
 
 
 def test_close_ends_the_threads(iw: Inworld) -> None:
-    """After close() no thread of the connection is left, also not of contexts that ended before."""
+    """After close() no thread of the connection or of its contexts is left."""
     with iw.tts.connect() as connection:
         context = connection.context()
         context.on(AudioChunk, lambda _: threading.Event().wait(0.01))
@@ -808,7 +809,7 @@ def test_a_writer_that_ends_late(iw: Inworld, monkeypatch: pytest.MonkeyPatch) -
     """
     The last thread to end closes the socket, also if the reader has not waited for the writer.
 
-    The socket was once left to the garbage collector.
+    In an earlier version, only the garbage collector closed the socket.
     """
     monkeypatch.setattr(base, "_JOIN_SECONDS", 0.0)
     entered, leave = threading.Event(), threading.Event()

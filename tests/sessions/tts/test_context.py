@@ -1,4 +1,4 @@
-"""One context: all text is spoken once, all audio is received, and every context ends."""
+"""In a context, all text is spoken once, all audio is received, and the end is reported."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_times_run_on(connection: TtsConnection) -> None:
         context.close()
         chunks = list(context.audio())
     words = [word for chunk in chunks for word in chunk.words]
-    # 4 samples a character at 24 kHz.
+    # Each character has four samples at 24 kHz.
     ends = list(itertools.accumulate(len(word.text) * 4 / 24 for word in words))
 
     assert ["One", "two.", "Three", "four.", "Five", "six."] == [word.text for word in words]
@@ -249,7 +249,7 @@ def test_say_replaced(connection: TtsConnection) -> None:
             next(first)
 
 
-# (settings, how the context was used before): the end of a text cannot be known.
+# (settings, whether send() was called before say()). The end of a text cannot be known.
 UNSAYABLE: list[tuple[dict[str, object], bool]] = [
     ({"auto_mode": True}, False),
     ({"buffer_char_threshold": 100}, False),
@@ -408,7 +408,7 @@ def test_handlers(connection: TtsConnection) -> None:
 
 @pytest.mark.parametrize("lowered", [False, True], ids=["class", "wire"])
 def test_handlers_by_name(connection: TtsConnection, lowered: bool) -> None:
-    """Every event can be requested by the name of its class and by its name on the wire."""
+    """A handler can be added by the name of the event's class or by the name on the wire."""
     names = ["ContextCreated", "AudioChunk", "FlushCompleted", "ContextClosed", "StreamEnded"]
     asked = [name[0].lower() + name[1:] if lowered else name for name in names]
     called: list[str] = []
@@ -558,8 +558,7 @@ def answering(*, then: object) -> object:
     return script
 
 
-# (messages before contextClosed, the error): no audio, half of a sample, audio that is not
-# base64, and a field of the wrong type.
+# (messages before contextClosed, the error, its words)
 INCOMPLETE = [
     (lambda s, c: s.closed(c), ServiceError, "without audio for 3 characters"),
     (lambda s, c: (s.audio(c, b""), s.closed(c)), ServiceError, "without audio"),
@@ -672,7 +671,7 @@ def test_message_of_an_interruption(
             context.close()
         context.interrupt()
         context.interrupt()
-        # A later request, so that all earlier ones have arrived.
+        # When this later request has its answer, all earlier requests have arrived.
         connection.context()
 
     closed = ["close_context"] if is_closed else []

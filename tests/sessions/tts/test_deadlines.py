@@ -1,4 +1,4 @@
-"""Services that do not answer: every context ends in time, and the others continue."""
+"""A context that gets no answer ends in time, and the other contexts continue."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_say_that_is_not_answered() -> None:
 
 
 def test_no_deadline_while_text_is_awaited() -> None:
-    """A context for which the service owes nothing does not end, however long it is silent."""
+    """A context without an unanswered request does not end, however long it is silent."""
 
     def silent(service: Service) -> None:
         first, second = service.until("create"), service.until("create")
@@ -139,7 +139,7 @@ def test_no_deadline_while_text_is_awaited() -> None:
 
 
 def test_no_limit() -> None:
-    """None means no limit, and contexts with limits still end."""
+    """A context without limits does not end when another context reaches its limit."""
     with scripted(lambda service: service.until_left()) as iw, iw.tts.connect() as connection:
         endless = connection.context(create_timeout=None, message_timeout=None)
         endless.close()
@@ -178,7 +178,7 @@ def test_the_error_that_the_service_reported() -> None:
         assert isinstance(caught.value.__cause__, ServiceError)
 
 
-# Deadlines do not count what the client itself has not read.
+# A deadline has no effect while the answer may be unread in the client.
 
 
 def let_deadlines_pass(connection: TtsConnection, context: TtsContext) -> None:
@@ -219,7 +219,7 @@ def test_a_paused_reader(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stalled_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deadline that passed while this process was stalled counts only after a moment."""
+    """After a stall of this process, a deadline that passed takes effect a moment later."""
     monkeypatch.setattr(base, "_CATCH_UP_SECONDS", 0.5)
     with scripted(confirm_and_ignore) as iw, iw.tts.connect() as connection:
         context = connection.context(message_timeout=1000)
@@ -286,7 +286,7 @@ def test_an_interrupted_utterance_on_a_silent_connection() -> None:
     assert [1] == used
 
 
-# Timeouts that make no sense, or are very long.
+# Wrong timeouts and very long timeouts.
 
 WRONG = [-1, -0.001, math.nan, "5", True]
 

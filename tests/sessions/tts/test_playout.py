@@ -1,4 +1,4 @@
-"""Speech that is played through a Playout, which the program reads."""
+"""Speech is played through a Playout, which the program reads."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_full_playout() -> None:
         playback = iw.tts.speak("one", speaker=PlayoutSink(playout))
         out = bytearray(2 * 24_000)
         for start in range(0, len(out), 480):
-            # At most as much as the writer has refilled.
+            # Read no more than the writer has added.
             until(
                 lambda: playout.stats().queued_ms > 300 or playout.stats().received_frames == 24_000
             )
@@ -137,7 +137,7 @@ def test_utterances_take_turns(playout: Playout) -> None:
 
 
 def test_an_interruption_is_final() -> None:
-    """No audio is heard after an interruption, and the returned time is what was read."""
+    """No audio is heard after an interruption; the returned time is that of the read audio."""
     playout = Playout(RATE_HZ, time_scaling=False)
     began, go_on = threading.Event(), threading.Event()
 

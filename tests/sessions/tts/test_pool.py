@@ -1,4 +1,4 @@
-"""The pool: how its connections are opened, shared, retried and closed."""
+"""The pool opens, shares, replaces and closes its connections."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_http_429(spelling_server: Emulator) -> None:
 
 
 def test_429_of_the_only_connection() -> None:
-    """A client without connections retries after HTTP 429, and then raises it."""
+    """A client without connections retries after HTTP 429, and then raises the error."""
     with Emulator(synthesizer=SpellingSynthesizer(), faults=["http_status:429"]) as server:
         with Inworld(api_key=server.api_key, base_url=server.url, max_retries=0) as iw:
             with pytest.raises(QuotaError) as caught:
@@ -262,7 +262,7 @@ def test_a_fault_that_stays(code: int) -> None:
 
 
 def test_silence_is_not_retried() -> None:
-    """A service that does not answer in time is not asked again: the caller's time has passed."""
+    """A service that does not answer in time is not asked again."""
     creates: list[str] = []
 
     def silent(service: Service) -> None:
@@ -422,7 +422,7 @@ def test_closed_while_waiting() -> None:
         tts = iw.tts
         thread = threading.Thread(target=wait)
         thread.start()
-        while not tts._pool._waiting_callers:
+        while not tts._pool._calls:
             threading.Event().wait(0.001)
         iw.close()
         thread.join(30)
@@ -435,7 +435,8 @@ def test_forgotten_clients(spelling_server: Emulator) -> None:
     """
     A client that is used once and garbage-collected keeps no connection.
 
-    Otherwise each would keep a socket and two threads until the service closes the connection.
+    Otherwise each client would keep a socket and two threads until the service closes the
+    connection.
     """
 
     def client() -> Inworld:
@@ -466,7 +467,7 @@ def test_stopped_while_waiting() -> None:
         results: list[object] = []
         thread = threading.Thread(target=lambda: results.append(list(stream)))
         thread.start()
-        while not iw.tts._pool._waiting_callers:
+        while not iw.tts._pool._calls:
             threading.Event().wait(0.001)
         stream.close()
         thread.join(30)

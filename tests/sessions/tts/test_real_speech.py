@@ -1,4 +1,4 @@
-"""Speech of the emulator's engine: words and phonemes have the times at which they are heard."""
+"""Words and phonemes of the emulator's engine have the times at which they are heard."""
 
 from __future__ import annotations
 

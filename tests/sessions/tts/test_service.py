@@ -1,4 +1,4 @@
-"""Whole utterances: all audio of any form of text, or an error with the audio so far."""
+"""A whole utterance gives all audio of its text, or an error with the audio so far."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_surrogate_pair_in_two_pieces(pieces: list[str]) -> None:
 
 @pytest.mark.parametrize("pieces", [["A \ud83d", "b."], ["A ", "\ude00 b."], ["A \ud83d"]])
 def test_half_a_surrogate_pair(pieces: list[str]) -> None:
-    """Half of a pair alone is an error that shows it."""
+    """Half of a surrogate pair alone is an error that shows the half."""
     with scripted(obedient) as iw, pytest.raises(ConfigError, match="the lone surrogate"):
         iw.tts.synthesize(iter(pieces))
 
@@ -99,7 +99,7 @@ TOKENS = ["Once", " upon", " a", " ti", "me", ".", " The", " end", "."]
     ("auto_mode", "sent"), [(True, ["Once upon a time. ", "The end."]), (False, TOKENS)]
 )
 def test_tokens_of_a_model(sent: list[str], *, auto_mode: bool) -> None:
-    """The service gets whole sentences if it decides when to speak, otherwise each token."""
+    """With auto mode the service gets whole sentences, otherwise each token."""
     texts: list[str] = []
 
     def script(service: Service) -> None:
@@ -131,7 +131,7 @@ WRONG: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("text", "words"), WRONG)
 def test_wrong_text(iw: Inworld, text: str, words: str) -> None:
-    """A wrong text, or a wrong piece of one, is an error that shows the value."""
+    """A wrong text, or a wrong piece of a text, is an error that shows the value."""
     with pytest.raises(ConfigError, match=words):
         iw.tts.synthesize(text)
 
@@ -156,7 +156,7 @@ def test_settings(iw: Inworld) -> None:
 
 
 def test_one_after_the_other(iw: Inworld) -> None:
-    """Words, times and counts are those of the utterance, not of the one before."""
+    """Words, times and counts of an utterance do not include those of the previous utterance."""
     iw.tts.synthesize("Before. It. All.")
     speech = iw.tts.synthesize("One two. Three.")
 
@@ -402,7 +402,7 @@ def test_two_threads_iterate() -> None:
         stream = iw.tts.stream("Hi.")
         first = threading.Thread(target=lambda: results.append(told(stream)))
         first.start()
-        while not stream._iterating.locked():
+        while not stream._steps:
             threading.Event().wait(0.001)
         with pytest.raises(LocalProtocolError, match="another thread iterates"):
             next(stream)
@@ -474,9 +474,9 @@ def test_partial_speech() -> None:
 
 def test_partial_speech_of_each() -> None:
     """
-    Utterances that share a lost connection each get their own audio with the error.
+    Each utterance on a lost connection gets an error with its own audio.
 
-    With a shared error object, all would have the audio of the last one.
+    With a shared error object, all errors would have the audio of the last utterance.
     """
 
     def breaking(service: Service) -> None:
@@ -602,7 +602,7 @@ def test_formats_of_a_web_response(
 
 
 def test_an_unknown_format(iw: Inworld) -> None:
-    """The error names the formats."""
+    """The error for an unknown format names the known formats."""
     with pytest.raises(ConfigError, match="format must be wav or mp3 or opus, got 'flac'"):
         iw.tts.stream_bytes("Hello.", format="flac")  # type: ignore[arg-type]
 

@@ -1,9 +1,10 @@
-"""Speech: samples and files."""
+"""The samples, files and subtitles of speech."""
 
 from __future__ import annotations
 
 import io
 import struct
+import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from inworld_sync import (
     TtsUsage,
     WordTime,
 )
+from inworld_sync.audio.files import open_file
 from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.wire.tts import AudioReceived
 
@@ -64,7 +66,7 @@ def test_repr_is_short() -> None:
 
 
 def test_join() -> None:
-    """Chunks are joined: audio and words in order, counts summed, phonemes with their words."""
+    """Joined chunks have audio and words in order, summed counts, and phonemes at their words."""
     chunks = [
         AudioChunk(
             "c", b"aa", AudioEncoding.PCM, 24000, 0.0, (WordTime("one", 0, 1),), (),
@@ -141,7 +143,7 @@ def test_iter_wav() -> None:
     assert all(len(block) <= 32 * 1024 for block in blocks)
 
 
-# (encoding, name): files of the encoded audio, or of samples.
+# (encoding, name) of files of encoded audio.
 RAW = [("MP3", "a.mp3"), ("OGG_OPUS", "a.ogg"), ("OGG_OPUS", "a.opus"), ("FLAC", "a.flac")]
 
 
@@ -153,9 +155,36 @@ def test_save_unchanged(tmp_path: Path, encoding: str, name: str) -> None:
     assert SAMPLES == (tmp_path / name).read_bytes()
 
 
-# (encoding, name, advice): the suffix does not match the encoding.
+@pytest.mark.parametrize("name", ["a.mp3", "a.ogg", "a.opus", "a.flac"])
+@pytest.mark.parametrize("encoding", ["PCM", "LINEAR16", "MULAW"])
+def test_save_samples_as_a_compressed_file(tmp_path: Path, encoding: str, name: str) -> None:
+    """Audio that is not compressed is encoded; an open file gets the same format."""
+    speech = Speech(bytes(range(1, 201)) * 100, AudioEncoding(encoding), 24000)
+    speech.save(tmp_path / name)
+    file = io.BytesIO()
+    speech.save(file, format=name[2:])
+    decoded = open_file((tmp_path / name).read_bytes())
+    pcm = b"".join(bytes(block) for block in decoded)
+
+    assert decoded.sample_rate_hz == open_file(file.getvalue()).sample_rate_hz
+    assert len(pcm) / decoded.sample_rate_hz >= len(speech.pcm) / 24000
+    assert name != "a.flac" or pcm == bytes(speech.pcm)
+
+
+def test_save_without_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without soundfile and PyAV the old file is unchanged, and the error names the extras."""
+    (tmp_path / "a.mp3").write_bytes(b"old")
+    for library in ("soundfile", "av"):
+        monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(AudioError, match="files"):
+        Speech(SAMPLES, AudioEncoding.PCM, 24000).save(tmp_path / "a.mp3")
+
+    assert (tmp_path / "a.mp3").read_bytes() == b"old"
+
+
+# (encoding, name, advice) where the suffix does not match the encoding.
 UNSAVABLE = [
-    ("PCM", "a.mp3", "use AudioConfig('MP3')"),
+    ("FLAC", "a.mp3", "use AudioConfig('MP3')"),
     ("MP3", "a.ogg", "use AudioConfig('OGG_OPUS')"),
     ("MP3", "a.wav", "MP3 audio is compressed"),
     ("PCM", "a.txt", "use one of .wav, .pcm, .raw"),
@@ -202,7 +231,7 @@ def test_save_to_a_wrong_target(target: Any, kind: str | None, words: str) -> No
 
 
 def test_a_failed_save_keeps_the_old_file(tmp_path: Path) -> None:
-    """An error leaves the file as it was."""
+    """A save that fails leaves the old file unchanged."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     with pytest.raises(AudioError):
@@ -234,7 +263,7 @@ def test_subtitles() -> None:
 
 
 def test_subtitles_of_characters() -> None:
-    """Times of characters are enough."""
+    """Subtitles can be made from the times of characters alone."""
     text = "Hi you."
     characters = tuple(CharacterTime(c, 100 * i, 100 * i + 100) for i, c in enumerate(text))
     speech = Speech(b"", AudioEncoding.PCM, 24000, characters=characters)
@@ -243,7 +272,7 @@ def test_subtitles_of_characters() -> None:
 
 
 def test_subtitles_without_times() -> None:
-    """The error says how to request times."""
+    """The error for speech without times says how to request times."""
     with pytest.raises(ConfigError, match="timestamp_type='WORD'"):
         Speech(b"", AudioEncoding.PCM, 24000).to_vtt()
 
@@ -278,7 +307,7 @@ class Sink:
 
 
 def test_play() -> None:
-    """play() returns when all of it was heard."""
+    """play() returns when all speech was heard."""
     sink = Sink()
     Speech(SAMPLES, AudioEncoding.PCM, 24000).play(sink)
 

@@ -301,7 +301,7 @@ def test_out_of_band_response():
     assert mirror.get("a1") is None
 
 
-def test_ended_response_is_forgotten():
+def test_ended_response_is_removed():
     """After the end of an out-of-band response, its text is not used for a later item."""
     mirror = conversation(output("output_text.delta", delta="x"), response_done(), added("a1"))
 

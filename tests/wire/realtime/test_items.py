@@ -24,7 +24,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("asked", "answered", "order"), PLACES)
 def test_place_of_an_added_item(asked, answered, order):
-    """An item is after the item that the service names, or else after the one of the command."""
+    """An item follows the item that the service names, or else the item in the command."""
     items = Items(is_inworld=True)
     for item_id in ("a", "b"):
         items.handle(added(item_id))

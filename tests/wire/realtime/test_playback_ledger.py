@@ -46,7 +46,7 @@ def test_cuts(form, received, is_whole, heard, cut_ms):
     assert expected == list(items.interrupt({"a1": heard}).commands)
 
 
-def test_each_item_is_counted_by_itself():
+def test_each_item_is_counted_separately():
     """Of three items, the first was heard, the second is truncated, the third is truncated to 0."""
     items = PlaybackLedger(PCM)
     for item_id in ("a1", "a2", "a3"):
@@ -88,7 +88,7 @@ def test_item_without_audio():
 
 
 def test_audio_that_the_application_plays():
-    """If the application plays an item, the item is truncated only at a position that it gives."""
+    """An item that the application plays is truncated only if the application gives a position."""
     for heard, cuts in ({}, []), ({"a1": 12000}, [rt.TruncateItem("a1", 0, 500)]):
         items = PlaybackLedger(PCM)
         items.receive("a1", "r1", 0, 24000, is_played=False)

@@ -190,7 +190,7 @@ def test_a_lost_connection():
     assert (LOST, 0) == (watched_item.error, len(requests.table))
 
 
-def test_forgotten():
+def test_forget():
     """A request whose caller does not wait any more is removed from the pending requests."""
     reply = about(Request.DELETE)
     requests = registered(reply)

@@ -181,7 +181,7 @@ def test_manual_turns():
 
 
 def test_needless_answer():
-    """A request after tool outputs is dropped if the service responds to them by itself."""
+    """The request after a tool output is dropped if the service responds to the output itself."""
     queue = ResponseQueue()
     queue.add("q1")
     sent(queue)

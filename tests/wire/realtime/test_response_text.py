@@ -1,4 +1,4 @@
-"""The text of a response has each piece once, in whichever messages the piece arrives."""
+"""The text of a response has each piece once, although several messages may contain it."""
 
 import json
 
@@ -48,7 +48,7 @@ def item(*texts, kind="text", item_id="a1"):
 # name: (messages, expected pieces)
 SCRIPTS = {
     "deltas": ([text_delta("Hel"), text_delta("lo")], ["Hel", "lo"]),
-    "deltas and all wholes": (
+    "deltas and complete texts": (
         [
             text_delta("Hel"),
             text_delta("lo"),
@@ -61,8 +61,8 @@ SCRIPTS = {
     "text done only": ([text_done("Hello"), item_done("Hello")], ["Hello"]),
     "part done only": ([part_done("Hello", "audio")], ["Hello"]),
     "item done only": ([item_done("Hello", kind="audio")], ["Hello"]),
-    "whole brings the rest": ([text_delta("Hel"), item_done("Hello")], ["Hel", "lo"]),
-    "whole differs": ([text_delta("Hel"), text_done("Good day")], ["Hel"]),
+    "item completes the deltas": ([text_delta("Hel"), item_done("Hello")], ["Hel", "lo"]),
+    "complete text differs": ([text_delta("Hel"), text_done("Good day")], ["Hel"]),
     "two parts, one in deltas": (
         [text_delta("One. "), part_done("Two.", index=1), item_done("One. ", "Two.")],
         ["One. ", "Two."],
@@ -75,8 +75,8 @@ SCRIPTS = {
         [text_delta("No. "), text_delta("No. ", item_id="a2")],
         ["No. ", "No. "],
     ),
-    "whole under another index": ([text_delta("Hi", index=1), part_done("Hi", index=0)], ["Hi"]),
-    "whole under another id": ([text_delta("Hi"), item_done("Hi", item_id="b")], ["Hi"]),
+    "complete text, other index": ([text_delta("Hi", index=1), part_done("Hi", index=0)], ["Hi"]),
+    "complete text, other item": ([text_delta("Hi"), item_done("Hi", item_id="b")], ["Hi"]),
     "both kinds": (
         [
             transcript_delta("Hi"),

@@ -37,7 +37,7 @@ def delta(text, kind="output_text", response_id="r1"):
 REFUSED = rt.ErrorInfo(code="invalid_value")
 
 
-def note(table, *messages):
+def handle(table, *messages):
     """Handle messages. Return the response that the last message has changed."""
     state = None
     for message in messages:
@@ -52,7 +52,7 @@ def test_a_response_from_request_to_end(status):
     state, command = table.request("q1", rt.ResponseConfig(metadata={"a": "b"}))
     seen = [state.status]
     for message in (created(metadata=command.response.metadata), done(status=status)):
-        assert state is note(table, message)
+        assert state is handle(table, message)
         seen.append(state.status)
 
     assert ["requested", "in_progress", status] == seen
@@ -73,7 +73,7 @@ def test_the_service_begins_by_itself():
     """A response without a request id does not belong to a request."""
     table = Responses()
     request, _ = table.request("q1")
-    state = note(table, created("r0"))
+    state = handle(table, created("r0"))
 
     assert (None, "r0", "in_progress") == (state.request_id, state.id, state.status)
     assert "requested" == request.status
@@ -84,8 +84,8 @@ def test_requests_are_distinguished():
     table = Responses()
     first, _ = table.request("q1")
     second, _ = table.request("q2")
-    note(table, created("r2", metadata={"client_event_id": "q2"}))
-    note(table, created("r1", metadata={"client_event_id": "q1"}))
+    handle(table, created("r2", metadata={"client_event_id": "q2"}))
+    handle(table, created("r1", metadata={"client_event_id": "q1"}))
 
     assert ("r1", "r2") == (first.id, second.id)
 
@@ -94,7 +94,7 @@ def test_done_without_created():
     """If ``response.created`` is missing, ``response.done`` still ends the request."""
     table = Responses()
     state, _ = table.request("q1")
-    note(table, done(metadata={"client_event_id": "q1"}))
+    handle(table, done(metadata={"client_event_id": "q1"}))
 
     assert ("completed", "r1") == (state.status, state.id)
 
@@ -114,8 +114,8 @@ def test_abandoned_request():
     table = Responses()
     state, _ = table.request("q1")
     assert state is table.abandon("q1", "failed")
-    late = note(table, created(metadata={"client_event_id": "q1"}))
-    note(table, done())
+    late = handle(table, created(metadata={"client_event_id": "q1"}))
+    handle(table, done())
 
     assert (True, "completed") == (late.is_cancelling, late.status)
     assert ("failed", None) == (state.status, state.id)
@@ -128,7 +128,7 @@ def test_abandoned_requests_are_bounded():
         table.request(f"q{number}")
         table.abandon(f"q{number}", "failed")
     seen = [
-        note(table, created(f"r{number}", metadata={"client_event_id": f"q{number}"}))
+        handle(table, created(f"r{number}", metadata={"client_event_id": f"q{number}"}))
         for number in (35, 36)
     ]
 
@@ -155,8 +155,8 @@ ITEMS = [
 def test_whole_items(messages, is_whole, status):
     """If ``response.done`` is lost, a response whose items are all done counts as completed."""
     table = Responses()
-    state = note(table, created())
-    note(table, *messages)
+    state = handle(table, created())
+    handle(table, *messages)
 
     assert (is_whole, status) == (state.has_whole_items, state.last_status)
     table.cancel("r1")
@@ -167,22 +167,22 @@ def test_whole_items(messages, is_whole, status):
 @pytest.mark.parametrize("status", [None, "", "in_progress", "novel"])
 def test_end_without_a_status(status):
     """A response that ends without a final status has the status incomplete."""
-    assert "incomplete" == note(Responses(), created(), done(status=status)).status
+    assert "incomplete" == handle(Responses(), created(), done(status=status)).status
 
 
 def test_the_first_end_counts():
     """Messages after the end of a response do not change the response."""
     table = Responses()
-    state = note(table, created(), delta("a"), done(status="cancelled"))
+    state = handle(table, created(), delta("a"), done(status="cancelled"))
 
     for message in (done(), created(), delta("b")):
-        assert note(table, message) is None
+        assert handle(table, message) is None
     assert ("cancelled", "a") == (state.status, state.text)
 
 
 def test_last_description():
     """The response object of ``response.done``, with its usage, is kept."""
-    state = note(Responses(), created(), done(usage={"total_tokens": 3}))
+    state = handle(Responses(), created(), done(usage={"total_tokens": 3}))
 
     assert rt.Usage(total_tokens=3) == state.info.usage
 
@@ -200,8 +200,8 @@ TEXTS = [
 def test_text(messages, text):
     """The text of a response has the pieces of one kind, in order."""
     table = Responses()
-    state = note(table, created())
-    note(table, *messages)
+    state = handle(table, created())
+    handle(table, *messages)
 
     assert text == state.text
 
@@ -209,41 +209,41 @@ def test_text(messages, text):
 def test_cancelled_response_accepts_no_more_text():
     """Text that arrives after a cancel is not added to the response."""
     table = Responses()
-    state = note(table, created())
-    note(table, delta("a"))
-    takes = [table.accepts("r1"), table.cancel("r1"), table.accepts("r1"), table.cancel("r1")]
-    note(table, delta("b"))
+    state = handle(table, created())
+    handle(table, delta("a"))
+    accepted = [table.accepts("r1"), table.cancel("r1"), table.accepts("r1"), table.cancel("r1")]
+    handle(table, delta("b"))
 
-    assert [True, True, False, False] == takes
+    assert [True, True, False, False] == accepted
     assert ("a", False) == (state.text, state.is_final)
 
 
 def test_cancelling_an_ended_response():
     """An ended or unknown response cannot be cancelled."""
     table = Responses()
-    note(table, created(), done())
+    handle(table, created(), done())
 
     assert [False, False] == [table.cancel("r1"), table.cancel("r9")]
 
 
 # (messages, whether audio of r1 is accepted after them)
-TAKES = [([], True), ([created()], True), ([created(), done()], False)]
+ACCEPTED = [([], True), ([created()], True), ([created(), done()], False)]
 
 
-@pytest.mark.parametrize(("messages", "takes"), TAKES)
-def test_audio_after_the_end(messages, takes):
+@pytest.mark.parametrize(("messages", "accepted"), ACCEPTED)
+def test_audio_after_the_end(messages, accepted):
     """Audio of an ended response is refused. Audio of an unknown response is accepted."""
     table = Responses()
-    note(table, *messages)
+    handle(table, *messages)
 
-    assert takes is table.accepts("r1")
+    assert accepted is table.accepts("r1")
 
 
 def test_item_before_created():
     """A response whose first message is about an item is in progress."""
     item = {"id": "a1", "type": "message", "role": "assistant"}
     table = Responses()
-    note(table, {"type": "response.output_item.added", "response_id": "r1", "item": item})
+    handle(table, {"type": "response.output_item.added", "response_id": "r1", "item": item})
 
     assert ["r1"] == [state.id for state in table.active]
 
@@ -252,8 +252,8 @@ def test_end_of_the_session():
     """When the session ends, its open responses fail. They fail only once."""
     table = Responses()
     asked, _ = table.request("q1")
-    given_ = note(table, created("r2"))
-    over = note(table, created("r3"), done("r3"))
+    given_ = handle(table, created("r2"))
+    over = handle(table, created("r3"), done("r3"))
 
     assert {asked.request_id, "r2"} == {s.request_id or s.id for s in table.end_all(LOST)}
     assert ["failed", "failed", "completed"] == [asked.status, given_.status, over.status]
@@ -264,7 +264,7 @@ def test_memory_is_bounded():
     """Only the latest ended responses are kept."""
     table = Responses()
     for number in range(100):
-        note(table, created(f"r{number}"), done(f"r{number}"))
+        handle(table, created(f"r{number}"), done(f"r{number}"))
 
     assert [None, None, "completed"] == [
         table.get("r0"),
@@ -291,7 +291,7 @@ def test_any_order_of_messages(messages):
     seen = {id(asked): asked}
     finals = {}
     for message in messages:
-        state = note(table, message)
+        state = handle(table, message)
         if state is not None:
             seen[id(state)] = state
         for each in seen.values():

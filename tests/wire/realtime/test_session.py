@@ -476,7 +476,7 @@ def said(kind, session):
 
 
 def test_session_info():
-    """The settings of the service are returned as objects, also if formats have older names."""
+    """The settings of the service are returned as objects, even if formats have older names."""
     info = said("created", CREATED).session
 
     assert info == rt.SessionInfo(
@@ -571,7 +571,7 @@ def test_null_switches_off():
     assert rt.PcmFormat(16000) == settings.info.input_format
 
 
-def test_another_kind_replaces():
+def test_object_of_another_type_is_replaced():
     """If the type of an object changes, the new object replaces the old one completely."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("created", CREATED))

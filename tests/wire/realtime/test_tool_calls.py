@@ -1,4 +1,4 @@
-"""Function calls are returned once and complete, also if fields of messages are missing."""
+"""Function calls are returned once and complete, even if fields of messages are missing."""
 
 import json
 
@@ -48,7 +48,8 @@ def completed_by(calls, *messages):
 
 WEATHER = rt.FunctionCall(id="f1", call_id="c1", name="weather", arguments=OSLO, status="completed")
 
-# name: (messages, index of the message that completes the call). Services leave out these fields.
+# name: (messages, index of the message that completes the call). Services were observed to leave
+# out the fields that are missing here.
 SCRIPTS = {
     "reference": (
         [
@@ -69,7 +70,7 @@ SCRIPTS = {
         ],
         2,
     ),
-    "pieces alone": (
+    "arguments only in deltas": (
         [
             item("added", name="weather"),
             arguments("delta", delta='{"city":'),
@@ -79,7 +80,7 @@ SCRIPTS = {
         ],
         4,
     ),
-    "name at the arguments only": (
+    "name only with the arguments": (
         [item("added"), arguments("done", name="weather", arguments=OSLO), item("done")],
         2,
     ),
@@ -91,7 +92,7 @@ SCRIPTS = {
         [item("added", name="weather"), arguments("done", arguments=OSLO), response()],
         2,
     ),
-    "in the output alone": (
+    "call only in response.done": (
         [
             response(
                 output=[

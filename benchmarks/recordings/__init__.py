@@ -1,0 +1,1 @@
+"""Measurements of recordings: how they are decoded, and how long calls are transcribed."""

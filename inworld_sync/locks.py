@@ -1,0 +1,180 @@
+"""
+Conditions and events that stay usable when a signal handler raises an exception.
+
+Python runs a signal handler on the main thread after a call has returned, at the start of a
+function, at the end of a loop's round, or inside a wait. If the handler raises, as for Ctrl-C, the
+exception can occur at all of these points. Rules of this package that follow from it:
+
+- ``with`` enters the lock itself, whose ``__enter__`` is written in C: no handler runs between the
+  acquisition and the block. The conditions of `threading` acquire their lock in a Python function,
+  so an exception there would leave it locked forever.
+- Never call ``acquire``: a handler may run before the ``try`` that would release.
+- A statement that changes a state stands in the ``try`` that changes it back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar, cast
+
+__all__ = ["Condition", "Event", "Mutex", "Part"]
+
+_T = TypeVar("_T")
+
+if TYPE_CHECKING:
+
+    class _Lock:
+        def __enter__(self) -> bool: ...
+        def __exit__(self, *_: object) -> None: ...
+        def _release_save(self) -> object: ...
+        def _acquire_restore(self, state: object) -> None: ...
+
+else:
+    # The class is `_thread.RLock`, or the one that gevent has put in its place.
+    _Lock = type(threading.RLock())
+
+# Release a lock that was acquired any number of times, and acquire it as many times again.
+_release, _acquire = _Lock._release_save, _Lock._acquire_restore  # noqa: SLF001 - as threading does
+
+
+class Part:
+    """
+    Threads that wait for one kind of change; every method is called with the lock held.
+
+    Args:
+        whole: The lock; a condition passes None for itself.
+
+    Attributes:
+        waiters: The locks of the threads that wait, in order; if there is none, :meth:`notify_all`
+            need not be called.
+    """
+
+    def __init__(self, whole: Condition | None = None) -> None:
+        super().__init__()
+        self._whole = whole
+        self.waiters: dict[threading.Lock, None] = {}
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """
+        Release the lock, wait for a notification, and acquire the lock again.
+
+        Args:
+            timeout: The most seconds to wait; None waits without a limit.
+
+        Returns:
+            False if *timeout* seconds passed.
+        """
+        seconds = -1.0 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
+        lock = cast("_Lock", self._whole or self)
+        waiter, saved = threading.Lock(), list[object]()
+        waiter.acquire()
+        try:
+            self.waiters[waiter] = None
+            # One call in C releases the lock and stores its state. With two, a handler could run
+            # before the state is stored.
+            saved.extend(map(_release, (lock,)))
+            return waiter.acquire(timeout=seconds)
+        finally:
+            try:
+                # Unlike acquire(), this cannot be interrupted.
+                for state in saved:
+                    _acquire(lock, state)
+            finally:
+                self.waiters.pop(waiter, None)
+
+    def wait_for(self, is_reached: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until *is_reached* returns True; return False if *timeout* seconds passed."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not is_reached():
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            self.wait(left)
+        return True
+
+    def notify(self) -> None:
+        """Wake up one thread that waits."""
+        for waiter in self.waiters:
+            # If an exception occurs in between, the next call finds it unlocked.
+            if waiter.locked():
+                waiter.release()
+            del self.waiters[waiter]
+            return
+
+    def notify_all(self) -> None:
+        """Wake up all threads that wait."""
+        while self.waiters:
+            self.notify()
+
+
+class Condition(Part, _Lock):
+    """
+    A reentrant lock with threads that wait for a change; ``with`` holds it.
+
+    It has the methods of :class:`threading.Condition` that the package uses.
+    """
+
+    def run_unlocked(self, function: Callable[[], _T]) -> _T:
+        """Release the lock, call *function*, and acquire the lock again; return the result."""
+        saved: list[object] = []
+        try:
+            saved.extend(map(_release, (self,)))
+            return function()
+        finally:
+            for state in saved:
+                _acquire(self, state)
+
+    def part(self) -> Part:
+        """Return another condition on the same lock, which is notified separately."""
+        return Part(self)
+
+
+class Mutex:
+    """A lock that a thread waits for with a timeout; one thread holds it once."""
+
+    def __init__(self) -> None:
+        self._released = Condition()
+        self._owner: object | None = None
+
+    @contextmanager
+    def hold(self, timeout: float | None = None) -> Iterator[bool]:
+        """Hold the lock in a ``with`` block; yield False if *timeout* seconds passed."""
+        owner = object()
+        try:
+            with self._released:
+                is_free = self._released.wait_for(lambda: self._owner is None, timeout)
+                if is_free:
+                    self._owner = owner
+            yield is_free
+        finally:
+            # No handler runs before the assignment.
+            if self._owner is owner:
+                self._owner = None
+            with self._released:
+                self._released.notify()
+
+
+class Event:
+    """A flag that threads can wait for, as :class:`threading.Event`."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Return whether :meth:`set` was called."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set the flag, and wake up all threads that wait for it."""
+        with self._changed:
+            self._is_set = True
+            self._changed.notify_all()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the flag is set; return False if *timeout* seconds passed."""
+        with self._changed:
+            return self._changed.wait_for(self.is_set, timeout)

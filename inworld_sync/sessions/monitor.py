@@ -1,0 +1,67 @@
+"""The lock of a connection, stream or session; a forked child cannot acquire it."""
+
+from __future__ import annotations
+
+import os
+import weakref
+
+from inworld_sync.locks import Condition
+from inworld_sync.transport.fork_guard import ForkGuard
+
+__all__ = ["Monitor"]
+
+
+class Monitor(Condition):
+    """
+    The lock of a connection, stream or session, which further conditions share.
+
+    In a forked child, entering it raises. Otherwise it could wait forever: the lock may have been
+    held when the process forked, and a child has none of the threads that would release it.
+
+    Args:
+        what: The name of the object that it guards, for the error.
+
+    Attributes:
+        message_bytes: The size of the message that the reader handles now, which is the size of
+            its events; 0 outside of that.
+        has_full_mailbox: False if no mailbox is full; then the reader need not check them. See
+            ``base.py``.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._what = what
+        self.message_bytes = 0
+        self.has_full_mailbox = False
+        self._fork_guard = ForkGuard()
+        _monitors.add(self)
+
+    # The class of a lock need not accept arguments.
+    def __new__(cls, _: str) -> Monitor:  # noqa: D102
+        return super().__new__(cls)
+
+    @property
+    def in_child(self) -> bool:
+        """Whether this process is a forked child of the one that it belongs to."""
+        return self._fork_guard.in_child
+
+
+class _MonitorOfParent(Monitor):
+    """A monitor in a forked child of its process."""
+
+    def __enter__(self) -> bool:
+        self._fork_guard.require(self._what)
+        raise AssertionError("only a monitor of the parent has this class")
+
+
+_monitors: weakref.WeakSet[Monitor] = weakref.WeakSet()
+
+
+def _refuse_monitors() -> None:
+    # Changing the class costs nothing in the parent, where ``with`` calls the lock's own method.
+    for monitor in _monitors:
+        monitor.__class__ = _MonitorOfParent
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_refuse_monitors)

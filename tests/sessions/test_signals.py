@@ -1,0 +1,131 @@
+"""An exception of a signal handler, raised at each point of a call, leaves every object usable."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from inworld_sync import DeadlineExceeded, Inworld, InworldError, NullSpeaker
+
+from support.interrupts import interrupted, returns
+
+# A point in this many; the others are tested by tests/signal_storm.py.
+_STEP = 3
+
+
+def tts_context(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return the calls of a TTS context, and the calls that must work after them."""
+    connection = iw.tts.connect()
+    context = connection.context()
+
+    def use() -> None:
+        context.send("One.")
+        context.flush()
+        next(context.audio(30), None)
+        with pytest.raises(DeadlineExceeded):
+            next(iter(context.subscribe().get, None), context.subscribe().get(0.0))
+        context.read_audio(bytearray(480))
+        context.interrupt()
+
+    def check() -> None:
+        for call in (
+            lambda: context.send("Two.", timeout=5),
+            context.interrupt,
+            context.close,
+            lambda: connection.stats,
+        ):
+            try:
+                call()
+            except InworldError:
+                # The connection ends if a message was perhaps sent in part.
+                assert connection.ended is not None or context.ended is not None
+        connection.close()
+        connection.close()
+
+    return use, check
+
+
+def utterance(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return the calls of an utterance that plays, and the calls that must work after them."""
+    speaker = NullSpeaker(24000)
+    # A thread that starts is not tested: `threading` itself can be left with a lock held.
+    iw.tts.synthesize("Connect.")
+    playback = iw.tts.speak("Two.", speaker=speaker)
+
+    def use() -> None:
+        with iw.tts.stream("One.") as stream:
+            next(stream)
+        with contextlib.suppress(DeadlineExceeded):
+            playback.wait(0.0)
+        playback.interrupt()
+
+    def check() -> None:
+        playback.interrupt()
+        with contextlib.suppress(InworldError):
+            playback.wait(30)
+        speaker.write(bytes(480), timeout=30)
+        speaker.clear()
+        speaker.close()
+        assert iw.tts.synthesize("Three.", timeout=30).data
+
+    return use, check
+
+
+def stt_stream(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return the calls of an STT stream, and the calls that must work after them."""
+    stream = iw.stt.stream()
+
+    def use() -> None:
+        stream.send(bytes(3200))
+        with pytest.raises(DeadlineExceeded):
+            next(stream.events(0.0))
+        stream.close(30)
+
+    def check() -> None:
+        try:
+            stream.send(bytes(3200), timeout=5)
+        except InworldError:
+            assert stream.ended is not None or stream.transcript is not None
+        stream.close(5)
+
+    return use, check
+
+
+def realtime_session(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return the calls of a realtime session, and the calls that must work after them."""
+    rt = iw.realtime.connect()
+
+    def use() -> None:
+        rt.send_audio(bytes(4800))
+        response = rt.send_message("Hello.")
+        next(rt.events(30))
+        next(iter(response.text), None)
+        rt.interrupt()
+        rt.close()
+
+    def check() -> None:
+        for call in (lambda: rt.send_audio(bytes(4800)), rt.cancel, rt.interrupt):
+            with contextlib.suppress(InworldError):
+                call()
+        rt.close()
+
+    return use, check
+
+
+@pytest.mark.parametrize(
+    "makes", [tts_context, utterance, stt_stream, realtime_session], ids=lambda f: f.__name__
+)
+def test_interrupted_anywhere(
+    iw: Inworld, makes: Callable[[Inworld], tuple[Callable[[], object], Callable[[], object]]]
+) -> None:
+    """Other threads can use and close the objects; nothing hangs."""
+    for point in itertools.count(0, _STEP):
+        use, check = makes(iw)
+        was_interrupted = interrupted(use, point)
+        assert returns(check), f"hangs after an exception at point {point}"
+        if not was_interrupted:
+            break
+    assert point > 100

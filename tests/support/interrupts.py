@@ -1,0 +1,65 @@
+"""Raises an exception at each point at which Python can run a signal handler."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+__all__ = ["Interrupted", "interrupted", "returns"]
+
+# Longer than any call that the tests check.
+_SECONDS = 30.0
+
+
+class Interrupted(Exception):
+    """What the handler of a signal raises."""
+
+
+def interrupted(call: Callable[[], object], point: int) -> bool:
+    """
+    Call a function and raise :class:`Interrupted` in it, as the handler of a signal does.
+
+    Python runs handlers at the start of a function and after a call of a C function, among others.
+    These points are counted, so each of them can be tested.
+
+    Args:
+        call: Runs on this thread.
+        point: The number of the point, from 0.
+
+    Returns:
+        False if the call has no such point.
+    """
+    left = point
+
+    def profile(_: FrameType, event: str, function: object) -> None:
+        nonlocal left
+        # ``with`` runs no handler after it has entered a lock.
+        is_enter = event == "c_return" and getattr(function, "__name__", "") == "__enter__"
+        if event not in {"call", "c_return"} or is_enter:
+            return
+        left -= 1
+        if left < 0:
+            sys.setprofile(None)
+            raise Interrupted
+
+    # Python reports exceptions of finalizers here, and continues.
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        sys.setprofile(profile)
+        call()
+    except Interrupted:
+        return True
+    finally:
+        sys.setprofile(None)
+        sys.unraisablehook = hook
+    return left < 0
+
+
+def returns(call: Callable[[], object]) -> bool:
+    """Return whether a call on another thread ends; if a lock stays held, it does not."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(_SECONDS)
+    return not thread.is_alive()
