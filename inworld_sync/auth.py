@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.secret import Secret
 
 __all__ = [
     "API_KEY_VARIABLE",
     "ApiKey",
     "Auth",
     "RenewableAuth",
-    "Secret",
     "TimedAuth",
     "Token",
     "auth_from",
@@ -36,14 +36,12 @@ _SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 
-
-class Secret(str):
-    """A text with a repr that does not show it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
+# A line of an .env file, a variable that was not expanded, and the texts of examples.
+_PLACEHOLDER = re.compile(
+    r"(?:export\s+)?[A-Za-z][A-Za-z0-9_]*=.*[^=].*|\$\{.*\}|\$[A-Z_]+|<.*>"
+    r"|(?:your|my)[-_ ].*(?:key|token).*",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Auth(Protocol):
@@ -72,15 +70,35 @@ class RenewableAuth(Protocol):
         ...
 
 
-def _header_text(value: object, what: str) -> str:
+def _header_text(value: object, what: str) -> Secret:
+    """Return a credential without quotes, white space and the scheme around it."""
     if not isinstance(value, str):
         raise ConfigError(f"{what} must be a str, got {type(value).__name__}")
-    word = _SCHEME.sub("", value).strip()
-    if not word:
+    secret = Secret(_without_wrapping(value))
+    value = secret
+    if not secret:
         raise ConfigError(f"{what} is empty")
-    if word[0] in _QUOTES and word[0] == word[-1]:
-        raise ConfigError(f"{what} has quotes around it; remove them, for example in the .env file")
-    return word
+    if _is_placeholder(secret):
+        raise ConfigError(
+            f"{what} is a placeholder or a line of an .env file: pass only the value, as the "
+            "portal shows it"
+        )
+    return secret
+
+
+def _without_wrapping(text: str) -> str:
+    """Remove quotes and white space around a credential, and the scheme before it."""
+    before = None
+    while text != before:
+        before = text
+        text = _SCHEME.sub("", text).strip()
+        if len(text) > 1 and text[0] in _QUOTES and text[0] == text[-1]:
+            text = text[1:-1]
+    return text
+
+
+def _is_placeholder(text: str) -> bool:
+    return _PLACEHOLDER.fullmatch(text) is not None
 
 
 def _wrong_characters(what: str) -> ConfigError:
@@ -99,6 +117,7 @@ def _bearer(value: object) -> Secret:
     """Return the value of the header for a token."""
     token = _header_text(value, "the token")
     if not is_token(token):
+        value = token
         raise _wrong_characters("the token")
     return Secret(f"Bearer {token}")
 
@@ -112,9 +131,10 @@ class ApiKey:
     """
 
     def __init__(self, key: str) -> None:
+        key = Secret(key) if isinstance(key, str) else key
         key = _header_text(key, "the API key")
         if ":" in key and key.isascii() and key.isprintable() and " " not in key:
-            key = base64.b64encode(key.encode()).decode()
+            key = Secret(base64.b64encode(key.encode()).decode())
         elif not is_token(key):
             raise _wrong_characters("the API key")
         elif key.startswith("eyJ") and key.count(".") == 2:
@@ -146,6 +166,7 @@ class Token:
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
+        token = Secret(token) if isinstance(token, str) else token
         self._token = token if callable(token) else _bearer(token)
 
     @property
@@ -175,6 +196,8 @@ def auth_from(
     Raises:
         ConfigError: Several credentials were given; or none was given and the environment has none.
     """
+    api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+    token = Secret(token) if isinstance(token, str) else token
     values = {"api_key": api_key, "token": token, "auth": auth}
     given = [name for name, value in values.items() if value is not None]
     if len(given) > 1:
@@ -190,7 +213,7 @@ def auth_from(
         return Token(token)
     if api_key is not None:
         return ApiKey(api_key)
-    key = (os.environ if environment is None else environment).get(API_KEY_VARIABLE)
+    key = Secret((os.environ if environment is None else environment).get(API_KEY_VARIABLE, ""))
     if not key:
         raise ConfigError(
             f"no credential: set the environment variable {API_KEY_VARIABLE}, pass api_key=, "

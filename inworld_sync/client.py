@@ -17,6 +17,7 @@ from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import DEFAULT_BASE_URL, Options
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.rest.voices import Voices
+from inworld_sync.secret import Secret
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.transport.credential import Credential
@@ -128,13 +129,17 @@ class Inworld:
         dispatch: Literal["thread", "poll"] | None = None,
         options: Options | None = None,
     ) -> None:
+        # A traceback may show the local variables.
+        api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+        token = Secret(token) if isinstance(token, str) else token
+        proxy = Secret(proxy) if isinstance(proxy, str) else proxy
         self._closed = False
         self._emulator: Emulator | None = None
         self._options = combine_settings(options, Options(), locals(), name="options")
         is_from_environment = local is None and os.environ.get(LOCAL_VARIABLE) == "1"
         if local or is_from_environment:
             why = f"{LOCAL_VARIABLE}=1" if is_from_environment else "local=True"
-            given = {"api_key": api_key, "token": token, "auth": auth}
+            given: dict[str, object] = {"api_key": api_key, "token": token, "auth": auth}
             if self._options.base_url != DEFAULT_BASE_URL:
                 given["base_url"] = self._options.base_url
             names = [name for name, value in given.items() if value is not None]

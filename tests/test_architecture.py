@@ -13,6 +13,7 @@ PACKAGE = ROOT / "inworld_sync"
 
 # A unit may import itself and all units of a lower rank.
 RANKS = {
+    "secret": -1,
     "_version": 0,
     "locks": 0,
     "errors": 0,

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Final, get_args
 
-from inworld_sync.auth import ApiKey, Auth, Secret, auth_from, is_token
+from inworld_sync.auth import ApiKey, Auth, auth_from, is_token
 from inworld_sync.errors import (
     AuthError,
     ConfigError,
@@ -34,6 +34,7 @@ from inworld_sync.errors import (
 from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.options import Options
 from inworld_sync.models.tokens import AccessToken, TokenKind
+from inworld_sync.secret import Secret
 from inworld_sync.transport.credential import Header
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.http import HttpClient, HttpResponse

@@ -178,9 +178,9 @@ class Connector:
         seconds = self.options.connect_timeout if timeout is None else timeout
         url = self.options.endpoint(path, websocket=True)
         deadline = Deadline(seconds, f"connecting to {url}")
-        if not has_place and not self.limiter.acquire(0.0):
+        if not has_place and not self._acquire_place(0.0):
             self.evict_idle()
-            if not self.limiter.acquire(deadline.at_most(math.inf)):
+            if not self._acquire_place(deadline.at_most(math.inf)):
                 raise QuotaError(
                     f"the limit of connections was reached for {seconds:g} s: close a connection, "
                     "or make the client with a limiter that has more places",
@@ -199,7 +199,7 @@ class Connector:
                 lambda: self.credential.use(deadline, attempt), name, deadline, retries_quota
             )
         except BaseException:
-            self.limiter.release()
+            self.closed()
             raise
 
     def _open_link(self, url: str, header: Header, name: str, deadline: Deadline) -> Link:
@@ -229,9 +229,21 @@ class Connector:
             if self._closed.wait(delay):
                 raise _closed_error()
 
+    def _acquire_place(self, timeout: float) -> bool:
+        try:
+            return self.limiter.acquire(timeout)
+        except InworldError:
+            raise
+        except Exception as error:
+            # A retryable error, so that a reconnect continues if a user's limiter fails once.
+            raise ConnectError(f"the limiter raised {type(error).__name__}: {error}") from error
+
     def closed(self) -> None:
-        """Return the place of a link that :meth:`open` opened."""
-        self.limiter.release()
+        """Return the place of a link that :meth:`open` opened; log an error of the limiter."""
+        try:
+            self.limiter.release()
+        except Exception:
+            self.options.logger.exception("the limiter's release() raised")
 
     def adopt(self, session: Session) -> None:
         """

@@ -19,9 +19,10 @@ from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from inworld_sync._version import __version__
-from inworld_sync.auth import ApiKey, Auth, RenewableAuth, Secret, TimedAuth, Token
+from inworld_sync.auth import ApiKey, Auth, RenewableAuth, TimedAuth, Token
 from inworld_sync.errors import AuthError, ConfigError, ConnectError, DeadlineExceeded
 from inworld_sync.models.options import CredentialPlace
+from inworld_sync.secret import Secret
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 
 __all__ = ["Credential", "Header", "place_credential", "request_headers", "send_authorized"]

@@ -24,6 +24,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.locks import Event
 from inworld_sync.models.options import Options
+from inworld_sync.secret import SecretBytes
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.credential import (
     Credential,
@@ -369,6 +370,8 @@ class Exchange:
                 body += piece
         except InworldError:
             pass  # the status matters more than an incomplete, long or late body
+        # The service may repeat a part of the credential, and a traceback may show the variables.
+        body = piece = SecretBytes(body)
         raise error_from_response(
             response.status, headers_of(response), body, url=show_url(self._url)
         )

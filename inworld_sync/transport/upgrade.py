@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, cast
 import attrs
 
 from inworld_sync.errors import ConfigError, ConnectError, InworldError
+from inworld_sync.secret import Secret, SecretBytes
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http_socket import HttpSocket
 from inworld_sync.transport.rejection import error_from_response, reason_of
@@ -155,7 +156,7 @@ class _Exchange:
         self.received = b""
         self._stream = stream
         self._request_line = f"GET {target} HTTP/1.1"
-        self._header_lines = [f"{name}: {value}" for name, value in headers.items()]
+        self._header_lines = [Secret(f"{name}: {value}") for name, value in headers.items()]
         self._shown_url = shown_url
         self._deadline = deadline
         self._request = b""
@@ -166,7 +167,8 @@ class _Exchange:
         lines = data.decode("latin-1").rstrip("\r\n").split("\r\n")[1:]
         kept = [line for line in lines if not line.lower().startswith("cookie:")]
         whole = [self._request_line, *kept, *self._header_lines, "", ""]
-        self._request = "\r\n".join(whole).encode("latin-1")
+        # A traceback may show the variables of the functions that send it.
+        self._request = SecretBytes("\r\n".join(whole).encode("latin-1"))
         return len(data)
 
     def recv(self, size: int) -> bytes:
@@ -189,7 +191,7 @@ class _Exchange:
         ) as response:
             self._begin(response)
             if response.status != http.client.SWITCHING_PROTOCOLS:
-                body = self._body(response, raw)
+                body = SecretBytes(self._body(response, raw))
                 raise error_from_response(response.status, self.headers, body, url=self._shown_url)
             raw.end()
             self.received = response.fp.read()
