@@ -1,4 +1,4 @@
-"""A chat whose answers are spoken while the model writes them; the model may call a function."""
+"""Speak the answers of a chat while the model writes them. The model may call a function."""
 
 from collections.abc import Iterator
 

@@ -1,7 +1,8 @@
 """
 Makes the ``Authorization`` header of a request from a credential.
 
-No secret appears in a repr, a log or an error.
+No secret appears in a repr, a log or an error. A credential is a :class:`Secret` where it is kept,
+since debuggers and error reports show the variables of frames.
 """
 
 from __future__ import annotations
@@ -13,8 +14,18 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.secret import Secret
 
-__all__ = ["API_KEY_VARIABLE", "ApiKey", "Auth", "RenewableAuth", "Token", "auth_from"]
+__all__ = [
+    "API_KEY_VARIABLE",
+    "ApiKey",
+    "Auth",
+    "RenewableAuth",
+    "TimedAuth",
+    "Token",
+    "auth_from",
+    "is_token",
+]
 
 API_KEY_VARIABLE = "INWORLD_API_KEY"
 
@@ -25,12 +36,28 @@ _SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 
+# A line of an .env file, a variable that was not expanded, and the texts of examples.
+_PLACEHOLDER = re.compile(
+    r"(?:export\s+)?[A-Za-z][A-Za-z0-9_]*=.*[^=].*|\$\{.*\}|\$[A-Z_]+|<.*>"
+    r"|(?:your|my)[-_ ].*(?:key|token).*",
+    re.IGNORECASE | re.DOTALL,
+)
+
 
 class Auth(Protocol):
     """A credential. ``header()`` is called once for each request."""
 
     def header(self) -> tuple[str, str]:
         """Return the name and the value of a header that is valid now."""
+        ...
+
+
+@runtime_checkable
+class TimedAuth(Protocol):
+    """An :class:`Auth` that ends by itself when its caller no longer waits."""
+
+    def header_within(self, timeout: float | None) -> tuple[str, str]:
+        """Return the header as ``header()`` does, or raise after *timeout* seconds."""
         ...
 
 
@@ -43,15 +70,35 @@ class RenewableAuth(Protocol):
         ...
 
 
-def _header_text(value: object, what: str) -> str:
+def _header_text(value: object, what: str) -> Secret:
+    """Return a credential without quotes, white space and the scheme around it."""
     if not isinstance(value, str):
         raise ConfigError(f"{what} must be a str, got {type(value).__name__}")
-    word = _SCHEME.sub("", value).strip()
-    if not word:
+    secret = Secret(_without_wrapping(value))
+    value = secret
+    if not secret:
         raise ConfigError(f"{what} is empty")
-    if word[0] in _QUOTES and word[0] == word[-1]:
-        raise ConfigError(f"{what} has quotes around it; remove them, for example in the .env file")
-    return word
+    if _is_placeholder(secret):
+        raise ConfigError(
+            f"{what} is a placeholder or a line of an .env file: pass only the value, as the "
+            "portal shows it"
+        )
+    return secret
+
+
+def _without_wrapping(text: str) -> str:
+    """Remove quotes and white space around a credential, and the scheme before it."""
+    before = None
+    while text != before:
+        before = text
+        text = _SCHEME.sub("", text).strip()
+        if len(text) > 1 and text[0] in _QUOTES and text[0] == text[-1]:
+            text = text[1:-1]
+    return text
+
+
+def _is_placeholder(text: str) -> bool:
+    return _PLACEHOLDER.fullmatch(text) is not None
 
 
 def _wrong_characters(what: str) -> ConfigError:
@@ -61,11 +108,18 @@ def _wrong_characters(what: str) -> ConfigError:
     )
 
 
-def _token_text(value: object) -> str:
+def is_token(text: str) -> bool:
+    """Return whether a text has only the characters of a bearer token."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def _bearer(value: object) -> Secret:
+    """Return the value of the header for a token."""
     token = _header_text(value, "the token")
-    if not _TOKEN.fullmatch(token):
+    if not is_token(token):
+        value = token
         raise _wrong_characters("the token")
-    return token
+    return Secret(f"Bearer {token}")
 
 
 class ApiKey:
@@ -77,14 +131,15 @@ class ApiKey:
     """
 
     def __init__(self, key: str) -> None:
+        key = Secret(key) if isinstance(key, str) else key
         key = _header_text(key, "the API key")
         if ":" in key and key.isascii() and key.isprintable() and " " not in key:
-            key = base64.b64encode(key.encode()).decode()
-        elif not _TOKEN.fullmatch(key):
+            key = Secret(base64.b64encode(key.encode()).decode())
+        elif not is_token(key):
             raise _wrong_characters("the API key")
         elif key.startswith("eyJ") and key.count(".") == 2:
             raise ConfigError("the API key is a JSON Web Token; pass it as token=")
-        self._key = key
+        self._key = Secret(key)
 
     @property
     def key(self) -> str:
@@ -93,7 +148,7 @@ class ApiKey:
 
     def header(self) -> tuple[str, str]:
         """Return ``Authorization`` and ``Basic ...``."""
-        return "Authorization", f"Basic {self._key}"
+        return "Authorization", Secret(f"Basic {self._key}")
 
     def __repr__(self) -> str:
         return "ApiKey('***')"
@@ -104,17 +159,25 @@ class Token:
     A JSON Web Token.
 
     Args:
-        token: The token, or a function that returns a new token. The client calls the function for
-            each new connection, so the function must not block for long.
+        token: The token, or a function that returns a new one. The client calls the function for
+            each connection and each HTTP request, and once more if the service refuses the token.
+            The function runs on a thread of its own, in the context (``contextvars``) of the
+            caller, who waits for it no longer than its timeout.
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
-        self._token = token if callable(token) else _token_text(token)
+        token = Secret(token) if isinstance(token, str) else token
+        self._token = token if callable(token) else _bearer(token)
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the token comes from a function."""
+        return not isinstance(self._token, str)
 
     def header(self) -> tuple[str, str]:
         """Return ``Authorization`` and ``Bearer ...``."""
-        token = self._token if isinstance(self._token, str) else self._token()
-        return "Authorization", f"Bearer {_token_text(token)}"
+        token = self._token
+        return "Authorization", token if isinstance(token, Secret) else _bearer(token())
 
     def __repr__(self) -> str:
         return "Token('***')"
@@ -133,6 +196,8 @@ def auth_from(
     Raises:
         ConfigError: Several credentials were given; or none was given and the environment has none.
     """
+    api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+    token = Secret(token) if isinstance(token, str) else token
     values = {"api_key": api_key, "token": token, "auth": auth}
     given = [name for name, value in values.items() if value is not None]
     if len(given) > 1:
@@ -148,7 +213,7 @@ def auth_from(
         return Token(token)
     if api_key is not None:
         return ApiKey(api_key)
-    key = (os.environ if environment is None else environment).get(API_KEY_VARIABLE)
+    key = Secret((os.environ if environment is None else environment).get(API_KEY_VARIABLE, ""))
     if not key:
         raise ConfigError(
             f"no credential: set the environment variable {API_KEY_VARIABLE}, pass api_key=, "

@@ -17,8 +17,10 @@ from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import DEFAULT_BASE_URL, Options
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.rest.voices import Voices
+from inworld_sync.secret import Secret
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
 from inworld_sync.sessions.tts.service import Tts
+from inworld_sync.transport.credential import Credential
 from inworld_sync.transport.http import HttpClient
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ class Inworld:
     Args:
         api_key: An API key as the portal shows it. Without any credential, the client reads
             ``INWORLD_API_KEY`` from the environment.
-        token: A JSON Web Token, or a function that returns a new token for every connection.
+        token: A JSON Web Token, or a function that returns a new token for every connection; see
+            :class:`~inworld_sync.Token`.
         auth: An object whose ``header()`` returns the name and the value of a header.
         local: True starts the emulator in this process, on a free port of the loopback interface,
             and connects to the emulator. None does the same if ``INWORLD_SYNC_LOCAL`` is 1.
@@ -68,6 +71,8 @@ class Inworld:
         proxy: The URL of a proxy; False means no proxy. By default the environment decides.
         ssl_context: Replaces the default certificates and settings of TLS.
         headers: Headers that are sent with every request, in addition to those of the client.
+        credential_in: Where the upgrade of a WebSocket has the credential: ``header`` (default),
+            ``query`` or ``subprotocol``; HTTP requests have it in a header.
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
         max_queued_bytes: The most bytes that wait to be sent on a connection; 1 MiB by default.
         limiter: Limits the connections of the account; by default 20 connections of this client.
@@ -113,6 +118,7 @@ class Inworld:
         proxy: str | Literal[False] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         headers: Mapping[str, str] | None = None,
+        credential_in: Literal["header", "query", "subprotocol"] | None = None,
         max_message_bytes: int | None = None,
         max_queued_bytes: int | None = None,
         limiter: Limiter | None = None,
@@ -123,13 +129,17 @@ class Inworld:
         dispatch: Literal["thread", "poll"] | None = None,
         options: Options | None = None,
     ) -> None:
+        # A traceback may show the local variables.
+        api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+        token = Secret(token) if isinstance(token, str) else token
+        proxy = Secret(proxy) if isinstance(proxy, str) else proxy
         self._closed = False
         self._emulator: Emulator | None = None
         self._options = combine_settings(options, Options(), locals(), name="options")
         is_from_environment = local is None and os.environ.get(LOCAL_VARIABLE) == "1"
         if local or is_from_environment:
             why = f"{LOCAL_VARIABLE}=1" if is_from_environment else "local=True"
-            given = {"api_key": api_key, "token": token, "auth": auth}
+            given: dict[str, object] = {"api_key": api_key, "token": token, "auth": auth}
             if self._options.base_url != DEFAULT_BASE_URL:
                 given["base_url"] = self._options.base_url
             names = [name for name, value in given.items() if value is not None]
@@ -151,7 +161,8 @@ class Inworld:
         limiter = self._options.limiter
         if limiter is None:
             limiter = ConnectionLimiter()
-        self._connector = Connector(self._options, self._auth, limiter)
+        self._credential = Credential(self._auth)
+        self._connector = Connector(self._options, self._credential, limiter)
         self._http: HttpClient | None = None
         self._services: dict[type, Any] = {}
 
@@ -184,44 +195,40 @@ class Inworld:
         """Pronunciation dictionaries."""
         from inworld_sync.rest.pronunciations import Pronunciations
 
-        return self._service(
-            Pronunciations, lambda: Pronunciations(self._connector, self._shared_http())
-        )
+        return self._service(Pronunciations, lambda: Pronunciations(self._shared_http()))
 
     @property
     def transcriptions(self) -> Transcriptions:
         """Transcription jobs for long recordings."""
         from inworld_sync.rest.transcriptions import Transcriptions
 
-        return self._service(
-            Transcriptions, lambda: Transcriptions(self._connector, self._shared_http())
-        )
+        return self._service(Transcriptions, lambda: Transcriptions(self._shared_http()))
 
     @property
     def llm(self) -> Llm:
         """Chat completions of language models."""
         from inworld_sync.rest.llm import Llm
 
-        return self._service(Llm, lambda: Llm(self._connector, self._shared_http()))
+        return self._service(Llm, lambda: Llm(self._shared_http()))
 
     @property
     def models(self) -> Models:
         """The language models of the service."""
         from inworld_sync.rest.models import Models
 
-        return self._service(Models, lambda: Models(self._connector, self._shared_http()))
+        return self._service(Models, lambda: Models(self._shared_http()))
 
     @property
     def routers(self) -> Routers:
         """Routers between language models."""
         from inworld_sync.rest.routers import Routers
 
-        return self._service(Routers, lambda: Routers(self._connector, self._shared_http()))
+        return self._service(Routers, lambda: Routers(self._shared_http()))
 
     @property
     def voices(self) -> Voices:
         """The voices of the account."""
-        return self._service(Voices, lambda: Voices(self._connector, self._shared_http()))
+        return self._service(Voices, lambda: Voices(self._shared_http()))
 
     @property
     def tokens(self) -> Tokens:
@@ -259,7 +266,7 @@ class Inworld:
     def _shared_http(self) -> HttpClient:
         """Return the HTTP client that the services share. The lock is held."""
         if self._http is None:
-            self._http = HttpClient(self._options)
+            self._http = HttpClient(self._options, self._credential)
         return self._http
 
     def _service(self, kind: type[S], make: Callable[[], S]) -> S:

@@ -33,6 +33,8 @@ import re
 from collections.abc import Sequence
 from typing import TypeVar
 
+from inworld_sync.secret import mask_known
+
 __all__ = [
     "AudioError",
     "AuthError",
@@ -67,7 +69,19 @@ _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 def redact(text: str) -> str:
     """Remove from a text credentials, and parts of credentials that the service echoes."""
-    return _TOKEN.sub("***", _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text)))
+    text = _TOKEN.sub("***", _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text)))
+    return mask_known(text)
+
+
+def _redact_all(value: object) -> object:
+    """Remove credentials from every text in a value that was JSON."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_redact_all(each) for each in value]
+    if isinstance(value, dict):
+        return {_redact_all(key): _redact_all(each) for key, each in value.items()}
+    return value
 
 
 def fresh(error: _E) -> _E:
@@ -162,6 +176,8 @@ class ServiceError(InworldError):
         retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of
             an HTTP response; None if the service named no time.
         details: The error's details as the service sent them.
+        server_time: When the service sent an HTTP response, by its own clock, in seconds of Unix
+            time; None if it did not say.
     """
 
     def __init__(
@@ -174,14 +190,16 @@ class ServiceError(InworldError):
         retryable: bool = False,
         retry_after: float | None = None,
         details: Sequence[object] = (),
+        server_time: float | None = None,
     ) -> None:
         self.message = redact(message)
         self.code = code
         self.status = status
-        self.request_id = request_id
+        self.request_id = None if request_id is None else redact(request_id)
         self.retryable = retryable
         self.retry_after = retry_after
-        self.details = tuple(details)
+        self.details = tuple(_redact_all(each) for each in details)
+        self.server_time = server_time
         super().__init__(self.message)
 
     def __str__(self) -> str:

@@ -26,11 +26,17 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
     from inworld_sync.sessions.tools.function import tool as tool
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
+    from inworld_sync.wire.realtime.session_config import (
+        McpServer as McpServer,
+        SessionConfig as SessionConfig,
+        TurnDetectionConfig as TurnDetectionConfig,
+    )
 
 # The modules of the names that are not in models.realtime. A test compares this with the imports.
 _HOMES = {
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "wire.realtime.endpoint": "RealtimeEndpoint",
+    "wire.realtime.session_config": "McpServer SessionConfig TurnDetectionConfig",
     "sessions.realtime.events": (
         "ApprovalRequested Interrupted ResponseStarted SessionReconnected ToolCalled ToolOutputSent"
     ),

@@ -1,12 +1,12 @@
 """
 Compare this package with ``inworld-tts`` call by call: ``python tests/http_compare.py``.
 
-Both call one emulator, and the results must be equal. The interpreter must have both packages:
-``pip install inworld-tts``. The command prints a row for each call, and fails if a result differs
-or ``inworld-tts`` is missing.
+Both packages call the same emulator, and the results must be equal. The interpreter must have both
+packages (``pip install inworld-tts``). The command prints a row for each call. It fails if a result
+differs or ``inworld-tts`` is missing.
 """
 
-# ruff: noqa: B023, T201 - each lambda runs before the next turn of its loop; the rows are printed
+# ruff: noqa: B023, T201 - a lambda is called in the same pass of its loop; the rows are printed
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Comparison:
         self.different = 0
 
     def row(self, name: str, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
-        """Compare two calls; an exception is compared as its kind."""
+        """Compare the results of two calls. Of exceptions, the kinds are compared."""
         found, other = outcome(ours), outcome(theirs)
         self.rows += 1
         is_same = found == other
@@ -61,7 +61,7 @@ class Comparison:
     def differs(
         self, name: str, why: str, ours: Callable[[], object], theirs: Callable[[], object]
     ) -> None:
-        """Show a known difference; it must still exist, or this file is out of date."""
+        """Print a known difference. If the results are equal, this file is out of date."""
         found, other = outcome(ours), outcome(theirs)
         self.rows += 1
         is_same = found == other
@@ -70,7 +70,7 @@ class Comparison:
 
 
 def outcome(call: Callable[[], object]) -> object:
-    """Return the result of a call, or the kind of its error and the status."""
+    """Return the result of a call. If it fails, return the kind of the error and its status."""
     try:
         return call()
     except InworldError as error:
@@ -97,7 +97,7 @@ def of_theirs(voice: dict[str, object]) -> tuple[object, ...]:
 
 
 def samples(file: bytes) -> bytes:
-    """Return the samples of a WAV file, or bytes without a header as they are."""
+    """Return the samples of a WAV file. Return bytes without a WAV header unchanged."""
     if not file.startswith(b"RIFF"):
         return file
     with wave.open(io.BytesIO(file)) as opened:
@@ -197,7 +197,7 @@ def speech(rows: Comparison, iw: Inworld, tts: inworld_tts.InworldTTS) -> None:
              lambda: "".join(word for word, _, _ in words(LONG)),
              lambda: "".join(word for word, _, _ in their_words(LONG)))  # fmt: skip
     rows.differs("generate, the samples of 4800 characters",
-                 "inworld-tts adds 0.3 s of silence between two requests",
+                 "inworld-tts adds 0.3 s of silence between the audio of two requests",
                  lambda: ours(LONG).data, lambda: theirs(LONG))  # fmt: skip
     rows.row(
         "stream_with_timestamps, characters and times",
@@ -318,7 +318,7 @@ def voices(rows: Comparison, iw: Inworld, tts: inworld_tts.InworldTTS, folder: P
 
 @contextlib.contextmanager
 def eleven_labs(audio: bytes) -> Iterator[str]:
-    """Serve one voice as ElevenLabs does; yield the address."""
+    """Run a server with the voice API of ElevenLabs and one voice. Yield its address."""
     facts = {"name": "Rachel", "labels": {"language": "en"}, "samples": [{"sample_id": "s"}]}
 
     class Handler(BaseHTTPRequestHandler):
@@ -343,7 +343,7 @@ def eleven_labs(audio: bytes) -> Iterator[str]:
 
 
 def failures(rows: Comparison, server: Emulator) -> None:
-    """Compare what the two do when the service or the network fails."""
+    """Compare the results when the service or the network fails."""
 
     def ours(fault: str, **settings: object) -> Callable[[], object]:
         def call() -> object:
@@ -378,7 +378,7 @@ def failures(rows: Comparison, server: Emulator) -> None:
              theirs("drop_request"))  # fmt: skip
     rows.row("the connection is cut in the middle", ours("half_frame@1"), theirs("half_frame@1"))
     rows.differs("an error line in the middle",
-                 "inworld-tts skips it and returns the rest as if it were complete",
+                 "inworld-tts ignores the error and returns incomplete audio",
                  ours("error:13@1"), theirs("error:13@1"))  # fmt: skip
 
     def listed(key: str) -> Callable[[], object]:

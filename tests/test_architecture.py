@@ -13,14 +13,15 @@ PACKAGE = ROOT / "inworld_sync"
 
 # A unit may import itself and all units of a lower rank.
 RANKS = {
+    "secret": -1,
     "_version": 0,
     "locks": 0,
     "errors": 0,
     "_native": 1,
     "models": 1,
     "audio": 2,
+    "auth": 2,
     "wire": 2,
-    "auth": 3,
     "devices": 3,
     "transport": 3,
     "sessions": 4,

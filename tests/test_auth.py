@@ -33,6 +33,21 @@ def test_header(auth: Auth, value: str) -> None:
     assert ("Authorization", value) == auth.header()
 
 
+@pytest.mark.parametrize(
+    "text", [f'"{KEY}"', f"'{KEY}'\n", f' "Basic {KEY}" ', f"Basic '{KEY}'", f"basic\t{KEY}\r\n"]
+)
+def test_text_around_a_key(text: str) -> None:
+    """Quotes, white space and the scheme around a key are removed."""
+    assert ("Authorization", f"Basic {KEY}") == ApiKey(text).header()
+
+
+@pytest.mark.parametrize("key", ["<key>", "${KEY}", "KEY=abc", "your-key"])
+def test_placeholder(key: str) -> None:
+    """The error of a placeholder says what it is."""
+    with pytest.raises(ConfigError, match="is a placeholder"):
+        ApiKey(key)
+
+
 def test_token_is_asked_for_every_request() -> None:
     """If the token is a callable, it is called for each request."""
     tokens = iter(["first", "second"])
@@ -41,11 +56,20 @@ def test_token_is_asked_for_every_request() -> None:
     assert ["Bearer first", "Bearer second"] == [auth.header()[1], auth.header()[1]]
 
 
-# Values that are not a credential: no text, two words, another header, other characters, quotes,
-# and placeholders of a .env file.
+# Values that are not a credential: no text, two words, another header, other characters, and
+# placeholders.
 WRONG = [
     *("", "  ", "Basic ", "two words", "key\r\nX-Evil: 1", "k\x7fy", "schlüssel", None, b"key"),
-    *(f'"{KEY}"', f"'{KEY}'", "<your-api-key>", "${INWORLD_API_KEY}", f"INWORLD_API_KEY={KEY}"),
+    *("<your-api-key>", "${INWORLD_API_KEY}", "$INWORLD_API_KEY", f"INWORLD_API_KEY={KEY}"),
+    *(
+        "your-key",
+        "your_api_key",
+        "YOUR-API-KEY-HERE",
+        "my-token",
+        f"export KEY='{KEY}'",
+        '"',
+        "''",
+    ),
     *(f"{KEY};", f"{KEY},", f"Authorization: Basic {KEY}", f"\ufeff{KEY}", "abc…"),
 ]
 

@@ -170,6 +170,7 @@ OPTIONS: dict[str, object] = {
     "proxy": False,
     "ssl_context": ssl.create_default_context(),
     "headers": {"X-One": "1"},
+    "credential_in": "query",
     "max_message_bytes": 1000,
     "max_queued_bytes": 1001,
     "limiter": ConnectionLimiter(3),

@@ -1,1 +1,1 @@
-"""Measurements of recordings: how they are decoded, and how long calls are transcribed."""
+"""Measurements of the decoding of recordings, and of the transcription of long calls."""

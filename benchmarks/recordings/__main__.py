@@ -4,7 +4,8 @@ Measure how recordings are read: python -m benchmarks.recordings [formats | hour
     formats            compare every format in every form with the program ffmpeg
     hours [--hours 3]  transcribe a long call with the emulator, and measure the memory
 
-Both need the program ffmpeg, such as of apt install ffmpeg. Exits with 1 if a goal is missed.
+Both measurements need the program ffmpeg (apt install ffmpeg). The exit status is 1 if a goal is
+missed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from benchmarks.recordings import formats, hours
 
 
 def main() -> int:
-    """Run the named measurement, or both."""
+    """Run the named measurement. Without a name, run both measurements."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -25,7 +26,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=3.0, help="length of the call")
     chosen = parser.parse_args()
     if shutil.which("ffmpeg") is None:
-        sys.exit("the program ffmpeg is needed, and was not found: apt install ffmpeg")
+        sys.exit("the program ffmpeg was not found; install it with: apt install ffmpeg")
     met = True
     if chosen.name in (None, "formats"):
         met &= formats.measure()

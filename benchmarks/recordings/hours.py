@@ -1,10 +1,12 @@
 """
-Transcribes a call of hours with the emulator, and measures the memory of the client.
+Transcribes a call of several hours with the emulator, and measures the memory of the client.
 
-The call has two speakers, one on each channel. Every word is a tone of its own, so a detector of
-loudness and a recognizer of tones know what was said, also after MP3, and faster than a speech
-recognizer. The service, the emulator, runs in another process. The client sends 5000 messages per
-second instead of 50, which is the limit of the real service.
+The call has two speakers. Each speaker has one channel. Each word is a tone. The emulator detects
+speech by its loudness and recognizes words by their frequency. This also works after compression to
+MP3, and is faster than speech recognition.
+
+The emulator runs in another process. The client sends 5000 messages per second. The limit of the
+real service is 50.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ from inworld_sync.transport.chunk_rate import ChunkRateLimiter
 
 RATE_HZ = 8000
 WORD_MS, GAP_MS, TURN_MS, PAUSE_MS = 250, 50, 1200, 800
-# The tones of the words of both speakers.
+# For each speaker, the tones of the words.
 TONES_HZ = ((500, 700, 900, 1100), (1300, 1500, 1700, 1900))
 BLOCK_SECONDS = 2 * (TURN_MS + PAUSE_MS) / 1000
-# Besides the transcript, after the first minute.
+# The limit of the growth of memory after the first minute, without the memory of the transcript.
 MAX_GROWTH_MIB = 16
 MESSAGES_PER_SECOND = 5000.0
 RUNS = [
@@ -42,7 +44,7 @@ RUNS = [
 
 
 def block() -> bytes:
-    """Return frames in which one speaker says four words, and then the other."""
+    """Return stereo audio in which each speaker says four words, one speaker after the other."""
     channels = []
     for number, tones in enumerate(TONES_HZ):
         pieces = [np.zeros(RATE_HZ * (TURN_MS + PAUSE_MS) // 1000)] * number
@@ -55,7 +57,7 @@ def block() -> bytes:
 
 
 def write_call(path: Path, hours: float) -> int:
-    """Write a call; return the number of its turns."""
+    """Write a call. Return the number of its turns."""
     frames, count = block(), round(hours * 3600 / BLOCK_SECONDS)
     if path.suffix == ".mp3":
         command = ["ffmpeg", "-v", "error", "-y", "-f", "s16le", "-ar", str(RATE_HZ), "-ac", "2"]
@@ -77,8 +79,8 @@ def write_call(path: Path, hours: float) -> int:
 # The service.
 
 
-class _Loudness:
-    """A detector of speech."""
+class _LoudnessVad:
+    """Detects speech by its loudness."""
 
     window_samples = SAMPLE_RATE_HZ * 32 // 1000
 
@@ -86,8 +88,8 @@ class _Loudness:
         return float(np.abs(np.frombuffer(window, "<i2")[::8]).max() > 5000)
 
 
-class _Tones:
-    """A recognizer whose words are the frequencies of the tones."""
+class _ToneRecognizer:
+    """Recognizes tones. The word of a tone is its frequency in Hz."""
 
     languages = ("en",)
 
@@ -118,23 +120,23 @@ class _Tones:
 
 def serve() -> None:
     """Run the emulator until standard input ends."""
-    engine = SpeechEngine(_Tones(), new_vad=_Loudness)
+    engine = SpeechEngine(_ToneRecognizer(), new_vad=_LoudnessVad)
     with Emulator(speech_engine=engine) as server:
         print(json.dumps([server.url, server.api_key]), flush=True)
         sys.stdin.read()
 
 
-# The client, in a process of its own.
+# The client. It runs in another process than the service, so only its own memory is measured.
 
 
 def peak_mib() -> float:
-    """Return the most memory that this process has used."""
+    """Return the largest amount of memory that this process has used."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def size_bytes(value: object) -> int:
-    """Return the memory of a transcript."""
+    """Return the memory that a transcript uses, with all its parts."""
     size = sys.getsizeof(value)
     if isinstance(value, tuple):
         return size + sum(map(size_bytes, value))
@@ -144,7 +146,7 @@ def size_bytes(value: object) -> int:
 
 
 def transcribe(path: str, channels: str, url: str, api_key: str) -> None:
-    """Transcribe a call, and print what was understood and the memory."""
+    """Transcribe a call, and print the turns and the memory as JSON."""
     first_minute_mib = 0.0
 
     def watch(said: Transcription) -> None:
@@ -160,6 +162,8 @@ def transcribe(path: str, channels: str, url: str, api_key: str) -> None:
             path,
             sample_rate_hz=RATE_HZ if is_raw else None,
             channels="separate" if channels == "separate" else 2 if is_raw else 1,
+            # The default model sends no times of words.
+            model="assemblyai/u3-rt-pro",
             on_transcript=watch,
             timeout=60.0,
         )
@@ -179,17 +183,17 @@ def transcribe(path: str, channels: str, url: str, api_key: str) -> None:
 
 
 def expected(turns: int, channels: str) -> Iterator[list[object]]:
-    """Yield the channel and the words of each turn."""
+    """Yield the channel and the text of each turn that the client must receive."""
     for number in range(turns):
         text = " ".join(map(str, TONES_HZ[number % 2]))
         yield [number % 2 if channels == "separate" else None, text]
 
 
 def measure(hours: float) -> bool:
-    """Print a row for each file and kind of channels; return whether all goals are met."""
+    """Print a row for each file and kind of channels. Return whether all goals are met."""
     met = True
-    print(f"{hours:g} hours; words in the right order, and memory of the client:\n")
-    print("| file | channels | turns | took | after a minute | at the end | transcript | |")
+    print(f"The call has {hours:g} hours. MiB are the peak memory of the client.\n")
+    print("| file | channels | turns | took | after a minute | at the end | transcript | goal |")
     print("|---|---|---|---|---|---|---|---|")
     this = [sys.executable, "-m", "benchmarks.recordings.hours"]
     with tempfile.TemporaryDirectory() as folder:

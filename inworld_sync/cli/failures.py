@@ -34,7 +34,9 @@ _OPTIONS: Final = {
     "channels": "--channels",
     "description": "--description",
     "host": "--host",
+    "kind": "--kind",
     "language": "--language",
+    "lifetime": "--lifetime",
     "local": "--local",
     "max_tokens": "--max-tokens",
     "model": "--model",
@@ -43,6 +45,7 @@ _OPTIONS: Final = {
     "preview_count": "--count",
     "preview_text": "--text",
     "prompt": "PROMPT",
+    "reference_id": "--reference-id",
     "sample_rate_hz": "--rate",
     "speaking_rate": "--speed",
     "tags": "--tag",
@@ -51,6 +54,7 @@ _OPTIONS: Final = {
     "tls": "--tls",
     "transcriptions": "--transcription",
     "voice": "--voice",
+    "workspace": "--workspace",
 }
 # Matches an argument at the start of a message, with its value, or after a verb.
 _ARGUMENT: Final = re.compile(

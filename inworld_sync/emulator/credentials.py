@@ -3,7 +3,8 @@ Checks credentials in the forms that the service accepts, and makes the response
 credentials.
 
 Source: the credential table and the handshake captures in the service's documentation. The response
-to a refused key shows the first four characters of the key, as the service does.
+to a refused key shows the first four characters of the key, as the service does. The
+response to an expired token is not documented.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import base64
 import enum
 import hmac
+import json
+import math
 import secrets
 import threading
 import time
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -22,13 +26,12 @@ from inworld_sync.emulator.status import PERMISSION_DENIED, UNAUTHENTICATED, sta
 
 __all__ = ["Credential", "Credentials", "Verdict", "make_api_key"]
 
-_UNAUTHENTICATED_DETAIL = {
-    "@type": "type.googleapis.com/ai.inworld.common.InworldStatus",
-    "errorType": "SESSION_TOKEN_INVALID",
-    "reconnectType": "NO_RETRY",
-    "reconnectTime": None,
-    "maxRetries": 0,
-}
+_NO_RETRY = {"reconnectType": "NO_RETRY", "reconnectTime": None, "maxRetries": 0}
+_STATUS_TYPE = "type.googleapis.com/ai.inworld.common.InworldStatus"
+
+# For so long the server knows that a token has expired.
+_REMEMBERED_SECONDS = 3600.0
+
 _OPENAI_PROTOCOL = "openai-insecure-api-key."
 
 
@@ -37,6 +40,7 @@ class Verdict(enum.Enum):
 
     GOOD = "good"
     BAD = "bad"
+    EXPIRED = "expired"
     MISSING = "missing"
 
 
@@ -80,6 +84,15 @@ def make_api_key() -> str:
     ).decode()
 
 
+@attrs.define
+class _Token:
+    """A token that the server has issued; *expires_at* is of the monotonic clock."""
+
+    expires_at: float
+    is_single_use: bool
+    is_used: bool = False
+
+
 class Credentials:
     """
     The key of the server, and the tokens that it has issued.
@@ -91,21 +104,57 @@ class Credentials:
         self.api_key = api_key
         self._check = check
         self._lock = threading.Lock()
-        self._expiry: dict[str, float] = {}
-        self._single_use: set[str] = set()
+        self._tokens: dict[str, _Token] = {}
         self._nonces: dict[str, float] = {}
 
-    def issue_token(self, lifetime: float, *, is_single_use: bool = False) -> str:
-        """Return a new bearer token that is valid for *lifetime* seconds, or for one use."""
-        token = f"eyJ{secrets.token_urlsafe(48)}"
+    @property
+    def key_parts(self) -> tuple[str, str]:
+        """The id and the secret of the key; a key of another form is an id without a secret."""
+        try:
+            text = base64.b64decode(self.api_key, validate=True).decode()
+        except ValueError:
+            text = self.api_key
+        key_id, _, secret = text.partition(":")
+        return key_id, secret
+
+    def issue_token(
+        self, lifetime: float, *, is_single_use: bool = False, resources: Sequence[str] = ()
+    ) -> str:
+        """
+        Return a new JSON Web Token.
+
+        Args:
+            lifetime: Seconds until it expires.
+            is_single_use: Whether it is accepted once only.
+            resources: The workspaces to which it is restricted.
+        """
+        key_id, secret = self.key_parts
+        issued_at = int(time.time())
+        claims: dict[str, object] = {
+            "sub": key_id,
+            "iat": issued_at,
+            "exp": issued_at + math.ceil(lifetime),
+            "jti": secrets.token_hex(8),
+        }
+        if resources:
+            claims["resources"] = list(resources)
+        signed = f"{_encoded({'alg': 'HS256', 'typ': 'JWT'})}.{_encoded(claims)}"
+        signature = hmac.digest(secret.encode(), signed.encode(), "sha256")
+        token = f"{signed}.{_base64url(signature)}"
         now = time.monotonic()
         with self._lock:
-            self._expiry = {each: end for each, end in self._expiry.items() if end > now}
-            self._single_use &= self._expiry.keys()
-            self._expiry[token] = now + lifetime
-            if is_single_use:
-                self._single_use.add(token)
+            oldest = now - _REMEMBERED_SECONDS
+            known = self._tokens.items()
+            self._tokens = {text: each for text, each in known if each.expires_at > oldest}
+            self._tokens[token] = _Token(now + lifetime, is_single_use)
         return token
+
+    def expire_tokens(self) -> None:
+        """Let every token expire now."""
+        now = time.monotonic()
+        with self._lock:
+            for token in self._tokens.values():
+                token.expires_at = min(token.expires_at, now)
 
     def accepts_once(self, nonce: str, age: float, max_age: float) -> bool:
         """Return whether a request of this *age* in seconds is recent and its nonce is new."""
@@ -127,7 +176,7 @@ class Credentials:
             credential: The credential that the client sent.
             bearer_key: Whether the key itself is accepted as a bearer token. HTTP endpoints
                 accept it; the TTS and STT WebSockets do not.
-            single_use: Whether a token for one use is accepted.
+            single_use: Whether a single-use token is accepted; Realtime does not accept it.
         """
         if not self._check:
             return Verdict.GOOD
@@ -140,20 +189,20 @@ class Credentials:
                 return Verdict.GOOD
         if credential.scheme == "bearer":
             with self._lock:
-                is_single_use = credential.secret in self._single_use
-                is_valid = self._expiry.get(credential.secret, 0.0) > time.monotonic()
-                if is_valid and (single_use or not is_single_use):
-                    if is_single_use:
-                        self._single_use.discard(credential.secret)
-                        del self._expiry[credential.secret]
-                    return Verdict.GOOD
+                token = self._tokens.get(credential.secret)
+                if token is None or token.is_used or (token.is_single_use and not single_use):
+                    return Verdict.BAD
+                if token.expires_at <= time.monotonic():
+                    return Verdict.EXPIRED
+                token.is_used = token.is_single_use
+                return Verdict.GOOD
         return Verdict.BAD
 
     @staticmethod
     def websocket_error(verdict: Verdict, credential: Credential) -> dict[str, object]:
         """Return the error that is sent on a TTS or STT WebSocket before it is closed."""
-        if verdict is Verdict.MISSING:
-            return _missing()
+        if verdict is not Verdict.BAD:
+            return _unauthenticated(verdict)
         return status(
             PERMISSION_DENIED,
             f'Invalid credentials provided for API key "{credential.secret[:4]}***"',
@@ -162,12 +211,23 @@ class Credentials:
     @staticmethod
     def http_error(verdict: Verdict, credential: Credential) -> tuple[int, dict[str, object]]:
         """Return the status and the body of the response to a refused HTTP request."""
-        if verdict is Verdict.MISSING:
-            return 401, _missing()
+        if verdict is not Verdict.BAD:
+            return 401, _unauthenticated(verdict)
         message = f'API key does not exist or was deleted: "{credential.secret[:4]}***"'
         return 403, status(PERMISSION_DENIED, message)
 
 
-def _missing() -> dict[str, object]:
-    missing = status(UNAUTHENTICATED, "authentication is required")
-    return {**missing, "details": [_UNAUTHENTICATED_DETAIL]}
+def _unauthenticated(verdict: Verdict) -> dict[str, object]:
+    is_expired = verdict is Verdict.EXPIRED
+    message = "the token has expired" if is_expired else "authentication is required"
+    kind = "SESSION_TOKEN_EXPIRED" if is_expired else "SESSION_TOKEN_INVALID"
+    detail = {"@type": _STATUS_TYPE, "errorType": kind, **_NO_RETRY}
+    return {**status(UNAUTHENTICATED, message), "details": [detail]}
+
+
+def _encoded(part: Mapping[str, object]) -> str:
+    return _base64url(json.dumps(part, separators=(",", ":")).encode())
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -198,6 +198,10 @@ class Emulator:
         """A context for clients that trusts this server; None without TLS."""
         return None if self._tls is None else self._tls.client_context
 
+    def expire_tokens(self) -> None:
+        """Let all tokens that were made until now expire, to test clients that renew them."""
+        self._shared.credentials.expire_tokens()
+
     def start(self) -> Emulator:
         """
         Listen, and return at once. The speech engines are loaded at their first use.

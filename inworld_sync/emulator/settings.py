@@ -22,6 +22,8 @@ class Settings:
         cors: Answer the preflights of browsers, and allow pages of accepted origins to read
             responses, as the service does.
         check_credentials: False accepts every credential, and requests without one.
+        token_lifetime: How long a JSON Web Token and a session token are valid.
+        workspaces: The workspaces of the account; a token for another one is refused.
         max_contexts: The most TTS contexts on one connection. Another context is refused with code
             8.
         max_connections: The most WebSocket connections of one service at a time. Another connection
@@ -92,6 +94,8 @@ class Settings:
 
     cors: bool = True
     check_credentials: bool = True
+    token_lifetime: float = attrs.field(default=3600.0, validator=checks.positive)
+    workspaces: tuple[str, ...] = ("default-workspace", "local")
     max_contexts: int = attrs.field(default=5, validator=checks.whole(1))
     max_connections: int = attrs.field(default=20, validator=checks.whole(1))
     max_text_characters: int = attrs.field(default=2000, validator=checks.whole(1))

@@ -2,15 +2,15 @@
 Issues tokens over HTTP. A signed request gets a JSON Web Token or a session token. Single-use
 tokens need no signature.
 
-Each token is random, and begins with the first characters of a JSON Web Token. A request is refused
-if its time is wrong by more than five minutes, or if its nonce was used before.
+A request is refused if its time is wrong by more than five minutes, if its nonce was used before,
+if its body names another key, or if it asks for a workspace that the account does not have.
 
-Source: Inworld's examples for making tokens. The service's limit for the time is not documented.
+Source: Inworld's examples for making tokens. The service's limit for the time and its response to
+an unknown workspace are not documented.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
@@ -20,11 +20,15 @@ from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.protojson import read_body
 from inworld_sync.emulator.routes import HttpRoute
 from inworld_sync.emulator.shared_state import SharedState
-from inworld_sync.emulator.status import INVALID_ARGUMENT, UNAUTHENTICATED, Refused
+from inworld_sync.emulator.status import (
+    INVALID_ARGUMENT,
+    PERMISSION_DENIED,
+    UNAUTHENTICATED,
+    Refused,
+)
 
 __all__ = ["ROUTES"]
 
-_LIFETIME_SECONDS = 3600.0
 _SINGLE_USE_SECONDS = 300.0
 _MAX_SINGLE_USE_SECONDS = 3600.0
 _CLOCK_SECONDS = 300.0
@@ -58,7 +62,9 @@ def _signed(request: Request, shared: SharedState, host: str, method: str) -> Re
     if found is None:
         raise Refused(UNAUTHENTICATED, "expected a signed request, IW1-HMAC-SHA256")
     key_id, date, nonce, signature = found.groups()
-    own_id, _, secret = base64.b64decode(shared.credentials.api_key).decode().partition(":")
+    own_id, secret = shared.credentials.key_parts
+    if not secret:
+        raise Refused(UNAUTHENTICATED, "the key of this server has no secret")
     signed = f"IW1{secret}".encode()
     for part in (date, host, method, nonce, "iw1_request"):
         signed = hmac.new(signed, part.encode(), hashlib.sha256).digest()
@@ -66,15 +72,35 @@ def _signed(request: Request, shared: SharedState, host: str, method: str) -> Re
         raise Refused(UNAUTHENTICATED, "the signature does not match the key")
     if not shared.credentials.accepts_once(nonce, _age_seconds(date), _CLOCK_SECONDS):
         raise Refused(UNAUTHENTICATED, "the request is too old, or its nonce was used before")
-    token = shared.credentials.issue_token(_LIFETIME_SECONDS)
+    lifetime = shared.settings.token_lifetime
+    token = shared.credentials.issue_token(lifetime, resources=_resources(request, shared, own_id))
     return Response.of_json(
         {
             "token": token,
             "type": "Bearer",
-            "expirationTime": _time_in(_LIFETIME_SECONDS),
+            "expirationTime": _time_in(lifetime),
             "sessionId": nonce,
         }
     )
+
+
+def _resources(request: Request, shared: SharedState, key_id: str) -> list[str]:
+    """Return the resources of the body, such as ``workspaces/local``."""
+    body = read_body(request)
+    if not isinstance(body, dict):
+        raise Refused(INVALID_ARGUMENT, "the body must be an object")
+    if any(body.get(name, key_id) != key_id for name in ("key", "apiKey")):
+        raise Refused(UNAUTHENTICATED, "the body names another key than the signature")
+    resources = body.get("resources") or []
+    if not isinstance(resources, list) or not all(isinstance(each, str) for each in resources):
+        raise Refused(INVALID_ARGUMENT, "resources must be an array of strings")
+    known = {f"workspaces/{name}" for name in shared.settings.workspaces}
+    for each in resources:
+        if not each.startswith("workspaces/"):
+            raise Refused(INVALID_ARGUMENT, "a resource must have the form workspaces/NAME")
+        if each not in known:
+            raise Refused(PERMISSION_DENIED, f"no access to {each}")
+    return resources
 
 
 def _single_use(request: Request, shared: SharedState) -> Response:

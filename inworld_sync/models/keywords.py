@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
+from inworld_sync.secret import Secret
+
 __all__ = ["reject_unknown", "with_keyword_hints"]
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -73,6 +75,10 @@ def reject_unknown(method: str, given: Iterable[str], known: Iterable[str]) -> N
         raise TypeError(f"{method}() got an unexpected keyword argument {name!r}; {advice}")
 
 
+# Keywords with credentials.
+_SECRETS = {"api_key", "token", "proxy"}
+
+
 def with_keyword_hints(target: F) -> F:
     """
     Make a function, method or class raise the error of :func:`reject_unknown`.
@@ -95,6 +101,10 @@ def _hinting(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: object, **keywords: object) -> object:
+        # A traceback may show the local variables.
+        for name in _SECRETS & keywords.keys():
+            if isinstance(keywords[name], str):
+                keywords[name] = Secret(str(keywords[name]))
         try:
             return function(*args, **keywords)
         except TypeError:

@@ -22,6 +22,7 @@ __all__ = ["Limiter", "Options", "TraceEvent", "WireObserver"]
 DEFAULT_BASE_URL = "https://api.inworld.ai"
 
 Dispatch: TypeAlias = Literal["thread", "poll"]
+CredentialPlace: TypeAlias = Literal["header", "query", "subprotocol"]
 _Proxy: TypeAlias = "str | Literal[False] | None"
 
 
@@ -108,6 +109,10 @@ def _url_parts(value: object) -> SplitResult | None:
     return parts if parts is not None and parts.scheme in _SCHEMES and parts.hostname else None
 
 
+def _is_place(_: object, field: attrs.Attribute[CredentialPlace], value: CredentialPlace) -> None:
+    checks.one_of(get_args(CredentialPlace))(_, field, value)
+
+
 def _is_dispatch(_: object, field: attrs.Attribute[Dispatch], value: Dispatch) -> None:
     checks.one_of(get_args(Dispatch))(_, field, value)
 
@@ -135,6 +140,8 @@ class Options:
         ssl_context: Replaces the default certificates and settings of TLS. The default certificates
             are those of certifi if it is installed, otherwise those of the system.
         headers: Headers that are sent with every request, in addition to those of the client.
+        credential_in: Where the upgrade of a WebSocket has the credential: ``header``, ``query``
+            or ``subprotocol``. HTTP requests always have it in a header.
         max_message_bytes: The largest message that the client accepts.
         max_queued_bytes: The most bytes that wait to be sent on one connection.
         limiter: Limits the connections of the account. None allows 20 connections of this client.
@@ -158,6 +165,7 @@ class Options:
     proxy: str | Literal[False] | None = optional(_proxy, repr=False)
     ssl_context: ssl.SSLContext | None = optional(checks.having("wrap_bio"))
     headers: Mapping[str, str] = attrs.field(factory=dict, validator=checks.string_map, repr=False)
+    credential_in: CredentialPlace = attrs.field(default="header", validator=_is_place)
     max_message_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=checks.whole(1))
     max_queued_bytes: int = attrs.field(default=1024 * 1024, validator=checks.whole(1))
     limiter: Limiter | None = optional(checks.having("acquire", "release"))

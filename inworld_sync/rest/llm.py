@@ -38,7 +38,6 @@ from inworld_sync.models.chat import (
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.realtime.tools import FunctionChoice, ToolMode
 from inworld_sync.models.settings import combine_settings
-from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.tools.function import ToolFunction, error_text
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
@@ -70,8 +69,7 @@ class Llm:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector, http: HttpClient) -> None:
-        self._connector = connector
+    def __init__(self, http: HttpClient) -> None:
         self._http = http
 
     @with_keyword_hints
@@ -139,7 +137,6 @@ class Llm:
         response = self._http.request(
             "POST",
             _PATH,
-            headers=self._connector.headers(),
             json=body,
             deadline=Deadline(timeout, "the chat completion"),
             obeys_retry_after=True,
@@ -216,7 +213,7 @@ class Llm:
         checks.require_timeout(event_timeout, "event_timeout")
         deadline = Deadline(timeout, "the streamed chat completion")
         beginning = deadline.earlier(Deadline(event_timeout, "waiting for the answer to begin"))
-        headers = {**self._connector.headers(), "Accept": "text/event-stream"}
+        headers = {"Accept": "text/event-stream"}
         response = open_body(
             self._http, "POST", _PATH, headers=headers, json=body, deadline=beginning
         )
@@ -263,7 +260,7 @@ class Llm:
         try:
             return function.run(call.arguments)
         except Exception as error:
-            logger = self._connector.options.logger
+            logger = self._http.options.logger
             logger.warning("the tool %s failed", call.name, exc_info=error)
             return error_text(error)
 

@@ -6,7 +6,6 @@ from typing import Final
 
 from inworld_sync.errors import RemoteProtocolError
 from inworld_sync.models.catalog import ModelInfo
-from inworld_sync.sessions.connector import Connector
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire.catalog import read_model
@@ -27,8 +26,7 @@ class Models:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector, http: HttpClient) -> None:
-        self._connector = connector
+    def __init__(self, http: HttpClient) -> None:
         self._http = http
 
     def list(self, *, timeout: float | None = 10.0) -> list[ModelInfo]:
@@ -44,8 +42,7 @@ class Models:
             RemoteProtocolError: The list cannot be read.
         """
         deadline = Deadline(timeout, "listing the models")
-        headers = self._connector.headers()
-        response = self._http.request("GET", _PATH, headers=headers, deadline=deadline)
+        response = self._http.request("GET", _PATH, deadline=deadline)
         models = object_in(response.json(), "the list of models").get("models")
         if not isinstance(models, list | None):
             raise RemoteProtocolError(f"expected an array as models, got {type(models).__name__}")

@@ -10,7 +10,6 @@ from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.pronunciations import Pronunciation, PronunciationDictionary
 from inworld_sync.rest.advice import explained
-from inworld_sync.sessions.connector import Connector
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire.codec import JsonObject, object_in
@@ -37,8 +36,7 @@ class Pronunciations:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector, http: HttpClient) -> None:
-        self._connector = connector
+    def __init__(self, http: HttpClient) -> None:
         self._http = http
 
     def list(self, workspace: str, *, timeout: float = 30.0) -> list[PronunciationDictionary]:
@@ -190,14 +188,7 @@ class Pronunciations:
         query: Mapping[str, str] | None = None,
     ) -> JsonObject:
         with explained(advice):
-            answer = self._http.request(
-                method,
-                path,
-                headers=self._connector.headers(),
-                json=body,
-                query=query,
-                deadline=deadline,
-            )
+            answer = self._http.request(method, path, json=body, query=query, deadline=deadline)
             return {} if method == "DELETE" else object_in(answer.json(), "the dictionary")
 
 

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError, ServiceError, error_from_status
 from inworld_sync.models.catalog import Router
-from inworld_sync.sessions.connector import Connector
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
@@ -36,8 +35,7 @@ class Routers:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector, http: HttpClient) -> None:
-        self._connector = connector
+    def __init__(self, http: HttpClient) -> None:
         self._http = http
 
     def list(self, *, timeout: float | None = 10.0) -> list[Router]:
@@ -153,14 +151,7 @@ class Routers:
         json: object | None = None,
         query: Mapping[str, str] | None = None,
     ) -> JsonObject:
-        response = self._http.request(
-            method,
-            path,
-            headers=self._connector.headers(),
-            json=json,
-            query=query,
-            deadline=deadline,
-        )
+        response = self._http.request(method, path, json=json, query=query, deadline=deadline)
         return object_in(response.json(), f"the answer to {method} {path}")
 
     def _finish(self, operation: JsonObject, router: Router, deadline: Deadline) -> Router:

@@ -34,7 +34,6 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.rest.advice import explained
 from inworld_sync.rest.samples import reader_of
-from inworld_sync.sessions.connector import Connector
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient, HttpResponse
 from inworld_sync.wire import stt as wire
@@ -64,8 +63,7 @@ class Transcriptions:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector, http: HttpClient) -> None:
-        self._connector = connector
+    def __init__(self, http: HttpClient) -> None:
         self._http = http
 
     @with_keyword_hints
@@ -134,13 +132,7 @@ class Transcriptions:
             settings = attrs.evolve(settings, encoding=SttEncoding.AUTO_DETECT)
             body = {"transcribeConfig": wire.config_fields(settings), "audioUri": url}
             with explained(_ADVICE):
-                answer = self._http.request(
-                    "POST",
-                    wire.ASYNC_PATH,
-                    headers=self._connector.headers(),
-                    json=body,
-                    deadline=deadline,
-                )
+                answer = self._http.request("POST", wire.ASYNC_PATH, json=body, deadline=deadline)
         else:
             assert audio is not None
             with _Upload(audio, settings, sample_rate_hz, channels, raw_format) as upload:
@@ -167,12 +159,11 @@ class Transcriptions:
         if not parts or any(part in ("", ".", "..") for part in parts):
             raise ConfigError(f"job must be the id of a job, got {job!r:.100}")
         path = "/".join([wire.OPERATION_PATH, *(quote(part, safe="") for part in parts)])
-        headers = self._connector.headers()
-        answer = self._http.request("GET", path, headers=headers, deadline=deadline)
+        answer = self._http.request("GET", path, deadline=deadline)
         return wire.read_operation(answer.json())
 
     def _upload(self, upload: _Upload, deadline: Deadline) -> HttpResponse:
-        headers = {**self._connector.headers(), "Content-Type": upload.content_type}
+        headers = {"Content-Type": upload.content_type}
         try:
             with explained(_ADVICE):
                 return self._http.request(

@@ -20,7 +20,6 @@ from inworld_sync.rest.advice import explained
 from inworld_sync.rest.elevenlabs import fetch_voice
 from inworld_sync.rest.previews import VoicePreview
 from inworld_sync.rest.samples import audio_file
-from inworld_sync.sessions.connector import Connector
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire.codec import JsonObject, object_in
@@ -48,8 +47,7 @@ class Voices:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector, http: HttpClient) -> None:
-        self._connector = connector
+    def __init__(self, http: HttpClient) -> None:
         self._http = http
 
     @with_keyword_hints
@@ -94,7 +92,7 @@ class Voices:
                 raise RemoteProtocolError(
                     f"expected voices with a voiceId, got {unread} without one"
                 )
-            self._connector.options.logger.warning(
+            self._http.options.logger.warning(
                 "%d of %d voices have no voiceId and were left out", unread, len(entries)
             )
         return [
@@ -411,14 +409,7 @@ class Voices:
     ) -> JsonObject:
         """Send a request; *advice* is added to an error after which the change may be made."""
         with explained(advice):
-            answer = self._http.request(
-                method,
-                path,
-                headers=self._connector.headers(),
-                json=body,
-                query=query,
-                deadline=deadline,
-            )
+            answer = self._http.request(method, path, json=body, query=query, deadline=deadline)
             if method == "DELETE":
                 return {}
             return object_in(answer.json(), f"the answer to {path}")

@@ -42,6 +42,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import attrs
 
 from inworld_sync.errors import (
+    AuthError,
     ClosedError,
     ConnectError,
     ConnectionLost,
@@ -274,8 +275,11 @@ class Connection(Generic[M]):
             self._options.logger.exception("%s: the reader failed", self.name)
             self._failure = _failure_of("reader", error)
             self._link.abort("the reader failed")
+        reason = self._end_error()
+        if isinstance(reason, AuthError):
+            self._report_refusal()
         with self._changed:
-            self._finish()
+            self._finish(reason)
         self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
         self._leave()
         self._report_closed()
@@ -361,13 +365,25 @@ class Connection(Generic[M]):
         is_full = self._changed.has_full_mailbox = any(stream.is_full for stream in streams)
         return is_full and not any(stream.is_starving for stream in streams)
 
-    def _finish(self) -> None:
+    def _end_error(self) -> InworldError | None:
+        """Return the error with which the link ended; the reader only."""
         end = self._link.end
         assert end is not None, "the reader ends only after the link"
-        error = self._failure or end.error
         if self._fault is not None and end.by != "client":
-            error = self._error_of(self._fault)
-        ended = StreamEnded(end.by, end.code, end.reason, error)
+            return self._error_of(self._fault)
+        return self._failure or end.error
+
+    def _report_refusal(self) -> None:
+        """Have a refused credential dropped before a thread that waits uses it again."""
+        try:
+            self._link.on_refused()
+        except Exception:
+            self._options.logger.exception("%s: the credential's rejected() raised", self.name)
+
+    def _finish(self, reason: InworldError | None) -> None:
+        end = self._link.end
+        assert end is not None
+        ended = StreamEnded(end.by, end.code, end.reason, reason)
         try:
             self.ended = self._conclude(ended)
         except Exception as error:

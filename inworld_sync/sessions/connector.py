@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import math
 import threading
-import uuid
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlencode
 
-from inworld_sync._version import __version__
-from inworld_sync.auth import Auth, RenewableAuth
 from inworld_sync.errors import (
-    AuthError,
     ClosedError,
     ConfigError,
     ConnectError,
@@ -31,6 +27,12 @@ from inworld_sync.locks import Condition, Event
 from inworld_sync.models import checks
 from inworld_sync.models.options import Limiter, Options
 from inworld_sync.transport.backoff import Backoff
+from inworld_sync.transport.credential import (
+    Credential,
+    Header,
+    place_credential,
+    request_headers,
+)
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 
@@ -116,16 +118,16 @@ class Connector:
 
     Args:
         options: The settings of the client.
-        auth: The credential.
+        credential: The credential.
         limiter: Its places limit the connections.
 
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, options: Options, auth: Auth, limiter: Limiter) -> None:
+    def __init__(self, options: Options, credential: Credential, limiter: Limiter) -> None:
         self.options = options
         self.limiter = limiter
-        self._auth = auth
+        self.credential = credential
         self._lock = threading.Lock()
         self._closed = Event()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -133,16 +135,6 @@ class Connector:
         if isinstance(limiter, ConnectionLimiter):
             with limiter._lock:  # noqa: SLF001 - of this file's own class
                 limiter._clients.add(self)  # noqa: SLF001
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers of a request, with the credential."""
-        name, value = self._auth.header()
-        return {
-            "User-Agent": f"inworld-sync/{__version__}",
-            "X-Request-Id": str(uuid.uuid4()),
-            **self.options.headers,
-            name: value,
-        }
 
     def open(
         self,
@@ -152,7 +144,7 @@ class Connector:
         query: Mapping[str, str] | None = None,
         timeout: float | None = None,
         has_place: bool = False,
-        max_retries: int | None = None,
+        reconnects: bool = False,
         retries_quota: bool = True,
     ) -> Link:
         """
@@ -160,6 +152,8 @@ class Connector:
 
         An attempt is repeated if the client could not connect, or if the upgrade was answered with
         status 429, 502, 503 or 504. The delay is random, and not shorter than ``Retry-After``.
+        If the service refuses a credential that can be renewed, the attempt is repeated once
+        without a delay.
 
         Args:
             path: The path of the service.
@@ -169,7 +163,9 @@ class Connector:
                 ``connect_timeout``.
             has_place: Whether the caller has taken the place. If the link cannot be opened, the
                 place is returned.
-            max_retries: The most repeated attempts; None means ``max_retries`` of the options.
+            reconnects: Whether the caller replaces a lost connection and repeats attempts itself.
+                Then an exception of the user's function for tokens is a :class:`ConnectError`,
+                after which the caller may try again.
             retries_quota: Whether an attempt is repeated after status 429.
 
         Raises:
@@ -177,13 +173,14 @@ class Connector:
             TransportError: Could not connect.
             ServiceError: The service refused the upgrade.
             ClosedError: The client was closed.
+            Exception: The user's function for tokens raised it.
         """
         seconds = self.options.connect_timeout if timeout is None else timeout
         url = self.options.endpoint(path, websocket=True)
         deadline = Deadline(seconds, f"connecting to {url}")
-        if not has_place and not self.limiter.acquire(0.0):
+        if not has_place and not self._acquire_place(0.0):
             self.evict_idle()
-            if not self.limiter.acquire(deadline.at_most(math.inf)):
+            if not self._acquire_place(deadline.at_most(math.inf)):
                 raise QuotaError(
                     f"the limit of connections was reached for {seconds:g} s: close a connection, "
                     "or make the client with a limiter that has more places",
@@ -191,29 +188,39 @@ class Connector:
                 )
         if query:
             url = f"{url}?{urlencode(query)}"
-        most = self.options.max_retries if max_retries is None else max_retries
+
+        def attempt(header: Header) -> Link:
+            return self._open_link(url, header, name, deadline)
+
         try:
-            return self._open_link(url, name, deadline, most, retries_quota=retries_quota)
+            if reconnects:
+                return _reconnecting(lambda: self.credential.use(deadline, attempt))
+            return self._repeated(
+                lambda: self.credential.use(deadline, attempt), name, deadline, retries_quota
+            )
         except BaseException:
-            self.limiter.release()
+            self.closed()
             raise
 
-    def _open_link(
-        self, url: str, name: str, deadline: Deadline, max_retries: int, *, retries_quota: bool
+    def _open_link(self, url: str, header: Header, name: str, deadline: Deadline) -> Link:
+        options = self.options
+        url, placed = place_credential(url, header, options.credential_in)
+        headers = {**request_headers(), **options.headers, **placed}
+        link = Link.open(url, headers=headers, options=options, name=name, deadline=deadline)
+        link.on_refused = lambda: self.credential.reject(header)
+        return link
+
+    def _repeated(
+        self, attempt: Callable[[], Link], name: str, deadline: Deadline, retries_quota: bool
     ) -> Link:
         options = self.options
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
-            headers = self.headers()
             try:
-                return Link.open(
-                    url, headers=headers, options=options, name=name, deadline=deadline
-                )
+                return attempt()
             except InworldError as error:
-                if isinstance(error, AuthError) and isinstance(self._auth, RenewableAuth):
-                    self._auth.rejected(headers["Authorization"])
                 is_retried = _is_retried(error, retries_quota=retries_quota)
-                if not is_retried or backoff.attempts >= max_retries:
+                if not is_retried or backoff.attempts >= options.max_retries:
                     raise
                 delay = backoff.next_delay(error)
                 if delay >= deadline.at_most(math.inf):
@@ -222,9 +229,21 @@ class Connector:
             if self._closed.wait(delay):
                 raise _closed_error()
 
+    def _acquire_place(self, timeout: float) -> bool:
+        try:
+            return self.limiter.acquire(timeout)
+        except InworldError:
+            raise
+        except Exception as error:
+            # A retryable error, so that a reconnect continues if a user's limiter fails once.
+            raise ConnectError(f"the limiter raised {type(error).__name__}: {error}") from error
+
     def closed(self) -> None:
-        """Return the place of a link that :meth:`open` opened."""
-        self.limiter.release()
+        """Return the place of a link that :meth:`open` opened; log an error of the limiter."""
+        try:
+            self.limiter.release()
+        except Exception:
+            self.options.logger.exception("the limiter's release() raised")
 
     def adopt(self, session: Session) -> None:
         """
@@ -261,6 +280,15 @@ class Connector:
             session._begin_close()  # noqa: SLF001 - users do not need it
         for session in sessions:
             session.close()
+
+
+def _reconnecting(attempt: Callable[[], Link]) -> Link:
+    try:
+        return attempt()
+    except InworldError:
+        raise
+    except Exception as error:
+        raise ConnectError(f"the credential's function raised {type(error).__name__}") from error
 
 
 def _is_retried(error: InworldError, retries_quota: bool) -> bool:

@@ -20,7 +20,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
-from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
+from inworld_sync.errors import (
+    ClosedError,
+    DeviceError,
+    InworldError,
+    LocalProtocolError,
+    fresh,
+)
 from inworld_sync.locks import Condition, Event
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import Phoneme, Viseme, WordTime
@@ -191,7 +197,13 @@ class Playback:
         Raises:
             DeadlineExceeded: The speech is still playing after *timeout* seconds. It continues.
             InworldError: The synthesis or the speaker failed.
+            LocalProtocolError: A handler of this playback called it, so it could never return.
         """
+        if not self.done and threading.current_thread() in self._threads:
+            raise LocalProtocolError(
+                "wait() in a handler of the same playback would wait for the handler itself; call "
+                "it on another thread"
+            )
         deadline = Deadline(timeout, "the playback")
         while not self._finished.wait(deadline.at_most(LONGEST_WAIT_SECONDS)):
             deadline.check()
@@ -207,9 +219,12 @@ class Playback:
         """
         with _queues_changed:
             self._interrupted = True
-            # This ends a write that waits for room. No other playback has written audio yet.
-            if self._is_first():
-                self._speaker.clear()
+            try:
+                # This ends a write that waits for room. No other playback has written audio yet.
+                if self._is_first():
+                    self._speaker.clear()
+            except Exception as error:  # noqa: BLE001 - the sink of a user may raise anything
+                self._error = self._error or error
             _queues_changed.notify_all()
         self._stream.close()
         for thread in self._threads:
@@ -268,17 +283,23 @@ class Playback:
                 # Drops the audio that was written after the interruption had cleared the speaker.
                 heard = self._speaker.clear() if self._interrupted else self._speaker.heard_samples
                 final_samples = heard - self._start_samples
-            if self._closes_speaker:
-                self._speaker.close()
-        except (InworldError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the sink of a user may raise anything
             self._error = self._error or error
         finally:
+            self._close_speaker()
             self._leave_queue()
             with self._changed:
                 self._final_samples = final_samples
                 self._changed.notify_all()
             if not self._handlers:
                 self._finished.set()
+
+    def _close_speaker(self) -> None:
+        try:
+            if self._closes_speaker:
+                self._speaker.close()
+        except Exception as error:  # noqa: BLE001 - the sink of a user may raise anything
+            self._error = self._error or error
 
     # ---- the queue ---------------------------------------------------------------------------
 

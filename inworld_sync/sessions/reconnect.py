@@ -10,7 +10,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from inworld_sync.errors import ConnectionLost, InworldError, ServiceError, TransportError
+from inworld_sync.errors import (
+    AuthError,
+    ConnectionLost,
+    InworldError,
+    ServiceError,
+    TransportError,
+)
 from inworld_sync.transport.backoff import Backoff, retry_after_of
 
 __all__ = ["ReconnectPolicy", "is_transient"]
@@ -33,15 +39,24 @@ class ReconnectPolicy:
         max_attempts: The most attempts in a row. None means no limit.
         timeout: Attempts are made for this many seconds after the loss of a connection. None means
             no limit.
+        renews_credential: Whether an attempt after a refused credential may use another one. Of
+            several attempts in a row, one is made after a refusal.
     """
 
     def __init__(
-        self, backoff: Backoff, *, max_attempts: int | None = None, timeout: float | None = None
+        self,
+        backoff: Backoff,
+        *,
+        max_attempts: int | None = None,
+        timeout: float | None = None,
+        renews_credential: bool = False,
     ) -> None:
         self._backoff = backoff
         self._max_attempts = max_attempts
         self._timeout = timeout
         self._lost_at: float | None = None
+        self._renews_credential = renews_credential
+        self._has_renewed = False
 
     @property
     def attempts(self) -> int:
@@ -52,6 +67,7 @@ class ReconnectPolicy:
         """Start the limits anew with the next loss."""
         self._backoff.reset()
         self._lost_at = None
+        self._has_renewed = False
 
     def reconnect(
         self,
@@ -102,7 +118,8 @@ class ReconnectPolicy:
                 :class:`ConnectionLost` with *cause* as its cause if a limit is reached.
         """
         retry_after = retry_after_of(cause)
-        if not is_transient(cause) or retry_after > _MAX_RETRY_AFTER_SECONDS:
+        is_final = not is_transient(cause) and not self._may_renew(cause)
+        if is_final or retry_after > _MAX_RETRY_AFTER_SECONDS:
             raise cause
         remaining = self._remaining()
         # The limits have the names of the arguments of the callers.
@@ -117,6 +134,12 @@ class ReconnectPolicy:
         raise ConnectionLost(
             f"could not restore the connection in {self.attempts} attempts ({limit}): {cause}"
         ) from cause
+
+    def _may_renew(self, cause: InworldError) -> bool:
+        if not isinstance(cause, AuthError) or self._has_renewed or not self._renews_credential:
+            return False
+        self._has_renewed = True
+        return True
 
     def _remaining(self) -> float | None:
         """The seconds left of the timeout; None without a timeout, or before a loss."""

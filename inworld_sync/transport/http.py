@@ -24,7 +24,14 @@ from inworld_sync.errors import (
 )
 from inworld_sync.locks import Event
 from inworld_sync.models.options import Options
+from inworld_sync.secret import SecretBytes
 from inworld_sync.transport.backoff import Backoff
+from inworld_sync.transport.credential import (
+    Credential,
+    Header,
+    request_headers,
+    send_authorized,
+)
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
@@ -98,6 +105,7 @@ class HttpClient:
 
     Args:
         options: Base URL, certificates, proxy, headers, retries and the limit for a body.
+        credential: Of every request; None sends none by itself.
 
     Thread safety:
         Several threads may send requests at the same time. A forked child opens its own
@@ -106,8 +114,9 @@ class HttpClient:
     Lock rule: ``_lock`` guards the set of bodies; nothing is called while it is held.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, credential: Credential | None = None) -> None:
         self.options = options
+        self.credential = credential
         self.place = parse_url(options.base_url)
         # The key is the process id, because a forked child must not use the connections of its
         # parent.
@@ -121,7 +130,8 @@ class HttpClient:
         method: str,
         path: str,
         *,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        credential: Header | None = None,
         json: object | None = None,
         body: Callable[[], Iterable[bytes]] | None = None,
         query: Mapping[str, str | Sequence[str]] | None = None,
@@ -133,11 +143,13 @@ class HttpClient:
 
         A request is retried up to ``options.max_retries`` times, if the client could not connect.
         A GET is also retried if the connection broke or the status is 429, 502, 503 or 504.
+        If the service refuses a credential that can be renewed, any request is sent once more.
 
         Args:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
             headers: Headers of the request. They replace headers of the options with the same name.
+            credential: The header that is sent instead of the credential of the client.
             json: Value to send as JSON; None sends no JSON.
             body: Returns the blocks of the body for each attempt, instead of *json*. The type of
                 the body is in *headers*. An error that *body* raises ends the request.
@@ -157,10 +169,13 @@ class HttpClient:
             ConfigError: The path or a header cannot be sent.
             ClosedError: The client is closed.
         """
+
+        def send(merged: Mapping[str, str]) -> HttpResponse:
+            content = as_json(json) if body is None else body()
+            return Exchange(self, method, path, deadline).run(merged, content, query)
+
         return self.attempt(
-            lambda: Exchange(self, method, path, deadline).run(
-                headers, as_json(json) if body is None else body(), query
-            ),
+            lambda: send_authorized(send, credential or self.credential, deadline, headers),
             lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
             deadline,
         )
@@ -275,10 +290,8 @@ class Exchange:
         query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
         """Send the request and return the response. Raise an error for a status from 300 on."""
-        response = self.start(headers, body, query)
+        response = self.open(headers, body, query)
         try:
-            if response.status >= 300:
-                self.raise_error(response)
             body = b"".join(self.pieces(response, self._client.options.max_message_bytes))
         except BaseException:
             response.close()
@@ -286,12 +299,28 @@ class Exchange:
         response.release_conn()
         return HttpResponse(status=response.status, headers=headers_of(response), body=body)
 
-    def start(
+    def open(
         self,
         headers: Mapping[str, str],
         body: bytes | Iterable[bytes] | None,
         query: Mapping[str, str | Sequence[str]] | None,
         stopper: Stopper | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send the request and return the beginning of the response; raise as :meth:`run`."""
+        response = self._start(headers, body, query, stopper)
+        if response.status < 300:
+            return response
+        try:
+            self._raise_error(response)
+        finally:
+            response.close()
+
+    def _start(
+        self,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None,
+        query: Mapping[str, str | Sequence[str]] | None,
+        stopper: Stopper | None,
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for the headers of the response."""
         suffix = f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
@@ -299,7 +328,7 @@ class Exchange:
         own = {"Host": self._client.place.authority}
         if isinstance(body, bytes):
             own["Content-Type"] = "application/json"
-        merged = merge_headers(own, self._client.options.headers, headers)
+        merged = merge_headers(own, request_headers(), self._client.options.headers, headers)
         pool = self._client.pool()
         import urllib3
 
@@ -334,14 +363,15 @@ class Exchange:
         if stopper.socket is not None:
             stopper.socket.settimeout(deadline.remaining())
 
-    def raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
-        """Raise the error for a status from 300."""
+    def _raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
         body = b""
         try:
             for piece in self.pieces(response, _MAX_ERROR_BYTES):
                 body += piece
         except InworldError:
             pass  # the status matters more than an incomplete, long or late body
+        # The service may repeat a part of the credential, and a traceback may show the variables.
+        body = piece = SecretBytes(body)
         raise error_from_response(
             response.status, headers_of(response), body, url=show_url(self._url)
         )

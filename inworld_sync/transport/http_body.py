@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inworld_sync.errors import ClosedError, InworldError, RemoteProtocolError
+from inworld_sync.transport.credential import send_authorized
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.fork_guard import ForkGuard
 from inworld_sync.transport.http import Exchange, HttpClient, as_json, headers_of, is_retried
@@ -112,7 +113,7 @@ def open_body(
     method: str,
     path: str,
     *,
-    headers: Mapping[str, str],
+    headers: Mapping[str, str] | None = None,
     json: object,
     deadline: Deadline,
 ) -> HttpBody:
@@ -151,7 +152,7 @@ def start_body(
     method: str,
     path: str,
     *,
-    headers: Mapping[str, str],
+    headers: Mapping[str, str] | None = None,
     json: object,
     deadline: Deadline,
     stopper: Stopper | None = None,
@@ -168,16 +169,15 @@ def start_body(
         deadline: For connecting and the head of the response.
         stopper: Ends the wait for the response, and then does the same as :meth:`HttpBody.close`.
     """
-    exchange, stopper = Exchange(client, method, path, deadline), stopper or Stopper()
-    response = exchange.start(headers, as_json(json), None, stopper)
-    if response.status < 300:
-        body = HttpBody(exchange, response, stopper)
+    stop = stopper or Stopper()
+
+    def send(merged: Mapping[str, str]) -> HttpBody:
+        exchange = Exchange(client, method, path, deadline)
+        body = HttpBody(exchange, exchange.open(merged, as_json(json), None, stop), stop)
         client.close_with_client(body)
         return body
-    try:
-        exchange.raise_error(response)
-    finally:
-        response.close()
+
+    return send_authorized(send, client.credential, deadline, headers)
 
 
 def lines_in(body: HttpBody, timeout: float | None, max_bytes: int) -> Iterator[bytes]:

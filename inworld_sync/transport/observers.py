@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from inworld_sync.models.options import Options, TraceEvent
+from inworld_sync.secret import mask_known_bytes
 
 __all__ = ["Observers"]
 
@@ -32,7 +33,7 @@ class Observers:
         """Pass one message to the observer."""
         if self._observer:
             with self._shielded("the observer"):
-                self._observer.message(direction, self._connection, data)
+                self._observer.message(direction, self._connection, mask_known_bytes(data))
 
     def trace(
         self, name: str, seconds: float, facts: Mapping[str, str | int | float] | None = None

@@ -13,6 +13,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError, ConnectError
 from inworld_sync.models.options import Options
+from inworld_sync.secret import Secret, SecretBytes
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.stream import Stream, receive_by
 from inworld_sync.transport.tcp import is_loopback
@@ -75,11 +76,12 @@ def choose_proxy(url: str, options: Options) -> Proxy | None:
     place = parse_url(url)
     if is_loopback(place.host):
         return None
-    known = urllib.request.getproxies_environment()
+    # The URLs may have passwords.
+    known = {name: Secret(value) for name, value in urllib.request.getproxies_environment().items()}
     if known:
         is_bypassed = _matches_no_proxy(place, known.get("no", ""))
     else:
-        known = urllib.request.getproxies()
+        known = {name: Secret(value) for name, value in urllib.request.getproxies().items()}
         is_bypassed = bool(known) and bool(urllib.request.proxy_bypass(place.authority))
     if is_bypassed:
         return None
@@ -125,17 +127,29 @@ def _matches_no_proxy(place: Place, no_proxy: str) -> bool:
 
 
 def _parse(text: str, source: str) -> Proxy:
+    text = Secret(text)
+    found = _read(text)
+    if isinstance(found, str):
+        raise ConfigError(f"{source} {found}")
+    return found
+
+
+def _read(text: str) -> Proxy | str:
+    """
+    Return the proxy of a URL, or what is wrong with it.
+
+    The URL may have a password. So this raises no error, whose traceback could show it.
+    """
     text = text.strip()
     parts = urllib.parse.urlsplit(text if "://" in text else f"http://{text}")
     if parts.scheme and parts.scheme != "http":
-        raise ConfigError(
-            f"{source} must start with http://, got {parts.scheme}://; "
+        return (
+            f"must start with http://, got {parts.scheme}://; "
             "use an HTTP proxy that allows CONNECT, or proxy=False for no proxy"
         )
-    # The text may have a password, so no error shows it.
     if "@" in parts.path + parts.query + parts.fragment:
-        raise ConfigError(
-            f"{source} has one of the characters / ? # in its user or password; "
+        return (
+            "has one of the characters / ? # in its user or password; "
             "write them as %2F, %3F and %23"
         )
     try:
@@ -143,12 +157,13 @@ def _parse(text: str, source: str) -> Proxy:
     except ValueError:
         host, port = None, 0
     if not host or not parts.scheme:
-        raise ConfigError(f"{source} must look like http://host:port")
+        return "must look like http://host:port"
     authorization = None
     if parts.username is not None:
         user = urllib.parse.unquote(parts.username)
         password = urllib.parse.unquote(parts.password or "")
-        authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        credential = base64.b64encode(f"{user}:{password}".encode()).decode()
+        authorization = Secret(f"Basic {credential}")
     return Proxy(host=host, port=port, authorization=authorization)
 
 
@@ -168,10 +183,7 @@ def open_tunnel(stream: Stream, proxy: Proxy, host: str, port: int, deadline: De
         DeadlineExceeded: The proxy did not answer in time.
     """
     target = f"{_bracketed(host)}:{port}"
-    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    if proxy.authorization:
-        lines.append(f"Proxy-Authorization: {proxy.authorization}")
-    stream.send_all("\r\n".join([*lines, "", ""]).encode("ascii"), deadline)
+    stream.send_all(_connect_request(proxy, target), deadline)
     head, _, rest = _read_response(stream, proxy, deadline).partition(b"\r\n\r\n")
     status_line = head.split(b"\r\n", 1)[0].decode("latin-1")
     protocol, _, status = status_line.partition(" ")
@@ -186,6 +198,13 @@ def open_tunnel(stream: Stream, proxy: Proxy, host: str, port: int, deadline: De
         raise ConnectError(f"the proxy {proxy.url} refused a tunnel to {target}: HTTP {status}")
     if rest:
         raise ConnectError(f"the proxy {proxy.url} sent data before the tunnel was used")
+
+
+def _connect_request(proxy: Proxy, target: str) -> SecretBytes:
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy.authorization:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    return SecretBytes("\r\n".join([*lines, "", ""]).encode("ascii"))
 
 
 def _read_response(stream: Stream, proxy: Proxy, deadline: Deadline) -> bytes:

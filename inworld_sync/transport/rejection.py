@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import email.utils
 import html
 import json
@@ -19,7 +20,7 @@ from inworld_sync.errors import (
     forbids_retry,
 )
 
-__all__ = ["error_from_response", "reason_of", "request_id_of"]
+__all__ = ["error_from_response", "http_time", "reason_of", "request_id_of"]
 
 # An error message has at most this many characters of a response, because proxies send whole pages.
 _MAX_TEXT_CHARACTERS = 500
@@ -91,7 +92,20 @@ def error_from_response(
         retryable=is_retryable and not forbids_retry(details),
         retry_after=_retry_after(known.get("retry-after")),
         details=details,
+        server_time=http_time(known.get("date")),
     )
+
+
+def http_time(value: str | None) -> float | None:
+    """Return an HTTP date in seconds of Unix time, or None if there is none or it is invalid."""
+    try:
+        moment = email.utils.parsedate_to_datetime(value or "")
+        if moment.tzinfo is None:
+            # The zone -0000 is UTC (RFC 5322, section 3.3).
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        return moment.timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -101,10 +115,10 @@ def _retry_after(value: str | None) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
+        moment = http_time(value)
+        if moment is None:
             return None
+        seconds = moment - time.time()
     return None if math.isnan(seconds) else min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS)
 
 

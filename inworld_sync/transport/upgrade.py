@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, cast
 import attrs
 
 from inworld_sync.errors import ConfigError, ConnectError, InworldError
+from inworld_sync.secret import Secret, SecretBytes
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http_socket import HttpSocket
 from inworld_sync.transport.rejection import error_from_response, reason_of
@@ -48,6 +49,7 @@ _TLS_HINT = "; if the server uses TLS, base_url must start with https://"
 _OWN_HEADERS = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"}
 
 # The headers of the response that websocket-client checks.
+_SUBPROTOCOL_HEADER = "sec-websocket-protocol"
 _CHECKED_HEADERS = ("upgrade", "connection", "sec-websocket-accept")
 
 
@@ -61,8 +63,9 @@ class Upgraded:
         received: The bytes that were received after the headers.
     """
 
-    headers: Mapping[str, str]
-    received: bytes
+    # A server repeats a subprotocol, which may be a credential.
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    received: bytes = attrs.field(repr=False)
 
 
 def upgrade(
@@ -104,11 +107,18 @@ def upgrade(
         raise ConnectError(
             f"{shown_url} answered the upgrade without the headers of a WebSocket; check base_url"
         ) from error
-    if "sec-websocket-protocol" in exchange.headers:
+    chosen = exchange.headers.get(_SUBPROTOCOL_HEADER)
+    if chosen is not None and chosen not in _offered(headers):
         raise ConnectError(f"{shown_url} chose a subprotocol that the client did not offer")
     if "sec-websocket-extensions" in exchange.headers:
         raise ConnectError(f"{shown_url} uses a WebSocket extension that the client did not offer")
     return Upgraded(headers=exchange.headers, received=exchange.received)
+
+
+def _offered(headers: Mapping[str, str]) -> list[str]:
+    """Return the subprotocols that the client offers."""
+    values = [value for name, value in headers.items() if name.lower() == _SUBPROTOCOL_HEADER]
+    return [each.strip() for each in ",".join(values).split(",") if each.strip()]
 
 
 def _websocket_client() -> ModuleType:
@@ -146,7 +156,7 @@ class _Exchange:
         self.received = b""
         self._stream = stream
         self._request_line = f"GET {target} HTTP/1.1"
-        self._header_lines = [f"{name}: {value}" for name, value in headers.items()]
+        self._header_lines = [Secret(f"{name}: {value}") for name, value in headers.items()]
         self._shown_url = shown_url
         self._deadline = deadline
         self._request = b""
@@ -157,7 +167,8 @@ class _Exchange:
         lines = data.decode("latin-1").rstrip("\r\n").split("\r\n")[1:]
         kept = [line for line in lines if not line.lower().startswith("cookie:")]
         whole = [self._request_line, *kept, *self._header_lines, "", ""]
-        self._request = "\r\n".join(whole).encode("latin-1")
+        # A traceback may show the variables of the functions that send it.
+        self._request = SecretBytes("\r\n".join(whole).encode("latin-1"))
         return len(data)
 
     def recv(self, size: int) -> bytes:
@@ -180,7 +191,7 @@ class _Exchange:
         ) as response:
             self._begin(response)
             if response.status != http.client.SWITCHING_PROTOCOLS:
-                body = self._body(response, raw)
+                body = SecretBytes(self._body(response, raw))
                 raise error_from_response(response.status, self.headers, body, url=self._shown_url)
             raw.end()
             self.received = response.fp.read()

@@ -63,6 +63,11 @@ def parse_url(url: str) -> Place:
             f"a URL like https://host or wss://host was expected, got {show_url(url)!r}; "
             "check base_url"
         )
+    if not _is_host(host):
+        raise ConfigError(
+            f"the host {host!r} is not a name: each part between two dots must have 1 to 63 "
+            "characters, and the whole name at most 253; check base_url"
+        )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not url.isascii() or not url.isprintable() or " " in url:
         raise ConfigError(
@@ -75,6 +80,13 @@ def parse_url(url: str) -> Place:
         authority=parts.netloc.rpartition("@")[2],
         target=target,
     )
+
+
+def _is_host(host: str) -> bool:
+    """Return whether a host can be looked up (RFC 1035, section 2.3.4), or is an IPv6 address."""
+    name = host.removesuffix(".")
+    labels = name.split(".")
+    return ":" in host or (len(name) <= 253 and all(1 <= len(label) <= 63 for label in labels))
 
 
 def show_url(url: str) -> str:

@@ -65,6 +65,7 @@ class Link:
         response_headers: The headers of the response to the upgrade, by lower-case name.
         request_id: The service's id for the connection, or None.
         end: How the link ended; None while it is open.
+        on_refused: Called if the service refuses the credential after the upgrade.
     """
 
     def __init__(self, opened: OpenedWebSocket, url: str, options: Options, name: str) -> None:
@@ -73,6 +74,7 @@ class Link:
         self.response_headers: Mapping[str, str] = opened.upgraded.headers
         self.request_id = request_id_of(opened.upgraded.headers)
         self.end: LinkEnd | None = None
+        self.on_refused: Callable[[], None] = lambda: None
         self._opened = opened
         self._connection = opened.connection
         self._options = options

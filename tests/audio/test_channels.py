@@ -1,4 +1,4 @@
-"""Channels of recordings: mixed, selected and separated."""
+"""The channels of a recording are mixed, selected, or returned separately."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_ordinary_channels_are_mixed(channels: tuple[np.ndarray, ...]) -> None:
 
 @pytest.mark.parametrize("block_frames", [160, 1600, RATE_HZ])
 def test_inverted_phase(block_frames: int) -> None:
-    """Of two channels that cancel each other, the louder is used from the first sample on."""
+    """If two channels cancel each other, the louder channel is used from the first sample on."""
     quieter = -(LEFT * 0.99).astype("<i2")
     found, warnings = mixed(interleaved(quieter, LEFT), 2, block_frames)
 
@@ -88,7 +88,7 @@ def test_inverted_phase(block_frames: int) -> None:
 
 
 def test_cancellation_of_less_than_20_db_is_mixed() -> None:
-    """Channels whose mix is less than 20 dB below the louder are mixed."""
+    """Channels are mixed if the mix is less than 20 dB below the louder channel."""
     quieter = -(LEFT * 0.75).astype("<i2")
     found, warnings = mixed(interleaved(LEFT, quieter), 2)
 
@@ -97,7 +97,7 @@ def test_cancellation_of_less_than_20_db_is_mixed() -> None:
 
 
 def test_inverted_part() -> None:
-    """The mix is used again when the channels no longer cancel each other; one warning is given."""
+    """The mix is used again when channels stop canceling each other. There is one warning."""
     parts = [(LEFT, -LEFT), (LEFT, RIGHT)] * 2
     pcm = b"".join(interleaved(*part) for part in parts)
     found, warnings = mixed(pcm, 2)
@@ -106,7 +106,7 @@ def test_inverted_part() -> None:
     mean = np.rint((LEFT + RIGHT.astype(float)) / 2)
     assert np.array_equal(LEFT, found[:RATE_HZ])
     assert np.array_equal(mean, found[RATE_HZ : 2 * RATE_HZ])
-    # It takes some time until the power before is forgotten.
+    # In the third second, the channels cancel again. The louder one is used after 0.8 s.
     end = slice(3 * RATE_HZ - RATE_HZ // 5, 3 * RATE_HZ)
     assert np.array_equal(abs(LEFT[-RATE_HZ // 5 :]), abs(found[end]))
     assert np.array_equal(mean, found[3 * RATE_HZ :])
@@ -114,7 +114,7 @@ def test_inverted_part() -> None:
 
 @pytest.mark.parametrize("form", ["file", "chunks", "source"])
 def test_warning_is_logged(form: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a client, the warning goes to the logger of the package."""
+    """If no client is involved, the warning is logged by the logger of the package."""
     pcm = interleaved(LEFT, -LEFT)
     if form == "file":
         out = b"".join(open_source(wav(LEFT, -LEFT)))
@@ -134,7 +134,7 @@ def test_warning_is_logged(form: str, caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("form", ["wav", "raw", "array", "rows", "interleaved"])
 def test_select(form: str) -> None:
-    """One channel of a recording in any form is used alone."""
+    """One channel can be selected from a recording in any form."""
     frames = np.stack([LEFT, RIGHT], axis=1)
     settings = {"from_hz": RATE_HZ, "channels": 2}
     audio, settings = {
@@ -151,7 +151,7 @@ def test_select(form: str) -> None:
 
 @pytest.mark.parametrize("channel", [2, 7, -1, True, "left", 1.0])
 def test_no_such_channel(channel: object) -> None:
-    """A channel that the recording does not have is refused, with those that it has."""
+    """If a recording does not have the selected channel, the error names its channels."""
     with pytest.raises(ConfigError, match=r"channels 0 to 1, got"):
         open_source(wav(LEFT, RIGHT), channel=channel)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"has only channel 0, got"):
@@ -159,7 +159,7 @@ def test_no_such_channel(channel: object) -> None:
 
 
 def test_source_has_one_channel() -> None:
-    """A source is mono, so that its channels cannot be selected."""
+    """A WavSource is mono, so selecting a channel of it raises an error."""
     for open_it in (
         lambda: open_source(WavSource(wav(LEFT, RIGHT)), channel=0),
         lambda: open_separate(WavSource(wav(LEFT, RIGHT)), to_hz=RATE_HZ),
@@ -173,7 +173,7 @@ def test_source_has_one_channel() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_separate(count: int) -> None:
-    """The channels of a file are converted one by one."""
+    """Each channel of a file is returned without a change of its samples."""
     channels = [tone(RATE_HZ, 200 + 100 * number) for number in range(count)]
     source = open_separate(wav(*channels), to_hz=RATE_HZ)
 
@@ -184,7 +184,7 @@ def test_separate(count: int) -> None:
 
 
 def test_separate_rate() -> None:
-    """Each channel is converted to the rate as alone."""
+    """The conversion of the rate gives each channel the same samples as if it were selected."""
     found = joined(open_separate(wav(LEFT, RIGHT), to_hz=8000))
 
     for channel, samples in enumerate(found):
@@ -195,7 +195,7 @@ def test_separate_rate() -> None:
 
 @pytest.mark.parametrize("form", ["bytes", "blocks"])
 def test_separate_raw(form: str) -> None:
-    """Raw samples have two channels; a frame may be cut between blocks."""
+    """Raw samples are read as two channels. A frame may be cut between two blocks."""
     pcm = interleaved(LEFT, RIGHT)
     audio = pcm if form == "bytes" else (pcm[at : at + 999] for at in range(0, len(pcm), 999))
     left, right = joined(open_separate(audio, to_hz=RATE_HZ, from_hz=RATE_HZ))
@@ -205,7 +205,7 @@ def test_separate_raw(form: str) -> None:
 
 
 def test_separate_raw_format() -> None:
-    """Raw samples may have any format."""
+    """Raw samples are read in the format that raw_format declares."""
     pcm = interleaved(LEFT, RIGHT)
     swapped = np.frombuffer(pcm, "<i2").astype(">i2").tobytes()
     source = open_separate(swapped, to_hz=RATE_HZ, from_hz=RATE_HZ, raw_format="s16be")
@@ -214,7 +214,7 @@ def test_separate_raw_format() -> None:
 
 
 def test_separate_arrays() -> None:
-    """An array has as many channels as its shape says, and one without a second dimension."""
+    """The second axis of an array has the channels. A one-dimensional array has one channel."""
     for array, count in ((np.stack([LEFT] * 3), 3), (LEFT, 1)):
         source = open_separate(array, to_hz=RATE_HZ, from_hz=RATE_HZ)
 
@@ -223,7 +223,7 @@ def test_separate_arrays() -> None:
 
 
 def test_cut_frame() -> None:
-    """A recording that ends inside a frame raises an error after its whole frames."""
+    """A recording that ends inside a frame raises an error."""
     source = iter(open_separate(interleaved(LEFT, RIGHT)[:-2], to_hz=8000, from_hz=RATE_HZ))
 
     with pytest.raises(AudioError, match="the last sample is cut"):
@@ -231,7 +231,7 @@ def test_cut_frame() -> None:
 
 
 def test_opened_recording() -> None:
-    """A recording that is open already keeps its channels."""
+    """A recording that was opened before is read with all its channels."""
     recording = open_recording(wav(LEFT, RIGHT))
 
     assert isinstance(recording, AudioFile)

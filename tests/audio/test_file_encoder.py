@@ -1,4 +1,4 @@
-"""Speech as compressed files."""
+"""Speech is encoded as MP3, Ogg Opus and FLAC files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
 def test_round_trip(
     monkeypatch: pytest.MonkeyPatch, library: str, rate_hz: int, encoding: AudioEncoding
 ) -> None:
-    """Each library makes a file of the encoding, with the audio."""
+    """With either library, a file has the right encoding, duration and loudness."""
     samples = chirp(rate_hz)
     with monkeypatch.context() as patched:
         without(patched, "av" if library == "soundfile" else "soundfile")
@@ -54,7 +54,7 @@ def test_round_trip(
 
 
 def test_long_opus() -> None:
-    """Ten minutes are encoded."""
+    """Ten minutes of audio are encoded completely."""
     pcm = chirp(16_000, 10).tobytes() * 60
     content = encode_file(pcm, 16_000, AudioEncoding.OGG_OPUS)
 
@@ -63,13 +63,13 @@ def test_long_opus() -> None:
 
 @pytest.mark.parametrize("encoding", KINDS)
 def test_no_audio(encoding: AudioEncoding) -> None:
-    """There is no file without a sample."""
+    """Encoding no samples raises an error that names the encoding."""
     with pytest.raises(AudioError, match=encoding.value):
         encode_file(b"", 24_000, encoding)
 
 
 def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without both libraries the error names the extras."""
+    """If neither library is installed, the error names the extras to install."""
     without(monkeypatch, "soundfile", "av")
     with pytest.raises(AudioError, match=r"inworld-sync\[files\].*inworld-sync\[media\]"):
         encode_file(bytes(2), 24_000, AudioEncoding.MP3)

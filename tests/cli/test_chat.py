@@ -48,14 +48,14 @@ def ask(run: Run, server: Emulator) -> Callable[..., Done]:
 
 
 def test_answer(ask: Callable[..., Done]) -> None:
-    """The answer is on standard output, and nothing else is printed."""
+    """The answer is printed on standard output. Nothing else is printed."""
     done = ask("Count to five.")
 
     assert (0, b"One. Two. Three. Four. Five.\n", "") == (done.status, done.out, done.err)
 
 
 def test_system(ask: Callable[..., Done]) -> None:
-    """The instructions are sent as the first message."""
+    """The text of --system is sent as the first message."""
     done = ask("What is my name?", "--system", "My name is Ada.")
 
     assert b"Your name is Ada.\n" == done.out
@@ -73,7 +73,7 @@ def test_standard_input(
 
 
 def test_json(ask: Callable[..., Done]) -> None:
-    """--json prints the answer, its end and its counts as one value."""
+    """--json prints one JSON value with the answer, its finish reason and its token counts."""
     answer = json.loads(ask("Count to two.", "--json").out)
 
     assert ("One. Two.", "stop", "openai/gpt-4o-mini") == (
@@ -85,7 +85,7 @@ def test_json(ask: Callable[..., Done]) -> None:
 
 
 def test_cut_answer(ask: Callable[..., Done]) -> None:
-    """An answer that was cut says so."""
+    """If the answer was cut at --max-tokens, a message says so."""
     done = ask("Count to fifty.", "--max-tokens", "3")
 
     assert (0, b"One. Two. Th\n", True) == (done.status, done.out, "was cut" in done.err)
@@ -103,14 +103,14 @@ def test_cut_answer(ask: Callable[..., Done]) -> None:
 def test_failures(
     ask: Callable[..., Done], arguments: tuple[str, ...], status: int, words: str
 ) -> None:
-    """Each failure has its exit status, and names the option."""
+    """A failure has the right exit status, and its message says what is wrong."""
     done = ask(*arguments)
 
     assert (status, b"", True) == (done.status, done.out, words in done.err)
 
 
 def test_refused_key(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused key has its own status and is not printed."""
+    """If the key is refused, the command has its own exit status and does not print the key."""
     monkeypatch.setenv("INWORLD_API_KEY", "d3Jvbmc6c2VjcmV0")
     done = run("chat", "x", "--base-url", server.url)
 
@@ -118,7 +118,7 @@ def test_refused_key(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch
 
 
 def test_control_characters(run: Run) -> None:
-    """Escape sequences of a hostile service are shown as text, also if they are cut."""
+    """Terminal escapes from the service are shown as text, even if they arrive in two parts."""
     end = part("\x1b") + part("[2J\x07\r\u202e!") + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
     with serve(answering(end)) as server:
         done = run("chat", "x", "--base-url", f"http://127.0.0.1:{server.port}")
@@ -127,7 +127,7 @@ def test_control_characters(run: Run) -> None:
 
 
 def test_cut_connection(run: Run) -> None:
-    """An answer that ends too early is an error after the text that came."""
+    """If the connection is lost, the received text and then an error are printed."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -142,7 +142,7 @@ def test_cut_connection(run: Run) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to another process")
 def test_interrupt(start: Start) -> None:
-    """Ctrl-C ends the command at once, in a line of its own."""
+    """Ctrl-C ends the command at once. A line end is printed after the partial answer."""
     with serve(answering(part("Once"))) as server:
         process = start("chat", "x", "--base-url", f"http://127.0.0.1:{server.port}")
         assert process.stdout is not None
@@ -155,7 +155,7 @@ def test_interrupt(start: Start) -> None:
 
 
 def test_speak(ask: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --speak the speaker plays what is printed."""
+    """With --speak, the speaker plays the printed answer."""
     monkeypatch.setattr(
         chat, "open_default_speaker", lambda rate_hz: WavSink(tmp_path / "a.wav", rate_hz)
     )
@@ -168,7 +168,7 @@ def test_speak(ask: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_speak_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer of white space is printed and not spoken."""
+    """An answer that has only white space is printed and not spoken."""
     monkeypatch.setattr(
         chat, "open_default_speaker", lambda rate_hz: WavSink(tmp_path / "a.wav", rate_hz)
     )
@@ -183,7 +183,7 @@ def test_speak_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_models(run: Run, server: Emulator) -> None:
-    """The models are listed as a table and as JSON."""
+    """``models`` prints the models as a table or as JSON."""
     table = run("models", "--base-url", server.url)
     value = json.loads(run("models", "--base-url", server.url, "--json").out)
 

@@ -424,7 +424,7 @@ def test_wrong_usage(
 
 
 def test_terminal_escapes(talk: Callable[..., Done], tmp_path: Path) -> None:
-    """Terminal escapes in names of files are shown as text, in every message."""
+    """Terminal escapes in a file name or an option are shown as text in each message."""
     odd = tmp_path / "\x1b[31m.wav"
     messages = [
         talk("--say", "Hi", "-o", odd).err,

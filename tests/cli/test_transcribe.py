@@ -30,7 +30,7 @@ TURNS = "w1 w2\nw3 w4 w5\n"
 
 
 def interleaved(*channels: bytes) -> bytes:
-    """Return channels as frames; the shorter ones end with silence."""
+    """Return interleaved channels. Silence is added to the end of shorter channels."""
     frames = max(map(len, channels)) // 2
     pcm = array("h", bytes(2 * frames * len(channels)))
     for number, channel in enumerate(channels):
@@ -39,7 +39,7 @@ def interleaved(*channels: bytes) -> bytes:
 
 
 def inverted(pcm: bytes) -> bytes:
-    """Return two channels that cancel each other."""
+    """Return stereo audio whose second channel is the inverted first channel."""
     return interleaved(pcm, array("h", [-each for each in array("h", pcm)]).tobytes())
 
 
@@ -271,7 +271,7 @@ def test_raw_file(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_raw_format(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """--raw-format declares the samples of a file, and of standard input."""
+    """Raw samples are read in the format that --raw-format declares."""
     path = tmp_path / "a.bin"
     path.write_bytes(swapped(PCM))
 
@@ -288,7 +288,7 @@ def test_raw_format(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 def test_options_of_raw_samples(
     transcribe: Callable[..., Done], tmp_path: Path, options: list[str], words: str
 ) -> None:
-    """Options that have an effect on raw samples only are refused for other files."""
+    """Options for raw samples raise an error for a file with a header."""
     done = transcribe(*options, wav(tmp_path / "a.wav"))
 
     assert (2, b"") == (done.status, done.out)
@@ -314,7 +314,7 @@ TALK = "channel 0: w1 w2\nchannel 1: w1\nchannel 1: w2 w3\nchannel 0: w3 w4 w5\n
 
 
 def test_separate_channels(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """--channels separate prints the turns of both channels with their names, in each form."""
+    """--channels separate prints each turn with its channel, in every output format."""
     path = call(tmp_path / "a.wav")
     separate = ("--channels", "separate", path)
 
@@ -343,7 +343,7 @@ def test_separate_channels_live(transcribe: Callable[..., Done], tmp_path: Path)
 def test_one_channel(
     transcribe: Callable[..., Done], tmp_path: Path, channel: str, said: str
 ) -> None:
-    """--channel transcribes one channel of a file, or of raw samples."""
+    """--channel transcribes one channel of a WAV file or of raw samples."""
     path = tmp_path / "a.pcm"
     path.write_bytes(CALL)
     raw = ("--rate", RATE_HZ, "--channels", "2", path)
@@ -353,7 +353,7 @@ def test_one_channel(
 
 
 def test_missing_channel(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """A channel that the file does not have is wrong usage."""
+    """If the file does not have the channel, the exit status is 2 and the error says why."""
     done = transcribe("--channel", "7", call(tmp_path / "a.wav"))
 
     assert (2, b"") == (done.status, done.out)
@@ -361,7 +361,7 @@ def test_missing_channel(transcribe: Callable[..., Done], tmp_path: Path) -> Non
 
 
 def test_raw_call(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """Raw samples have two separate channels."""
+    """With --channels separate, raw samples are read as two channels."""
     path = tmp_path / "a.raw"
     path.write_bytes(CALL)
 
@@ -369,7 +369,7 @@ def test_raw_call(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_inverted_channels(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """Channels that cancel each other are reported, and one of them is used."""
+    """If the channels cancel each other, one channel is transcribed, and a warning is printed."""
     loud = array("h", [0] * 8000 + [100] * 3200 + [0] * 8000).tobytes()
     done = transcribe(call(tmp_path / "a.wav", inverted(loud)))
 

@@ -1,4 +1,4 @@
-"""The command ``voices``: each of its commands, as a table and as JSON."""
+"""The subcommands of ``inworld-sync voices`` print a table or JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROMPT = "A calm, low voice of a man who tells stories"
 
 
 def test_clone_update_and_delete(run: Run, server: Emulator, tmp_path: Path) -> None:
-    """A voice is cloned, shown, changed and deleted; warnings go to standard error."""
+    """A voice is cloned, listed, changed and deleted. Warnings are printed on standard error."""
     file = tmp_path / "me.wav"
     file.write_bytes(wav_file())
     where = ("--base-url", server.url)
@@ -43,7 +43,7 @@ def test_clone_update_and_delete(run: Run, server: Emulator, tmp_path: Path) -> 
 
 
 def test_clone_as_json(run: Run, server: Emulator, tmp_path: Path) -> None:
-    """The JSON of a clone has the voice and a report for each file."""
+    """The JSON of ``clone`` has the voice, and a report for each file."""
     file = tmp_path / "me.wav"
     file.write_bytes(wav_file())
     done = run(
@@ -57,7 +57,7 @@ def test_clone_as_json(run: Run, server: Emulator, tmp_path: Path) -> None:
 
 
 def test_design_and_publish(run: Run, server: Emulator, tmp_path: Path) -> None:
-    """A design writes a file for each preview; one of them is published."""
+    """``design`` writes a file for each preview. ``publish`` makes a voice of one preview."""
     output = str(tmp_path / "p")
     done = run(
         *("voices", "design", PROMPT, "--text", "Hello.", "--count", "2", "-o", output),
@@ -75,7 +75,7 @@ def test_design_and_publish(run: Run, server: Emulator, tmp_path: Path) -> None:
 
 
 def test_list_is_the_default(run: Run, server: Emulator) -> None:
-    """Without a command the voices are listed, with the same filters."""
+    """Without a subcommand, the voices are listed, with the same filters as for ``list``."""
     where = ("--gender", "male", "--tag", "calm", "--json", "--base-url", server.url)
 
     assert run("voices", *where).out == run("voices", "list", *where).out
@@ -110,7 +110,7 @@ def test_failures(
     status: int,
     words: str,
 ) -> None:
-    """Wrong usage and refusals have their exit status and a message."""
+    """Wrong usage, or an error of the service, has the right exit status and message."""
     (tmp_path / "empty.wav").touch()
     given = [each.format(empty=tmp_path / "empty.wav") for each in arguments]
     done = run("voices", *given, "--base-url", server.url)

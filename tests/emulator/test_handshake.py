@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosedOK
 
+from inworld_sync import AuthError, Inworld
 from inworld_sync.emulator import Emulator, Settings
 
 from support.tone import ToneSynthesizer
@@ -127,10 +128,23 @@ def test_token(tone_server: Emulator) -> None:
         assert created(client)
         with open_tts(tone_server, path=f"{TTS_PATH}?authorization=Bearer%20{token}", headers={}):
             pass
-        credentials._expiry[token] = 0.0
+        tone_server.expire_tokens()
         client.close()
         client.until("contextClosed")
     with open_tts(tone_server, headers=headers) as client:
+        error = fatal_error(client)
+    assert (16, "SESSION_TOKEN_EXPIRED") == (error["code"], error["details"][0]["errorType"])
+
+
+def test_single_use_token(tone_server: Emulator) -> None:
+    """A single-use token opens one TTS WebSocket, and Realtime refuses it."""
+    token = tone_server._shared.credentials.issue_token(60, is_single_use=True)
+    path = f"{TTS_PATH}?authorization=Bearer%20{token}"
+    with Inworld(token=token, base_url=tone_server.url) as iw, pytest.raises(AuthError):
+        iw.realtime.connect()
+    with open_tts(tone_server, path=path, headers={}) as client:
+        assert created(client)
+    with open_tts(tone_server, path=path, headers={}) as client:
         assert 7 == fatal_error(client)["code"]
 
 

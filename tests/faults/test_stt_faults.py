@@ -491,8 +491,8 @@ def test_first_messages_of_another_connection(monkeypatch):
 
     open_connection = SttConnection.open
 
-    def open_and_receive(*args):
-        connection = open_connection(*args)
+    def open_and_receive(*args, **settings):
+        connection = open_connection(*args, **settings)
         deadline = time.monotonic() + 30
         while connection._link.stats().messages_in == 0:
             assert time.monotonic() < deadline, "the service sent nothing"

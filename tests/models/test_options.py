@@ -36,6 +36,7 @@ WRONG: list[tuple[Mapping[str, object], str]] = [
     ({"logger": "mine"}, "logger must have the method debug"),
     ({"logger": None}, "logger must have the method debug"),
     ({"on_trace": "print"}, "on_trace must be callable"),
+    ({"credential_in": "body"}, "credential_in must be one of header, query, subprotocol"),
     ({"dispatch": "threads"}, "dispatch must be one of thread, poll, got 'threads'"),
 ]
 

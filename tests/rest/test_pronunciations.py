@@ -195,9 +195,6 @@ ROWS: list[tuple[Any, str]] = [
 def test_refusals_of_the_emulator(iw: Inworld, rows: Any, reason: str) -> None:
     """One wrong word refuses the whole dictionary, and the message names it."""
     body = {"displayName": "D", "pronunciations": rows}
-    headers = iw.pronunciations._connector.headers()
     with pytest.raises(InvalidRequestError, match=reason):
-        iw.pronunciations._http.request(
-            "POST", PATH, headers=headers, json=body, deadline=Deadline(30, "x")
-        )
+        iw.pronunciations._http.request("POST", PATH, json=body, deadline=Deadline(30, "x"))
     assert [] == iw.pronunciations.list("w")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import pickle
 import queue
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,15 +25,18 @@ from inworld_sync.auth import ApiKey, Token
 from inworld_sync.errors import (
     AuthError,
     ConfigError,
+    ConnectError,
     DeadlineExceeded,
     InworldError,
     RemoteProtocolError,
+    ServiceError,
 )
 from inworld_sync.models.options import Options
 from inworld_sync.models.tokens import TokenKind
 from inworld_sync.rest.tokens import JwtAuth, Tokens
 from inworld_sync.transport.http import HttpClient
 
+from support.frames import variables_of
 from support.peers import Peer, serve
 
 KEY = "key-id:key-secret"
@@ -44,6 +51,7 @@ class TokenService:
         lifetime: Lifetime of the next tokens, in seconds.
         skew: By how much the service's clock is ahead of this machine's, in seconds.
         status: HTTP status of the next answers.
+        max_age: A signature whose time differs by more from the service's clock is refused.
         gate: Each answer waits for it.
     """
 
@@ -52,6 +60,7 @@ class TokenService:
         self.lifetime = 3600.0
         self.skew = 0.0
         self.status = 200
+        self.max_age = math.inf
         self.gate = threading.Event()
         self.gate.set()
         self.arrived: queue.Queue[None] = queue.Queue()
@@ -68,6 +77,10 @@ class TokenService:
             self.arrived.put(None)
             self.gate.wait(30)
             now = datetime.now(timezone.utc) + timedelta(seconds=self.skew)
+            signed = re.search(r"DateTime=(\d{14})", self.requests[-1][1])
+            is_old = signed is not None and self.max_age < abs(
+                now - datetime.strptime(signed[1], "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
+            ) / timedelta(seconds=1)
             expires = (now + timedelta(seconds=self.lifetime)).isoformat()
             answer = {
                 "token": f"t{number}",
@@ -78,7 +91,8 @@ class TokenService:
                 answer = {"accessToken": f"t{number}", "expireTime": expires}
             data = json.dumps(answer).encode()
             peer.send(
-                f"HTTP/1.1 {self.status} X\r\nDate: {format_datetime(now, usegmt=True)}\r\n"
+                f"HTTP/1.1 {401 if is_old else self.status} X\r\n"
+                f"Date: {format_datetime(now, usegmt=True)}\r\n"
                 f"Content-Length: {len(data)}\r\n\r\n".encode()
                 + data
             )
@@ -144,6 +158,13 @@ WRONG: list[dict[str, Any]] = [
     {"kind": "other"},
     {"kind": "session", "workspace": "mine"},
     {"workspace": " "},
+    {"workspace": "workspaces/"},
+    {"workspace": "a/b"},
+    {"workspace": 5},
+    {"kind": "single_use", "lifetime": "60"},
+    {"kind": "single_use", "lifetime": True},
+    {"kind": "single_use", "reference_id": 7},
+    {"timeout": -1},
     {"lifetime": 60},
     {"kind": "single_use", "lifetime": 0},
     {"kind": "single_use", "lifetime": float("nan")},
@@ -187,30 +208,98 @@ def test_a_client_without_a_key() -> None:
         ({"token": "t"}, None),
         ({"token": "t", "expirationTime": 5}, None),
         ({"token": "t", "expirationTime": "tomorrow"}, None),
-        ({"token": "t", "expirationTime": "2000-01-01T00:00:00Z"}, 0.0),
-        ({"token": "t", "expirationTime": "2000-01-01T00:00:00.123456789+01:00"}, 0.0),
+        ({"token": "t", "expirationTime": "2000-01-01T00:00:00Z"}, None),
+        ({"token": "t", "expirationTime": "2000-01-01T00:00:00.123456789+01:00"}, None),
+        ({"token": "t", "expirationTime": "0001-01-01T00:00:00+01:00"}, None),
+        ({"token": "t", "expirationTime": "9999-12-31T23:59:59-01:00"}, None),
+        ({"token": "t", "expirationTime": "2026-11-31T00:00:00Z"}, None),
     ],
 )
 def test_odd_expiry(answer: dict[str, Any], lifetime: float | None) -> None:
-    """A time of another form counts as not sent; the token is still good."""
+    """A time that is impossible or past by this machine's clock counts as not sent."""
     assert lifetime == _minted(json.dumps(answer).encode()).lifetime
 
 
-@pytest.mark.parametrize("answer", [b"{}", b"[]", b"<html>", b'{"token": 5}'])
+def test_a_distant_expiry() -> None:
+    """A token may be valid for thousands of years."""
+    answer = {"token": "t", "expirationTime": "9999-12-31T23:59:59Z"}
+    lifetime = _minted(json.dumps(answer).encode()).lifetime
+
+    assert lifetime is not None
+    assert lifetime > 7000 * 365 * 86400
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Nov 2026 10:00:00 GMT", "\xff"])
+def test_odd_date(date: str) -> None:
+    """With an invalid ``Date``, this machine's clock is used."""
+    expires = datetime.now(timezone.utc) + timedelta(seconds=100)
+    answer = json.dumps({"token": "t", "expirationTime": expires.isoformat()}).encode()
+    lifetime = _minted(answer, f"Date: {date}\r\n").lifetime
+
+    assert lifetime is not None
+    assert 90 < lifetime <= 100
+
+
+RUBBISH = [
+    *(b"{}", b"[]", b"", b"null", b"\xff\xfe", b"<html>", b'{"token": 5}', b'{"token": ""}'),
+    *(b'{"token": "a b"}', b'{"token": "a\\r\\nX-Evil: 1"}', b'{"token": "\xc3\xa9"}'),
+    b'{"token": "' + b"a" * 20000 + b'"}',
+    b"[" * 100000,
+]
+
+
+@pytest.mark.parametrize("answer", RUBBISH, ids=range(len(RUBBISH)))
 def test_no_token(answer: bytes) -> None:
-    """An answer without a token is an error of the protocol."""
+    """An answer without a token that fits into a header is an error of the protocol."""
     with pytest.raises(RemoteProtocolError):
         _minted(answer)
 
 
-def _minted(answer: bytes) -> Any:
+def test_a_huge_answer() -> None:
+    """An answer is read up to the limit for messages."""
+    with pytest.raises(RemoteProtocolError, match="max_message_bytes"):
+        _minted(b'{"token": "' + b"a" * 300_000 + b'"}', max_message_bytes=100_000)
+
+
+def test_a_redirect() -> None:
+    """A redirect is an error; the signature is not sent to another address."""
+
     def script(peer: Peer) -> None:
         peer.read_request()
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+        peer.send(
+            b"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:1/?t=1\r\nContent-Length: 0\r\n\r\n"
+        )
+
+    with serve(script) as server:
+        with Inworld(KEY, base_url=f"http://127.0.0.1:{server.port}") as iw:
+            with pytest.raises(ServiceError, match="a redirect to"):
+                iw.tokens.mint()
+
+
+def test_a_slow_answer() -> None:
+    """Bytes that arrive slowly do not extend the timeout."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not peer.released.wait(0.02):
+            peer.send(b" ")
+
+    with serve(script) as server:
+        with Inworld(KEY, base_url=f"http://127.0.0.1:{server.port}") as iw:
+            with pytest.raises(DeadlineExceeded):
+                iw.tokens.mint(timeout=0.3)
+
+
+def _minted(answer: bytes, headers: str = "", **options: Any) -> Any:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        head = f"HTTP/1.1 200 OK\r\n{headers}Content-Length: {len(answer)}\r\n\r\n"
+        peer.send(head.encode("latin-1") + answer)
         peer.hold()
 
     with serve(script) as server:
-        http = HttpClient(Options(base_url=f"http://127.0.0.1:{server.port}"))
+        http = HttpClient(Options(base_url=f"http://127.0.0.1:{server.port}", **options))
         try:
             return Tokens(http, ApiKey(KEY)).mint()
         finally:
@@ -271,7 +360,7 @@ def test_a_failed_renewal() -> None:
         _set_clock(auth, refresh_in=0)
         assert "Bearer t1" == auth.header()[1]
         service.arrived.get(timeout=30)
-        _until(lambda: not auth._is_asking)
+        _until(lambda: auth._attempts == 2)
         assert "Bearer t1" == auth.header()[1]
 
     assert 2 == len(service.requests)
@@ -289,7 +378,7 @@ def test_a_refused_token_is_dropped() -> None:
 
 
 def test_a_token_that_a_connection_refuses() -> None:
-    """After the service has refused an upgrade, the next connection uses another token."""
+    """An upgrade that the service refuses is repeated once, with another token."""
     seen: list[str] = []
 
     def refuse(peer: Peer) -> None:
@@ -299,11 +388,152 @@ def test_a_token_that_a_connection_refuses() -> None:
 
     with token_service() as service, jwt_auth(service) as auth, serve(refuse) as server:
         with Inworld(auth=auth, base_url=f"http://127.0.0.1:{server.port}") as iw:
-            for _ in range(2):
-                with pytest.raises(AuthError):
-                    iw.tts.connect()
+            with pytest.raises(AuthError):
+                iw.tts.connect()
 
     assert ["Bearer t1", "Bearer t2"] == seen
+
+
+@pytest.mark.parametrize("skew", [-600, 600, 56 * 365 * 86400])
+def test_a_signature_of_a_wrong_clock(skew: float) -> None:
+    """A refused time is corrected by the answer's ``Date``, and the next signature is right."""
+    with token_service() as service, jwt_auth(service) as auth:
+        service.skew, service.max_age = skew, 60
+        assert "Bearer t2" == auth.header()[1]
+        auth.rejected("Bearer t2")
+        assert "Bearer t3" == auth.header()[1]
+
+        # The clock of the machine is set right.
+        service.skew = 0.0
+        auth.rejected("Bearer t3")
+        assert "Bearer t5" == auth.header()[1]
+
+
+@pytest.mark.parametrize("skew", [0, 10, -10])
+def test_a_key_that_is_refused(skew: float) -> None:
+    """If the clocks agree, the service refuses the key, and nothing is repeated."""
+    with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
+        service.skew, service.status = skew, 401
+        with pytest.raises(AuthError):
+            iw.tokens.mint()
+
+    assert 1 == len(service.requests)
+
+
+def test_a_key_and_a_clock_that_are_wrong() -> None:
+    """A request is repeated once."""
+    with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
+        service.skew, service.status = 600, 403
+        for _ in range(2):
+            with pytest.raises(AuthError):
+                iw.tokens.mint()
+
+    # The corrected clock is kept.
+    assert 3 == len(service.requests)
+
+
+def test_a_date_that_is_no_time() -> None:
+    """A ``Date`` in the year 9999 is not used for a signature."""
+    with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
+        service.skew, service.status = 7900 * 365 * 86400, 401
+        with pytest.raises(AuthError):
+            iw.tokens.mint()
+
+    assert 1 == len(service.requests)
+
+
+@pytest.mark.parametrize("lifetime", [0, -100])
+def test_a_token_that_has_expired(lifetime: float) -> None:
+    """A token that is expired by the clock of the service is an error, not used and not kept."""
+    with token_service() as service, jwt_auth(service) as auth:
+        service.lifetime = lifetime
+        with pytest.raises(RemoteProtocolError, match="one that expired at"):
+            auth.header()
+        service.lifetime = 100
+        assert "Bearer t2" == auth.header()[1]
+
+
+def test_a_failing_service_and_many_threads() -> None:
+    """Twenty threads share a failed request; each raises an error object of its own."""
+    with token_service() as service, jwt_auth(service) as auth:
+        service.status = 503
+        service.gate.clear()
+        ready = threading.Barrier(20)
+        released = threading.Thread(target=_release_when_waiting, args=(service, auth, 20))
+        released.start()
+
+        def header() -> object:
+            ready.wait(30)
+            return auth.header()
+
+        found = _in_threads(20, header)
+        released.join(30)
+
+    assert {ServiceError} == {type(one) for one in found}
+    assert 20 == len({id(one) for one in found})
+    assert 1 == len(service.requests)
+
+
+def _release_when_waiting(service: TokenService, auth: JwtAuth, count: int) -> None:
+    # The threads that wait are the waiters of the condition.
+    _until(lambda: len(auth._changed._waiters) == count)  # type: ignore[attr-defined]
+    service.gate.set()
+
+
+def test_a_caller_with_less_time() -> None:
+    """A caller waits no longer than its own timeout; the request continues for others."""
+    with token_service() as service, jwt_auth(service) as auth:
+        service.gate.clear()
+        with pytest.raises(DeadlineExceeded):
+            auth.header_within(0.05)
+        service.gate.set()
+        assert "Bearer t1" == auth.header()[1]
+
+    assert 1 == len(service.requests)
+
+
+def test_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a thread for the renewal, a token that is valid is used; otherwise it is an error."""
+    with token_service() as service, jwt_auth(service) as auth:
+        auth.header()
+
+        def refusing(thread: threading.Thread) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        monkeypatch.setattr(threading.Thread, "start", refusing)
+        _set_clock(auth, refresh_in=0)
+        assert "Bearer t1" == auth.header()[1]
+        auth.rejected("Bearer t1")
+        with pytest.raises(ConnectError, match="no thread could start"):
+            auth.header()
+        monkeypatch.undo()
+        assert "Bearer t2" == auth.header()[1]
+
+
+def test_the_interpreter_ends_during_a_renewal() -> None:
+    """A program that ends while a token is being renewed ends at once and without an error."""
+    with token_service() as service:
+        program = f"""
+import time
+from inworld_sync import JwtAuth, Options
+auth = JwtAuth({KEY!r}, options=Options(base_url={service.url!r}))
+print(auth.header()[1])
+auth._refresh_at = 0
+input()
+print(auth.header()[1])
+"""
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        service.arrived.get(timeout=60)
+        service.gate.clear()
+        out, err = process.communicate(b"\n", timeout=60)
+        service.gate.set()
+
+    assert (0, b"Bearer t1\nBearer t1", b"") == (process.returncode, out.strip(), err)
 
 
 @pytest.mark.parametrize("skew", [-600, 600])
@@ -349,12 +579,59 @@ def test_a_forked_child() -> None:
         assert 0 == os.waitpid(child, 0)[1]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_during_a_renewal() -> None:
+    """A child does not wait for the request of its parent; it drops and requests on its own."""
+    with token_service() as service, jwt_auth(service) as auth:
+        auth.header()
+        service.arrived.get(timeout=30)
+        _set_clock(auth, refresh_in=0)
+        service.gate.clear()
+        auth.header()
+        service.arrived.get(timeout=30)
+        with auth._changed:
+            child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                auth.rejected("Bearer t1")
+                status = 0 if auth.header()[1] == "Bearer t3" else 1
+            finally:
+                # Nothing else of the test may run in the child.
+                os._exit(status)
+        # The child's request has arrived.
+        service.arrived.get(timeout=30)
+        service.gate.set()
+        assert 0 == os.waitpid(child, 0)[1]
+        _until(lambda: auth.header()[1] == "Bearer t2")
+
+
 def test_secrets_are_not_shown() -> None:
-    """The repr has the id of the key and no secret."""
+    """The repr has the id of the key and no secret, and the object cannot be pickled."""
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
 
         assert "JwtAuth('key-id', kind='jwt')" == repr(auth)
+        with pytest.raises((TypeError, AttributeError)):
+            pickle.dumps(auth)
+
+
+def test_no_secret_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables of the package's frames do not show the secret, the signature or the token."""
+    monkeypatch.setenv("INWORLD_API_KEY", "key-id:topsecret")
+    with token_service() as service:
+        service.status = 500
+        with Inworld(base_url=service.url) as iw:
+            for kind in ("jwt", "single_use"):
+                with pytest.raises(ServiceError) as caught:
+                    iw.tokens.mint(kind)  # type: ignore[arg-type]
+                shown = variables_of(caught.value)
+                assert "topsecret" not in shown
+                assert ApiKey("key-id:topsecret").key not in shown
+                signature = service.requests[-1][1].partition("Signature=")[2] or "none"
+                assert signature not in shown
+                assert b"topsecret" not in pickle.dumps(caught.value.args)
 
 
 def test_wrong_settings() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from inworld_sync import AudioEncoding, ConnectionLost, Inworld, NullSpeaker, Playback, WavSink
 from inworld_sync.emulator import Emulator
-from inworld_sync.errors import ClosedError, DeadlineExceeded
+from inworld_sync.errors import ClosedError, DeadlineExceeded, LocalProtocolError
 from inworld_sync.models.tts import Phoneme, WordTime
 from inworld_sync.sessions.tts.speech import AudioChunk
 
@@ -194,6 +194,50 @@ def test_a_raising_handler_stops_nothing(
     assert playback.handler_errors == 3
     assert ["one"] == [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
     assert playback.heard_ms == 160
+
+
+def test_wait_in_a_handler(speaker: NullSpeaker, caplog: pytest.LogCaptureFixture) -> None:
+    """wait() in a handler of the same playback raises, since it could never return."""
+    errors: list[BaseException] = []
+    started = threading.Event()
+
+    def wait(_: WordTime) -> None:
+        assert started.wait(PATIENCE_S)
+        try:
+            playback.wait()
+        except LocalProtocolError as error:
+            errors.append(error)
+
+    playback = Playback(Speech(chunk(160, WORDS)), speaker, wait)
+    started.set()
+    playback.wait(PATIENCE_S)
+
+    assert 3 == len(errors)
+    assert 0 == playback.handler_errors
+
+
+class Unplugged(NullSpeaker):
+    """A speaker that raises when it is cleared and closed."""
+
+    def clear(self) -> int:
+        raise OSError("unplugged")
+
+    def close(self) -> None:
+        super().close()
+        raise OSError("unplugged")
+
+
+def test_a_speaker_that_cannot_be_cleared() -> None:
+    """interrupt() stops the synthesis and the playback, and wait() raises the speaker's error."""
+    speech, speaker = EndlessSpeech(), Unplugged(RATE_HZ, buffer_ms=100)
+    playback = Playback(speech, speaker, closes_speaker=True)
+    until(lambda: playback.heard_ms > 0)
+    playback.interrupt()
+
+    assert playback.done
+    assert speech.closed.is_set()
+    with pytest.raises(OSError, match="unplugged"):
+        playback.wait(PATIENCE_S)
 
 
 def test_the_logger_of_the_client(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from typing import Literal
@@ -12,7 +15,10 @@ import pytest
 from inworld_sync import ApiKey, Inworld, InworldError, Token, TraceEvent
 from inworld_sync.auth import Auth
 from inworld_sync.emulator import Emulator, Settings
+from inworld_sync.transport.rejection import error_from_response
 
+from support.frames import variables_of
+from support.peers import Peer, serve
 from support.scripted import KEY as SCRIPTED_KEY, Service, scripted
 from support.spelling import SpellingSynthesizer
 
@@ -39,6 +45,7 @@ class Witness:
 
     def error(self, error: BaseException) -> None:
         self.shown += traceback.format_exception(error)
+        self.shown += locals_of(error)
         while True:
             self.shown += [repr(error), str(error), repr(vars(error))]
             cause = error.__cause__ or error.__context__
@@ -51,6 +58,26 @@ class Witness:
         records = [formatter.format(record) for record in self._caplog.records]
         arguments = [repr(record.args) for record in self._caplog.records]
         return "\n".join([*self.shown, *records, *arguments])
+
+
+def locals_of(error: BaseException) -> Iterator[str]:
+    """
+    Yield the local variables of each frame of an error and its causes, as reporters show them.
+
+    Test functions have the credential itself. `http.client` has the request as bytes while it
+    sends it, which is a few microseconds.
+    """
+    seen: set[int] = set()
+    errors: list[BaseException | None] = [error]
+    while errors:
+        each = errors.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        errors += [each.__cause__, each.__context__]
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            if "/tests/" not in frame.f_code.co_filename:
+                yield from (f"{name}={value!r}" for name, value in dict(frame.f_locals).items())
 
 
 @pytest.fixture
@@ -117,7 +144,8 @@ def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fa
     secret, auth = credential
     anybody = Settings(check_credentials=False)
     with (
-        Emulator(synthesizer=SpellingSynthesizer(), faults=[fault], settings=anybody) as server,
+        # A function of tokens is called once more after a refusal.
+        Emulator(synthesizer=SpellingSynthesizer(), faults=[fault] * 2, settings=anybody) as server,
         Inworld(
             auth=auth,
             base_url=server.url,
@@ -151,6 +179,29 @@ def test_a_refused_key(witness: Witness) -> None:
     assert [] == list(leaks(KEY, witness.everything()))
 
 
+@pytest.mark.parametrize("place", ["header", "query", "subprotocol"])
+@pytest.mark.parametrize("fault", ["http_status:401", "drop_request", "response_delay:0.5"])
+def test_the_variables_of_frames(
+    credential: tuple[str, Auth], place: Literal["header", "query", "subprotocol"], fault: str
+) -> None:
+    """The variables of the package's frames, as error reports show them, have no credential."""
+    secret, auth = credential
+    with (
+        Emulator(synthesizer=SpellingSynthesizer(), faults=[fault] * 6) as server,
+        Inworld(
+            auth=auth,
+            base_url=server.url,
+            connect_timeout=0.3,
+            max_retries=0,
+            credential_in=place,
+        ) as iw,
+    ):
+        for use in (iw.tts.connect, lambda: iw.voices.list(timeout=0.3)):
+            with pytest.raises(InworldError) as caught:
+                use()
+            assert [] == list(leaks(secret, variables_of(caught.value)))
+
+
 @pytest.mark.parametrize("code", [7, 16, 3, 13])
 def test_a_service_that_echoes_all(witness: Witness, code: int) -> None:
     """A header that the service repeats in its error is removed."""
@@ -175,3 +226,109 @@ def test_no_repr_has_it() -> None:
         texts = [repr(value) for value in objects]
 
     assert [] == list(leaks(KEY, "\n".join(texts)))
+
+
+def test_a_gateway_that_echoes_the_key(witness: Witness) -> None:
+    """The key is removed from the request id and the details of an error."""
+    auth = ApiKey(KEY)
+    body = json.dumps({"error": {"message": KEY, "code": 3, "details": [{"key": [KEY]}, KEY]}})
+    error = error_from_response(
+        400, {"X-Request-Id": f"id-{KEY}"}, body.encode(), url="https://gateway.test"
+    )
+    witness.error(error)
+
+    assert ("id-***", ({"key": ["***"]}, "***")) == (error.request_id, error.details)
+    assert [] == list(leaks(KEY, witness.everything()))
+    assert auth.key == KEY
+
+
+def test_recorded_messages(witness: Witness) -> None:
+    """A key that the service repeats in a message is not recorded."""
+
+    def echoing(service: Service) -> None:
+        context = service.until("create")
+        service.send({"result": {"contextId": context, "status": {}, "echo": SCRIPTED_KEY}})
+        service.until_left()
+
+    with (
+        scripted(echoing, observer=witness, logger=logging.getLogger("inworld_sync")) as iw,
+        iw.tts.connect() as connection,
+    ):
+        event = next(iter(connection.context()))
+        assert SCRIPTED_KEY in repr(event)
+
+    assert "***" in witness.everything()
+    assert [] == list(leaks(SCRIPTED_KEY, witness.everything()))
+
+
+@pytest.mark.parametrize("how", ["option", "variable", "wrong"])
+def test_password_of_a_proxy(witness: Witness, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The password of a proxy is in no error, also not in the variables of its traceback."""
+
+    def refusing(peer: Peer) -> None:
+        peer.read_head()
+        peer.sock.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+
+    with serve(refusing) as server:
+        url = f"http://user:{KEY}@127.0.0.1:{server.port}"
+        if how == "variable":
+            monkeypatch.setenv("https_proxy", url)
+        proxy = {"option": url, "wrong": f"socks9://u:{KEY}@host:1"}.get(how)
+        with (
+            Inworld(api_key="another-key", proxy=proxy, max_retries=0) as iw,
+            pytest.raises(InworldError) as caught,
+        ):
+            iw.tts.synthesize("Hi.", timeout=5)
+        with (
+            Inworld(api_key="another-key", proxy=proxy, max_retries=0) as iw,
+            pytest.raises(InworldError) as listed,
+        ):
+            iw.voices.list(timeout=5)
+    witness.error(caught.value)
+    witness.error(listed.value)
+
+    assert [] == list(leaks(KEY, witness.everything()))
+
+
+DEBUGGED = """
+import logging, sys, traceback
+logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
+from inworld_sync import Inworld, InworldError
+url = sys.argv[1]
+for key in (sys.stdin.readline().strip(), sys.stdin.readline().strip()):
+    class Recorder:
+        def message(self, *values):
+            print(*values)
+    with Inworld(api_key=key, base_url=url, observer=Recorder(), on_trace=print) as iw:
+        for use in (
+            lambda: iw.tts.synthesize("Hi."),
+            lambda: iw.voices.list(),
+            lambda: iw.stt.transcribe(bytes(32000), raw_format="s16", sample_rate_hz=16000),
+            lambda: iw.realtime.connect().close(),
+        ):
+            try:
+                print(repr(use()))
+            except InworldError:
+                traceback.print_exc(file=sys.stdout)
+    print(repr(iw), iw.options)
+"""
+
+
+def test_everything_that_a_program_prints() -> None:
+    """A program that logs, traces and records everything prints no part of a key."""
+    refused = KEY[::-1].strip("=") + "="
+    with Emulator(synthesizer=SpellingSynthesizer(), api_key=KEY) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", DEBUGGED, server.url],
+            input=f"{KEY}\n{refused}\n",
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    assert "" == done.stderr
+    assert 0 == done.returncode
+    for word in ("DEBUG:inworld_sync", "DEBUG:urllib3", "send_text", "TraceEvent", "AuthError"):
+        assert word in done.stdout
+    for secret in (KEY, refused):
+        assert [] == list(leaks(secret, done.stdout))

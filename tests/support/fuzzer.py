@@ -149,6 +149,9 @@ _HTTP_BODIES: list[tuple[str, Any]] = [
     ("/tts/v1/voice", {"text": "Hello.", **_CONFIG}),
     ("/tts/v1/voice:stream", {"text": "Hello.", **_CONFIG}),
     ("/stt/v1/transcribe", {"transcribeConfig": _STT_CONFIG, "audioData": {"content": _PCM}}),
+    ("/v1/chat/completions", _CHAT),
+    ("/v1/chat/completions", {**_CHAT, "stream": True}),
+    ("/router/v1/routers", _ROUTER),
     ("/stt/v1/transcribe:async", {"transcribeConfig": _STT_CONFIG, "audioData": {"content": _PCM}}),
     (
         "/voices/v1/voices:clone",
@@ -180,9 +183,6 @@ _HTTP_BODIES: list[tuple[str, Any]] = [
             ],
         },
     ),
-    ("/v1/chat/completions", _CHAT),
-    ("/v1/chat/completions", {**_CHAT, "stream": True}),
-    ("/router/v1/routers", _ROUTER),
 ]
 _ODD_VALUES: list[Any] = [
     None, True, 0, -1, 1.5, 1e308, 10**30, "", "x", "\ud800", "\x00", "é" * 500, [], {}, [[]],

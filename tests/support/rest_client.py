@@ -1,4 +1,4 @@
-"""Clients of servers with scripted answers over HTTP, and a recording to upload."""
+"""Clients of HTTP servers with scripted responses, and a recording to upload."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ Answer = tuple[str, object]
 @contextmanager
 def answering(*answers: Answer) -> Iterator[tuple[Inworld, list[Sent]]]:
     """
-    Yield a client of a server that answers with these statuses and JSON values, and its requests.
+    Run a server that sends these responses. Yield a client of the server, and the requests so far.
 
-    The last answer is repeated.
+    A response is a status and a JSON value. The last response is repeated.
     """
     sent: list[Sent] = []
 

@@ -147,7 +147,7 @@ def client_of(
 
     with serve(run) as server:
         url = f"ws://127.0.0.1:{server.port}"
-        with Inworld(api_key=KEY, **{"base_url": url, **settings}) as client:
+        with Inworld(**{"api_key": KEY, "base_url": url, **settings}) as client:
             yield client
 
 

@@ -166,5 +166,5 @@ def stt_server(
     server = SttServer(hook, recognizer or {})
     with serve(server.run, receive_buffer_bytes=receive_buffer_bytes) as raw:
         url = f"ws://127.0.0.1:{raw.port}"
-        with Inworld(api_key=KEY, **{"base_url": url, **settings}) as client:
+        with Inworld(**{"api_key": KEY, "base_url": url, **settings}) as client:
             yield client, server

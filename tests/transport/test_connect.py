@@ -229,6 +229,9 @@ BAD_URLS = [
     ("wss://host/a path", "percent-encoded"),
     ("wss://host/ö", "percent-encoded"),
     ("wss://hóst/", "Punycode"),
+    ("ws://a..b/", "is not a name"),
+    ("https://.api.inworld.ai", "is not a name"),
+    (f"wss://{'a' * 64}.test", "is not a name"),
     ("wss://host/\r\nX: y", "percent-encoded"),
 ]
 

@@ -214,7 +214,7 @@ def test_close_payloads(payload: bytes, expected: tuple[int, str]) -> None:
     assert expected == parse_close(memoryview(payload))
 
 
-# One byte; codes that must not be sent; a reason that is not UTF-8.
+# (payload of a CLOSE, close code of the answer): one byte, forbidden codes, invalid UTF-8.
 BAD_CLOSES = [
     (b"\x03", 1002),
     (b"\x00\x00", 1002),

@@ -594,8 +594,8 @@ def test_fork() -> None:
         assert 2 == server.accepted
 
 
-class Lines:
-    """The lines of the response to one request, and the object that ends it."""
+class LineStream:
+    """The lines of a response, and a stopper that ends the request from another thread."""
 
     def __init__(self, client: HttpClient, timeout: float | None = 30) -> None:
         self.stopper = Stopper()
@@ -608,7 +608,6 @@ class Lines:
                 self._client,
                 "POST",
                 "/stream",
-                headers={},
                 json={},
                 deadline=Deadline(self._timeout, "waiting for a response"),
                 stopper=self.stopper,
@@ -617,24 +616,20 @@ class Lines:
             yield from lines_in(body, self._timeout, self._client.options.max_message_bytes)
 
 
-def lines_of(client: HttpClient, timeout: float | None = 30) -> Lines:
-    return Lines(client, timeout)
-
-
 def test_lines() -> None:
-    """Lines are returned whole however they are cut, and the connection is used again."""
+    """A line is returned whole, even if it arrives in parts. The connection is used again."""
     answer = chunked(b"one\ntw", b"o\r\n\n", b"three")
     with serve(answering(answer)) as server:
         client = client_of(server)
         for _ in range(2):
-            assert [b"one", b"two", b"three"] == list(lines_of(client).lines())
+            assert [b"one", b"two", b"three"] == list(LineStream(client).lines())
         client.close()
 
         assert 1 == server.accepted
 
 
 def test_lines_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line is returned when it has arrived, and each wait for a line has its own deadline."""
+    """A line is returned as soon as it has arrived. Each wait for a line has its own deadline."""
     taken = threading.Event()
     begun: list[float | None] = []
 
@@ -652,7 +647,7 @@ def test_lines_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HttpSocket, "settimeout", settimeout)
     with serve(script) as server:
         client = client_of(server)
-        lines = lines_of(client).lines()
+        lines = LineStream(client).lines()
         assert b"1" == next(lines)
         of_request = len(begun)
         taken.set()
@@ -663,7 +658,7 @@ def test_lines_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_silence_after_a_line() -> None:
-    """A line that does not come in time raises an error."""
+    """If the next line does not arrive in time, an error is raised."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -673,12 +668,12 @@ def test_silence_after_a_line() -> None:
     with serve(script) as server:
         client = client_of(server)
         with pytest.raises(DeadlineExceeded, match=r"a line of the response took longer"):
-            list(lines_of(client, timeout=0.5).lines())
+            list(LineStream(client, timeout=0.5).lines())
         client.close()
 
 
 def test_end_of_an_iteration_closes_the_connection() -> None:
-    """A caller that leaves early frees the connection at once."""
+    """If the caller closes the iterator before the last line, the connection is closed at once."""
     ended = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -689,7 +684,7 @@ def test_end_of_an_iteration_closes_the_connection() -> None:
 
     with serve(script) as server:
         client = client_of(server)
-        lines = lines_of(client).lines()
+        lines = LineStream(client).lines()
         next(lines)
         lines.close()
 
@@ -699,7 +694,7 @@ def test_end_of_an_iteration_closes_the_connection() -> None:
 
 @pytest.mark.parametrize("is_begun", [False, True])
 def test_stop(is_begun: bool) -> None:
-    """Another thread can end a wait for the response, and a wait for a line."""
+    """Another thread can end a wait for the response or a wait for a line."""
     waiting = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -711,7 +706,7 @@ def test_stop(is_begun: bool) -> None:
 
     with serve(script) as server, ThreadPoolExecutor(1) as pool:
         client = client_of(server)
-        stream = lines_of(client, timeout=None)
+        stream = LineStream(client, timeout=None)
         found = pool.submit(lambda: list(stream.lines()))
         assert waiting.wait(30)
         stream.stopper.stop()
@@ -722,7 +717,7 @@ def test_stop(is_begun: bool) -> None:
 
 
 def test_stop_after_the_end_leaves_the_connection_to_others() -> None:
-    """A stream that has ended cannot end the next request on its connection."""
+    """Stopping a stream that has ended does not end the next request on the same connection."""
     stopped = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -736,9 +731,9 @@ def test_stop_after_the_end_leaves_the_connection_to_others() -> None:
 
     with serve(script) as server:
         client = client_of(server)
-        ended = lines_of(client)
+        ended = LineStream(client)
         assert [b"1"] == list(ended.lines())
-        lines = lines_of(client).lines()
+        lines = LineStream(client).lines()
         assert b"1" == next(lines)
         ended.stopper.stop()
         stopped.set()
@@ -749,19 +744,19 @@ def test_stop_after_the_end_leaves_the_connection_to_others() -> None:
 
 
 def test_long_line() -> None:
-    """A line without an end is limited."""
+    """A line that is longer than ``max_message_bytes`` raises an error."""
     with serve(answering(chunked(b"x" * 5000))) as server:
         client = client_of(server, max_message_bytes=4096)
         with pytest.raises(RemoteProtocolError, match="more than 4096 bytes"):
-            list(lines_of(client).lines())
+            list(LineStream(client).lines())
         client.close()
 
 
 def test_status_of_a_stream() -> None:
-    """A refused request raises the error of its status."""
+    """A stream with an HTTP error status raises the exception for this status."""
     body = b'{"error": {"code": 5, "message": "no such voice", "details": []}}'
     with serve(answering(whole("404 Not Found", body))) as server:
         client = client_of(server)
         with pytest.raises(NotFoundError, match="no such voice"):
-            list(lines_of(client).lines())
+            list(LineStream(client).lines())
         client.close()

@@ -1,4 +1,4 @@
-"""Chat completions as programs write them; checked by type checkers, never run."""
+"""Calls of chat completions, as in a program. Type checkers read them. They are not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls over HTTP, for the type checkers."""
+"""Calls over HTTP, as in a program. Type checkers read them. They are not run."""
 
 from __future__ import annotations
 

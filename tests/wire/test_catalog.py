@@ -1,4 +1,4 @@
-"""The JSON of models and routers: what is read, what is written, and the rules of a router."""
+"""Models and routers are read from JSON and written as JSON. Invalid routers are refused."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ MODELS: list[tuple[dict[str, Any], ModelInfo]] = [
 
 @pytest.mark.parametrize(("value", "model"), MODELS)
 def test_model(value: dict[str, Any], model: ModelInfo) -> None:
-    """A model is read from every form of entry."""
+    """Each form in which services describe a model is read."""
     assert model == read_model(value)
 
 
 @pytest.mark.parametrize("value", [None, 5, [], {}, {"model": 5}, {"model": ""}])
 def test_wrong_model(value: Any) -> None:
-    """An entry without a name is an error of the service."""
+    """A model without a name raises RemoteProtocolError."""
     with pytest.raises(RemoteProtocolError, match="expected"):
         read_model(value)
 
@@ -127,7 +127,7 @@ def test_router() -> None:
 
 
 def test_other_spellings() -> None:
-    """A router is read with all names in camelCase or in snake_case."""
+    """A router is read, whether the names of its fields are in camelCase or in snake_case."""
     variant = {"variant": {"variantId": "v", "modelId": "m"}}
     route = {"routeId": "r", "variants": [variant]}
     expected = Router("a", RouterRoute("r", [RouterVariant("m", 0, id="v")]))
@@ -152,7 +152,7 @@ def test_other_spellings() -> None:
     ],
 )
 def test_wrong_router(value: object) -> None:
-    """A router that would be misread is an error of the service."""
+    """A router in an unexpected form raises RemoteProtocolError."""
     with pytest.raises(RemoteProtocolError):
         read_router(value)
 
@@ -180,7 +180,7 @@ def two(first: float, second: float) -> list[RouterVariant]:
     ],
 )
 def test_rules(router: Router, words: str) -> None:
-    """A router that the service would refuse is refused before it is sent."""
+    """A router that the service would refuse raises an error before it is sent."""
     with pytest.raises(ConfigError) as caught:
         router_body(router)
 
@@ -195,6 +195,6 @@ def test_rules(router: Router, words: str) -> None:
     lambda: RouterVariant("a", "b"),  # type: ignore[arg-type]
 ])  # fmt: skip
 def test_wrong_types(make: Any) -> None:
-    """A value of a wrong type is refused when it is made."""
+    """A value of a wrong type raises an error in the constructor."""
     with pytest.raises(ConfigError):
         make()

@@ -1,4 +1,4 @@
-"""The JSON of chat completions: requests, answers, events and errors."""
+"""The requests, answers, events and errors of chat completions in JSON."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ WEATHER = {
 
 
 def test_smallest_body() -> None:
-    """A text is a message of the user, and nothing is sent for settings that are left out."""
+    """A text is sent as a message of the user. Settings that are not given are not sent."""
     body = request_body("Hello.", ChatConfig(), stream=False)
 
     assert {"model": "auto", "messages": [{"role": "user", "content": "Hello."}]} == body
 
 
 def test_body_with_everything() -> None:
-    """Every setting has its place in the request."""
+    """Every setting is sent under its name in the protocol."""
     config = ChatConfig(
         model="inworld/my-router",
         tools=[weather, FunctionTool(name="now"), WebSearchTool(engine="exa", max_results=3)],
@@ -115,7 +115,7 @@ def test_body_with_everything() -> None:
 
 
 def test_extra_body_is_merged() -> None:
-    """An extra_body of the caller is added to that of the settings."""
+    """The caller's extra_body and the fields of the settings are merged."""
     config = ChatConfig(sort=["price"], extra={"extra_body": {"ignore": ["groq"]}})
     body = request_body("x", config, stream=False)
 
@@ -123,7 +123,7 @@ def test_extra_body_is_merged() -> None:
 
 
 def test_messages_of_tool_calls() -> None:
-    """A message with calls, and the message with an output, are sent as the service needs them."""
+    """Messages with tool calls and with their outputs are sent in the form of the protocol."""
     call = ChatToolCall("c1", "weather", '{"city": "Oslo"}')
     messages = [ChatMessage("assistant", tool_calls=[call]), call.output("rain")]
     body = request_body(messages, ChatConfig(), stream=False)
@@ -166,7 +166,7 @@ def wrong(messages: Any, **settings: Any) -> str:
     ],
 )
 def test_wrong_messages(messages: object, words: str) -> None:
-    """Messages that cannot be sent are refused before anything is sent."""
+    """Messages that cannot be sent raise an error before anything is sent."""
     assert words in wrong(messages)
 
 
@@ -193,13 +193,13 @@ def test_wrong_messages(messages: object, words: str) -> None:
     ],
 )
 def test_wrong_settings(settings: dict[str, object], words: str) -> None:
-    """A wrong setting is refused with its name."""
+    """A wrong setting raises an error with the name of the setting."""
     assert words in wrong("x", **settings)
 
 
 @pytest.mark.parametrize("content", [5, b"x", {"a": 1}])
 def test_wrong_message_content(content: Any) -> None:
-    """A message of another type is refused when it is made."""
+    """A message whose content has a wrong type raises an error in the constructor."""
     with pytest.raises(ConfigError, match="content of a message must be"):
         ChatMessage("user", content)
 
@@ -210,7 +210,7 @@ def answer(message: object, **fields: object) -> dict[str, object]:
 
 
 def test_completion() -> None:
-    """A whole answer is read with its counts, and unknown fields are kept."""
+    """A complete answer is read with its token counts. Unknown fields are kept."""
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "cached": 1}
     body = answer(
         {"role": "assistant", "content": "Hi.", "refusal": None, "annotations": [1]},
@@ -234,7 +234,7 @@ def test_completion() -> None:
 
 
 def test_completion_with_calls() -> None:
-    """Tool calls are read, also with arguments that are an object or missing."""
+    """Tool calls are read, even if the arguments are a JSON object or are missing."""
     calls: list[object] = [
         {"id": "c1", "type": "function", "function": {"name": "a", "arguments": "{}"}},
         {"id": "c2", "function": {"name": "b", "arguments": {"x": 1}}},
@@ -251,7 +251,7 @@ def test_completion_with_calls() -> None:
 
 
 def test_spoken_completion() -> None:
-    """The transcript is the text of an answer that has no other text."""
+    """If an answer has audio and no text, its text is the transcript of the audio."""
     audio = {"data": base64.b64encode(b"\1\0\2\0").decode(), "transcript": "Hi."}
     found = read_completion(answer({"content": None, "audio": audio}))
 
@@ -262,7 +262,7 @@ NULLS = ["content", "tool_calls", "audio", "role"]
 
 
 def test_null_fields() -> None:
-    """A field that is null is the same as a missing one."""
+    """A field that is null counts as missing."""
     empty = read_completion({"choices": [{"message": {}}]})
     nulls = {
         "id": None,
@@ -304,14 +304,14 @@ def test_null_fields() -> None:
     ],
 )
 def test_wrong_completion(body: object) -> None:
-    """An answer that would be misread is an error of the service."""
+    """An answer in an unexpected form raises RemoteProtocolError."""
     with pytest.raises(RemoteProtocolError, match=r"expected|cannot be read"):
         read_completion(body)
 
 
 @pytest.mark.parametrize("data", ["", "x", "[1]", '"x"', "{", "NaN", '{"choices": "x"}'])
 def test_wrong_event(data: str) -> None:
-    """An event that is no part of an answer is an error of the service."""
+    """An event in an unexpected form raises RemoteProtocolError."""
     with pytest.raises(RemoteProtocolError):
         read_event(data)
 
@@ -336,7 +336,7 @@ def test_wrong_event(data: str) -> None:
     ],
 )  # fmt: skip
 def test_errors(error: object, kind: type[ServiceError], retryable: bool) -> None:
-    """An error in the body or in an event has the class of its reason."""
+    """An error in a body or in an event is converted to the exception class for its reason."""
     for read in (lambda: read_completion({"error": error}),
                  lambda: read_event(json.dumps({"error": error}))):  # fmt: skip
         with pytest.raises(ServiceError) as caught:
@@ -345,7 +345,7 @@ def test_errors(error: object, kind: type[ServiceError], retryable: bool) -> Non
 
 
 def test_no_credential_in_an_error() -> None:
-    """Parts of a key that the service repeats are removed."""
+    """The message of an error does not show the parts of a key that the service returned."""
     error = {"message": 'bad key "Zm9v***" for Bearer abc.def', "type": "authentication_error"}
     with pytest.raises(AuthError) as caught:
         read_event(json.dumps({"error": error}))
@@ -376,7 +376,7 @@ def test_calls_in_pieces() -> None:
 
 
 def test_transcripts_are_text_without_other_text() -> None:
-    """A spoken answer without text has the transcripts as its text; otherwise they are not."""
+    """Transcripts of audio are the text of an answer only if the answer has no other text."""
     spoken = [ChatDelta(audio=ChatAudio(b"", text)) for text in ("One. ", "Two.")]
     texts, alone = collected(*spoken)
     both, beside = collected(ChatDelta(text="One. Two."), *spoken)
@@ -394,6 +394,6 @@ def test_transcripts_are_text_without_other_text() -> None:
     ],
 )
 def test_endless_answer(delta: ChatDelta) -> None:
-    """The text and the calls of an answer are limited."""
+    """An answer with too much text or too many tool calls raises an error."""
     with pytest.raises(RemoteProtocolError, match="too many characters"):
         collected(*[delta] * 100, limit=1000)

@@ -1,4 +1,4 @@
-"""Server-sent events: the rules of the standard, cut anywhere, and the limits."""
+"""Server-sent events are read as the standard says, however the stream is cut, within limits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_events(name: str) -> None:
-    """A stream has these events, whole, byte by byte, and cut at each place."""
+    """A stream has the same events if it arrives whole, in single bytes, or in any two parts."""
     stream, events = CASES[name]
 
     assert events == events_of(stream)
@@ -59,7 +59,7 @@ def test_events(name: str) -> None:
     st.lists(st.integers(0, 500)),
 )
 def test_any_text_survives(texts: list[str], end: str, cuts: list[int]) -> None:
-    """Every text arrives unchanged, with any end of lines and however the stream is cut."""
+    """Any text is received unchanged, with each kind of line end, however the stream is cut."""
     stream = "".join(f"data: {text}{end}{end}" for text in texts).encode()
     places = sorted({0, *(min(cut, len(stream)) for cut in cuts), len(stream)})
     pieces = [stream[a:b] for a, b in itertools.pairwise(places)]
@@ -71,7 +71,7 @@ def test_any_text_survives(texts: list[str], end: str, cuts: list[int]) -> None:
     "data", [b"data: \xff\n\n", b"data: \xc3\n\n", b"event: \xff\ndata: a\n\n"]
 )
 def test_not_utf8(data: bytes) -> None:
-    """Bytes that are not UTF-8 are an error, since replacing them would change the text."""
+    """Bytes that are not UTF-8 raise an error, because replacing them would change the text."""
     with pytest.raises(RemoteProtocolError, match="UTF-8"):
         events_of(data)
 
@@ -80,13 +80,13 @@ def test_not_utf8(data: bytes) -> None:
     "stream", [b"x" * 200, b": " + b"x" * 200, b"data: x\n" * 50, b"data\n" * 200]
 )
 def test_limit(stream: bytes) -> None:
-    """A line without an end, and an event without an end, are limited."""
+    """A line or an event that is longer than the limit raises an error."""
     with pytest.raises(RemoteProtocolError, match="at most 100 bytes"):
         events_of(*(stream[at : at + 7] for at in range(0, len(stream), 7)), limit=100)
 
 
 def test_limit_is_for_one_event() -> None:
-    """Many events and comments may be longer together than the limit."""
+    """The limit is for each event. The whole stream may be longer."""
     stream = b"data: abcdef\n\n: ping\n\n" * 50
 
     assert [ServerEvent("abcdef")] * 50 == events_of(stream, limit=20)

@@ -13,6 +13,7 @@ import attrs
 
 from inworld_sync.audio.split import Splitter
 from inworld_sync.errors import (
+    AuthError,
     ClosedError,
     ConnectionLost,
     InworldError,
@@ -43,7 +44,6 @@ __all__ = [
     "Received",
     "audio_splitter",
     "error_of",
-    "is_passing",
     "read_message",
     "session_end",
 ]
@@ -102,19 +102,37 @@ class RealtimeConnection(Connection[Received]):
         link: An open link; this object closes it.
         options: The client's settings.
         on_closed: Called once, on an arbitrary thread, when both threads have ended.
+        renews_credential: Whether the next connection may have another credential.
     """
 
     service = "realtime"
 
     def __init__(
-        self, owner: Owner, link: Link, options: Options, *, on_closed: Callable[[], None]
+        self,
+        owner: Owner,
+        link: Link,
+        options: Options,
+        *,
+        on_closed: Callable[[], None],
+        renews_credential: bool = False,
     ) -> None:
         # The session outlives its connections, and so do its streams and waiting threads.
         super().__init__(link, options, on_closed=on_closed, monitor=owner.monitor)
         self._owner = owner
+        self._renews_credential = renews_credential
         self._splitter = audio_splitter()
         # The error in the latest message, if that was an error without a type.
         self._latest_error: ServiceError | None = None
+
+    def is_passing(self, ended: StreamEnded) -> bool:
+        """Return whether the session may continue on a new connection after this end."""
+        if isinstance(ended.error, AuthError):
+            return self._renews_credential
+        if isinstance(ended.error, ServiceError):
+            return is_expired(ended.error.code, ended.error.details)
+        if ended.by == "client" or isinstance(ended.error, ProtocolError):
+            return False
+        return ended.by == "network" or ended.code not in _FINAL_CODES
 
     def start(self) -> None:
         """Start both threads, or free all that this connection holds."""
@@ -256,15 +274,6 @@ def session_end(ended: StreamEnded) -> StreamEnded:
     if ended.error is None and ended.by == "server" and ended.code != 1000:
         return StreamEnded(ended.by, ended.code, ended.reason, error_of(ended))
     return ended
-
-
-def is_passing(ended: StreamEnded) -> bool:
-    """Return True if the session may continue on a new connection after this end."""
-    if isinstance(ended.error, ServiceError):
-        return is_expired(ended.error.code, ended.error.details)
-    if ended.by == "client" or isinstance(ended.error, ProtocolError):
-        return False
-    return ended.by == "network" or ended.code not in _FINAL_CODES
 
 
 def error_of(ended: StreamEnded) -> InworldError:

@@ -155,13 +155,29 @@ class Player:
             self._news.notify_all()
         # The first clear ends a write that waits for room, the second drops the audio of that
         # write.
-        position = self._sink.clear()
+        position = self._clear_sink()
         with self._sink_use.hold(_RELEASE_SECONDS) as is_alone:
             if is_alone:
-                position = self._sink.clear()
+                position = self._clear_sink()
         with self._news:
             self._position = position
         return {item_id: item.heard_samples(position) for item_id, item in items.items()}
+
+    def _clear_sink(self) -> int:
+        """
+        Clear the sink, and return how many samples were heard.
+
+        A sink that raises fails the player, not the caller, who has to send the interruption. Then
+        the count is 0 if the sink does not know it either.
+        """
+        try:
+            return self._sink.clear()
+        except Exception as error:  # noqa: BLE001 - the sink of a user may raise anything
+            self._fail(_as_failure(error))
+        try:
+            return self._sink.heard_samples
+        except Exception:  # noqa: BLE001 - its first error is reported
+            return 0
 
     def drain(self, timeout: float | None) -> None:
         """
@@ -215,9 +231,7 @@ class Player:
             self._fail(error)
         except Exception as error:
             self._logger.exception("a sink failed")
-            failure = ClosedError(f"the sink raised {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            self._fail(failure)
+            self._fail(_as_failure(error))
 
     def _next(self) -> tuple[_Item, memoryview | None, int] | None:
         with self._news:
@@ -265,7 +279,7 @@ class Player:
 
     def _fail(self, error: InworldError) -> None:
         with self._news:
-            if self._closed:
+            if self._closed or self.failure is not None:
                 return
         # Logged before ``failure`` is set, so that a thread that sees ``failure`` finds the log
         # entry.
@@ -277,6 +291,14 @@ class Player:
             self._queue.clear()
             self._queued_bytes = 0
             self._news.notify_all()
+
+
+def _as_failure(error: Exception) -> InworldError:
+    if isinstance(error, InworldError):
+        return error
+    failure = ClosedError(f"the sink raised {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def player_for(

@@ -54,7 +54,9 @@ class Reconnector:
         self._connector = connector
         self.key = key
         self._policy = ReconnectPolicy(
-            Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True), timeout=reconnect_timeout
+            Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True),
+            timeout=reconnect_timeout,
+            renews_credential=connector.credential.is_renewable,
         )
         self._connections = 0
         self._thread: threading.Thread | None = None
@@ -94,10 +96,14 @@ class Reconnector:
             query=parameters,
             timeout=deadline.remaining(),
             # The policy repeats the attempts to reconnect.
-            max_retries=None if self._connections == 1 else 0,
+            reconnects=self._connections > 1,
         )
         connection = RealtimeConnection(
-            state, link, connector.options, on_closed=self._connection_gone
+            state,
+            link,
+            connector.options,
+            on_closed=self._connection_gone,
+            renews_credential=connector.credential.is_renewable,
         )
         with state.monitor:
             messages, reply = state.begin(connection)

@@ -44,7 +44,6 @@ from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,
     Received,
     error_of,
-    is_passing,
     session_end,
 )
 from inworld_sync.sessions.realtime.events import (
@@ -432,7 +431,7 @@ class SessionState:
             return ended
         commands.connection = None
         if commands.phase is Phase.OPEN and not (
-            self._reconnects and not commands.is_closing and is_passing(ended)
+            self._reconnects and not commands.is_closing and connection.is_passing(ended)
         ):
             self.end(ended)
         elif commands.phase is Phase.OPEN:

@@ -87,10 +87,11 @@ class SttConnection(Connection[SttEvent]):
         config: TranscribeConfig,
         owner: SttOwner,
         timeout: float | None,
-        max_retries: int | None = None,
+        *,
+        is_first: bool,
     ) -> SttConnection:
         """Connect and send the settings. The caller must call :meth:`begin` next."""
-        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout, max_retries=max_retries)
+        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout, reconnects=not is_first)
         connection = cls(link, connector.options, config, owner, on_closed=connector.closed)
         connection._start()
         try:

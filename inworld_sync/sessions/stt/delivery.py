@@ -115,8 +115,7 @@ class Delivery:
         self._settings = settings
         self._keeps_events = keeps_events
         self._on_failed = on_failed
-        self._work = self.changed.part()
-        self._room = self.changed.part()
+        self._work, self._room = self.changed.part(), self.changed.part()
         rate_hz, is_raw = config.sample_rate_hz, config.encoding.is_raw
         keep_samples = KEEP_SECONDS * rate_hz
         self._audio = AudioBuffer(rate_hz, keep_samples) if is_raw else EncodedBuffer(rate_hz)
@@ -124,14 +123,15 @@ class Delivery:
         self._max_lead = audio_buffer.MaxLead(self._audio, rate_hz, keep_samples)
         self.log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
-        self._connected_at = 0.0
-        backoff = Backoff(_FIRST_DELAY_SECONDS)
-        self._reconnects = ReconnectPolicy(backoff, max_attempts=max_reconnects)
+        backoff, renews = Backoff(_FIRST_DELAY_SECONDS), connector.credential.is_renewable
+        self._reconnects = ReconnectPolicy(
+            backoff, max_attempts=max_reconnects, renews_credential=renews
+        )
         self._input_closed = self.is_finishing = False
         self._completion = Completion(
             self.log, self._audio.unanswered_ms, can_repeat=self._audio.can_repeat
         )
-        self._turn_timeout = math.inf
+        self._turn_timeout, self._connected_at = math.inf, 0.0
         self._abort_error: InworldError | None = None
         self._send_error: InworldError | None = None
         self._sent_at = time.monotonic()
@@ -146,7 +146,7 @@ class Delivery:
         Raises:
             InworldError: Could not connect; nothing is left open.
         """
-        self._connection = self._open_connection(timeout, max_retries=None)
+        self._connection = self._open_connection(timeout)
         self._connected_at = time.monotonic()
         self._connection.begin()
         try:
@@ -440,12 +440,12 @@ class Delivery:
         if is_aborted:
             connection.abort()
 
-    def _open_connection(self, timeout: float | None, max_retries: int | None = 0) -> SttConnection:
+    def _open_connection(self, timeout: float | None) -> SttConnection:
         if self.is_finishing:
-            timeout = min(
-                self._options.connect_timeout, max(self._left(), _SHORTEST_CONNECT_SECONDS)
-            )
-        return SttConnection.open(self._connector, self._config, self, timeout, max_retries)
+            left = max(self._left(), _SHORTEST_CONNECT_SECONDS)
+            timeout = min(self._options.connect_timeout, left)
+        is_first = self._connection is None
+        return SttConnection.open(self._connector, self._config, self, timeout, is_first=is_first)
 
     def _sleep(self, seconds: float) -> bool:
         """Wait; return False if the stream was aborted."""

@@ -391,7 +391,6 @@ class Stt:
         answer = self._http.request(
             "POST",
             wire.WHOLE_PATH,
-            headers=self._connector.headers(),
             json=wire.transcribe_whole(config, content),
             deadline=Deadline(timeout, "transcribing the recording"),
         ).json()

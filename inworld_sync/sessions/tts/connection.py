@@ -72,6 +72,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
         on_room: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(link, options, on_closed=on_closed)
+        # How many credentials of the pool were refused before the connection was opened.
+        self._generation = 0
         self._on_room = on_room
         self._is_unhealthy = False
         self._has_expired = False

@@ -71,6 +71,9 @@ _INTERRUPTED = StreamEnded("client", reason="interrupted")
 class ContextOwner(Protocol):
     """The connection of a context."""
 
+    ended: StreamEnded | None
+    _generation: int
+
     def _command(
         self, make: Callable[[Contexts, float], Command], timeout: float | None = None
     ) -> None: ...

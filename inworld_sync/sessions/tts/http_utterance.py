@@ -158,7 +158,6 @@ class HttpUtterance:
             self._http,
             "POST",
             tts.HTTP_PATH,
-            headers=self._connector.headers(),
             json=tts.http_request(text, self.config),
             deadline=Deadline(self._timeout, f"waiting for POST {tts.HTTP_PATH}"),
             stopper=stopper,

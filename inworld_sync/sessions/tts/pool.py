@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from inworld_sync.errors import (
+    AuthError,
     ClosedError,
     ConnectionLost,
     ContextLimitError,
@@ -27,7 +28,7 @@ from inworld_sync.models.tts import ContextConfig, TtsUsage
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.tts.connection import TtsConnection
-from inworld_sync.sessions.tts.context import TtsContext
+from inworld_sync.sessions.tts.context import ContextOwner, TtsContext
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.sessions.tts.text_feed import PieceSource, TextFeed
 from inworld_sync.transport.backoff import Backoff, retry_after_of
@@ -62,6 +63,8 @@ class TtsPool:
         self._calls: deque[object] = deque()
         self._opening: set[object] = set()
         self._closed = False
+        # It increases when the service refuses the credential of a connection.
+        self._generation = 0
         self._kept_idle = _KEPT_IDLE
         connector.add_evictor(lambda: self._evict_idle(keep=0))
         connector.adopt(self)
@@ -70,6 +73,26 @@ class TtsPool:
     def max_retries(self) -> int:
         """How often an utterance is retried."""
         return self._connector.options.max_retries
+
+    def renew(self, refused: ContextOwner) -> bool:
+        """
+        Create further contexts on connections that are opened from now on, if it helps.
+
+        Args:
+            refused: A connection whose credential the service has refused.
+
+        Returns:
+            Whether these connections may have another credential.
+        """
+        if not self._connector.credential.is_renewable:
+            return False
+        with self._changed:
+            if refused._generation == self._generation:
+                self._generation += 1
+            others = [c for c in self._connections if c._generation != self._generation]
+        for connection in others:
+            connection._mark_unhealthy()
+        return True
 
     def context(
         self,
@@ -162,6 +185,7 @@ class TtsPool:
         connection = None
         with self._changed:
             has_others = bool(self._connections)
+            generation = self._generation
         try:
             if self._connector.limiter.acquire(0.0):
                 connection = TtsConnection._open(
@@ -183,11 +207,17 @@ class TtsPool:
             with self._changed:
                 self._opening.discard(call)
                 if connection is not None:
+                    connection._generation = generation
                     self._connections.append(connection)
+                is_refused = generation != self._generation
                 self._changed.notify_all()
         if connection is None:
             with self._changed:
                 self._wait(deadline)
+        elif is_refused:
+            # The service has refused its credential on another connection meanwhile.
+            connection._mark_unhealthy()
+            return None
         return connection
 
     def _wait(self, deadline: Deadline) -> None:
@@ -255,6 +285,7 @@ class Utterance:
         self._timeout = timeout
         self._create_timeout = create_timeout
         self._stopped = Event()
+        self._has_renewed = False
         self.config = config
         self.context: TtsContext | None = None
 
@@ -289,13 +320,27 @@ class Utterance:
                 # After stop(), errors are ignored.
                 if self._stopped.is_set():
                     return
-                if backoff.attempts >= self._pool.max_retries or not self._may_retry(error):
+                if self._may_renew(error):
+                    delay = 0.0
+                elif backoff.attempts < self._pool.max_retries and self._may_retry(error):
+                    delay = backoff.next_delay(error)
+                else:
                     raise
-                delay = backoff.next_delay(error)
             else:
                 return
             if self._stopped.wait(delay):
                 return
+
+    def _may_renew(self, error: InworldError) -> bool:
+        """Whether the service refused the credential with its first message; once only."""
+        context = self.context
+        if context is None or context._progress.was_answered or self._has_renewed:
+            return False
+        # An error of the context alone is not about the credential.
+        if not isinstance(error, AuthError) or context._connection.ended is None:
+            return False
+        self._has_renewed = True
+        return self._pool.renew(context._connection)
 
     def _may_retry(self, error: InworldError) -> bool:
         """

@@ -290,6 +290,35 @@ def test_a_speaker_that_fails(stage: Stage, caplog: pytest.LogCaptureFixture) ->
     assert stage.rt.ended is None
 
 
+class Unplugged(Ear):
+    """A speaker whose clear() raises."""
+
+    error: Exception
+
+    def clear(self) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [DeviceError("unplugged"), OSError("unplugged")])
+def test_a_speaker_that_cannot_be_cleared(
+    stage: Stage, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """The service gets the truncation, and the error of the speaker is logged once."""
+    ear = Unplugged()
+    ear.error = error
+    stage.rt.play(ear)
+    stage.do(say("r1", "a1", 24000))
+    ear.take(24000)
+    ear.hear(12000)
+    event = interrupted(stage)
+
+    assert [("a1", 0, 500)] == stage.talk.cuts
+    assert {"a1": pytest.approx(500)} == event.heard_ms
+    stage.rt.play(None)
+    assert 1 == caplog.text.count("the speaker failed")
+    assert stage.rt.ended is None
+
+
 # Interruptions.
 
 # (samples heard of an item of 24000, the truncation in ms).

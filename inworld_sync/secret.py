@@ -1,0 +1,67 @@
+"""
+Text that is shown as ``***``: keys, tokens and passwords.
+
+A report of an error may show the local variables of each frame of a traceback. So a credential is
+a :class:`Secret` from the place where it enters the client, and code that must handle the plain
+text does so in a function that raises no error.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+__all__ = ["Secret", "SecretBytes", "mask_known", "mask_known_bytes"]
+
+# Shorter texts are not searched for in the messages of a service, where they may be words.
+_MIN_CHARACTERS = 8
+
+# The service repeats the beginning of a key that it refuses: "abcd***".
+_ECHOED_CHARACTERS = 4
+
+# Every secret in use. It is read as a whole, since another thread may add one.
+_known: dict[int, weakref.ref[Secret]] = {}
+
+
+class Secret(str):  # noqa: SLOT000 - it has weak references
+    """Text whose ``repr`` shows nothing of it. In messages of a service it is masked."""
+
+    def __new__(cls, text: str) -> Secret:
+        """Make a secret of a text; a secret is returned unchanged."""
+        if isinstance(text, Secret):
+            return text
+        secret = super().__new__(cls, text)
+        if len(text) >= _MIN_CHARACTERS:
+            number = id(secret)
+            _known[number] = weakref.ref(secret, lambda _: _known.pop(number, None))
+        return secret
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class SecretBytes(bytes):
+    """Bytes with a credential, such as a request, whose ``repr`` shows nothing of them."""
+
+    def __repr__(self) -> str:
+        return "b'***'"
+
+
+def mask_known(text: str) -> str:
+    """Replace every secret in use by ``***``, also the part of one that the service repeats."""
+    for secret in _in_use():
+        text = text.replace(secret, "***").replace(secret[:_ECHOED_CHARACTERS] + "***", "***")
+    return text
+
+
+def mask_known_bytes(data: bytes) -> bytes:
+    """Do in a message in UTF-8 what :func:`mask_known` does."""
+    for secret in _in_use():
+        coded = SecretBytes(secret.encode())
+        data = data.replace(coded, b"***").replace(coded[:_ECHOED_CHARACTERS] + b"***", b"***")
+    return data
+
+
+def _in_use() -> list[Secret]:
+    secrets = [reference() for reference in tuple(_known.values())]
+    # "Basic ..." before the key that it ends with.
+    return sorted((each for each in secrets if each is not None), key=len, reverse=True)

@@ -1,0 +1,18 @@
+"""What a debugger or an error report shows of the package's frames in a traceback."""
+
+from __future__ import annotations
+
+import traceback
+
+__all__ = ["variables_of"]
+
+
+def variables_of(error: BaseException | None) -> str:
+    """Return the reprs of the variables of the package in the tracebacks of an error's chain."""
+    texts: list[str] = []
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if str(frame.f_globals["__name__"]).startswith("inworld_sync."):
+                texts += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
+        error = error.__cause__ or error.__context__
+    return "\n".join(texts)
