@@ -69,11 +69,11 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
     from inworld_sync.sessions.stt.stats import SttStats as SttStats
     from inworld_sync.sessions.stt.stream import SttStream as SttStream
-    from inworld_sync.sessions.tools.function import tool as tool
     from inworld_sync.sessions.tts.connection import TtsConnection as TtsConnection
     from inworld_sync.sessions.tts.context import TtsContext as TtsContext
     from inworld_sync.sessions.tts.service import SpeechStream as SpeechStream
     from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
+    from inworld_sync.tools.function import tool as tool
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
 # The module of each public name. A test compares this with the imports above.
@@ -137,7 +137,7 @@ _HOMES = {
     ),
     "sessions.realtime.response": "Response",
     "sessions.realtime.session": "RealtimeSession",
-    "sessions.tools.function": "tool",
+    "tools.function": "tool",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.player import Player as Player
     from inworld_sync.sessions.realtime.response import Response as Response
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
-    from inworld_sync.sessions.tools.function import tool as tool
+    from inworld_sync.tools.function import tool as tool
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
     from inworld_sync.wire.realtime.session_config import (
         McpServer as McpServer,
@@ -43,7 +43,7 @@ _HOMES = {
     "sessions.realtime.player": "Player",
     "sessions.realtime.response": "Response",
     "sessions.realtime.session": "RealtimeSession",
-    "sessions.tools.function": "tool",
+    "tools.function": "tool",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 

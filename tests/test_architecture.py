@@ -23,6 +23,7 @@ RANKS = {
     "auth": 2,
     "wire": 2,
     "devices": 3,
+    "tools": 3,
     "transport": 3,
     "sessions": 4,
     "emulator": 5,
@@ -45,8 +46,8 @@ ALONE = {
     "_cffi_backend": {"_native"},
     "asyncio": set(),
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
-    # sessions uses cattrs for the arguments of tools, because their types are defined by the user.
-    "cattrs": {"models", "wire", "sessions"},
+    # tools uses cattrs for the arguments of functions, because their types are defined by the user.
+    "cattrs": {"models", "wire", "tools"},
     "certifi": {"transport"},
     "cffi": {"_native"},
     "click": {"cli"},
@@ -219,7 +220,7 @@ PLANTED = [
     ("client.py", "import socket", "only emulator and transport may import socket"),
     ("audio/a.py", "import sounddevice", "only devices may import sounddevice"),
     ("audio/a.py", "import cffi", "only _native may import cffi"),
-    ("client.py", "import cattrs", "only models and sessions and wire may import cattrs"),
+    ("client.py", "import cattrs", "only models and tools and wire may import cattrs"),
     ("errors.py", "import attrs", "may import attrs"),
     ("sessions/a.py", "import asyncio", "no unit may import asyncio"),
     ("client.py", "import click", "only cli may import click"),

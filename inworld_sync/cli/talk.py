@@ -25,7 +25,7 @@ from inworld_sync.errors import DeviceError
 from inworld_sync.models.realtime import PcmFormat, Session
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.tools.function import ToolFunction
+from inworld_sync.tools.function import ToolFunction
 
 # The most seconds to wait for one response, and then for the end of its audio.
 _WAIT_SECONDS = 300.0

@@ -38,7 +38,7 @@ from inworld_sync.models.chat import (
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.realtime.tools import FunctionChoice, ToolMode
 from inworld_sync.models.settings import combine_settings
-from inworld_sync.sessions.tools.function import ToolFunction, error_text
+from inworld_sync.tools.function import ToolFunction, error_text
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.transport.http_body import HttpBody, open_body

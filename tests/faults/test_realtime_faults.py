@@ -23,7 +23,7 @@ from inworld_sync.models.realtime import Message, Session
 from inworld_sync.sessions.realtime.events import InvalidMessage, SessionReconnected
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.tools.function import tool
+from inworld_sync.tools.function import tool
 
 from support.peers import TEXT
 from support.scripted_realtime import (

@@ -35,7 +35,7 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.events import ToolOutputSent
 from inworld_sync.sessions.realtime.executor import Executor
-from inworld_sync.sessions.tools.function import ToolFunction, error_text
+from inworld_sync.tools.function import ToolFunction, error_text
 
 __all__ = ["UNSENDABLE", "Approver", "ToolOptions", "ToolRunner"]
 

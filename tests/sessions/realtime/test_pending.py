@@ -39,7 +39,7 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.realtime import responses as realtime_responses
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.tools.function import tool
+from inworld_sync.tools.function import tool
 from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 
 from support.scripted_realtime import Event, Service, realtime

@@ -34,7 +34,7 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.realtime.commands import Commands, Phase
 from inworld_sync.sessions.realtime.events import SessionReconnected, ToolOutputSent
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.tools.function import tool
+from inworld_sync.tools.function import tool
 
 from support.counting import CountingLimiter
 from support.scripted_realtime import Event, Script, Service, obedient, realtime

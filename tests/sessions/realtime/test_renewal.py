@@ -14,7 +14,7 @@ from inworld_sync.models.realtime import ManualTurns, Message, PingReceived, Ses
 from inworld_sync.sessions.realtime import state as realtime_state
 from inworld_sync.sessions.realtime.events import SessionReconnected
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.tools.function import tool
+from inworld_sync.tools.function import tool
 
 from support.scripted_realtime import Event, Service, obedient, realtime
 

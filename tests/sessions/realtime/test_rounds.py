@@ -21,7 +21,7 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.realtime.events import ResponseStarted, ToolCalled, ToolOutputSent
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.tools.function import tool
+from inworld_sync.tools.function import tool
 
 from support.scripted_realtime import Service, realtime
 

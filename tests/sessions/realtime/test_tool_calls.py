@@ -28,7 +28,7 @@ from inworld_sync.sessions.realtime.events import (
     ToolOutputSent,
 )
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.tools.function import tool
+from inworld_sync.tools.function import tool
 
 from support.scripted_realtime import Event, Script, Service, realtime
 

@@ -24,7 +24,7 @@ import attrs
 from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, transform_error
 from cattrs.gen import make_dict_structure_fn
 
-from inworld_sync.sessions.tools.schema import has_fields
+from inworld_sync.tools.schema import has_fields
 from inworld_sync.wire.codec import register_exact
 
 __all__ = ["plain", "plain_result", "read_argument"]

@@ -16,8 +16,8 @@ from typing import Generic, ParamSpec, TypeVar, cast, get_args, get_type_hints, 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.realtime import FunctionTool
-from inworld_sync.sessions.tools.arguments import plain, plain_result, read_argument
-from inworld_sync.sessions.tools.schema import object_schema, read_docs, schema_of
+from inworld_sync.tools.arguments import plain, plain_result, read_argument
+from inworld_sync.tools.schema import object_schema, read_docs, schema_of
 
 __all__ = ["ToolFunction", "error_text", "tool"]
 

@@ -18,7 +18,7 @@ import pytest
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.realtime import FunctionTool, Session, UpdateSession
-from inworld_sync.sessions.tools.function import tool
+from inworld_sync.tools.function import tool
 
 from support.realtime_wire import write
 
