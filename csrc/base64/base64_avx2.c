@@ -20,9 +20,9 @@
 #define BOTH_HALVES(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
 
 /*
- * Return the slot of each character. There are sixteen slots. The slot is half of a sum: the
- * upper five bits of the character plus one of `numbers`, selected by its lower four bits.
- * values_of() uses two sets of numbers.
+ * Return the slot of each character. There are sixteen slots. The lower four bits of the
+ * character select one of `numbers`. This number is added to the upper five bits of the
+ * character, and half of the sum is the slot. values_of() uses two sets of numbers.
  *
  * With the first set, all characters of a slot have the same difference to their values:
  *

@@ -148,7 +148,11 @@ def text_of_tokens(tokens: Sequence[str]) -> str:
 
 
 def text_until(text: str, words: Iterable[str]) -> str:
-    """Return a text up to the end of the last of *words*, which are parts of it in order."""
+    """
+    Return *text* up to the end of the last word of *words*.
+
+    The words are parts of *text*, in the order of the text.
+    """
     end = 0
     for word in words:
         start = text.find(word, end)

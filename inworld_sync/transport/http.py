@@ -52,8 +52,8 @@ _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2
 
-# A GET with one of these statuses is retried. The server limits requests, or a gateway does not
-# reach its service.
+# A GET with one of these statuses is retried. 429 means that the server limits requests. The others
+# mean that a gateway cannot reach its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 # The statuses of a request that was not handled, if the response has ``Retry-After``.
@@ -105,7 +105,7 @@ class HttpClient:
 
     Args:
         options: Base URL, certificates, proxy, headers, retries and the limit for a body.
-        credential: Of every request; None sends none by itself.
+        credential: Sent with every request. With None, a request has only its own credential.
 
     Thread safety:
         Several threads may send requests at the same time. A forked child opens its own
@@ -151,8 +151,9 @@ class HttpClient:
             headers: Headers of the request. They replace headers of the options with the same name.
             credential: The header that is sent instead of the credential of the client.
             json: Value to send as JSON; None sends no JSON.
-            body: Returns the blocks of the body for each attempt, instead of *json*. The type of
-                the body is in *headers*. An error that *body* raises ends the request.
+            body: A function that returns the blocks of the body. It replaces *json*, and is called
+                once for each attempt. The type of the body is in *headers*. An error that *body*
+                raises ends the request.
             query: Parameters of the query. A parameter with several values is repeated.
             deadline: For the whole call, with all steps of connecting, the response and the
                 retries.
@@ -183,7 +184,11 @@ class HttpClient:
     def attempt(
         self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
     ) -> T:
-        """Call *send* until it raises no error that is retried; used only in this folder."""
+        """
+        Call *send*, and call it again after each error that is retried.
+
+        Used only in this folder.
+        """
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
             try:
@@ -370,7 +375,8 @@ class Exchange:
                 body += piece
         except InworldError:
             pass  # the status matters more than an incomplete, long or late body
-        # The service may repeat a part of the credential, and a traceback may show the variables.
+        # The body may contain a part of the credential. A traceback may show local variables, and
+        # SecretBytes hides the body there.
         body = piece = SecretBytes(body)
         raise error_from_response(
             response.status, headers_of(response), body, url=show_url(self._url)

@@ -98,7 +98,9 @@ def show_url(url: str) -> str:
 
 def merge_headers(*groups: Mapping[str, str]) -> dict[str, str]:
     """
-    Combine headers. If two groups have the same header, in any case, the last value is used.
+    Combine headers. If two groups have the same header, the value of the last group is used.
+
+    Names that differ only in upper and lower case are the same header.
 
     Raises:
         ConfigError: A header has a line break or another character that HTTP forbids. The message

@@ -63,7 +63,7 @@ class Owner(Protocol):
 
     Attributes:
         monitor: Guards the session and its connections.
-        executor: Has the audio that waits for a player.
+        executor: Queues audio for a player. The reader may pause while the queue is full.
     """
 
     monitor: Monitor
@@ -142,7 +142,8 @@ class RealtimeConnection(Connection[Received]):
         self, message: str | bytes, timeout: float | None = None, *, needs_room: bool = True
     ) -> None:
         """
-        Queue a message. A message as bytes is a whole masked frame, see :meth:`Link.send`.
+        Queue a message. A ``str`` is the text of the message. ``bytes`` are a complete masked
+        frame, see :meth:`Link.send_frame`.
 
         Raises:
             ConnectionLost: The connection is over; nothing was queued.
@@ -229,8 +230,8 @@ def read_message(
         warnings: Gets the names of optional fields that were ignored.
 
     Returns:
-        The event; :class:`InvalidMessage` if the message cannot be read, or is an error without a
-        type after which the session continues.
+        The event. It is an :class:`InvalidMessage` if the message cannot be read. It is also one if
+        the message is an error that has no type and does not end the session.
     """
     split = splitter.split(message)
     audio = None
@@ -267,7 +268,7 @@ def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:
 
 
 def session_end(ended: StreamEnded) -> StreamEnded:
-    """Return the end of a session for the end of its connection."""
+    """Convert the end of a connection to the end of its session."""
     if isinstance(ended.error, ServiceError):
         # This side has closed the connection because of the service's error.
         return StreamEnded("server", ended.code, ended.reason, ended.error)

@@ -5,8 +5,8 @@ One thread reads the recording once and queues the audio of all channels; the qu
 is bounded, so the slowest channel limits the speed. If a stream fails, the others are ended.
 
 Locks: ``_lock`` guards the number of the channel that has failed. It is held briefly. ``_opening``
-belongs to the client and is held while the streams of one recording are opened, so that two
-recordings never wait for each other's connections.
+belongs to the client. It is held while the streams of one recording are opened. Without it, two
+recordings could each hold some of the client's connections and wait for the others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["ChannelStreams", "merge_transcripts"]
 OpenStream = Callable[
     [Callable[[], None], "Callable[[Transcription], object] | None"], "tuple[Delivery, SttStream]"
 ]
-"""Opens a stream with the function to call when it fails, and the handler of transcripts."""
+"""Opens a stream. The arguments are a function to call if the stream fails, and a handler."""
 
 
 class ChannelStreams:
@@ -125,7 +125,11 @@ class ChannelStreams:
             fed_ms += len(blocks[0]) / 2 * 1000.0 / self._streams[0].config.sample_rate_hz
 
     def _end_others(self, channel: int) -> None:
-        """End all streams because that of *channel* has failed; called by its sender thread."""
+        """
+        End the streams of all other channels, because the stream of *channel* has failed.
+
+        The caller is the sender thread of that stream, or the thread that opens the streams.
+        """
         with self._lock:
             if self._failed is not None:
                 return
@@ -154,7 +158,11 @@ class ChannelStreams:
 def _handler(
     on_transcript: Callable[[Transcription], object], channel: int
 ) -> Callable[[Transcription], object]:
-    """Return a handler that adds the channel; a message about it names the user's handler."""
+    """
+    Return a handler that adds the channel to a transcript and calls the user's handler.
+
+    It has the name of the user's handler, which log messages show.
+    """
 
     @wraps(on_transcript)
     def handle(said: Transcription) -> object:

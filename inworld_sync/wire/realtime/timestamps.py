@@ -6,8 +6,8 @@ camelCase. The times start at 0 with every segment of the synthesis, and an item
 segments.
 
 This module has no clock and no lock. The owner serializes the calls.
-Source: a client that reads these times. The outer names are certain. The inner names appear in
-snake_case and in camelCase.
+Source: a client that reads these times. The names of the outer objects are known for certain.
+The names inside these objects appear in snake_case and in camelCase.
 """
 
 from __future__ import annotations
@@ -36,14 +36,18 @@ _LEVELS = 4
 # Words of one segment may overlap by a rounding error.
 _OVERLAP_MS = 20.0
 
-# Late deltas of an item may follow the first ones of the next.
+# The last deltas of an item may arrive after the first deltas of the next item.
 _MAX_ITEMS = 8
 
 _Timed = TypeVar("_Timed", WordTime, CharacterTime, Phoneme)
 
 
 def with_times(event: AudioDelta, warnings: list[str]) -> AudioDelta:
-    """Return a delta with the times in its unknown fields; unreadable times stay there."""
+    """
+    Read the times of a delta from its unknown fields, and return the delta with these times.
+
+    If a time is unreadable, ``extra`` keeps the fields.
+    """
     name = next((name for name in _NAMES if name in event.extra), None)
     if name is None:
         return event

@@ -115,7 +115,7 @@ def theirs(server: Server, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def ours(llm: Llm, case: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of a case by ``iw.llm``, in the form of those of the client."""
+    """Return the result of a case by ``iw.llm``, with the same keys as :func:`theirs`."""
     body = dict(case["body"])
     messages = body.pop("messages")
     options = body.pop("stream_options", None)

@@ -1,4 +1,4 @@
-"""A turn ends by its silence and its text."""
+"""The silence after a turn and the text of the turn decide whether the turn is over."""
 
 import pytest
 
@@ -69,7 +69,7 @@ def test_manual():
 
 
 def test_long_short_silence():
-    """A short silence above the default of the long silence raises the long silence."""
+    """If only a short silence is set, the long silence is at least as long."""
     assert 2500 == TurnSettings(min_silence_ms=2500).max_silence_ms
 
 

@@ -35,7 +35,7 @@ def test_order():
 
 
 def test_pauses():
-    """A pause between two words does not count for their letters."""
+    """The letters of the words share the voiced audio, without the pause between two words."""
     voiced = pcm_of(noise(0.5, 0.1))
 
     spans = proportional_times(voiced + bytes(64_000) + voiced, ["same", "long"])
@@ -46,7 +46,7 @@ def test_pauses():
 
 @pytest.mark.parametrize("pcm", [b"", b"\x00\x00", bytes(3200)])
 def test_silence(pcm):
-    """In silence, however short, each word has a position."""
+    """Each word gets a time, even if the audio is silent or empty."""
     assert 2 == len(proportional_times(pcm, ["a", "b"]))
 
 

@@ -282,7 +282,7 @@ ACTS: list[Act] = [
 @pytest.mark.parametrize("first", [ignore, begin, send_items])
 @pytest.mark.parametrize("is_refused", [True, False])
 def test_cancelling_a_response_that_never_ends(act: Act, first: Script, is_refused: bool) -> None:
-    """A cancel ends a response in any state, whether the service refuses it or is silent."""
+    """A cancel ends a response in any state, even if the service refuses or ignores the cancel."""
 
     def script(service: Service, request: Event) -> None:
         first(service, request)
@@ -317,7 +317,11 @@ def test_replaced_by_another_response() -> None:
 
 
 def test_whole_items_without_an_end() -> None:
-    """If all items are done, the next request is sent, and its response ends the first one."""
+    """
+    If all items of a response are done, the next request is sent without ``response.done``.
+
+    The response to the next request ends the first response.
+    """
     with realtime(answering(send_items)) as iw, iw.realtime.connect() as rt:
         first, second = rt.respond(), rt.respond()
 
@@ -348,7 +352,7 @@ def test_whole_items_of_a_response_that_continues() -> None:
 
 
 def test_a_call_without_an_end() -> None:
-    """If only the end of the calling response is missing, the model still answers the outputs."""
+    """If a response with a function call has no end, the model still answers the call's output."""
 
     def call(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -375,7 +379,7 @@ def test_local_ends_are_events() -> None:
 
 @pytest.mark.parametrize("session", [None, Session(turn_detection=ServerVad())])
 def test_no_metadata(session: Session | None) -> None:
-    """A response without metadata belongs to the oldest request of an OpenAI-compatible service."""
+    """With an OpenAI-compatible service, a response without metadata answers the oldest request."""
 
     def script(service: Service) -> None:
         service.open()
@@ -392,7 +396,7 @@ def test_no_metadata(session: Session | None) -> None:
 
 
 def test_metadata_is_used_once_it_was_repeated() -> None:
-    """After a service has repeated metadata, a response without it is the service's own."""
+    """If a service repeats metadata, a response without metadata answers no request."""
 
     def script(service: Service) -> None:
         service.open()
@@ -425,7 +429,7 @@ COMMANDS: list[tuple[Callable[[RealtimeSession], object], str, str]] = [
 def test_a_refused_command(
     act: Callable[[RealtimeSession], object], name: str, code: str, is_named: str
 ) -> None:
-    """A refused command raises the service's error, however the error names the command."""
+    """A refused command raises the service's error, even if the error does not name the command."""
 
     def script(service: Service) -> None:
         service.open()
@@ -463,7 +467,12 @@ def test_a_command_without_an_answer(
 def test_a_command_whose_connection_is_lost(
     act: Callable[[RealtimeSession], object], name: str, code: str
 ) -> None:
-    """A command whose connection is lost raises, or is done because its item is replayed."""
+    """
+    If the connection is lost, a command that adds or deletes an item succeeds.
+
+    The client replays the items on the next connection, without the deleted item. All other
+    commands raise an error.
+    """
 
     def first(service: Service) -> None:
         service.open()
@@ -601,7 +610,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize(("name", "value"), ARGUMENTS)
 def test_wrong_timeouts_of_connect(name: str, value: float) -> None:
-    """A timeout that is not a positive number is refused with its name."""
+    """The error for a timeout that is not a positive number names the argument."""
     with Inworld(local=False, api_key="a2V5OnNlY3JldA==", base_url="ws://127.0.0.1:9") as iw:
         with pytest.raises(ConfigError, match=f"^{name} must be"):
             iw.realtime.connect(**{name: value})
@@ -627,7 +636,7 @@ CALLS: list[Callable[[RealtimeSession, Response, float], object]] = [
 def test_wrong_timeouts_of_calls(
     call: Callable[[RealtimeSession, Response, float], object], seconds: float
 ) -> None:
-    """A timeout that is not a number from 0 is refused."""
+    """A timeout that is negative or not a number is refused."""
     with realtime(answering(ignore)) as iw, iw.realtime.connect() as rt:
         with pytest.raises(ConfigError, match="timeout must be a number of seconds"):
             call(rt, rt.respond(), seconds)
