@@ -216,20 +216,22 @@ class Playback:
 
         Returns:
             How many milliseconds were heard.
+
+        Raises:
+            Exception: The error of a speaker that cannot be cleared; the playback ends too.
         """
-        with _queues_changed:
-            self._interrupted = True
-            try:
+        try:
+            with _queues_changed:
+                self._interrupted = True
                 # This ends a write that waits for room. No other playback has written audio yet.
                 if self._is_first():
                     self._speaker.clear()
-            except Exception as error:  # noqa: BLE001 - the sink of a user may raise anything
-                self._error = self._error or error
-            _queues_changed.notify_all()
-        self._stream.close()
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(_JOIN_SECONDS)
+                _queues_changed.notify_all()
+        finally:
+            self._stream.close()
+            for thread in self._threads:
+                if thread is not threading.current_thread():
+                    thread.join(_JOIN_SECONDS)
         return self.heard_ms
 
     # ---- playing -----------------------------------------------------------------------------

@@ -228,11 +228,12 @@ class Unplugged(NullSpeaker):
 
 
 def test_a_speaker_that_cannot_be_cleared() -> None:
-    """interrupt() stops the synthesis and the playback, and wait() raises the speaker's error."""
+    """interrupt() ends the synthesis and the playback, and raises the speaker's error."""
     speech, speaker = EndlessSpeech(), Unplugged(RATE_HZ, buffer_ms=100)
     playback = Playback(speech, speaker, closes_speaker=True)
     until(lambda: playback.heard_ms > 0)
-    playback.interrupt()
+    with pytest.raises(OSError, match="unplugged"):
+        playback.interrupt()
 
     assert playback.done
     assert speech.closed.is_set()

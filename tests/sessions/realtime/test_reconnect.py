@@ -769,35 +769,3 @@ def test_the_reconnect_is_emitted_first(monkeypatch: pytest.MonkeyPatch) -> None
         kinds = [type(next(events)) for _ in range(5)]
 
     assert [SessionCreated, SessionUpdated, SessionReconnected, PingReceived, ItemAdded] == kinds
-
-
-class FailsOnce(CountingLimiter):
-    """Raises in the second call of acquire() and of release()."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = {"acquire": 0, "release": 0}
-
-    def acquire(self, timeout: float) -> bool:
-        self.calls["acquire"] += 1
-        if self.calls["acquire"] == 2:
-            raise RuntimeError("no Redis")
-        return super().acquire(timeout)
-
-    def release(self) -> None:
-        super().release()
-        self.calls["release"] += 1
-        if self.calls["release"] == 1:
-            raise RuntimeError("no Redis")
-
-
-def test_a_limiter_that_fails_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The reconnect is repeated after an exception of the limiter, which is logged."""
-    limiter = FailsOnce()
-    with realtime(cut, idle, limiter=limiter) as iw, iw.realtime.connect() as rt:
-        event = reconnected(rt)
-
-        assert 2 == event.attempts
-        assert rt.ended is None
-    assert 1 == caplog.text.count("the limiter's release() raised")
-    assert 0 == limiter.taken
