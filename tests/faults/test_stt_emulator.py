@@ -116,8 +116,8 @@ def message_count(server):
 
 
 def test_every_fault_is_here():
-    """Every kind of fault is in one of the lists."""
-    named = [*HARMLESS, *MENDED, *ENDING, *REFUSED, "lose", "bad_json"]
+    """Every kind of fault of a WebSocket is in one of the lists."""
+    named = [*HARMLESS, *MENDED, *ENDING, *REFUSED, "lose", "bad_json", "cut_upload"]
 
     assert set(FaultKind) == {FaultKind(name.partition(":")[0]) for name in named}
 

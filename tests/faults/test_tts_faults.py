@@ -127,8 +127,8 @@ def spoken(iw: Inworld, timeout: float = 30) -> str:
 
 
 def test_the_table_knows_every_kind() -> None:
-    """Every kind of fault is in one of the lists."""
-    faults = [*HARMLESS, *UNNOTICED, *(fault for fault, *_ in [*BEFORE, *FATAL])]
+    """Every kind of fault of a WebSocket is in one of the lists."""
+    faults = [*HARMLESS, *UNNOTICED, *(fault for fault, *_ in [*BEFORE, *FATAL]), "cut_upload"]
 
     assert {kind.value for kind in FaultKind} == {f.partition("@")[0].split(":")[0] for f in faults}
 

@@ -38,7 +38,7 @@ from inworld_sync.audio.g711 import decode_ulaw
 from inworld_sync.audio.wav import WavWriter
 from inworld_sync.realtime import InputSpeechStarted
 from inworld_sync.sessions import event_stream
-from inworld_sync.sessions.stt import audio_buffer, delivery
+from inworld_sync.sessions.stt import audio_buffer
 
 from support.scripted_stt import SttConnectionScript, stt_server
 from support.spoken_words import RATE_HZ, number_names, spoken_turns
@@ -84,7 +84,6 @@ def test_config() -> None:
 
 # (arguments of stream, words of the error)
 BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
-    ({"encoding": "MP3"}, "audio is sent as LINEAR16 or MULAW, got the encoding MP3"),
     ({"model": "whisper"}, "model must be provider/model"),
     ({"assemblyai": AssemblyAiConfig()}, "assemblyai settings need a model assemblyai/..."),
     ({"overflow": "wait"}, "overflow must be one of block, raise, drop_oldest, got 'wait'"),
@@ -658,7 +657,7 @@ def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hours of silence are sent completely, have no turn, and use little memory."""
     monkeypatch.setattr(audio_buffer, "time", QuickClock)
     # Larger chunks need fewer messages, so that the test does not take minutes.
-    monkeypatch.setattr(delivery, "_CHUNK_MS", 10_000)
+    monkeypatch.setattr(audio_buffer, "_CHUNK_MS", 10_000)
     minute = bytes(8000 * 2 * 60)
 
     def hook(connection: SttConnectionScript, name: str) -> None:
