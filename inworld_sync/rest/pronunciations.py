@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import quote
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.keywords import with_keyword_hints
@@ -12,6 +11,7 @@ from inworld_sync.models.pronunciations import Pronunciation, PronunciationDicti
 from inworld_sync.rest.advice import explained
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.urls import quote_part
 from inworld_sync.wire.codec import JsonObject, object_in
 from inworld_sync.wire.faults import text_in
 from inworld_sync.wire.voices import objects_in
@@ -197,7 +197,7 @@ def _collection(workspace: object) -> str:
         raise ConfigError(
             f"workspace must be the id of a workspace, without workspaces/, got {workspace!r:.100}"
         )
-    return f"{_PATH}/workspaces/{quote(workspace, safe='')}/pronunciationDictionaries"
+    return f"{_PATH}/workspaces/{quote_part('workspace', workspace)}/pronunciationDictionaries"
 
 
 def _resource(dictionary: object) -> str:
@@ -208,7 +208,7 @@ def _resource(dictionary: object) -> str:
             "dictionary must be an id such as workspaces/w/pronunciationDictionaries/u, got "
             f"{dictionary!r:.100}"
         )
-    return "/".join([_PATH, *(quote(part, safe="") for part in parts)])
+    return "/".join([_PATH, *(quote_part("dictionary", part) for part in parts)])
 
 
 def _known(dictionary: object) -> PronunciationDictionary:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, cast
-from urllib.parse import quote
 
 from inworld_sync.audio import base64
 from inworld_sync.audio.source import AudioLike
@@ -22,6 +21,7 @@ from inworld_sync.rest.previews import VoicePreview
 from inworld_sync.rest.samples import audio_file
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.urls import quote_part
 from inworld_sync.wire.codec import JsonObject, object_in
 from inworld_sync.wire.faults import text_in
 from inworld_sync.wire.voices import has_voice_id, items_in, objects_in, read_report, read_voice
@@ -83,6 +83,8 @@ class Voices:
         languages = [_language(each) for each in _texts_of("language", language or ())]
         if source is not None and source not in _SOURCES:
             raise ConfigError(f"source must be one of {', '.join(_SOURCES)}, got {source!r}")
+        if gender is not None:
+            _string("gender", gender)
         wanted = {tag.casefold() for tag in _texts_of("tags", tags)}
         deadline = Deadline(timeout, "listing the voices")
         entries = list(self._pages(languages, deadline))
@@ -170,8 +172,8 @@ class Voices:
         body = {**_names(name, language), **_optional(description=description, tags=tags)}
         if remove_background_noise:
             body["audioProcessingConfig"] = {"removeBackgroundNoise": True}
-        texts = [None] * len(given) if transcriptions is None else [*transcriptions]
-        if isinstance(transcriptions, str) or len(texts) != len(given):
+        texts = _transcriptions(transcriptions, len(given))
+        if len(texts) != len(given):
             raise ConfigError(
                 f"transcriptions must have one text for each of the {len(given)} samples, got "
                 f"{transcriptions!r:.100}"
@@ -418,7 +420,7 @@ class Voices:
 def _path(voice: object) -> str:
     if not isinstance(voice, str) or not voice.strip():
         raise ConfigError(f"voice must be the id of a voice, got {voice!r}")
-    return f"{_PATH}/{quote(voice, safe='')}"
+    return f"{_PATH}/{quote_part('voice', voice)}"
 
 
 def _text(name: str, value: object) -> str:
@@ -447,6 +449,16 @@ def _texts_of(name: str, value: object) -> tuple[str, ...]:
     return tuple(_text(name, each) for each in value)
 
 
+def _transcriptions(value: object, count: int) -> Sequence[str | None]:
+    if value is None:
+        return [None] * count
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigError(
+            f"transcriptions must be a list of strings, got {value!r:.100}: put it in a list"
+        )
+    return [*value]
+
+
 def _language(value: object) -> str:
     # The service spells BCP-47 tags with capitals and an underscore here.
     return _text("language", value).replace("-", "_").upper()
@@ -473,6 +485,8 @@ def _preview(value: JsonObject, language: str) -> VoicePreview:
         audio = base64.decode(text_in(value, "previewAudio"))
     except AudioError as error:
         raise RemoteProtocolError(f"expected base64 as previewAudio: {error}") from error
+    if not audio:
+        raise RemoteProtocolError("expected a previewAudio in previewVoices")
     voice = text_in(value, "voiceId")
     if not voice:
         raise RemoteProtocolError("expected a voiceId in previewVoices")
