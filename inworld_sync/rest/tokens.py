@@ -161,6 +161,8 @@ class JwtAuth:
             require_seconds(name, seconds)
         auth = auth_from(api_key=api_key, token=None, auth=None)
         assert isinstance(auth, ApiKey)
+        # While the whole key is referenced, it is masked in the messages of the service.
+        self._auth = auth
         key = SigningKey.parse(auth.key)
         _require_fit(kind, workspace, None, None)
         self._name = f"JwtAuth({key.id!r}, kind={kind!r})"
