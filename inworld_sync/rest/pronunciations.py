@@ -39,7 +39,9 @@ class Pronunciations:
     def __init__(self, http: HttpClient) -> None:
         self._http = http
 
-    def list(self, workspace: str, *, timeout: float = 30.0) -> list[PronunciationDictionary]:
+    def list(
+        self, workspace: str, *, timeout: float | None = 30.0
+    ) -> list[PronunciationDictionary]:
         """
         Return all dictionaries of a workspace.
 
@@ -70,7 +72,7 @@ class Pronunciations:
             f"expected at most {_MAX_PAGES} pages of dictionaries, the service announced more"
         )
 
-    def get(self, dictionary: str, *, timeout: float = 10.0) -> PronunciationDictionary:
+    def get(self, dictionary: str, *, timeout: float | None = 10.0) -> PronunciationDictionary:
         """
         Return the dictionary with an id, with its present etag.
 
@@ -92,7 +94,7 @@ class Pronunciations:
         *,
         name: str,
         pronunciations: Sequence[Pronunciation],
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> PronunciationDictionary:
         """
         Make a dictionary. The service checks all words; one wrong word refuses all.
@@ -123,7 +125,7 @@ class Pronunciations:
         *,
         name: str | None = None,
         pronunciations: Sequence[Pronunciation] | None = None,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> PronunciationDictionary:
         """
         Change the name or replace all words of a dictionary.
@@ -158,7 +160,7 @@ class Pronunciations:
         path = _resource(known.id)
         return _read(self._call("PATCH", path, deadline, body, advice, query))
 
-    def delete(self, dictionary: PronunciationDictionary, *, timeout: float = 30.0) -> None:
+    def delete(self, dictionary: PronunciationDictionary, *, timeout: float | None = 30.0) -> None:
         """
         Delete a dictionary.
 

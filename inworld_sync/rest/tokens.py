@@ -86,7 +86,7 @@ class Tokens:
         workspace: str | None = None,
         lifetime: float | None = None,
         reference_id: str | None = None,
-        timeout: float = 10.0,
+        timeout: float | None = 10.0,
     ) -> AccessToken:
         """
         Make a token with the API key of this client.

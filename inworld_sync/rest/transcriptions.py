@@ -141,7 +141,7 @@ class Transcriptions:
         operation = wire.read_operation(answer.json())
         return TranscriptionJob(self, operation)
 
-    def get(self, job: str, *, timeout: float = 10.0) -> TranscriptionJob:
+    def get(self, job: str, *, timeout: float | None = 10.0) -> TranscriptionJob:
         """
         Return a job by its id, also one that another process has submitted.
 
@@ -233,7 +233,7 @@ class TranscriptionJob:
             return "running"
         return "succeeded" if self._operation.error is None else "failed"
 
-    def refresh(self, *, timeout: float = 10.0) -> JobStatus:
+    def refresh(self, *, timeout: float | None = 10.0) -> JobStatus:
         """
         Ask the service for the state, and return it.
 

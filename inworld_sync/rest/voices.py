@@ -58,7 +58,7 @@ class Voices:
         source: Literal["SYSTEM", "IVC", "PVC"] | None = None,
         gender: str | None = None,
         tags: Sequence[str] = (),
-        timeout: float = 10.0,
+        timeout: float | None = 10.0,
     ) -> list[Voice]:
         """
         Return all voices, or those that match every filter.
@@ -105,7 +105,7 @@ class Voices:
             and wanted <= {tag.casefold() for tag in voice.tags}
         ]
 
-    def get(self, voice: str, *, timeout: float = 10.0) -> Voice:
+    def get(self, voice: str, *, timeout: float | None = 10.0) -> Voice:
         """
         Return the voice with an id.
 
@@ -132,7 +132,7 @@ class Voices:
         remove_background_noise: bool = False,
         sample_rate_hz: int | None = None,
         channels: int = 1,
-        timeout: float = 300.0,
+        timeout: float | None = 300.0,
     ) -> ClonedVoice:
         """
         Make a voice from recordings of a speaker.
@@ -192,7 +192,7 @@ class Voices:
         *,
         api_key: str,
         base_url: str = "https://api.elevenlabs.io",
-        timeout: float = 300.0,
+        timeout: float | None = 300.0,
     ) -> ClonedVoice:
         """
         Clone a voice of an ElevenLabs account from its first sample, or its preview.
@@ -230,7 +230,7 @@ class Voices:
         preview_text: str,
         language: str = "EN_US",
         preview_count: int = 1,
-        timeout: float = 120.0,
+        timeout: float | None = 120.0,
     ) -> tuple[VoicePreview, ...]:
         """
         Make voices from a description; :meth:`publish` adds one of them to the account.
@@ -274,7 +274,7 @@ class Voices:
         name: str | None = None,
         description: str | None = None,
         tags: Sequence[str] = (),
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> Voice:
         """
         Add a designed voice to the account.
@@ -308,7 +308,7 @@ class Voices:
         name: str | None = None,
         description: str | None = None,
         tags: Sequence[str] | None = None,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> Voice:
         """
         Change what is said about a voice; what is None stays as it is.
@@ -342,7 +342,7 @@ class Voices:
         advice = "the change may or may not be made; to make the same change again is safe"
         return read_voice(self._call("PATCH", path, deadline, body, advice))
 
-    def delete(self, voice: str, *, timeout: float = 30.0) -> None:
+    def delete(self, voice: str, *, timeout: float | None = 30.0) -> None:
         """
         Delete a cloned or designed voice.
 
