@@ -657,6 +657,10 @@ def test_no_secret_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wrong_settings() -> None:
     """Settings that make no sense are refused."""
+    with pytest.raises(ConfigError, match="options must be Options"):
+        JwtAuth(KEY, options=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="did you mean 'api_key'"):
+        JwtAuth(apikey=KEY)  # type: ignore[call-arg]
     for settings in ({"kind": "single_use"}, {"timeout": 0}, {"refresh_before": float("nan")}):
         with pytest.raises(ConfigError):
             JwtAuth(KEY, **settings)  # type: ignore[arg-type]
