@@ -15,9 +15,11 @@ from inworld_sync.audio import wav
 from inworld_sync.audio.source import open_source
 from inworld_sync.errors import RemoteProtocolError
 from inworld_sync.models.options import Options
+from inworld_sync.rest.addresses import split_address
 from inworld_sync.rest.samples import MAX_SAMPLE_BYTES
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.urls import quote_part
 from inworld_sync.wire.codec import object_in
 from inworld_sync.wire.faults import text_in
 from inworld_sync.wire.voices import objects_in
@@ -63,7 +65,7 @@ def fetch_voice(
     # Own headers of the client, such as for a gateway, are not for another company.
     options = attrs.evolve(options, base_url=base_url, headers={})
     headers = {"xi-api-key": api_key}
-    path = f"/v1/voices/{quote(voice, safe='')}"
+    path = f"/v1/voices/{quote_part('voice', voice)}"
     http = HttpClient(options)
     try:
         answer = http.request("GET", path, headers=headers, deadline=deadline)
@@ -86,15 +88,16 @@ def fetch_voice(
 
 
 def _preview(url: str, options: Options, deadline: Deadline) -> bytes:
-    parts = urlsplit(url)
     if not url:
         raise RemoteProtocolError("the voice of ElevenLabs has neither samples nor a preview")
+    parts = split_address(url, "preview_url of the voice")
     if parts.scheme != urlsplit(options.endpoint("/", websocket=False)).scheme:
         raise RemoteProtocolError("expected an https:// address as preview_url of the voice")
     http = HttpClient(attrs.evolve(options, base_url=f"{parts.scheme}://{parts.netloc}"))
     try:
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        return http.request("GET", parts.path, headers={}, query=query, deadline=deadline).body
+        path = parts.path or "/"
+        return http.request("GET", path, headers={}, query=query, deadline=deadline).body
     finally:
         http.close()
 

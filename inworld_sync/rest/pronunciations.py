@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import quote
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.keywords import with_keyword_hints
@@ -12,6 +11,7 @@ from inworld_sync.models.pronunciations import Pronunciation, PronunciationDicti
 from inworld_sync.rest.advice import explained
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.urls import quote_part
 from inworld_sync.wire.codec import JsonObject, object_in
 from inworld_sync.wire.faults import text_in
 from inworld_sync.wire.voices import objects_in
@@ -39,7 +39,9 @@ class Pronunciations:
     def __init__(self, http: HttpClient) -> None:
         self._http = http
 
-    def list(self, workspace: str, *, timeout: float = 30.0) -> list[PronunciationDictionary]:
+    def list(
+        self, workspace: str, *, timeout: float | None = 30.0
+    ) -> list[PronunciationDictionary]:
         """
         Return all dictionaries of a workspace.
 
@@ -70,7 +72,7 @@ class Pronunciations:
             f"expected at most {_MAX_PAGES} pages of dictionaries, the service announced more"
         )
 
-    def get(self, dictionary: str, *, timeout: float = 10.0) -> PronunciationDictionary:
+    def get(self, dictionary: str, *, timeout: float | None = 10.0) -> PronunciationDictionary:
         """
         Return the dictionary with an id, with its present etag.
 
@@ -92,7 +94,7 @@ class Pronunciations:
         *,
         name: str,
         pronunciations: Sequence[Pronunciation],
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> PronunciationDictionary:
         """
         Make a dictionary. The service checks all words; one wrong word refuses all.
@@ -123,7 +125,7 @@ class Pronunciations:
         *,
         name: str | None = None,
         pronunciations: Sequence[Pronunciation] | None = None,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> PronunciationDictionary:
         """
         Change the name or replace all words of a dictionary.
@@ -158,7 +160,7 @@ class Pronunciations:
         path = _resource(known.id)
         return _read(self._call("PATCH", path, deadline, body, advice, query))
 
-    def delete(self, dictionary: PronunciationDictionary, *, timeout: float = 30.0) -> None:
+    def delete(self, dictionary: PronunciationDictionary, *, timeout: float | None = 30.0) -> None:
         """
         Delete a dictionary.
 
@@ -197,7 +199,7 @@ def _collection(workspace: object) -> str:
         raise ConfigError(
             f"workspace must be the id of a workspace, without workspaces/, got {workspace!r:.100}"
         )
-    return f"{_PATH}/workspaces/{quote(workspace, safe='')}/pronunciationDictionaries"
+    return f"{_PATH}/workspaces/{quote_part('workspace', workspace)}/pronunciationDictionaries"
 
 
 def _resource(dictionary: object) -> str:
@@ -208,7 +210,7 @@ def _resource(dictionary: object) -> str:
             "dictionary must be an id such as workspaces/w/pronunciationDictionaries/u, got "
             f"{dictionary!r:.100}"
         )
-    return "/".join([_PATH, *(quote(part, safe="") for part in parts)])
+    return "/".join([_PATH, *(quote_part("dictionary", part) for part in parts)])
 
 
 def _known(dictionary: object) -> PronunciationDictionary:

@@ -11,6 +11,7 @@ from inworld_sync.models.catalog import Router
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.urls import quote_part
 from inworld_sync.wire.catalog import read_router, router_body
 from inworld_sync.wire.codec import JsonObject, object_in
 from inworld_sync.wire.faults import connection_fault, text_in
@@ -148,7 +149,7 @@ class Routers:
         method: str,
         path: str,
         deadline: Deadline,
-        json: object | None = None,
+        json: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> JsonObject:
         response = self._http.request(method, path, json=json, query=query, deadline=deadline)
@@ -190,7 +191,4 @@ def _body(router: Router) -> JsonObject:
 def _path_of(router: str) -> str:
     if not isinstance(router, str) or not router.removeprefix("inworld/").strip():
         raise ConfigError(f"router must be the id of a router, got {router!r}")
-    try:
-        return f"{_PATH}/{quote(router.removeprefix('inworld/'), safe='')}"
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"router must be valid Unicode, got {router!a}") from error
+    return f"{_PATH}/{quote_part('router', router.removeprefix('inworld/'))}"

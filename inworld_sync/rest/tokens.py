@@ -32,6 +32,7 @@ from inworld_sync.errors import (
     fresh,
 )
 from inworld_sync.models.checks import require_seconds
+from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options
 from inworld_sync.models.tokens import AccessToken, TokenKind
 from inworld_sync.secret import Secret
@@ -79,6 +80,7 @@ class Tokens:
         self._auth = auth
         self._minter: _Minter | None = None
 
+    @with_keyword_hints
     def mint(
         self,
         kind: TokenKind = "jwt",
@@ -86,7 +88,7 @@ class Tokens:
         workspace: str | None = None,
         lifetime: float | None = None,
         reference_id: str | None = None,
-        timeout: float = 10.0,
+        timeout: float | None = 10.0,
     ) -> AccessToken:
         """
         Make a token with the API key of this client.
@@ -120,6 +122,7 @@ class Tokens:
         return minter.mint(kind, workspace, lifetime, reference_id, deadline)
 
 
+@with_keyword_hints
 class JwtAuth:
     """
     An ``auth=`` for :class:`~inworld_sync.Inworld` that sends a JSON Web Token and renews it.
@@ -159,8 +162,12 @@ class JwtAuth:
             raise ConfigError("kind must be 'jwt' or 'session', got 'single_use'")
         for name, seconds in (("refresh_before", refresh_before), ("timeout", timeout)):
             require_seconds(name, seconds)
+        if options is not None and not isinstance(options, Options):
+            raise ConfigError(f"options must be Options, got {type(options).__name__}")
         auth = auth_from(api_key=api_key, token=None, auth=None)
         assert isinstance(auth, ApiKey)
+        # While the whole key is referenced, it is masked in the messages of the service.
+        self._auth = auth
         key = SigningKey.parse(auth.key)
         _require_fit(kind, workspace, None, None)
         self._name = f"JwtAuth({key.id!r}, kind={kind!r})"

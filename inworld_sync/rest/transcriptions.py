@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
@@ -32,11 +31,14 @@ from inworld_sync.models.stt import (
     Transcript,
     VoiceProfileConfig,
 )
+from inworld_sync.rest.addresses import split_address
 from inworld_sync.rest.advice import explained
 from inworld_sync.rest.samples import reader_of
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient, HttpResponse
+from inworld_sync.transport.urls import quote_part
 from inworld_sync.wire import stt as wire
+from inworld_sync.wire.codec import dump_text
 
 __all__ = ["TranscriptionJob", "Transcriptions"]
 
@@ -127,8 +129,7 @@ class Transcriptions:
             raise ConfigError("submit needs either audio or url")
         deadline = Deadline(timeout, "submitting the recording")
         if url is not None:
-            if not isinstance(url, str) or urlsplit(url).scheme != "https":
-                raise ConfigError(f"url must begin with https://, got {url!r:.100}")
+            _require_https(url)
             settings = attrs.evolve(settings, encoding=SttEncoding.AUTO_DETECT)
             body = {"transcribeConfig": wire.config_fields(settings), "audioUri": url}
             with explained(_ADVICE):
@@ -140,7 +141,7 @@ class Transcriptions:
         operation = wire.read_operation(answer.json())
         return TranscriptionJob(self, operation)
 
-    def get(self, job: str, *, timeout: float = 10.0) -> TranscriptionJob:
+    def get(self, job: str, *, timeout: float | None = 10.0) -> TranscriptionJob:
         """
         Return a job by its id, also one that another process has submitted.
 
@@ -155,10 +156,10 @@ class Transcriptions:
         return TranscriptionJob(self, self._ask(job, Deadline(timeout, "getting the job")))
 
     def _ask(self, job: str, deadline: Deadline) -> wire.Operation:
-        parts = job.split("/") if isinstance(job, str) else []
-        if not parts or any(part in ("", ".", "..") for part in parts):
+        if not isinstance(job, str) or not wire.is_operation_name(job):
             raise ConfigError(f"job must be the id of a job, got {job!r:.100}")
-        path = "/".join([wire.OPERATION_PATH, *(quote(part, safe="") for part in parts)])
+        parts = [quote_part("job", part) for part in job.split("/")]
+        path = "/".join([wire.OPERATION_PATH, *parts])
         answer = self._http.request("GET", path, deadline=deadline)
         return wire.read_operation(answer.json())
 
@@ -177,7 +178,7 @@ class Transcriptions:
 
     def _download(self, url: str, deadline: Deadline) -> Transcript:
         """Fetch a transcript; its address is signed, so that no credential is sent."""
-        parts = urlsplit(url)
+        parts = split_address(url, "resultUri of the operation")
         own = urlsplit(self._http.options.endpoint("/", websocket=False))
         if parts.scheme != "https" and (parts.scheme, parts.netloc) != (own.scheme, own.netloc):
             raise RemoteProtocolError("the address of the transcript must begin with https://")
@@ -232,7 +233,7 @@ class TranscriptionJob:
             return "running"
         return "succeeded" if self._operation.error is None else "failed"
 
-    def refresh(self, *, timeout: float = 10.0) -> JobStatus:
+    def refresh(self, *, timeout: float | None = 10.0) -> JobStatus:
         """
         Ask the service for the state, and return it.
 
@@ -285,6 +286,15 @@ class TranscriptionJob:
         return f"<TranscriptionJob {self.id} {self.status}>"
 
 
+def _require_https(url: object) -> None:
+    try:
+        is_https = isinstance(url, str) and urlsplit(url).scheme == "https"
+    except ValueError as error:
+        raise ConfigError(f"url must be an https:// address, got {url!a:.100}: {error}") from None
+    if not is_https:
+        raise ConfigError(f"url must begin with https://, got {url!r:.100}")
+
+
 class _Upload:
     """
     The body of an upload: a form with the settings first, as the service requires, and the audio.
@@ -317,7 +327,7 @@ class _Upload:
             )
             self._audio = iter(source)
             self._close = source.close
-            self._config = attrs.evolve(config, encoding=SttEncoding.LINEAR16)
+            self._fields = _fields_of(config, SttEncoding.LINEAR16)
             return
         try:
             _require_recording(reader)
@@ -326,7 +336,7 @@ class _Upload:
             raise
         self._audio = iter(lambda: reader.read_some(_BLOCK_BYTES), b"")
         self._close = reader.close
-        self._config = attrs.evolve(config, encoding=SttEncoding.AUTO_DETECT)
+        self._fields = _fields_of(config, SttEncoding.AUTO_DETECT)
 
     def __enter__(self) -> _Upload:
         return self
@@ -336,8 +346,7 @@ class _Upload:
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the body; an attempt that could not connect has taken nothing of it."""
-        config = json.dumps(wire.config_fields(self._config))
-        yield self._part('name="transcribeConfig"', "application/json") + config.encode()
+        yield self._part('name="transcribeConfig"', "application/json") + self._fields
         yield b"\r\n"
         yield self._part('name="file"; filename="recording"', "application/octet-stream")
         size_bytes = 0
@@ -357,6 +366,10 @@ class _Upload:
             f"--{self._boundary}\r\nContent-Disposition: form-data; {disposition}\r\n"
             f"Content-Type: {content_type}\r\n\r\n"
         ).encode()
+
+
+def _fields_of(config: TranscribeConfig, encoding: SttEncoding) -> bytes:
+    return dump_text(wire.config_fields(attrs.evolve(config, encoding=encoding))).encode()
 
 
 def _require_recording(reader: ByteReader) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, cast
-from urllib.parse import quote
 
 from inworld_sync.audio import base64
 from inworld_sync.audio.source import AudioLike
@@ -22,6 +21,7 @@ from inworld_sync.rest.previews import VoicePreview
 from inworld_sync.rest.samples import audio_file
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.urls import quote_part
 from inworld_sync.wire.codec import JsonObject, object_in
 from inworld_sync.wire.faults import text_in
 from inworld_sync.wire.voices import has_voice_id, items_in, objects_in, read_report, read_voice
@@ -58,7 +58,7 @@ class Voices:
         source: Literal["SYSTEM", "IVC", "PVC"] | None = None,
         gender: str | None = None,
         tags: Sequence[str] = (),
-        timeout: float = 10.0,
+        timeout: float | None = 10.0,
     ) -> list[Voice]:
         """
         Return all voices, or those that match every filter.
@@ -83,6 +83,8 @@ class Voices:
         languages = [_language(each) for each in _texts_of("language", language or ())]
         if source is not None and source not in _SOURCES:
             raise ConfigError(f"source must be one of {', '.join(_SOURCES)}, got {source!r}")
+        if gender is not None:
+            _string("gender", gender)
         wanted = {tag.casefold() for tag in _texts_of("tags", tags)}
         deadline = Deadline(timeout, "listing the voices")
         entries = list(self._pages(languages, deadline))
@@ -103,7 +105,7 @@ class Voices:
             and wanted <= {tag.casefold() for tag in voice.tags}
         ]
 
-    def get(self, voice: str, *, timeout: float = 10.0) -> Voice:
+    def get(self, voice: str, *, timeout: float | None = 10.0) -> Voice:
         """
         Return the voice with an id.
 
@@ -130,7 +132,7 @@ class Voices:
         remove_background_noise: bool = False,
         sample_rate_hz: int | None = None,
         channels: int = 1,
-        timeout: float = 300.0,
+        timeout: float | None = 300.0,
     ) -> ClonedVoice:
         """
         Make a voice from recordings of a speaker.
@@ -170,8 +172,8 @@ class Voices:
         body = {**_names(name, language), **_optional(description=description, tags=tags)}
         if remove_background_noise:
             body["audioProcessingConfig"] = {"removeBackgroundNoise": True}
-        texts = [None] * len(given) if transcriptions is None else [*transcriptions]
-        if isinstance(transcriptions, str) or len(texts) != len(given):
+        texts = _transcriptions(transcriptions, len(given))
+        if len(texts) != len(given):
             raise ConfigError(
                 f"transcriptions must have one text for each of the {len(given)} samples, got "
                 f"{transcriptions!r:.100}"
@@ -190,7 +192,7 @@ class Voices:
         *,
         api_key: str,
         base_url: str = "https://api.elevenlabs.io",
-        timeout: float = 300.0,
+        timeout: float | None = 300.0,
     ) -> ClonedVoice:
         """
         Clone a voice of an ElevenLabs account from its first sample, or its preview.
@@ -228,7 +230,7 @@ class Voices:
         preview_text: str,
         language: str = "EN_US",
         preview_count: int = 1,
-        timeout: float = 120.0,
+        timeout: float | None = 120.0,
     ) -> tuple[VoicePreview, ...]:
         """
         Make voices from a description; :meth:`publish` adds one of them to the account.
@@ -272,7 +274,7 @@ class Voices:
         name: str | None = None,
         description: str | None = None,
         tags: Sequence[str] = (),
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> Voice:
         """
         Add a designed voice to the account.
@@ -306,7 +308,7 @@ class Voices:
         name: str | None = None,
         description: str | None = None,
         tags: Sequence[str] | None = None,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> Voice:
         """
         Change what is said about a voice; what is None stays as it is.
@@ -340,7 +342,7 @@ class Voices:
         advice = "the change may or may not be made; to make the same change again is safe"
         return read_voice(self._call("PATCH", path, deadline, body, advice))
 
-    def delete(self, voice: str, *, timeout: float = 30.0) -> None:
+    def delete(self, voice: str, *, timeout: float | None = 30.0) -> None:
         """
         Delete a cloned or designed voice.
 
@@ -418,7 +420,7 @@ class Voices:
 def _path(voice: object) -> str:
     if not isinstance(voice, str) or not voice.strip():
         raise ConfigError(f"voice must be the id of a voice, got {voice!r}")
-    return f"{_PATH}/{quote(voice, safe='')}"
+    return f"{_PATH}/{quote_part('voice', voice)}"
 
 
 def _text(name: str, value: object) -> str:
@@ -447,6 +449,16 @@ def _texts_of(name: str, value: object) -> tuple[str, ...]:
     return tuple(_text(name, each) for each in value)
 
 
+def _transcriptions(value: object, count: int) -> Sequence[str | None]:
+    if value is None:
+        return [None] * count
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigError(
+            f"transcriptions must be a list of strings, got {value!r:.100}: put it in a list"
+        )
+    return [*value]
+
+
 def _language(value: object) -> str:
     # The service spells BCP-47 tags with capitals and an underscore here.
     return _text("language", value).replace("-", "_").upper()
@@ -473,6 +485,8 @@ def _preview(value: JsonObject, language: str) -> VoicePreview:
         audio = base64.decode(text_in(value, "previewAudio"))
     except AudioError as error:
         raise RemoteProtocolError(f"expected base64 as previewAudio: {error}") from error
+    if not audio:
+        raise RemoteProtocolError("expected a previewAudio in previewVoices")
     voice = text_in(value, "voiceId")
     if not voice:
         raise RemoteProtocolError("expected a voiceId in previewVoices")

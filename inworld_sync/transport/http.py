@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import math
 import os
+import re
 import threading
 import time
 import urllib.parse
@@ -16,6 +17,7 @@ import attrs
 
 from inworld_sync.errors import (
     ClosedError,
+    ConfigError,
     ConnectError,
     ConnectionLost,
     InworldError,
@@ -35,6 +37,7 @@ from inworld_sync.transport.credential import (
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
+from inworld_sync.wire.codec import dump_text
 
 if TYPE_CHECKING:
     import urllib3
@@ -59,6 +62,9 @@ _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 # The statuses of a request that was not handled, if the response has ``Retry-After``.
 _REFUSED_STATUSES = frozenset({429, 503})
 
+# An escape of JSON for half of a surrogate pair, or for a half of a complete pair.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
 
 @attrs.frozen(kw_only=True)
 class HttpResponse:
@@ -77,19 +83,24 @@ class HttpResponse:
 
     def json(self) -> object:
         """
-        Parse the body.
+        Parse the body. Half of a surrogate pair becomes ``?``.
 
         Raises:
-            RemoteProtocolError: The body is not JSON.
+            RemoteProtocolError: The body is not JSON in UTF-8.
         """
         try:
-            return json_module.loads(self.body)
+            value: object = json_module.loads(str(self.body, "utf-8-sig"))
+            if _SURROGATE.search(self.body):
+                # Half of a surrogate pair cannot be printed or sent again, so "?" replaces it.
+                text = json_module.dumps(value, ensure_ascii=False)
+                value = json_module.loads(text.encode(errors="replace"))
         except (ValueError, RecursionError) as error:
             raise RemoteProtocolError(
                 f"the body of a response with HTTP status {self.status} must be JSON, got "
                 f"{len(self.body)} bytes of "
                 f"{self.headers.get('content-type', 'no content type')!r}"
             ) from error
+        return value
 
 
 class Closable(Protocol):
@@ -132,7 +143,7 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         credential: Header | None = None,
-        json: object | None = None,
+        json: Mapping[str, object] | None = None,
         body: Callable[[], Iterable[bytes]] | None = None,
         query: Mapping[str, str | Sequence[str]] | None = None,
         deadline: Deadline,
@@ -150,7 +161,7 @@ class HttpClient:
             path: Path of the URL, beginning with a slash.
             headers: Headers of the request. They replace headers of the options with the same name.
             credential: The header that is sent instead of the credential of the client.
-            json: Value to send as JSON; None sends no JSON.
+            json: Object to send as JSON; None sends no JSON.
             body: A function that returns the blocks of the body. It replaces *json*, and is called
                 once for each attempt. The type of the body is in *headers*. An error that *body*
                 raises ends the request.
@@ -167,7 +178,7 @@ class HttpClient:
             ConnectError: Could not connect.
             ConnectionLost: The connection broke.
             RemoteProtocolError: The response is longer than ``options.max_message_bytes``.
-            ConfigError: The path or a header cannot be sent.
+            ConfigError: The path, a header, the query or the JSON cannot be sent.
             ClosedError: The client is closed.
         """
 
@@ -272,9 +283,9 @@ def _closed_error() -> ClosedError:
     return ClosedError("the HTTP client is closed")
 
 
-def as_json(value: object | None) -> bytes | None:
-    """Return the body for a JSON value; used only in this folder."""
-    return None if value is None else json_module.dumps(value).encode()
+def as_json(value: Mapping[str, object] | None) -> bytes | None:
+    """Return the body for a JSON object; used only in this folder."""
+    return None if value is None else dump_text(value).encode()
 
 
 class Exchange:
@@ -328,7 +339,12 @@ class Exchange:
         stopper: Stopper | None,
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for the headers of the response."""
-        suffix = f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
+        try:
+            suffix = f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"the values of a query must be valid Unicode, got {error.object!a:.100}"
+            ) from None
         parse_url(self._url + suffix)
         own = {"Host": self._client.place.authority}
         if isinstance(body, bytes):

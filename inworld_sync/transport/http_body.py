@@ -114,7 +114,7 @@ def open_body(
     path: str,
     *,
     headers: Mapping[str, str] | None = None,
-    json: object,
+    json: Mapping[str, object],
     deadline: Deadline,
 ) -> HttpBody:
     """
@@ -129,7 +129,7 @@ def open_body(
         method: ``POST`` and so on.
         path: Path of the URL, beginning with a slash.
         headers: They replace headers of the options with the same name.
-        json: Value to send as JSON.
+        json: Object to send as JSON.
         deadline: For connecting, the head of the response, and the retries.
 
     Raises:
@@ -153,7 +153,7 @@ def start_body(
     path: str,
     *,
     headers: Mapping[str, str] | None = None,
-    json: object,
+    json: Mapping[str, object],
     deadline: Deadline,
     stopper: Stopper | None = None,
 ) -> HttpBody:
@@ -165,7 +165,7 @@ def start_body(
         method: ``POST`` and so on.
         path: Path of the URL, beginning with a slash.
         headers: They replace headers of the options with the same name.
-        json: Value to send as JSON.
+        json: Object to send as JSON.
         deadline: For connecting and the head of the response.
         stopper: Ends the wait for the response, and then does the same as :meth:`HttpBody.close`.
     """

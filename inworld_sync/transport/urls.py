@@ -10,7 +10,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 
-__all__ = ["Place", "merge_headers", "parse_url", "show_url"]
+__all__ = ["Place", "merge_headers", "parse_url", "quote_part", "show_url"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -80,6 +80,22 @@ def parse_url(url: str) -> Place:
         authority=parts.netloc.rpartition("@")[2],
         target=target,
     )
+
+
+def quote_part(name: str, text: str) -> str:
+    """
+    Quote one part of a path, for the argument *name*.
+
+    Raises:
+        ConfigError: *text* has half of a surrogate pair, or is ``.`` or ``..``, which proxies
+            remove from a path together with the part before it.
+    """
+    if text in (".", ".."):
+        raise ConfigError(f"{name} must be an id, got {text!r}")
+    try:
+        return urllib.parse.quote(text, safe="")
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} must be valid Unicode, got {text!a:.100}") from None
 
 
 def _is_host(host: str) -> bool:

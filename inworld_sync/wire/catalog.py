@@ -129,13 +129,16 @@ def read_router(value: object) -> Router:
         RemoteProtocolError: It cannot be read.
     """
     router = _camel_names(object_in(value, "a router"))
+    # The name is a path such as routers/my-router.
+    router_id = text_in(router, "name").rpartition("/")[2]
+    if not router_id:
+        raise RemoteProtocolError("expected a router with a name, got none")
     default = router.get("defaultRoute")
     routes = _list(router, "routes")
     defaults = router.get("defaults")
     try:
         return Router(
-            # The name is a path such as routers/my-router.
-            text_in(router, "name").rpartition("/")[2],
+            router_id,
             None if default is None else _read_route(default, None),
             tuple(_read_conditional(each) for each in routes),
             display_name=text_in(router, "displayName") or None,

@@ -117,6 +117,8 @@ def request_body(messages: ChatMessages, config: ChatConfig, *, stream: bool) ->
         body["audio"] = {"voice": voice.voice, "model": voice.model, **voice.extra}
     routing = {name: value for name, value in routing.items() if value is not None}
     extra = dict(config.extra)
+    if "stream" in extra:
+        raise ConfigError("extra must not have 'stream': call iw.llm.chat() or iw.llm.stream()")
     if isinstance(own := extra.get("extra_body"), Mapping):
         extra["extra_body"] = {**routing, **own}
     elif routing:

@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.secret import Secret
 
 __all__ = ["JWT", "SESSION_TOKEN", "SigningKey", "TokenRequest", "authorization"]
 
@@ -63,7 +64,7 @@ class SigningKey:
     """
 
     id: str
-    secret: str = attrs.field(repr=False)
+    secret: Secret = attrs.field(repr=False, converter=Secret)
 
     @classmethod
     def parse(cls, api_key: str) -> SigningKey:
@@ -85,7 +86,7 @@ class SigningKey:
                 "api_key must be the key that the portal shows, which is base64 of id:secret, or "
                 "id:secret: other credentials cannot make tokens"
             )
-        return cls(key_id, secret)
+        return cls(key_id, Secret(secret))
 
 
 def authorization(request: TokenRequest, key: SigningKey, date: str, nonce: str) -> str:

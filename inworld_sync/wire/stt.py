@@ -55,6 +55,7 @@ __all__ = [
     "close_stream",
     "config_fields",
     "end_turn",
+    "is_operation_name",
     "read",
     "read_document",
     "read_operation",
@@ -267,6 +268,11 @@ def config_fields(config: TranscribeConfig) -> JsonObject:
     return _CODEC.dump(config)
 
 
+def is_operation_name(name: str) -> bool:
+    """Return whether a name can be part of a path: its parts are neither empty nor dots."""
+    return not any(part in ("", ".", "..") for part in name.split("/"))
+
+
 def read_operation(body: object) -> Operation:
     """
     Read the state of a job.
@@ -278,6 +284,8 @@ def read_operation(body: object) -> Operation:
     name = text_in(answer, "name")
     if not name:
         raise RemoteProtocolError("expected a name in the operation, got none")
+    if not is_operation_name(name):
+        raise RemoteProtocolError(f"expected the name of an operation, got {name!r:.100}")
     if answer.get("done") is not True:
         return Operation(name, is_done=False)
     if answer.get("error") is not None:

@@ -169,8 +169,13 @@ BAD_ARGUMENTS: list[tuple[Callable[[Inworld], object], str]] = [
     ),
     (
         lambda iw: iw.voices.clone(wav_file(), name="A", transcriptions="hello"),
-        "one text for each of the 1 samples",
+        "transcriptions must be a list of strings, got 'hello'",
     ),
+    (
+        lambda iw: iw.voices.clone(wav_file(), name="A", transcriptions=5),  # type: ignore[arg-type]
+        "transcriptions must be a list of strings, got 5",
+    ),
+    (lambda iw: iw.voices.clone(wav_file(), name="A\ud800"), "text must be valid Unicode"),
     (lambda iw: iw.voices.clone(wav_file(), name="A", tags="calm"), "tags must be a list"),
     (lambda iw: iw.voices.clone(wav_file(), name="A", language=""), "language must be"),
     (lambda iw: iw.voices.design("x" * 29, preview_text="Hi"), "30 to 250 characters, got 29"),
@@ -187,6 +192,10 @@ BAD_ARGUMENTS: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.voices.update("a", tags="b"), "tags must be a list"),
     (lambda iw: iw.voices.delete(" "), "voice must be the id"),
     (lambda iw: iw.voices.list(source="ivc"), "source must be one of"),  # type: ignore[arg-type]
+    (lambda iw: iw.voices.list(gender=5), "gender must be a string"),  # type: ignore[arg-type]
+    (lambda iw: iw.voices.list(language="\ud800"), "query must be valid Unicode"),
+    (lambda iw: iw.voices.get("\ud800"), "voice must be valid Unicode"),
+    (lambda iw: iw.voices.delete(".."), "voice must be an id"),
     (lambda iw: iw.voices.list(tags="calm"), "tags must be a list"),
     (lambda iw: iw.voices.list(language=["EN_US", ""]), "language must be"),
     (lambda iw: iw.voices.get("a", timeout=-1), "timeout must be"),
@@ -295,7 +304,13 @@ def test_wrong_answers(answer: tuple[object, str]) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"previewVoices": []}, {"previewVoices": [{}]}, {"previewVoices": [{"voiceId": 5}]}],
+    [
+        {},
+        {"previewVoices": []},
+        {"previewVoices": [{}]},
+        {"previewVoices": [{"voiceId": 5}]},
+        {"previewVoices": [{"voiceId": "a"}]},
+    ],
 )
 def test_wrong_answers_of_a_design(answer: object) -> None:
     """A design without a usable preview is an error."""

@@ -120,6 +120,8 @@ FAILURES: list[tuple[dict[str, Any], bytes, str, type[InworldError], str]] = [
     ({"detail": {"message": "no"}}, b"", "404 Not Found", NotFoundError, "127.0.0.1"),
     ({"name": "R"}, b"", "200 OK", RemoteProtocolError, "neither samples nor a preview"),
     ({"preview_url": "file:///etc/passwd"}, b"", "200 OK", RemoteProtocolError, "preview_url"),
+    ({"preview_url": "https://[x"}, b"", "200 OK", RemoteProtocolError, "preview_url"),
+    ({"preview_url": "http://h:99999/"}, b"", "200 OK", RemoteProtocolError, "preview_url"),
     (FACTS, b"<html>no audio</html>", "200 OK", AudioError, "not in a known audio format"),
     (FACTS, b"", "200 OK", AudioError, "empty"),
 ]
@@ -147,6 +149,8 @@ def test_arguments(iw: Inworld) -> None:
     """A wrong argument is an error that does not show the key."""
     with pytest.raises(ConfigError, match="voice must be"):
         iw.voices.clone_from_elevenlabs(" ", api_key=SECRET)
+    with pytest.raises(ConfigError, match="voice must be valid Unicode"):
+        iw.voices.clone_from_elevenlabs("\ud800", api_key=SECRET)
     with pytest.raises(ConfigError, match="api_key must be"):
         iw.voices.clone_from_elevenlabs("v", api_key="")
 

@@ -229,6 +229,8 @@ def test_nothing_is_sent_for_wrong_arguments() -> None:
                     call([])
                 with pytest.raises(ConfigError, match="timeout"):
                     call("x", timeout=-1)
+                with pytest.raises(ConfigError, match="extra must not have 'stream'"):
+                    call("x", extra={"stream": True})
                 for wrong, right in (
                     ("model_id", "model"),
                     ("system", "messages"),

@@ -93,6 +93,8 @@ WRONG: list[tuple[Callable[[Inworld], object], str]] = [
         lambda iw: iw.pronunciations.create("w", name="x", pronunciations=[CAT] * 1001),
         "at most 1000 words, got 1001",
     ),
+    (lambda iw: iw.pronunciations.list("\ud800"), "workspace must be valid Unicode"),
+    (lambda iw: iw.pronunciations.list(".."), "workspace must be an id"),
     (lambda iw: iw.pronunciations.update(KNOWN), "at least one of name and pronunciations"),
     (lambda iw: iw.pronunciations.delete(ID), "must be a PronunciationDictionary"),  # type: ignore[arg-type]
     (lambda _: Pronunciation("two words", ("a",)), "word must be one word"),

@@ -148,6 +148,12 @@ def test_pages() -> None:
     assert "/router/v1/routers?page_size=100&page_token=t" == targets[1]
 
 
+def test_router_without_a_name() -> None:
+    """A router that has no name is an error of the service."""
+    with answering({}) as (iw, _), pytest.raises(RemoteProtocolError, match="a router with a name"):
+        iw.routers.get("a")
+
+
 def test_pages_in_a_circle() -> None:
     """A page token that repeats is an error."""
     with answering({"routers": [], "nextPageToken": "t"}) as (iw, _):

@@ -617,6 +617,27 @@ def test_secrets_are_not_shown() -> None:
             pickle.dumps(auth)
 
 
+@pytest.mark.parametrize("shown", ["key-secret", ApiKey(KEY).key])
+def test_no_secret_that_the_service_repeats(shown: str) -> None:
+    """A refusal that repeats the key or its secret does not show it."""
+
+    def refuse(peer: Peer) -> None:
+        peer.read_request()
+        body = json.dumps({"message": f"wrong: {shown}."}).encode()
+        head = f"HTTP/1.1 401 X\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        peer.send(head.encode() + body)
+
+    with serve(refuse) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        auth = JwtAuth(KEY, options=Options(base_url=url))
+        with pytest.raises(AuthError, match=r"wrong: \*\*\*\."):
+            auth.header()
+        auth.close()
+        with Inworld(KEY, base_url=url) as iw:
+            with pytest.raises(AuthError, match=r"wrong: \*\*\*\."):
+                iw.tokens.mint()
+
+
 def test_no_secret_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables of the package's frames do not show the secret, the signature or the token."""
     monkeypatch.setenv("INWORLD_API_KEY", "key-id:topsecret")
@@ -636,6 +657,10 @@ def test_no_secret_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wrong_settings() -> None:
     """Settings that make no sense are refused."""
+    with pytest.raises(ConfigError, match="options must be Options"):
+        JwtAuth(KEY, options=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="did you mean 'api_key'"):
+        JwtAuth(apikey=KEY)  # type: ignore[call-arg]
     for settings in ({"kind": "single_use"}, {"timeout": 0}, {"refresh_before": float("nan")}):
         with pytest.raises(ConfigError):
             JwtAuth(KEY, **settings)  # type: ignore[arg-type]

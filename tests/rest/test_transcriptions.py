@@ -193,7 +193,20 @@ def test_the_credential_is_not_sent_with_the_download(delays: list[float]) -> No
     assert "x-own" not in service.requests[1].headers.lower()
 
 
-@pytest.mark.parametrize("url", ["http://example.com/x", "ftp://example.com/x", "file:///etc/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/x",
+        "ftp://example.com/x",
+        "file:///etc/x",
+        "https://[x",
+        "https://ex\u2100mple.com/x",
+        "https:///x",
+        "https://example.com:99999/x",
+        "https://user:password@example.com/x",
+        "https://example.com/\u00e9",
+    ],
+)
 def test_address_of_another_server(url: str) -> None:
     """A transcript is fetched with https only, unless the service itself uses http."""
     service = Service((OK, {**DONE, "response": {"resultUri": url}}))
@@ -258,6 +271,10 @@ WRONG: list[tuple[dict[str, Any], type[InworldError], str]] = [
     ({}, ConfigError, "either audio or url"),
     ({"audio": wav_file(), "url": "https://a/b"}, ConfigError, "either audio or url"),
     ({"url": "http://a/b"}, ConfigError, "must begin with https://"),
+    ({"url": "https://[a/b"}, ConfigError, "url must be an https:// address"),
+    ({"url": "https://a/\ud800"}, ConfigError, "must be valid Unicode"),
+    ({"audio": wav_file(), "extra": {"x": float("nan")}}, ConfigError, "written as JSON"),
+    ({"url": "https://a/b", "extra": {"x": object()}}, ConfigError, "written as JSON"),
     ({"audio": b""}, AudioError, r"audio is empty \(0 bytes\)"),
     ({"audio": b"no audio" * 50}, AudioError, "not in a known audio format"),
     ({"audio": np.zeros(5, np.int16)}, ConfigError, "sample rate of an array is not known"),
@@ -289,11 +306,11 @@ def test_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not service.requests
 
 
-@pytest.mark.parametrize("job", ["", "a//b", "../x", "a/./b", "/a", 5])
+@pytest.mark.parametrize("job", ["", "a//b", "../x", "a/./b", "/a", "\ud800", 5])
 def test_wrong_ids(job: Any) -> None:
     """An id that would change the path of the request is refused."""
     service = Service((OK, RUNNING))
-    with client(service) as iw, pytest.raises(ConfigError, match="job must be the id"):
+    with client(service) as iw, pytest.raises(ConfigError, match="job must be"):
         iw.transcriptions.get(job)
 
     assert not service.requests
@@ -364,6 +381,8 @@ WRONG_ANSWERS: list[object] = [
     {},
     [],
     {"name": ""},
+    {"name": "a//b"},
+    {"name": "../a"},
     {"name": JOB, "done": True},
     {"name": JOB, "done": True, "response": {}},
     {"name": JOB, "done": True, "response": {"resultUri": ""}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
 import ssl
@@ -30,7 +31,7 @@ from inworld_sync.errors import (
 from inworld_sync.models.options import Options
 from inworld_sync.transport import connect
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.http import HttpClient, HttpResponse
 from inworld_sync.transport.http_body import lines_in, start_body
 from inworld_sync.transport.http_socket import HttpSocket, Stopper
 
@@ -324,6 +325,42 @@ def test_not_json() -> None:
         with pytest.raises(RemoteProtocolError, match="got 6 bytes of 'text/html'"):
             get(client)
         client.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (rb'{"a": "x\ud800y"}', {"a": "x?y"}),
+        (rb'{"a": "\udE00\uD83D"}', {"a": "??"}),
+        (rb'{"a": "\ud83d\ude00"}', {"a": "\U0001f600"}),
+        (rb'{"a": "\\ud800"}', {"a": "\\ud800"}),
+    ],
+)
+def test_half_of_a_surrogate_pair(body: bytes, value: object) -> None:
+    """A response with half of a surrogate pair can be printed, and its values can be sent."""
+    assert value == HttpResponse(status=200, headers={}, body=body).json()
+
+
+@pytest.mark.parametrize("body", [b'{"a": "\xed\xa0\x80"}', '{"a": 1}'.encode("utf-16")])
+def test_json_in_another_encoding(body: bytes) -> None:
+    """JSON is UTF-8; another encoding is an error."""
+    with pytest.raises(RemoteProtocolError, match="must be JSON"):
+        HttpResponse(status=200, headers={}, body=body).json()
+
+
+def test_wrong_values() -> None:
+    """A value that cannot be sent is refused before a connection is opened."""
+    requests: list[tuple[bytes, bytes]] = []
+    with serve(answering(whole("200 OK"), requests)) as server:
+        client = client_of(server)
+        wrong: list[dict[str, object]] = [{"a": "\ud800"}, {"a": math.nan}, {"a": object()}]
+        for value in wrong:
+            with pytest.raises(ConfigError):
+                client.request("POST", "/x", json=value, deadline=Deadline(5, "the test"))
+        with pytest.raises(ConfigError, match="query must be valid Unicode"):
+            client.request("GET", "/x", query={"a": "\ud800"}, deadline=Deadline(5, "the test"))
+        client.close()
+    assert not requests
 
 
 def test_deeply_nested() -> None:

@@ -30,7 +30,7 @@ def voices(iw: Inworld) -> None:
     speech: Speech = previews[0].speech()
     voice: Voice = iw.voices.publish(previews[0].id, name="A")
     voice = iw.voices.update(voice.id, tags=["b"])
-    iw.voices.delete(found[0].id)
+    iw.voices.delete(found[0].id, timeout=None)
     cloned = iw.voices.clone_from_elevenlabs("id", api_key="key")
     del cloned, speech
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from inworld_sync import (
+    AudioChunk,
     AudioConfig,
     AudioError,
     AuthError,
@@ -318,17 +319,21 @@ def test_close_from_another_thread(before: tuple[bytes, ...]) -> None:
 
     def answer(peer: Peer) -> None:
         peer.send(b"".join(before))
-        waiting.set()
+        if not before:
+            waiting.set()
         peer.read_until_end()
+
+    def received() -> Iterator[AudioChunk]:
+        for chunk in stream:
+            waiting.set()
+            yield chunk
 
     with client_of(Service(answer)) as iw, ThreadPoolExecutor(1) as pool:
         stream = iw.tts.stream("Hi.", method="http")
-        if before:
-            next(stream)
-        found = pool.submit(list, stream)
+        found = pool.submit(list, received())
         assert waiting.wait(30)
         stream.close()
-        assert [] == found.result(30)
+        assert len(before) // 2 == len(found.result(30))
         stream.close()
         assert [] == list(stream)
 
