@@ -21,6 +21,10 @@ def main() -> None:
             f"inworld-sync: the command line needs the extra 'cli' ({missing} is missing): "
             "pip install 'inworld-sync[cli]', or 'inworld-sync[local]' with the emulator"
         )
+    except KeyboardInterrupt:
+        # Ctrl-C during the imports; run() handles it during a command.
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -107,5 +107,7 @@ class WholeFile:
         try:
             yield
         except OSError as error:
-            error.filename, error.filename2 = str(self._path), None
+            error.filename = str(self._path)
+            # The text of an error with a second name of None ends with "-> None".
+            del error.filename2
             raise

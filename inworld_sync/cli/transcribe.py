@@ -6,8 +6,9 @@ import contextlib
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -60,6 +61,8 @@ STANDARD_INPUT = "-"
 _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 # On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
+# The longest time after an interruption until the program ends without its threads.
+_END_SECONDS = 0.5
 
 # Each file with two channels uses two of the twenty connections of an account.
 _MAX_SEPARATE_JOBS = 10
@@ -231,7 +234,8 @@ def _check(files: Sequence[str], form: str, output: Path | None, *, live: bool) 
 def _open(name: str, job: _Job, counter: _Counter) -> AudioFile:
     """Open a recording that reports how much was read from it."""
     file = open_recording(
-        sys.stdin.buffer if name == STANDARD_INPUT else name,
+        # A thread that waits in the buffered file would hold its lock at the end of the program.
+        getattr(sys.stdin.buffer, "raw", sys.stdin.buffer) if name == STANDARD_INPUT else name,
         sample_rate_hz=job.rate,
         channels=2 if job.channels == "separate" else job.channels,
         raw_format=job.raw_format,
@@ -278,16 +282,40 @@ def _transcribe_all(
             timeout=job.timeout,
         )
 
-    pool = ThreadPoolExecutor(min(jobs, len(files)), thread_name_prefix="inworld-transcribe")
+    waiting: dict[Future[Transcript], str] = {Future(): name for name in files}
+    tasks = list(reversed(waiting.items()))
+
+    def work() -> None:
+        while True:
+            try:
+                future, name = tasks.pop()
+            except IndexError:
+                return
+            try:
+                future.set_result(transcribe(name))
+            except BaseException as error:  # noqa: BLE001 - the main thread raises it
+                future.set_exception(error)
+
+    # A thread may wait for standard input or a FIFO when the command is interrupted. A thread of a
+    # ThreadPoolExecutor would then delay the end of the program; a daemon does not.
+    threads = [
+        threading.Thread(target=work, name=f"inworld-transcribe-{number}", daemon=True)
+        for number in range(min(jobs, len(files)))
+    ]
     try:
-        waiting = {pool.submit(transcribe, name): name for name in files}
+        for thread in threads:
+            thread.start()
         while waiting:
             for future in wait(waiting, _WAIT_SECONDS, FIRST_COMPLETED).done:
                 yield _outcome(waiting.pop(future), future)
     finally:
-        # Closing the client ends its open streams, and this ends the threads of the pool.
+        tasks.clear()
+        # Closing the client ends its open streams, and this ends the threads that transcribe.
         iw.close()
-        pool.shutdown(cancel_futures=True)
+        until = time.monotonic() + _END_SECONDS
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(until - time.monotonic(), 0))
 
 
 def _outcome(name: str, future: Future[Transcript]) -> TranscriptResult:

@@ -403,9 +403,12 @@ class Connection(Generic[M]):
             self._link.release()
 
     def _report_closed(self) -> None:
-        if self._on_closed is not None:
+        # If a signal handler raises in _start(), both _start() and the reader call this method.
+        with self._changed:
+            report, self._on_closed = self._on_closed, None
+        if report is not None:
             try:
-                self._on_closed()
+                report()
             except Exception:
                 self._options.logger.exception("%s: the limiter's release() raised", self.name)
 

@@ -73,6 +73,7 @@ def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
         WholeFile(path)
 
     assert str(path) == raised.value.filename
+    assert str(raised.value).endswith(f"{str(path)!r}")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")

@@ -288,6 +288,23 @@ def test_without_its_extra(missing: str) -> None:
     assert f"({missing} is missing): pip install 'inworld-sync[cli]'" in done.stderr
 
 
+def test_ctrl_c_during_the_imports() -> None:
+    """Ctrl-C during the imports ends the program as it does later, without a traceback."""
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from inworld_sync.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (130, "interrupted\n") == (done.returncode, done.stderr)
+
+
 def test_help_imports_no_large_module() -> None:
     """--help imports neither the emulator nor numpy."""
     program = (

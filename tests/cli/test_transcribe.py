@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -527,6 +528,24 @@ def test_interrupt(
     server = SttServer(hook, {})
     with serve(server.run) as raw:
         process = start("transcribe", "--base-url", f"ws://127.0.0.1:{raw.port}", *files)
+        _, err = process.communicate(timeout=30)
+
+    assert 130 == process.returncode
+    assert b"interrupted" in err
+    assert b"Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFO")
+def test_interrupt_while_a_pipe_is_silent(
+    start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """Ctrl-C ends the command although the program that writes the audio sends nothing."""
+    fifo = tmp_path / "audio"
+    os.mkfifo(fifo)
+    process = start("transcribe", "--base-url", "ws://127.0.0.1:9", "--rate", "16000", str(fifo))
+    # Opening it returns when the command has opened the FIFO to read it.
+    with fifo.open("wb"):
+        process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
 
     assert 130 == process.returncode

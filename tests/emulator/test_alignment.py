@@ -111,3 +111,12 @@ def test_speech_without_durations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert exact.pcm == sentence.pcm
     assert text.split() == [text[word.start_char : word.end_char] for word in sentence.words]
     assert len(sentence.pcm) // 2 == sentence.words[-1].end_samples
+
+
+@pytest.mark.parametrize("number", ["9" * 37, "9,999" * 10, "1" * 200])
+def test_number_without_a_word(number: str) -> None:
+    """The digits of a number that is too long for a word are spoken one by one."""
+    (sentence,) = default_synthesizer().speak(f"Call {number} now.", VOICES[0])
+
+    assert 3 == len(sentence.words)
+    assert len(sentence.pcm) > len(number) * 2 * 1000

@@ -172,6 +172,30 @@ def test_a_place_comes_back_when_no_thread_starts(
         iw.tts.connect().close()
 
 
+@pytest.mark.parametrize("role", ["writer", "reader"])
+def test_a_place_comes_back_once_after_a_signal(
+    role: str, spelling_server: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a handler raises after a thread has started, the place is returned once."""
+    limiter = CountingLimiter(1)
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith(f"inworld-{role}"):
+            raise KeyboardInterrupt
+
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
+    ) as iw:
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            iw.tts.connect()
+        monkeypatch.undo()
+        assert 0 == limiter.taken
+        iw.tts.connect().close()
+
+
 def test_no_place(spelling_server: Emulator) -> None:
     """If no place is free, connecting fails after the timeout, and the error says what to do."""
     with Inworld(

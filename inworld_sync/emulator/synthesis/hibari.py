@@ -62,6 +62,9 @@ _PARAGRAPH = re.compile(r"[^\n]+")
 _MAX_SENTENCE_CHARACTERS = 300
 _CLAUSE_END = re.compile(r"[,;:—]\s+")
 _SPACE = re.compile(r"\s+")
+# hibari has no word for a number of more than 36 digits. Each digit is then a word. A number may
+# have commas between its digits.
+_LONG_NUMBER = re.compile(r"\d(?:,?\d){36,}")
 
 
 @attrs.define
@@ -140,6 +143,7 @@ class HibariSynthesizer:
         known = self._engine.vocab
         words: list[_ReadWord] = []
         starts_word = True
+        text = _LONG_NUMBER.sub(lambda number: " ".join(number[0].replace(",", "")), text)
         for token in self._g2p.phonemize_tokens(self._g2p.tokenize(text)):
             if starts_word:
                 words.append(_ReadWord())

@@ -324,6 +324,8 @@ class ResponseAudio:
         """
         Wait for all speech of the response, and return it.
 
+        The speech does not include audio that was received before, such as by another call.
+
         Args:
             timeout: The most seconds to wait for each piece.
         """
