@@ -20,9 +20,10 @@ class Clicks:
     """
     Counts clicks within 10 ms of a seam.
 
-    The statistic of a millisecond is the peak of the second difference in this millisecond, divided
-    by the level of the second difference in the 30 ms around. A millisecond has a click if its peak
-    is large and its statistic exceeds 99.95 % of the statistics of the unchanged source.
+    The signal is the second difference of the samples. The statistic of a millisecond is the peak
+    of this signal, divided by the level of the signal in the 30 ms around the millisecond. A
+    millisecond has a click if its peak is large and its statistic exceeds 99.95 % of the statistics
+    of the unchanged source.
     """
 
     def __init__(self, source: Signal) -> None:
@@ -92,9 +93,10 @@ def stretch_distance(played: Played, source: Signal) -> float:
     """
     Return the mean distance between stretched output and the source, in dB.
 
-    The function compares the spectra of 25 ms around the center of each block of 10 ms that was
-    stretched, and of the blocks before and after it. It searches the most similar spectrum of the
-    source within 8 ms of the expected place. Blocks without active speech are ignored.
+    The output is divided into blocks of 10 ms. The function uses each stretched block, the block
+    before it and the block after it. The spectrum of a block is that of 25 ms around its center.
+    The function compares the spectrum with the most similar spectrum of the source within 8 ms of
+    the expected place. Blocks without active speech are ignored.
     """
     change = np.abs(played.length - played.source)
     stretched = played.is_played & (change > 0) & (change < 800)

@@ -130,7 +130,7 @@ void iw_speaker_destroy(struct iw_speaker *speaker);
 /*
  * Fill the next block of a device.
  *
- * out         out, `frames` frames: one 16-bit sample for each channel of the device
+ * out         receives `frames` frames: one 16-bit sample for each channel of the device
  * latency_ns  the time from now until the first frame is heard
  * now_ns      the time now, by iw_playout_clock_ns
  */

@@ -129,7 +129,7 @@ IWP_AVX512 uint32_t iwp_pcm_peak_s16_avx512(const uint8_t *src, size_t samples)
         samples -= step;
         src += 2 * step;
     }
-    /* Join even and odd lanes to words of 32 bits, because only these have a reduction. */
+    /* Take the larger lane of each pair as 32 bits, since 16-bit lanes have no reduction. */
     highest = _mm512_max_epu32(_mm512_srli_epi32(highest, 16),
                                _mm512_and_si512(highest, _mm512_set1_epi32(0xffff)));
     return (uint32_t)_mm512_reduce_max_epu32(highest);

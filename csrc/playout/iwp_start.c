@@ -8,7 +8,7 @@
 #define FORGET 0.95    /* older costs are multiplied by this for each new item */
 #define LATE_MS 2.0    /* a smaller lateness is a rounding error */
 #define PRIOR_ITEMS 4.0
-#define PRIOR_SPEED 1.5 /* the speed of the source before any item, times real time */
+#define PRIOR_SPEED 1.5 /* of the source, assumed before the first item; real time is 1.0 */
 #define PRIOR_DEFICIT_MS 100.0
 
 static const double thresholds_ms[IWP_START_POLICIES] = {60, 90, 120, 160, 200, 260, 340, 450};

@@ -170,8 +170,8 @@ def _header(body: bytes, order: str, data_bytes: int | None) -> WavHeader:
         (encoding,) = struct.unpack_from(order + "H", body, 24)
     decoder = None
     if channels and encoding in (_PCM, _FLOAT, _ALAW, _MULAW):
-        # A sample may have fewer bits than its bytes. Then its bits are the upper bits of these
-        # bytes.
+        # A sample may have fewer bits than its bytes can hold. Then the upper bits of the bytes
+        # are used.
         width = frame_bytes // channels if frame_bytes % channels == 0 else 0
         width = width if width * 8 >= bits else (bits + 7) // 8
         decoder = _decoder(encoding, width, "be" if order == ">" else "le")

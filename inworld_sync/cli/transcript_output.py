@@ -36,7 +36,8 @@ def report_failure(name: str, error: BaseException, more: str = "") -> None:
 
 class TranscriptWriter:
     """
-    Writes each result when it is ready, to standard output in the order of the files.
+    Writes each result when it is ready. On standard output, the results are in the order of the
+    files.
 
     Args:
         files: The names of all files.
@@ -57,7 +58,11 @@ class TranscriptWriter:
         self._rows: list[object] = []
 
     def write(self, result: TranscriptResult) -> TranscriptResult:
-        """Write a result, or keep it; a failure is reported, and is in the returned result."""
+        """
+        Write a result, or keep it until the results of earlier files are printed.
+
+        If the result cannot be written, print the error, and return the result with the error.
+        """
         if not self._is_on:
             return result
         try:
@@ -76,7 +81,7 @@ class TranscriptWriter:
         return result
 
     def end(self) -> None:
-        """Print what needs all results."""
+        """Print the JSON list of all results, if there is one."""
         if self._rows:
             print_json(self._rows)
 
@@ -94,7 +99,7 @@ class TranscriptWriter:
 
 
 def _is_useful(result: TranscriptResult) -> bool:
-    """Whether the result is written: a file that failed without a turn has none."""
+    """Return False for a file that failed before its first turn. Its result is not written."""
     return result.error is None or bool(result.transcript.turns)
 
 
@@ -103,7 +108,7 @@ def _rendered(result: TranscriptResult, form: str) -> str:
     if form == "json":
         return json_text(_row(result), indent=2) + "\n"
     if form in ("srt", "vtt"):
-        # The error for a transcript without any times names the models too.
+        # If a transcript has no times at all, these methods raise an error that names the models.
         text = transcript.to_srt() if form == "srt" else transcript.to_vtt()
         if any(turn.text and not turn.words for turn in transcript.turns):
             print_message(

@@ -94,7 +94,8 @@ class WavSource(Closing):
         """
         Yield blocks of PCM in order until the source is closed.
 
-        With ``realtime``, a slow reader gets all blocks that are due at once. No block is skipped.
+        With ``realtime``, a late reader gets the overdue blocks without waiting. No block is
+        skipped.
 
         Raises:
             AudioError: The file is damaged, or a pipe or an iterable is read a second time.
@@ -184,9 +185,8 @@ class WavSink(NullSpeaker):
             target: A path, or a binary file. A file at the path is replaced; a binary file is not
                 closed.
             sample_rate_hz: The sample rate of the audio that is written, 1000 to 192000.
-            realtime: Take as long as a speaker, and write only audio that was heard, without the
-                audio that :meth:`clear` drops. By default, a sample counts as heard when it is
-                written.
+            realtime: Take as long as a speaker would, and do not write the audio that
+                :meth:`clear` drops. By default, a sample counts as heard when it is written.
             buffer_ms: With *realtime*, how much audio may be written and not yet heard, 10 to
                 3600000.
 

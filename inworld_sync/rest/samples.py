@@ -1,4 +1,4 @@
-"""Recordings for a clone: each becomes a file that the service accepts, or a clear error."""
+"""Converts recordings for a voice clone to files that the service accepts."""
 
 from __future__ import annotations
 
@@ -93,6 +93,6 @@ def _as_wav(audio: AudioLike, name: str, sample_rate_hz: int | None, channels: i
 
 def _too_large(name: str, size_bytes: int) -> AudioError:
     return AudioError(
-        f"{name} may have {MAX_SAMPLE_BYTES} bytes (4 MB), got at least {size_bytes}: the service "
-        "uses the first 30 s at most, so cut the recording or save it as MP3"
+        f"{name} may have at most {MAX_SAMPLE_BYTES} bytes (4 MB), got at least {size_bytes}: the "
+        "service uses the first 30 s at most, so cut the recording or save it as MP3"
     )

@@ -14,8 +14,8 @@ Locks, in the order in which a thread acquires them:
 
 Back-pressure: if a mailbox is full, the reader stops reading until there is room. It continues to
 read while a thread waits for another message of the same connection, since that message could not
-arrive otherwise. So if a consumer stops while others continue, its mailbox grows. At a limit, this
-consumer ends.
+arrive otherwise. So the mailbox of a consumer that has stopped can grow. At a limit, its
+events are dropped, and this consumer gets an error.
 
 Messages that cannot be read: the connection continues, and its streams get an
 :class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
@@ -68,8 +68,8 @@ M = TypeVar("M")
 # A paused reader checks for room at this interval. Usually it is notified earlier.
 _PAUSE_SECONDS = 1.0
 
-# After a pause of the reader or a stall of this process, no request ends at its deadline for this
-# time, so that the messages that wait in the socket are read first.
+# After a pause of the reader or a stall of this process, the deadlines of requests have no effect
+# for this time. Meanwhile, the reader reads the messages that wait in the socket.
 _CATCH_UP_SECONDS = 1.0
 
 # How many unreadable messages a connection logs at level WARNING. Further ones are logged at DEBUG.
@@ -122,7 +122,7 @@ class Connection(Generic[M]):
         self._closing = False
         self._failure: InworldError | None = None
         self._fault: ConnectionFault | None = None
-        # Threads that wait for an answer, during which the reader does not pause.
+        # How many threads wait for an answer. The reader pauses only if this is 0.
         self._needing = 0
         # The bytes of JSON and of audio in the present message; only the reader uses them.
         self._json_bytes = self._audio_bytes = 0
@@ -374,7 +374,7 @@ class Connection(Generic[M]):
         return self._failure or end.error
 
     def _report_refusal(self) -> None:
-        """Have a refused credential dropped before a thread that waits uses it again."""
+        """Drop the refused credential, so that no waiting thread uses it again."""
         try:
             self._link.on_refused()
         except Exception:
@@ -434,7 +434,7 @@ class Connection(Generic[M]):
             self._link.close(wait=False)
 
     def abort(self) -> None:
-        """End the connection at once, without a close frame, if the service does not answer."""
+        """For a service that does not answer: end the connection at once, without a close frame."""
         if self._mark_closing():
             self._link.abort("aborted")
 

@@ -7,9 +7,9 @@
  *
  * Speaker: a thread plays in simulated time, as fast as it can. At random times, a program pushes
  * to three playouts of the mixer, ends and clears them, changes their gains, and removes and frees
- * some of them. A user reads the counts and levels at the same time. After every clear, the device
- * must have pulled exactly as many frames of a playout as the clears have reported. The count that
- * the user reads must never decrease, and must never exceed the frames that the device pulled.
+ * some of them. A user reads the counts and levels at the same time. After a clear, the device must
+ * have pulled exactly the frames that were pushed, without those that clears reported as dropped.
+ * The count that the user reads must never decrease, and must never exceed the pulled frames.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -235,7 +235,7 @@ static void check_taken(const struct source *source)
     uint64_t taken = iw_track_taken(source->track);
 
     if (taken != source->total)
-        fail("pulled is not reported", (long long)taken, (long long)source->total);
+        fail("pulled frames differ from kept frames", (long long)taken, (long long)source->total);
 }
 
 static void push_to(struct source *source, unsigned *random)

@@ -1,4 +1,4 @@
-"""Compare the kernels of all levels in C, including internal kernels and those for AArch64."""
+"""A C program compares the kernels of all levels, also internal kernels and those for AArch64."""
 
 from __future__ import annotations
 

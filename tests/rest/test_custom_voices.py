@@ -125,7 +125,7 @@ BAD_RECORDINGS: list[tuple[object, str]] = [
     (b"", r"samples\[0\] is empty \(0 bytes\)"),
     (b"this is no audio at all" * 10, r"samples\[0\] is not in a known audio format \(230 bytes\)"),
     (wav_file(0), r"samples\[0\] has no audio in it"),
-    (b"RIFF" + bytes(60_000_000), r"may have 4194304 bytes \(4 MB\), got at least 60000004"),
+    (b"RIFF" + bytes(60_000_000), r"have at most 4194304 bytes \(4 MB\), got at least 60000004"),
     (np.zeros(3_000_000, np.int16), "the sample rate of an array is not known"),
     ([wav_file(), b""], r"samples\[1\] is empty"),
     ([], "at least one recording"),

@@ -87,7 +87,7 @@ def waits(source: Source, takers: int = 1) -> None:
 
 
 def in_thread(work: Callable[[], object]) -> Callable[[], object]:
-    """Begin work on a thread; the result waits for it, and raises what it raised."""
+    """Begin work on a thread. Return a function that waits for the result or raises the error."""
     results: list[object] = []
 
     def run() -> None:
@@ -230,7 +230,7 @@ def test_waiting_costs_nothing(source: Source) -> None:
 
 
 def test_every_queue_gets_every_event(source: Source) -> None:
-    """Each of several queues gets every event after it was opened."""
+    """Each of several queues gets every event that is emitted while the queue is open."""
     first, second = source.stream.subscribe(), source.stream.subscribe()
     source.give(1, 2)
     source.end()
@@ -291,7 +291,7 @@ def test_queue_of_no_size(source: Source) -> None:
 
 
 def test_handlers_run_in_order(source: Source) -> None:
-    """Handlers get the events in order, by class or by name, and the end last and once."""
+    """Handlers for a class or for a name get its events in order. The end comes last and once."""
     seen: list[object] = []
     done = threading.Event()
     source.stream.on(Number, seen.append)

@@ -76,7 +76,7 @@ class TtsClient:
                 return results
 
     def is_silent(self, done: Callable[[], None]) -> bool:
-        """Call *done*, which must request an answer for "probe". Return whether it comes first."""
+        """Call *done*, which requests an answer for "probe". Return whether the answer is next."""
         done()
         return self.result()["contextId"] == "probe"
 

@@ -47,7 +47,8 @@ __all__ = [
 @attrs.frozen
 class ResponseStarted:
     """
-    A reply has begun, which need not be requested. Its later rounds emit no such event.
+    A reply has begun, whether or not the client requested it. Only the first round of a reply
+    emits this event.
 
     Attributes:
         response: The reply. It buffers its text and audio from now on, as long as a reference to it
@@ -96,8 +97,8 @@ class ToolOutputSent:
     Attributes:
         call: The call.
         output: The text that was sent.
-        error: The function's exception, or why it could not run; a ``ConfigError`` if its result
-            could not be sent; None otherwise.
+        error: The exception of the function, or the reason why the function could not run. It is a
+            ``ConfigError`` if the result could not be sent, and None if there was no error.
         duration_ms: The time from the call to the output.
     """
 

@@ -1,8 +1,8 @@
 """
 Gives users the text and speech of one response as they arrive, and its final state.
 
-A response buffers what was not read yet for as long as a reference to it exists. Text and speech
-are two streams, so that reading one never waits for the other to be read.
+A response buffers its unread text and speech while a reference to the response exists. Text and
+speech are two streams, so that reading one never waits for the other to be read.
 
 Lock rule: the session's monitor guards the streams and the state.
 """
@@ -39,7 +39,7 @@ __all__ = ["Response", "ResponseAudio", "ResponsePlayer"]
 
 class Owner(Protocol):
     """
-    The session, as its responses need it; the monitor is not held.
+    The members of a session that its responses use. Callers must not hold the monitor.
 
     Attributes:
         monitor: Guards the response's streams and state.
@@ -58,7 +58,7 @@ class Owner(Protocol):
         """Cancel a response in any state."""
 
     def add_player(self, player: ResponsePlayer) -> None:
-        """Have interruptions stop a player."""
+        """Register a player, so that an interruption stops it."""
 
     def remove_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
         """Forget a player; with *is_heard*, its items are not truncated later."""
@@ -70,13 +70,13 @@ class Response:
     One reply, from its request to its final state.
 
     ``send_message`` and ``respond`` of a session return it. If the service begins a response by
-    itself, :class:`ResponseStarted` has it. Its streams end when it is completed or cancelled, and
-    raise when it failed or is incomplete; :attr:`status` has the state.
+    itself, :class:`ResponseStarted` has it. The streams of a response end when :attr:`status` is
+    ``completed`` or ``cancelled``. They raise when it is ``failed`` or ``incomplete``.
 
     A reply that calls functions of the session continues with the model's answer to their outputs,
     for as many rounds as needed: its text, speech and final state are those of all rounds. For the
     service, and in its events, each round is a separate response. If the application sends the
-    output of a call, or the service continues by itself, the reply ends with the call.
+    output of a call, or the service continues by itself, the round with the call is the last one.
 
     Thread safety: every method may be called from any thread.
     """
@@ -167,12 +167,13 @@ class Response:
 
         Args:
             timeout: The most seconds to wait for each piece. With None, only the timeouts of
-                ``connect`` apply. They run while the service has to send a message.
+                ``connect`` apply. They limit the time until the response begins, and the time
+                between two messages of the response.
 
         Raises:
-            DeadlineExceeded: No piece came in time, and a new iteration continues with the next
-                piece. Or the response has failed, because the service did not begin or continue it
-                in time.
+            DeadlineExceeded: No piece came in time. A new iteration can continue with the next
+                piece. This is also the error of a response that the service did not begin or
+                continue in time.
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before the end of the response.
         """
@@ -274,9 +275,9 @@ class ResponseAudio:
     """
     The speech of a response, as it arrives.
 
-    Iterating yields an :class:`~inworld_sync.AudioChunk` of 16-bit PCM for each piece, in every
-    session format. The ``context_id`` of a chunk is the id of its item. All iterators share one
-    position.
+    Iterating yields an :class:`~inworld_sync.AudioChunk` for each piece. A chunk has 16-bit PCM,
+    whatever the format of the session is. The ``context_id`` of a chunk is the id of its item. All
+    iterators share one position.
 
     Thread safety: every method may be called from any thread.
     """
@@ -422,7 +423,7 @@ class ResponsePlayer:
             yield chunk
 
     def close(self) -> None:
-        """End the stream. If the playback was interrupted before its end, cancel the response."""
+        """End the stream. If the response has not ended, cancel it."""
         self._owner.remove_player(self, is_heard=not self._is_cut)
         if not self._response.is_final:
             self._response.cancel()

@@ -39,7 +39,7 @@ def silence(ms: float, audio: AudioConfig = SLOW) -> bytes:
 
 
 def test_start_of_each_chunk() -> None:
-    """A chunk has its start in the utterance, by the count of samples."""
+    """The start of a chunk is the duration of the samples before it."""
     assembler = Assembler("c", SLOW)
     chunks = [assembler.chunk(received(silence(ms))) for ms in (10, 20, 30)]
 
@@ -113,7 +113,7 @@ def test_tokens_are_joined_to_words() -> None:
 
 
 def test_visemes() -> None:
-    """Shapes from the audio are preferred; without them, those of the phonemes are used."""
+    """Visemes from the audio are preferred. Without them, those of the phonemes are used."""
     assembler = Assembler("c", SLOW)
     phonemes = (Phoneme("b", "bmp", 0, 10, 0), Phoneme("x", "", 10, 20, 0))
     shapes = (Viseme("PP", 0, 10, 0.5),)

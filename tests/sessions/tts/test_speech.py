@@ -89,7 +89,7 @@ def test_join() -> None:
 
 
 def test_join_of_a_word_in_two_chunks() -> None:
-    """Parts of a word, its punctuation and its phonemes are joined; the tokens are the text."""
+    """A word is joined with its punctuation and its phonemes. The joined tokens are the text."""
     assembler = Assembler("c", PCM)
     messages = [
         (["A", " ", "Hel"], [2]),
@@ -135,7 +135,7 @@ def test_save_wav(tmp_path: Path, name: str) -> None:
 
 
 def test_iter_wav() -> None:
-    """The blocks of a web response are one WAV file."""
+    """The blocks of iter_wav(), joined, are one WAV file."""
     speech = Speech(SAMPLES * 20_000, AudioEncoding.LINEAR16, 8000)
     blocks = list(speech.iter_wav())
     with wave.open(io.BytesIO(b"".join(blocks))) as file:

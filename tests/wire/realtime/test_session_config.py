@@ -1,4 +1,4 @@
-"""The settings of the REST interface: their JSON, and the settings of a session."""
+"""Settings of the REST interface are converted to JSON, to settings of a session, and back."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_to_session() -> None:
 
 
 def test_there_and_back() -> None:
-    """A session that has only such settings is the same after both conversions."""
+    """A session is the same after both conversions, if the REST interface has all its settings."""
     config = SessionConfig.from_session(SESSION)
 
     assert SESSION == config.to_session()
@@ -111,7 +111,7 @@ def test_servers_of_one_host() -> None:
 
 
 def test_a_python_function() -> None:
-    """A decorated function becomes its description."""
+    """A decorated function in ``tools`` is converted to a description of the function."""
 
     @tool
     def weather(city: str) -> str:
@@ -139,7 +139,7 @@ NO_PLACE = [
 
 @pytest.mark.parametrize(("session", "words"), NO_PLACE)
 def test_no_place(session: Session, words: str) -> None:
-    """A setting that would be lost is an error that names it."""
+    """If a conversion would lose a setting, it raises an error that names the setting."""
     with pytest.raises(ConfigError, match=words):
         SessionConfig.from_session(session)
 
