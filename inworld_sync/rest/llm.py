@@ -44,6 +44,7 @@ from inworld_sync.transport.http import HttpClient
 from inworld_sync.transport.http_body import HttpBody, open_body
 from inworld_sync.wire.chat import DONE, Collector, read_completion, read_event, request_body
 from inworld_sync.wire.sse import EventReader, ServerEvent
+from inworld_sync.wire.text import join_halves
 
 __all__ = ["ChatStream", "Llm"]
 
@@ -303,6 +304,8 @@ class ChatStream:
         self._events: deque[ServerEvent] = deque()
         # The calls of _next_part() under way, of which there may be one.
         self._steps: deque[object] = deque()
+        # Half of a surrogate pair at the end of the text so far.
+        self._half = ""
         self._body_ended = False
         self._is_over = False
         self._failure: InworldError | None = None
@@ -376,6 +379,9 @@ class ChatStream:
             self._end()
             return None
         delta = read_event(event.data)
+        text, self._half = join_halves(self._half, delta.text)
+        # Half of a surrogate pair without the other half cannot be printed or spoken.
+        delta = attrs.evolve(delta, text=text.encode(errors="replace").decode())
         return delta, self._collector.add(delta)
 
     def _next_event(self) -> ServerEvent | None:

@@ -1,12 +1,22 @@
-"""Checks the text that users pass, before anything is sent."""
+"""Checks the text that users pass, before anything is sent, and joins text that comes in pieces."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from inworld_sync.errors import ConfigError
 
-__all__ = ["is_blank", "lone_surrogate_error", "require_piece", "require_pieces", "require_text"]
+__all__ = [
+    "is_blank",
+    "join_halves",
+    "lone_surrogate_error",
+    "require_piece",
+    "require_pieces",
+    "require_text",
+]
+
+_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def is_blank(text: str) -> bool:
@@ -36,6 +46,29 @@ def lone_surrogate_error(surrogate: str, index: int | None = None) -> ConfigErro
     return ConfigError(
         f"text must be valid Unicode, got the lone surrogate {surrogate!a} at {place}"
     )
+
+
+def join_halves(half: str, piece: str) -> tuple[str, str]:
+    """
+    Join the surrogate pairs of a text that comes in pieces.
+
+    Args:
+        half: The second result of the call for the piece before, at first empty.
+        piece: The next piece.
+
+    Returns:
+        The piece with complete characters, and half of a surrogate pair that ended it, or nothing.
+    """
+    text, rest = half + piece, ""
+    if text and "\ud800" <= text[-1] <= "\udbff":
+        text, rest = text[:-1], text[-1]
+    if not text.isascii():
+        text = _SURROGATE_PAIR.sub(_character_of, text)
+    return text, rest
+
+
+def _character_of(pair: re.Match[str]) -> str:
+    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def require_text(text: object) -> None:

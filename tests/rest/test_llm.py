@@ -44,6 +44,7 @@ EVENTS_HEAD = (
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
 DONE = b"data: [DONE]\n\n"
+HALVES = ["a\ud83d", "\ude00b", "\ude00c"]
 
 
 def event(delta: object, finish_reason: str | None = None, **fields: object) -> bytes:
@@ -280,6 +281,15 @@ def test_stream() -> None:
         answer.finish_reason,
         answer.usage and answer.usage.total_tokens,
     )
+
+
+def test_a_character_in_two_pieces() -> None:
+    """A surrogate pair that arrives in two events is one character; a lone half becomes ?."""
+    halves = [json.dumps({"choices": [{"delta": {"content": text}}]}) for text in HALVES]
+    events = [f"data: {each}\n\n".encode() for each in halves]
+    with client(streaming(*events, event({}, "stop"), DONE)) as iw, iw.llm.stream("Hi") as stream:
+        assert "a\N{GRINNING FACE}b?c" == "".join(stream)
+        assert "a\N{GRINNING FACE}b?c" == stream.result().text
 
 
 def test_stream_cut_anywhere() -> None:

@@ -12,7 +12,6 @@ threads never call the iterator at once. A thread that holds this lock acquires 
 from __future__ import annotations
 
 import contextvars
-import re
 import threading
 from collections.abc import Iterable, Iterator
 
@@ -20,7 +19,7 @@ from inworld_sync.errors import ConfigError
 from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.wire import tts
 from inworld_sync.wire.splitting import sentences, split_text
-from inworld_sync.wire.text import is_blank, lone_surrogate_error, require_piece
+from inworld_sync.wire.text import is_blank, join_halves, lone_surrogate_error, require_piece
 
 __all__ = ["PieceSource", "TextFeed"]
 
@@ -31,9 +30,6 @@ MAX_AHEAD_CHARACTERS = 4 * tts.MAX_TEXT_CHARACTERS
 
 # No more text is sent while more audio than this waits for the user.
 MAX_AHEAD_BYTES = 2 * 1024 * 1024
-
-
-_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 class PieceSource:
@@ -108,17 +104,10 @@ class PieceSource:
         """Return a piece. Half of a surrogate pair at its end is held back for the next piece."""
         if not isinstance(value, str):
             require_piece(value)
-        piece, self._half = self._half + str(value), ""
-        if piece and "\ud800" <= piece[-1] <= "\udbff":
-            piece, self._half = piece[:-1], piece[-1]
+        piece, self._half = join_halves(self._half, str(value))
         if not piece.isascii():
-            piece = _SURROGATE_PAIR.sub(_character_of, piece)
             require_piece(piece)
         return piece
-
-
-def _character_of(pair: re.Match[str]) -> str:
-    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 class TextFeed:
