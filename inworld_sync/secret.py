@@ -18,7 +18,7 @@ _MIN_CHARACTERS = 8
 # The service repeats the beginning of a key that it refuses: "abcd***".
 _ECHOED_CHARACTERS = 4
 
-# Every secret in use. It is read as a whole, since another thread may add one.
+# Every secret in use.
 _known: dict[int, weakref.ref[Secret]] = {}
 
 
@@ -62,6 +62,7 @@ def mask_known_bytes(data: bytes) -> bytes:
 
 
 def _in_use() -> list[Secret]:
-    secrets = [reference() for reference in tuple(_known.values())]
+    # Only the copy is iterated, since a secret may be freed meanwhile.
+    secrets = [reference() for reference in _known.copy().values()]
     # "Basic ..." before the key that it ends with.
     return sorted((each for each in secrets if each is not None), key=len, reverse=True)
