@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import gc
 
+import pytest
+
 from inworld_sync.secret import Secret, mask_known
 
 
-def test_a_secret_is_freed_while_a_text_is_masked() -> None:
-    """The garbage collector may free a secret at any moment of the masking."""
+@pytest.mark.parametrize("allocations", range(1, 20))
+def test_a_secret_is_freed_while_a_text_is_masked(allocations: int) -> None:
+    """The garbage collector may free a secret after any allocation of the masking."""
     kept = Secret("a-secret-that-is-kept")
+    text = f"the key {kept} is wrong"
     thresholds = gc.get_threshold()
+    gc.collect()
     gc.disable()
     try:
-        for number in range(100):
-            holder: list[object] = [Secret(f"secret-of-a-cycle-{number}")]
-            holder.append(holder)
-        gc.set_threshold(1)
+        cycle: list[object] = [Secret("a-secret-of-a-cycle")]
+        cycle.append(cycle)
+        del cycle
+        gc.set_threshold(allocations)
         gc.enable()
-        assert "the key *** is wrong" == mask_known(f"the key {kept} is wrong")
+        masked = mask_known(text)
     finally:
         gc.enable()
         gc.set_threshold(*thresholds)
+    assert "the key *** is wrong" == masked
