@@ -62,7 +62,14 @@ def mask_known_bytes(data: bytes) -> bytes:
 
 
 def _in_use() -> list[Secret]:
-    # Only the copy is iterated, since a secret may be freed meanwhile.
-    secrets = [reference() for reference in _known.copy().values()]
+    secrets = [reference() for reference in _references()]
     # "Basic ..." before the key that it ends with.
     return sorted((each for each in secrets if each is not None), key=len, reverse=True)
+
+
+def _references() -> list[weakref.ref[Secret]]:
+    while True:
+        try:
+            return list(_known.values())
+        except RuntimeError:  # a secret was made or freed at this moment, which is rare
+            continue
