@@ -8,6 +8,7 @@ text does so in a function that raises no error.
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 
 __all__ = ["Secret", "SecretBytes", "mask_known", "mask_known_bytes"]
@@ -69,7 +70,6 @@ def _in_use() -> list[Secret]:
 
 def _references() -> list[weakref.ref[Secret]]:
     while True:
-        try:
+        # The table may change during the iteration, if a secret is made or freed. This is rare.
+        with contextlib.suppress(RuntimeError):
             return list(_known.values())
-        except RuntimeError:  # a secret was made or freed at this moment, which is rare
-            continue
