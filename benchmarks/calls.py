@@ -8,7 +8,7 @@ The counts include generators and every thread of the client. The messages are:
 
 - an audio delta of 4,800 bytes that a realtime session receives and passes to one handler
 - a piece of text for an open TTS context, from ``send`` until the server has received the text
-- an utterance on an open TTS connection, from ``stream`` until the server has received its text
+- an utterance on an open TTS connection, from ``stream`` until the server has received the text
 
 The server runs in the same process and uses no code of the package. A message is sent only after
 the previous message was handled, so all threads are idle when the message arrives.
@@ -90,7 +90,7 @@ class CallCounter:
 
         Args:
             send: Sends a message, and returns when the message was handled.
-            finish: Called after each message. Its calls are not counted.
+            finish: Is called after each message. The functions that it calls are not counted.
         """
         for number in range(_WARM_UP + MESSAGES):
             self._is_counting = number >= _WARM_UP

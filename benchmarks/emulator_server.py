@@ -7,7 +7,8 @@ It measures:
 - the time until the first audio of a text arrives
 - the real-time factor of the voice: the time to receive speech, divided by its duration
 
-The last two are measured with up to 20 connections, which have up to five contexts each.
+The time until the first audio and the real-time factor are measured with up to 20 connections. Each
+connection has up to five contexts.
 """
 
 from __future__ import annotations

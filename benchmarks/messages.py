@@ -24,7 +24,8 @@ TTS_PATH = "result.audioChunk.audioContent"
 TTS_PICKS = ("result.contextId", "result.status.code")
 DELTA_PICKS = ("type", "response_id", "item_id", "output_index", "content_index")
 
-# So much other memory is read before each call that the second-level cache has lost the message.
+# This many bytes of other memory are read before each call. Then the second-level cache no longer
+# contains the message.
 _COLD_BYTES = 4 << 20
 _COLD_CALLS = 12
 

@@ -1,9 +1,9 @@
 """
-Test clients with services that are silent, slow or never done.
+Test clients with services that are silent or slow, or that never complete a result.
 
 Run it with ``python -m benchmarks.odd_services``.
 
-A scripted service on this machine has the paths of all five clients and one port for each
+A scripted service on this machine has the paths that the five clients use, and one port for each
 situation. Each call runs in its own process, and the clients have their default settings. A process
 that has not ended after ``--limit`` seconds is killed. ``--write`` writes the results to
 ``docs/odd-services.md``.
@@ -167,7 +167,7 @@ def muted(connection: Connection) -> None:
 
 
 def never_done(connection: Connection) -> None:
-    """Send only the first part of the result, for the service of this path."""
+    """Send only the first part of the result. The path names the service."""
     path = connection.path
     if "/tts/" in path:
         never_done_speech(connection)
@@ -332,7 +332,7 @@ def clients() -> dict[str, tuple[str, Path]]:
 
 
 def measure(limit: float) -> list[Ending]:
-    """Make all calls of all clients in all situations at the same time, since they mostly wait."""
+    """Make all calls of all clients in all situations at once, since the calls mostly wait."""
     with contextlib.ExitStack() as servers, ThreadPoolExecutor(64) as pool:
         ports = {situation: servers.enter_context(serving(situation)) for situation in SITUATIONS}
         tasks = [

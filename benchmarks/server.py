@@ -1,5 +1,5 @@
 """
-Runs a WebSocket server in another process. It sends messages as fast as the client reads them.
+Runs a WebSocket server in another process. The server sends messages as fast as the client reads.
 
 The path of a connection selects the message. On the paths of the three services, the server waits
 until the client has requested speech, and the command line sets the count of messages. On the other
@@ -30,7 +30,7 @@ __all__ = ["AUDIO_BYTES", "client_context", "serving"]
 # 0.42 s of audio at 24 kHz. The message with this audio has 27 KB.
 AUDIO_BYTES = 20_160
 
-# How many messages the server passes to one ``sendall``.
+# The server passes this many messages to one ``sendall``.
 _BATCH = 16
 
 _AUDIO = base64.b64encode(bytes(index * 31 % 251 for index in range(AUDIO_BYTES))).decode()

@@ -49,8 +49,8 @@ class OurPlayout:
 
     def push(self, packet: Packet) -> None:
         if self._origin is None:
-            # If a stream has timestamps, the playout puts its first packet at position 1 s, because
-            # a packet with an earlier timestamp may arrive later.
+            # If a stream has timestamps, the playout puts the first packet of the stream at
+            # position 1 s, because a packet with an earlier timestamp may arrive later.
             self._origin = packet.place - (RATE_HZ if self._mode == "live" else 0)
         accepted = self.playout.push(
             np.ascontiguousarray(packet.samples),
@@ -74,7 +74,7 @@ class OurPlayout:
 
 
 class Queue:
-    """A queue of samples. Each piece has its place: its index in the source."""
+    """A queue of samples. Each piece has a place, which is the index of the piece in the source."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, Signal]] = deque()
@@ -103,9 +103,9 @@ class Queue:
 
 class Fixed:
     """
-    Queues a fixed amount of audio before it plays, as most players do.
+    A buffer that begins to play when a fixed amount of audio is queued, as most players do.
 
-    If the queue is empty, it plays silence.
+    If the queue is empty, the buffer plays silence.
     """
 
     def __init__(self, start_ms: int, *, again: bool = False) -> None:
@@ -298,7 +298,7 @@ class PerItem:
 
 
 def live_peers() -> dict[str, Callable[[], Buffer]]:
-    """Return the other buffers for live streams, without buffers that are not installed."""
+    """Return the other buffers for live streams that are installed."""
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 120 ms": lambda: Fixed(120),
         "fixed 300 ms": lambda: Fixed(300),
@@ -313,7 +313,7 @@ def live_peers() -> dict[str, Callable[[], Buffer]]:
 
 
 def burst_peers() -> dict[str, Callable[[], Buffer]]:
-    """Return the other buffers for bursts, without buffers that are not installed."""
+    """Return the other buffers for bursts that are installed."""
     live = live_peers()
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 0 ms": lambda: Fixed(0),

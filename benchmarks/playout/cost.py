@@ -80,7 +80,7 @@ def mixed(count: int) -> list[int]:
     """
     Read a mixer of *count* playouts. Return the times of the reads, in ns.
 
-    The first playout has priority: the mixer lowers the volume of the others while it plays.
+    The first playout has priority. While it plays, the mixer lowers the volume of the others.
     """
     wave = (source(RATE_HZ, SECONDS)[0] * 32767 / 4).astype("<i2").tobytes()
     out = bytearray(2 * FRAMES)

@@ -40,7 +40,7 @@ lost     samples that were not played, % of the source
 acc      samples that time scaling removed, % of the source
 dec      samples that time scaling inserted, % of the source
 clicks   clicks at seams per minute
-fin      time from the first packet to the last played sample, minus the duration, ms
+fin      time from the first packet to the last played sample, minus the source's duration, ms
 tail     sound after the end of an utterance, ms
 J        ttfa + 2 * audible + 250 * (mean count of gaps of an utterance)
 =======  ======================================================================================
@@ -93,7 +93,7 @@ def coverage(places: Integers, sizes: Integers, total: int) -> Mask:
 
 
 def before_speech(played: Played, active: Mask, end: int) -> Mask:
-    """Return whether each gap is followed by active speech."""
+    """Return a mask of the gaps. It is True for a gap that active speech follows."""
     sound = played.is_played
     place = np.where(sound, played.place, -1)
     following = end

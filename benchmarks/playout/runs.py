@@ -26,7 +26,7 @@ class Job:
     """A task of one process: play all traces of one kind and one seed through one buffer."""
 
     kind: str  # live, loss, drift, recovery or burst
-    name: str  # of the buffer
+    name: str  # the name of the buffer
     seed: int
 
 
@@ -95,12 +95,12 @@ class Results:
 
 
 def jobs_for(seeds: Sequence[int], *, peers: bool) -> list[Job]:
-    """Return the jobs: the playout on all traces, the other buffers on live and burst traces."""
+    """Return the jobs. Only the playout plays all traces; the others play live and burst traces."""
     live = [*OURS, *(buffers.live_peers() if peers else ())]
     # "fixed 120 ms" always runs, because limits of burst mode are multiples of its figures.
     burst = [*OURS_BURST, *(buffers.burst_peers() if peers else ["fixed 120 ms"])]
     found = [Job("drift", "balanced", seeds[0])]
-    # With the seeds 1 and 2, these are the traces for which the figures of NetEq are recorded.
+    # With the seeds 1 and 2, these jobs play the traces for which NetEq's figures are recorded.
     found += [Job("recovery", name, 500 + seed) for name in OURS for seed in seeds[:2]]
     found += [Job("live", name, seed) for name in live for seed in seeds]
     found += [Job("burst", name, seed) for name in burst for seed in seeds]

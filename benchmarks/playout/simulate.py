@@ -14,8 +14,8 @@ from benchmarks.playout.speech import Signal
 from benchmarks.playout.traces import RATE_HZ, Floats, Integers, Trace
 
 PERIOD_S = 0.010
-# The simulation of a live trace ends TAIL_S after the last packet, that of a burst trace ends
-# BURST_TAIL_S after the last packet. It ends earlier if no sound was played for QUIET_S.
+# A simulation ends TAIL_S seconds after the last packet of a live trace, or BURST_TAIL_S seconds
+# after the last packet of a burst trace. It ends earlier after QUIET_S seconds without sound.
 TAIL_S = 2.5
 BURST_TAIL_S = 14.5
 QUIET_S = 1.2
@@ -42,7 +42,7 @@ class Part(NamedTuple):
 class Packet(NamedTuple):
     """A packet with a piece of the source."""
 
-    number: int  # in the order of sending
+    number: int  # the index of the packet in the order of sending
     place: int
     samples: Signal
     item: int

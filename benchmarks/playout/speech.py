@@ -102,7 +102,7 @@ def voiced(length: int, pitch_hz: _Wave, rate_hz: int, random: np.random.Generat
 
 
 def active(wave: _Wave, rate_hz: int) -> Mask:
-    """Return a mask of the samples where speech is active: the 20 ms around are above -45 dBFS."""
+    """Return a mask of the active samples: the 20 ms around such a sample are above -45 dBFS."""
     width = int(0.02 * rate_hz)
     power = np.convolve(np.asarray(wave, float) ** 2, np.ones(width) / width, "same")
     return np.asarray(np.sqrt(power) > 10 ** (ACTIVE_DB / 20))

@@ -185,9 +185,9 @@ class Tcp:
         Return the arrival times of an application-limited flow with head-of-line blocking.
 
         The sender detects a lost segment a quarter of a round trip after the acknowledgment of a
-        later segment, but at most two round trips after sending. Without a later segment, the
-        sender detects the loss two round trips and 200 ms after sending. Each lost retransmission
-        adds 1.25 round trips.
+        later segment, but not later than two round trips after sending the lost segment. Without a
+        later segment, the sender detects the loss two round trips and 200 ms after sending. Each
+        lost retransmission adds 1.25 round trips.
         """
         count = len(sent_s)
         arrival_ms = in_order(sent_s * 1000 + delay_ms)
@@ -332,7 +332,7 @@ def live_traces(seconds: float = 60, seed: int = 0) -> Iterator[Trace]:
     yield trace(
         "tcp_blackout", 14, lambda r, s: 25 + r.gamma(2, 3, len(s)), Tcp(0.001, (15, 100, 900))
     )
-    # The event loop of the sender stalls. Packets are late and in order, and TCP loses none.
+    # The event loop of the sender stalls. Packets are late but in order, and TCP loses no packet.
     yield trace(
         "tcp_sender_pauses",
         15,

@@ -1,6 +1,7 @@
 """
 Decodes every format in every form, and compares the samples with the samples that ffmpeg decodes.
 
+A form is the kind of object that has the recording: a path, an open file, bytes, blocks or a pipe.
 ffmpeg writes each file, and decodes the file to 64-bit floats. This module rounds the floats to 16
 bits, because ffmpeg itself would cut off the lower bits.
 """
@@ -210,7 +211,7 @@ def compared(each: Format, found: Frames, wanted: Frames) -> tuple[str, bool]:
 
 def snr(found: Frames, wanted: Frames, shift: int) -> float:
     """
-    Return the signal-to-noise ratio of *found* in dB, if it is *shift* samples late.
+    Return the signal-to-noise ratio of *found* in dB, if *found* is *shift* samples late.
 
     The noise is the difference from *wanted*.
     """

@@ -2,11 +2,11 @@
 Transcribes a call of several hours with the emulator, and measures the memory of the client.
 
 The call has two speakers. Each speaker has one channel. Each word is a tone. The emulator detects
-speech by its loudness and recognizes words by their frequency. This also works after compression to
-MP3, and is faster than speech recognition.
+speech by its loudness and recognizes words by their frequency. Both methods also work after
+compression to MP3, and are faster than speech recognition.
 
 The emulator runs in another process. The client sends 5000 messages per second. The limit of the
-real service is 50.
+real service is 50 messages per second.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def serve() -> None:
         sys.stdin.read()
 
 
-# The client. It runs in another process than the service, so only its own memory is measured.
+# The client. It runs in another process than the service, so only the client's memory is measured.
 
 
 def peak_mib() -> float:
@@ -136,7 +136,7 @@ def peak_mib() -> float:
 
 
 def size_bytes(value: object) -> int:
-    """Return the memory that a transcript uses, with all its parts."""
+    """Return the bytes of memory that a transcript and all its parts use."""
     size = sys.getsizeof(value)
     if isinstance(value, tuple):
         return size + sum(map(size_bytes, value))

@@ -35,7 +35,7 @@ def noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
 
 @contextlib.contextmanager
 def holding_the_gil() -> Iterator[None]:
-    """Run a thread that sleeps in C for 300 of every 400 ms, and holds the GIL meanwhile."""
+    """Run a thread that sleeps in C for 300 of every 400 ms, and holds the GIL while it sleeps."""
     over = threading.Event()
 
     def run() -> None:
