@@ -30,7 +30,8 @@ DEPENDS = sorted(
 
 # A call keeps the GIL, because releasing the GIL costs more time than the work for one message.
 # cffi writes these macros around every call and has no option to omit them. The core never reads
-# errno. The macros that save and restore errno take a tenth of a short call, so they are empty too.
+# errno. Saving and restoring errno takes a tenth of the time of a short call, so these macros are
+# empty too.
 PREAMBLE = """
 #undef Py_BEGIN_ALLOW_THREADS
 #undef Py_END_ALLOW_THREADS

@@ -94,8 +94,8 @@ void iwp_base64_encode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes
 }
 
 /*
- * Whether the last character before the padding has a bit set that is not part of a decoded
- * byte. The group has two or three characters before the padding.
+ * Return whether the last character before the padding has a bit set that is not part of a
+ * decoded byte. The group has two or three characters before the padding.
  */
 static int has_left_over_bits(uint8_t last, size_t characters)
 {
@@ -123,7 +123,7 @@ struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
     return span;
 }
 
-/* Return the count of bytes in the decoded text. `characters` is its length without padding. */
+/* Return the count of decoded bytes. `characters` is the text's length without padding. */
 static size_t decoded_bytes(size_t characters)
 {
     return characters / 4 * 3 + characters % 4 * 3 / 4;

@@ -34,8 +34,8 @@
  *
  * The shift works on words of 32 bits, so it also shifts in three bits of the next byte. The
  * look-up ignores these bits if the top bit of the character is zero (ASCII). A character with
- * the top bit set is a negative number, and no threshold of values_of() is above zero. So its
- * sum with any threshold is negative, which marks the character as outside.
+ * the top bit set is a negative number, and no threshold of values_of() is above zero. So the
+ * sum of this number and any threshold is negative, which marks the character as outside.
  */
 IWP_AVX2 IWP_INLINE __m256i slot_of(__m256i text, __m256i numbers)
 {
@@ -211,8 +211,8 @@ IWP_AVX2 void iwp_base64_encode_avx2(uint8_t *dst, const uint8_t *src, size_t sr
         _mm256_storeu_si256((void *)dst, encode_24(load_middle(src)));
     }
     /*
-     * `left` bytes, 0 to 27, follow the 24 bytes at src. If they are more than 24, two
-     * registers are needed.
+     * `left` bytes, 0 to 27, follow the 24 bytes at src. More than 24 bytes need two
+     * registers.
      */
     if (left > BYTES)
         _mm256_storeu_si256((void *)(dst + CHARACTERS), encode_24(load_last(src + BYTES)));

@@ -16,7 +16,8 @@
 #define LONG_BYTES (16u << 10)
 
 /*
- * The index of the decoded byte `at` in a register of words: a word has three bytes, reversed.
+ * The index of the decoded byte `at` in a register of words. A word has three decoded bytes in
+ * reverse order.
  */
 #define UNTURNED(at) ((at) / 3 * 4 + 2 - (at) % 3)
 /* The same index for the second and the third register of bytes, relative to the register. */
@@ -131,9 +132,9 @@ IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, siz
 }
 
 /*
- * Encode 48 bytes. The three bytes p q r of a group become the word q p r q. The four
- * characters are in the six bits of the word that begin at bit 10, at bit 4, at bit 22 and at
- * bit 16.
+ * Encode 48 bytes. The three bytes p q r of a group become the word q p r q. Each of the four
+ * characters is in six bits of the word. These bits begin at bit 10, at bit 4, at bit 22 and
+ * at bit 16.
  *
  *   qqqqqqqq rrrrrrrr pppppppp qqqqqqqq
  *       cccc ccdddddd aaaaaabb bbbb

@@ -9,7 +9,7 @@
 #include "pcm/iwp_pcm.h"
 #include "ws/iwp_ws.h"
 
-/* A level that is not built has an empty row. iwp_cpu_runs() returns 0 for it. */
+/* A level that is not built has an empty row. iwp_cpu_runs() returns 0 for such a level. */
 static const struct iwp_kernels rows[IW_LEVEL_COUNT] = {
     [IW_LEVEL_SCALAR] =
         {

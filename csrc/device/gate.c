@@ -1,4 +1,4 @@
-/* The gate: a speaker writes when its audio will end, and a microphone reads this time. */
+/* The gate: a speaker writes the time when its audio will end. A microphone reads this time. */
 #include <stdlib.h>
 
 #include "device/iwp_gate.h"

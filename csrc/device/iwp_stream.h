@@ -2,7 +2,7 @@
  * The flags and results of a PortAudio callback. Included by device/ only.
  *
  * Source: portaudio.h of PortAudio 19, PaStreamCallbackFlags and PaStreamCallbackResult. The
- * numbers are part of its binary interface, so the build does not need that header.
+ * numbers are part of PortAudio's binary interface, so the build does not need portaudio.h.
  */
 #ifndef IWP_STREAM_H
 #define IWP_STREAM_H

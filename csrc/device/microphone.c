@@ -70,7 +70,7 @@ static int16_t mixed(const int16_t *frame, size_t channels)
     return (int16_t)(sum / (int32_t)channels);
 }
 
-/* Whether audio captured at `heard_ns` may come from the speaker. */
+/* Return whether audio captured at `heard_ns` may come from the speaker. */
 static bool is_gated(const struct iw_microphone *microphone, uint64_t heard_ns)
 {
     uint64_t until_ns;

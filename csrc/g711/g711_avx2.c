@@ -89,8 +89,7 @@ IWP_AVX2 IWP_INLINE struct pair decode_alaw_32(__m256i text)
 }
 
 /*
- * Load codes in an order that the unpacking of each half of a register turns into the right
- * one.
+ * Load codes in a changed order. Unpacking each half of the register restores the right order.
  */
 IWP_AVX2 IWP_INLINE __m256i load_codes(const uint8_t *src)
 {

@@ -43,7 +43,7 @@ enum iw_status {
     /* base64 */
     IW_BAD_LENGTH = -10,    /* the text ends inside a group of four characters */
     IW_BAD_CHARACTER = -11, /* a character outside the alphabet */
-    IW_BAD_PADDING = -12,   /* '=' in a wrong place, or data after it */
+    IW_BAD_PADDING = -12,   /* '=' in a wrong place, or data after '=' */
     IW_BAD_BITS = -13,      /* the last character has bits set that belong to no byte */
 
     /* WAV */
@@ -65,7 +65,7 @@ enum iw_level {
     IW_LEVEL_SCALAR = 0, /* plain C, on every CPU */
     IW_LEVEL_AVX2 = 1,   /* x86: AVX2 */
     IW_LEVEL_AVX512 = 2, /* x86: AVX-512 F, BW, VL, VBMI and BMI2 */
-    IW_LEVEL_NEON = 3,   /* AArch64: every CPU has it */
+    IW_LEVEL_NEON = 3,   /* AArch64: every CPU has NEON */
     IW_LEVEL_COUNT = 4
 };
 
@@ -138,7 +138,8 @@ ptrdiff_t iw_base64_encode(uint8_t *dst, size_t dst_bytes, const uint8_t *src,
  * intervals always belongs to the upper interval.
  *
  * Python's audioop (removed in Python 3.13) decodes to the same samples and encodes A-law in
- * the same way. Its mu-law differs: every negative boundary is nearer to zero by four.
+ * the same way. Its encoding of mu-law differs: every negative boundary is nearer to zero by
+ * four.
  *
  * dst      out, `samples` samples
  * src      in, `samples` samples
@@ -235,7 +236,7 @@ void iw_ws_mask(uint8_t *dst, const uint8_t *src, size_t bytes, const uint8_t *k
 struct iw_wav {
     size_t data_offset_bytes; /* where the samples begin */
     size_t data_bytes;        /* the size of the samples */
-    uint32_t format;          /* 1 is PCM; of WAVE_FORMAT_EXTENSIBLE, the format in its GUID */
+    uint32_t format;          /* 1 is PCM; the format in the GUID of WAVE_FORMAT_EXTENSIBLE */
     uint32_t channels;
     uint32_t sample_rate_hz;
     uint32_t sample_bits;
@@ -245,9 +246,9 @@ struct iw_wav {
  * Find the samples in one chunk of audio that may begin with a WAV header.
  *
  * The length in the header of the data chunk is used if the samples reach to the end of src, or
- * if only whole chunks follow them. Otherwise the length is ignored, and all bytes up to the
- * end of src are samples: the length of a stream is 0 or 4 GiB, and that of a cut file is too
- * large.
+ * if only whole chunks follow the samples. Otherwise the length is ignored, and all bytes up to
+ * the end of src are samples. For example, the header of a stream has the length 0 or 4 GiB,
+ * and the header of a cut file has a length that is too large.
  *
  * found      out, filled for every status
  *

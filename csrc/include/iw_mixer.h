@@ -55,7 +55,7 @@ struct iw_mixer_config {
     uint32_t output_format;  /* enum iw_playout_format */
     uint32_t attack_ms;      /* how long a gain takes to go down; 1 to 10000 */
     uint32_t release_ms;     /* how long a gain takes to go up; 1 to 10000 */
-    uint32_t hold_ms;        /* how long after its audio a voice ducks others; 0 to 10000 */
+    uint32_t hold_ms;        /* how long a voice ducks others after its audio; 0 to 10000 */
 };
 
 /* Create a mixer. IW_BAD_ARGUMENT: a field is out of its range. */

@@ -72,7 +72,7 @@ enum iw_playout_flag {
 };
 
 enum iw_playout_kind {
-    IW_PLAYOUT_PLAYED = 0,    /* audio of the source; time-scaled if its frame counts differ */
+    IW_PLAYOUT_PLAYED = 0,    /* audio of the source; time-scaled if the two counts differ */
     IW_PLAYOUT_CONCEALED = 1, /* synthetic; its source frames, if any, are lost frames */
     IW_PLAYOUT_HELD = 2,      /* silence within an item */
     IW_PLAYOUT_IDLE = 3,      /* silence because there is nothing to play */
@@ -138,7 +138,7 @@ struct iw_playout_stats {
     uint64_t missed_events;  /* events dropped because iw_playout_poll was not called */
     uint64_t queued_frames;  /* received and not played */
     double target_delay_ms;  /* live: target of delay_ms; burst: the start threshold */
-    double delay_ms;         /* live: delay of the last frame above the fastest packet */
+    double delay_ms;         /* live: delay of the last frame relative to the fastest packet */
     uint32_t state;          /* enum iw_playout_state */
 };
 

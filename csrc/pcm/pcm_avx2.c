@@ -103,7 +103,8 @@ IWP_AVX2 uint32_t iwp_pcm_peak_s16_avx2(const uint8_t *src, size_t samples)
         highest = _mm256_max_epu16(highest, _mm256_abs_epi16(load(src)));
     half = _mm_max_epu16(_mm256_castsi256_si128(highest), _mm256_extracti128_si256(highest, 1));
     /*
-     * One instruction finds the lowest of eight numbers. The lowest complement is the highest.
+     * One instruction finds the lowest of eight numbers. The highest number has the lowest
+     * complement.
      */
     half = _mm_minpos_epu16(_mm_xor_si128(half, _mm_set1_epi16(-1)));
     peak = 0xffffu - ((uint32_t)_mm_cvtsi128_si32(half) & 0xffffu);

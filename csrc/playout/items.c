@@ -74,7 +74,8 @@ struct iwp_item *iwp_item_open(struct iw_playout *playout, uint64_t id)
 }
 
 /*
- * Sort the marks of an item after those of earlier items. Items that have not begun are last.
+ * Sort the marks of an item after the marks of earlier items. Marks of items that have not
+ * begun are last.
  */
 static void place_marks(struct iwp_producer *producer, const struct iwp_item *item)
 {
@@ -170,7 +171,7 @@ enum iw_status iw_playout_mark(struct iw_playout *playout, uint64_t item_id,
 
 /* ---- events ------------------------------------------------------------------------------ */
 
-/* Return the position of a mark in the stream. It is at most the end of the item, if known. */
+/* Return the position of a mark in the stream, or the end of the item if that is earlier. */
 static int64_t position_of(const struct iwp_item *item, const struct iwp_mark *mark)
 {
     uint64_t length = (uint64_t)(item->end - item->start);

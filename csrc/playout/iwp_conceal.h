@@ -3,7 +3,7 @@
  * Included by the playout's files.
  *
  * The method is similar to ITU-T G.711 Appendix I. The last period is repeated. The last
- * quarter of the period is cross-faded with the audio before its start. The level is full for
+ * quarter of the period is cross-faded with the audio before the period. The level is full for
  * 20 ms and falls to silence at 100 ms. Audio without a period falls to silence at 30 ms,
  * because repeated noise buzzes.
  *

@@ -45,7 +45,7 @@ struct iwp_situation {
     size_t need_frames;      /* frames that are missing to fill the block */
     size_t level_frames;     /* queued audio without a gap */
     size_t gap_frames;       /* length of the gap after this audio; 0 if no audio follows */
-    size_t stalled_frames;   /* of this stall, minus the lost audio that was already skipped */
+    size_t stalled_frames;   /* frames of this stall, minus lost audio that was skipped */
     size_t threshold_frames; /* burst: queued audio that is needed to start */
     double start_wait_ms;    /* live: time until the target delay is reached */
     double resume_wait_ms;   /* live: time until a repeated stall may end */
@@ -57,10 +57,10 @@ struct iwp_situation {
 enum iwp_step iwp_decide_live(const struct iwp_situation *now);
 enum iwp_step iwp_decide_burst(const struct iwp_situation *now);
 
-/* Burst: whether the next item starts at once, without prebuffering. */
+/* Burst: return whether the next item starts at once, without prebuffering. */
 bool iwp_goes_on(const struct iwp_situation *now);
 
-/* Burst: whether the audio slows down, because little is queued and the item has not ended. */
+/* Burst: return whether to slow down, because little is queued and the item has not ended. */
 bool iwp_runs_low(const struct iwp_situation *now);
 
 #endif

@@ -16,7 +16,7 @@
 #define STEP_MAX_MS 2000.0 /* a longer jump of source time is reduced to this */
 #define LATE_MS 0.5        /* a smaller lateness is a rounding error */
 #define SWITCH_SHARE 0.97  /* another policy is used if it is 3 % cheaper */
-#define GROW_RATE 0.12     /* the part of the elapsed time that a delay may grow */
+#define GROW_RATE 0.12     /* growth of a delay, at most this part of the elapsed time */
 #define PRIOR_MS 6000.0
 #define PRIOR_PEAK_MS 60.0
 /*
@@ -25,8 +25,8 @@
  *
  * Without this limit, a disturbance with hundreds of gaps makes such a policy so expensive that
  * its cost must decay for a minute before the delay falls again. With the limit, the policy is
- * the cheapest again when it has saved the excess. If the policy saves 100 ms of delay and a
- * gap costs 1.1e6, this takes 14 s.
+ * the cheapest again when its lower delay has saved the excess. If the policy saves 100 ms of
+ * delay and a gap costs 1.1e6, this takes 14 s.
  */
 #define EXCESS_GAPS 1.1
 #define EXCESS_COST 2e5
@@ -114,7 +114,7 @@ double iwp_estimator_target_ms(const struct iwp_estimator *estimator)
     double floor_ms = floor_of(estimator, estimator->hold);
 
     /*
-     * The limits apply to the learned delay only. With less than the floor, packets are late.
+     * The limits apply to the learned delay only. An offset below the floor makes packets late.
      */
     delay_ms = fmin(fmax(delay_ms, estimator->min_delay_ms), estimator->max_delay_ms);
     return fmax(estimator->base_ms + delay_ms, floor_ms);
@@ -241,8 +241,8 @@ static void charge_in_order(struct iwp_estimator *estimator, double source_ms,
 
 /*
  * Limit the costs of the policies whose offset is at most `offset_ms`, which is the offset of
- * the cheapest policy. Policies with more delay have no limit: with one, a policy with 800 ms
- * of delay would be used after an outage.
+ * the cheapest policy. Policies with more delay have no limit: with a limit, a policy with
+ * 800 ms of delay would be used after an outage.
  */
 static void limit_costs(struct iwp_estimator *estimator, double least_cost, double offset_ms)
 {

@@ -8,9 +8,9 @@
  * have stalled, and for each gap. Old costs decay with a time constant of 30 s. The policy with
  * the least cost is used.
  *
- * The costs of policies with less delay than this policy are limited: such a cost exceeds the
- * least cost by little more than the cost of a gap. So the delay falls again within seconds
- * after a disturbance. The cost of a gap is the only parameter.
+ * The costs of policies with less delay than the policy in use are limited: the cost of such a
+ * policy exceeds the least cost by little more than the cost of a gap. So the delay falls again
+ * within seconds after a disturbance. The cost of a gap is the only parameter.
  *
  * All times are milliseconds. Transit is arrival time minus source time. The two clocks differ,
  * so only changes of transit have a meaning. An offset is play time minus source time, so it
@@ -43,7 +43,7 @@ struct iwp_estimator {
         gap_cost; /* in ms of delay * ms of audio; a delay of 17 ms for a minute costs 1e6 */
     double min_delay_ms;
     double max_delay_ms;
-    double base_ms;   /* about the least transit of the last 20 s; costs count it as delay 0 */
+    double base_ms;   /* about the least transit of the last 20 s; the delay 0 of the costs */
     double source_ms; /* the newest source time so far */
     double cost[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];
     double offset_ms[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];
@@ -57,8 +57,8 @@ struct iwp_estimator {
 };
 
 /*
- * Initialize with the costs that 6 s of audio with one late packet (60 ms) would have. They
- * determine the delay at the start.
+ * Initialize with the costs that 6 s of audio with one late packet (60 ms) would have. These
+ * costs determine the delay at the start.
  */
 void iwp_estimator_init(struct iwp_estimator *estimator, double gap_cost, double min_delay_ms,
                         double max_delay_ms);

@@ -29,7 +29,7 @@ struct iwp_fifo {
     float samples[IWP_FIFO_FRAMES * IWP_CHANNELS_MAX];
 };
 
-/* Whether another part of at most IWP_LAG_FRAMES_MAX frames fits. */
+/* Return whether another part of at most IWP_LAG_FRAMES_MAX frames fits. */
 int iwp_fifo_has_room(const struct iwp_fifo *fifo);
 
 /* Return where to write the samples of the next part. Then call iwp_fifo_add. */

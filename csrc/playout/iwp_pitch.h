@@ -30,7 +30,7 @@ void iwp_pitch_init(struct iwp_pitch *pitch, size_t sample_rate_hz);
  *
  * mono     in, `window` + `longest` - 1 frames, at most IWP_PITCH_FRAMES_MAX
  * window   frames to compare
- * longest  the lag is less than this; at most pitch->longest
+ * longest  the lag is less than `longest`, which is at most pitch->longest
  */
 struct iwp_match iwp_pitch_find(const struct iwp_pitch *pitch, const float *mono, size_t window,
                                 size_t longest);

@@ -4,15 +4,16 @@
  * There are no locks. These rules replace locks:
  * - Only the thread that pulls uses `consumer`. Only the thread that holds the caller's lock
  *   uses `producer`.
- * - `shared` contains atomic words. Each word has one writer, named there, except `commit`.
+ * - `shared` contains atomic words. Each word except `commit` has one writer, which the struct
+ *   names.
  * - `commit` is epoch | fade | position. The consumer changes the position and the fade, and a
  *   clear changes the epoch, each with one compare-and-swap.
  * - The consumer first prepares a whole block, and the fade that is played if a clear comes
- *   after the block. Then it commits. If a clear has changed the word before, the consumer
+ *   after the block. Then it commits. If a clear changed `commit` before that, the consumer
  *   drops the block, plays the fade of the previous block, and continues where the clear says.
  * - So a clear knows at once how many frames are heard: those up to the position and the fade
  *   in `commit`. No thread waits.
- * - If a commit fails, the consumer undoes its changes. The reset after it sets some fields
+ * - If a commit fails, the consumer undoes its changes. The following reset sets some fields
  *   again. Counters, events and segments to free are published only after a commit.
  *
  * An epoch has 10 bits. Two epochs are confused only after 1024 clears during one pull.
@@ -43,7 +44,7 @@ enum {
     IWP_STALL_TIMES = 6,
     IWP_PENDING = 16, /* the most events of one pull; further events are counted as missed */
     IWP_RING = 256,   /* the most events between two polls; a power of two */
-    /* One clear adds a start, and an end or a clear, for each item, and the events of marks. */
+    /* One clear adds the events of marks, and for each item a start, and an end or a clear. */
     IWP_PENDING_EVENTS_LEAST = 2 * IW_PLAYOUT_ITEMS
 };
 
@@ -163,7 +164,7 @@ struct iwp_consumer {
     int64_t ends[IW_PLAYOUT_ITEMS]; /* positions where items end, in order */
     size_t ends_count;
     double tokens_frames;
-    size_t stalled_frames; /* of this stall, minus the lost audio that was already skipped */
+    size_t stalled_frames; /* frames of this stall, minus lost audio that was skipped */
     size_t stall_frames;   /* all frames of this stall */
     bool resume_set;
     double resume_ns;
@@ -295,10 +296,10 @@ struct iwp_item *iwp_item_open(struct iw_playout *playout, uint64_t id);
 /* Start an item: its first audio is at `position`. This ends all earlier items. */
 void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t position);
 
-/* Return the count of frames of an item before `position`, at most those that were received. */
+/* Return the count of received frames of an item before `position`. */
 int64_t iwp_item_heard(const struct iwp_item *item, int64_t position);
 
-/* Whether the count of heard frames is final: the item was cleared or is played to its end. */
+/* Return whether the count of heard frames is final: the item was cleared or has ended. */
 bool iwp_item_is_over(const struct iwp_item *item, int64_t position);
 
 /*

@@ -9,8 +9,8 @@
 #include "common/iwp_compiler.h"
 
 /*
- * Return the fraction of time that may be added or removed. `error_ms` is the delay minus its
- * target.
+ * Return the fraction of time that may be added or removed. `error_ms` is the delay minus the
+ * target delay.
  */
 IWP_INLINE double iwp_stretch_rate(double error_ms)
 {

@@ -1,7 +1,8 @@
 /*
  * The start threshold of burst mode. Included by the playout's files.
  *
- * A policy is a threshold: an item starts when this much is queued or the item is complete.
+ * A policy is a threshold: an item starts when this much audio is queued, or when the item is
+ * complete.
  * Every item is simulated with every policy. A policy has costs for its start delay and its
  * stalls. With each new item, the older costs are multiplied by 0.95. The policy with the least
  * cost is used for the next item.
@@ -22,14 +23,14 @@ struct iwp_start {
     double first_ms;   /* when the first chunk of the item arrived */
     double arrived_ms; /* how much audio of the item has arrived */
     double cost[IWP_START_POLICIES];
-    double begun_ms[IWP_START_POLICIES]; /* first_ms to the start; negative before */
+    double begun_ms[IWP_START_POLICIES]; /* first_ms to the start; negative until then */
     double stalled_ms[IWP_START_POLICIES];
     double stalls[IWP_START_POLICIES];
     size_t policy;
     bool running; /* an item has started and has not ended */
 };
 
-/* Initialize with the costs of 4 items at 1.5 times real time, each with 100 ms missing. */
+/* Initialize with the costs of 4 items at 1.5 times real time. Each item misses 100 ms. */
 void iwp_start_init(struct iwp_start *start, double gap_cost, double resume_ms);
 
 /* Add `duration_ms` of audio that arrived for the item. `last` ends the item. */

@@ -28,9 +28,9 @@ enum {
 
 struct voice {
     /* Written by iw_mixer_set and iw_mixer_adjust. */
-    struct iwp_pointer track; /* stored before its playout */
+    struct iwp_pointer track; /* stored before the playout */
     struct iwp_pointer playout;
-    struct iwp_word gain; /* the bits of a float, as ducked_gain */
+    struct iwp_word gain; /* the bits of a float, like ducked_gain */
     struct iwp_word ducked_gain;
     struct iwp_word priority;
     /* Used by the consumer. */
@@ -131,7 +131,7 @@ enum iw_status iw_mixer_adjust(struct iw_mixer *mixer, size_t voice, double gain
     return IW_OK;
 }
 
-/* Add `change` to the turn. Returns the value before. */
+/* Add `change` to the turn. Returns the previous value. */
 static uint64_t change_turn(struct iw_mixer *mixer, uint64_t change)
 {
     uint64_t turn = iwp_load(&mixer->turn);
@@ -216,7 +216,7 @@ static void add_voice(struct iw_mixer *mixer, struct voice *voice, size_t frames
     add_frames(mixer, voice->level, done, frames);
 }
 
-/* Pull from a voice and add it to the sum. Returns how many of the frames are audio. */
+/* Pull from a voice and add its audio to the sum. Returns how many of the frames are audio. */
 static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t frames,
                          bool ducked, uint64_t now_ns, uint64_t heard_ns)
 {

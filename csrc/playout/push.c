@@ -65,7 +65,7 @@ static uint64_t signed_ns(double ms)
 }
 
 /*
- * Whether a packet is so late that it starts a new time base.
+ * Return whether a packet is so late that it starts a new time base.
  *
  * A packet without a number is late whenever its source has paused. If such a packet is later
  * than the largest delay, it starts a new time base. Otherwise all audio after the packet would

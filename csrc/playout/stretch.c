@@ -159,8 +159,8 @@ bool iwp_grow(struct iw_playout *playout, bool urgent)
     if (lag == 0)
         return false;
     /*
-     * The inserted period begins as the next audio does, so it continues the last output. It
-     * ends as the last output does, so the next audio continues it.
+     * The inserted period begins like the next audio, so it continues the last output. The
+     * inserted period ends like the last output, so the next audio continues it.
      */
     cross_fade(iwp_fifo_end(&consumer->fifo), consumer->look,
                iwp_conceal_tail(&consumer->conceal, lag), lag, playout->config.channels);

@@ -9,7 +9,7 @@ static uint8_t *put(uint8_t *dst, const uint8_t *src, size_t bytes)
     return dst + bytes;
 }
 
-/* Whether a text contains a separator of parts, or the zero byte that ends them. */
+/* Return whether a text contains a separator of parts, or a zero byte. */
 static int has_mark(const uint8_t *text, size_t bytes)
 {
     unsigned found = 0;

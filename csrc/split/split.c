@@ -166,7 +166,7 @@ static const uint8_t *skip_word(const uint8_t *begin, const uint8_t *end)
     return at > begin ? at : NULL;
 }
 
-/* Whether a byte is '[' or '{', which differ by one bit. */
+/* Return whether a byte is '[' or '{', which differ by one bit. */
 static int is_opening(uint8_t byte)
 {
     return (byte | 0x20) == '{';

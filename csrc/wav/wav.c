@@ -55,7 +55,7 @@ static int is_name(const uint8_t *src)
     return 1;
 }
 
-/* Whether src consists of whole chunks only. */
+/* Return whether src consists of whole chunks only. */
 static int is_chunks(const uint8_t *src, size_t src_bytes)
 {
     size_t step, room;
