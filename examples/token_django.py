@@ -36,7 +36,7 @@ def login(request: HttpRequest) -> HttpResponse:
 @require_POST
 @never_cache
 def token(request: HttpRequest) -> HttpResponse:
-    """The token opens one TTS or STT connection within a minute; the key stays here."""
+    """Return a token that opens one TTS or STT connection within a minute. The key stays here."""
     user = request.session.get("user")
     if user is None:
         return HttpResponse("log in first", status=401)

@@ -26,7 +26,7 @@ def login() -> str:
 
 @app.post("/token")
 def token() -> Response:
-    """The token opens one TTS or STT connection within a minute; the key stays here."""
+    """Return a token that opens one TTS or STT connection within a minute. The key stays here."""
     user = session.get("user")
     if user is None:
         abort(401, "log in first")
