@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from inworld_sync.tools.function import tool as tool
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
-# The module of each public name. A test compares this with the imports above.
+# The module of each public name. A test compares these modules with the imports above.
 _HOMES = {
     "_version": "__version__",
     "auth": "ApiKey Auth Token",

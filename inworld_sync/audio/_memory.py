@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 U8: Final = ffi.typeof("uint8_t[]")
-"""The type that ``from_buffer`` gives any buffer, so that its length is in bytes."""
+"""The type that ``from_buffer`` gives any buffer, so that the result has its length in bytes."""
 
 # Every byte is written before it is read, so the memory need not be cleared.
 _allocate: Final = ffi.new_allocator(should_clear_after_alloc=False)
@@ -57,7 +57,7 @@ _Function: TypeAlias = "Callable[[CData, bytes | CData, int], None]"
 
 def readable(data: object) -> bytes | CData:
     """
-    Return *data* as an argument for a ``const`` pointer of the core; its ``len`` is in bytes.
+    Return *data* as an argument for a ``const`` pointer of the core, with its ``len`` in bytes.
 
     Raises:
         AudioError: *data* has no contiguous buffer, for example a str.
@@ -110,7 +110,7 @@ def _readable_codes(data: AudioData, source: str) -> bytes | CData:
 
 def writable(out: Buffer) -> CData:
     """
-    Return *out* in the form that a pointer of the core accepts; its ``len`` is in bytes.
+    Return *out* in the form that a pointer of the core accepts, with its ``len`` in bytes.
 
     Raises:
         AudioError: *out* has no contiguous buffer, or is read-only.
@@ -135,7 +135,7 @@ def new_object(kind: str, called: str, *arguments: object) -> CData:
     Args:
         kind: The kind in the names of the core's functions, such as ``playout``.
         called: The name of the object in an error message.
-        arguments: The arguments of its ``create`` function after the object.
+        arguments: The arguments of the ``create`` function after the object.
 
     Raises:
         AudioError: The core refuses an argument.
@@ -186,7 +186,7 @@ def sample_functions(
     takes a quarter of the time of a call with 20 ms of audio.
 
     Args:
-        module: The name of the module that defines them.
+        module: The name of the module that defines the two functions.
         name: The name of the first function. The name of the second function has ``_into`` at its
             end.
         function: ``f(dst, src, samples)`` of the core.

@@ -43,7 +43,7 @@ def check_range(name: str, value: int, least: int, most: int) -> int:
 
 
 def choose(name: str, value: str, choices: Mapping[str, _Value]) -> _Value:
-    """Return the core's number of a choice; raise `ConfigError` for an unknown one."""
+    """Return the core's number of a choice; raise `ConfigError` for an unknown choice."""
     if not isinstance(value, str) or value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return choices[value]

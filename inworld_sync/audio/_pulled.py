@@ -44,7 +44,7 @@ class Pulled(Closing):
 
         Args:
             kind: ``playout`` or ``mixer``, as in the names of the core's functions.
-            config: The fields of its config struct, which the caller has checked.
+            config: The fields of the config struct, which the caller has checked.
             output_format: The sample format of the audio that is read.
         """
         settings = ffi.new(f"struct iw_{kind}_config *", config)
@@ -56,7 +56,7 @@ class Pulled(Closing):
         self._output_frame_bytes = SAMPLE_BYTES[output_format] * self.channels
         self._control = threading.Lock()
         self._reading = threading.Lock()
-        # detach() needs no lock to change it, so it may run in a finalizer.
+        # detach() changes this value without a lock, so detach() may run in a finalizer.
         self._is_attached = False
 
     def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
@@ -99,8 +99,8 @@ class Pulled(Closing):
 
         Returns:
             The address of the function that reads (``iw_playout_pull`` or ``iw_mixer_pull`` of
-            ``csrc/include``), and the address of the object that is its first argument. Both are
-            valid until :meth:`detach`.
+            ``csrc/include``), and the address of the object that is the first argument of this
+            function. Both addresses are valid until :meth:`detach`.
 
         Raises:
             LocalProtocolError: Another thread or a device is reading.
@@ -140,7 +140,7 @@ class Pulled(Closing):
                 self._let_go()
 
     def _let_go(self) -> None:
-        """Called for a subclass after the object of the core was freed."""
+        """Do what a subclass needs after the object of the core was freed."""
 
     def _open(self) -> CData:
         if self._core is None:

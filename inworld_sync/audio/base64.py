@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "decode_into", "encode", "encode_into"]
 
-# These are names of the module, since an attribute of the library costs a third of a short call.
+# These are names of the module, since reading an attribute of the library takes a third of the time
+# of a short call.
 _decode, _encode = lib.iw_base64_decode, lib.iw_base64_encode
 
 # The traceback of an error keeps the frame alive, and a handle of from_buffer in this frame would
@@ -40,14 +41,14 @@ def decode(data: str | Buffer) -> bytes:
         data: The text, as str or as any object with a contiguous buffer of ASCII.
 
     Returns:
-        The bytes. Four characters have three bytes, minus the padding.
+        The bytes. Four characters become three bytes, or fewer if the characters include padding.
 
     Raises:
         AudioError: The text is not strict base64. ``offset_bytes`` is the position of the first
             wrong character.
 
     Thread safety:
-        Any thread may call it at any time.
+        Any thread may call the function at any time.
     """
     src = data if type(data) is bytes else _text(data)
     size = len(src)
@@ -76,7 +77,7 @@ def decode_into(data: str | Buffer, out: Buffer) -> int:
         AudioError: The text is not strict base64, or *out* is too small.
 
     Thread safety:
-        Any thread may call it at any time, each with its own *out*.
+        Any thread may call the function at any time. Each call needs its own *out*.
     """
     src = data if type(data) is bytes else _text(data)
     size = len(src)
@@ -100,7 +101,7 @@ def encode(data: Buffer) -> bytes:
         The text in ASCII. It has four characters for every three bytes, rounded up.
 
     Thread safety:
-        Any thread may call it at any time.
+        Any thread may call the function at any time.
     """
     src = data if type(data) is bytes else readable(data)
     size = len(src)
@@ -125,7 +126,7 @@ def encode_into(data: Buffer, out: Buffer) -> int:
         AudioError: *out* is too small; nothing was written.
 
     Thread safety:
-        Any thread may call it at any time, each with its own *out*.
+        Any thread may call the function at any time. Each call needs its own *out*.
     """
     src = data if type(data) is bytes else readable(data)
     size = len(src)

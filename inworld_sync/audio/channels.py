@@ -1,5 +1,5 @@
 """
-The channels of interleaved 16-bit little-endian samples: selected, separated, or mixed to one.
+Selects, separates and mixes the channels of interleaved 16-bit little-endian samples.
 
 Channels are numbered from 0. numpy is imported only if there is more than one channel.
 """
@@ -24,13 +24,14 @@ __all__ = ["Downmix", "Warn", "log_warning", "require_channel", "select_channel"
 Warn: TypeAlias = Callable[[str], object]
 """Called with the text of a warning."""
 
-# The mix is not used if its power is below this fraction of that of the loudest channel (20 dB)...
+# If the mix has less than this fraction (20 dB) of the power of the loudest channel, the channel is
+# used instead.
 _CANCELED: Final = 0.01
-# ...until it is at least this fraction of it (10 dB) in one block.
+# The mix is used again when it has at least this fraction (10 dB) of that power in one block.
 _RESTORED: Final = 0.1
 # Power is averaged over time: the weight of older audio halves with this period.
 _HALF_LIFE_SECONDS: Final = 0.1
-# Channels below -60 dBFS are silent; their mix is used.
+# A channel below -60 dBFS is silent. A silent channel never replaces the mix.
 _SILENCE_POWER: Final = (32768 / 1000) ** 2
 
 
@@ -49,7 +50,7 @@ def require_channel(channel: object, channels: int, name: str) -> int:
         name: The recording, for the error.
 
     Raises:
-        ConfigError: It is not the number of a channel.
+        ConfigError: *channel* is not the number of a channel.
     """
     if type(channel) is int and 0 <= channel < channels:
         return channel
@@ -74,8 +75,8 @@ class Downmix:
     """
     Mixes the channels of one recording in equal parts, rounded to the nearest sample.
 
-    Channels with inverted phase cancel each other: while the mix is 20 dB or more below the loudest
-    channel, this channel is returned instead, and a warning is given once.
+    Channels with inverted phase cancel each other. While the mix is 20 dB or more below the loudest
+    channel, the loudest channel is returned instead, and a warning is given once.
 
     Args:
         channels: Samples per frame.
@@ -104,7 +105,7 @@ class Downmix:
 
         frames = _frames(pcm, self._channels)
         mixed = mixed_to_mono(pcm, self._channels)
-        # As floats, since the square of a sample does not fit into 16 bits.
+        # The samples become floats, since the square of a sample does not fit into 16 bits.
         self._choose(np.column_stack((frames, np.frombuffer(mixed, "<i2"))).astype(np.float32))
         return mixed if self._channel is None else frames[:, self._channel].tobytes()
 

@@ -37,7 +37,7 @@ class EncodedInput:
         Return the bytes of a chunk.
 
         Raises:
-            AudioError: It is not bytes, or the stream begins with text instead of audio.
+            AudioError: *chunk* is not bytes, or the stream begins with text instead of audio.
         """
         raw = raw_bytes(chunk)
         if raw is None:

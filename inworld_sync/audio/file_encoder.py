@@ -33,7 +33,7 @@ _AV: Final = {
     AudioEncoding.OGG_OPUS: ("ogg", "libopus"),
     AudioEncoding.FLAC: ("flac", "flac"),
 }
-# The rates of the encoders; FLAC has all that speech may have.
+# The sample rates of the encoders. FLAC has all rates that speech may have.
 _RATES_HZ: Final = {
     AudioEncoding.MP3: (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
     AudioEncoding.OGG_OPUS: (8000, 12000, 16000, 24000, 48000),
@@ -46,16 +46,17 @@ def encode_file(pcm: bytes | memoryview, sample_rate_hz: int, encoding: AudioEnc
     """
     Return 16-bit mono PCM as a file.
 
-    FLAC has exactly the samples. For a rate that MP3 or Opus does not have, the audio is converted
-    to the next higher one.
+    FLAC has exactly the samples. If MP3 or Opus does not have the sample rate, the audio is
+    converted to the next higher rate.
 
     Args:
         pcm: Whole samples.
-        sample_rate_hz: Their sample rate.
+        sample_rate_hz: The sample rate of *pcm*.
         encoding: MP3, OGG_OPUS or FLAC.
 
     Raises:
-        AudioError: *pcm* is empty, neither library is installed, or the library cannot encode it.
+        AudioError: *pcm* is empty, neither library is installed, or the library cannot encode the
+            samples.
     """
     import numpy as np
 

@@ -9,7 +9,7 @@ Decodes recordings of any format, block by block.
 | AAC (ADTS, M4A, MP4), WebM, AMR, ASF, AVI and others | PyAV |
 
 A format is decoded by the same library, whatever the source of the bytes. The bytes at the
-beginning of a recording show its format. The content of samples never does.
+beginning of a recording show its format. The content of raw samples never shows a format.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class AudioFile:
 
     Attributes:
         name: The name of the file for errors, or a description.
-        is_raw: Whether it has no header, so that its rate and channels are those that the caller
-            has declared.
+        is_raw: Whether the recording has no header. Then the caller has declared the rate and the
+            channels.
 
     Thread safety:
         One thread iterates; any thread may call :meth:`close`. A file is freed at its end, or after
@@ -389,7 +389,7 @@ def _av_frames(av: Any, container: Any, stream: Any, reader: ByteReader) -> Iter
     """
     Decode all frames of a stream.
 
-    Bytes before the first frame and after the last frame that cannot be decoded are left out,
+    Before the first frame and after the last frame, bytes that cannot be decoded are left out,
     because files begin inside a frame and end with tags. Such bytes between frames are an error.
     """
     fault, is_started = None, False

@@ -1,6 +1,6 @@
 r"""
-Builds a WebSocket text frame from audio in one call: converts, encodes as base64 in JSON, and
-masks.
+Builds a WebSocket text frame from audio in one call. The call converts the audio, encodes it as
+base64 in JSON, and masks the frame.
 
 >>> builder = FrameBuilder('{"audio":"', '"}')
 >>> frame = builder.build(b"\x00\x01\x02")
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameBuilder", "FrameForm", "build_frame"]
 
-# These are names of the module, since an attribute of the library costs as much as a short call.
+# These are names of the module, since reading an attribute of the library takes as long as a short
+# call.
 _frame_text: Final = lib.iw_frame_text
 _frame_plain: Final = lib.iw_frame_plain
 _MAX_OPCODE: Final = 15
@@ -45,7 +46,7 @@ def build_frame(opcode: int, payload: bytes) -> bytes:
     Raises:
         ConfigError: An argument is out of range or of another type.
 
-    Thread safety: any thread may call it at any time.
+    Thread safety: any thread may call the function at any time.
     """
     if (
         not isinstance(payload, bytes)
@@ -88,7 +89,7 @@ class FrameBuilder:
     Raises:
         ConfigError: A text cannot be encoded, or *form* is not a :class:`FrameForm`.
 
-    Thread safety: any thread may call it at any time.
+    Thread safety: any thread may call the function at any time.
     """
 
     def __init__(self, head: str, tail: str, form: FrameForm = FrameForm.BYTES) -> None:

@@ -7,8 +7,8 @@ audioop, the negative boundaries of mu-law are nearer to zero by four. The A-law
 audioop are the same as here.
 
 Linear samples are 16-bit little-endian. Every function accepts any object with a contiguous buffer,
-and any thread may call it at any time. The functions that end in ``_into`` write to the start of
-*out*, a writable buffer that must not overlap *data*, and return the bytes written.
+and any thread may call every function at any time. The functions that end in ``_into`` write to the
+start of *out*, a writable buffer that must not overlap *data*, and return the bytes written.
 
 >>> decode_ulaw(b"\xff\x00").hex(" ", 2)
 '0000 8482'

@@ -2,7 +2,7 @@ r"""
 Masks WebSocket payloads, as RFC 6455, section 5.3, requires of clients.
 
 Masking and unmasking are the same operation. Every function accepts any object with a contiguous
-buffer, and any thread may call it at any time.
+buffer, and any thread may call every function at any time.
 
 >>> key = bytes.fromhex("37fa213d")
 >>> mask(b"Hello", key).hex()
@@ -50,12 +50,13 @@ def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
 
 def mask_into(payload: Buffer, key: bytes, out: Buffer, offset_bytes: int = 0) -> int:
     """
-    Mask a payload as :func:`mask` does, but write it to the start of *out*.
+    Mask a payload as :func:`mask` does, but write the result to the start of *out*.
 
     Args:
         payload: As for :func:`mask`.
         key: As for :func:`mask`.
-        out: A writable buffer. It may be *payload* itself, but must not overlap a part of it.
+        out: A writable buffer. It may be *payload* itself, but must not overlap only a part of
+            *payload*.
         offset_bytes: As for :func:`mask`.
 
     Returns:

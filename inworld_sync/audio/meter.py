@@ -91,7 +91,7 @@ def measure(data: AudioData) -> Level:
         AudioError: The byte count is odd, so the last sample is incomplete; or *data* is not audio.
 
     Thread safety:
-        Any thread may call it at any time.
+        Any thread may call the function at any time.
     """
     src = readable_samples(data, "s16")
     size_bytes = len(src)

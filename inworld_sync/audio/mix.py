@@ -2,9 +2,9 @@ r"""
 Amplifies and adds 16-bit samples. Results beyond full scale are clipped.
 
 Samples are little-endian and interleaved. Every function accepts bytes or an array of samples, and
-any thread may call it at any time. The functions that end in ``_into`` write to the start of *out*,
-a writable buffer, and return the bytes written. *out* may be an input itself, but must not overlap
-a part of an input.
+any thread may call every function at any time. The functions that end in ``_into`` write to the
+start of *out*, a writable buffer, and return the bytes written. *out* may be an input itself, but
+must not overlap only a part of an input.
 
 >>> gain(b"\x00\x40\x01\x00", 0.5).hex(" ", 2)  # 16384 and 1
 '0020 0000'
@@ -55,7 +55,7 @@ def gain(data: AudioData, factor: float) -> bytes:
 
 def gain_into(data: AudioData, factor: float, out: Buffer) -> int:
     """
-    Multiply samples by a factor as :func:`gain` does, but write them to the start of *out*.
+    Multiply samples by a factor as :func:`gain` does, but write the result to *out*.
 
     Raises:
         AudioError: The byte count is odd, or *out* is too small; nothing was written.
@@ -95,7 +95,7 @@ def mix(first: AudioData, second: AudioData) -> bytes:
 
 def mix_into(first: AudioData, second: AudioData, out: Buffer) -> int:
     """
-    Add the samples of two streams as :func:`mix` does, but write them to the start of *out*.
+    Add the samples of two streams as :func:`mix` does, but write the result to *out*.
 
     Raises:
         AudioError: The byte counts differ or are odd, or *out* is too small; nothing was written.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Mixer"]
 
-# How long remove() waits for the end of a read, which takes microseconds.
+# remove() waits at most this many seconds for the end of a read. A read takes microseconds.
 _TURN_TIMEOUT: Final = 1.0
 _TURN_LOOK: Final = 0.001
 _GAIN_MOST: Final = 4.0
@@ -51,8 +51,8 @@ class Mixer(Pulled):
         channels: The number of channels of the playouts and of the output, 1 or 2.
         output_format: The sample format of the mixer's output, ``s16`` or ``f32``. Sums beyond full
             scale are clipped. The output of the playouts must be ``f32``.
-        attack_ms: How long the gain of a playout takes to decrease, 1 to 10000.
-        release_ms: How long the gain of a playout takes to increase, 1 to 10000.
+        attack_ms: The time in which the gain of a playout decreases, 1 to 10000.
+        release_ms: The time in which the gain of a playout increases, 1 to 10000.
         hold_ms: How long a playout may pause before the attenuation of the others ends, 0 to 10000.
 
     Attributes:
@@ -178,7 +178,7 @@ class Mixer(Pulled):
         """
         Remove a playout. Another reader may then read the audio that is still in the playout.
 
-        If the playout is playing, clear it first. Otherwise it stops without a fade.
+        If the playout is playing, clear it first. Without the clear, it stops without a fade.
 
         Raises:
             LocalProtocolError: The mixer does not have this playout.

@@ -1,6 +1,6 @@
 """
-Recognizes MPEG audio (MP3) and AAC in ADTS by the chain of their frames, since they have no
-signature.
+Recognizes MPEG audio (MP3) and AAC in ADTS by the chain of their frames, since these formats have
+no signature.
 
 Each frame begins with 11 or 12 set bits, and its header has the length of the frame. Raw samples
 can look like one header, but not like several headers at the right distances.

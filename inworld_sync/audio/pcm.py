@@ -3,7 +3,7 @@ Converts 16-bit integers, 32-bit floats and byte order, and joins samples that a
 chunks.
 
 Samples are little-endian and interleaved. Every function accepts bytes in the format of its name,
-or an array of any type of :mod:`inworld_sync.audio.samples`. Any thread may call it at any time.
+or an array of any type of :mod:`inworld_sync.audio.samples`. Any thread may call every function.
 The functions that end in ``_into`` write to the start of *out*, a writable buffer that must not
 overlap *data*, and return the bytes written.
 

@@ -71,7 +71,7 @@ _RESULTS: Final = {
 _EVENTS: Final = 64
 # The largest position or latency. It is longer than any item, and far below the limit of the core.
 _MOST_MS: Final = 1e9
-# The most frames of one read, an hour at 48 kHz.
+# The largest number of frames of one read. It is an hour at 48 kHz.
 _MOST_FRAMES: Final = 172_800_000
 # The number of items that are kept; the core keeps fewer.
 _KEPT_ITEMS: Final = 4 * lib.IW_PLAYOUT_ITEMS
@@ -303,7 +303,7 @@ class Playout(Pulled):
         return _RESULTS[status]
 
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
-        """Mark an item as complete, so that it plays to its end without waiting for more."""
+        """Mark an item as complete, so that it plays to its end without waiting for audio."""
         return self.push(b"", item=item, end=True, now_ns=now_ns)
 
     def mark(self, item: Hashable, offset_ms: float, tag: object) -> None:
@@ -344,7 +344,7 @@ class Playout(Pulled):
         """
         Read the next frames as a new array of shape (frames,) or (frames, 2); see :meth:`read`.
 
-        The type is int16 or float32, as the output format.
+        The type is int16 for the output format ``s16``, and float32 for ``f32``.
         """
         require_whole("frames", frames, 0, _MOST_FRAMES)
         import numpy as np
@@ -401,12 +401,13 @@ class Playout(Pulled):
         self, item: Hashable = None, *, latency_ms: float = 0.0, track: Track | None = None
     ) -> float:
         """
-        Return how much of an item was played. It is never more than was pushed.
+        Return how much of an item was played. The result is never more than was pushed.
 
         Args:
             item: The item that was passed to :meth:`push`; None means the current unnamed item.
             latency_ms: How much audio the device has taken and not yet played.
-            track: The track of the mixer that reads this playout. It counts exactly what was heard.
+            track: The track of the mixer that reads this playout. A track counts exactly what was
+                heard.
 
         Raises:
             LocalProtocolError: The item is unknown, because it was never pushed or ended long ago.
@@ -429,8 +430,8 @@ class Playout(Pulled):
 
         Args:
             latency_ms: How much audio the device has taken and not yet played.
-            track: The track of the mixer that reads this playout. It counts exactly what was heard
-                by *now_ns*.
+            track: The track of the mixer that reads this playout. A track counts exactly what was
+                heard by *now_ns*.
             now_ns: The time; None means now.
         """
         found: list[PlayoutEvent] = []

@@ -39,7 +39,7 @@ class PushResult(enum.Enum):
 
     ACCEPTED = "accepted"
     FULL = "full"  # wait until some of the queued audio was played
-    STALE = "stale"  # the item was cleared, has ended, or was followed by another one
+    STALE = "stale"  # the item was cleared, has ended, or was followed by another item
 
     def __bool__(self) -> bool:
         return self is PushResult.ACCEPTED
@@ -132,7 +132,7 @@ class PlayoutPart:
         kind: The origin.
         output_frames: The length of the part.
         source_frames: The number of source frames that the part plays or replaces.
-        position_frames: The position of its first source frame, counted over all items.
+        position_frames: The position of the part's first source frame, counted over all items.
     """
 
     kind: PlayoutPartKind

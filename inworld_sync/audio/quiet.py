@@ -20,7 +20,7 @@ def quietest_sample(pcm: bytes | bytearray | memoryview) -> int:
         The index of a sample; 0 if *pcm* is too short.
 
     Thread safety:
-        Any thread may call it at any time.
+        Any thread may call the function at any time.
 
     >>> quietest_sample(b"\x07\x00" * 10 + bytes(20) + b"\x07\x00" * 10)
     14
@@ -31,7 +31,7 @@ def quietest_sample(pcm: bytes | bytearray | memoryview) -> int:
     stretch = int(len(samples) * _STRETCH_SHARE)
     if not stretch:
         return 0
-    # The sums are integers, so that equal levels compare equal. They cannot overflow, since 2**30
-    # times any possible length fits.
+    # The sums are integers, so that equal levels compare equal. The sums cannot overflow, since
+    # 2**30 times any possible length fits into 64 bits.
     sums = np.concatenate(([0], np.cumsum(samples * samples)))
     return int((sums[stretch:] - sums[:-stretch]).argmin()) + stretch // 2

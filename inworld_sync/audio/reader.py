@@ -94,7 +94,7 @@ class ByteReader:
     @classmethod
     def of_file(cls, file: Any) -> ByteReader:
         """
-        Read an open binary file or an upload object from its current position. It stays open.
+        Read an open binary file or an upload object from its current position. Leave it open.
 
         Raises:
             AudioError: The file is not empty, but its position is at the end.
@@ -129,7 +129,7 @@ class ByteReader:
         return cls(read, name="blocks of bytes")
 
     def peek(self, size_bytes: int) -> bytes:
-        """Return the next bytes without consuming them. There are fewer only at the end."""
+        """Return *size_bytes* bytes, or fewer at the end, without consuming them."""
         if len(self._ahead) < size_bytes:
             ahead = bytearray(self._ahead)
             while len(ahead) < size_bytes and (more := self._read(size_bytes - len(ahead))):
@@ -144,7 +144,7 @@ class ByteReader:
         return self._consume(size_bytes)
 
     def read(self, size_bytes: int) -> bytes:
-        """Return the next bytes. There are fewer only at the end."""
+        """Consume and return *size_bytes* bytes, or fewer at the end."""
         self.peek(size_bytes)
         return self._consume(size_bytes)
 
@@ -228,7 +228,7 @@ class _Window(io.RawIOBase):
 
 
 def _reading(file: Any) -> Callable[[int], bytes]:
-    """Return a function that reads a file, with errors that say what is wrong with it."""
+    """Return a function that reads a file. Its errors say what is wrong with the file."""
     if isinstance(file, io.TextIOBase):
         raise AudioError("a file of audio must be opened in binary mode ('rb'), got a text file")
     # read() of a buffered pipe would wait for all bytes.
@@ -250,7 +250,7 @@ def _reading(file: Any) -> Callable[[int], bytes]:
 
 
 def is_seekable(file: Any) -> bool:
-    """Whether a file can seek."""
+    """Return whether a file can seek."""
     try:
         # Some upload objects can seek and have no method that says so.
         if not getattr(file, "seekable", lambda: True)():

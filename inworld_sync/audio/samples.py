@@ -54,9 +54,9 @@ _BYTES: Final = (bytes, bytearray, memoryview)
 _BYTE_FORMATS: Final = frozenset({"B", "b", "c"})
 DIRECT: Final[dict[str, set[object]]] = {"s16": {"h", "<h"}, "f32": {"f", "<f"}}
 """
-The types of arrays that need no conversion: buffer formats in native byte order, which is
-little-endian on all platforms, and types of numpy, which are added when they are first seen. Their
-names would take long to compute.
+The types of arrays that need no conversion. A type is a buffer format in native byte order, which
+is little-endian on all platforms, or a type of numpy. A type of numpy is added when it is first
+seen, because computing its name would take long.
 """
 # All types of numpy that were accepted.
 _seen_types: set[object] = set()
@@ -97,8 +97,8 @@ class ChannelOrder:
     """
     Records which dimension of the arrays of one stream has the channels.
 
-    A short array at the end of a stream may be ambiguous. Then it has the order of the arrays
-    before.
+    A short array at the end of a stream may be ambiguous. Then it has the order of the earlier
+    arrays.
 
     Attributes:
         axis: 0 or 1; None before an array shows it.
@@ -230,7 +230,7 @@ def _array(audio: object) -> npt.NDArray[Any]:
 
     try:
         array = np.asarray(audio)
-    except Exception as error:  # of any library whose array this is
+    except Exception as error:  # any error of the array's library
         raise AudioError(
             f"the {type(audio).__name__} cannot be read as an array: {error}"
         ) from error
@@ -247,7 +247,7 @@ def _array(audio: object) -> npt.NDArray[Any]:
 
 
 def _is_direct(audio: object, form: Form) -> bool:
-    """Whether an array is one-dimensional and has samples of *form* in native byte order."""
+    """Return whether an array has one dimension and samples of *form* in native byte order."""
     direct = DIRECT[form]
     try:
         return audio.dtype in direct and audio.ndim == 1  # type: ignore[attr-defined]

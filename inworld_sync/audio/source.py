@@ -145,7 +145,7 @@ class AudioInput:
 
 
 class _Frames:
-    """The blocks of a recording in whole frames, and its numbers."""
+    """The blocks of a recording in whole frames, with its channels, rate and duration."""
 
     def __init__(self, blocks: AudioFile | AudioSource) -> None:
         self.channels, frames = 1, None
@@ -177,7 +177,7 @@ class ConvertedSource:
 
     Args:
         blocks: The recording.
-        to_hz: The sample rate of the blocks; None means that of the recording.
+        to_hz: The sample rate of the blocks; None means the sample rate of the recording.
         channel: The channel to use; None mixes all of them.
         warn: Is called with a warning if the channels cancel each other.
 
@@ -224,7 +224,7 @@ class SeparateChannels:
     Each iteration yields a list with one block for each channel, all of the same length.
 
     Attributes:
-        channels: How many channels it has.
+        channels: How many channels the recording has.
         duration_ms: The duration of the recording if it is known without reading all of it.
     """
 
@@ -308,7 +308,7 @@ def open_separate(
 
     Args:
         audio: As for :func:`open_recording`. Raw samples have two channels; a one-dimensional array
-            has one.
+            has one channel.
         to_hz: The sample rate of the result, 1 to 768000.
         from_hz: As for :func:`open_recording`.
         raw_format: As for :func:`open_recording`.
@@ -431,7 +431,7 @@ def _open_bytes(
 ) -> AudioFile:
     declared = raw_format or format_of_suffix(reader.suffix)
     if raw_format is None:
-        # Only raw samples need a sample rate. But a file with a rate is not raw for this reason.
+        # Only raw samples need a sample rate, but a caller may also declare the rate of a file.
         name = format_of(reader, may_be_raw=declared is not None)
         is_raw = declared is not None or not (sample_rate_hz is None or has_file_suffix(reader))
         if name is not None or (not is_raw and reader.is_file):

@@ -27,7 +27,8 @@ __all__ = ["Split", "Splitter"]
 # A message with 100 ms of 48 kHz PCM has 13 KB. The memory grows for longer messages.
 _FIRST_ROOM_BYTES: Final = 64 * 1024
 
-# These are names of the module, since an attribute of the library costs as much as a short message.
+# These are names of the module, since reading an attribute of the library takes as long as
+# splitting a short message.
 _string: Final = ffi.string
 _NULL: Final = ffi.NULL
 _split_message: Final = lib.iw_split_message

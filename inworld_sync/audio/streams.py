@@ -93,7 +93,7 @@ class SpeakerFeedStats(NamedTuple):
         blocks: The number of calls of the callback.
         output_frames: Frames that were passed to the device, including silence.
         underflows: How many times the device had nothing to play.
-        latency_ms: The time from the last callback until its audio is heard.
+        latency_ms: The time from the last callback until the audio of this callback is heard.
         finished: Whether the device has stopped.
     """
 
@@ -128,8 +128,8 @@ class SpeakerFeed(_Called):
             gate: The gate that records until when the device plays.
             channels: The number of channels of the device, 1 to 32. All channels play the same
                 audio.
-            latency_ms: The time from a callback until its audio is heard. It is used on systems
-                that do not report this time.
+            latency_ms: The time from a callback until the audio of this callback is heard. The
+                value is used on systems that do not report this time.
             warm_up_ms: How much silence to play first, since devices may lose their first
                 milliseconds.
 

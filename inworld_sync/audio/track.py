@@ -12,7 +12,7 @@ __all__ = ["Track"]
 
 class Track:
     """
-    Counts how much of a playout in a mixer was heard. :meth:`Mixer.add` returns it.
+    Counts how much of a playout in a mixer was heard. :meth:`Mixer.add` returns a track.
 
     A frame is heard at the ``now_ns`` of its read, or with a device after the latency of the
     device. Frames of the source are counted, so pauses and time scaling do not change the count.
@@ -40,7 +40,7 @@ class Track:
         Return the position up to which the playout's stream was heard.
 
         Unlike :meth:`heard_frames`, the position includes audio that was dropped, lost or skipped.
-        :meth:`Playout.poll` uses it.
+        :meth:`Playout.poll` uses this position.
         """
         require_time_ns(now_ns)
         now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns

@@ -51,7 +51,7 @@ def strip_riff(chunk: Buffer) -> memoryview:
     chunk has) means "to the end". A header without a data chunk is taken as 44 bytes.
 
     Args:
-        chunk: Any object with a contiguous buffer. It is not copied.
+        chunk: Any object with a contiguous buffer. The buffer is not copied.
 
     Returns:
         A view of the bytes of *chunk* after the header, or of all bytes if there is no header.
@@ -60,7 +60,7 @@ def strip_riff(chunk: Buffer) -> memoryview:
         AudioError: *chunk* is not a contiguous buffer.
 
     Thread safety:
-        Any thread may call it at any time.
+        Any thread may call the function at any time.
 
     Source: Inworld TTS WebSocket, LINEAR16 as seen from the live service.
     """
@@ -261,8 +261,8 @@ class WavWriter:
 
     def _finish_header(self, file: BinaryIO) -> None:
         if self._rewrites:
-            # Taken from the file, since an interrupted write may have written more than data_bytes
-            # counts.
+            # The size is taken from the file, since an interrupted write may have written more
+            # than data_bytes counts.
             written = file.tell() - self._start - HEADER_BYTES
             self.data_bytes = written - written % (self._channels * SAMPLE_BYTES)
             end = self._start + HEADER_BYTES + self.data_bytes
