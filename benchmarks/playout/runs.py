@@ -95,7 +95,7 @@ class Results:
 
 
 def jobs_for(seeds: Sequence[int], *, peers: bool) -> list[Job]:
-    """Return the jobs. Only the playout plays all traces; the others play live and burst traces."""
+    """Return the jobs. Buffers other than the playout play only live and burst traces."""
     live = [*OURS, *(buffers.live_peers() if peers else ())]
     # "fixed 120 ms" always runs, because limits of burst mode are multiples of its figures.
     burst = [*OURS_BURST, *(buffers.burst_peers() if peers else ["fixed 120 ms"])]

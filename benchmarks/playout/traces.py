@@ -383,8 +383,8 @@ def chunks(
     """
     Return one utterance that arrives over a TCP connection with a loss of 1 %.
 
-    *pace* is the time between chunks as a multiple of their duration: with 0.25, the audio arrives
-    four times faster than real time.
+    *pace* is the time between two chunks, divided by the duration of a chunk. With 0.25, the audio
+    arrives four times faster than real time.
     """
     found: Chunks = []
     at, left, latest = 0.0, int(seconds * RATE_HZ), 0.0

@@ -73,7 +73,7 @@ size_t iwp_base64_decode_scalar(uint8_t *dst, const uint8_t *src, size_t src_byt
     return at == src_bytes ? at : at + decode_last_group(dst, src + at, src_bytes - at);
 }
 
-/* A table from 12 bits to two characters, the first one in the low byte. */
+/* A table from 12 bits to two characters. The first character is in the low byte. */
 #define PAIR(bits)                                                                             \
     (uint16_t)(IWP_BASE64_CHARACTER((bits) >> 6) | IWP_BASE64_CHARACTER((bits) & 63) << 8)
 

@@ -16,7 +16,7 @@
 #define CHARACTERS 32u /* the characters in a register of text */
 #define BYTES 24u      /* the decoded bytes of a register of text */
 
-/* The same sixteen bytes in both halves of a register, the first one lowest. */
+/* The same sixteen bytes in both halves of a register. The first byte is the lowest. */
 #define BOTH_HALVES(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
 
 /*

@@ -38,7 +38,7 @@ static const uint8_t spread[64] = {IWP_TABLE_64(SPREAD, 0)};
  * Decode the characters of a register to words of three bytes. A character outside the alphabet
  * sets the top bit of its byte in *outside.
  *
- *   00dddddd 00cccccc 00bbbbbb 00aaaaaa    a word of values, the first one lowest
+ *   00dddddd 00cccccc 00bbbbbb 00aaaaaa    a word of values, the first value lowest
  *   0000cccc ccdddddd 0000aaaa aabbbbbb    pairs joined: times 64 and 1
  *   00000000 aaaaaabb bbbbcccc ccdddddd    pairs of pairs: times 4096 and 1
  */

@@ -13,7 +13,7 @@
 
 #define LANES 32u /* the codes in one register; their samples fill two registers */
 
-/* The same sixteen bytes in both halves of a register, the first one lowest. */
+/* The same sixteen bytes in both halves of a register. The first byte is the lowest. */
 #define BOTH_HALVES(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
 
 /* Two registers of samples. */

@@ -78,7 +78,7 @@ int iw_level_supported(int level);
 /* Return the best level that is supported. */
 int iw_level_best(void);
 
-/* Return the level in use: the best one, or the one that iw_level_force has set. */
+/* Return the level in use: the best level, or the level that iw_level_force has set. */
 int iw_level_active(void);
 
 /*
@@ -218,7 +218,7 @@ uint64_t iw_pcm_energy_s16(const uint8_t *src, size_t samples);
 /* ---- WebSocket --------------------------------------------------------------------------- */
 
 /*
- * Mask or unmask a payload or a part of one (RFC 6455 section 5.3).
+ * Mask or unmask a payload or a part of a payload (RFC 6455 section 5.3).
  *
  * dst           out, `bytes` bytes; may be src itself
  * src           in, `bytes` bytes

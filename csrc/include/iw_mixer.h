@@ -46,7 +46,7 @@ uint64_t iw_track_taken(const struct iw_track *track);
 struct iw_mixer;
 
 enum iw_mixer_limit {
-    IW_MIXER_VOICES = 8 /* the most playouts at a time */
+    IW_MIXER_VOICES = 8 /* the limit of playouts at a time */
 };
 
 struct iw_mixer_config {

@@ -46,9 +46,9 @@ enum iw_playout_state {
 };
 
 enum iw_playout_limit {
-    IW_PLAYOUT_ITEMS = 256,   /* the most items that are queued or remembered */
-    IW_PLAYOUT_MARKS = 16384, /* the most marks that have not fired */
-    IW_PLAYOUT_PARTS = 256    /* the most parts of a pull that are remembered */
+    IW_PLAYOUT_ITEMS = 256,   /* the limit of items that are queued or remembered */
+    IW_PLAYOUT_MARKS = 16384, /* the limit of marks that have not fired */
+    IW_PLAYOUT_PARTS = 256    /* the limit of remembered parts of a pull */
 };
 
 struct iw_playout_config {
@@ -164,7 +164,7 @@ enum iw_status iw_playout_push(struct iw_playout *playout, const uint8_t *sample
 
 /*
  * Push a packet with an RTP timestamp, which counts frames and wraps at 2^32. The results are
- * those of iw_playout_push. Packets may arrive in any order, twice, or not at all. A jump of
+ * as for iw_playout_push. Packets may arrive in any order, twice, or not at all. A jump of
  * more than 5 s starts a new time base.
  */
 enum iw_status iw_playout_push_at(struct iw_playout *playout, const uint8_t *samples,
@@ -172,7 +172,7 @@ enum iw_status iw_playout_push_at(struct iw_playout *playout, const uint8_t *sam
                                   uint32_t flags, uint64_t now_ns);
 
 /*
- * Push a packet with only a sequence number, which wraps at 2^16. The results are those of
+ * Push a packet with only a sequence number, which wraps at 2^16. The results are as for
  * iw_playout_push. All packets must have the same size, except the last packet of an item.
  */
 enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_t *samples,

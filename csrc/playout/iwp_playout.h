@@ -11,8 +11,8 @@
  * - The consumer first prepares a whole block, and the fade that is played if a clear comes
  *   after the block. Then it commits. If a clear changed `commit` before that, the consumer
  *   drops the block, plays the fade of the previous block, and continues where the clear says.
- * - So a clear knows at once how many frames are heard: those up to the position and the fade
- *   in `commit`. No thread waits.
+ * - So a clear knows at once which frames are heard: the frames up to the position in `commit`,
+ *   and the frames of the fade in `commit`. No thread waits.
  * - If a commit fails, the consumer undoes its changes. The following reset sets some fields
  *   again. Counters, events and segments to free are published only after a commit.
  *
@@ -42,8 +42,8 @@ enum {
     IWP_FADE_FRAMES_MAX = IWP_RATE_MAX_HZ / 100,
     IWP_LOOK_FRAMES_MAX = IWP_RATE_MAX_HZ * 42 / 1000, /* two periods and a window */
     IWP_STALL_TIMES = 6,
-    IWP_PENDING = 16, /* the most events of one pull; further events are counted as missed */
-    IWP_RING = 256,   /* the most events between two polls; a power of two */
+    IWP_PENDING = 16, /* the limit of events of one pull; further events are missed */
+    IWP_RING = 256,   /* the limit of events between two polls; a power of two */
     /* One clear adds the events of marks, and for each item a start, and an end or a clear. */
     IWP_PENDING_EVENTS_LEAST = 2 * IW_PLAYOUT_ITEMS
 };

@@ -8,7 +8,7 @@
 #define CLOCK_SLEW (1.0 / 16) /* the part of a clock error that one pull corrects */
 #define CLOCK_JUMP_NS 50e6    /* a larger error is corrected at once: the device had stopped */
 
-/* The most segments per pull, so that many tiny packets do not delay the device. */
+/* The segments of a pull are limited, so that many tiny packets do not delay the device. */
 enum { DRAIN_MAX = 64, RAMP_MS = 5 };
 
 /* The output of a running pull. */

@@ -238,7 +238,7 @@ class Playout(Pulled):
         Queue audio of an item. Either all of *data* is queued or nothing.
 
         Without *timestamp* and *sequence* the audio is appended, and items play one after another.
-        With one of them, packets may be late, duplicated, reordered or lost.
+        With one of the two, packets may be late, duplicated, reordered or lost.
 
         Args:
             data: Whole frames in the input format as bytes, or an array of samples, which is
@@ -384,7 +384,7 @@ class Playout(Pulled):
                 It is 0 if the device plays the audio that it has taken.
 
         Returns:
-            For each item that was not heard to its end, in order, how much of it was heard.
+            How much was heard of each item that was not heard to its end, in the order of items.
         """
         require_number("latency_ms", latency_ms, 0, _MOST_MS)
         with self._control:
@@ -425,8 +425,8 @@ class Playout(Pulled):
         """
         Return the events since the last poll in order; the list may be empty.
 
-        Marks and items are reported when they are heard. With *latency_ms*, the time is exact while
-        audio plays without a pause. With *track*, it is also exact around pauses.
+        Marks and items are reported when they are heard. With *latency_ms*, the time of a report is
+        exact while audio plays without a pause. With *track*, it is also exact around pauses.
 
         Args:
             latency_ms: How much audio the device has taken and not yet played.
@@ -454,7 +454,7 @@ class Playout(Pulled):
             lib.iw_playout_pause(self._open(), 0)
 
     def stats(self) -> PlayoutStats:
-        """Return the statistics. A read may change some of them while they are collected."""
+        """Return the statistics. A read may change some values during this call."""
         stats = ffi.new("struct iw_playout_stats *")
         with self._control:
             lib.iw_playout_stats(self._open(), stats)

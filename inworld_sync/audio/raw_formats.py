@@ -1,7 +1,8 @@
 """
 Decodes the formats of raw samples, in files without a header and inside containers such as WAV.
 
-The names are those of ffmpeg. For example, ``s24le`` has signed samples of 24 bits, little-endian.
+The formats have the names that ffmpeg uses. For example, ``s24le`` has signed samples of 24 bits,
+little-endian.
 """
 
 from __future__ import annotations
