@@ -77,7 +77,7 @@ def _check(got_bytes: int, seconds: float) -> None:
 
 
 def by_inworld(url: str) -> Callable[[], int]:
-    """Return a call that receives speech with this package and returns the bytes of audio."""
+    """Return a call that receives speech with this package and returns the count of its bytes."""
     http = url.replace("ws://", "http://")
 
     def speak() -> int:

@@ -5,7 +5,7 @@ A gap is output without sound of the source, between the first and the last play
 that are less than 20 ms apart count as one gap.
 
 The delay of a sample is the time at which it was played, minus the time at which it could have been
-played if all packets were as fast as the fastest one.
+played if all packets were as fast as the fastest packet.
 
 Figures of live mode:
 

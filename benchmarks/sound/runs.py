@@ -245,7 +245,7 @@ def _pause_now_and_then(
 
 
 def unplug() -> Outcome:
-    """Remove the sink of the sound server while a speaker plays, and add another one."""
+    """Remove the sink of the sound server while a speaker plays, and add another sink."""
     changes: list[DeviceChanged] = []
     original = noise(4.0, SEED)
     with Speaker(RATE_HZ, on_change=changes.append) as speaker:

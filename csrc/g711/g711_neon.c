@@ -45,7 +45,7 @@ IWP_INLINE int16x8_t decode_alaw_8(uint8x8_t bytes)
 }
 
 /*
- * Return position * 16 + step for numbers from 16 up. The highest bit is at this position.
+ * Return position * 16 + step for numbers from 16 up. The position is the highest bit's index.
  * The step is the four bits below the highest bit. If a number is shifted down by position - 4,
  * its highest bit and the step remain.
  */

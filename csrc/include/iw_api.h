@@ -236,7 +236,7 @@ void iw_ws_mask(uint8_t *dst, const uint8_t *src, size_t bytes, const uint8_t *k
 struct iw_wav {
     size_t data_offset_bytes; /* where the samples begin */
     size_t data_bytes;        /* the size of the samples */
-    uint32_t format;          /* 1 is PCM; the format in the GUID of WAVE_FORMAT_EXTENSIBLE */
+    uint32_t format;          /* 1 is PCM; WAVE_FORMAT_EXTENSIBLE: the format in its GUID */
     uint32_t channels;
     uint32_t sample_rate_hz;
     uint32_t sample_bits;

@@ -43,7 +43,7 @@ struct iwp_estimator {
         gap_cost; /* in ms of delay * ms of audio; a delay of 17 ms for a minute costs 1e6 */
     double min_delay_ms;
     double max_delay_ms;
-    double base_ms;   /* about the least transit of the last 20 s; the delay 0 of the costs */
+    double base_ms;   /* about the least transit of the last 20 s; delay 0 in `cost` */
     double source_ms; /* the newest source time so far */
     double cost[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];
     double offset_ms[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];

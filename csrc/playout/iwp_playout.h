@@ -42,7 +42,7 @@ enum {
     IWP_FADE_FRAMES_MAX = IWP_RATE_MAX_HZ / 100,
     IWP_LOOK_FRAMES_MAX = IWP_RATE_MAX_HZ * 42 / 1000, /* two periods and a window */
     IWP_STALL_TIMES = 6,
-    IWP_PENDING = 16, /* the limit of events of one pull; further events are missed */
+    IWP_PENDING = 16, /* the limit of events of one pull; more events count as missed */
     IWP_RING = 256,   /* the limit of events between two polls; a power of two */
     /* One clear adds the events of marks, and for each item a start, and an end or a clear. */
     IWP_PENDING_EVENTS_LEAST = 2 * IW_PLAYOUT_ITEMS
@@ -299,7 +299,7 @@ void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t p
 /* Return the count of received frames of an item before `position`. */
 int64_t iwp_item_heard(const struct iwp_item *item, int64_t position);
 
-/* Return whether the count of heard frames is final: the item was cleared or has ended. */
+/* Return whether the count of heard frames is final: the item was cleared or fully played. */
 bool iwp_item_is_over(const struct iwp_item *item, int64_t position);
 
 /*

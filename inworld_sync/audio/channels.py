@@ -36,7 +36,7 @@ _SILENCE_POWER: Final = (32768 / 1000) ** 2
 
 
 def log_warning(text: str) -> None:
-    """Log a warning of the package where there is no client, and so no other logger."""
+    """Log a warning with the logger of the package, where there is no client with a logger."""
     logging.getLogger("inworld_sync").warning("%s", text)
 
 
@@ -59,7 +59,7 @@ def require_channel(channel: object, channels: int, name: str) -> int:
 
 
 def split_channels(pcm: bytes, channels: int) -> list[bytes]:
-    """Return the samples of each channel of whole frames."""
+    """Divide whole frames into the samples of each channel."""
     if channels == 1:
         return [pcm]
     frames = _frames(pcm, channels)
@@ -67,7 +67,7 @@ def split_channels(pcm: bytes, channels: int) -> list[bytes]:
 
 
 def select_channel(pcm: bytes, channels: int, channel: int) -> bytes:
-    """Return the samples of one channel of whole frames."""
+    """Return the samples of one channel from whole frames."""
     return pcm if channels == 1 else _frames(pcm, channels)[:, channel].tobytes()
 
 

@@ -51,7 +51,7 @@ class EncodedInput:
         return bytes(raw)
 
     def finish(self) -> bytes:
-        """Return nothing, since nothing is held back."""
+        """Return no bytes, since no bytes are held back."""
         return b""
 
 

@@ -155,7 +155,7 @@ class AudioFile:
         return block
 
     def _end_reading(self, *, is_last: bool) -> bool:
-        """Return whether to free the file, since it was closed during the read or has ended."""
+        """Return whether to free the file, because it has ended or was closed during the read."""
         with self._lock:
             self._reading = False
             self._closed = self._closed or is_last

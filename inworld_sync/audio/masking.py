@@ -55,8 +55,8 @@ def mask_into(payload: Buffer, key: bytes, out: Buffer, offset_bytes: int = 0) -
     Args:
         payload: As for :func:`mask`.
         key: As for :func:`mask`.
-        out: A writable buffer. It may be *payload* itself, but must not overlap only a part of
-            *payload*.
+        out: A writable buffer. It may be *payload* itself. A partial overlap with *payload* is not
+            allowed.
         offset_bytes: As for :func:`mask`.
 
     Returns:

@@ -3,8 +3,8 @@ Amplifies and adds 16-bit samples. Results beyond full scale are clipped.
 
 Samples are little-endian and interleaved. Every function accepts bytes or an array of samples, and
 any thread may call every function at any time. The functions that end in ``_into`` write to the
-start of *out*, a writable buffer, and return the bytes written. *out* may be an input itself, but
-must not overlap only a part of an input.
+start of *out*, a writable buffer, and return the bytes written. *out* may be an input itself. A
+partial overlap of *out* and an input is not allowed.
 
 >>> gain(b"\x00\x40\x01\x00", 0.5).hex(" ", 2)  # 16384 and 1
 '0020 0000'

@@ -191,7 +191,7 @@ class Mixer(Pulled):
             playout.detach()
 
     def unheard_frames(self, now_ns: int | None = None) -> int:
-        """Return the largest number of frames that were read and not heard, over all playouts."""
+        """Return the largest count, over all playouts, of frames that were read but not heard."""
         require_time_ns(now_ns)
         with self._control:
             tracks = [voice.track for voice in self._voices.values()]

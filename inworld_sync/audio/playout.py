@@ -10,7 +10,7 @@ the callback.
 
 ``burst`` is for a source that is faster than real time, such as speech synthesis. No audio is
 skipped, each item starts when enough of it is buffered, and speech is slowed down a little before
-it would stall. ``live`` is for a source in real time, such as a telephone. Here queued audio is a
+it would stall. ``live`` is for a source in real time, such as a telephone. Then queued audio is a
 delay, and the playout adapts the delay to the jitter of recent packets.
 
 >>> playout = Playout(16000)
@@ -235,7 +235,7 @@ class Playout(Pulled):
         now_ns: int | None = None,
     ) -> PushResult:
         """
-        Queue audio of an item. Either all of *data* is queued or nothing.
+        Queue audio of an item. *data* is queued as a whole or not at all.
 
         Without *timestamp* and *sequence* the audio is appended, and items play one after another.
         With one of the two, packets may be late, duplicated, reordered or lost.
@@ -303,7 +303,7 @@ class Playout(Pulled):
         return _RESULTS[status]
 
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
-        """Mark an item as complete, so that it plays to its end without waiting for audio."""
+        """Mark an item as complete, so that it plays to its end without waiting for more audio."""
         return self.push(b"", item=item, end=True, now_ns=now_ns)
 
     def mark(self, item: Hashable, offset_ms: float, tag: object) -> None:

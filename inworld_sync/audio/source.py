@@ -275,7 +275,7 @@ def open_source(
         A source that can be iterated once. Close it to free the file, or the other source.
 
     Raises:
-        AudioError: *audio* is not audio, or in a format that nothing installed can decode.
+        AudioError: *audio* is not audio, or has a format that nothing installed can decode.
         ConfigError: *from_hz* is missing, the recording does not have *channel*, or an argument is
             out of range.
         OSError: The file cannot be read.
@@ -314,7 +314,7 @@ def open_separate(
         raw_format: As for :func:`open_recording`.
 
     Raises:
-        AudioError: *audio* is not audio, or in a format that nothing installed can decode.
+        AudioError: *audio* is not audio, or has a format that nothing installed can decode.
         ConfigError: *audio* is a source, which has one channel; *from_hz* is missing; or an
             argument is out of range.
         OSError: The file cannot be read.
@@ -360,7 +360,7 @@ def open_recording(
         The recording. Close it to free the file.
 
     Raises:
-        AudioError: *audio* is not audio, or in a format that nothing installed can decode.
+        AudioError: *audio* is not audio, or has a format that nothing installed can decode.
         ConfigError: *sample_rate_hz* is missing, or an argument is out of range.
         OSError: The file cannot be read.
     """

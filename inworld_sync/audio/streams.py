@@ -61,7 +61,7 @@ class StreamCallback(NamedTuple):
 
 class SoundGate:
     """
-    Shares the time until which a speaker plays with the thread of a microphone.
+    Tells the thread of a microphone until when a speaker plays.
 
     Thread safety: the threads of several devices share a gate, which has no methods.
     """
@@ -125,7 +125,7 @@ class SpeakerFeed(_Called):
         Args:
             mixer: A mono mixer with 16-bit output and the sample rate of the device. No other
                 reader may read it until :meth:`detach`.
-            gate: The gate that records until when the device plays.
+            gate: The gate that records the time until which the device plays.
             channels: The number of channels of the device, 1 to 32. All channels play the same
                 audio.
             latency_ms: The time from a callback until the audio of this callback is heard. The
