@@ -30,7 +30,7 @@ struct iwp_start {
     bool running; /* an item has started and has not ended */
 };
 
-/* Initialize with the costs of 4 items at 1.5 times real time. 100 ms of each item are missing. */
+/* Initialize with the costs of 4 items at 1.5 times real time. Each item lacks 100 ms. */
 void iwp_start_init(struct iwp_start *start, double gap_cost, double resume_ms);
 
 /* Add `duration_ms` of audio that arrived for the item. `last` ends the item. */

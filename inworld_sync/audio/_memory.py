@@ -88,7 +88,7 @@ def readable_samples(data: Any, source: str, channels: int = 1) -> bytes | CData
     direct = DIRECT.get(source)
     if direct is None:
         return _readable_codes(data, source)
-    # These checks are enough for the common forms, which are raw bytes and arrays of the right type.
+    # These checks are enough for the common forms: raw bytes, and arrays of the right type.
     try:
         if kind is memoryview:
             if data.format == "B" or (data.format in direct and data.ndim == 1):
