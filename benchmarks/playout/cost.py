@@ -32,7 +32,7 @@ class Cost:
 
     @property
     def met(self) -> bool:
-        """Whether both times are within their limits."""
+        """True if both times are within their limits."""
         return self.median_us <= self.limit_median_us and self.p999_us <= self.limit_p999_us
 
     def __str__(self) -> str:
