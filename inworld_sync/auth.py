@@ -36,7 +36,7 @@ _SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 
-# A line of an .env file, a variable that was not expanded, and the texts of examples.
+# Matches a line of an .env file, a variable that was not expanded, and the text of an example.
 _PLACEHOLDER = re.compile(
     r"(?:export\s+)?[A-Za-z][A-Za-z0-9_]*=.*[^=].*|\$\{.*\}|\$[A-Z_]+|<.*>"
     r"|(?:your|my)[-_ ].*(?:key|token).*",
@@ -54,7 +54,7 @@ class Auth(Protocol):
 
 @runtime_checkable
 class TimedAuth(Protocol):
-    """An :class:`Auth` that ends by itself when its caller no longer waits."""
+    """An :class:`Auth` that can make its header within a time limit."""
 
     def header_within(self, timeout: float | None) -> tuple[str, str]:
         """Return the header as ``header()`` does, or raise after *timeout* seconds."""

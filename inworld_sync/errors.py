@@ -68,7 +68,7 @@ _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
 def redact(text: str) -> str:
-    """Remove from a text credentials, and parts of credentials that the service echoes."""
+    """Remove credentials from a text, also the parts of credentials that the service echoes."""
     text = _TOKEN.sub("***", _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text)))
     return mask_known(text)
 
@@ -177,7 +177,7 @@ class ServiceError(InworldError):
             an HTTP response; None if the service named no time.
         details: The error's details as the service sent them.
         server_time: When the service sent an HTTP response, by its own clock, in seconds of Unix
-            time; None if it did not say.
+            time; None if the service sent no time.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ class ClosedError(InworldError):
     """A session, connection or object was used after it was closed."""
 
 
-# The class of the error for a gRPC code. Other codes are a ServiceError.
+# The class of the error for a gRPC code. The error of any other code is a ServiceError.
 _KINDS: dict[int, type[ServiceError]] = {
     3: InvalidRequestError,
     5: NotFoundError,

@@ -257,7 +257,7 @@ class Screen:
 
 
 def _bar(level: Level) -> Text:
-    """Return a bar from -60 dBFS to full scale, which is red if the audio clips."""
+    """Return a bar from -60 dBFS to full scale. The bar is red if the audio clips."""
     decibels = level.rms_dbfs
     share = 0.0 if math.isinf(decibels) else max(0.0, 1.0 - decibels / _FLOOR_DBFS)
     cells = round(share * _BAR_CELLS)

@@ -146,7 +146,7 @@ class Sink(Closing):
 
     def _missing(self) -> int:
         """Return how many frames were written and neither heard nor dropped."""
-        heard = self._heard()  # first, since it changes _written_frames if a playout was closed
+        heard = self._heard()  # called first, since it may change _written_frames
         return self._written_frames - heard
 
     def _samples(self, frames: int) -> int:

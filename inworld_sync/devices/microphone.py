@@ -3,7 +3,7 @@ Has the microphone, whose device fills a ring buffer in C, so that a busy interp
 audio.
 
 Locks: ``_lock`` guards every field that changes. It is held while a device opens, and never while
-waiting or while ``on_change`` runs. PortAudio's lock is acquired inside it.
+waiting or while ``on_change`` runs. A thread that holds ``_lock`` may acquire PortAudio's lock.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Microphone(Closing):
         Args:
             sample_rate_hz: The sample rate of the blocks, 8000 to 48000. If the device does not
                 support it, the device is opened at another rate and the audio is converted.
-            device: An index, or a part of a name, of :func:`~inworld_sync.devices.list_devices`.
-                None means the default device, and the new default device if that device is
-                unplugged.
+            device: An index or a part of a name in :func:`~inworld_sync.devices.list_devices`. None
+                means the default device. If that device is unplugged, the new default device is
+                used.
             block_ms: The length of a block, 5 to 1000.
             latency_ms: The latency to request from the device, 1 to 1000. The device uses the
                 nearest latency that it supports.

@@ -46,8 +46,8 @@ class NullSpeaker(Sink):
         require_whole("buffer_ms", buffer_ms, 10, 3_600_000, " ms")
         super().__init__(sample_rate_hz, sample_rate_hz, Condition())
         self._capacity_samples = sample_rate_hz * buffer_ms // 1000
-        # At the time _since, _since_samples were heard. After it, audio plays unless the speaker is
-        # paused.
+        # _since_samples is the number of samples that were heard until the time _since. After this
+        # time, audio plays unless the speaker is paused.
         self._since = 0.0
         self._since_samples = 0
         self._paused = False

@@ -1,6 +1,6 @@
 """
-Reads the settings of one response, which are those of the session as ``response.create`` changes
-them.
+Reads the settings of one response. They are the settings of the session with the changes of
+``response.create``.
 """
 
 from __future__ import annotations

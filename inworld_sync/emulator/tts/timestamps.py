@@ -3,7 +3,7 @@ Makes ``timestampInfo``: the times of words, characters and visemes.
 
 Source: the samples of the service's timestamp documentation, the viseme symbols that its clients
 know, and its page about lip-sync. That page does not show the names inside ``lipsyncAlignment``, so
-they are chosen like the names of the other alignments.
+the names here are made like the names of the other alignments.
 """
 
 from __future__ import annotations

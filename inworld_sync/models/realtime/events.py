@@ -199,7 +199,7 @@ class ItemDeleted(RealtimeEvent):
 
 @attrs.frozen
 class ItemTruncated(RealtimeEvent):
-    """The audio of an item was truncated at *audio_end_ms*, counted from its start."""
+    """The audio of an item was truncated at *audio_end_ms*, counted from the audio's start."""
 
     type: ClassVar[str] = "conversation.item.truncated"
 
@@ -277,7 +277,7 @@ class UserTranscriptFailed(RealtimeEvent):
 
 @attrs.frozen
 class PingReceived(RealtimeEvent):
-    """A ping of the service; *timestamp* is its Unix time in ms. No answer is needed."""
+    """A ping of the service. *timestamp* is a Unix time in ms. No answer is needed."""
 
     type: ClassVar[str] = "ping"
 
