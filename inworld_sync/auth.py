@@ -1,8 +1,8 @@
 """
 Makes the ``Authorization`` header of a request from a credential.
 
-No secret appears in a repr, a log or an error. A credential is a :class:`Secret` where it is kept,
-since debuggers and error reports show the variables of frames.
+No secret appears in a repr, a log or an error. A stored credential is a :class:`Secret`, since
+debuggers and error reports show the variables of frames.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ exception can occur at all of these points. So this package follows these rules:
 - ``with`` enters the lock itself, whose ``__enter__`` is written in C: no handler runs between the
   acquisition and the block. The conditions of `threading` acquire their lock in a Python function,
   so an exception there would leave the lock held forever.
-- Never call ``acquire``: a handler may run before the ``try`` that would release.
+- Never call ``acquire``: a handler may run before the ``try`` that would release the lock.
 - A statement that changes a state stands in the ``try`` that changes it back.
 """
 

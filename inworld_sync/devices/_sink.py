@@ -70,8 +70,8 @@ class Sink(Closing):
     @property
     def heard_samples(self) -> int:
         """
-        How many samples were heard since the sink was created. The latency of the device is
-        included.
+        How many samples were heard since the sink was created. A sample counts only after the
+        latency of the device.
 
         Audio that :meth:`clear` dropped is not counted. Time scaling does not change the count.
         """

@@ -79,9 +79,10 @@ class Microphone(Closing):
             latency_ms: The latency to request from the device, 1 to 1000. The device uses the
                 nearest latency that it supports.
             buffer_ms: How much recorded audio may wait to be read, 100 to 60000.
-            mute_while: A speaker in the same room. Silence is recorded while it plays, so that the
-                service does not take its sound for the user's speech. The user cannot interrupt the
-                speaker then. Headphones or echo cancellation make this argument unnecessary.
+            mute_while: A speaker in the same room. Silence is recorded while this speaker plays, so
+                that the service does not take the speaker's sound for the user's speech. The user
+                cannot interrupt the speaker then. Headphones or echo cancellation make this
+                argument unnecessary.
             hangover_ms: Silence is recorded for this time after the speaker stops, because of the
                 echo of the room; 0 to 5000.
             on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost

@@ -24,9 +24,9 @@ class NullSpeaker(Sink):
     """
     Consumes audio in real time and does not play it.
 
-    It has no thread. The monotonic clock determines how many samples were heard. Audio that is
-    written while earlier audio plays follows the earlier audio without a gap. Other audio starts
-    when it is written. There is no latency.
+    The speaker has no thread. The monotonic clock determines how many samples were heard. Audio
+    that is written while earlier audio plays follows the earlier audio without a gap. Other audio
+    starts when it is written. There is no latency.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """

@@ -1,6 +1,6 @@
 """
-Has a sink that writes to a playout, which the program reads. It is for game engines, telephone
-lines and tests.
+Has a sink that writes to a playout, which the program reads. The sink is for game engines,
+telephone lines and tests.
 
 Locks: as in :mod:`inworld_sync.devices._sink`. ``_changed`` also serializes the writers of the
 playout.

@@ -74,7 +74,11 @@ def _close_at_exit() -> None:
 
 
 def _shut_down() -> None:
-    """Stop all devices, since their threads must end before the interpreter. Open no others."""
+    """
+    Stop all devices. No device can be opened after this call.
+
+    The threads of devices must end before the interpreter ends.
+    """
     with _lock:
         _exiting.set()
         _close_all()

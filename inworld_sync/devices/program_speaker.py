@@ -1,8 +1,8 @@
 """
 Has a speaker for machines without PortAudio, where a program of the system plays the samples.
 
-It has no thread. A program that reads a pipe gets samples as soon as they are written. With
-such a program, ``write`` waits while more than ``buffer_ms`` of audio is not played. A program
+The speaker has no thread. A program that reads a pipe gets samples as soon as they are written.
+With such a program, ``write`` waits while more than ``buffer_ms`` of audio is not played. A program
 that reads files gets each utterance as a temporary file.
 
 Lock rule: as in :class:`~inworld_sync.devices.null.NullSpeaker`. ``_changed`` guards the process

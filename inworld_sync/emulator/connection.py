@@ -100,7 +100,7 @@ class Connection:
         except (OSError, Cut):
             pass  # the client disconnected, or a fault ended the connection
         except Exception:
-            # An error of the emulator must end one connection, and be visible in the log.
+            # An error of the emulator ends only this connection. The log shows the error.
             _logger.exception("%s failed", self._name)
         finally:
             self._stream.abort()

@@ -84,7 +84,7 @@ class Request:
 @attrs.frozen(kw_only=True)
 class Response:
     """
-    One response. If the body has parts, it is sent chunked, each part as soon as it is produced.
+    One response. A body of parts is sent chunked, and each part as soon as it is produced.
 
     Attributes:
         status: The HTTP status.

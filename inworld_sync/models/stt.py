@@ -295,7 +295,7 @@ class Transcription:
         silence_ms: Silence after the last word, in milliseconds.
         extra: Further fields of the service.
         tokens: The texts of *words* as the service sent them: whole words or, from some models,
-            parts of words, punctuation and white space. If they are such parts,
+            parts of words, punctuation and white space. With such parts,
             ``"".join(tokens)`` is the text.
         channel: Channel of the recording, from 0, with ``channels="separate"``; otherwise None.
     """

@@ -125,7 +125,7 @@ class Response:
         except PeerGone:
             self.cancel("client_cancelled")
         except Exception:
-            # An error of the emulator must end one response, and be visible in the log.
+            # An error of the emulator ends only this response. The log shows the error.
             _logger.exception("response %s failed", self.response_id)
         finally:
             self._on_gone(self)

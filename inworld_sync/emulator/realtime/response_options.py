@@ -34,7 +34,7 @@ class ResponseOptions:
     Attributes:
         modalities: ``audio``, ``text`` or both. With audio, the text is the transcript of the
             audio.
-        in_conversation: Whether its items become part of the conversation.
+        in_conversation: Whether the response's items become part of the conversation.
         context: The items to reply to; None for the items of the conversation.
         metadata: The metadata, which the events return.
         audio_format: The format of its audio.
