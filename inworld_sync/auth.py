@@ -162,7 +162,7 @@ class Token:
         token: The token, or a function that returns a new one. The client calls the function for
             each connection and each HTTP request, and once more if the service refuses the token.
             The function runs on a thread of its own, in the context (``contextvars``) of the
-            caller, who waits for it no longer than its timeout.
+            caller. The caller waits for the function no longer than the timeout of the call.
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:

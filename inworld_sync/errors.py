@@ -98,7 +98,7 @@ def fresh(error: _E) -> _E:
 
 
 def extended(error: _E, *, prefix: str = "", suffix: str = "") -> _E:
-    """Copy an error, with a text before or after its message."""
+    """Copy an error, and add a text before or after the message."""
     twin = fresh(error)
     text = f"{prefix}{error.args[0] if error.args else type(error).__name__}{suffix}"
     if isinstance(twin, ServiceError):
@@ -171,7 +171,7 @@ class ServiceError(InworldError):
             13 internal, 14 unavailable, 16 unauthenticated), or the code string of the
             Realtime service, or None.
         status: The HTTP status of the response or of the refused upgrade; None if there is none.
-        request_id: The service's id of the request, to quote to its support, or None.
+        request_id: The service's id of the request, for questions to the support, or None.
         retryable: Whether the same request may succeed later.
         retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of
             an HTTP response; None if the service named no time.

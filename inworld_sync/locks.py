@@ -9,7 +9,7 @@ exception can occur at all of these points. So this package follows these rules:
   acquisition and the block. The conditions of `threading` acquire their lock in a Python function,
   so an exception there would leave the lock held forever.
 - Never call ``acquire``: a handler may run before the ``try`` that would release the lock.
-- A statement that changes a state stands in the ``try`` that changes it back.
+- A statement that changes a state stands in the ``try`` that changes the state back.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Condition(Part, _Lock):
     """
     A reentrant lock, and threads that wait for a change. ``with`` holds the lock.
 
-    It has the methods of :class:`threading.Condition` that the package uses.
+    This class has the methods of :class:`threading.Condition` that the package uses.
     """
 
     def run_unlocked(self, function: Callable[[], _T]) -> _T:

@@ -41,7 +41,7 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
 
     Args:
         output: The name of the file, ``-`` for standard output, or None for the speaker.
-        file_format: A key of ``FILE_ENCODINGS``; With None, the ending of the name decides.
+        file_format: A key of ``FILE_ENCODINGS``. With None, the ending of the name decides.
 
     Raises:
         click.UsageError: The ending is unknown, or *file_format* contradicts the ending, or

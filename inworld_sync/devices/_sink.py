@@ -87,7 +87,7 @@ class Sink(Closing):
 
         Args:
             pcm: 16-bit little-endian mono samples as bytes; or an array of int16, int32, uint8 or
-                floats in [-1, 1], whose channels are mixed.
+                floats in [-1, 1]. The channels of an array are mixed.
             timeout: The most seconds to wait; None means no limit.
 
         Raises:
@@ -106,7 +106,7 @@ class Sink(Closing):
             self._write(samples, deadline)
 
     def end(self) -> None:
-        """Mark the utterance as complete, so that it plays to its end without a wait."""
+        """Mark the utterance as complete, so that its end plays without a wait for more audio."""
         with self._changed:
             self._end(deadline_after(_END_SECONDS))
 

@@ -90,8 +90,8 @@ class Microphone(Closing):
 
         Raises:
             ConfigError: A value is out of range, or no device has this name.
-            DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
-                not installed.
+            DeviceError: There is no device, the device cannot be opened, or sounddevice or
+                PortAudio is not installed.
         """
         require_whole("sample_rate_hz", sample_rate_hz, 8000, 48_000, " Hz")
         require_whole("block_ms", block_ms, 5, 1000, " ms")

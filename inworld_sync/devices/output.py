@@ -45,8 +45,8 @@ class OutputDevice:
 
         Raises:
             ConfigError: No device has this name.
-            DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
-                not installed.
+            DeviceError: There is no device, the device cannot be opened, or sounddevice or
+                PortAudio is not installed.
         """
         self.changed = Condition()
         self.gate = SoundGate()

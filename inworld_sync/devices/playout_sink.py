@@ -100,7 +100,7 @@ class PlayoutSink(PlayoutWriter):
         """
         Drop all audio that was not heard, and return the final :attr:`heard_samples`.
 
-        If the owner of the playout has closed it, the result is the last known count.
+        If the owner has closed the playout, the result is the last known count.
         """
         with self._changed:
             if not self._closed:

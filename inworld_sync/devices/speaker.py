@@ -21,7 +21,7 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["Speaker"]
 
-# The priority of the speaker's own input. It is higher than the default of added inputs, 0.
+# The priority of the speaker's own input. This priority is above 0, the default of added inputs.
 _OWN_PRIORITY = 1
 
 
@@ -71,8 +71,8 @@ class Speaker(SpeakerInput):
 
         Raises:
             ConfigError: A value is out of range, or no device has this name.
-            DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
-                not installed.
+            DeviceError: There is no device, the device cannot be opened, or sounddevice or
+                PortAudio is not installed.
         """
         _check(sample_rate_hz, buffer_ms)
         require_number("latency_ms", latency_ms, 1, 1000, " ms")

@@ -56,11 +56,11 @@ class ModelInfo:
         creator: The company that made the model.
         input_modalities: What the model reads, such as ``text`` and ``image``.
         output_modalities: What the model writes.
-        context_length: The most tokens of a conversation; None if the service does not say it.
-        max_completion_tokens: The most tokens of an answer; None if the service does not say it.
+        context_length: The most tokens of a conversation; None if the service sends no number.
+        max_completion_tokens: The most tokens of an answer; None if the service sends no number.
         parameters: The settings that the model supports, by their names on the wire.
         capabilities: What the model can do, such as ``functionCalling`` and ``vision``.
-        pricing: Prices as the service sends them; their unit is not documented.
+        pricing: Prices as the service sends them. The unit of the prices is not documented.
         is_supported: Whether the service serves the model now.
         extra: Fields that this version does not know.
     """
@@ -87,7 +87,7 @@ class RouterVariant:
     Attributes:
         model: The model: ``provider/model``, the name of a model, or ``auto``.
         weight: How many of 100 requests this variant gets.
-        id: The id of the variant, which differs from the others of its route.
+        id: The id of the variant. Each variant of a route has another id.
         extra: Further fields of the variant, by their names on the wire, such as
             ``text_generation_config``, ``message_templates`` and ``web_search``.
     """
@@ -112,7 +112,7 @@ class RouterRoute:
     The models that a router uses if a condition is true, or by default.
 
     Attributes:
-        id: The id of the route, which differs from the others of its router.
+        id: The id of the route. Each route of a router has another id.
         variants: The models; their weights sum to 100.
         condition: A CEL expression over the ``metadata`` of a request, such as
             ``tier == "premium"``; None for a default route.

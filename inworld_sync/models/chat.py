@@ -282,7 +282,8 @@ class ChatCompletion:
         model: The model that answered.
         id: The service's id of the answer.
         metadata: What the router did, such as ``attempts``.
-        extra: Fields that this version does not know: those of the message, then of the answer.
+        extra: Fields that this version does not know: first those of the message, then those of the
+            answer.
     """
 
     text: str = ""
@@ -334,7 +335,8 @@ class ChatDelta:
         model: The model that answers.
         id: The service's id of the answer.
         metadata: What the router did.
-        extra: Fields that this version does not know: those of the delta, then of the event.
+        extra: Fields that this version does not know: first those of the delta, then those of the
+            event.
     """
 
     text: str = ""

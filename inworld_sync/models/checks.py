@@ -1,10 +1,10 @@
 """
 Checks arguments and settings, before anything is sent or opened.
 
-Each check is an attrs validator or converter. It raises a :class:`~inworld_sync.errors.ConfigError`
-that names the field, the accepted values and the given value. If None is the default of the field,
-None is accepted and leaves the choice to the service. A function whose name begins with ``require``
-checks an argument of a call.
+Each check is an attrs validator or converter. A failed check raises a
+:class:`~inworld_sync.errors.ConfigError` that names the field, the accepted values and the given
+value. If None is the default of the field, None is accepted and leaves the choice to the service. A
+function whose name begins with ``require`` checks an argument of a call.
 """
 
 from __future__ import annotations

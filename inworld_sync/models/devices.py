@@ -175,7 +175,7 @@ class SpeakerStats:
     Statistics of a speaker.
 
     Attributes:
-        underflows: How often the device had no audio to play, which is heard as a click or a gap.
+        underflows: How often the device had no audio to play. Each time, a click or a gap is heard.
         stalls: How often an utterance paused because its audio arrived too late.
         stalled_ms: Total length of the stalls, in milliseconds.
         concealed_ms: Audio that was synthesized to conceal stalls, in milliseconds.

@@ -40,7 +40,8 @@ class SpokenText:
     The times of the words of a spoken reply, which truncation needs.
 
     Attributes:
-        words: For each word, its end in the transcript, and the second at which the word begins.
+        words: For each word, the index in the transcript at which the word ends, and the second at
+            which the word begins.
         duration: The length of the audio in seconds.
     """
 
@@ -167,7 +168,7 @@ class Conversation:
 
         Args:
             item_id: The id of the reply.
-            content_index: The index of its audio.
+            content_index: The index of the reply's audio part.
             end_ms: The milliseconds of audio that were played.
             audio_end_ms: The value that the client sent.
 

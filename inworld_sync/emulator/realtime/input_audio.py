@@ -97,7 +97,7 @@ class InputAudioBuffer:
 
     Args:
         session: The session.
-        config: Its settings; see ``configure``.
+        config: The settings of the session; see ``configure``.
     """
 
     def __init__(self, session: SpeechInputView, config: SessionConfig) -> None:
@@ -330,7 +330,7 @@ def transcribe(
 
     Args:
         session: The session.
-        config: Its settings.
+        config: The settings of the session.
         item_id: The id of the user's message.
         text: The transcript.
         emitted: The part of the transcript that was sent.

@@ -49,8 +49,8 @@ class Response:
     A response of one session.
 
     Args:
-        session: Its session.
-        options: Its settings.
+        session: The session.
+        options: The settings of the response.
         fillers: The fillers of the session.
         failure: The error with which the response fails at once, or None.
         previous: The response that must end first, or None.

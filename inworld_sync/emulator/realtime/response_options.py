@@ -37,7 +37,7 @@ class ResponseOptions:
         in_conversation: Whether the response's items become part of the conversation.
         context: The items to reply to; None for the items of the conversation.
         metadata: The metadata, which the events return.
-        audio_format: The format of its audio.
+        audio_format: The format of the response's audio.
         voice: The voice.
         request: The request for the reply maker, without items.
         approved: A call of an MCP tool that is made before the reply, or None.

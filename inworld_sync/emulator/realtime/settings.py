@@ -27,7 +27,7 @@ class RealtimeSettings:
         identified_calls: Send the call's id in the events of its arguments. With False, only the
             item has the id.
         empty_arguments: Send ``""`` for a call without arguments. With False, send ``{}``.
-        calls_have_previous: When a function call is added, send the id of the item before it. The
+        calls_have_previous: When a function call is added, send the id of the previous item. The
             service sends null.
         rolling_transcription: Send the whole turn in every transcription delta, as the service
             does. With False, send only the new part.

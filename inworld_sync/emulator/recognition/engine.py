@@ -45,8 +45,8 @@ class SpeechEngine:
     Args:
         recognizer: A recognizer that replaces the best installed recognizer.
         aligner: An aligner that replaces PocketSphinx, for recognizers that report no times.
-        new_vad: A function that makes a detector for a new stream. It replaces the best installed
-            detector.
+        new_vad: A function that makes a detector for a new stream. This detector replaces the best
+            installed detector.
 
     Thread safety:
         All methods may be called from any thread. Calls of the recognizer run one at a time, in the

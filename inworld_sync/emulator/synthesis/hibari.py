@@ -156,7 +156,7 @@ class HibariSynthesizer:
     def _say(
         self, words: Sequence[_ReadWord], voice: EmulatedVoice, speaking_rate: float
     ) -> tuple[NDArray[np.float32], list[EngineWord]]:
-        """Speak words in one or more runs of the model. Return a pause if they have no phonemes."""
+        """Speak words in one or more runs of the model. Return a pause if there are no phonemes."""
         waves: list[NDArray[np.float32]] = []
         heard: list[EngineWord] = []
         for group in _grouped(words):
@@ -194,7 +194,7 @@ class HibariSynthesizer:
 
 
 def _as_link(found: re.Match[str]) -> str:
-    """Write phonetic spelling as hibari reads it, which is a link to phonemes of its alphabet."""
+    """Write phonetic spelling as hibari reads it: a link to phonemes of hibari's alphabet."""
     phonemes = found[1].replace("tʃ", "ʧ").replace("dʒ", "ʤ").replace("g", "ɡ")
     for letter, symbol in _IPA.items():
         if len(symbol) > 1:

@@ -52,7 +52,7 @@ class Context:
 
     Args:
         context_id: The id that the client uses.
-        config: Its settings.
+        config: The settings of the context.
         peer: The client.
         shared: The state of the server.
         on_closed: Called on the context's thread before the last message.

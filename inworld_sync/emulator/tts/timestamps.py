@@ -47,7 +47,7 @@ _OPENXR = {
     "ou": "u ʊ w",
 }
 _SILENCE = "sil"
-# A word with inner marks such as "it's" and "12.50", or one mark.
+# Matches a word, also one with inner marks such as "it's" or "12.50", or a single mark.
 _TOKEN = re.compile(r"\w+(?:['’.,:@/&+-]\w+)*|[^\w\s]")
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 

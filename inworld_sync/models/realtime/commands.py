@@ -127,7 +127,7 @@ class TruncateItem(Command):
 
     Attributes:
         item_id: The assistant's message.
-        content_index: The index of its audio part.
+        content_index: The index of the message's audio part.
         audio_end_ms: The end of the heard part, in milliseconds from the start of the audio. In a
             G.711 session the service counts at 24000 Hz, so send a third of the real time.
     """

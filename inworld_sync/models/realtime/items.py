@@ -156,7 +156,7 @@ class Message(Setting):
 
     Attributes:
         role: ``user``, ``assistant``, ``system`` or ``tool``.
-        content: Its parts, in order.
+        content: The parts of the message, in order.
         id: The item's id; None if the service is to choose it.
         status: ``completed``, ``in_progress`` or ``incomplete``.
     """

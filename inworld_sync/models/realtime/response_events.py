@@ -156,7 +156,7 @@ class AudioDelta(_PartEvent):
 
     Attributes:
         response_id: The response.
-        item_id: Its item.
+        item_id: The item of the response.
         audio: Whole samples in the session's output format; empty if the message has only times.
         output_index: The item's place in the response.
         content_index: The part's place in the item.

@@ -73,7 +73,7 @@ class ServerVad(Setting):
 
 @attrs.frozen
 class ManualTurns:
-    """The application ends the user's turns. It commits the audio and requests responses."""
+    """The application ends the user's turns: it commits the audio and requests responses."""
 
 
 TurnDetection: TypeAlias = SemanticVad | ServerVad | ManualTurns
