@@ -1,8 +1,8 @@
 """
 Makes the ``Authorization`` header of a request from a credential.
 
-No secret appears in a repr, a log or an error. A credential is a :class:`Secret` where it is kept,
-since debuggers and error reports show the variables of frames.
+No secret appears in a repr, a log or an error. A stored credential is a :class:`Secret`, since
+debuggers and error reports show the variables of frames.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 
-# A line of an .env file, a variable that was not expanded, and the texts of examples.
+# Matches a line of an .env file, a variable that was not expanded, and the text of an example.
 _PLACEHOLDER = re.compile(
     r"(?:export\s+)?[A-Za-z][A-Za-z0-9_]*=.*[^=].*|\$\{.*\}|\$[A-Z_]+|<.*>"
     r"|(?:your|my)[-_ ].*(?:key|token).*",
@@ -54,7 +54,7 @@ class Auth(Protocol):
 
 @runtime_checkable
 class TimedAuth(Protocol):
-    """An :class:`Auth` that ends by itself when its caller no longer waits."""
+    """An :class:`Auth` that can make its header within a time limit."""
 
     def header_within(self, timeout: float | None) -> tuple[str, str]:
         """Return the header as ``header()`` does, or raise after *timeout* seconds."""
@@ -162,7 +162,7 @@ class Token:
         token: The token, or a function that returns a new one. The client calls the function for
             each connection and each HTTP request, and once more if the service refuses the token.
             The function runs on a thread of its own, in the context (``contextvars``) of the
-            caller, who waits for it no longer than its timeout.
+            caller. The caller waits for the function no longer than the timeout of the call.
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:

@@ -60,10 +60,11 @@ class Inworld:
             and connects to the emulator. None does the same if ``INWORLD_SYNC_LOCAL`` is 1.
         base_url: The address of the service, with ``https://`` or ``wss://`` for TLS, or with
             ``http://`` or ``ws://`` without TLS; ``https://api.inworld.ai`` by default.
-        connect_timeout: Seconds from the name lookup to the end of the handshake; 10 by default.
+        connect_timeout: The most seconds from the name lookup to the end of the handshake; 10 by
+            default.
         send_timeout: The most seconds to send one message, after which the connection counts as
             lost; 10 by default.
-        close_timeout: Seconds to wait for the answer to a CLOSE frame; 0.5 by default.
+        close_timeout: The most seconds to wait for the answer to a CLOSE frame; 0.5 by default.
         ping_interval: Seconds between two pings of a connection; 5 by default.
         ping_timeout: Seconds without a received byte after which the connection counts as lost; 10
             by default.
@@ -93,7 +94,7 @@ class Inworld:
         TypeError: A keyword argument has an unknown name.
 
     Lock rule: ``_lock`` guards the creation of services and closing. It is held while a service is
-    created, which does not wait.
+    created. The creation of a service does not wait.
 
     Thread safety: several threads may share a client. A forked child of the process, such as a
     worker of gunicorn, may use the client too. In the child, the client starts without the
@@ -156,7 +157,7 @@ class Inworld:
     def _begin(self, *, in_child: bool = False) -> None:
         """Start without connections. In a forked child, this runs before other code."""
         if in_child:
-            self._emulator = None  # the parent closes it
+            self._emulator = None  # the parent closes its emulator
         self._lock = threading.Lock()
         limiter = self._options.limiter
         if limiter is None:

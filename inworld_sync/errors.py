@@ -68,7 +68,7 @@ _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
 def redact(text: str) -> str:
-    """Remove from a text credentials, and parts of credentials that the service echoes."""
+    """Remove credentials from a text, also the parts of credentials that the service echoes."""
     text = _TOKEN.sub("***", _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text)))
     return mask_known(text)
 
@@ -98,7 +98,7 @@ def fresh(error: _E) -> _E:
 
 
 def extended(error: _E, *, prefix: str = "", suffix: str = "") -> _E:
-    """Copy an error, with a text before or after its message."""
+    """Copy an error, and add a text before or after the message."""
     twin = fresh(error)
     text = f"{prefix}{error.args[0] if error.args else type(error).__name__}{suffix}"
     if isinstance(twin, ServiceError):
@@ -171,13 +171,13 @@ class ServiceError(InworldError):
             13 internal, 14 unavailable, 16 unauthenticated), or the code string of the
             Realtime service, or None.
         status: The HTTP status of the response or of the refused upgrade; None if there is none.
-        request_id: The service's id of the request, to quote to its support, or None.
+        request_id: The service's id of the request, for questions to the support, or None.
         retryable: Whether the same request may succeed later.
         retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of
             an HTTP response; None if the service named no time.
         details: The error's details as the service sent them.
         server_time: When the service sent an HTTP response, by its own clock, in seconds of Unix
-            time; None if it did not say.
+            time; None if the service sent no time.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ class ClosedError(InworldError):
     """A session, connection or object was used after it was closed."""
 
 
-# The class of the error for a gRPC code. Other codes are a ServiceError.
+# The class of the error for a gRPC code. The error of any other code is a ServiceError.
 _KINDS: dict[int, type[ServiceError]] = {
     3: InvalidRequestError,
     5: NotFoundError,

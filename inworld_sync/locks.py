@@ -3,13 +3,13 @@ Conditions and events that stay usable when a signal handler raises an exception
 
 Python runs a signal handler on the main thread after a call has returned, at the start of a
 function, at the end of a loop's round, or inside a wait. If the handler raises, as for Ctrl-C, the
-exception can occur at all of these points. Rules of this package that follow from it:
+exception can occur at all of these points. So this package follows these rules:
 
 - ``with`` enters the lock itself, whose ``__enter__`` is written in C: no handler runs between the
   acquisition and the block. The conditions of `threading` acquire their lock in a Python function,
-  so an exception there would leave it locked forever.
-- Never call ``acquire``: a handler may run before the ``try`` that would release.
-- A statement that changes a state stands in the ``try`` that changes it back.
+  so an exception there would leave the lock held forever.
+- Never call ``acquire``: a handler may run before the ``try`` that would release the lock.
+- A statement that changes a state stands in the ``try`` that changes the state back.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
         def _acquire_restore(self, state: object) -> None: ...
 
 else:
-    # The class is `_thread.RLock`, or the one that gevent has put in its place.
+    # The class is `_thread.RLock`, or the class with which gevent has replaced `_thread.RLock`.
     _Lock = type(threading.RLock())
 
-# Release a lock that was acquired any number of times, and acquire it as many times again.
+# Release a lock that was acquired any number of times, and acquire it again as many times.
 _release, _acquire = _Lock._release_save, _Lock._acquire_restore  # noqa: SLF001 - as threading does
 
 
@@ -48,8 +48,8 @@ class Part:
         whole: The lock; a condition passes None for itself.
 
     Attributes:
-        waiters: The locks of the threads that wait, in order; if there is none, :meth:`notify_all`
-            need not be called.
+        waiters: The locks of the threads that wait, in order. If no thread waits,
+            :meth:`notify_all` need not be called.
     """
 
     def __init__(self, whole: Condition | None = None) -> None:
@@ -73,13 +73,13 @@ class Part:
         waiter.acquire()
         try:
             self.waiters[waiter] = None
-            # One call in C releases the lock and stores its state. With two, a handler could run
-            # before the state is stored.
+            # One call in C releases the lock and stores its state. With two calls, a handler
+            # could run before the state is stored.
             saved.extend(map(_release, (lock,)))
             return waiter.acquire(timeout=seconds)
         finally:
             try:
-                # Unlike acquire(), this cannot be interrupted.
+                # Unlike acquire(), this call cannot be interrupted.
                 for state in saved:
                     _acquire(lock, state)
             finally:
@@ -98,7 +98,7 @@ class Part:
     def notify(self) -> None:
         """Wake up one thread that waits."""
         for waiter in self.waiters:
-            # If an exception occurs in between, the next call finds it unlocked.
+            # If an exception occurs before the deletion, the next call finds this waiter unlocked.
             if waiter.locked():
                 waiter.release()
             del self.waiters[waiter]
@@ -112,9 +112,9 @@ class Part:
 
 class Condition(Part, _Lock):
     """
-    A reentrant lock with threads that wait for a change; ``with`` holds it.
+    A reentrant lock, and threads that wait for a change. ``with`` holds the lock.
 
-    It has the methods of :class:`threading.Condition` that the package uses.
+    This class has the methods of :class:`threading.Condition` that the package uses.
     """
 
     def run_unlocked(self, function: Callable[[], _T]) -> _T:
@@ -133,7 +133,7 @@ class Condition(Part, _Lock):
 
 
 class Mutex:
-    """A lock that a thread waits for with a timeout; one thread holds it once."""
+    """A lock that is not reentrant. A thread can wait for this lock with a timeout."""
 
     def __init__(self) -> None:
         self._released = Condition()

@@ -30,8 +30,8 @@ class WholeFile:
 
     Attributes:
         file: The open file to write to.
-        partial_path: The partial file. None if *path* is written directly, after :meth:`commit`, or
-            if the partial file was removed.
+        partial_path: The partial file. None if *path* is written directly, if :meth:`commit` was
+            called, or if the partial file was removed.
 
     Raises:
         OSError: The file cannot be created. The error names *path*.
@@ -47,7 +47,8 @@ class WholeFile:
         if self._target.exists() and not self._target.is_file():
             self.file: BinaryIO = self._path.open("wb")
             return
-        # The permissions are those of the file that is replaced, or come from the umask.
+        # The new file gets the permissions of the file that it replaces. Without such a file, the
+        # umask decides.
         name = f"{self._target.stem}.partial-{secrets.token_hex(4)}{self._target.suffix}"
         partial = self._target.with_name(name)
         with self._naming_path():
@@ -103,11 +104,11 @@ class WholeFile:
 
     @contextlib.contextmanager
     def _naming_path(self) -> Iterator[None]:
-        """Put the caller's path instead of the partial file into errors."""
+        """Replace the path of the partial file in errors with the caller's path."""
         try:
             yield
         except OSError as error:
             error.filename = str(self._path)
-            # The text of an error with a second name of None ends with "-> None".
+            # If ``filename2`` were None, the text of the error would end with "-> None".
             del error.filename2
             raise

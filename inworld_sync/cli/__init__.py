@@ -51,11 +51,11 @@ def run(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its status."""
     try:
         _cli.main(arguments, prog_name="inworld-sync", standalone_mode=False)
-        # Flushed here, since an error of a closed pipe could not be handled at the end of the
-        # interpreter.
+        # The output is flushed here, since an error of a closed pipe could not be handled when the
+        # interpreter ends.
         sys.stdout.flush()
     except click.ClickException as error:
-        # It may have the name of a file, or what a program has printed.
+        # The message may contain the name of a file or the output of a program.
         message = io.StringIO()
         error.show(message)
         click.echo(plain(message.getvalue()), err=True, nl=False)
@@ -65,7 +65,7 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The program that reads the output has ended, as with `| head`. The rest of the output is
-        # discarded. Otherwise Python would report the same error again at its end.
+        # discarded. Otherwise Python would report the same error again at exit.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -69,7 +69,7 @@ def command(
     audio = AudioConfig()
     with ExitStack() as stack:
         iw = stack.enter_context(open_client(local=local, base_url=base_url))
-        # Opened before the request: without a speaker, nothing must be generated.
+        # The speaker is opened first, so that nothing is generated if there is no speaker.
         speaker: AudioSink | None = None
         if speaks:
             speaker = stack.enter_context(closing(open_default_speaker(audio.sample_rate_hz)))
@@ -115,7 +115,7 @@ def _printed(stream: ChatStream) -> Iterator[str]:
             click.echo(plain(piece), nl=False)
             yield piece
     finally:
-        # A message that follows begins in a line of its own.
+        # The next message begins on a new line.
         if last and not last.endswith("\n"):
             click.echo()
 

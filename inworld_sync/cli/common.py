@@ -40,7 +40,7 @@ _DIGITS_OF_MS = 1
 # newline, bidirectional controls, and surrogates, which cannot be encoded.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
-# Values of messages that -v does not show. Audio is base64 in any field.
+# The -v option does not show audio. A field of any name may contain audio as base64.
 _AUDIO = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
 _AUDIO_NAMES = {"audio", "audioContent"}
 _SECRET = re.compile(r"api_?key|authorization|headers|secret|token$", re.IGNORECASE)
@@ -72,7 +72,7 @@ def verbose_option(function: F) -> F:
 
 
 def is_given(name: str) -> bool:
-    """Whether a parameter of the current command was given, and is not the default."""
+    """Whether the user gave this parameter of the current command. A default does not count."""
     source = click.get_current_context().get_parameter_source(name)
     return source is not ParameterSource.DEFAULT
 

@@ -50,7 +50,7 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
         about = {"server": where, "voice": voice, "output": str(output), "total_ms": total_ms}
         print_json({**about, **file.facts()})
         return
-    # This is not the title of the table, because rich would wrap a title to the width of the table.
+    # This line is not the title of the table, because rich would wrap a title to the table's width.
     ERRORS.print(f"{voice} at {where}", soft_wrap=True, markup=False, highlight=False)
     table = Table("word", "from ms", "to ms")
     for word in file.words:

@@ -56,7 +56,7 @@ _OPTIONS: Final = {
     "voice": "--voice",
     "workspace": "--workspace",
 }
-# Matches an argument at the start of a message, with its value, or after a verb.
+# Matches an argument at the start of a message, after a verb, or before the value ``=True``.
 _ARGUMENT: Final = re.compile(
     rf"(?:^|(?<=pass )|(?<=check )|\b(?=\w+=True))({'|'.join(_OPTIONS)})\b(?:=True)?"
 )
@@ -72,7 +72,7 @@ def message_of(error: BaseException) -> str:
 
 
 def with_options(message: str) -> str:
-    """Name the options of the command in a message instead of arguments."""
+    """Replace the names of arguments in a message with the options of the command."""
     return _ARGUMENT.sub(lambda match: _OPTIONS[match[1]], message)
 
 

@@ -41,11 +41,11 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
 
     Args:
         output: The name of the file, ``-`` for standard output, or None for the speaker.
-        file_format: A key of ``FILE_ENCODINGS``; None follows from the ending of the name.
+        file_format: A key of ``FILE_ENCODINGS``. With None, the ending of the name decides.
 
     Raises:
-        click.UsageError: The ending is unknown, *file_format* is another format, or it has no
-            effect.
+        click.UsageError: The ending is unknown, or *file_format* contradicts the ending, or
+            *file_format* has no effect.
     """
     if output is None:
         if file_format is not None:

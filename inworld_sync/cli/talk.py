@@ -27,7 +27,7 @@ from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.tools.function import ToolFunction
 
-# The most seconds to wait for one response, and then for the end of its audio.
+# The most seconds to wait for one response, and again for the end of the response's audio.
 _WAIT_SECONDS = 300.0
 
 _Tool = ToolFunction[..., object]
@@ -117,7 +117,11 @@ def command(
 
 
 def _write(rt: RealtimeSession, texts: Iterable[str], *, is_heard: bool, waits: bool) -> None:
-    """Send each text as a turn. With *waits*, wait for its reply and audio before the next text."""
+    """
+    Send each text as a turn.
+
+    With *waits*, wait for each reply and its audio before the next text.
+    """
     reply = None
     for text in filter(None, map(str.strip, texts)):
         if reply is not None and not waits:

@@ -4,7 +4,7 @@ Shows a conversation: transcripts, tool calls and the levels of user and assista
 On a terminal the last lines of the screen show the current turn and two level meters. Otherwise
 one line is printed for each turn, as text or as JSON.
 
-Lock rule: ``_lock`` guards the transcripts of the current turn. It is held for a short time only.
+Lock rule: ``_lock`` guards the transcripts of the current turn, and is held for a short time only.
 rich has its own lock for printing.
 """
 
@@ -257,7 +257,7 @@ class Screen:
 
 
 def _bar(level: Level) -> Text:
-    """Return a bar from -60 dBFS to full scale, which is red if the audio clips."""
+    """Return a bar from -60 dBFS to full scale. The bar is red if the audio clips."""
     decibels = level.rms_dbfs
     share = 0.0 if math.isinf(decibels) else max(0.0, 1.0 - decibels / _FLOOR_DBFS)
     cells = round(share * _BAR_CELLS)

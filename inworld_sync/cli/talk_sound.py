@@ -60,7 +60,7 @@ class MeteredSink:
         self.sample_rate_hz = sink.sample_rate_hz
         self.end, self.drain, self.close = sink.end, sink.drain, sink.close
         self._lock = threading.Lock()
-        # The position of each block, in samples of the sink, and its level.
+        # The position of each block, in samples of the sink, and the level of the block.
         self._levels: deque[tuple[int, Level]] = deque()
         self._written = sink.heard_samples
 

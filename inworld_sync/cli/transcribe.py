@@ -61,17 +61,18 @@ STANDARD_INPUT = "-"
 _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 # On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
-# The longest time after an interruption until the program ends without its threads.
+# After an interruption, the program waits at most this time until its threads end.
 _END_SECONDS = 0.5
 
 # Each file with two channels uses two of the twenty connections of an account.
 _MAX_SEPARATE_JOBS = 10
 
-# The most seconds without progress after the end of the audio; with --http, for the request.
+# The most seconds without progress after the end of the audio. With --http, the most seconds of the
+# whole request.
 TIMEOUT_SECONDS = 30.0
 
 _Advance = Callable[[float], None]
-# Called with the name of a file and its duration in ms, if it is known.
+# Called with the name of a file, and with its duration in ms or None if that is unknown.
 _Counter = Callable[[str, "float | None"], _Advance]
 
 
@@ -84,7 +85,7 @@ class _Job:
     channels: int | Literal["separate"]
     channel: int | None
     raw_format: RawFormat | None
-    # The options that have an effect on raw samples only, and were given.
+    # The given options that have an effect on raw samples only.
     raw_options: list[str]
     method: Literal["stream", "http"]
     live: bool
@@ -234,7 +235,8 @@ def _check(files: Sequence[str], form: str, output: Path | None, *, live: bool) 
 def _open(name: str, job: _Job, counter: _Counter) -> AudioFile:
     """Open a recording that reports how much was read from it."""
     file = open_recording(
-        # A thread that waits in the buffered file would hold its lock at the end of the program.
+        # At the end of the program, a thread that waits in the buffered file would hold the file's
+        # lock.
         getattr(sys.stdin.buffer, "raw", sys.stdin.buffer) if name == STANDARD_INPUT else name,
         sample_rate_hz=job.rate,
         channels=2 if job.channels == "separate" else job.channels,
@@ -338,7 +340,7 @@ class _Warnings(logging.Handler):
     """Prints the warnings of the client."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # The emulator, whose loggers have longer names, is not the client.
+        # This is the name of the client's logger. The emulator's loggers have longer names.
         if record.name == "inworld_sync":
             print_message(with_options(record.getMessage()))
 
@@ -388,8 +390,8 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
 
 
 def _printer(form: str) -> Callable[[Transcription], None]:
-    """Print final transcripts. On a terminal, a partial transcript overwrites the one before."""
-    # Separate channels have a thread each.
+    """Print final transcripts. On a terminal, a transcript overwrites the partial one before it."""
+    # Each separate channel has a thread of its own.
     lock = threading.Lock()
 
     def show(said: Transcription) -> None:

@@ -46,7 +46,7 @@ def _filters(function: F) -> F:
 
 
 def _facts(function: F) -> F:
-    """Add the options for what is said about a voice."""
+    """Add the options that describe a voice."""
     for option in (
         click.option("--tag", "tags", multiple=True, help="A word for filters; may be repeated."),
         click.option("--description", help="What the voice sounds like."),

@@ -70,8 +70,8 @@ class Sink(Closing):
     @property
     def heard_samples(self) -> int:
         """
-        How many samples were heard since the sink was created. The latency of the device is
-        included.
+        How many samples were heard since the sink was created. A sample counts only after the
+        latency of the device.
 
         Audio that :meth:`clear` dropped is not counted. Time scaling does not change the count.
         """
@@ -87,7 +87,7 @@ class Sink(Closing):
 
         Args:
             pcm: 16-bit little-endian mono samples as bytes; or an array of int16, int32, uint8 or
-                floats in [-1, 1], whose channels are mixed.
+                floats in [-1, 1]. The channels of an array are mixed.
             timeout: The most seconds to wait; None means no limit.
 
         Raises:
@@ -106,7 +106,7 @@ class Sink(Closing):
             self._write(samples, deadline)
 
     def end(self) -> None:
-        """Mark the utterance as complete, so that it plays to its end without a wait."""
+        """Mark the utterance as complete, so that its end plays without a wait for more audio."""
         with self._changed:
             self._end(deadline_after(_END_SECONDS))
 
@@ -146,7 +146,7 @@ class Sink(Closing):
 
     def _missing(self) -> int:
         """Return how many frames were written and neither heard nor dropped."""
-        heard = self._heard()  # first, since it changes _written_frames if a playout was closed
+        heard = self._heard()  # called first, since it may change _written_frames
         return self._written_frames - heard
 
     def _samples(self, frames: int) -> int:

@@ -1,4 +1,4 @@
-"""Opens the speaker that is used if the caller passes none."""
+"""Opens the speaker that is used if the caller does not pass a speaker."""
 
 from __future__ import annotations
 

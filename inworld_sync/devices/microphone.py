@@ -3,7 +3,7 @@ Has the microphone, whose device fills a ring buffer in C, so that a busy interp
 audio.
 
 Locks: ``_lock`` guards every field that changes. It is held while a device opens, and never while
-waiting or while ``on_change`` runs. PortAudio's lock is acquired inside it.
+waiting or while ``on_change`` runs. A thread that holds ``_lock`` may acquire PortAudio's lock.
 """
 
 from __future__ import annotations
@@ -72,16 +72,17 @@ class Microphone(Closing):
         Args:
             sample_rate_hz: The sample rate of the blocks, 8000 to 48000. If the device does not
                 support it, the device is opened at another rate and the audio is converted.
-            device: An index, or a part of a name, of :func:`~inworld_sync.devices.list_devices`.
-                None means the default device, and the new default device if that device is
-                unplugged.
+            device: An index or a part of a name in :func:`~inworld_sync.devices.list_devices`. None
+                means the default device. If that device is unplugged, the new default device is
+                used.
             block_ms: The length of a block, 5 to 1000.
             latency_ms: The latency to request from the device, 1 to 1000. The device uses the
                 nearest latency that it supports.
             buffer_ms: How much recorded audio may wait to be read, 100 to 60000.
-            mute_while: A speaker in the same room. Silence is recorded while it plays, so that the
-                service does not take its sound for the user's speech. The user cannot interrupt the
-                speaker then. Headphones or echo cancellation make this argument unnecessary.
+            mute_while: A speaker in the same room. Silence is recorded while this speaker plays, so
+                that the service does not take the speaker's sound for the user's speech. The user
+                cannot interrupt the speaker then. Headphones or echo cancellation make this
+                argument unnecessary.
             hangover_ms: Silence is recorded for this time after the speaker stops, because of the
                 echo of the room; 0 to 5000.
             on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost
@@ -89,8 +90,8 @@ class Microphone(Closing):
 
         Raises:
             ConfigError: A value is out of range, or no device has this name.
-            DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
-                not installed.
+            DeviceError: There is no device, the device cannot be opened, or sounddevice or
+                PortAudio is not installed.
         """
         require_whole("sample_rate_hz", sample_rate_hz, 8000, 48_000, " Hz")
         require_whole("block_ms", block_ms, 5, 1000, " ms")

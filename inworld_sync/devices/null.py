@@ -1,5 +1,5 @@
 """
-Has a speaker without a device. It takes as long as a real speaker, and needs no sound system.
+Has a speaker without a device. This speaker takes as long as a real one, and needs no sound system.
 
 Locks: ``_changed`` guards every field. It is held for arithmetic and while a subclass handles the
 samples, but never while other code is called.
@@ -24,9 +24,9 @@ class NullSpeaker(Sink):
     """
     Consumes audio in real time and does not play it.
 
-    It has no thread. The monotonic clock determines how many samples were heard. Audio that is
-    written while earlier audio plays follows the earlier audio without a gap. Other audio starts
-    when it is written. There is no latency.
+    The speaker has no thread. The monotonic clock determines how many samples were heard. Audio
+    that is written while earlier audio plays follows the earlier audio without a gap. Other audio
+    starts when it is written. There is no latency.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -46,8 +46,8 @@ class NullSpeaker(Sink):
         require_whole("buffer_ms", buffer_ms, 10, 3_600_000, " ms")
         super().__init__(sample_rate_hz, sample_rate_hz, Condition())
         self._capacity_samples = sample_rate_hz * buffer_ms // 1000
-        # At the time _since, _since_samples were heard. After it, audio plays unless the speaker is
-        # paused.
+        # _since_samples is the number of samples that were heard until the time _since. After this
+        # time, audio plays unless the speaker is paused.
         self._since = 0.0
         self._since_samples = 0
         self._paused = False

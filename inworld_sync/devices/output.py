@@ -3,8 +3,8 @@ Has the sound device that plays a mixer. A lost device is opened again.
 
 Locks: ``changed`` guards every field here and every field of the inputs that share the device, and
 serializes the writers of the inputs' playouts. ``changed`` is held while a device opens. It is
-released during a wait on ``changed`` and while ``on_change`` runs. The locks of the mixer, its
-playouts and PortAudio are acquired inside it.
+released during a wait on ``changed`` and while ``on_change`` runs. A thread that holds
+``changed`` may acquire the locks of the mixer, of its playouts and of PortAudio.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class OutputDevice:
 
         Raises:
             ConfigError: No device has this name.
-            DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
-                not installed.
+            DeviceError: There is no device, the device cannot be opened, or sounddevice or
+                PortAudio is not installed.
         """
         self.changed = Condition()
         self.gate = SoundGate()
@@ -63,7 +63,7 @@ class OutputDevice:
         self._stream = self._open(chosen)
 
     def level(self, window_ms: float) -> Level:
-        """Measure the last *window_ms* that were heard; no samples if there is no device."""
+        """Measure the last *window_ms* of heard audio. Without a device, no audio is measured."""
         return Level() if self.feed is None else self.feed.level(window_ms)
 
     def require_open(self) -> None:

@@ -1,6 +1,6 @@
 """
-Has a sink that writes to a playout, which the program reads. It is for game engines, telephone
-lines and tests.
+Has a sink that writes to a playout, which the program reads. The sink is for game engines,
+telephone lines and tests.
 
 Locks: as in :mod:`inworld_sync.devices._sink`. ``_changed`` also serializes the writers of the
 playout.
@@ -51,8 +51,8 @@ class PlayoutSink(PlayoutWriter):
         Create a sink for a playout.
 
         Args:
-            playout: A mono playout with ``s16`` input. Nothing else may push to it or clear it. It
-                stays open when the sink is closed.
+            playout: A mono playout with ``s16`` input. Nothing else may push to it or clear it. The
+                playout stays open when the sink is closed.
             track: The track of the mixer that reads the playout. The track knows when audio is
                 heard.
             latency_ms: Without a mixer, the time from the read of a sample until it is heard, 0 to
@@ -86,8 +86,8 @@ class PlayoutSink(PlayoutWriter):
         self._items: deque[_Item] = deque()  # started, and not yet heard completely
         self._heard_before = 0  # samples of items that were removed
         self._heard_last = 0
-        # Used with a latency. Each pair has a number of output frames, and how many samples were
-        # read by then.
+        # Used if there is a latency. Each pair has a number of output frames, and the number of
+        # samples that were read until that frame.
         self._reads: deque[tuple[int, int]] = deque()
 
     @property
@@ -100,7 +100,7 @@ class PlayoutSink(PlayoutWriter):
         """
         Drop all audio that was not heard, and return the final :attr:`heard_samples`.
 
-        If the owner of the playout has closed it, the result is the last known count.
+        If the owner has closed the playout, the result is the last known count.
         """
         with self._changed:
             if not self._closed:
@@ -138,7 +138,7 @@ class PlayoutSink(PlayoutWriter):
             self._heard()  # removes items that were heard
 
     def _final(self, item: _Item, cleared: Mapping[Hashable, Cleared]) -> int:
-        """Return how many samples of an item were heard; *cleared* has no completed items."""
+        """Return how many samples of an item were heard. Completed items are not in *cleared*."""
         if item not in cleared:
             return item.samples
         return round(cleared[item].heard_ms * self.sample_rate_hz / 1000.0)

@@ -49,9 +49,9 @@ _INSTALL: Final = {
 }
 # The versions whose _StreamBase accepts C callbacks in this way.
 _SOUNDDEVICE: Final = "versions 0.4.6 to 0.5"
-# A device calls back many times per second. A device that does not call back for this long is lost,
-# which macOS does not report. The longest pause that was seen is 0.8 s, when a sound server woke
-# up.
+# A device calls back many times per second. A device that does not call back for this time counts
+# as lost, because macOS does not report a lost device. The longest known pause of a working device
+# is 0.8 s, when a sound server woke up.
 _SILENT_SECONDS: Final = 5.0
 _WASAPI: Final = "Windows WASAPI"
 # The rates that are tried after the requested rate and the device's default rate. Nearly every
@@ -74,7 +74,11 @@ def _close_at_exit() -> None:
 
 
 def _shut_down() -> None:
-    """Stop all devices, since their threads must end before the interpreter. No more are opened."""
+    """
+    Stop all devices. No device can be opened after this call.
+
+    The threads of devices must end before the interpreter ends.
+    """
     with _lock:
         _exiting.set()
         _close_all()
@@ -259,7 +263,7 @@ def choose_format(
     kind: Kind, device: int | str | None, sample_rate_hz: int, *, exactly: bool = False
 ) -> Format:
     """
-    Find a device and a format that it supports, which is mono at the requested rate if possible.
+    Find a device, and a format that it supports: mono at the requested rate if possible.
 
     Args:
         kind: ``input`` or ``output``.
@@ -290,7 +294,7 @@ def reopen_stream(kind: Kind, open_again: Callable[[], DeviceStream]) -> DeviceS
     """
     Open a lost device again, or the current default device.
 
-    If the first attempt fails, PortAudio restarts to update its list of devices, which ends all
+    If the first attempt fails, PortAudio restarts to update its list of devices. This ends all
     streams of this process that use sounddevice; see :func:`refresh_devices`.
 
     Raises:

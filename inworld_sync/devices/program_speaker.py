@@ -1,9 +1,9 @@
 """
 Has a speaker for machines without PortAudio, where a program of the system plays the samples.
 
-It has no thread. A program that reads a pipe gets samples as soon as they are written. Then
-``write`` waits while more than ``buffer_ms`` of audio is not played. A program that reads files
-gets each utterance as a temporary file.
+The speaker has no thread. A program that reads a pipe gets samples as soon as they are written.
+With such a program, ``write`` waits while more than ``buffer_ms`` of audio is not played. A program
+that reads files gets each utterance as a temporary file.
 
 Lock rule: as in :class:`~inworld_sync.devices.null.NullSpeaker`. ``_changed`` guards the process
 too. The lock is held while a process is started or ended and while samples are written to its pipe,
@@ -31,11 +31,11 @@ from inworld_sync.errors import ConfigError, DeviceError
 
 __all__ = ["ProgramSpeaker"]
 
-# The most seconds from the end of its input until a program has exited. It still plays its last
-# samples then, and sound servers buffer up to 2 s.
+# The most seconds that a program may run after the end of its input. During this time, the program
+# plays its last samples. A sound server buffers up to 2 s.
 _LAST_SAMPLES_SECONDS = 5.0
 
-# The most seconds until a program exits after it was terminated. Then it is killed.
+# The most seconds that a program may run after it was terminated. After this time it is killed.
 _EXIT_SECONDS = 1.0
 
 # The interval at which a wait checks whether the program has exited.
@@ -56,7 +56,7 @@ class _Program:
         name: The name of the executable.
         arguments: Returns the program's arguments for a sample rate in Hz and the path of a WAV
             file.
-        is_streamed: Whether it plays its standard input; otherwise it plays the WAV file.
+        is_streamed: Whether the program plays its standard input. Otherwise it plays the WAV file.
     """
 
     name: str
@@ -74,8 +74,8 @@ _PROGRAMS: Final = (
         "paplay", lambda rate, _: ["--raw", f"--rate={rate}", "--format=s16le", "--channels=1"]
     ),
     _Program("aplay", lambda rate, _: ["-q", "-t", "raw", "-f", "S16_LE", "-c1", f"-r{rate}", "-"]),
-    # Raw audio has one channel by default. The option for it differs between versions, so it is
-    # left out.
+    # Raw audio has one channel by default. The option for the number of channels differs between
+    # versions, so it is left out.
     _Program(
         "ffplay",
         lambda rate, _: [
@@ -111,10 +111,10 @@ class ProgramSpeaker(NullSpeaker):
 
     The programs are ``pw-play``, ``paplay``, ``aplay``, ``ffplay``, ``mpv``, ``afplay`` and
     ``powershell``. No program reports what was heard, so :attr:`heard_samples` follows from the
-    monotonic clock. It is too high by the latency of the program and the sound server, usually less
-    than 200 ms. ``afplay`` and ``powershell`` cannot read a pipe, so they play an utterance from a
-    temporary file after :meth:`end` or :meth:`drain`. Prefer :class:`~inworld_sync.Speaker` where
-    PortAudio can be installed.
+    monotonic clock. The count is too high by the latency of the program and the sound server,
+    usually less than 200 ms. ``afplay`` and ``powershell`` cannot read a pipe, so they play an
+    utterance from a temporary file after :meth:`end` or :meth:`drain`. Prefer
+    :class:`~inworld_sync.Speaker` where PortAudio can be installed.
 
     Attributes:
         program: The name of the program.
@@ -150,7 +150,7 @@ class ProgramSpeaker(NullSpeaker):
         self._queue = bytearray()
 
     def end(self) -> None:
-        """Mark the utterance as complete. A program that plays files starts to play it."""
+        """Mark the utterance as complete. A program that plays files now starts to play."""
         with self._changed:
             self._end(deadline_after(None))
 
@@ -188,7 +188,7 @@ class ProgramSpeaker(NullSpeaker):
             self._play_file()
 
     def _feed(self, deadline: float) -> None:
-        """Write the queued samples to the pipe. Wait while the pipe accepts none."""
+        """Write the queued samples to the pipe. Wait while the pipe is full."""
         if self._queue and self._process is None:
             self._start("")
         clears = self._clears

@@ -21,7 +21,7 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["Speaker"]
 
-# The priority of the speaker's own input. It is higher than the default of added inputs, 0.
+# The priority of the speaker's own input. This priority is above 0, the default of added inputs.
 _OWN_PRIORITY = 1
 
 
@@ -30,15 +30,16 @@ class Speaker(SpeakerInput):
     Plays 16-bit mono PCM on a sound device.
 
     The device runs until :meth:`close`, and plays silence if there is no audio. Audio that arrives
-    in time is played unchanged. Audio that arrives too slowly is stretched a little or concealed,
-    which :attr:`stats` counts. :meth:`add` creates inputs for other audio.
+    in time is played unchanged. Audio that arrives too slowly is stretched a little, or its
+    gaps are concealed. :attr:`stats` counts the milliseconds of both. :meth:`add` creates inputs
+    for other audio.
 
     Attributes:
         sample_rate_hz: The sample rate of the audio that :meth:`write` expects.
         gate: The state that a :class:`~inworld_sync.Microphone` with ``mute_while`` reads.
         mixer: The mixer that the device plays, for a
-            :class:`~inworld_sync.audio.playout.Playout` of your own. It is mono and has the sample
-            rate of the device, which may differ from the rate that :meth:`write` expects.
+            :class:`~inworld_sync.audio.playout.Playout` of your own. The mixer is mono and has
+            the sample rate of the device. This rate may differ from *sample_rate_hz*.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -59,9 +60,9 @@ class Speaker(SpeakerInput):
             sample_rate_hz: The sample rate of the audio that is written, 8000 to 48000. If the
                 device does not support it, the device is opened at another rate and the audio is
                 converted.
-            device: An index, or a part of a name, of :func:`~inworld_sync.devices.list_devices`.
-                None means the default device, and the new default device if that device is
-                unplugged.
+            device: An index or a part of a name in :func:`~inworld_sync.devices.list_devices`. None
+                means the default device. If that device is unplugged, the new default device is
+                used.
             latency_ms: The latency to request from the device, 1 to 1000. The device uses the
                 nearest latency that it supports. A low latency may cause clicks on a slow machine.
             buffer_ms: How much audio may be written and not yet played, 100 to 600000.
@@ -70,8 +71,8 @@ class Speaker(SpeakerInput):
 
         Raises:
             ConfigError: A value is out of range, or no device has this name.
-            DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
-                not installed.
+            DeviceError: There is no device, the device cannot be opened, or sounddevice or
+                PortAudio is not installed.
         """
         _check(sample_rate_hz, buffer_ms)
         require_number("latency_ms", latency_ms, 1, 1000, " ms")
@@ -142,7 +143,7 @@ class Speaker(SpeakerInput):
             return self._output.level(window_ms)
 
     def close(self) -> None:
-        """Stop at once and free the device. Any thread may call it, even more than once."""
+        """Stop at once and free the device. Any thread may call this, even more than once."""
         with self._changed:
             if self._output.closed_ns is None:
                 self._output.close()

@@ -31,7 +31,7 @@ _LOOK_SECONDS = 0.005
 _LONG_LOOK_SECONDS = 0.25
 _MARK_LOOK_SECONDS = 0.001
 
-# The largest position of a mark. It is more than 200 days at 48 kHz.
+# The largest position of a mark. At 48 kHz, this position is after more than 200 days.
 _MOST_SAMPLES = 2**40
 
 # How long close() waits until the device has played the fade. A block of a device is shorter.
@@ -102,7 +102,7 @@ class SpeakerInput(PlayoutWriter):
         priority: int | None = None,
     ) -> None:
         """
-        Change gain, attenuation or priority. None keeps a value. See :meth:`Speaker.add`.
+        Change gain, attenuation or priority. None keeps the old value. See :meth:`Speaker.add`.
 
         The gain changes in a ramp, not in a step.
 

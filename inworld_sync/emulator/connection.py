@@ -50,9 +50,9 @@ __all__ = ["Connection"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 
-# At DEBUG, the library logs every header of an upgrade, with the credential. So it gets this
-# logger, which logs nothing. The logger is not registered, so it changes no level of the host
-# program.
+# At DEBUG, the websockets library logs every header of an upgrade, with the credential. So the
+# library gets this logger, which logs nothing. The logger is not registered, so it changes no level
+# of the host program.
 _no_logger = logging.Logger("inworld_sync.emulator.protocol", logging.CRITICAL)  # noqa: LOG001
 _LINGER_SECONDS = 0.5
 _UNAUTHORIZED = Response(status=401, headers={"Content-Type": "text/plain"}, body=b"Unauthorized")
@@ -100,7 +100,7 @@ class Connection:
         except (OSError, Cut):
             pass  # the client disconnected, or a fault ended the connection
         except Exception:
-            # An error of the emulator must end one connection, and be visible in the log.
+            # An error of the emulator ends only this connection. The log shows the error.
             _logger.exception("%s failed", self._name)
         finally:
             self._stream.abort()
@@ -302,7 +302,8 @@ class Connection:
         if route is None:
             self._answer(_NOT_FOUND, started, keep_alive=False)
             return
-        # Judged once, since a token may be valid for one use. Realtime refuses such tokens.
+        # The credential is judged only once, since a token may be for one use only. Realtime
+        # refuses single-use tokens.
         credential = Credential.of(request)
         verdict = self._shared.credentials.judge(
             credential,
@@ -331,7 +332,7 @@ class Connection:
         if not isinstance(event, UpgradeRequest):
             self._refuse(BadRequest("the request is not an upgrade to WebSocket"))
             return
-        # The library accepts no subprotocol by name, and refuses the "/" of base64 in one.
+        # The library knows no subprotocol, and refuses one with a "/", which base64 may have.
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
         response = protocol.accept(event)

@@ -29,7 +29,7 @@ __all__ = ["Credential", "Credentials", "Verdict", "make_api_key"]
 _NO_RETRY = {"reconnectType": "NO_RETRY", "reconnectTime": None, "maxRetries": 0}
 _STATUS_TYPE = "type.googleapis.com/ai.inworld.common.InworldStatus"
 
-# For so long the server knows that a token has expired.
+# The server remembers for this time that a token has expired.
 _REMEMBERED_SECONDS = 3600.0
 
 _OPENAI_PROTOCOL = "openai-insecure-api-key."
@@ -65,7 +65,8 @@ class Credential:
             if secret and scheme.lower() in ("basic", "bearer"):
                 return cls(scheme.lower(), secret.strip())
         for offered in request.headers.get("sec-websocket-protocol", "").split(","):
-            # Browsers cannot send headers, so clients of OpenAI's service send the key here.
+            # Browsers cannot send headers, so clients of OpenAI's service send the key in a
+            # subprotocol.
             if offered.strip().startswith(_OPENAI_PROTOCOL):
                 return cls("bearer", offered.strip().removeprefix(_OPENAI_PROTOCOL))
             scheme, _, secret = offered.strip().partition("_")
@@ -86,7 +87,7 @@ def make_api_key() -> str:
 
 @attrs.define
 class _Token:
-    """A token that the server has issued; *expires_at* is of the monotonic clock."""
+    """A token that the server has issued. *expires_at* is a time of the monotonic clock."""
 
     expires_at: float
     is_single_use: bool
@@ -124,9 +125,9 @@ class Credentials:
         Return a new JSON Web Token.
 
         Args:
-            lifetime: Seconds until it expires.
-            is_single_use: Whether it is accepted once only.
-            resources: The workspaces to which it is restricted.
+            lifetime: The seconds until the token expires.
+            is_single_use: Whether the token is accepted only once.
+            resources: The workspaces to which the token is restricted.
         """
         key_id, secret = self.key_parts
         issued_at = int(time.time())
@@ -150,7 +151,7 @@ class Credentials:
         return token
 
     def expire_tokens(self) -> None:
-        """Let every token expire now."""
+        """Expire every token now."""
         now = time.monotonic()
         with self._lock:
             for token in self._tokens.values():
@@ -170,7 +171,7 @@ class Credentials:
         self, credential: Credential, *, bearer_key: bool, single_use: bool = True
     ) -> Verdict:
         """
-        Check a credential. A token for one use is used up by it.
+        Check a credential. This check uses up a single-use token.
 
         Args:
             credential: The credential that the client sent.

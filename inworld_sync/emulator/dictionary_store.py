@@ -16,13 +16,13 @@ __all__ = ["Dictionary", "DictionaryStore"]
 @attrs.frozen
 class Dictionary:
     """
-    A dictionary; each change makes a new one.
+    A dictionary. Each change makes a new object.
 
     Attributes:
-        name: Its id.
+        name: The id of the dictionary.
         display_name: The name for people.
-        words: As the client sent them.
-        etag: Its version.
+        words: The words, as the client sent them.
+        etag: The version of the dictionary.
     """
 
     name: str
@@ -36,7 +36,7 @@ class DictionaryStore:
     The dictionaries of one server.
 
     Args:
-        limit: How many may exist.
+        limit: The most dictionaries that may exist.
 
     Thread safety: any thread; one lock guards the table.
     """

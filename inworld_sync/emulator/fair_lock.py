@@ -1,7 +1,7 @@
 """
 Has a lock that threads acquire in the order in which they began to wait.
 
-Its mutex guards the queue. It is held for a few instructions only, never during a wait.
+A mutex guards the queue. The mutex is held for a few instructions only, never during a wait.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from inworld_sync.errors import DeadlineExceeded
 
 __all__ = ["FairLock"]
 
-# If a hundred streams each have ten seconds of audio to recognize, all are served in half of this
-# time.
+# Half of this time is enough to serve a hundred streams with ten seconds of audio each.
 _PATIENCE_SECONDS = 60.0
 
 
@@ -22,8 +21,8 @@ class FairLock:
     """
     A mutual exclusion lock that serves threads in the order in which they began to wait.
 
-    A thread that releases a ``threading.Lock`` may acquire it again at once, so one stream could
-    keep an engine from all others.
+    A thread that releases a ``threading.Lock`` may acquire it again at once. With such a lock, one
+    stream could keep all other streams from using an engine.
 
     Used as a context manager, the lock waits for at most a minute, then raises DeadlineExceeded.
 

@@ -31,22 +31,22 @@ def _typed(fields: Mapping[str, object], name: str, kind: type[_T], missing: _T)
 
 
 def text(fields: Mapping[str, object], name: str) -> str:
-    """Read a string, which is empty if it is missing."""
+    """Read a string. A missing string is read as empty."""
     return _typed(fields, name, str, "")
 
 
 def flag(fields: Mapping[str, object], name: str) -> bool:
-    """Read a boolean, which is False if it is missing."""
+    """Read a boolean. A missing boolean is read as False."""
     return _typed(fields, name, bool, missing=False)
 
 
 def inner(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
-    """Read an object, which is empty if it is missing."""
+    """Read an object. A missing object is read as empty."""
     return _typed(fields, name, dict, {})
 
 
 def choice(fields: Mapping[str, object], name: str, allowed: tuple[str, ...]) -> str | None:
-    """Read a name of an enum; None if it is missing or unset, such as ``X_UNSPECIFIED``."""
+    """Read a name of an enum. Return None if it is missing or unset (``X_UNSPECIFIED``)."""
     value = text(fields, name)
     if not value or value == _CAPITAL.sub(r"_\g<0>", name).upper() + "_UNSPECIFIED":
         return None
@@ -79,7 +79,7 @@ def whole(fields: Mapping[str, object], name: str, default: int) -> int:
 
 
 def in_range(fields: Mapping[str, object], name: str, low: float, high: float) -> float | None:
-    """Read a number between two bounds; None if it is missing or zero."""
+    """Read a number between two bounds. Return None if it is missing or zero."""
     value = number(fields, name) or None  # in gRPC, zero and a missing field are the same
     if value is not None and not low <= value <= high:
         raise Refused(INVALID_ARGUMENT, f"{name} must be between {low:g} and {high:g}")

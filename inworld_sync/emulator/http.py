@@ -77,14 +77,14 @@ class Request:
         return self.headers.get("connection", "").lower() != "close"
 
     def query_value(self, name: str) -> str | None:
-        """Return the first value of a name in the query, in any case, or None."""
+        """Return the first value of a name in the query, or None. The name may be in any case."""
         return next((value for key, value in self.query if key.lower() == name), None)
 
 
 @attrs.frozen(kw_only=True)
 class Response:
     """
-    One response. If the body has parts, it is sent chunked, each part as soon as it is produced.
+    One response. A body of parts is sent chunked, and each part as soon as it is produced.
 
     Attributes:
         status: The HTTP status.
@@ -149,7 +149,7 @@ class RequestReader:
         cut_bytes: int | None = None,
     ) -> None:
         self._stream = stream
-        # After so many bytes of a body the connection is reset, as a fault asks.
+        # A fault resets the connection after this many bytes of a body.
         self._cut_bytes = cut_bytes
         self._timeout = timeout
         # Limits the time for which a connection without any request is open.

@@ -1,7 +1,7 @@
 """
 Work that goes on after its HTTP request was answered.
 
-Threads: each running job has one, whose name begins with ``inworld-emulator-job``.
+Threads: each running job has a thread, whose name begins with ``inworld-emulator-job``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inworld_sync.emulator.status import INTERNAL, RESOURCE_EXHAUSTED, Refused, 
 __all__ = ["Job", "Jobs"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
-# Jobs that have ended; the oldest is dropped.
+# Beyond this number of jobs, the oldest of the ended jobs is dropped.
 _MAX_KEPT = 100
 
 
@@ -31,10 +31,10 @@ class Job:
     One job.
 
     Attributes:
-        name: Its id.
-        ticket: Names its result for a client without a credential.
-        result: What it made, or None.
-        error: The status with which it failed, or None.
+        name: The id of the job.
+        ticket: The name by which a client without a credential gets the result.
+        result: The result; None before the end and after a failure.
+        error: The status with which the job failed, or None.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has ended."""
+        """Whether the job has ended."""
         return self.result is not None or self.error is not None
 
 
@@ -65,7 +65,7 @@ class Jobs:
         Start a job.
 
         Args:
-            kind: A part of its name, such as ``sttJobs``.
+            kind: A part of the job's name, such as ``sttJobs``.
             limit: How many jobs may run at a time.
             work: Makes the result; may raise Refused.
 
@@ -103,7 +103,7 @@ class Jobs:
         return next((job for job in jobs if secrets.compare_digest(job.ticket, ticket)), None)
 
     def join(self, seconds: float) -> None:
-        """Wait until no job runs; the work must end soon by itself."""
+        """Wait until no job runs, for at most *seconds*. This call does not stop the jobs."""
         deadline = time.monotonic() + seconds
         with self._lock:
             threads = list(self._threads.values())

@@ -76,7 +76,7 @@ class WebSocketPeer:
     Attributes:
         request: The upgrade request.
         credential: The credential that the client sent.
-        verdict: Whether it is accepted; each service decides when to refuse the client.
+        verdict: Whether the credential is accepted. Each service decides when to refuse the client.
         settings: The settings of the server.
         received_at: The monotonic time at which the last message of ``receive`` was received.
 
@@ -160,9 +160,9 @@ class WebSocketPeer:
 
         Args:
             message: A JSON object.
-            wait: Wait while more than ``Settings.max_queued_bytes`` are queued. The connection's
-                thread must not wait, because a client that sends everything before it reads would
-                hang.
+            wait: Wait while more bytes than ``Settings.max_queued_bytes`` are queued. The
+                connection's thread must not wait, because a client that sends everything before it
+                reads would hang.
 
         Raises:
             PeerGone: The connection has ended.

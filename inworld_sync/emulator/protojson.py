@@ -93,7 +93,7 @@ def commands(
         peer: The client.
         verbs: The names of the commands.
         timeout: Called before each message. It returns the seconds to wait for the message, or
-            None.
+            None for no limit.
 
     Raises:
         TimeoutError: There was no message within *timeout*.
@@ -135,7 +135,7 @@ def read_body(request: Request) -> object:
 
 
 def refusal(error: Refused, *, field: str | None = None) -> Response:
-    """Make the HTTP response to a refused request; *field* names the field with the status."""
+    """Make the HTTP response to a refused request. If *field* is set, this field has the status."""
     body = status(error.code, error.message)
     http_status = error.http_status or _HTTP_STATUS[error.code]
     return Response.of_json({field: body} if field else body, status=http_status)

@@ -2,9 +2,9 @@
 Has the emulator, which serves HTTP and WebSocket on one loopback port, with or without TLS.
 
 Threads: one thread accepts connections. Each connection has one thread, and a WebSocket has two
-more, a reader and a writer. ``close`` ends and joins all threads, at the latest when the process
-ends. Python kills a daemon thread that returns from an engine while the interpreter shuts down, and
-engines in C++ would then abort the process.
+more, a reader and a writer. ``close`` ends and joins all threads. Without a call of ``close``, it
+runs when the process ends. Python kills a daemon thread that returns from an engine while the
+interpreter shuts down, and engines in C++ would then abort the process.
 
 Locks: ``_lock`` guards the table of connections; no thread waits while it holds the lock.
 """
@@ -165,7 +165,7 @@ class Emulator:
 
     @property
     def port(self) -> int:
-        """The port on which the server listens. Before ``start``, it raises LocalProtocolError."""
+        """The port on which the server listens. Raises LocalProtocolError before ``start``."""
         if self._listener is None:
             raise LocalProtocolError("the emulator has no address yet: call start() first")
         port: int = self._listener.getsockname()[1]
@@ -199,7 +199,7 @@ class Emulator:
         return None if self._tls is None else self._tls.client_context
 
     def expire_tokens(self) -> None:
-        """Let all tokens that were made until now expire, to test clients that renew them."""
+        """Expire all tokens that exist now, to test clients that renew tokens."""
         self._shared.credentials.expire_tokens()
 
     def start(self) -> Emulator:
@@ -222,7 +222,7 @@ class Emulator:
         )
         # accept() must not block, because a client may disconnect between select() and accept().
         self._listener.setblocking(False)
-        # Made here, because close() must work without free descriptors.
+        # These sockets are made here, because close() must work without free descriptors.
         self._waker, other_waker = socket.socketpair()
         self._acceptor = threading.Thread(
             target=self._accept,

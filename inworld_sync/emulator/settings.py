@@ -23,7 +23,7 @@ class Settings:
             responses, as the service does.
         check_credentials: False accepts every credential, and requests without one.
         token_lifetime: How long a JSON Web Token and a session token are valid.
-        workspaces: The workspaces of the account; a token for another one is refused.
+        workspaces: The workspaces of the account. A token for another workspace is refused.
         max_contexts: The most TTS contexts on one connection. Another context is refused with code
             8.
         max_connections: The most WebSocket connections of one service at a time. Another connection
@@ -35,13 +35,13 @@ class Settings:
         close_timeout: How long a closing WebSocket waits for the client's CLOSE.
         request_timeout: The most time to receive one HTTP request, and to complete a TLS handshake.
         credential_timeout: A connection without a request, and a WebSocket without a valid
-            credential, is closed after this time. The service leaves them open.
+            credential, is closed after this time. The service leaves such connections open.
         allowed_hosts: Host names that requests may have in ``Host`` and web pages in ``Origin``,
             besides this machine and the address of the server; ``*`` allows all. The service
             accepts all.
         max_message_bytes: The largest WebSocket message. A larger message gets CLOSE 1009.
         max_body_bytes: The largest body of an HTTP request. A larger body gets status 413.
-        max_queued_bytes: Synthesis pauses while more than this waits for a slow client.
+        max_queued_bytes: Synthesis pauses while more bytes than this wait for a slow client.
         latency_ms: Each message and HTTP response is delayed by this time, as by a distant server.
             The delay does not reduce the rate of messages.
         pace: The seconds of audio that are sent per second. 0 sends audio as fast as it is
@@ -54,26 +54,27 @@ class Settings:
         max_buffer_delay_ms: Buffered text is spoken when it is this old, unless the context sets
             its own delay.
         status_in_audio_chunk: Put ``status`` inside ``audioChunk`` too, as one sample of the
-            documentation does; normally it is next to ``audioChunk``.
+            documentation does. Normally ``status`` is next to ``audioChunk``.
         spaces_in_words: Without ``word_tokens``, list the spaces between words among the words of
             a word alignment.
         word_tokens: List words, punctuation and white space as separate entries of a word
             alignment, as the documentation of 2026 says; False keeps the punctuation in its word
             and omits white space, as in captures of April 2026.
         any_sample_rate: Accept every sample rate from 8000 to 48000; the service accepts seven.
-        http_null_timestamps: Send ``"timestampInfo": null`` over HTTP without times; the service
-            omits it there.
+        http_null_timestamps: Send ``"timestampInfo": null`` in HTTP responses without times. The
+            service omits ``timestampInfo`` there.
         http_usage_without_model: Send ``usage`` of later HTTP lines without ``modelId``, as the
             service may.
-        check_language: Refuse a language that the synthesizer does not speak, and text of which it
-            can read no character. With False, such text is spoken as a short pause.
+        check_language: Refuse a language that the synthesizer does not speak, and text without any
+            character that the synthesizer can read. With False, such text is spoken as a short
+            pause.
         empty_flush_completes: Respond to ``flush_context`` with ``flushCompleted`` even if the
             buffer is empty.
         stt_status: Send ``status`` with every STT result. Captures of April 2026 have no
             ``status``.
         stt_speech_started: Send ``speechStarted``. Captures of April 2026 do not have this message.
         stt_words_of_default_model: Send word times for ``inworld/inworld-stt-1``. The service
-            accepts the request for them, but sends none yet.
+            accepts the request for word times, but does not send them yet.
         stt_compressed_streams: Accept MP3, OGG_OPUS and FLAC in a stream; the service refuses them
             according to its documentation.
         stt_profile_at_top: Put ``voiceProfile`` of a recording next to ``transcription``, as one
@@ -86,9 +87,10 @@ class Settings:
         stt_max_jobs: The most transcription jobs that run at a time. Another job is refused with
             HTTP 429.
         voices: The voices that exist.
-        max_custom_voices: Cloned and published voices at a time; one more is refused with HTTP
-            429.
-        max_dictionaries: Pronunciation dictionaries at a time; one more is refused with HTTP 429.
+        max_custom_voices: The most cloned and published voices at a time. Another voice is refused
+            with HTTP 429.
+        max_dictionaries: The most pronunciation dictionaries at a time. Another dictionary is
+            refused with HTTP 429.
         realtime: Limits and quirks of Realtime.
     """
 

@@ -39,7 +39,7 @@ class Refused(Exception):
     Attributes:
         code: The gRPC status code.
         message: The message that the service uses.
-        http_status: The HTTP status of the response; None for the usual one of *code*.
+        http_status: The HTTP status of the response; None for the usual status of *code*.
     """
 
     def __init__(self, code: int, message: str, *, http_status: int | None = None) -> None:

@@ -24,7 +24,7 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 def _wait_readable(sock: socket.socket, timeout: float | None) -> bool:
-    """Wait without changing the timeout of the socket, which a sender shares."""
+    """Wait for data. Keep the timeout of the socket, because a sender uses the same socket."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLIN)
@@ -47,7 +47,7 @@ class Stream:
         self._will_reset = False
 
     def receive(self, timeout: float | None) -> bytes:
-        """Return the next bytes; none at the end. Raise TimeoutError after *timeout* seconds."""
+        """Return the next bytes, or b"" at the end. Raise TimeoutError after *timeout* seconds."""
         try:
             if not _wait_readable(self._socket, timeout):
                 raise TimeoutError
@@ -102,7 +102,7 @@ class TlsStream(Stream):
         self._flush()
 
     def receive(self, timeout: float | None) -> bytes:
-        """Return the next bytes; none at the end. Raise TimeoutError after *timeout* seconds."""
+        """Return the next bytes, or b"" at the end. Raise TimeoutError after *timeout* seconds."""
         while (data := self._decrypted()) is None:
             self._flush()
             self._feed(timeout)

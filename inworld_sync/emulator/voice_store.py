@@ -19,7 +19,7 @@ from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["VoiceStore"]
 
-# Designed voices that were not published; the oldest is dropped.
+# The most designed voices that wait to be published. Beyond this number, the oldest is dropped.
 _MAX_PREVIEWS = 30
 _NOT_IN_AN_ID = re.compile(r"[^a-z0-9]+")
 _MAX_SLUG_CHARACTERS = 40
@@ -30,8 +30,8 @@ class VoiceStore:
     The voices of one server.
 
     Attributes:
-        settings: The settings of the server, with all voices that exist now. It is replaced by
-            every change, so that a reader needs no lock.
+        settings: The settings of the server, with all voices that exist now. Every change replaces
+            this object, so that a reader needs no lock.
 
     Thread safety: any thread; one lock guards the changes.
     """
@@ -77,7 +77,7 @@ class VoiceStore:
             return added
 
     def publish(self, voice_id: str, changes: dict[str, object]) -> EmulatedVoice:
-        """Make a preview a voice; a voice that is published already is only changed."""
+        """Turn a preview into a voice. A voice that is already published is only changed."""
         with self._lock:
             preview = self._previews.get(voice_id)
             if preview is None and voice_id not in self._custom:

@@ -51,17 +51,17 @@ class ModelInfo:
     A language model.
 
     Attributes:
-        id: What ``model=`` accepts: ``provider/model``.
-        provider: Who serves it.
-        creator: Who made it.
-        input_modalities: What it reads, such as ``text`` and ``image``.
-        output_modalities: What it writes.
-        context_length: The most tokens of a conversation; None if the service does not say it.
-        max_completion_tokens: The most tokens of an answer; None if the service does not say it.
-        parameters: The settings that it supports, by their names on the wire.
-        capabilities: What it can do, such as ``functionCalling`` and ``vision``.
-        pricing: Prices as the service sends them; their unit is not documented.
-        is_supported: Whether the service serves it now.
+        id: The value for ``model=``, in the form ``provider/model``.
+        provider: The company that serves the model.
+        creator: The company that made the model.
+        input_modalities: What the model reads, such as ``text`` and ``image``.
+        output_modalities: What the model writes.
+        context_length: The most tokens of a conversation; None if the service sends no number.
+        max_completion_tokens: The most tokens of an answer; None if the service sends no number.
+        parameters: The settings that the model supports, by their names on the wire.
+        capabilities: What the model can do, such as ``functionCalling`` and ``vision``.
+        pricing: Prices as the service sends them. The unit of the prices is not documented.
+        is_supported: Whether the service serves the model now.
         extra: Fields that this version does not know.
     """
 
@@ -86,8 +86,8 @@ class RouterVariant:
 
     Attributes:
         model: The model: ``provider/model``, the name of a model, or ``auto``.
-        weight: How many of 100 requests it gets.
-        id: The id of the variant, which differs from the others of its route.
+        weight: How many of 100 requests this variant gets.
+        id: The id of the variant. Each variant of a route has another id.
         extra: Further fields of the variant, by their names on the wire, such as
             ``text_generation_config``, ``message_templates`` and ``web_search``.
     """
@@ -109,10 +109,10 @@ def _variants(value: Iterable[RouterVariant] | RouterVariant) -> tuple[RouterVar
 @attrs.frozen
 class RouterRoute:
     """
-    A way of a router to its models.
+    The models that a router uses if a condition is true, or by default.
 
     Attributes:
-        id: The id of the route, which differs from the others of its router.
+        id: The id of the route. Each route of a router has another id.
         variants: The models; their weights sum to 100.
         condition: A CEL expression over the ``metadata`` of a request, such as
             ``tier == "premium"``; None for a default route.
@@ -130,13 +130,13 @@ def _routes(value: Iterable[RouterRoute]) -> tuple[RouterRoute, ...]:
 @attrs.frozen
 class Router:
     """
-    A choice of models for chat completions; ``model="inworld/ID"`` uses it.
+    A choice of models for chat completions. ``model="inworld/ID"`` uses the router.
 
     Attributes:
         id: Lowercase letters, digits and dashes.
         default_route: The route of a request that no condition matches; with None such a request
             is refused.
-        routes: Routes with conditions; the first whose condition is true is used.
+        routes: Routes with conditions. The first route whose condition is true is used.
         display_name: A name for people.
         defaults: Settings of all variants, by their names on the wire, such as
             ``message_templates``.
@@ -154,5 +154,5 @@ class Router:
 
     @property
     def model(self) -> str:
-        """What ``model=`` of ``iw.llm.chat`` accepts: ``inworld/ID``."""
+        """The value for ``model=`` of ``iw.llm.chat``, in the form ``inworld/ID``."""
         return f"inworld/{self.id}"

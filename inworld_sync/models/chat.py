@@ -195,7 +195,7 @@ class ChatConfig:
             ``{"type": "json_object"}``.
         reasoning_effort: ``none``, ``minimal``, ``low``, ``medium``, ``high`` or ``xhigh``.
         user: An id of your user; a router gives one user always the same variant.
-        audio: Speaks the answer with this voice.
+        audio: The voice that speaks the answer.
         fallback_models: Models to try in this order if *model* fails; with ``auto``, the models
             to choose from.
         sort: How ``auto`` ranks models: ``price``, ``latency``, ``throughput``, ``intelligence``,
@@ -231,12 +231,12 @@ class ChatConfig:
 @attrs.frozen
 class ChatUsage:
     """
-    What the service counted.
+    The numbers of tokens that the service counted.
 
     Attributes:
         prompt_tokens: Tokens of the messages.
         completion_tokens: Tokens of the answer.
-        total_tokens: The sum.
+        total_tokens: The sum of both numbers.
         extra: Further counts of the service.
     """
 
@@ -253,7 +253,7 @@ class ChatAudio:
 
     Attributes:
         pcm: 16-bit little-endian mono samples at :attr:`sample_rate_hz`.
-        transcript: The spoken text; in a stream only in the first part of each segment.
+        transcript: The spoken text. In a stream, only the first part of each segment has it.
         sample_rate_hz: 48000.
     """
 
@@ -276,13 +276,14 @@ class ChatCompletion:
         text: The text; empty if the model only calls functions.
         tool_calls: The functions that the model calls; see ``iw.llm.run_tools``.
         finish_reason: ``stop``, ``length``, ``tool_calls``, ``content_filter``, or another text of
-            the service; None if it sent none.
-        usage: What the service counted; None if it sent no counts.
+            the service; None if the service sent no reason.
+        usage: The tokens that the service counted; None if the service sent no counts.
         audio: The spoken answer, if *audio* was requested; None in the result of a stream.
         model: The model that answered.
         id: The service's id of the answer.
         metadata: What the router did, such as ``attempts``.
-        extra: Fields that this version does not know: those of the message, then of the answer.
+        extra: Fields that this version does not know: first those of the message, then those of the
+            answer.
     """
 
     text: str = ""
@@ -308,7 +309,7 @@ class ChatToolCallDelta:
     A part of a tool call.
 
     Attributes:
-        index: Which of the calls of the answer it belongs to.
+        index: The number of the call in the answer, from 0.
         id: The id of the call; empty after the first part.
         name: The name of the function; empty after the first part.
         arguments: The next characters of the arguments.
@@ -323,18 +324,19 @@ class ChatToolCallDelta:
 @attrs.frozen(kw_only=True)
 class ChatDelta:
     """
-    A part of an answer, as one event of the stream.
+    A part of an answer, from one event of the stream.
 
     Attributes:
         text: The next characters of the text.
         tool_calls: The next parts of tool calls.
         audio: The next part of the spoken answer; None if the event has none.
         finish_reason: Why the answer ended; None before its end.
-        usage: What the service counted; most models send it last, or not at all.
+        usage: The tokens that the service counted. Most models send it last, or not at all.
         model: The model that answers.
         id: The service's id of the answer.
         metadata: What the router did.
-        extra: Fields that this version does not know: those of the delta, then of the event.
+        extra: Fields that this version does not know: first those of the delta, then those of the
+            event.
     """
 
     text: str = ""

@@ -1,10 +1,10 @@
 """
 Checks arguments and settings, before anything is sent or opened.
 
-Each check is an attrs validator or converter. It raises a :class:`~inworld_sync.errors.ConfigError`
-that names the field, the accepted values and the given value. If None is the default of the field,
-None is accepted and leaves the choice to the service. A function whose name begins with ``require``
-checks an argument of a call.
+Each check is an attrs validator or converter. A failed check raises a
+:class:`~inworld_sync.errors.ConfigError` that names the field, the accepted values and the given
+value. If None is the default of the field, None is accepted and leaves the choice to the service. A
+function whose name begins with ``require`` checks an argument of a call.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def require_timeout(value: object, name: str = "timeout") -> None:
 
 
 def require_seconds(name: str, value: object, *, is_zero_allowed: bool = False) -> None:
-    """Require a number of seconds above 0, or from 0, for the argument *name*; None is refused."""
+    """Require seconds above 0, or 0 if *is_zero_allowed*, for the argument *name*. Refuse None."""
     number = _number(name, value)
     if not (number > 0 or (is_zero_allowed and number == 0)):
         allowed = "0 or more" if is_zero_allowed else "above 0"
@@ -237,7 +237,7 @@ def to_tuple(value: Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 def all_of(kind: type[_T], value: object, name: str) -> tuple[_T, ...]:
-    """Return an iterable as a tuple, all of whose values are of *kind*; *name* is for errors."""
+    """Return an iterable as a tuple. Require values of *kind*; *name* is for the message."""
     found = tuple(value) if isinstance(value, Iterable) else None
     if found is None or not all(isinstance(each, kind) for each in found):
         raise ConfigError(f"{name} must be a list of {kind.__name__} objects, got {value!r:.100}")
@@ -257,7 +257,7 @@ def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def member(kind: type[_E], value: object, name: str) -> _E:
-    """Return the member of *kind* for *value*, a member or its value; *name* is for the message."""
+    """Return the member of *kind* that *value* is or names; *name* is for the message."""
     try:
         return kind(value)
     except ValueError:

@@ -19,8 +19,8 @@ class AudioSource(Protocol):
     """
     A source of 16-bit little-endian mono PCM, for example a microphone.
 
-    Iterating yields blocks of about 20 to 100 ms. It ends when the source is closed or has no more
-    audio.
+    Iterating yields blocks of about 20 to 100 ms. The iteration ends when the source is closed
+    or has no more audio.
     """
 
     @property
@@ -142,8 +142,9 @@ class DeviceChanged:
         kind: ``output`` for a speaker, ``input`` for a microphone.
         old: The device that was in use.
         new: The device in use now. It may be the same device again.
-        lost_ms: How much audio was lost, as far as it is known. The old device had buffered this
-            audio but did not play it, or this audio was not recorded in the meantime.
+        lost_ms: How much audio was lost, as far as it is known. For a speaker, this is the audio
+            that the old device had buffered and did not play. For a microphone, it is the audio
+            that was not recorded in the meantime.
     """
 
     kind: Literal["input", "output"]
@@ -174,7 +175,7 @@ class SpeakerStats:
     Statistics of a speaker.
 
     Attributes:
-        underflows: How often the device had no audio to play, which is heard as a click or a gap.
+        underflows: How often the device had no audio to play. Each time, a click or a gap is heard.
         stalls: How often an utterance paused because its audio arrived too late.
         stalled_ms: Total length of the stalls, in milliseconds.
         concealed_ms: Audio that was synthesized to conceal stalls, in milliseconds.

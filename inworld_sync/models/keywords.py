@@ -1,5 +1,6 @@
 """
-Raises errors for wrong keyword arguments. They name the public method and the nearest right name.
+Raises errors for wrong keyword arguments. Each error names the public method and the nearest right
+name.
 
 Thread safety: nothing in this module changes after import.
 """
@@ -64,7 +65,7 @@ def reject_unknown(method: str, given: Iterable[str], known: Iterable[str]) -> N
 
     Raises:
         TypeError: A name is not accepted. The message has the nearest accepted name. If no name is
-            near, it has all accepted names.
+            near, the message has all accepted names.
     """
     accepted = list(known)
     for name in given:
@@ -108,7 +109,7 @@ def _hinting(function: F) -> F:
         try:
             return function(*args, **keywords)
         except TypeError:
-            # An unknown name fails before the body runs, so any other TypeError passes through.
+            # An unknown name fails before the body runs. Any other TypeError is raised again.
             reject_unknown(method, keywords, _keywords_of(function))
             raise
 

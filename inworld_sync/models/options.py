@@ -46,7 +46,11 @@ class WireObserver(Protocol):
     """Receives every message of both directions. No message has a credential."""
 
     def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
-        """Receive a text message of the connection named *connection*. Must not block or raise."""
+        """
+        Receive a text message of the connection named *connection*.
+
+        This method must not block or raise.
+        """
         ...
 
 
@@ -127,9 +131,10 @@ class Options:
             ``http://`` or ``ws://`` without TLS. It has no path. The client appends the path of
             each service.
         connect_timeout: The most time for name lookup, TCP, proxy, TLS and upgrade together.
-        send_timeout: The most time to send one message. After it the connection counts as lost.
-        close_timeout: The most time to wait for the answer to a CLOSE frame. After it the socket is
-            closed.
+        send_timeout: The most time to send one message. After this time the connection counts as
+            lost.
+        close_timeout: The most time to wait for the answer to a CLOSE frame. After this time
+            the socket is closed.
         ping_interval: The time between two pings of a connection.
         ping_timeout: After this time without a received byte, a connection counts as lost. A stall
             of this process counts as at most a fifth of this time.

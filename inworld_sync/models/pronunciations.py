@@ -47,7 +47,7 @@ def _phones(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def _to_tuple(value: Iterable[str]) -> tuple[str, ...]:
-    # A str stays one, and is refused: its letters need not be phones.
+    # A str is not split into letters, because letters need not be phones. It is refused later.
     return cast("tuple[str, ...]", value if isinstance(value, str) else checks.to_tuple(value))
 
 
@@ -65,8 +65,8 @@ class Pronunciation:
 
     Attributes:
         word: One word of at most 128 characters.
-        phones: Its phones in the International Phonetic Alphabet, 1 to 64, one symbol each; a
-            diphthong of English is two.
+        phones: 1 to 64 phones in the International Phonetic Alphabet, with one symbol each. A
+            diphthong of English is two phones.
         language: BCP-47 tag with its region, such as ``en-US``.
     """
 
@@ -81,10 +81,10 @@ class PronunciationDictionary:
     A dictionary as the service has it.
 
     Attributes:
-        id: Names it in ``pronunciation_dictionaries`` of a synthesis.
+        id: The id to pass in ``pronunciation_dictionaries`` of a synthesis.
         name: The name for people.
-        pronunciations: Its words.
-        etag: Its version; a change needs the latest one.
+        pronunciations: The words with their phones.
+        etag: The version of the dictionary. A change needs the latest version.
     """
 
     id: str

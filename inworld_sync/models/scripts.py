@@ -20,8 +20,8 @@ _WITHOUT_SPACES = (
 _ENDS_WITHOUT_SPACES = re.compile(rf"[{_WITHOUT_SPACES}]\Z")
 _BEGINS_WITHOUT_SPACES = re.compile(rf"[{_WITHOUT_SPACES}]")
 
-# Matches a base character with its marks, several of them joined by U+200D, or a pair of regional
-# indicators.
+# Matches a base character with its marks, several such characters joined by U+200D, or a pair of
+# regional indicators.
 _GRAPHEME = re.compile(
     "\r\n|[\U0001f1e6-\U0001f1ff]{2}"
     "|.(?:[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0900-\u0903"
@@ -54,7 +54,7 @@ def join_texts(texts: Iterable[str]) -> str:
 
 
 def graphemes(text: str) -> list[str]:
-    """Split a text into the characters that a reader sees. Joined, they are the text."""
+    """Split a text into the characters that a reader sees. The joined characters are the text."""
     return _GRAPHEME.findall(text)
 
 

@@ -44,7 +44,8 @@ class SttEncoding(str, enum.Enum):
     """
     Encodings of audio for the service.
 
-    The client makes LINEAR16 and MULAW from samples; audio in the others is sent unchanged.
+    The client makes LINEAR16 and MULAW from samples; audio in the other encodings is sent
+    unchanged.
     """
 
     AUTO_DETECT = "AUTO_DETECT"
@@ -56,7 +57,7 @@ class SttEncoding(str, enum.Enum):
 
     @property
     def is_raw(self) -> bool:
-        """Whether the client makes it from samples."""
+        """Whether the client makes this encoding from samples."""
         return self in (SttEncoding.LINEAR16, SttEncoding.MULAW)
 
 
@@ -71,7 +72,7 @@ class InworldSttConfig:
 
     Attributes:
         vad_threshold: The service detects speech if the probability of speech is above this value,
-            0 to 1. With 0, only ``end_turn`` ends a turn, or the service does after about 30 s.
+            0 to 1. With 0, a turn ends only by ``end_turn``, or after about 30 s.
         min_end_of_turn_silence_ms: Silence in milliseconds that ends a turn which sounds complete,
             0 to 60000. The documented default is 300.
         max_turn_silence_ms: Silence in milliseconds that ends any turn, 20 to 5000.
@@ -197,7 +198,7 @@ class TranscribeConfig:
             samples. In any other encoding, which only a live stream accepts, bytes are sent
             unchanged.
         sample_rate_hz: Sample rate in Hz of the audio that is sent, 8000 to 48000; the service
-            recommends 16000. A file in another encoding has its own.
+            recommends 16000. A file in another encoding has its own rate.
         channels: Channels of the audio that is sent. It must be 1 for LINEAR16 and MULAW, since the
             client mixes the audio to one channel; otherwise 1 to 8.
         language: BCP-47 tag, such as ``en-US``; with None the model detects the language if it
@@ -294,7 +295,8 @@ class Transcription:
         silence_ms: Silence after the last word, in milliseconds.
         extra: Further fields of the service.
         tokens: The texts of *words* as the service sent them: whole words or, from some models,
-            parts of words, punctuation and white space. Then ``"".join(tokens)`` is the text.
+            parts of words, punctuation and white space. With such parts,
+            ``"".join(tokens)`` is the text.
         channel: Channel of the recording, from 0, with ``channels="separate"``; otherwise None.
     """
 
@@ -318,11 +320,11 @@ class Reconnected:
     A connection was lost, and the client has replaced it. No word is lost or repeated.
 
     Attributes:
-        from_ms: The position in the stream from which the audio is sent again, in milliseconds. It
-            is the end of the audio that final transcripts cover.
+        from_ms: The position in the stream from which the audio is sent again, in milliseconds.
+            This position is the end of the audio that final transcripts cover.
         resent_ms: Length of the audio that is sent again, in milliseconds.
-        lost_ms: How much audio of an open turn was too old to be kept, in milliseconds. Its words
-            may be missing. It is 0 unless a turn lasted longer than 60 s.
+        lost_ms: How much audio of an open turn was too old to be kept, in milliseconds. The words
+            of this audio may be missing. The value is 0 unless a turn lasted longer than 60 s.
         attempts: Number of attempts to connect.
         cause: The error that ended the old connection.
     """
@@ -361,7 +363,7 @@ class Transcript:
         turns: The turns in their order; no turn is empty. With ``channels="separate"`` the turns of
             all channels are in the order of their starts.
         usage: The service's usage; None if the stream ended before the service sent it. With
-            ``channels="separate"`` it is the sum of all channels.
+            ``channels="separate"``, the value is the sum of all channels.
     """
 
     turns: tuple[Turn, ...] = ()
@@ -370,7 +372,7 @@ class Transcript:
     @property
     def text(self) -> str:
         """
-        The text of all turns, joined by spaces where the script has them.
+        The text of all turns, joined by spaces where the script uses spaces.
 
         With ``channels="separate"`` each turn is a line that begins with the name of its channel,
         such as ``channel 0: Hello.``
@@ -417,10 +419,11 @@ class PartialTranscript:
         transcript: The turns that were finished.
         pcm: The audio that no final transcript covers, including audio that was not sent. It is
             16-bit little-endian mono PCM. A transcription of this audio has the missing words.
-        start_ms: Position of that audio in the stream.
+        start_ms: Position of that audio in the stream, in milliseconds.
         sample_rate_hz: Sample rate of that audio.
-        channel: With ``channels="separate"`` the channel that failed, whose audio *pcm* is. The
-            other channels have ended too; *transcript* has the finished turns of all.
+        channel: With ``channels="separate"``, the channel that failed; *pcm* is the audio of this
+            channel. The other channels have ended too. *transcript* has the finished turns of all
+            channels.
     """
 
     transcript: Transcript

@@ -1,6 +1,6 @@
 """
-Writes subtitles of timed text. They are short enough to be read, and end where a speaker pauses or
-a sentence ends.
+Writes subtitles of timed text. Each subtitle is short enough to be read, and ends where a speaker
+pauses or a sentence ends.
 
 The text of a cue is a part of the turn's text. The words only give the time of the cue. If the
 words have no times, the time of the turn is distributed over its text by width.
@@ -8,7 +8,7 @@ words have no times, the time of the turn is distributed over its text by width.
 Source of the limits: common practice of broadcasters (two lines of 42 columns, at most 7 s). Times
 are rounded to whole milliseconds, half to even. A cue lasts at least 1 ms, and begins at 0 or
 later, but never before the end of the previous cue. If another channel begins to speak, a cue ends
-then, but lasts at least one second or as long as its words.
+at this moment. Even then, it lasts one second, or as long as its words if they are shorter.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _LINE_COLUMNS: Final = 42
 _CUE_LINES: Final = 2
 _CUE_MS: Final = 7000
 _PAUSE_MS: Final = 800
-# A cue is shown for this long, or for the time of its words, although another channel speaks.
+# If another channel speaks, a cue still lasts this long, or as long as its words if they are
+# shorter.
 _SHORTEST_MS: Final = 1000
 # The end of a sentence does not end a cue that is shorter than this, because "Yes." would be too
 # short to read.
@@ -63,7 +64,7 @@ class _Group:
 
     units: list[_Unit]
     speaker: str | None
-    # What the first line begins with.
+    # The text with which the first line begins.
     prefix: str
 
     @property
@@ -131,7 +132,7 @@ def _units(turn: Turn) -> list[_Unit]:
     """
     Split a turn's text into units with times.
 
-    Their joined texts are the text without forbidden characters.
+    The joined texts of the units are the turn's text without forbidden characters.
     """
     text = _WHITE_SPACE.sub(" ", _UNPRINTABLE.sub("", turn.text)).strip()
     if turn.words:
@@ -174,13 +175,13 @@ def _timed(text: str, words: Sequence[Word]) -> list[_Unit]:
 
 
 def _positions(text: str, words: Sequence[Word]) -> list[int]:
-    """Return where in a text each word begins. A missing word follows the word before it."""
+    """Return where in a text each word begins. A missing word begins after the last found word."""
     folded = text.casefold() if len(text.casefold()) == len(text) else text
     positions, at = [], 0
     for word in words:
         wanted = word.text.strip()
         found = folded.find(wanted.casefold() if folded is not text else wanted, at)
-        # A match far away is another occurrence of the word. The text has the words before it in
+        # A match far away is another occurrence of the word. The text has the wanted occurrence in
         # another form.
         if wanted and 0 <= found <= at + 40:
             positions.append(found)
@@ -223,7 +224,7 @@ def _groups(turn: Turn, *, has_prefix: bool) -> Iterator[_Group]:
 
 
 def _short(unit: _Unit) -> Iterator[_Unit]:
-    """Split a unit that is longer than a line, such as a URL. Each part has a share of its time."""
+    """Split a unit that is longer than a line, such as a URL. Divide its time among the parts."""
     parts = _hard_lines(unit.text)
     share_ms = (unit.end_ms - unit.start_ms) / len(parts)
     for number, part in enumerate(parts):

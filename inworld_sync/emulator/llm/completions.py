@@ -50,7 +50,7 @@ def _complete(request: Request, shared: SharedState) -> Response:
     try:
         asked = read_request(request, shared.stopping)
         completion = _Completion(asked, shared)
-        # An error before the first part gets an HTTP status; a later one is an event.
+        # An error before the first part gets an HTTP status. A later error is sent as an event.
         parts = completion.started()
         if asked.is_streamed:
             events = completion.events(parts)
@@ -91,7 +91,7 @@ class _Completion:
         self._output_characters = 0
 
     def started(self) -> Iterator[ReplyPart]:
-        """Return the parts of the answer when the first one is known."""
+        """Wait for the first part of the answer, and return all parts."""
         parts = self._limited()
         first = next(parts, None)
         self._first_ms = round((time.monotonic() - self._started) * 1000)
@@ -117,7 +117,7 @@ class _Completion:
         return {**self._head("chat.completion"), "choices": [choice], **self._tail()}
 
     def events(self, parts: Iterable[ReplyPart]) -> Generator[bytes, None, None]:
-        """Yield the events of a streamed answer; each is a part of the response's body."""
+        """Yield the events of a streamed answer. Each event is a part of the response's body."""
         try:
             yield from self._deltas(parts)
         except ChatFailed as error:
@@ -171,7 +171,7 @@ class _Completion:
             yield self._delta({"tool_calls": [{"index": index, "function": piece}]})
 
     def _audio_deltas(self, sentence: str) -> Iterator[bytes]:
-        """Yield the audio of a sentence; the transcript is in the first event of it."""
+        """Yield the audio of a sentence. The first event also has the transcript."""
         transcript: dict[str, str] = {"transcript": sentence}
         for pcm in self._spoken(sentence):
             audio = {**transcript, "data": base64.b64encode(pcm).decode()}
@@ -241,7 +241,7 @@ class _Completion:
         if name == "auto":
             return _AUTO_MODEL
         if self._shared.reply_maker is not answer:
-            # Its models are not known here.
+            # Only the user's reply maker knows which models it has.
             return name
         return model_id(name)
 

@@ -26,7 +26,7 @@ from inworld_sync.emulator.status import (
 __all__ = ["RouterTable", "Variant", "router_id"]
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-# The conditions that the emulator evaluates: a name, and a text that its value must equal.
+# Matches a condition that the emulator evaluates: a name, and the text that is its value.
 _CONDITION: Final = re.compile(r"\s*(\w+)\s*==\s*(?:\"([^\"]*)\"|'([^']*)')\s*")
 _MAX_ROUTERS: Final = 100
 _FIELDS: Final = ("displayName", "defaults", "routes", "defaultRoute")
@@ -39,7 +39,7 @@ class Variant:
 
     Attributes:
         model: The model.
-        instructions: The texts of its message templates and of those of the router.
+        instructions: The texts of the message templates of this variant and of the router.
     """
 
     model: str
@@ -76,7 +76,7 @@ class RouterTable:
         return found
 
     def create(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Add a router; raise Refused if it is invalid or exists."""
+        """Add a router; raise Refused if it is invalid or already exists."""
         name = router_id(str(fields.get("name") or ""))
         if not _ID.fullmatch(name):
             raise Refused(
@@ -95,7 +95,7 @@ class RouterTable:
     def update(
         self, name: str, fields: Mapping[str, Any], mask: Sequence[str] | None
     ) -> dict[str, Any]:
-        """Replace the fields of a router that *mask* names; None means those that are sent."""
+        """Replace the fields that *mask* names. With None, replace the fields in *fields*."""
         router = self.get(name)
         given = _known(fields)
         names = given if mask is None else [_camel(each) for each in mask]
@@ -141,7 +141,7 @@ class RouterTable:
 
 
 def _drawn(variants: Sequence[Mapping[str, Any]], draw: float) -> Mapping[str, Any]:
-    """Return the variant at a place from 0 to 100 of the weights."""
+    """Return the variant that *draw*, 0 to 100, selects by the weights."""
     for each in variants[:-1]:
         draw -= each["weight"]
         if draw < 0:
@@ -155,7 +155,7 @@ def _camel(name: str) -> str:
 
 
 def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known fields under the names that responses use; null means left out."""
+    """Return the known fields under the names that responses use. Leave out null."""
     named = {_camel(name): value for name, value in fields.items() if value is not None}
     return {name: named[name] for name in _FIELDS if name in named}
 

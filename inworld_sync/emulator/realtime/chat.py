@@ -130,7 +130,7 @@ def _messages(request: ReplyRequest) -> Iterator[dict[str, object]]:
                 if text := text_of(item):
                     yield {"role": item["role"], "content": text}
         elif kind == "function_call":
-            # Endpoints refuse a call without its output, and calls that are in several messages.
+            # Endpoints refuse a call without an output. They also refuse calls in several messages.
             calls = [item for item in run if item["call_id"] in outputs]
             if calls:
                 yield {"role": "assistant", "content": "", "tool_calls": [*map(_call, calls)]}
@@ -146,7 +146,7 @@ def _call(item: Mapping[str, object]) -> dict[str, object]:
 
 def _parts(answer: HttpAnswer) -> Iterator[ReplyPart]:
     """
-    Read a response, which is server-sent events, or one JSON object of an endpoint that does not
+    Read a response. It is server-sent events, or one JSON object from an endpoint that does not
     stream.
 
     A tool call arrives in pieces, and is yielded as a whole at the end.

@@ -57,7 +57,7 @@ def required_text(fields: Mapping[str, object], name: str, parent: str = "") -> 
 
 
 def lenient_number(value: object, default: float, high: float = math.inf) -> float:
-    """Return a number from 0 to *high*, or the default, since ``providerData`` is not refused."""
+    """Return a number from 0 to *high*, or the default. Wrong ``providerData`` is not refused."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= high:
         return value
     return default
@@ -73,7 +73,7 @@ def one_of(value: object, allowed: Collection[str], param: str) -> None:
 
 
 def text(fields: Mapping[str, object], name: str, parent: str) -> str:
-    """Return a string, which is empty if it is missing. Refuse any other value."""
+    """Return a string. A missing string is empty. Refuse any other value."""
     value = fields.get(name)
     if value is None:
         return ""

@@ -94,8 +94,8 @@ class SessionConfig:
 
     Attributes:
         fields: The whole session object in the service's spelling. It is never changed in place.
-        openai: Whether a client of OpenAI's service is connected. It may request voices and models
-            that do not exist here, and such a client requests the response to a tool output itself.
+        openai: Whether a client of OpenAI's service is connected. Such a client may request voices
+            and models that do not exist here. It requests the response to a tool output itself.
     """
 
     fields: Json

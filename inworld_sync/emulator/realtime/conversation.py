@@ -40,7 +40,8 @@ class SpokenText:
     The times of the words of a spoken reply, which truncation needs.
 
     Attributes:
-        words: For each word, its end in the transcript, and the second at which the word begins.
+        words: For each word, the index in the transcript at which the word ends, and the second at
+            which the word begins.
         duration: The length of the audio in seconds.
     """
 
@@ -61,8 +62,8 @@ class Conversation:
 
     Args:
         events: Sends the events.
-        max_bytes: The largest size of all items. Beyond it, the oldest items are removed without an
-            event.
+        max_bytes: The largest size of all items. Beyond this size, the oldest items are removed
+            without an event.
 
     Thread safety: any thread.
     """
@@ -96,7 +97,7 @@ class Conversation:
         Args:
             item: The item, with an id.
             after: The id of the item before it, ``root`` for the beginning, or None for the end.
-            hides_previous: Send null instead of the id of the item before it.
+            hides_previous: Send null instead of the id of the previous item.
 
         Raises:
             InvalidRequest: The item *after* does not exist, the id is in use, or the item is too
@@ -167,8 +168,8 @@ class Conversation:
 
         Args:
             item_id: The id of the reply.
-            content_index: The index of its audio.
-            end_ms: The length that was played.
+            content_index: The index of the reply's audio part.
+            end_ms: The milliseconds of audio that were played.
             audio_end_ms: The value that the client sent.
 
         Raises:
@@ -201,7 +202,7 @@ class Conversation:
             )
 
     def _until_end(self, item: Item) -> Item:
-        """Return the part of an item that was played, if it was truncated."""
+        """Return an item. If the item was truncated, keep only the transcript that was played."""
         item_id, content = str(item["id"]), item.get("content")
         end = self._ends.get(item_id)
         if end is None or not isinstance(content, list):

@@ -47,7 +47,7 @@ class InvalidRequest(Exception):
 
     @classmethod
     def wrong_type(cls, param: str, wanted: str, *, name: str | None = None) -> InvalidRequest:
-        """Make the error for a field of another type than *wanted*. The text has *name*."""
+        """Make the error for a field of another type than *wanted*. The message has *name*."""
         return cls("invalid_type", f"{name or param} must be {wanted}", param)
 
     @classmethod

@@ -3,7 +3,7 @@ Speaks fillers, which are short texts that are spoken until a slow reply begins.
 
 Source for the fields: Inworld Realtime reference, ``providerData.responsiveness``.
 
-Threads: a thread makes the reply while the thread of the response waits for its first part.
+Threads: a thread makes the reply. The thread of the response waits for the first part of the reply.
 """
 
 from __future__ import annotations

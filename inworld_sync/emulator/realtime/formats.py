@@ -69,7 +69,7 @@ class AudioFormat:
         return {"audio/pcmu": "MULAW", "audio/pcma": "ALAW"}.get(self.type, "PCM")
 
     def describe(self) -> dict[str, object]:
-        """Return the JSON object of the service. It has a rate unless the rate is fixed."""
+        """Return the JSON object of the service. A fixed rate is left out."""
         if self.is_g711 or not self.is_known:
             return {"type": self.type}
         return {"type": self.type, "rate": self.sample_rate_hz}

@@ -97,7 +97,7 @@ class InputAudioBuffer:
 
     Args:
         session: The session.
-        config: Its settings; see ``configure``.
+        config: The settings of the session; see ``configure``.
     """
 
     def __init__(self, session: SpeechInputView, config: SessionConfig) -> None:
@@ -299,7 +299,7 @@ class InputAudioBuffer:
         )
 
     def _notice_idleness(self) -> None:
-        """Respond after a silence of ``idle_timeout_ms``, if the client has set it."""
+        """Respond after a silence of ``idle_timeout_ms``, if the client has set this time."""
         detection = self._config.turn_detection or {}
         timeout_ms, since_ms = detection.get("idle_timeout_ms"), self._idle_since_ms
         if not isinstance(timeout_ms, int) or since_ms is None or self._turn.is_speaking:
@@ -330,7 +330,7 @@ def transcribe(
 
     Args:
         session: The session.
-        config: Its settings.
+        config: The settings of the session.
         item_id: The id of the user's message.
         text: The transcript.
         emitted: The part of the transcript that was sent.
@@ -361,7 +361,7 @@ def _common_words(one: str, other: str) -> str:
 
 
 def _send_delta(session: SpeechInputView, item_id: str, text: str, emitted: str) -> None:
-    """Send the part of a transcript after *emitted*, or the whole text if *emitted* has changed."""
+    """Send a transcript without its prefix *emitted*, or whole with rolling transcription."""
     delta = text if session.settings.rolling_transcription else text.removeprefix(emitted)
     kind = "conversation.item.input_audio_transcription.delta"
     session.events.send(kind, item_id=item_id, content_index=0, delta=delta)

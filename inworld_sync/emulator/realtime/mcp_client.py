@@ -54,10 +54,10 @@ class McpServer:
     Args:
         label: The ``server_label`` of the session.
         tool: The ``mcp`` tool of a session, with ``server_url``.
-        stopped: An event that is set when the session ends. It ends a request.
+        stopped: An event that is set when the session ends. This event ends a running request.
 
     Attributes:
-        listed: The tools that may be called. It is empty until the server has listed its tools.
+        listed: The tools that may be called. The list is empty until the server has sent its tools.
 
     Thread safety: any thread.
     """
@@ -108,7 +108,7 @@ class McpServer:
         return self.listed
 
     def needs_approval(self, name: str) -> bool:
-        """Return whether a call needs the client's approval. By default it does."""
+        """Return whether a call needs the client's approval. By default, each call does."""
         rule = self.tool.get("require_approval", "always")
         if not isinstance(rule, dict):
             return rule != "never"

@@ -91,7 +91,7 @@ class McpTools:
             thread.join(_JOIN_SECONDS)
 
     def functions(self, tools: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
-        """Return the tools of the MCP servers among *tools* as functions."""
+        """Return, as functions, the tools of the MCP servers that are among *tools*."""
         labels = [tool["server_label"] for tool in tools if tool["type"] == "mcp"]
         with self._lock:
             return [
@@ -156,7 +156,7 @@ class McpTools:
 
 
 def with_calls_as_functions(items: Sequence[Item]) -> list[Item]:
-    """Return the items with calls of MCP tools as function calls, for a reply maker."""
+    """Replace the calls of MCP tools with function calls, for a reply maker."""
     shown: list[Item] = []
     for item in items:
         if item["type"] == "mcp_call":

@@ -49,8 +49,8 @@ class Response:
     A response of one session.
 
     Args:
-        session: Its session.
-        options: Its settings.
+        session: The session.
+        options: The settings of the response.
         fillers: The fillers of the session.
         failure: The error with which the response fails at once, or None.
         previous: The response that must end first, or None.
@@ -125,7 +125,7 @@ class Response:
         except PeerGone:
             self.cancel("client_cancelled")
         except Exception:
-            # An error of the emulator must end one response, and be visible in the log.
+            # An error of the emulator ends only this response. The log shows the error.
             _logger.exception("response %s failed", self.response_id)
         finally:
             self._on_gone(self)

@@ -1,6 +1,6 @@
 """
-Reads the settings of one response, which are those of the session as ``response.create`` changes
-them.
+Reads the settings of one response. They are the settings of the session with the changes of
+``response.create``.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class ResponseOptions:
     Attributes:
         modalities: ``audio``, ``text`` or both. With audio, the text is the transcript of the
             audio.
-        in_conversation: Whether its items become part of the conversation.
+        in_conversation: Whether the response's items become part of the conversation.
         context: The items to reply to; None for the items of the conversation.
         metadata: The metadata, which the events return.
-        audio_format: The format of its audio.
+        audio_format: The format of the response's audio.
         voice: The voice.
         request: The request for the reply maker, without items.
         approved: A call of an MCP tool that is made before the reply, or None.

@@ -105,7 +105,7 @@ def _readable(output: str) -> str:
 
 
 def _calls(said: str, request: ReplyRequest) -> Iterator[ToolCall]:
-    """Yield calls of the chosen tool, or of the tools with the most words in common."""
+    """Yield calls of the chosen tool, or of the tools that share the most words with the user."""
     tools = [tool for tool in request.tools if isinstance(tool.get("name"), str)]
     choice = request.tool_choice
     if choice == "none" or not tools:
@@ -180,7 +180,7 @@ def _number_name(number: int) -> str:
 
 
 def _name(texts: Sequence[str]) -> str:
-    """Find the user's name in the first text that has it."""
+    """Find the user's name in the first text that has a name."""
     for text in texts:
         if found := _NAME_TOLD.search(text):
             return f"Your name is {found[1]}."

@@ -81,7 +81,7 @@ class _Limiter:
 def _messages(
     peer: WebSocketPeer, events: EventSender, ping_interval: float
 ) -> Iterator[str | bytes]:
-    """Yield the client's messages, and send ``ping`` at an interval; 0 means that none is sent."""
+    """Yield the client's messages. Send ``ping`` at an interval; with 0, send no ``ping``."""
     due = time.monotonic() + ping_interval
     while True:
         left = due - time.monotonic() if ping_interval else None

@@ -174,7 +174,7 @@ class Session:
                 transcribe(self, self._config, str(item["id"]), text)
 
     def _continue_after_tools(self) -> None:
-        """Respond when every call has its output, unless the client requests the response."""
+        """Respond when every call has its output, unless the client itself requests it."""
         if not self._config.continues_after_tools:
             return
         items = self.conversation.items

@@ -17,17 +17,17 @@ class RealtimeSettings:
     The behavior of Realtime. The defaults are those of the service where known.
 
     Attributes:
-        ping_interval: Seconds between two ``ping`` events; 0 sends none.
+        ping_interval: Seconds between two ``ping`` events. With 0, no ``ping`` is sent.
         reply_delay_ms: A delay before every reply, as of a slow language model.
         beta_names: Send the event names of the OpenAI beta. A client with the header
-            ``OpenAI-Beta: realtime=v1`` gets them in any case.
+            ``OpenAI-Beta: realtime=v1`` always gets these names.
         openai_part_names: Call the content of replies ``output_audio`` and ``output_text``, as
-            OpenAI does. The service calls it ``audio`` and ``text``.
+            OpenAI does. The service uses ``audio`` and ``text``.
         named_calls: Send the name of the function in ``response.function_call_arguments.done``.
         identified_calls: Send the call's id in the events of its arguments. With False, only the
             item has the id.
         empty_arguments: Send ``""`` for a call without arguments. With False, send ``{}``.
-        calls_have_previous: When a function call is added, send the id of the item before it. The
+        calls_have_previous: When a function call is added, send the id of the previous item. The
             service sends null.
         rolling_transcription: Send the whole turn in every transcription delta, as the service
             does. With False, send only the new part.
@@ -53,8 +53,8 @@ class RealtimeSettings:
         max_responses: The most responses of one session. Further responses fail. 0 means no limit.
         max_session_responses: After this many responses, the session's resources are exhausted. The
             server sends one message without ``type``, then CLOSE. 0 means no limit.
-        max_conversation_bytes: The largest size of all items of a conversation. Beyond it, the
-            oldest items are removed. The service's limit is not known.
+        max_conversation_bytes: The largest size of all items of a conversation. Beyond this size,
+            the oldest items are removed. The service's limit is not known.
         max_events_per_second: The most client events per second, without audio. Another event is
             refused. 0 means no limit. The service's limit is not known.
 

@@ -105,7 +105,7 @@ def _numbers(said: str) -> Iterator[float]:
 
 
 def _texts(said: str) -> Iterator[str]:
-    """Yield the possible values, which are quoted text, names and phrases, none twice."""
+    """Yield each possible value once: quoted text, names and phrases."""
     candidates = [match[1] for match in _QUOTED.finditer(said)]
     for match in _NAMES.finditer(said):
         words = match[0].split()

@@ -45,7 +45,7 @@ def turn_settings(config: SessionConfig) -> TurnSettings:
     short = int(lenient_number(stt.get("min_end_of_turn_silence"), short, _MAX_SILENCE_MS))
     long = int(lenient_number(stt.get("max_turn_silence"), long, _MAX_SILENCE_MS))
     return TurnSettings(
-        # Zero would leave the turns to the client.
+        # With zero, the client would have to end the turns.
         vad_threshold=max(threshold, _MIN_THRESHOLD),
         end_confidence=lenient_number(stt.get("end_of_turn_confidence_threshold"), confidence, 1),
         min_silence_ms=short,

@@ -2,9 +2,9 @@
 Has the recognizer that all streams of a server share.
 
 Locks: one fair lock guards loading and every call of the recognizer and the aligner, which are not
-thread-safe. It is held while one segment of speech is processed, for about 15 ms for each second of
-speech. The lock of the detector guards only its loading. No lock is held while a stream handles the
-result.
+thread-safe. This lock is held while one segment of speech is processed, for about 15 ms for each
+second of speech. The lock of the detector guards only its loading. No lock is held while a stream
+handles the result.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class SpeechEngine:
     Args:
         recognizer: A recognizer that replaces the best installed recognizer.
         aligner: An aligner that replaces PocketSphinx, for recognizers that report no times.
-        new_vad: A function that makes a detector for a new stream. It replaces the best installed
-            detector.
+        new_vad: A function that makes a detector for a new stream. This detector replaces the best
+            installed detector.
 
     Thread safety:
         All methods may be called from any thread. Calls of the recognizer run one at a time, in the
@@ -123,7 +123,7 @@ class SpeechEngine:
             return self._load().recognize(pcm)
 
     def try_recognize(self, pcm: bytes) -> tuple[HeardWord, ...] | None:
-        """Do the same as :meth:`recognize`, but return None if another stream uses it."""
+        """Do the same as :meth:`recognize`, but return None if the recognizer is in use."""
         if not self._lock.try_acquire():
             return None
         try:
@@ -133,8 +133,8 @@ class SpeechEngine:
 
     def with_times(self, pcm: bytes, words: Sequence[HeardWord]) -> tuple[HeardWord, ...]:
         """
-        Return *words* with their times. The words were recognized from *pcm*, and times are in ms
-        from its start.
+        Return *words* with their times. The words were recognized from *pcm*. The times are in ms
+        from the start of *pcm*.
 
         Raises:
             DeadlineExceeded: The aligner was busy for a minute.
@@ -172,7 +172,7 @@ def default_engine() -> SpeechEngine:
 
 def describe_recognition() -> str:
     """
-    Describe how well the best installed recognizer works, without loading it.
+    Describe how well the best installed recognizer works. The recognizer is not loaded.
 
     Source of the figures: ``tests/emulator/recognition/test_quality.py``, which prints them.
     """

@@ -71,7 +71,7 @@ class Listener:
 
     Args:
         engine: The recognizer, shared with other streams.
-        settings: How speech is divided into turns. They may be replaced between two calls.
+        settings: How speech is divided into turns. The settings may be replaced between two calls.
 
     Thread safety: one thread at a time.
     """
@@ -251,7 +251,7 @@ class Listener:
         self._segment = self._candidate = None
 
     def _understand(self, segment: Segment) -> tuple[HeardWord, ...]:
-        """Return the words of *segment*, which is recognized once for each end of speech."""
+        """Return the words of *segment*. Recognize it again only if its speech has a new end."""
         if self._candidate is None or self._candidate[0] != segment.speech_end:
             self._candidate = segment.speech_end, self._engine.recognize(segment.speech())
         return self._candidate[1]

@@ -139,7 +139,7 @@ class Moonshine:
 
 
 def _read_tokens(table: bytes) -> list[bytes]:
-    """Read the tokens. Each has a length (two bytes if it is 128 or more) and its bytes."""
+    """Read the tokens. Before each token is its length: two bytes if 128 or more, otherwise one."""
     tokens = []
     at = 0
     while at < len(table):

@@ -53,11 +53,11 @@ class Recognizer(Protocol):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The primary language subtags that it supports, for example ``("en",)``."""
+        """The primary subtags of the supported languages, for example ``("en",)``."""
         ...
 
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
-        """Return the words of one segment of speech, which has at most about 15 s."""
+        """Return the words of one segment of speech. A segment has at most about 15 s."""
         ...
 
 

@@ -14,7 +14,7 @@ _TAIL_MS: Final = 150
 # A partial transcript ends at the quietest moment of this span, because half of a word would be
 # recognized as another word.
 _WORD_END_MS: Final = 350
-# A cut leaves at least this share of the segment before it.
+# The part before a cut has at least this share of the segment.
 _CUT_SHARE: Final = 0.65
 
 
@@ -61,15 +61,15 @@ class Segment:
         return bytes(self._pcm[: self.speech_end - self.start + _TAIL_MS * BYTES_PER_MS])
 
     def so_far(self) -> bytes:
-        """Return at least the first half of the audio, up to the quietest of the latest moments."""
+        """Return the audio up to the quietest of the latest moments, at least the first half."""
         size = len(self._pcm)
         latest = max(size // 2, size - _WORD_END_MS * BYTES_PER_MS) & ~1
         return bytes(self._pcm[: quietest_byte(bytes(self._pcm), latest, size)])
 
     def last(self, size_ms: int) -> bytes:
         """
-        Return the last *size_ms* of the silence after the speech, or the whole silence if it is
-        shorter.
+        Return the last *size_ms* of the silence after the speech. A shorter silence is returned as
+        a whole.
         """
         start = max(self.speech_end, self.end - size_ms * BYTES_PER_MS)
         return bytes(self._pcm[start - self.start :])

@@ -16,7 +16,7 @@ from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, SAMPLE_RAT
 __all__ = ["SphinxAligner", "SphinxRecognizer", "spoken_forms"]
 
 _FRAME_MS: Final = 10
-# PocketSphinx reports the start and end of a word too early, by this time on average. It was
+# PocketSphinx reports the start and end of a word too early, by this time on average. The time was
 # measured by the rise of the energy at the first words of 24 sentences.
 _EARLY_MS: Final = 40
 _DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

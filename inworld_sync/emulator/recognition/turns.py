@@ -35,8 +35,8 @@ class TurnSettings:
             this value, 0 to 1.
         min_silence_ms: The short silence, which ends a turn that seems complete.
         max_silence_ms: The long silence, which ends any turn. It is at least ``min_silence_ms``.
-        partial_interval_ms: The least audio between two partial transcripts. 0 means no partial
-            transcripts.
+        partial_interval_ms: At least this much audio is between two partial transcripts. 0 means no
+            partial transcripts.
         max_turn_ms: The longest turn. A longer turn is cut at a quiet moment.
         word_times: Whether to find the time of each word.
 

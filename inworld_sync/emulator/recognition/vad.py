@@ -85,7 +85,7 @@ class WebRtcVad:
         self._votes: deque[bool] = deque([False] * 5, maxlen=5)
 
     def probability(self, window: bytes) -> float:
-        """Return the share in [0, 1] of the last five windows that have speech."""
+        """Return how many of the last five windows have speech, as a share in [0, 1]."""
         self._votes.append(self._detector.is_speech(window, SAMPLE_RATE_HZ))
         return sum(self._votes) / len(self._votes)
 

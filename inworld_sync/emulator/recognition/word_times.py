@@ -1,4 +1,4 @@
-"""Estimates word times without an aligner. The voiced time is divided by the number of letters."""
+"""Estimates word times without an aligner. The voiced time is divided among the letters."""
 
 from __future__ import annotations
 

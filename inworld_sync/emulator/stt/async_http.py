@@ -103,7 +103,7 @@ def _read(request: Request) -> tuple[object, bytes]:
 
 
 def _read_form(body: bytes, boundary: bytes) -> tuple[object, bytes]:
-    """Read a form; the service reads it as a stream, so that the settings must come first."""
+    """Read a form. The settings must come first, because the service reads the form as a stream."""
     asked: object = None
     for part in (b"\r\n" + body).split(b"\r\n--" + boundary)[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
@@ -144,7 +144,7 @@ def _as_64_bit(value: Mapping[str, object]) -> dict[str, object]:
     """Write milliseconds as strings, and leave out fields that are zero or null."""
     found: dict[str, object] = {}
     for name, each in value.items():
-        # Here speakers are numbers, and the emulator knows one: the number 0 is left out.
+        # Here speakers are numbers. The emulator knows only speaker 0, and zero is left out.
         if name == "speaker":
             continue
         if isinstance(each, list):

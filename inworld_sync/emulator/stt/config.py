@@ -58,14 +58,14 @@ class TranscribeConfig:
 
     Attributes:
         model_id: The model, as the client wrote it.
-        encoding: One of the service's names.
+        encoding: One of the service's names of encodings.
         sample_rate_hz: The rate of raw samples.
         channels: The number of channels of raw samples.
         language: The BCP-47 tag; empty if the client did not set it.
         word_timestamps: Whether final transcripts list their words.
         diarization: Whether words name their speaker.
         voice_profile_size: The number of labels of each kind in the voice profile; 0 for none.
-        inactivity_seconds: Seconds without a message that end the stream; 0 for no limit.
+        inactivity_seconds: The stream ends after this time without a message; 0 for no limit.
         turns: How speech is divided into turns.
     """
 
@@ -201,7 +201,7 @@ def _share(fields: Mapping[str, object], name: str) -> float | None:
 
 
 def _bounded(fields: Mapping[str, object], name: str, low: int, high: int) -> int:
-    """Read a whole number, which is 0 if it is missing."""
+    """Read a whole number. A missing number is 0."""
     value = whole(fields, name, 0)
     if value and not low <= value <= high:
         raise Refused(INVALID_ARGUMENT, f"{name} must be between {low} and {high}")

@@ -28,7 +28,7 @@ class Phoneme:
     Attributes:
         symbol: The symbol in the International Phonetic Alphabet.
         start_samples: The first sample, counted from the start of the sentence.
-        end_samples: The index after its last sample.
+        end_samples: The index after the phoneme's last sample.
     """
 
     symbol: str
@@ -42,11 +42,11 @@ class SpokenWord:
     One word of the text, as the user wrote it, and its time.
 
     Attributes:
-        start_char: The index of its first character in the text given to ``speak``.
-        end_char: The index after its last character, punctuation included.
-        start_samples: Its first sample, counted from the start of the sentence.
-        end_samples: The index after its last sample.
-        phonemes: Its phonemes; empty if the engine does not report them.
+        start_char: The index of the word's first character in the text given to ``speak``.
+        end_char: The index after the word's last character, punctuation included.
+        start_samples: The word's first sample, counted from the start of the sentence.
+        end_samples: The index after the word's last sample.
+        phonemes: The word's phonemes; empty if the engine does not report phonemes.
     """
 
     start_char: int
@@ -63,7 +63,7 @@ class SpokenSentence:
 
     Attributes:
         pcm: Signed 16-bit little-endian mono samples at the engine's rate.
-        words: Its words in the order of the text. Times never decrease.
+        words: The words in the order of the text. Times never decrease.
     """
 
     pcm: bytes = attrs.field(repr=False)

@@ -1,7 +1,7 @@
 """
 Makes an inner tensor of an ONNX model an output, so that the duration of each phoneme can be read.
 
-The acoustic model predicts a duration for every phoneme and sums them inside the graph, but its
+The acoustic model predicts durations for every phoneme and sums them inside the graph, but its
 only output is the spectrum. One more entry in the graph's list of outputs makes the sums readable.
 This module adds the entry to the protobuf bytes, without a library for ONNX.
 

@@ -38,7 +38,8 @@ __all__ = ["HibariSynthesizer"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 _SEED = 0
-# The most phonemes in one run. With more, the model makes mistakes. hibari has the same limit.
+# The most phonemes in one run. With more phonemes, the model makes mistakes. hibari has this limit
+# too.
 _MAX_PHONEMES = 400
 _SILENT_MARKS = "ˈˌ "
 # The model's alphabet has one letter for each diphthong. Its other letters are IPA.
@@ -155,7 +156,7 @@ class HibariSynthesizer:
     def _say(
         self, words: Sequence[_ReadWord], voice: EmulatedVoice, speaking_rate: float
     ) -> tuple[NDArray[np.float32], list[EngineWord]]:
-        """Speak words in one or more runs of the model. Return a pause if they have no phonemes."""
+        """Speak words in one or more runs of the model. Return a pause if there are no phonemes."""
         waves: list[NDArray[np.float32]] = []
         heard: list[EngineWord] = []
         for group in _grouped(words):
@@ -172,8 +173,8 @@ class HibariSynthesizer:
         """Run the model once. Return the samples, and the position at which each input ends."""
         vocabulary = self._engine.vocab
         ids = [vocabulary[sound] for sound in " ".join(word.phonemes for word in words)]
-        # Resampling shifts the formants, but also the speed and the pitch, so these two are
-        # corrected.
+        # Resampling shifts the formants, but also the speed and the pitch, so the speed and
+        # the pitch are corrected.
         speed = speaking_rate * voice.speed / voice.formant
         outputs = self._session.run(
             self._outputs,
@@ -193,7 +194,7 @@ class HibariSynthesizer:
 
 
 def _as_link(found: re.Match[str]) -> str:
-    """Write phonetic spelling as hibari reads it, which is a link to phonemes of its alphabet."""
+    """Write phonetic spelling as hibari reads it: a link to phonemes of hibari's alphabet."""
     phonemes = found[1].replace("tʃ", "ʧ").replace("dʒ", "ʤ").replace("g", "ɡ")
     for letter, symbol in _IPA.items():
         if len(symbol) > 1:
@@ -230,7 +231,12 @@ def _grouped(words: Sequence[_ReadWord]) -> Iterator[list[_ReadWord]]:
 
 
 def _heard(words: Sequence[_ReadWord], ends: NDArray[np.float64], at: int) -> list[EngineWord]:
-    """Return each word with its time. *ends* starts at *at* with the silence before the words."""
+    """
+    Return each word with its time.
+
+    The values of *ends* count from *at*. The first value is the end of the silence before the
+    words.
+    """
     heard = []
     index = 1
     for word in words:

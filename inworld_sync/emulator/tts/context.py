@@ -35,7 +35,8 @@ __all__ = ["Context"]
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s|$)")
 _SENTENCE_END_FOLLOWED = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 _JOIN_SECONDS = 5.0
-# The most text that waits for speech, about twenty hours. Each command counts as some more bytes.
+# The most bytes of text that may wait, about twenty hours of speech. Each command counts as
+# _COMMAND_BYTES more.
 _MAX_WAITING_BYTES = 1 << 20
 _COMMAND_BYTES = 256
 _logger = logging.getLogger("inworld_sync.emulator")
@@ -51,7 +52,7 @@ class Context:
 
     Args:
         context_id: The id that the client uses.
-        config: Its settings.
+        config: The settings of the context.
         peer: The client.
         shared: The state of the server.
         on_closed: Called on the context's thread before the last message.
@@ -76,7 +77,7 @@ class Context:
         self._peer = peer
         self._shared = shared
         self._on_closed = on_closed
-        # None ends the context. Buffered text is spoken before, unless the context was cancelled.
+        # None ends the context. Buffered text is spoken first, unless the context was cancelled.
         self._commands: queue.SimpleQueue[tuple[Callable[[], None] | None, int]]
         self._commands = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -139,7 +140,7 @@ class Context:
         try:
             with contextlib.suppress(_Halted):
                 self._work()
-            # Free the id before the client is informed, so that it can be used again at once.
+            # Free the id before the client is informed, so that it can reuse the id at once.
             self._on_closed(self)
             self._send(contextClosed={})
         except PeerGone:

@@ -2,7 +2,7 @@
 Cloned and designed voices over HTTP.
 
 The emulator does not imitate: it checks the recordings, and chooses the sound of a voice by a hash
-of the request. The same request always has the same sound. The answers say so.
+of the request. The same request always has the same sound. A warning in the response says this.
 
 Source: the service's voices reference, and the requests of its two official clients.
 """
@@ -40,7 +40,7 @@ _DESIGN_WARNING: Final = (
 _MAX_SAMPLE_BYTES: Final = 4 << 20
 _MIN_SECONDS: Final = 3
 _MAX_SECONDS: Final = 30
-# A small file can have hours of silence; the rest of it is not decoded.
+# The rest of a recording is not decoded, because a small file can have hours of silence.
 _DECODED_SECONDS: Final = 60
 _PROMPT_CHARACTERS: Final = (30, 250)
 _MAX_PREVIEWS: Final = 3
@@ -48,7 +48,7 @@ _MAX_PREVIEW_CHARACTERS: Final = 500
 _Handler: TypeAlias = Callable[[Request, SharedState], Response]
 _AUTO: Final = ("", "AUTO", "LANGUAGE_CODE_UNSPECIFIED")
 
-# The lowest and the highest pitch of each gender, as multiples of the engine's.
+# The lowest and the highest pitch of each gender, as multiples of the engine's pitch.
 _PITCHES: Final = {"female": (0.95, 1.35), "male": (0.52, 0.74), "neutral": (0.76, 0.94)}
 _GENDER_WORDS: Final = {
     "female": re.compile(r"\b(?:female|woman|girl|lady|she|her)\b", re.IGNORECASE),
@@ -140,7 +140,7 @@ def _design(request: Request, shared: SharedState) -> Response:
 def _publish(request: Request, shared: SharedState) -> Response:
     voice_id = request.path.rpartition("/")[2].removesuffix(":publish")
     changes = _changes(_body(request))
-    # Unlike in PATCH, an empty field is a missing one.
+    # Unlike in PATCH, an empty field counts as missing.
     changes = {name: value for name, value in changes.items() if value}
     return Response.of_json(describe_voice(shared.voices.publish(voice_id, changes)))
 

@@ -3,8 +3,8 @@ Encodes PCM in the format that the client requested, piece by piece.
 
 One encoder makes the audio of one flush.
 Source for the RIFF headers of LINEAR16: captures of the service. The first chunk of each flush
-begins with a header for that chunk alone. So does the last chunk, which has five samples. The
-chunks between have no header.
+begins with a header for that chunk alone. The last chunk has five samples and begins with such a
+header too. The chunks between these two have no header.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Encoder(Protocol):
 
 
 def encoded_rate_hz(encoding: str, wanted_hz: int) -> int:
-    """Return the sample rate to use. Opus supports five rates, the other encodings all rates."""
+    """Return the sample rate to use. Opus supports five rates; other encodings support all."""
     if encoding != "OGG_OPUS":
         return wanted_hz
     return next((rate for rate in _OPUS_RATES_HZ if rate >= wanted_hz), _OPUS_RATES_HZ[-1])
@@ -86,7 +86,7 @@ class _PerSample:
 
 
 class _Linear16:
-    """LINEAR16 with the headers of the service. It keeps five samples for the last chunk."""
+    """LINEAR16 with the headers of the service. Five samples are kept for the last chunk."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate = sample_rate_hz

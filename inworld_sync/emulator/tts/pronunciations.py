@@ -1,5 +1,6 @@
 """
-Pronunciation dictionaries over HTTP. They are checked and stored; the speech does not follow them.
+Pronunciation dictionaries over HTTP. The emulator checks and stores dictionaries, but the speech
+does not follow them.
 
 Source: the service's reference of pronunciation dictionaries, and its examples.
 """

@@ -30,8 +30,8 @@ class TimedWord:
 
     Attributes:
         text: The word with its punctuation, without markup.
-        gap: The white space before it.
-        end_char: The index after its last character in the flushed text.
+        gap: The white space before the word.
+        end_char: The index after the word's last character in the flushed text.
         is_listed: Whether timestamps list the word. Phonetic spelling is not listed.
     """
 
@@ -160,7 +160,7 @@ class _Cutter:
             yield AudioPiece(audio, self._words.until(None), self._unsent_seconds())
 
     def _encode(self) -> Iterator[AudioPiece]:
-        """Encode one chunk. The encoder may keep it for the next piece."""
+        """Encode one chunk. The encoder may keep the chunk for the next piece."""
         pcm = bytes(self._waiting[: self._chunk_bytes])
         del self._waiting[: self._chunk_bytes]
         self._encoded_samples += len(pcm) // 2

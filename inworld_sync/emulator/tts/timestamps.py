@@ -3,7 +3,7 @@ Makes ``timestampInfo``: the times of words, characters and visemes.
 
 Source: the samples of the service's timestamp documentation, the viseme symbols that its clients
 know, and its page about lip-sync. That page does not show the names inside ``lipsyncAlignment``, so
-they are chosen like the names of the other alignments.
+the names here are made like the names of the other alignments.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OPENXR = {
     "ou": "u ʊ w",
 }
 _SILENCE = "sil"
-# A word with inner marks such as "it's" and "12.50", or one mark.
+# Matches a word, also one with inner marks such as "it's" or "12.50", or a single mark.
 _TOKEN = re.compile(r"\w+(?:['’.,:@/&+-]\w+)*|[^\w\s]")
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 

@@ -10,7 +10,7 @@ from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["ROUTES", "VOICE_PATHS", "describe_voice"]
 
-# The second is the older path of the documentation.
+# The second path is the older path of the documentation.
 VOICE_PATHS = ("/voices/v1/voices", "/voices/v1/workspaces/*/voices")
 
 _WORKSPACE = "workspaces/local"

@@ -110,8 +110,8 @@ class CreateItem(Command):
 
     Attributes:
         item: The item.
-        previous_item_id: The id of the item before it. None adds it at the end, ``root`` at the
-            beginning.
+        previous_item_id: The id of the item before it. None adds the item at the end,
+            and ``root`` adds it at the beginning.
     """
 
     type: ClassVar[str] = "conversation.item.create"
@@ -127,7 +127,7 @@ class TruncateItem(Command):
 
     Attributes:
         item_id: The assistant's message.
-        content_index: The index of its audio part.
+        content_index: The index of the message's audio part.
         audio_end_ms: The end of the heard part, in milliseconds from the start of the audio. In a
             G.711 session the service counts at 24000 Hz, so send a third of the real time.
     """

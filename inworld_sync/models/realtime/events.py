@@ -168,7 +168,7 @@ class ItemAdded(RealtimeEvent):
 
     Attributes:
         item: The item.
-        previous_item_id: The id of the item before it. None if it is the first item, or if the
+        previous_item_id: The id of the item before it. None if the item is the first, or if the
             service leaves the id out, as for function calls.
     """
 
@@ -199,7 +199,7 @@ class ItemDeleted(RealtimeEvent):
 
 @attrs.frozen
 class ItemTruncated(RealtimeEvent):
-    """The audio of an item was truncated at *audio_end_ms*, counted from its start."""
+    """The audio of an item was truncated at *audio_end_ms*, counted from the audio's start."""
 
     type: ClassVar[str] = "conversation.item.truncated"
 
@@ -277,7 +277,7 @@ class UserTranscriptFailed(RealtimeEvent):
 
 @attrs.frozen
 class PingReceived(RealtimeEvent):
-    """A ping of the service; *timestamp* is its Unix time in ms. No answer is needed."""
+    """A ping of the service. *timestamp* is the ping's Unix time in ms. No answer is needed."""
 
     type: ClassVar[str] = "ping"
 

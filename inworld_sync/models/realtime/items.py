@@ -156,7 +156,7 @@ class Message(Setting):
 
     Attributes:
         role: ``user``, ``assistant``, ``system`` or ``tool``.
-        content: Its parts, in order.
+        content: The parts of the message, in order.
         id: The item's id; None if the service is to choose it.
         status: ``completed``, ``in_progress`` or ``incomplete``.
     """
@@ -206,7 +206,7 @@ class FunctionCall(Setting):
     The model calls a function of the program.
 
     Attributes:
-        call_id: The id of the call, which its output must have too.
+        call_id: The id of the call. The output of the call must have the same id.
         name: The function's name; ``""`` until the service has sent it.
         arguments: A JSON object as text; ``""`` means no arguments.
         id: The item's id.
@@ -295,7 +295,7 @@ class McpApprovalRequest(Extensible):
 
 @attrs.frozen(kw_only=True)
 class McpApprovalResponse(Setting):
-    """The answer to an approval request, which allows or refuses the call, with a reason."""
+    """The answer to an approval request. It allows or refuses the call and may have a reason."""
 
     type: ClassVar[str] = "mcp_approval_response"
 

@@ -165,7 +165,7 @@ class Backchannel(_SmallModel):
         min_speech_ms: The least speech of the user before the first backchannel; default 800.
         min_gap_ms: The least time from one backchannel to the next; default 4000.
         max_per_turn: The maximum number of backchannels in a turn; default 3.
-        hard_deadline_ms: A later decision is dropped; default 1500.
+        hard_deadline_ms: The time after which a decision is dropped; default 1500.
         history_tail_items: The number of latest items for the model; default 4.
         temperature: 0 to 2; default 0.7.
         max_tokens: The maximum number of tokens of a backchannel; default 6.
@@ -201,7 +201,7 @@ class Responsiveness(_SmallModel):
         enabled: Whether fillers are on.
         small_model: The model that writes fillers.
         initial_wait_timeout_ms: The time that the service waits before the first filler.
-        hard_deadline_ms: A later filler is dropped; default 2000.
+        hard_deadline_ms: The time after which a filler is dropped; default 2000.
         history_tail_items: The number of latest items for the small model.
         temperature: 0 to 2.
         max_tokens: The maximum number of tokens of a filler; default 12.
@@ -301,7 +301,7 @@ class ProviderData(Setting):
         caching: Prompt caching.
         text_generation: Settings of the language model. The name on the wire is
             ``text_generation_config``.
-        auto_tool_response: Whether the service starts a response after a tool output by itself.
+        auto_tool_response: Whether the service itself starts a response after a tool output.
         user_id: The application's id for the user.
         metadata: Further strings to store with the session.
     """

@@ -156,7 +156,7 @@ class AudioDelta(_PartEvent):
 
     Attributes:
         response_id: The response.
-        item_id: Its item.
+        item_id: The item of the response.
         audio: Whole samples in the session's output format; empty if the message has only times.
         output_index: The item's place in the response.
         content_index: The part's place in the item.
@@ -222,7 +222,7 @@ class FunctionArgumentsDone(_ItemEvent):
         item_id: The call's item, which has the name and the call id if they are None here.
         arguments: A JSON object as text; ``""`` means no arguments.
         output_index: The item's place in the response.
-        call_id: The id of the call, which its output must have too.
+        call_id: The id of the call. The output of the call must have the same id.
         name: The function's name.
     """
 
@@ -244,7 +244,7 @@ class McpListStarted(RealtimeEvent):
 
 @attrs.frozen
 class McpListCompleted(RealtimeEvent):
-    """The service has got the list of an MCP server's tools, which is in the item."""
+    """The service has got the list of an MCP server's tools. The list is in the item."""
 
     type: ClassVar[str] = "mcp_list_tools.completed"
 

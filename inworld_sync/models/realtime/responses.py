@@ -119,7 +119,7 @@ class ResponseInfo(Extensible):
         output: The items of the response.
         usage: The used tokens; None until the response has ended, or if the service leaves them
             out.
-        metadata: The metadata of its request, and fields that the service adds.
+        metadata: The metadata of the request, and fields that the service adds.
     """
 
     id: str

@@ -149,7 +149,7 @@ class FunctionChoice:
 
 @attrs.frozen
 class McpChoice:
-    """The model must call a tool of this MCP server, or the tool *name* if it is not None."""
+    """The model must call the tool *name* of this MCP server; None means any tool."""
 
     type: ClassVar[str] = "mcp"
 

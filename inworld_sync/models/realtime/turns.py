@@ -52,7 +52,7 @@ class ServerVad(Setting):
     The service ends a turn by silence alone.
 
     Attributes:
-        threshold: The least probability that counts as speech, 0 to 1; default 0.5.
+        threshold: The least probability of speech that counts as speech, 0 to 1; default 0.5.
         prefix_padding_ms: How much audio from before the detected speech is used; default 300.
         silence_duration_ms: The silence that ends a turn; default 500.
         idle_timeout_ms: If the user is silent for this long after a response, the service starts
@@ -73,7 +73,7 @@ class ServerVad(Setting):
 
 @attrs.frozen
 class ManualTurns:
-    """The application ends the user's turns. It commits the audio and requests responses."""
+    """The application ends the user's turns: it commits the audio and requests responses."""
 
 
 TurnDetection: TypeAlias = SemanticVad | ServerVad | ManualTurns
