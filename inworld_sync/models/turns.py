@@ -77,8 +77,8 @@ class Turn:
         words: Words with times, if the service sent them.
         start_ms: Start in the stream, in milliseconds; None if the service did not send it.
         end_ms: The end in the stream, in milliseconds; None if it is unknown. Without words it is
-            an upper bound, which is the audio that was sent without the silence, or the start of
-            the next turn.
+            an upper bound: the end of the audio that was sent, not counting silence, or the start
+            of the next turn.
         voice_profile: Profile of the speaker's voice, if requested.
         tokens: The texts of the words as the service sent them: whole words or, from some models,
             parts of words, punctuation and white space. Then ``"".join(tokens)`` is the text.
@@ -99,11 +99,11 @@ class Turn:
         return None if self.channel is None else f"channel {self.channel}"
 
     def __str__(self) -> str:
-        """Return the text, with separate channels after the name of the channel."""
+        """Return the text. With separate channels, the name of the channel is before the text."""
         return self.text if self.speaker is None else f"{self.speaker}: {self.text}"
 
     def in_channel(self, channel: int) -> Turn:
-        """Return the turn, and its words, as of one channel of a recording."""
+        """Return a copy of the turn and its words that has the number of a channel."""
         name = f"channel {channel}"
         words = tuple(
             attrs.evolve(

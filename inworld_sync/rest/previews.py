@@ -24,7 +24,7 @@ class VoicePreview:
         id: The id of the voice, for ``iw.voices.publish``.
         text: The text that is spoken.
         audio: An audio file, as the service sent it; empty if it sent none.
-        language: As the service spells it, such as ``EN_US``.
+        language: The language of the voice, as the service spells it, such as ``EN_US``.
     """
 
     id: str

@@ -49,7 +49,7 @@ class EventSource(Generic[E]):
 
     def events(self, timeout: float | None = None) -> Iterator[E]:
         """
-        Iterate over the events until the stream ends; all calls share one position in it.
+        Iterate over the events until the stream ends; all calls share one position in the stream.
 
         Args:
             timeout: The most seconds to wait for each event; None waits without a limit.
@@ -168,6 +168,7 @@ def _public_name(kind: type) -> str:
     package, _, rest = kind.__module__.partition(".")
     if package != __name__.partition(".")[0]:
         return f"{kind.__module__}.{kind.__qualname__}"
-    # The public classes of realtime sessions are all in one module, the others at the top.
+    # The public classes of realtime sessions are in one module. All other public classes are at the
+    # top of the package.
     module = f"{package}.realtime" if "realtime" in rest.split(".") else package
     return f"{module}.{kind.__qualname__}"

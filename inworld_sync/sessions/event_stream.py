@@ -161,7 +161,7 @@ class EventStream(Generic[E]):
         self._reported: set[int] = set()
         self.handler_errors = 0
         self._dispatcher: threading.Thread | None = None
-        # The calls of poll() under way; only the first one runs handlers.
+        # The calls of poll() that are running; only the first one runs handlers.
         self._polls: deque[object] = deque()
 
     # For the producer; the monitor is held.
@@ -232,7 +232,7 @@ class EventStream(Generic[E]):
         return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
     def raise_end(self, mailbox: _Mailbox[E] | None = None) -> None:
-        """Raise the error that the stream, or the consumer with *mailbox*, ended with, if any."""
+        """Raise the error of the stream, or of the consumer with *mailbox*, if there is one."""
         if mailbox is not None and mailbox.error is not None:
             raise fresh(mailbox.error)
         if self.ended is not None and self.ended.error is not None:
@@ -341,12 +341,15 @@ class EventStream(Generic[E]):
             self._polls.remove(call)
 
     def count_error(self) -> None:
-        """Count an error of the user's code that another thread than the dispatch thread met."""
+        """Count an error of the user's code that was raised outside the dispatch thread."""
         with self._changed:
             self.handler_errors += 1
 
     def join(self, timeout: float) -> None:
-        """Wait until the dispatch thread has handled all events; on this thread, return at once."""
+        """
+        Wait until the dispatch thread has handled all events; on the dispatch thread, return at
+        once.
+        """
         if self._dispatcher is not None and self._dispatcher is not threading.current_thread():
             self._dispatcher.join(timeout)
 
@@ -413,7 +416,7 @@ class EventStream(Generic[E]):
             self._changed.notify_all()
 
     def _attach(self, mailbox: _Mailbox[E]) -> None:
-        """Give the mailbox all further events, and the backlog to the first one."""
+        """Give the mailbox all further events. The first mailbox gets the backlog too."""
         backlog = self._backlog
         if mailbox in self._mailboxes or mailbox.closed:
             return

@@ -62,7 +62,7 @@ _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 # The statuses of a request that was not handled, if the response has ``Retry-After``.
 _REFUSED_STATUSES = frozenset({429, 503})
 
-# An escape of JSON for half of a surrogate pair, or for a half of a complete pair.
+# The JSON escape of half of a surrogate pair. The other half may follow or be missing.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -107,7 +107,7 @@ class Closable(Protocol):
     """A body that is read piece by piece."""
 
     def close(self) -> None:
-        """Close its connection."""
+        """Close the connection of the body."""
 
 
 class HttpClient:
@@ -305,7 +305,7 @@ class Exchange:
         body: bytes | Iterable[bytes] | None,
         query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
-        """Send the request and return the response. Raise an error for a status from 300 on."""
+        """Send the request and return the response. Raise an error for a status of 300 or above."""
         response = self.open(headers, body, query)
         try:
             body = b"".join(self.pieces(response, self._client.options.max_message_bytes))
@@ -322,7 +322,7 @@ class Exchange:
         query: Mapping[str, str | Sequence[str]] | None,
         stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """Send the request and return the beginning of the response; raise as :meth:`run`."""
+        """Send the request and return the beginning of the response. Errors: as for :meth:`run`."""
         response = self._start(headers, body, query, stopper)
         if response.status < 300:
             return response
@@ -374,7 +374,7 @@ class Exchange:
     def read(
         self, response: urllib3.BaseHTTPResponse, deadline: Deadline, stopper: Stopper
     ) -> bytes:
-        """Return the next bytes of the body, under a deadline of their own; empty at the end."""
+        """Return the next bytes of the body, for which *deadline* applies; empty at the end."""
         self.begin_wait(deadline, stopper)
         return next(self.pieces(response, None), b"")
 

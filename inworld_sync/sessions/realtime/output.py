@@ -152,7 +152,7 @@ class Output:
         self._executor.put(lambda: self._finish_interruption(ids, None))
 
     def remove_response_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
-        """Forget a player; with *is_heard*, its items are not truncated later."""
+        """Forget a player. If *is_heard* is True, its items are not truncated later."""
         if player in self.response_players:
             self.response_players.remove(player)
             for item_id in player.played if is_heard else ():

@@ -8,9 +8,9 @@ ensures this.
 Threads: each player has a thread ``inworld-player``, since ``write`` of a sink waits.
 
 Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
-One thread at a time uses the sink (``_sink_use``): the player's thread is inside its ``write`` or
-``end``, or another thread clears it. So no old audio follows a clear. If a write does not return
-although the sink was cleared, a clear waits for 5 s at most.
+Only the thread that holds ``_sink_use`` uses the sink. This is the player's thread, inside
+``write`` or ``end`` of the sink, or another thread that clears the sink. So no old audio follows a
+clear. If a write does not return although the sink was cleared, a clear waits for 5 s at most.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Player:
         self._device_hz = sink.sample_rate_hz
         self._logger = logger
         self._news = Condition()
-        # Held by the thread that uses the sink: the player's, or one that clears it.
+        # Held by the thread that uses the sink: the player's thread, or a thread that clears the
+        # sink.
         self._sink_use = Mutex()
         self._queue: deque[tuple[_Item, memoryview | None]] = deque()
         self._queued_bytes = 0
@@ -145,7 +146,7 @@ class Player:
         """
         Stop at once.
 
-        Return how many samples were heard of each item pushed since the last clear.
+        For each item that was pushed since the last clear, return how many samples were heard.
         """
         with self._news:
             self._clears += 1
@@ -167,8 +168,8 @@ class Player:
         """
         Clear the sink, and return how many samples were heard.
 
-        A sink that raises fails the player, not the caller, who has to send the interruption. Then
-        the count is 0 if the sink does not know it either.
+        If the sink raises, the player fails. The caller gets no error, because the caller has to
+        send the interruption. The count is 0 then, if the sink cannot report a count.
         """
         try:
             return self._sink.clear()

@@ -153,7 +153,7 @@ class SessionState:
         self.pending = PendingRequests(
             self.commands, self.responses, self.tools, self.items, self.executor, self._handle
         )
-        # The public session is kept while a thread of it runs, so that the client can close it.
+        # The public session is kept while its threads run, so that the client can close it.
         self.session: object = None
         self.had_response = False
         self.opened_at = self.lost_at = self._busy_at = 0.0
@@ -181,7 +181,7 @@ class SessionState:
         self._after = _routes(
             ((InvalidMessage,), self.pending.end_unreadable),
             ((AudioDelta,), self.responses.add_audio),
-            # Handled before the response ends, so that its calls are known.
+            # Calls are handled before their response ends, so that they are known then.
             (get_args(FunctionEvent), self.tools.handle),
             (ITEM_EVENTS, self.tools.handle_item),
             (RESPONSE_EVENTS, self._handle_response),
@@ -267,7 +267,7 @@ class SessionState:
         self.commands.send(CancelResponse(response_id, event_id=event_id))
 
     def add_player(self, player: ResponsePlayer) -> None:
-        """Have interruptions stop a player of one response."""
+        """Make interruptions stop a player of one response too."""
         with self.monitor:
             self.output.response_players.append(player)
 
@@ -380,7 +380,7 @@ class SessionState:
         Use a connection that has just been opened.
 
         Returns:
-            The messages to send on it, and the pending answer to its settings.
+            The messages to send on the connection, and the pending answer to its settings.
         """
         settings, event_id = self.settings.opening, new_id("evt")
         reply = PendingReply.to_update(Request.OPEN, settings, event_id, is_watched=True)

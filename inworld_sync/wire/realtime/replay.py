@@ -53,7 +53,7 @@ class Replay:
     A conversation as commands.
 
     Attributes:
-        commands: In order.
+        commands: The commands, in order.
         lost: The ids of items that cannot be sent.
     """
 
@@ -84,7 +84,8 @@ def replay_of(
             commands.append(_create(item))
         elif not isinstance(entry.item, _CREATED_BY_SERVICE):
             lost.append(entry.item.id or "")
-    # Only the old session may know their places, so they are added at the end or the beginning.
+    # Only the old session may know the places of these items, so they are added at the end or the
+    # beginning.
     commands += [
         _create(each.item, ROOT if each.previous_item_id == ROOT else None)
         for each in unacknowledged
