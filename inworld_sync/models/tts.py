@@ -325,8 +325,8 @@ class Viseme:
     A shape of the mouth.
 
     Attributes:
-        name: The service's name of the shape. With ``viseme_set`` it is an OpenXR name such as
-            ``PP``, otherwise the name of the phoneme's viseme, such as ``bmp``.
+        name: The service's name of the shape. With ``viseme_set`` the name is an OpenXR name such
+            as ``PP``. Otherwise it is the name of the phoneme's viseme, such as ``bmp``.
         start_ms: Start in milliseconds from the start of the utterance.
         end_ms: End in milliseconds from the start of the utterance.
         weight: How far the shape is formed, 0 to 1.

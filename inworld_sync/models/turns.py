@@ -20,8 +20,8 @@ class Word:
         end_ms: End in the stream, in milliseconds.
         confidence: The recognizer's confidence, 0 to 1.
         speaker: Label of the speaker; None without speaker diarization. With
-            ``channels="separate"`` it is the name of the channel, such as ``channel 0``, or with
-            diarization ``channel 0, speaker 1``.
+            ``channels="separate"`` the label is the name of the channel, such as ``channel 0``, or
+            with diarization ``channel 0, speaker 1``.
         extra: Further fields of the service.
         channel: Channel of the recording, from 0, with ``channels="separate"``; otherwise None.
     """
@@ -76,9 +76,9 @@ class Turn:
         text: The text of the turn.
         words: Words with times, if the service sent them.
         start_ms: Start in the stream, in milliseconds; None if the service did not send it.
-        end_ms: The end in the stream, in milliseconds; None if it is unknown. Without words it is
-            an upper bound: the end of the audio that was sent, not counting silence, or the start
-            of the next turn.
+        end_ms: The end in the stream, in milliseconds; None if the end is unknown. Without words,
+            this is an upper bound: the end of the audio that was sent, not counting silence, or the
+            start of the next turn.
         voice_profile: Profile of the speaker's voice, if requested.
         tokens: The texts of the words as the service sent them: whole words or, from some models,
             parts of words, punctuation and white space. Then ``"".join(tokens)`` is the text.

@@ -57,7 +57,7 @@ class ClonedVoice:
 
     Attributes:
         voice: The new voice.
-        samples: One report for each recording, in their order.
+        samples: One report for each recording, in the order of the recordings.
     """
 
     voice: Voice

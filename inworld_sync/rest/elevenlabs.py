@@ -104,7 +104,7 @@ def _preview(url: str, options: Options, deadline: Deadline) -> bytes:
 
 
 def _cut(audio: bytes) -> bytes:
-    """Return the file, or its first 30 s if it is larger than a clone accepts."""
+    """Return the file, or its first 30 s if the file is larger than a clone accepts."""
     if len(audio) <= MAX_SAMPLE_BYTES:
         return audio
     source = open_source(audio)

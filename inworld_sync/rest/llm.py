@@ -234,8 +234,8 @@ class Llm:
         """
         Run the functions that an answer calls, one after the other, on this thread.
 
-        An error of a function becomes its output, which the model can read, and is logged. The
-        ``timeout`` of a tool has no effect here.
+        An error of a function is logged, and becomes the output of the function, which the model
+        can read. The ``timeout`` of a tool has no effect here.
 
         Args:
             answer: An answer with tool calls.

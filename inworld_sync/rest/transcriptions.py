@@ -90,7 +90,7 @@ class Transcriptions:
         timeout: float | None = 600.0,
     ) -> TranscriptionJob:
         """
-        Submit a recording, and return when the service has all of it.
+        Submit a recording, and return when the service has received all of the recording.
 
         The upload is sent once, block by block, so that the use of memory does not depend on its
         size.

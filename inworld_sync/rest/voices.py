@@ -67,7 +67,7 @@ class Voices:
         logged.
 
         Args:
-            language: One language or several, such as ``EN_US``; the service selects them.
+            language: One language or several, such as ``EN_US``; the service applies this filter.
             source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
                 ``PVC`` for professional clones. The client applies this filter and the next two.
             gender: ``female``, ``male`` or ``neutral``.
@@ -289,7 +289,7 @@ class Voices:
 
         Raises:
             ConfigError: An argument is wrong; nothing was sent.
-            NotFoundError: No preview has this id, or it has expired.
+            NotFoundError: No preview has this id, or the preview has expired.
             TransportError: The request failed; if it may have arrived, the message says so.
         """
         path = _path(voice)
@@ -317,8 +317,8 @@ class Voices:
         Args:
             voice: The id.
             name: The new name for people.
-            description: The new description; an empty one removes it.
-            tags: All new tags; an empty list removes them.
+            description: The new description; an empty text removes the description.
+            tags: All new tags; an empty list removes all tags.
             timeout: The most seconds for the call.
 
         Returns:

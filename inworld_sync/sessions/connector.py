@@ -52,7 +52,8 @@ _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 class ConnectionLimiter:
     """
-    Limits how many connections one client, or several clients that share it, may have open.
+    Limits how many connections one client, or several clients that share this limiter, may have
+    open.
 
     If no place is free, idle connections of these clients are closed.
 

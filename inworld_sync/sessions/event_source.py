@@ -74,8 +74,8 @@ class EventSource(Generic[E]):
         Call *handler* with every event of a class or name.
 
         Handlers run one after another, in the order of the events, on a dispatch thread of the
-        stream. With ``Inworld(dispatch="poll")`` they run inside :meth:`poll`. They have the
-        context variables of the caller of :meth:`on`. Only the first exception of a handler is
+        stream. With ``Inworld(dispatch="poll")`` they run inside :meth:`poll`. The handlers have
+        the context variables of the caller of :meth:`on`. Only the first exception of a handler is
         logged. :attr:`handler_errors` counts all exceptions. ``on(StreamEnded, ...)`` is called
         exactly once, after all events.
 

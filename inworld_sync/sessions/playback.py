@@ -255,8 +255,8 @@ class Playback:
 
     def _copy(self) -> None:
         chunks = iter(self._stream)
-        # The synthesis begins before this playback is first in the queue, so that it can play
-        # without a delay then.
+        # The synthesis begins before this playback is first in the queue, so that this playback can
+        # begin without a delay then.
         chunk = next(chunks, None)
         if not self._wait_until_first():
             return

@@ -1,6 +1,6 @@
 """
-Has functions that the model may call. Their schema comes from the signature, and their arguments
-from JSON.
+Has functions that the model may call. The schema of a function comes from its signature, and its
+arguments come from JSON.
 
 This module has no threads; a session decides on which thread a function runs.
 """

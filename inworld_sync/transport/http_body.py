@@ -51,7 +51,8 @@ class HttpBody:
         """
         Return the next bytes; wait for at least one. Return empty bytes at the end of the body.
 
-        After the end, the connection is kept for further requests. After an error it is closed.
+        After the end, the connection is kept for further requests. After an error, the connection
+        is closed.
 
         Raises:
             DeadlineExceeded: The deadline passed.

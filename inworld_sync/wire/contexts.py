@@ -98,7 +98,8 @@ class Expired:
     Attributes:
         context_id: The id of the context.
         error: Which request was not answered.
-        close: The message that closes the context on the service; None if it was sent before.
+        close: The message that closes the context on the service; None if this message was sent
+            before.
     """
 
     context_id: str

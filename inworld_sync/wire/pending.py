@@ -4,12 +4,13 @@ one such table.
 
 An entry leaves the table in exactly one of these ways:
 
-==================  ============================================================================
-``resolve_by_id``   the service answered the request, and named it by its id ``resolve_only``    the
-service answered without an id, and only one entry of the kind is pending ``contradict``      a
-later message proves that the request is no longer pending ``cancel``          the client no longer
-waits for the answer ``expire``          the deadline of the request has passed ==================
-============================================================================
+=================  =============================================================================
+``resolve_by_id``  the service answered the request, and named the request's id
+``resolve_only``   the service answered without an id, and only one entry of the kind is pending
+``contradict``     a later message proves that the request is no longer pending
+``cancel``         the client no longer waits for the answer
+``expire``         the deadline of the request has passed
+=================  =============================================================================
 
 The table has no clock: callers pass times of one monotonic clock, in seconds.
 

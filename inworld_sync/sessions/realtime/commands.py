@@ -85,7 +85,7 @@ class Commands:
         monitor: Guards the session.
         phase: The phase of the session.
         connection: The present connection; None while there is none.
-        ended: How the session ended; None while it has not.
+        ended: How the session ended; None before its end.
         is_closing: Whether this side has begun to close the session.
         requests: The requests that the service has not answered yet.
     """
@@ -210,7 +210,7 @@ class Commands:
             timeout: Seconds; None means ``send_timeout``.
 
         Returns:
-            The connection on which it was queued.
+            The connection on which the command was queued.
 
         Raises:
             ConfigError: The command cannot be written as JSON.

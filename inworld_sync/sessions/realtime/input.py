@@ -293,6 +293,6 @@ class AudioInputQueue:
                 is_manual = self._settings.has_manual_turns
                 self._turn.add(message, duration_ms, is_manual=is_manual)
             else:
-                # The connection that has the message is lost, so the next connection must send it
-                # too.
+                # The connection that has the message is lost, so the next connection must send the
+                # message too.
                 self._turn.unsent.append((message, duration_ms))

@@ -269,7 +269,7 @@ class Player:
                 if item.start is None:
                     item.start = self._position
             # A write has no deadline, since a sink may be paused. Clearing or closing the sink ends
-            # it.
+            # the write.
             self._sink.write(block)
             with self._news:
                 if clears != self._clears:

@@ -2,7 +2,7 @@
 The realtime session as users see it: commands, events, and speech in both directions.
 
 Lock rule: ``_order`` is held while several commands that belong together are queued. A thread
-acquires it before the session's monitor.
+acquires this lock before the session's monitor.
 """
 
 from __future__ import annotations
@@ -348,7 +348,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Args:
             audio: 16-bit PCM as bytes, or an array of int16 or of floats in [-1, 1].
             sample_rate_hz: Samples a second; None means the session's own input rate.
-            channels: The number of channels; they are mixed to one.
+            channels: The number of channels, which are mixed to one.
             timeout: Seconds to wait for room, and for a session that reconnects; None means
                 ``send_timeout``.
 

@@ -133,7 +133,7 @@ class ToolCalls:
 
     def submit_output(self, call_id: str, output: str) -> Response | None:
         """
-        Send the output of a function; return the response that is requested with it.
+        Send the output of a function; return the response that is requested with the output.
 
         Raises:
             LocalProtocolError: No call of this id is pending.

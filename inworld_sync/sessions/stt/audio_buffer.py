@@ -177,7 +177,7 @@ class AudioBuffer:
         return pcm
 
     def cover(self, position: int) -> None:
-        """Discard the sent samples before *position*: their final transcript has arrived."""
+        """Discard the sent samples before *position*, whose final transcript has arrived."""
         if min(position, self.sent) > self.start:
             self._discard(min(position, self.sent))
             self._is_truncated = False

@@ -68,7 +68,7 @@ class _TurnEnd:
 
 class Completion:
     """
-    Follows the end of one stream; the stream's monitor guards it.
+    Follows the end of one stream; the stream's monitor guards this object.
 
     Args:
         log: The turns of the stream.

@@ -177,7 +177,7 @@ def merge_transcripts(transcripts: Sequence[Transcript]) -> Transcript:
     Merge the transcripts of the channels of one recording, in the order of the channels.
 
     The turns are in the order of their starts. A turn without a start is placed at the end of the
-    turn before it in its channel.
+    previous turn of its channel.
     """
     placed: list[tuple[float, Turn]] = []
     for channel, transcript in enumerate(transcripts):

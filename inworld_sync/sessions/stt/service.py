@@ -114,8 +114,8 @@ class Stt:
             sample_rate_hz: Sample rate in Hz of the audio that the stream is given, 1 to 768000;
                 None means 16000. The client converts the audio to the ``sample_rate_hz`` of
                 *config*, which is 16000.
-            channels: Channels of that audio, 1 to 64; None means 1. The client mixes them to one,
-                as :meth:`transcribe` does.
+            channels: Channels of that audio, 1 to 64; None means 1. The client mixes all channels
+                to one, as :meth:`transcribe` does.
             on_transcript: Called with every :class:`~inworld_sync.Transcription`, partial and
                 final, on the stream's dispatch thread. ``str()`` of a transcription is its text.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.

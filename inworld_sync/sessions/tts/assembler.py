@@ -37,7 +37,7 @@ class Assembler:
     audio of all earlier generations. The duration of compressed audio is unknown here, so the end
     of the last word is added instead.
 
-    Thread safety: none; the reader of the connection owns it.
+    Thread safety: none; the reader of the connection owns the assembler.
     """
 
     def __init__(self, context_id: str, audio: AudioConfig) -> None:

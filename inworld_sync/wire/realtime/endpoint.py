@@ -54,8 +54,8 @@ class RealtimeEndpoint:
         """
         Return the endpoint of a service that is compatible with OpenAI's.
 
-        Use it with a client that has the ``base_url`` of the service, and the key of the service as
-        ``token``.
+        Use this endpoint with a client that has the ``base_url`` of the service, and whose
+        ``token`` is the key of the service.
         """
         return cls(path=path, query={"model": model}, is_inworld=False)
 

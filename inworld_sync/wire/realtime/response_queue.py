@@ -61,7 +61,7 @@ class _Request:
 
     @property
     def id(self) -> str:
-        """The id of the request, which is also in its metadata."""
+        """The id of the request, which is also in the metadata of the request."""
         return self.state.request_id or ""
 
 
