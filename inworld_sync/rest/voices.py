@@ -146,7 +146,7 @@ class Voices:
                 WAV and MP3 files of up to 4 MB are sent unchanged. All other audio is sent as
                 16-bit mono WAV.
             name: The name of the voice for people.
-            language: The language of the speaker, such as ``EN_US``; ``AUTO`` detects it.
+            language: The language of the speaker, such as ``EN_US``; ``AUTO`` detects the language.
             transcriptions: The text of each recording. None instead of a text, or of the whole
                 list, means that the service recognizes the text.
             description: What the voice sounds like.

@@ -45,8 +45,8 @@ DEFAULT_MAX_CONNECTIONS = 20
 # The longest delay before the first retry of an upgrade.
 _FIRST_DELAY_SECONDS = 0.2
 
-# An upgrade that failed with such an HTTP status may succeed later. After status 500, the service
-# may have handled the request.
+# An upgrade that failed with one of these HTTP statuses may succeed later. After status 500, the
+# service may have handled the request.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 

@@ -20,7 +20,7 @@ E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
 K = TypeVar("K")
 
-# An error lists the event classes of a source unless there are more than this.
+# An error lists the event classes of a source unless the source has more classes than this.
 _MAX_LISTED_CLASSES = 12
 
 

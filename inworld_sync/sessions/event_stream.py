@@ -51,7 +51,8 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 # The most bytes that may wait for a consumer while the reader continues for others.
 MAX_BEHIND_BYTES = 4 * MAX_WAITING_BYTES
 
-# Added to the size of each event. This is about the memory of an event whose message is small.
+# This is added to the size of each event, because an event with a small message takes about this
+# many bytes.
 _EVENT_BYTES = 256
 
 
@@ -130,7 +131,7 @@ class EventStream(Generic[E]):
 
     Args:
         changed: The monitor of the connection; see the lock rule of this module.
-        name: For threads and logs.
+        name: The name of the stream, for threads and logs.
         dispatch: Where handlers run, as in :class:`~inworld_sync.Options`.
         logger: Receives the exceptions of handlers.
 
@@ -164,7 +165,7 @@ class EventStream(Generic[E]):
         # The calls of poll() that are running; only the first one runs handlers.
         self._polls: deque[object] = deque()
 
-    # For the producer; the monitor is held.
+    # Methods for the producer. The monitor is held.
 
     def append(self, event: E, size_bytes: int | None = None) -> None:
         """
@@ -224,7 +225,7 @@ class EventStream(Generic[E]):
         """Whether a consumer waits for an event of this stream now."""
         return any(mailbox.takers and not mailbox.events for mailbox in self._mailboxes)
 
-    # For the consumers; the monitor is not held.
+    # Methods for the consumers. The monitor is not held.
 
     @property
     def waiting_bytes(self) -> int:

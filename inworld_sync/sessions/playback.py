@@ -335,7 +335,8 @@ class Playback:
         try:
             is_over = False
             while not is_over:
-                # Read before the cues, so that the last cues are emitted before this thread ends.
+                # The end is read before the cues, so that the last cues are emitted before this
+                # thread ends.
                 is_over = self._final_samples is not None
                 heard_ms = self.heard_ms
                 with self._changed:

@@ -121,7 +121,7 @@ def send_authorized(
     Send an HTTP request with a credential; see :meth:`Credential.use`.
 
     Args:
-        send: Gets the headers.
+        send: Sends the request with the headers that it gets.
         credential: The credential of a client, a header, or None.
         deadline: The deadline for the header.
         headers: Further headers.

@@ -116,7 +116,8 @@ class HttpClient:
 
     Args:
         options: Base URL, certificates, proxy, headers, retries and the limit for a body.
-        credential: Sent with every request. With None, a request has only its own credential.
+        credential: The credential that is sent with every request. With None, a request has only
+            its own credential.
 
     Thread safety:
         Several threads may send requests at the same time. A forked child opens its own
@@ -166,8 +167,8 @@ class HttpClient:
                 once for each attempt. The type of the body is in *headers*. An error that *body*
                 raises ends the request.
             query: Parameters of the query. A parameter with several values is repeated.
-            deadline: For the whole call, with all steps of connecting, the response and the
-                retries.
+            deadline: The deadline for the whole call, with all steps of connecting, the response
+                and the retries.
             obeys_retry_after: Whether a request that is not a GET is also retried if the status is
                 429 or 503 and the response has ``Retry-After``. The service then did not handle
                 the request.

@@ -132,7 +132,7 @@ def open_body(
         path: Path of the URL, beginning with a slash.
         headers: Headers of the request. They replace headers of the options with the same name.
         json: Object to send as JSON.
-        deadline: For connecting, the head of the response, and the retries.
+        deadline: The deadline for connecting, the head of the response, and the retries.
 
     Raises:
         ServiceError: The status is 300 or above; the class depends on the status.
@@ -168,7 +168,7 @@ def start_body(
         path: Path of the URL, beginning with a slash.
         headers: Headers of the request. They replace headers of the options with the same name.
         json: Object to send as JSON.
-        deadline: For connecting and the head of the response.
+        deadline: The deadline for connecting and the head of the response.
         stopper: Ends the wait for the response, and then does the same as :meth:`HttpBody.close`.
     """
     stop = stopper or Stopper()

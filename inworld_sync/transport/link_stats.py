@@ -75,7 +75,7 @@ class LinkStats:
         rtt_min_ms: The shortest time from a ping to its pong; None before the first pong.
         connect: How long each step of opening the connection took.
         proxy: URL of the proxy without credentials; None without a proxy.
-        tls_version: For example ``TLSv1.3``; None without TLS.
+        tls_version: The version of TLS, for example ``TLSv1.3``; None without TLS.
         warnings: How often an optional field of a received message was ignored because the field
             could not be read, by the message's type and the field's name.
     """

@@ -27,7 +27,8 @@ from inworld_sync.transport.deadline import Deadline
 __all__ = ["Outbox", "OutboxShut", "Outgoing"]
 
 # The longest time that a non-blocking write can take. A thread that does not release the write lock
-# within this time was stopped by two exceptions at once, the second while it handled the first.
+# within this time was stopped by two exceptions. The second one came while it handled the first
+# one.
 _MAX_WRITE_SECONDS = 10.0
 
 
@@ -157,8 +158,8 @@ class Outbox:
                 self._bytes = left
             self._lock_owner = None
             self._change.notify_all()
-            # In other cases the writer continues to wait, which costs less than waking it for each
-            # message.
+            # The writer is woken only if it has something to do. Waking it for each message would
+            # cost more.
             if self._writer_waits_for_lock or self._has_work or self._is_drained:
                 self._work.notify()
 

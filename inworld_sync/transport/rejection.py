@@ -97,7 +97,7 @@ def error_from_response(
 
 
 def http_time(value: str | None) -> float | None:
-    """Return an HTTP date in seconds of Unix time, or None if there is none or it is invalid."""
+    """Return an HTTP date in seconds of Unix time, or None if the date is missing or invalid."""
     try:
         moment = email.utils.parsedate_to_datetime(value or "")
         if moment.tzinfo is None:

@@ -16,7 +16,7 @@ _STEPS = 5
 
 def receive_unless_silent(stream: Stream, room: memoryview, ping_timeout: float) -> int:
     """
-    Receive bytes as soon as they arrive. Raise an error if none arrive for *ping_timeout*.
+    Receive bytes as soon as they arrive. Raise an error if no bytes arrive for *ping_timeout*.
 
     Only the receiving thread may call this function. The wait has steps of equal length, and each
     step counts as this length even if it took longer. A step takes longer if this process was

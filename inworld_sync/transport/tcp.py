@@ -103,7 +103,7 @@ def connect_tcp(addresses: Sequence[Address], where: str, deadline: Deadline) ->
     Args:
         addresses: The result of :func:`look_up`.
         where: The host and port, for errors.
-        deadline: For all attempts together.
+        deadline: The deadline for all attempts together.
 
     Returns:
         A non-blocking socket with TCP_NODELAY and keepalive probes.

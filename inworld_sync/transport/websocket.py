@@ -114,7 +114,7 @@ class Link:
             headers: Headers of the upgrade. They replace headers of *options* with the same name.
             options: The settings for certificates, proxy, limits and timeouts.
             name: The name of the connection.
-            deadline: For all steps together; None means ``options.connect_timeout`` from now.
+            deadline: The limit for all steps; None means ``options.connect_timeout`` from now.
 
         Raises:
             ConnectError, DeadlineExceeded, ServiceError, ConfigError: See :func:`open_websocket`.

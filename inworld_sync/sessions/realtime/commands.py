@@ -79,7 +79,7 @@ class Commands:
         options: The client's settings.
         endpoint: Writes commands.
         items: Records the items that are sent.
-        timeouts: For the answers of the service.
+        timeouts: The timeouts for the answers of the service.
 
     Attributes:
         monitor: Guards the session.

@@ -33,7 +33,8 @@ __all__ = ["Player", "player_for"]
 # About five minutes of 24 kHz PCM.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 
-# How much is written in one call. A clear may have to wait for the end of such a write.
+# The milliseconds of audio that are written in one call. A clear may have to wait for the end of
+# such a write.
 _BLOCK_MS = 20
 
 _RELEASE_SECONDS = 5.0
@@ -68,7 +69,7 @@ class Player:
     Plays items one after another on a speaker or another sink.
 
     Args:
-        sink: Only this player may write to it.
+        sink: The sink, to which only this player may write.
         name: The name of the session, for the thread.
         logger: Gets the error of a sink that fails.
 
@@ -169,7 +170,8 @@ class Player:
         Clear the sink, and return how many samples were heard.
 
         If the sink raises, the player fails. The caller gets no error, because the caller has to
-        send the interruption. The count is 0 then, if the sink cannot report a count.
+        send the interruption. The result is then ``heard_samples`` of the sink, or 0 if this raises
+        too.
         """
         try:
             return self._sink.clear()
@@ -282,8 +284,8 @@ class Player:
         with self._news:
             if self._closed or self.failure is not None:
                 return
-        # Logged before ``failure`` is set, so that a thread that sees ``failure`` finds the log
-        # entry.
+        # The error is logged before ``failure`` is set, so that a thread that sees ``failure``
+        # finds the log entry.
         self._logger.error(
             "the speaker failed, the session's speech is no longer played: %s", error
         )

@@ -271,9 +271,9 @@ class SessionResponses:
         Handle a response that has sent no message for too long.
 
         Returns:
-            The state of the response, or None if the response has ended meanwhile; and the error
-            with which to end the response. Without an error, the response is presumed over, or the
-            caller must end it as cancelled.
+            Two values. The first is the state of the response; None if the response has ended
+            meanwhile or has more time. The second is the error with which to end the response; None
+            if the response is presumed over, or if the caller must end it as cancelled.
         """
         response_id = entry.key or ""
         state = self._states.get(response_id)
@@ -422,7 +422,7 @@ class SessionResponses:
         self._commands.schedule(deadline)
 
     def _hasten(self, state: ResponseState) -> None:
-        """Shorten the deadline of a cancelled response, so that it ends soon."""
+        """Shorten the deadline of a cancelled response, so that the response ends soon."""
         if state.is_cancelling and not state.is_final:
             entry = self._active.get(state.id or "") or self._requested.get(state.request_id or "")
             deadline = time.monotonic() + _CANCEL_SECONDS

@@ -156,7 +156,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Send a text message of the user, and request a response to it.
 
         Args:
-            text: Not blank.
+            text: The text, which is not blank.
             config: Settings of the response that differ from the session's.
 
         Returns:
@@ -196,7 +196,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             timeout: See :meth:`update`.
 
         Raises:
-            ServiceError: The service refuses it.
+            ServiceError: The service refuses the item.
             DeadlineExceeded: The service did not answer in time.
         """
         return self._add(CreateItem(item, previous_item_id), wait, timeout)
@@ -245,7 +245,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             timeout: See :meth:`update`.
 
         Raises:
-            ServiceError: The service refuses it.
+            ServiceError: The service refuses the truncation.
             DeadlineExceeded: The service did not answer in time.
         """
         require_finite("audio_end_ms", audio_end_ms)
@@ -384,7 +384,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Args:
             output: A speaker, or a :class:`~inworld_sync.Playout` that the application reads. Only
                 this session may write to it. The session does not close it. None stops playing.
-            latency_ms: For a playout: how much audio its reader has read but not played yet. The
+            latency_ms: For a playout, the audio that its reader has read but not played yet. The
                 reader must drop this audio when playback stops.
             backchannel: Another speaker, for backchannels; interruptions do not stop it.
 

@@ -4,8 +4,8 @@ The state of one realtime session over all its connections, and the handling of 
 The reader thread handles messages with the monitor held. The executor does everything that may
 wait. ``commands.py`` has the phases of a session and the lock rule.
 
-A class of events may have steps. The steps before users get an event may replace or drop the event;
-the others run afterwards. Without steps, an event reaches users unchanged.
+A class of events may have steps. Steps that run before users get an event may replace or drop it.
+The other steps run afterwards. Without steps, an event reaches users unchanged.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ class SessionState:
     One session, over all its connections.
 
     Args:
-        name: For threads, logs and errors.
+        name: The name of the session, for threads, logs and errors.
         options: The client's settings.
         endpoint: The service.
         session: The settings with which the session opens.
         reconnects: Whether a lost connection is replaced.
         barge_in: Whether the user's speech interrupts.
         tool_options: How tools are called.
-        timeouts: For the answers of the service.
+        timeouts: The timeouts for the answers of the service.
         max_session_age: Seconds after which the session is renewed; None for never.
     """
 
@@ -220,7 +220,7 @@ class SessionState:
     def request_response(
         self, config: ResponseConfig | None, event_id: str | None = None
     ) -> Response:
-        """Request a response, now or as soon as none is in progress."""
+        """Request a response, now or as soon as no other response is in progress."""
         with self.monitor:
             self.commands.require_open()
             if config is not None:
@@ -400,7 +400,7 @@ class SessionState:
 
         Args:
             connection: The present connection, or one that was lost again.
-            reply: From :meth:`begin`.
+            reply: The pending answer that :meth:`begin` returned.
             attempts: How often the session was reconnected; 0 for the first connection.
         """
         if reply.error is not None:

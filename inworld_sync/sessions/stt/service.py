@@ -76,7 +76,7 @@ class Stt:
         self._warn = functools.partial(connector.options.logger.warning, "%s")
         # Recordings share the account's limit; a live stream is limited by the speed of its audio.
         self._recordings_rate = ChunkRateLimiter(DEFAULT_CHUNKS_PER_SECOND)
-        # Held while the streams of one recording are opened.
+        # This lock is held while the streams of one recording are opened.
         self._opening = Mutex()
 
     @with_keyword_hints
@@ -222,10 +222,10 @@ class Stt:
             sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000. Raw samples
                 and arrays need it; files and sources have their own rate.
             channels: Channels of raw samples, 1 to 64. All channels are mixed, unless they cancel
-                each other: where the mix is 20 dB or more below the loudest channel, this channel
-                is used, and a warning is logged. ``"separate"`` transcribes all channels at the
-                same time, each on its own connection. Turns and words then have a ``channel``, and
-                a speaker such as ``channel 0``. Raw samples then have two channels.
+                each other: where the mix is 20 dB or more below the loudest channel, only the
+                loudest channel is used, and a warning is logged. ``"separate"`` transcribes all
+                channels at the same time, each on its own connection. Turns and words then have a
+                ``channel``, and a speaker such as ``channel 0``. Raw samples then have two channels.
             channel: The number of the only channel to transcribe; the first channel is 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
                 ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or

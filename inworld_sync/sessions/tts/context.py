@@ -430,7 +430,7 @@ class TtsContext(EventSource[ContextEvent]):
         Handle one message about this context.
 
         Args:
-            message: From the service.
+            message: The message of the service.
             was_closing: Whether the client had closed the context before.
         """
         if isinstance(message, tts.AudioReceived):

@@ -76,14 +76,14 @@ class TtsPool:
 
     def renew(self, refused: ContextOwner) -> bool:
         """
-        Create further contexts only on connections that are opened from now on, if they may have
-        another credential.
+        If the credential can be renewed, create no further contexts on connections with the refused
+        credential.
 
         Args:
             refused: A connection whose credential the service has refused.
 
         Returns:
-            Whether new connections may have another credential.
+            Whether the credential can be renewed.
         """
         if not self._connector.credential.is_renewable:
             return False
@@ -170,8 +170,8 @@ class TtsPool:
                 if is_stopped():
                     raise ClosedError("the utterance was stopped")
                 self._connections = [c for c in self._connections if c.ended is None]
-                # The fullest connection is used first, so that others become idle and can be
-                # closed.
+                # The fullest connection is used first, so that other connections become idle and
+                # can be closed.
                 roomy = [(free, c) for c in self._connections if (free := c.free_contexts)]
                 if roomy:
                     return min(roomy, key=lambda pair: pair[0])[1]
@@ -369,7 +369,7 @@ class Utterance:
         )
         self.context = context
         try:
-            # stop() may have found no context, so it is checked again.
+            # stop() may have found no context to interrupt, so its flag is checked again.
             if self._stopped.is_set():
                 return
             feed = TextFeed(context, self._source)

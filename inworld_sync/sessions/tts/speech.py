@@ -226,8 +226,8 @@ class Speech(_Encoded):
         Raises:
             AudioError: The format and the encoding do not match, or no library for the encoding is
                 installed.
-            ConfigError: *target* is neither a path nor a binary file, or *target* is a file and
-                *format* is None.
+            ConfigError: *target* is neither a path nor a binary file, or *target* is an open file
+                and *format* is None.
             OSError: The file cannot be written.
         """
         if isinstance(target, (str, os.PathLike)):

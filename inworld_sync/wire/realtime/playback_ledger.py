@@ -88,7 +88,7 @@ class PlaybackLedger:
         item.received_samples += samples
 
     def complete(self, item_id: str) -> bool:
-        """Record that all audio of an item was received; return False if this was known already."""
+        """Record that all audio of an item was received; return whether the record is new."""
         item = self._items.get(item_id)
         if item is None or item.is_complete:
             return False
