@@ -42,7 +42,7 @@ class VoicePreview:
         Decode the audio to 16-bit mono samples.
 
         Raises:
-            AudioError: There is no audio, or nothing that is installed can decode MP3.
+            AudioError: There is no audio, or no installed library can decode MP3.
         """
         source = open_source(self.audio)
         try:

@@ -59,7 +59,7 @@ _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode
 
 class Owner(Protocol):
     """
-    The session, as its connections need it; the monitor is held in every method.
+    What a connection needs of its session. The monitor is held in every method.
 
     Attributes:
         monitor: Guards the session and its connections.

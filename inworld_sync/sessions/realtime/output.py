@@ -64,7 +64,7 @@ class Output:
     Args:
         commands: Sends truncations.
         executor: Runs what may wait.
-        items: Record how much of each item was heard.
+        items: Records how much of each item was heard.
         cancel: Cancels the conversation's responses; called with the monitor held. Returns the ids
             of the responses for which ``response.cancel`` must be sent.
         emit: Emits an event to users; called with the monitor held.

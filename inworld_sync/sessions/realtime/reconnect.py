@@ -1,5 +1,5 @@
 """
-Opens the connection of a realtime session, and a new connection if the first is lost.
+Opens the connection of a realtime session, and a new connection if a connection is lost.
 
 Threads: while a session has no connection, ``inworld-reconnect-...`` tries to open one.
 

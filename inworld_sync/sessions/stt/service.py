@@ -225,7 +225,8 @@ class Stt:
                 each other: where the mix is 20 dB or more below the loudest channel, only the
                 loudest channel is used, and a warning is logged. ``"separate"`` transcribes all
                 channels at the same time, each on its own connection. Turns and words then have a
-                ``channel``, and a speaker such as ``channel 0``. Raw samples then have two channels.
+                ``channel``, and a speaker such as ``channel 0``. Raw samples
+                then have two channels.
             channel: The number of the only channel to transcribe; the first channel is 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
                 ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or
@@ -269,7 +270,7 @@ class Stt:
             All turns of the recording, in the order of their starts.
 
         Raises:
-            AudioError: *audio* is not audio, or nothing installed can decode its format.
+            AudioError: *audio* is not audio, or no installed library can decode its format.
             ConfigError: A setting is out of its range, *sample_rate_hz* is missing, or the
                 recording does not have *channel*.
             OSError: The file cannot be read.

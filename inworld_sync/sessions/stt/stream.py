@@ -117,7 +117,7 @@ class SttStream(EventSource[SttEvent]):
             timeout: As for :meth:`send`, for each piece.
 
         Raises:
-            AudioError: *source* is not audio, or nothing installed can decode its format.
+            AudioError: *source* is not audio, or no installed library can decode its format.
             ConfigError: *realtime* is used with encoded audio, whose duration is unknown.
             OSError: The file cannot be read.
             InworldError: As for :meth:`send`.
