@@ -157,10 +157,10 @@ class Completion:
         None while the connection is open.
 
         Raises:
-            RemoteProtocolError: The final transcript of a turn is missing, also after the audio was
-                sent again.
-            ConnectionLost: The connection was closed without the usage, also after the audio was
-                sent again, and there is speech without an answer.
+            RemoteProtocolError: The final transcript of a turn is missing. If the audio can be sent
+                again, this was done once.
+            ConnectionLost: The connection was closed without the usage, and there is speech without
+                an answer. If the audio can be sent again, this was done once.
         """
         log = self._log
         if self.is_accepted:
