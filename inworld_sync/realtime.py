@@ -32,7 +32,8 @@ if TYPE_CHECKING:
         TurnDetectionConfig as TurnDetectionConfig,
     )
 
-# The modules of the names that are not in models.realtime. A test compares this with the imports.
+# The modules of the names that are not in models.realtime. A test compares this table with the
+# imports.
 _HOMES = {
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "wire.realtime.endpoint": "RealtimeEndpoint",

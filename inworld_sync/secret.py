@@ -48,14 +48,14 @@ class SecretBytes(bytes):
 
 
 def mask_known(text: str) -> str:
-    """Replace every secret in use by ``***``, also the part of one that the service repeats."""
+    """Replace every secret in use, and each part that the service repeats, by ``***``."""
     for secret in _in_use():
         text = text.replace(secret, "***").replace(secret[:_ECHOED_CHARACTERS] + "***", "***")
     return text
 
 
 def mask_known_bytes(data: bytes) -> bytes:
-    """Do in a message in UTF-8 what :func:`mask_known` does."""
+    """Mask a message in UTF-8 as :func:`mask_known` masks a text."""
     for secret in _in_use():
         coded = SecretBytes(secret.encode())
         data = data.replace(coded, b"***").replace(coded[:_ECHOED_CHARACTERS] + b"***", b"***")
@@ -64,7 +64,7 @@ def mask_known_bytes(data: bytes) -> bytes:
 
 def _in_use() -> list[Secret]:
     secrets = [reference() for reference in _references()]
-    # "Basic ..." before the key that it ends with.
+    # The longest secrets are first: "Basic ..." comes before the key at its end.
     return sorted((each for each in secrets if each is not None), key=len, reverse=True)
 
 

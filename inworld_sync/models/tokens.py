@@ -19,10 +19,12 @@ class AccessToken:
 
     Attributes:
         token: The token; pass it as ``Inworld(token=...)``. It is not shown by ``repr``.
-        expires_at: When the token expires, in UTC by the clock of the service; None if not sent.
-        lifetime: The seconds from the token's creation to its expiry, both by the clock of the
-            service, so the clock of this machine does not matter; None if not sent.
-        session_id: The id that the service gave to the token; empty if not sent.
+        expires_at: The UTC time at which the token expires, by the clock of the service; None if
+            the service sent no expiry.
+        lifetime: The seconds between the creation and the expiry of the token. The service's clock
+            gives both times, so the clock of this machine does not matter. None if the service sent
+            no expiry.
+        session_id: The id that the service gave to the token; empty if the service sent none.
     """
 
     token: str = attrs.field(repr=False)

@@ -115,7 +115,7 @@ class DeliveryMode(str, enum.Enum):
 
 
 class TimestampType(str, enum.Enum):
-    """The units for which the service reports times."""
+    """Whether the service reports the times of words or of characters."""
 
     WORD = "WORD"
     CHARACTER = "CHARACTER"
@@ -146,19 +146,19 @@ def _encoding(value: AudioEncoding | str) -> AudioEncoding:
 
 
 def delivery_mode_or_none(value: DeliveryMode | str | None) -> DeliveryMode | None:
-    """Return the member for a member or its value; None stays None."""
+    """Convert a value to its member. A member or None is returned unchanged."""
     return checks.member_or_none(DeliveryMode, value, "delivery_mode")
 
 
 def timestamp_type_or_none(value: TimestampType | str | None) -> TimestampType | None:
-    """Return the member for a member or its value; None stays None."""
+    """Convert a value to its member. A member or None is returned unchanged."""
     return checks.member_or_none(TimestampType, value, "timestamp_type")
 
 
 def timestamp_transport_or_none(
     value: TimestampTransport | str | None,
 ) -> TimestampTransport | None:
-    """Return the member for a member or its value; None stays None."""
+    """Convert a value to its member. A member or None is returned unchanged."""
     return checks.member_or_none(TimestampTransport, value, "timestamp_transport")
 
 
@@ -197,7 +197,7 @@ def _previous_texts(value: tuple[str, ...] | list[str]) -> tuple[str, ...]:
 @attrs.frozen
 class SynthesisContext:
     """
-    Texts that were spoken before, so that the speech continues them in tone.
+    Texts that were spoken before. The speech continues in their tone.
 
     Attributes:
         previous_texts: The texts, the oldest first. They may have at most 2000 characters together.
@@ -214,7 +214,7 @@ class AudioConfig:
     Attributes:
         encoding: Encoding of the speech; PCM is headerless 16-bit little-endian mono.
         sample_rate_hz: The sample rate in Hz, which is 8000, 16000, 22050, 24000, 32000, 44100 or
-            48000. MULAW and ALAW are meant for 8000.
+            48000. MULAW and ALAW are meant for 8000 Hz.
         bit_rate_bps: Bit rate of the compressed encodings, 8000 to 512000 bit/s; None leaves the
             choice to the service.
         speaking_rate: The speaking rate, 0.5 to 1.5. 1 is the normal rate of the voice.
@@ -238,14 +238,15 @@ class ContextConfig:
         temperature: Randomness of the speech, 0 to 2; ``inworld-tts-2`` ignores it.
         language: BCP-47 tag, or ``AUTO``; only ``inworld-tts-2`` uses it.
         delivery_mode: How much the voice varies its delivery; only ``inworld-tts-2`` uses it.
-        timestamp_type: The units for which the service reports times.
+        timestamp_type: Whether the service reports the times of words or of characters.
         timestamp_transport: Whether times may arrive later than their audio.
         text_normalization: Whether numbers and abbreviations are spelled out.
-        auto_mode: Whether the service decides when to speak the text that it has received. It is
-            meant for messages with whole sentences.
+        auto_mode: Whether the service decides when to speak the text that it has received. This
+            mode is meant for messages with whole sentences.
         max_buffer_delay_ms: The longest time in milliseconds, 0 to 600000, that text waits for
             more text before it is spoken.
-        buffer_char_threshold: Number of characters, 1 to 1000, that are spoken without a flush.
+        buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks them
+            without a flush.
         pronunciation_dictionaries: Names of at most three dictionaries.
         enable_custom_pronunciation: See the service's documentation.
         synthesis_context: Texts that were spoken before.
@@ -308,7 +309,7 @@ class Phoneme:
         viseme: The service's name for the shape of the mouth; empty if the service sent none.
         start_ms: Start in milliseconds from the start of the utterance.
         end_ms: End in milliseconds from the start of the utterance.
-        word_index: Index of its word among the words of the same chunk.
+        word_index: Index of the phoneme's word among the words of the same chunk.
     """
 
     symbol: str
@@ -324,8 +325,8 @@ class Viseme:
     A shape of the mouth.
 
     Attributes:
-        name: The service's name of the shape. With ``viseme_set`` it is an OpenXR name such as
-            ``PP``, otherwise the name of the phoneme's viseme, such as ``bmp``.
+        name: The service's name of the shape. With ``viseme_set`` the name is an OpenXR name such
+            as ``PP``. Otherwise it is the name of the phoneme's viseme, such as ``bmp``.
         start_ms: Start in milliseconds from the start of the utterance.
         end_ms: End in milliseconds from the start of the utterance.
         weight: How far the shape is formed, 0 to 1.
@@ -363,7 +364,7 @@ class ContextCreated:
 
 @attrs.frozen
 class ContextUpdated:
-    """The service changed the settings of the context; see :class:`ContextCreated`."""
+    """The service changed the settings. The attributes are those of :class:`ContextCreated`."""
 
     context_id: str
     config: Mapping[str, object]

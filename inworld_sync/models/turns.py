@@ -20,8 +20,8 @@ class Word:
         end_ms: End in the stream, in milliseconds.
         confidence: The recognizer's confidence, 0 to 1.
         speaker: Label of the speaker; None without speaker diarization. With
-            ``channels="separate"`` it is the name of the channel, such as ``channel 0``, or with
-            diarization ``channel 0, speaker 1``.
+            ``channels="separate"`` the label is the name of the channel, such as ``channel 0``, or
+            with diarization ``channel 0, speaker 1``.
         extra: Further fields of the service.
         channel: Channel of the recording, from 0, with ``channels="separate"``; otherwise None.
     """
@@ -76,9 +76,9 @@ class Turn:
         text: The text of the turn.
         words: Words with times, if the service sent them.
         start_ms: Start in the stream, in milliseconds; None if the service did not send it.
-        end_ms: The end in the stream, in milliseconds; None if it is unknown. Without words it is
-            an upper bound, which is the audio that was sent without the silence, or the start of
-            the next turn.
+        end_ms: The end in the stream, in milliseconds; None if the end is unknown. Without words,
+            this is an upper bound: the end of the audio that was sent, not counting silence, or the
+            start of the next turn.
         voice_profile: Profile of the speaker's voice, if requested.
         tokens: The texts of the words as the service sent them: whole words or, from some models,
             parts of words, punctuation and white space. Then ``"".join(tokens)`` is the text.
@@ -99,11 +99,11 @@ class Turn:
         return None if self.channel is None else f"channel {self.channel}"
 
     def __str__(self) -> str:
-        """Return the text, with separate channels after the name of the channel."""
+        """Return the text. With separate channels, the name of the channel is before the text."""
         return self.text if self.speaker is None else f"{self.speaker}: {self.text}"
 
     def in_channel(self, channel: int) -> Turn:
-        """Return the turn, and its words, as of one channel of a recording."""
+        """Return a copy of the turn and its words that has the number of a channel."""
         name = f"channel {channel}"
         words = tuple(
             attrs.evolve(

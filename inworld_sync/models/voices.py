@@ -1,4 +1,4 @@
-"""Voices of the account: what the service says about them, without behavior."""
+"""Has what the service says about the voices of the account, without behavior."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["ClonedVoice", "SampleReport", "Voice"]
 @attrs.frozen
 class Voice:
     """
-    A voice of the account; ``id`` names it in a request.
+    A voice of the account.
 
     Attributes:
-        id: Names the voice in a request.
+        id: The id that names the voice in a request.
         name: The name for people.
         description: What the voice sounds like.
-        languages: As the service spells them, such as ``EN_US``.
+        languages: The languages of the voice, as the service spells them, such as ``EN_US``.
         gender: ``female``, ``male`` or ``neutral``; empty if the service does not say.
-        tags: Words for filters.
+        tags: Words by which a list of voices can be filtered.
         source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
             ``PVC`` for professional clones.
     """
@@ -38,8 +38,8 @@ class SampleReport:
     What the service says about one recording of a clone.
 
     Attributes:
-        transcription: The text that is spoken in it, given or recognized.
-        language: As the service spells it, such as ``EN_US``.
+        transcription: The text of the recording, which the caller gave or the service recognized.
+        language: The language of the recording, as the service spells it, such as ``EN_US``.
         warnings: Reasons why the clone may be worse.
         errors: Reasons why the recording was not used.
     """
@@ -57,7 +57,7 @@ class ClonedVoice:
 
     Attributes:
         voice: The new voice.
-        samples: One report for each recording, in their order.
+        samples: One report for each recording, in the order of the recordings.
     """
 
     voice: Voice

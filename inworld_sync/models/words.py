@@ -21,7 +21,7 @@ from inworld_sync.models.turns import Word
 
 __all__ = ["WordJoiner", "join_tokens", "text_of_tokens", "text_until"]
 
-# Unicode has these characters as punctuation, but they are spoken.
+# Unicode classifies these characters as punctuation, but a voice speaks them.
 _SPOKEN = frozenset("%‰&@#*/\\§")
 _OPENING = frozenset("¿¡")
 _SENTENCE_ENDS = frozenset(".?!…")

@@ -12,11 +12,11 @@ __all__ = ["split_address"]
 
 def split_address(url: str, name: str) -> SplitResult:
     """
-    Split the address of a file; *name* is the field of the service's answer that has it.
+    Split the address of a file; *name* is the field of the service's answer that has the address.
 
     Raises:
-        RemoteProtocolError: It is not an address that can be requested. The message does not show
-            it, because it may be signed.
+        RemoteProtocolError: *url* cannot be requested. The message does not show *url*, which may
+            have a signature.
     """
     try:
         parse_url(url)

@@ -1,4 +1,4 @@
-"""Errors after which a change may or may not be made."""
+"""Adds advice to an error after which it is unknown whether the service has made a change."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ __all__ = ["explained"]
 @contextlib.contextmanager
 def explained(advice: str) -> Iterator[None]:
     """
-    Add *advice* to an error of the block after which the service may have made the change.
+    If the service may have made the change before an error of the block, add *advice* to the error.
 
-    These are a lost connection, a timeout, an answer that cannot be read and an HTTP status from
-    500. Other errors say that nothing was changed. Without *advice* nothing is added.
+    Such errors are a lost connection, a timeout, an answer that cannot be read and an HTTP status
+    of 500 or more. Other errors mean that nothing was changed. If *advice* is empty, nothing is
+    added.
     """
     try:
         yield

@@ -28,7 +28,7 @@ __all__ = ["ElevenLabsVoice", "fetch_voice"]
 
 # The service uses the first 30 s of a recording at most.
 _USED_SECONDS: Final = 30
-# The languages of a clone by their short codes, which ElevenLabs uses.
+# The languages that a clone may have. ElevenLabs uses their first two letters as codes.
 _CODES: Final = (
     "AR_SA DE_DE EN_US ES_ES FR_FR HE_IL HI_IN IT_IT JA_JP KO_KR NL_NL PL_PL PT_BR RU_RU ZH_CN"
 )
@@ -43,7 +43,8 @@ class ElevenLabsVoice:
     Attributes:
         name: The name for people.
         language: The language of a clone, such as ``EN_US``.
-        audio: Its first sample, or its preview without samples: an audio file of up to 4 MB.
+        audio: An audio file of up to 4 MB: the first sample of the voice, or the preview of a voice
+            without samples.
     """
 
     name: str
@@ -62,7 +63,7 @@ def fetch_voice(
         TransportError: Could not connect, or the connection was lost.
         RemoteProtocolError: The voice has neither a sample nor a preview.
     """
-    # Own headers of the client, such as for a gateway, are not for another company.
+    # The client's own headers, such as those for a gateway, are not sent to another company.
     options = attrs.evolve(options, base_url=base_url, headers={})
     headers = {"xi-api-key": api_key}
     path = f"/v1/voices/{quote_part('voice', voice)}"
@@ -103,7 +104,7 @@ def _preview(url: str, options: Options, deadline: Deadline) -> bytes:
 
 
 def _cut(audio: bytes) -> bytes:
-    """Return the file, or its first 30 s if it is larger than a clone accepts."""
+    """Return the file, or its first 30 s if the file is larger than a clone accepts."""
     if len(audio) <= MAX_SAMPLE_BYTES:
         return audio
     source = open_source(audio)

@@ -56,7 +56,8 @@ _TIMEOUT_SECONDS: Final = 120.0
 _STREAM_TIMEOUT_SECONDS: Final = 600.0
 _EVENT_TIMEOUT_SECONDS: Final = 60.0
 
-# How long the end of the body may take after the last event, to keep the connection.
+# How long the client waits after the last event for the end of the body. The connection can be used
+# again only after this end.
 _END_SECONDS: Final = 0.1
 
 # The most bytes that are read of a response that is not a stream of events.
@@ -101,24 +102,26 @@ class Llm:
         Answer a conversation, and return the complete answer.
 
         The request is retried if the client could not connect, or if the service did not handle it
-        (status 429 or 503 with ``Retry-After``). It is not retried if it may have been handled.
+        (status 429 or 503 with ``Retry-After``). The request is not retried if the service may have
+        handled it.
 
         Args:
             messages: A text of the user, or the messages of the conversation, the oldest first:
                 :class:`~inworld_sync.ChatMessage` objects, or mappings as in OpenAI's reference.
             model: ``auto`` (default), ``provider/model``, or ``inworld/`` and the name of a router.
-            tools: Functions that the model may call: decorated with :func:`~inworld_sync.tool`,
-                or described by a ``FunctionTool``. A ``WebSearchTool`` lets the service search.
+            tools: Functions that the model may call. Each one is decorated with
+                :func:`~inworld_sync.tool`, or described by a ``FunctionTool``. A ``WebSearchTool``
+                lets the service search.
             tool_choice: ``auto``, ``none``, ``required``, or a ``FunctionChoice``.
             temperature: Randomness of the answer, 0 to 2.
-            top_p: The probability mass of the tokens that are considered, above 0 to 1.
-            max_tokens: The most tokens of the answer, from 1.
+            top_p: The probability mass of the tokens that are considered, above 0 and at most 1.
+            max_tokens: The most tokens of the answer, at least 1.
             stop: Up to four texts at which the answer ends.
-            seed: Makes answers repeatable, with models that support it.
+            seed: A number that makes answers repeatable, if the model supports it.
             response_format: A JSON format as in OpenAI's reference.
             reasoning_effort: ``none``, ``minimal``, ``low``, ``medium``, ``high`` or ``xhigh``.
-            user: An id of your user; a router gives one user always the same variant.
-            audio: Speaks the answer with this voice; the answer has ``audio``.
+            user: The id of your user. A router always gives the same variant to the same user.
+            audio: The voice that speaks the answer. The answer then has ``audio``.
             fallback_models: Models to try in this order if *model* fails.
             sort: How ``auto`` ranks models, such as ``["latency", "price"]``.
             metadata: Values for the conditions of a router.
@@ -176,8 +179,9 @@ class Llm:
         """
         Answer a conversation, and return the answer while it is generated.
 
-        The call returns when the response begins, so that it raises the errors of a refused
-        request. It is retried as :meth:`chat` is; nothing is retried after the response began.
+        The call returns when the response begins. If the service refuses the request, the call
+        raises the error. The request is retried as for :meth:`chat`, but not after the response has
+        begun.
 
         Args:
             messages: As for :meth:`chat`.
@@ -185,14 +189,14 @@ class Llm:
             tools: Functions that the model may call, and a ``WebSearchTool``.
             tool_choice: ``auto``, ``none``, ``required``, or a ``FunctionChoice``.
             temperature: Randomness of the answer, 0 to 2.
-            top_p: The probability mass of the tokens that are considered, above 0 to 1.
-            max_tokens: The most tokens of the answer, from 1.
+            top_p: The probability mass of the tokens that are considered, above 0 and at most 1.
+            max_tokens: The most tokens of the answer, at least 1.
             stop: Up to four texts at which the answer ends.
-            seed: Makes answers repeatable, with models that support it.
+            seed: A number that makes answers repeatable, if the model supports it.
             response_format: A JSON format as in OpenAI's reference.
             reasoning_effort: ``none``, ``minimal``, ``low``, ``medium``, ``high`` or ``xhigh``.
-            user: An id of your user; a router gives one user always the same variant.
-            audio: Speaks the answer with this voice; the deltas have ``audio``.
+            user: The id of your user. A router always gives the same variant to the same user.
+            audio: The voice that speaks the answer. The deltas then have ``audio``.
             fallback_models: Models to try in this order if *model* fails.
             sort: How ``auto`` ranks models, such as ``["latency", "price"]``.
             metadata: Values for the conditions of a router.
@@ -230,8 +234,8 @@ class Llm:
         """
         Run the functions that an answer calls, one after the other, on this thread.
 
-        An error of a function becomes its output, which the model can read, and is logged. The
-        ``timeout`` of a tool has no effect here.
+        An error of a function is logged, and becomes the output of the function, which the model
+        can read. The ``timeout`` of a tool has no effect here.
 
         Args:
             answer: An answer with tool calls.
@@ -241,7 +245,8 @@ class Llm:
             The messages to add to the conversation: the answer, then the output of each call.
 
         Raises:
-            ConfigError: *answer* is no answer, or *tools* has something else than functions.
+            ConfigError: *answer* is not an answer, or *tools* has a value that is not such a
+                function.
             LocalProtocolError: The answer calls no function.
         """
         if not isinstance(answer, ChatCompletion):
@@ -282,15 +287,17 @@ def _raise_other(response: HttpBody, kind: str, deadline: Deadline) -> None:
 
 class ChatStream:
     """
-    An answer while it is generated; iterate once.
+    An answer, available while the model generates it. It can be iterated once.
 
     Iterating yields the pieces of the text, so that ``iw.tts.speak(iw.llm.stream(...))`` speaks
     while the model writes. :meth:`deltas` yields everything. If the iteration ends without an
-    error, the answer is complete. Leave the ``with`` block, or call :meth:`close`, to end it early.
+    error, the answer is complete. To end the answer early, leave the ``with`` block or call
+    :meth:`close`.
 
-    An error of the iteration has the part of the answer that was received, in ``partial``.
+    If the iteration raises an error, the ``partial`` of this error is the part of the answer that
+    was received.
 
-    Thread safety: one thread iterates; any may call :meth:`close`.
+    Thread safety: one thread iterates; any thread may call :meth:`close`.
     """
 
     def __init__(
@@ -302,7 +309,7 @@ class ChatStream:
         self._reader = EventReader(max_bytes)
         self._collector = Collector(max_bytes)
         self._events: deque[ServerEvent] = deque()
-        # The calls of _next_part() under way, of which there may be one.
+        # The calls of _next_part() that are running. A second call raises.
         self._steps: deque[object] = deque()
         # Half of a surrogate pair at the end of the text so far.
         self._half = ""
@@ -331,12 +338,18 @@ class ChatStream:
         raise StopIteration
 
     def deltas(self) -> Iterator[ChatDelta]:
-        """Yield the parts of the answer: text, tool calls, audio, usage. Raises as iterating."""
+        """
+        Yield the parts of the answer: text, tool calls, audio, usage. The errors are those of
+        :meth:`__next__`.
+        """
         while (part := self._next_part()) is not None:
             yield part[0]
 
     def result(self) -> ChatCompletion:
-        """Read the rest of the answer, and return all of it. Raises as iterating does."""
+        """
+        Read the rest of the answer, and return the whole answer. The errors are those of
+        :meth:`__next__`.
+        """
         while self._next_part() is not None:
             pass
         return self._collector.completion()
@@ -385,7 +398,7 @@ class ChatStream:
         return delta, self._collector.add(delta)
 
     def _next_event(self) -> ServerEvent | None:
-        """Return the next event; None if the stream ends after the reason of its end."""
+        """Return the next event; None if the stream ends after a ``finish_reason``."""
         waiting = Deadline(self._event_timeout, "waiting for the next event of the answer")
         while not self._events:
             if self._body_ended:

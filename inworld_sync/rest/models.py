@@ -20,8 +20,8 @@ class Models:
     """
     The language models. Reached as ``iw.models``.
 
-    The service has no list of its TTS and STT models; ``TTS_MODELS`` and ``STT_MODELS`` are those
-    of its documentation.
+    The service has no list of its TTS and STT models. ``TTS_MODELS`` and ``STT_MODELS`` have the
+    models that the documentation names.
 
     Thread safety: every method may be called from any thread.
     """

@@ -24,7 +24,7 @@ class VoicePreview:
         id: The id of the voice, for ``iw.voices.publish``.
         text: The text that is spoken.
         audio: An audio file, as the service sent it; empty if it sent none.
-        language: As the service spells it, such as ``EN_US``.
+        language: The language of the voice, as the service spells it, such as ``EN_US``.
     """
 
     id: str
@@ -42,7 +42,7 @@ class VoicePreview:
         Decode the audio to 16-bit mono samples.
 
         Raises:
-            AudioError: There is no audio, or nothing that is installed can decode MP3.
+            AudioError: There is no audio, or no installed library can decode MP3.
         """
         source = open_source(self.audio)
         try:

@@ -19,7 +19,7 @@ from inworld_sync.wire.voices import objects_in
 __all__ = ["Pronunciations"]
 
 _PATH: Final = "/pronunciations/v1"
-# Source: the service's reference. It returns at most five dictionaries on a page.
+# Source: the service's reference. The service returns at most five dictionaries on a page.
 _PAGE_SIZE: Final = 5
 _MAX_PAGES: Final = 500
 _MAX_WORDS: Final = 1000
@@ -74,7 +74,7 @@ class Pronunciations:
 
     def get(self, dictionary: str, *, timeout: float | None = 10.0) -> PronunciationDictionary:
         """
-        Return the dictionary with an id, with its present etag.
+        Return the dictionary whose id is *dictionary*. The result has the present etag.
 
         Args:
             dictionary: The id, such as ``workspaces/w/pronunciationDictionaries/u``.
@@ -97,7 +97,8 @@ class Pronunciations:
         timeout: float | None = 30.0,
     ) -> PronunciationDictionary:
         """
-        Make a dictionary. The service checks all words; one wrong word refuses all.
+        Make a dictionary. The service checks all words; if one word is wrong, it refuses the
+        dictionary.
 
         Args:
             workspace: The id of the workspace, without ``workspaces/``.
@@ -133,8 +134,8 @@ class Pronunciations:
         Args:
             dictionary: The dictionary as :meth:`get` or another call returned it; its etag must be
                 the latest.
-            name: The new name; None keeps it.
-            pronunciations: All new words; None keeps them.
+            name: The new name; None keeps the present name.
+            pronunciations: All new words; None keeps the present words.
             timeout: The most seconds for the call.
 
         Returns:
@@ -142,7 +143,8 @@ class Pronunciations:
 
         Raises:
             ConfigError: There is no change, or an argument is wrong; nothing was sent.
-            ServiceError: The status 409 means that another client has changed it: get it again.
+            ServiceError: The status 409 means that another client has changed the dictionary. Get
+                the dictionary again.
             TransportError: The request failed; if it may have arrived, the message says so.
         """
         fields: dict[str, object] = {}
@@ -171,7 +173,8 @@ class Pronunciations:
 
         Raises:
             NotFoundError: No dictionary has this id.
-            ServiceError: The status 409 means that another client has changed it: get it again.
+            ServiceError: The status 409 means that another client has changed the dictionary. Get
+                the dictionary again.
             TransportError: The request failed; if it may have arrived, the message says so.
         """
         known = _known(dictionary)

@@ -80,7 +80,7 @@ class Routers:
             The router as the service has it.
 
         Raises:
-            ServiceError: The service refused it; a router with this id exists, for example.
+            ServiceError: The service refused the router, for example because its id exists already.
             TransportError: Could not connect, the connection was lost, or the timeout passed.
         """
         deadline = Deadline(timeout, "creating the router")
@@ -88,7 +88,7 @@ class Routers:
 
     def update(self, router: Router, *, timeout: float | None = 60.0) -> Router:
         """
-        Replace all settings of a router, and wait until the service has done so.
+        Replace all settings of a router, and wait until the service has replaced them.
 
         Args:
             router: The router; its id selects the one that is replaced.
@@ -99,7 +99,7 @@ class Routers:
 
         Raises:
             NotFoundError: No router has this id.
-            ServiceError: The service refused it.
+            ServiceError: The service refused the settings.
             TransportError: Could not connect, the connection was lost, or the timeout passed.
         """
         deadline = Deadline(timeout, "updating the router")

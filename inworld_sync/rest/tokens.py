@@ -3,8 +3,8 @@ Tokens for browsers, devices and other processes that must not have the API key.
 
 Threads: ``inworld-token`` requests one token for a :class:`JwtAuth` and ends.
 
-Lock rule: ``JwtAuth._changed`` guards its token and whether the next one is being requested; it is
-held for a few statements and while a thread waits on it, never during a request.
+Lock rule: ``JwtAuth._changed`` guards the token, and whether a thread requests the next token. A
+thread holds this lock for a few statements, never during a request.
 """
 
 from __future__ import annotations
@@ -48,23 +48,25 @@ __all__ = ["JwtAuth", "Tokens"]
 _SINGLE_USE_PATH: Final = "/auth/v1/tokens"
 _MAX_SINGLE_USE_SECONDS: Final = 3600
 
-# Of a token whose answer has no expiry; the reference client assumes the same.
+# The lifetime in seconds that is assumed if the answer has no expiry. The reference client assumes
+# the same.
 _ASSUMED_LIFETIME: Final = 30 * 60.0
 
-# A refresh that failed is not repeated sooner.
+# A refresh that failed is repeated after this time at the earliest.
 _RETRY_SECONDS: Final = 5.0
 
-# A header of a request is shorter on every usual server.
+# The headers that usual servers accept are shorter than this.
 _MAX_TOKEN_CHARACTERS: Final = 16 * 1024
 
-# A smaller difference to the clock of the service cannot be why it refused a signature. A larger
-# one is no time: a device whose clock was never set starts in 1970.
+# A difference to the clock of the service below the first number cannot be why the service refused
+# a signature. A difference above the second number is not believed: even a device whose clock was
+# never set starts in 1970.
 _MIN_SKEW_SECONDS: Final = 30.0
 _MAX_SKEW_SECONDS: Final = 100 * 365 * 86400.0
 
 _WORKSPACE: Final = re.compile(r"(?:workspaces/)?([\w.-]+)")
 
-# Of RFC 3339: any number of digits after the point, Z or an offset.
+# A time of RFC 3339. It may have any number of digits after the point, and Z or an offset.
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:?\d\d)?\Z")
 
 
@@ -96,17 +98,19 @@ class Tokens:
         Args:
             kind: ``jwt`` for all services; ``session`` for realtime in browsers, with all rights
                 of the key; ``single_use`` for one TTS or STT WebSocket.
-            workspace: Restricts a ``jwt`` to a workspace, by its name or ``workspaces/NAME``.
-            lifetime: Seconds until a ``single_use`` token expires, 1 to 3600; None leaves it to the
-                service, as for the other kinds.
+            workspace: The workspace to which a ``jwt`` is restricted, as its name or
+                ``workspaces/NAME``.
+            lifetime: Seconds until a ``single_use`` token expires, 1 to 3600; None leaves the
+                lifetime to the service. The other kinds allow only None.
             reference_id: A text of yours that the service keeps with a ``single_use`` token.
             timeout: Seconds for the whole call.
 
         Raises:
             ConfigError: An argument does not fit the kind, or this client has no API key.
             AuthError: The service does not accept the key.
-            QuotaError: Too many tokens; the service makes 60 single-use tokens a minute.
-            TransportError: Could not connect, or no answer in time.
+            QuotaError: Too many tokens were requested; the service makes 60 single-use tokens a
+                minute.
+            TransportError: Could not connect, or no answer came in time.
             RemoteProtocolError: The answer has no valid token.
         """
         deadline = Deadline(timeout, "making a token")
@@ -115,7 +119,7 @@ class Tokens:
                 "tokens.mint() needs a client with an API key; this client has a token or an "
                 "auth object"
             )
-        # Two threads may each create one, which costs at most one corrected clock.
+        # Two threads may each create a minter. Then one correction of the clock may be lost.
         minter = self._minter = self._minter or _Minter(
             self._http, SigningKey.parse(self._auth.key)
         )
@@ -129,15 +133,15 @@ class JwtAuth:
 
     The first request makes a token. A token that expires soon is renewed by a background thread
     while requests use it; a request waits only if the token has expired. A token that the service
-    refuses is dropped. Signatures and expiry use the clock of the service if that of this machine
-    is wrong. A forked child continues with the token of its parent.
+    refuses is dropped. If the clock of this machine is wrong, signatures and expiry use the clock
+    of the service. A forked child continues with the token of its parent.
 
     Args:
         api_key: The key as the portal shows it; None reads ``INWORLD_API_KEY``.
         workspace: Restricts the token to a workspace.
         kind: ``jwt`` or ``session``.
-        refresh_before: Seconds before its expiry at which a token is renewed; a token that lives
-            shorter than twice that is renewed after half of its life.
+        refresh_before: A token is renewed this many seconds before it expires. If its lifetime is
+            less than twice this number, it is renewed after half of its lifetime.
         timeout: Seconds for one request of a token. A connection waits no longer than its own
             timeout.
         options: Address, proxy and certificates; None means those of ``Inworld()``.
@@ -184,7 +188,7 @@ class JwtAuth:
         _auths.add(self)
 
     def _begin(self) -> None:
-        """Start without a request in progress; also in a forked child."""
+        """Start without a request in progress. A forked child starts in this way too."""
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._attempts = 0
@@ -246,12 +250,12 @@ class JwtAuth:
                     self._changed.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
                 if self._failure is not None:
                     raise fresh(self._failure)
-                # Also if it expires at once: the service decides.
+                # A token that has expired meanwhile is used too: the service decides.
                 if self._value is not None:
                     return self._value
 
     def _request(self) -> None:
-        """Have a thread request a token, unless one does; the lock is held."""
+        """Start a thread that requests a token, unless such a thread runs. The lock is held."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="inworld-token", daemon=True)
             try:
@@ -269,7 +273,7 @@ class JwtAuth:
             self._refresh_at = time.monotonic() + _RETRY_SECONDS
 
     def _run(self) -> None:
-        """Request a token and keep it, or the failure."""
+        """Request a token, and keep the token or the error."""
         began = time.monotonic()
         try:
             token = self._mint()
@@ -301,7 +305,7 @@ class JwtAuth:
         with self._changed:
             now = time.monotonic()
             if self._value is not None and now < self._expires_at:
-                # Otherwise the requests that wait raise it.
+                # If the token has expired, the requests that wait raise the failure instead.
                 self._options.logger.warning("%r: not renewed yet: %s", self, failure)
             self._refresh_at = now + _RETRY_SECONDS
             self._end_attempt(failure)
@@ -362,7 +366,7 @@ class _Minter:
         return "Authorization", Secret(authorization(request, self._key, date, nonce))
 
     def _correct_clock(self, refusal: ServiceError) -> bool:
-        """Use the clock of the service from now on if the difference is why it refused."""
+        """Correct the clock if it may be the cause of the refusal; return whether this was done."""
         if refusal.server_time is None:
             return False
         offset = refusal.server_time - time.time()
@@ -418,13 +422,14 @@ def _read(answer: HttpResponse, path: str) -> AccessToken:
     lifetime = None
     if expires_at is not None:
         lifetime = expires_at.timestamp() - (time.time() if server_time is None else server_time)
-        # A new token has not expired, so without the time of the service this clock is wrong.
+        # A new token has not expired. If the service sent no time, the clock of this machine is
+        # wrong.
         lifetime = None if lifetime <= 0 and server_time is None else max(0.0, lifetime)
     return AccessToken(token, expires_at, lifetime, str(body.get("sessionId") or ""))
 
 
 def _time(value: object) -> datetime | None:
-    """Read a time of RFC 3339; None for another form, which then counts as not sent."""
+    """Read a time of RFC 3339. Return None for another form, as if the service had sent no time."""
     found = _TIME.match(value) if isinstance(value, str) else None
     if found is None:
         return None

@@ -47,7 +47,7 @@ JobStatus = Literal["running", "succeeded", "failed"]
 # Source: the service's guide to asynchronous transcription.
 _MAX_UPLOAD_BYTES: Final = 512 * 1024 * 1024
 _BLOCK_BYTES: Final = 256 * 1024
-# Between two questions about a job: the delay grows by half each time.
+# The delay before the first question about a job. Each later delay is longer by half.
 _FIRST_DELAY_SECONDS: Final = 0.5
 _LONGEST_DELAY_SECONDS: Final = 5.0
 _GROWTH: Final = 1.5
@@ -90,13 +90,14 @@ class Transcriptions:
         timeout: float | None = 600.0,
     ) -> TranscriptionJob:
         """
-        Submit a recording, and return when the service has all of it.
+        Submit a recording, and return when the service has received all of the recording.
 
-        The upload is sent once, block by block, so that the memory does not depend on its size.
+        The upload is sent once, block by block, so that the use of memory does not depend on its
+        size.
 
         Args:
             audio: A recording in any form that ``iw.stt.transcribe`` accepts, up to 512 MB. An
-                audio file is sent unchanged, all else as 16-bit mono samples.
+                audio file is sent unchanged. All other audio is sent as 16-bit mono samples.
             url: An ``https://`` address of a recording, instead of *audio*. The service fetches it
                 during this call, without a credential and without following redirects.
             sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000.
@@ -116,8 +117,8 @@ class Transcriptions:
             timeout: The most seconds for the whole upload; None means no limit.
 
         Raises:
-            AudioError: *audio* is not audio, empty or too large.
-            ConfigError: A setting is out of its range, or both or none of *audio* and *url* are
+            AudioError: *audio* is empty, too large or not audio.
+            ConfigError: A setting is out of its range, or not exactly one of *audio* and *url* is
                 given.
             OSError: The file cannot be read.
             QuotaError: The plan allows no further job now.
@@ -143,7 +144,7 @@ class Transcriptions:
 
     def get(self, job: str, *, timeout: float | None = 10.0) -> TranscriptionJob:
         """
-        Return a job by its id, also one that another process has submitted.
+        Return the job whose id is *job*. Another process may have submitted the job.
 
         Args:
             job: The ``id`` of the job.
@@ -171,13 +172,13 @@ class Transcriptions:
                     "POST", wire.ASYNC_PATH, headers=headers, body=upload.blocks, deadline=deadline
                 )
         except Exception:
-            # urllib3 reports an error of the file as one of the connection.
+            # urllib3 reports an error of the file as an error of the connection.
             if upload.failure is not None:
                 raise upload.failure from None
             raise
 
     def _download(self, url: str, deadline: Deadline) -> Transcript:
-        """Fetch a transcript; its address is signed, so that no credential is sent."""
+        """Fetch a transcript. No credential is sent, because the address has a signature."""
         parts = split_address(url, "resultUri of the operation")
         own = urlsplit(self._http.options.endpoint("/", websocket=False))
         if parts.scheme != "https" and (parts.scheme, parts.netloc) != (own.scheme, own.netloc):
@@ -202,7 +203,7 @@ class Transcriptions:
         self._http.pause(seconds)
 
 
-# These describe the audio of the caller, not that of the request.
+# These parameters describe the audio of the caller, not the audio of the request.
 _OF_THE_CALLER: Final = ("sample_rate_hz", "channels", "self")
 
 
@@ -277,7 +278,7 @@ class TranscriptionJob:
         if self._operation.error is not None:
             raise fresh(self._operation.error)
         if self._transcript is None:
-            # Two threads may both fetch it.
+            # Two threads may both fetch the transcript.
             url = self._operation.result_url
             self._transcript = self._owner._download(url, deadline)  # noqa: SLF001
         return self._transcript
@@ -297,11 +298,12 @@ def _require_https(url: object) -> None:
 
 class _Upload:
     """
-    The body of an upload: a form with the settings first, as the service requires, and the audio.
+    The body of an upload. It is a form with the settings first, as the service requires, and then
+    the audio.
 
     Attributes:
         content_type: The type of the form.
-        failure: The error with which reading the audio ended, or None.
+        failure: The error that ended the reading of the audio, or None.
     """
 
     def __init__(
@@ -345,7 +347,7 @@ class _Upload:
         self._close()
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the body; an attempt that could not connect has taken nothing of it."""
+        """Yield the blocks of the body. An attempt that could not connect has taken no block."""
         yield self._part('name="transcribeConfig"', "application/json") + self._fields
         yield b"\r\n"
         yield self._part('name="file"; filename="recording"', "application/octet-stream")

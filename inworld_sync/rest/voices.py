@@ -67,11 +67,11 @@ class Voices:
         logged.
 
         Args:
-            language: One language or several, such as ``EN_US``; the service selects them.
+            language: One language or several, such as ``EN_US``; the service applies this filter.
             source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
-                ``PVC`` for professional clones. The client selects by this and the next two.
+                ``PVC`` for professional clones. The client applies this filter and the next two.
             gender: ``female``, ``male`` or ``neutral``.
-            tags: Words that the voice must all have.
+            tags: Words, all of which must be tags of the voice.
             timeout: The most seconds for the whole list.
 
         Raises:
@@ -142,12 +142,13 @@ class Voices:
 
         Args:
             samples: One recording or a list of recordings, 3 to 30 s of speech each: paths, open
-                binary files, bytes of a file, or what else ``iw.stt.transcribe`` accepts. WAV and
-                MP3 files of up to 4 MB are sent unchanged, all else as 16-bit mono WAV.
+                binary files, bytes of a file, or another form that ``iw.stt.transcribe`` accepts.
+                WAV and MP3 files of up to 4 MB are sent unchanged. All other audio is sent as
+                16-bit mono WAV.
             name: The name of the voice for people.
-            language: The language of the speaker, such as ``EN_US``; ``AUTO`` detects it.
-            transcriptions: The text of each recording, or None for a recording without; by default
-                the service recognizes them.
+            language: The language of the speaker, such as ``EN_US``; ``AUTO`` detects the language.
+            transcriptions: The text of each recording. None instead of a text, or of the whole
+                list, means that the service recognizes the text.
             description: What the voice sounds like.
             tags: Words for filters.
             remove_background_noise: Whether the service removes noise from the recordings.
@@ -195,10 +196,10 @@ class Voices:
         timeout: float | None = 300.0,
     ) -> ClonedVoice:
         """
-        Clone a voice of an ElevenLabs account from its first sample, or its preview.
+        Clone a voice of an ElevenLabs account from the first sample or the preview of this voice.
 
-        The new voice has the name and the language of the other one. Clone only the voice of a
-        person who has agreed.
+        The new voice has the name and the language of the ElevenLabs voice. Clone only the voice of
+        a person who has agreed.
 
         Args:
             voice: The id of the voice at ElevenLabs.
@@ -208,7 +209,7 @@ class Voices:
 
         Raises:
             AudioError: The sample is not audio.
-            ServiceError: One of the two services refused a request; the message has its address.
+            ServiceError: One of the two services refused a request. The message shows which one.
             TransportError: A request failed; if the voice may exist, the message says so.
         """
         deadline = Deadline(timeout, "cloning the voice")
@@ -288,7 +289,7 @@ class Voices:
 
         Raises:
             ConfigError: An argument is wrong; nothing was sent.
-            NotFoundError: No preview has this id, or it has expired.
+            NotFoundError: No preview has this id, or the preview has expired.
             TransportError: The request failed; if it may have arrived, the message says so.
         """
         path = _path(voice)
@@ -311,13 +312,13 @@ class Voices:
         timeout: float | None = 30.0,
     ) -> Voice:
         """
-        Change what is said about a voice; what is None stays as it is.
+        Change the data of a voice. An argument that is None changes nothing.
 
         Args:
             voice: The id.
             name: The new name for people.
-            description: The new description; an empty one removes it.
-            tags: All new tags; an empty list removes them.
+            description: The new description; an empty text removes the description.
+            tags: All new tags; an empty list removes all tags.
             timeout: The most seconds for the call.
 
         Returns:
@@ -409,7 +410,10 @@ class Voices:
         advice: str = "",
         query: Mapping[str, str | Sequence[str]] | None = None,
     ) -> JsonObject:
-        """Send a request; *advice* is added to an error after which the change may be made."""
+        """
+        Send a request; *advice* is added to an error after which the service may have made the
+        change.
+        """
         with explained(advice):
             answer = self._http.request(method, path, json=body, query=query, deadline=deadline)
             if method == "DELETE":
@@ -469,7 +473,7 @@ def _names(name: object, language: object) -> dict[str, object]:
 
 
 def _optional(**fields: str | Sequence[str] | None) -> dict[str, object]:
-    """Return the fields that have a value, checked."""
+    """Check the fields that have a value, and return them."""
     found: dict[str, object] = {}
     for field, value in fields.items():
         name = "name" if field == "displayName" else field

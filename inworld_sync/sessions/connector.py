@@ -2,8 +2,8 @@
 Opens the connections of a client, with its credential and within the limit of the account.
 
 Lock rule: the ``_lock`` of a connector guards its list of sessions and the flag ``_closed``. The
-``_lock`` of a limiter guards its list of clients, and ``_freed`` its number of free places. Nothing
-is called while one of them is held.
+``_lock`` of a limiter guards its list of clients, and ``_freed`` guards its number of free places.
+Nothing is called while one of these locks is held.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ DEFAULT_MAX_CONNECTIONS = 20
 # The longest delay before the first retry of an upgrade.
 _FIRST_DELAY_SECONDS = 0.2
 
-# An upgrade that failed with such an HTTP status may succeed later. After status 500, the service
-# may have handled the request.
+# An upgrade that failed with one of these HTTP statuses may succeed later. After status 500, the
+# service may have handled the request.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
 class ConnectionLimiter:
     """
-    Limits how many connections one client, or several clients that share it, may have open.
+    Limits how many connections one client, or several clients that share this limiter, may have
+    open.
 
     If no place is free, idle connections of these clients are closed.
 
@@ -235,7 +236,7 @@ class Connector:
         except InworldError:
             raise
         except Exception as error:
-            # A retryable error, so that a reconnect continues if a user's limiter fails once.
+            # This error can be retried, so a reconnect continues if a user's limiter fails once.
             raise ConnectError(f"the limiter raised {type(error).__name__}: {error}") from error
 
     def closed(self) -> None:
@@ -250,7 +251,7 @@ class Connector:
         Record a session, so that it is closed with the client.
 
         Raises:
-            ClosedError: The client is closed already. The session was closed.
+            ClosedError: The client is closed already. The session is then closed too.
         """
         with self._lock:
             if not self._closed.is_set():
@@ -272,7 +273,7 @@ class Connector:
             evict()
 
     def close(self) -> None:
-        """Close all sessions. They wait for the service at the same time."""
+        """Close all sessions. The sessions wait for the service at the same time."""
         with self._lock:
             self._closed.set()
             sessions = list(self._sessions)

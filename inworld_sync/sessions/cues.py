@@ -1,7 +1,7 @@
 """
 Keeps the words or phonemes of an utterance, ordered by the time at which each one starts.
 
-Thread safety: none; the lock of the owner guards it.
+Thread safety: none; the owner's lock guards the cues.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
 K = TypeVar("K")
 
-# An error lists the event classes of a source unless there are more than this.
+# An error lists the event classes of a source unless the source has more classes than this.
 _MAX_LISTED_CLASSES = 12
 
 
@@ -49,7 +49,7 @@ class EventSource(Generic[E]):
 
     def events(self, timeout: float | None = None) -> Iterator[E]:
         """
-        Iterate over the events until the stream ends; all calls share one position in it.
+        Iterate over the events until the stream ends; all calls share one position in the stream.
 
         Args:
             timeout: The most seconds to wait for each event; None waits without a limit.
@@ -74,8 +74,8 @@ class EventSource(Generic[E]):
         Call *handler* with every event of a class or name.
 
         Handlers run one after another, in the order of the events, on a dispatch thread of the
-        stream. With ``Inworld(dispatch="poll")`` they run inside :meth:`poll`. They have the
-        context variables of the caller of :meth:`on`. Only the first exception of a handler is
+        stream. With ``Inworld(dispatch="poll")`` they run inside :meth:`poll`. The handlers have
+        the context variables of the caller of :meth:`on`. Only the first exception of a handler is
         logged. :attr:`handler_errors` counts all exceptions. ``on(StreamEnded, ...)`` is called
         exactly once, after all events.
 
@@ -168,6 +168,7 @@ def _public_name(kind: type) -> str:
     package, _, rest = kind.__module__.partition(".")
     if package != __name__.partition(".")[0]:
         return f"{kind.__module__}.{kind.__qualname__}"
-    # The public classes of realtime sessions are all in one module, the others at the top.
+    # The public classes of realtime sessions are in one module. All other public classes are at the
+    # top of the package.
     module = f"{package}.realtime" if "realtime" in rest.split(".") else package
     return f"{module}.{kind.__qualname__}"

@@ -51,7 +51,8 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 # The most bytes that may wait for a consumer while the reader continues for others.
 MAX_BEHIND_BYTES = 4 * MAX_WAITING_BYTES
 
-# Added to the size of each event. This is about the memory of an event whose message is small.
+# This is added to the size of each event, because an event with a small message takes about this
+# many bytes.
 _EVENT_BYTES = 256
 
 
@@ -130,7 +131,7 @@ class EventStream(Generic[E]):
 
     Args:
         changed: The monitor of the connection; see the lock rule of this module.
-        name: For threads and logs.
+        name: The name of the stream, for threads and logs.
         dispatch: Where handlers run, as in :class:`~inworld_sync.Options`.
         logger: Receives the exceptions of handlers.
 
@@ -161,10 +162,10 @@ class EventStream(Generic[E]):
         self._reported: set[int] = set()
         self.handler_errors = 0
         self._dispatcher: threading.Thread | None = None
-        # The calls of poll() under way; only the first one runs handlers.
+        # The calls of poll() that are running; only the first one runs handlers.
         self._polls: deque[object] = deque()
 
-    # For the producer; the monitor is held.
+    # Methods for the producer. The monitor is held.
 
     def append(self, event: E, size_bytes: int | None = None) -> None:
         """
@@ -224,7 +225,7 @@ class EventStream(Generic[E]):
         """Whether a consumer waits for an event of this stream now."""
         return any(mailbox.takers and not mailbox.events for mailbox in self._mailboxes)
 
-    # For the consumers; the monitor is not held.
+    # Methods for the consumers. The monitor is not held.
 
     @property
     def waiting_bytes(self) -> int:
@@ -232,7 +233,7 @@ class EventStream(Generic[E]):
         return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
     def raise_end(self, mailbox: _Mailbox[E] | None = None) -> None:
-        """Raise the error that the stream, or the consumer with *mailbox*, ended with, if any."""
+        """Raise the error of the stream, or of the consumer with *mailbox*, if there is one."""
         if mailbox is not None and mailbox.error is not None:
             raise fresh(mailbox.error)
         if self.ended is not None and self.ended.error is not None:
@@ -341,12 +342,15 @@ class EventStream(Generic[E]):
             self._polls.remove(call)
 
     def count_error(self) -> None:
-        """Count an error of the user's code that another thread than the dispatch thread met."""
+        """Count an error of the user's code that was raised outside the dispatch thread."""
         with self._changed:
             self.handler_errors += 1
 
     def join(self, timeout: float) -> None:
-        """Wait until the dispatch thread has handled all events; on this thread, return at once."""
+        """
+        Wait until the dispatch thread has handled all events; on the dispatch thread, return at
+        once.
+        """
         if self._dispatcher is not None and self._dispatcher is not threading.current_thread():
             self._dispatcher.join(timeout)
 
@@ -413,7 +417,7 @@ class EventStream(Generic[E]):
             self._changed.notify_all()
 
     def _attach(self, mailbox: _Mailbox[E]) -> None:
-        """Give the mailbox all further events, and the backlog to the first one."""
+        """Give the mailbox all further events. The first mailbox gets the backlog too."""
         backlog = self._backlog
         if mailbox in self._mailboxes or mailbox.closed:
             return

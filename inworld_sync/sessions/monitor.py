@@ -15,17 +15,18 @@ class Monitor(Condition):
     """
     The lock of a connection, stream or session, which further conditions share.
 
-    In a forked child, entering it raises. Otherwise it could wait forever: the lock may have been
-    held when the process forked, and a child has none of the threads that would release it.
+    In a forked child, entering the monitor raises. Otherwise the child could wait forever: the lock
+    may have been held when the process forked, and a child has none of the threads that would
+    release the lock.
 
     Args:
-        what: The name of the object that it guards, for the error.
+        what: The name of the object that the monitor guards, for the error.
 
     Attributes:
-        message_bytes: The size of the message that the reader handles now, which is the size of
-            its events; 0 outside of that.
-        has_full_mailbox: False if no mailbox is full; then the reader need not check them. See
-            ``base.py``.
+        message_bytes: The size of the message that the reader handles now, which is the size of its
+            events; 0 if it handles none.
+        has_full_mailbox: False if no mailbox is full; then the reader need not check the mailboxes.
+            See ``base.py``.
     """
 
     def __init__(self, what: str) -> None:
@@ -36,18 +37,18 @@ class Monitor(Condition):
         self._fork_guard = ForkGuard()
         _monitors.add(self)
 
-    # The class of a lock need not accept arguments.
+    # The class of a lock may accept no arguments.
     def __new__(cls, _: str) -> Monitor:  # noqa: D102
         return super().__new__(cls)
 
     @property
     def in_child(self) -> bool:
-        """Whether this process is a forked child of the one that it belongs to."""
+        """Whether this process is a forked child of the process that made the monitor."""
         return self._fork_guard.in_child
 
 
 class _MonitorOfParent(Monitor):
-    """A monitor in a forked child of its process."""
+    """A monitor of the parent process, seen from a forked child."""
 
     def __enter__(self) -> bool:
         self._fork_guard.require(self._what)

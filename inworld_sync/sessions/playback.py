@@ -89,11 +89,11 @@ class Playback:
         Start to play.
 
         Args:
-            stream: The audio of the utterance; closed at the end.
+            stream: The audio of the utterance. The playback closes the stream at the end.
             speaker: A speaker with the sample rate of the audio.
             on_word: Called on a separate thread with each word when its first sample is heard,
                 in order.
-            on_phoneme: The same for each phoneme, with its viseme.
+            on_phoneme: Called in the same way with each phoneme, which has its viseme.
             closes_speaker: Whether to close the speaker at the end.
             logger: Receives the first exception of a handler.
         """
@@ -157,7 +157,7 @@ class Playback:
         """
         The text up to the end of :attr:`heard_words`, with its own white space.
 
-        Empty if no times of words were requested.
+        The text is empty if no times of words were requested.
         """
         heard = [word.text for word in self.heard_words]
         with self._changed:
@@ -197,7 +197,8 @@ class Playback:
         Raises:
             DeadlineExceeded: The speech is still playing after *timeout* seconds. It continues.
             InworldError: The synthesis or the speaker failed.
-            LocalProtocolError: A handler of this playback called it, so it could never return.
+            LocalProtocolError: A handler of this playback called this method, which could never
+                return.
         """
         if not self.done and threading.current_thread() in self._threads:
             raise LocalProtocolError(
@@ -254,8 +255,8 @@ class Playback:
 
     def _copy(self) -> None:
         chunks = iter(self._stream)
-        # The synthesis begins before this playback is first in the queue, so that it can play
-        # without a delay then.
+        # The synthesis begins before this playback is first in the queue, so that this playback can
+        # begin without a delay then.
         chunk = next(chunks, None)
         if not self._wait_until_first():
             return
@@ -334,7 +335,8 @@ class Playback:
         try:
             is_over = False
             while not is_over:
-                # Read before the cues, so that the last cues are emitted before this thread ends.
+                # The end is read before the cues, so that the last cues are emitted before this
+                # thread ends.
                 is_over = self._final_samples is not None
                 heard_ms = self.heard_ms
                 with self._changed:

@@ -39,8 +39,8 @@ class ReconnectPolicy:
         max_attempts: The most attempts in a row. None means no limit.
         timeout: Attempts are made for this many seconds after the loss of a connection. None means
             no limit.
-        renews_credential: Whether an attempt after a refused credential may use another one. Of
-            several attempts in a row, one is made after a refusal.
+        renews_credential: Whether an attempt after a refused credential may use another credential.
+            Of several attempts in a row, only one may follow such a refusal.
     """
 
     def __init__(

@@ -2,7 +2,8 @@
 Turns the arguments of a model's call from JSON into values, and the result into JSON.
 
 No argument is converted: ``"5"`` is not an int, and a string is not a list of its characters.
-Results are converted, since the function has run and the model needs to know what it returned.
+Results are converted, since the function has run and the model needs to know what the function
+returned.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def plain(value: object) -> object:
     return result
 
 
-# A value that contains itself, for example a list, has no end.
+# The depth limit. A value that contains itself, for example a list, would have no end.
 _MAX_DEPTH = 100
 
 
@@ -147,8 +148,8 @@ def plain_result(value: object, depth: int = 0) -> object:
     attrs and pydantic become dictionaries.
 
     Raises:
-        TypeError: It has a value of another type.
-        ValueError: It is nested too deep.
+        TypeError: The result has a value of another type.
+        ValueError: The result is nested too deep.
     """
     if depth > _MAX_DEPTH:
         raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
@@ -166,7 +167,7 @@ def plain_result(value: object, depth: int = 0) -> object:
         return {_key(each): inner(item) for each, item in value.items()}
     if isinstance(value, (Sequence, AbstractSet, deque)):
         return [inner(each) for each in value]
-    # Two objects of pydantic and numpy that need not be installed.
+    # Objects of pydantic and numpy, which need not be installed.
     if hasattr(type(value), "model_dump"):
         return inner(_call(value, "model_dump"))
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
@@ -195,7 +196,7 @@ def _plain_simple(value: object) -> object:
 
 
 def _key(key: object) -> object:
-    """Return a key that JSON has: a text, or a number, which becomes one."""
+    """Return a key for JSON: a text, or a number, which JSON writes as a text."""
     found = plain_result(key, _MAX_DEPTH - 1)
     if isinstance(found, (list, dict)):
         raise TypeError(f"a key of type {type(key).__name__} has no form in JSON")

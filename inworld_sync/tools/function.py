@@ -1,6 +1,6 @@
 """
-Has functions that the model may call. Their schema comes from the signature, and their arguments
-from JSON.
+Has functions that the model may call. The schema of a function comes from its signature, and its
+arguments come from JSON.
 
 This module has no threads; a session decides on which thread a function runs.
 """
@@ -40,7 +40,7 @@ class ToolFunction(Generic[P, R]):
         timeout: Seconds after which a session sends an error as the output; None for the timeout
             of the session.
 
-    Thread safety: as the function. A session may run several calls at once.
+    Thread safety: that of the function. A session may run several calls at once.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ToolFunction(Generic[P, R]):
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function like an undecorated one."""
+        """Call the function as if it were not decorated."""
         return self._function(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class ToolFunction(Generic[P, R]):
         """
         Turn the model's arguments into values of the annotated types; nothing is converted.
 
-        null for a parameter that has a default and does not accept None means the default.
+        If a parameter has a default and does not accept None, null means the default.
 
         Raises:
             RemoteProtocolError: *arguments* is not a JSON object, or an argument is missing,
@@ -118,7 +118,7 @@ class ToolFunction(Generic[P, R]):
         return values
 
     def _means_default(self, name: str) -> bool:
-        # A type of None, or a union with it, accepts None itself.
+        # The type None, or a union with None, accepts None.
         accepts_none = type(None) in get_args(self._kinds[name])
         return name not in self._required and not accepts_none
 
@@ -169,7 +169,7 @@ class ToolFunction(Generic[P, R]):
         for name, parameter in self._parameters.items():
             schema = schema_of(self._kinds[name], f"{name} of tool {self._name}")
             if parameter.default is None and "anyOf" in schema:
-                # For None the model leaves the argument out, which every model can do.
+                # Instead of None, the model leaves the argument out, which every model can do.
                 described = {k: v for k, v in schema.items() if k == "description"}
                 schema = {**schema["anyOf"][0], **described}  # type: ignore[index]
             elif name not in self._required:

@@ -2,8 +2,8 @@
 Converts Python types to JSON schema, and reads descriptions from docstrings.
 
 A type that has no JSON schema is refused when the function is decorated, not when it is called.
-Sources: JSON Schema 2020-12, of which only the keywords are used that language models follow;
-Google style for docstrings.
+Sources: JSON Schema 2020-12, and the Google style for docstrings. Of JSON Schema, this file uses
+only the keywords that language models follow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Limits how many messages are sent per second.
 
-Locks: each limiter has one of its own, see there.
+Locks: each limiter has a lock of its own, see :class:`ChunkRateLimiter`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from inworld_sync.errors import ConfigError
 
 __all__ = ["ChunkRateLimiter"]
 
-# After a pause, messages of this much time may be sent at once: a tenth of the limit per second.
+# After a pause, the messages of this time may be sent at once. They are a tenth of the messages
+# that are allowed per second.
 _BURST_SECONDS: Final = 0.1
 
 
@@ -23,7 +24,7 @@ class ChunkRateLimiter:
     Spaces audio messages evenly, for one stream or for several that share a limit.
 
     Args:
-        max_chunks_per_second: Above 0.
+        max_chunks_per_second: The most messages per second, above 0.
 
     Thread safety: any thread. ``_lock`` guards the time of the next message and is never held
     while waiting.

@@ -1,9 +1,9 @@
 """
-The credential of a client: obtained within a deadline, and replaced once if the service refuses it.
+Gets the credential of a client within a deadline, and another one if the service refuses it.
 
-A function or an object of the user may block, so it runs on a thread of its own. If it takes longer
-than a caller waits, the next caller waits for the same call instead of starting another one. So a
-function that never returns costs one thread for each caller that waits at the same time.
+A function or an object of the user may block, so it runs on a thread of its own. If this call takes
+longer than a caller waits, the next caller waits for the same call instead of starting another
+call. So a function that never returns costs one thread for each caller that waits at the same time.
 
 Lock rule: ``_lock`` guards the list of such calls. Nothing is called while it is held.
 """
@@ -61,7 +61,7 @@ class Credential:
 
         Raises:
             DeadlineExceeded: The function of the user did not return in time.
-            ConfigError: It did not return a credential.
+            ConfigError: The function of the user did not return a credential.
             Exception: Any exception of the user's function, unchanged.
         """
         auth = self._auth
@@ -76,7 +76,7 @@ class Credential:
         Call *send* with the header; call it once more if the service refuses this credential.
 
         Args:
-            deadline: For the header; *send* has its own.
+            deadline: The deadline for the header; *send* has a deadline of its own.
             send: Sends the request; raises :class:`AuthError` if the service refuses it before it
                 handles the request.
         """
@@ -121,9 +121,9 @@ def send_authorized(
     Send an HTTP request with a credential; see :meth:`Credential.use`.
 
     Args:
-        send: Gets the headers.
+        send: Sends the request with the headers that it gets.
         credential: The credential of a client, a header, or None.
-        deadline: For the header.
+        deadline: The deadline for the header.
         headers: Further headers.
     """
 
@@ -136,7 +136,10 @@ def send_authorized(
 
 
 class _Call:
-    """One call of an object of the user, on its own thread, in the context of the first caller."""
+    """
+    One call of an object of the user, on its own thread, with the context variables of the first
+    caller.
+    """
 
     def __init__(self, auth: Auth) -> None:
         self._auth = auth
@@ -173,7 +176,7 @@ class _Call:
 
     def result(self) -> Header:
         if self._error is not None:
-            # The error refers to the frame that refers to this object.
+            # The error is removed here, because it refers to a frame that refers to this object.
             error, self._error = self._error, None
             try:
                 raise error
@@ -189,7 +192,7 @@ class _Call:
 
 
 def request_headers() -> dict[str, str]:
-    """Return the headers that every request has, with an id of its own."""
+    """Return the headers that every request has, including a new id."""
     return {"User-Agent": f"inworld-sync/{__version__}", "X-Request-Id": str(uuid.uuid4())}
 
 

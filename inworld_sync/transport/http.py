@@ -62,7 +62,7 @@ _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 # The statuses of a request that was not handled, if the response has ``Retry-After``.
 _REFUSED_STATUSES = frozenset({429, 503})
 
-# An escape of JSON for half of a surrogate pair, or for a half of a complete pair.
+# The JSON escape of half of a surrogate pair. The other half may follow or be missing.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -107,7 +107,7 @@ class Closable(Protocol):
     """A body that is read piece by piece."""
 
     def close(self) -> None:
-        """Close its connection."""
+        """Close the connection of the body."""
 
 
 class HttpClient:
@@ -116,7 +116,8 @@ class HttpClient:
 
     Args:
         options: Base URL, certificates, proxy, headers, retries and the limit for a body.
-        credential: Sent with every request. With None, a request has only its own credential.
+        credential: The credential that is sent with every request. With None, a request has only
+            its own credential.
 
     Thread safety:
         Several threads may send requests at the same time. A forked child opens its own
@@ -166,8 +167,8 @@ class HttpClient:
                 once for each attempt. The type of the body is in *headers*. An error that *body*
                 raises ends the request.
             query: Parameters of the query. A parameter with several values is repeated.
-            deadline: For the whole call, with all steps of connecting, the response and the
-                retries.
+            deadline: The deadline for the whole call, with all steps of connecting, the response
+                and the retries.
             obeys_retry_after: Whether a request that is not a GET is also retried if the status is
                 429 or 503 and the response has ``Retry-After``. The service then did not handle
                 the request.
@@ -305,7 +306,7 @@ class Exchange:
         body: bytes | Iterable[bytes] | None,
         query: Mapping[str, str | Sequence[str]] | None,
     ) -> HttpResponse:
-        """Send the request and return the response. Raise an error for a status from 300 on."""
+        """Send the request and return the response. Raise an error for a status of 300 or above."""
         response = self.open(headers, body, query)
         try:
             body = b"".join(self.pieces(response, self._client.options.max_message_bytes))
@@ -322,7 +323,7 @@ class Exchange:
         query: Mapping[str, str | Sequence[str]] | None,
         stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """Send the request and return the beginning of the response; raise as :meth:`run`."""
+        """Send the request and return the beginning of the response. Errors: as for :meth:`run`."""
         response = self._start(headers, body, query, stopper)
         if response.status < 300:
             return response
@@ -374,7 +375,7 @@ class Exchange:
     def read(
         self, response: urllib3.BaseHTTPResponse, deadline: Deadline, stopper: Stopper
     ) -> bytes:
-        """Return the next bytes of the body, under a deadline of their own; empty at the end."""
+        """Return the next bytes of the body, for which *deadline* applies; empty at the end."""
         self.begin_wait(deadline, stopper)
         return next(self.pieces(response, None), b"")
 

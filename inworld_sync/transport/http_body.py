@@ -1,7 +1,7 @@
 """
 Reads the body of an HTTP response piece by piece, each under a deadline of the caller.
 
-Lock rule: ``_lock`` guards the flags; it is held while nothing else is called.
+Lock rule: ``_lock`` guards the flags; nothing else is called while it is held.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class HttpBody:
     Attributes:
         headers: Headers of the response by lower-case name.
 
-    Thread safety: one thread reads; any may call :meth:`close`, which ends a wait of the reader.
+    Thread safety: one thread reads; any thread may call :meth:`close`, which ends a wait of the
+    reader.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class HttpBody:
 
     def read(self, deadline: Deadline) -> bytes:
         """
-        Return the next bytes; wait for at least one. Return nothing at the end of the body.
+        Return the next bytes; wait for at least one. Return empty bytes at the end of the body.
 
-        After the end, the connection is kept for further requests. After an error it is closed.
+        After the end, the connection is kept for further requests. After an error, the connection
+        is closed.
 
         Raises:
             DeadlineExceeded: The deadline passed.
@@ -71,7 +73,7 @@ class HttpBody:
                 raise _closed_error() from None
             raise
         self._end_read(piece)
-        # The end that this side made looks like the end of the body.
+        # If this side has ended the stream, the read looks like the end of the body.
         if self._stopper.is_stopped:
             raise _closed_error()
         return piece
@@ -93,7 +95,7 @@ class HttpBody:
         self.close()
 
     def _end_read(self, piece: bytes | None) -> None:
-        """Leave the response alone after an error (None) and at its end."""
+        """Stop using the response after an error (*piece* is None) and at its end."""
         with self._lock:
             self._is_reading = False
             was_closed = self._is_closed
@@ -128,12 +130,12 @@ def open_body(
         client: Sends the request.
         method: ``POST`` and so on.
         path: Path of the URL, beginning with a slash.
-        headers: They replace headers of the options with the same name.
+        headers: Headers of the request. They replace headers of the options with the same name.
         json: Object to send as JSON.
-        deadline: For connecting, the head of the response, and the retries.
+        deadline: The deadline for connecting, the head of the response, and the retries.
 
     Raises:
-        ServiceError: The status is 300 or above; the class depends on it.
+        ServiceError: The status is 300 or above; the class depends on the status.
         DeadlineExceeded: The deadline passed.
         ConnectError: Could not connect.
         ConnectionLost: The connection broke.
@@ -164,9 +166,9 @@ def start_body(
         client: Sends the request.
         method: ``POST`` and so on.
         path: Path of the URL, beginning with a slash.
-        headers: They replace headers of the options with the same name.
+        headers: Headers of the request. They replace headers of the options with the same name.
         json: Object to send as JSON.
-        deadline: For connecting and the head of the response.
+        deadline: The deadline for connecting and the head of the response.
         stopper: Ends the wait for the response, and then does the same as :meth:`HttpBody.close`.
     """
     stop = stopper or Stopper()
@@ -182,7 +184,7 @@ def start_body(
 
 def lines_in(body: HttpBody, timeout: float | None, max_bytes: int) -> Iterator[bytes]:
     """
-    Yield the lines of a body without their ends, and no empty ones.
+    Yield the lines of a body, without line breaks. Empty lines are left out.
 
     Args:
         body: The body.

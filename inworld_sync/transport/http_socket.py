@@ -88,7 +88,7 @@ class HttpSocket:
         self._is_over = True
 
     def begin_request(self, stopper: Stopper | None) -> None:
-        """Begin the next request. Only *stopper*, not the stopper before, may end the request."""
+        """Begin the next request. Only *stopper*, not an earlier one, may end the request."""
         with self._request_lock:
             self._stopper = stopper
         if stopper is not None:

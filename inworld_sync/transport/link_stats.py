@@ -45,7 +45,7 @@ class LinkEnd:
     How a connection ended.
 
     Attributes:
-        by: Whether this client, the server or the network ended it.
+        by: Whether this client, the server or the network ended the connection.
         code: The close code; 1006 if the connection ended without a close code.
         reason: The reason sent with the code, or a description by this client.
         clean: Whether both sides sent a CLOSE frame.
@@ -75,9 +75,9 @@ class LinkStats:
         rtt_min_ms: The shortest time from a ping to its pong; None before the first pong.
         connect: How long each step of opening the connection took.
         proxy: URL of the proxy without credentials; None without a proxy.
-        tls_version: For example ``TLSv1.3``; None without TLS.
-        warnings: How often an optional field of a received message was ignored because it could
-            not be read, by the message's type and the field's name.
+        tls_version: The version of TLS, for example ``TLSv1.3``; None without TLS.
+        warnings: How often an optional field of a received message was ignored because the field
+            could not be read, by the message's type and the field's name.
     """
 
     messages_in: int

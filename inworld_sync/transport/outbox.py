@@ -2,13 +2,14 @@
 Queues the frames that one connection has to send.
 
 One lock guards the whole outbox. The lock is held for a few statements, and no other code is called
-meanwhile. It has two conditions. The writer waits on ``_work``. Callers that wait for room, or
-until the queue is empty, wait on ``_change``.
+meanwhile. The lock has two conditions. The writer waits on ``_work``. Callers that wait for room,
+or until the queue is empty, wait on ``_change``.
 
-Only the thread that holds the write lock writes to the network. The writer holds it, except while
-it waits for work. During such a wait, a thread that sends a message may acquire the write lock and
-write the message itself, without the queue and without a thread switch. This thread does not wait
-for the network. If the network does not accept all bytes at once, the writer sends the rest.
+Only the thread that holds the write lock writes to the network. The writer holds the write lock,
+except while it waits for work. During such a wait, a thread that sends a message may acquire the
+write lock and write the message itself, without the queue and without a thread switch. This thread
+does not wait for the network. If the network does not accept all bytes at once, the writer sends
+the rest.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Outbox", "OutboxShut", "Outgoing"]
 
-# The longest that a non-blocking write can take. A thread that does not release the write lock
-# within this time was stopped by two exceptions at once, the second while it handled the first.
+# The longest time that a non-blocking write can take. A thread that does not release the write lock
+# within this time was stopped by two exceptions. The second one came while it handled the first
+# one.
 _MAX_WRITE_SECONDS = 10.0
 
 
@@ -125,7 +127,8 @@ class Outbox:
                 self._await_room(size, Deadline(timeout, "waiting for room to queue a message"))
             if not self._accepts_messages:
                 raise OutboxShut
-            # No call stands between the changes of each case, so both happen or none.
+            # No call stands between the two changes of a case, so no exception can come between
+            # them.
             if acquires and self._writer_waits and not self._has_work:
                 self._bytes += size
                 self._lock_owner = thread
@@ -155,8 +158,8 @@ class Outbox:
                 self._bytes = left
             self._lock_owner = None
             self._change.notify_all()
-            # Otherwise the writer continues to wait, which costs less than waking it for each
-            # message.
+            # The writer is woken only if it has something to do. Waking it for each message would
+            # cost more.
             if self._writer_waits_for_lock or self._has_work or self._is_drained:
                 self._work.notify()
 

@@ -27,8 +27,8 @@ from inworld_sync.transport.urls import Place
 
 __all__ = ["from_urllib3", "make_pool", "stoppable"]
 
-# The stopper of the request that a thread sends: urllib3 chooses the connection of a request, and
-# passes nothing of ours to it.
+# The stopper of the request that a thread sends. It is kept here, because urllib3 chooses the
+# connection of a request and passes no stopper to the connection.
 _thread = threading.local()
 
 # This many connections are kept open between requests. The service allows no more per account.
@@ -72,7 +72,7 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.HT
 
 @contextlib.contextmanager
 def stoppable(stopper: Stopper | None) -> Iterator[None]:
-    """Let *stopper*, if there is one, end the requests that this thread sends meanwhile."""
+    """Let *stopper*, if there is one, end the requests that this thread sends in the block."""
     _thread.stopper = stopper
     try:
         yield

@@ -136,9 +136,10 @@ def _parse(text: str, source: str) -> Proxy:
 
 def _read(text: str) -> Proxy | str:
     """
-    Return the proxy of a URL, or what is wrong with it.
+    Return the proxy of a URL, or what is wrong with the URL.
 
-    The URL may have a password. So this raises no error, whose traceback could show it.
+    The URL may have a password. So this function raises no error, because a traceback could show
+    the password.
     """
     text = text.strip()
     parts = urllib.parse.urlsplit(text if "://" in text else f"http://{text}")

@@ -60,8 +60,8 @@ def error_from_response(
     or any text. If the body repeats parts of credentials, these parts are removed.
 
     Args:
-        status: The HTTP status. It is 300 or above, or below 300 if the response should be an
-            upgrade.
+        status: The HTTP status. It is 300 or above, or below 300 if the response should have been
+            an upgrade.
         headers: Headers of the response.
         body: The body of the response, or the beginning of the body.
         url: The URL without secrets.
@@ -97,7 +97,7 @@ def error_from_response(
 
 
 def http_time(value: str | None) -> float | None:
-    """Return an HTTP date in seconds of Unix time, or None if there is none or it is invalid."""
+    """Return an HTTP date in seconds of Unix time, or None if the date is missing or invalid."""
     try:
         moment = email.utils.parsedate_to_datetime(value or "")
         if moment.tzinfo is None:

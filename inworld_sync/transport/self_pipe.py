@@ -21,8 +21,8 @@ class SelfPipe:
     """
     Ends the present and future waits of all :class:`Waiter` objects that use it.
 
-    It is a pair of connected sockets. A byte is written and never read, so each waiting
-    thread sees it. It is not a pipe, because ``select`` on Windows accepts sockets only.
+    The self-pipe is a pair of connected sockets. A byte is written and never read, so each waiting
+    thread sees the byte. It is not a pipe, because ``select`` on Windows accepts sockets only.
 
     Attributes:
         is_set: Whether :meth:`set` was called.
@@ -79,8 +79,8 @@ class Waiter:
             WokenUp: The self-pipe was set, before or during the wait.
             TimeoutError: *timeout* seconds passed.
         """
-        # Rounded up to whole milliseconds. Rounded down, a wait of 0.4 ms would return at once, and
-        # its caller would repeat the wait in a busy loop.
+        # The time is rounded up to whole milliseconds. If it were rounded down, a wait of 0.4 ms
+        # would return at once, and its caller would repeat the wait in a busy loop.
         ready = self._poll(
             None if timeout is None else math.ceil(min(timeout, LONGEST_TIMEOUT_SECONDS) * 1000)
         )
@@ -90,9 +90,9 @@ class Waiter:
             raise TimeoutError
 
 
-# `_poll` and `_select` return a function. It waits for at most the given number of milliseconds,
-# and returns a true value if a socket is ready. `_poll` returns the method of the poll object
-# itself: after a wait, an additional Python function costs more than the system call.
+# `_poll` and `_select` return a function. This function waits for at most the given number of
+# milliseconds, and returns a true value if a socket is ready. `_poll` returns the method of the
+# poll object itself: after a wait, an additional Python function costs more than the system call.
 
 
 def _poll(sock: socket.socket, self_pipe: SelfPipe, write: bool) -> Callable[[int | None], object]:
@@ -107,7 +107,7 @@ def _select(
 ) -> Callable[[int | None], object]:
     readers: list[Any] = [self_pipe] if write else [self_pipe, sock]
     writers: list[Any] = [sock] if write else []
-    # Windows reports a failed connect as an exceptional condition alone.
+    # Windows reports a failed connect only as an exceptional condition.
     return lambda timeout_ms: any(
         select.select(readers, writers, [sock], None if timeout_ms is None else timeout_ms / 1000)
     )

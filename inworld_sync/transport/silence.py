@@ -1,4 +1,4 @@
-"""Detects a dead server: nothing was received from it for ``ping_timeout``."""
+"""Detects that a server is dead, because nothing was received for ``ping_timeout`` seconds."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _STEPS = 5
 
 def receive_unless_silent(stream: Stream, room: memoryview, ping_timeout: float) -> int:
     """
-    Receive bytes as soon as they arrive. Raise an error if none arrive for *ping_timeout*.
+    Receive bytes as soon as they arrive. Raise an error if no bytes arrive for *ping_timeout*.
 
-    Only the receiving thread may call it. The wait has steps of equal length, and each step counts
-    as this length even if it took longer. A step takes longer if this process was stopped or
-    another thread kept the interpreter lock. No ping was sent during that time, so the remaining
-    steps give the server time to answer the next ping.
+    Only the receiving thread may call this function. The wait has steps of equal length, and each
+    step counts as this length even if it took longer. A step takes longer if this process was
+    stopped or another thread kept the interpreter lock. No ping was sent during that time, so the
+    remaining steps give the server time to answer the next ping.
 
     Args:
         stream: The stream from the server.

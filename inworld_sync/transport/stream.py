@@ -7,7 +7,7 @@ Rules:
 - The socket is non-blocking. All waits are in poll, with no lock held, and end when the self-pipe
   is set.
 - Two threads must not use an OpenSSL object at once (openssl/openssl#18209), so one lock guards
-  every call. While it is held, the thread neither waits nor acquires another lock.
+every call. A thread that holds this lock neither waits nor acquires another lock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from inworld_sync.transport.self_pipe import SelfPipe, Waiter
 __all__ = ["PlainStream", "Stream", "TlsStream", "receive_by"]
 
 # One read of the socket receives up to 4 TLS records of 16 KiB. After a read that filled the
-# buffer, it receives up to 16 records, which saves a tenth of the cost of receiving.
+# buffer, the next read receives up to 16 records, which saves a tenth of the cost of receiving.
 _CIPHERTEXT_BYTES = 64 * 1024
 _BUSY_CIPHERTEXT_BYTES = 256 * 1024
 
@@ -65,8 +65,8 @@ class Stream(Protocol):
         Send all of *data*. Only the sending thread may call it.
 
         Raises:
-            DeadlineExceeded: The deadline passed. A part of the data may have been sent, so
-                nothing may be sent after it.
+            DeadlineExceeded: The deadline passed. A part of the data may have been sent, so no
+                further data may be sent.
             WokenUp: The self-pipe was set.
             OSError: The network or TLS failed.
         """
@@ -76,7 +76,7 @@ class Stream(Protocol):
         Send *data* as far as the network accepts it at once. Only the sending thread may call it.
 
         Returns:
-            None if all of *data* was sent. Otherwise the rest, which must be passed to
+            None if all of *data* was sent. Otherwise the rest of *data*, which must be passed to
             :meth:`send_rest` before other data is sent.
 
         Raises:
@@ -187,7 +187,7 @@ class TlsStream:
 
     def handshake(self, deadline: Deadline) -> None:
         """
-        Do the TLS handshake, which checks the server's certificate. It must be the first call.
+        Do the TLS handshake, which checks the server's certificate. This must be the first call.
 
         Raises:
             ssl.SSLError: The certificate is not trusted, or the handshake failed.
@@ -207,7 +207,7 @@ class TlsStream:
             self.flush(deadline)
             return False
         except ssl.SSLError:
-            # Try to send the TLS alert, which has the reason for the server.
+            # Try to send the TLS alert, which tells the server the reason.
             with contextlib.suppress(OSError):
                 self.flush(deadline)
             raise

@@ -30,7 +30,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 # The codes of a connect that is in progress. Windows uses WSAEWOULDBLOCK.
 _UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
 
-# An address family and the argument of connect() for it, whose type depends on the family.
+# An address family and an argument of connect(). The type of the argument depends on the family.
 Address = tuple[int, Any]
 _Found = Sequence[tuple[int, int, int, str, Any]]
 
@@ -71,7 +71,7 @@ def look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
 
 def _ask_name_service(host: str, port: int, deadline: Deadline) -> _Found:
     """
-    Call getaddrinfo on a helper thread, because it has no timeout.
+    Call getaddrinfo on a helper thread, because getaddrinfo has no timeout.
 
     After the deadline, the thread continues until getaddrinfo returns. The thread is a daemon.
     """
@@ -103,7 +103,7 @@ def connect_tcp(addresses: Sequence[Address], where: str, deadline: Deadline) ->
     Args:
         addresses: The result of :func:`look_up`.
         where: The host and port, for errors.
-        deadline: For all attempts together.
+        deadline: The deadline for all attempts together.
 
     Returns:
         A non-blocking socket with TCP_NODELAY and keepalive probes.

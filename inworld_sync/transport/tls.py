@@ -20,7 +20,7 @@ def context_for(options: Options) -> ssl.SSLContext:
     """
     Return the TLS context for new connections.
 
-    The context is the first of these that exists, or has the first of these certificates:
+    The context is made from the first of these sources that exists:
 
     1. ``ssl_context`` of *options*, unchanged
     2. the certificates named by ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``

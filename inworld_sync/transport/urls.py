@@ -88,7 +88,7 @@ def quote_part(name: str, text: str) -> str:
 
     Raises:
         ConfigError: *text* has half of a surrogate pair, or is ``.`` or ``..``, which proxies
-            remove from a path together with the part before it.
+            remove from a path together with the previous part.
     """
     if text in (".", ".."):
         raise ConfigError(f"{name} must be an id, got {text!r}")

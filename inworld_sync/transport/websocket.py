@@ -114,7 +114,7 @@ class Link:
             headers: Headers of the upgrade. They replace headers of *options* with the same name.
             options: The settings for certificates, proxy, limits and timeouts.
             name: The name of the connection.
-            deadline: For all steps together; None means ``options.connect_timeout`` from now.
+            deadline: The limit for all steps; None means ``options.connect_timeout`` from now.
 
         Raises:
             ConnectError, DeadlineExceeded, ServiceError, ConfigError: See :func:`open_websocket`.
@@ -173,13 +173,13 @@ class Link:
             self._finish_by_network(error)
         except WokenUp:
             pass  # the thread that set the self-pipe has set the end
-        # Does nothing, unless a signal handler interrupted the thread that ended the link.
+        # No effect, unless a signal handler interrupted the thread that ended the link.
         self._cut()
         return None
 
     def _fill(self) -> None:
         room = self._buffer.room()
-        # Any received byte shows that the server is alive, not only a pong.
+        # Every received byte, not only a pong, shows that the server is alive.
         count = receive_unless_silent(self._stream, room, self._options.ping_timeout)
         self._buffer.received(count)
         self._bytes_in += count
@@ -352,11 +352,11 @@ class Link:
         except OutboxShut:
             raise unsent_error(self.name, self.end, self._closing) from self._cause()
         except BaseException:
-            # Interrupted, such as by Ctrl-C, maybe after a part of a frame was sent.
+            # The call was interrupted, such as by Ctrl-C, maybe after a part of a frame was sent.
             if self._outbox.abandon_write_lock():
                 why = "interrupted while it was sending"
                 self._finish(LinkEnd(by="client", code=1006, reason=why))
-            # The message may be queued, and the writer not notified.
+            # The message may be queued while the writer was not notified.
             self._outbox.wake_writer()
             raise
 

@@ -1,8 +1,9 @@
 """
 The JSON of models and routers.
 
-The rules of a router are checked when it is written. Reading does not check them, so that a list
-has also the routers that this version would refuse. Names may be in camelCase or snake_case.
+The rules of a router are checked when it is written. The rules are not checked when a router is
+read, so a list also has the routers that this version would refuse. Names may be in camelCase or
+snake_case.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def read_model(value: Json) -> ModelInfo:
     Read a model of the list.
 
     Raises:
-        RemoteProtocolError: It has no name.
+        RemoteProtocolError: The model has no name.
     """
     model = object_in(value, "a model")
     name, provider = text_in(model, "model"), text_in(model, "provider")
@@ -126,7 +127,7 @@ def read_router(value: object) -> Router:
     Read a router.
 
     Raises:
-        RemoteProtocolError: It cannot be read.
+        RemoteProtocolError: The router cannot be read.
     """
     router = _camel_names(object_in(value, "a router"))
     # The name is a path such as routers/my-router.

@@ -1,8 +1,8 @@
 """
 The JSON of chat completions: requests, answers, and the events of a streamed answer.
 
-Source: Inworld Router API reference, "Create chat completion". An answer has one choice; others
-are ignored.
+Source: Inworld Router API reference, "Create chat completion". Only the choice with the index 0 is
+used; others are ignored.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ _KIND_BY_STATUS: Mapping[int, type[ServiceError]] = {
     422: InvalidRequestError,
     429: QuotaError,
 }
-# What a part of a tool call counts besides its arguments, as it takes memory too.
+# The characters that are counted for a part of a tool call besides its arguments, because the part
+# takes memory too.
 _PART_CHARACTERS = 64
 
 _RETRYABLE_TYPES = frozenset({"server_error", "overloaded_error", "rate_limit_error"})
@@ -123,7 +124,7 @@ def request_body(messages: ChatMessages, config: ChatConfig, *, stream: bool) ->
         extra["extra_body"] = {**routing, **own}
     elif routing:
         extra["extra_body"] = routing
-    # Read back, since the request must not depend on objects that the caller changes.
+    # The JSON is read back, so that the request does not depend on objects that the caller changes.
     return load_object(dump_text({**body, **extra}))
 
 
@@ -198,8 +199,8 @@ def read_completion(body: object) -> ChatCompletion:
     Read the body of a response that is not streamed.
 
     Raises:
-        ServiceError: It is an error.
-        RemoteProtocolError: It is not a completion.
+        ServiceError: The body reports an error.
+        RemoteProtocolError: The body is not a completion.
     """
     answer = object_in(body, "the completion")
     _raise_error(answer)
@@ -231,8 +232,8 @@ def read_event(data: str) -> ChatDelta:
     Read the data of an event of a stream, other than :data:`DONE`.
 
     Raises:
-        ServiceError: It is an error.
-        RemoteProtocolError: It is not a part of a completion.
+        ServiceError: The data reports an error.
+        RemoteProtocolError: The data is not a part of a completion.
     """
     event = load_object(data)
     _raise_error(event)
@@ -357,7 +358,7 @@ def _optional_text(body: JsonObject, name: str) -> str | None:
 
 
 def _raise_error(body: JsonObject) -> None:
-    """Raise the error in a body that has one, in OpenAI's form or in that of gRPC."""
+    """Raise the error in a body that has one, in OpenAI's form or in gRPC's form."""
     error = body.get("error")
     if not error:
         return
@@ -394,7 +395,7 @@ class _Call:
 
 class Collector:
     """
-    Collects the events of a stream into one answer; it keeps no audio.
+    Collects the events of a stream into one answer, without the audio.
 
     Args:
         max_characters: The most characters of text and arguments.
@@ -417,8 +418,8 @@ class Collector:
         """
         Add an event; return its part of the text.
 
-        The text of a spoken answer may come as transcripts only. A transcript is text as long as
-        no other text has come.
+        The text of a spoken answer may come as transcripts only. A transcript counts as text until
+        other text has come.
 
         Raises:
             RemoteProtocolError: The answer has too many characters.

@@ -8,7 +8,7 @@ Rules for reading:
 - a missing required field or a wrong type raises
   :class:`~inworld_sync.errors.RemoteProtocolError`, which names the field;
 - if the caller passes a list for warnings, an optional field of the wrong type is ignored instead.
-  Its name is added to the list, and its value is kept in ``extra``.
+  The name of the field is added to the list, and its value is kept in ``extra``.
 
 Writing leaves out the attributes that are None and adds the fields of ``extra``.
 """
@@ -118,7 +118,8 @@ def object_in(value: object, where: str) -> JsonObject:
     Return *value* if it is a JSON object.
 
     Raises:
-        RemoteProtocolError: *value* is not an object. The text names *where* it is in the message.
+        RemoteProtocolError: *value* is not an object. The text of the error has *where*, the place
+            of *value* in the message.
     """
     if not isinstance(value, dict):
         # The error shows only the type, since it must not show audio or text of the user.

@@ -79,8 +79,9 @@ class Command:
     Attributes:
         context_id: The id of the context.
         message: The message to send.
-        characters: The number of characters of its text.
-        request: Its entry in the table; None if the service does not answer the command.
+        characters: The number of characters of the text in the message.
+        request: The entry of the command in the table; None if the service does not answer the
+            command.
     """
 
     context_id: str
@@ -97,7 +98,8 @@ class Expired:
     Attributes:
         context_id: The id of the context.
         error: Which request was not answered.
-        close: The message that closes the context on the service; None if it was sent before.
+        close: The message that closes the context on the service; None if this message was sent
+            before.
     """
 
     context_id: str
@@ -374,7 +376,7 @@ class ContextProgress:
             was_closing: Whether the client had closed the context before.
 
         Returns:
-            How the context ended with this message; None if it continues.
+            How the context ended with this message; None if the context continues.
         """
         if isinstance(message, tts.ContextFault):
             error = error_from_status(message.code, message.message, message.details)

@@ -49,7 +49,7 @@ def connection_fault(status: Json) -> ConnectionFault:
 
 
 def text_in(body: JsonObject, *names: str) -> str:
-    """Return the first of the fields *names* that is a string, or an empty string if none is."""
+    """Return the first string among the fields *names*, or an empty string."""
     for name in names:
         value = body.get(name)
         if isinstance(value, str):

@@ -1,15 +1,16 @@
 """
-Has the table of the requests that a service has not answered yet, one for each connection or
-session.
+Has the table of the requests that a service has not answered yet. Each connection or session has
+one such table.
 
 An entry leaves the table in exactly one of these ways:
 
-==================  ============================================================================
-``resolve_by_id``   the service answered the request, and named it by its id ``resolve_only``    the
-service answered without an id, and only one entry of the kind is pending ``contradict``      a
-later message proves that the request is no longer pending ``cancel``          the client no longer
-waits for the answer ``expire``          the deadline of the request has passed ==================
-============================================================================
+=================  =============================================================================
+``resolve_by_id``  the service answered the request, and named the request's id
+``resolve_only``   the service answered without an id, and only one entry of the kind is pending
+``contradict``     a later message proves that the request is no longer pending
+``cancel``         the client no longer waits for the answer
+``expire``         the deadline of the request has passed
+=================  =============================================================================
 
 The table has no clock: callers pass times of one monotonic clock, in seconds.
 
@@ -36,10 +37,10 @@ class Pending(Generic[K]):
 
     Attributes:
         kind: The kind of request, such as a member of an enum.
-        key: The id by which the answer may name the request; None if it has no id.
+        key: The id by which the answer may name the request; None if the request has no id.
         sent_at: When the request was sent, in seconds.
         deadline: When the client stops waiting for the answer, in seconds; infinity for never. The
-            owner may move it.
+            owner may move the deadline.
     """
 
     kind: K
@@ -124,7 +125,7 @@ class PendingTable(Generic[K]):
         return min((entry.deadline for entry in self._entries), default=math.inf)
 
     def clear(self, key: str | None = None) -> list[Pending[K]]:
-        """Remove and return all entries, or with *key* all entries with this id."""
+        """Remove and return all entries. With *key*, do this only for the entries with this id."""
         return self._remove_all([e for e in self._entries if key in (None, e.key)])
 
     def _remove_all(self, entries: list[Pending[K]]) -> list[Pending[K]]:

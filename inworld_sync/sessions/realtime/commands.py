@@ -60,9 +60,9 @@ class Timeouts:
     The timeouts of one session, in seconds.
 
     Attributes:
-        request: For the answer to an update, or to a command about an item.
-        response_start: From the request of a response to its beginning.
-        response: Between two messages of a response.
+        request: The time for the answer to an update, or to a command about an item.
+        response_start: The time from the request of a response to the response's beginning.
+        response: The time between two messages of a response.
     """
 
     request: float
@@ -79,13 +79,13 @@ class Commands:
         options: The client's settings.
         endpoint: Writes commands.
         items: Records the items that are sent.
-        timeouts: For the answers of the service.
+        timeouts: The timeouts for the answers of the service.
 
     Attributes:
         monitor: Guards the session.
         phase: The phase of the session.
         connection: The present connection; None while there is none.
-        ended: How the session ended; None while it has not.
+        ended: How the session ended; None before its end.
         is_closing: Whether this side has begun to close the session.
         requests: The requests that the service has not answered yet.
     """
@@ -133,8 +133,8 @@ class Commands:
         Refuse a session that is over.
 
         Raises:
-            ClosedError: Either side closed it.
-            ConnectionLost: It ended with an error, which is the cause of this one.
+            ClosedError: Either side closed the session.
+            ConnectionLost: The session ended with an error, which is the cause of this error.
         """
         ended = self.ended
         if ended is None:
@@ -148,12 +148,15 @@ class Commands:
         ) from ended.error
 
     def schedule(self, deadline: float) -> None:
-        """Have the connection's writer check the pending requests at *deadline* or earlier."""
+        """Make the connection's writer check the pending requests at *deadline* or earlier."""
         if self.connection is not None and deadline < math.inf:
             self.connection.expire_at(deadline)
 
     def register(self, reply: PendingReply) -> None:
-        """Add a command to the pending requests. If a thread waits for it, it has no deadline."""
+        """
+        Add a command to the pending requests. If a thread waits for the answer, the entry has no
+        deadline.
+        """
         seconds = math.inf if reply.is_watched else self.timeouts.request
         now = time.monotonic()
         self.requests.register(reply, now, seconds)
@@ -207,7 +210,7 @@ class Commands:
             timeout: Seconds; None means ``send_timeout``.
 
         Returns:
-            The connection on which it was queued.
+            The connection on which the command was queued.
 
         Raises:
             ConfigError: The command cannot be written as JSON.
@@ -258,8 +261,8 @@ class Commands:
         if not isinstance(command, CreateItem):
             command = CreateItem(command)
         item_id = command.item.id or new_id("item")
-        # An error of the service names the event id. It is the item's id unless the user has set
-        # one.
+        # An error of the service names the event id, which is the item's id unless the user has set
+        # an event id.
         event_id = command.event_id or item_id
         item = attrs.evolve(command.item, id=item_id)
         command = attrs.evolve(command, item=item, event_id=event_id)
@@ -278,7 +281,7 @@ class Commands:
                 with self.monitor:
                     if self.phase is Phase.ENDED or self.is_closing:
                         raise
-                # The next connection sends it.
+                # The next connection sends the item.
             except BaseException:
                 with self.monitor:
                     self.items.remove(item_id)

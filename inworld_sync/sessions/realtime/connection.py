@@ -59,7 +59,7 @@ _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode
 
 class Owner(Protocol):
     """
-    The session, as its connections need it; the monitor is held in every method.
+    What a connection needs of its session. The monitor is held in every method.
 
     Attributes:
         monitor: Guards the session and its connections.
@@ -121,7 +121,7 @@ class RealtimeConnection(Connection[Received]):
         self._owner = owner
         self._renews_credential = renews_credential
         self._splitter = audio_splitter()
-        # The error in the latest message, if that was an error without a type.
+        # The error in the latest message, if that message was an error without a type.
         self._latest_error: ServiceError | None = None
 
     def is_passing(self, ended: StreamEnded) -> bool:
@@ -135,7 +135,7 @@ class RealtimeConnection(Connection[Received]):
         return ended.by == "network" or ended.code not in _FINAL_CODES
 
     def start(self) -> None:
-        """Start both threads, or free all that this connection holds."""
+        """Start both threads. If this fails, free all that this connection holds."""
         self._start()
 
     def send(
@@ -147,7 +147,7 @@ class RealtimeConnection(Connection[Received]):
 
         Raises:
             ConnectionLost: The connection is over; nothing was queued.
-            ClosedError: This side closed it.
+            ClosedError: This side closed the connection.
             DeadlineExceeded: There was no room in time; nothing was queued.
         """
         seconds = self._options.send_timeout if timeout is None else timeout
@@ -172,7 +172,7 @@ class RealtimeConnection(Connection[Received]):
             self._warn(warnings)
         if isinstance(event, (AudioDelta, BackchannelDelta)):
             self._audio_bytes = len(event.audio)
-            # In base64, four characters have three bytes.
+            # In base64, four characters encode three bytes.
             self._json_bytes -= self._audio_bytes * 4 // 3
         return event
 
@@ -230,8 +230,8 @@ def read_message(
         warnings: Gets the names of optional fields that were ignored.
 
     Returns:
-        The event. It is an :class:`InvalidMessage` if the message cannot be read. It is also one if
-        the message is an error that has no type and does not end the session.
+        The event. It is an :class:`InvalidMessage` if the message cannot be read, or if the message
+        is an error that has no type and does not end the session.
     """
     split = splitter.split(message)
     audio = None

@@ -110,7 +110,7 @@ class Executor:
             raise deadline.error()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread to end; does nothing on that thread itself."""
+        """Wait for the thread to end. On this thread itself, return at once."""
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 

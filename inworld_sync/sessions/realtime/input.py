@@ -59,7 +59,7 @@ _MAX_KEPT_MS = 60_000.0
 # The time between two messages that are sent again.
 _PACE_SECONDS = 0.02
 
-# A message, and how much audio it has.
+# A message, and its milliseconds of audio.
 _Message: TypeAlias = "tuple[bytes | str, float]"
 
 # The events that :meth:`UserTurn.handle` handles.
@@ -76,13 +76,13 @@ class UserTurn:
     """
     The user's turn, over all connections of a session.
 
-    It keeps the audio of the turn, so that the audio can be sent again on a new connection. If the
-    service detects turns, the last seconds of audio between two turns are kept too. They may have
-    the beginning of speech that the service has not detected yet.
+    This object keeps the audio of the turn, so that the audio can be sent again on a new
+    connection. If the service detects turns, the last seconds of audio between two turns are kept
+    too. This audio may have the beginning of speech that the service has not detected yet.
 
     Attributes:
-        sent_ms: How much audio was sent since the user began to speak. Before that, since the last
-            turn ended.
+        sent_ms: How many milliseconds of audio were sent since the user began to speak. Before the
+            user speaks, the audio since the end of the last turn is counted.
         is_open: Whether the user began to speak and the audio is not committed yet.
         unsent: The messages that the present connection must get before any new audio.
     """
@@ -153,7 +153,7 @@ class _Frames:
     Args:
         audio_format: The input format of the session.
         from_hz: The sample rate of the user's audio.
-        channels: The number of its channels, which are mixed to one.
+        channels: The number of channels of the user's audio, which are mixed to one.
 
     Raises:
         ConfigError: A number is out of its range.
@@ -206,7 +206,7 @@ class AudioInputQueue:
 
     Args:
         commands: Sends the messages.
-        settings: Hold the input format.
+        settings: The settings, which have the input format.
         turn: Counts the audio that was sent.
 
     Thread safety: every method may be called from any thread.
@@ -293,6 +293,6 @@ class AudioInputQueue:
                 is_manual = self._settings.has_manual_turns
                 self._turn.add(message, duration_ms, is_manual=is_manual)
             else:
-                # The connection that has the message is lost, so the next connection must send it
-                # too.
+                # The connection that has the message is lost, so the next connection must send the
+                # message too.
                 self._turn.unsent.append((message, duration_ms))

@@ -64,7 +64,7 @@ class Output:
     Args:
         commands: Sends truncations.
         executor: Runs what may wait.
-        items: Record how much of each item was heard.
+        items: Records how much of each item was heard.
         cancel: Cancels the conversation's responses; called with the monitor held. Returns the ids
             of the responses for which ``response.cancel`` must be sent.
         emit: Emits an event to users; called with the monitor held.
@@ -152,7 +152,7 @@ class Output:
         self._executor.put(lambda: self._finish_interruption(ids, None))
 
     def remove_response_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
-        """Forget a player; with *is_heard*, its items are not truncated later."""
+        """Forget a player. If *is_heard* is True, its items are not truncated later."""
         if player in self.response_players:
             self.response_players.remove(player)
             for item_id in player.played if is_heard else ():

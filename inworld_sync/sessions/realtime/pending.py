@@ -169,7 +169,7 @@ class PendingRequests:
         self._handle(ResponseDone(ResponseInfo(id=response_id, status=status)))
 
     def expire(self, entry: Pending[Request]) -> None:
-        """End a request whose deadline has passed, so that the next one is sent."""
+        """End a request whose deadline has passed, so that the next request is sent."""
         if entry.kind is Request.RETRY:
             self._responses.resume()
         elif entry.kind is Request.RESPONSE:

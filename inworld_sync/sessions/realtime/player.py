@@ -8,9 +8,9 @@ ensures this.
 Threads: each player has a thread ``inworld-player``, since ``write`` of a sink waits.
 
 Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
-One thread at a time uses the sink (``_sink_use``): the player's thread is inside its ``write`` or
-``end``, or another thread clears it. So no old audio follows a clear. If a write does not return
-although the sink was cleared, a clear waits for 5 s at most.
+Only the thread that holds ``_sink_use`` uses the sink. This is the player's thread, inside
+``write`` or ``end`` of the sink, or another thread that clears the sink. So no old audio follows a
+clear. If a write does not return although the sink was cleared, a clear waits for 5 s at most.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ __all__ = ["Player", "player_for"]
 # About five minutes of 24 kHz PCM.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 
-# How much is written in one call. A clear may have to wait for the end of such a write.
+# The milliseconds of audio that are written in one call. A clear may have to wait for the end of
+# such a write.
 _BLOCK_MS = 20
 
 _RELEASE_SECONDS = 5.0
@@ -68,7 +69,7 @@ class Player:
     Plays items one after another on a speaker or another sink.
 
     Args:
-        sink: Only this player may write to it.
+        sink: The sink, to which only this player may write.
         name: The name of the session, for the thread.
         logger: Gets the error of a sink that fails.
 
@@ -81,7 +82,8 @@ class Player:
         self._device_hz = sink.sample_rate_hz
         self._logger = logger
         self._news = Condition()
-        # Held by the thread that uses the sink: the player's, or one that clears it.
+        # Held by the thread that uses the sink: the player's thread, or a thread that clears the
+        # sink.
         self._sink_use = Mutex()
         self._queue: deque[tuple[_Item, memoryview | None]] = deque()
         self._queued_bytes = 0
@@ -145,7 +147,7 @@ class Player:
         """
         Stop at once.
 
-        Return how many samples were heard of each item pushed since the last clear.
+        For each item that was pushed since the last clear, return how many samples were heard.
         """
         with self._news:
             self._clears += 1
@@ -167,8 +169,9 @@ class Player:
         """
         Clear the sink, and return how many samples were heard.
 
-        A sink that raises fails the player, not the caller, who has to send the interruption. Then
-        the count is 0 if the sink does not know it either.
+        If the sink raises, the player fails. The caller gets no error, because the caller has to
+        send the interruption. The result is then ``heard_samples`` of the sink, or 0 if this raises
+        too.
         """
         try:
             return self._sink.clear()
@@ -268,7 +271,7 @@ class Player:
                 if item.start is None:
                     item.start = self._position
             # A write has no deadline, since a sink may be paused. Clearing or closing the sink ends
-            # it.
+            # the write.
             self._sink.write(block)
             with self._news:
                 if clears != self._clears:
@@ -281,8 +284,8 @@ class Player:
         with self._news:
             if self._closed or self.failure is not None:
                 return
-        # Logged before ``failure`` is set, so that a thread that sees ``failure`` finds the log
-        # entry.
+        # The error is logged before ``failure`` is set, so that a thread that sees ``failure``
+        # finds the log entry.
         self._logger.error(
             "the speaker failed, the session's speech is no longer played: %s", error
         )

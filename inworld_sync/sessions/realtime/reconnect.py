@@ -1,5 +1,5 @@
 """
-Opens the connection of a realtime session, and a new connection if the first is lost.
+Opens the connection of a realtime session, and a new connection if a connection is lost.
 
 Threads: while a session has no connection, ``inworld-reconnect-...`` tries to open one.
 
@@ -86,7 +86,8 @@ class Reconnector:
 
     def _connect(self, deadline: Deadline) -> None:
         state, connector = self._state, self._connector
-        # Read now, since another thread may begin the next attempt before this thread continues.
+        # The count is read now, since another thread may begin the next attempt before this thread
+        # continues.
         attempts = self._policy.attempts
         parameters = state.endpoint.parameters(self._next_key())
         self.key = parameters.get("key")
@@ -107,7 +108,7 @@ class Reconnector:
         )
         with state.monitor:
             messages, reply = state.begin(connection)
-            # Started under the monitor, so that a thread that sees the connection can close it.
+            # The monitor is held here, so that a thread that sees the connection can close it.
             connection.start()
         try:
             # The reader has recorded the reason, which is raised below.
@@ -143,11 +144,11 @@ class Reconnector:
             self._thread = threading.Thread(
                 target=self._reconnect, name=f"inworld-reconnect-{self._state.name}", daemon=True
             )
-            # Started under the monitor, so that a thread that sees ``_thread`` can join it.
+            # The monitor is held here, so that a thread that sees ``_thread`` can join it.
             try:
                 self._thread.start()
             except RuntimeError as error:
-                # No thread can start when the interpreter ends, or the system has no more.
+                # No thread can start if the interpreter ends or the system has no more threads.
                 self._thread = None
                 lost = ConnectionLost(f"reconnecting failed, no thread could start: {error}")
                 lost.__cause__ = error

@@ -75,12 +75,12 @@ class SessionResponses:
 
     Args:
         owner: The session, for the responses.
-        commands: Hold the present connection, on which requests are sent.
+        commands: Has the present connection, on which requests are sent.
         executor: Sends the queued requests.
 
     Attributes:
-        queue: The requests, above the table of all responses.
-        accepts: Whether text and audio of a response are used; see :meth:`Responses.accepts`.
+        queue: The queue of requests, which uses the table of all responses.
+        accepts: Tells whether text and audio of a response are used; see :meth:`Responses.accepts`.
     """
 
     def __init__(self, owner: Owner, commands: Commands, executor: Executor) -> None:
@@ -94,8 +94,9 @@ class SessionResponses:
         self._held: weakref.WeakValueDictionary[int, Response] = weakref.WeakValueDictionary()
         # The ids of requests for further rounds of replies.
         self._rounds: set[str] = set()
-        # The entries of requests that have not begun, and of responses in progress, by their ids.
+        # The entries of requests whose responses have not begun, by request id.
         self._requested: dict[str, Pending[Request]] = {}
+        # The entries of responses in progress, by response id.
         self._active: dict[str, Pending[Request]] = {}
         self._backoff = Backoff(_FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS)
 
@@ -149,12 +150,15 @@ class SessionResponses:
         return self._response(state)
 
     def end_reply(self, reply: Response) -> None:
-        """End a reply that awaits tools. The final state of its last round is its final state."""
+        """
+        End a reply that awaits tools. The final state of its last round becomes the final state of
+        the reply.
+        """
         if reply._awaits_tools:
             reply._end(None)
 
     def end_cancelled(self, response_id: str) -> None:
-        """End the reply of a response as cancelled, although the service completes it."""
+        """End the reply of a response as cancelled, although the service completes the response."""
         response = self._held.get(id(self._states.get(response_id)))
         if response is not None:
             response._awaits_tools = True
@@ -248,7 +252,7 @@ class SessionResponses:
                 self.expect_end(active)
 
     def expire_request(self, entry: Pending[Request]) -> None:
-        """End a request that was not answered in time, so that the next one is sent."""
+        """End a request that was not answered in time, so that the next request is sent."""
         state, refusal = self.queue.give_up(self._request_of(entry))
         if state is None:
             return
@@ -267,9 +271,9 @@ class SessionResponses:
         Handle a response that has sent no message for too long.
 
         Returns:
-            The state of the response, or None if the response has ended meanwhile; and the error
-            with which to end the response. Without an error, the response is presumed over, or the
-            caller must end it as cancelled.
+            Two values. The first is the state of the response; None if the response has ended
+            meanwhile or has more time. The second is the error with which to end the response; None
+            if the response is presumed over, or if the caller must end it as cancelled.
         """
         response_id = entry.key or ""
         state = self._states.get(response_id)
@@ -297,18 +301,18 @@ class SessionResponses:
             self._active[state.id] = self._add_entry(Request.ACTIVE, state.id, seconds)
 
     def resume(self) -> None:
-        """Send requests again after the delay that follows a refusal as busy."""
+        """Send requests again, since the delay after a refusal as busy is over."""
         self.queue.is_paused = False
         self.send_waiting()
 
     def add_audio(self, event: AudioDelta) -> None:
-        """Append a piece of speech to its response, if users hold it."""
+        """Append a piece of speech to its response, if users hold this response."""
         response = self._held.get(id(self._states.get(event.response_id)))
         if response is not None:
             response._audio.append(event, len(event.audio))
 
     def send_waiting(self) -> None:
-        """Have the executor send the requests that can be sent now."""
+        """Make the executor send the requests that can be sent now."""
         if self._commands.open_connection is not None and self.queue.has_waiting:
             self._executor.put(self.send)
 
@@ -333,7 +337,10 @@ class SessionResponses:
                 return
 
     def damage(self, response_id: str | None, error: InworldError) -> None:
-        """Record that output of a response was lost. None means the only response in progress."""
+        """
+        Record that output of a response was lost. Without an id, it is the only response in
+        progress.
+        """
         active = self._states.active
         if response_id is None and len(active) == 1:
             response_id = active[0].id
@@ -415,7 +422,7 @@ class SessionResponses:
         self._commands.schedule(deadline)
 
     def _hasten(self, state: ResponseState) -> None:
-        """Shorten the deadline of a cancelled response, so that it ends soon."""
+        """Shorten the deadline of a cancelled response, so that the response ends soon."""
         if state.is_cancelling and not state.is_final:
             entry = self._active.get(state.id or "") or self._requested.get(state.request_id or "")
             deadline = time.monotonic() + _CANCEL_SECONDS
@@ -477,7 +484,7 @@ class SessionResponses:
 
 
 def _beginning(event: RealtimeEvent) -> str | None:
-    """Return the id of the response whose first message this event may be."""
+    """If this event may be the first message of a response, return the id of the response."""
     if isinstance(event, (ResponseCreated, ResponseDone)):
         return event.response.id
     return event.response_id if isinstance(event, OutputItemAdded) else None

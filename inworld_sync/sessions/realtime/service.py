@@ -70,16 +70,16 @@ class Realtime:
             tool_timeout: Seconds for a function that has no timeout of its own, after which an
                 error is sent as its output; None for no timeout.
             max_tools_at_once: The most functions that run at the same time.
-            on_approval: Called with each call of an MCP server that needs approval, on a thread of
-                its own; returns True to allow the call. With None, the application calls
-                ``approve``.
+            on_approval: A function that gets each call of an MCP server that needs approval. It
+                runs on a thread of its own, and returns True to allow the call. With None, the
+                application calls ``approve``.
             tool_errors: The output that the model gets if a function raises: ``neutral`` says only
-                that it failed, ``text`` has the type and the text of the exception.
+                that the function failed, ``text`` has the type and the text of the exception.
             request_timeout: Seconds for the service's answer to a command: an update, or the
                 creation, retrieval, truncation or deletion of an item.
             response_start_timeout: Seconds from the request of a response to its beginning.
-            response_timeout: Seconds between two messages of a response. After this time, and
-                after *response_start_timeout*, the response fails with ``DeadlineExceeded``, and
+            response_timeout: Seconds between two messages of a response. If this time or
+                *response_start_timeout* passes, the response fails with ``DeadlineExceeded``, and
                 the next request is sent.
             max_session_age: Seconds after which the client renews the session, before the service
                 ends it. To renew a session, another connection replaces the present one. The client

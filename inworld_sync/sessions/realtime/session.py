@@ -2,7 +2,7 @@
 The realtime session as users see it: commands, events, and speech in both directions.
 
 Lock rule: ``_order`` is held while several commands that belong together are queued. A thread
-acquires it before the session's monitor.
+acquires this lock before the session's monitor.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class RealtimeSession(EventSource[SessionEvent]):
     A realtime conversation with a model, by speech and text.
 
     Made by ``iw.realtime.connect()``. Iterate over it for its events, or add handlers with
-    :meth:`on`, or queues with :meth:`subscribe`. Leaving a ``with`` block closes it.
+    :meth:`on`, or queues with :meth:`subscribe`. Leaving a ``with`` block closes the session.
 
     Only the newest 256 events are buffered until the first consumer attaches. While the session
     reconnects, commands wait for it, each up to its timeout.
@@ -114,7 +114,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     @property
     def stats(self) -> LinkStats | None:
-        """Counters and times of the present connection, a snapshot; None while there is none."""
+        """A snapshot of the present connection's counters and times; None without a connection."""
         with self._state.monitor:
             connection = self._commands.open_connection
         return None if connection is None else connection.stats
@@ -140,7 +140,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             timeout: Seconds to wait; None means the ``request_timeout`` of ``connect``.
 
         Returns:
-            The session after the change; without *wait*, the session before it.
+            The session after the change; without *wait*, the session before the change.
 
         Raises:
             LocalProtocolError: ``conversational`` or ``user_turn_mode`` changes. Both are fixed
@@ -156,7 +156,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Send a text message of the user, and request a response to it.
 
         Args:
-            text: Not blank.
+            text: The text, which is not blank.
             config: Settings of the response that differ from the session's.
 
         Returns:
@@ -190,13 +190,13 @@ class RealtimeSession(EventSource[SessionEvent]):
         Add an item to the conversation, and return its id.
 
         Args:
-            item: Such as ``Message.user("Hi")``; an id is added if it has none.
-            previous_item_id: The item before it. None adds it at the end, ``"root"`` at the start.
+            item: The item, such as ``Message.user("Hi")``; an item without an id gets one.
+            previous_item_id: The item before the new one; None means the end, ``"root"`` the start.
             wait: Whether to wait until the service has accepted the item; see :meth:`update`.
             timeout: See :meth:`update`.
 
         Raises:
-            ServiceError: The service refuses it.
+            ServiceError: The service refuses the item.
             DeadlineExceeded: The service did not answer in time.
         """
         return self._add(CreateItem(item, previous_item_id), wait, timeout)
@@ -245,7 +245,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             timeout: See :meth:`update`.
 
         Raises:
-            ServiceError: The service refuses it.
+            ServiceError: The service refuses the truncation.
             DeadlineExceeded: The service did not answer in time.
         """
         require_finite("audio_end_ms", audio_end_ms)
@@ -262,7 +262,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         self._state.cancel_named(response_id)
 
     def clear_output(self) -> None:
-        """Have the service drop the audio in its output buffer, if it has one."""
+        """Make the service drop the audio in its output buffer, if it has such a buffer."""
         self._commands.send(ClearOutputAudio())
 
     def send(self, command: Command) -> None:
@@ -270,7 +270,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Send any command without waiting for an answer.
 
         An error of the service about the command has the command's ``event_id``. A command for
-        which this class has a method is sent as by that method: a request for a response waits for
+        which this class has a method is sent as the method does: a request for a response waits for
         the response in progress, and an item gets an id.
         """
         if isinstance(command, UpdateSession):
@@ -348,18 +348,18 @@ class RealtimeSession(EventSource[SessionEvent]):
         Args:
             audio: 16-bit PCM as bytes, or an array of int16 or of floats in [-1, 1].
             sample_rate_hz: Samples a second; None means the session's own input rate.
-            channels: The number of channels; they are mixed to one.
+            channels: The number of channels, which are mixed to one.
             timeout: Seconds to wait for room, and for a session that reconnects; None means
                 ``send_timeout``.
 
         Raises:
             AudioError: ``audio`` has another type or shape.
-            DeadlineExceeded: Not all of it could be queued in time; the rest was dropped.
+            DeadlineExceeded: Not all audio could be queued in time; the rest was dropped.
         """
         self._input.send(audio, sample_rate_hz, channels, timeout)
 
     def commit(self) -> None:
-        """End the user's turn, if turn detection is off; call :meth:`respond` after it."""
+        """End the user's turn, if turn detection is off; then call :meth:`respond`."""
         self._input.commit()
 
     def clear(self) -> None:
@@ -384,12 +384,12 @@ class RealtimeSession(EventSource[SessionEvent]):
         Args:
             output: A speaker, or a :class:`~inworld_sync.Playout` that the application reads. Only
                 this session may write to it. The session does not close it. None stops playing.
-            latency_ms: For a playout: how much audio its reader has read but not played yet. The
+            latency_ms: For a playout, the audio that its reader has read but not played yet. The
                 reader must drop this audio when playback stops.
             backchannel: Another speaker, for backchannels; interruptions do not stop it.
 
         Raises:
-            ConfigError: The output has two channels, or needs resampling without soxr.
+            ConfigError: The output has two channels, or needs resampling and soxr is missing.
         """
         logger, name = self._state.logger, self._state.name
         with self._state.monitor:
@@ -418,7 +418,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         part that was heard. The session does the same when the user begins to speak.
 
         Args:
-            heard_ms: How many milliseconds of each item were heard, by its id; for an application
+            heard_ms: The milliseconds of each item that were heard, by its id; for an application
                 that plays the audio without :meth:`play`.
 
         Returns:

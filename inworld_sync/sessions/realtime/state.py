@@ -4,8 +4,8 @@ The state of one realtime session over all its connections, and the handling of 
 The reader thread handles messages with the monitor held. The executor does everything that may
 wait. ``commands.py`` has the phases of a session and the lock rule.
 
-A class of events may have steps. The steps before users get an event may replace or drop the event;
-the others run afterwards. Without steps, an event reaches users unchanged.
+A class of events may have steps. Steps that run before users get an event may replace or drop it.
+The other steps run afterwards. Without steps, an event reaches users unchanged.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ class SessionState:
     One session, over all its connections.
 
     Args:
-        name: For threads, logs and errors.
+        name: The name of the session, for threads, logs and errors.
         options: The client's settings.
         endpoint: The service.
         session: The settings with which the session opens.
         reconnects: Whether a lost connection is replaced.
         barge_in: Whether the user's speech interrupts.
         tool_options: How tools are called.
-        timeouts: For the answers of the service.
+        timeouts: The timeouts for the answers of the service.
         max_session_age: Seconds after which the session is renewed; None for never.
     """
 
@@ -153,7 +153,7 @@ class SessionState:
         self.pending = PendingRequests(
             self.commands, self.responses, self.tools, self.items, self.executor, self._handle
         )
-        # The public session is kept while a thread of it runs, so that the client can close it.
+        # The public session is kept while its threads run, so that the client can close it.
         self.session: object = None
         self.had_response = False
         self.opened_at = self.lost_at = self._busy_at = 0.0
@@ -181,7 +181,7 @@ class SessionState:
         self._after = _routes(
             ((InvalidMessage,), self.pending.end_unreadable),
             ((AudioDelta,), self.responses.add_audio),
-            # Handled before the response ends, so that its calls are known.
+            # Calls are handled before their response ends, so that they are known then.
             (get_args(FunctionEvent), self.tools.handle),
             (ITEM_EVENTS, self.tools.handle_item),
             (RESPONSE_EVENTS, self._handle_response),
@@ -220,7 +220,7 @@ class SessionState:
     def request_response(
         self, config: ResponseConfig | None, event_id: str | None = None
     ) -> Response:
-        """Request a response, now or as soon as none is in progress."""
+        """Request a response, now or as soon as no other response is in progress."""
         with self.monitor:
             self.commands.require_open()
             if config is not None:
@@ -267,7 +267,7 @@ class SessionState:
         self.commands.send(CancelResponse(response_id, event_id=event_id))
 
     def add_player(self, player: ResponsePlayer) -> None:
-        """Have interruptions stop a player of one response."""
+        """Make interruptions stop a player of one response too."""
         with self.monitor:
             self.output.response_players.append(player)
 
@@ -380,7 +380,7 @@ class SessionState:
         Use a connection that has just been opened.
 
         Returns:
-            The messages to send on it, and the pending answer to its settings.
+            The messages to send on the connection, and the pending answer to its settings.
         """
         settings, event_id = self.settings.opening, new_id("evt")
         reply = PendingReply.to_update(Request.OPEN, settings, event_id, is_watched=True)
@@ -400,7 +400,7 @@ class SessionState:
 
         Args:
             connection: The present connection, or one that was lost again.
-            reply: From :meth:`begin`.
+            reply: The pending answer that :meth:`begin` returned.
             attempts: How often the session was reconnected; 0 for the first connection.
         """
         if reply.error is not None:

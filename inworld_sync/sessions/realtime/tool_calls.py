@@ -54,7 +54,8 @@ class ToolCalls:
         count_error: Counts an output that cannot be sent as an error of the user's code.
         commands: Sends outputs.
         executor: Sends the outputs of functions, and watches timeouts.
-        settings: Tell whether the service continues by itself after tool outputs.
+        settings: The settings, which tell whether the service continues by itself after tool
+            outputs.
         responses: The responses of the session, which call functions.
         options: How tools are called.
 
@@ -72,7 +73,7 @@ class ToolCalls:
     runner: ToolRunner = attrs.field(init=False)
     _calls: FunctionCalls = attrs.field(init=False, factory=FunctionCalls)
     _pending: PendingCalls = attrs.field(init=False, factory=PendingCalls)
-    # Replies that continue when the outputs of their calls are sent, if users hold them.
+    # The replies that users hold and that continue when the outputs of their calls are sent.
     _replies: WeakKeyDictionary[CallBatch, Response] = attrs.field(
         init=False, factory=WeakKeyDictionary
     )
@@ -132,7 +133,7 @@ class ToolCalls:
 
     def submit_output(self, call_id: str, output: str) -> Response | None:
         """
-        Send the output of a function; return the response that is requested with it.
+        Send the output of a function; return the response that is requested with the output.
 
         Raises:
             LocalProtocolError: No call of this id is pending.
@@ -189,7 +190,7 @@ class ToolCalls:
             self._continue(batch)
 
     def _continue(self, batch: CallBatch) -> Response | None:
-        """Request the response to the outputs of a batch, unless the service does it by itself."""
+        """Request the response to a batch's outputs, unless the service requests it by itself."""
         reply = self._replies.pop(batch, None)
         if not self._settings.continues_by_itself:
             unacknowledged = self._commands.items.unacknowledged(batch.outputs)

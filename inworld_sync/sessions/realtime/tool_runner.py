@@ -42,7 +42,8 @@ __all__ = ["UNSENDABLE", "Approver", "ToolOptions", "ToolRunner"]
 # What the model gets instead of the text of an exception, which may have secrets or instructions.
 _FAILED = '{"error": "the function failed"}'
 
-# What the model gets if the function ran and its result cannot be sent. It must not call again.
+# What the model gets if the function ran and its result cannot be sent. The model must not call
+# again.
 UNSENDABLE = '{"error": "the function ran, but its result cannot be shown"}'
 
 Approver = Callable[[McpApprovalRequest], bool]

@@ -8,11 +8,11 @@ Buffers and limits the audio of one STT stream on its way from the caller to the
 | AudioQueue | limits the audio that waits to be sent |
 | MaxLead | limits how far sent audio may run ahead of the transcript |
 
-Positions are samples from the start of the stream, at the sample rate of the wire; of encoded audio
-they are bytes.
+Positions are samples from the start of the stream, at the sample rate of the wire. Positions in
+encoded audio are bytes.
 
-Threads and locks: all belong to one stream; the stream's monitor guards them and is held by their
-callers.
+Threads and locks: all objects here belong to one stream. The stream's monitor guards them, and
+their callers hold it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ DEFAULT_CHUNKS_PER_SECOND: Final = 50.0
 # Audio that no final transcript covers is discarded only this long after it was sent and, while a
 # turn is open, only this long after the service's latest message.
 _TRANSCRIPT_SECONDS: Final = 10.0
-# Live audio is ahead of the clock by less than this, so MaxLead never limits it.
+# Live audio is ahead of the clock by less than this, so MaxLead never limits live audio.
 _LIVE_LEAD_SECONDS: Final = 5.0
 
 
@@ -135,7 +135,7 @@ class AudioBuffer:
 
     @property
     def sent_turn_end(self) -> int | None:
-        """Position of the oldest end of a turn that was sent and is not covered."""
+        """Position of the oldest end of a turn that was sent and that no transcript covers."""
         return self._sent_turn_ends[0] if self._sent_turn_ends else None
 
     def append(self, pcm: bytes | bytearray | memoryview) -> None:
@@ -177,7 +177,7 @@ class AudioBuffer:
         return pcm
 
     def cover(self, position: int) -> None:
-        """Discard the sent samples before *position*: their final transcript has arrived."""
+        """Discard the sent samples before *position*, whose final transcript has arrived."""
         if min(position, self.sent) > self.start:
             self._discard(min(position, self.sent))
             self._is_truncated = False
@@ -194,8 +194,9 @@ class AudioBuffer:
         """
         Record that the service has answered speech.
 
-        If the answer has no times, the end of the turn is estimated. It is the first long pause
-        after the turn before, or later, and at most the end of the audio that was sent.
+        If the answer has no times, the end of the turn is estimated. The estimate is the first long
+        pause after the previous turn, or later. It is never after the end of the audio that was
+        sent.
         """
         until = self.samples(answer.until_ms)
         if answer.is_exact:
@@ -291,7 +292,8 @@ class EncodedBuffer(AudioBuffer):
     """
     Encoded audio, whose times are unknown.
 
-    It is discarded when it is sent: another connection could not decode it from the middle.
+    The audio is discarded when it is sent, because another connection could not decode it from the
+    middle.
 
     Args:
         sample_rate_hz: The sample rate of the settings.
@@ -306,11 +308,11 @@ class EncodedBuffer(AudioBuffer):
 
     @property
     def sent_ms(self) -> float:
-        """Infinity: any time of the service may be in the audio that was sent."""
+        """Infinity, because any time that the service reports may be in the sent audio."""
         return math.inf
 
     def pop(self, chunk_samples: int, *, flush: bool) -> bytes | TurnEnd | None:  # noqa: ARG002
-        """Return the next bytes at once: they may be all that a frame of the decoder needs."""
+        """Return the next bytes at once, because they may complete a frame for the decoder."""
         return super().pop(chunk_samples, flush=True)
 
     def ms(self, samples: int) -> float:  # noqa: ARG002
@@ -336,7 +338,7 @@ class AudioQueue:
     Args:
         buffer: Gets the audio.
         settings: The limit, and the action when it is reached.
-        room: Notified when audio was sent, or when the stream ends.
+        room: A condition that is notified when audio was sent, or when the stream ends.
     """
 
     def __init__(self, buffer: AudioBuffer, settings: SendSettings, room: Part) -> None:

@@ -1,5 +1,6 @@
 """
-Decides whether an STT service has sent the whole transcript of a stream, and sets its deadline.
+Decides whether an STT service has sent the whole transcript of a stream, and how long to wait for
+the rest.
 
 The service sends its usage once, after ``closeStream``, and leaves the connection open. A stream
 ends in one of these ways:
@@ -67,12 +68,13 @@ class _TurnEnd:
 
 class Completion:
     """
-    Follows the end of one stream; the stream's monitor guards it.
+    Follows the end of one stream; the stream's monitor guards this object.
 
     Args:
         log: The turns of the stream.
-        unanswered_ms: Returns the length of the speech, before a position in milliseconds or (None)
-            in all audio, that the service has not answered.
+        unanswered_ms: Returns the length of the speech that the service has not answered. The
+            argument is a position in milliseconds, and only speech before it counts. None means all
+            audio.
         can_repeat: Whether the audio can be sent again. If not, only the usage proves that the
             transcript is complete.
 
@@ -129,7 +131,7 @@ class Completion:
         Return if audio that was sent can be sent again on another connection.
 
         Raises:
-            InworldError: It is encoded; the error is *cause*, which ended the connection.
+            InworldError: The audio is encoded; the error is *cause*, which ended the connection.
         """
         if self._can_repeat:
             return
@@ -151,13 +153,14 @@ class Completion:
 
     def state(self, ended: StreamEnded | None) -> CompletionState:
         """
-        Return the state. It depends on the turns and on the end of the connection; None if it is
-        open.
+        Return the state, which depends on the turns and on the end of the connection. *ended* is
+        None while the connection is open.
 
         Raises:
-            RemoteProtocolError: The final transcript of a turn is missing, the second time too.
-            ConnectionLost: The connection was closed without the usage, the second time too, and
-                there is speech without an answer.
+            RemoteProtocolError: The final transcript of a turn is missing. If the audio can be sent
+                again, this was done once.
+            ConnectionLost: The connection was closed without the usage, and there is speech without
+                an answer. If the audio can be sent again, this was done once.
         """
         log = self._log
         if self.is_accepted:

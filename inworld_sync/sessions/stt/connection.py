@@ -120,8 +120,8 @@ class SttConnection(Connection[SttEvent]):
         self._send(stt.close_stream())
 
     def _parse(self, message: memoryview) -> SttEvent | ConnectionFault:
-        # The stream calls begin() as soon as the connection is open. The end of the link ends the
-        # wait if an exception prevents that.
+        # The stream calls begin() as soon as the connection is open. If an exception prevents this
+        # call, the end of the link ends the wait.
         while not self._has_begun.wait(LONGEST_WAIT_SECONDS) and self._link.end is None:
             pass
         warnings: list[str] = []

@@ -53,11 +53,11 @@ __all__ = ["KEEP_SECONDS", "Delivery"]
 
 _Task: TypeAlias = Callable[[], object]
 
-# If a turn lasts for longer and its connection is lost, its beginning is lost. The service itself
-# ends turns after about 30 s.
+# If a turn lasts for longer and its connection is lost, the beginning of the turn is lost. The
+# service itself ends turns after about 30 s.
 KEEP_SECONDS: Final = 60
 
-# If the beginning of a turn was discarded, the quietest sample within this is between two words.
+# If the beginning of a turn was discarded, the quietest sample in this time is between two words.
 _TRUNCATED_SEARCH_MS: Final = 500
 _FIRST_DELAY_SECONDS: Final = 0.2
 # The loss of a connection that was open for this long resets the count of attempts.
@@ -310,7 +310,7 @@ class Delivery:
             self.stream.append(event)
 
     def handle_end(self) -> None:
-        """Have the sender thread handle the end of the connection."""
+        """Make the sender thread handle the end of the connection."""
         self._work.notify_all()
 
     def _left(self) -> float:

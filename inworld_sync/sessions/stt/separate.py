@@ -40,7 +40,7 @@ class ChannelStreams:
     The streams of all channels of one recording.
 
     Args:
-        opening: The lock to hold while they are opened.
+        opening: The lock to hold while the streams are opened.
         connect_timeout: The most seconds to wait for the lock.
 
     Thread safety: one thread calls :meth:`transcribe`; the sender thread of any stream may report
@@ -68,8 +68,8 @@ class ChannelStreams:
         Transcribe a recording, and merge the transcripts of its channels.
 
         Raises:
-            InworldError: A channel has failed; the message names it, and ``partial`` has the
-                finished turns of all channels.
+            InworldError: A channel has failed; the message names the channel, and ``partial`` has
+                the finished turns of all channels.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -161,7 +161,7 @@ def _handler(
     """
     Return a handler that adds the channel to a transcript and calls the user's handler.
 
-    It has the name of the user's handler, which log messages show.
+    The returned handler has the name of the user's handler, which log messages show.
     """
 
     @wraps(on_transcript)
@@ -177,7 +177,7 @@ def merge_transcripts(transcripts: Sequence[Transcript]) -> Transcript:
     Merge the transcripts of the channels of one recording, in the order of the channels.
 
     The turns are in the order of their starts. A turn without a start is placed at the end of the
-    turn before it in its channel.
+    previous turn of its channel.
     """
     placed: list[tuple[float, Turn]] = []
     for channel, transcript in enumerate(transcripts):

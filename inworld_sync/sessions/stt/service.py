@@ -45,7 +45,7 @@ from inworld_sync.wire import stt as wire
 
 __all__ = ["Stt"]
 
-# Half a minute of 16 kHz audio.
+# 30 s of 16-bit audio at 16 kHz.
 _MAX_WAITING_BYTES: Final = 960_000
 _MAX_RECONNECTS: Final = 8
 # Source: the service's HTTP reference, size of a request.
@@ -76,7 +76,7 @@ class Stt:
         self._warn = functools.partial(connector.options.logger.warning, "%s")
         # Recordings share the account's limit; a live stream is limited by the speed of its audio.
         self._recordings_rate = ChunkRateLimiter(DEFAULT_CHUNKS_PER_SECOND)
-        # Held while the streams of one recording are opened.
+        # This lock is held while the streams of one recording are opened.
         self._opening = Mutex()
 
     @with_keyword_hints
@@ -112,10 +112,10 @@ class Stt:
 
         Args:
             sample_rate_hz: Sample rate in Hz of the audio that the stream is given, 1 to 768000;
-                None means 16000. The client converts it to the ``sample_rate_hz`` of *config*,
-                which is 16000.
-            channels: Channels of that audio, 1 to 64; None means 1. The client mixes them to one,
-                as :meth:`transcribe` does.
+                None means 16000. The client converts the audio to the ``sample_rate_hz`` of
+                *config*, which is 16000.
+            channels: Channels of that audio, 1 to 64; None means 1. The client mixes all channels
+                to one, as :meth:`transcribe` does.
             on_transcript: Called with every :class:`~inworld_sync.Transcription`, partial and
                 final, on the stream's dispatch thread. ``str()`` of a transcription is its text.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
@@ -151,7 +151,7 @@ class Stt:
             max_waiting_bytes: The most audio that waits to be sent, in bytes of 16-bit samples at
                 the sample rate of the wire, 1 or more; the default is 30 s at 16 kHz.
             max_reconnects: The most attempts in a row to replace a lost connection, 0 to 1000000.
-                After them the stream fails. The delay between two attempts is 0.2 s to 5 s.
+                After these attempts the stream fails. The delay between two attempts is 0.2 to 5 s.
                 Progress of the transcript resets the count.
             max_chunks_per_second: The most audio messages, of 100 ms each, that are sent per
                 second, above 0; the default is the service's limit.
@@ -222,11 +222,12 @@ class Stt:
             sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000. Raw samples
                 and arrays need it; files and sources have their own rate.
             channels: Channels of raw samples, 1 to 64. All channels are mixed, unless they cancel
-                each other: where the mix is 20 dB or more below the loudest channel, this channel
-                is used, and a warning is logged. ``"separate"`` transcribes all channels at the
-                same time, each on its own connection. Turns and words then have a ``channel``, and
-                a speaker such as ``channel 0``. Raw samples then have two channels.
-            channel: Transcribe only this channel, from 0.
+                each other: where the mix is 20 dB or more below the loudest channel, only the
+                loudest channel is used, and a warning is logged. ``"separate"`` transcribes all
+                channels at the same time, each on its own connection. Turns and words then have a
+                ``channel``, and a speaker such as ``channel 0``. Raw samples
+                then have two channels.
+            channel: The number of the only channel to transcribe; the first channel is 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
                 ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or
                 ``s16le``.
@@ -269,7 +270,7 @@ class Stt:
             All turns of the recording, in the order of their starts.
 
         Raises:
-            AudioError: *audio* is not audio, or nothing installed can decode its format.
+            AudioError: *audio* is not audio, or no installed library can decode its format.
             ConfigError: A setting is out of its range, *sample_rate_hz* is missing, or the
                 recording does not have *channel*.
             OSError: The file cannot be read.
@@ -405,7 +406,8 @@ class Stt:
 
 def _wire_config(config: TranscribeConfig | None, given: dict[str, Any]) -> TranscribeConfig:
     """Combine the settings of a call."""
-    # These two describe the audio of the caller; it is converted to those of the settings.
+    # These two describe the caller's audio, which is converted to the rate and channels of the
+    # settings.
     given = {name: given[name] for name in given.keys() - {"sample_rate_hz", "channels"}}
     return combine_settings(config, TranscribeConfig(), given)
 
@@ -430,7 +432,7 @@ def _require_one_channel(config: TranscribeConfig) -> None:
 def _check_encoded(
     encoding: SttEncoding, sample_rate_hz: int | None, channels: int | None, overflow: Overflow
 ) -> None:
-    """Refuse settings that need samples."""
+    """Refuse settings that cannot be used with encoded audio."""
     for name, value in (("sample_rate_hz", sample_rate_hz), ("channels", channels)):
         if value is not None:
             raise ConfigError(

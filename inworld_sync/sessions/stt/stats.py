@@ -15,14 +15,14 @@ class SttStats:
     A snapshot of a stream's counters.
 
     Attributes:
-        sent_bytes: Audio that was sent, in bytes of 16-bit samples or of the encoding; it decreases
-            at a reconnect, which sends audio again.
-        waiting_bytes: Audio that waits to be sent.
+        sent_bytes: Audio that was sent, in bytes of 16-bit samples or of the encoding; the number
+            decreases at a reconnect, because audio is then sent again.
+        waiting_bytes: Audio that waits to be sent, in bytes.
         sent_ms: The duration of *sent_bytes*; 0 for encoded audio, whose duration is unknown.
         waiting_ms: The duration of *waiting_bytes*; 0 for encoded audio.
-        dropped_ms: Audio that ``overflow="drop_oldest"`` dropped.
+        dropped_ms: The duration of the audio that ``overflow="drop_oldest"`` dropped.
         covered_ms: End of the audio that final transcripts cover.
-        reconnects: Connections that replaced a lost one.
+        reconnects: The number of connections that replaced a lost connection.
         warnings: How often a field of a message was ignored because it had a wrong type, by the
             name of the field. Only messages of the present connection are counted.
     """

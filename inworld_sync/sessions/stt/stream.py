@@ -2,7 +2,7 @@
 Has the public object of a live transcription, which takes audio and emits events and a transcript.
 
 Threads and locks: those of ``delivery.py``. ``_input_lock`` lets one thread at a time convert
-and queue audio. It is acquired before the monitor and may be held while waiting for room.
+and queue audio. It is acquired before the monitor and may be held while a thread waits for room.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SttStream(EventSource[SttEvent]):
     :meth:`poll` deliver events. :meth:`close` returns the transcript. A lost connection is
     replaced, and the audio that no final transcript covers is sent again.
 
-    Times are milliseconds of the audio that was sent, without audio that was dropped.
+    Times are milliseconds from the start of the audio. Audio that was dropped does not count.
 
     Leaving a ``with`` block calls :meth:`close`; after an exception in the block the stream ends
     at once.
@@ -109,15 +109,15 @@ class SttStream(EventSource[SttEvent]):
 
         Args:
             source: A microphone or another :class:`~inworld_sync.AudioSource`; the path of an
-                audio file; the bytes of one; audio as for :meth:`send`; or an iterable of such
-                audio. A source is closed at the end, an iterable is not. In an encoding other
-                than LINEAR16 and MULAW: a path, an open binary file, bytes or an iterable of
-                bytes, whose bytes are sent unchanged.
+                audio file; the bytes of such a file; audio as for :meth:`send`; or an iterable of
+                such audio. A source is closed at the end, an iterable is not. With an encoding
+                other than LINEAR16 and MULAW, the source is a path, an open binary file, bytes or
+                an iterable of bytes, and its bytes are sent unchanged.
             realtime: Send in real time, no faster than the audio is played.
             timeout: As for :meth:`send`, for each piece.
 
         Raises:
-            AudioError: *source* is not audio, or nothing installed can decode its format.
+            AudioError: *source* is not audio, or no installed library can decode its format.
             ConfigError: *realtime* is used with encoded audio, whose duration is unknown.
             OSError: The file cannot be read.
             InworldError: As for :meth:`send`.
@@ -229,8 +229,8 @@ class SttStream(EventSource[SttEvent]):
     @property
     def is_speaking(self) -> bool:
         """
-        Whether the user speaks: the service reported speech, and then neither its end nor a final
-        transcript.
+        Whether the user speaks. This begins when the service reports speech. It ends when the
+        service reports the end of speech or sends a final transcript.
         """
         return self._delivery.log.is_speaking
 

@@ -37,7 +37,7 @@ class Assembler:
     audio of all earlier generations. The duration of compressed audio is unknown here, so the end
     of the last word is added instead.
 
-    Thread safety: none; the reader of the connection owns it.
+    Thread safety: none; the reader of the connection owns the assembler.
     """
 
     def __init__(self, context_id: str, audio: AudioConfig) -> None:
@@ -54,7 +54,7 @@ class Assembler:
 
     @property
     def received_ms(self) -> float | None:
-        """How much audio was received so far; None for compressed encodings."""
+        """How many milliseconds of audio were received so far; None for compressed encodings."""
         if self._audio.encoding.is_compressed:
             return None
         return self._samples * 1000.0 / self._audio.sample_rate_hz
@@ -137,7 +137,7 @@ class Assembler:
     def _visemes(
         self, received: tuple[Viseme, ...], phonemes: tuple[Phoneme, ...]
     ) -> tuple[Viseme, ...]:
-        """Return the visemes computed from the audio, or without any those of the phonemes."""
+        """Return the visemes of the service, or the visemes of the phonemes if it sent none."""
         self._has_visemes = self._has_visemes or bool(received)
         if not self._has_visemes:
             return tuple(

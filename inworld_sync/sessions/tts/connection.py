@@ -48,7 +48,8 @@ __all__ = ["CREATE_TIMEOUT_SECONDS", "MESSAGE_TIMEOUT_SECONDS", "TtsConnection"]
 CREATE_TIMEOUT_SECONDS = 10.0
 MESSAGE_TIMEOUT_SECONDS = 30.0
 
-# How often to check conditions that no message changes, such as how long the service was silent.
+# The time between two checks of conditions that no message changes, such as how long the service
+# was silent.
 _LOOK_AGAIN_SECONDS = 0.25
 
 
@@ -56,7 +57,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     """
     One connection to the TTS service with up to five contexts.
 
-    Made by ``iw.tts.connect()``. Leaving a ``with`` block closes it.
+    Made by ``iw.tts.connect()``. Leaving a ``with`` block closes the connection.
 
     Thread safety: every method may be called from any thread.
     """
@@ -166,7 +167,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; False by default.
             max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
-            buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
+            buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
+                them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
             synthesis_context: Texts that were spoken before, which the speech continues.
@@ -353,7 +355,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         self._send_close(message)
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
-        """Wait until a condition is true, or for the end of the connection."""
+        """Wait until a condition is true or the connection ends."""
         with self._changed:
             while self.ended is None and not reached():
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
@@ -416,7 +418,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _on_timer(self) -> None:
         super()._on_timer()
         if self._has_expired and self._on_room is not None:
-            # A connection of the pool: the next utterance uses another one.
+            # This connection belongs to a pool. The next utterance uses another connection.
             self._has_expired = False
             self._mark_unhealthy()
 

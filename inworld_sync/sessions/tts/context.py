@@ -4,8 +4,9 @@ Has the context of a TTS connection, which takes text and emits events with audi
 Lock rule: ``_order`` is held while a command is made and queued, so that the messages of several
 threads keep the order of their calls. ``_reading`` guards the rest of a chunk that
 :meth:`TtsContext.read_audio` keeps. A thread acquires either lock before the connection's monitor,
-never after it. :meth:`TtsContext.interrupt` takes the monitor alone, so that a stalled ``send``
-does not delay it. The reader handles the messages of the service with the monitor held.
+never after it. :meth:`TtsContext.interrupt` acquires only the monitor, so that a stalled ``send``
+does not delay an interruption. The reader handles the messages of the service with the monitor
+held.
 """
 
 from __future__ import annotations
@@ -135,8 +136,8 @@ class TtsContext(EventSource[ContextEvent]):
         """
         Send text to be spoken. The text may be a part of a sentence.
 
-        After this, call :meth:`flush` to have the text spoken at once, or :meth:`close` if no more
-        text follows.
+        Then call :meth:`flush` to make the service speak the text at once, or :meth:`close` if no
+        more text follows.
 
         Args:
             text: The client splits it into pieces that the service accepts. White space alone, such
@@ -166,7 +167,7 @@ class TtsContext(EventSource[ContextEvent]):
                 self._send_text(text, timeout=timeout)
 
     def flush(self) -> None:
-        """Have all text that was sent spoken now. A :class:`FlushCompleted` follows its audio."""
+        """Make the service speak all sent text now. A :class:`FlushCompleted` follows the audio."""
         with self._order:
             self._command(lambda contexts, now: contexts.flush(self.id, now))
 
@@ -178,7 +179,7 @@ class TtsContext(EventSource[ContextEvent]):
         call, and the rest of that call's audio is skipped.
 
         Args:
-            text: Not blank, of any length.
+            text: The text, which is not blank. It may have any length.
             timeout: The most seconds to wait for each event; None waits until the deadlines of
                 the context.
 
@@ -233,8 +234,8 @@ class TtsContext(EventSource[ContextEvent]):
 
         The service first speaks the text that it has, and answers with :class:`ContextUpdated`.
         The service documents this for the voice, the temperature and the audio, not for the
-        model. Do not change the encoding or the sample rate: the client decodes all audio as the
-        context was created.
+        model. Do not change the encoding or the sample rate: the client decodes all audio by the
+        settings with which the context was created.
 
         Raises:
             ConfigError: *changes* is not a mapping.
@@ -262,8 +263,8 @@ class TtsContext(EventSource[ContextEvent]):
         The call waits neither for the service nor for a :meth:`send` of another thread.
 
         Returns:
-            How many milliseconds of audio the iteration has returned. For how much was heard, use
-            :meth:`~inworld_sync.Playback.interrupt`.
+            How many milliseconds of audio the iteration has returned. To find how much was heard,
+            use :meth:`~inworld_sync.Playback.interrupt`.
         """
         self._connection._drop(self)
         return self._popped_ms
@@ -283,7 +284,7 @@ class TtsContext(EventSource[ContextEvent]):
         """
         Fill a buffer with samples that were received, without waiting, such as in a game loop.
 
-        It shares its position in the stream with the iteration.
+        This method and the iteration share one position in the stream.
 
         Args:
             buffer: Writable; its length in bytes must be even.
@@ -429,7 +430,7 @@ class TtsContext(EventSource[ContextEvent]):
         Handle one message about this context.
 
         Args:
-            message: From the service.
+            message: The message of the service.
             was_closing: Whether the client had closed the context before.
         """
         if isinstance(message, tts.AudioReceived):

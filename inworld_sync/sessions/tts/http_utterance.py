@@ -1,7 +1,7 @@
 """
-One utterance over HTTP: a request for each piece of its text, one after the other.
+Has one utterance over HTTP. It sends a request for each piece of its text, one after another.
 
-Threads: all runs on the thread that iterates.
+Threads: everything runs on the thread that iterates.
 """
 
 from __future__ import annotations
@@ -36,29 +36,30 @@ from inworld_sync.wire.splitting import sentences, split_text
 
 __all__ = ["HttpUtterance"]
 
-# The longest delay before the second retry of a piece; the first one has none.
+# The longest delay before the second retry of a piece; the first retry has no delay.
 _FIRST_DELAY_SECONDS = 0.2
 
 
 class HttpUtterance:
     """
-    One utterance; a piece of its text is requested again if the service has not answered it.
+    One utterance. If the service has not answered the request for a piece, the request is sent
+    again.
 
     Args:
         connector: Has the credential and the settings of the client.
         http: Sends the requests.
-        text: All of it, or an iterable of its pieces.
-        config: Of the utterance.
+        text: The whole text, or an iterable of its pieces.
+        config: The settings of the utterance.
         timeout: Seconds until the first line of a response, connecting included, and for each
             further line.
 
     Raises:
         ConfigError: A setting of *config* is for a WebSocket.
 
-    Thread safety: one thread iterates over :meth:`chunks`; any may call :meth:`stop`.
+    Thread safety: one thread iterates over :meth:`chunks`; any thread may call :meth:`stop`.
 
     Attributes:
-        config: As above.
+        config: The settings of the utterance.
         usage: The service's counts so far.
         state: The state as text, for a repr.
     """
@@ -92,7 +93,7 @@ class HttpUtterance:
         self._stopper.stop()
 
     def chunks(self) -> Iterator[AudioChunk]:
-        """Iterate over the audio; raises the error with which the last attempt ended."""
+        """Iterate over the audio. Raise the error of the last attempt if all attempts failed."""
         self.state = "open"
         context_id = str(uuid.uuid4())
         assembler = Assembler(context_id, self.config.audio)
@@ -103,7 +104,7 @@ class HttpUtterance:
                 yield chunk
             if self._stopped.is_set():
                 return
-            # A piece of punctuation alone is allowed to be silent.
+            # A piece that is only punctuation may have no audio.
             if not has_audio and any(map(str.isalnum, piece)):
                 raise no_audio_error(len(piece))
             assembler.generation_ended()
@@ -118,8 +119,9 @@ class HttpUtterance:
         return (part for each in sentences(pieces, limit) for part in split_text(each, limit))
 
     def _spoken(self, text: str, context_id: str, assembler: Assembler) -> Iterator[AudioChunk]:
-        """Request one piece of the text, again if the service has sent none of its audio."""
-        # The first attempt may have used a connection that was dead; then a new one helps at once.
+        """Request a piece of the text, and retry if no audio of the piece was received."""
+        # The first attempt may have used a connection that was dead. Then a new connection helps at
+        # once.
         backoff = Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True)
         while not self._stopped.is_set():
             is_answered = False
@@ -151,7 +153,7 @@ class HttpUtterance:
 
     def _received(self, text: str, context_id: str) -> Iterator[tts.AudioReceived]:
         self._stopper = stopper = Stopper()
-        # stop() may have found the stopper of the request before.
+        # stop() may have found the stopper of the previous request.
         if self._stopped.is_set():
             return
         body = start_body(

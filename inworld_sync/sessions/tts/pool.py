@@ -4,7 +4,7 @@ Has the pool of a client's TTS connections, and the utterances that share them.
 Lock rule: the monitor ``_changed`` guards the list of connections and the counts. It is held while
 the free contexts of a connection are read and while a connection stops accepting contexts, so a
 thread acquires it before the monitor of a connection. It is never held while a thread opens or
-closes a connection, waits for one or sends on one.
+closes a connection, waits for a connection or sends on it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _FIRST_DELAY_SECONDS = 0.2
 
 class TtsPool:
     """
-    Opens connections as contexts are needed, fills them, and closes idle ones.
+    Opens connections when contexts need them, and closes idle connections.
 
     Thread safety: every method may be called from any thread.
     """
@@ -59,11 +59,11 @@ class TtsPool:
         self._connector = connector
         self._changed = Monitor("the client's pool of TTS connections")
         self._connections: list[TtsConnection] = []
-        # The calls of get() under way, and those of them that open a connection.
+        # The calls of context() that are running, and the calls among them that open a connection.
         self._calls: deque[object] = deque()
         self._opening: set[object] = set()
         self._closed = False
-        # It increases when the service refuses the credential of a connection.
+        # This count increases when the service refuses the credential of a connection.
         self._generation = 0
         self._kept_idle = _KEPT_IDLE
         connector.add_evictor(lambda: self._evict_idle(keep=0))
@@ -76,13 +76,14 @@ class TtsPool:
 
     def renew(self, refused: ContextOwner) -> bool:
         """
-        Create further contexts on connections that are opened from now on, if it helps.
+        If the credential can be renewed, create no further contexts on connections with the refused
+        credential.
 
         Args:
             refused: A connection whose credential the service has refused.
 
         Returns:
-            Whether these connections may have another credential.
+            Whether the credential can be renewed.
         """
         if not self._connector.credential.is_renewable:
             return False
@@ -102,7 +103,7 @@ class TtsPool:
         is_stopped: Callable[[], bool] = lambda: False,
     ) -> TtsContext:
         """
-        Create a context on a connection that has room, or on a new one.
+        Create a context on a connection that has room, or on a new connection.
 
         Args:
             config: The settings of the context.
@@ -110,7 +111,7 @@ class TtsPool:
                 ``message_timeout`` of the context.
             create_timeout: The ``create_timeout`` of the context.
             is_stopped: Returns whether the caller no longer waits. :meth:`wake` makes the pool call
-                it again.
+                this function again.
 
         Raises:
             QuotaError: All connections of the account are full, and no context ended in time.
@@ -129,7 +130,7 @@ class TtsPool:
                 try:
                     return connection._new_context(config, 0.0, create_timeout, timeout)
                 except ContextLimitError:
-                    # Another thread was faster.
+                    # Another thread has taken the last place of the connection.
                     continue
                 except (ClosedError, ConnectionLost):
                     # The service or the network has just ended an idle connection.
@@ -139,7 +140,7 @@ class TtsPool:
             self._opening.discard(call)
 
     def wake(self) -> None:
-        """Make every caller that waits ask again whether it is stopped."""
+        """Make the pool check again for each caller that waits whether the caller has stopped."""
         if not self._changed.in_child:
             with self._changed:
                 self._changed.notify_all()
@@ -169,8 +170,8 @@ class TtsPool:
                 if is_stopped():
                     raise ClosedError("the utterance was stopped")
                 self._connections = [c for c in self._connections if c.ended is None]
-                # The fullest connection is used first, so that others become idle and can be
-                # closed.
+                # The fullest connection is used first, so that other connections become idle and
+                # can be closed.
                 roomy = [(free, c) for c in self._connections if (free := c.free_contexts)]
                 if roomy:
                     return min(roomy, key=lambda pair: pair[0])[1]
@@ -332,7 +333,7 @@ class Utterance:
                 return
 
     def _may_renew(self, error: InworldError) -> bool:
-        """Whether the service refused the credential with its first message; once only."""
+        """Whether the first message of the service refused the credential. True at most once."""
         context = self.context
         if context is None or context._progress.was_answered or self._has_renewed:
             return False
@@ -368,7 +369,7 @@ class Utterance:
         )
         self.context = context
         try:
-            # stop() may have found no context, so it is checked again.
+            # stop() may have found no context to interrupt, so its flag is checked again.
             if self._stopped.is_set():
                 return
             feed = TextFeed(context, self._source)

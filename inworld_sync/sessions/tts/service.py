@@ -65,7 +65,7 @@ __all__ = ["SpeechStream", "Tts"]
 # words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
 
-# Browsers play these while they arrive.
+# Browsers play files of these formats while they receive the files.
 _WEB_FORMATS: Final = ("wav", "mp3", "opus")
 
 
@@ -116,20 +116,22 @@ class Tts:
         Speak a text and return all of its audio.
 
         Args:
-            text: Of any length, or an iterable of pieces.
+            text: The text, of any length, or an iterable of pieces.
             voice: Id of a voice; ``Ashley`` by default.
             model: Id of a model; ``inworld-tts-2`` by default.
             audio: Encoding and sample rate; 24 kHz PCM by default.
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``. No times if *config* has none.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without it gives no
+                times.
             timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
             max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
-            buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
+            buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
+                them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
             synthesis_context: Texts that were spoken before, which the speech continues.
@@ -194,21 +196,23 @@ class Tts:
         Speak a text and return its audio piece by piece.
 
         Args:
-            text: Of any length, or an iterable of pieces, such as the tokens of an LLM; the client
-                sends each piece when the iterable yields it.
+            text: The text, of any length, or an iterable of pieces, such as the tokens of an LLM;
+                the client sends each piece when the iterable yields it.
             voice: Id of a voice; ``Ashley`` by default.
             model: Id of a model; ``inworld-tts-2`` by default.
             audio: Encoding and sample rate; 24 kHz PCM by default.
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``. No times if *config* has none.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without it gives no
+                times.
             timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
             max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
-            buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
+            buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
+                them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
             synthesis_context: Texts that were spoken before, which the speech continues.
@@ -274,9 +278,9 @@ class Tts:
         The call returns when the first audio has arrived. If the call raises, a web view can still
         answer with an error status. Closing the iterator also stops the synthesis.
 
-        *format* is ``wav`` with an unknown length in the header, which players read as "until the
-        end", or ``mp3``, or ``opus``, which is Ogg Opus. It replaces the encoding of *audio*. The
-        other arguments are those of :meth:`stream`.
+        *format* is ``wav``, ``mp3`` or ``opus`` (Ogg Opus). The header of ``wav`` has an unknown
+        length, which players read as "until the end". *format* replaces the encoding of *audio*.
+        The other arguments are those of :meth:`stream`.
 
         Returns:
             The blocks of the file.
@@ -333,25 +337,27 @@ class Tts:
         Speak a text through a speaker and return at once.
 
         Args:
-            text: Of any length, or an iterable of pieces.
+            text: The text, of any length, or an iterable of pieces.
             speaker: Plays the audio. None opens the default :class:`~inworld_sync.Speaker` for this
                 utterance. If there is no device or the extra ``audio`` is not installed, None opens
                 a :class:`~inworld_sync.devices.ProgramSpeaker`.
             on_word: Called on a thread of the playback with each word when it is heard.
-            on_phoneme: The same for each phoneme, with its viseme.
+            on_phoneme: Called in the same way with each phoneme, which has its viseme.
             voice: Id of a voice; ``Ashley`` by default.
             model: Id of a model; ``inworld-tts-2`` by default.
             audio: Encoding and sample rate; PCM at the rate of the speaker by default.
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``. No times if *config* has none.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without it gives no
+                times.
             timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
             max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
-            buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
+            buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
+                them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
             synthesis_context: Texts that were spoken before, which the speech continues.
@@ -365,7 +371,8 @@ class Tts:
                 no limit.
 
         Raises:
-            ConfigError: The text is blank, a setting is out of its range, or *speaker* is no sink.
+            ConfigError: The text is blank, a setting is out of its range, or *speaker* is not a
+                sink.
             AudioError: The speaker has another sample rate than *audio*.
             DeviceError: There is no default speaker.
         """
@@ -418,7 +425,7 @@ def _resumed(first: bytes, blocks: Generator[bytes, None, None]) -> Generator[by
 
 class SpeechStream:
     """
-    The audio of one utterance while it is received; iterate once.
+    The audio of one utterance, while the client receives it. It can be iterated once.
 
     The first step opens or reuses a connection. If the iteration ends without an error, it has
     yielded the whole utterance. Leaving the loop early, or :meth:`close`, also stops the synthesis.
@@ -431,7 +438,7 @@ class SpeechStream:
         # The generator has no reference to this object. So when the last reference to this object
         # is dropped, the generator and the utterance end at once.
         self._chunks = utterance.chunks()
-        # The calls of __next__() under way, of which there may be one.
+        # The calls of __next__() that are running. A second call raises.
         self._steps: deque[object] = deque()
 
     def __iter__(self) -> SpeechStream:

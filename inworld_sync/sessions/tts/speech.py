@@ -115,7 +115,7 @@ class AudioChunk(_Encoded):
         tokens: The words, punctuation and white space of this chunk, as the service sent them. The
             joined tokens of an utterance are its text.
         visemes: Mouth shapes. The service computes them from the audio if ``viseme_set`` was
-            requested. Otherwise they are those of the phonemes.
+            requested. Otherwise they are the visemes of the phonemes.
         extra: Fields of the service that the client cannot read.
     """
 
@@ -219,14 +219,15 @@ class Speech(_Encoded):
                 path is replaced when the new file is complete.
             format: ``wav``, ``pcm``, ``raw``, ``mp3``, ``ogg``, ``opus`` or ``flac``; None means
                 the suffix of the path. ``pcm`` and ``raw`` have no header. Audio that is not
-                compressed is encoded for the last four, which needs soundfile (extra ``files``) or
-                PyAV (``media``); FLAC has exactly the samples. Compressed audio is only saved in
-                its own encoding.
+                compressed is encoded for the last four formats, which needs soundfile (extra
+                ``files``) or PyAV (``media``); FLAC has exactly the samples. Compressed audio is
+                only saved in its own encoding.
 
         Raises:
             AudioError: The format and the encoding do not match, or no library for the encoding is
                 installed.
-            ConfigError: *target* is neither a path nor a binary file, or a file has no *format*.
+            ConfigError: *target* is neither a path nor a binary file, or *target* is an open file
+                and *format* is None.
             OSError: The file cannot be written.
         """
         if isinstance(target, (str, os.PathLike)):
@@ -249,7 +250,7 @@ class Speech(_Encoded):
         """Return the blocks of a file."""
         kind = FILE_FORMATS.get(suffix)
         wanted = None if kind is None else FILE_ENCODINGS[kind]
-        # Raises before a file is made.
+        # An error is raised before a file is made.
         if kind == "wav":
             return [wav.header(self.sample_rate_hz, 1, len(self.pcm)), bytes(self.pcm)]
         if kind == "pcm":
@@ -305,10 +306,10 @@ class Speech(_Encoded):
                 there is no device or the extra ``audio`` is not installed, None opens a
                 :class:`~inworld_sync.devices.ProgramSpeaker`.
             timeout: The most seconds for each of two waits: for room in the speaker, and for the
-                end.
+                end of the speech.
 
         Raises:
-            ConfigError: *speaker* is no sink.
+            ConfigError: *speaker* is not a sink.
             AudioError: The speaker has another sample rate, or the encoding is compressed.
             DeadlineExceeded: A wait took longer than *timeout* seconds.
             DeviceError: There is no speaker, or the speaker failed.

@@ -38,7 +38,7 @@ class PieceSource:
 
     Args:
         text: The whole text, or an iterable of its pieces.
-        max_characters: The most characters of a piece of a str.
+        max_characters: The most characters of a piece, if *text* is a str.
 
         Thread safety: any thread.
 

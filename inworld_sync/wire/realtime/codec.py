@@ -169,7 +169,7 @@ def _read_audio(value: object, _: object) -> bytes:
     if not isinstance(value, str):
         raise TypeError(f"expected base64 text, got {type(value).__name__}")
     audio = base64.b64decode(value, validate=True)
-    # b64decode also accepts text that no encoder writes, such as one with unused bits set.
+    # b64decode also accepts text that no encoder writes, such as text with unused bits set.
     if base64.b64encode(audio) != value.encode():
         raise ValueError(f"expected base64 text, got {len(value)} characters of another form")
     return audio

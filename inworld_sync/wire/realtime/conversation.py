@@ -2,8 +2,8 @@
 Keeps the conversation as the service's messages describe it.
 
 Items are in the service's order. The text of an item is updated with each message: deltas of the
-assistant are joined, and each transcript of a user's turn replaces the one before. When an item is
-done, the text in the item replaces this text, unless the item's text is empty.
+assistant are joined, and each transcript of a user's turn replaces the previous transcript. When an
+item is done, the text in the item replaces this text, unless the item's text is empty.
 
 Rules for what services were observed to do:
 
@@ -57,7 +57,7 @@ class _Draft:
                 self.update_part(index, part)
 
     def update_part(self, index: int, part: rt.ContentPart) -> None:
-        """Replace a part with the part of a message, unless that would lose its text."""
+        """Replace a part with the part of a message, unless its text would be lost."""
         before = self.parts.get(index)
         if before is None or part_text(part) or not part_text(before):
             self.parts[index] = part

@@ -37,12 +37,12 @@ class RealtimeEndpoint:
     The address of a realtime service below a client's ``base_url``.
 
     Attributes:
-        path: Such as ``/api/v1/realtime/session``.
-        query: Added to the address, such as a model's name.
+        path: The path, such as ``/api/v1/realtime/session``.
+        query: Parameters that are added to the address, such as a model's name.
         is_inworld: Whether the service is Inworld's. Then each session has a ``key`` in the
             address, the service knows ``providerData``, each transcript of the user is the whole
-            turn, and G.711 is cut on a timebase of 24 kHz. False for a service that has only the
-            common realtime protocol.
+            turn, and a cut of G.711 audio is counted on a timebase of 24 kHz. False for a service
+            that has only the common realtime protocol.
     """
 
     path: str = attrs.field(default=commands.PATH, validator=_path)
@@ -54,8 +54,8 @@ class RealtimeEndpoint:
         """
         Return the endpoint of a service that is compatible with OpenAI's.
 
-        Use it with a client that has the ``base_url`` of the service, and the key of the service as
-        ``token``.
+        Use this endpoint with a client that has the ``base_url`` of the service, and whose
+        ``token`` is the key of the service.
         """
         return cls(path=path, query={"model": model}, is_inworld=False)
 

@@ -98,7 +98,7 @@ _AUDIO_FIELDS = frozenset(
 
 
 def carries_output(name: str) -> bool:
-    """Return True if a response is incomplete without its messages of the type *name*."""
+    """Return True if a response is incomplete without a message of the type *name*."""
     return name == _PART_DELTA or ALIASES.get(name, name) in _OUTPUT_TYPES
 
 

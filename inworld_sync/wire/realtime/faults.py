@@ -73,7 +73,7 @@ _AUTH_CODES = frozenset(
 )
 _EXPIRED_CODES = frozenset({"SESSION_EXPIRED", "AUDIO_SESSION_EXPIRED", "session_expired"})
 
-# gRPC status numbers: permission denied, unauthenticated; resource exhausted.
+# gRPC status numbers: 7 is permission denied, 16 unauthenticated, and 8 resource exhausted.
 _AUTH_STATUS = frozenset({7, 16})
 _QUOTA_STATUS = 8
 
@@ -86,7 +86,7 @@ class SessionFault:
     An error of the service in a message without a type.
 
     Attributes:
-        code: Such as ``SESSION_RESOURCES_EXHAUSTED``, or a gRPC status number.
+        code: The code, such as ``SESSION_RESOURCES_EXHAUSTED``, or a gRPC status number.
         message: The service's text.
         details: The error's details, unchanged.
     """

@@ -25,7 +25,8 @@ from inworld_sync.wire.realtime.replay import Replay, replay_of
 
 __all__ = ["Items"]
 
-# Bounds the memory of a session whose service acknowledges no items.
+# The most unacknowledged items that are kept. This limits the memory if the service acknowledges
+# no items.
 _MAX_UNACKNOWLEDGED = 1024
 
 
@@ -102,7 +103,7 @@ class Items:
         return None if is_echo else event
 
     def _whole(self, event: UserTranscriptUpdated) -> UserTranscriptUpdated:
-        # OpenAI sends the new part of the transcript, Inworld the whole turn.
+        # OpenAI sends the new part of the transcript. Inworld sends the whole turn.
         whole = self._transcripts.get(event.item_id, "") + event.transcript
         self._transcripts[event.item_id] = whole
         return attrs.evolve(event, transcript=whole)

@@ -43,7 +43,7 @@ class Cut:
     Attributes:
         heard_ms: How many milliseconds were played of each item that was not played to its end.
         commands: The truncations to send, in the order in which the items began.
-        heard_share: The played share of the received audio of the same items, 0 to 1.
+        heard_share: For each of these items, the played share of its received audio, 0 to 1.
     """
 
     heard_ms: Mapping[str, float]
@@ -76,7 +76,7 @@ class PlaybackLedger:
 
         Args:
             item_id: The item.
-            response_id: Its response.
+            response_id: The response of the item.
             content_index: Which part of the item the audio is.
             samples: The number of received samples.
             is_played: Whether a player of the session plays the item. Only the value of the first
@@ -88,7 +88,7 @@ class PlaybackLedger:
         item.received_samples += samples
 
     def complete(self, item_id: str) -> bool:
-        """Record that all audio of an item was received; return whether that is new."""
+        """Record that all audio of an item was received; return whether the record is new."""
         item = self._items.get(item_id)
         if item is None or item.is_complete:
             return False
@@ -96,7 +96,7 @@ class PlaybackLedger:
         return True
 
     def items_of(self, response_id: str | None = None) -> list[str]:
-        """Return the items of a response, or all."""
+        """Return the items of a response, or all items."""
         return [
             item_id
             for item_id, item in self._items.items()
@@ -113,8 +113,9 @@ class PlaybackLedger:
 
         Args:
             heard_samples: How many samples of each item were played, at the output format's rate.
-                An item that is missing was not played at all if a player of the session plays
-                it. Otherwise its playback is unknown, and it is not truncated.
+                If an item is missing here and a player of the session plays it, no sample was
+                played. If no player plays the item, the played part is unknown, and the item is not
+                truncated.
         """
         items, self._items = self._items, {}
         commands, heard_ms, heard_share = [], {}, {}

@@ -53,7 +53,7 @@ class Replay:
     A conversation as commands.
 
     Attributes:
-        commands: In order.
+        commands: The commands, in order.
         lost: The ids of items that cannot be sent.
     """
 
@@ -72,7 +72,7 @@ def replay_of(
     Args:
         entries: The items that the service had, in order.
         unacknowledged: Items that were sent and that the service has not acknowledged.
-        heard_share: For truncated items, how much of them was heard, 0 to 1.
+        heard_share: For each truncated item, the share that was heard, 0 to 1.
     """
     commands: list[CreateItem] = []
     lost: list[str] = []
@@ -84,7 +84,8 @@ def replay_of(
             commands.append(_create(item))
         elif not isinstance(entry.item, _CREATED_BY_SERVICE):
             lost.append(entry.item.id or "")
-    # Only the old session may know their places, so they are added at the end or the beginning.
+    # Only the old session may know the places of these items, so they are added at the end or the
+    # beginning.
     commands += [
         _create(each.item, ROOT if each.previous_item_id == ROOT else None)
         for each in unacknowledged
@@ -126,7 +127,7 @@ def _is_json(text: str) -> bool:
 def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
     """Return a part in the form that can be sent, or None if there is nothing to send."""
     if isinstance(part, UnknownPart) and part.type in _KNOWN_PARTS:
-        # The part is malformed, such as a picture that the service does not send back.
+        # The part is malformed, for example because the service does not send pictures back.
         return None
     if isinstance(part, InputAudio):
         return InputText(part.transcript) if part.transcript else None

@@ -1,9 +1,9 @@
 """
 Keeps the requests of a realtime session that the service has not answered, in the pending table.
 
-An error of the service refuses the request whose event id it has. Without an event id it refuses
-the only pending request of its kind, or the only pending request if the error does not show the
-kind.
+An error of the service with an event id refuses the request with this id. An error without an event
+id refuses the only pending request of the kind that the error shows. If the error shows no kind, it
+refuses the only pending request.
 
 This module has no clock and no lock. The owner serializes the calls and passes times, in seconds of
 one monotonic clock.
@@ -162,7 +162,7 @@ class Requests:
         """
         Return the entry of the request that an error refuses; None if there is none.
 
-        While a session opens, an error without an event id refuses its settings.
+        While a session opens, an error without an event id refuses the settings of the session.
         """
         commands = [entry for kind in _COMMANDS for entry in self.table.of_kind(kind)]
         if error.event_id is not None:

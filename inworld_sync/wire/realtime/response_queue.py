@@ -47,7 +47,7 @@ class _Request:
     *unknown* are the tool outputs that the response is to answer and that the service has not
     acknowledged. *is_needless* is true once the service has begun a response with all these
     outputs. *tries* counts how often the request was refused while a response was in progress.
-    *losses* counts how often its connection was lost before the response began.
+    *losses* counts how often the connection of the request was lost before the response began.
     """
 
     state: ResponseState
@@ -61,7 +61,7 @@ class _Request:
 
     @property
     def id(self) -> str:
-        """The id of the request, which is also in its metadata."""
+        """The id of the request, which is also in the metadata of the request."""
         return self.state.request_id or ""
 
 
@@ -117,14 +117,14 @@ class ResponseQueue:
 
     @property
     def _in_progress(self) -> list[ResponseState]:
-        """The responses of the conversation in progress."""
+        """The responses in progress that belong to the conversation."""
         return [state for state in self.responses.active if not state.is_out_of_band]
 
     def pop(self) -> tuple[ResponseState, CreateResponse] | None:
         """
         Return the next request that can be sent now, and record it as sent.
 
-        None if there is none.
+        Return None if no request can be sent.
         """
         sent = [each for each in self._sent.values() if not each.state.is_out_of_band]
         active = [state for state in self._in_progress if not state.is_presumed_over]
@@ -168,7 +168,7 @@ class ResponseQueue:
 
     def replaced_by(self, event: ResponseCreated) -> list[ResponseState]:
         """
-        Return the responses that must have ended, since the service begins another one.
+        Return the responses that must have ended, since the service begins another response.
 
         The service gives one response of the conversation at a time.
         """
@@ -279,7 +279,8 @@ class ResponseQueue:
         """
         End the responses that have begun, and queue the other requests again.
 
-        A request whose connection was lost three times ends too, because it may be the cause.
+        A request whose connection was lost three times ends too, because the request may be the
+        cause.
 
         Returns:
             The responses that have ended.
@@ -308,7 +309,7 @@ class ResponseQueue:
         return self.responses.end_all(error)
 
     def _matched(self, event: ResponseCreated | ResponseDone) -> ResponseCreated | ResponseDone:
-        """Return an event of an unknown response with the id of the oldest request."""
+        """Return an event of an unknown response, with the id of the oldest request added to it."""
         info = event.response
         is_known = CLIENT_EVENT_ID in info.metadata or self.responses.get(info.id) is not None
         if is_known or not self._sent:

@@ -6,7 +6,8 @@ Rules:
 - text and transcript may arrive for the same words; only the kind that arrives first is used;
 - a delta is the next piece;
 - a whole text (of a part, an item or the response) may begin with the pieces that have arrived for
-  the same part, item or response. Then it adds only its rest. Otherwise it adds nothing;
+  the same part, item or response. Then only the rest of the whole text is added. Otherwise nothing
+  is added;
 - text that arrives after the client has cancelled the response is held back. It is used only if the
   response is completed in spite of the cancel.
 
@@ -47,7 +48,7 @@ TextEvent: TypeAlias = (
 
 
 def part_text(part: ContentPart) -> str:
-    """Return the text of a part, written or spoken; empty if it has none."""
+    """Return the text of a part, written or spoken; empty if the part has none."""
     if isinstance(part, (InputText, OutputText)):
         return part.text
     if isinstance(part, (InputAudio, OutputAudio)):
@@ -79,7 +80,7 @@ class ResponseText:
 
     pieces: list[str] = attrs.field(factory=list)
     _kind: TextKind | None = None
-    # The text of each part, by its item and its place in the item.
+    # The text of each part, by the id of the item and the index of the part.
     _parts: dict[tuple[str, int], str] = attrs.field(factory=dict)
     _held_back: list[str] = attrs.field(factory=list)
 

@@ -53,7 +53,8 @@ class ResponseState:
     The state of one response.
 
     Attributes:
-        request_id: The client event id of its request; None if the service began the response.
+        request_id: The client event id of the request for the response; None if the service began
+            the response.
         id: The service's id of the response; None until the response is created.
         status: ``requested``, ``in_progress``, or the final ``completed``, ``cancelled``,
             ``failed`` or ``incomplete``.
@@ -63,7 +64,7 @@ class ResponseState:
         is_out_of_band: Whether the response was requested with ``conversation="none"``.
         is_presumed_over: Whether the response seems to have ended without ``response.done``, so
             that the next request may be sent.
-        text: Its text or transcript so far.
+        text: The text or transcript of the response so far.
     """
 
     request_id: str | None = None
@@ -101,7 +102,7 @@ class ResponseState:
 
     @property
     def text(self) -> str:
-        """Its text or transcript so far."""
+        """The text or transcript of the response so far."""
         return "".join(self._text.pieces)
 
     def pieces(self, start: int) -> list[str]:
@@ -162,7 +163,8 @@ class Responses:
 
         Args:
             request_id: A string that no other request of the session has.
-            config: The settings of the response; the request id is added to its metadata.
+            config: The settings of the response; the request id is added to the metadata of the
+                response.
             event_id: The event id of the command; None means the request id.
 
         Returns:
@@ -208,7 +210,7 @@ class Responses:
         return response_id not in self._ended if state is None else not state.is_cancelling
 
     def handle(self, event: RealtimeEvent) -> ResponseState | None:
-        """Apply a message; return the response that it changed, or None."""
+        """Apply a message; return the response that the message changed, or None."""
         changed = self._add_text(event) if isinstance(event, TextEvent) else None
         return self._handle_state(event) or changed
 
@@ -227,10 +229,11 @@ class Responses:
 
     def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
         """
-        End the responses that have begun, because their connection is lost; return them.
+        End the responses that have begun, because their connection is lost, and return these
+        responses.
 
-        Requests stay, to be sent again. The ids of responses are forgotten, because another
-        connection may use them again.
+        Requests are kept, so that they can be sent again. The ids of responses are forgotten,
+        because another connection may use them again.
         """
         active = tuple(self._active.values())
         for state in active:
@@ -277,7 +280,7 @@ class Responses:
         return state
 
     def _claim(self, info: ResponseInfo, state: ResponseState | None) -> ResponseState | None:
-        """Return the request that a response names, unless another response already has it."""
+        """Return the request that a response names; None if another response has this request."""
         request_id = info.metadata.get(CLIENT_EVENT_ID)
         if not isinstance(request_id, str) or (state is not None and state.request_id is not None):
             return None
