@@ -252,7 +252,7 @@ def test_exact_room() -> None:
 
 
 def test_large_buffers() -> None:
-    """A megabyte is encoded and decoded as the standard library does it."""
+    """A megabyte is encoded and decoded with the same results as in the standard library."""
     data = noise(1_000_003)
 
     assert stdlib.b64encode(data) == base64.encode(data)

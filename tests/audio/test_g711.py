@@ -164,14 +164,14 @@ def test_any_alignment(law: str, shift: int) -> None:
 @every_level
 @pytest.mark.parametrize(("law", "negative_zero"), [("ulaw", 0x7F), ("alaw", None)])
 def test_decoding_and_encoding_keeps_the_code(law: str, negative_zero: int | None) -> None:
-    """A code that is decoded and encoded is the same, except mu-law's negative zero."""
+    """Decoding and encoding a code returns the same code, except for mu-law's negative zero."""
     expected = [0xFF if code == negative_zero else code for code in range(256)]
 
     assert expected == list(ENCODE[law](DECODE[law](bytes(range(256)))))
 
 
 def sun_ulaw(sample: int) -> int:
-    """Return the code of Sun's g711.c, which audioop used: it negates after the shift."""
+    """Return the code of Sun's g711.c, which audioop used. This code negates after the shift."""
     magnitude = min(abs(sample >> 2), 8159) + 33
     segment = magnitude.bit_length() - 6
     code = 0x7F if segment > 7 else segment << 4 | (magnitude >> (segment + 1) & 15)

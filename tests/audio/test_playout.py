@@ -206,7 +206,7 @@ def test_stall_ends_when_enough_is_queued() -> None:
 
 
 def test_low_buffer_slows_down() -> None:
-    """If little is queued of an incomplete item, the audio is slowed down by up to 12 %."""
+    """With little queued audio of an incomplete item, the audio is played up to 12 % slower."""
     player = Player(start_ms=100)
     player.push(tone(240))
 
@@ -218,7 +218,9 @@ def test_low_buffer_slows_down() -> None:
 
 
 def test_stops_in_a_pause_when_low() -> None:
-    """If little is queued of an incomplete item, the playout stops in a pause, not in a word."""
+    """
+    With little queued audio of an incomplete item, the playout stops in a pause between words.
+    """
     player = Player(start_ms=50, time_scaling=True)
     player.push(tone(60) + bytes(2 * 55 * PER_MS))
 
@@ -325,7 +327,7 @@ def test_jump_of_timestamps_starts_a_new_time_base() -> None:
 
 
 def test_live_delay_follows_the_network() -> None:
-    """The delay increases after late packets, and decreases when the network is quiet again."""
+    """The delay increases after late packets, and decreases when no more packets are late."""
     player = Player(mode="live")
     targets = []
     for number in range(6000):
@@ -345,7 +347,7 @@ def test_live_delay_follows_the_network() -> None:
     ("profile", "limit_s"), [("interactive", 10), ("balanced", 15), ("smooth", 25)]
 )
 def test_live_delay_falls_within_seconds(profile: str, limit_s: int) -> None:
-    """After 10 s with 120 ms of jitter, the target delay falls to a normal value within seconds."""
+    """The target delay falls to a normal value within seconds after 10 s of jitter of 120 ms."""
     chance = random.Random(1)
     sent = [(20 * number, number) for number in range(3000)]
     disturbed = [(ms + chance.uniform(0, 120), number) for ms, number in sent[1000:1500]]

@@ -193,7 +193,7 @@ def test_stereo():
 
 
 def test_wrong_channels():
-    """An array with another number of channels than the stream has raises an error."""
+    """An array raises an error if its number of channels differs from that of the stream."""
     with pytest.raises(AudioError, match=r"shape \(frames, 2\) or \(2, frames\), got \(3200, 1\)"):
         fed(SAMPLES.reshape(-1, 1), channels=2)
 

@@ -111,7 +111,8 @@ def test_audio_counts_after_the_latency(source: Source) -> None:
     speaker = source.feed()
     play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
 
-    # Time in ms after the callback, and count of heard samples: 8 per ms from 60 ms on.
+    # (time in ms after the callback, count of heard samples). From 60 ms on, 8 samples are heard
+    # per ms.
     expected = {0: 0, 59: 0, 60: 0, 61: 8, 85: 200, 110: 400, 5000: 400}
 
     assert expected == {ms: source.track.heard_frames((1000 + ms) * MS) for ms in expected}
@@ -287,7 +288,7 @@ def test_channels_are_mixed() -> None:
 
 
 def test_muted_is_silence() -> None:
-    """While the microphone is muted, silence is recorded. Audio from before is still read."""
+    """While the microphone is muted, silence is recorded. Earlier audio can still be read."""
     ring = MicrophoneRing(8)
     device = Device(ring)
     device.deliver(samples(1, 2))
@@ -300,7 +301,7 @@ def test_muted_is_silence() -> None:
 
 
 def test_overflows_of_the_device_are_counted() -> None:
-    """Audio that was lost before the callback, as the device reports, is counted."""
+    """Audio that the device reports as lost before the callback is counted."""
     ring = MicrophoneRing(8)
     Device(ring).deliver(samples(1), flags=INPUT_OVERFLOW)
 

@@ -120,7 +120,7 @@ def test_header(rate: int, channels: int) -> None:
 
 
 def test_header_of_a_stream() -> None:
-    """The header of a stream with unknown length has a length of 4 GiB."""
+    """The header of a stream with unknown length contains a length of 4 GiB."""
     header = wav.header(24000)
 
     assert (header[4:8], header[40:44]) == (b"\xff" * 4, b"\xff" * 4)
@@ -313,7 +313,9 @@ class TestWavWriter:
         assert read_by_stdlib(path)[0] == PCM
 
     def test_cut_end(self, tmp_path: Path) -> None:
-        """A cut sample at the end raises an error in close(). The file is valid without it."""
+        """
+        If audio ends inside a sample, close() raises an error. The file has the whole samples.
+        """
         path = tmp_path / "a.wav"
         writer = wav.WavWriter(path, 24000)
         writer.write(PCM + b"\x01")

@@ -43,7 +43,7 @@ def ramp(tmp_path: Path) -> Path:
 
 
 def test_a_source_returns_all_samples(ramp: Path) -> None:
-    """The blocks have the requested size and all samples in order. The last one may be shorter."""
+    """Blocks have the requested size and all samples in order. The last block may be shorter."""
     with WavSource(ramp, block_ms=30) as source:
         blocks = list(source)
 

@@ -36,7 +36,7 @@ def test_default_engine_is_made_once() -> None:
 
 
 class Tiny:
-    """Stands for a smaller engine."""
+    """A class in the place of a smaller engine."""
 
 
 def test_next_engine_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

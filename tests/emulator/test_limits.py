@@ -21,7 +21,7 @@ def serve(**settings: float) -> Emulator:
 
 
 def connect_when_free(server: Emulator, stack: contextlib.ExitStack) -> None:
-    """Connect when a slot is free. A connection counts until its thread on the server has ended."""
+    """Connect when a slot is free. A connection has a slot until its thread in the server ends."""
     deadline = time.monotonic() + 30
     while True:
         try:

@@ -65,7 +65,7 @@ def test_deep_merge(realtime: RealtimeClient) -> None:
 
 
 def test_ignored_spelling(realtime: RealtimeClient) -> None:
-    """The field ``provider_data`` is ignored; its right name is ``providerData``."""
+    """The field ``provider_data`` is ignored. The right name is ``providerData``."""
     session = realtime.update(provider_data={"memory": {"enabled": True}})
 
     assert {} == session["providerData"]
