@@ -179,7 +179,7 @@ def _spans(text: str) -> _Spans:
 
 @attrs.frozen
 class _Places:
-    """The places where a piece may end, by kind and in order; each place is a range."""
+    """The places where a piece may end, by kind and in order. Each place is a range."""
 
     firsts: tuple[list[int], ...] = attrs.field(factory=lambda: tuple([] for _ in _KINDS))
     lasts: tuple[list[int], ...] = attrs.field(factory=lambda: tuple([] for _ in _KINDS))

@@ -4,7 +4,7 @@ Converts messages of the STT WebSocket.
 One connection carries one stream. The client sends the configuration, then audio, then
 ``closeStream``. Names in requests are in camelCase. An answer is ``{"error": {...}}`` or
 ``{"result": {...}}``. The object in ``result`` has at most one kind of result, and may have a
-status. The service does not acknowledge the configuration. It sends the usage once, after
+status. The service does not acknowledge the configuration. The service sends the usage once, after
 ``closeStream``, and leaves the connection open.
 Source: Inworld STT WebSocket reference and captures of September 2026.
 """
@@ -234,7 +234,7 @@ def _load(body: object, kind: type[_T], where: str, ignored: list[str]) -> _T:
 
 
 def _status_fault(result: JsonObject, where: str, ignored: list[str]) -> StreamFault | None:
-    """Return the error of a status; None if the status is missing, unreadable, or success."""
+    """Return the error of a status, or None if the status is missing, unreadable, or success."""
     status = result.get("status")
     if status is None:
         return None
@@ -309,7 +309,7 @@ def read_operation(body: object) -> Operation:
 
 def read_document(body: object) -> Transcript:
     """
-    Read the transcript of a job; optional fields of a wrong type are ignored.
+    Read the transcript of a job. Optional fields of a wrong type are ignored.
 
     Raises:
         RemoteProtocolError: *body* is not an object, or a transcript in it has a wrong type.

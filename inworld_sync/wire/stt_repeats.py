@@ -1,9 +1,9 @@
 """
 Finds the words that a service sends a second time after a reconnect. They are found by their text.
 
-This is needed only for a service that sends no times. Without times, the client does not know which
-audio a transcript covers. So the client sends this audio again, and the words arrive again, perhaps
-in another spelling. In a script without spaces each character counts as a word.
+This search is needed only for a service that sends no times. Without times, the client does not
+know which audio a transcript covers. So the client sends this audio again, and the words arrive
+again, perhaps in another spelling. In a script without spaces each character counts as a word.
 """
 
 from __future__ import annotations

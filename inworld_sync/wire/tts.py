@@ -143,7 +143,7 @@ class AudioReceived:
 
 @attrs.frozen
 class ContextFault:
-    """A request about one context failed; the connection stays open."""
+    """A request about one context failed. The connection stays open."""
 
     context_id: str
     code: int
@@ -153,7 +153,7 @@ class ContextFault:
 
 @attrs.frozen
 class Unreadable:
-    """The audio of a message about one context cannot be read; the connection stays open."""
+    """The audio of a message about one context cannot be read. The connection stays open."""
 
     context_id: str
     error: RemoteProtocolError
@@ -183,7 +183,8 @@ def update_config(context_id: str, changes: Mapping[str, object]) -> str:
     Return the message that changes settings. Before the change, the service speaks the text that it
     has.
 
-    The documentation does not give the names of the fields; the client uses those of ``create``.
+    The documentation does not give the names of the fields. The client uses the names in
+    ``create``.
     """
     return _request("update_config", dict(changes), context_id)
 
@@ -313,7 +314,7 @@ def read(
 def _status(
     body: JsonObject, context_id: str, warnings: list[str], *, is_all: bool
 ) -> ContextFault | None:
-    """Return the fault of a message; *is_all* means that the message has nothing but a status."""
+    """Return the fault of a message. If *is_all* is true, the message has only a status."""
     status = body.get("status")
     if not isinstance(status, dict):
         return None
@@ -332,7 +333,7 @@ def _audio(
     # One older sample has audioContent directly in the result.
     body = result["audioChunk"] if result.get("audioChunk") is not None else result
     chunk = object_in(body, "result.audioChunk")
-    # One documented sample has the status in the chunk; captures have it in the result.
+    # One documented sample has the status in the chunk. Captures have the status in the result.
     fault = _status(chunk, context_id, warnings, is_all=False)
     if fault is not None:
         return fault

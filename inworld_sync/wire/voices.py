@@ -35,7 +35,7 @@ def has_voice_id(value: object) -> bool:
 
 
 def read_voice(value: object) -> Voice:
-    """Read a voice; raise RemoteProtocolError if it has no id."""
+    """Read a voice. Raise RemoteProtocolError if the voice has no id."""
     if not isinstance(value, dict) or not has_voice_id(value):
         raise RemoteProtocolError("expected a voice with a voiceId")
     languages = value.get("languages") or value.get("langCode") or value.get("languageCode")

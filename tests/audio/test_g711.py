@@ -36,8 +36,8 @@ class Law:
         ends = TABLES[name]["segment_ends"]
         self.decisions = [0]
         # Table 1a has 32 equal intervals up to the first end. Table 2a begins with an interval at
-        # zero that has half the width of the next ones, and its first segment has 15 full intervals
-        # after that. In both tables, each later segment has 16 intervals.
+        # zero that has half the width of the next intervals. After it, the first segment has 15
+        # full intervals. In both tables, each later segment has 16 intervals.
         if name == "alaw":
             self.decisions += [ends[0] * step // 32 for step in range(1, 33)]
         else:
@@ -50,7 +50,8 @@ class Law:
 
     def encode(self, sample: int) -> int:
         value = sample / self.unit
-        # The intervals include their lower end above zero, and their upper end below zero.
+        # Each interval includes its lower end. For a negative sample, this is the end that is
+        # farther from zero.
         if sample >= 0:
             interval = bisect_right(self.decisions, value) - 1
         else:

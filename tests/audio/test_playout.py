@@ -218,9 +218,7 @@ def test_low_buffer_slows_down() -> None:
 
 
 def test_stops_in_a_pause_when_low() -> None:
-    """
-    With little queued audio of an incomplete item, the playout stops in a pause between words.
-    """
+    """With little queued audio of an incomplete item, the playout stops in a speech pause."""
     player = Player(start_ms=50, time_scaling=True)
     player.push(tone(60) + bytes(2 * 55 * PER_MS))
 

@@ -170,7 +170,7 @@ def test_sinks_refuse_invalid_samples(sink):
 
 
 def test_stereo():
-    """A playout with two channels accepts both axis orders. A playout with one channel mixes."""
+    """A stereo playout accepts both axis orders. A mono playout mixes the two channels."""
     stereo = np.stack([SAMPLES, SAMPLES // 2], axis=1)
     for array in (stereo, stereo.T, stereo / 32768, np.ascontiguousarray(stereo.T)):
         playout = Playout(16000, 2)

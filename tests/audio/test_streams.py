@@ -180,13 +180,14 @@ def test_stretched_audio_counts_source_samples() -> None:
 
 
 def test_latency_is_that_of_the_stream_times(source: Source) -> None:
-    """The stream times of a block say when the block is heard. latency_ms replaces missing ones."""
+    """The stream times of a block say when it is heard. latency_ms replaces missing times."""
     speaker = source.feed()
     device = Device(speaker)
 
     device.play(ahead_s=0.125)
     assert 125.0 == pytest.approx(speaker.stats.latency_ms)
-    # A clock that does not advance, one that runs backwards, and two with impossible times.
+    # A clock that does not advance, a clock that runs backwards, and two clocks with impossible
+    # times.
     for ahead_s in (-100.0, -0.001, 1e6, float("nan")):
         device.play(ahead_s=ahead_s)
         assert 50.0 == speaker.stats.latency_ms

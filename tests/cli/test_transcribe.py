@@ -104,7 +104,7 @@ def test_subtitles(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_several_files(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """The results of several files are printed in the order of the files, with their names."""
+    """The results of several files are printed with the file names, in the order of the files."""
     first, second = wav(tmp_path / "a.wav"), wav(tmp_path / "b.wav", spoken_turns(1)[0])
     done = transcribe(first, second)
 
@@ -238,7 +238,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_partials_on_a_terminal(
     transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
 ) -> None:
-    """With --live, partial transcripts and then the turn replace each other on one line."""
+    """With --live, a partial transcript is replaced by the next one, and then by the turn."""
     done = transcribe("--live", wav(tmp_path / "a.wav", spoken_turns(2)[0]))
 
     assert b"w1 w2\n" == done.out

@@ -25,7 +25,7 @@ PROGRAM_SECONDS = 600
 MARK = "RESULT "
 # The name of the feature in a result about the program as a whole.
 PROGRAM = "program"
-# The programs know both texts.
+# The programs have the same two texts.
 QUESTION = "What is the weather in London?"
 SENTENCE = "The museum opens at ten and closes at six in the evening."
 # Clients that respect these variables can reach this machine only.

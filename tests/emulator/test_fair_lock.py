@@ -30,7 +30,7 @@ def queue_up(lock, name, served):
 
 
 def test_order():
-    """Threads get the lock in the order of their requests. So does the thread that released it."""
+    """All threads get the lock in the order of requests, even the thread that has released it."""
     lock, served = FairLock(), []
     assert lock.acquire(0)
     threads = [queue_up(lock, number, served) for number in range(5)]

@@ -64,7 +64,7 @@ def test_query(tone_server: Emulator, name: str) -> None:
 
 
 def test_subprotocol_is_accepted_and_echoed(tone_server: Emulator) -> None:
-    """Clients offer the key without padding as a subprotocol. The server returns the same one."""
+    """Clients offer the unpadded key as a subprotocol. The server returns this subprotocol."""
     offered = f"basic_{tone_server.api_key.rstrip('=')}"
     with open_tts(tone_server, headers={}, subprotocols=[offered, "other"]) as client:
         assert created(client)

@@ -33,11 +33,11 @@ PATIENCE_SECONDS = 10.0
 
 class Loading:
     """
-    Engines that load until the test lets them.
+    Engines that do not finish loading until the test sets *may_end*.
 
     Attributes:
-        begun: Set when a thread begins to load an engine.
-        may_end: Set by the test to let the engines load.
+        begun: An event that is set when a thread begins to load an engine.
+        may_end: An event that the test sets to let the engines finish loading.
     """
 
     def __init__(self) -> None:

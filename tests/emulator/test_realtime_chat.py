@@ -27,7 +27,7 @@ WEATHER = {
 
 
 class ChatEndpoint:
-    """A server that sends one of several streams of deltas, or a status, for each request."""
+    """A server that gives each request one answer: a stream of deltas, an object, or a status."""
 
     def __init__(self, *answers: list[dict[str, Any]] | dict[str, Any] | int) -> None:
         self.answers = list(answers)

@@ -187,7 +187,7 @@ def test_truncate_without_audio(realtime: RealtimeClient) -> None:
 
 
 def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
-    """A response that is requested after a cancel begins after the end of the cancelled one."""
+    """A response that is requested after a cancel begins after the cancelled response has ended."""
     paced.write("Count to 90.")
     paced.send("response.create")
     first = paced.next("response.created")["response"]["id"]

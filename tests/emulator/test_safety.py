@@ -31,7 +31,7 @@ def serve(**settings: Any) -> Emulator:
 
 
 def upgrade(server: Emulator, path: str = TTS_PATH, **headers: str) -> socket.socket:
-    """Send an upgrade request with some headers; return the socket."""
+    """Send an upgrade request with some headers. Return the socket."""
     sock = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     sock.sendall(upgrade_request(server, path, **headers))
     return sock
@@ -289,7 +289,7 @@ def test_session_is_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_responses_are_bounded(realtime: RealtimeClient) -> None:
-    """The number of responses of a session at one time is bounded, and so are their threads."""
+    """A session has at most a bounded number of responses, and of their threads, at one time."""
     realtime.write("Count to 200.")
     for _ in range(40):
         realtime.send("response.create", response={"conversation": "none"})
@@ -298,7 +298,7 @@ def test_responses_are_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_mcp_servers_are_bounded(realtime: RealtimeClient) -> None:
-    """The number of MCP servers of a session is bounded, and so are their threads."""
+    """A session has at most a bounded number of MCP servers, and of threads for these servers."""
     tools = [
         {"type": "mcp", "server_label": f"s{number}", "server_url": "ftp://127.0.0.1"}
         for number in range(40)

@@ -260,7 +260,7 @@ def masked(request: dict[str, Any]) -> bytes:
 def test_client_that_does_not_read_delays_no_other(
     quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one client reads nothing, others are served, and the server still closes at once."""
+    """While one client reads nothing, other clients are served, and the server closes at once."""
     monkeypatch.setattr(server_module, "_JOIN_SECONDS", 60.0)
     with Emulator(synthesizer=ToneSynthesizer()) as server, deaf_client(server):
         with open_tts(server) as client:

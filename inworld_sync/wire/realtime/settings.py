@@ -22,7 +22,8 @@ from inworld_sync.wire.realtime.session import merge, session_info, session_obje
 
 __all__ = ["Settings"]
 
-# The service accepts these settings only when a session opens. Later it ignores or refuses them.
+# The service accepts these settings only when a session opens. Later the service ignores or refuses
+# these settings.
 _LOCKED = ("conversational", "user_turn_mode")
 
 
@@ -36,7 +37,7 @@ class Settings:
 
     Attributes:
         opening: The settings for a new connection: all requested settings that were not refused.
-        info: The session as the service describes it; empty before the first message.
+        info: The session as the service describes it. It is empty before the first message.
         input_format: The audio format that the service expects.
         output_format: The audio format that the service sends.
     """

@@ -66,7 +66,7 @@ class FunctionCalls:
         self._drafts: dict[str, _Draft] = {}
 
     def handle(self, event: FunctionEvent) -> tuple[FunctionCall, ...]:
-        """Apply a message; return the calls that it completes."""
+        """Apply a message. Return the calls that this message completes."""
         if isinstance(event, FunctionArgumentsDelta):
             self._draft(event.item_id, event.response_id).arguments += event.delta
         elif isinstance(event, FunctionArgumentsDone):

@@ -104,7 +104,7 @@ async def tool_call(server: Server) -> str:
 
 
 async def interruption(server: Server) -> str:
-    """A reply is interrupted after its first audio; the next reply is complete."""
+    """A reply is interrupted after its first audio. The next reply is complete."""
     async with session_of(server) as session:
         await session.send_message("Count to 90.")
         async for event in session:
