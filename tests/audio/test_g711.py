@@ -25,9 +25,9 @@ class Law:
     """
     A reference implementation of one law, made from the tables of ITU-T G.711.
 
-    Its numbers have the unit of the tables. A 16-bit sample is ``unit`` times a number of the
-    table. A sample on a decision value belongs to the interval above this value, for positive and
-    for negative samples, as in the code of ITU-T G.191.
+    The numbers in this class have the unit of the tables. A 16-bit sample is ``unit`` times a
+    number of the table. A sample on a decision value belongs to the interval above this value, for
+    positive and for negative samples, as in the code of ITU-T G.191.
     """
 
     def __init__(self, name: str, unit: int, signal: Callable[[int, bool], int]) -> None:

@@ -431,7 +431,7 @@ def test_position_of_an_unknown_item() -> None:
 
 
 def test_marks_are_reported_once_and_in_order() -> None:
-    """A mark is reported when it was played. The order of setting the marks does not matter."""
+    """A mark is reported when its position was played, whatever the order of setting the marks."""
     player = Player()
     for offset_ms in (30, 10, 20, 10):
         player.playout.mark("a", offset_ms, f"at {offset_ms}")
@@ -735,7 +735,7 @@ def test_device_reads_by_address() -> None:
 
 
 def test_one_reader_at_a_time() -> None:
-    """While a device is attached to a playout, reading and closing it raise an error."""
+    """While a device is attached to a playout, read() and close() of the playout raise an error."""
     playout = Playout(RATE_HZ)
     playout.attach()
 

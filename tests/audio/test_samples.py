@@ -138,7 +138,7 @@ def test_arrays(function, raw, array):
     ],
 )
 def test_frames(form, raw, array, monkeypatch):
-    """A frame has the same audio if it is made of an array or of the bytes of the same samples."""
+    """A frame of an array has the same audio as a frame of the bytes of the same samples."""
     monkeypatch.setattr("inworld_sync.audio.frame._random_bytes", bytes)
     builder = FrameBuilder('{"audio":"', '"}', form)
     if form is FrameForm.BYTES and array.itemsize == 1:

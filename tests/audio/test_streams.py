@@ -180,7 +180,7 @@ def test_stretched_audio_counts_source_samples() -> None:
 
 
 def test_latency_is_that_of_the_stream_times(source: Source) -> None:
-    """The stream times of a block say when it is heard. latency_ms replaces missing times."""
+    """Stream times of a block say when the block is heard. latency_ms replaces missing times."""
     speaker = source.feed()
     device = Device(speaker)
 
@@ -333,7 +333,7 @@ def test_is_muted_while_the_speaker_plays(source: Source) -> None:
 
 
 def test_records_again_after_the_hangover(source: Source) -> None:
-    """Audio is recorded after the hangover. A speaker that plays silence does not mute."""
+    """Audio is recorded after the hangover, and while a speaker plays silence."""
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate)

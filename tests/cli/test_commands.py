@@ -236,7 +236,7 @@ def test_emulator_as_text(start: Start) -> None:
 
 
 def test_emulator_with_a_chat_endpoint(start: Start) -> None:
-    """With --chat-url, the chat endpoint writes the replies, and its errors reach the client."""
+    """With --chat-url, the client gets the replies and the errors of the chat endpoint."""
     with Emulator() as not_a_chat:
         process = start("emulator", "--chat-url", not_a_chat.url, "--json")
         facts = read_object(process)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-# The columns of the table; docs/conformance.md explains them.
+# The columns of the table. docs/conformance.md explains these columns.
 FEATURES = (
     "voices",
     "own voices",

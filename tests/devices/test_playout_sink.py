@@ -1,4 +1,7 @@
-"""A playout as a sink: its reader gets the written audio, and its count follows the reads."""
+"""
+A playout as a sink: the reader gets the written audio, and the count of heard samples follows the
+reads.
+"""
 
 from __future__ import annotations
 

@@ -301,7 +301,7 @@ def test_closing_cancels_marks(sound_card: SoundCard) -> None:
 
 
 def test_level_of_heard_audio(sound_card: SoundCard) -> None:
-    """The level is that of the sum of all inputs, at the time when the sum is heard."""
+    """The level is the level of the sum of all inputs, at the time when the sum is heard."""
     with Speaker(RATE_HZ, buffer_ms=20_000) as speaker:
         assert speaker.level().peak == 0
         speaker.write(steady(15_000, 16384))

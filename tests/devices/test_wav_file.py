@@ -147,7 +147,7 @@ def test_a_paced_sink_after_a_clear(tmp_path: Path) -> None:
 
 
 def test_an_exception_leaves_a_partial_file(tmp_path: Path) -> None:
-    """After an exception, a partial file contains the audio. The path itself is unchanged."""
+    """After an exception, a partial file contains the audio, and no other file exists."""
     path = tmp_path / "out.wav"
 
     with pytest.raises(RuntimeError), WavSink(path, RATE_HZ) as sink:

@@ -168,7 +168,7 @@ def test_refused_credential(server: Emulator, key: str) -> None:
     ],
 )
 def test_invalid_requests(server: Emulator, fields: dict[str, Any]) -> None:
-    """An invalid request gets 400 with an error in OpenAI's form, also if it is streamed."""
+    """An invalid request gets 400 with an error in OpenAI's form, even if it asks for a stream."""
     for stream in (False, True):
         body = {"model": "auto", "messages": USER, "stream": stream, **fields}
         status, _, data = post(server, body)
@@ -211,7 +211,7 @@ def get_weather(city: str) -> str:
 
 
 def test_tools(server: Emulator) -> None:
-    """The model calls a function and answers with its output, whole and streamed."""
+    """The model calls a function and answers with the function's output, whole and streamed."""
     for streamed in (False, True):
         with client_of(server) as iw:
 

@@ -1,4 +1,4 @@
-"""Threads acquire the lock in the order in which they asked for it."""
+"""Threads acquire the lock in the order of their requests."""
 
 import threading
 

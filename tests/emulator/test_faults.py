@@ -73,7 +73,7 @@ def test_next_connection_has_no_fault(server: Emulator) -> None:
 
 
 def test_fault_in_the_query(server: Emulator) -> None:
-    """?fault= affects the connection that has it in its URL."""
+    """A fault in the query ?fault= of a URL affects the connection with this URL."""
     with open_tts(server, path=f"{TTS_PATH}?fault=close:1013@1") as client:
         messages(client, 1)
         with pytest.raises(ConnectionClosedError) as caught:
@@ -120,7 +120,7 @@ def test_ends_over_tls(fault: str, code: int | None) -> None:
     assert code == (None if received is None else received.code)
 
 
-# (fault, the code with which the client's library refuses it)
+# (fault, the close code that the client's library then sends)
 REFUSED_BY_THE_CLIENT = [
     ("bad_utf8@1", 1007),
     ("reserved_opcode@1", 1002),
@@ -305,7 +305,7 @@ def test_bad_line(server: Emulator, fault: str, line: bytes) -> None:
 
 
 def read_stream(server: Emulator, content: bytearray) -> None:
-    """Read a streamed response byte by byte into *content*, which survives an error."""
+    """Read a streamed response byte by byte. After an error, *content* still has all read bytes."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     body = {"text": "One two three four five six.", "voiceId": "Ashley", "modelId": "inworld-tts-2"}
     headers = {"Authorization": f"Basic {server.api_key}"}

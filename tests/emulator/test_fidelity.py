@@ -1,4 +1,4 @@
-"""The emulator has the behavior that clients of the service rely on. Settings change it."""
+"""The emulator has the behavior on which clients of the service rely. Settings change it."""
 
 from __future__ import annotations
 

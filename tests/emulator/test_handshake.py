@@ -50,7 +50,7 @@ def test_own_key() -> None:
 
 @pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC"])
 def test_basic_header(tone_server: Emulator, scheme: str) -> None:
-    """The header has the unchanged key after "Basic", in upper or lower case."""
+    """The header has the word "Basic", in upper or lower case, and then the unchanged key."""
     with open_tts(tone_server, headers={"Authorization": f"{scheme} {tone_server.api_key}"}) as c:
         assert created(c)
 

@@ -171,7 +171,7 @@ def test_redirect_to_another_origin(realtime: RealtimeClient) -> None:
 
 
 def test_endless_pages(realtime: RealtimeClient) -> None:
-    """The listing of a server with endless pages of tools fails after a number of pages."""
+    """The listing of a server with endless pages of tools fails after a limited number of pages."""
 
     def respond(request: bytes) -> bytes:
         return mcp_result(request, {"tools": [], "nextCursor": "again"})

@@ -80,7 +80,7 @@ def test_interruption(session: RealtimeSession) -> None:
 
 
 def test_spoken_turn_with_a_call(session: RealtimeSession) -> None:
-    """A spoken question is transcribed, its tool is run, and the reply has the output."""
+    """A spoken question is transcribed, a tool is run, and the reply has the output of the tool."""
     heard: list[str] = []
     session.on(UserTranscriptCompleted, lambda event: heard.append(event.transcript))
     started = session.subscribe()

@@ -199,7 +199,7 @@ def test_unknown_websocket_path(tone_server: Emulator) -> None:
 
 
 def test_bad_upgrade(tone_server: Emulator) -> None:
-    """An upgrade without its key is refused with 400."""
+    """An upgrade without the header Sec-WebSocket-Key is refused with 400."""
     with socket.create_connection(("127.0.0.1", tone_server.port), timeout=30) as sock:
         sock.sendall(
             f"GET {TTS_PATH} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".encode()

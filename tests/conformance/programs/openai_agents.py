@@ -1,4 +1,4 @@
-"""OpenAI's Agents SDK for Python, unmodified: its realtime sessions."""
+"""The realtime sessions of OpenAI's Agents SDK for Python, unmodified."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-OpenAI's own synchronous client, unmodified: chat completions.
+Chat completions with OpenAI's own synchronous client, unmodified.
 
 Each case is sent by the client and by ``iw.llm``, and both must get the same result.
 """

@@ -1,4 +1,4 @@
-"""OpenAI's own synchronous client, unmodified: its Realtime connection."""
+"""The Realtime connection of OpenAI's own synchronous client, unmodified."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def without(monkeypatch):
 
 @pytest.mark.parametrize(("language", "understood"), LANGUAGES)
 def test_languages(language, understood):
-    """A language other than English is refused with a message. It is not recognized as English."""
+    """A language other than English is refused with a message that names the language."""
     engine = engine_for(ScriptedRecognizer())
     if understood:
         engine.check_language(language)

@@ -62,7 +62,7 @@ def test_one_turn():
 
 
 def test_times_are_of_the_stream():
-    """The words of a later turn have times from the start of the stream, not of the turn."""
+    """The words of a later turn have times that count from the start of the stream."""
     turn = sound(20, 1.0, word=1) + sound(40, 0.0)
 
     events, _ = listen(sound(1000, 0.0) + turn + turn, "Yes.")
@@ -120,7 +120,7 @@ def test_doubt_keeps_speech_going():
 
 
 def test_nothing_understood():
-    """If noise is detected as speech, its turn still ends, with an empty final transcript."""
+    """If noise is detected as speech, the turn still ends, with an empty final transcript."""
     events, _ = listen(sound(20, 1.0) + sound(20, 0.0))
 
     kinds = [type(event) for event in events]
@@ -150,8 +150,10 @@ def test_partials_hold_earlier_segments():
 
 
 def test_interval_of_partials_grows():
-    """The interval between partial transcripts grows with the segment, so that the sum of all
-    recognized audio stays below six times its length."""
+    """
+    The interval between partial transcripts grows with the segment. So the sum of all recognized
+    audio is less than six times the audio of the stream.
+    """
     pcm = sound(300, 1.0, word=1)
 
     _, recognizer = listen(pcm, "Yes.")

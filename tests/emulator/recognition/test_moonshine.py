@@ -122,7 +122,7 @@ def test_words(pieces, texts):
 
 
 def test_no_weights(monkeypatch):
-    """A moonshine-voice without weights is detected, and the error names the extra."""
+    """A package moonshine-voice without weights is detected, and the error names the extra."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match=r"inworld-sync\[local\]"):
