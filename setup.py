@@ -5,7 +5,7 @@ import sysconfig
 
 from setuptools import setup
 
-# One wheel per platform is for every CPython from 3.10 on. A CPython without the GIL has no
+# One wheel per platform works with every CPython from 3.10 on. A CPython without the GIL has no
 # limited API before 3.15, so it needs a separate wheel.
 _has_limited_api = platform.python_implementation() == "CPython" and not sysconfig.get_config_var(
     "Py_GIL_DISABLED"

@@ -18,7 +18,7 @@ from support.descriptors import describe, open_descriptors, record_sockets
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# The threads, sockets and pipes of a test must end within so many seconds after the test.
+# The threads, sockets and pipes of a test must end within this many seconds after the test.
 _GRACE_SECONDS = 10.0
 
 record_sockets()

@@ -98,7 +98,8 @@ def authorization(request: TokenRequest, key: SigningKey, date: str, nonce: str)
         key: The API key.
         date: The time in UTC as ``YYYYMMDDHHMMSS``; the service accepts a small difference to its
             own clock.
-        nonce: As many hexadecimal digits as the request has, used once.
+        nonce: A number in hexadecimal digits that is used only once. It has
+            ``request.nonce_digits`` digits.
     """
     signed = f"IW1{key.secret}".encode()
     for part in (date, request.host.removesuffix(":443"), request.method, nonce, "iw1_request"):

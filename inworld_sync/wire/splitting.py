@@ -12,8 +12,9 @@ e-mail address, a number, and an abbreviation with the word that belongs to it.
 The size of a piece is its effective length, as in Inworld's own SDKs. A CJK character has the
 length 3. A break has the length of its tag plus 12 for each second.
 
-The time is linear in the length of the text. Each pattern visits each character once, because all
-repetitions in a pattern are bounded. For each piece, only the places within it are examined.
+The time for splitting is linear in the length of the text. Each pattern visits each character once,
+because all repetitions in a pattern are bounded. For each piece, only the places within it are
+examined.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ __all__ = ["sentences", "split_text"]
 
 # Closing quotes and brackets belong to the sentence before them.
 _CLOSERS = "\"'”’»）」』】)\\]}"
-# Each of these ends a sentence if white space follows. They are of Latin, Greek, Cyrillic, Arabic,
-# Urdu, Indic, Armenian, Ethiopic, Khmer and Burmese texts.
+# Each of these ends a sentence if white space follows. They occur in Latin, Greek, Cyrillic,
+# Arabic, Urdu, Indic, Armenian, Ethiopic, Khmer and Burmese texts.
 _SPACED_ENDS = ".!?…؟۔।॥։።៕။;·"
-# Each of these ends a sentence even without white space. They are of Chinese and Japanese texts,
-# and full-width forms.
+# Each of these ends a sentence even without white space. They occur in Chinese and Japanese texts,
+# or are full-width forms.
 _CLOSED_ENDS = "。！？．"
 
 # The kinds of places, the best first. White space after a place may belong to either piece.
@@ -67,13 +68,13 @@ _SPANS = re.compile(
     r"|(?<![^\s(\[\"'“‘])/(?=[^\s/])[^/\n]{1,100}(?<=\S)/(?![^\s.,;:!?)\]\"'”’])"
     r"|\b(?:https?://|www\.)[^\s<>]{1,500}"
     r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
-    # One separator between two groups of digits, or a space between groups of three.
+    # One separator between two groups of digits, or a space before a group of three digits.
     r"|\d{1,40}(?:[.,:/'’\u2013-]\d{1,40}|[ \u00a0\u202f]\d{3}(?!\d)){1,12}"
     rf"|\b(?:{_TITLES})\.[^\S\n]{{1,3}}\S"
     # "J. R. R. Tolkien", "U. S. A.", "z. B."
     r"|\b(?:[^\W\d_]\.[^\S\n]?){1,6}(?<=\s)\S"
 )
-# Something that may end a sentence, and the beginning of the text after it.
+# A possible end of a sentence, and the first character of the text after this end.
 _END_HINT = re.compile(rf"(?:[{_SPACED_ENDS}{_CLOSED_ENDS}][{_CLOSERS}]{{0,8}}|\n)\s*\S")
 _HINT_CHARACTERS = 32
 _ENDED = re.compile(
@@ -116,7 +117,7 @@ def split_text(text: str, max_characters: int) -> Iterator[str]:
 
     Yields:
         The pieces in order. Joined, they are *text*. A single grapheme or break that is longer than
-        *max_characters* is split, or is a longer piece.
+        *max_characters* is either split or becomes a piece that is too long.
 
     >>> list(split_text("One. Two. Three.", 10))
     ['One. Two. ', 'Three.']
@@ -140,7 +141,10 @@ def split_text(text: str, max_characters: int) -> Iterator[str]:
 
 
 def _weights(text: str) -> Sequence[int] | None:
-    """Return the effective length up to each index, or None if each equals its index."""
+    """
+    Return the effective length of the text before each index, or None if each length equals its
+    index.
+    """
     has_break = "<break" in text
     if not has_break and _CJK.search(text) is None:
         return None
@@ -161,7 +165,7 @@ class _Spans:
     ends: list[int]
 
     def around(self, index: int) -> tuple[int, int] | None:
-        """Return the span that contains *index*, unless it starts or ends there."""
+        """Return the span that contains *index*, but not a span that starts or ends at *index*."""
         number = bisect_left(self.starts, index) - 1
         if number >= 0 and index < self.ends[number]:
             return self.starts[number], self.ends[number]
@@ -175,7 +179,7 @@ def _spans(text: str) -> _Spans:
 
 @attrs.frozen
 class _Places:
-    """The places where a piece may end, by kind and in order; each place is a range."""
+    """The places where a piece may end, by kind and in order. Each place is a range."""
 
     firsts: tuple[list[int], ...] = attrs.field(factory=lambda: tuple([] for _ in _KINDS))
     lasts: tuple[list[int], ...] = attrs.field(factory=lambda: tuple([] for _ in _KINDS))
@@ -212,10 +216,10 @@ def sentences(pieces: Iterable[str], max_length: int) -> Iterator[str]:
     """
     Join the pieces of a text, such as tokens of a model, to whole sentences.
 
-    A sentence is complete when the text after it begins. It is also complete when one piece has its
-    last word and its end mark. An end mark alone is not enough, since a dot may be a part of a
-    number or a name. A sentence that is longer than *max_length* is yielded in parts, as
-    :func:`split_text` does.
+    A sentence is complete when the text after it begins. A sentence is also complete when one piece
+    has both its last word and its end mark. An end mark alone is not enough, since a dot may be a
+    part of a number or a name. A sentence that is longer than *max_length* is split by
+    :func:`split_text` and yielded in parts.
     """
     held = ""
     for piece in pieces:
@@ -246,7 +250,7 @@ def _end_of_sentences(text: str) -> int:
         ),
         default=0,
     )
-    # A tag may continue with the next piece.
+    # A tag may continue in the next piece.
     for opening, closing in ("[]", "<>"):
         start = text.rfind(opening)
         if start > text.rfind(closing):
@@ -255,7 +259,7 @@ def _end_of_sentences(text: str) -> int:
 
 
 def _end(text: str, start: int, limit: int, spans: _Spans, places: _Places) -> int:
-    """Return where the piece from *start* ends, at most at *limit*."""
+    """Return the end of the piece that begins at *start*. The end is not after *limit*."""
     earliest = start + int((limit - start) * _EARLIEST_SHARE)
     fallback = start
     for kind in _KINDS.values():

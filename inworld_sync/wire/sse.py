@@ -1,9 +1,9 @@
 """
 Reads a stream of server-sent events.
 
-Source: WHATWG HTML standard, "Server-sent events". Unlike a browser, this reader is strict about
-UTF-8, since a replaced character would change a text without a sign, and it limits the size of an
-event.
+Source: WHATWG HTML standard, "Server-sent events". Unlike a browser, this reader refuses invalid
+UTF-8, because a replaced character would change a text without an error. This reader also limits
+the size of an event.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ServerEvent:
     One event.
 
     Attributes:
-        data: The lines of its data, joined by ``\n``.
+        data: The lines of the event's data, joined by ``\n``.
         name: The type of the event; empty if it has none.
     """
 
@@ -39,7 +39,7 @@ class EventReader:
     Turns the bytes of a stream into events; the bytes may be cut anywhere.
 
     Args:
-        max_event_bytes: The most bytes of the lines of one event.
+        max_event_bytes: The maximum size of all lines of one event.
 
     Thread safety: one thread at a time.
     """
@@ -55,7 +55,7 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[ServerEvent]:
         """
-        Add bytes of the stream; return the events that they complete.
+        Add bytes of the stream. Return the events that these bytes complete.
 
         Raises:
             RemoteProtocolError: An event is too large or is not UTF-8.
@@ -63,7 +63,8 @@ class EventReader:
         if not data:
             return []
         if self._after_cr:
-            # The line ended with the carriage return; this is the rest of its CRLF.
+            # The carriage return has already ended the line. A line feed after it is the rest of
+            # the same CRLF.
             data = data.removeprefix(b"\n")
         self._after_cr = data.endswith(b"\r")
         *ends, rest = _LINE_END.split(data)
@@ -76,7 +77,7 @@ class EventReader:
         return events
 
     def finish(self) -> ServerEvent | None:
-        """Return the last event if the stream ended without the empty line after it."""
+        """Return the last event if the stream ended without an empty line after this event."""
         self._end_line()
         return self._end_event()
 

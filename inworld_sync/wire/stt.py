@@ -3,9 +3,9 @@ Converts messages of the STT WebSocket.
 
 One connection carries one stream. The client sends the configuration, then audio, then
 ``closeStream``. Names in requests are in camelCase. An answer is ``{"error": {...}}`` or
-``{"result": {...}}``, which has at most one kind of result, and a status. The service does not
-acknowledge the configuration. It sends the usage once, after ``closeStream``, and leaves the
-connection open.
+``{"result": {...}}``. The object in ``result`` has at most one kind of result, and may have a
+status. The service does not acknowledge the configuration. The service sends the usage once, after
+``closeStream``, and leaves the connection open.
 Source: Inworld STT WebSocket reference and captures of September 2026.
 """
 
@@ -67,7 +67,7 @@ __all__ = [
 PATH = "/stt/v1/transcribe:streamBidirectional"
 # The path of the HTTP request with a whole recording.
 WHOLE_PATH = "/stt/v1/transcribe"
-# HTTP: a recording that becomes a job, and the state of a job.
+# The path of the HTTP request that makes a job of a recording, and the path of the state of a job.
 ASYNC_PATH = "/stt/v1/transcribe:async"
 OPERATION_PATH = "/lro/v1alpha"
 
@@ -77,7 +77,7 @@ AUDIO_TAIL = '"}}'
 
 _T = TypeVar("_T")
 
-# A 64-bit integer has no more digits.
+# A 64-bit integer has at most this many digits.
 _MAX_DIGITS = 20
 
 _TURN_SILENCES = {
@@ -143,7 +143,7 @@ _CODEC = _SttCodec(
 
 @attrs.frozen
 class StreamFault(ConnectionFault):
-    """An error after which the connection transcribes nothing more, even if it is not closed."""
+    """An error after which the connection transcribes nothing more, even if it stays open."""
 
 
 SttMessage: TypeAlias = (
@@ -169,7 +169,11 @@ def end_turn() -> str:
 
 
 def close_stream() -> str:
-    """Write the request that ends the audio; the last message of the service is the usage."""
+    """
+    Write the request that ends the audio.
+
+    The service then sends the usage as its last message.
+    """
     return '{"closeStream":{}}'
 
 
@@ -183,7 +187,8 @@ def read(
 
     Args:
         message: The JSON text.
-        warnings: Gets the names of fields that are ignored because they have a wrong type.
+        warnings: The names of fields that are ignored because of a wrong type are added to this
+            list.
 
     Raises:
         RemoteProtocolError: The message is not a JSON object, or its transcript has a wrong type.
@@ -229,7 +234,7 @@ def _load(body: object, kind: type[_T], where: str, ignored: list[str]) -> _T:
 
 
 def _status_fault(result: JsonObject, where: str, ignored: list[str]) -> StreamFault | None:
-    """Return the error of a status; None if the status is missing, unreadable, or success."""
+    """Return the error of a status, or None if the status is missing, unreadable, or success."""
     status = result.get("status")
     if status is None:
         return None
@@ -251,10 +256,10 @@ class Operation:
     The state of a job.
 
     Attributes:
-        name: Its id.
-        is_done: Whether it has ended.
-        error: The error with which it ended, or None.
-        result_url: A signed address of the transcript; empty until it has succeeded.
+        name: The id of the job.
+        is_done: Whether the job has ended.
+        error: The error with which the job ended, or None.
+        result_url: A signed address of the transcript. It is empty until the job has succeeded.
     """
 
     name: str
@@ -269,7 +274,10 @@ def config_fields(config: TranscribeConfig) -> JsonObject:
 
 
 def is_operation_name(name: str) -> bool:
-    """Return whether a name can be part of a path: its parts are neither empty nor dots."""
+    """
+    Return whether a name can be part of a path, because none of its parts is empty, ``.`` or
+    ``..``.
+    """
     return not any(part in ("", ".", "..") for part in name.split("/"))
 
 
@@ -278,7 +286,8 @@ def read_operation(body: object) -> Operation:
     Read the state of a job.
 
     Raises:
-        RemoteProtocolError: It has no name, or it is done without a result or an error.
+        RemoteProtocolError: The job has no valid name, or is done without a result and without an
+            error.
     """
     answer = object_in(body, "the operation")
     name = text_in(answer, "name")
@@ -300,10 +309,10 @@ def read_operation(body: object) -> Operation:
 
 def read_document(body: object) -> Transcript:
     """
-    Read the transcript of a job; optional fields of a wrong type are ignored.
+    Read the transcript of a job. Optional fields of a wrong type are ignored.
 
     Raises:
-        RemoteProtocolError: It is not an object, or a transcript has a wrong type.
+        RemoteProtocolError: *body* is not an object, or a transcript in it has a wrong type.
     """
     ignored: list[str] = []
     document = object_in(body, "the transcript")
@@ -335,7 +344,7 @@ def _turn(segment: JsonObject, ignored: list[str]) -> Turn:
         start_ms = said.words[0].start_ms if start_ms is None else start_ms
         end_ms = said.words[-1].end_ms if end_ms is None else end_ms
     elif end_ms is not None and start_ms is None:
-        start_ms = 0  # a field of the value 0 is left out
+        start_ms = 0  # the service leaves out a field whose value is 0
     return Turn(said.text, said.words, start_ms, end_ms, said.voice_profile)
 
 

@@ -1,9 +1,9 @@
 """
-Finds words that a service sends a second time after a reconnect, by their text.
+Finds the words that a service sends a second time after a reconnect. They are found by their text.
 
-This is needed only for a service that sends no times. Without times, the client does not know which
-audio a transcript covers. So the client sends this audio again, and the words arrive again, perhaps
-in another spelling. In a script without spaces each character counts as a word.
+This search is needed only for a service that sends no times. Without times, the client does not
+know which audio a transcript covers. So the client sends this audio again, and the words arrive
+again, perhaps in another spelling. In a script without spaces each character counts as a word.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ __all__ = ["Repeats"]
 # Two transcripts of the same audio have more than this share of their words in common. Two
 # different sentences rarely do.
 _ALIKE_SHARE: Final = 0.6
-# Fewer characters are not counted as repeated, since two sentences often begin with the same one or
-# two characters.
+# Fewer equal characters than this do not count as a repetition, since two sentences often begin
+# with the same one or two characters.
 _LEAST_CHARACTERS: Final = 3
 _NOT_SPACE: Final = re.compile(r"\S+")
 
@@ -48,7 +48,7 @@ class Repeats:
         self._expected = list(self._said)
 
     def new_part(self, text: str, *, is_final: bool) -> str:
-        """Return *text* without the words at its front that are repeated."""
+        """Return *text* without the repeated words at its start."""
         if not self._expected:
             return text
         words = _words(text)
@@ -80,17 +80,20 @@ def _words(text: str) -> list[tuple[int, str]]:
 
 
 def _letters(text: str) -> str:
-    # Marks are the vowels of Thai and Hindi.
+    # The category M has the vowel signs of Thai and Hindi.
     return "".join(each for each in text.lower() if unicodedata.category(each)[0] in "LMN")
 
 
 def _are_characters(text: str, words: Sequence[tuple[int, str]]) -> bool:
-    """Return whether no white space is between the first two words."""
+    """Return whether the first two words have no white space between them."""
     return len(words) > 1 and not any(map(str.isspace, text[words[0][0] : words[1][0]]))
 
 
 def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
-    """Return how many of *words* are repeated, and how many of *expected* were used for them."""
+    """
+    Return how many words at the start of *words* are repeated, and how many words at the start of
+    *expected* this repetition has used.
+    """
     matcher = SequenceMatcher(None, expected, words, autojunk=False)
     alike, best = 0, (0, 0)
     for block in matcher.get_matching_blocks():
@@ -99,7 +102,8 @@ def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
         if block.size and alike >= end * _ALIKE_SHARE:
             best = (end, block.a + block.size)
     repeated, used = best
-    # While more is expected, a different last word is the same word, recognized differently.
+    # If more words are expected, a last word that differs is the next expected word, recognized
+    # differently.
     if repeated and repeated == len(words) - 1 and used < len(expected):
         return len(words), used + 1
     return repeated, used

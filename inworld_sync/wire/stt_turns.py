@@ -1,9 +1,9 @@
 """
-Keeps the turns of an STT stream over all its connections. It gives the events to emit, the
-transcript, and how much of the audio the final transcripts cover.
+Keeps the turns of an STT stream over all its connections. A :class:`TurnLog` returns the events to
+emit and the transcript, and knows how much of the audio the final transcripts cover.
 
-Times are milliseconds from the start of the stream: a time of the service plus the position at
-which the audio of the connection began.
+Times are in milliseconds from the start of the stream. Each time is the sum of a time of the
+service and the position at which the audio of the connection began.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ SttEvent: TypeAlias = (
 
 # A word may begin up to this much before the start of speech that the service reports.
 _ONSET_MS: Final = 500
-# The largest error of a word's end time that is expected. The mean error of recognizers is a third
-# of this value.
+# The largest expected error of a word's end time. The mean error of recognizers is a third of this
+# value.
 _WORD_END_MS: Final = 100
 # Times are rounded, and the service may report a time in audio that is still being sent.
 _TOLERANCE_MS: Final = 1000
@@ -53,10 +53,10 @@ class Answer:
     Speech that has a final transcript, or that the service reported as noise.
 
     Attributes:
-        until_ms: The end of the last word. Without times of words, the end of the audio that was
-            sent.
-        is_exact: Whether the service sent this position.
-        is_final: Whether the turn has ended; otherwise its final transcript may follow.
+        until_ms: The end of the last word, or the end of the sent audio if the words have no times.
+        is_exact: Whether *until_ms* is known exactly. Otherwise *until_ms* is only the end of the
+            sent audio.
+        is_final: Whether the turn has ended. If not, the final transcript of the turn may follow.
     """
 
     until_ms: float = attrs.field(kw_only=False)
@@ -69,18 +69,19 @@ class TurnLog:
     The turns of one stream.
 
     Args:
-        is_manual: Only the user ends turns, so that every final transcript answers an ``endTurn``.
+        is_manual: Whether only the user ends turns. Then every final transcript answers an
+            ``endTurn``.
 
     Attributes:
-        covered_ms: The end of the audio that final transcripts cover and that need not be sent
-            again.
+        covered_ms: The end of the audio that need not be sent again, because final transcripts
+            cover it.
         answer: The speech that the latest event answers, or None.
         free_ms: Every word that begins before this position is covered. The audio of a new
             connection may begin at any position between *covered_ms* and *free_ms*.
-        is_speaking: Whether speech was started and not stopped.
+        is_speaking: Whether speech has started and has not stopped.
         is_open: Whether a turn has begun and has no final transcript yet.
         has_words: Whether this connection sent words of the open turn.
-        usage: The service's usage; None before it was sent.
+        usage: The usage of the service, or None until the service has sent the usage.
     """
 
     def __init__(self, *, is_manual: bool) -> None:
@@ -98,7 +99,7 @@ class TurnLog:
         self._repeats = Repeats()
 
     def lost_ms(self, start_ms: float) -> float:
-        """Return how much of the open turn precedes *start_ms*; 0 without an open turn."""
+        """Return how much of the open turn is before *start_ms*, or 0 if no turn is open."""
         if not self.is_open:
             return 0.0
         open_from_ms = self.covered_ms if self._started_ms is None else self._started_ms
@@ -141,8 +142,10 @@ class TurnLog:
 
         Args:
             event: The event as the service sent it.
-            sent_ms: How much audio was sent; infinity if it is not known.
-            turn_end_ms: Position of the oldest end of a turn that was sent and is not covered.
+            sent_ms: The duration of the audio that was sent, or infinity if this duration is not
+                known.
+            turn_end_ms: The position of the oldest ``endTurn`` that was sent and that no final
+                transcript covers. None if there is none.
 
         Returns:
             The events to emit, with times of the stream.
@@ -200,8 +203,8 @@ class TurnLog:
         text = event.text
         end_ms = self._end_of(event.words, sent_ms)
         if end_ms is not None:
-            # The position is the middle of the silence that follows, so that no word before or
-            # after the silence is cut.
+            # The position is the middle of the silence after the last word, so that no word before
+            # or after this silence is cut.
             middle_ms = end_ms + max(self._silence_ms, event.silence_ms) / 2
             slack_ms = max(0.0, end_ms + _WORD_END_MS - middle_ms)
             self._cover(middle_ms - slack_ms, middle_ms + slack_ms, sent_ms)
@@ -232,10 +235,11 @@ class TurnLog:
 
     def _estimated_end(self, event: Transcription, sent_ms: float) -> int | None:
         """
-        Return the latest end of a turn without times of words; None if it is unknown.
+        Return the latest possible end of a turn whose words have no times, or None if it is
+        unknown.
 
-        The service does not send the end, and audio may be sent faster than real time. The start of
-        the next turn corrects the estimate.
+        The service does not send the end of such a turn, and audio may be sent faster than real
+        time. The start of the next turn corrects the estimate.
         """
         if self._started_ms is None or math.isinf(sent_ms):
             return None

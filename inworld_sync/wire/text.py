@@ -1,4 +1,7 @@
-"""Checks the text that users pass, before anything is sent, and joins text that comes in pieces."""
+"""
+Checks the text of users before anything is sent. Joins characters that are cut between two pieces
+of a text.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ def require_piece(text: object) -> None:
     Check that a value is a text that can be sent.
 
     Raises:
-        ConfigError: *text* is not a str, or has half of a surrogate pair.
+        ConfigError: *text* is not a str, or has one half of a surrogate pair without the other
+            half.
     """
     if not isinstance(text, str):
         hint = ", decode it first" if isinstance(text, (bytes, bytearray)) else ""
@@ -41,7 +45,7 @@ def require_piece(text: object) -> None:
 
 
 def lone_surrogate_error(surrogate: str, index: int | None = None) -> ConfigError:
-    """Return the error for half of a surrogate pair; *index* is its place in the text."""
+    """Return the error for one half of a surrogate pair at *index*, or at the end if it is None."""
     place = "the end of the text" if index is None else f"character {index}"
     return ConfigError(
         f"text must be valid Unicode, got the lone surrogate {surrogate!a} at {place}"
@@ -53,11 +57,12 @@ def join_halves(half: str, piece: str) -> tuple[str, str]:
     Join the surrogate pairs of a text that comes in pieces.
 
     Args:
-        half: The second result of the call for the piece before, at first empty.
+        half: The second result of the call for the previous piece. It is empty for the first piece.
         piece: The next piece.
 
     Returns:
-        The piece with complete characters, and half of a surrogate pair that ended it, or nothing.
+        The text with complete characters only, and the first half of a surrogate pair that was at
+        the end of the piece. The second result is empty if there was no such half.
     """
     text, rest = half + piece, ""
     if text and "\ud800" <= text[-1] <= "\udbff":
@@ -76,7 +81,8 @@ def require_text(text: object) -> None:
     Check that a value is a text that can be spoken.
 
     Raises:
-        ConfigError: *text* is not a str, has half of a surrogate pair, or is blank.
+        ConfigError: *text* is not a str, is blank, or has one half of a surrogate pair without the
+            other half.
     """
     require_piece(text)
     if is_blank(str(text)):

@@ -2,8 +2,8 @@
 Converts messages of the TTS WebSocket.
 
 Requests have their verb in snake_case and their fields in camelCase, as in every known client.
-Answers are ``{"result": {...}}``, which has ``status`` and the kind of the answer, or
-``{"error": {...}}``.
+An answer is ``{"result": {...}}`` or ``{"error": {...}}``. The object in ``result`` has ``status``
+and a field whose name is the kind of the answer.
 
 Source: Inworld TTS WebSocket reference and captures of September 2026.
 """
@@ -82,7 +82,7 @@ MAX_TEXT_CHARACTERS = 1000
 # Over HTTP one request speaks one text.
 HTTP_PATH = "/tts/v1/voice:stream"
 MAX_HTTP_TEXT_CHARACTERS = 2000
-# They decide when a WebSocket speaks the text that it has.
+# These fields decide when the service speaks the text that it has received on a WebSocket.
 _WEBSOCKET_FIELDS = ("autoMode", "maxBufferDelayMs", "bufferCharThreshold")
 
 # One year. A greater time must be an error of the service.
@@ -120,7 +120,7 @@ class AudioReceived:
         context_id: The context that the chunk belongs to.
         audio: Base64 text, or the bytes that were passed to :func:`read`; empty if the message has
             only times.
-        usage: The service's counts; None if it sent none.
+        usage: The counts of the service, or None if the message has no counts.
         tokens: Words, punctuation and white space with their times from the start of the
             generation, in milliseconds.
         characters: Characters with their times from the start of the generation.
@@ -143,7 +143,7 @@ class AudioReceived:
 
 @attrs.frozen
 class ContextFault:
-    """A request about one context failed; the connection stays open."""
+    """A request about one context failed. The connection stays open."""
 
     context_id: str
     code: int
@@ -153,7 +153,7 @@ class ContextFault:
 
 @attrs.frozen
 class Unreadable:
-    """The audio of a message about one context cannot be read; the connection stays open."""
+    """The audio of a message about one context cannot be read. The connection stays open."""
 
     context_id: str
     error: RemoteProtocolError
@@ -180,15 +180,21 @@ def create(context_id: str, config: ContextConfig) -> str:
 
 def update_config(context_id: str, changes: Mapping[str, object]) -> str:
     """
-    Return the message that changes settings. The service first speaks the text that it has.
+    Return the message that changes settings. Before the change, the service speaks the text that it
+    has.
 
-    The documentation does not give the names of the fields; the client uses those of ``create``.
+    The documentation does not give the names of the fields. The client uses the names in
+    ``create``.
     """
     return _request("update_config", dict(changes), context_id)
 
 
 def send_text(context_id: str, text: str, *, flush: bool = False) -> str:
-    """Return the message with a text. With *flush*, the service speaks it as one generation."""
+    """
+    Return the message with a text.
+
+    With *flush*, the service speaks the text as one generation.
+    """
     body: dict[str, object] = {"text": text}
     if flush:
         body["flush_context"] = {}
@@ -242,11 +248,11 @@ def read_line(
     line: bytes, context_id: str, warnings: list[str] | None = None
 ) -> AudioReceived | ConnectionFault | UnknownEvent:
     """
-    Read one line of a response over HTTP; it names no context.
+    Read one line of a response over HTTP. Such a line names no context.
 
     Args:
         line: JSON text.
-        context_id: For the result.
+        context_id: The id of the context for the result.
         warnings: As for :func:`read`.
 
     Raises:
@@ -274,8 +280,10 @@ def read(
 
     Args:
         message: JSON text.
-        audio: The decoded audio of the field :data:`AUDIO_PATH`, whose text is then ignored.
-        warnings: Gets the name of each optional field that is ignored because it has a wrong type.
+        audio: The decoded audio of the field :data:`AUDIO_PATH`. If this audio is passed, the text
+            of the field is ignored.
+        warnings: The name of each optional field that is ignored because of a wrong type is added
+            to this list.
 
     Raises:
         RemoteProtocolError: *message* is not JSON, or does not name its context.
@@ -306,7 +314,7 @@ def read(
 def _status(
     body: JsonObject, context_id: str, warnings: list[str], *, is_all: bool
 ) -> ContextFault | None:
-    """Return the fault of a message; *is_all* means that the message has nothing but a status."""
+    """Return the fault of a message. If *is_all* is true, the message has only a status."""
     status = body.get("status")
     if not isinstance(status, dict):
         return None
@@ -325,7 +333,7 @@ def _audio(
     # One older sample has audioContent directly in the result.
     body = result["audioChunk"] if result.get("audioChunk") is not None else result
     chunk = object_in(body, "result.audioChunk")
-    # One documented sample has the status in the chunk; captures have it in the result.
+    # One documented sample has the status in the chunk. Captures have the status in the result.
     fault = _status(chunk, context_id, warnings, is_all=False)
     if fault is not None:
         return fault
@@ -443,7 +451,7 @@ def _phonemes(alignment: JsonObject) -> tuple[Phoneme, ...]:
 def _config_of(
     result: JsonObject, kind: str, warnings: list[str]
 ) -> tuple[JsonObject, SynthesisContext | None]:
-    """Return the settings of a context unchanged, and the texts spoken before as an object."""
+    """Return the settings of a context, and their synthesis context as an object."""
     config = _object(result, kind, warnings)
     return config, _optional(
         "synthesisContext",

@@ -17,7 +17,7 @@ __all__ = ["has_voice_id", "items_in", "objects_in", "read_report", "read_voice"
 
 
 def items_in(body: JsonObject, name: str) -> list[Json]:
-    """Return an array; an empty one if it is missing or null."""
+    """Return the array of a field, or an empty array if the field is missing or null."""
     value = body.get(name) or []
     if not isinstance(value, list):
         raise RemoteProtocolError(f"expected an array as {name}, got {type(value).__name__}")
@@ -25,7 +25,7 @@ def items_in(body: JsonObject, name: str) -> list[Json]:
 
 
 def objects_in(body: JsonObject, name: str) -> list[JsonObject]:
-    """Return an array of objects."""
+    """Return the array of a field. All items must be objects."""
     return [object_in(each, f"an item of {name}") for each in items_in(body, name)]
 
 
@@ -35,7 +35,7 @@ def has_voice_id(value: object) -> bool:
 
 
 def read_voice(value: object) -> Voice:
-    """Read a voice; raise RemoteProtocolError if it has no id."""
+    """Read a voice. Raise RemoteProtocolError if the voice has no id."""
     if not isinstance(value, dict) or not has_voice_id(value):
         raise RemoteProtocolError("expected a voice with a voiceId")
     languages = value.get("languages") or value.get("langCode") or value.get("languageCode")
@@ -61,7 +61,11 @@ def read_report(value: JsonObject) -> SampleReport:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    """Return the strings of an array; an object, such as a warning, as its text or as JSON."""
+    """
+    Return the items of an array as strings.
+
+    An object, such as a warning, becomes its text or JSON.
+    """
     if not isinstance(value, list):
         return ()
     return tuple(

@@ -215,7 +215,7 @@ def test_wrong_arguments(call, values):
 
 
 def test_longest_timeouts():
-    """A timeout may be infinite, huge or in the past."""
+    """A timeout may be infinite, huge, negative, 0 or None."""
     with NullSpeaker(16000) as speaker:
         for timeout in (math.inf, 1e300, -1, 0, None):
             speaker.write(b"", timeout=timeout)

@@ -139,7 +139,7 @@ def test_bad_ends(text: str, offset: int, words: str, before: str) -> None:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize(("padding", "step"), [("=", 4), ("==", 16)])
 def test_unused_bits(padding: str, step: int) -> None:
-    """A last character before padding that has unused bits set raises an error."""
+    """If the last character before the padding has unused bits set, an error is raised."""
     expected = [chr(character) for character in ALPHABET[::step]]
     accepted = []
     for character in ALPHABET.decode():
@@ -165,7 +165,7 @@ def test_round_trip(data: bytes) -> None:
 @ANY_LEVEL
 @given(st.text(st.sampled_from([*ALPHABET.decode(), "=", "-", "\n", " "]), max_size=120))
 def test_accepts_only_texts_of_an_encoder(text: str) -> None:
-    """A text is accepted only if encoding its bytes returns the same text."""
+    """A text is accepted only if encoding the decoded bytes returns the same text."""
     try:
         loose = stdlib.b64decode(text, validate=False)
         canonical = stdlib.b64encode(loose).decode() == text
@@ -252,7 +252,7 @@ def test_exact_room() -> None:
 
 
 def test_large_buffers() -> None:
-    """A megabyte is encoded and decoded as the standard library does it."""
+    """A megabyte is encoded and decoded with the same results as in the standard library."""
     data = noise(1_000_003)
 
     assert stdlib.b64encode(data) == base64.encode(data)

@@ -106,7 +106,7 @@ def test_inverted_part() -> None:
     mean = np.rint((LEFT + RIGHT.astype(float)) / 2)
     assert np.array_equal(LEFT, found[:RATE_HZ])
     assert np.array_equal(mean, found[RATE_HZ : 2 * RATE_HZ])
-    # In the third second, the channels cancel again. The louder one is used after 0.8 s.
+    # In the third second, the channels cancel again. After 0.8 s, only the louder channel is used.
     end = slice(3 * RATE_HZ - RATE_HZ // 5, 3 * RATE_HZ)
     assert np.array_equal(abs(LEFT[-RATE_HZ // 5 :]), abs(found[end]))
     assert np.array_equal(mean, found[3 * RATE_HZ :])
@@ -184,7 +184,7 @@ def test_separate(count: int) -> None:
 
 
 def test_separate_rate() -> None:
-    """The conversion of the rate gives each channel the same samples as if it were selected."""
+    """Separate channels are converted to another rate in the same way as one selected channel."""
     found = joined(open_separate(wav(LEFT, RIGHT), to_hz=8000))
 
     for channel, samples in enumerate(found):
@@ -231,7 +231,7 @@ def test_cut_frame() -> None:
 
 
 def test_opened_recording() -> None:
-    """A recording that was opened before is read with all its channels."""
+    """A recording that the caller has opened is read with all its channels."""
     recording = open_recording(wav(LEFT, RIGHT))
 
     assert isinstance(recording, AudioFile)

@@ -581,7 +581,7 @@ HEADS = [
 
 @pytest.mark.parametrize(("head", "expected"), HEADS)
 def test_heads(head, expected):
-    """An audio file is recognized by its first bytes. Raw samples are not."""
+    """An audio file is recognized by its first bytes. Raw samples are not recognized as a file."""
     assert expected is is_audio_file(head)
 
 
@@ -590,8 +590,9 @@ def test_open_file():
     assert np.array_equal(SAMPLES, samples_of(open_file(memoryview(WAVS["16 bits"][0])))[:, 0])
 
 
-# Reads the recording that is named on the command line. Prints its duration in seconds. Also prints
-# how many KiB of memory the process has used at the end, minus those after the first minute.
+# The script reads the recording that is named on the command line. The first number that it prints
+# is the duration in seconds. The second number says by how many KiB the largest memory use of the
+# process has increased after the first minute of the recording.
 _MEASURE = """
 import resource, sys
 from inworld_sync.audio.source import open_source

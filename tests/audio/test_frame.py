@@ -17,7 +17,8 @@ from inworld_sync.errors import AudioError
 
 pytestmark = pytest.mark.usefixtures("level")
 
-# Lengths around each change of the header's size, the vector widths, and the conversion's block.
+# Lengths around each value at which the size of the header changes, around each vector width, and
+# around the block size of the conversion.
 SIZES = [*range(100), 1535, 1536, 1537, 3072, 49_000, 70_002]
 
 
@@ -43,7 +44,7 @@ def test_bytes(size: int) -> None:
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 160, 1535, 1536, 1537, 5000])
 def test_converted(samples: int) -> None:
-    """The audio of a frame is converted as by the functions for samples."""
+    """The audio of a frame is converted by the same rules as in the functions for samples."""
     s16 = struct.pack(f"<{samples}h", *((i * 977) % 65536 - 32768 for i in range(samples)))
     f32 = pcm.f32_from_s16(s16)
     forms = [

@@ -25,9 +25,9 @@ class Law:
     """
     A reference implementation of one law, made from the tables of ITU-T G.711.
 
-    Its numbers have the unit of the tables. A 16-bit sample is ``unit`` times a number of the
-    table. A sample on a decision value belongs to the interval above this value, for positive and
-    for negative samples, as in the code of ITU-T G.191.
+    The numbers in this class have the unit of the tables. A 16-bit sample is ``unit`` times a
+    number of the table. A sample on a decision value belongs to the interval above this value, for
+    positive and for negative samples, as in the code of ITU-T G.191.
     """
 
     def __init__(self, name: str, unit: int, signal: Callable[[int, bool], int]) -> None:
@@ -36,8 +36,8 @@ class Law:
         ends = TABLES[name]["segment_ends"]
         self.decisions = [0]
         # Table 1a has 32 equal intervals up to the first end. Table 2a begins with an interval at
-        # zero that has half the width of the next ones, and its first segment has 15 full intervals
-        # after that. In both tables, each later segment has 16 intervals.
+        # zero that has half the width of the next intervals. After it, the first segment has 15
+        # full intervals. In both tables, each later segment has 16 intervals.
         if name == "alaw":
             self.decisions += [ends[0] * step // 32 for step in range(1, 33)]
         else:
@@ -50,7 +50,8 @@ class Law:
 
     def encode(self, sample: int) -> int:
         value = sample / self.unit
-        # The intervals include their lower end above zero, and their upper end below zero.
+        # Each interval includes its lower end. For a negative sample, this is the end that is
+        # farther from zero.
         if sample >= 0:
             interval = bisect_right(self.decisions, value) - 1
         else:
@@ -164,14 +165,14 @@ def test_any_alignment(law: str, shift: int) -> None:
 @every_level
 @pytest.mark.parametrize(("law", "negative_zero"), [("ulaw", 0x7F), ("alaw", None)])
 def test_decoding_and_encoding_keeps_the_code(law: str, negative_zero: int | None) -> None:
-    """A code that is decoded and encoded is the same, except mu-law's negative zero."""
+    """Decoding and encoding a code returns the same code, except for mu-law's negative zero."""
     expected = [0xFF if code == negative_zero else code for code in range(256)]
 
     assert expected == list(ENCODE[law](DECODE[law](bytes(range(256)))))
 
 
 def sun_ulaw(sample: int) -> int:
-    """Return the code of Sun's g711.c, which audioop used: it negates after the shift."""
+    """Return the code of Sun's g711.c, which audioop used. This code negates after the shift."""
     magnitude = min(abs(sample >> 2), 8159) + 33
     segment = magnitude.bit_length() - 6
     code = 0x7F if segment > 7 else segment << 4 | (magnitude >> (segment + 1) & 15)

@@ -18,7 +18,7 @@ ANY_LEVEL = settings(suppress_health_check=[HealthCheck.function_scoped_fixture]
 
 
 def masked(payload: bytes, key: bytes, offset_bytes: int = 0) -> bytes:
-    """Mask by RFC 6455, section 5.3: byte i of the payload with byte i modulo 4 of the key."""
+    """Mask by RFC 6455, section 5.3: byte i modulo 4 of the key masks byte i of the payload."""
     return bytes(byte ^ key[(offset_bytes + i) % 4] for i, byte in enumerate(payload))
 
 

@@ -92,7 +92,7 @@ def test_stereo() -> None:
 
 
 def test_level_changes_without_a_step() -> None:
-    """The gain changes in a linear ramp. It takes 30 ms from 1 to 0, and 300 ms from 0 to 1."""
+    """The gain changes in a linear ramp. A ramp takes 30 ms from 1 to 0, and 300 ms from 0 to 1."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     playout = steady(1000, 0.5)
     mixer.add(playout)
@@ -110,7 +110,7 @@ def test_level_changes_without_a_step() -> None:
 
 
 def test_higher_priority_ducks() -> None:
-    """A voice with lower priority is softer while another voice plays, and for 250 ms after it."""
+    """A voice with lower priority is softer while another voice plays, and 250 ms afterwards."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     mixer.add(steady(2000, 0.25), duck_db=14)
     voice = Playout(RATE_HZ, output_format="f32")
@@ -133,7 +133,7 @@ TIMES = [(1, 1), (50, 20), (200, 1000)]
 
 @pytest.mark.parametrize(("attack_ms", "release_ms"), TIMES)
 def test_duration_of_ramps(attack_ms: int, release_ms: int) -> None:
-    """Decreasing the gain takes attack_ms and increasing it takes release_ms, by any amount."""
+    """Any decrease of the gain takes attack_ms, and any increase takes release_ms."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=attack_ms, release_ms=release_ms)
     playout = steady(3000, 0.5)
     mixer.add(playout, gain=0.6)
@@ -211,7 +211,7 @@ def test_mix_is_the_sum(sounds: list[tuple[int, float]], sizes: list[int]) -> No
 
 
 def test_track_counts_heard_frames() -> None:
-    """Between two reads, the count of heard frames follows the clock, up to the audio read."""
+    """Between two reads, the count of heard frames follows the clock, up to the last read frame."""
     mixer = Mixer(RATE_HZ)
     track = mixer.add(steady(100, 0.25))
     start_ns = 1_000_000_000
@@ -286,7 +286,7 @@ def test_same_priority_does_not_duck() -> None:
 
 
 def test_each_playout_keeps_its_position() -> None:
-    """The mixer reads several playouts. Each counts its own items, and is cleared separately."""
+    """A mixer reads several playouts. Each playout counts its items and is cleared separately."""
     mixer = Mixer(RATE_HZ)
     voice, signal = steady(200, 0.25, "voice"), steady(50, 0.25, "signal")
     mixer.add(voice)
@@ -314,7 +314,7 @@ def test_removed_playout_can_be_read_again() -> None:
 
 
 def test_remove_during_reads() -> None:
-    """Playouts may be added and removed while a device reads. None is freed during a read."""
+    """Playouts may be added and removed while a device reads. No playout is freed during a read."""
     mixer = Mixer(RATE_HZ)
     stop = threading.Event()
 
@@ -363,7 +363,7 @@ UNFIT = [(24000, 1, "f32"), (16000, 2, "f32"), (16000, 1, "s16")]
 
 @pytest.mark.parametrize(("rate_hz", "channels", "output_format"), UNFIT)
 def test_playout_must_fit(rate_hz: int, channels: int, output_format: str) -> None:
-    """A playout with another rate, number of channels or format than the mixer raises an error."""
+    """A playout raises an error if its rate, channels or format are not those of the mixer."""
     playout = Playout(rate_hz, channels, output_format=output_format)
 
     with pytest.raises(
@@ -428,7 +428,7 @@ def test_bad_mixer(rate_hz: int, channels: int) -> None:
 
 
 def test_bad_format_and_cut_frames() -> None:
-    """An unknown format raises an error, and so does a buffer with a cut frame."""
+    """An unknown format and a buffer with a cut frame raise an error."""
     with pytest.raises(ConfigError, match="output_format must be one of s16, f32"):
         Mixer(RATE_HZ, output_format="s24")
     with pytest.raises(AudioError, match="a frame has 2 bytes, got a buffer of 3"):

@@ -206,7 +206,7 @@ def test_stall_ends_when_enough_is_queued() -> None:
 
 
 def test_low_buffer_slows_down() -> None:
-    """If little is queued of an incomplete item, the audio is slowed down by up to 12 %."""
+    """With little queued audio of an incomplete item, the audio is played up to 12 % slower."""
     player = Player(start_ms=100)
     player.push(tone(240))
 
@@ -218,7 +218,7 @@ def test_low_buffer_slows_down() -> None:
 
 
 def test_stops_in_a_pause_when_low() -> None:
-    """If little is queued of an incomplete item, the playout stops in a pause, not in a word."""
+    """With little queued audio of an incomplete item, the playout stops in a speech pause."""
     player = Player(start_ms=50, time_scaling=True)
     player.push(tone(60) + bytes(2 * 55 * PER_MS))
 
@@ -325,7 +325,7 @@ def test_jump_of_timestamps_starts_a_new_time_base() -> None:
 
 
 def test_live_delay_follows_the_network() -> None:
-    """The delay increases after late packets, and decreases when the network is quiet again."""
+    """The delay increases after late packets, and decreases when no more packets are late."""
     player = Player(mode="live")
     targets = []
     for number in range(6000):
@@ -345,7 +345,7 @@ def test_live_delay_follows_the_network() -> None:
     ("profile", "limit_s"), [("interactive", 10), ("balanced", 15), ("smooth", 25)]
 )
 def test_live_delay_falls_within_seconds(profile: str, limit_s: int) -> None:
-    """After 10 s with 120 ms of jitter, the target delay falls to a normal value within seconds."""
+    """The target delay falls to a normal value within seconds after 10 s of jitter of 120 ms."""
     chance = random.Random(1)
     sent = [(20 * number, number) for number in range(3000)]
     disturbed = [(ms + chance.uniform(0, 120), number) for ms, number in sent[1000:1500]]
@@ -431,7 +431,7 @@ def test_position_of_an_unknown_item() -> None:
 
 
 def test_marks_are_reported_once_and_in_order() -> None:
-    """A mark is reported when it was played. The order of setting the marks does not matter."""
+    """A mark is reported when its position was played, whatever the order of setting the marks."""
     player = Player()
     for offset_ms in (30, 10, 20, 10):
         player.playout.mark("a", offset_ms, f"at {offset_ms}")
@@ -735,7 +735,7 @@ def test_device_reads_by_address() -> None:
 
 
 def test_one_reader_at_a_time() -> None:
-    """While a device is attached to a playout, reading and closing it raise an error."""
+    """While a device is attached to a playout, read() and close() of the playout raise an error."""
     playout = Playout(RATE_HZ)
     playout.attach()
 

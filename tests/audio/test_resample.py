@@ -37,7 +37,7 @@ def converted(pcm, resampler, step=None):
 
 
 def fit(samples, rate_hz, hz):
-    """Return the RMS of the best sine of *hz* in the middle of *samples*, and that of the rest."""
+    """Return the RMS of the best sine of *hz* in the middle of *samples*, and the rest's RMS."""
     middle = samples[len(samples) // 4 : -len(samples) // 4].astype(float) / 32767
     angle = 2 * np.pi * hz * np.arange(len(middle)) / rate_hz
     basis = np.stack([np.sin(angle), np.cos(angle)], axis=1)
@@ -47,7 +47,7 @@ def fit(samples, rate_hz, hz):
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
 def test_tone(from_hz, to_hz):
-    """A tone keeps its pitch and level. All other sound in the output is 90 dB below it."""
+    """A tone keeps its pitch and level. All other sound in the output is 90 dB below the tone."""
     pcm = tone(from_hz, 1000, level=0.9).tobytes()
 
     level, rest = fit(np.frombuffer(converted(pcm, Resampler(from_hz, to_hz)), "<i2"), to_hz, 1000)
@@ -185,7 +185,7 @@ def test_finished():
     ],
 )
 def test_ranges(arguments, name):
-    """A rate or number of channels out of range raises an error with its name."""
+    """A rate or a number of channels out of range raises an error with the name of the argument."""
     with pytest.raises(ConfigError, match=name):
         Resampler(*arguments)
 

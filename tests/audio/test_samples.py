@@ -123,7 +123,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
 @pytest.mark.parametrize(("function", "raw"), FUNCTIONS.values(), ids=FUNCTIONS)
 def test_arrays(function, raw, array):
-    """An array has the same result as the bytes of the same samples."""
+    """An array gives the same result as the bytes of the same samples."""
     assert function(raw) == function(array)
 
 
@@ -138,7 +138,7 @@ def test_arrays(function, raw, array):
     ],
 )
 def test_frames(form, raw, array, monkeypatch):
-    """A frame has the same audio for an array and for the bytes of the same samples."""
+    """A frame of an array has the same audio as a frame of the bytes of the same samples."""
     monkeypatch.setattr("inworld_sync.audio.frame._random_bytes", bytes)
     builder = FrameBuilder('{"audio":"', '"}', form)
     if form is FrameForm.BYTES and array.itemsize == 1:
@@ -170,7 +170,7 @@ def test_sinks_refuse_invalid_samples(sink):
 
 
 def test_stereo():
-    """A playout with two channels accepts both axis orders. A playout with one channel mixes."""
+    """A stereo playout accepts both axis orders. A mono playout mixes the two channels."""
     stereo = np.stack([SAMPLES, SAMPLES // 2], axis=1)
     for array in (stereo, stereo.T, stereo / 32768, np.ascontiguousarray(stereo.T)):
         playout = Playout(16000, 2)

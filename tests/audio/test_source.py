@@ -193,7 +193,7 @@ def test_stereo():
 
 
 def test_wrong_channels():
-    """An array with another number of channels than the stream has raises an error."""
+    """An array raises an error if its number of channels differs from that of the stream."""
     with pytest.raises(AudioError, match=r"shape \(frames, 2\) or \(2, frames\), got \(3200, 1\)"):
         fed(SAMPLES.reshape(-1, 1), channels=2)
 
@@ -330,7 +330,7 @@ def all_forms(content, folder, stack):
 
 @pytest.mark.parametrize("content", [WAV, PCM], ids=["WAV", "raw"])
 def test_every_form_of_content(content, tmp_path):
-    """A recording returns the same samples in every form. Raw samples need the declared rate."""
+    """A recording returns the same samples in every form. Raw samples need a declared rate."""
     with contextlib.ExitStack() as stack:
         for form, audio in all_forms(content, tmp_path, stack):
             assert PCM == collected(open_source(audio, from_hz=RATE_HZ)), form

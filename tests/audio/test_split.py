@@ -45,7 +45,7 @@ def around(text: str) -> bytes:
 
 
 def agrees(splitter: Splitter, message: bytes) -> bool:
-    """Return whether the splitter could read the message. Fail if its result is wrong."""
+    """Return whether the splitter could read the message. Fail if a result is wrong."""
     found = splitter.split(message)
     if found is None:
         return False
@@ -130,7 +130,7 @@ def test_messages_that_need_a_parser(message: str) -> None:
 
 @pytest.mark.parametrize("message", TAKEN)
 def test_every_cut_message_needs_a_parser(message: str) -> None:
-    """The splitter returns None for a cut message, and reads no byte after its end."""
+    """The splitter returns None for a cut message, and reads no byte after the message."""
     splitter = Splitter(AUDIO, *PICKS)
     text = message.rstrip().replace("@", A).encode()
     guarded = GuardedBytes(len(text))

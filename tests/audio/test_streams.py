@@ -111,7 +111,8 @@ def test_audio_counts_after_the_latency(source: Source) -> None:
     speaker = source.feed()
     play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
 
-    # Time in ms after the callback, and count of heard samples: 8 per ms from 60 ms on.
+    # (time in ms after the callback, count of heard samples). From 60 ms on, 8 samples are heard
+    # per ms.
     expected = {0: 0, 59: 0, 60: 0, 61: 8, 85: 200, 110: 400, 5000: 400}
 
     assert expected == {ms: source.track.heard_frames((1000 + ms) * MS) for ms in expected}
@@ -179,13 +180,14 @@ def test_stretched_audio_counts_source_samples() -> None:
 
 
 def test_latency_is_that_of_the_stream_times(source: Source) -> None:
-    """The stream times of a block say when the block is heard. latency_ms replaces missing ones."""
+    """Stream times of a block say when the block is heard. latency_ms replaces missing times."""
     speaker = source.feed()
     device = Device(speaker)
 
     device.play(ahead_s=0.125)
     assert 125.0 == pytest.approx(speaker.stats.latency_ms)
-    # A clock that does not advance, one that runs backwards, and two with impossible times.
+    # A clock that does not advance, a clock that runs backwards, and two clocks with impossible
+    # times.
     for ahead_s in (-100.0, -0.001, 1e6, float("nan")):
         device.play(ahead_s=ahead_s)
         assert 50.0 == speaker.stats.latency_ms
@@ -287,7 +289,7 @@ def test_channels_are_mixed() -> None:
 
 
 def test_muted_is_silence() -> None:
-    """While the microphone is muted, silence is recorded. Audio from before is still read."""
+    """While the microphone is muted, silence is recorded. Earlier audio can still be read."""
     ring = MicrophoneRing(8)
     device = Device(ring)
     device.deliver(samples(1, 2))
@@ -300,7 +302,7 @@ def test_muted_is_silence() -> None:
 
 
 def test_overflows_of_the_device_are_counted() -> None:
-    """Audio that was lost before the callback, as the device reports, is counted."""
+    """Audio that the device reports as lost before the callback is counted."""
     ring = MicrophoneRing(8)
     Device(ring).deliver(samples(1), flags=INPUT_OVERFLOW)
 
@@ -331,7 +333,7 @@ def test_is_muted_while_the_speaker_plays(source: Source) -> None:
 
 
 def test_records_again_after_the_hangover(source: Source) -> None:
-    """Audio is recorded after the hangover. A speaker that plays silence does not mute."""
+    """Audio is recorded after the hangover, and while a speaker plays silence."""
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate)

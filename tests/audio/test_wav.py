@@ -75,7 +75,7 @@ CHUNKS = [
 
 @pytest.mark.parametrize(("name", "data", "samples"), CHUNKS, ids=[name for name, *_ in CHUNKS])
 def test_strip_riff(name: str, data: bytes, samples: bytes | None) -> None:
-    """strip_riff() returns the samples of a chunk, with any header or without one."""
+    """strip_riff() returns the samples of a chunk, with any header or without a header."""
     if samples is None:
         # Without a data chunk, the samples begin after 44 bytes. A wrong length is ignored.
         samples = data[44:]
@@ -120,7 +120,7 @@ def test_header(rate: int, channels: int) -> None:
 
 
 def test_header_of_a_stream() -> None:
-    """The header of a stream with unknown length has a length of 4 GiB."""
+    """The header of a stream with unknown length contains a length of 4 GiB."""
     header = wav.header(24000)
 
     assert (header[4:8], header[40:44]) == (b"\xff" * 4, b"\xff" * 4)
@@ -215,7 +215,10 @@ class TestWavWriter:
         assert read_by_stdlib(writer.partial_path) == (PCM, 24000, 1)
 
     def test_failed_write(self, tmp_path: Path) -> None:
-        """After a failed write, close() keeps the partial file. The error names both files."""
+        """
+        After a failed write, close() keeps the partial file. The error names the path and this
+        file.
+        """
         path = tmp_path / "a.wav"
         writer = wav.WavWriter(path, 24000)
         writer.write(PCM)
@@ -313,7 +316,7 @@ class TestWavWriter:
         assert read_by_stdlib(path)[0] == PCM
 
     def test_cut_end(self, tmp_path: Path) -> None:
-        """A cut sample at the end raises an error in close(). The file is valid without it."""
+        """If audio ends inside a sample, close() raises an error. The file is valid."""
         path = tmp_path / "a.wav"
         writer = wav.WavWriter(path, 24000)
         writer.write(PCM + b"\x01")

@@ -17,7 +17,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_file_is_replaced_when_complete(tmp_path: Path) -> None:
-    """The new file replaces the old file at the end of the block."""
+    """The new file replaces the old file at the end of the with block."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     with WholeFile(path) as file:
@@ -30,7 +30,7 @@ def test_file_is_replaced_when_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_keeps_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
-    """After an error or Ctrl-C, the old file is unchanged and there is no other file."""
+    """After an error or Ctrl-C, the old file is unchanged and no other file is left."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     with pytest.raises(error), WholeFile(path) as file:

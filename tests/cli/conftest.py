@@ -1,4 +1,4 @@
-"""Fixtures that run commands as a shell does, in this process or in another one."""
+"""Fixtures that run commands as a shell does, in this process or in another process."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_failures(
 
 
 def test_refused_key(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the key is refused, the command has its own exit status and does not print the key."""
+    """If the key is refused, the exit status is 3 and the key is not printed."""
     monkeypatch.setenv("INWORLD_API_KEY", "d3Jvbmc6c2VjcmV0")
     done = run("chat", "x", "--base-url", server.url)
 

@@ -121,7 +121,7 @@ def test_voices_as_json(run: Run, server: Emulator) -> None:
 
 
 def test_voices_of_a_language(run: Run, server: Emulator) -> None:
-    """With --language, only these voices are listed. If there are none, the status is 5."""
+    """--language lists only voices of this language. If none is found, the exit status is 5."""
     german = run("voices", "--base-url", server.url, "--json", "--language", "DE_DE")
     none = run("voices", "--base-url", server.url, "--json", "--language", "XX_XX")
 
@@ -236,7 +236,7 @@ def test_emulator_as_text(start: Start) -> None:
 
 
 def test_emulator_with_a_chat_endpoint(start: Start) -> None:
-    """With --chat-url, the chat endpoint writes the replies, and its errors reach the client."""
+    """With --chat-url, the client gets the replies and the errors of the chat endpoint."""
     with Emulator() as not_a_chat:
         process = start("emulator", "--chat-url", not_a_chat.url, "--json")
         facts = read_object(process)
@@ -289,7 +289,7 @@ def test_without_its_extra(missing: str) -> None:
 
 
 def test_ctrl_c_during_the_imports() -> None:
-    """Ctrl-C during the imports ends the program as it does later, without a traceback."""
+    """Ctrl-C during the imports ends the program in the same way as later, without a traceback."""
     program = (
         "import sys\n"
         "class Interrupted:\n"
@@ -346,7 +346,7 @@ INVALID_ANSWERS = [
 
 @pytest.mark.parametrize(("script", "status", "words"), INVALID_ANSWERS)
 def test_invalid_answers(run: Run, script: Callable[[Peer], None], status: int, words: str) -> None:
-    """An invalid answer of a service is one line on standard error, without markup."""
+    """An invalid answer of a service causes one line on standard error, without markup."""
     with serve(script) as server:
         done = run("voices", "--base-url", f"http://127.0.0.1:{server.port}")
 

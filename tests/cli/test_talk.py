@@ -84,7 +84,7 @@ def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
 
 
 def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """--json prints one object for each event, and a last object for the end. Each is a line."""
+    """--json prints one object for each event and one for the end. Each object is one line."""
     output = str(tmp_path / "a.wav")
     said = ["--say", "How is the weather in Oslo?", "--json"]
     printed = rows(talk(*said, "--tools", tools, "-o", output).out)
@@ -102,7 +102,7 @@ def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
 def test_standard_input(
     start: Callable[..., subprocess.Popen[bytes]], server: Emulator, tmp_path: Path
 ) -> None:
-    """If standard input is not a terminal, each line is sent when the last reply has ended."""
+    """If standard input is not a terminal, each line is sent when the previous reply has ended."""
     process = start("talk", "--base-url", server.url, "-o", str(tmp_path / "a.wav"))
     out, _ = process.communicate(b"My name is Bob.\n\nWhat is my name?\n", PATIENCE_SECONDS)
 
@@ -191,7 +191,8 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
         service.transcript("r1", "a1", text)
         service.audio("r1", "a1", b"\xff\x1f\x00\xe0" * (240_000 if interrupted else 12_000))
         if interrupted:
-            # The input arrives in real time, so a part of the reply was played at this time.
+            # The input arrives in real time, so a part of the reply has been played after these
+            # messages.
             for _ in range(5):
                 service.until("input_audio_buffer.append")
             service.event("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u2")

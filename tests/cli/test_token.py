@@ -17,7 +17,7 @@ from support.peers import Peer, serve
 
 
 def test_a_token(run: Run, server: Emulator) -> None:
-    """The token alone is on standard output, and the service accepts it."""
+    """Only the token is printed on standard output, and the service accepts this token."""
     done = run("token", "--base-url", server.url)
     token = done.out.decode()
     with Inworld(token=token, base_url=server.url) as iw:
@@ -28,7 +28,7 @@ def test_a_token(run: Run, server: Emulator) -> None:
 
 @pytest.mark.parametrize("kind", ["jwt", "session", "single_use"])
 def test_json(run: Run, server: Emulator, kind: str) -> None:
-    """With --json there are also the kind and the expiry."""
+    """With --json, the output also has the kind, the expiry and the lifetime of the token."""
     done = run("token", "--kind", kind, "--base-url", server.url, "--json")
     found = json.loads(done.out)
 
@@ -40,7 +40,7 @@ def test_json(run: Run, server: Emulator, kind: str) -> None:
 
 
 def test_options(run: Run) -> None:
-    """Each option arrives in the request."""
+    """The request to the service has the value of each option."""
     bodies: list[Any] = []
 
     def answer(peer: Peer) -> None:
@@ -80,7 +80,7 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...], words: str) -> None:
 
 
 def test_failures(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused key has status 3, and no network 4; no output has a part of the key."""
+    """The status is 3 for a refused key, 4 without a network. No output has a part of the key."""
     key = base64.b64encode(b"other-id:topsecret").decode()
     monkeypatch.setenv("INWORLD_API_KEY", key)
     refused = [

@@ -104,7 +104,7 @@ def test_subtitles(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_several_files(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """The results of several files are printed in the order of the files, with their names."""
+    """The results of several files are printed with the file names, in the order of the files."""
     first, second = wav(tmp_path / "a.wav"), wav(tmp_path / "b.wav", spoken_turns(1)[0])
     done = transcribe(first, second)
 
@@ -127,7 +127,7 @@ def test_folder(transcribe: Callable[..., Done], tmp_path: Path, form: str, suff
 def test_each_result_when_it_is_ready(
     transcribe: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each result is written while later files are transcribed. A failed write is one failure."""
+    """Each result is written while later files are transcribed. A failed write is a failure too."""
     files = [wav(tmp_path / f"{name}.wav") for name in "abc"]
     output = tmp_path / "out"
     (output / "b.txt").mkdir(parents=True)
@@ -238,7 +238,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_partials_on_a_terminal(
     transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
 ) -> None:
-    """With --live, partial transcripts and then the turn replace each other on one line."""
+    """With --live, a partial transcript is replaced by the next one, and then by the turn."""
     done = transcribe("--live", wav(tmp_path / "a.wav", spoken_turns(2)[0]))
 
     assert b"w1 w2\n" == done.out
@@ -354,7 +354,7 @@ def test_one_channel(
 
 
 def test_missing_channel(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """If the file does not have the channel, the exit status is 2 and the error says why."""
+    """If the file lacks the selected channel, the exit status is 2 and the error says why."""
     done = transcribe("--channel", "7", call(tmp_path / "a.wav"))
 
     assert (2, b"") == (done.status, done.out)
@@ -407,7 +407,7 @@ def test_settings(
 
 
 def test_one_file_of_several_fails(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """If one file fails, it has a message, the other files are transcribed, and the status is 1."""
+    """If one file fails, a message says so, other files are transcribed, and the status is 1."""
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     done = transcribe(tmp_path / "none.wav", wav(tmp_path / "a.wav"), tmp_path / "bad.wav")
 
@@ -418,7 +418,7 @@ def test_one_file_of_several_fails(transcribe: Callable[..., Done], tmp_path: Pa
 
 
 def test_no_words(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """A file without words has a message. If no file has words, the status is 5."""
+    """A message is printed for a file without words. If no file has words, the status is 5."""
     silent, spoken = wav(tmp_path / "silent.wav", bytes(32_000)), wav(tmp_path / "a.wav")
     message = f"inworld-sync: {silent}: no words were recognized\n"
     alone, both = transcribe(silent), transcribe(silent, spoken)
@@ -543,7 +543,7 @@ def test_interrupt_while_a_pipe_is_silent(
     fifo = tmp_path / "audio"
     os.mkfifo(fifo)
     process = start("transcribe", "--base-url", "ws://127.0.0.1:9", "--rate", "16000", str(fifo))
-    # Opening it returns when the command has opened the FIFO to read it.
+    # The call of open() returns when the command has opened the FIFO to read it.
     with fifo.open("wb"):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)

@@ -1,8 +1,8 @@
 """
 Run the clients of other people against the emulator: ``python -m tests.conformance``.
 
-Exits with 1 if a check fails, and with 2 if a client cannot be installed, or if a program that it
-needs is not installed.
+Exits with 1 if a check fails, and with 2 if a client cannot be installed, or if a program that the
+client needs is not installed.
 """
 
 from __future__ import annotations

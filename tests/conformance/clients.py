@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-# The columns of the table; docs/conformance.md explains them.
+# The columns of the table. docs/conformance.md explains these columns.
 FEATURES = (
     "voices",
     "own voices",
@@ -33,7 +33,7 @@ FEATURES = (
 )
 
 
-# What this project needs without its extras, and for the emulator without speech.
+# The packages that this project needs without its extras, and for the emulator without speech.
 _PROJECT_NEEDS = (
     "attrs",
     "cattrs",
@@ -53,11 +53,11 @@ class Client:
 
     Attributes:
         name: The name in the table and on the command line.
-        registry: Where its packages come from.
+        registry: The registry from which the packages come.
         packages: Pinned requirements of the registry.
-        programs: The files in the folder ``programs`` that use it.
-        needs: Programs of this machine that it needs.
-        needs_tls: Whether it refuses a server without TLS.
+        programs: The files in the folder ``programs`` that use the client.
+        needs: Programs of this machine that the client needs.
+        needs_tls: Whether the client refuses a server without TLS.
         limits: Features whose checks are known to fail because of the client, and why.
     """
 

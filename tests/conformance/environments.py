@@ -1,10 +1,10 @@
 """
-Environments with the packages of one client each, which are kept between runs.
+Environments that are kept between runs. Each environment has the packages of one client.
 
 An environment is a folder in the cache: a virtual environment for PyPI, a folder with
-``node_modules`` for npm. Its name contains a digest of its packages and of the interpreter, so a
-new version gets a new environment. The file ``complete`` is written last; a folder without it is
-removed and made again.
+``node_modules`` for npm. The name of an environment contains a digest of its packages and of the
+interpreter, so a new version of a package gets a new environment. The file ``complete`` is written
+last. A folder without this file is removed and made again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _INSTALL_SECONDS = 1800
 
 
 class SetupFailed(Exception):
-    """A client or a program that it needs cannot be installed or found."""
+    """A client cannot be installed, or a program that the client needs cannot be found."""
 
 
 def default_cache() -> Path:
@@ -63,7 +63,7 @@ def node_environment(cache: Path, name: str, packages: tuple[str, ...]) -> Path:
 
 
 def _prepare(cache: Path, name: str, parts: tuple[str, ...]) -> tuple[Path, bool]:
-    """Return the folder of an environment, and whether it must be made."""
+    """Return the folder of an environment, and whether the environment must still be made."""
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     folder = cache / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}-{digest}"
     if (folder / "complete").exists():

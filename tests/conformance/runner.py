@@ -21,11 +21,11 @@ from tests.conformance.environments import find_program, node_environment, pytho
 
 PROGRAMS = Path(__file__).with_name("programs")
 PROGRAM_SECONDS = 600
-# Every result of a program is one line that begins with this.
+# Every result of a program is one line that begins with this text.
 MARK = "RESULT "
-# The feature of a result about the program as a whole.
+# The name of the feature in a result about the program as a whole.
 PROGRAM = "program"
-# The programs know both texts.
+# The programs have the same two texts.
 QUESTION = "What is the weather in London?"
 SENTENCE = "The museum opens at ten and closes at six in the evening."
 # Clients that respect these variables can reach this machine only.
@@ -39,7 +39,7 @@ _NO_NETWORK = {
 
 @attrs.frozen
 class Result:
-    """The result of one check of a client; ``detail`` is an error message if it failed."""
+    """The result of one check of a client. ``detail`` is an error message if the check failed."""
 
     feature: str
     check: str
@@ -48,7 +48,7 @@ class Result:
 
 
 class _ErrorLog(logging.Handler):
-    """Collects what the emulator logs as errors; no client may cause one."""
+    """Collects the errors that the emulator logs. No client may cause such an error."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -59,7 +59,7 @@ class _ErrorLog(logging.Handler):
 
 
 def record_speech(folder: Path) -> dict[str, str]:
-    """Write the speech that the clients send, and return the paths by their name in a program."""
+    """Write the recordings that clients send. Return each path under its name in the programs."""
     files = {
         "question": (QUESTION, 24000, folder / "question.wav"),
         "sentence": (SENTENCE, 16000, folder / "sentence.wav"),
@@ -71,13 +71,13 @@ def record_speech(folder: Path) -> dict[str, str]:
 
 
 def check_programs(client: Client) -> None:
-    """Raise SetupFailed if a program is missing that the client needs."""
+    """Raise SetupFailed if a program that the client needs is missing."""
     for program in (*client.needs, *(("node", "npm") if client.registry == "npm" else ())):
         find_program(program)
 
 
 def run_client(client: Client, cache: Path, speech: dict[str, str]) -> list[Result]:
-    """Run all checks of a client. Raises SetupFailed if it cannot be installed."""
+    """Run all checks of a client. Raises SetupFailed if the client cannot be installed."""
     with tempfile.TemporaryDirectory() as folder:
         command, programs = _prepare(client, cache, Path(folder))
         results: list[Result] = []
@@ -103,7 +103,7 @@ def _run(client: Client, command: list[str], speech: dict[str, str]) -> list[Res
     logger = logging.getLogger("inworld_sync.emulator")
     logger.addHandler(log)
     try:
-        # Not at full speed, so that replies can be interrupted.
+        # The emulator does not send at full speed, so that replies can be interrupted.
         with Emulator(settings=Settings(pace=4), tls=client.needs_tls) as server:
             results = _run_program(command, server, speech)
     finally:
@@ -130,14 +130,17 @@ def _run_program(command: list[str], server: Emulator, speech: dict[str, str]) -
 
 
 def _output_of(command: list[str], environment: dict[str, str]) -> tuple[bytes, bytes, str]:
-    """Run a program; return both of its outputs, and how it failed, or an empty text."""
+    """
+    Run a program. Return its standard output, its standard error, and a text that says how the
+    program failed. The text is empty if the program succeeded.
+    """
     with subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Its own process group, so that its browsers end with it.
+        # The program has its own process group, so that its browsers end together with the program.
         start_new_session=True,
     ) as process:
         try:

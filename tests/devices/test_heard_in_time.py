@@ -1,10 +1,11 @@
 """
 Words and marks are reported at the time when their sample is heard.
 
-The error is at most one period of the device, over minutes, with a device whose clock is fast or
-slow. The device is simulated: it plays at its own rate, calls back early and unevenly, and reports
-a latency that is a little wrong. The samples of the speech are not zero, and all other samples are
-zero, so the test finds the time of each sample of the speech in the played audio.
+The error is at most one period of the device. This is true for minutes of audio, and for a device
+whose clock is fast or slow. The device is simulated: it plays at its own rate, calls back early and
+unevenly, and reports a latency that is a little wrong. The samples of the speech are not zero, and
+all other samples are zero, so the test finds the time of each sample of the speech in the played
+audio.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ START_NS = 1_000_000_000
 
 
 class Device:
-    """A sound card whose clock is wrong by *ppm*."""
+    """A sound card whose clock is wrong by *ppm* parts per million."""
 
     def __init__(self, ppm: float, minutes: int, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -94,7 +95,7 @@ class Speech:
 @pytest.mark.parametrize("minutes", [4, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ppm", [200.0, -200.0])
 def test_words_and_marks_are_reported_in_time(ppm: float, minutes: int) -> None:
-    """Each event is reported within a period of its sample, and the error does not increase."""
+    """Each event is at most a period earlier or later than its sample. The error does not grow."""
     playout = Playout(RATE_HZ, output_format="f32", capacity_ms=10_000)
     mixer = Mixer(RATE_HZ)
     track = mixer.add(playout)

@@ -93,7 +93,7 @@ def test_a_pause_is_silence(sound_card: SoundCard) -> None:
 
 
 def test_unread_samples_are_counted(sound_card: SoundCard) -> None:
-    """A reader that is too late gets the oldest samples. dropped_samples counts the others."""
+    """A reader that is too late gets the oldest samples. dropped_samples counts lost samples."""
     sound_card.microphone = ramp(60_000)
     with Microphone(RATE_HZ, buffer_ms=100) as microphone:
         until(lambda: microphone.dropped_samples > 100)
@@ -128,7 +128,7 @@ def test_close_ends_the_iteration(sound_card: SoundCard) -> None:
 
 
 def test_is_muted_while_the_speaker_plays(sound_card: SoundCard) -> None:
-    """Silence is recorded while the speaker of mute_while plays. Later audio is recorded."""
+    """Silence is recorded while the speaker of mute_while plays. Audio is recorded after that."""
     sound_card.microphone = ramp(60_000)
     with (
         Speaker(24000) as speaker,

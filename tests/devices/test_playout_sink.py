@@ -1,4 +1,7 @@
-"""A playout as a sink: its reader gets the written audio, and its count follows the reads."""
+"""
+A playout as a sink: the reader gets the written audio, and the count of heard samples follows the
+reads.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +130,7 @@ def test_heard_by_a_mixers_track() -> None:
 
 
 def test_heard_after_the_latency(playout: Playout) -> None:
-    """A sample counts as heard when latency_ms of later output, or of silence, were read."""
+    """A sample counts as heard when latency_ms of audio or silence after the sample were read."""
     sink = PlayoutSink(playout, latency_ms=30)
     sink.write(counting(0, 1600))
     sink.end()
@@ -176,7 +179,7 @@ def test_many_utterances(playout: Playout) -> None:
 
 
 def test_a_playout_that_its_owner_closed(playout: Playout) -> None:
-    """If the owner closes the playout, the count stays, and clear() and close() still work."""
+    """If the owner closes the playout, the count stays the same. clear() and close() still work."""
     sink = PlayoutSink(playout)
     sink.write(counting(0, 3200))
     read(playout, 20)

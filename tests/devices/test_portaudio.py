@@ -126,7 +126,7 @@ def test_no_device_at_all(sound_card: SoundCard) -> None:
 
 
 def test_a_sounddevice_without_c_callbacks(sound_card: SoundCard) -> None:
-    """A version of sounddevice without C callbacks raises an error that names other versions."""
+    """A version of sounddevice without C callbacks raises an error that names this version."""
     sound_card.module._StreamBase = lambda kind: SimpleNamespace()
 
     with pytest.raises(DeviceError, match=r"sounddevice 0\.5\.1 does not accept a C callback"):

@@ -27,7 +27,8 @@ RATE_HZ = 24_000
 SECOND = bytes(range(240)) * 200
 TWENTIETH = SECOND[:2400]
 
-# A script that records its arguments and its input. If its last argument is a file, copies it.
+# A script that records its arguments and its input. If the last argument is a WAV file, the script
+# copies this file.
 RECORDER = """
 import json, shutil, sys
 record = {record!r}
@@ -119,7 +120,7 @@ STREAMED = [
 
 @pytest.mark.parametrize(("name", "arguments"), STREAMED)
 def test_samples_are_streamed(programs: Programs, name: str, arguments: list[str]) -> None:
-    """A program gets all samples through its standard input, and the right options."""
+    """A program gets the right options, and gets all samples through its standard input."""
     programs.install(name)
     with ProgramSpeaker(RATE_HZ) as speaker:
         speaker.write(TWENTIETH)
@@ -170,7 +171,7 @@ def test_the_order_of_the_programs(programs: Programs) -> None:
 
 
 def test_no_program(programs: Programs) -> None:
-    """If no program is installed, the error names all programs. An unknown name is an error too."""
+    """If no program is installed, the error names all programs. An unknown name raises an error."""
     with pytest.raises(DeviceError, match=r"none of pw-play, .* powershell is installed"):
         ProgramSpeaker()
     with pytest.raises(DeviceError, match="mpv is not installed"):

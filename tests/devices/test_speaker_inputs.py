@@ -98,7 +98,7 @@ def test_an_input_can_duck_the_speaker(sound_card: SoundCard) -> None:
 
 
 def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
-    """A closed input fades out. Then another input can be added, if there were already eight."""
+    """A closed input fades out. Its place can then be used by another input."""
     with Speaker(RATE_HZ) as speaker:
         others = [speaker.add() for _ in range(7)]
         with pytest.raises(LocalProtocolError, match="has 8 playouts already"):
@@ -249,7 +249,7 @@ def test_marks_are_reported_when_they_are_heard(sound_card: SoundCard) -> None:
 
 
 def test_a_clear_cancels_the_marks_after_it(sound_card: SoundCard) -> None:
-    """clear() reports each mark that was not reached as cancelled. Each is reported once."""
+    """clear() reports each mark that was not reached as cancelled. Each mark is reported once."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(steady(500, 100))
         speaker.mark("early", 100)
@@ -301,7 +301,7 @@ def test_closing_cancels_marks(sound_card: SoundCard) -> None:
 
 
 def test_level_of_heard_audio(sound_card: SoundCard) -> None:
-    """The level is that of the sum of all inputs, at the time when the sum is heard."""
+    """The level is the level of the sum of all inputs, at the time when the sum is heard."""
     with Speaker(RATE_HZ, buffer_ms=20_000) as speaker:
         assert speaker.level().peak == 0
         speaker.write(steady(15_000, 16384))
@@ -320,7 +320,7 @@ def test_level_of_heard_audio(sound_card: SoundCard) -> None:
 
         def is_even() -> bool:
             level = speaker.level(window_ms=20)
-            # Whole periods are measured. The first and the last may be heard only in part.
+            # Whole periods are measured. The first and the last period may be heard only in part.
             enough = RATE_HZ * 0.02 <= level.samples <= RATE_HZ * (0.02 + 2 * PERIOD_S)
             return enough and level.rms == level.peak == 0.5
 

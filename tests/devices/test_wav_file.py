@@ -43,7 +43,7 @@ def ramp(tmp_path: Path) -> Path:
 
 
 def test_a_source_returns_all_samples(ramp: Path) -> None:
-    """The blocks have the requested size and all samples in order. The last one may be shorter."""
+    """Blocks have the requested size and all samples in order. The last block may be shorter."""
     with WavSource(ramp, block_ms=30) as source:
         blocks = list(source)
 
@@ -147,7 +147,7 @@ def test_a_paced_sink_after_a_clear(tmp_path: Path) -> None:
 
 
 def test_an_exception_leaves_a_partial_file(tmp_path: Path) -> None:
-    """After an exception, a partial file contains the audio. The path itself is unchanged."""
+    """After an exception, a partial file contains the audio, and no other file exists."""
     path = tmp_path / "out.wav"
 
     with pytest.raises(RuntimeError), WavSink(path, RATE_HZ) as sink:

@@ -1,4 +1,4 @@
-"""Servers for the tests. The server with a tone generator is faster than that with speech."""
+"""Servers for the tests. The server with a tone generator is faster than the server with speech."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ def realtime(tone_server: Emulator) -> Iterator[RealtimeClient]:
 
 @pytest.fixture
 def paced(paced_server: Emulator) -> Iterator[RealtimeClient]:
-    """A client of a server that sends audio in real time, so that replies can be interrupted."""
+    """Yield a client of a server that sends audio in real time. Its replies can be interrupted."""
     with open_realtime(paced_server) as client:
         yield client

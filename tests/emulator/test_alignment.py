@@ -32,7 +32,7 @@ ALIGNMENTS = [
 
 @pytest.mark.parametrize(("written", "spoken", "counts"), ALIGNMENTS)
 def test_align(written: str, spoken: str, counts: list[int]) -> None:
-    """A written word gets the time of its spoken words; without spoken words it has no duration."""
+    """A written word gets the time of its spoken words. Without spoken words, its duration is 0."""
     heard = [
         EngineWord(word, number * 100, number * 100 + 100)
         for number, word in enumerate(spoken.split())
@@ -84,7 +84,7 @@ def test_exposed_output_is_one_more() -> None:
 
 
 def test_model_without_the_node() -> None:
-    """A model without the node is refused with a LookupError."""
+    """A model that does not have the requested node is refused with a LookupError."""
     with pytest.raises(LookupError, match="Teleport"):
         expose_output(model_path().read_bytes(), "Teleport")
 
@@ -102,7 +102,7 @@ def test_speech_without_durations(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(model: bytes, op_type: str) -> tuple[bytes, str]:
         raise LookupError(op_type)
 
-    exact_engine = default_synthesizer()  # is made once, and must not be made without durations
+    exact_engine = default_synthesizer()  # this shared engine must be made before the patch
     monkeypatch.setattr("inworld_sync.emulator.synthesis.hibari.expose_output", refuse)
     text = "Hello there, my world."
     (sentence,) = HibariSynthesizer().speak(text, VOICES[0])

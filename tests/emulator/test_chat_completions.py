@@ -1,4 +1,4 @@
-"""Chat completions of the emulator: the wire format, refusals, faults and other reply makers."""
+"""Chat completions of the emulator: the JSON format, refusals, faults and other reply makers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def client_of(server: Emulator) -> Iterator[Inworld]:
 def post(
     server: Emulator, body: object, *, key: str | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send a request without the package; return status, headers and body."""
+    """Send a request without the package. Return the status, the headers and the body."""
     with closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {server.api_key if key is None else key}"}
@@ -66,7 +66,7 @@ def post(
 
 
 def events_of(body: bytes) -> list[dict[str, Any]]:
-    """Return the JSON of the events; the last event must be [DONE]."""
+    """Return the JSON of the events. The last event must be [DONE]."""
     *events, done, empty = body.decode().split("\n\n")
     assert ("data: [DONE]", "") == (done, empty)
     return [json.loads(event.removeprefix("data: ")) for event in events]
@@ -106,7 +106,7 @@ def test_events(server: Emulator) -> None:
 
 
 def test_calls_in_events(server: Emulator) -> None:
-    """The arguments of a call arrive in pieces; its id and name are in the first event only."""
+    """The arguments of a call arrive in pieces. The id and the name are in the first event only."""
     messages = [{"role": "user", "content": "What is the weather in Oslo?"}]
     body = {"model": "auto", "messages": messages, "tools": [WEATHER], "stream": True}
     calls = [
@@ -126,7 +126,7 @@ def test_calls_in_events(server: Emulator) -> None:
 
 @pytest.mark.parametrize("key", ["", "wrong"])
 def test_refused_credential(server: Emulator, key: str) -> None:
-    """A missing or wrong credential gets 401 with a text, as from the service."""
+    """A missing or wrong credential gets 401 with a text, as in the service."""
     status, headers, body = post(server, {"model": "auto", "messages": USER}, key=key)
 
     assert (401, "text/plain", b"Unauthorized") == (status, headers["content-type"], body)
@@ -168,7 +168,7 @@ def test_refused_credential(server: Emulator, key: str) -> None:
     ],
 )
 def test_invalid_requests(server: Emulator, fields: dict[str, Any]) -> None:
-    """An invalid request gets 400 with an error in OpenAI's form, also if it is streamed."""
+    """An invalid request gets 400 with an error in OpenAI's form, even if it asks for a stream."""
     for stream in (False, True):
         body = {"model": "auto", "messages": USER, "stream": stream, **fields}
         status, _, data = post(server, body)
@@ -211,7 +211,7 @@ def get_weather(city: str) -> str:
 
 
 def test_tools(server: Emulator) -> None:
-    """The model calls a function and answers with its output, whole and streamed."""
+    """The model calls a function and answers with the function's output, whole and streamed."""
     for streamed in (False, True):
         with client_of(server) as iw:
 
@@ -268,7 +268,7 @@ def test_slow_answer() -> None:
 
 @contextmanager
 def chat_endpoint(*answers: bytes) -> Iterator[tuple[str, list[Any]]]:
-    """Serve whole responses of a chat endpoint, one for each connection; yield URL and bodies."""
+    """Serve whole chat responses, one for each connection. Yield the URL and the request bodies."""
     bodies: list[Any] = []
 
     def script(peer: Peer) -> None:
@@ -312,7 +312,7 @@ def test_answers_of_an_endpoint() -> None:
 
 
 def test_endpoint_that_fails() -> None:
-    """An error of the endpoint gets 502 before the first text, and is an event after it."""
+    """An endpoint's error before the first text gets 502. A later error is sent as an event."""
     error = b'data: {"error": {"message": "overloaded"}}\n\n'
     with chat_endpoint(error, sse({"content": "Once"}) + error) as (url, _):
         with Emulator(reply_maker=ChatReplies(url)) as server, client_of(server) as iw:
@@ -327,7 +327,7 @@ def test_endpoint_that_fails() -> None:
 
 
 def test_reply_maker_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """An error in a reply maker of the user gets 500, or ends the stream."""
+    """An error in a reply maker of the user gets 500, or ends a stream that has begun."""
 
     def broken(request: ReplyRequest) -> Iterator[str]:
         if "late" in str(request.items):
@@ -346,7 +346,7 @@ def test_reply_maker_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_text_beside_a_call() -> None:
-    """Text before and after a call is kept, and the reason is the call."""
+    """Text before and after a call is kept, and the finish reason is tool_calls."""
 
     def both(_: ReplyRequest) -> Iterator[str | ToolCall]:
         yield "Let me see. "
@@ -375,7 +375,7 @@ def test_stop_text_over_pieces(stops: list[str]) -> None:
 
 
 def test_close_during_an_answer() -> None:
-    """An answer that waits ends when the emulator closes."""
+    """If a reply maker waits, its answer ends when the emulator closes."""
     waiting = threading.Event()
 
     def slow(request: ReplyRequest) -> Iterator[str]:

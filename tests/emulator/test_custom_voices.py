@@ -47,7 +47,7 @@ def iw(server: Emulator) -> Iterator[Inworld]:
 def request(
     server: Emulator, method: str, path: str, body: object = None
 ) -> tuple[int, dict[str, Any]]:
-    """Send a request without the package; return the status and the answer."""
+    """Send a request without the package. Return the status and the answer."""
     call = urllib.request.Request(
         f"{server.url}{path}",
         data=None if body is None else json.dumps(body).encode(),
@@ -67,7 +67,7 @@ def sample(content: bytes) -> dict[str, str]:
 
 
 def test_a_cloned_voice_is_a_voice(iw: Inworld) -> None:
-    """A cloned voice speaks, is listed as IVC, can be changed and deleted."""
+    """A cloned voice speaks and is listed as IVC. It can be changed and deleted."""
     voice = iw.voices.clone(wav_file(), name="My Voice!", tags=["x"]).voice
 
     assert ("local__my-voice", "My Voice!", "IVC", ("x",)) == (
@@ -94,7 +94,7 @@ def test_realtime_accepts_a_cloned_voice(iw: Inworld) -> None:
 
 
 def test_the_recordings_choose_the_sound(server: Emulator, iw: Inworld) -> None:
-    """The same recordings make the same sound, others make another one."""
+    """The same recordings make the same sound. Other recordings make another sound."""
     ids = [
         iw.voices.clone(audio, name="Anna").voice.id
         for audio in (wav_file(4), wav_file(4), wav_file(5))
@@ -110,7 +110,7 @@ def test_the_recordings_choose_the_sound(server: Emulator, iw: Inworld) -> None:
 
 
 def test_the_answer_says_that_it_does_not_imitate(iw: Inworld) -> None:
-    """The description and the warnings say that the voice does not imitate."""
+    """The description and the warnings say that the voice does not imitate the recordings."""
     cloned = iw.voices.clone(wav_file(1), name="Anna")
     (preview,) = iw.voices.design(PROMPT, preview_text="Hi")
 
@@ -121,7 +121,7 @@ def test_the_answer_says_that_it_does_not_imitate(iw: Inworld) -> None:
 
 
 def test_a_designed_voice(server: Emulator, iw: Inworld) -> None:
-    """A designed voice is a voice after it is published; the prompt chooses the sound."""
+    """A designed voice can be used after it is published. The prompt chooses the sound."""
     previews = iw.voices.design(PROMPT, preview_text="Hello there.", preview_count=3)
     again = iw.voices.design(PROMPT, preview_text="Hello there.", preview_count=3)
 
@@ -141,7 +141,7 @@ def test_a_designed_voice(server: Emulator, iw: Inworld) -> None:
 
 
 def test_limits(server: Emulator, iw: Inworld) -> None:
-    """The numbers of voices and of previews are limited, so that memory is."""
+    """The numbers of voices and of previews are limited, so that the memory for them is limited."""
     for _ in range(3):
         iw.voices.clone(wav_file(), name="Anna")
     with pytest.raises(QuotaError, match="limit") as caught:
@@ -208,7 +208,7 @@ REFUSED: list[tuple[str, str, object, int, str]] = [
 def test_refusals(
     server: Emulator, method: str, path: str, body: object, status: int, reason: str
 ) -> None:
-    """A wrong request gets its status and a reason, and makes no voice."""
+    """A wrong request gets the right status and a reason, and makes no voice."""
     found, answer = request(server, method, path, body)
 
     assert (found, True) == (status, reason in answer["message"])
@@ -249,7 +249,7 @@ def test_faults_of_an_upload(
     may_exist: bool,
     status: int | None,
 ) -> None:
-    """A clone that fails is a typed error, is sent once, and makes no voice here."""
+    """A failed request for a clone raises a typed error, is not repeated, and makes no voice."""
     server.faults.add(fault)
     with pytest.raises(kind) as caught:
         iw.voices.clone(wav_file(100), name="Anna")

@@ -26,7 +26,7 @@ SENTENCES = [
 
 @pytest.mark.parametrize(("text", "expected"), SENTENCES)
 def test_sentences(text: str, expected: list[str]) -> None:
-    """A sentence ends after its mark and closing quotes, or at the end of the line."""
+    """A sentence ends after its end mark and closing quotes, or at the end of the line."""
     assert expected == [text[start:end] for start, end in sentences(text)]
 
 
@@ -36,7 +36,7 @@ def test_default_engine_is_made_once() -> None:
 
 
 class Tiny:
-    """Stands for a smaller engine."""
+    """A class in the place of a smaller engine."""
 
 
 def test_next_engine_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A process that exits while its emulator works, without closing it, exits cleanly."""
+"""If a process exits while its emulator works and is not closed, the exit is clean."""
 
 from __future__ import annotations
 

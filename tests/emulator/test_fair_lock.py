@@ -1,4 +1,4 @@
-"""Threads acquire the lock in the order in which they asked for it."""
+"""Threads acquire the lock in the order of their requests."""
 
 import threading
 
@@ -13,7 +13,7 @@ def waiting(lock):
 
 
 def queue_up(lock, name, served):
-    """Start a thread that acquires the lock and records its name; wait until it is queued."""
+    """Start a thread that acquires the lock and records *name*. Wait until it is queued."""
     before = waiting(lock)
 
     def work():
@@ -30,7 +30,7 @@ def queue_up(lock, name, served):
 
 
 def test_order():
-    """The lock is acquired in the order of the requests, also by the thread that released it."""
+    """All threads get the lock in the order of requests, even the thread that has released it."""
     lock, served = FairLock(), []
     assert lock.acquire(0)
     threads = [queue_up(lock, number, served) for number in range(5)]
@@ -68,7 +68,7 @@ def test_try():
 
 
 def test_context_manager(monkeypatch):
-    """As a context manager the lock is released at the end, and raises after its timeout."""
+    """A with statement releases the lock at its end, and raises if it cannot acquire the lock."""
     monkeypatch.setattr("inworld_sync.emulator.fair_lock._PATIENCE_SECONDS", 0.01)
     lock = FairLock()
     with lock, pytest.raises(TimeoutError, match="busy"), lock:

@@ -33,14 +33,14 @@ def server() -> Iterator[Emulator]:
 
 
 def messages(client: TtsClient, count: int) -> list[str | bytes]:
-    """Make the server send messages, and return some of them as bytes or text."""
+    """Make the server send *count* messages, and return them as bytes or text."""
     for number in range(count):
         client.close(f"c{number}")
     return [client.connection.recv(timeout=30) for _ in range(count)]
 
 
 def test_parse() -> None:
-    """A fault is written name:value@after, and commas join several."""
+    """A fault is written name:value@after, and several faults are joined by commas."""
     expected = (
         Fault(FaultKind.DELAY, 0.05),
         Fault(FaultKind.DROP, after=3),
@@ -57,14 +57,14 @@ def test_parse_refuses(text: str) -> None:
 
 
 def test_queue_is_used_in_order() -> None:
-    """Each connection gets one entry; later connections have no faults."""
+    """Each connection gets one entry of the queue. When the queue is empty, there are no faults."""
     queue = FaultQueue(["drop@1", "", [Fault(FaultKind.STALL), Fault(FaultKind.DELAY, 1)]])
 
     assert [1, 0, 2, 0] == [len(queue.pop()) for _ in range(4)]
 
 
 def test_next_connection_has_no_fault(server: Emulator) -> None:
-    """A fault affects one connection, not the next."""
+    """A fault affects one connection, and does not affect the next connection."""
     server.faults.add("drop@0")
     with open_tts(server) as client, pytest.raises(ConnectionClosed):
         messages(client, 1)
@@ -73,7 +73,7 @@ def test_next_connection_has_no_fault(server: Emulator) -> None:
 
 
 def test_fault_in_the_query(server: Emulator) -> None:
-    """?fault= affects the connection that has it in its URL."""
+    """A fault in the query ?fault= of a URL affects the connection with this URL."""
     with open_tts(server, path=f"{TTS_PATH}?fault=close:1013@1") as client:
         messages(client, 1)
         with pytest.raises(ConnectionClosedError) as caught:
@@ -120,7 +120,7 @@ def test_ends_over_tls(fault: str, code: int | None) -> None:
     assert code == (None if received is None else received.code)
 
 
-# (fault, the code with which the client's library refuses it)
+# (fault, the close code that the client's library then sends)
 REFUSED_BY_THE_CLIENT = [
     ("bad_utf8@1", 1007),
     ("reserved_opcode@1", 1002),
@@ -143,7 +143,7 @@ def test_frames_that_a_client_refuses(server: Emulator, fault: str, code: int) -
 
 
 def test_bad_json(server: Emulator) -> None:
-    """bad_json cuts off the end of one message; the next message is complete."""
+    """bad_json cuts off the end of one message. The next message is complete."""
     server.faults.add("bad_json@1")
     with open_tts(server) as client:
         first, second, third = messages(client, 3)
@@ -260,7 +260,7 @@ def test_no_response(server: Emulator, fault: str) -> None:
 
 
 def test_drop_is_an_end_and_reset_is_a_reset(server: Emulator) -> None:
-    """A dropped connection ends with an end of file; a reset one raises a reset error."""
+    """A dropped connection ends with an end of file. A reset connection raises a reset error."""
     server.faults.add("drop_request")
     server.faults.add("reset_request")
     head = b"GET / HTTP/1.1\r\n\r\n"
@@ -305,7 +305,7 @@ def test_bad_line(server: Emulator, fault: str, line: bytes) -> None:
 
 
 def read_stream(server: Emulator, content: bytearray) -> None:
-    """Read a streamed response byte by byte into *content*, which survives an error."""
+    """Read a streamed response byte by byte. After an error, *content* still has all read bytes."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     body = {"text": "One two three four five six.", "voiceId": "Ashley", "modelId": "inworld-tts-2"}
     headers = {"Authorization": f"Basic {server.api_key}"}

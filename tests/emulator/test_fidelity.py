@@ -1,4 +1,4 @@
-"""The emulator has the behavior that clients of the service rely on; settings change it."""
+"""The emulator has the behavior on which clients of the service rely. Settings change it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def lines_of(server: Emulator, **fields: Any) -> list[dict[str, Any]]:
 
 
 def alignment_of(client: TtsClient, text: str, kind: str = "wordAlignment", **fields: Any) -> Any:
-    """Speak a text in a new context; return the first alignment."""
+    """Speak a text in a new context. Return the first alignment."""
     client.create(**fields)
     client.text(text)
     client.flush()
@@ -57,7 +57,7 @@ def alignment_of(client: TtsClient, text: str, kind: str = "wordAlignment", **fi
 
 @pytest.mark.parametrize("null", [False, True])
 def test_no_times_over_http(null: bool) -> None:
-    """A line without times has no timestampInfo; with http_null_timestamps the field is null."""
+    """A line without times has no timestampInfo, or null with the setting http_null_timestamps."""
     with serve(http_null_timestamps=null) as server:
         lines = lines_of(server)
 
@@ -182,7 +182,10 @@ def audio_deltas(events: list[Event]) -> list[Event]:
 
 
 def test_times_of_audio_deltas() -> None:
-    """With providerData.tts.timestamp_type audio deltas have times, from 0 for each sentence."""
+    """
+    With timestamp_type in providerData.tts, audio deltas have times that start at 0 in each
+    sentence.
+    """
     with serve(chunk_ms=5000) as server, open_realtime(server) as client:
         client.update(providerData={"tts": {"timestamp_type": "WORD"}})
         deltas = audio_deltas(client.ask("Say one two. Three four."))
@@ -221,7 +224,7 @@ def openai_server(**settings: Any) -> Emulator:
 
 
 def turn_of(server: Emulator) -> list[Event]:
-    """Speak a turn on the path of OpenAI's service; return its events."""
+    """Speak a turn on the path of OpenAI's service. Return the events of the turn."""
     pcm, _ = spoken_turns(6)
     headers = {"Authorization": f"Bearer {server.api_key}"}
     with open_realtime(server, OPENAI_PATH, headers) as client:
@@ -251,7 +254,7 @@ def test_transcript_on_the_path_of_openai() -> None:
 
 
 def test_common_words() -> None:
-    """The common part of two transcripts has only whole words, so no rewritten word is sent."""
+    """The common part of two transcripts has only whole words, so no sent word changes later."""
     assert "I went to" == _common_words("I went to sea", "I went to see him")
     assert "" == _common_words("", "Hello")
 

@@ -22,7 +22,7 @@ def created(client: TtsClient) -> bool:
 
 
 def fatal_error(client: TtsClient) -> dict[str, Any]:
-    """Send a first message; return the error, which must be followed by CLOSE 1000."""
+    """Send a first message. Return the error, which must be followed by CLOSE 1000."""
     client.create()
     error = client.receive()["error"]
     assert isinstance(error, dict)
@@ -50,21 +50,21 @@ def test_own_key() -> None:
 
 @pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC"])
 def test_basic_header(tone_server: Emulator, scheme: str) -> None:
-    """The header has the key as it is after "Basic", in any case."""
+    """The header has the word "Basic", in upper or lower case, and then the unchanged key."""
     with open_tts(tone_server, headers={"Authorization": f"{scheme} {tone_server.api_key}"}) as c:
         assert created(c)
 
 
 @pytest.mark.parametrize("name", ["authorization", "Authorization"])
 def test_query(tone_server: Emulator, name: str) -> None:
-    """Browsers can send the credential in the query; the name may be in either case."""
+    """Browsers can send the credential in the query. The name may be in upper or lower case."""
     value = urllib.parse.quote(f"Basic {tone_server.api_key}")
     with open_tts(tone_server, headers={}, path=f"{TTS_PATH}?{name}={value}") as client:
         assert created(client)
 
 
 def test_subprotocol_is_accepted_and_echoed(tone_server: Emulator) -> None:
-    """Clients offer the key without its padding as a subprotocol, and need it to be echoed."""
+    """Clients offer the unpadded key as a subprotocol. The server returns this subprotocol."""
     offered = f"basic_{tone_server.api_key.rstrip('=')}"
     with open_tts(tone_server, headers={}, subprotocols=[offered, "other"]) as client:
         assert created(client)
@@ -72,7 +72,7 @@ def test_subprotocol_is_accepted_and_echoed(tone_server: Emulator) -> None:
 
 
 def test_percent_encoded_colon(tone_server: Emulator) -> None:
-    """A percent-encoded colon in the path is accepted."""
+    """A path whose colon is percent-encoded is accepted."""
     with open_tts(tone_server, path=TTS_PATH.replace(":", "%3A")) as client:
         assert created(client)
 
@@ -90,7 +90,7 @@ def test_no_credential(tone_server: Emulator) -> None:
 # A wrong key, the key encoded twice, and forms that this endpoint does not accept.
 @pytest.mark.parametrize("header", ["Basic abcdefgh", "Bearer abcdefgh", "Basic abcd"])
 def test_bad_key(tone_server: Emulator, header: str) -> None:
-    """An upgrade with a bad key is accepted; the error has the key's first four characters."""
+    """An upgrade with a bad key is accepted. The error has the first four characters of the key."""
     with open_tts(tone_server, headers={"Authorization": header}) as client:
         error = fatal_error(client)
 
@@ -120,7 +120,7 @@ def test_no_message_before_the_first_request(tone_server: Emulator) -> None:
 
 
 def test_token(tone_server: Emulator) -> None:
-    """A token is valid until it expires; a connection that it opened continues."""
+    """A token is valid until it expires. A connection that was opened with the token continues."""
     credentials = tone_server._shared.credentials
     token = credentials.issue_token(60)
     headers = {"Authorization": f"Bearer {token}"}

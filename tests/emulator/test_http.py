@@ -27,7 +27,7 @@ REQUEST = {
 
 
 class HttpPeer:
-    """One keep-alive connection with the server's key."""
+    """One keep-alive connection that sends the server's key."""
 
     def __init__(self, server: Emulator) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -86,7 +86,7 @@ def test_snake_case(peer: HttpPeer) -> None:
 
 @pytest.mark.parametrize("encoding", ["MP3", "OGG_OPUS", "FLAC", "WAV"])
 def test_whole_containers(peer: HttpPeer, encoding: str) -> None:
-    """Every container decodes to the whole audio."""
+    """The audio in every container is complete after decoding."""
     body = {**REQUEST, "audioConfig": {"audioEncoding": encoding, "sampleRateHertz": 24000}}
     _, answer, _ = peer.ask("POST", "/tts/v1/voice", body)
     info = soundfile.info(io.BytesIO(base64.b64decode(answer["audioContent"])))
@@ -95,7 +95,7 @@ def test_whole_containers(peer: HttpPeer, encoding: str) -> None:
 
 
 def test_whole_timestamps(peer: HttpPeer) -> None:
-    """timestampType works for the whole file too."""
+    """timestampType works for a request of one whole file too."""
     _, answer, _ = peer.ask("POST", "/tts/v1/voice", {**REQUEST, "timestampType": "WORD"})
 
     words = answer["timestampInfo"]["wordAlignment"]["words"]
@@ -103,7 +103,7 @@ def test_whole_timestamps(peer: HttpPeer) -> None:
 
 
 def test_stream(peer: HttpPeer) -> None:
-    """POST /tts/v1/voice:stream returns one JSON object per line, with usage on the first."""
+    """POST /tts/v1/voice:stream returns one JSON object per line. The first line has the usage."""
     results = lines(peer, {**REQUEST, "audioConfig": {"audioEncoding": "PCM"}})
 
     counts = [result["usage"]["processedCharactersCount"] for result in results]
@@ -113,7 +113,7 @@ def test_stream(peer: HttpPeer) -> None:
 
 
 def test_stream_is_not_buffered(tone_server: Emulator) -> None:
-    """The lines are sent one by one; with a fault after two lines, two lines are received."""
+    """The lines are sent one by one. With a fault after two lines, two lines are received."""
     tone_server.faults.add("drop@2")
     peer = HttpPeer(tone_server)
     peer.connection.request("POST", "/tts/v1/voice:stream", json.dumps(REQUEST), peer.headers)
@@ -148,7 +148,7 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "status", "code", "words"), BAD)
 def test_errors(peer: HttpPeer, change: dict[str, Any], status: int, code: int, words: str) -> None:
-    """The whole-file endpoint returns the error itself; the stream returns it in "error"."""
+    """The whole-file endpoint returns the error as the body. The stream returns it in "error"."""
     for path, unwrap in (
         ("/tts/v1/voice", lambda body: body),
         ("/tts/v1/voice:stream", lambda body: body["error"]),
@@ -211,7 +211,7 @@ def test_request_id(peer: HttpPeer) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/openapi.json", "/tts/v1/voice/x"])
 def test_unknown_path(peer: HttpPeer, path: str) -> None:
-    """An unknown path is a 404 in JSON, and the connection can be used again."""
+    """An unknown path gets a 404 in JSON, and the connection can be used again."""
     status, body, _ = peer.ask("GET", path)
 
     assert (404, 5) == (status, body["code"])
@@ -219,7 +219,7 @@ def test_unknown_path(peer: HttpPeer, path: str) -> None:
 
 
 def test_wrong_method(peer: HttpPeer) -> None:
-    """A known path with another method is a 404."""
+    """A known path with another method gets a 404."""
     assert 404 == peer.ask("GET", "/tts/v1/voice")[0]
 
 
@@ -266,7 +266,7 @@ def test_list_by_language() -> None:
 
 @pytest.mark.parametrize("query", ["pageSize=x", "pageToken=x", "pageSize=-1"])
 def test_bad_page(peer: HttpPeer, query: str) -> None:
-    """A page size or token that is not a number is refused."""
+    """A page size or a page token that is not a valid number is refused."""
     assert 400 == peer.ask("GET", f"/voices/v1/voices?{query}")[0]
 
 
@@ -335,7 +335,7 @@ PAGE = "http://localhost:5173"
 
 
 def preflight(peer: HttpPeer, path: str, **headers: str) -> http.client.HTTPResponse:
-    """Send the preflight of a page, which has no credential."""
+    """Send the preflight request of a page. A preflight has no credential."""
     asked = {"Access-Control-Request-Method": "POST", "Origin": PAGE, **headers}
     peer.connection.request("OPTIONS", path, headers=asked)
     response = peer.connection.getresponse()
@@ -355,7 +355,7 @@ def test_preflight(peer: HttpPeer) -> None:
 
 
 def test_preflight_of_an_unknown_path(peer: HttpPeer) -> None:
-    """A preflight for an unknown path, or for a method that the path does not have, is a 404."""
+    """A preflight for an unknown path, or for a method that the path does not have, gets a 404."""
     assert 404 == preflight(peer, "/nowhere").status
     assert 404 == preflight(peer, "/tts/v1/voices").status
 

@@ -21,7 +21,7 @@ def serve(**settings: float) -> Emulator:
 
 
 def connect_when_free(server: Emulator, stack: contextlib.ExitStack) -> None:
-    """Connect when a slot is free. A connection counts until its thread on the server has ended."""
+    """Connect when a slot is free. A connection has a slot until its thread in the server ends."""
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -78,7 +78,7 @@ def test_large_message_is_accepted(tone_server: Emulator) -> None:
 
 
 def test_message_above_the_limit() -> None:
-    """A message above max_message_bytes ends the connection at once with 1009."""
+    """A message above max_message_bytes ends the connection at once with the close code 1009."""
     started = time.monotonic()
     with serve(max_message_bytes=1000, close_timeout=60) as server, open_tts(server) as client:
         client.create(unknownField="x" * 1000)
@@ -92,7 +92,7 @@ def test_message_above_the_limit() -> None:
 
 
 def test_latency() -> None:
-    """latency_ms delays each message by the same time; delays of messages do not add up."""
+    """latency_ms delays each message by the same time. The delays of messages do not add up."""
     with serve(latency_ms=500) as server, open_tts(server) as client:
         started = time.monotonic()
         for number in range(100):

@@ -49,7 +49,7 @@ def http_server(respond: Respond | bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def _request_on(sock: socket.socket) -> bytes:
-    """Read a request; return nothing if the client disconnects before its end."""
+    """Read a request. Return no bytes if the client disconnects before the end of the request."""
     data = b""
     while not (found := re.search(rb"(?is)content-length: (\d+).*?\r\n\r\n", data)) or len(
         data
@@ -73,7 +73,7 @@ def mcp_result(request: bytes, result: object, key: str = "result") -> bytes:
 
 
 def listing(client: RealtimeClient, url: object, **fields: Any) -> list[Event]:
-    """List the tools of an MCP server; return the events of the listing."""
+    """List the tools of an MCP server. Return the events of the listing."""
     tool = {"type": "mcp", "server_label": "shop", "server_url": url, **fields}
     client.update(output_modalities=["text"], tools=[tool])
     return client.until("conversation.item.done")
@@ -101,7 +101,7 @@ BAD_RESPONSES = {
 
 @pytest.mark.parametrize("name", BAD_RESPONSES)
 def test_bad_response(realtime: RealtimeClient, name: str) -> None:
-    """Any bad response of an MCP server fails the listing with an event."""
+    """After any bad response of an MCP server, the listing fails with an event."""
     with http_server(BAD_RESPONSES[name]) as (url, _):
         assert failed(listing(realtime, url))
 
@@ -122,7 +122,7 @@ BAD_RESULTS = [
 
 @pytest.mark.parametrize(("key", "result"), BAD_RESULTS)
 def test_bad_result(realtime: RealtimeClient, key: str, result: object) -> None:
-    """A result or an error of the wrong type fails the listing with an event."""
+    """If a result or an error has the wrong type, the listing fails with an event."""
 
     def respond(request: bytes) -> bytes:
         is_list = b"tools/list" in request
@@ -148,7 +148,7 @@ BAD_TOOLS = [
 
 @pytest.mark.parametrize("fields", BAD_TOOLS)
 def test_bad_tool(realtime: RealtimeClient, fields: dict[str, Any]) -> None:
-    """A URL or a header that cannot be sent fails the listing with an event."""
+    """If a URL or a header cannot be sent, the listing fails with an event."""
     with http_server(response(b"{}")) as (url, requests):
         assert failed(listing(realtime, **{"url": url, **_renamed(fields)}))
 
@@ -171,7 +171,7 @@ def test_redirect_to_another_origin(realtime: RealtimeClient) -> None:
 
 
 def test_endless_pages(realtime: RealtimeClient) -> None:
-    """The listing of a server with endless pages of tools fails after a number of pages."""
+    """The listing of a server with endless pages of tools fails after a limited number of pages."""
 
     def respond(request: bytes) -> bytes:
         return mcp_result(request, {"tools": [], "nextCursor": "again"})
@@ -190,7 +190,7 @@ def test_too_many_tools(realtime: RealtimeClient) -> None:
 
 
 def test_too_large_response(realtime: RealtimeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A response above the maximum fails the listing."""
+    """If a response is larger than the maximum, the listing fails."""
     monkeypatch.setattr(mcp_client, "_MAX_ANSWER_BYTES", 10_000)
     with http_server(response(b" " * 20_000)) as (url, _):
         assert failed(listing(realtime, url))
@@ -273,7 +273,7 @@ def test_close_during_a_chat_reply() -> None:
 def test_bad_reply_of_a_chat_endpoint(
     tone_server: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A chat endpoint that sends no valid reply fails the response, without a traceback."""
+    """If a chat endpoint sends no valid reply, the response fails without a traceback."""
     with http_server(response(b"data: {oops\n\n")) as (url, _), chat_session(url) as server:
         with open_realtime(server) as client:
             assert "failed" == client.ask("Hi there!")[-1]["response"]["status"]

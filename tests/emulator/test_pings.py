@@ -33,11 +33,11 @@ PATIENCE_SECONDS = 10.0
 
 class Loading:
     """
-    Engines that load until the test lets them.
+    Engines that do not finish loading until the test sets *may_end*.
 
     Attributes:
-        begun: Set when a thread begins to load an engine.
-        may_end: Set by the test to let the engines load.
+        begun: An event that is set when a thread begins to load an engine.
+        may_end: An event that the test sets to let the engines finish loading.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ Use = Callable[[Emulator], contextlib.AbstractContextManager[ClientConnection]]
 
 @pytest.mark.parametrize("use", USES)
 def test_pings_are_answered_while_an_engine_loads(use: Use, loading: Loading) -> None:
-    """Pongs are sent while an engine loads at its first use; afterwards the engine works."""
+    """Pongs are sent while an engine loads at its first use. After loading, the engine works."""
     with Emulator() as server, use(server) as connection:
         assert loading.begun.wait(PATIENCE_SECONDS)
         for _ in range(3):
@@ -169,7 +169,7 @@ def test_the_server_closes_while_an_engine_loads(
 
 
 def test_the_inbox_is_bounded() -> None:
-    """A message waits for room; a message above the bound is accepted by an empty inbox."""
+    """A message waits for room in the inbox. An empty inbox accepts a message above the bound."""
     inbox = Inbox(10)
     inbox.put(Received(b"x" * 20, is_text=True))
     second = threading.Thread(target=inbox.put, args=(Received(b"y", is_text=False),))
@@ -183,7 +183,7 @@ def test_the_inbox_is_bounded() -> None:
 
 
 def test_an_inbox_with_a_timeout() -> None:
-    """A wait ends at its timeout, but a queued message is returned even with a timeout of 0."""
+    """A wait ends at its timeout. A queued message is returned even with a timeout of 0."""
     inbox = Inbox(10)
     with pytest.raises(TimeoutError):
         inbox.pop(0.0)
@@ -193,7 +193,7 @@ def test_an_inbox_with_a_timeout() -> None:
 
 
 def test_the_end_of_an_inbox() -> None:
-    """The end drops queued messages, and wakes threads that wait for room."""
+    """The end of an inbox drops queued messages, and wakes threads that wait for room."""
     inbox = Inbox(10)
     inbox.put(Received(b"x" * 10, is_text=True))
     threads = [

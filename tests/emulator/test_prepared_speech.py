@@ -30,7 +30,7 @@ class Counting(ToneSynthesizer):
 
 
 def spoken(server: Emulator, text: str, **audio: object) -> tuple[float, list[str], list[float]]:
-    """Speak a text; return its seconds, its words, and the end of each word."""
+    """Speak a text. Return the seconds of audio, the words, and the end of each word."""
     config = {"audioEncoding": "PCM", "sampleRateHertz": 24000, **audio}
     with open_tts(server) as client:
         client.create(audioConfig=config, timestampType="WORD")

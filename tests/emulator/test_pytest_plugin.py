@@ -16,7 +16,7 @@ def test_it(inworld_local):
         assert b"Ashley" in response.read()
 """
 
-# Makes the libraries of the extra look as if they were not installed.
+# This code makes the libraries of the extra look as if they were not installed.
 WITHOUT_THE_EXTRA = """
 import sys
 for name in ("websockets", "hibari", "onnxruntime", "soundfile", "soxr", "numpy"):
@@ -40,7 +40,7 @@ def test_fixture(tmp_path: Path) -> None:
 
 
 def test_fixture_without_the_extra(tmp_path: Path) -> None:
-    """Without the extra 'local' only tests that use the fixture fail, with a clear message."""
+    """Without the extra 'local', only tests with the fixture fail, and the error is clear."""
     test = USES_THE_FIXTURE + "\ndef test_other():\n    pass\n"
     code, shown = run(tmp_path, test, WITHOUT_THE_EXTRA)
 

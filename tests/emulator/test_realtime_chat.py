@@ -1,4 +1,4 @@
-"""Replies of the emulator from an OpenAI-compatible endpoint."""
+"""Replies that the emulator gets from an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WEATHER = {
 
 
 class ChatEndpoint:
-    """A server that sends one of several streams of deltas, or a status, for each request."""
+    """A server that gives each request one answer: a stream of deltas, an object, or a status."""
 
     def __init__(self, *answers: list[dict[str, Any]] | dict[str, Any] | int) -> None:
         self.answers = list(answers)
@@ -138,7 +138,7 @@ def test_not_http() -> None:
 
 
 def message_of(endpoint: ChatEndpoint) -> dict[str, Any]:
-    """Ask for a reply; return its first output item, or the error."""
+    """Ask for a reply. Return its first output item, or the error."""
     with session(endpoint) as client:
         response: dict[str, Any] = client.ask("Weather in Oslo?")[-1]["response"]
     failure = response["status_details"]
@@ -146,7 +146,7 @@ def message_of(endpoint: ChatEndpoint) -> dict[str, Any]:
 
 
 def test_endpoint_that_does_not_stream() -> None:
-    """A response that is one JSON object is read too, with a whole tool call without an index."""
+    """A response may be one JSON object that has a whole tool call without an index."""
     call = {"id": "1", "function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}
     answer = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
     item = message_of(ChatEndpoint(answer))
@@ -155,14 +155,14 @@ def test_endpoint_that_does_not_stream() -> None:
 
 
 def test_content_in_parts() -> None:
-    """A content may be a list of parts."""
+    """The content of a delta may be a list of parts."""
     delta = {"content": [{"type": "text", "text": "Good "}, {"type": "text", "text": "day."}]}
 
     assert "Good day." == message_of(ChatEndpoint([delta]))["content"][0]["text"]
 
 
 def test_calls_at_once_without_an_index() -> None:
-    """Several whole calls in one delta stay apart."""
+    """Several whole calls in one delta become separate calls."""
     calls = [
         {"function": {"name": "get_weather", "arguments": f'{{"city": "{city}"}}'}} for city in "AB"
     ]
@@ -173,14 +173,14 @@ def test_calls_at_once_without_an_index() -> None:
 
 
 def test_error_in_the_stream() -> None:
-    """An error object in the stream fails the response with its message."""
+    """If the stream has an error object, the response fails with the message of this error."""
     error = message_of(ChatEndpoint([{"error": {"message": "overloaded"}}]))
 
     assert "overloaded" in error["message"]
 
 
 def test_calls_in_one_message() -> None:
-    """A request has its calls in one message, then the outputs, without unanswered calls."""
+    """A request has the calls in one message, then their outputs, and no call without output."""
     calls = [
         {"index": at, "function": {"name": "get_weather", "arguments": "{}"}} for at in range(3)
     ]

@@ -80,7 +80,7 @@ def test_interruption(session: RealtimeSession) -> None:
 
 
 def test_spoken_turn_with_a_call(session: RealtimeSession) -> None:
-    """A spoken question is transcribed, its tool is run, and the reply has the output."""
+    """A spoken question is transcribed, a tool is run, and the reply has the output of the tool."""
     heard: list[str] = []
     session.on(UserTranscriptCompleted, lambda event: heard.append(event.transcript))
     started = session.subscribe()
@@ -150,7 +150,7 @@ def test_quirks(quirk: dict[str, bool]) -> None:
     ) as server:
         with Inworld(base_url=server.url, api_key=server.api_key) as iw:
             with iw.realtime.connect(session) as rt:
-                rt.cancel()  # refused, which is no error of the session
+                rt.cancel()  # the refusal is no error of the session
                 hello = rt.send_message("Hello!").wait(PATIENCE_SECONDS)
                 told = rt.subscribe()
                 rt.send_audio(sound(20, 0.8, word=1) + sound(40, 0.0), 16000)
@@ -178,7 +178,7 @@ def test_every_quirk_is_tested() -> None:
     """The table above has each switch of the emulator that a client can notice."""
     switches = {field.name for field in attrs.fields(RealtimeSettings) if field.type == "bool"}
 
-    # Without explains_failures, errors have no code.
+    # The table lacks explains_failures, because errors have no code without this switch.
     assert switches - {"explains_failures"} == set(QUIRKS[-1])
 
 

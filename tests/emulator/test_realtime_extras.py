@@ -122,14 +122,14 @@ RHYTHMS = [
 
 @pytest.mark.parametrize(("options", "count"), RHYTHMS, ids=[str(row[0]) for row in RHYTHMS])
 def test_backchannel_rhythm(options: dict[str, Any], count: int) -> None:
-    """The number of phrases depends only on the user's audio and the options."""
+    """The number of backchannel phrases depends only on the user's audio and the options."""
     done = [event for event in backchannel_of(options) if event["type"].endswith(".done")]
 
     assert count == len(done)
 
 
 def test_backchannel_misses_its_deadline() -> None:
-    """A phrase that would be late is skipped, and an event says so."""
+    """A backchannel phrase that would be late is skipped, and an event says so."""
     events = backchannel_of({"hard_deadline_ms": 0, "max_per_turn": 1})
 
     assert {"response.backchannel.skipped"} == {event["type"] for event in events}
@@ -194,7 +194,7 @@ def test_ping() -> None:
 
 
 def test_rate_limit() -> None:
-    """Too many events in a second are refused; events with audio do not count."""
+    """Too many events in a second are refused. Events with audio do not count."""
     with server_with(max_events_per_second=2) as server, open_realtime(server) as client:
         for _ in range(5):
             client.send("input_audio_buffer.append", audio="")

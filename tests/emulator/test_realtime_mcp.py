@@ -21,7 +21,7 @@ BREAK = {"name": "break_things", "description": "Break something.", "inputSchema
 
 
 class McpServer:
-    """A small MCP server over streamable HTTP; every other response is an event stream."""
+    """A small MCP server over streamable HTTP. Every second response is an event stream."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -84,7 +84,7 @@ def types_of(events: list[Event]) -> list[str]:
 
 
 def test_listing(realtime: RealtimeClient, mcp: McpServer) -> None:
-    """All pages of the tools of a server are listed, and the client gets them."""
+    """All pages of the tools of a server are listed, and the client gets all tools."""
     events = list_tools(realtime, mcp.url, headers={"X-Shop": "1"}, authorization="token")
 
     expected = [

@@ -74,7 +74,7 @@ def test_failing_tool(iw: Inworld, shop: str) -> None:
 
 @pytest.mark.parametrize("approve", [True, False])
 def test_approval(iw: Inworld, shop: str, approve: bool) -> None:
-    """A call that needs approval is made if it is approved, and not made otherwise."""
+    """A call that needs approval is made only if it is approved."""
     asked: list[McpApprovalRequest] = []
 
     def decide(request: McpApprovalRequest) -> bool:
@@ -88,7 +88,7 @@ def test_approval(iw: Inworld, shop: str, approve: bool) -> None:
         while not isinstance(events.get(PATIENCE_SECONDS), ApprovalRequested):
             pass
         if approve:
-            # The response after the approval is made by the service.
+            # The service makes a second response after the approval.
             for _ in range(2):
                 while not isinstance(events.get(PATIENCE_SECONDS), ResponseDone):
                     pass

@@ -123,7 +123,7 @@ def test_formats(
 
 
 def test_acknowledged_item(realtime: RealtimeClient) -> None:
-    """A created item is acknowledged with the client's id and the item before it."""
+    """A created item is acknowledged with the client's id and the id of the item before it."""
     realtime.write("One.", id="mine_1")
     realtime.write("Two.", id="mine_2")
 
@@ -164,7 +164,7 @@ def test_truncate_right_after_cancel(paced: RealtimeClient) -> None:
 
 
 def test_truncate_before_cancel(paced: RealtimeClient) -> None:
-    """A reply may be truncated while it is spoken; its final item has only the words played."""
+    """A reply may be truncated while it is spoken. The final item has only the played words."""
     paced.write("Count to 90.")
     paced.send("response.create")
     item_id = paced.next("response.output_audio.delta")["item_id"]
@@ -187,7 +187,7 @@ def test_truncate_without_audio(realtime: RealtimeClient) -> None:
 
 
 def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
-    """A response that is requested after a cancel begins after the end of the cancelled one."""
+    """A response that is requested after a cancel begins after the cancelled response has ended."""
     paced.write("Count to 90.")
     paced.send("response.create")
     first = paced.next("response.created")["response"]["id"]
@@ -233,7 +233,7 @@ def test_responses_follow_each_other() -> None:
 
 
 def test_second_response_is_refused(paced: RealtimeClient) -> None:
-    """The conversation has one active response; requesting another is an error."""
+    """The conversation has one active response. The request of another response is an error."""
     paced.write("Count to 90.")
     paced.send("response.create")
     paced.send("response.create")
@@ -323,7 +323,7 @@ def test_delete(realtime: RealtimeClient) -> None:
 
 
 def test_insertion(realtime: RealtimeClient) -> None:
-    """An item can be inserted after another, or first."""
+    """An item can be inserted after another item, or as the first item."""
     realtime.write("One.", id="a")
     realtime.write("Two.", id="b")
     for item_id, after in (("c", "a"), ("d", "root")):
@@ -381,7 +381,7 @@ QUIRKS: list[tuple[dict[str, bool], Callable[[list[Event]], bool]]] = [
 
 @pytest.mark.parametrize(("settings", "shows"), QUIRKS, ids=[str(row[0]) for row in QUIRKS])
 def test_quirks(settings: dict[str, Any], shows: Any) -> None:
-    """Each quirk of the service can be switched on; an ordinary reply does not have it."""
+    """Each quirk of the service can be switched on. An ordinary reply does not have this quirk."""
     with with_quirk() as plain, open_realtime(plain) as client:
         assert not shows(client.ask("Hi there!"))
     with with_quirk(**settings) as server, open_realtime(server) as client:
@@ -406,7 +406,7 @@ def test_failing_reply() -> None:
 
 
 def test_unexplained() -> None:
-    """Failures and errors can be sent without the reason."""
+    """Failures and errors can be sent without their reasons."""
     with with_quirk(explains_failures=False, explains_errors=False, max_responses=1) as server:
         with open_realtime(server) as client:
             client.ask("Hi there!")

@@ -65,7 +65,7 @@ def test_deep_merge(realtime: RealtimeClient) -> None:
 
 
 def test_ignored_spelling(realtime: RealtimeClient) -> None:
-    """The field ``provider_data`` is ignored; its right name is ``providerData``."""
+    """The field ``provider_data`` is ignored. The right name is ``providerData``."""
     session = realtime.update(provider_data={"memory": {"enabled": True}})
 
     assert {} == session["providerData"]
@@ -104,7 +104,7 @@ def test_formats_are_returned_as_objects(
     assert expected == session["audio"]["output"]["format"]
 
 
-# (wrong value, code of the error, its parameter)
+# (wrong value, code of the error, parameter of the error)
 REFUSED = [
     ({"audio": {"input": {"format": "mp3"}}}, "invalid_value", "session.audio.input.format"),
     (
@@ -135,7 +135,7 @@ REFUSED = [
 def test_refused_update(
     realtime: RealtimeClient, session: dict[str, Any], code: str, param: str
 ) -> None:
-    """The error for a wrong value names its parameter, and the update is not applied."""
+    """The error for a wrong value names the parameter, and the update is not applied."""
     realtime.send("session.update", event_id="mine", session={"instructions": "Lost.", **session})
 
     error = realtime.error()

@@ -54,7 +54,7 @@ def with_tools(realtime: RealtimeClient) -> RealtimeClient:
 
 
 def test_call(with_tools: RealtimeClient) -> None:
-    """A call is added without arguments; the arguments follow in pieces and then whole."""
+    """A call is added without arguments. The arguments follow in pieces, and then as a whole."""
     with_tools.write("What is the weather in Oslo?")
     with_tools.until("conversation.item.done")
     with_tools.send("response.create")
@@ -100,7 +100,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("said", "name", "arguments"), CALLS)
 def test_rules(with_tools: RealtimeClient, said: str, name: str, arguments: dict[str, Any]) -> None:
-    """The tool that matches the user's words is called, with arguments from them."""
+    """The tool that matches the user's words is called, with arguments from these words."""
     call = call_of(with_tools.ask(said))
 
     assert (name, arguments) == (call["name"], json.loads(call["arguments"]))
@@ -117,7 +117,7 @@ def test_output_is_used(with_tools: RealtimeClient) -> None:
 
 
 def test_server_continues_by_itself(with_tools: RealtimeClient) -> None:
-    """With auto_tool_response on, a tool output gets a response without a request."""
+    """With auto_tool_response, the server responds to a tool output without a request."""
     with_tools.update(providerData={"auto_tool_response": True})
     call = call_of(with_tools.ask("What is the weather in Oslo?"))
     answer(with_tools, call, "rain")
@@ -127,7 +127,7 @@ def test_server_continues_by_itself(with_tools: RealtimeClient) -> None:
 
 
 def test_server_waits_for_all_outputs(realtime: RealtimeClient) -> None:
-    """After two calls the server continues when both have their output."""
+    """After two calls, the server continues when it has the outputs of both calls."""
     names = ("garden_light", "garden_water")
     tools = [{"type": "function", "name": name, "parameters": {}} for name in names]
     realtime.update(tools=tools, output_modalities=["text"])
@@ -199,7 +199,7 @@ def test_variants(settings: dict[str, bool], expected: dict[str, Any]) -> None:
     ],
 )
 def test_greeting(realtime: RealtimeClient, text: str, reply: str) -> None:
-    """A request for a greeting gets a greeting; other texts are repeated on request."""
+    """A request for a greeting gets a greeting. Other texts are repeated on request."""
     realtime.update(output_modalities=["text"])
     output = realtime.ask(text)[-1]["response"]["output"]
 

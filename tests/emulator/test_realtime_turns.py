@@ -27,7 +27,7 @@ HELLO, BOB, COUNT = (sound(20, word=number) for number in (1, 2, 3))
 def session(
     turn_detection: dict[str, Any] | None, *, pace: float = 0, **quirks: Any
 ) -> Iterator[RealtimeClient]:
-    """A session with scripted speech at 16 kHz; replies are written unless a pace is set."""
+    """Yield a session with scripted speech at 16 kHz. Replies are written unless a pace is set."""
     recognizer = ScriptedRecognizer("hello", "Bob.", "Count to ninety.")
     settings = Settings(pace=pace, realtime=RealtimeSettings(**quirks))
     with Emulator(
@@ -98,7 +98,7 @@ def test_detected_turn() -> None:
 
 @pytest.mark.parametrize(("padding_ms", "expected"), [(0, 160), (100, 60), (300, 0)])
 def test_padding(padding_ms: int, expected: int) -> None:
-    """``server_vad`` adds the padding before the turn, or less if there is less audio."""
+    """``server_vad`` adds the padding before the turn, or all earlier audio if that is shorter."""
     detection = {"type": "server_vad", "prefix_padding_ms": padding_ms}
     with session(detection) as client:
         client.hear(sound(5, 0.0) + HELLO)
@@ -107,7 +107,7 @@ def test_padding(padding_ms: int, expected: int) -> None:
 
 
 def test_silence_of_server_vad() -> None:
-    """``server_vad`` ends a turn by its silence alone; a shorter pause is part of the turn."""
+    """``server_vad`` ends a turn by its silence alone. A shorter pause is part of the turn."""
     with session({"type": "server_vad", "silence_duration_ms": 600}) as client:
         client.hear(HELLO + sound(12, 0.0) + BOB + SILENCE)
         events = client.until(f"{TRANSCRIPTION}.completed")
@@ -125,7 +125,7 @@ def test_rolling_transcription() -> None:
 
 
 def test_incremental_transcription() -> None:
-    """Without rolling transcription the partial transcripts add up to the whole."""
+    """Without rolling transcription, the partial transcripts together are the whole transcript."""
     with session({"type": "server_vad"}, rolling_transcription=False) as client:
         client.hear(HELLO + BOB + SILENCE)
         pieces = deltas_of(client.until(f"{TRANSCRIPTION}.completed"))
@@ -221,7 +221,7 @@ def test_clear() -> None:
 
 
 def test_times_continue_after_a_clear() -> None:
-    """Times count all audio of the session, also cleared audio."""
+    """Times include all audio of the session, even cleared audio."""
     with session({"type": "server_vad", "prefix_padding_ms": 0}) as client:
         client.hear(sound(25, 0.0))
         client.send("input_audio_buffer.clear")
@@ -232,7 +232,7 @@ def test_times_continue_after_a_clear() -> None:
 
 
 def test_turn_suggestion() -> None:
-    """The end of the turn is suggested at a pause, and revoked when the user continues."""
+    """A turn end is suggested at a pause. The suggestion is revoked if the user continues."""
     detection = {"type": "semantic_vad", "eagerness": "low"}
     with session(detection) as client:
         client.hear(HELLO + sound(12, 0.0) + BOB + sound(100, 0.0))
@@ -272,7 +272,7 @@ def test_voice_profile() -> None:
 
 
 def test_message_with_audio() -> None:
-    """A message can have whole audio, which is transcribed and gets a reply."""
+    """A message can contain a recording. The recording is transcribed and gets a reply."""
     with session(None) as client:
         part = {"type": "input_audio", "audio": base64.b64encode(HELLO).decode()}
         item = {"type": "message", "role": "user", "content": [part]}

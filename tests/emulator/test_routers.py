@@ -56,7 +56,7 @@ def test_models(server: Emulator) -> None:
 
 
 def test_operation(server: Emulator) -> None:
-    """Creating and updating are operations that have ended; names are those of responses."""
+    """The answer to a create or an update is an operation that is done and has the router."""
     status, operation = send(server, "POST", body=ROUTER)
 
     assert (200, True) == (status, operation["done"])
@@ -81,7 +81,7 @@ def test_update_mask(server: Emulator) -> None:
 
 
 def test_pages(server: Emulator) -> None:
-    """The list has pages."""
+    """The list of routers has pages."""
     for name in ("a", "b", "c"):
         assert 200 == send(server, "POST", body={**ROUTER, "name": name})[0]
     first = send(server, "GET", f"{PATH}?page_size=2")[1]
@@ -126,7 +126,7 @@ def test_invalid_routers(server: Emulator, body: object) -> None:
 
 
 def test_router_that_names_a_router(server: Emulator) -> None:
-    """A router whose model is a router, such as itself, has no model that exists."""
+    """A router cannot have a router as its model, so a request to such a router gets 404."""
     looped = {"route_id": "r", "variants": [
         {"variant": {"variant_id": "v", "model_id": "inworld/loop"}, "weight": 100}
     ]}  # fmt: skip
@@ -145,7 +145,7 @@ def test_no_route(server: Emulator) -> None:
 
     assert (400, True) == (status, "No route matched" in error["error"]["message"])
     chat["extra_body"] = {"metadata": {"tier": "gold"}}  # type: ignore[assignment]
-    chat["user"] = "\ud800"  # half of a surrogate pair
+    chat["user"] = "\ud800"  # one half of a surrogate pair
     assert 200 == send(server, "POST", "/v1/chat/completions", chat)[0]
 
 

@@ -31,7 +31,7 @@ def serve(**settings: Any) -> Emulator:
 
 
 def upgrade(server: Emulator, path: str = TTS_PATH, **headers: str) -> socket.socket:
-    """Send an upgrade request with some headers; return the socket."""
+    """Send an upgrade request with some headers. Return the socket."""
     sock = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     sock.sendall(upgrade_request(server, path, **headers))
     return sock
@@ -87,7 +87,7 @@ def test_own_web_page(tone_server: Emulator, origin: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_name_of_another_site(tone_server: Emulator, path: str) -> None:
-    """A site cannot use the server through a name of its own, by DNS rebinding."""
+    """A site cannot use the server by DNS rebinding, under a host name of the site."""
     host = f"evil.example:{tone_server.port}"
     key = f"Basic {tone_server.api_key}"
 
@@ -96,7 +96,7 @@ def test_name_of_another_site(tone_server: Emulator, path: str) -> None:
 
 
 def test_http_of_a_foreign_web_page(tone_server: Emulator) -> None:
-    """The check applies to HTTP too, and the response says how to allow the host."""
+    """The check of the origin applies to HTTP too. The response says how to allow the host."""
     connection = http.client.HTTPConnection("127.0.0.1", tone_server.port, timeout=30)
     headers = {"Authorization": f"Basic {tone_server.api_key}", "Origin": "https://evil.example"}
     connection.request("GET", "/tts/v1/voices", headers=headers)
@@ -164,7 +164,7 @@ with Emulator() as server:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_NOFILE")
 def test_no_descriptor_left() -> None:
-    """After the process had no descriptor left, the server accepts connections again."""
+    """The server accepts connections again when the process again has free descriptors."""
     process = subprocess.Popen(
         [sys.executable, "-c", STARVED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -289,7 +289,7 @@ def test_session_is_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_responses_are_bounded(realtime: RealtimeClient) -> None:
-    """A session has a bounded number of responses, and thus of threads, at the same time."""
+    """A session has at most a bounded number of responses, and of their threads, at one time."""
     realtime.write("Count to 200.")
     for _ in range(40):
         realtime.send("response.create", response={"conversation": "none"})
@@ -298,7 +298,7 @@ def test_responses_are_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_mcp_servers_are_bounded(realtime: RealtimeClient) -> None:
-    """A session has a bounded number of MCP servers, and thus of threads."""
+    """A session has at most a bounded number of MCP servers, and of threads for these servers."""
     tools = [
         {"type": "mcp", "server_label": f"s{number}", "server_url": "ftp://127.0.0.1"}
         for number in range(40)
@@ -361,7 +361,7 @@ def test_bad_upgrade(tone_server: Emulator, caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.parametrize("depth", [500, 900, 100_000])
 def test_deep_json(tone_server: Emulator, depth: int, caplog: pytest.LogCaptureFixture) -> None:
-    """JSON that is nested too deeply is refused on every wire, and causes no traceback."""
+    """JSON that is nested too deeply is refused by every service, and causes no traceback."""
     deep = '{"a":' * depth + "1" + "}" * depth
     with open_tts(tone_server) as client:
         client.connection.send(f'{{"create":{deep}}}')

@@ -33,7 +33,7 @@ def own_threads() -> list[str]:
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """Check that no thread of the server is alive after its close."""
+    """Check that no thread of a server is alive after the server was closed."""
     before = set(own_threads())
     yield
     assert not set(own_threads()) - before
@@ -191,7 +191,7 @@ def test_silent_client_is_cut() -> None:
 
 
 def test_unknown_websocket_path(tone_server: Emulator) -> None:
-    """An upgrade on an unknown path is a 404 in JSON."""
+    """An upgrade on an unknown path gets a 404 in JSON."""
     with pytest.raises(InvalidStatus) as caught, open_tts(tone_server, path="/nowhere"):
         pass
 
@@ -199,7 +199,7 @@ def test_unknown_websocket_path(tone_server: Emulator) -> None:
 
 
 def test_bad_upgrade(tone_server: Emulator) -> None:
-    """An upgrade without its key is refused with 400."""
+    """An upgrade without the header Sec-WebSocket-Key is refused with 400."""
     with socket.create_connection(("127.0.0.1", tone_server.port), timeout=30) as sock:
         sock.sendall(
             f"GET {TTS_PATH} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".encode()
@@ -208,7 +208,7 @@ def test_bad_upgrade(tone_server: Emulator) -> None:
 
 
 def test_client_closes_in_the_middle(tone_server: Emulator) -> None:
-    """A client can disconnect during speech; its contexts end too."""
+    """A client can disconnect during speech. The contexts of the client then end."""
     before = set(own_threads())
     with open_tts(tone_server) as client:
         client.create()
@@ -236,7 +236,7 @@ def test_client_that_sends_all_before_it_reads(tone_server: Emulator) -> None:
 
 @contextmanager
 def deaf_client(server: Emulator) -> Iterator[socket.socket]:
-    """A WebSocket that requests much audio and reads none of it."""
+    """Yield a WebSocket that requests much audio and reads no audio."""
     head = (
         f"GET {TTS_PATH} HTTP/1.1\r\nAuthorization: Basic {server.api_key}\r\n"
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -252,7 +252,7 @@ def deaf_client(server: Emulator) -> Iterator[socket.socket]:
 
 
 def masked(request: dict[str, Any]) -> bytes:
-    """Make a masked text frame, as a client must; the mask is zero."""
+    """Make a masked text frame, as a client must. The mask is zero."""
     data = json.dumps(request).encode()
     return b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data
 
@@ -260,7 +260,7 @@ def masked(request: dict[str, Any]) -> bytes:
 def test_client_that_does_not_read_delays_no_other(
     quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one client reads nothing, others are served, and the server still closes at once."""
+    """While one client reads nothing, other clients are served, and the server closes at once."""
     monkeypatch.setattr(server_module, "_JOIN_SECONDS", 60.0)
     with Emulator(synthesizer=ToneSynthesizer()) as server, deaf_client(server):
         with open_tts(server) as client:
@@ -374,7 +374,7 @@ def test_many_connections_at_once() -> None:
     assert [5] * 20 == done
 
 
-# The server waits for the engine's sentence, or does not wait at all.
+# The server either waits until the engine has finished a sentence, or does not wait at all.
 PATIENCE = ["", "server._JOIN_SECONDS = server._GRACE_SECONDS = context._JOIN_SECONDS = 0.0"]
 
 

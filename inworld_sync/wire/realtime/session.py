@@ -1,7 +1,7 @@
 """
 Converts settings to the session object of the service, and a session object to a SessionInfo.
 
-One table has the place of every setting in the JSON, for both directions.
+One table has the place of every setting in the session object. Both conversions use this table.
 Source: Inworld Realtime reference, ``session.update``.
 """
 
@@ -42,7 +42,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "tracing": ("tracing",),
 }
 
-# A session object has about five levels. The bound keeps the recursion of :func:`merge` small.
+# A session object has about five levels. This maximum limits the recursion of :func:`merge`.
 _MAX_LEVELS = 50
 
 _MEMORY_STATE = ("providerData", "memory", "state")
@@ -56,7 +56,7 @@ def session_object(session: Session) -> JsonObject:
         if value is None:
             continue
         if value == "off" or isinstance(value, ManualTurns):
-            # Null turns a function of the service off.
+            # The service turns a function off if the setting of this function is null.
             value = None
         elif name == "noise_reduction":
             value = {"type": value}
@@ -69,7 +69,7 @@ def session_object(session: Session) -> JsonObject:
 
 
 def value_at(body: object, place: tuple[str, ...]) -> object:
-    """Return the value at a place of a JSON object; None if there is no value."""
+    """Return the value at a place of a JSON object, or None if there is no value."""
     for name in place:
         if not isinstance(body, Mapping):
             return None
@@ -84,7 +84,8 @@ def merge(
     Merge *new* into a copy of *old*. Objects are merged field by field at all levels; other values
     of *new* replace those of *old*.
 
-    An object of another ``type``, or below *levels* levels, replaces the old object as a whole.
+    A new object replaces the old object as a whole if it has another ``type`` or is more than
+    *levels* levels deep.
     """
     merged: dict[str, object] = dict(old)
     for name, value in new.items():
@@ -100,11 +101,12 @@ def merge(
 
 def session_info(raw: JsonObject, warnings: list[str] | None = None) -> SessionInfo:
     """
-    Read a session object. A setting of unknown form is None in the result, and is kept in ``raw``.
+    Read a session object. A setting of unknown form is None in the result. The attribute ``raw``
+    still has this setting.
 
     Args:
         raw: The service's object.
-        warnings: Gets the names of the settings that could not be read.
+        warnings: The names of the settings that could not be read are added to this list.
     """
     warnings = [] if warnings is None else warnings
     values: dict[str, Any] = {}
@@ -152,7 +154,8 @@ def _memory(value: object, warnings: list[str]) -> MemoryState | None:
     return None
 
 
-# The reader of each field of SessionInfo. Its place is in _PLACES, or it is a top-level field.
+# The function that reads each field of SessionInfo. A field without a place in _PLACES is a
+# top-level field of the session object.
 _READERS: dict[str, Callable[[object], Any]] = {
     "id": _text,
     "expires_at": _whole,

@@ -36,7 +36,8 @@ _FORMATS: Final[dict[str, rt.AudioFormat]] = {
 _TOOLS: Final = {kind.type: kind for kind in (rt.FunctionTool, rt.McpTool)}
 _CHOICES: Final = {kind.type: kind for kind in (rt.FunctionChoice, rt.McpChoice)}
 
-# The settings of a Session that a SessionConfig has, by the name there.
+# The settings that a Session and a SessionConfig share. Each key is the name in a SessionConfig,
+# and each value is the name in a Session.
 _SAME: Final = {
     "model": "model",
     "instructions": "instructions",
@@ -58,10 +59,10 @@ class TurnDetectionConfig(Setting):
     How the end of the user's turn is detected.
 
     Attributes:
-        type: ``server_vad`` uses silence alone, ``semantic_vad`` the meaning of the words too;
-            with ``none`` the application ends turns.
-        threshold: 0 to 1; the least probability of speech.
-        silence_duration_ms: The silence that ends a turn.
+        type: With ``server_vad``, silence alone ends a turn. With ``semantic_vad``, the meaning of
+            the words counts too. With ``none``, the application ends turns.
+        threshold: The lowest probability that counts as speech, from 0 to 1.
+        silence_duration_ms: The duration of the silence that ends a turn.
     """
 
     type: _Turns = attrs.field(validator=checks.one_of(get_args(_Turns)))
@@ -70,7 +71,7 @@ class TurnDetectionConfig(Setting):
 
 
 def _check_url(_: object, field: attrs.Attribute[str], value: object) -> None:
-    # It may have a password, so the error does not show it.
+    # The URL may contain a password, so the error does not show the URL.
     if not isinstance(value, str) or not value.startswith(("https://", "http://")):
         raise ConfigError(f"{field.name} of an McpServer must start with https:// or http://")
 
@@ -120,8 +121,9 @@ class SessionConfig(Setting):
     """
     Settings of a session as the REST interface has them, with names in camelCase on the wire.
 
-    It is the ``sessionConfig`` of an offer to ``POST /v1/realtime/webrtc``. A WebSocket session
-    takes a :class:`Session`; :meth:`to_session` and :meth:`from_session` convert between the two.
+    A SessionConfig is the ``sessionConfig`` of an offer to ``POST /v1/realtime/webrtc``. A
+    WebSocket session takes a :class:`Session`; :meth:`to_session` and :meth:`from_session` convert
+    between the two.
 
     Attributes:
         model: The language model, ``provider/model``.
@@ -134,8 +136,8 @@ class SessionConfig(Setting):
         turn_detection: How the end of the user's turn is detected.
         tools: The tools as JSON objects; functions and tools of a :class:`Session` are converted.
         tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
-        mcp_servers: MCP servers, by their addresses alone; an :class:`McpTool` in *tools* has
-            further settings.
+        mcp_servers: MCP servers without further settings. A server with further settings is an
+            :class:`McpTool` in *tools*.
     """
 
     model: str | None = optional(checks.string)
@@ -160,7 +162,7 @@ class SessionConfig(Setting):
     @classmethod
     def from_json(cls, body: Mapping[str, object]) -> SessionConfig:
         """
-        Read the JSON object of :meth:`to_json`; fields that are not known are kept in ``extra``.
+        Read the JSON object of :meth:`to_json`, and keep unknown fields in ``extra``.
 
         Raises:
             ConfigError: A field has the wrong type or a value that is not accepted.
@@ -174,8 +176,9 @@ class SessionConfig(Setting):
         """
         Return these settings for a WebSocket session.
 
-        An MCP server gets its host name as label, and a number if two have the same host. Its
-        ``transport`` is left out, since the service finds it out.
+        The label of an MCP server is its host name. If several servers have the same host, a number
+        is added to the label. The ``transport`` is left out, because the service detects the
+        transport.
 
         Raises:
             ConfigError: A tool or the tool choice has a form that a session does not have.
@@ -195,10 +198,12 @@ class SessionConfig(Setting):
         """
         Return the settings of a session.
 
-        Functions become descriptions for the model, which no longer refer to the Python functions.
+        The result has only the descriptions of functions for the model. It has no references to the
+        Python functions.
 
         Raises:
-            ConfigError: A setting has no place in a :class:`SessionConfig`; the text names it.
+            ConfigError: A setting has no place in a :class:`SessionConfig`. The message names this
+                setting.
         """
         known = {*_SAME.values(), *_CONVERTED}
         names = [field.name for field in attrs.fields(rt.Session)]
@@ -231,7 +236,7 @@ def _typed_choice(choice: str | Mapping[str, object] | None) -> Any:
 
 
 def _typed(body: Mapping[str, object], kind: type[Any], where: str) -> Any:
-    """Make the object of a class whose attributes have the names on the wire."""
+    """Make an object of *kind*, whose attributes have the same names as the JSON fields."""
     names = {field.name for field in attrs.fields(kind)} - {"extra"}
     known = {name: each for name, each in body.items() if name in names}
     rest = {name: each for name, each in body.items() if name not in names and name != "type"}

@@ -22,7 +22,8 @@ from inworld_sync.wire.realtime.session import merge, session_info, session_obje
 
 __all__ = ["Settings"]
 
-# The service accepts these settings only when a session opens. Later it ignores or refuses them.
+# The service accepts these settings only when a session opens. Later the service ignores or refuses
+# these settings.
 _LOCKED = ("conversational", "user_turn_mode")
 
 
@@ -31,12 +32,12 @@ class Settings:
     The settings of one session, over all its connections.
 
     Args:
-        session: The settings to open the session with.
+        session: The settings with which the session is opened.
         is_inworld: Whether the service knows ``providerData``.
 
     Attributes:
         opening: The settings for a new connection: all requested settings that were not refused.
-        info: The session as the service describes it; empty before the first message.
+        info: The session as the service describes it. It is empty before the first message.
         input_format: The audio format that the service expects.
         output_format: The audio format that the service sends.
     """
@@ -44,8 +45,8 @@ class Settings:
     def __init__(self, session: Session, *, is_inworld: bool) -> None:
         self.opening: JsonObject = session_object(session)
         if is_inworld:
-            # Otherwise the service would continue after a tool output by itself, and the client
-            # would request a second response.
+            # Without this setting, the service would begin a response after a tool output, and the
+            # client would request a second response.
             pinned: JsonObject = {"providerData": {"auto_tool_response": False}}
             self.opening = merge(pinned, self.opening)
         self.info = SessionInfo()
@@ -91,11 +92,12 @@ class Settings:
 
     def handle(self, event: SessionCreated | SessionUpdated) -> bool:
         """
-        Apply a message: ``session.created`` has all settings, ``session.updated`` changes some.
+        Apply a message. ``session.created`` has all settings. ``session.updated`` changes only the
+        settings that it has.
 
         Returns:
-            Whether the message reports a cycle of the service's memory. Such a message may answer
-            no change.
+            Whether the message reports a cycle of the service's memory. Such a message may arrive
+            although no change was requested.
         """
         before = self.info.memory
         if isinstance(event, SessionCreated):
@@ -107,7 +109,11 @@ class Settings:
         return memory is not None and memory.version != version
 
     def adopt_formats(self, event: SessionUpdated) -> None:
-        """Use the formats of an update from now on; a service may leave out accepted formats."""
+        """
+        Use the formats of an update from now on.
+
+        A service may leave out formats that it accepts.
+        """
         said, asked, known = event.session, session_info(self.opening), self.info
         self.output_format = (
             said.output_format or asked.output_format or known.output_format or PcmFormat()

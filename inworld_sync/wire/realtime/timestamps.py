@@ -1,9 +1,9 @@
 """
 Reads the times of words, characters and phonemes in deltas of audio.
 
-A delta may have times in ``timestamp_info``, as in the TTS service, with names in snake_case or in
-camelCase. The times start at 0 with every segment of the synthesis, and an item has several
-segments.
+A delta may have times in ``timestamp_info``, in the same form as in the TTS service. The names are
+in snake_case or in camelCase. The audio of an item is synthesized in several segments, and the
+times start at 0 in each segment.
 
 This module has no clock and no lock. The owner serializes the calls.
 Source: a client that reads these times. The names of the outer objects are known for certain.
@@ -46,7 +46,7 @@ def with_times(event: AudioDelta, warnings: list[str]) -> AudioDelta:
     """
     Read the times of a delta from its unknown fields, and return the delta with these times.
 
-    If a time is unreadable, ``extra`` keeps the fields.
+    If a time is unreadable, the unknown fields stay in ``extra``.
     """
     name = next((name for name in _NAMES if name in event.extra), None)
     if name is None:
@@ -97,7 +97,7 @@ def _rows(alignment: JsonObject, kind: str, unread: list[str]) -> list[tuple[str
     """
     Return texts with their start and end in milliseconds.
 
-    Return no texts if any is unreadable.
+    Return no texts if a text or a time is unreadable.
     """
     names = (f"{kind}s", f"{kind}_start_time_seconds", f"{kind}_end_time_seconds")
     arrays = [alignment.get(name) for name in names]
@@ -173,7 +173,7 @@ def _each(change: Callable[[_Timed], _Timed], values: tuple[_Timed, ...]) -> tup
 
 @attrs.define
 class _Item:
-    """An item. The fields with *last* in their name are times of the present segment."""
+    """An item. A field with *last* in its name is a time within the present segment."""
 
     received_ms: float = 0.0
     segment_start_ms: float = 0.0
@@ -185,9 +185,9 @@ class SegmentTimes:
     """
     Shifts the times of each segment, so that they count from the start of the item's audio.
 
-    A new segment begins when a time is earlier than the latest time so far. The segment starts
-    where its audio starts. If the delta with its first times has no audio, the segment starts at
-    the latest time so far.
+    A new segment begins when a time is earlier than the latest time so far. The new segment starts
+    where the audio of its first delta with times starts. If this delta has no audio, the new
+    segment starts at the latest time so far.
     """
 
     def __init__(self) -> None:
@@ -195,10 +195,10 @@ class SegmentTimes:
 
     def add(self, event: AudioDelta, duration_ms: float) -> AudioDelta:
         """
-        Return a delta with the times from the start of its item.
+        Return the delta with times that count from the start of the item.
 
         Args:
-            event: Each delta of audio, in order.
+            event: A delta of audio. The deltas of a session must be passed in order.
             duration_ms: The duration of the delta's audio.
         """
         item = self._items.get(event.item_id)

@@ -4,16 +4,17 @@ Decides when a function call is complete, and when to request a response to the 
 The name and the call id are in the call's item, and the arguments arrive in pieces or at once. Each
 of these three fields may be missing in a later message. A call is complete when its item is done or
 when its response is completed, whichever is first. A call without a name is complete only when its
-response is completed. It must be answered too. ``response.function_call_arguments.done`` does not
-complete a call, because the service also sends it when a response is interrupted.
+response is completed. A call without a name must be answered too.
+``response.function_call_arguments.done`` does not complete a call, because the service also sends
+it when a response is interrupted.
 
 A response may call several functions at once. Each output is sent as soon as its function
-returns, in any order. One further response is requested once all outputs are sent and the calling
-response has ended, because the service makes one response at a time.
+returns, in any order. One further response is requested when all outputs are sent and the response
+with the calls has ended, because the service makes only one response at a time.
 
 This module has no clock and no lock. The owner serializes the calls.
-Sources: Inworld Realtime reference, ``response.function_call_arguments``; logs of clients for the
-missing fields.
+Sources: Inworld Realtime reference, ``response.function_call_arguments``; logs of clients, which
+show the missing fields.
 """
 
 from __future__ import annotations
@@ -48,20 +49,24 @@ class _Draft:
     is_emitted: bool = False
 
     def update(self, call_id: str | None, name: str | None, arguments: str) -> None:
-        """Apply a message; fields that it leaves out do not change."""
+        """Apply a message. A field that the message leaves out does not change."""
         self.call_id = call_id or self.call_id
         self.name = name or self.name
         self.arguments = arguments or self.arguments
 
 
 class FunctionCalls:
-    """The calls of a session's responses in progress; each is returned once, when complete."""
+    """
+    The calls of a session's responses in progress.
+
+    Each call is returned once, when it is complete.
+    """
 
     def __init__(self) -> None:
         self._drafts: dict[str, _Draft] = {}
 
     def handle(self, event: FunctionEvent) -> tuple[FunctionCall, ...]:
-        """Apply a message; return the calls that it completes."""
+        """Apply a message. Return the calls that this message completes."""
         if isinstance(event, FunctionArgumentsDelta):
             self._draft(event.item_id, event.response_id).arguments += event.delta
         elif isinstance(event, FunctionArgumentsDone):
@@ -121,8 +126,8 @@ class CallBatch:
         is_ours: Whether the session runs all called functions itself.
         is_over: Whether the response has ended.
         is_completed: Whether the response was completed, so that a response to the outputs follows.
-        is_cancelled: Whether no response may follow.
-        is_continued: Whether the following response belongs to the same reply.
+        is_cancelled: Whether a response to the outputs must not be requested.
+        is_continued: Whether the response to the outputs belongs to the same reply.
     """
 
     pending: set[str] = attrs.field(factory=set)
@@ -152,7 +157,7 @@ class PendingCalls:
         return call_id in self._pending
 
     def add(self, call: FunctionCall, response_id: str, *, is_ours: bool) -> bool:
-        """Record a call of a response; return whether it is new."""
+        """Record a call of a response. Return whether the call is new."""
         seen = (self._connection, call.id, call.call_id)
         if seen in self._seen or call.call_id in self._pending:
             return False
@@ -172,7 +177,8 @@ class PendingCalls:
         Record that the output of a call was sent as an item.
 
         Returns:
-            The calls of its response, if a response to their outputs is due now; otherwise None.
+            All calls of the same response if a response to their outputs is due now, otherwise
+            None.
         """
         key = self._pending.pop(call_id, None)
         if key is None:
@@ -184,14 +190,17 @@ class PendingCalls:
 
     def end_response(self, response_id: str, *, completed: bool) -> CallBatch | None:
         """
-        Record the end of a response; the return value is as in :meth:`resolve`.
+        Record the end of a response. The return value has the same meaning as in :meth:`resolve`.
 
         After a cancelled or failed response, no response is due.
         """
         return self._end((self._connection, response_id), completed=completed)
 
     def cancel_all(self) -> None:
-        """Request no response to the calls so far. Their outputs are still sent."""
+        """
+        Record that no response to the present calls may be requested. The outputs of these calls
+        are still sent.
+        """
         for batch in self._batches.values():
             batch.is_cancelled = True
 
@@ -199,7 +208,7 @@ class PendingCalls:
         """
         Record that the responses in progress are lost.
 
-        The outputs of their calls are still sent, and a response to them is requested.
+        The outputs of their calls are still sent, and a response to these outputs is requested.
 
         Returns:
             The calls of each response for which all outputs are sent.

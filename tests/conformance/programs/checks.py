@@ -1,8 +1,9 @@
 """
-What the programs in this folder share: the arguments, and the report of each check.
+Code that the programs in this folder share: it reads the arguments and reports each check.
 
-A check is a function of the server, a coroutine or not. It returns a text about what happened, or
-raises. This file runs in the environments of all clients, so it imports the standard library only.
+A check is a function or a coroutine function with one argument, the server. It returns a text about
+what happened, or raises. This file runs in the environments of all clients, so it imports the
+standard library only.
 """
 
 from __future__ import annotations
@@ -70,14 +71,14 @@ async def _run(checks: Sequence[Check], server: Server) -> int:
             failed += 1
         name = check.__name__.replace("_", " ")
         report = {"feature": feature, "check": name, "passed": passed, "detail": detail[:1000]}
-        # A library may have written a part of a line.
+        # A library may have written a part of a line before this line.
         sys.stdout.write(f"\n{MARK}{json.dumps(report)}\n")
         sys.stdout.flush()
     return failed
 
 
 def run(checks: Sequence[Check]) -> None:
-    """Run the checks and end the process, whatever threads of a library still run."""
+    """Run the checks. Then end the process, even if threads of a library still run."""
     asyncio.run(_run(checks, Server(**json.loads(sys.argv[1]))))
     sys.stdout.flush()
     os._exit(0)

@@ -1,7 +1,8 @@
 """
-Pages of our own in Chromium, which have another origin than the emulator.
+This project's own pages in Chromium. The origin of the pages differs from that of the emulator.
 
-Each check gets a new browser. Its microphone is a recording, which begins when a page opens it.
+Each check gets a new browser. The microphone of the browser is a recording, which begins when a
+page opens the microphone.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def microphone_file(recording: str, folder: str) -> Path:
-    """Write a recording with silence before and after it, since the start may be lost."""
+    """Write a recording with silence around it, since the start of the file may be lost."""
     path = Path(folder) / "microphone.wav"
     with wave.open(recording) as source, wave.open(str(path), "w") as target:
         target.setparams(source.getparams())
@@ -87,7 +88,7 @@ def in_browser(server: Server, check: str, recording: str) -> str:
 
 def page_check(name: str) -> Callable[[Server], str]:
     def check(server: Server) -> str:
-        # Only the transcription is of the sentence.
+        # Only the check of the transcription uses the sentence.
         recording = server.sentence if name == "transcription" else server.question
         return in_browser(server, name, recording)
 

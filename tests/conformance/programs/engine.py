@@ -1,7 +1,8 @@
 """
 The emulator itself, with one of the smaller speech engines.
 
-Its environment has no other engine. eSpeak NG has the license GPL and is installed only there.
+The environment of this program has no other engine. eSpeak NG has the license GPL and is installed
+only in this environment.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ENGINES = {"py-nanotts": "NanoSynthesizer", "espeakng-loader": "EspeakSynthesize
 
 
 def ask(server: Emulator, rate_hz: int, **fields: object) -> tuple[float, dict[str, object]]:
-    """Synthesize the text; return the seconds of audio and the whole answer."""
+    """Synthesize the text. Return the duration of the audio in seconds, and the whole answer."""
     rate = fields.pop("speakingRate", 1.0)
     audio = {"audioEncoding": "PCM", "sampleRateHertz": rate_hz, "speakingRate": rate}
     body = {"text": TEXT, "voiceId": "Ashley", "modelId": "inworld-tts-2", "audioConfig": audio}
@@ -38,7 +39,7 @@ def ask(server: Emulator, rate_hz: int, **fields: object) -> tuple[float, dict[s
 
 
 def installed_engine(_: Server) -> str:
-    """The emulator selects the engine, which speaks at two speeds."""
+    """The emulator selects the installed engine. This engine speaks at two speeds."""
     installed = {each.metadata["Name"].lower() for each in importlib.metadata.distributions()}
     [wanted] = [engine for package, engine in ENGINES.items() if package in installed]
     engine = default_synthesizer()

@@ -56,7 +56,7 @@ def cloned_voice(server: Server) -> str:
 
 
 def designed_voice(server: Server) -> str:
-    """Previews of a voice have audio; a published preview can be used."""
+    """Previews of a voice have audio. A published preview can be used as a voice."""
     with client_of(server) as tts:
         found = tts.design_voice(
             design_prompt="A calm voice that reads long stories to children.",
@@ -77,7 +77,7 @@ def generate(server: Server) -> str:
 
 
 def generate_long_text(server: Server) -> str:
-    """A text that needs several requests, which the client sends at the same time."""
+    """A text needs several requests, and the client sends these requests at the same time."""
     text = "The museum opens at ten and closes at six in the evening. " * 60
     with client_of(server) as tts:
         seconds = len(tts.generate(text, **SPEECH)) / 2 / RATE_HZ

@@ -20,7 +20,7 @@ FRAME_SAMPLES = RATE_HZ // 10
 
 @asynccontextmanager
 async def session_of(server: Server) -> AsyncIterator[Any]:
-    """Open a session; an error that it reports fails the check."""
+    """Open a session. An error that the session reports makes the check fail."""
     errors: list[Any] = []
     model = openai.realtime.RealtimeModel(
         base_url=f"{server.url}/v1",
@@ -82,7 +82,7 @@ async def written_turn(server: Server) -> str:
 
 
 async def spoken_turn(server: Server) -> str:
-    """A spoken question is recognized, its end is detected, and the reply is text and audio."""
+    """The words and the end of a spoken question are detected, and the reply is text and audio."""
     heard: asyncio.Queue[Any] = asyncio.Queue()
     created: asyncio.Queue[Any] = asyncio.Queue()
     started = asyncio.Event()

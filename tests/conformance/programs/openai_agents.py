@@ -1,4 +1,4 @@
-"""OpenAI's Agents SDK for Python, unmodified: its realtime sessions."""
+"""The realtime sessions of OpenAI's Agents SDK for Python, unmodified."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ async def session_of(server: Server, *tools: Any, key: str | None = None) -> Asy
 
 
 async def until_reply(session: Any, part: str = "") -> tuple[str, float, set[str]]:
-    """Return the text of the last reply with this part, the seconds of audio, and event types."""
+    """
+    Wait for a complete reply whose text contains *part*. Return this text, the seconds of audio,
+    and the types of all events.
+    """
     seconds, kinds = 0.0, set()
     async for event in session:
         assert event.type != "error", event.error
@@ -101,7 +104,7 @@ async def tool_call(server: Server) -> str:
 
 
 async def interruption(server: Server) -> str:
-    """A reply is interrupted after its first audio; the next reply is complete."""
+    """A reply is interrupted after its first audio. The next reply is complete."""
     async with session_of(server) as session:
         await session.send_message("Count to 90.")
         async for event in session:
@@ -133,6 +136,6 @@ CHECKS: list[Check] = [
 ]
 
 if __name__ == "__main__":
-    # Traces go to OpenAI's service.
+    # Traces would be sent to OpenAI's service.
     set_tracing_disabled(True)
     run(CHECKS)

@@ -1,5 +1,5 @@
 """
-OpenAI's own synchronous client, unmodified: chat completions.
+Chat completions with OpenAI's own synchronous client, unmodified.
 
 Each case is sent by the client and by ``iw.llm``, and both must get the same result.
 """
@@ -105,7 +105,7 @@ def streamed(client: OpenAI, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def theirs(server: Server, case: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of a case by the client."""
+    """Return the result that OpenAI's client gets for a case."""
     key = case.get("key", server.api_key)
     client = OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
     try:
@@ -115,7 +115,7 @@ def theirs(server: Server, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def ours(llm: Llm, case: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of a case by ``iw.llm``, with the same keys as :func:`theirs`."""
+    """Return the result that ``iw.llm`` gets for a case, with the same keys as :func:`theirs`."""
     body = dict(case["body"])
     messages = body.pop("messages")
     options = body.pop("stream_options", None)

@@ -1,4 +1,4 @@
-"""OpenAI's own synchronous client, unmodified: its Realtime connection."""
+"""The Realtime connection of OpenAI's own synchronous client, unmodified."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AUDIO = {
 
 
 def until(connection: Any, kind: str) -> list[Any]:
-    """Return the events up to and including the first of a kind. An error event fails."""
+    """Return the events up to and including the first event of a kind. Fail at an error event."""
     events = []
     for event in connection:
         events.append(event)
@@ -80,7 +80,7 @@ def written_turn(server: Server) -> str:
 
 
 def spoken_turn(server: Server) -> str:
-    """A spoken question is recognized, its end is detected, and the reply is spoken."""
+    """The words and the end of a spoken question are detected, and the reply is spoken."""
     with connection_of(server, output_modalities=["audio"], audio=AUDIO) as connection:
         sound = server.question_pcm() + bytes(SECOND)
         for at in range(0, len(sound), CHUNK_BYTES):
@@ -134,7 +134,7 @@ def tool_call(server: Server) -> str:
 
 
 def interruption(server: Server) -> str:
-    """A response can be cancelled, and its item truncated to the audio that was played."""
+    """A response can be cancelled, and its item can be truncated to the audio that was played."""
     with connection_of(server, output_modalities=["audio"]) as connection:
         write(connection, "Count to 90.")
         connection.response.create()

@@ -1,4 +1,4 @@
-"""What the programs for Pipecat share: a pipeline with one service."""
+"""Runs a pipeline with one service. All programs for Pipecat use this module."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Collector(FrameProcessor):
 async def pipeline_of(
     collector: Collector, *processors: FrameProcessor
 ) -> AsyncIterator[PipelineWorker]:
-    """Run a pipeline of these processors, of which the collector is one."""
+    """Run a pipeline of these processors. One of the processors is the collector."""
     params = PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ)
     worker = PipelineWorker(Pipeline(list(processors)), params=params)
 

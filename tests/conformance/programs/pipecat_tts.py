@@ -1,7 +1,7 @@
 """
 Pipecat's Inworld TTS services, unmodified.
 
-The address of the HTTP service is an attribute that it has no argument for; this program sets it.
+No argument of the HTTP service sets its address, so this program sets an attribute of the service.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ TEXT = "Hello there. It costs $12.50, and it is worth it. Goodbye!"
 
 
 async def speak(tts: Any) -> Collector:
-    """Speak the text; an error fails the check."""
+    """Speak the text. An error makes the check fail."""
     collector = Collector()
     async with pipeline_of(collector, tts, collector) as worker:
         await worker.queue_frame(TTSSpeakFrame(TEXT))
         await collector.until(lambda: bool(collector.of(TTSStoppedFrame)))
-        # The words come at the times at which they are played.
+        # Each word arrives at the time at which it is played.
         await collector.until(
             lambda: (
                 words_of(" ".join(collector.words()))[-1:] == ["goodbye"]
@@ -78,7 +78,7 @@ async def websocket(server: Server) -> str:
 
 
 async def word_times(server: Server) -> str:
-    """With SYNC the times of words come with their audio."""
+    """With SYNC, the times of words arrive together with the audio of these words."""
     tts = websocket_of(server, timestamp_transport_strategy="SYNC")
     collector = await speak(tts)
     check_speech(collector)

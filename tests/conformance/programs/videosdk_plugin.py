@@ -1,7 +1,7 @@
 """
 The Inworld TTS plugin of VideoSDK, unmodified.
 
-Its addresses are constants of its module, which this program replaces.
+The addresses are constants in the plugin's module. This program replaces these constants.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Track:
 
 @asynccontextmanager
 async def tts_of(server: Server, **options: Any) -> AsyncIterator[tuple[Any, Track, list[str]]]:
-    """Create the plugin; return it with its track and the errors that it reports."""
+    """Create the plugin. Yield the plugin, its track, and a list of the errors that it reports."""
     plugin.INWORLD_TTS_HTTP_ENDPOINT = f"{server.url}/tts/v1/voice:stream"
     plugin.INWORLD_TTS_WSS_ENDPOINT = f"{server.ws_url}/tts/v1/voice:streamBidirectional"
     tts = InworldAITTS(**{"api_key": server.api_key, "model_id": "inworld-tts-2", **options})
@@ -55,7 +55,7 @@ async def tts_of(server: Server, **options: Any) -> AsyncIterator[tuple[Any, Tra
 
 
 async def settle() -> None:
-    """Let the tasks end that add audio to the track."""
+    """Wait until the tasks that add audio to the track have ended."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     adding = [task for task in others if "add_new_bytes" in repr(task.get_coro())]
     await asyncio.gather(*adding)
@@ -79,9 +79,10 @@ async def one_text(server: Server) -> str:
 
 async def sentences(server: Server) -> str:
     """
-    Pieces of text with flushes in between, after another text on the same connection.
+    The plugin speaks pieces of text with flushes between them, after another text on the same
+    connection.
 
-    The plugin returns after the first flush, so the check waits for the audio of all.
+    The plugin returns after the first flush, so the check waits for the audio of all sentences.
     """
 
     async def pieces() -> AsyncIterator[Any]:

@@ -1,7 +1,8 @@
 """
 The Inworld TTS and LLM plugins of Vision Agents, unmodified.
 
-Its Realtime plugin is not run, because the plugin uses WebRTC, which the emulator does not have.
+The Realtime plugin of Vision Agents is not run, because it uses WebRTC, which the emulator does not
+have.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ async def one_text(server: Server) -> str:
 
 
 async def many_texts(server: Server) -> str:
-    """Speak seven texts on one connection, which may have at most five open contexts."""
+    """Speak seven texts on one connection. A connection may have at most five open contexts."""
     async with tts_of(server) as tts:
         for _ in range(7):
             check_seconds(await speak(tts))

@@ -47,7 +47,7 @@ def without(monkeypatch):
 
 @pytest.mark.parametrize(("language", "understood"), LANGUAGES)
 def test_languages(language, understood):
-    """A language other than English is refused with a message, and not recognized as English."""
+    """A language other than English is refused with a message that names the language."""
     engine = engine_for(ScriptedRecognizer())
     if understood:
         engine.check_language(language)
@@ -57,7 +57,7 @@ def test_languages(language, understood):
 
 
 def test_loads_late(monkeypatch):
-    """The models are loaded at the first use, and once."""
+    """The models are loaded at the first use, and only once."""
     loads = []
     monkeypatch.setattr(
         engine_module, "open_recognizer", lambda: loads.append(1) or ScriptedRecognizer()
@@ -107,7 +107,7 @@ def test_no_aligner(without):
 
 
 def test_misfit():
-    """Words that do not match the audio get times by their length."""
+    """Words that do not match the audio get times that are estimated from the words' lengths."""
     engine = engine_for(ScriptedRecognizer(), ScriptedAligner(None))
 
     (word,) = engine.with_times(b"\x00\x10" * 16_000, (HeardWord("Yes.", 0.5),))
@@ -116,7 +116,7 @@ def test_misfit():
 
 
 def test_busy(monkeypatch):
-    """A thread that waits too long for the recognizer gets an error; the next thread is served."""
+    """A thread that waits too long for the recognizer gets an error. A later thread is served."""
     monkeypatch.setattr(fair_lock_module, "_PATIENCE_SECONDS", 0.01)
     recognizer = ScriptedRecognizer()
     engine = engine_for(recognizer)

@@ -62,7 +62,7 @@ def test_one_turn():
 
 
 def test_times_are_of_the_stream():
-    """The words of a later turn have times from the start of the stream, not of the turn."""
+    """The words of a later turn have times that count from the start of the stream."""
     turn = sound(20, 1.0, word=1) + sound(40, 0.0)
 
     events, _ = listen(sound(1000, 0.0) + turn + turn, "Yes.")
@@ -87,7 +87,7 @@ SILENCES = [("Yes.", 10), ("Is it?", 10), ("I", 10), ("Yes, and", 32), ("I think
 
 @pytest.mark.parametrize(("text", "windows"), SILENCES)
 def test_silence_that_ends_a_turn(text, windows):
-    """A turn that seems complete ends after the short silence, others after the long silence."""
+    """A turn that seems complete ends after the short silence. Others need the long silence."""
     speech = sound(20, 1.0, word=1)
     recognizer = ScriptedRecognizer(text)
     listener = Listener(engine_for(recognizer))
@@ -120,7 +120,7 @@ def test_doubt_keeps_speech_going():
 
 
 def test_nothing_understood():
-    """Noise that is detected as speech still ends its turn, with an empty final transcript."""
+    """If noise is detected as speech, the turn still ends, with an empty final transcript."""
     events, _ = listen(sound(20, 1.0) + sound(20, 0.0))
 
     kinds = [type(event) for event in events]
@@ -150,8 +150,10 @@ def test_partials_hold_earlier_segments():
 
 
 def test_interval_of_partials_grows():
-    """The interval between partial transcripts grows with the segment, so that the sum of all
-    recognized audio stays below six times its length."""
+    """
+    The interval between partial transcripts grows with the segment. So the sum of all recognized
+    audio is less than six times the audio of the stream.
+    """
     pcm = sound(300, 1.0, word=1)
 
     _, recognizer = listen(pcm, "Yes.")
@@ -207,7 +209,7 @@ def test_manual_turns():
 
 
 def test_manual_turn_without_speech():
-    """Ending a manual turn always gives a final transcript, which is empty without words."""
+    """A manual turn always ends with a final transcript, which is empty if there are no words."""
     listener = Listener(engine_for(ScriptedRecognizer()), TurnSettings(vad_threshold=0))
 
     listener.feed(sound(20, 0.0))
@@ -225,7 +227,7 @@ def test_end_turn_without_a_turn():
 
 
 def test_end_turn_while_speaking():
-    """A turn that is ended during speech has no silence and all words so far."""
+    """If a turn is ended during speech, its silence is 0 ms and it has all words so far."""
     recognizer = ScriptedRecognizer("Yes.")
     listener = Listener(engine_for(recognizer))
 
@@ -277,7 +279,7 @@ def test_long_turns_are_cut(threshold):
 
 
 def test_segments_are_bounded():
-    """No segment is longer than 10 s, and each sample is recognized finally once."""
+    """No segment is longer than 10 s, and each sample is in exactly one final segment."""
     pcm = b"".join(sound(10, 1.0, word=1 + number % 90) for number in range(100))
 
     _, recognizer = listen(pcm, *["Yes."] * 90, partial_interval_ms=0, chunk_bytes=len(pcm))
@@ -318,7 +320,7 @@ def test_settings_may_change():
 
 
 def test_usage():
-    """Usage is the length of the turns with their silence, in steps of 50 ms."""
+    """The usage is the length of the turns, including their silence, in steps of 50 ms."""
     listener = Listener(engine_for(ScriptedRecognizer("Yes.")))
 
     listener.feed(sound(100, 0.0) + sound(20, 1.0, word=1) + sound(100, 0.0))

@@ -1,4 +1,4 @@
-"""Moonshine returns words for speech, and none for other audio."""
+"""Moonshine returns words for speech, and no words for other audio."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def recognizer() -> Moonshine:
     return Moonshine()
 
 
-# (word, number or name; its accepted spellings)
+# (a word, number or name; its accepted spellings)
 SPOKEN = [
     ("Yes.", {"yes"}),
     ("No.", {"no"}),
@@ -117,12 +117,12 @@ PIECES = [
 
 @pytest.mark.parametrize(("pieces", "texts"), PIECES)
 def test_words(pieces, texts):
-    """Pieces are joined to words, and a repeated mark is written once."""
+    """Pieces are joined to words, and a repeated punctuation mark is written once."""
     assert texts == [word.text for word in moonshine._words((piece, 0.5) for piece in pieces)]
 
 
 def test_no_weights(monkeypatch):
-    """A moonshine-voice without weights is detected, and the error names the extra."""
+    """A package moonshine-voice without weights is detected, and the error names the extra."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match=r"inworld-sync\[local\]"):

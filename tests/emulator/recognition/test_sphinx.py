@@ -39,7 +39,7 @@ FORMS = [
 
 @pytest.mark.parametrize(("written", "spoken"), FORMS)
 def test_spoken_forms(written, spoken):
-    """A written word is looked up by its letters, and digit by digit."""
+    """A written word is looked up without punctuation and accents, and each digit is one word."""
     assert spoken == spoken_forms(written)
 
 
@@ -83,7 +83,7 @@ def test_words_without_sound(aligner):
 
 @needs_pocketsphinx
 def test_misfit(aligner):
-    """No words, or too many words for the audio, are not aligned."""
+    """Nothing is aligned if there are no words, or too many words for the audio."""
     assert aligner.align(say("Yes.").pcm, SENTENCES[1].split() * 3) is None
     assert aligner.align(say("Yes.").pcm, []) is None
     assert aligner.align(b"", ["yes"]) is None

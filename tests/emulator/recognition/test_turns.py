@@ -51,13 +51,13 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "confidence"), TEXTS)
 def test_confidence(text, confidence):
-    """The last mark of a text makes it seem complete, unless its last word needs another word."""
+    """The last mark decides how complete a text seems, unless a word must follow the text."""
     assert confidence == end_of_turn_confidence(text)
 
 
 @pytest.mark.parametrize(("silence_ms", "confidence", "is_over"), SILENCES)
 def test_silence(silence_ms, confidence, is_over):
-    """The short silence ends a turn with enough confidence; the long silence ends any turn."""
+    """The short silence ends only a turn with enough confidence. The long silence ends any turn."""
     settings = TurnSettings(end_confidence=0.4, min_silence_ms=300, max_silence_ms=1000)
 
     assert is_over is is_turn_over(silence_ms, confidence, settings)

@@ -35,7 +35,7 @@ def test_order():
 
 
 def test_pauses():
-    """The letters of the words share the voiced audio, without the pause between two words."""
+    """The letters of the words share the voiced audio. The pause between two words is left out."""
     voiced = pcm_of(noise(0.5, 0.1))
 
     spans = proportional_times(voiced + bytes(64_000) + voiced, ["same", "long"])
