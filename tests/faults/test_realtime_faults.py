@@ -120,7 +120,7 @@ REPLY = whole_reply()
 
 
 def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
-    """Return a service that opens, answers a request with some messages, and then ends."""
+    """Return a script that opens, answers a request with some messages, and then calls *end*."""
 
     def script(service: Service) -> None:
         service.open()
@@ -136,7 +136,7 @@ def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
 
 
 def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession:
-    """Return a session with a function; speech of the user does not cancel its replies."""
+    """Return a session with one tool; the user's speech does not cancel replies."""
     return iw.realtime.connect(Session(tools=[function]), barge_in=False, **settings)
 
 
@@ -196,7 +196,7 @@ def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> N
 
 @pytest.mark.parametrize("count", CUTS)
 def test_cut_for_good_after_each_message(count: int) -> None:
-    """If no other connection opens, every wait raises the cause."""
+    """If no other connection opens, every wait raises ConnectionLost."""
     with realtime(give(REPLY[:count], hang_up)) as iw:
         with opened(iw, reconnect_timeout=0) as rt:
             reply = rt.send_message("Hello")

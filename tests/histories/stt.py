@@ -21,7 +21,7 @@ __all__ = ["HISTORY"]
 # The timeout is short, because a history waits for most of the timeouts.
 _TIMEOUT = 0.3
 
-# The value of a word's samples is its number. It must be louder than -50 dBFS.
+# The value of a word's samples is the number of the word. This value is above -50 dBFS.
 _LOUD = 8000
 
 
