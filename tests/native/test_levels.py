@@ -98,7 +98,7 @@ def test_variable_forces_a_level(name: str) -> None:
 
 
 def test_variable_with_an_unknown_level() -> None:
-    """An unknown level in the variable raises an error at import that names the variable."""
+    """If the variable has an unknown level, the import raises an error with its name."""
     process = run("fastest")
 
     assert process.returncode != 0
