@@ -30,7 +30,7 @@ def test_is_due_when_its_start_has_passed() -> None:
 
 
 def test_late_times_are_due_next() -> None:
-    """A word whose times arrive after its audio is due at once, and once."""
+    """A word whose times arrive after its audio is due at once, and only once."""
     found = cues(word(100))
     assert list(found.reach(200)) == [word(100)]
     found.add([word(150), word(300)])
@@ -63,7 +63,7 @@ MOMENTS = [
 
 
 def test_the_current_word() -> None:
-    """The current word is the latest that has started and not ended; in a gap it is None."""
+    """The current word is the latest word that has started and not ended, or None in a gap."""
     found = cues(word(0, 10, "a"), word(20, 30, "b"), word(28, 40, "c"))
 
     assert MOMENTS == [

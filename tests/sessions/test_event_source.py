@@ -1,4 +1,4 @@
-"""The events that a handler may ask for, by class or by name."""
+"""A handler may ask for events by class or by name."""
 
 from __future__ import annotations
 

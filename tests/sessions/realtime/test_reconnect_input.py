@@ -1,4 +1,4 @@
-"""The audio of the user when another connection continues a session."""
+"""What happens to the user's audio if another connection continues a session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def reconnected(rt: RealtimeSession) -> SessionReconnected:
 
 
 def sent_audio(service: Service, count: int) -> list[int]:
-    """The first byte of each of the next messages with audio."""
+    """Return the first bytes of the next *count* messages with audio."""
     commands = [service.until("input_audio_buffer.append") for _ in range(count)]
     return [base64.b64decode(command["audio"])[0] for command in commands]
 
