@@ -100,7 +100,7 @@ def test_sentence_by_sentence(engine: Synthesizer) -> None:
     ] == words
 
 
-# Text whose spoken words differ from the written ones.
+# Texts whose spoken words differ from their written words.
 REWRITTEN = [
     "Dr. Smith paid $12.50 at 7:30 pm, didn't he?",
     "On March 3, 2024, 1,250 people came; 3/4 of them ran 5 km.",

@@ -80,7 +80,7 @@ def test_streamed(speech_server: Emulator, fields: dict[str, Any], make: Any) ->
 
 
 def test_partials_of_compressed_audio(speech_server: Emulator) -> None:
-    """Compressed audio is transcribed while it is received, not only at its end."""
+    """Compressed audio is transcribed while the server receives it, not only at its end."""
     with open_stt(speech_server) as client:
         client.configure(audioEncoding="FLAC")
         client.audio(file_of("FLAC"))

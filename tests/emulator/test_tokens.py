@@ -64,7 +64,7 @@ def test_a_single_use_token_on_a_websocket(tone_server: Emulator) -> None:
 
 
 def test_realtime_refuses_a_single_use_token(tone_server: Emulator) -> None:
-    """Realtime refuses a single-use token, and does not use it up."""
+    """Realtime refuses a single-use token, and the token stays usable."""
     with Inworld(tone_server.api_key, base_url=tone_server.url) as iw:
         token = iw.tokens.mint("single_use", lifetime=60).token
 

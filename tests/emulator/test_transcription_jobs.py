@@ -182,7 +182,7 @@ REFUSED: list[tuple[bytes, str, int, str]] = [
 def test_refusals(
     server: Emulator, body: bytes, content_type: str, status: int, reason: str
 ) -> None:
-    """A wrong upload gets its status and a reason."""
+    """Each wrong upload gets a status for the kind of mistake, and a reason."""
     found, answer = post(server, body, content_type)
 
     assert (found, reason in answer["message"]) == (status, True), answer

@@ -138,7 +138,7 @@ def test_containers(client: TtsClient, encoding: str, asked_hz: int, got_hz: int
     samples, rate_hz = decoded(data)
 
     assert got_hz == rate_hz
-    # MP3 is longer, since it has whole frames and a delay.
+    # MP3 is longer, because an MP3 file has only whole frames and begins with a delay.
     assert abs(SECONDS - len(samples) / rate_hz) < (0.1 if encoding == "MP3" else 0.001)
     assert abs(TONE_HZ - pitch_hz(samples, rate_hz)) < 1
 

@@ -88,7 +88,7 @@ def test_creating_twice(client: TtsClient) -> None:
 
 
 def test_sixth_context(client: TtsClient) -> None:
-    """A connection may have five contexts; a sixth is refused with code 8; the others continue."""
+    """A connection may have five contexts. A sixth is refused with code 8; the five continue."""
     for number in range(6):
         client.create(f"c{number}")
     created = [client.result() for _ in range(5)]

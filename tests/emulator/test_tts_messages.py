@@ -43,7 +43,7 @@ def test_empty_bodies(client: TtsClient) -> None:
 
 
 def test_context_created_has_the_captured_fields(client: TtsClient) -> None:
-    """contextCreated has the fields of the request, and those that the service always sends."""
+    """contextCreated has the request's fields, and the fields that the service always sends."""
     config = {
         "voiceId": "Aarav",
         "modelId": "inworld-tts-1.5-mini",
@@ -195,7 +195,7 @@ def test_flush_of_nothing_can_get_no_response() -> None:
 
 
 def test_usage_is_on_the_first_chunk(client: TtsClient) -> None:
-    """The first chunk of a flush counts all its characters; the other chunks count none."""
+    """The first chunk of a flush counts all characters of the flush; other chunks count none."""
     client.create()
     client.text("Twenty-nine characters, fine.")
     client.flush()
@@ -314,7 +314,7 @@ def test_unknown_fields_are_ignored(client: TtsClient) -> None:
 
 
 def test_status_inside_the_audio_chunk() -> None:
-    """With status_in_audio_chunk the chunk has a second status, as in one documented sample."""
+    """With status_in_audio_chunk each audio chunk has a second status, as in a documented sample."""
     settings = Settings(status_in_audio_chunk=True)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

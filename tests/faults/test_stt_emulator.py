@@ -24,7 +24,7 @@ PCM, SAID = spoken_turns(2, 3, 1)
 # Each turn has a start, a stop and a final transcript. There are also partials and the usage.
 FEWEST_MESSAGES = 11
 
-# After these faults a stream continues on the same connection.
+# After each of these faults, a stream continues on the same connection.
 HARMLESS = [
     "delay:0.005",
     "slow:20000",
@@ -191,7 +191,7 @@ def test_refused(hasty, server, fault):
 @pytest.mark.parametrize("fault", ["lose", "bad_json"])
 def test_lost_messages(iw, server, message_count, fault):
     """
-    If a message is not sent or cannot be read, at most its words are lost.
+    If a message is not sent or cannot be read, at most the words of this message are lost.
 
     If the end of the last turn is missing, the audio of this turn is sent again. If the final
     transcript of an earlier turn is missing, the client cannot know that the turn existed.

@@ -169,7 +169,7 @@ def test_turn_longer_than_the_buffer(offset_ms, monkeypatch):
     assert said.endswith(transcript.text)
     assert 3 <= len(words) < 20
     [reconnected] = [event for event in events if isinstance(event, Reconnected)]
-    # Each word lasts 300 ms with the gap after it.
+    # Each word, with the gap after the word, lasts 300 ms.
     assert 20 - len(words) == round(reconnected.lost_ms / 300)
     assert reconnected.lost_ms == reconnected.from_ms - 500 - offset_ms
 
@@ -210,7 +210,7 @@ def test_manual_turns():
 
 
 def test_push_to_talk():
-    """A turn whose connection is lost after its end is transcribed without further audio."""
+    """If the connection is lost after a turn, the turn is transcribed without further audio."""
     pcm, said = spoken_turns(2)
     with stt_server(struck("endTurn", 1, "hang_up"), recognizer={"is_manual": True}) as (iw, _):
         with iw.stt.stream(
@@ -437,7 +437,7 @@ def test_closes_instead_of_usage():
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_closes_before_the_end(nth):
-    """If the service closes before it sent the words, the audio is sent again."""
+    """If the service closes before sending the words, the audio is sent again."""
     pcm, said = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -508,7 +508,7 @@ def test_first_messages_of_another_connection(monkeypatch):
 
 
 def test_turns_without_an_end():
-    """A turn with words that never ends is an error; a turn without words is not."""
+    """If a turn with words never ends, an error is raised; for a turn without words, no error."""
     pcm, _ = spoken_turns(2)
     with stt_server(unfinished_turn(True, has_words=True)) as (iw, server):
         with pytest.raises(RemoteProtocolError, match="final transcript") as caught:
@@ -521,7 +521,7 @@ def test_turns_without_an_end():
 
 
 def test_silent_at_the_end():
-    """Without the usage, a transcript with its last final part is returned after the timeout."""
+    """If only the usage is missing, the transcript is complete and returned after the timeout."""
     pcm, said = spoken_turns(2)
     for moment, complete in (("usage", True), ("final", False)):
 

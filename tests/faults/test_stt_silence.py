@@ -114,7 +114,7 @@ ENDS: list[tuple[str, bytes, Callable[..., None], bool]] = [
 
 
 def read_events(stream: SttStream) -> Transcript:
-    """Iterate to the end without close(); return the transcript."""
+    """Iterate over all events without close(); return the transcript."""
     stream.finish(timeout=QUICK)
     for _ in stream:
         pass
@@ -248,7 +248,7 @@ def closing(connection: SttConnectionScript, moment: str) -> None:
 
 
 def test_closes_without_an_answer() -> None:
-    """Speech counts as not transcribed if the service closes twice without an answer to it."""
+    """If the service closes twice without an answer to speech, an error is raised."""
     with serving(closing) as (iw, server):
         stream = open_stream(iw, SPEECH)
         with pytest.raises(
@@ -260,14 +260,14 @@ def test_closes_without_an_answer() -> None:
 
 
 def test_closes_after_silence() -> None:
-    """Silence counts as transcribed if the service closes twice without an answer."""
+    """If the service closes twice and there was no speech, the transcript is complete."""
     with serving(closing) as (iw, server):
         assert () == open_stream(iw, silence(2)).close().turns
         assert 2 == len(server.connections)
 
 
 def test_stops_after_a_reconnect() -> None:
-    """If the audio of a final transcript is sent again, the service must answer it again."""
+    """Audio that is sent again needs a new answer, even if it had a final transcript before."""
 
     def hook(connection: SttConnectionScript, moment: str) -> None:
         if connection.number == 1 and (moment, connection.counts[moment]) == ("chunk", 10):

@@ -247,7 +247,7 @@ def test_quirks(quirks: dict[str, bool]) -> None:
 
 
 def test_a_slow_server(limiter: CountingLimiter) -> None:
-    """Latency and a slow pace change only how long the call takes, not its audio."""
+    """Latency and a slow pace change only the duration of the call, not the speech."""
     settings = Settings(latency_ms=20, pace=4, chunk_ms=CHUNK_MS)
     with (
         Emulator(synthesizer=SpellingSynthesizer(SAMPLES_OF_A_CHARACTER), settings=settings) as s,

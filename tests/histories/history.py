@@ -1,4 +1,4 @@
-"""Runs one history: random calls on several threads, and then a call that must succeed."""
+"""A history is random calls on several threads, and then a call that must succeed."""
 
 from __future__ import annotations
 

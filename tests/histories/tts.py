@@ -18,7 +18,7 @@ from support.scripted import Service, client_of, samples_of, text_of
 
 __all__ = ["HISTORY"]
 
-# The timeouts are short, because a history waits for most of them.
+# The timeouts are short, because most waits of a history end only at their timeout.
 _UTTERANCE = {"create_timeout": 0.3, "timeout": 0.3}
 _CONTEXT = {"create_timeout": 0.3, "message_timeout": 0.3}
 

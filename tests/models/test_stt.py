@@ -20,7 +20,7 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.models.turns import Turn, Word
 
-# (class, field, least value, largest value). Both values are accepted; values beyond are refused.
+# (class, field, least value, largest value). Values beyond this range are refused.
 RANGES = [
     (InworldSttConfig, "vad_threshold", 0, 1),
     (InworldSttConfig, "min_end_of_turn_silence_ms", 0, 60_000),

@@ -134,7 +134,7 @@ def test_times_of_repeated_words():
     ],
 )
 def test_limits_without_words(text):
-    """Without times of words, the limits of cues hold too, in every script and for long words."""
+    """Even without times of words, cues keep their limits, in every script and for long words."""
     found = cues(Transcript((Turn(text, (), 1000, 121_000),)))
 
     lines = [row for _, _, cue in found for row in cue.split("\n")]
@@ -145,7 +145,7 @@ def test_limits_without_words(text):
 
 
 def columns(line):
-    """Return the width of a line in columns, from the properties of its characters."""
+    """Return the width of a line in columns; each character's Unicode properties decide."""
     return sum(
         0 if unicodedata.combining(each) or unicodedata.category(each) in {"Mn", "Cf"}
         else 2 if unicodedata.east_asian_width(each) in {"W", "F"} else 1
@@ -275,7 +275,7 @@ def test_a_cue_ends_when_the_other_channel_begins():
 
 
 def test_cues_at_the_same_time():
-    """If speakers begin together, one is shown after the other, for the time of the words."""
+    """If speakers begin together, they are shown in turn, for as long as their words last."""
     transcript = Transcript((in_channel(0, "Hello to you."), in_channel(1, "Good morning.", 100)))
 
     assert [(0, 900), (900, 1500)] == [cue[:2] for cue in cues(transcript)]

@@ -213,7 +213,7 @@ def test_bad_arguments(call: Callable[[Inworld], object], reason: str) -> None:
 
 
 def test_design_publish_update_and_delete_requests() -> None:
-    """Each call sends its arguments, and no field that was not given."""
+    """Each call sends only the arguments that the caller gave."""
     file = wav_file(1)
     preview = {
         "voiceId": "p1",
@@ -254,7 +254,7 @@ def test_design_publish_update_and_delete_requests() -> None:
 
 
 def test_preview_is_saved(tmp_path: Path) -> None:
-    """A preview is saved as the service sent it."""
+    """The saved file has exactly the bytes of the preview."""
     preview = {"voiceId": "p1", "previewAudio": base64.b64encode(b"ID3 mp3").decode()}
     with answering((OK, {"previewVoices": [preview]})) as (iw, _):
         (found,) = iw.voices.design(PROMPT, preview_text="Hi")
@@ -399,7 +399,7 @@ def test_slow_upload() -> None:
 
 
 def test_connection_is_retried() -> None:
-    """An attempt that could not connect was not sent, so it is repeated within the timeout."""
+    """If no attempt could connect, the error does not say that a voice may have been made."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with (

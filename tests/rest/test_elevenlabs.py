@@ -88,7 +88,7 @@ def test_first_sample(tone_server: Emulator) -> None:
 
 
 def test_preview(iw: Inworld) -> None:
-    """A voice without samples is cloned from its preview, which is fetched without the key."""
+    """A voice without samples is cloned from its preview; the preview is fetched without a key."""
     other = ElevenLabs({"name": "R", "preview_url": "URL/preview.mp3?a=b"}, wav_file())
     with serving(other) as url:
         cloned = iw.voices.clone_from_elevenlabs("v", api_key=SECRET, base_url=url)
@@ -99,7 +99,7 @@ def test_preview(iw: Inworld) -> None:
 
 
 def test_long_sample_is_cut(monkeypatch: pytest.MonkeyPatch, iw: Inworld) -> None:
-    """A sample that is too large is cut to the 30 s that the service uses."""
+    """A sample that is too large is cut to 30 s, because the service uses only 30 s."""
     sent: list[bytes] = []
     request = iw.voices._http.request
 

@@ -148,7 +148,7 @@ def test_chat() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_refused(status: str, body: object, kind: type[Exception], is_streamed: bool) -> None:
-    """A refused request raises the error of its status at the call, and is sent once."""
+    """A refused request raises the error of its HTTP status at once, and is sent only once."""
     with serve(lambda peer: answer_all(peer, whole(status, body), counted)) as server:
         counted: list[bytes] = []
         with Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{server.port}") as iw:
@@ -301,7 +301,7 @@ def test_stream_cut_anywhere() -> None:
 
 
 def test_connection_is_kept() -> None:
-    """Streams that were read to their end use one connection."""
+    """Several streams, each read to its end, use one connection."""
     with serve(streaming(said("a"), DONE)) as server:
         with Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{server.port}") as iw:
             assert ["a", "a", "a"] == [iw.llm.stream("x").result().text for _ in range(3)]
@@ -310,7 +310,7 @@ def test_connection_is_kept() -> None:
 
 
 def test_text_arrives_at_once() -> None:
-    """A piece is returned when it has arrived, not when the answer is complete."""
+    """A piece of text is returned on arrival, not when the answer is complete."""
     taken = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -519,7 +519,7 @@ def test_slow_whole_answer() -> None:
 
 
 def waiting_stream(iw: Inworld, pool: ThreadPoolExecutor) -> tuple[Any, Any]:
-    """Return a stream, and the future of a thread that waits for its second piece."""
+    """Return a stream, and the future of a thread that waits for the stream's second piece."""
     stream = iw.llm.stream("x", event_timeout=300)
     assert "a" == next(stream)
     return stream, pool.submit(lambda: list(stream))
@@ -567,7 +567,7 @@ def test_leaving_early_closes_the_connection() -> None:
 
 
 def test_tls() -> None:
-    """A stream over TLS arrives piece by piece, and another thread can end it."""
+    """A stream over TLS arrives piece by piece, and another thread can end the stream."""
 
     def endless(request: ReplyRequest) -> Iterator[str]:
         yield "a"
@@ -639,7 +639,7 @@ def weather(city: str) -> dict[str, str]:
 
 
 def test_run_tools() -> None:
-    """Each call gets an output; if a function fails, the output has the error, which is logged."""
+    """Each call gets an output; if a function fails, the output and the log have the error."""
     calls = (
         ChatToolCall("c1", "weather", '{"city": "Oslo"}'),
         ChatToolCall("c2", "weather", '{"city": "Atlantis"}'),

@@ -161,7 +161,7 @@ def test_twenty_threads(server: Emulator) -> None:
 
 
 def test_a_connection_of_ones_own(server: Emulator) -> None:
-    """A context on a user's connection fails; the next connection has another token."""
+    """With an expired token, the context of a connection fails; the next connection works."""
     with client(server) as (iw, _):
         iw.voices.list()
         server.expire_tokens()
@@ -285,7 +285,7 @@ def test_a_function_that_fails_while_stt_reconnects() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_stream_whose_token_is_refused() -> None:
-    """A refusal as the first message is followed by one attempt with another token."""
+    """If the first message refuses the token, the client tries once with another token."""
     tokens = Numbered()
 
     def hook(service: SttConnectionScript, moment: str) -> None:

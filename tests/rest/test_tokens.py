@@ -1,4 +1,4 @@
-"""Tokens: the requests for them, which tokens are kept, and when the next one is requested."""
+"""Tokens: the requests for them, which tokens are kept, and when the next token is requested."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ def test_one_request_for_twenty_threads() -> None:
 
 
 def test_a_failure_reaches_every_thread() -> None:
-    """If a request fails, all threads that wait for it get its error; the next call asks again."""
+    """If a request fails, all waiting threads get its error; the next call makes a new request."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 401
         service.gate.clear()
@@ -367,7 +367,7 @@ def test_a_failed_renewal() -> None:
 
 
 def test_a_refused_token_is_dropped() -> None:
-    """After a refusal the next header has another token; a refusal of an old token is ignored."""
+    """After a refusal the next header has another token; refusals of old tokens are ignored."""
     with token_service() as service, jwt_auth(service) as auth:
         first = auth.header()[1]
         auth.rejected(first)
@@ -454,7 +454,7 @@ def test_a_token_that_has_expired(lifetime: float) -> None:
 
 
 def test_a_failing_service_and_many_threads() -> None:
-    """Twenty threads share a failed request; each raises an error object of its own."""
+    """Twenty threads share a failed request; each thread raises an error object of its own."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 503
         service.gate.clear()

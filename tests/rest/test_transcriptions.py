@@ -141,7 +141,7 @@ def client(service: Service) -> Iterator[Inworld]:
 
 
 def test_a_file_is_uploaded_unchanged(tmp_path: Path, delays: list[float]) -> None:
-    """A file is sent unchanged after the settings, and its turns are in the transcript."""
+    """A file is sent unchanged after the settings, and the transcript has the file's turns."""
     content = wav_file()
     path = tmp_path / "call.wav"
     path.write_bytes(content)

@@ -69,7 +69,7 @@ def test_voice(value: dict[str, object], voice: Voice) -> None:
 
 
 def test_all_pages() -> None:
-    """Every page is requested with the token of the page before and the same filter."""
+    """Every page is requested with the token of the previous page, and with the same filter."""
     answers = [
         {"voices": [{"voiceId": "A"}], "nextPageToken": "t1"},
         {"voices": [{"voiceId": "B"}], "nextPageToken": "t2"},
@@ -117,7 +117,7 @@ def test_a_voice_without_id_is_left_out(caplog: pytest.LogCaptureFixture) -> Non
 
 @contextmanager
 def endless_pages() -> Iterator[Inworld]:
-    """Yield a client of a server whose every page announces another one."""
+    """Yield a client of a server; each page of this server announces another page."""
     count = itertools.count()
 
     def answer(peer: Peer) -> None:

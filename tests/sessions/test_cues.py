@@ -72,7 +72,7 @@ def test_the_current_word() -> None:
 
 
 def test_heard_words() -> None:
-    """The heard words are those that had started before the interruption."""
+    """The heard words are all words that had started before the interruption."""
     found = cues(word(0), word(20), word(40))
 
     assert (word(0), word(20)) == found.before(40)

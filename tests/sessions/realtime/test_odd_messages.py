@@ -1,4 +1,4 @@
-"""An odd or unreadable message loses only its wrong field, or only itself."""
+"""Of an odd message only the wrong field is lost; of a stream only the unreadable message."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_an_error_without_a_type_while_opening() -> None:
 
 
 def test_deep_settings() -> None:
-    """Settings of any depth do not end the session, however often they arrive."""
+    """Deeply nested settings do not end the session, even if they arrive often."""
     depth = 900
     value = '{"a": ' * depth + "5" + "}" * depth
     text = f'{{"type": "session.updated", "session": {{"x": {value}}}}}'
@@ -310,7 +310,7 @@ def test_text_in_one_message_only(message: Event) -> None:
 
 def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> None:
     """
-    Words of a response have the times of its whole audio, and ``on_word`` gets them in order.
+    The times of words count from the start of a response's audio; ``on_word`` gets all in order.
 
     The exception of a handler goes to the logger of the client.
     """

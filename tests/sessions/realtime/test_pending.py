@@ -99,7 +99,7 @@ def send_items(service: Service, request: Event) -> None:
 
 
 def test_a_request_that_is_ignored() -> None:
-    """A request without an answer fails after its timeout, and the next one is sent."""
+    """A request without an answer fails after its timeout, and the next request is sent."""
     with (
         realtime(answering(ignore)) as iw,
         iw.realtime.connect(response_start_timeout=1.0) as rt,
@@ -520,7 +520,7 @@ def test_answered_commands() -> None:
         assert () == rt.conversation
 
 
-# (command with a user's event id, its type).
+# (command with a user's event id, type of the command).
 OWN_IDS = [
     (UpdateSession(Session(voice="x"), event_id="mine"), "session.update"),
     (CreateItem(Message.user("Hi"), event_id="mine"), "conversation.item.create"),

@@ -234,7 +234,7 @@ def test_speech_is_replayed_as_far_as_it_was_heard() -> None:
 
 
 def test_unacknowledged_items_are_not_lost() -> None:
-    """An item that the old connection had not acknowledged is sent to the new one."""
+    """An item that the old connection had not acknowledged is sent on the new connection."""
     second_has: list[Event] = []
 
     def first(service: Service) -> None:
@@ -303,7 +303,7 @@ def test_a_request_that_always_loses_the_connection_ends() -> None:
         service.open()
         request = service.request()
         if request["response"]["instructions"] != "good":
-            # The client counts a connection with any response as a good one.
+            # The client counts a connection with any response as a good connection.
             service.created("resp_other")
             service.hang_up()
         service.speak(request, 1, "hello")
@@ -330,7 +330,7 @@ def test_a_response_in_progress_fails() -> None:
         reply = rt.send_message("Tell me a story")
         with pytest.raises(ConnectionLost):
             reply.wait(PATIENCE_SECONDS)
-        # The new connection uses the same response ids.
+        # The new connection uses the response ids of the old connection again.
         again = rt.send_message("Again")
 
         assert ("failed", "Once upon") == (reply.status, reply.text)

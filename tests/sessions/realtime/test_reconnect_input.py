@@ -28,7 +28,7 @@ def sent_audio(service: Service, count: int) -> list[int]:
     return [base64.b64decode(command["audio"])[0] for command in commands]
 
 
-# Blocks of 100 ms; the first byte of each is its number.
+# Blocks of 100 ms. The first byte of each block is the number of the block.
 BLOCKS = b"".join(bytes([number]) * 4800 for number in range(1, 7))
 
 
@@ -94,7 +94,7 @@ def test_a_commit_is_sent_again() -> None:
 
 
 def test_lost_input_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Audio of a turn that is too long to be sent again is reported as lost."""
+    """If a turn is too long to be sent again, the missing audio is reported as lost."""
     monkeypatch.setattr(realtime_input, "_MAX_KEPT_MS", 200.0)
     seen: list[list[int]] = []
 

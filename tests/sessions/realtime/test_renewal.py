@@ -31,7 +31,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Gate:
     """
-    The scripts of two connections; the second one is opened by a renewal.
+    The scripts of two connections. A renewal opens the second connection.
 
     Attributes:
         renewed: Set when the second connection opens.
@@ -203,7 +203,7 @@ def test_a_late_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_beginning_of_speech_is_not_lost() -> None:
-    """The last seconds of audio are sent again, since they may have undetected speech."""
+    """The last seconds of audio are sent again, because they may contain undetected speech."""
     seen: list[int] = []
 
     def first(service: Service) -> None:
@@ -317,7 +317,7 @@ def test_the_reply_to_the_settings_may_report_a_memory() -> None:
 
 
 def test_closing_while_it_is_renewed() -> None:
-    """A session can be closed while its old connection closes and no new one is open."""
+    """A session can be closed while its old connection closes and no new connection is open."""
     opening = threading.Event()
 
     def second(service: Service) -> None:

@@ -59,7 +59,7 @@ def once(*steps: Any) -> Any:
 
 
 def test_text_is_streamed() -> None:
-    """The pieces of a response can be read while it is in progress."""
+    """The pieces of a response can be read while the response is in progress."""
     go_on = threading.Event()
 
     def script(service: Service) -> None:
@@ -87,7 +87,7 @@ def test_text_is_streamed() -> None:
 
 
 def test_text_and_speech_are_independent() -> None:
-    """Text and speech are two streams; neither waits for the other to be read."""
+    """Text and speech are two streams; each can be read without reading the other."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         reply = rt.send_message("one two")
         spoken = b"".join(chunk.pcm for chunk in reply.audio)
@@ -393,7 +393,7 @@ def test_a_refused_request() -> None:
 
 
 def test_cancelling() -> None:
-    """A cancelled response ends without an error, and later messages of it are dropped."""
+    """A cancelled response ends without an error, and its later messages are dropped."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)

@@ -81,7 +81,7 @@ def test_settings_are_sent_and_mirrored() -> None:
 
 
 def test_the_update_does_not_wait_for_the_service() -> None:
-    """The client sends its settings at once, so a service that waits for them works too."""
+    """The client sends its settings at once; a service that waits for settings works too."""
     asked: list[Event] = []
 
     def script(service: Service) -> None:
@@ -388,7 +388,7 @@ def test_g711_is_truncated_on_a_timebase_of_24_khz() -> None:
 
 
 def test_items_get_ids_and_are_mirrored() -> None:
-    """The client gives an item its id; the mirror has the item once it is acknowledged."""
+    """The client gives an item its id; the mirror has the item after its acknowledgment."""
 
     def script(service: Service) -> None:
         service.open()
@@ -557,7 +557,7 @@ def test_values_that_are_not_audio(audio: Any) -> None:
 
 
 def test_a_service_that_reads_nothing_blocks_the_sender() -> None:
-    """Audio waits for room until the timeout; it is never dropped silently."""
+    """Audio waits for room until the timeout; no audio is dropped without an error."""
 
     def script(service: Service) -> None:
         service.open()

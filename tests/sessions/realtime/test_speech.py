@@ -681,7 +681,7 @@ def test_a_response_that_was_played_to_its_end_is_not_truncated(stage: Stage) ->
 
 
 def test_backchannels_are_not_interrupted(stage: Stage) -> None:
-    """A backchannel plays on its own speaker; it neither interrupts nor is interrupted."""
+    """A backchannel plays on its own speaker; the user's speech does not stop it."""
     ear, second = Ear(), Ear()
     stage.rt.play(ear, backchannel=second)
     hum = noise(1200, seed=2)

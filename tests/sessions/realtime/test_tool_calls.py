@@ -359,7 +359,7 @@ def without_name(service: Service) -> None:
 
 
 def arguments_after_item(service: Service) -> None:
-    """Send the end of the item before the end of its arguments."""
+    """Send a call whose item ends before the message that ends the arguments."""
     where = {"response_id": "r1", "output_index": 0}
     item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
     done = {**item, "arguments": '{"city":"Oslo"}', "status": "completed"}

@@ -38,7 +38,7 @@ ENDS: list[tuple[StreamEnded, bool]] = [
 
 @pytest.mark.parametrize(("ended", "expected"), ENDS)
 def test_regular_close(ended: StreamEnded, expected: bool) -> None:
-    """A close is regular if the service sent it without an error."""
+    """A close is regular if the service closed without an error."""
     assert expected is is_regular_close(ended)
 
 
@@ -149,7 +149,7 @@ def test_missing_final(clock: Clock) -> None:
         stream.state(REGULAR)
 
 
-# (events of a stream, its milliseconds of unanswered speech, words of the error at the deadline)
+# (events of a stream, unanswered speech in milliseconds, words of the error at the deadline)
 EXPIRED: list[tuple[tuple[SttEvent, ...], float, str]] = [
     ((), 0.0, ""),
     ((), 999.0, ""),

@@ -71,7 +71,7 @@ def test_bytes_are_unchanged(encoding: str, form: str, tmp_path: Path) -> None:
 
 
 def test_events() -> None:
-    """Turns, words and their times are those of the service."""
+    """The turns, the words and their times are what the service sends."""
     with stt_server() as (iw, _):
         with iw.stt.stream(encoding="AUTO_DETECT") as stream:
             stream.send(WORDS)
@@ -273,7 +273,7 @@ def encoded(pcm: bytes, encoding: str) -> bytes:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_real_speech(accepting: Inworld, encoding: str) -> None:
-    """A service that accepts an encoding transcribes it."""
+    """An emulator that accepts an encoding transcribes speech in this encoding."""
     audio = AudioConfig("PCM", 16000)
     pcm = bytes(accepting.tts.synthesize(SENTENCE, audio=audio).pcm) + bytes(16000)
     with accepting.stt.stream(encoding=encoding, language="en-US") as stream:

@@ -250,7 +250,7 @@ def test_damaged_recording() -> None:
 
 
 def test_no_connection() -> None:
-    """If a channel cannot connect, the open channels are closed; the error names the failed one."""
+    """If a channel cannot connect, the open channels are closed; the error names the other."""
     with stt_server(max_retries=0, connect_timeout=5.0, limiter=ConnectionLimiter(1)) as (iw, _):
         with pytest.raises(QuotaError, match=r"^channel 1: the limit of connections"):
             iw.stt.transcribe(wav(LEFT, RIGHT), channels="separate")
@@ -318,7 +318,7 @@ def local(inworld_local: Emulator) -> Iterator[Inworld]:
 
 @pytest.mark.parametrize("model", ["inworld/inworld-stt-1", "assemblyai/u3-rt-pro"])
 def test_call_of_two_speakers(local: Inworld, model: str) -> None:
-    """Two voices that speak in turns, one on each channel, are transcribed by their channels."""
+    """If two voices speak in turns, each on one channel, each turn has the right channel."""
     audio = AudioConfig("PCM", 16000)
     pause = bytes(16000)
     channels = [b"", b""]

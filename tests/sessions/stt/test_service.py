@@ -267,13 +267,13 @@ def test_settings_are_parameters(method: Callable[..., object]) -> None:
 
 
 def test_settings_replace_those_of_the_config() -> None:
-    """A setting of the call replaces that of the config, unless the setting is None."""
+    """A setting of the call replaces the config's setting, but None replaces nothing."""
     config = TranscribeConfig(language="de-DE", prompts=["Inworld"])
     with stt_server() as (iw, _), iw.stt.stream(config=config, language="en-US") as stream:
         assert attrs.evolve(config, language="en-US") == stream.config
 
 
-# (a wrong name, the right one)
+# (a wrong name, the right name)
 WRONG_NAMES = [
     ("lang", "language"),
     ("modelId", "model"),
@@ -297,7 +297,7 @@ def test_wrong_keyword(wrong: str, right: str) -> None:
         assert [] == server.connections
 
 
-# (audio, arguments, the error, its words). Each error is raised before a connection is opened.
+# (audio, arguments, error, words of the error). Each error is raised before a connection opens.
 BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (bytes(10), {}, ConfigError, "sample rate of .* is not known: pass sample_rate_hz$"),
     (iter([b""]), {}, ConfigError, "sample rate of .* is not known"),

@@ -269,7 +269,7 @@ def test_silence() -> None:
 
 
 class Source:
-    """A source that records that it was closed."""
+    """A source that records whether ``close`` was called."""
 
     sample_rate_hz = 8000
 
@@ -347,7 +347,7 @@ def test_realtime() -> None:
             stream.feed(bytes(RATE_HZ * 2 // 2), realtime=True)
             took = time.monotonic() - started
 
-    # Half a second has five pieces of 100 ms. The last piece is given when its time begins.
+    # Half a second has five pieces of 100 ms. The last piece is sent 400 ms after the first piece.
     assert took >= 0.39
 
 
