@@ -314,7 +314,7 @@ def test_unknown_fields_are_ignored(client: TtsClient) -> None:
 
 
 def test_status_inside_the_audio_chunk() -> None:
-    """With status_in_audio_chunk each audio chunk has a second status, as in a documented sample."""
+    """With status_in_audio_chunk each audio chunk has a second status, like a documented sample."""
     settings = Settings(status_in_audio_chunk=True)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

@@ -45,7 +45,7 @@ static size_t characters_of(const uint8_t *group)
     return count;
 }
 
-/* Decode bit by bit. Stop before an invalid group or one without room, and after padding. */
+/* Decode bit by bit. Stop before a group that is invalid or has no room, and after padding. */
 static struct reading read_text(const uint8_t *text, size_t size, size_t room)
 {
     struct reading reading = {0, 0, malloc(size + 1)};

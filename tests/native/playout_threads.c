@@ -1,5 +1,5 @@
 /*
- * This program tests three threads on one playout. A clear must report the heard frames exactly.
+ * This program tests three threads on one playout. A clear must report exactly what is heard.
  *
  *   cc -O1 -g -std=c11 -pthread -fsanitize=thread -Icsrc tests/native/playout_threads.c
  *      $(find csrc -name "*.c") -lm -o playout_threads
@@ -137,7 +137,7 @@ static int64_t frame_of(double value, int64_t expected)
 }
 
 /* Record the frames of unchanged output, and check their values. The values of the first 5 ms
-* after concealment are not checked. */
+ * after concealment are not checked. */
 static void note_values(const float *out, const struct iw_playout_part *part, size_t mixed)
 {
     for (size_t i = 0; i < part->source_frames; i++) {
