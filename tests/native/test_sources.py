@@ -57,7 +57,7 @@ Compiled = Callable[[Path, str], tuple[str, Path]]
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    """Return a function that compiles a file with all warnings, once for all tests."""
+    """Return a function that compiles a file with warnings as errors, once for all tests."""
     place = tmp_path_factory.mktemp("objects")
 
     @functools.cache

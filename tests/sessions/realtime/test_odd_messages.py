@@ -1,4 +1,4 @@
-"""Of an odd message only the wrong field is lost; of a stream only the unreadable message."""
+"""An odd message is used without its wrong field, and an unreadable message is skipped."""
 
 from __future__ import annotations
 
