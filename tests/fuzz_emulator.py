@@ -1,8 +1,9 @@
 """
 Send random and damaged requests to the emulator for some time.
 
-Run it with ``python tests/fuzz_emulator.py --seconds 600``. It fails if the server ends, logs a
-traceback or an error, or if its memory grows in the second half of the time.
+Run the program with ``python tests/fuzz_emulator.py --seconds 600``. The program fails if the
+server ends, or if the server logs a traceback or an error. It also fails if the memory of the
+process grows in the second half of the time.
 """
 
 from __future__ import annotations

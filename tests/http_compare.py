@@ -49,7 +49,7 @@ class Comparison:
         self.different = 0
 
     def row(self, name: str, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
-        """Compare the results of two calls. Of exceptions, the kinds are compared."""
+        """Compare the results of two calls. For exceptions, compare the kinds and the statuses."""
         found, other = outcome(ours), outcome(theirs)
         self.rows += 1
         is_same = found == other

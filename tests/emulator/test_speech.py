@@ -18,7 +18,7 @@ from support.tts_client import TtsClient, audio_of, open_tts
 
 ASHLEY = DISTINCT_VOICES[0]
 RATE_HZ = 24000
-# All sounds of this text are voiced, so the pitch can be measured at each.
+# All sounds of this text are voiced, so each sound has a pitch that can be measured.
 VOWELS = "We were away a year ago, and we are aware of our own way home."
 
 
@@ -52,7 +52,8 @@ def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
     """
     Measure the median fundamental frequency by autocorrelation.
 
-    The peak is between two lags. A parabola through the three highest values gives its position.
+    The peak of the autocorrelation is between two lags. A parabola through the three highest
+    values gives the position of the peak.
     """
     found = []
     for at in range(0, len(samples) - 1200, 600):
@@ -68,7 +69,7 @@ def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
     return float(np.median(found))
 
 
-# (text, minimum of seconds, maximum of seconds) in which a person says the text
+# (text, shortest and longest time in seconds in which a person says the text)
 DURATIONS = [
     ("Yes.", 0.3, 1.8),
     ("Hello and welcome to the emulator.", 1.8, 3.8),
@@ -78,7 +79,7 @@ DURATIONS = [
 
 @pytest.mark.parametrize(("text", "least", "most"), DURATIONS)
 def test_duration(engine: Synthesizer, text: str, least: float, most: float) -> None:
-    """A text has about the duration of a person's speech, and it is not silent."""
+    """The speech of a text lasts about as long as a person's speech, and is not silent."""
     sentences = said(engine, text)
 
     assert least < seconds_of(sentences) < most
@@ -99,7 +100,7 @@ def test_sentence_by_sentence(engine: Synthesizer) -> None:
     ] == words
 
 
-# Text whose spoken words differ from the written ones.
+# Texts whose spoken words differ from their written words.
 REWRITTEN = [
     "Dr. Smith paid $12.50 at 7:30 pm, didn't he?",
     "On March 3, 2024, 1,250 people came; 3/4 of them ran 5 km.",
@@ -124,7 +125,7 @@ def test_words_are_those_of_the_user(engine: Synthesizer, text: str) -> None:
 
 
 def test_a_price_takes_longer_than_a_word(engine: Synthesizer) -> None:
-    """A price has the time of all its spoken words."""
+    """A price lasts as long as all the words with which it is spoken."""
     text = "It costs $12.50 now."
     (sentence,) = said(engine, text)
     lengths = {word: end - start for word, start, end in timed(text, sentence)}
@@ -165,10 +166,10 @@ def test_same_bytes_every_time(engine: Synthesizer) -> None:
 
 def test_voices_differ(engine: Synthesizer) -> None:
     """
-    Any two voices differ by a semitone in pitch, or by 5 % in speed.
+    Any two voices differ by more than a semitone in pitch, or by more than 5 % in speed.
 
-    The most similar voices, Aarav and Clive, differ by 1.6 to 1.9 semitones, depending on the
-    release of the engine.
+    The pitches of the most similar voices, Aarav and Clive, differ by 1.6 to 1.9 semitones. The
+    difference depends on the release of the engine.
     """
     semitone = np.log(2) / 12
     facts = {}
@@ -185,9 +186,9 @@ def test_voices_differ(engine: Synthesizer) -> None:
 
 def test_voices_fit_their_description(engine: Synthesizer) -> None:
     """
-    Male voices are below 165 Hz, female voices above 185 Hz.
+    The pitch of male voices is below 165 Hz, and that of female voices is above 185 Hz.
 
-    The voices next to the limits are Aarav with 149 Hz and Ashley with 208 Hz. Rounding in an
+    The voices nearest to these limits are Aarav (149 Hz) and Ashley (208 Hz). Rounding in an
     engine changes a pitch by about 1 Hz.
     """
     for voice in DISTINCT_VOICES:
@@ -253,7 +254,7 @@ SPOKEN = (
 
 @needs_pocketsphinx
 def test_speech_is_understood(speech_server: Emulator) -> None:
-    """An independent recognizer recognizes 90 % of the words."""
+    """An independent recognizer recognizes at least 90 % of the words."""
     import pocketsphinx
 
     decoder = pocketsphinx.Decoder(samprate=16000, loglevel="FATAL")

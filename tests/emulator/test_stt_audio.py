@@ -51,8 +51,8 @@ def mp3() -> bytes:
     return bytes(encoder.encode(pcm(24_000)) + encoder.flush())
 
 
-# (fields of the configuration, function that makes the audio): raw samples of several rates and
-# channels, and every kind of file, with its encoding and detected.
+# (fields of the configuration, function that makes the audio). The audio is raw samples of several
+# rates and channels, and files of every kind. The encoding of the audio is given or detected.
 AUDIO: list[tuple[dict[str, Any], Any]] = [
     ({}, pcm),
     ({"sampleRateHertz": 8000}, lambda: pcm(8000)),
@@ -80,7 +80,7 @@ def test_streamed(speech_server: Emulator, fields: dict[str, Any], make: Any) ->
 
 
 def test_partials_of_compressed_audio(speech_server: Emulator) -> None:
-    """Compressed audio is transcribed while it is received, not only at its end."""
+    """Compressed audio is transcribed while the server receives it, not only at its end."""
     with open_stt(speech_server) as client:
         client.configure(audioEncoding="FLAC")
         client.audio(file_of("FLAC"))
@@ -101,7 +101,7 @@ def test_not_the_encoding(speech_server: Emulator, encoding: str) -> None:
 
 
 def test_cut_file(speech_server: Emulator) -> None:
-    """The audio of a truncated file is transcribed up to its end."""
+    """The audio of a truncated file is transcribed up to the end of the file."""
     data = file_of("FLAC")
     with open_stt(speech_server) as client:
         client.configure(audioEncoding="FLAC")
@@ -112,7 +112,7 @@ def test_cut_file(speech_server: Emulator) -> None:
 
 
 def ask(server: Emulator, **body: Any) -> tuple[int, dict[str, Any]]:
-    """Send a request over HTTP; return the status and JSON of the response."""
+    """Send a request over HTTP; return the status and the JSON of the response."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Authorization": f"Basic {server.api_key}"}
     connection.request("POST", "/stt/v1/transcribe", json.dumps(body), headers)
@@ -124,7 +124,7 @@ def ask(server: Emulator, **body: Any) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.parametrize(("fields", "make"), AUDIO[:6])
 def test_whole(speech_server: Emulator, fields: dict[str, Any], make: Any) -> None:
-    """A whole recording in one request is transcribed, with words, times and usage."""
+    """A recording that is sent in one request gets a transcript with words, times and usage."""
     config = {
         "modelId": "groq/whisper-large-v3",
         "audioEncoding": "LINEAR16",
@@ -193,7 +193,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("body", "words"), REFUSED)
 def test_whole_refused(speech_server: Emulator, body: dict[str, Any], words: str) -> None:
-    """A request that is refused gets a 400 with code 3."""
+    """A refused request gets the HTTP status 400 and code 3."""
     status, answer = ask(speech_server, **body)
 
     assert (400, 3) == (status, answer["code"])

@@ -24,7 +24,7 @@ HELLO = sound(10, 0.0) + sound(20, 1.0, word=1) + SILENCE
 
 @contextmanager
 def client_of(**settings: Any) -> Iterator[SttClient]:
-    """A client of a server whose recognizer returns two words."""
+    """Yield a client of a server whose recognizer returns two words."""
     engine = engine_for(ScriptedRecognizer("Hello.", "Bye."))
     with Emulator(speech_engine=engine, settings=Settings(**settings)) as server:
         with open_stt(server) as client:
@@ -38,7 +38,7 @@ def client() -> Iterator[SttClient]:
 
 
 def fatal(client: SttClient) -> dict[str, Any]:
-    """Return the error, which must be followed by CLOSE 1000."""
+    """Return the error of the next message; a CLOSE frame with code 1000 must follow it."""
     message = client.receive()
     assert "error" in message, message
     with pytest.raises(ConnectionClosedOK) as caught:
@@ -57,7 +57,7 @@ def is_silent(client: SttClient) -> bool:
 
 
 def test_a_turn() -> None:
-    """The messages of a turn: start, partial transcripts, stop, final transcript, and usage."""
+    """A turn has these messages: start, partial transcripts, stop, final transcript, usage."""
     with client_of() as client:
         _check_turn(client)
 
@@ -131,7 +131,7 @@ def test_end_turn_in_silence(client: SttClient) -> None:
 
 
 def test_manual_turns(client: SttClient) -> None:
-    """With a threshold of 0 only the client ends turns, and there are no speech events."""
+    """With a vadThreshold of 0, only the client ends turns, and there are no speech events."""
     client.configure(inworldSttV1Config={"vadThreshold": 0})
     client.audio(HELLO + sound(20, 1.0, word=2) + SILENCE)
     client.send(endTurn={})
@@ -143,7 +143,7 @@ def test_manual_turns(client: SttClient) -> None:
 
 
 def test_turn_settings(client: SttClient) -> None:
-    """With a longer silence in the configuration, the pause does not end the turn."""
+    """If the configuration requires a silence longer than the pause, the pause ends no turn."""
     client.configure(inworldSttV1Config={"minEndOfTurnSilenceWhenConfident": 2000})
     client.audio(HELLO + sound(20, 1.0, word=2) + SILENCE)
 
@@ -195,7 +195,7 @@ def test_voice_profile(client: SttClient) -> None:
 
 @pytest.mark.parametrize("top_n", [None, 2])
 def test_size_of_the_voice_profile(client: SttClient, top_n: int | None) -> None:
-    """Without topN there are ten labels of each kind, as far as the emulator has them."""
+    """Without topN a profile has up to ten labels of each kind; the emulator knows three ages."""
     profile = {"enableVoiceProfile": True, "topN": top_n}
     client.configure(voiceProfileConfig=profile)
     client.audio(HELLO)
@@ -217,7 +217,7 @@ def test_voice_profile_of_another_model(client: SttClient) -> None:
     ("model", "is_set", "words"), [(None, False, 0), (None, True, 1), (SONIOX, False, 1)]
 )
 def test_words_of_a_model(model: str | None, is_set: bool, words: int) -> None:
-    """The default model sends words only with stt_words_of_default_model, unlike others."""
+    """The default model sends words only with stt_words_of_default_model; others always do."""
     fields = {"modelId": model} if model else {}
     with client_of(stt_words_of_default_model=is_set) as client:
         client.configure(**fields, includeWordTimestamps=True)
@@ -314,7 +314,7 @@ def test_malformed(client: SttClient, message: str | bytes) -> None:
 
 @pytest.mark.parametrize("content", ["?", "AAA=A", "ä", 5, ["AAAA"]])
 def test_content_that_is_no_base64(client: SttClient, content: object) -> None:
-    """A chunk without base64 gets code 3; the chunks around it are transcribed."""
+    """A chunk that is not base64 gets code 3; the chunks before and after it are transcribed."""
     client.configure()
     client.audio(HELLO[:6400])
     client.send(audioChunk={"content": content})
@@ -326,7 +326,7 @@ def test_content_that_is_no_base64(client: SttClient, content: object) -> None:
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 def test_base64_of_both_alphabets(client: SttClient, encode: Any) -> None:
-    """Content may be in either alphabet, with or without padding."""
+    """Content may be in either base64 alphabet, with or without padding."""
     client.configure()
     client.audio(HELLO[:6400])
     client.send(audioChunk={"content": encode(HELLO[6400:]).decode().rstrip("=")})
@@ -335,7 +335,7 @@ def test_base64_of_both_alphabets(client: SttClient, encode: Any) -> None:
 
 
 def test_unknown_requests(client: SttClient) -> None:
-    """Unknown JSON and bare content get no response."""
+    """Unknown JSON, and content outside of a request, get no response."""
     client.send(foo="bar")
     client.send(content="AAAA")
 
@@ -398,7 +398,7 @@ def test_rate_limit() -> None:
 
 
 def test_rate_of_arrival() -> None:
-    """Chunks are counted at their arrival, and the limit allows a burst of one second."""
+    """Chunks are counted when they arrive; a burst may have as many chunks as one second."""
     rate = _ChunkRate(8)
     for number in range(50):
         rate.count(number / 8)
@@ -410,7 +410,7 @@ def test_rate_of_arrival() -> None:
 
 
 def test_quirks_of_april() -> None:
-    """With the settings of April the server sends neither a status nor speechStarted."""
+    """With the settings that mimic the service in April, status and speechStarted are not sent."""
     with client_of(stt_status=False, stt_speech_started=False) as client:
         client.configure()
         client.audio(HELLO)

@@ -30,7 +30,7 @@ def voices_with(server: Emulator, token: str) -> int:
 
 @pytest.mark.parametrize("kind", ["jwt", "session"])
 def test_a_token_opens_the_service(inworld_local: Emulator, kind: TokenKind) -> None:
-    """A token that was made with the key is accepted again and again."""
+    """A token that was made with the key is accepted more than once."""
     with Inworld(inworld_local.api_key, base_url=inworld_local.url) as iw:
         token = iw.tokens.mint(kind)
 
@@ -50,7 +50,7 @@ def test_a_single_use_token(inworld_local: Emulator) -> None:
 
 
 def test_a_single_use_token_on_a_websocket(tone_server: Emulator) -> None:
-    """A browser sends a single-use token as a subprotocol; it opens one connection."""
+    """A browser sends a single-use token as a subprotocol; the token opens one connection."""
     with Inworld(tone_server.api_key, base_url=tone_server.url) as iw:
         token = iw.tokens.mint("single_use", lifetime=60).token
 
@@ -64,7 +64,7 @@ def test_a_single_use_token_on_a_websocket(tone_server: Emulator) -> None:
 
 
 def test_realtime_refuses_a_single_use_token(tone_server: Emulator) -> None:
-    """Realtime refuses a single-use token, and does not use it up."""
+    """Realtime refuses a single-use token, and the token stays usable."""
     with Inworld(tone_server.api_key, base_url=tone_server.url) as iw:
         token = iw.tokens.mint("single_use", lifetime=60).token
 
@@ -76,7 +76,7 @@ def test_realtime_refuses_a_single_use_token(tone_server: Emulator) -> None:
 
 
 def test_a_credential_that_renews_itself(inworld_local: Emulator) -> None:
-    """A client with JwtAuth makes its tokens and is accepted."""
+    """A client with JwtAuth makes its own tokens, and the emulator accepts them."""
     auth = JwtAuth(inworld_local.api_key, options=Options(base_url=inworld_local.url))
     with Inworld(auth=auth, base_url=inworld_local.url) as iw:
         assert iw.voices.list()

@@ -40,7 +40,7 @@ def iw(server: Emulator) -> Iterator[Inworld]:
 
 
 def post(server: Emulator, body: bytes, content_type: str) -> tuple[int, dict[str, Any]]:
-    """Submit without the package; return the status and the answer."""
+    """Send an upload without the package; return the status and the body of the answer."""
     call = urllib.request.Request(
         f"{server.url}/stt/v1/transcribe:async",
         data=body,
@@ -81,7 +81,7 @@ def test_states(iw: Inworld, recognizer: ScriptedRecognizer) -> None:
 
 
 def test_limit_of_running_jobs(iw: Inworld, recognizer: ScriptedRecognizer) -> None:
-    """One job more than the limit is refused with 429; a job that has ended makes room."""
+    """One job more than the limit is refused with status 429; the end of a job makes room."""
     recognizer.may_answer.clear()
     jobs = [iw.transcriptions.submit(AUDIO, sample_rate_hz=16000) for _ in range(2)]
     with pytest.raises(QuotaError, match="limit of the plan"):
@@ -109,7 +109,7 @@ def test_old_jobs_are_dropped(
 
 
 def test_failed_jobs(iw: Inworld) -> None:
-    """A recording that cannot be decoded fails its job, not the request."""
+    """If a recording cannot be decoded, the job fails, but the request succeeds."""
     job = iw.transcriptions.submit(b"OggS" + bytes(5000))
 
     with pytest.raises(ServiceError, match="damaged"):
@@ -117,7 +117,7 @@ def test_failed_jobs(iw: Inworld) -> None:
 
 
 def test_an_engine_that_fails(iw: Inworld, recognizer: ScriptedRecognizer) -> None:
-    """An exception of the engine fails the job."""
+    """If the speech engine raises an exception, the job fails."""
     recognizer.recognize = None  # type: ignore[assignment, method-assign]
     job = iw.transcriptions.submit(AUDIO, sample_rate_hz=16000)
 
@@ -182,7 +182,7 @@ REFUSED: list[tuple[bytes, str, int, str]] = [
 def test_refusals(
     server: Emulator, body: bytes, content_type: str, status: int, reason: str
 ) -> None:
-    """A wrong upload gets its status and a reason."""
+    """Each wrong upload gets a status for the kind of mistake, and a reason."""
     found, answer = post(server, body, content_type)
 
     assert (found, reason in answer["message"]) == (status, True), answer
@@ -204,7 +204,7 @@ def test_uploads_of_other_clients(server: Emulator, iw: Inworld, is_form: bool) 
 
 
 def test_waiting_on_a_closed_emulator(recognizer: ScriptedRecognizer) -> None:
-    """A client with its own emulator ends a wait when it is closed."""
+    """If a client with its own emulator is closed, a wait for a job raises an error."""
     with Inworld(local=True) as iw:
         job = iw.transcriptions.submit(wav_file(1))
     with pytest.raises(ClosedError):

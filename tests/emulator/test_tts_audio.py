@@ -43,7 +43,7 @@ def decoded(data: bytes) -> tuple[np.ndarray[Any, Any], int]:
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 24000, 32000, 44100, 48000])
 def test_pcm(client: TtsClient, rate_hz: int) -> None:
-    """PCM is 16-bit samples without a header at any rate; resampling keeps the length."""
+    """PCM has 16-bit samples and no header at any rate, and resampling keeps the length."""
     data = b"".join(spoken(client, audioEncoding="PCM", sampleRateHertz=rate_hz))
     samples = np.frombuffer(data, "<i2")
 
@@ -62,7 +62,7 @@ def test_default_is_mp3_at_48_khz(client: TtsClient) -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 24000])
 def test_linear16_headers(client: TtsClient, rate_hz: int) -> None:
-    """The first and the last chunk of a flush have RIFF headers; the last has 5 samples."""
+    """The first and the last chunk of a flush have RIFF headers; the last chunk has 5 samples."""
     chunks = spoken(client, audioEncoding="LINEAR16", sampleRateHertz=rate_hz)
 
     assert len(chunks) > 3
@@ -138,7 +138,7 @@ def test_containers(client: TtsClient, encoding: str, asked_hz: int, got_hz: int
     samples, rate_hz = decoded(data)
 
     assert got_hz == rate_hz
-    # MP3 is longer, since it has whole frames and a delay.
+    # MP3 is longer, because an MP3 file has only whole frames and begins with a delay.
     assert abs(SECONDS - len(samples) / rate_hz) < (0.1 if encoding == "MP3" else 0.001)
     assert abs(TONE_HZ - pitch_hz(samples, rate_hz)) < 1
 
@@ -155,7 +155,7 @@ def test_bit_rate(client: TtsClient, encoding: str) -> None:
 
 
 def test_mp3_is_streamed(client: TtsClient) -> None:
-    """MP3 is sent in many chunks, not at the end."""
+    """MP3 is sent in many chunks, not in one chunk at the end."""
     assert len(spoken(client, audioEncoding="MP3", sampleRateHertz=24000)) > 5
 
 
@@ -168,7 +168,7 @@ def test_speaking_rate(client: TtsClient, rate: float) -> None:
 
 
 def test_chunk_size_is_a_setting() -> None:
-    """chunk_ms is the audio in one message; only the last message has less."""
+    """chunk_ms is the length of the audio in each message; only the last message may have less."""
     settings = Settings(chunk_ms=40)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
@@ -180,7 +180,7 @@ def test_chunk_size_is_a_setting() -> None:
 
 
 def test_pace_is_a_setting() -> None:
-    """pace=10 sends ten seconds of audio in one second, and not faster."""
+    """With pace=10, ten seconds of audio are sent in one second, not faster."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=Settings(pace=10)) as server,
         open_tts(server) as client,

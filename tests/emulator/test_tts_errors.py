@@ -88,7 +88,7 @@ def test_creating_twice(client: TtsClient) -> None:
 
 
 def test_sixth_context(client: TtsClient) -> None:
-    """A connection has five contexts; the sixth is refused with code 8, and the others continue."""
+    """A connection may have five contexts. A sixth is refused with code 8; the five continue."""
     for number in range(6):
         client.create(f"c{number}")
     created = [client.result() for _ in range(5)]
@@ -178,7 +178,7 @@ def test_refused_config(client: TtsClient, fields: dict[str, Any], code: int, wo
     assert 5 == refused(client)[1]
 
 
-# Every value at the ends of its range, and the names that mean the default.
+# Values at both ends of each range, and the names that mean the default.
 GOOD_CONFIG = [
     {"audioConfig": {"sampleRateHertz": 8000, "audioEncoding": "PCM"}},
     {"audioConfig": {"sampleRateHertz": "48000", "audioEncoding": "PCM"}},

@@ -1,4 +1,4 @@
-"""The TTS WebSocket sends the messages that captures of the service have."""
+"""The TTS WebSocket sends the same messages as the recorded service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OK = {"code": 0, "message": "", "details": []}
 
 
 def test_whole_conversation(client: TtsClient) -> None:
-    """A context is created, speaks, completes its flush, and closes last."""
+    """A context gets contextCreated, audio, flushCompleted, and at last contextClosed."""
     client.create()
     client.text("Hello. ")
     client.text("World.")
@@ -43,7 +43,7 @@ def test_empty_bodies(client: TtsClient) -> None:
 
 
 def test_context_created_has_the_captured_fields(client: TtsClient) -> None:
-    """contextCreated has the sent fields, and the fields that the service always sends."""
+    """contextCreated has the request's fields, and the fields that the service always sends."""
     config = {
         "voiceId": "Aarav",
         "modelId": "inworld-tts-1.5-mini",
@@ -129,7 +129,7 @@ def test_verbs_in_either_case(client: TtsClient, text: str, flush: str, close: s
 
 
 def test_text_with_flush_in_one_message(client: TtsClient) -> None:
-    """send_text may have flush_context."""
+    """A send_text message may contain flush_context."""
     client.create()
     client.send(context_id="c1", send_text={"text": "Hi", "flush_context": {}})
 
@@ -150,7 +150,7 @@ def test_context_id_is_echoed_verbatim(client: TtsClient, context_id: str) -> No
 
 
 def test_single_context_without_an_id(client: TtsClient) -> None:
-    """If one context is open, its id can be omitted; the server makes one."""
+    """The server makes a missing id; while only one context is open, requests need no id."""
     client.send(create={"voiceId": "Ashley", "modelId": "inworld-tts-2"})
     context_id = client.result()["contextId"]
     client.send(send_text={"text": "Hi."})
@@ -195,7 +195,7 @@ def test_flush_of_nothing_can_get_no_response() -> None:
 
 
 def test_usage_is_on_the_first_chunk(client: TtsClient) -> None:
-    """The first chunk of a flush counts all its characters; the other chunks count none."""
+    """The first chunk of a flush counts all characters of the flush; other chunks count none."""
     client.create()
     client.text("Twenty-nine characters, fine.")
     client.flush()
@@ -231,7 +231,7 @@ def test_close_speaks_buffered_text(client: TtsClient) -> None:
 
 
 def test_contexts_interleave(client: TtsClient) -> None:
-    """Five contexts speak at once on one connection; each keeps its order."""
+    """Five contexts speak at once on one connection; the messages of each stay in order."""
     names = [f"c{number}" for number in range(5)]
     for name in names:
         client.create(name)
@@ -314,7 +314,7 @@ def test_unknown_fields_are_ignored(client: TtsClient) -> None:
 
 
 def test_status_inside_the_audio_chunk() -> None:
-    """With status_in_audio_chunk the chunk has a second status, as in one documented sample."""
+    """With status_in_audio_chunk each audio chunk has a second status, like a documented sample."""
     settings = Settings(status_in_audio_chunk=True)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

@@ -46,7 +46,7 @@ def test_words(client: TtsClient) -> None:
 
 
 def test_words_are_sent_with_their_audio(client: TtsClient) -> None:
-    """A word is in the chunk in which it begins."""
+    """The times of a word are in the chunk with the beginning of the word."""
     found = infos(client, "one two three four five six seven eight", timestampType="WORD")
 
     for number, info in enumerate(found):
@@ -107,7 +107,7 @@ def test_async(client: TtsClient, kind: str) -> None:
 
 
 def test_spaces_among_the_words() -> None:
-    """With spaces_in_words the list has the spaces, so that its entries join to the text."""
+    """With spaces_in_words the list contains the spaces, and its joined entries are the text."""
     settings = Settings(word_tokens=False, spaces_in_words=True)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

@@ -120,7 +120,7 @@ REPLY = whole_reply()
 
 
 def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
-    """Return a service that opens, answers a request with some messages, and then ends."""
+    """Return a script that opens, answers a request with some messages, and then calls *end*."""
 
     def script(service: Service) -> None:
         service.open()
@@ -136,12 +136,12 @@ def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
 
 
 def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession:
-    """Return a session with a function; speech of the user does not cancel its replies."""
+    """Return a session with one tool; the user's speech does not cancel replies."""
     return iw.realtime.connect(Session(tools=[function]), barge_in=False, **settings)
 
 
 def outcome(reply: Response) -> tuple[str, bool]:
-    """Return a reply's final state, and whether it is an error; fail if the reply does not end."""
+    """Return a reply's final state, and True if its wait raises; fail if the reply never ends."""
     try:
         reply.wait(PATIENCE_SECONDS)
     except TimeoutError:
@@ -176,7 +176,7 @@ def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> N
     """
     After a cut at any message of a reply, the session opens another connection.
 
-    The reply fails if it had begun; otherwise it is requested again.
+    A reply that had begun fails. A reply that had not begun is requested again.
     """
     with realtime(give(REPLY[:count], end), obedient) as iw:
         with opened(iw) as rt:
@@ -196,7 +196,7 @@ def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> N
 
 @pytest.mark.parametrize("count", CUTS)
 def test_cut_for_good_after_each_message(count: int) -> None:
-    """If no other connection opens, every wait raises the cause."""
+    """If no other connection opens, every wait raises ConnectionLost."""
     with realtime(give(REPLY[:count], hang_up)) as iw:
         with opened(iw, reconnect_timeout=0) as rt:
             reply = rt.send_message("Hello")
@@ -283,7 +283,7 @@ def holes() -> list[tuple[int, tuple[str, ...]]]:
 
 @pytest.mark.parametrize(("index", "path"), holes())
 def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
-    """A message without one of its fields is read or reported; the session continues."""
+    """A message that lacks a field is read or reported, and the session continues."""
     messages = [*REPLY[:index], without(REPLY[index], path), *REPLY[index + 1 :]]
 
     def rest(service: Service) -> None:
@@ -387,7 +387,7 @@ def test_everything_twice() -> None:
 
 
 def test_a_response_that_is_done_before_it_is_created() -> None:
-    """A reply whose last message comes first has ended; later messages of it change nothing."""
+    """If the last message of a reply comes first, later messages do not change the ended reply."""
     messages = [REPLY[-1], REPLY[6], *REPLY[10:14]]
     with realtime(give(messages, lambda s: s.until_left())) as iw, iw.realtime.connect() as rt:
         reply = rt.send_message("Hello").wait(PATIENCE_SECONDS)

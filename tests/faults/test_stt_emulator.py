@@ -21,10 +21,10 @@ from inworld_sync.sessions.stt import completion, delivery
 from support.spoken_words import RATE_HZ, NumberedRecognizer, NumberedVad, spoken_turns
 
 PCM, SAID = spoken_turns(2, 3, 1)
-# Each turn has a start, a stop and a final. There are also some partials and the usage.
+# Each turn has a start, a stop and a final transcript. There are also partials and the usage.
 FEWEST_MESSAGES = 11
 
-# After these faults a stream continues on the same connection.
+# After each of these faults, a stream continues on the same connection.
 HARMLESS = [
     "delay:0.005",
     "slow:20000",
@@ -47,7 +47,7 @@ MENDED = [
     "stall",
     "fatal_error:14",
 ]
-# These faults end a stream; the error has the transcript and the audio not transcribed.
+# These faults end a stream. The error has the transcript and the audio that was not transcribed.
 ENDING = {
     "bad_utf8": RemoteProtocolError,
     "reserved_opcode": RemoteProtocolError,
@@ -67,14 +67,14 @@ REFUSED = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Make reconnects quick, and the wait for a final after the usage short."""
+    """Make reconnects quick, and shorten the wait for a final transcript after the usage."""
     monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(completion, "_AFTER_USAGE_SECONDS", 0.1)
 
 
 @pytest.fixture(scope="module")
 def server(request):
-    """A server; its parameter is whether it sends the times of words."""
+    """Yield a server; the parameter says whether the server sends the times of words."""
     engine = SpeechEngine(NumberedRecognizer(), new_vad=NumberedVad)
     settings = Settings(stt_words_of_default_model=getattr(request, "param", False))
     with Emulator(speech_engine=engine, settings=settings) as server:
@@ -116,7 +116,7 @@ def message_count(server):
 
 
 def test_every_fault_is_here():
-    """Every kind of fault of a WebSocket is in one of the lists."""
+    """Every kind of WebSocket fault is in one of the lists."""
     named = [*HARMLESS, *MENDED, *ENDING, *REFUSED, "lose", "bad_json", "cut_upload"]
 
     assert set(FaultKind) == {FaultKind(name.partition(":")[0]) for name in named}
@@ -129,7 +129,7 @@ def test_harmless(iw, server, message_count, fault):
     """
     No word is lost or doubled, and there is only one connection.
 
-    A duplicate of a final transcript can be recognized by the times of its words only.
+    Only the times of words show that a final transcript is a duplicate.
     """
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
@@ -156,9 +156,9 @@ def test_replaced_connection(iw, hasty, server, message_count, fault):
 @pytest.mark.parametrize("fault", ENDING)
 def test_fatal(iw, server, message_count, fault):
     """
-    A fatal fault is a typed error; transcribing the error's audio gives the missing words.
+    A fatal fault raises a typed error; transcribing its audio gives the missing words.
 
-    Without times of words, the audio also has some words of the transcript.
+    Without times of words, this audio also has some words that the transcript has.
     """
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
@@ -174,7 +174,7 @@ def test_fatal(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", REFUSED)
 def test_refused(hasty, server, fault):
-    """A refused connection is an error at the opening; an open stream reconnects after it."""
+    """A refusal is an error while a stream opens; an open stream tries to connect again."""
     server.faults.add(fault)
     with pytest.raises(REFUSED[fault]):
         stream(hasty)
@@ -191,10 +191,10 @@ def test_refused(hasty, server, fault):
 @pytest.mark.parametrize("fault", ["lose", "bad_json"])
 def test_lost_messages(iw, server, message_count, fault):
     """
-    If a message is not sent or cannot be read, at most its words are lost.
+    If a message is not sent or cannot be read, at most the words of this message are lost.
 
-    If the end of the last turn is missing, its audio is sent again. If the final transcript of an
-    earlier turn is missing, the client cannot know that the turn existed.
+    If the end of the last turn is missing, the audio of this turn is sent again. If the final
+    transcript of an earlier turn is missing, the client cannot know that the turn existed.
     """
     turns = ["w1 w2", "w3 w4 w5", "w6"]
     texts = []

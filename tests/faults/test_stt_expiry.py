@@ -1,4 +1,4 @@
-"""Errors in an STT stream and expired sessions lose and repeat no word."""
+"""After errors and expired sessions, an STT stream has lost no word and repeated no word."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_reconnect(moment: str, nth: int, end: str) -> None:
 
 FORBIDDEN = [{"errorType": "SESSION_EXPIRED", "reconnectType": "NO_RETRY"}]
 
-# (report, code, details, class of the error) of errors that another connection would repeat.
+# (report, code, details, class of the error) of errors that would occur again on reconnecting.
 LASTING: list[tuple[Callable[..., None], int, list[dict[str, str]], type[ServiceError]]] = [
     (status, 3, [], InvalidRequestError),
     (status_with_final, 3, [], InvalidRequestError),
@@ -134,7 +134,7 @@ LASTING: list[tuple[Callable[..., None], int, list[dict[str, str]], type[Service
 def test_lasting_error(
     report: Callable[..., None], code: int, rows: list[dict[str, str]], kind: type[ServiceError]
 ) -> None:
-    """An error that would repeat ends the stream, with the finished turns and the other audio."""
+    """A lasting error ends the stream, and has the finished turns and the remaining audio."""
     hook = struck("partial", 4, lambda connection: report(connection, code, rows))
     with stt_server(hook) as (iw, server):
         with pytest.raises(kind, match="the session is over") as caught:
@@ -148,7 +148,7 @@ def test_lasting_error(
 
 
 def test_every_session_expires() -> None:
-    """If every session expires at once, the stream raises an error after all attempts."""
+    """If every session expires immediately, the stream raises an error after all attempts."""
     hook = struck("chunk", 1, ENDS["expired"], always=True)
     with stt_server(hook) as (iw, server):
         with pytest.raises(ServiceError, match="the session is over") as caught:
@@ -161,7 +161,7 @@ def test_every_session_expires() -> None:
 
 
 def test_fault_without_a_close() -> None:
-    """If the service reports an error and then sends nothing, that error is the cause."""
+    """If a service reports an error and then is silent, the final error names that error."""
     hook = struck("final", 2, lambda connection: error(connection, 13, []))
     with stt_server(hook) as (iw, _):
         stream = iw.stt.stream(max_chunks_per_second=2000)

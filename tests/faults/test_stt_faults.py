@@ -30,7 +30,7 @@ from support.spoken_words import spoken_turns
 
 TURNS = (2, 3, 1)
 
-# (moment, number of this moment). The moments are before the configuration was read, in the middle
+# (moment, count of this moment). The moments are before the configuration was read, in the middle
 # of the audio, at partial and final transcripts, after the end of a turn, and at the end of the
 # stream.
 MOMENTS = [
@@ -48,14 +48,14 @@ MOMENTS = [
     ("closeStream", 1),
     ("usage", 1),
 ]
-# The faults at each of these moments.
+# The faults that are tried at each of these moments.
 ENDS = ["hang_up", "reset", "send_close", "fail", "half_a_frame"]
 
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """
-    Make reconnects quick, and the wait for a final after the usage short.
+    Make reconnects quick, and shorten the wait for a final transcript after the usage.
 
     Other tests check the real times.
     """
@@ -65,7 +65,7 @@ def quick_retries(monkeypatch):
 
 
 def struck(moment, nth, end):
-    """Return a hook that ends the first connection once."""
+    """Return a hook that ends the first connection at the given moment."""
 
     def hook(connection, name):
         if connection.number == 1 and (name, connection.counts[name]) == (moment, nth):
@@ -144,7 +144,7 @@ def test_rest_of_a_word(moment, nth, pause_ms):
 @pytest.mark.parametrize("error_ms", [-50, 0, 50])
 @pytest.mark.parametrize(("moment", "nth"), [("partial", 5), ("final", 2), ("final_sent", 3)])
 def test_turns_without_silence(moment, nth, error_ms):
-    """Turns that end right after a word with inexact times are also split between words."""
+    """If turns end right after a word and times are inexact, audio is still cut between words."""
     pcm, said = spoken_turns(12)
     recognizer = {"max_words": 4, "time_error_ms": error_ms}
     with stt_server(struck(moment, nth, "hang_up"), recognizer=recognizer) as (iw, server):
@@ -169,7 +169,7 @@ def test_turn_longer_than_the_buffer(offset_ms, monkeypatch):
     assert said.endswith(transcript.text)
     assert 3 <= len(words) < 20
     [reconnected] = [event for event in events if isinstance(event, Reconnected)]
-    # Each word lasts 300 ms with the gap after it.
+    # Each word, with the gap after the word, lasts 300 ms.
     assert 20 - len(words) == round(reconnected.lost_ms / 300)
     assert reconnected.lost_ms == reconnected.from_ms - 500 - offset_ms
 
@@ -210,7 +210,7 @@ def test_manual_turns():
 
 
 def test_push_to_talk():
-    """A turn whose connection is lost after its end is transcribed without further audio."""
+    """If the connection is lost after a turn, the turn is transcribed without further audio."""
     pcm, said = spoken_turns(2)
     with stt_server(struck("endTurn", 1, "hang_up"), recognizer={"is_manual": True}) as (iw, _):
         with iw.stt.stream(
@@ -348,7 +348,7 @@ def test_no_progress():
 
 
 def test_no_reconnects():
-    """If no attempt is allowed, the first lost connection is the error."""
+    """If no reconnect is allowed, the loss of the first connection is raised as the error."""
     pcm, _ = spoken_turns(2)
     with stt_server(struck("final", 1, "send_close")) as (iw, server):
         with pytest.raises(ConnectionLost, match="0 attempts"):
@@ -358,7 +358,7 @@ def test_no_reconnects():
 
 
 def test_server_gone():
-    """If the server does not come back, the stream ends, and waiting calls raise."""
+    """If the server does not come back, the stream ends, and waiting calls raise an error."""
     pcm, _ = spoken_turns(2)
     with stt_server() as (iw, _):
         stream = iw.stt.stream(max_reconnects=2, max_chunks_per_second=2000)
@@ -437,7 +437,7 @@ def test_closes_instead_of_usage():
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_closes_before_the_end(nth):
-    """If the service closes before it sent the words, the audio is sent again."""
+    """If the service closes before sending the words, the audio is sent again."""
     pcm, said = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -453,7 +453,7 @@ def test_closes_before_the_end(nth):
 
 
 def unfinished_turn(is_everywhere, *, has_words):
-    """Return a hook that omits the end of the last turn, once or always."""
+    """Return a hook that omits the end of a turn, on the first or on every connection."""
 
     def hook(connection, name):
         if name == "config" and (is_everywhere or connection.number == 1):
@@ -468,7 +468,7 @@ def unfinished_turn(is_everywhere, *, has_words):
 
 
 def test_usage_in_an_open_turn():
-    """A turn that has not ended when the usage arrives is sent again."""
+    """The audio of a turn that has not ended when the usage arrives is sent again."""
     pcm, said = spoken_turns(2)
     for has_words in (False, True):
         with stt_server(unfinished_turn(False, has_words=has_words)) as (iw, server):
@@ -508,7 +508,7 @@ def test_first_messages_of_another_connection(monkeypatch):
 
 
 def test_turns_without_an_end():
-    """A turn with words that never ends is an error; a turn without words is not."""
+    """If a turn with words never ends, an error is raised; for a turn without words, no error."""
     pcm, _ = spoken_turns(2)
     with stt_server(unfinished_turn(True, has_words=True)) as (iw, server):
         with pytest.raises(RemoteProtocolError, match="final transcript") as caught:
@@ -521,7 +521,7 @@ def test_turns_without_an_end():
 
 
 def test_silent_at_the_end():
-    """Without the usage, the transcript is returned after the timeout if it has its last final."""
+    """If only the usage is missing, the transcript is complete and returned after the timeout."""
     pcm, said = spoken_turns(2)
     for moment, complete in (("usage", True), ("final", False)):
 
@@ -541,7 +541,7 @@ def test_silent_at_the_end():
 
 
 def test_quiet_close_waits_for_audio(monkeypatch):
-    """A connection that the service closes while idle is replaced when audio comes."""
+    """If the service closes an idle connection, the connection is replaced when audio comes."""
     monkeypatch.setattr(delivery, "_IDLE_SECONDS", 0.0)
     pcm, said = spoken_turns(2)
     closed = threading.Event()

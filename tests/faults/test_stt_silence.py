@@ -1,4 +1,4 @@
-"""With an STT service that sends nothing or stops, the result is complete or an error."""
+"""If an STT service is silent or stops, the transcript is complete or an error is raised."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def results(*kinds: dict[str, Any], chunk: int = 0) -> Callable[[SttConnectionSc
 
 
 def final(text: str, end_ms: int | None = None) -> dict[str, Any]:
-    """Return a final transcript, with a time if *end_ms* is given."""
+    """Return a final transcript, with the times of its word if *end_ms* is given."""
     word = {"word": text, "startTimeMs": 0, "endTimeMs": end_ms}
     return {
         "transcription": {
@@ -93,8 +93,8 @@ SPEECH = sound(2) + silence(1)
 # Two turns.
 TWO_TURNS = SPEECH + SPEECH
 
-# (name, audio, messages after closeStream, whether the transcript is complete). It is complete
-# after the usage, or if less than a second of speech has no answer.
+# (name, audio, messages after closeStream, whether the transcript is complete). A transcript is
+# complete after the usage, or if less than a second of speech has no answer.
 ENDS: list[tuple[str, bytes, Callable[..., None], bool]] = [
     ("nothing, to speech", SPEECH, results(), False),
     ("nothing, to silence", silence(3), results(), True),
@@ -114,7 +114,7 @@ ENDS: list[tuple[str, bytes, Callable[..., None], bool]] = [
 
 
 def read_events(stream: SttStream) -> Transcript:
-    """Iterate to the end without close(); return the transcript."""
+    """Iterate over all events without close(); return the transcript."""
     stream.finish(timeout=QUICK)
     for _ in stream:
         pass
@@ -210,7 +210,7 @@ def test_repeated_messages_are_no_progress() -> None:
 
 
 def test_end_of_a_turn_without_an_answer() -> None:
-    """A turn with speech that the user ends has a deadline."""
+    """If the user ends a turn with speech, the answer of the service has a deadline."""
     with serving(lambda connection, moment: None) as (iw, _):
         stream = open_stream(iw, SPEECH)
         stream.end_turn(timeout=QUICK)
@@ -248,7 +248,7 @@ def closing(connection: SttConnectionScript, moment: str) -> None:
 
 
 def test_closes_without_an_answer() -> None:
-    """A service that closes twice without an answer to speech has not transcribed it."""
+    """If the service closes twice without an answer to speech, an error is raised."""
     with serving(closing) as (iw, server):
         stream = open_stream(iw, SPEECH)
         with pytest.raises(
@@ -260,14 +260,14 @@ def test_closes_without_an_answer() -> None:
 
 
 def test_closes_after_silence() -> None:
-    """A service that closes twice after silence has transcribed everything."""
+    """If the service closes twice and there was no speech, the transcript is complete."""
     with serving(closing) as (iw, server):
         assert () == open_stream(iw, silence(2)).close().turns
         assert 2 == len(server.connections)
 
 
 def test_stops_after_a_reconnect() -> None:
-    """If the audio of a final transcript is sent again, the service must answer it again."""
+    """Audio that is sent again needs a new answer, even if it had a final transcript before."""
 
     def hook(connection: SttConnectionScript, moment: str) -> None:
         if connection.number == 1 and (moment, connection.counts[moment]) == ("chunk", 10):
@@ -281,7 +281,7 @@ def test_stops_after_a_reconnect() -> None:
 
 
 def test_lost_in_the_end() -> None:
-    """A connection that is lost at the end and cannot be replaced ends within the timeout."""
+    """If the connection is lost at the end and not replaced, the stream ends within the timeout."""
 
     def hook(connection: SttConnectionScript, moment: str) -> None:
         if moment == "closeStream" or connection.number > 1:

@@ -1,8 +1,8 @@
 """
 Every fault of a server and its network is tried at every message of an utterance.
 
-An utterance is complete or ends with an error, in a limited time. The client loses no place and no
-thread, and the next utterance succeeds.
+An utterance is complete or ends with an error, in a limited time. The client then returns every
+place and ends every thread, and the next utterance succeeds.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def spoken(iw: Inworld, timeout: float = 30) -> str:
 
 
 def test_the_table_knows_every_kind() -> None:
-    """Every kind of fault of a WebSocket is in one of the lists."""
+    """Every kind of WebSocket fault is in one of the lists."""
     faults = [*HARMLESS, *UNNOTICED, *(fault for fault, *_ in [*BEFORE, *FATAL]), "cut_upload"]
 
     assert {kind.value for kind in FaultKind} == {f.partition("@")[0].split(":")[0] for f in faults}
@@ -145,7 +145,7 @@ def test_harmless(server: Emulator, iw: Inworld, fault: str) -> None:
 def test_no_connection(
     server: Emulator, iw: Inworld, fault: str, error: type[InworldError], words: str
 ) -> None:
-    """A connection that cannot be opened is an error of the right class."""
+    """If a connection cannot be opened, an error of the right class is raised."""
     server.faults.add(fault)
     with pytest.raises(error, match=words or None):
         spoken(iw, 1 if error is DeadlineExceeded else 30)
@@ -163,7 +163,7 @@ def test_fatal(
     words: str,
     after: int,
 ) -> None:
-    """A fatal fault is an error with the audio so far, and the next connection works."""
+    """A fatal fault raises an error that has the audio so far; the next connection works."""
     server.faults.add(f"{fault}@{after}")
     with pytest.raises(error, match=words or None) as caught:
         spoken(iw, 1 if error is DeadlineExceeded else 30)
@@ -247,7 +247,7 @@ def test_quirks(quirks: dict[str, bool]) -> None:
 
 
 def test_a_slow_server(limiter: CountingLimiter) -> None:
-    """Latency and real-time pace change only the time."""
+    """Latency and a slow pace change only the duration of the call, not the speech."""
     settings = Settings(latency_ms=20, pace=4, chunk_ms=CHUNK_MS)
     with (
         Emulator(synthesizer=SpellingSynthesizer(SAMPLES_OF_A_CHARACTER), settings=settings) as s,

@@ -1,10 +1,11 @@
 /*
  * libFuzzer driver: base64 encoding and decoding, on every level of this machine.
  *
- * Invariant: for any input, each level has the same result as the slow reference below. A level
- * accesses only its arguments. Each argument is in a block of exactly its size.
+ * Invariant: for any input, each level has the same result as the slow reference below. The
+ * kernels access only their arguments. Each argument is in a block of exactly its size.
  *
- * The first byte of an input selects the size of the output buffer, from 0 to a little too large.
+ * The first byte of an input selects the size of the output buffer, from 0 to a little more
+ * than needed.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -44,7 +45,7 @@ static size_t characters_of(const uint8_t *group)
     return count;
 }
 
-/* Decode bit by bit, up to a group that is invalid, does not fit, or is padded. */
+/* Decode bit by bit. Stop before a group that is invalid or has no room, and after padding. */
 static struct reading read_text(const uint8_t *text, size_t size, size_t room)
 {
     struct reading reading = {0, 0, malloc(size + 1)};

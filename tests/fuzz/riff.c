@@ -1,8 +1,10 @@
 /*
  * libFuzzer driver: the search for the samples after a WAV header.
  *
- * Invariant: for any input, the samples are inside the input, a header is found only if the input
- * begins with a header, and nothing outside the block is read.
+ * Invariants for any input:
+ * - the samples are inside the input
+ * - a header is found only if the input begins with a header
+ * - nothing outside the input is read
  */
 #include <stdint.h>
 #include <stdlib.h>

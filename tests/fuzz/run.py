@@ -4,10 +4,10 @@ Build the libFuzzer drivers of this folder with ASan and UBSan, and run each fro
     python tests/fuzz/run.py                      # each driver for 10 minutes
     python tests/fuzz/run.py --seconds 60 base64  # one driver for a minute
 
-Needs clang with its run-time libraries (``clang`` and ``libclang-rt-dev`` in Debian). An input that
-breaks an invariant is written to the current folder. Add this input to the corpus when the fault is
-fixed. The other new inputs of a run are deleted. With ``--keep``, a minimal set of them is added to
-the corpus.
+The command needs clang with its run-time libraries (Debian: ``clang`` and ``libclang-rt-dev``). An
+input that breaks an invariant is written to the current folder. Add this input to the corpus when
+the fault is fixed. The other new inputs of a run are deleted. With ``--keep``, a minimal set of
+these other inputs is added to the corpus.
 """
 
 from __future__ import annotations

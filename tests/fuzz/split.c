@@ -7,7 +7,8 @@
  * - the message without the audio has the same values at the other paths
  * - only the arguments are accessed; each argument is in a block of exactly its size
  *
- * The first byte of an input selects the size of the output buffer, from 0 to a little too large.
+ * The first byte of an input selects the size of the output buffer, from 0 to a little more
+ * than needed.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -109,7 +110,7 @@ static int is_given(const struct iw_split_span *span)
     return span->kind == IW_SPLIT_TEXT || span->kind == IW_SPLIT_LITERAL;
 }
 
-/* Check the result as text, in buffers of exactly the needed size. */
+/* Check the result of iw_split_parts, in buffers of exactly the needed size. */
 static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
                         size_t audio_bytes, const struct iw_split_result *result)
 {

@@ -1,8 +1,8 @@
 """
 Run random histories of one service or of all services.
 
-Run it in ``tests`` with ``python -m histories --count 10000``. It prints the seed of a history that
-failed and exits with 1. ``--seed`` runs the history of a seed again.
+Run the command ``python -m histories --count 10000`` in ``tests``. The command prints the seed of
+each history that failed, and then exits with 1. ``--seed`` runs the history of one seed again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loses, repeats, delays and reorders the messages of a scripted service."""
+"""A disturbance loses, repeats, delays and reorders the messages of a scripted service."""
 
 from __future__ import annotations
 

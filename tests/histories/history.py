@@ -1,4 +1,4 @@
-"""Runs one history: random calls on several threads, and then a call that must succeed."""
+"""A history is random calls on several threads, and then a call that must succeed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ S = TypeVar("S")
 LIMIT_SECONDS = 120.0
 
 # An option of the client. On a busy machine, the threads of the service may not run for seconds.
-# The client must not take this for a dead connection.
+# The client must not treat such a pause as a dead connection.
 PATIENT = {"ping_timeout": LIMIT_SECONDS}
 
 
@@ -37,8 +37,8 @@ class History(Generic[S]):
     Attributes:
         open: Connects to a disturbed service, and opens the object that the calls use.
         calls: The calls of users. Each call gets the open object and a source of random numbers.
-        check: Makes a call on a service that is no longer disturbed. Raises AssertionError if the
-        result is wrong. If it raises InworldError, it is called again.
+        check: Makes a call on a service that is no longer disturbed. ``check`` raises
+        AssertionError if the result is wrong. If it raises InworldError, it is called again.
     """
 
     open: Callable[[Disturbance], contextlib.AbstractContextManager[S]]

@@ -18,7 +18,7 @@ from support.scripted_realtime import Event, Service, merge
 
 __all__ = ["HISTORY"]
 
-# The deadlines are short, because a history waits for most of them.
+# The deadlines are short, because most waits of a history end only at their deadline.
 _DEADLINES = {"request_timeout": 0.2, "response_start_timeout": 0.3, "response_timeout": 0.3}
 
 

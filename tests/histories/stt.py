@@ -18,10 +18,10 @@ from support.spoken_words import RATE_HZ, WORD_MS
 
 __all__ = ["HISTORY"]
 
-# The timeout is short, because a history waits for most of the timeouts.
+# The timeout is short, because most waits of a history end only at their timeout.
 _TIMEOUT = 0.3
 
-# The value of a word's samples is its number. It must be louder than -50 dBFS.
+# The value of a word's samples is the number of the word. This value is above -50 dBFS.
 _LOUD = 8000
 
 

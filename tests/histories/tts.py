@@ -18,13 +18,13 @@ from support.scripted import Service, client_of, samples_of, text_of
 
 __all__ = ["HISTORY"]
 
-# The timeouts are short, because a history waits for most of them.
+# The timeouts are short, because most waits of a history end only at their timeout.
 _UTTERANCE = {"create_timeout": 0.3, "timeout": 0.3}
 _CONTEXT = {"create_timeout": 0.3, "message_timeout": 0.3}
 
 
 class DisturbedService(Service):
-    """A service that speaks the text of every context. The disturbance gets its messages."""
+    """A service that speaks every context's text, and passes its messages to the disturbance."""
 
     def __init__(self, peer: Peer, number: int, disturbance: Disturbance) -> None:
         super().__init__(peer, number)

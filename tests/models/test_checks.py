@@ -102,7 +102,7 @@ OPTIONAL = [row[0] for row in CHECKS if row[0] not in (checks.text, checks.posit
 
 @pytest.mark.parametrize("check", OPTIONAL)
 def test_none_is_accepted(check: Any) -> None:
-    """None is accepted if it is the default."""
+    """None is accepted by each check of a field whose default is None."""
     kind = attrs.make_class("Kind", {"it": checks.optional(check)})
 
     assert kind().it is None

@@ -101,7 +101,7 @@ def test_missing_and_surplus_arguments() -> None:
     ],
 )
 def test_class(make: Any, words: str) -> None:
-    """The error has the name of the class, whether or not attrs has written its __init__."""
+    """The error has the name of the class, also if attrs generated ``__init__``."""
     with pytest.raises(TypeError, match=words):
         make()
 

@@ -20,7 +20,7 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.models.turns import Turn, Word
 
-# (class, field, least value, largest value): both are accepted, values beyond them are not.
+# (class, field, least value, largest value). Values beyond this range are refused.
 RANGES = [
     (InworldSttConfig, "vad_threshold", 0, 1),
     (InworldSttConfig, "min_end_of_turn_silence_ms", 0, 60_000),
@@ -82,7 +82,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("kind", "name", "least", "most"), RANGES)
 def test_ranges(kind, name, least, most):
-    """The ends of a range are accepted. A value beyond raises an error that names the field."""
+    """The ends of a range are accepted. A value outside raises an error that names the field."""
     for value in (least, most):
         assert value == getattr(kind(**{name: value}), name)
     for value in (least - 1, most + 1):
@@ -116,7 +116,7 @@ def test_providers(name, block):
 
 
 def test_encoding_by_name():
-    """An encoding may be given as the name of the member."""
+    """An encoding may be given by the name of its enumeration member."""
     assert SttEncoding.FLAC is TranscribeConfig(encoding="FLAC").encoding
 
 

@@ -134,7 +134,7 @@ def test_times_of_repeated_words():
     ],
 )
 def test_limits_without_words(text):
-    """Without times of words, the limits of cues hold too, in every script and for long words."""
+    """Even without times of words, cues keep their limits, in every script and for long words."""
     found = cues(Transcript((Turn(text, (), 1000, 121_000),)))
 
     lines = [row for _, _, cue in found for row in cue.split("\n")]
@@ -145,7 +145,7 @@ def test_limits_without_words(text):
 
 
 def columns(line):
-    """Return the width of a line in columns, from the properties of its characters."""
+    """Return the width of a line in columns; each character's Unicode properties decide."""
     return sum(
         0 if unicodedata.combining(each) or unicodedata.category(each) in {"Mn", "Cf"}
         else 2 if unicodedata.east_asian_width(each) in {"W", "F"} else 1
@@ -244,7 +244,7 @@ def in_channel(channel, text, start_ms=0, word_ms=300):
 
 
 def test_channels_are_named():
-    """Each cue begins with the name of its channel; WebVTT names it as the voice."""
+    """Each cue begins with the name of its channel; in WebVTT this name is the voice."""
     transcript = Transcript((in_channel(0, "Hello there."), in_channel(1, "Hi & bye.", 2000)))
 
     assert "\nchannel 0: Hello there.\n" in transcript.to_srt()
@@ -254,7 +254,7 @@ def test_channels_are_named():
 
 
 def test_names_count_as_text():
-    """The lines of a cue are not longer with the name of its channel."""
+    """The name of the channel counts toward the limit of a line."""
     words = " ".join(["always"] * 60)
     lines = Transcript((in_channel(0, words),)).to_srt().splitlines()
     texts = [line for line in lines if "always" in line]
@@ -265,7 +265,7 @@ def test_names_count_as_text():
 
 
 def test_a_cue_ends_when_the_other_channel_begins():
-    """Both speakers are shown when they begin, although they speak at the same time."""
+    """Each speaker is shown from the beginning of the speech, even if both speak at once."""
     long, short = "one two three four five six seven eight nine ten", "Yes, I see."
     transcript = Transcript((in_channel(0, long, 0, 600), in_channel(1, short, 2000)))
 
@@ -275,7 +275,7 @@ def test_a_cue_ends_when_the_other_channel_begins():
 
 
 def test_cues_at_the_same_time():
-    """Speakers who begin together are shown one after the other, for the time of their words."""
+    """If speakers begin together, they are shown in turn, for as long as their words last."""
     transcript = Transcript((in_channel(0, "Hello to you."), in_channel(1, "Good morning.", 100)))
 
     assert [(0, 900), (900, 1500)] == [cue[:2] for cue in cues(transcript)]

@@ -89,7 +89,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_text(text: str) -> None:
-    """The text of tokens with white space is their concatenation, also if all words are heard."""
+    """Tokens with white space join to the whole text, and so do the words if all are heard."""
     tokens = list(text)
 
     assert text == text_of_tokens(tokens)

@@ -1,6 +1,7 @@
 /*
- * Code of the drivers that make random calls: a source of random numbers, and failures. With
- * -DLIBFUZZER and clang's -fsanitize=fuzzer, the random numbers are the bytes of libFuzzer's input.
+ * Shared code of the drivers that make random calls: a source of random numbers, and the report
+ * of a failure. With -DLIBFUZZER and clang's -fsanitize=fuzzer, the random numbers are the
+ * bytes of libFuzzer's input.
  */
 #ifndef FUZZING_H
 #define FUZZING_H
@@ -11,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The random numbers of a run: from a seed, or from the bytes of a fuzzer until all are used. */
+/* The random numbers of a run come from a seed, or from the bytes of a fuzzer. */
 struct source {
     const uint8_t *bytes;
     size_t left;
@@ -73,7 +74,7 @@ static void *exactly(size_t bytes)
     return memory;
 }
 
-/* Make one run of `calls` calls. A run also ends if all bytes are used. */
+/* Make one run of at most `calls` calls. With a fuzzer, a run ends when all bytes are used. */
 static void run_once(struct source source, uint64_t calls);
 
 #ifdef LIBFUZZER
@@ -103,7 +104,7 @@ int main(int argc, char **argv)
 
 #endif
 
-/* Whether a run continues after `done` calls. */
+/* Return whether a run continues after `done` calls. */
 static bool goes_on(const struct source *source, uint64_t done, uint64_t calls)
 {
     return source->bytes != NULL ? source->left > 0 : done < calls;

@@ -1,13 +1,13 @@
 /*
- * Makes random calls on a speaker with a mixer of random playouts, under sanitizers, and checks
- * invariants after each call.
+ * This program makes random calls on a speaker with a mixer of random playouts, under
+ * sanitizers, and checks invariants after each call.
  *
  *   cc -O1 -g -std=c11 -fsanitize=address,undefined -fno-sanitize-recover=all -Icsrc
  *      tests/native/mixer_fuzz.c $(find csrc -name "*.c") -lm -o mixer_fuzz
  *   ./mixer_fuzz [first seed] [seeds] [calls]
  *
- * The heard frames of a playout are counted in two ways: by its track, and by the test, from the
- * pushed frames and the results of clears. Both counts must be equal.
+ * The track of a playout counts the frames that were pulled. The test counts the frames that
+ * were pushed and that no clear has dropped. The first count must not exceed the second count.
  */
 #include <math.h>
 #include <stdbool.h>

@@ -1,9 +1,9 @@
 /*
- * Tests the decision of the playout in every kind of situation.
+ * This program tests the decision of the playout in every kind of situation.
  *
  *   cc -std=c11 -Icsrc tests/native/playout_decide.c csrc/playout/iwp_decide.c -o playout_decide
  *
- * The sample rate is 16 kHz, so 160 frames are 10 ms. Prints each case that fails.
+ * The sample rate is 16 kHz, so 160 frames are 10 ms. The program prints each case that fails.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ struct decision_case {
     struct iwp_situation now;
 };
 
-/* A stream that plays and has a second of audio in the queue. The step is to copy the audio. */
+/* A stream plays and has a second of audio in the queue. The right step is to copy audio. */
 #define PLAYING                                                                                \
     .state = IW_PLAYOUT_PLAYING, .started = true, .stretch = true, .frames_per_10ms = MS10,    \
     .need_frames = MS10, .level_frames = 100 * MS10, .limit_ms = 1500, .tokens_frames = 10,    \

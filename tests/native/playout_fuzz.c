@@ -1,5 +1,6 @@
 /*
- * Makes random calls on random playouts, under sanitizers, and checks invariants after each call.
+ * This program makes random calls on random playouts, under sanitizers, and checks invariants
+ * after each call.
  *
  *   cc -O1 -g -std=c11 -fsanitize=address,undefined -fno-sanitize-recover=all -Icsrc
  *      tests/native/playout_fuzz.c $(find csrc -name "*.c") -lm -o playout_fuzz

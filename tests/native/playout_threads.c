@@ -1,16 +1,16 @@
 /*
- * Tests three threads on one playout: a clear must report exactly the frames that are heard.
+ * This program tests three threads on one playout. A clear must report exactly what is heard.
  *
  *   cc -O1 -g -std=c11 -pthread -fsanitize=thread -Icsrc tests/native/playout_threads.c
  *      $(find csrc -name "*.c") -lm -o playout_threads
  *   ./playout_threads [clears] [seed] [stretch] [pull frames at most]
  *
  * The producer pushes frames whose value is their position in the stream. The consumer pulls in
- * simulated time, as fast as it can, and records the frames. The controller clears, polls and
- * sets marks at random times. At the end, the test compares their records:
- * - of every cleared item, exactly the reported frames were heard, each frame once, either played
- *   or in the fade
- * - each mark was reported once, either as reached or as cancelled, and this is correct
+ * simulated time, as fast as possible, and records the frames. The controller clears, polls and
+ * sets marks at random times. At the end, the test compares the records of the threads:
+ * - of every cleared item, exactly the reported frames were heard. Each of these frames was
+ *   heard once, either played or in the fade.
+ * - each mark of a cleared item was reported once, and correctly as reached or as cancelled.
  *
  * Without `stretch`, the values of the output must be those of the frames in the list of parts,
  * except in fades and in the 5 ms after concealment. With `stretch`, the values are mixed by time
@@ -33,7 +33,7 @@
 enum {
     RATE = 16000,
     FADE = 80,    /* 5 ms */
-    CYCLE = 8192, /* values repeat after so many frames; a float represents all of them */
+    CYCLE = 8192, /* values repeat after so many frames; each value is exact in a float */
     FRAMES = 1 << 24,
     MARKS = 1 << 16,
     PUSH_MOST = 1200,
@@ -136,7 +136,8 @@ static int64_t frame_of(double value, int64_t expected)
     return expected + (away > CYCLE / 2 ? away - CYCLE : away);
 }
 
-/* Record the frames of unchanged output. The first 5 ms after concealment are not checked. */
+/* Record the frames of unchanged output, and check their values. The values of the first 5 ms
+ * after concealment are not checked. */
 static void note_values(const float *out, const struct iw_playout_part *part, size_t mixed)
 {
     for (size_t i = 0; i < part->source_frames; i++) {
@@ -232,7 +233,7 @@ static void ask(int64_t *last)
     struct iw_playout_stats stats;
 
     if (position == IW_STALE)
-        position = 0; /* nothing of it was pushed yet */
+        position = 0; /* nothing of the item was pushed yet */
     if (position < *last || position > written - item_start)
         fail("position", position, *last);
     *last = position;
@@ -265,7 +266,7 @@ static size_t control(struct clear *clears, size_t goal, unsigned seed)
     unsigned random = seed + 3;
     size_t count = 0;
     int64_t last = 0;
-    int64_t length = 0; /* of the item when it is cleared */
+    int64_t length = 0; /* an item is cleared when it has more frames */
 
     while (count < goal) {
         unsigned what = next_random(&random) % 64;

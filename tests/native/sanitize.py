@@ -1,12 +1,12 @@
 """
-Build the core with sanitizers in a temporary folder, and run the tests of C and audio with it.
+Build the core with sanitizers in a temporary folder, and test C and audio with this core.
 
     python tests/native/sanitize.py                     # address,undefined
     python tests/native/sanitize.py thread -k threads   # more arguments are passed to pytest
 
-Needs Linux and gcc. The library of the sanitizer is preloaded, because Python was not built with
-this library. malloc replaces Python's allocator. Each bytes object is then a separate block, and
-the sanitizer detects an access beyond the block.
+This command needs Linux and gcc. The library of the sanitizer is preloaded, because Python was not
+built with this library. malloc replaces Python's allocator. Each bytes object is then a separate
+block, and the sanitizer detects an access beyond the block.
 """
 
 from __future__ import annotations

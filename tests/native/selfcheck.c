@@ -1,6 +1,7 @@
 /*
- * Compares the kernels of every supported level with the scalar kernels. The results must be equal
- * in every bit. The checks use all lengths up to several registers, and therefore all alignments.
+ * This program compares the kernels of every supported level with the scalar kernels. The
+ * results must be equal in every bit. The checks use all lengths up to several registers, and
+ * therefore all alignments.
  * The buffers end at a page that cannot be accessed. Some inputs are at the limits of an operation.
  * The Python tests compare the scalar kernels with independent references.
  *
@@ -275,7 +276,7 @@ static void check_texts(void)
     }
 }
 
-/* Check each byte at each place of a register. All levels must accept or refuse it. */
+/* Check each byte at each place of a register. Either all levels accept the byte, or none. */
 static void check_characters(void)
 {
     const size_t text_bytes = 344;

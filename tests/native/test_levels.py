@@ -75,7 +75,7 @@ def test_force_an_unsupported_level() -> None:
 
 @pytest.mark.parametrize("number", [-1, 4, 1000])
 def test_numbers_that_are_no_level(number: int) -> None:
-    """C refuses a number that is not a level, and returns no name for it."""
+    """C refuses a number that is not a level, and returns no name for the number."""
     before = _native.lib.iw_level_active()
 
     assert _native.lib.iw_level_supported(number) == 0
@@ -98,7 +98,7 @@ def test_variable_forces_a_level(name: str) -> None:
 
 
 def test_variable_with_an_unknown_level() -> None:
-    """An unknown level in the variable raises an error at import that names the variable."""
+    """If the variable has an unknown level, the import raises an error with its name."""
     process = run("fastest")
 
     assert process.returncode != 0

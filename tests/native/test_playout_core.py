@@ -24,8 +24,8 @@ def test_decisions(tmp_path: Path, core: list[Path]) -> None:
     assert run(program).endswith(" 0 failed\n")
 
 
-# (seed, time scaling, largest count of frames of a read): blocks of a device, reads that are
-# shorter than the fade, and reads that are longer than the queued audio.
+# (seed, time scaling, largest count of frames of a read). The reads are as long as a device's
+# blocks, shorter than the fade, or longer than the queued audio.
 THREADS = [(1, 0, 480), (2, 1, 480), (3, 0, 20), (4, 1, 4000)]
 
 

@@ -51,13 +51,13 @@ def strict(compiler: list[str], path: Path, *arguments: str) -> str:
     return process.stderr if process.returncode else ""
 
 
-# Compiles a file with a compiler. Returns the compiler's output and the object file.
+# A function that compiles a file and returns the compiler's output and the object file.
 Compiled = Callable[[Path, str], tuple[str, Path]]
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    """Return a function that compiles a file strictly, once for all tests."""
+    """Return a function that compiles a file with warnings as errors, once for all tests."""
     place = tmp_path_factory.mktemp("objects")
 
     @functools.cache

@@ -13,7 +13,7 @@ from inworld_sync.audio import base64, g711, masking, meter, mix, pcm
 
 
 def work(seed: int, stop: Event) -> int:
-    """Convert repeatedly, and compare with the standard library. Return the count of rounds."""
+    """Convert repeatedly, and check the results. Return the count of rounds."""
     generator = random.Random(seed)
     rounds = 0
     while not stop.is_set() or rounds < 50:

@@ -44,7 +44,7 @@ def audio_of(sample: dict[str, Any]) -> bytes:
 
 
 def test_clone_request() -> None:
-    """A clone sends every argument, and WAV files unchanged."""
+    """A clone request has every argument, and has WAV files unchanged."""
     file = wav_file()
     report = {"langCode": "DE_DE", "transcription": "hallo", "warnings": [{"text": "noise"}]}
     answer = {"voice": VOICE, "audioSamplesValidated": [report, {"errors": ["no speech"]}]}
@@ -80,7 +80,7 @@ def test_clone_request() -> None:
 
 
 def test_smallest_clone_request() -> None:
-    """A clone sends no field that was not given; the service detects the language."""
+    """A clone request has no field that was not given; the service detects the language."""
     with answering((OK, {"voice": VOICE})) as (iw, sent):
         assert () == iw.voices.clone(wav_file(), name="Anna").samples
 
@@ -105,7 +105,7 @@ def test_forms_of_recordings(tmp_path: Path) -> None:
 
 
 def test_other_formats_become_wav() -> None:
-    """A file that the service does not document is converted to WAV; stereo becomes mono."""
+    """A file of an undocumented format is converted to WAV, and stereo becomes mono."""
     soundfile = pytest.importorskip("soundfile")
     flac = io.BytesIO()
     soundfile.write(flac, np.zeros((48000, 2), np.int16), 16000, format="FLAC")
@@ -135,7 +135,7 @@ BAD_RECORDINGS: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("samples", "reason"), BAD_RECORDINGS)
 def test_bad_recordings(samples: Any, reason: str) -> None:
-    """A recording that cannot be used is an error before anything is sent."""
+    """A recording that cannot be used raises an error before anything is sent."""
     with answering((OK, {"voice": VOICE})) as (iw, sent):
         with pytest.raises((AudioError, ConfigError), match=reason):
             iw.voices.clone(samples, name="Anna")
@@ -144,7 +144,7 @@ def test_bad_recordings(samples: Any, reason: str) -> None:
 
 
 def test_large_recordings(tmp_path: Path) -> None:
-    """The limit is that of the service, also for a file of 60 MB and for converted samples."""
+    """Files and converted samples above the service's size limit are refused, and not sent."""
     path = tmp_path / "long.wav"
     with path.open("wb") as file:
         file.write(wav_file(1))
@@ -204,7 +204,7 @@ BAD_ARGUMENTS: list[tuple[Callable[[Inworld], object], str]] = [
 
 @pytest.mark.parametrize(("call", "reason"), BAD_ARGUMENTS)
 def test_bad_arguments(call: Callable[[Inworld], object], reason: str) -> None:
-    """A wrong argument is an error before anything is sent."""
+    """A wrong argument raises an error before anything is sent."""
     with answering((OK, {"voice": VOICE})) as (iw, sent):
         with pytest.raises(ConfigError, match=reason):
             call(iw)
@@ -213,7 +213,7 @@ def test_bad_arguments(call: Callable[[Inworld], object], reason: str) -> None:
 
 
 def test_design_publish_update_and_delete_requests() -> None:
-    """Each call sends its arguments, and no field that was not given."""
+    """Each call sends only the arguments that the caller gave."""
     file = wav_file(1)
     preview = {
         "voiceId": "p1",
@@ -254,7 +254,7 @@ def test_design_publish_update_and_delete_requests() -> None:
 
 
 def test_preview_is_saved(tmp_path: Path) -> None:
-    """A preview is saved as the service sent it."""
+    """The saved file has exactly the bytes of the preview."""
     preview = {"voiceId": "p1", "previewAudio": base64.b64encode(b"ID3 mp3").decode()}
     with answering((OK, {"previewVoices": [preview]})) as (iw, _):
         (found,) = iw.voices.design(PROMPT, preview_text="Hi")
@@ -267,7 +267,7 @@ def test_preview_is_saved(tmp_path: Path) -> None:
 
 
 def test_filters_of_the_list() -> None:
-    """The service selects by language, the client by all else."""
+    """The service filters the list by language; the client applies all other filters."""
     voices = [
         {"voiceId": "A", "gender": "female", "tags": ["calm", "Low"], "source": "SYSTEM"},
         {"voiceId": "B", "gender": "male", "tags": ["calm"], "source": "IVC"},
@@ -296,7 +296,7 @@ WRONG_ANSWERS: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize("answer", WRONG_ANSWERS)
 def test_wrong_answers(answer: tuple[object, str]) -> None:
-    """An answer that cannot be read is an error; the voice may exist."""
+    """If the answer to a clone request cannot be read, an error is raised."""
     with answering((OK, answer[0])) as (iw, _):
         with pytest.raises(RemoteProtocolError, match=answer[1]):
             iw.voices.clone(wav_file(), name="Anna")
@@ -313,12 +313,12 @@ def test_wrong_answers(answer: tuple[object, str]) -> None:
     ],
 )
 def test_wrong_answers_of_a_design(answer: object) -> None:
-    """A design without a usable preview is an error."""
+    """A design without a usable preview raises an error."""
     with answering((OK, answer)) as (iw, _), pytest.raises(RemoteProtocolError):
         iw.voices.design(PROMPT, preview_text="Hi")
 
 
-# Statuses of the service, the class of the error, whether the voice may exist after it.
+# (status of the service, class of the error, whether the voice may exist after the error)
 STATUSES: list[tuple[str, type[InworldError], bool]] = [
     ("400 Bad Request", InvalidRequestError, False),
     ("401 Unauthorized", AuthError, False),
@@ -358,7 +358,7 @@ def drop(peer: Peer) -> None:
 
 @pytest.mark.parametrize("script", [cut, drop])
 def test_lost_upload(script: Callable[[Peer], None]) -> None:
-    """A connection that is lost during a clone is an error, which says how to find the voice."""
+    """If the connection is lost during a clone, the error says how to find the voice."""
     attempts = []
 
     def counted(peer: Peer) -> None:
@@ -386,20 +386,20 @@ LATE_CALLS: list[tuple[Callable[[Inworld], object], str]] = [
 
 @pytest.mark.parametrize(("call", "reason"), LATE_CALLS)
 def test_late_answer(call: Callable[[Inworld], object], reason: str) -> None:
-    """The timeout of a call that changes something says that the change may be made."""
+    """If a call that changes something times out, the error says that the change may be made."""
     with client_of(lambda peer: peer.hold()) as iw:
         with pytest.raises(DeadlineExceeded, match=f"{reason} longer than 0.3 s; .*may or may not"):
             call(iw)
 
 
 def test_slow_upload() -> None:
-    """The timeout covers the upload too: a server that reads nothing ends it."""
+    """The timeout covers the upload too: the call ends even if the server reads nothing."""
     with client_of(lambda peer: peer.hold()) as iw, pytest.raises(DeadlineExceeded):
         iw.voices.clone([wav_file(130)] * 8, name="Anna", timeout=0.5)
 
 
 def test_connection_is_retried() -> None:
-    """An attempt that could not connect was not sent, so it is repeated within the timeout."""
+    """If no attempt could connect, the error does not say that a voice may have been made."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with (

@@ -1,4 +1,4 @@
-"""Cloning a voice of ElevenLabs: what is fetched, what is sent where, and failures."""
+"""Cloning a voice of ElevenLabs: the requests to both services, and failures."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_first_sample(tone_server: Emulator) -> None:
 
 
 def test_preview(iw: Inworld) -> None:
-    """A voice without samples is cloned from its preview, which is fetched without the key."""
+    """A voice without samples is cloned from its preview; the preview is fetched without a key."""
     other = ElevenLabs({"name": "R", "preview_url": "URL/preview.mp3?a=b"}, wav_file())
     with serving(other) as url:
         cloned = iw.voices.clone_from_elevenlabs("v", api_key=SECRET, base_url=url)
@@ -99,7 +99,7 @@ def test_preview(iw: Inworld) -> None:
 
 
 def test_long_sample_is_cut(monkeypatch: pytest.MonkeyPatch, iw: Inworld) -> None:
-    """A sample that is too large is cut to the 30 s that the service uses."""
+    """A sample that is too large is cut to 30 s, because the service uses only 30 s."""
     sent: list[bytes] = []
     request = iw.voices._http.request
 
@@ -136,7 +136,7 @@ def test_failures(
     kind: type[InworldError],
     words: str,
 ) -> None:
-    """A failure is a typed error without the keys, and no voice is made."""
+    """A failure raises a typed error without the keys, and no voice is made."""
     with serving(ElevenLabs(facts, audio, status)) as url, pytest.raises(kind) as caught:
         iw.voices.clone_from_elevenlabs("v", api_key=SECRET, base_url=url)
 
@@ -146,7 +146,7 @@ def test_failures(
 
 
 def test_arguments(iw: Inworld) -> None:
-    """A wrong argument is an error that does not show the key."""
+    """A wrong argument raises an error that does not show the key."""
     with pytest.raises(ConfigError, match="voice must be"):
         iw.voices.clone_from_elevenlabs(" ", api_key=SECRET)
     with pytest.raises(ConfigError, match="voice must be valid Unicode"):

@@ -77,7 +77,7 @@ Script = Callable[[Peer], None]
 
 @contextmanager
 def client(script: Script | bytes, **options: Any) -> Iterator[Inworld]:
-    """Yield a client of a server with a script, or with this answer to every request."""
+    """Yield a client of a server that runs a script or gives every request the same answer."""
     answer = script
 
     def answering(peer: Peer) -> None:
@@ -94,7 +94,7 @@ def client(script: Script | bytes, **options: Any) -> Iterator[Inworld]:
 
 
 def streaming(*pieces: bytes, ends: bool = True) -> Script:
-    """Return a script that streams these pieces; without *ends* the body never ends."""
+    """Return a script that streams these pieces; if *ends* is False, the body never ends."""
 
     def script(peer: Peer) -> None:
         while True:
@@ -148,7 +148,7 @@ def test_chat() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_refused(status: str, body: object, kind: type[Exception], is_streamed: bool) -> None:
-    """A refused request raises the error of its status at the call, and is sent once."""
+    """A refused request raises the error of its HTTP status at once, and is sent only once."""
     with serve(lambda peer: answer_all(peer, whole(status, body), counted)) as server:
         counted: list[bytes] = []
         with Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{server.port}") as iw:
@@ -168,7 +168,7 @@ def answer_all(peer: Peer, answer: bytes, seen: list[bytes]) -> None:
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_retry_after(status: str, is_streamed: bool) -> None:
-    """A request that the service did not handle, and asks to repeat, is sent again."""
+    """If the service has not handled a request and asks for a retry, the request is repeated."""
     seen: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -189,7 +189,7 @@ def test_retry_after(status: str, is_streamed: bool) -> None:
 
 
 def test_retry_after_is_too_long() -> None:
-    """A service that asks to wait longer than the timeout is not waited for."""
+    """If the service asks for a wait longer than the timeout, the client does not wait."""
     started = time.monotonic()
     with client(whole("429 Too Many", {}, "Retry-After: 3000")) as iw:
         with pytest.raises(QuotaError) as caught:
@@ -200,7 +200,7 @@ def test_retry_after_is_too_long() -> None:
 
 
 def test_no_retry_of_a_request_that_may_be_handled() -> None:
-    """A connection that breaks after the request is not repeated: it may cost twice."""
+    """If the connection breaks after a request, there is no retry, which might cost twice."""
     seen: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -213,7 +213,7 @@ def test_no_retry_of_a_request_that_may_be_handled() -> None:
 
 
 def test_could_not_connect() -> None:
-    """A server that does not exist is an error of the network."""
+    """A server that does not exist causes a network error."""
     with serve(lambda peer: peer.hold()) as server:
         port = server.port
     with Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{port}", max_retries=1) as iw:
@@ -259,7 +259,7 @@ def test_nothing_is_sent_for_wrong_arguments() -> None:
 
 
 def test_stream() -> None:
-    """The text arrives in pieces, and the result has all of it."""
+    """The text arrives in pieces, and the result has the whole text."""
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     pieces = [
         event({"role": "assistant", "content": ""}),
@@ -284,7 +284,7 @@ def test_stream() -> None:
 
 
 def test_a_character_in_two_pieces() -> None:
-    """A surrogate pair that arrives in two events is one character; a lone half becomes ?."""
+    """A surrogate pair that arrives in two events is one character; a single half becomes a "?"."""
     halves = [json.dumps({"choices": [{"delta": {"content": text}}]}) for text in HALVES]
     events = [f"data: {each}\n\n".encode() for each in halves]
     with client(streaming(*events, event({}, "stop"), DONE)) as iw, iw.llm.stream("Hi") as stream:
@@ -293,7 +293,7 @@ def test_a_character_in_two_pieces() -> None:
 
 
 def test_stream_cut_anywhere() -> None:
-    """Chunks of one byte, which cut characters and lines, make no difference."""
+    """The result is the same if chunks of one byte split characters and lines."""
     body = (said("Grüße 🙂", "!") + event({}, "stop") + DONE).replace(b"\n", b"\r\n")
     pieces = [body[at : at + 1] for at in range(len(body))]
     with client(streaming(*pieces)) as iw:
@@ -301,7 +301,7 @@ def test_stream_cut_anywhere() -> None:
 
 
 def test_connection_is_kept() -> None:
-    """Streams that were read to their end use one connection."""
+    """Several streams, each read to its end, use one connection."""
     with serve(streaming(said("a"), DONE)) as server:
         with Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{server.port}") as iw:
             assert ["a", "a", "a"] == [iw.llm.stream("x").result().text for _ in range(3)]
@@ -310,7 +310,7 @@ def test_connection_is_kept() -> None:
 
 
 def test_text_arrives_at_once() -> None:
-    """A piece is returned when it has arrived, not when the answer is complete."""
+    """A piece of text is returned on arrival, not when the answer is complete."""
     taken = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -371,7 +371,7 @@ def break_off(peer: Peer, last: bytes) -> None:
 
 @pytest.mark.parametrize("name", UNFINISHED)
 def test_unfinished(name: str) -> None:
-    """A stream that ends before its answer never ends normally; the error has what came."""
+    """A stream that ends before its answer raises an error with the text that has arrived."""
     texts: list[str] = []
     with client(UNFINISHED[name]) as iw:
         stream = iw.llm.stream("x")
@@ -386,7 +386,7 @@ def test_unfinished(name: str) -> None:
 
 
 def test_reset() -> None:
-    """A connection that is reset is an error."""
+    """A connection that is reset raises an error."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -404,7 +404,7 @@ def test_reset() -> None:
 
 
 def test_error_event() -> None:
-    """An error in the stream ends it with its class, and with what came before."""
+    """An error event ends the stream with an error of its class and with the text so far."""
     error = b'data: {"error": {"message": "slow down", "type": "rate_limit_error"}}\n\n'
     with client(streaming(said("a"), error, DONE)) as iw:
         stream = iw.llm.stream("x")
@@ -451,7 +451,7 @@ def test_endless_answer_is_limited() -> None:
 
 
 def test_not_a_stream() -> None:
-    """A response of another type is an error of the service, or the error that it has."""
+    """A response that is no stream raises a protocol error, or the error in its body."""
     for answer, kind in (
         (completion({"content": "Hi."}), RemoteProtocolError),
         (whole("200 OK", b"<html>", "Content-Type: text/html"), RemoteProtocolError),
@@ -466,7 +466,7 @@ def test_not_a_stream() -> None:
 
 @pytest.mark.parametrize("sent", [b"", EVENTS_HEAD, EVENTS_HEAD + chunk(b": ping\n\n")])
 def test_silence(sent: bytes) -> None:
-    """A service that sends no event ends with event_timeout; the timeout of all is longer."""
+    """If the service sends no event, the stream ends after event_timeout, before timeout."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -489,7 +489,7 @@ def dripping(data: bytes, *, pause: float) -> Script:
 
 @pytest.mark.parametrize("data", [b"x", b": ping\n\n", b"event: ping\n\n"])
 def test_drip(data: bytes) -> None:
-    """Bytes and comments that make no event do not extend the wait for an event."""
+    """Bytes and comments that complete no event do not extend the wait for an event."""
     with client(dripping(data, pause=0.02)) as iw:
         with pytest.raises(DeadlineExceeded, match=r"0\.3 s"):
             list(iw.llm.stream("x", event_timeout=0.3))
@@ -503,7 +503,7 @@ def test_endless_stream() -> None:
 
 
 def test_slow_whole_answer() -> None:
-    """The timeout of a whole answer is for all of it, however slowly it arrives."""
+    """A whole answer must be complete within the timeout, however slowly its bytes arrive."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -519,7 +519,7 @@ def test_slow_whole_answer() -> None:
 
 
 def waiting_stream(iw: Inworld, pool: ThreadPoolExecutor) -> tuple[Any, Any]:
-    """Return a stream, and the future of a thread that waits for its second piece."""
+    """Return a stream, and the future of a thread that waits for the stream's second piece."""
     stream = iw.llm.stream("x", event_timeout=300)
     assert "a" == next(stream)
     return stream, pool.submit(lambda: list(stream))
@@ -547,7 +547,7 @@ def test_close_from_another_thread(closes_client: bool, script: Script) -> None:
 
 
 def test_leaving_early_closes_the_connection() -> None:
-    """Leaving the block, and dropping the stream, end the request at the service."""
+    """If the block is left or the stream is dropped, the request ends at the service."""
     ended = threading.Semaphore(0)
 
     def script(peer: Peer) -> None:
@@ -567,7 +567,7 @@ def test_leaving_early_closes_the_connection() -> None:
 
 
 def test_tls() -> None:
-    """A stream over TLS arrives piece by piece, and another thread can end it."""
+    """A stream over TLS arrives piece by piece, and another thread can end the stream."""
 
     def endless(request: ReplyRequest) -> Iterator[str]:
         yield "a"
@@ -584,7 +584,7 @@ def test_tls() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child cannot read or end the stream of its parent; it may make its own."""
+    """A forked child cannot read or end its parent's stream; the child may open a stream."""
     with client(streaming(said("a"), said("b"), DONE)) as iw:
         stream = iw.llm.stream("x")
         assert "a" == next(stream)
@@ -601,7 +601,7 @@ def test_fork() -> None:
 
 
 def test_two_threads() -> None:
-    """A second thread that iterates gets an error instead of half of the pieces."""
+    """A second thread that iterates gets an error, so the threads do not share the pieces."""
     with client(streaming(said("a"), ends=False)) as iw, ThreadPoolExecutor(1) as pool:
         stream, waiting = waiting_stream(iw, pool)
         deadline = time.monotonic() + 30
@@ -615,7 +615,7 @@ def test_two_threads() -> None:
 
 
 def test_many_threads() -> None:
-    """Threads share one client, each with its own answer."""
+    """If threads share one client, each thread gets its own answer."""
 
     def script(peer: Peer) -> None:
         while True:
@@ -639,7 +639,7 @@ def weather(city: str) -> dict[str, str]:
 
 
 def test_run_tools() -> None:
-    """Each call gets an output; an error of the function is its output and is logged."""
+    """Each call gets an output; if a function fails, the output and the log have the error."""
     calls = (
         ChatToolCall("c1", "weather", '{"city": "Oslo"}'),
         ChatToolCall("c2", "weather", '{"city": "Atlantis"}'),

@@ -35,7 +35,7 @@ OK = "200 OK"
 
 
 def test_requests() -> None:
-    """Each call sends its arguments, and reads the dictionary."""
+    """Each call sends its arguments, and returns the dictionary that the service sends."""
     with answering((OK, ANSWER)) as (iw, sent):
         assert KNOWN == iw.pronunciations.create("w", name="Names", pronunciations=[CAT])
         assert KNOWN == iw.pronunciations.get(ID)
@@ -61,7 +61,7 @@ def test_requests() -> None:
 
 
 def test_pages() -> None:
-    """All pages are requested; a token that repeats is an error."""
+    """All pages are requested; a page token that repeats raises an error."""
     first = {"pronunciationDictionaries": [ANSWER], "nextPageToken": "t"}
     with answering((OK, first), (OK, {"pronunciationDictionaries": [ANSWER]})) as (iw, sent):
         assert [KNOWN, KNOWN] == iw.pronunciations.list("w")
@@ -110,7 +110,7 @@ WRONG: list[tuple[Callable[[Inworld], object], str]] = [
 
 @pytest.mark.parametrize(("call", "reason"), WRONG)
 def test_wrong_arguments(call: Callable[[Inworld], object], reason: str) -> None:
-    """A wrong argument is an error before anything is sent."""
+    """A wrong argument raises an error before anything is sent."""
     with answering((OK, ANSWER)) as (iw, sent), pytest.raises(ConfigError, match=reason):
         call(iw)
 
@@ -122,13 +122,13 @@ def test_wrong_arguments(call: Callable[[Inworld], object], reason: str) -> None
     [{}, [], {"name": ""}, {**ANSWER, "pronunciations": [{}]}, {**ANSWER, "pronunciations": 5}],
 )
 def test_wrong_answers(answer: object) -> None:
-    """A dictionary that cannot be read is an error of the service."""
+    """A dictionary that cannot be read raises a protocol error."""
     with answering((OK, answer)) as (iw, _), pytest.raises(RemoteProtocolError):
         iw.pronunciations.get(ID)
 
 
 def test_lost_create() -> None:
-    """A lost connection says that the dictionary may exist."""
+    """If the connection is lost, the error says that the dictionary may exist."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -140,7 +140,7 @@ def test_lost_create() -> None:
 
 
 def test_with_the_emulator(iw: Inworld) -> None:
-    """Dictionaries are made, listed, changed and deleted; an old etag is a conflict."""
+    """Dictionaries are made, listed, changed and deleted; an old etag causes a conflict."""
     made = [
         iw.pronunciations.create("w", name=f"D{number}", pronunciations=[CAT])
         for number in range(7)
@@ -167,7 +167,7 @@ def test_with_the_emulator(iw: Inworld) -> None:
 
 
 def test_limit_of_the_emulator() -> None:
-    """The number of dictionaries is limited, so that memory is."""
+    """The number of dictionaries is limited, which limits the memory of the emulator."""
     with (
         Emulator(settings=Settings(max_dictionaries=1)) as server,
         Inworld(server.api_key, base_url=server.url) as iw,
@@ -195,7 +195,7 @@ ROWS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("rows", "reason"), ROWS)
 def test_refusals_of_the_emulator(iw: Inworld, rows: Any, reason: str) -> None:
-    """One wrong word refuses the whole dictionary, and the message names it."""
+    """If one word is wrong, the whole dictionary is refused; the message names the word."""
     body = {"displayName": "D", "pronunciations": rows}
     with pytest.raises(InvalidRequestError, match=reason):
         iw.pronunciations._http.request("POST", PATH, json=body, deadline=Deadline(30, "x"))

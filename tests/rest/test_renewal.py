@@ -161,7 +161,7 @@ def test_twenty_threads(server: Emulator) -> None:
 
 
 def test_a_connection_of_ones_own(server: Emulator) -> None:
-    """A connection cannot be replaced, so its context fails; the next one has another token."""
+    """With an expired token, the context of a connection fails; the next connection works."""
     with client(server) as (iw, _):
         iw.voices.list()
         server.expire_tokens()
@@ -175,7 +175,7 @@ def test_a_connection_of_ones_own(server: Emulator) -> None:
 
 
 class Numbered:
-    """A function of tokens ``t1``, ``t2`` and so on; it raises at some calls."""
+    """A function that returns tokens ``t1``, ``t2`` and so on, and that fails at some calls."""
 
     def __init__(self, *failures: int) -> None:
         self._numbers = itertools.count(1)
@@ -191,7 +191,7 @@ class Numbered:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts follow each other at once."""
+    """Make attempts follow each other without a delay."""
     monkeypatch.setattr(Backoff, "next_delay", _count)
 
 
@@ -246,7 +246,7 @@ def test_a_function_that_always_fails_while_realtime_reconnects() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_session_whose_token_expires() -> None:
-    """If the service ends a session because its token has expired, the next one has another."""
+    """After an expired token has ended a session, the next connection has another token."""
     seen: list[str] = []
 
     def first(service: Service) -> None:
@@ -285,7 +285,7 @@ def test_a_function_that_fails_while_stt_reconnects() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_stream_whose_token_is_refused() -> None:
-    """A refusal as the first message is followed by one attempt with another token."""
+    """If the first message refuses the token, the client tries once with another token."""
     tokens = Numbered()
 
     def hook(service: SttConnectionScript, moment: str) -> None:
@@ -301,7 +301,7 @@ def test_a_stream_whose_token_is_refused() -> None:
 
 
 def test_a_stream_without_reconnects() -> None:
-    """With ``max_reconnects=0`` the refusal is raised."""
+    """With ``max_reconnects=0``, the refusal of the token is raised."""
 
     def hook(service: SttConnectionScript, moment: str) -> None:
         if moment == "config":
@@ -330,7 +330,7 @@ def test_an_utterance_of_a_voice_that_is_forbidden() -> None:
 
 
 def test_a_function_that_blocks() -> None:
-    """Every call ends with its own timeout, although the function does not return."""
+    """Every call ends with its own timeout, although the token function does not return."""
     released = threading.Event()
 
     def block() -> str:
@@ -352,7 +352,7 @@ def test_a_function_that_blocks() -> None:
 
 
 def test_a_function_that_fails() -> None:
-    """Outside of a reconnect, its exception reaches the caller unchanged."""
+    """Outside of a reconnect, an exception of the token function reaches the caller unchanged."""
     with Inworld(token=Numbered(1, 2), base_url="http://127.0.0.1:9") as iw:
         with pytest.raises(OSError, match="the token server is busy"):
             iw.tts.connect()
@@ -366,7 +366,7 @@ def test_a_function_that_fails() -> None:
 def test_places(
     server: Emulator, place: Any, use: Callable[[Inworld], None], *, is_key: bool
 ) -> None:
-    """A WebSocket may have the credential in three places; HTTP requests have it in a header."""
+    """An upgrade may have the credential in three places; HTTP requests have it in a header."""
     with Inworld(server.api_key, base_url=server.url) as iw:
         token = iw.tokens.mint("session").token
     credential = {"api_key": server.api_key} if is_key else {"token": token}
@@ -375,7 +375,7 @@ def test_places(
 
 
 def test_the_key_is_in_no_other_place() -> None:
-    """With ``query`` there is no header, and errors and logs show no part of the query."""
+    """With ``query`` no header has the credential; errors and logs show no part of the query."""
     requests: list[bytes] = []
 
     def refuse(peer: Peer) -> None:
@@ -411,7 +411,7 @@ def test_an_echoed_subprotocol(echoed: str | None) -> None:
 
 
 def test_another_subprotocol() -> None:
-    """A server that chooses something else is refused."""
+    """If the server chooses a subprotocol that was not offered, the connection is refused."""
     with serve(lambda peer: peer.upgrade("Sec-WebSocket-Protocol: other")) as server:
         url = f"http://127.0.0.1:{server.port}"
         with Inworld(token="t", base_url=url, credential_in="subprotocol", max_retries=0) as iw:
@@ -420,7 +420,7 @@ def test_another_subprotocol() -> None:
 
 
 def test_an_auth_object_with_another_header() -> None:
-    """A header of another name can only be sent as a header."""
+    """A credential whose header has another name can only be sent as a header."""
 
     class Custom:
         def header(self) -> tuple[str, str]:

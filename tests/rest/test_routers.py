@@ -42,7 +42,7 @@ Sent = list[tuple[str, str, Any]]
 
 @contextmanager
 def answering(*answers: object) -> Iterator[tuple[Inworld, Sent]]:
-    """Yield a client of a server with these answers, and its requests; the last is repeated."""
+    """Yield a client and the requests that its server gets; the last answer is repeated."""
     sent: Sent = []
 
     def script(peer: Peer) -> None:
@@ -71,13 +71,13 @@ def test_models() -> None:
 
 @pytest.mark.parametrize("body", [[], {"models": {}}, {"models": [5]}])
 def test_wrong_models(body: object) -> None:
-    """A list that cannot be read is an error of the service."""
+    """A list that cannot be read raises a protocol error."""
     with answering(body) as (iw, _), pytest.raises(RemoteProtocolError, match="expected"):
         iw.models.list()
 
 
 def test_create_waits_for_the_operation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Creating a router polls its operation until it is done."""
+    """``create`` polls the operation of a router until the operation is done."""
     monkeypatch.setattr("inworld_sync.rest.routers._FIRST_DELAY_SECONDS", 0.001)
     operation = {"name": "operations/a b", "done": False}
     with answering(operation, operation, {**operation, "done": True, "response": DESCRIBED}) as (
@@ -95,7 +95,7 @@ def test_create_waits_for_the_operation(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_operation_without_a_router() -> None:
-    """If the operation has no router, the client gets it."""
+    """If the answer of the operation has no router, the client requests the router."""
     with answering({"done": True}, DESCRIBED) as (iw, sent):
         assert ROUTER == iw.routers.create(ROUTER)
 
@@ -103,7 +103,7 @@ def test_operation_without_a_router() -> None:
 
 
 def test_operation_that_fails() -> None:
-    """The error of an operation is raised with its class."""
+    """If an operation fails, an error of the class for its code is raised."""
     error = {"code": 3, "message": "no such model", "details": []}
     with answering({"name": "o", "done": True, "error": error}) as (iw, _):
         with pytest.raises(InvalidRequestError, match="no such model"):
@@ -112,19 +112,19 @@ def test_operation_that_fails() -> None:
 
 @pytest.mark.parametrize("operation", [{}, {"done": False}, {"name": 5}])
 def test_operation_without_a_name(operation: object) -> None:
-    """An operation that cannot be polled is an error of the service."""
+    """An operation that cannot be polled raises a protocol error."""
     with answering(operation) as (iw, _), pytest.raises(RemoteProtocolError, match="operation"):
         iw.routers.create(ROUTER)
 
 
 def test_operation_that_never_ends() -> None:
-    """The timeout is for the whole call."""
+    """The timeout limits the whole call, with all its requests."""
     with answering({"name": "o"}) as (iw, _), pytest.raises(DeadlineExceeded, match="creating"):
         iw.routers.create(ROUTER, timeout=0.5)
 
 
 def test_create_is_not_repeated() -> None:
-    """A connection that breaks after the request is not repeated."""
+    """If the connection breaks after a request, the request is not repeated."""
     sent: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -149,20 +149,20 @@ def test_pages() -> None:
 
 
 def test_router_without_a_name() -> None:
-    """A router that has no name is an error of the service."""
+    """A router that has no name raises a protocol error."""
     with answering({}) as (iw, _), pytest.raises(RemoteProtocolError, match="a router with a name"):
         iw.routers.get("a")
 
 
 def test_pages_in_a_circle() -> None:
-    """A page token that repeats is an error."""
+    """A page token that repeats raises an error."""
     with answering({"routers": [], "nextPageToken": "t"}) as (iw, _):
         with pytest.raises(RemoteProtocolError, match="same page"):
             iw.routers.list()
 
 
 def test_update_replaces_all_settings() -> None:
-    """An update names every field, so that a field that is left out is removed."""
+    """An update names every field, so the service removes each field that has no value."""
     with answering({"done": True, "response": DESCRIBED}) as (iw, sent):
         iw.routers.update(ROUTER)
 
@@ -218,7 +218,7 @@ def test_life_of_a_router(iw: Inworld) -> None:
 
 
 def test_routing(iw: Inworld) -> None:
-    """A condition selects a route, a user keeps the variant, and the prompt comes first."""
+    """A condition selects a route, a user keeps a variant, and the router's prompt comes first."""
     halves = [RouterVariant("openai/gpt-4o", 50, id="a"), RouterVariant("auto", 50, id="b")]
     premium = RouterRoute("premium", [RouterVariant("anthropic/claude-opus-4-6")], "tier == 'gold'")
     prompt = {"message_templates": [{"role": "system", "content": "My name is Eve."}]}

@@ -1,4 +1,4 @@
-"""Tokens: the requests for them, which tokens are kept, and when the next one is requested."""
+"""Tokens: the requests for them, which tokens are kept, and when the next token is requested."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class TokenService:
         lifetime: Lifetime of the next tokens, in seconds.
         skew: By how much the service's clock is ahead of this machine's, in seconds.
         status: HTTP status of the next answers.
-        max_age: A signature whose time differs by more from the service's clock is refused.
-        gate: Each answer waits for it.
+        max_age: How many seconds the time of a signature may differ from the service's clock.
+        gate: Each answer waits until this event is set.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ def jwt_auth(service: TokenService, **settings: Any) -> Iterator[JwtAuth]:
         auth.close()
 
 
-# The call, and the path and the body of the request.
+# (arguments of the call, path of the request, body of the request)
 MINTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ({}, "/auth/v1/tokens/token:generate", {"key": "key-id"}),
     (
@@ -197,7 +197,7 @@ def test_nonces_differ(kind: TokenKind, digits: int) -> None:
 
 
 def test_a_client_without_a_key() -> None:
-    """A client that has a token itself cannot make another."""
+    """A client that has a token instead of a key cannot make a token."""
     with Inworld(token="t") as iw, pytest.raises(ConfigError, match="API key"):
         iw.tokens.mint()
 
@@ -216,7 +216,7 @@ def test_a_client_without_a_key() -> None:
     ],
 )
 def test_odd_expiry(answer: dict[str, Any], lifetime: float | None) -> None:
-    """A time that is impossible or past by this machine's clock counts as not sent."""
+    """An expiry that is impossible, or past by this machine's clock, counts as not sent."""
     assert lifetime == _minted(json.dumps(answer).encode()).lifetime
 
 
@@ -231,7 +231,7 @@ def test_a_distant_expiry() -> None:
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Nov 2026 10:00:00 GMT", "\xff"])
 def test_odd_date(date: str) -> None:
-    """With an invalid ``Date``, this machine's clock is used."""
+    """If an answer has an invalid ``Date`` header, this machine's clock is used."""
     expires = datetime.now(timezone.utc) + timedelta(seconds=100)
     answer = json.dumps({"token": "t", "expirationTime": expires.isoformat()}).encode()
     lifetime = _minted(answer, f"Date: {date}\r\n").lifetime
@@ -250,7 +250,7 @@ RUBBISH = [
 
 @pytest.mark.parametrize("answer", RUBBISH, ids=range(len(RUBBISH)))
 def test_no_token(answer: bytes) -> None:
-    """An answer without a token that fits into a header is an error of the protocol."""
+    """An answer without a token that fits into a header raises a protocol error."""
     with pytest.raises(RemoteProtocolError):
         _minted(answer)
 
@@ -262,7 +262,7 @@ def test_a_huge_answer() -> None:
 
 
 def test_a_redirect() -> None:
-    """A redirect is an error; the signature is not sent to another address."""
+    """A redirect raises an error; the signature is not sent to another address."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -315,7 +315,7 @@ def test_one_request_for_twenty_threads() -> None:
 
 
 def test_a_failure_reaches_every_thread() -> None:
-    """Threads that wait for the request of another get its error, and the next call asks again."""
+    """If a request fails, all waiting threads get its error; the next call makes a new request."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 401
         service.gate.clear()
@@ -327,7 +327,7 @@ def test_a_failure_reaches_every_thread() -> None:
 
 
 def test_it_is_renewed_in_the_background() -> None:
-    """A token that expires soon is used while the next one is asked for."""
+    """A token that expires soon is used while the next token is requested."""
     with token_service() as service, jwt_auth(service, refresh_before=3599.9) as auth:
         service.lifetime = 7200
         assert "Bearer t1" == auth.header()[1]
@@ -367,7 +367,7 @@ def test_a_failed_renewal() -> None:
 
 
 def test_a_refused_token_is_dropped() -> None:
-    """After a refusal the next header has another token; a refusal of an older one is ignored."""
+    """After a refusal the next header has another token; refusals of old tokens are ignored."""
     with token_service() as service, jwt_auth(service) as auth:
         first = auth.header()[1]
         auth.rejected(first)
@@ -396,7 +396,7 @@ def test_a_token_that_a_connection_refuses() -> None:
 
 @pytest.mark.parametrize("skew", [-600, 600, 56 * 365 * 86400])
 def test_a_signature_of_a_wrong_clock(skew: float) -> None:
-    """A refused time is corrected by the answer's ``Date``, and the next signature is right."""
+    """If a time is refused, the answer's ``Date`` corrects it, and the next signature is right."""
     with token_service() as service, jwt_auth(service) as auth:
         service.skew, service.max_age = skew, 60
         assert "Bearer t2" == auth.header()[1]
@@ -411,7 +411,7 @@ def test_a_signature_of_a_wrong_clock(skew: float) -> None:
 
 @pytest.mark.parametrize("skew", [0, 10, -10])
 def test_a_key_that_is_refused(skew: float) -> None:
-    """If the clocks agree, the service refuses the key, and nothing is repeated."""
+    """If the clocks agree, a refusal is about the key, and the request is not repeated."""
     with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
         service.skew, service.status = skew, 401
         with pytest.raises(AuthError):
@@ -421,7 +421,7 @@ def test_a_key_that_is_refused(skew: float) -> None:
 
 
 def test_a_key_and_a_clock_that_are_wrong() -> None:
-    """A request is repeated once."""
+    """If both the key and the clock are wrong, a request is repeated only once."""
     with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
         service.skew, service.status = 600, 403
         for _ in range(2):
@@ -444,7 +444,7 @@ def test_a_date_that_is_no_time() -> None:
 
 @pytest.mark.parametrize("lifetime", [0, -100])
 def test_a_token_that_has_expired(lifetime: float) -> None:
-    """A token that is expired by the clock of the service is an error, not used and not kept."""
+    """A token that is expired by the service's clock raises an error, and is not kept."""
     with token_service() as service, jwt_auth(service) as auth:
         service.lifetime = lifetime
         with pytest.raises(RemoteProtocolError, match="one that expired at"):
@@ -454,7 +454,7 @@ def test_a_token_that_has_expired(lifetime: float) -> None:
 
 
 def test_a_failing_service_and_many_threads() -> None:
-    """Twenty threads share a failed request; each raises an error object of its own."""
+    """Twenty threads share a failed request; each thread raises an error object of its own."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 503
         service.gate.clear()
@@ -493,7 +493,7 @@ def test_a_caller_with_less_time() -> None:
 
 
 def test_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a thread for the renewal, a token that is valid is used; otherwise it is an error."""
+    """If no renewal thread can start, a valid token is used; without one, an error is raised."""
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
 
@@ -538,7 +538,7 @@ print(auth.header()[1])
 
 @pytest.mark.parametrize("skew", [-600, 600])
 def test_a_wrong_clock(skew: float) -> None:
-    """The life of a token is counted by the clock of the service."""
+    """The lifetime of a token is counted by the clock of the service."""
     with token_service() as service, jwt_auth(service) as auth:
         service.skew = skew
         service.lifetime = 120
@@ -551,7 +551,7 @@ def test_a_wrong_clock(skew: float) -> None:
 
 
 def test_no_answer() -> None:
-    """Every thread that waits for a token ends with the timeout."""
+    """In every thread that waits for a token, the timeout ends the wait with an error."""
     with token_service() as service:
         service.gate.clear()
         with jwt_auth(service, timeout=0.3) as auth:
@@ -582,7 +582,7 @@ def test_a_forked_child() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_during_a_renewal() -> None:
-    """A child does not wait for the request of its parent; it drops and requests on its own."""
+    """A child does not wait for its parent's request; the child makes its own request."""
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
         service.arrived.get(timeout=30)
@@ -619,7 +619,7 @@ def test_secrets_are_not_shown() -> None:
 
 @pytest.mark.parametrize("shown", ["key-secret", ApiKey(KEY).key])
 def test_no_secret_that_the_service_repeats(shown: str) -> None:
-    """A refusal that repeats the key or its secret does not show it."""
+    """If a refusal repeats the key or its secret, the error shows neither of them."""
 
     def refuse(peer: Peer) -> None:
         peer.read_request()

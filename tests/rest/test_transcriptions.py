@@ -66,7 +66,7 @@ class Request:
 
     @property
     def parts(self) -> list[tuple[str, bytes]]:
-        """The head and the content of each part of a form."""
+        """Return the head and the content of each part of a form."""
         boundary = self.headers.partition("boundary=")[2].split("\r\n")[0].encode()
         parts = (b"\r\n" + self.body).split(b"\r\n--" + boundary)
         assert b"--\r\n" == parts[-1]
@@ -97,7 +97,7 @@ def _line(peer: Peer) -> bytes:
 
 
 class Service:
-    """Answers with these statuses and values in turn, the last one again and again."""
+    """A service that sends these statuses and values in turn, and repeats the last of them."""
 
     def __init__(self, *answers: tuple[str, object]) -> None:
         self.answers = answers
@@ -141,7 +141,7 @@ def client(service: Service) -> Iterator[Inworld]:
 
 
 def test_a_file_is_uploaded_unchanged(tmp_path: Path, delays: list[float]) -> None:
-    """A file is sent as it is, behind the settings, and the transcript has its turns."""
+    """A file is sent unchanged after the settings, and the transcript has the file's turns."""
     content = wav_file()
     path = tmp_path / "call.wav"
     path.write_bytes(content)
@@ -181,7 +181,7 @@ def test_a_file_is_uploaded_unchanged(tmp_path: Path, delays: list[float]) -> No
 
 
 def test_the_credential_is_not_sent_with_the_download(delays: list[float]) -> None:
-    """The address of a transcript is signed, so it gets neither the key nor own headers."""
+    """The signed address of a transcript is requested without the key and the client's headers."""
     service = Service((OK, DONE), (OK, DOCUMENT))
     with client(service) as iw:
         iw.transcriptions.get(JOB).wait()
@@ -257,7 +257,7 @@ def test_forms_of_files(tmp_path: Path) -> None:
 
 
 def test_url() -> None:
-    """An address is sent instead of audio."""
+    """The address of a recording is sent instead of its audio."""
     service = Service((OK, RUNNING))
     with client(service) as iw:
         iw.transcriptions.submit(url="https://example.com/a.mp3", prompts=["Inworld"])
@@ -285,7 +285,7 @@ WRONG: list[tuple[dict[str, Any], type[InworldError], str]] = [
 
 @pytest.mark.parametrize(("arguments", "kind", "reason"), WRONG)
 def test_wrong_arguments(arguments: dict[str, Any], kind: type[InworldError], reason: str) -> None:
-    """A wrong argument is an error before anything is sent."""
+    """A wrong argument raises an error before anything is sent."""
     service = Service((OK, RUNNING))
     with client(service) as iw, pytest.raises(kind, match=reason):
         iw.transcriptions.submit(**arguments)
@@ -336,7 +336,7 @@ def test_refused_submit(status: str, kind: type[InworldError], may_run: bool) ->
 
 
 def test_cut_upload() -> None:
-    """A connection that is cut during the upload is a typed error, which says what is unknown."""
+    """If the connection is cut during the upload, the error says that a job may or may not run."""
     attempts = []
 
     def script(peer: Peer) -> None:
@@ -353,7 +353,7 @@ def test_cut_upload() -> None:
 
 
 def test_error_of_the_audio_during_the_upload() -> None:
-    """An error of the caller's audio is raised as it is, not as an error of the connection."""
+    """An error of the caller's audio is raised unchanged, not as an error of the connection."""
 
     def blocks() -> Iterator[bytes]:
         yield bytes(3200)
@@ -391,7 +391,7 @@ WRONG_ANSWERS: list[object] = [
 
 @pytest.mark.parametrize("answer", WRONG_ANSWERS)
 def test_wrong_operations(answer: object) -> None:
-    """An operation that cannot be read is an error of the service."""
+    """An operation that cannot be read raises a protocol error."""
     with client(Service((OK, answer))) as iw, pytest.raises(RemoteProtocolError):
         iw.transcriptions.get(JOB)
 
@@ -415,20 +415,20 @@ def test_documents(document: object, texts: list[str]) -> None:
 
 @pytest.mark.parametrize("document", [[], {"segments": [5]}, {"transcript": 5}])
 def test_wrong_documents(document: object) -> None:
-    """A transcript that would lose words is an error of the service."""
+    """A transcript that would lose words raises a protocol error."""
     with client(Service((OK, DONE), (OK, document))) as iw, pytest.raises(RemoteProtocolError):
         iw.transcriptions.get(JOB).wait()
 
 
 def test_unknown_job() -> None:
-    """An unknown id is a NotFoundError."""
+    """An unknown id raises NotFoundError."""
     answer = ("404 Not Found", {"code": 5, "message": "operation not found"})
     with client(Service(answer)) as iw, pytest.raises(NotFoundError, match="operation not found"):
         iw.transcriptions.get(JOB)
 
 
 def test_wait_has_a_deadline() -> None:
-    """``wait`` ends in time and names the job, which goes on."""
+    """``wait`` raises at its deadline; the error names the job, and the job continues."""
     with client(Service((OK, RUNNING))) as iw:
         job = iw.transcriptions.submit(wav_file())
         with pytest.raises(DeadlineExceeded, match=f"waiting for the job {JOB} took longer"):
@@ -437,7 +437,7 @@ def test_wait_has_a_deadline() -> None:
 
 
 def test_silent_service_ends_in_time() -> None:
-    """A question without an answer ends at the deadline of ``wait``."""
+    """A status request without an answer ends at the deadline of ``wait``."""
     answered = []
 
     def script(peer: Peer) -> None:
@@ -456,7 +456,7 @@ def test_silent_service_ends_in_time() -> None:
 
 
 def test_polling_survives_a_lost_connection(delays: list[float]) -> None:
-    """A question is repeated after a status 503; the upload is not."""
+    """A status request is repeated after HTTP status 503; an upload is not repeated."""
     busy = ("503 Service Unavailable", {"message": "busy"})
     service = Service((OK, RUNNING), busy, (OK, DONE), (OK, DOCUMENT))
     with client(service) as iw:
@@ -466,7 +466,7 @@ def test_polling_survives_a_lost_connection(delays: list[float]) -> None:
 
 
 def test_closing_the_client_ends_a_wait() -> None:
-    """``wait`` of a closed client raises."""
+    """If the client is closed, ``wait`` raises an error."""
     with client(Service((OK, RUNNING))) as iw:
         job = iw.transcriptions.submit(wav_file())
         iw.close()
@@ -475,7 +475,7 @@ def test_closing_the_client_ends_a_wait() -> None:
 
 
 def test_unreachable_service() -> None:
-    """An upload that could not connect may be repeated without a risk."""
+    """If an upload could not connect, the error does not say that a job may run."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with Inworld(KEY, base_url=f"http://127.0.0.1:{port}", max_retries=1) as iw:

@@ -19,7 +19,7 @@ from support.scripted import KEY
 
 @contextmanager
 def pages(*answers: object) -> Iterator[tuple[Inworld, list[dict[str, list[str]]]]]:
-    """Yield a client of a server with these answers; the last one answers all further requests."""
+    """Yield a client of a server with these answers; the last answer is repeated."""
     queries: list[dict[str, list[str]]] = []
 
     def answer(peer: Peer) -> None:
@@ -69,7 +69,7 @@ def test_voice(value: dict[str, object], voice: Voice) -> None:
 
 
 def test_all_pages() -> None:
-    """Every page is requested with the token of the page before and the same filter."""
+    """Every page is requested with the token of the previous page, and with the same filter."""
     answers = [
         {"voices": [{"voiceId": "A"}], "nextPageToken": "t1"},
         {"voices": [{"voiceId": "B"}], "nextPageToken": "t2"},
@@ -85,7 +85,7 @@ def test_all_pages() -> None:
 
 def test_pages_in_a_circle() -> None:
     """
-    A page token that repeats is an error.
+    A page token that repeats raises an error.
 
     Otherwise the client would request the page forever.
     """
@@ -100,13 +100,13 @@ def test_pages_in_a_circle() -> None:
     "page", [[], {"voices": {"a": 1}}, {"voices": ["A"]}, {"voices": [{"name": "A"}]}]
 )
 def test_wrong_pages(page: object) -> None:
-    """A page of the wrong form is an error of the service."""
+    """A page of the wrong form raises a protocol error."""
     with pages(page) as (iw, _), pytest.raises(RemoteProtocolError, match="expected"):
         iw.voices.list()
 
 
 def test_a_voice_without_id_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """An entry that cannot be read costs only itself, and is counted in a warning."""
+    """An entry that cannot be read is left out, and a warning has the count of such entries."""
     entries = [{"voiceId": "A"}, {"displayName": "Anna"}, "B", {"voiceId": 5}, {"voiceId": "C"}]
     with pages({"voices": entries}) as (iw, _):
         assert ["A", "C"] == [voice.id for voice in iw.voices.list()]
@@ -117,7 +117,7 @@ def test_a_voice_without_id_is_left_out(caplog: pytest.LogCaptureFixture) -> Non
 
 @contextmanager
 def endless_pages() -> Iterator[Inworld]:
-    """Yield a client of a server whose every page announces another one."""
+    """Yield a client of a server; each page of this server announces another page."""
     count = itertools.count()
 
     def answer(peer: Peer) -> None:
@@ -134,7 +134,7 @@ def endless_pages() -> Iterator[Inworld]:
 
 
 def test_limit_of_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list with too many pages is an error."""
+    """A list with too many pages raises an error."""
     monkeypatch.setattr(voices, "_MAX_PAGES", 5)
     with endless_pages() as iw, pytest.raises(RemoteProtocolError, match="at most 5 pages"):
         iw.voices.list(timeout=30)

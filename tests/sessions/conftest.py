@@ -1,4 +1,4 @@
-"""Clients of an emulator whose audio is the text, so that each sample is known."""
+"""Clients of an emulator whose audio spells the text, so that each sample is known."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ FAILURES: list[tuple[str, type[Exception]]] = [
 def test_places_come_back_after_failures(
     spelling_server: Emulator, fault: str, error: type[Exception]
 ) -> None:
-    """A connection that fails at any step returns its place, and the next one works."""
+    """A connection that fails at any step returns its place, and the next connection works."""
     limiter = CountingLimiter(1)
     spelling_server.faults.add(fault)
     with Inworld(
@@ -197,7 +197,7 @@ def test_a_place_comes_back_once_after_a_signal(
 
 
 def test_no_place(spelling_server: Emulator) -> None:
-    """If no place is free, connecting fails after the timeout, and the error says what to do."""
+    """If no place is free, a connect fails after its timeout, and the error says what to do."""
     with Inworld(
         api_key=spelling_server.api_key,
         base_url=spelling_server.url,
@@ -257,7 +257,7 @@ def test_a_limiter_that_fails(spelling_server: Emulator, caplog: pytest.LogCaptu
 
 
 def refusing(statuses: list[str], attempts: list[bytes]) -> Callable[[Peer], None]:
-    """Answer upgrades with these statuses and headers, one after another, then accept them."""
+    """Return a script that refuses one upgrade with each status and then accepts all upgrades."""
 
     def answer(peer: Peer) -> None:
         attempts.append(peer.read_head())
@@ -352,7 +352,7 @@ def test_the_limit_of_retries(max_retries: int) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_server_that_cannot_be_reached() -> None:
-    """A connection that is refused is retried."""
+    """If the server resets each connection during the upgrade, the client tries three times."""
     attempts: list[bytes] = []
 
     def resetting(peer: Peer) -> None:
@@ -367,7 +367,7 @@ def test_a_server_that_cannot_be_reached() -> None:
 
 
 def test_retry_after() -> None:
-    """An attempt waits for ``Retry-After``; if the timeout is shorter, the error has the header."""
+    """A retry waits for ``Retry-After``; if the timeout is shorter, the error has that delay."""
     attempts: list[bytes] = []
     waits: list[float] = []
     with serve(refusing(["429|Retry-After: 7", "503|Retry-After: 90"], attempts)) as server:

@@ -30,7 +30,7 @@ def test_is_due_when_its_start_has_passed() -> None:
 
 
 def test_late_times_are_due_next() -> None:
-    """A word whose times arrive after its audio is due at once, and once."""
+    """A word whose times arrive after its audio is due at once, and only once."""
     found = cues(word(100))
     assert list(found.reach(200)) == [word(100)]
     found.add([word(150), word(300)])
@@ -63,7 +63,7 @@ MOMENTS = [
 
 
 def test_the_current_word() -> None:
-    """The current word is the latest that has started and not ended; in a gap it is None."""
+    """The current word is the latest word that has started and not ended, or None in a gap."""
     found = cues(word(0, 10, "a"), word(20, 30, "b"), word(28, 40, "c"))
 
     assert MOMENTS == [
@@ -72,7 +72,7 @@ def test_the_current_word() -> None:
 
 
 def test_heard_words() -> None:
-    """The heard words are those that had started before the interruption."""
+    """The heard words are all words that had started before the interruption."""
     found = cues(word(0), word(20), word(40))
 
     assert (word(0), word(20)) == found.before(40)

@@ -1,4 +1,4 @@
-"""The events that a handler may ask for, by class or by name."""
+"""A handler may ask for events by class or by name."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_every_way_to_ask_for_events() -> None:
     ] == called
 
 
-# (a source, a class that it never emits, the error)
+# (a source, a class that this source never emits, the error)
 NEVER: list[tuple[type[EventSource[object]], type, str]] = [
     (
         Several,
@@ -174,7 +174,7 @@ def test_a_protocol_that_cannot_be_checked() -> None:
 
 
 def test_iteration_and_figures() -> None:
-    """Iteration, queues and counters of a source are those of its stream."""
+    """A source uses the iteration, the queues and the counters of its stream."""
     monitor = Monitor("the test's stream")
     stream = stream_of(monitor)
     source = Source(stream)  # type: ignore[arg-type]

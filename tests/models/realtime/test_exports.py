@@ -1,4 +1,4 @@
-"""The names of inworld_sync.realtime: each can be imported, and loads only its own module."""
+"""Each name of inworld_sync.realtime can be imported, and loads only its own module."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ FORMATS = [
 
 @pytest.mark.parametrize(("spelling", "expected"), FORMATS)
 def test_formats(spelling, expected):
-    """Every form of a format is converted to an object of the format."""
+    """Every form of a format is converted to the same format object."""
     assert expected == audio_format(spelling)
 
 

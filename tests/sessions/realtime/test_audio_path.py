@@ -11,7 +11,7 @@ from inworld_sync.sessions.realtime.connection import audio_splitter, read_messa
 
 PLACES = {"response_id": "r", "item_id": "i", "output_index": 1, "content_index": 2}
 
-# A delta of audio, the same with its older name, and a text that happens to be base64.
+# A delta of audio, the same delta with its older name, and a text that happens to be base64.
 BODIES = [
     {"type": "response.output_audio.delta", **PLACES, "delta": "AAECAw==", "further": [1]},
     {"delta": "", "type": "response.output_audio.delta", **PLACES},
@@ -25,7 +25,7 @@ BODIES = [
 def test_both_ways_agree(body: dict[str, object]) -> None:
     """Both readers return the same event, however the message is written."""
     plain = json.dumps(body)
-    # A key with an escape is left to the JSON parser.
+    # The fast path leaves a key with an escape to the JSON parser.
     escaped = plain.replace('"delta"', '"d\\u0065lta"')
 
     assert audio_splitter().split(escaped.encode()) is None

@@ -41,7 +41,7 @@ class Caller:
 
     Args:
         turns: Pairs of a condition and the text that is spoken when the condition is met.
-        is_over: Whether the microphone ends now.
+        is_over: Returns whether the microphone ends now.
     """
 
     sample_rate_hz = RATE_HZ
@@ -96,13 +96,13 @@ class Witness:
 
     @property
     def samples(self) -> int:
-        """All speech that has arrived."""
+        """The number of samples of all speech that has arrived."""
         return sum(map(len, self.sound.values())) // 2
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Emulator]:
-    """Speaks twice as fast as real time, so that client and service both interrupt the reply."""
+    """Yield an emulator that sends speech at twice real time; both sides interrupt a reply."""
     with Emulator(settings=Settings(pace=2)) as server:
         yield server
 
@@ -124,7 +124,7 @@ def said(iw: Inworld, text: str) -> bytes:
 
 
 def plain(item: Item) -> Item:
-    """An item without the fields that only the service sets."""
+    """Return an item without the fields that only the service sets."""
     return attrs.evolve(item, status=None, extra={})
 
 
@@ -136,7 +136,7 @@ def transcript(entry: ConversationEntry | Item) -> str:
 
 def test_a_spoken_conversation(iw: Inworld) -> None:
     """
-    Three spoken turns, one of which calls a function and one of which interrupts a reply.
+    The user speaks in three turns. One turn causes a function call, and one interrupts a reply.
 
     Client and service have the same conversation, and the interrupted item is truncated to the
     samples that the sink has consumed.

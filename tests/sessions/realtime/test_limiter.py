@@ -24,7 +24,7 @@ def idle(service: Service) -> None:
 
 
 class FailsOnce(CountingLimiter):
-    """Raises in the second call of acquire() and of release()."""
+    """A limiter that raises in the second acquire() and in the first release()."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class FailsOnce(CountingLimiter):
 
 
 def test_a_limiter_that_fails_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The reconnect is repeated after an exception of the limiter, which is logged."""
+    """If ``acquire`` raises, the client tries again; if ``release`` raises, this is logged."""
     limiter = FailsOnce()
     with realtime(cut, idle, limiter=limiter) as iw, iw.realtime.connect() as rt:
         events = rt.events(timeout=PATIENCE_SECONDS)

@@ -40,7 +40,7 @@ def iw() -> Iterator[Inworld]:
 
 
 class Guest(threading.Thread):
-    """A thread with one session that counts; it keeps the error of a session that failed."""
+    """A thread with one session that counts; the thread keeps the error of a failed session."""
 
     def __init__(self, iw: Inworld, number: int, start: threading.Barrier) -> None:
         super().__init__(name=f"guest-{number}")

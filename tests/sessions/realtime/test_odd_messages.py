@@ -1,4 +1,4 @@
-"""An odd or unreadable message loses only its wrong field, or only itself."""
+"""An odd message is used without its wrong field, and an unreadable message is skipped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.scripted_realtime import Event, Service, obedient, place, realtime
 
 
 def item(content: object, **fields: object) -> Event:
-    """A message that an item was added."""
+    """Return a message that reports a new item."""
     body = {"id": "x1", "type": "message", "role": "user", "content": content, **fields}
     return {"type": "conversation.item.added", "previous_item_id": None, "item": body}
 
@@ -78,7 +78,7 @@ ODD: dict[str, Event] = {
 
 @pytest.mark.parametrize("message", ODD.values(), ids=ODD)
 def test_an_odd_message_does_not_change_a_response(message: Event) -> None:
-    """A malformed message about something else leaves the response and the session as they are."""
+    """A malformed message about something else changes neither the response nor the session."""
 
     def script(service: Service) -> None:
         service.open()
@@ -196,7 +196,7 @@ def test_json_in_a_binary_frame() -> None:
 
 
 def test_an_error_without_a_type_before_the_end() -> None:
-    """An error without a type before a close of the service is the error of the session."""
+    """If the service sends an error without a type and closes, the session ends with that error."""
 
     def script(service: Service) -> None:
         service.open()
@@ -223,7 +223,7 @@ def test_an_error_without_a_type_while_opening() -> None:
 
 
 def test_deep_settings() -> None:
-    """Settings of any depth do not end the session, however often they arrive."""
+    """Deeply nested settings do not end the session, even if they arrive often."""
     depth = 900
     value = '{"a": ' * depth + "5" + "}" * depth
     text = f'{{"type": "session.updated", "session": {{"x": {value}}}}}'
@@ -310,7 +310,7 @@ def test_text_in_one_message_only(message: Event) -> None:
 
 def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> None:
     """
-    Words of a response have the times of its whole audio, and ``on_word`` gets them in order.
+    The times of words count from the start of a response's audio; ``on_word`` gets all in order.
 
     The exception of a handler goes to the logger of the client.
     """
@@ -347,7 +347,7 @@ def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_size_of_an_event() -> None:
-    """An event counts with about its size in memory, which is much larger than its JSON."""
+    """The counted size of an event is about its size in memory, much larger than its JSON."""
 
     def script(service: Service) -> None:
         service.open()
@@ -391,7 +391,7 @@ def test_flood_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "3", 10**400])
 def test_wrong_timeout_without_a_wait(timeout: Any) -> None:
-    """A call that need not wait refuses a wrong timeout too."""
+    """A call refuses a wrong timeout even if the call need not wait."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt, rt.subscribe() as queue:
         with pytest.raises(ConfigError, match="timeout must be a number"):
             queue.get(timeout)

@@ -99,7 +99,7 @@ def send_items(service: Service, request: Event) -> None:
 
 
 def test_a_request_that_is_ignored() -> None:
-    """A request without an answer fails after its timeout, and the next one is sent."""
+    """A request without an answer fails after its timeout, and the next request is sent."""
     with (
         realtime(answering(ignore)) as iw,
         iw.realtime.connect(response_start_timeout=1.0) as rt,
@@ -112,7 +112,7 @@ def test_a_request_that_is_ignored() -> None:
 
 
 def test_a_response_that_stops() -> None:
-    """A response without a message fails after its timeout and is cancelled at the service."""
+    """A response that gets no more messages fails after its timeout; the client cancels it."""
     commands: list[str] = []
 
     def first(service: Service, request: Event) -> None:
@@ -177,7 +177,7 @@ def test_no_deadline_while_a_function_runs() -> None:
 
 
 def test_an_ignored_request_that_begins_late() -> None:
-    """If a request that was given up is answered later, its response is cancelled."""
+    """If a response begins after the timeout of its request, the client cancels the response."""
     cancelled: list[str] = []
 
     def script(service: Service) -> None:
@@ -330,7 +330,7 @@ def test_whole_items_without_an_end() -> None:
 
 
 def test_whole_items_of_a_response_that_continues() -> None:
-    """A service that is still busy refuses the next request, which is sent again later."""
+    """If the service refuses the next request as busy, the client sends the request again."""
 
     def script(service: Service) -> None:
         service.open()
@@ -365,7 +365,7 @@ def test_a_call_without_an_end() -> None:
 
 
 def test_local_ends_are_events() -> None:
-    """An end that the service does not report is still a ``ResponseDone`` event."""
+    """If the service never reports the end of a response, the client emits ``ResponseDone``."""
     with realtime(answering(begin)) as iw, iw.realtime.connect(response_timeout=0.1) as rt:
         rt.respond()
         events = rt.events(timeout=PATIENCE_SECONDS)
@@ -520,7 +520,7 @@ def test_answered_commands() -> None:
         assert () == rt.conversation
 
 
-# (command with a user's event id, its type).
+# (command with a user's event id, type of the command).
 OWN_IDS = [
     (UpdateSession(Session(voice="x"), event_id="mine"), "session.update"),
     (CreateItem(Message.user("Hi"), event_id="mine"), "conversation.item.create"),
@@ -576,7 +576,7 @@ def test_without_waiting(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_response_shows_that_items_were_accepted() -> None:
-    """The service handles commands in order, so a response ends the wait for earlier items."""
+    """Commands are handled in order, so a response shows that earlier items were accepted."""
 
     def script(service: Service) -> None:
         service.open()

@@ -1,4 +1,4 @@
-"""Another connection continues the session of a lost one, and nothing happens twice."""
+"""Another connection continues the session of a lost connection, and nothing happens twice."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def reconnected(rt: RealtimeSession) -> SessionReconnected:
 
 
 def items_sent(service: Service) -> list[Event]:
-    """The items that the client has sent on a connection, without their ids."""
+    """Return the items that the client has sent on a connection, without their ids."""
     items = [command["item"] for command in service.said("conversation.item.create")]
     return [{k: v for k, v in item.items() if k != "id"} for item in items]
 
@@ -68,7 +68,7 @@ def items_sent(service: Service) -> list[Event]:
 
 
 def test_the_settings_are_sent_again() -> None:
-    """A new connection gets the accepted settings, with updates merged in."""
+    """A new connection gets the accepted settings, which include all accepted updates."""
     asked: list[Event] = []
     lines: list[str] = []
 
@@ -234,7 +234,7 @@ def test_speech_is_replayed_as_far_as_it_was_heard() -> None:
 
 
 def test_unacknowledged_items_are_not_lost() -> None:
-    """An item that the old connection had not acknowledged is sent to the new one."""
+    """An item that the old connection had not acknowledged is sent on the new connection."""
     second_has: list[Event] = []
 
     def first(service: Service) -> None:
@@ -303,7 +303,7 @@ def test_a_request_that_always_loses_the_connection_ends() -> None:
         service.open()
         request = service.request()
         if request["response"]["instructions"] != "good":
-            # The client counts a connection with any response as a good one.
+            # The client counts a connection with any response as a good connection.
             service.created("resp_other")
             service.hang_up()
         service.speak(request, 1, "hello")
@@ -330,7 +330,7 @@ def test_a_response_in_progress_fails() -> None:
         reply = rt.send_message("Tell me a story")
         with pytest.raises(ConnectionLost):
             reply.wait(PATIENCE_SECONDS)
-        # The new connection uses the same response ids.
+        # The new connection uses the response ids of the old connection again.
         again = rt.send_message("Again")
 
         assert ("failed", "Once upon") == (reply.status, reply.text)
@@ -372,7 +372,7 @@ def test_a_cancelled_request_stays_cancelled() -> None:
         assert "You said more" == rt.send_message("more").wait(PATIENCE_SECONDS).text.strip()
 
 
-# Whether the calling response has ended before the loss.
+# The parameter says whether the response with the call has ended before the loss.
 @pytest.mark.parametrize("is_over", [True, False])
 def test_no_tool_runs_twice(is_over: bool) -> None:
     """A function runs only once; its output is sent on the new connection."""
@@ -646,7 +646,7 @@ def test_an_outage_that_lasts() -> None:
 
 
 def test_a_service_that_accepts_and_drops() -> None:
-    """A service that opens each session and drops it at once is given up after the timeout."""
+    """If the service drops each session right after its opening, the client gives up in time."""
     with realtime(cut) as iw, iw.realtime.connect(reconnect_timeout=0.8) as rt:
         with pytest.raises(ConnectionLost, match="attempts"):
             list(rt.events(timeout=PATIENCE_SECONDS))
@@ -725,7 +725,7 @@ def test_settings_that_are_refused_on_the_new_connection() -> None:
 
 
 def test_one_event_for_each_reconnect() -> None:
-    """A reconnect emits one event, and no events of the opening of the new connection."""
+    """A reconnect emits one event; the opening of the new connection emits no others."""
 
     def second(service: Service) -> None:
         service.open()

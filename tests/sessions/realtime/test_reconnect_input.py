@@ -1,4 +1,4 @@
-"""The audio of the user when another connection continues a session."""
+"""What happens to the user's audio if another connection continues a session."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def reconnected(rt: RealtimeSession) -> SessionReconnected:
 
 
 def sent_audio(service: Service, count: int) -> list[int]:
-    """The first byte of each of the next messages with audio."""
+    """Return the first bytes of the next *count* messages with audio."""
     commands = [service.until("input_audio_buffer.append") for _ in range(count)]
     return [base64.b64decode(command["audio"])[0] for command in commands]
 
 
-# Blocks of 100 ms; the first byte of each is its number.
+# Blocks of 100 ms. The first byte of each block is the number of the block.
 BLOCKS = b"".join(bytes([number]) * 4800 for number in range(1, 7))
 
 
@@ -94,7 +94,7 @@ def test_a_commit_is_sent_again() -> None:
 
 
 def test_lost_input_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Audio of a turn that is too long to be sent again is reported as lost."""
+    """If a turn is too long to be sent again, the missing audio is reported as lost."""
     monkeypatch.setattr(realtime_input, "_MAX_KEPT_MS", 200.0)
     seen: list[list[int]] = []
 

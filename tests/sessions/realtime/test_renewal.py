@@ -31,7 +31,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Gate:
     """
-    The scripts of two connections; the second one is opened by a renewal.
+    The scripts of two connections. A renewal opens the second connection.
 
     Attributes:
         renewed: Set when the second connection opens.
@@ -203,7 +203,7 @@ def test_a_late_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_beginning_of_speech_is_not_lost() -> None:
-    """The last seconds of audio are sent again, since they may have undetected speech."""
+    """The last seconds of audio are sent again, because they may contain undetected speech."""
     seen: list[int] = []
 
     def first(service: Service) -> None:
@@ -248,7 +248,7 @@ def test_manual_turns_are_not_renewed_in_a_turn() -> None:
         assert reconnected(rt).cause is None
 
 
-# (the message of the service, the code of its CLOSE frame) with which it ends an old session.
+# (message, code of the CLOSE frame) with which the service ends an old session.
 EXPIRED = [
     ({"type": "error", "error": {"code": "SESSION_EXPIRED", "message": "old"}}, None),
     ({"type": "error", "error": {"code": "AUDIO_SESSION_EXPIRED", "message": "old"}}, 1000),
@@ -261,7 +261,7 @@ EXPIRED = [
 
 @pytest.mark.parametrize(("message", "code"), EXPIRED)
 def test_an_expired_session_continues(message: Event | None, code: int | None) -> None:
-    """A session that the service ends since it is too old continues on another connection."""
+    """If the service ends an old session, the session continues on another connection."""
     gate = Gate()
 
     def first(service: Service) -> None:
@@ -317,7 +317,7 @@ def test_the_reply_to_the_settings_may_report_a_memory() -> None:
 
 
 def test_closing_while_it_is_renewed() -> None:
-    """A session can be closed while its old connection closes and no new one is open."""
+    """A session can be closed while its old connection closes and no new connection is open."""
     opening = threading.Event()
 
     def second(service: Service) -> None:
@@ -332,7 +332,7 @@ def test_closing_while_it_is_renewed() -> None:
 
 
 def test_an_item_that_is_added_while_it_is_renewed() -> None:
-    """A call that adds an item waits for the new connection, and returns when it is accepted."""
+    """A call that adds an item waits until the new connection has accepted the item."""
     gate, go = Gate(), threading.Event()
 
     def second(service: Service) -> None:

@@ -43,7 +43,7 @@ SAMPLES = bytes(range(256)) * 18 + bytes(192)
 
 
 def once(*steps: Any) -> Any:
-    """Open, wait for a request, run the steps with it, and wait for the client to close."""
+    """Return a script that runs the steps with a request and waits until the client closes."""
 
     def script(service: Service) -> None:
         service.open()
@@ -59,7 +59,7 @@ def once(*steps: Any) -> Any:
 
 
 def test_text_is_streamed() -> None:
-    """The pieces of a response can be read while it is in progress."""
+    """The pieces of a response can be read while the response is in progress."""
     go_on = threading.Event()
 
     def script(service: Service) -> None:
@@ -87,7 +87,7 @@ def test_text_is_streamed() -> None:
 
 
 def test_text_and_speech_are_independent() -> None:
-    """Text and speech are two streams; neither waits for the other to be read."""
+    """Text and speech are two streams; each can be read without reading the other."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         reply = rt.send_message("one two")
         spoken = b"".join(chunk.pcm for chunk in reply.audio)
@@ -111,7 +111,7 @@ def test_speech_is_saved(tmp_path: Path) -> None:
 
 
 def test_speech_is_saved_to_an_open_file() -> None:
-    """An open file gets the speech in a format, and stays open."""
+    """Speech is saved to an open file in the requested format, and the file stays open."""
 
     def speak(service: Service, request: Event) -> None:
         service.speak(request, 1, "Hi", SAMPLES)
@@ -153,7 +153,7 @@ def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) ->
 
 
 def test_speech_is_played(tmp_path: Path) -> None:
-    """A response plays to its last sample on a speaker of its rate; another rate is refused."""
+    """Speech plays to its last sample on a speaker of its rate; another rate is refused."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         with WavSink(tmp_path / "a.wav", 24000) as speaker:
             playback = rt.send_message("one").audio.play(speaker)
@@ -210,7 +210,7 @@ def test_requests_wait_for_one_another() -> None:
 
 
 def test_out_of_band_responses_do_not_wait() -> None:
-    """An out-of-band response runs at the same time, matched by its metadata."""
+    """An out-of-band response runs beside another one, and its metadata names its request."""
 
     def script(service: Service) -> None:
         service.open()
@@ -234,7 +234,7 @@ def test_out_of_band_responses_do_not_wait() -> None:
 
 
 def test_a_response_that_the_service_begins() -> None:
-    """A response that the service begins is not matched with a request, and has its own object."""
+    """A response that the service begins belongs to no request, and has its own object."""
 
     def script(service: Service) -> None:
         service.open()
@@ -379,7 +379,7 @@ def test_a_plan_limit_is_a_quota_error() -> None:
 
 
 def test_a_refused_request() -> None:
-    """A request that the service refuses is a failed response."""
+    """If the service refuses a request, its response has failed."""
 
     def refuse(service: Service, request: Event) -> None:
         service.error("invalid_value", "no such voice", event_id=request["event_id"])
@@ -393,7 +393,7 @@ def test_a_refused_request() -> None:
 
 
 def test_cancelling() -> None:
-    """A cancelled response ends without an error, and later messages of it are dropped."""
+    """A cancelled response ends without an error, and its later messages are dropped."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -420,7 +420,7 @@ def test_cancelling() -> None:
 
 
 def test_cancelling_before_it_has_begun() -> None:
-    """A requested response that is cancelled is cancelled at the service when it begins."""
+    """A response that is cancelled before it begins is cancelled at the service when it begins."""
     cancelled: list[Event] = []
 
     def give(service: Service, request: Event) -> None:
@@ -545,7 +545,7 @@ def test_text_without_deltas() -> None:
 
 
 def test_older_names() -> None:
-    """Messages with their older names are read as the same messages."""
+    """Messages with older names are read like the messages with the newer names."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)

@@ -77,7 +77,7 @@ def test_the_answer_belongs_to_the_reply() -> None:
 
 
 def test_several_rounds() -> None:
-    """Each round with text is a line of the text, and the usage is the sum."""
+    """Each round with text is a line of the reply's text; the usage is the sum of all rounds."""
     steps = script(
         lambda service: call(service, 1, said="One moment."),
         lambda service: call(service, 2),
@@ -268,7 +268,7 @@ def test_interrupting_while_a_function_runs(
 
 
 def test_interrupting_while_an_output_waits() -> None:
-    """An interruption drops a request for the answer to outputs that was not sent yet."""
+    """If the request for the model's answer was not sent yet, an interruption drops it."""
     seen: list[str] = []
 
     def steps(service: Service) -> None:
@@ -276,7 +276,7 @@ def test_interrupting_while_an_output_waits() -> None:
         service.created("r1", service.request())
         service.call("r1", "f1", "c1", "now")
         service.until("conversation.item.create")
-        # The request waits for a response that the service begins before it receives the output.
+        # The request waits for a response that the service begins before the output arrives.
         service.created("r2")
         service.done("r1")
         service.event("ping", timestamp=1)
@@ -375,7 +375,7 @@ def test_a_lost_connection_while_a_function_runs() -> None:
     assert "One moment.\nIt is noon. " == reply.text
 
 
-# (session, act that ends the reply). The answer to the output is then a separate response.
+# With these sessions, the model's answer to the output is a separate response.
 BY_ITSELF = [
     Session(tools=[FunctionTool(name="now")]),
     Session(tools=[now], provider_data=ProviderData(auto_tool_response=True)),

@@ -81,7 +81,7 @@ def test_settings_are_sent_and_mirrored() -> None:
 
 
 def test_the_update_does_not_wait_for_the_service() -> None:
-    """The client sends its settings at once, so a service that waits for them works too."""
+    """The client sends its settings at once; a service that waits for settings works too."""
     asked: list[Event] = []
 
     def script(service: Service) -> None:
@@ -292,7 +292,7 @@ def test_fixed_settings_are_refused(tuning: TtsTuning) -> None:
 
 
 def test_a_memory_cycle_is_not_an_answer() -> None:
-    """A ``session.updated`` that the service sends by itself is no answer to an update."""
+    """A ``session.updated`` that the service sends by itself does not answer an update."""
 
     def script(service: Service) -> None:
         service.open()
@@ -316,7 +316,7 @@ def test_a_memory_cycle_is_not_an_answer() -> None:
 
 
 def commands_of(act: Any, *, count: int = 1, session: Session | None = None) -> list[Event]:
-    """The commands that a session sends when *act* is called with it."""
+    """Return the commands that a session sends when *act* is called with the session."""
     seen: list[Event] = []
 
     def script(service: Service) -> None:
@@ -388,7 +388,7 @@ def test_g711_is_truncated_on_a_timebase_of_24_khz() -> None:
 
 
 def test_items_get_ids_and_are_mirrored() -> None:
-    """The client gives an item its id; the mirror has the item once it is acknowledged."""
+    """The client gives an item its id; the mirror has the item after its acknowledgment."""
 
     def script(service: Service) -> None:
         service.open()
@@ -461,7 +461,7 @@ def test_raw_commands_are_tracked() -> None:
 
 
 def appended(act: Any, session: Session | None = None) -> list[bytes]:
-    """The audio that a session sends when *act* is called with it and the turn is committed."""
+    """Return the audio that a session sends if *act* sends audio and the turn is committed."""
     seen: list[bytes] = []
 
     def script(service: Service) -> None:
@@ -513,7 +513,7 @@ def test_small_pieces_are_gathered() -> None:
     assert RAMP.tobytes() + RAMP[:100].tobytes() == b"".join(blocks)
 
 
-# (the session's input format, the function that decodes it to 16-bit samples).
+# (the session's input format, the function that decodes this format, the encoded ramp).
 FORMATS = [
     ("audio/pcmu", g711.decode_ulaw, g711.encode_ulaw(RAMP.tobytes())),
     ("audio/pcma", g711.decode_alaw, g711.encode_alaw(RAMP.tobytes())),
@@ -557,7 +557,7 @@ def test_values_that_are_not_audio(audio: Any) -> None:
 
 
 def test_a_service_that_reads_nothing_blocks_the_sender() -> None:
-    """Audio waits for room until the timeout; it is never dropped silently."""
+    """Audio waits for room until the timeout; no audio is dropped without an error."""
 
     def script(service: Service) -> None:
         service.open()
@@ -755,7 +755,7 @@ def test_close_ends_everything_once() -> None:
 
 
 def test_close_from_anywhere() -> None:
-    """A session may be closed by its own handler, and by another thread while one waits."""
+    """A session may be closed by its own handler, or by a thread while another thread waits."""
 
     def script(service: Service) -> None:
         service.open()
@@ -835,7 +835,7 @@ def test_a_fault_ends_the_session(fault: Event, kind: type[ServiceError]) -> Non
 
 
 def test_openai_compatible_endpoint() -> None:
-    """The same class works with an OpenAI-compatible service, in that protocol."""
+    """The same class works with an OpenAI-compatible service, in the protocol of OpenAI."""
     seen: list[Event] = []
     lines: list[str] = []
 
@@ -872,6 +872,6 @@ def test_openai_compatible_endpoint() -> None:
 
 
 def test_endpoints_are_checked() -> None:
-    """A wrong path is refused."""
+    """A wrong path of an endpoint is refused."""
     with pytest.raises(ConfigError, match="must start with /"):
         RealtimeEndpoint(path="v1/realtime?x=1")

@@ -31,7 +31,7 @@ class Ear:
     """
     A speaker whose playback position is moved by the test.
 
-    It accepts all audio at once. ``hear`` moves the position; a clear drops unheard audio.
+    The speaker accepts all audio at once. ``hear`` moves the position; a clear drops unheard audio.
     """
 
     def __init__(self, sample_rate_hz: int = 24000) -> None:
@@ -140,7 +140,7 @@ class Stage:
         self._begun = False
 
     def do(self, *steps: Callable[[Service], None]) -> None:
-        """Have the service send something, and wait until the session has handled it."""
+        """Run steps on the service, and wait until the session has handled their messages."""
 
         def step(service: Service) -> None:
             for each in steps:
@@ -196,7 +196,7 @@ def speech_started(service: Service) -> None:
 
 
 def interrupted(stage: Stage) -> Interrupted:
-    """Have the user begin to speak; return the session's event."""
+    """Let the service report speech of the user; return the session's event."""
     stage.talk.steps.append(speech_started)
     stage.rt.clear()
     while True:
@@ -382,7 +382,7 @@ def test_all_heard_of_an_unfinished_item(stage: Stage) -> None:
 
 
 def test_each_item_by_itself(stage: Stage) -> None:
-    """Each item is truncated by its own count, whether all, a part or none of it was heard."""
+    """Each item is truncated to its own heard samples: to all, to a part or to none."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000), say("r2", "a2", 24000), say("r3", "a3", 24000))
@@ -681,7 +681,7 @@ def test_a_response_that_was_played_to_its_end_is_not_truncated(stage: Stage) ->
 
 
 def test_backchannels_are_not_interrupted(stage: Stage) -> None:
-    """A backchannel plays on its own speaker; it neither interrupts nor is interrupted."""
+    """A backchannel plays on its own speaker; the user's speech does not stop it."""
     ear, second = Ear(), Ear()
     stage.rt.play(ear, backchannel=second)
     hum = noise(1200, seed=2)
@@ -728,7 +728,7 @@ def test_events_have_whole_samples(stage: Stage, kind: type[AudioDelta | Backcha
 
 
 def test_interruptions_from_many_threads(stage: Stage) -> None:
-    """If many threads interrupt at once, an item is truncated once."""
+    """If many threads interrupt at once, an item is truncated only once."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000, done=False))

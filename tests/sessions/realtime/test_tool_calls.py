@@ -66,7 +66,7 @@ def leave() -> str:
 
 
 def outputs(service: Service) -> dict[str, str]:
-    """The outputs that the client has sent, by call."""
+    """Return the outputs that the client has sent, by call."""
     return {
         command["item"]["call_id"]: command["item"]["output"]
         for command in service.said("conversation.item.create")
@@ -110,7 +110,7 @@ def called(name: str, arguments: str = "{}", number: int = 1) -> Callable[[Servi
 
 
 def outcome(run: Run, *tools: Any, **settings: Any) -> dict[str, str]:
-    """The outputs that a session with some tools sends."""
+    """Return the outputs that a session with some tools sends."""
     with realtime(run.script) as iw, iw.realtime.connect(Session(tools=tools), **settings) as rt:
         rt.respond()
         assert run.done.wait(PATIENCE_SECONDS)
@@ -171,13 +171,13 @@ def test_text_of_an_exception(call: Callable[[Service], None], text: str) -> Non
 
 @pytest.mark.parametrize("value", ["", "TEXT", None, True])
 def test_tool_errors_is_checked(value: Any) -> None:
-    """Another value of ``tool_errors`` is an error, before anything is sent."""
+    """A wrong value of ``tool_errors`` raises an error before anything is sent."""
     with realtime(lambda service: None) as iw, pytest.raises(ConfigError, match="tool_errors"):
         iw.realtime.connect(tool_errors=value)
 
 
 def test_a_result_that_cannot_be_sent(caplog: pytest.LogCaptureFixture) -> None:
-    """It counts as an error of the user's code, and the function does not count as failed."""
+    """An unsendable result is an error of the user's code, but not a failed function."""
     with (
         realtime(Run(called("unspeakable")).script) as iw,
         iw.realtime.connect(Session(tools=[unspeakable])) as rt,
@@ -193,14 +193,14 @@ def test_a_result_that_cannot_be_sent(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def arguments_as_object(service: Service) -> None:
-    """The arguments are an object, not its text."""
+    """Send an item whose arguments are an object, not the JSON text of the object."""
     item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
     item["arguments"] = {"city": "Oslo"}  # type: ignore[assignment]
     service.event("response.output_item.done", response_id="r1", output_index=0, item=item)
 
 
 def arguments_event_with_object(service: Service) -> None:
-    """The arguments of the event are an object, not its text."""
+    """Send an event whose arguments are an object, not the JSON text of the object."""
     service.event(
         "response.function_call_arguments.done",
         response_id="r1",
@@ -267,7 +267,7 @@ def test_max_tools_at_once() -> None:
 
 
 def test_a_function_that_takes_too_long() -> None:
-    """After its timeout an error is sent for a function, and its late result is dropped."""
+    """If a function exceeds its timeout, its output is an error; the late result is dropped."""
     release = threading.Event()
 
     @tool(timeout=0.05)
@@ -286,7 +286,7 @@ def test_a_function_that_takes_too_long() -> None:
 
 
 def test_the_timeout_of_a_session() -> None:
-    """A function without its own timeout has that of the session."""
+    """A function without its own timeout has the timeout of the session."""
     release = threading.Event()
 
     @tool
@@ -343,7 +343,7 @@ def test_functions_may_use_the_session() -> None:
 
 
 def without_name(service: Service) -> None:
-    """Only the item has the name; the arguments arrive in pieces."""
+    """Send a call with its name only in the item, and with its arguments in pieces."""
     where = {"response_id": "r1", "output_index": 0}
     item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
     service.event("response.output_item.added", **where, item={**item, "arguments": ""})
@@ -359,7 +359,7 @@ def without_name(service: Service) -> None:
 
 
 def arguments_after_item(service: Service) -> None:
-    """The item is done before its arguments are."""
+    """Send a call whose item ends before the message that ends the arguments."""
     where = {"response_id": "r1", "output_index": 0}
     item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
     done = {**item, "arguments": '{"city":"Oslo"}', "status": "completed"}
@@ -375,7 +375,7 @@ def arguments_after_item(service: Service) -> None:
 
 
 def arguments_alone(service: Service) -> None:
-    """No item is reported."""
+    """Send the arguments of a call without an item."""
     service.event(
         "response.function_call_arguments.done",
         response_id="r1",
@@ -388,7 +388,7 @@ def arguments_alone(service: Service) -> None:
 
 
 def twice(service: Service) -> None:
-    """Every message arrives twice."""
+    """Send every message of a call twice."""
     called("weather", '{"city":"Oslo"}')(service)
     called("weather", '{"city":"Oslo"}')(service)
 
@@ -647,7 +647,7 @@ REQUEST = {
 
 
 def asking(answers: list[Event]) -> Script:
-    """Ask for approval, in an item of the conversation and in one of the response."""
+    """Return a script that asks for approval twice: in the conversation and in a response."""
 
     def script(service: Service) -> None:
         service.open()

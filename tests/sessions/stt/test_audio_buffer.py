@@ -134,7 +134,7 @@ def test_keep_limit() -> None:
 
 
 def test_drop_oldest() -> None:
-    """The oldest unsent audio is dropped, never sent audio; ends of turns move accordingly."""
+    """Only the oldest unsent audio is dropped, and the ends of turns move with the audio."""
     buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3, 4))
     buffer.pop(2, flush=False)
@@ -225,7 +225,7 @@ def test_answer_without_times() -> None:
         buffer.handle_answer(answer)
         left_ms.append(buffer.unanswered_ms())
 
-    # A stop and its final answer the same turn. A pause of half a second does not end a turn.
+    # A stop and its final transcript answer the same turn. A pause of 0.5 s does not end a turn.
     assert [4000, 4000, 0, 0] == left_ms
 
 
@@ -242,7 +242,7 @@ def test_answer_is_void_after_a_rewind() -> None:
 
 
 def test_answer_with_an_early_time() -> None:
-    """A start of speech with too early a time does not make answered audio unanswered."""
+    """If a start of speech has too early a time, answered audio stays answered."""
     buffer = AudioBuffer(RATE_HZ, 100_000)
     buffer.append(samples(*[LOUD] * 2000))
     buffer.handle_answer(Answer(2000, is_exact=False, is_final=True))

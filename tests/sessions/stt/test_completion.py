@@ -38,7 +38,7 @@ ENDS: list[tuple[StreamEnded, bool]] = [
 
 @pytest.mark.parametrize(("ended", "expected"), ENDS)
 def test_regular_close(ended: StreamEnded, expected: bool) -> None:
-    """A close is regular if the service sent it without an error."""
+    """A close is regular if the service closed without an error."""
     assert expected is is_regular_close(ended)
 
 
@@ -67,7 +67,7 @@ class Stream:
         return self.completion.state(ended)
 
     def restart(self) -> None:
-        """Restart with a connection that confirms the end, and that has sent closeStream."""
+        """Restart as if closeStream was sent on a connection that only confirms the end."""
         self.completion.restart(is_confirming=True)
         self.completion.close_sent = True
 
@@ -93,7 +93,7 @@ def test_usage_completes_speech_without_words() -> None:
 
 
 def test_usage_in_an_open_turn(clock: Clock) -> None:
-    """A final transcript may follow up to a second after the usage; then the end is unconfirmed."""
+    """A final transcript may follow within a second of the usage, or the end is unconfirmed."""
     stream = Stream(SpeechStarted(0))
     stream.handle(SttUsage(1))
 
@@ -140,7 +140,7 @@ def test_lost_connection_is_pending() -> None:
 
 
 def test_missing_final(clock: Clock) -> None:
-    """A turn with words and without a final transcript is an error the second time."""
+    """If a turn with words lacks its final transcript the second time, an error is raised."""
     stream = Stream(SpeechStarted(0), Transcription("a"))
     stream.restart()
     stream.handle(SttUsage(1))
@@ -149,7 +149,7 @@ def test_missing_final(clock: Clock) -> None:
         stream.state(REGULAR)
 
 
-# (events of a stream, its milliseconds of unanswered speech, words of the error at the deadline)
+# (events of a stream, unanswered speech in milliseconds, words of the error at the deadline)
 EXPIRED: list[tuple[tuple[SttEvent, ...], float, str]] = [
     ((), 0.0, ""),
     ((), 999.0, ""),

@@ -32,7 +32,7 @@ from support.sentences import word_errors
 from support.spoken_words import spoken_turns
 
 ENCODINGS = ["AUTO_DETECT", "MP3", "OGG_OPUS", "FLAC"]
-# Of odd length, and longer than a message.
+# The content has an odd length and is longer than a message.
 CONTENT = random.Random(1).randbytes(70_001)
 # The scripted service reads words in any bytes.
 WORDS, TEXT = spoken_turns(2, 3)
@@ -71,7 +71,7 @@ def test_bytes_are_unchanged(encoding: str, form: str, tmp_path: Path) -> None:
 
 
 def test_events() -> None:
-    """Turns, words and their times are those of the service."""
+    """The turns, the words and their times are what the service sends."""
     with stt_server() as (iw, _):
         with iw.stt.stream(encoding="AUTO_DETECT") as stream:
             stream.send(WORDS)
@@ -82,7 +82,7 @@ def test_events() -> None:
 
 
 def test_turns_without_word_times() -> None:
-    """Without times of words, the end of a turn is not known: the duration of the audio is not."""
+    """Without times of words a turn has no end, because encoded audio has no known duration."""
     with stt_server(recognizer={"is_timed": False}) as (iw, _):
         with iw.stt.stream(encoding="AUTO_DETECT") as stream:
             stream.send(WORDS)
@@ -94,7 +94,7 @@ def test_turns_without_word_times() -> None:
 
 
 def test_small_pieces_are_sent_at_once() -> None:
-    """A piece is not kept until more audio comes."""
+    """A small piece is sent before more audio comes."""
     arrived = threading.Event()
 
     def hook(connection: SttConnectionScript, name: str) -> None:
@@ -129,7 +129,7 @@ def test_settings_for_samples(encoding: str, settings: dict[str, Any], words: st
 
 
 def test_channels_of_the_service() -> None:
-    """The rate and the channels of config are sent, for raw samples that the service detects."""
+    """The rate and channels of the config are sent, because the service may detect raw samples."""
     config = TranscribeConfig(encoding="AUTO_DETECT", sample_rate_hz=8000, channels=2)
     with stt_server(ignore_audio) as (iw, server):
         with iw.stt.stream(config=config) as stream:
@@ -142,7 +142,7 @@ def test_channels_of_the_service() -> None:
 
 
 def test_recordings_are_decoded() -> None:
-    """transcribe() sends samples only."""
+    """transcribe() refuses an encoding that is not for samples."""
     with stt_server() as (iw, server):
         with pytest.raises(ConfigError, match="LINEAR16 or MULAW, got the encoding MP3"):
             iw.stt.transcribe(b"", encoding="MP3")
@@ -156,7 +156,7 @@ def test_recordings_are_decoded() -> None:
     ids=["array", "str", "base64", "JSON", "int"],
 )
 def test_not_bytes(audio: Any) -> None:
-    """What is not encoded audio raises an error, and the stream continues."""
+    """A value that is not encoded audio raises an error, and the stream continues."""
     with stt_server() as (iw, _), iw.stt.stream(encoding="AUTO_DETECT") as stream:
         with pytest.raises(AudioError):
             stream.send(audio)
@@ -166,7 +166,7 @@ def test_not_bytes(audio: Any) -> None:
 
 
 def test_sources_of_samples() -> None:
-    """A source of samples and sending in real time are refused."""
+    """A source of samples is refused, and so is sending in real time."""
     with stt_server() as (iw, _), iw.stt.stream(encoding="MP3") as stream:
         with pytest.raises(AudioError, match="got WavSource: samples are sent"):
             stream.feed(WavSource(bytes(320), sample_rate_hz=16000))
@@ -254,7 +254,7 @@ def test_no_usage(ends: bool) -> None:
 
 @pytest.fixture
 def accepting() -> Iterator[Inworld]:
-    """A client of an emulator that accepts compressed streams."""
+    """Yield a client of an emulator that accepts compressed streams."""
     with Emulator(settings=Settings(stt_compressed_streams=True)) as server:
         with Inworld(api_key=server.api_key, base_url=server.url) as iw:
             yield iw
@@ -273,7 +273,7 @@ def encoded(pcm: bytes, encoding: str) -> bytes:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_real_speech(accepting: Inworld, encoding: str) -> None:
-    """A service that accepts an encoding transcribes it."""
+    """An emulator that accepts an encoding transcribes speech in this encoding."""
     audio = AudioConfig("PCM", 16000)
     pcm = bytes(accepting.tts.synthesize(SENTENCE, audio=audio).pcm) + bytes(16000)
     with accepting.stt.stream(encoding=encoding, language="en-US") as stream:

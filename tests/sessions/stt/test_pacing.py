@@ -1,4 +1,4 @@
-"""Two limits pace a stream: messages per second, and audio that was not transcribed yet."""
+"""Two limits pace a stream: messages per second, and seconds of audio not yet transcribed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_rate(clock: Clock) -> None:
 
 
 def test_rate_after_a_pause(clock: Clock) -> None:
-    """After a pause, the messages of a tenth of a second are sent at once."""
+    """After a pause, as many messages as in a tenth of a second are sent without a wait."""
     limiter = ChunkRateLimiter(100)
     clock.now += 60
     waits = [limiter.reserve() for _ in range(12)]
@@ -61,7 +61,7 @@ def new_max_lead(clock: Clock) -> tuple[AudioBuffer, MaxLead]:
 
 
 def test_max_lead(clock: Clock) -> None:
-    """Audio sent faster than real time waits until the service had time to transcribe it."""
+    """Audio that is sent faster than real time waits until the service had time to transcribe."""
     buffer, max_lead = new_max_lead(clock)
     send(buffer, max_lead, 59)
     assert not max_lead.is_reached(None)
@@ -87,7 +87,7 @@ def test_max_lead_in_an_open_turn(clock: Clock) -> None:
 
 
 def test_covered_audio(clock: Clock) -> None:
-    """Audio that a final transcript covers needs no wait."""
+    """Audio that a final transcript covers does not make new audio wait."""
     buffer, max_lead = new_max_lead(clock)
     send(buffer, max_lead, 60)
     buffer.cover(30 * RATE_HZ)
@@ -97,7 +97,7 @@ def test_covered_audio(clock: Clock) -> None:
 
 
 def test_live_audio_does_not_wait(clock: Clock) -> None:
-    """Audio sent in real time never waits."""
+    """Audio that is sent in real time never waits."""
     buffer, max_lead = new_max_lead(clock)
     for _ in range(200):
         clock.now += 1

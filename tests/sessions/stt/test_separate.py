@@ -39,7 +39,7 @@ RIGHT, RIGHT_TEXT = spoken_turns(1, 2)
 
 
 def interleaved(*channels: bytes) -> bytes:
-    """Return channels as frames; the shorter ones end with silence."""
+    """Return the channels interleaved; silence is appended to the shorter channels."""
     size_bytes = max(map(len, channels))
     columns = [np.frombuffer(each.ljust(size_bytes, b"\0"), "<i2") for each in channels]
     return np.stack(columns, axis=1).tobytes()
@@ -95,7 +95,7 @@ def test_transcripts_are_emitted_with_their_channel() -> None:
 
 @pytest.mark.parametrize("channel", [0, 1])
 def test_one_channel(channel: int) -> None:
-    """One channel is transcribed as a mono recording is."""
+    """With a channel number, only this channel is transcribed, like a mono recording."""
     mono = (LEFT, RIGHT)[channel]
     with stt_server() as (iw, _):
         transcript = iw.stt.transcribe(wav(LEFT, RIGHT), channel=channel)
@@ -202,7 +202,7 @@ def test_failure_of_one_channel(channel: int) -> None:
 
 
 def test_failure_ends_the_wait_for_the_other_channel() -> None:
-    """A channel that fails ends the others at once, although they still have time."""
+    """A channel that fails ends the other channels at once, before their timeouts."""
     may_fail = threading.Event()
 
     def hook(connection: SttConnectionScript, name: str) -> None:
@@ -250,7 +250,7 @@ def test_damaged_recording() -> None:
 
 
 def test_no_connection() -> None:
-    """If a channel cannot connect, those that are open are closed, and the error names it."""
+    """If a channel cannot connect, the open channels are closed; the error names the other."""
     with stt_server(max_retries=0, connect_timeout=5.0, limiter=ConnectionLimiter(1)) as (iw, _):
         with pytest.raises(QuotaError, match=r"^channel 1: the limit of connections"):
             iw.stt.transcribe(wav(LEFT, RIGHT), channels="separate")
@@ -259,7 +259,7 @@ def test_no_connection() -> None:
 
 
 def test_recordings_do_not_wait_for_each_other() -> None:
-    """Recordings that need all places one after the other are all transcribed."""
+    """Four recordings that share three places do not block each other."""
     found: list[str] = []
 
     def transcribe(iw: Inworld) -> None:
@@ -318,7 +318,7 @@ def local(inworld_local: Emulator) -> Iterator[Inworld]:
 
 @pytest.mark.parametrize("model", ["inworld/inworld-stt-1", "assemblyai/u3-rt-pro"])
 def test_call_of_two_speakers(local: Inworld, model: str) -> None:
-    """Two voices that speak in turns, one on each channel, are transcribed by their channels."""
+    """If two voices speak in turns, each on one channel, each turn has the right channel."""
     audio = AudioConfig("PCM", 16000)
     pause = bytes(16000)
     channels = [b"", b""]
@@ -339,6 +339,6 @@ def test_call_of_two_speakers(local: Inworld, model: str) -> None:
         assert {found.channel} >= {word.channel for word in found.words}
     starts = [each.start_ms or 0 for each in transcript.turns]
     assert starts == sorted(starts)
-    # Each speaker alone has the same words.
+    # Channel 0 alone has the same words.
     caller = local.stt.transcribe(wav(*channels), channel=0, config=config)
     assert caller.text == " ".join(t.text for t in transcript.turns if t.channel == 0)

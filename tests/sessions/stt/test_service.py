@@ -55,7 +55,7 @@ def report(figure: str) -> None:
 
 @pytest.fixture
 def local(inworld_local: Emulator) -> Iterator[Inworld]:
-    """A client of the emulator with its speech engines."""
+    """Yield a client of the emulator with its speech engines."""
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         yield iw
 
@@ -131,7 +131,7 @@ def test_lost_connection_in_human_speech(
     local: Inworld, inworld_local: Emulator, is_timed: bool, after: int
 ) -> None:
     """
-    Human speech that is sent again is not transcribed twice, with and without times.
+    Human speech that is sent again is not transcribed twice, even without times of words.
     """
     inworld_local.faults.add(f"drop@{after}")
     model = TIMED_MODEL if is_timed else DEFAULT_STT_MODEL
@@ -147,7 +147,7 @@ def test_lost_connection_in_human_speech(
 
 
 def file_of(kind: str, rate_hz: int = 24_000) -> bytes:
-    """The recording of six short sentences as a file of another kind."""
+    """Return the recording of six short sentences as a file of another kind."""
     import soxr
 
     wave = np.frombuffer(recording("beckett.wav"), "<i2") / 32768
@@ -238,7 +238,7 @@ def test_sources(name: str) -> None:
 
 
 def test_raw_file(tmp_path: Path) -> None:
-    """A path that ends in .pcm is raw samples."""
+    """A file whose name ends in .pcm is read as raw samples."""
     pcm, said = spoken_turns(1)
     (tmp_path / "a.pcm").write_bytes(pcm)
     with stt_server() as (iw, _):
@@ -267,13 +267,13 @@ def test_settings_are_parameters(method: Callable[..., object]) -> None:
 
 
 def test_settings_replace_those_of_the_config() -> None:
-    """A setting replaces the one of the config; None does not."""
+    """A setting of the call replaces the config's setting, but None replaces nothing."""
     config = TranscribeConfig(language="de-DE", prompts=["Inworld"])
     with stt_server() as (iw, _), iw.stt.stream(config=config, language="en-US") as stream:
         assert attrs.evolve(config, language="en-US") == stream.config
 
 
-# (a wrong name, the right one)
+# (a wrong name, the right name)
 WRONG_NAMES = [
     ("lang", "language"),
     ("modelId", "model"),
@@ -285,7 +285,7 @@ WRONG_NAMES = [
 
 @pytest.mark.parametrize(("wrong", "right"), WRONG_NAMES)
 def test_wrong_keyword(wrong: str, right: str) -> None:
-    """A wrong keyword names the method and the right keyword."""
+    """The error for a wrong keyword names the method and the right keyword."""
     ending = rf"got an unexpected keyword argument '{wrong}'; did you mean '{right}'\?$"
     with stt_server() as (iw, server):
         arguments: dict[str, Any] = {wrong: "en"}
@@ -297,7 +297,7 @@ def test_wrong_keyword(wrong: str, right: str) -> None:
         assert [] == server.connections
 
 
-# (audio, arguments, the error, its words). Each error is raised before a connection is opened.
+# (audio, arguments, error, words of the error). Each error is raised before a connection opens.
 BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (bytes(10), {}, ConfigError, "sample rate of .* is not known: pass sample_rate_hz$"),
     (iter([b""]), {}, ConfigError, "sample rate of .* is not known"),
@@ -322,7 +322,7 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
 def test_bad_input(
     audio: Any, arguments: dict[str, Any], kind: type[Exception], words: str
 ) -> None:
-    """Input that is not audio is an error before anything is sent."""
+    """Input that is not audio raises an error before anything is sent."""
     with stt_server() as (iw, server):
         with pytest.raises(kind, match=words):
             iw.stt.transcribe(audio, **arguments)
@@ -331,7 +331,7 @@ def test_bad_input(
 
 
 def test_bad_sample_in_the_middle() -> None:
-    """A NaN in the middle of a recording is an error with its position; the stream is closed."""
+    """A NaN in a recording raises an error with its position, and the stream is closed."""
     samples = np.zeros(32_000)
     samples[20_000] = np.nan
     with stt_server() as (iw, _):
@@ -340,7 +340,7 @@ def test_bad_sample_in_the_middle() -> None:
 
 
 def test_wrong_rate(local: Inworld) -> None:
-    """Audio of another rate than declared is no error; all audio is sent, and words are lost."""
+    """A wrong rate raises no error; all audio is sent, but words are lost."""
     pcm = recording("beckett.wav")
     transcript = transcribed(local, pcm, sample_rate_hz=48_000)
 
@@ -350,7 +350,7 @@ def test_wrong_rate(local: Inworld) -> None:
 
 
 def test_unknown_model(local: Inworld) -> None:
-    """An unknown model is an InvalidRequestError with the message of the service."""
+    """An unknown model raises InvalidRequestError with the message of the service."""
     with pytest.raises(InvalidRequestError, match='Unsupported model "inworld/none"') as caught:
         local.stt.transcribe(silence(1), sample_rate_hz=RATE_HZ, model="inworld/none")
     assert isinstance(caught.value.partial, PartialTranscript)
@@ -361,7 +361,7 @@ def test_unknown_model(local: Inworld) -> None:
 
 
 def test_bad_key() -> None:
-    """A refused key is an AuthError that does not show the key."""
+    """A refused key raises an AuthError that does not show the key."""
     key = "bm9ib2R5Om5vdGhpbmc="
     with Emulator() as server, Inworld(api_key=key, base_url=server.url) as iw:
         for method in ("stream", "http"):
@@ -371,7 +371,7 @@ def test_bad_key() -> None:
 
 
 def test_partial_of_a_recording() -> None:
-    """An error in a recording has the turns so far and the audio that was not transcribed."""
+    """The error of a recording has the turns so far and the audio that was not transcribed."""
     pcm, _ = spoken_turns(2, 2)
 
     def hook(connection: SttConnectionScript, name: str) -> None:

@@ -97,7 +97,7 @@ BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("settings", "words"), BAD_SETTINGS)
 def test_bad_settings(settings: dict[str, Any], words: str) -> None:
-    """A wrong setting is an error before anything is sent."""
+    """A wrong setting raises an error before anything is sent."""
     with stt_server() as (iw, server):
         with pytest.raises(ConfigError, match=words):
             iw.stt.stream(**settings)
@@ -215,7 +215,7 @@ BAD_AUDIO: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("audio", "words"), BAD_AUDIO)
 def test_bad_audio(audio: Any, words: str) -> None:
-    """Invalid audio is an error with the reason; the stream continues without it."""
+    """Invalid audio raises an error with the reason; the stream continues without this audio."""
     pcm, said = spoken_turns(1)
     with stt_server() as (iw, server):
         with iw.stt.stream(**QUICK) as stream:
@@ -241,7 +241,7 @@ def test_empty_audio() -> None:
 
 
 def test_odd_bytes() -> None:
-    """A sample may be cut between two calls; at the end half a sample is an error."""
+    """A sample may be split between two calls; half a sample at the end raises an error."""
     pcm, said = spoken_turns(1)
     with stt_server() as (iw, _):
         stream = iw.stt.stream(**QUICK)
@@ -269,7 +269,7 @@ def test_silence() -> None:
 
 
 class Source:
-    """A source that records that it was closed."""
+    """A source that records whether ``close`` was called."""
 
     sample_rate_hz = 8000
 
@@ -340,14 +340,14 @@ def test_feed_that_raises() -> None:
 
 
 def test_realtime() -> None:
-    """With realtime, audio is sent in real time."""
+    """With realtime=True, a feed sends audio in real time."""
     with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
             started = time.monotonic()
             stream.feed(bytes(RATE_HZ * 2 // 2), realtime=True)
             took = time.monotonic() - started
 
-    # Half a second has five pieces of 100 ms. The last piece is given when its time begins.
+    # Half a second has five pieces of 100 ms. The last piece is sent 400 ms after the first piece.
     assert took >= 0.39
 
 
@@ -388,7 +388,7 @@ def test_block() -> None:
 
 
 def test_raise() -> None:
-    """With "raise", a full queue is an error at once."""
+    """With "raise", a full queue raises an error at once."""
     with stt_server() as (iw, server):
         with iw.stt.stream(overflow="raise", **NARROW) as stream:
             taken = 0
@@ -477,7 +477,7 @@ def test_four_ways() -> None:
 
 
 def test_class_that_is_never_emitted() -> None:
-    """A handler for an event class of another service is an error that names the right class."""
+    """A handler for another service's event class raises an error that names the right class."""
     with stt_server() as (iw, _), iw.stt.stream() as stream:
         words = (
             r"an STT stream never emits inworld_sync\.realtime\.InputSpeechStarted; did you mean "
@@ -648,7 +648,7 @@ class QuickClock:
 
 
 def resident_bytes() -> int:
-    """Memory in use by this process, if the system reports it."""
+    """Return the memory of this process in bytes, or 0 if the system does not report it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
 
@@ -683,7 +683,7 @@ def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_forked_child() -> None:
-    """A stream belongs to the process that opened it."""
+    """A stream can be used only in the process that opened the stream."""
     with stt_server() as (iw, _):
         with iw.stt.stream() as stream:
             child = os.fork()
@@ -742,7 +742,7 @@ WAITS: dict[str, Callable[[SttStream, Any], object]] = {
 
 @pytest.mark.parametrize("name", WAITS)
 def test_wrong_timeouts(name: str) -> None:
-    """A timeout that is negative or not a number is an error, and the stream continues."""
+    """A timeout that is negative or not a number raises an error, and the stream continues."""
     pcm, said = spoken_turns(1)
     with stt_server() as (iw, _):
         with iw.stt.stream(max_chunks_per_second=2000) as stream:
@@ -773,7 +773,7 @@ def test_long_timeouts(timeout: float | None) -> None:
 @pytest.mark.parametrize("method", ["stream", "http"])
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "5"])
 def test_wrong_timeouts_of_recordings(method: Any, timeout: Any) -> None:
-    """A wrong timeout is an error before anything is sent."""
+    """A wrong timeout raises an error before anything is sent."""
     with stt_server() as (iw, server):
         with pytest.raises(ConfigError, match="timeout must be"):
             iw.stt.transcribe(bytes(32), sample_rate_hz=16_000, method=method, timeout=timeout)
