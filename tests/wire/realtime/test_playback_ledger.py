@@ -47,7 +47,7 @@ def test_cuts(form, received, is_whole, heard, cut_ms):
 
 
 def test_each_item_is_counted_separately():
-    """Of three items, the first was heard, the second is truncated, the third is truncated to 0."""
+    """A heard item stays whole, the item that plays is cut, and an unheard item is cut to 0 ms."""
     items = PlaybackLedger(PCM)
     for item_id in ("a1", "a2", "a3"):
         items.receive(item_id, "r1", 1, 12000, is_played=True)

@@ -111,7 +111,7 @@ def test_refused():
 
 
 def test_given_up():
-    """A request that the caller gives up fails. If its response begins later, it is cancelled."""
+    """A request that the caller gives up fails. If the response begins later, it is cancelled."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2")
