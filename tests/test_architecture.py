@@ -148,7 +148,7 @@ def test_imports() -> None:
 
 
 def test_no_import_circle() -> None:
-    """No two files import each other, neither directly nor through other files nor for types."""
+    """No files import each other in a circle, even through other files or only for types."""
     assert circles(PACKAGE) == []
 
 

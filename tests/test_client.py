@@ -422,7 +422,7 @@ def work_in_threads(count: int, work: Callable[[int], None]) -> None:
 
 
 def test_shared_by_threads(server: Emulator) -> None:
-    """Many threads use one client at the same time. Each gets the speech that it requested."""
+    """Many threads use one client at the same time. Each thread gets the speech it requested."""
     results: dict[int, str] = {}
     with Inworld(api_key=server.api_key, base_url=server.url) as iw:
         work_in_threads(

@@ -343,7 +343,7 @@ def test_waiting_is_bounded(speaker: NullSpeaker) -> None:
 
 
 def test_its_own_speaker_is_closed(speaker: NullSpeaker) -> None:
-    """A speaker that was opened for one utterance is closed after it."""
+    """A speaker that was opened for one utterance is closed after this utterance."""
     playback = Playback(Speech(chunk(10)), speaker, closes_speaker=True)
     playback.wait(PATIENCE_S)
 
@@ -382,7 +382,7 @@ def test_the_next_one_is_ready(speaker: NullSpeaker) -> None:
 
 
 def test_interrupting_one_spares_the_others(speaker: NullSpeaker) -> None:
-    """Interrupting a waiting or a finished playback does not affect the others."""
+    """Interrupting a waiting or a finished playback does not affect other playbacks."""
     # While the speaker is paused, the first playback cannot end, even if this thread is slow.
     speaker.pause()
     first = Playback(Speech(chunk(20)), speaker)

@@ -220,7 +220,7 @@ class Service:
         self.event("error", error={"event_id": None, **error, **fields})
 
     def hang_up(self) -> None:
-        """End the connection without CLOSE. This ends the script."""
+        """End the connection without CLOSE, and end the script."""
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
         raise ScriptEnded

@@ -32,7 +32,7 @@ def accept_only(peer: Peer) -> None:
 
 
 def drip(data: Callable[[Peer], bytes]) -> Script:
-    """Return a server that sends its response one byte at a time, each within the timeout."""
+    """Return a server that sends its response one byte at a time, each byte within the timeout."""
 
     def script(peer: Peer) -> None:
         peer.read_head()

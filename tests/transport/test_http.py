@@ -233,7 +233,7 @@ def test_retry_of_a_connect(method: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_retry_after() -> None:
-    """If the service requests a wait beyond the deadline, its error is raised at once."""
+    """If the service requests a wait beyond the deadline, the service's error is raised at once."""
     requests: list[tuple[bytes, bytes]] = []
     answer = whole("429 Too Many Requests", b"slow down", "Retry-After: 60")
 

@@ -186,7 +186,7 @@ def test_an_interrupt_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(script) as server, driven(server.url, Options()) as driver:
         interrupted = threading.Event()
 
-        # This replaces a signal, because a signal cannot be timed so exactly.
+        # This function replaces a signal, because a signal cannot be timed so exactly.
         def interrupt(_: object) -> None:
             interrupted.set()
             raise KeyboardInterrupt

@@ -21,7 +21,7 @@ from inworld_sync.models.options import Options
 from support.driver import PATIENT, Driver, driven
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
-# More than the kernel's buffers on both sides. Sending this to a server that does not read stalls.
+# More than the kernel's buffers on both sides. If the server does not read, the sender stalls.
 STALL_BYTES = 8 << 20
 STALLING = attrs.evolve(PATIENT, max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
 

@@ -29,7 +29,7 @@ def open_link(url: str, context: ssl.SSLContext | None) -> Link:
 
 
 def message_of(error: ConnectError) -> str:
-    """Return the message of an error. It must never advise to turn off verification."""
+    """Return the message of an error. The message must never advise to turn off verification."""
     words = str(error)
     assert "verify" not in words.replace("certificate verify failed", "").lower()
     assert "disable" not in words.lower()

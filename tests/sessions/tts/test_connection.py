@@ -522,7 +522,7 @@ def test_a_bad_key(spelling_server_url: str) -> None:
 
 
 def test_no_key(spelling_server_url: str) -> None:
-    """A request without a credential is refused with its own code and must not be retried."""
+    """A request without a credential is refused with code 16 and must not be retried."""
 
     class Nobody:
         def header(self) -> tuple[str, str]:
@@ -782,7 +782,7 @@ def test_a_thread_that_fails(
         service.flushed("x")
         service.until_left()
 
-    # The next ping is the next frame that the writer sends by itself.
+    # The next frame that the writer thread sends is a ping.
     with scripted(service, ping_interval=0.1) as iw:
         connection = iw.tts.connect()
         target, name = (TtsConnection, "_parse") if thread == "reader" else (Link, "_write")

@@ -107,7 +107,7 @@ def test_update(connection: TtsConnection) -> None:
 
 
 def test_texts_of_two_threads_do_not_mix(connection: TtsConnection) -> None:
-    """A long text of one thread is not interrupted by the text of another."""
+    """A long text of one thread is not interrupted by the text of another thread."""
     texts = ["a" * 2500 + ". ", "b" * 2500 + ". "]
     with connection.context() as context:
         threads = [threading.Thread(target=context.send, args=(text,)) for text in texts]
@@ -148,7 +148,7 @@ def test_tokens_of_white_space() -> None:
 
 
 def test_after_close(connection: TtsConnection) -> None:
-    """A closed context refuses text; closing it again does nothing."""
+    """A closed context refuses text. A second close() does nothing."""
     context = connection.context()
     context.send("Last.")
     context.close()
@@ -630,7 +630,7 @@ def test_unknown_events_are_data() -> None:
 
 
 def test_compressed_audio() -> None:
-    """Compressed audio is passed on unchanged, and its ``pcm`` raises."""
+    """Compressed audio is passed on unchanged. ``pcm`` of a compressed chunk raises an error."""
     with scripted(obedient) as iw, iw.tts.connect() as connection:
         context = connection.context(audio=AudioConfig("MP3"))
         context.send("Hi")

@@ -170,7 +170,7 @@ def test_idle_connection_cut(end: str) -> None:
 
 def test_a_dead_idle_connection() -> None:
     """
-    An utterance on a dead idle connection is retried on a new one.
+    An utterance on a dead idle connection is retried on a new connection.
 
     A load balancer drops an idle connection silently, and resets it at the first message.
     """

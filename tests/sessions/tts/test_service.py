@@ -389,7 +389,7 @@ def test_close_from_another_thread() -> None:
 
 
 def test_two_threads_iterate() -> None:
-    """A second thread that iterates gets an error; the first one gets all audio."""
+    """A second thread that iterates gets an error. The first thread gets all audio."""
 
     def script(service: Service) -> None:
         context_id = service.until("close_context")

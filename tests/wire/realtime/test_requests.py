@@ -13,7 +13,7 @@ UPDATED = rt.SessionUpdated(rt.SessionInfo())
 
 
 def registered(*replies):
-    """Register requests that were sent at intervals of a second. Their timeout is 10 s."""
+    """Register requests that were sent at intervals of 1 s. Each request has a timeout of 10 s."""
     requests = Requests()
     for number, reply in enumerate(replies):
         requests.register(reply, float(number), 10.0)
