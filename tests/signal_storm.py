@@ -30,16 +30,16 @@ from inworld_sync.emulator import Emulator
 
 from support.spelling import SpellingSynthesizer
 
-# A call that takes longer hangs.
+# A call that takes longer than this counts as a hang.
 HANG_SECONDS = 30.0
 
 
 class Interrupted(Exception):
-    """What the handler raises."""
+    """The exception that the signal handler raises."""
 
 
 class Storm:
-    """Counts the signals, and raises only while a call is tested."""
+    """Counts the signals. The signal handler raises an exception only while a call is tested."""
 
     def __init__(self, seed: int) -> None:
         self.signals = 0
@@ -55,7 +55,7 @@ class Storm:
             raise Interrupted
 
     def strike(self, call: Callable[[], object]) -> None:
-        """Call a function, with one signal after a random time."""
+        """Call a function, and send one signal to this process after a random time."""
         try:
             self._is_armed = True
             signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(1e-5, 4e-3))
@@ -180,7 +180,7 @@ def streams(iw: Inworld, storm: Storm) -> None:
 
 
 def main() -> None:
-    """Run the storm; exit with an error if something hangs or is left."""
+    """Run the storm. Exit with an error if a call hangs or a thread of the client is left."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--signals", type=int, default=5000)
     options.add_argument("--seed", type=int, default=int(time.time()))

@@ -99,7 +99,7 @@ def connect_once(url: str, options: Options, number: int) -> str | None:
 
 
 def soak(connections: int, at_once: int) -> Counter[str]:
-    """Use *connections* connections, *at_once* of them at a time. Count each kind of failure."""
+    """Use *connections* connections, *at_once* at the same time. Count each kind of failure."""
     authority = trustme.CA()
     context = ssl.create_default_context()
     authority.configure_trust(context)

@@ -33,15 +33,14 @@ RANKS = {
     "cli": 7,
 }
 
-# A unit of this table may be imported only by these units, although the ranks would allow others.
+# Unit: the only units that may import it, although the ranks would allow other units too.
 IMPORTED_BY = {"_native": {"audio"}}
 
 # The emulator has its own code for the wire format. If both sides used the same code, no test would
 # fail when this code misreads the protocol.
 FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "rest", "transport"}}
 
-# A module of this table may be imported only by these units. The emulator is a server, so it uses
-# sockets.
+# Module: the only units that may import it. The emulator is a server, so it uses sockets.
 ALONE = {
     "_cffi_backend": {"_native"},
     "asyncio": set(),
@@ -63,7 +62,7 @@ ALONE = {
 # These modules occur in the signature of an option. They are imported only for type checkers.
 FOR_TYPES = {("client", "ssl"), ("models", "ssl")}
 
-# These units read and write messages without I/O, clocks, threads or random numbers.
+# Unit: modules that it may not import. `wire` uses no I/O, clock, thread or random number.
 FORBIDDEN_MODULES = {
     "wire": {
         *("asyncio", "http", "io", "os", "pathlib", "select", "selectors", "socket", "ssl"),
@@ -87,7 +86,7 @@ def faults_in(imports: list[Import]) -> list[str]:
 
 
 def fault(found: Import) -> str | None:
-    """Return why an import is not allowed, or None."""
+    """Return why an import is not allowed, or None if it is allowed."""
     if found.relative:
         return "expected an absolute import"
     if found.target is not None:
@@ -110,7 +109,7 @@ def _only(units: set[str]) -> str:
 
 
 def fault_inside(found: Import, target: str) -> str | None:
-    """Return why an import of this package by itself is not allowed, or None."""
+    """Return why a file may not import a module of this package. Return None if it may."""
     if found.unit == "":
         if target == "_version" or not found.runs_at_import:
             return None
@@ -149,7 +148,7 @@ def test_imports() -> None:
 
 
 def test_no_import_circle() -> None:
-    """No two files import each other, neither directly nor through other files nor for types."""
+    """No files import each other in a circle, even through other files or only for types."""
     assert circles(PACKAGE) == []
 
 

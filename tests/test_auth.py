@@ -43,7 +43,7 @@ def test_text_around_a_key(text: str) -> None:
 
 @pytest.mark.parametrize("key", ["<key>", "${KEY}", "KEY=abc", "your-key"])
 def test_placeholder(key: str) -> None:
-    """The error of a placeholder says what it is."""
+    """If a key is a placeholder such as ``<key>``, the error says that the key is a placeholder."""
     with pytest.raises(ConfigError, match="is a placeholder"):
         ApiKey(key)
 
@@ -123,7 +123,7 @@ def test_choice() -> None:
 
 
 def test_none() -> None:
-    """Without a credential, the error names every way to pass one, and the emulator."""
+    """Without a credential, the error names each way to pass a credential, and the emulator."""
     with pytest.raises(ConfigError, match=r"INWORLD_API_KEY.*api_key=.*token=.*auth=.*local=True"):
         chosen()
 

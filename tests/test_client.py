@@ -86,7 +86,7 @@ def test_local_without_its_extra() -> None:
 
 
 def test_the_emulator_without_its_extra() -> None:
-    """If the extra is missing, the import of the class Emulator raises an error that names it."""
+    """If the extra is missing, importing Emulator raises an error that names the extra."""
     program = (
         "import sys; sys.modules['websockets'] = None\n"
         "import inworld_sync.emulator\n"
@@ -158,7 +158,7 @@ class Observer:
     def message(self, *_: object) -> None: ...
 
 
-# A value for each option that is not the default.
+# For each option, a value that differs from the default.
 OPTIONS: dict[str, object] = {
     "base_url": "http://localhost:9",
     "connect_timeout": 1.0,
@@ -194,7 +194,7 @@ def test_every_option_arrives() -> None:
 
 
 def test_an_unknown_option() -> None:
-    """An unknown keyword argument raises an error that names the most similar one."""
+    """An unknown keyword argument raises an error that names the most similar argument."""
     with pytest.raises(TypeError, match=r"Inworld\(\).*'apikey'.*'api_key'"):
         Inworld(apikey="k")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"Inworld\(\).*'timeout'.*'connect_timeout'"):
@@ -353,7 +353,7 @@ LEFT = {
 
 @pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
 def test_exit(server: Emulator, left: str) -> None:
-    """A program ends when its main thread ends, without output, if these objects are open."""
+    """Even if an object is open, a program ends without output when its main thread ends."""
     done = subprocess.run(
         [sys.executable, "-c", _EXIT.format(left=left), server.url, server.api_key],
         capture_output=True,
@@ -422,7 +422,7 @@ def work_in_threads(count: int, work: Callable[[int], None]) -> None:
 
 
 def test_shared_by_threads(server: Emulator) -> None:
-    """Many threads use one client at the same time. Each gets the speech that it requested."""
+    """Many threads use one client at the same time. Each thread gets the speech it requested."""
     results: dict[int, str] = {}
     with Inworld(api_key=server.api_key, base_url=server.url) as iw:
         work_in_threads(

@@ -1,4 +1,4 @@
-"""Conditions and events: what `threading`'s do, also when a signal handler raises."""
+"""Conditions and events work as in `threading`, and stay usable if a signal handler raises."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def enter(lock: Condition) -> None:
 
 @pytest.mark.parametrize("makes_part", [False, True], ids=["condition", "part"])
 def test_notified(makes_part: bool) -> None:
-    """A thread that waits continues when it is notified, and holds the lock then."""
+    """A waiting thread continues when it is notified. The thread then holds the lock again."""
     lock = Condition()
     condition: Part = lock.part() if makes_part else lock
     seen: list[str] = []
@@ -44,7 +44,7 @@ def test_notified(makes_part: bool) -> None:
 
 
 def test_notify_wakes_one_thread_and_notify_all_the_others() -> None:
-    """notify() wakes up the thread that has waited longest."""
+    """notify() wakes up the thread that has waited longest. notify_all() wakes up all others."""
     lock = Condition()
     woken: list[int] = []
 
@@ -71,7 +71,7 @@ def test_notify_wakes_one_thread_and_notify_all_the_others() -> None:
 
 @pytest.mark.parametrize("timeout", [-1.0, 0.0, 0.01, 1e-9])
 def test_wait_times_out(timeout: float) -> None:
-    """wait() and wait_for() return False after the timeout, and the lock is held as before."""
+    """wait() and wait_for() return False after the timeout. The lock is then held as before."""
     lock = Condition()
     with lock, lock:
         assert not lock.wait(timeout)
@@ -82,20 +82,20 @@ def test_wait_times_out(timeout: float) -> None:
 
 
 def test_endless_timeout() -> None:
-    """A timeout that is too long for the system is no error."""
+    """A timeout that is too long for the system raises no error."""
     event = Event()
     threading.Timer(0.01, event.set).start()
     assert event.wait(1e30)
 
 
 def test_wait_without_the_lock() -> None:
-    """Waiting without the lock is an error, as for `threading.Condition`."""
+    """Waiting without holding the lock raises an error, as with `threading.Condition`."""
     with pytest.raises(RuntimeError):
         Condition().wait(0.0)
 
 
 def test_run_unlocked() -> None:
-    """Another thread can enter meanwhile; afterwards the lock is held again, also on an error."""
+    """During run_unlocked(), other threads can acquire the lock. The caller holds it afterwards."""
     lock = Condition()
     with lock, lock:
         assert lock.run_unlocked(lambda: returns(lambda: enter(lock)))
@@ -151,6 +151,6 @@ def test_interrupted_anywhere() -> None:
 
 
 def test_no_python_function_enters_a_lock() -> None:
-    """``with`` calls the lock's own method; a Python function would be a point for a handler."""
+    """``with`` calls the lock's method in C. In a Python function, a signal handler could run."""
     assert Condition.__enter__ is type(threading.RLock()).__enter__
     assert Condition.__exit__ is type(threading.RLock()).__exit__

@@ -1,4 +1,4 @@
-"""The package uses terms of the field as names. It does not use the words below."""
+"""The package uses terms of the field as names. The words below are not used as names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sdist builds the wheel, the wheel has the right files, and the import is fast."""
+"""The wheel is built from the sdist and has the right files. The package is imported fast."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def wheel_files(built: tuple[Path, Path]) -> set[str]:
 
 
 def test_sdist_holds_every_source(built: tuple[Path, Path]) -> None:
-    """The sdist has all files of the package and the core, the build script and the license."""
+    """The sdist has all sources of the package and the C core, the build script and the license."""
     with tarfile.open(built[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     expected = {
@@ -99,7 +99,7 @@ def test_wheel_holds_the_package(wheel_files: set[str]) -> None:
 
 
 def test_wheel_holds_the_core(wheel_files: set[str]) -> None:
-    """The wheel has the compiled module, with the suffix of the limited API."""
+    """The wheel has the compiled C core as a module with the suffix of the limited API."""
     compiled = sorted(name for name in wheel_files if name.endswith((".so", ".pyd")))
 
     assert [name.partition(".")[0].rpartition("/")[2] for name in compiled] == ["_core"]

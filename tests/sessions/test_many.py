@@ -19,7 +19,7 @@ CONNECTIONS, CONTEXTS = 20, 5
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
 def server(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    # With small chunks the audio of all contexts of a connection interleaves on the wire.
+    # With small chunks, the service sends chunks of all contexts of a connection in turn.
     with Emulator(
         synthesizer=SpellingSynthesizer(samples=24),
         settings=Settings(chunk_ms=20),
@@ -65,7 +65,7 @@ def test_twenty_connections_of_five_contexts(server: Emulator) -> None:
     """
     A hundred contexts on twenty connections speak at once, two turns each.
 
-    The audio is the text, so the place of every sample is known.
+    The audio encodes the text, so the expected value of every sample is known.
     """
     spoken: dict[tuple[int, int], str] = {}
     expected = {
@@ -107,7 +107,7 @@ def conversation(connection: TtsConnection, line: int, voice: int) -> str:
 
 
 def test_a_hundred_utterances_share_twenty_connections(server: Emulator) -> None:
-    """Utterances of a pool receive exactly their own audio, within the limit of connections."""
+    """Each utterance of a pool receives exactly its own audio. The limit of connections is kept."""
     limiter = CountingLimiter(CONNECTIONS)
     spoken: dict[int, str] = {}
     texts = {number: text_of(number, number, number) for number in range(100)}
@@ -130,7 +130,7 @@ def test_a_hundred_utterances_share_twenty_connections(server: Emulator) -> None
 
 
 def test_interruptions_among_many(server: Emulator) -> None:
-    """Interrupted utterances do not affect the others, and their places come back."""
+    """Interrupted utterances do not affect other utterances, and keep no place of the limiter."""
     spoken: dict[int, str] = {}
     limiter = ConnectionLimiter(4)
     with client(server, limiter=limiter) as iw:
@@ -151,7 +151,7 @@ def test_interruptions_among_many(server: Emulator) -> None:
 
 def test_real_speech_of_many_voices(inworld_local: Emulator) -> None:
     """
-    Contexts with real speech receive the same audio as a context that is alone.
+    Utterances that are spoken at the same time have the same audio as if each were alone.
 
     The engine of the emulator makes the same samples for the same text.
     """

@@ -1,4 +1,4 @@
-"""A playback reports words when they are heard, and stops at once when interrupted."""
+"""A playback reports each word when the word is heard. An interruption stops it at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def chunk(
 
 
 class Speech:
-    """A stream that the test feeds."""
+    """A stream that yields the given chunks, and then raises the error if one is given."""
 
     def __init__(self, *chunks: AudioChunk, error: BaseException | None = None) -> None:
         self.chunks = list(chunks)
@@ -114,7 +114,7 @@ def test_heard_text(speaker: NullSpeaker) -> None:
 
 
 def test_heard_text_without_tokens(speaker: NullSpeaker) -> None:
-    """Without listed white space, words are separated in the way of their script."""
+    """Without listed white space, the script of the words decides what separates them."""
     words = tuple(WordTime(text, at, at + 5) for at, text in enumerate("我们去"))
     playback = Playback(Speech(chunk(50, words)), speaker)
     playback.wait(PATIENCE_S)
@@ -123,7 +123,7 @@ def test_heard_text_without_tokens(speaker: NullSpeaker) -> None:
 
 
 def test_phonemes_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None:
-    """Phonemes with visemes are reported as words are."""
+    """Phonemes are reported with their visemes, each phoneme when it is heard."""
     phonemes = (Phoneme("W", "wq", 0, 20, 0), Phoneme("AH", "aa", 20, 40, 0))
     told: list[Phoneme] = []
     playback = Playback(Speech(chunk(50, phonemes=phonemes)), speaker, on_phoneme=told.append)
@@ -182,7 +182,7 @@ def test_a_slow_handler_does_not_delay_audio(speaker: NullSpeaker) -> None:
 def test_a_raising_handler_stops_nothing(
     speaker: NullSpeaker, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
-    """The first exception of a handler is logged, all are counted, and the speech continues."""
+    """A handler's first exception is logged, each exception is counted, and speech continues."""
 
     def tell(word: WordTime) -> None:
         raise error(word.text)
@@ -197,7 +197,7 @@ def test_a_raising_handler_stops_nothing(
 
 
 def test_wait_in_a_handler(speaker: NullSpeaker, caplog: pytest.LogCaptureFixture) -> None:
-    """wait() in a handler of the same playback raises, since it could never return."""
+    """wait() in a handler of the same playback raises an error. The wait could never end."""
     errors: list[BaseException] = []
     started = threading.Event()
 
@@ -217,7 +217,7 @@ def test_wait_in_a_handler(speaker: NullSpeaker, caplog: pytest.LogCaptureFixtur
 
 
 class Unplugged(NullSpeaker):
-    """A speaker that raises when it is cleared and closed."""
+    """A speaker whose clear() and close() raise an error."""
 
     def clear(self) -> int:
         raise OSError("unplugged")
@@ -244,7 +244,7 @@ def test_a_speaker_that_cannot_be_cleared() -> None:
 def test_the_logger_of_the_client(
     spelling_server: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The exception of a handler goes to the logger of the client, not to the default one."""
+    """The exception of a handler goes to the logger of the client, not to the default logger."""
     logger = logging.getLogger("the client's")
 
     def fail(_: WordTime) -> None:
@@ -333,7 +333,7 @@ def test_a_closed_speaker_is_an_error(speaker: NullSpeaker) -> None:
 
 
 def test_waiting_is_bounded(speaker: NullSpeaker) -> None:
-    """wait(timeout) raises at its deadline, and the playback continues."""
+    """wait(timeout) raises an error after the timeout, and the playback continues."""
     playback = Playback(EndlessSpeech(), speaker)
     with pytest.raises(DeadlineExceeded):
         playback.wait(0.01)
@@ -343,7 +343,7 @@ def test_waiting_is_bounded(speaker: NullSpeaker) -> None:
 
 
 def test_its_own_speaker_is_closed(speaker: NullSpeaker) -> None:
-    """A speaker that was opened for one utterance is closed after it."""
+    """A speaker that was opened for one utterance is closed after this utterance."""
     playback = Playback(Speech(chunk(10)), speaker, closes_speaker=True)
     playback.wait(PATIENCE_S)
 
@@ -356,7 +356,7 @@ def test_its_own_speaker_is_closed(speaker: NullSpeaker) -> None:
 
 
 def test_one_after_another(tmp_path: Path) -> None:
-    """Playbacks that share a speaker do not mix, and each counts its own time."""
+    """Playbacks on one speaker play one after another. Each playback counts only its own audio."""
     path = tmp_path / "heard.wav"
     chunks = [chunk(30), chunk(40), chunk(50)]
     with WavSink(path, RATE_HZ, realtime=True) as sink:
@@ -369,7 +369,7 @@ def test_one_after_another(tmp_path: Path) -> None:
 
 
 def test_the_next_one_is_ready(speaker: NullSpeaker) -> None:
-    """While one playback plays, the next one already has its first audio."""
+    """While one playback plays, the next playback already has its first audio."""
     first = Playback(EndlessSpeech(), speaker)
     speech = Speech(chunk(10))
     second = Playback(speech, speaker)
@@ -382,8 +382,8 @@ def test_the_next_one_is_ready(speaker: NullSpeaker) -> None:
 
 
 def test_interrupting_one_spares_the_others(speaker: NullSpeaker) -> None:
-    """Interrupting a waiting or a finished playback does not affect the others."""
-    # The paused speaker keeps the first from ending, however slow this thread is.
+    """Interrupting a waiting or a finished playback does not affect other playbacks."""
+    # While the speaker is paused, the first playback cannot end, even if this thread is slow.
     speaker.pause()
     first = Playback(Speech(chunk(20)), speaker)
     second = Playback(EndlessSpeech(), speaker)
@@ -400,7 +400,7 @@ def test_interrupting_one_spares_the_others(speaker: NullSpeaker) -> None:
 
 
 def test_audio_of_the_program_is_not_counted(speaker: NullSpeaker) -> None:
-    """Audio that the program wrote to the speaker earlier is played first and not counted."""
+    """Audio that the program wrote to the speaker earlier is played first and is not counted."""
     speaker.write(chunk(50).data)
     playback = Playback(Speech(chunk(20)), speaker)
     playback.wait(PATIENCE_S)
@@ -457,11 +457,11 @@ def test_a_late_write_is_dropped() -> None:
 
 
 def test_the_last_word_is_reported() -> None:
-    """The last word is reported also if the playback ends while the words are checked."""
+    """The last word is reported even if the playback ends while the words are checked."""
     made: list[Playback] = []
 
     class Stale(NullSpeaker):
-        """Delays its answer to the thread of the words until the playback has ended."""
+        """Answers the thread that reports words only after the playback has ended."""
 
         @property
         def heard_samples(self) -> int:

@@ -26,7 +26,7 @@ from support.clock import Clock
 
 
 class WaitingClock(Clock):
-    """A clock that moves while the policy waits, and only then."""
+    """A clock that moves only while the policy waits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def test_transient(error: InworldError, expected: bool) -> None:
 
 @pytest.mark.parametrize(("error", "is_transient"), ERRORS)
 def test_check(error: InworldError, is_transient: bool) -> None:
-    """An error that is not transient is raised at once, other errors at the limit."""
+    """check() raises errors that are not transient, and every error if no attempt is left."""
     policy = ReconnectPolicy(Backoff(0.2), max_attempts=0)
     with pytest.raises(type(error) if not is_transient else InworldError) as caught:
         policy.check(error)
@@ -133,7 +133,7 @@ def test_check(error: InworldError, is_transient: bool) -> None:
 
 
 def test_reconnect(clock: WaitingClock) -> None:
-    """Attempts are made until one succeeds, each after its delay."""
+    """Attempts are made until one attempt succeeds. Each attempt is made after a delay."""
     policy = ReconnectPolicy(Backoff(0.2), max_attempts=3)
     opened = policy.reconnect(ConnectionLost("lost"), clock.wait, failing(2))
 
@@ -159,7 +159,7 @@ def test_reconnect_after_retry_after(clock: WaitingClock) -> None:
 
 
 def test_long_retry_after(clock: WaitingClock) -> None:
-    """If the service asks for a very long wait, its error ends the series."""
+    """If the service asks for a very long wait, the error of the service is raised at once."""
     busy = QuotaError("busy", retryable=True, retry_after=3600.0)
 
     with pytest.raises(QuotaError):
@@ -169,7 +169,7 @@ def test_long_retry_after(clock: WaitingClock) -> None:
 
 
 def test_attempts_add_up(clock: WaitingClock) -> None:
-    """Attempts are counted over several losses until a reset."""
+    """The count of attempts grows over several lost connections, until reset() is called."""
     policy = ReconnectPolicy(Backoff(0.2), max_attempts=3)
     policy.reconnect(ConnectionLost("lost"), clock.wait, failing(1))
     policy.reconnect(ConnectionLost("lost"), clock.wait, failing(0))
@@ -184,7 +184,7 @@ def test_attempts_add_up(clock: WaitingClock) -> None:
 
 
 def test_timeout(clock: WaitingClock) -> None:
-    """Attempts end at the timeout after the loss; each attempt gets the remaining time."""
+    """Attempts end when the timeout since the loss has passed. Each attempt gets the time left."""
     policy = ReconnectPolicy(Backoff(1.0), timeout=10.0)
     lefts: list[float | None] = []
 
@@ -202,7 +202,7 @@ def test_timeout(clock: WaitingClock) -> None:
 
 
 def test_timeout_over_several_losses(clock: WaitingClock) -> None:
-    """The timeout runs from the first loss until a reset."""
+    """The timeout counts from the first of several losses, until reset() is called."""
     policy = ReconnectPolicy(Backoff(1.0), timeout=10.0)
     policy.reconnect(ConnectionLost("lost"), clock.wait, failing(0))
     clock.now += 10.0
@@ -221,7 +221,7 @@ def test_not_wanted() -> None:
 
 
 def test_error_of_an_attempt(clock: WaitingClock) -> None:
-    """An attempt that fails for good ends the series with its error."""
+    """If an attempt fails with an error that is not transient, this error is raised at once."""
 
     def refuse(timeout: float | None) -> str:
         raise AuthError("refused")

@@ -25,7 +25,7 @@ from support.spelling import SpellingSynthesizer
 KEY = "c3VwZXItc2VjcmV0LWlkOnN1cGVyLXNlY3JldC1rZXk="
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.c2VjcmV0LXNpZ25hdHVyZQ"
 
-# Five characters of a credential in a row are a leak. The service itself repeats four.
+# Five successive characters of a credential are a leak. The service itself repeats four.
 SHORTEST_LEAK = 5
 
 
@@ -62,10 +62,10 @@ class Witness:
 
 def locals_of(error: BaseException) -> Iterator[str]:
     """
-    Yield the local variables of each frame of an error and its causes, as reporters show them.
+    Yield the local variables of each frame of an error and its causes, as error reports do.
 
-    Test functions have the credential itself. `http.client` has the request as bytes while it
-    sends it, which is a few microseconds.
+    Frames of test functions are left out, because they have the credential itself.
+    `http.client` has the request as bytes only for the few microseconds of sending.
     """
     seen: set[int] = set()
     errors: list[BaseException | None] = [error]
@@ -95,7 +95,7 @@ def credential(request: pytest.FixtureRequest) -> tuple[str, Auth]:
 
 
 def leaks(secret: str, text: str) -> Iterator[str]:
-    """Yield every piece of a secret that is in a text, also the part that the service repeats."""
+    """Yield every piece of a secret in a text, including the start that the service repeats."""
     if f"{secret[:4]}*" in text:
         yield secret[:4]
     for start in range(len(secret) - SHORTEST_LEAK + 1):
@@ -144,7 +144,7 @@ def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fa
     secret, auth = credential
     anybody = Settings(check_credentials=False)
     with (
-        # A function of tokens is called once more after a refusal.
+        # After a refusal, a function of tokens is called once more, so the fault comes twice.
         Emulator(synthesizer=SpellingSynthesizer(), faults=[fault] * 2, settings=anybody) as server,
         Inworld(
             auth=auth,
@@ -263,7 +263,7 @@ def test_recorded_messages(witness: Witness) -> None:
 
 @pytest.mark.parametrize("how", ["option", "variable", "wrong"])
 def test_password_of_a_proxy(witness: Witness, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """The password of a proxy is in no error, also not in the variables of its traceback."""
+    """The password of a proxy is neither in an error nor in the variables of a traceback."""
 
     def refusing(peer: Peer) -> None:
         peer.read_head()

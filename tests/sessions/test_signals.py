@@ -1,4 +1,4 @@
-"""An exception of a signal handler, raised at each point of a call, leaves every object usable."""
+"""If a signal handler raises an exception at any point of a call, all objects stay usable."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from inworld_sync import DeadlineExceeded, Inworld, InworldError, NullSpeaker
 
 from support.interrupts import interrupted, returns
 
-# A point in this many; the others are tested by tests/signal_storm.py.
+# Every third point of a call is tested. tests/signal_storm.py tests random points.
 _STEP = 3
 
 
 def tts_context(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return the calls of a TTS context, and the calls that must work after them."""
+    """Return a function that uses a TTS context, and a check that must pass afterwards."""
     connection = iw.tts.connect()
     context = connection.context()
 
@@ -49,9 +49,10 @@ def tts_context(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]
 
 
 def utterance(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return the calls of an utterance that plays, and the calls that must work after them."""
+    """Return a function that uses an utterance, and a check that must pass afterwards."""
     speaker = NullSpeaker(24000)
-    # A thread that starts is not tested: `threading` itself can be left with a lock held.
+    # Threads start here and not in use(), because an exception during the start of a thread can
+    # leave a lock of `threading` itself held.
     iw.tts.synthesize("Connect.")
     playback = iw.tts.speak("Two.", speaker=speaker)
 
@@ -75,7 +76,7 @@ def utterance(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
 
 
 def stt_stream(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return the calls of an STT stream, and the calls that must work after them."""
+    """Return a function that uses an STT stream, and a check that must pass afterwards."""
     stream = iw.stt.stream()
 
     def use() -> None:
@@ -95,7 +96,7 @@ def stt_stream(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]
 
 
 def realtime_session(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return the calls of a realtime session, and the calls that must work after them."""
+    """Return a function that uses a realtime session, and a check that must pass afterwards."""
     rt = iw.realtime.connect()
 
     def use() -> None:
@@ -121,7 +122,7 @@ def realtime_session(iw: Inworld) -> tuple[Callable[[], object], Callable[[], ob
 def test_interrupted_anywhere(
     iw: Inworld, makes: Callable[[Inworld], tuple[Callable[[], object], Callable[[], object]]]
 ) -> None:
-    """Other threads can use and close the objects; nothing hangs."""
+    """After the exception, another thread can use and close the objects, and no call hangs."""
     for point in itertools.count(0, _STEP):
         use, check = makes(iw)
         was_interrupted = interrupted(use, point)

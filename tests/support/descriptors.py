@@ -48,7 +48,7 @@ def open_descriptors() -> dict[str, int]:
         try:
             target = str(path.readlink())
         except OSError:
-            continue  # the folder of the list itself was closed meanwhile
+            continue  # this descriptor was closed after the folder was listed
         number = int(path.name)
         is_socket = target.startswith("socket:") and not _is_name_lookup(number)
         if is_socket or target.startswith("pipe:"):

@@ -1,4 +1,4 @@
-"""What a debugger or an error report shows of the package's frames in a traceback."""
+"""The variables of the package's frames in a traceback, as error reports show them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["variables_of"]
 
 
 def variables_of(error: BaseException | None) -> str:
-    """Return the reprs of the variables of the package in the tracebacks of an error's chain."""
+    """Return the reprs of the variables in the package's frames, for an error and its causes."""
     texts: list[str] = []
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):

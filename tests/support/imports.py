@@ -152,7 +152,11 @@ class _Reader:
                 yield argument.value, argument.value.startswith(".")
 
     def _is_folder(self, module: str) -> bool:
-        """Return whether a module of this package is a folder. An import may name a file in it."""
+        """
+        Return whether a module is a folder.
+
+        An import from a folder may name one of its files.
+        """
         package, _, rest = module.partition(".")
         return package == PACKAGE and self._package.joinpath(*rest.split(".")).is_dir()
 

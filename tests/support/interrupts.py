@@ -14,15 +14,15 @@ _SECONDS = 30.0
 
 
 class Interrupted(Exception):
-    """What the handler of a signal raises."""
+    """The exception that interrupted() raises, as a signal handler would."""
 
 
 def interrupted(call: Callable[[], object], point: int) -> bool:
     """
     Call a function and raise :class:`Interrupted` in it, as the handler of a signal does.
 
-    Python runs handlers at the start of a function and after a call of a C function, among others.
-    These points are counted, so each of them can be tested.
+    Python runs handlers at many points. Two kinds of points are counted, so each can be tested:
+    the start of a function, and the return of a C function.
 
     Args:
         call: Runs on this thread.
@@ -35,7 +35,7 @@ def interrupted(call: Callable[[], object], point: int) -> bool:
 
     def profile(_: FrameType, event: str, function: object) -> None:
         nonlocal left
-        # ``with`` runs no handler after it has entered a lock.
+        # Python runs no handler between the lock's __enter__ and the ``with`` block.
         is_enter = event == "c_return" and getattr(function, "__name__", "") == "__enter__"
         if event not in {"call", "c_return"} or is_enter:
             return
@@ -44,7 +44,7 @@ def interrupted(call: Callable[[], object], point: int) -> bool:
             sys.setprofile(None)
             raise Interrupted
 
-    # Python reports exceptions of finalizers here, and continues.
+    # Python passes exceptions of finalizers to this hook, and continues.
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         sys.setprofile(profile)
@@ -58,7 +58,7 @@ def interrupted(call: Callable[[], object], point: int) -> bool:
 
 
 def returns(call: Callable[[], object]) -> bool:
-    """Return whether a call on another thread ends; if a lock stays held, it does not."""
+    """Run a call on another thread, and return whether the call ends within 30 s."""
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
     thread.join(_SECONDS)

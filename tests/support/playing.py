@@ -20,7 +20,7 @@ def counting(first: int, count: int) -> bytes:
 
 
 def tone(ms: int, hz: float = 200.0, rate_hz: int = RATE_HZ, level: float = 0.3) -> bytes:
-    """Return a sine. It has a period that time scaling and concealment can repeat."""
+    """Return a sine wave. Time scaling and concealment can repeat its periods."""
     samples = (
         round(32767 * level * math.sin(2 * math.pi * hz * k / rate_hz))
         for k in range(rate_hz * ms // 1000)

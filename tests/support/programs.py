@@ -1,4 +1,4 @@
-"""Runs Python programs in parallel. Each has its own process and folder."""
+"""Runs Python programs in parallel. Each program has its own process and folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["run_all"]
 
-# A program mostly waits for audio to be played, so several can run at once.
+# A program mostly waits for audio to be played, so several programs can run at once.
 _AT_ONCE = 3
 _TIMEOUT_SECONDS = 300
 

@@ -16,8 +16,8 @@ class ConnectProxy:
     A proxy whose tunnels lead to this machine, for every requested host.
 
     Args:
-        credential: ``user:password`` that the client must send. None accepts every client.
-        refusal: The complete response to send instead of opening a tunnel. None opens it.
+        credential: ``user:password`` that the client must send. If None, every client is accepted.
+        refusal: The complete response to send instead of a tunnel. If None, tunnels are opened.
 
     Attributes:
         asked: The targets that clients have requested, such as ``localhost:443``.

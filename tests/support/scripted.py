@@ -54,13 +54,17 @@ class Service:
                 return self.requests[-1]
 
     def until(self, verb: str) -> str:
-        """Read requests up to one that has the key *verb*. Return its context."""
+        """
+        Read requests up to one that has the key *verb*.
+
+        Return the context id of this request.
+        """
         while verb not in (request := self.request()):
             pass
         return str(request["contextId"])
 
     def until_left(self) -> None:
-        """Read until the client sends CLOSE. This ends the script."""
+        """Read until the client sends CLOSE. The CLOSE ends the script."""
         while True:
             self.request()
 

@@ -72,13 +72,13 @@ class Service:
                 return self.commands[-1]
 
     def until(self, name: str) -> Event:
-        """Read commands up to one of a type. Return this command."""
+        """Read commands up to the first command of a type. Return this command."""
         while (command := self.command())["type"] != name:
             pass
         return command
 
     def until_left(self) -> None:
-        """Read until the client sends CLOSE. This ends the script."""
+        """Read until the client sends CLOSE. The CLOSE ends the script."""
         while True:
             self.command()
 
@@ -220,7 +220,7 @@ class Service:
         self.event("error", error={"event_id": None, **error, **fields})
 
     def hang_up(self) -> None:
-        """End the connection without CLOSE. This ends the script."""
+        """End the connection without CLOSE, and end the script."""
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
         raise ScriptEnded

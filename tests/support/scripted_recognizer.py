@@ -85,7 +85,7 @@ class ScriptedAligner:
     Returns fixed positions of the words, or None.
 
     Attributes:
-        spans: The positions that are returned.
+        spans: The positions that every call returns, or None.
         asked: The number of calls.
     """
 
@@ -101,5 +101,5 @@ class ScriptedAligner:
 def engine_for(
     recognizer: ScriptedRecognizer, aligner: ScriptedAligner | None = None
 ) -> SpeechEngine:
-    """Return an engine with this recognizer and aligner. It loads no model."""
+    """Return an engine with this recognizer and aligner. The engine loads no model."""
     return SpeechEngine(recognizer, aligner=aligner or ScriptedAligner(), new_vad=LoudnessVad)

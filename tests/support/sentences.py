@@ -33,7 +33,7 @@ SENTENCES = [
     "Good night, sleep well and see you tomorrow.",
 ]
 
-# Together with the sentences above, these are fifty.
+# These sentences and the sentences above are fifty sentences together.
 MORE_SENTENCES = [
     "Would you like some coffee or would you prefer tea?",
     "The train to Berlin leaves from platform nine.",

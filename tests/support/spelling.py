@@ -17,7 +17,7 @@ _WORD = re.compile(r"\S+")
 
 class SpellingSynthesizer:
     """
-    Speaks each character except spaces as samples whose value is its code point (at most 32767).
+    Speaks each character except spaces. The value of the samples is the code point (up to 32767).
 
     Args:
         samples: The number of samples for each character.

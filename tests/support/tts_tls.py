@@ -2,7 +2,7 @@
 A TTS client over TLS that uses only one thread.
 
 The blocking client of the library ``websockets`` reads and writes on two threads with one
-SSLSocket. On some Python versions, it loses a few connections in a thousand because of this.
+SSLSocket. On some Python versions, this use loses a few connections in a thousand.
 """
 
 from __future__ import annotations

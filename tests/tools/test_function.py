@@ -1,4 +1,4 @@
-"""A tool function has a schema, and is called with the arguments of a model."""
+"""A tool function has a schema, and is called with arguments that a model has written."""
 
 import dataclasses
 import datetime
@@ -91,7 +91,7 @@ PLACE_SCHEMA = {
 
 
 def taking(annotation, *default):
-    """A tool of one argument, which it returns."""
+    """Return a tool that has one argument and returns this argument."""
 
     def echo(value):
         return value
@@ -102,7 +102,7 @@ def taking(annotation, *default):
 
 
 def argument_schema(function):
-    """The schema of a tool's one argument."""
+    """Return the schema of the only argument of a tool."""
     return function.definition.parameters["properties"]["value"]
 
 
@@ -162,7 +162,7 @@ DEFAULTS = [
 
 @pytest.mark.parametrize(("annotation", "default", "schema"), DEFAULTS)
 def test_defaults(annotation, default, schema):
-    """An argument with a default is not required; the schema has each default that JSON has."""
+    """A default makes an argument optional. The schema has the defaults that JSON can represent."""
     function = taking(annotation, default)
 
     assert schema == argument_schema(function)
@@ -171,7 +171,7 @@ def test_defaults(annotation, default, schema):
 
 
 def test_definition():
-    """Name, description and arguments come from the function and its docstring."""
+    """The name, description and arguments of a tool come from a function and its docstring."""
 
     @tool
     def weather(city: str, days: int = 1) -> str:
@@ -354,14 +354,14 @@ NO_ARGUMENTS = [
 
 @pytest.mark.parametrize(("arguments", "named"), NO_ARGUMENTS)
 def test_wrong_arguments(arguments, named):
-    """Text that is not an object, or has other arguments, is refused."""
+    """Text that is not a JSON object, or that lacks or adds an argument, is refused."""
     with pytest.raises(RemoteProtocolError, match=named):
         taking(str).parse(arguments)
 
 
 @pytest.mark.parametrize("arguments", ["", " ", "{}", "null", '{"value": null}', '"{}"'])
 def test_left_out(arguments):
-    """An argument whose default is None may be absent or null; no arguments may be empty text."""
+    """An argument whose default is None may be absent or null. Empty text means no arguments."""
     assert "null" == taking(int | None, None).run(arguments)
 
 
@@ -370,7 +370,7 @@ def test_left_out(arguments):
     [(int, 3, None, 3), (list[str], [], None, []), (int | None, 3, None, None), (int, 3, 4, 4)],
 )
 def test_null_for_a_default(annotation, default, given, value):
-    """null means the default of a parameter, unless its type accepts None."""
+    """null means the default of a parameter, unless the type of the parameter accepts None."""
     received = taking(annotation, default).parse(json.dumps({"value": given}))
     assert value == received.get("value", default)
 
@@ -380,7 +380,7 @@ AS_WRITTEN = ['{"value": "a\nb"}', '{"value": "a\\nb"}', json.dumps('{"value": "
 
 @pytest.mark.parametrize("arguments", AS_WRITTEN)
 def test_arguments_as_models_write_them(arguments):
-    """A line break in a string, and an object inside a string, are read."""
+    """Arguments may have a line break in a string, or be a JSON object inside a string."""
     assert {"value": "a\nb"} == taking(str).parse(arguments)
 
 

@@ -70,7 +70,7 @@ def test_close(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLC
 
 
 def test_close_on_a_silent_server() -> None:
-    """If the server never answers CLOSE, a close takes ``close_timeout``."""
+    """If the server never answers CLOSE, close() returns after ``close_timeout``."""
     options = Options(close_timeout=0.2, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         started = time.monotonic()
@@ -107,7 +107,7 @@ def test_close_that_does_not_wait() -> None:
 
 
 def test_close_on_the_reader_thread_has_a_deadline() -> None:
-    """A close on the reader thread also ends after ``close_timeout`` if the server is silent."""
+    """close() on the reader thread ends a link to a silent server after ``close_timeout``."""
     options = Options(close_timeout=0.1, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         driver.link.close(1000, "bye", wait=False)
@@ -116,7 +116,7 @@ def test_close_on_the_reader_thread_has_a_deadline() -> None:
 
 
 def test_later_closes_share_the_deadline() -> None:
-    """Several calls of close() at the same time take ``close_timeout`` together."""
+    """All calls of close() share one deadline, which the first call starts."""
     options = Options(close_timeout=0.5, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         driver.link.close(wait=False)
@@ -129,7 +129,7 @@ def test_later_closes_share_the_deadline() -> None:
 
 
 def test_close_with_a_stalled_writer() -> None:
-    """A close does not take longer if the writer cannot send its frame."""
+    """close() returns after ``close_timeout`` even if the writer cannot send a frame."""
     with (
         serve(silent, receive_buffer_bytes=4096) as server,
         driven(server.url, STALLING) as driver,
@@ -165,7 +165,7 @@ def test_server_closes_while_the_writer_is_stalled() -> None:
 
 
 def test_close_is_idempotent() -> None:
-    """Many calls of close() on many threads send only one CLOSE, and all of them return."""
+    """Many calls of close() on many threads send only one CLOSE, and all calls return."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Opening a link: every step has a deadline, and every error names the step that failed."""
+"""Every step of opening a link has a deadline, and every error names the step that failed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def accept_only(peer: Peer) -> None:
 
 
 def drip(data: Callable[[Peer], bytes]) -> Script:
-    """Return a server that sends its response one byte at a time, each within the timeout."""
+    """Return a server that sends its response one byte at a time, each byte within the timeout."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -47,7 +47,7 @@ def drip(data: Callable[[Peer], bytes]) -> Script:
 
 @pytest.fixture
 def frozen_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop the clock of deadlines. Each wait may then take the whole timeout."""
+    """Stop the clock of deadlines. Each wait then has the whole timeout."""
     monkeypatch.setattr(deadline, "time", Clock())
 
 

@@ -1,4 +1,4 @@
-"""The credential of a client: functions that block or fail, renewal, and its places."""
+"""Credentials: functions that block or fail, the renewal, and the places in a request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def deadline(seconds: float | None = 30.0) -> Deadline:
 
 
 class Blocking:
-    """A function of tokens that waits until it is released."""
+    """A function that returns tokens. Each call waits until the test releases the function."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -40,7 +40,11 @@ def blocking() -> Iterator[Blocking]:
 
 
 def test_a_function_that_blocks(blocking: Blocking) -> None:
-    """A caller waits no longer than its deadline; the next one waits for the same call."""
+    """
+    A caller waits until its deadline.
+
+    The next caller waits for the same call of the function.
+    """
     credential = Credential(Token(blocking))
     for _ in range(3):
         with pytest.raises(DeadlineExceeded, match=r"longer than 0\.02 s; the cred"):
@@ -52,7 +56,7 @@ def test_a_function_that_blocks(blocking: Blocking) -> None:
 
 
 def test_each_request_has_its_own_call(blocking: Blocking) -> None:
-    """Requests at the same time get different tokens, since a token may be for one use."""
+    """Requests at the same time get different tokens, because a token may allow only one use."""
     numbers = iter(range(100))
     ready = threading.Barrier(5)
 
@@ -76,7 +80,7 @@ def test_each_request_has_its_own_call(blocking: Blocking) -> None:
 
 @pytest.mark.parametrize("error", [KeyError("x"), SystemExit(3), AuthError("refused")])
 def test_a_function_that_raises(error: BaseException) -> None:
-    """The exception reaches the caller unchanged."""
+    """An exception of the function reaches the caller unchanged."""
 
     def function() -> str:
         raise error
@@ -88,7 +92,7 @@ def test_a_function_that_raises(error: BaseException) -> None:
 
 
 def test_the_context_of_the_caller() -> None:
-    """The function sees the context variables of the request, as Flask's ``g`` is one."""
+    """The function sees the context variables of the caller. Flask's ``g`` is one of these."""
     variable = contextvars.ContextVar("variable", default="none")
     variable.set("mine")
 
@@ -105,13 +109,13 @@ class Returning:
 
 @pytest.mark.parametrize("value", [None, "Bearer x", ("a",), ("a", None), ("a", b"b"), ("a", 1, 2)])
 def test_a_wrong_header(value: object) -> None:
-    """An object that returns something else gets an error that says what is expected."""
+    """If a credential returns no name and value of a header, the error says what is expected."""
     with pytest.raises(ConfigError, match="the name and the value"):
         Credential(Returning(value)).header(deadline())
 
 
 def test_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If no thread can start, the client could not connect."""
+    """If the thread for the function cannot start, ConnectError is raised."""
 
     def refusing(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -123,7 +127,7 @@ def test_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Renewing:
-    """A credential object that makes another token after each refusal, up to a number."""
+    """A credential object that has another token after each refusal, up to *most* tokens."""
 
     def __init__(self, most: int) -> None:
         self.number = 1
@@ -156,7 +160,7 @@ def test_renewal() -> None:
 
 
 def test_renewal_that_does_not_help() -> None:
-    """It is not sent a third time, and both credentials are dropped."""
+    """After two refusals, a request is not sent again. Both credentials are reported as refused."""
     seen: list[str] = []
     auth = Renewing(9)
     with pytest.raises(AuthError):
@@ -168,7 +172,7 @@ def test_renewal_that_does_not_help() -> None:
     "auth", [Renewing(1), ApiKey("id:secret"), Token("t"), Token(lambda: "t")], ids=range(4)
 )
 def test_the_same_credential(auth: Auth) -> None:
-    """A credential that stays the same is not sent twice."""
+    """If a refused credential stays the same, the request is not sent again."""
     seen: list[str] = []
     with pytest.raises(AuthError):
         Credential(auth).use(deadline(), refusing("Bearer other", seen))
@@ -195,7 +199,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("header", "place", "url", "headers"), PLACES)
 def test_places(header: tuple[str, str], place: Any, url: str, headers: dict[str, str]) -> None:
-    """The credential is in one place; no repr shows it."""
+    """The credential is only in the chosen place of the request. No repr shows the credential."""
     placed = place_credential("ws://h/p?key=1", header, place)
 
     assert (url, headers) == placed
@@ -211,7 +215,7 @@ def test_places(header: tuple[str, str], place: Any, url: str, headers: dict[str
     ],
 )
 def test_impossible_places(header: tuple[str, str], place: Any, words: str) -> None:
-    """A credential that a place cannot have is refused, and not shown."""
+    """A credential that does not fit the chosen place raises an error that does not show it."""
     with pytest.raises(ConfigError, match=words) as caught:
         place_credential("ws://h/p", header, place)
 

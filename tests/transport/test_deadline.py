@@ -29,7 +29,7 @@ STEPS = [(0.0, 5.0), (4.0, 1.0), (5.0, 0.0), (60.0, 0.0)]
 
 @pytest.mark.parametrize(("passed", "left"), STEPS)
 def test_remaining(clock: Clock, passed: float, left: float) -> None:
-    """The remaining time decreases to 0.0, and never below."""
+    """The remaining time decreases to 0.0, and is never negative."""
     deadline = Deadline(5.0, "waiting")
     clock.now += passed
 
@@ -73,7 +73,7 @@ def test_without_limit(clock: Clock, seconds: float | None) -> None:
     [(None, 3.0), (math.inf, 3.0), (5.0, 3.0), (2.0, 2.0), (0.0, 0.0), (1e12, 3.0)],
 )
 def test_pieces(clock: Clock, seconds: float | None, piece: float) -> None:
-    """at_most() returns the given time, or the remaining time if this is shorter."""
+    """at_most() returns the given time, or the remaining time if the remaining time is shorter."""
     assert piece == Deadline(seconds, "waiting").at_most(3.0)
 
 

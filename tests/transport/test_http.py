@@ -233,7 +233,7 @@ def test_retry_of_a_connect(method: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_retry_after() -> None:
-    """If the service requests a wait beyond the deadline, its error is raised at once."""
+    """If the service requests a wait beyond the deadline, the service's error is raised at once."""
     requests: list[tuple[bytes, bytes]] = []
     answer = whole("429 Too Many Requests", b"slow down", "Retry-After: 60")
 
@@ -303,7 +303,7 @@ NO_ANSWERS = [
 
 @pytest.mark.parametrize(("answer", "words"), NO_ANSWERS)
 def test_no_answer(answer: bytes, words: str) -> None:
-    """If the server sends no HTTP response, the error says what it has sent."""
+    """If the server sends no HTTP response, the error says what happened instead."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -337,13 +337,13 @@ def test_not_json() -> None:
     ],
 )
 def test_half_of_a_surrogate_pair(body: bytes, value: object) -> None:
-    """A response with half of a surrogate pair can be printed, and its values can be sent."""
+    """Half of a surrogate pair in a response is replaced by ``?``, so the value can be sent."""
     assert value == HttpResponse(status=200, headers={}, body=body).json()
 
 
 @pytest.mark.parametrize("body", [b'{"a": "\xed\xa0\x80"}', '{"a": 1}'.encode("utf-16")])
 def test_json_in_another_encoding(body: bytes) -> None:
-    """JSON is UTF-8; another encoding is an error."""
+    """JSON must be in UTF-8. A response in another encoding raises an error."""
     with pytest.raises(RemoteProtocolError, match="must be JSON"):
         HttpResponse(status=200, headers={}, body=body).json()
 
@@ -384,7 +384,7 @@ def test_large_answer() -> None:
         client.close()
 
 
-# The most pieces of a slow response. A response of this many pieces would take 20 s.
+# The number of pieces of a slow response. One piece is sent every 20 ms, so they take 20 s.
 PIECES = 1000
 
 
@@ -654,7 +654,7 @@ class LineStream:
 
 
 def test_lines() -> None:
-    """A line is returned whole, even if it arrives in parts. The connection is used again."""
+    """A line is returned whole, even if it arrives in parts. The connection is kept for reuse."""
     answer = chunked(b"one\ntw", b"o\r\n\n", b"three")
     with serve(answering(answer)) as server:
         client = client_of(server)
@@ -747,7 +747,7 @@ def test_stop(is_begun: bool) -> None:
         found = pool.submit(lambda: list(stream.lines()))
         assert waiting.wait(30)
         stream.stopper.stop()
-        # It depends on whether the response has begun here.
+        # The class of the error depends on whether the response has begun.
         with pytest.raises((ClosedError, ConnectionLost)):
             found.result(30)
         client.close()

@@ -1,4 +1,4 @@
-"""Importing the transport imports no large module. They are imported at the first connect."""
+"""Importing the transport imports no large module. Large modules are imported on connecting."""
 
 from __future__ import annotations
 

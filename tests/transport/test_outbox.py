@@ -108,7 +108,7 @@ def test_the_rest_is_sent_before_the_last_close() -> None:
 
 
 def test_rest_is_dropped_after_a_drop() -> None:
-    """If the queue was dropped, a rest that a sender returns later is dropped too."""
+    """The rest of a message that a sender returns after the queue was dropped is dropped too."""
     with RunningOutbox() as running:
         running.outbox.drop()
         running.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
@@ -176,7 +176,7 @@ def test_frames_are_complete_when_the_network_is_full(
 
 
 def test_an_interrupt_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If Ctrl-C interrupts a write, the link ends, nothing more is sent, and no thread waits."""
+    """If Ctrl-C interrupts a write, the link ends. Nothing more is sent, and no thread hangs."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -186,7 +186,7 @@ def test_an_interrupt_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(script) as server, driven(server.url, Options()) as driver:
         interrupted = threading.Event()
 
-        # This replaces a signal, because a signal cannot be timed so exactly.
+        # This function replaces a signal, because a signal cannot be timed so exactly.
         def interrupt(_: object) -> None:
             interrupted.set()
             raise KeyboardInterrupt

@@ -61,7 +61,7 @@ def test_messages(frames: list[bytes], expected: list[bytes]) -> None:
 
 
 def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """The messages are complete, although the TLS records are longer or shorter than messages."""
+    """The messages are complete, whether TLS records are longer or shorter than the messages."""
     sizes = [0, 1, 5, 16_384, 16_385, 40_000, 100_000, 1_500_000, 3]
 
     def script(peer: Peer) -> None:

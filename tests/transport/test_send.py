@@ -21,7 +21,7 @@ from inworld_sync.models.options import Options
 from support.driver import PATIENT, Driver, driven
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
-# More than the kernel's buffers on both sides. Sending this to a server that does not read stalls.
+# More than the kernel's buffers on both sides. If the server does not read, the sender stalls.
 STALL_BYTES = 8 << 20
 STALLING = attrs.evolve(PATIENT, max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
 
@@ -152,7 +152,7 @@ def test_threads_and_control_frames_do_not_mix(
 
 
 def test_pong_while_the_writer_is_stalled() -> None:
-    """The client receives while a server does not read. The server gets the pong when it reads."""
+    """While the server reads nothing, the client still receives. The pong precedes queued text."""
     order: list[int] = []
     received = threading.Event()
 
@@ -211,7 +211,7 @@ def test_the_queue_is_bounded() -> None:
 
 @pytest.mark.parametrize("timeout", [-1, math.nan, "5", True])
 def test_bad_timeouts(timeout: float) -> None:
-    """A negative timeout, or one that is not a number, raises ConfigError. A long one does not."""
+    """A timeout that is negative or not a number raises ConfigError. A long timeout does not."""
     with serve(Reader()) as server, driven(server.url, PATIENT) as driver:
         for call in (driver.link.flush, functools.partial(driver.link.send, b"x")):
             with pytest.raises(ConfigError, match=r"timeout must be a number of seconds"):

@@ -54,7 +54,7 @@ class QuietStream:
 
 
 def test_silence() -> None:
-    """The waits add up to ``ping_timeout``. After the last wait, arrived data is still read."""
+    """The waits add up to ``ping_timeout``. After the last wait, data is read once more."""
     stream = QuietStream()
 
     with pytest.raises(ConnectionLost, match="silent for 10 s"):

@@ -48,7 +48,7 @@ Pair = tuple[socket.socket, socket.socket]
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("timeout", [None, math.inf, 10.0, 1e300])
 def test_ready(pair: Pair, self_pipe: SelfPipe, timeout: float | None) -> None:
-    """A wait ends when the socket has data, or when it accepts data."""
+    """A wait ends when the socket has data to read, or when the socket accepts data to send."""
     pair[1].send(b"x")
 
     Waiter(pair[0], self_pipe, write=False).wait(timeout)

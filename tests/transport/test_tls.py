@@ -29,7 +29,7 @@ def open_link(url: str, context: ssl.SSLContext | None) -> Link:
 
 
 def message_of(error: ConnectError) -> str:
-    """Return the message of an error. It must never advise to turn off verification."""
+    """Return the message of an error. The message must never advise to turn off verification."""
     words = str(error)
     assert "verify" not in words.replace("certificate verify failed", "").lower()
     assert "disable" not in words.lower()
@@ -96,7 +96,7 @@ def test_certificates_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """The certificates of ``SSL_CERT_FILE`` are used, as other programs do."""
+    """The certificates of ``SSL_CERT_FILE`` are trusted, as in other programs."""
     bundle = tmp_path / "bundle.pem"
     authority.cert_pem.write_to_path(bundle)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -117,7 +117,7 @@ def test_certificates_of_the_environment(
 def test_bad_certificates_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """If an environment variable names no certificates, an error is raised."""
+    """If ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names no certificates, an error is raised."""
     monkeypatch.setenv(name, value)
 
     with serve(Peer.hold) as server, pytest.raises(ConfigError, match=f"{name} names '{value}'"):
@@ -162,12 +162,12 @@ def test_certificates_are_read_once() -> None:
 
 
 def test_own_context_is_used_as_it_is(client_tls: ssl.SSLContext) -> None:
-    """An SSL context of the options is used itself, not a copy."""
+    """The SSL context of the options itself is used, not a copy of it."""
     assert tls.context_for(Options(ssl_context=client_tls)) is client_tls
 
 
 class StreamWithOutput:
-    """A stream that has data to send after it has received, as TLS has for a key update."""
+    """A stream that has data to send after it has received data, as in a key update of TLS."""
 
     def __init__(self, stream: Stream) -> None:
         self.owes_output = False

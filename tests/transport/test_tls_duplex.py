@@ -1,4 +1,4 @@
-"""TLS connections that read and write at the same time: OpenSSL is used by one thread at a time."""
+"""While a TLS connection reads and writes, only one thread at a time uses its OpenSSL object."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class UseRecorder:
 def test_one_thread_at_a_time(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only one thread at a time uses the TLS state, with much traffic in both directions."""
+    """Even with much traffic in both directions, only one thread at a time uses the TLS object."""
     monkeypatch.setattr(UseRecorder, "worst", 0)
     monkeypatch.setattr(UseRecorder, "calls", Counter())
 

@@ -1,4 +1,4 @@
-"""The request for the upgrade, the responses that are accepted, and secrets."""
+"""The request for the upgrade, its accepted and refused responses, and the secrecy of keys."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_headers_of_the_upgrade(name: str) -> None:
 
 
 def test_headers_of_the_options() -> None:
-    """Headers of the options are sent. A header of the call replaces an option with its name."""
+    """Headers of the options are sent, unless the call passes a header with the same name."""
     seen: list[str] = []
 
     def script(peer: Peer) -> None:
@@ -174,7 +174,7 @@ UNFINISHED_BODIES = [
 
 @pytest.mark.parametrize("answer", UNFINISHED_BODIES)
 def test_refusals_with_an_unfinished_body(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading a body that does not end takes a limited time. The error has the body's start."""
+    """Reading an unfinished body takes a limited time. The error has the part that was read."""
     monkeypatch.setattr("inworld_sync.transport.upgrade._BODY_TIMEOUT", 0.2)
     script = answering(answer)
 
@@ -183,7 +183,7 @@ def test_refusals_with_an_unfinished_body(answer: bytes, monkeypatch: pytest.Mon
 
 
 def test_large_body_of_a_refusal() -> None:
-    """Only the start of an endless page is read. The error shows a part of it."""
+    """Only the start of an endless page is read. The error shows a part of this start."""
     script = answering(refusal("500 Oops", b"<html>" + b"x" * 1_000_000))
 
     with serve(script) as server, pytest.raises(ServiceError) as caught:
@@ -291,7 +291,7 @@ BAD_HEADERS = [
 
 @pytest.mark.parametrize("headers", BAD_HEADERS)
 def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
-    """If a key has a line break, as from a file, the error shows only the name of the header."""
+    """If a header has a character that is not allowed, the error shows only the header's name."""
     with serve(Peer.hold) as server, pytest.raises(ConfigError) as caught:
         Link.open(server.url, headers=headers, options=Options(), name="test-1")
 

@@ -31,7 +31,7 @@ from inworld_sync.wire.contexts import ContextProgress, ContextRequest, Contexts
 
 CONFIG = ContextConfig()
 
-# The commands and answers that the tests below name. All are about the context "c".
+# The commands and answers that the tests below name. All of them are about the context "c".
 COMMANDS = {
     "create": lambda contexts: create(contexts),
     "text": lambda contexts: contexts.send_text("c", "Hi.", 0.0),
@@ -54,7 +54,7 @@ ANSWERS = {
 
 OPEN, CLOSING, NONE = "open", "closing", "none"
 
-# By state: the state after each command. A command that raises an error changes nothing.
+# State: the state after each command. A command that raises an error does not change the state.
 AFTER_COMMAND = {
     NONE: {"create": OPEN, "text": "error", "flush": "error", "update": "error", "close": NONE},
     OPEN: {"create": "error", "text": OPEN, "flush": OPEN, "update": OPEN, "close": CLOSING},
@@ -222,7 +222,7 @@ def test_a_request_that_is_answered(ask: str, answer: str) -> None:
     [("flush", "a flush"), ("update", "an update"), ("close", "the closing of the context")],
 )
 def test_a_request_that_is_not_answered(ask: str, named: str) -> None:
-    """If a request is not answered, the context expires. No second close is sent for it."""
+    """If a request is not answered, its context expires. A close is never sent twice."""
     contexts, _ = opened()
     contexts.send_text("c", "Hi.", 2.0)
     COMMANDS[ask](contexts)
@@ -237,7 +237,7 @@ def test_a_request_that_is_not_answered(ask: str, named: str) -> None:
 
 
 def test_two_requests_expire_together() -> None:
-    """A context with several unanswered requests expires once, and one close is sent for it."""
+    """A context with several unanswered requests expires only once. A close is not sent twice."""
     contexts, _ = opened(is_confirmed=False)
     contexts.send_text("c", "Hi.", 0.0, flush=True)
     contexts.close("c", 0.0)

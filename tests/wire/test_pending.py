@@ -34,7 +34,7 @@ def test_one_id_twice() -> None:
 
 
 def test_resolved_by_id_and_kind() -> None:
-    """If requests of several kinds have the same id, an answer removes the oldest of its kind."""
+    """If requests of several kinds have one id, an answer removes the oldest of the right kind."""
     table = PendingTable[str]()
     create, flush, close = (
         table.add(kind, "a", sent_at=0.0) for kind in ("create", "flush", "close")

@@ -1,4 +1,4 @@
-"""Server-sent events are read as the standard says, however the stream is cut, within limits."""
+"""Server-sent events are read as in the standard, for any cuts of the stream, up to a limit."""
 
 from __future__ import annotations
 

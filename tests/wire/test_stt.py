@@ -430,7 +430,7 @@ def test_tokens_are_joined_to_words() -> None:
 
 
 def test_fields_of_the_client_are_not_on_the_wire() -> None:
-    """If a field of the service has the name of an attribute of the client, extra has the field."""
+    """A field of the service that has the name of a client-only attribute is kept in ``extra``."""
     body = {**FINAL, "channel": 3, "tokens": 1, "wordTimestamps": [{"word": "one", "channel": 2}]}
     event = stt.read(json.dumps({"result": {"transcription": body}}))
 

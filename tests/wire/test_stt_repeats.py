@@ -1,4 +1,4 @@
-"""After a restart, repeated words are found by their text, also in another spelling."""
+"""After a restart, repeated words are found by their text, even in another spelling."""
 
 from __future__ import annotations
 

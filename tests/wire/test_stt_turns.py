@@ -40,9 +40,10 @@ def logged(*events: SttEvent, is_manual: bool = False, turn_end_ms: float | None
 
 
 # (events, covered_ms, free_ms). covered_ms is the end of the covered audio. free_ms is the last
-# position at which another connection may begin. Usually, both are in the middle of the silence
-# after the last word. If this silence is short, they are before and after the end of the word.
-# Before other speech, covered_ms is half a second before its start, and free_ms is its start.
+# position at which another connection may begin. Usually, both positions are the middle of the
+# silence after the last word. If this silence is short, covered_ms is at or before the end of the
+# word, and free_ms is after the end. If other speech has started, covered_ms is half a second
+# before the start of this speech, and free_ms is the start.
 COVERED: list[tuple[list[SttEvent], float, float]] = [
     ([], 0, 0),
     ([SpeechStarted(1000)], 500, 1000),

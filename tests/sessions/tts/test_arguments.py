@@ -79,7 +79,7 @@ def test_no_time_at_all(iw: Inworld) -> None:
 
 # Settings by name.
 
-# A value of every setting that is not its default.
+# For every setting, a value that differs from the default.
 SETTINGS: dict[str, object] = {
     "voice": "Dennis",
     "model": "another-model",
@@ -113,7 +113,7 @@ def test_the_values_are_those_of_every_setting() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_setting_arrives(monkeypatch: pytest.MonkeyPatch, method: str, name: str) -> None:
-    """A keyword argument changes its setting only; the others have their defaults."""
+    """A keyword argument changes only its own setting. All other settings have their defaults."""
     configs: list[ContextConfig] = []
     stream = Tts.stream
 
@@ -133,7 +133,7 @@ def test_every_setting_arrives(monkeypatch: pytest.MonkeyPatch, method: str, nam
 
 
 def test_every_setting_of_a_context(iw: Inworld) -> None:
-    """Keyword arguments are the settings of the context, even together with a config."""
+    """Keyword arguments are settings of the context, and replace settings of a config."""
     # The service refuses the model of these settings and closes the connection.
     with iw.tts.connect() as connection:
         assert ContextConfig(**SETTINGS) == connection.context(**SETTINGS).config  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ def test_every_setting_of_a_context(iw: Inworld) -> None:
         assert ContextConfig(temperature=1, voice="Sarah") == given.config
 
 
-# (call, part of the error). The error names the method, and the nearest keyword if any.
+# (call, part of the error). The error names the method and the most similar keyword.
 UNKNOWN: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.synthesize("Hi.", voice_id="A"), "Tts.synthesize.*'voice_id'.*'voice'"),  # type: ignore[call-arg]
     (lambda iw: iw.tts.stream("Hi.", lang="en"), "Tts.stream.*'lang'.*'language'"),  # type: ignore[call-arg]
@@ -157,6 +157,6 @@ UNKNOWN: list[tuple[Callable[[Inworld], object], str]] = [
 
 @pytest.mark.parametrize(("call", "words"), UNKNOWN)
 def test_an_unknown_name(iw: Inworld, call: Callable[[Inworld], object], words: str) -> None:
-    """An unknown keyword is an error with the name of the method and the nearest keyword."""
+    """An unknown keyword raises an error with the method and the most similar keyword."""
     with pytest.raises(TypeError, match=words):
         call(iw)

@@ -21,7 +21,7 @@ _TIMES = (
 )
 _USAGE = '"usage":{"processedCharactersCount":7,"modelId":"m"}'
 
-# (message with @ as the id of the context, whether its audio is split off)
+# (message in which @ is the id of the context, whether the audio of the message is split off)
 MESSAGES = [
     ('{"result":{"contextId":"@","audioChunk":{"audioContent":"AAECAw=="}}}', True),
     (
@@ -60,7 +60,7 @@ def heard(*messages: str) -> list[AudioChunk]:
         context_id = service.until("close_context")
         for message in messages:
             service.send(message.replace("@", context_id))
-        # The audio must end on a whole sample.
+        # The audio of a context must end on a whole sample.
         if odd:
             service.audio(context_id, b"\0")
         service.flushed(context_id)
@@ -106,7 +106,7 @@ def test_both_ways_agree(message: str, is_taken: bool) -> None:
 
 @pytest.mark.parametrize(("message", "is_taken"), MESSAGES)
 def test_which_way(message: str, is_taken: bool) -> None:
-    """The audio of plain messages is split off, and that of other messages is not."""
+    """The audio of plain messages is split off. The audio of other messages is not split off."""
     split = Splitter(tts.AUDIO_PATH).split(message.encode())
 
     assert is_taken is (split is not None and split.audio is not None)

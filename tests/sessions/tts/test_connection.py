@@ -84,7 +84,7 @@ def test_five_contexts_at_once(iw: Inworld) -> None:
 
 
 def test_a_context_that_is_closing() -> None:
-    """If one of five contexts is closing, the next one waits for its place."""
+    """If one of five contexts is closing, a sixth context waits for the place of this context."""
     release = threading.Event()
 
     def slow(service: Service) -> None:
@@ -103,7 +103,7 @@ def test_a_context_that_is_closing() -> None:
 
 
 def test_no_context_closes() -> None:
-    """If no context closes, creating one fails after the timeout, and the error says why."""
+    """If no context closes, creating a sixth context raises ContextLimitError after the timeout."""
     with scripted(lambda s: s.until_left()) as iw, iw.tts.connect() as connection:
         contexts = [connection.context() for _ in range(5)]
         contexts[0].close()
@@ -115,7 +115,7 @@ def test_the_wait_for_a_place_keeps_the_reader_reading() -> None:
     """
     The reader does not pause while a thread waits for a place.
 
-    If it paused for another consumer, it would never read that a context has closed.
+    If the reader paused for another consumer, no thread would read that a context has closed.
     """
 
     def script(service: Service) -> None:
@@ -139,7 +139,7 @@ def test_the_wait_for_a_place_keeps_the_reader_reading() -> None:
 
 @pytest.mark.parametrize("leave", [TtsContext.interrupt, TtsContext.close])
 def test_places_come_back(iw: Inworld, leave: Callable[[TtsContext], object]) -> None:
-    """The place of a context is free again, for every kind of end of a context."""
+    """The place of a context is free again after the context was interrupted or closed."""
     with iw.tts.connect() as connection:
         for _ in range(30):
             context = connection.context(timeout=30)
@@ -195,13 +195,13 @@ def test_a_create_that_is_refused_with_text_behind_it() -> None:
 
 
 def test_a_fault_stays_with_its_context(iw: Inworld) -> None:
-    """An unknown voice ends its own context; another context continues."""
+    """An unknown voice ends only the context that uses this voice. Another context continues."""
     with iw.tts.connect() as connection:
         good, bad = connection.context(), connection.context(voice="Nobody")
         good.send("Fine.")
         good.close()
         with pytest.raises(NotFoundError, match="Nobody"):
-            bad.send("Hi.")  # the refusal may be there already
+            bad.send("Hi.")  # the refusal may have arrived already
             bad.close()
             list(bad)
 
@@ -312,7 +312,7 @@ def test_every_context_ends_with_the_loss() -> None:
     assert 5 == len({id(error) for error in caught})
 
 
-# (message that cannot be read or names no request, part of the error, type)
+# (message that cannot be read or names no request, part of the error, type of the event)
 IGNORED: list[tuple[object, str, str]] = [
     ("", "a JSON message, got 0 characters", ""),
     ("nonsense", "a JSON message, got 8 characters", ""),
@@ -445,7 +445,7 @@ def test_a_large_message() -> None:
 
 
 def test_fatal_error() -> None:
-    """An error of the connection with a CLOSE after it is the error of every context."""
+    """If a CLOSE follows an error of the connection, every context gets this error."""
 
     def refusing(service: Service) -> None:
         service.until("flush_context")
@@ -461,7 +461,7 @@ def test_fatal_error() -> None:
 
 
 def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
-    """An error of the connection without a CLOSE is logged, and the contexts continue."""
+    """If no CLOSE follows an error of the connection, the error is logged and contexts continue."""
 
     def grumbling(service: Service) -> None:
         service.until("flush_context")
@@ -491,11 +491,7 @@ def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -
 
 
 def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
-    """
-    An error is not the cause of a CLOSE long after it.
-
-    An error that was logged is not kept as the cause of a later CLOSE.
-    """
+    """An error that was logged is not kept as the cause of a later CLOSE."""
 
     def grumbling(service: Service) -> None:
         service.until("flush_context")
@@ -510,7 +506,7 @@ def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
 
 
 def test_a_bad_key(spelling_server_url: str) -> None:
-    """The service checks the key with the first context, which gets the error."""
+    """The service checks the key at the first context. This context gets the error."""
     with Inworld(api_key="d3Jvbmc6a2V5", base_url=spelling_server_url) as iw:
         with iw.tts.connect() as connection:
             # Any of the calls may be the first that raises the refusal.
@@ -526,7 +522,7 @@ def test_a_bad_key(spelling_server_url: str) -> None:
 
 
 def test_no_key(spelling_server_url: str) -> None:
-    """A request without a credential is refused with its own code and must not be retried."""
+    """A request without a credential is refused with code 16 and must not be retried."""
 
     class Nobody:
         def header(self) -> tuple[str, str]:
@@ -544,7 +540,7 @@ def test_no_key(spelling_server_url: str) -> None:
 
 @pytest.mark.usefixtures("no_safety_net")
 def test_a_consumer_that_continues() -> None:
-    """A paused reader continues as soon as there is room."""
+    """A paused reader continues as soon as the mailbox has room."""
     chunks = 50
 
     def flooding(service: Service) -> None:
@@ -565,7 +561,7 @@ def test_a_consumer_that_continues() -> None:
 @pytest.mark.usefixtures("no_safety_net")
 def test_unknown_events_are_bounded() -> None:
     """
-    Events of every kind count with the size of their messages.
+    Each event, of any kind, fills the mailbox by the size of its message.
 
     In an earlier version, unknown events of 969 MiB in memory counted as 68 KB.
     """
@@ -727,7 +723,7 @@ def test_a_dead_link_ends_a_paused_reader() -> None:
     """
     A paused reader notices that the link is dead.
 
-    Otherwise it would keep two threads and a socket until the consumer continues.
+    Otherwise the connection would keep two threads and a socket until the consumer continues.
     """
 
     def flooding(service: Service) -> None:
@@ -761,11 +757,11 @@ def test_messages_before_the_close_are_given(iw: Inworld) -> None:
 
 
 def test_service_errors_are_inworld_errors(iw: Inworld) -> None:
-    """An unknown model is a typed error, and the service closes the connection with it."""
+    """For an unknown model, the context gets an error of the service that names the model."""
     with iw.tts.connect() as connection:
         context = connection.context(model="inworld-tts-0")
         with pytest.raises(ServiceError, match="inworld-tts-0"):
-            context.send("Hi.")  # the refusal may be there already
+            context.send("Hi.")  # the refusal may have arrived already
             list(context)
 
 
@@ -786,7 +782,7 @@ def test_a_thread_that_fails(
         service.flushed("x")
         service.until_left()
 
-    # The next ping is the next frame that the writer sends by itself.
+    # The next frame that the writer thread sends is a ping.
     with scripted(service, ping_interval=0.1) as iw:
         connection = iw.tts.connect()
         target, name = (TtsConnection, "_parse") if thread == "reader" else (Link, "_write")
@@ -807,7 +803,7 @@ def test_a_thread_that_fails(
 
 def test_a_writer_that_ends_late(iw: Inworld, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The last thread to end closes the socket, also if the reader has not waited for the writer.
+    The last thread to end closes the socket, even if the reader has not waited for the writer.
 
     In an earlier version, only the garbage collector closed the socket.
     """

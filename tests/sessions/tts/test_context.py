@@ -74,7 +74,7 @@ def test_a_long_text(connection: TtsConnection) -> None:
 
 
 def test_a_text_with_much_white_space(connection: TtsConnection) -> None:
-    """White space longer than one message may be between two words; both are spoken."""
+    """If white space between two words is longer than one message, both words are spoken."""
     with connection.context() as context:
         context.send(f"Before.{' ' * 3000}After.")
         context.close()
@@ -87,12 +87,12 @@ def test_unsplit_text(connection: TtsConnection) -> None:
     with connection.context() as context:
         context.send(LONG, split=False)
         with pytest.raises(InvalidRequestError, match="should not exceed 2000 characters"):
-            context.flush()  # the refusal may be there already
+            context.flush()  # the refusal may have arrived already
             list(context)
 
 
 def test_update(connection: TtsConnection) -> None:
-    """Changed settings apply after the text that was sent before."""
+    """Text that was sent before an update is spoken before the settings change."""
     with connection.context() as context:
         context.send("One.")
         context.update({"temperature": 0.5})
@@ -107,7 +107,7 @@ def test_update(connection: TtsConnection) -> None:
 
 
 def test_texts_of_two_threads_do_not_mix(connection: TtsConnection) -> None:
-    """A long text of one thread is not interrupted by the text of another."""
+    """A long text of one thread is not interrupted by the text of another thread."""
     texts = ["a" * 2500 + ". ", "b" * 2500 + ". "]
     with connection.context() as context:
         threads = [threading.Thread(target=context.send, args=(text,)) for text in texts]
@@ -148,7 +148,7 @@ def test_tokens_of_white_space() -> None:
 
 
 def test_after_close(connection: TtsConnection) -> None:
-    """A closed context refuses text; closing it again does nothing."""
+    """A closed context refuses text. A second close() does nothing."""
     context = connection.context()
     context.send("Last.")
     context.close()
@@ -179,7 +179,7 @@ def test_error_in_the_block(connection: TtsConnection) -> None:
 
 
 def test_times_run_on(connection: TtsConnection) -> None:
-    """Word times never decrease, although the service restarts them with every generation."""
+    """Word times never decrease, although the service starts each generation at time 0."""
     with connection.context(timestamp_type="WORD") as context:
         for text in ("One two.", "Three four.", "Five six."):
             context.send(text)
@@ -199,7 +199,7 @@ def test_times_run_on(connection: TtsConnection) -> None:
 
 
 def test_say(connection: TtsConnection) -> None:
-    """One context speaks several texts; each iteration ends with its own text."""
+    """One context speaks several texts. Each iteration ends with the audio of its own text."""
     with connection.context() as context:
         for text in ("One.", LONG, "Three."):
             assert spoken_part(text) == words_of(list(context.say(text)))
@@ -209,8 +209,8 @@ def test_say_of_just_the_threshold(connection: TtsConnection) -> None:
     """
     A text as long as the threshold of the service is spoken whole.
 
-    If the service spoke it before the flush, it would send two FlushCompleted, and the next text
-    would end before its audio.
+    If the service spoke the text before the flush, it would send two FlushCompleted. Then the
+    iteration of the next text would end before the audio of this text.
     """
     texts = ["x" * 999 + ".", "y" * 1999 + ".", "Short."]
     with connection.context() as context:
@@ -219,7 +219,7 @@ def test_say_of_just_the_threshold(connection: TtsConnection) -> None:
 
 
 def test_say_that_was_left(connection: TtsConnection) -> None:
-    """Audio that a left iteration did not take is not yielded by the next one."""
+    """If an iteration is left early, the next iteration yields no audio of the earlier text."""
     with connection.context() as context:
         for _ in context.say(LONG):
             break
@@ -231,7 +231,7 @@ def test_say_that_was_never_begun(connection: TtsConnection) -> None:
     """
     A say() that is not iterated sends nothing.
 
-    If it were counted, the next one would wait for the audio of a text that was never sent.
+    If this say() were counted, the next say() would wait for audio of a text that was not sent.
     """
     with connection.context() as context:
         context.say("Never.")
@@ -249,7 +249,7 @@ def test_say_replaced(connection: TtsConnection) -> None:
             next(first)
 
 
-# (settings, whether send() was called before say()). The end of a text cannot be known.
+# (settings, whether send() was called before say()): the client cannot know where a text ends.
 UNSAYABLE: list[tuple[dict[str, object], bool]] = [
     ({"auto_mode": True}, False),
     ({"buffer_char_threshold": 100}, False),
@@ -288,7 +288,7 @@ def test_say_interrupted(connection: TtsConnection) -> None:
 
 
 def test_say_without_audio() -> None:
-    """A text without audio is an error."""
+    """If the service sends no audio for a text, an error is raised."""
 
     def silent(service: Service) -> None:
         context_id = service.until("send_text")
@@ -307,7 +307,7 @@ def test_say_without_audio() -> None:
 
 
 def test_interrupt(connection: TtsConnection) -> None:
-    """After interrupt() no event follows, and it returns how much audio was taken."""
+    """interrupt() returns the duration of the audio that was taken. No event follows afterwards."""
     context = connection.context()
     context.send(LONG)
     context.flush()
@@ -321,7 +321,7 @@ def test_interrupt(connection: TtsConnection) -> None:
 
 
 def test_interrupt_reaches_every_consumer(connection: TtsConnection) -> None:
-    """interrupt() also drops the audio in queues."""
+    """interrupt() also drops the audio that waits in the queues of subscribe()."""
     context = connection.context()
     queue = context.subscribe()
     context.send("Hi.")
@@ -337,7 +337,7 @@ def test_interrupt_does_not_wait() -> None:
     """
     interrupt() returns at once while another thread waits in send().
 
-    It does not wait for that thread, which may take up to send_timeout.
+    interrupt() does not wait for that thread, whose send() may take up to send_timeout.
     """
     stuck, go_on = threading.Event(), threading.Event()
 
@@ -373,7 +373,7 @@ def test_interrupt_does_not_wait() -> None:
 
 
 def test_interrupt_twice(connection: TtsConnection) -> None:
-    """interrupt() may be called again, and after the end."""
+    """interrupt() may be called a second time, and after the end of the context."""
     context = connection.context()
     context.interrupt()
     context.interrupt()
@@ -389,7 +389,7 @@ def test_interrupt_twice(connection: TtsConnection) -> None:
 
 
 def test_handlers(connection: TtsConnection) -> None:
-    """Handlers get the audio on their own thread, and the end last."""
+    """Handlers run on their own thread. They get the audio, and then the end."""
     data: list[bytes] = []
     threads: set[str] = set()
     done = threading.Event()
@@ -469,7 +469,7 @@ def test_handler_that_blocks(iw: Inworld) -> None:
 
 
 def test_poll(spelling_client_polled: Inworld) -> None:
-    """With dispatch='poll' handlers run on the thread that polls, and the end is handled last."""
+    """With dispatch='poll', handlers run on the thread that polls. The end is handled last."""
     seen: list[object] = []
     with spelling_client_polled.tts.connect() as connection, connection.context() as context:
         context.on(AudioChunk, seen.append)
@@ -534,7 +534,7 @@ def test_read_audio_returns_all_before_the_error() -> None:
 
 
 def test_closed_by_the_service() -> None:
-    """If the service closes a context that the client has not closed, it is an error."""
+    """If the service closes a context that the client has not closed, an error is raised."""
 
     def hasty(service: Service) -> None:
         context_id = service.until("send_text")
@@ -558,7 +558,7 @@ def answering(*, then: object) -> object:
     return script
 
 
-# (messages before contextClosed, the error, its words)
+# (messages of the service, class of the error, words of the error)
 INCOMPLETE = [
     (lambda s, c: s.closed(c), ServiceError, "without audio for 3 characters"),
     (lambda s, c: (s.audio(c, b""), s.closed(c)), ServiceError, "without audio"),
@@ -572,7 +572,7 @@ INCOMPLETE = [
 
 @pytest.mark.parametrize(("then", "error", "words"), INCOMPLETE)
 def test_incomplete(then: object, error: type[Exception], words: str) -> None:
-    """Incomplete speech is an error."""
+    """If the speech of a text is incomplete, an error is raised."""
     with scripted(answering(then=then)) as iw, iw.tts.connect() as connection:  # type: ignore[arg-type]
         context = connection.context()
         context.send("Hi.")
@@ -582,7 +582,7 @@ def test_incomplete(then: object, error: type[Exception], words: str) -> None:
 
 
 def test_never_answered() -> None:
-    """Without any answer of the service, the iteration ends at its timeout."""
+    """If the service sends no answer, the iteration raises an error after its timeout."""
     with scripted(lambda s: s.until_left()) as iw, iw.tts.connect() as connection:
         context = connection.context()
         context.send("Hi.")
@@ -630,7 +630,7 @@ def test_unknown_events_are_data() -> None:
 
 
 def test_compressed_audio() -> None:
-    """Compressed audio is passed on unchanged, and its ``pcm`` raises."""
+    """Compressed audio is passed on unchanged. ``pcm`` of a compressed chunk raises an error."""
     with scripted(obedient) as iw, iw.tts.connect() as connection:
         context = connection.context(audio=AudioConfig("MP3"))
         context.send("Hi")
@@ -651,7 +651,7 @@ def test_compressed_audio() -> None:
 def test_message_of_an_interruption(
     settings: dict[str, bool], verbs: list[str], *, is_closed: bool
 ) -> None:
-    """``cancel_context`` is sent if it is set, also for a context that was closed before."""
+    """With ``sends_cancel_context``, interrupt() sends ``cancel_context``, even after close()."""
     sent: list[str] = []
 
     def script(service: Service) -> None:
@@ -671,7 +671,7 @@ def test_message_of_an_interruption(
             context.close()
         context.interrupt()
         context.interrupt()
-        # When this later request has its answer, all earlier requests have arrived.
+        # When this later request is answered, all earlier requests have reached the service.
         connection.context()
 
     closed = ["close_context"] if is_closed else []

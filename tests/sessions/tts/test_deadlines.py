@@ -32,7 +32,7 @@ def spoken(context: TtsContext) -> str:
 
 
 def confirm_and_ignore(service: Service, ignored: int = 1) -> None:
-    """Confirm some contexts and answer nothing else about them; speak the text of the others."""
+    """Confirm the first contexts and then ignore them. Speak the text of all other contexts."""
     mute = []
     while True:
         request = service.request()
@@ -50,7 +50,7 @@ def closes_of(service: Service) -> list[str]:
 
 
 def test_a_context_that_is_not_created() -> None:
-    """A context that the service does not confirm ends, is closed, and the others continue."""
+    """An unconfirmed context ends with an error, and a close is sent. Other contexts continue."""
     services: list[Service] = []
 
     def ignoring_the_first(service: Service) -> None:
@@ -82,7 +82,7 @@ def test_a_context_that_is_not_created() -> None:
 
 @pytest.mark.parametrize("ask", ["flush", "update", "close"])
 def test_a_request_that_is_not_answered(ask: str) -> None:
-    """A context ends if a flush, an update or a close is not answered; the others continue."""
+    """If a flush, update or close is not answered, its context ends. Other contexts continue."""
     services: list[Service] = []
 
     def mute(service: Service) -> None:
@@ -113,7 +113,7 @@ def test_say_that_is_not_answered() -> None:
 
 
 def test_no_deadline_while_text_is_awaited() -> None:
-    """A context without an unanswered request does not end, however long it is silent."""
+    """A context whose requests are all answered does not end, even after a long silence."""
 
     def silent(service: Service) -> None:
         first, second = service.until("create"), service.until("create")
@@ -127,7 +127,7 @@ def test_no_deadline_while_text_is_awaited() -> None:
     with scripted(silent) as iw, iw.tts.connect() as connection:
         patient = connection.context(create_timeout=30, message_timeout=0.05)
         patient.send("Hi.")
-        # Its deadline passes while the other context waits for text.
+        # The deadline of `ending` passes while `patient` has no unanswered request.
         with connection.context(message_timeout=0.2) as ending:
             pass
         with pytest.raises(DeadlineExceeded):
@@ -139,7 +139,7 @@ def test_no_deadline_while_text_is_awaited() -> None:
 
 
 def test_no_limit() -> None:
-    """A context without limits does not end when another context reaches its limit."""
+    """A context without timeouts does not end when the timeout of another context has passed."""
     with scripted(lambda service: service.until_left()) as iw, iw.tts.connect() as connection:
         endless = connection.context(create_timeout=None, message_timeout=None)
         endless.close()
@@ -150,7 +150,7 @@ def test_no_limit() -> None:
 
 
 def test_an_interrupted_context_frees_its_place() -> None:
-    """If the service does not answer the close of an interrupted context, its place comes back."""
+    """Even if the close of an interrupted context is not answered, its place becomes free."""
     with scripted(confirm_and_ignore) as iw, iw.tts.connect() as connection:
         context = connection.context(message_timeout=0.1)
         context.interrupt()
@@ -162,7 +162,7 @@ def test_an_interrupted_context_frees_its_place() -> None:
 
 
 def test_the_error_that_the_service_reported() -> None:
-    """If the service reports an error and then is silent, the deadline names the error."""
+    """If the service reports an error and then is silent, DeadlineExceeded names this error."""
 
     def complaining(service: Service) -> None:
         service.result(service.until("create"), contextCreated={})
@@ -193,7 +193,7 @@ def test_a_paused_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     No deadline counts while the reader is paused, since the answer may wait in the socket.
 
-    The answer about one context waits behind the audio of the other, which has no consumer.
+    The answer about one context waits behind audio of a context that has no consumer.
     """
     monkeypatch.setattr(base, "_CATCH_UP_SECONDS", 30.0)
 
@@ -219,7 +219,7 @@ def test_a_paused_reader(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stalled_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a stall of this process, a deadline that passed takes effect a moment later."""
+    """A deadline that passes during a stall of this process takes effect soon after the stall."""
     monkeypatch.setattr(base, "_CATCH_UP_SECONDS", 0.5)
     with scripted(confirm_and_ignore) as iw, iw.tts.connect() as connection:
         context = connection.context(message_timeout=1000)
@@ -238,7 +238,7 @@ def test_a_stalled_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_utterance_that_stops() -> None:
-    """If the service stops in an utterance, the error has the speech so far."""
+    """If the service falls silent within an utterance, the error has the earlier speech."""
 
     def stopping(service: Service) -> None:
         service.result(service.until("create"), contextCreated={})
@@ -253,7 +253,7 @@ def test_an_utterance_that_stops() -> None:
 
 
 def test_an_utterance_that_is_not_created() -> None:
-    """A silent service ends an utterance after create_timeout, and its connection is left."""
+    """If the service is silent, an utterance fails after create_timeout. Its connection closes."""
     limiter = CountingLimiter()
     with scripted(lambda service: service.until_left(), obedient, limiter=limiter) as iw:
         with pytest.raises(DeadlineExceeded, match="creation"):
@@ -265,7 +265,7 @@ def test_an_utterance_that_is_not_created() -> None:
 
 
 def test_an_interrupted_utterance_on_a_silent_connection() -> None:
-    """If the close of an interrupted utterance is not answered, its connection is left."""
+    """If the close of an interrupted utterance is not answered, its connection is closed."""
     used: list[int] = []
 
     def mute(service: Service) -> None:
@@ -294,7 +294,7 @@ WRONG = [-1, -0.001, math.nan, "5", True]
 @pytest.mark.parametrize("value", WRONG)
 @pytest.mark.parametrize("name", ["timeout", "create_timeout", "message_timeout"])
 def test_wrong_timeouts_of_a_context(iw: Inworld, name: str, value: object) -> None:
-    """A timeout of a context that is not a number of seconds is refused, by its name."""
+    """If a timeout of a context is not a number of seconds, the error names the timeout."""
     with iw.tts.connect() as connection:
         with pytest.raises(ConfigError, match=f"^{name} must be a number of seconds"):
             connection.context(**{name: value})  # type: ignore[arg-type]
@@ -305,7 +305,7 @@ def test_wrong_timeouts_of_a_context(iw: Inworld, name: str, value: object) -> N
 @pytest.mark.parametrize("name", ["timeout", "create_timeout"])
 @pytest.mark.parametrize("method", ["synthesize", "stream", "stream_bytes", "speak"])
 def test_wrong_timeouts_of_an_utterance(iw: Inworld, method: str, name: str, value: object) -> None:
-    """A timeout of an utterance that is not a number of seconds is refused by the call."""
+    """If a timeout of an utterance is not a number of seconds, the call raises an error."""
     settings = {"speaker": NullSpeaker(24000)} if method == "speak" else {}
     with pytest.raises(ConfigError, match=f"^{name} must be a number of seconds"):
         getattr(iw.tts, method)("Hi.", **{name: value}, **settings)
@@ -313,7 +313,7 @@ def test_wrong_timeouts_of_an_utterance(iw: Inworld, method: str, name: str, val
 
 @pytest.mark.parametrize("value", WRONG)
 def test_wrong_timeouts_of_a_wait(iw: Inworld, value: object) -> None:
-    """A timeout of a wait that is not a number of seconds is refused."""
+    """If the timeout of a wait is not a number of seconds, an error is raised."""
     with iw.tts.connect() as connection, connection.context() as context:
         waits: list[Callable[[Any], object]] = [
             context.events,
@@ -338,7 +338,7 @@ def test_very_long_timeouts(iw: Inworld, value: float) -> None:
         context.close()
         first = queue.get(value)
         said = first.data if isinstance(first, AudioChunk) else b""
-        # An iteration that begins late would miss events that the queue already has.
+        # The rest is read from the queue: a new iteration would not get earlier events.
         said += b"".join(event.data for event in queue if isinstance(event, AudioChunk))
 
     assert speech.data == said

@@ -66,7 +66,7 @@ def refusal(status: str, *headers: str) -> bytes:
 
 
 class Service:
-    """Answers the requests with these bytes in turn, the last one again and again."""
+    """Answers each request with the next of the answers. The last answer is repeated."""
 
     def __init__(self, *answers: bytes | Callable[[Peer], None]) -> None:
         self.answers = answers
@@ -125,7 +125,7 @@ def test_same_speech_as_over_a_websocket(iw: Inworld, text: str, encoding: str) 
 
 
 def test_request() -> None:
-    """A request has the settings that apply over HTTP, and further fields unchanged."""
+    """A request has the settings that apply over HTTP, and the fields of ``extra`` unchanged."""
     service = Service(HEAD + audio() + END)
     with client_of(service) as iw:
         iw.tts.synthesize(
@@ -166,7 +166,7 @@ def test_pieces_of_a_long_text() -> None:
 
 
 def test_sentences_of_an_iterable() -> None:
-    """The pieces of an iterable are joined to sentences, and each is one request."""
+    """The pieces of an iterable are joined to sentences. Each sentence is one request."""
     service = Service(HEAD + audio() + END)
     with client_of(service) as iw:
         iw.tts.synthesize(iter(["Hel", "lo the", "re. How", " are you? ", "Fine"]), method="http")
@@ -177,7 +177,7 @@ def test_sentences_of_an_iterable() -> None:
 
 
 def test_times_continue_over_requests() -> None:
-    """The times of a request start at 0; the client adds the audio before it."""
+    """In each response, times start at 0. The client adds the duration of the earlier audio."""
     words = {"words": ["a"], "wordStartTimeSeconds": [0.1], "wordEndTimeSeconds": [0.2]}
     service = Service(HEAD + audio(bytes(48000), timestampInfo={"wordAlignment": words}) + END)
     with client_of(service) as iw:
@@ -188,7 +188,7 @@ def test_times_continue_over_requests() -> None:
 
 
 def test_chunks_arrive_one_by_one() -> None:
-    """A chunk is yielded before the service has sent the next one."""
+    """A chunk is yielded before the service has sent the next chunk."""
     taken = threading.Event()
 
     def answer(peer: Peer) -> None:
@@ -218,7 +218,7 @@ REFUSALS: list[tuple[bytes, type[InworldError], int]] = [
 
 @pytest.mark.parametrize(("answer", "kind", "attempts"), REFUSALS)
 def test_refusals(answer: bytes, kind: type[InworldError], attempts: int) -> None:
-    """A refused request is repeated only if that may help, at most ``max_retries`` times."""
+    """A refused request is repeated only if a retry may succeed, at most ``max_retries`` times."""
     service = Service(answer)
     with client_of(service) as iw, pytest.raises(kind, match="why") as caught:
         iw.tts.synthesize("Hi.", method="http")
@@ -277,7 +277,7 @@ def test_broken_after_the_first_chunk(
 
 
 def test_second_request_fails() -> None:
-    """An error of a later request has the audio of the earlier ones."""
+    """The error of a later request has the audio of the earlier requests as ``partial``."""
     service = Service(HEAD + audio() + END, refusal("400 Bad Request"))
     with client_of(service) as iw, pytest.raises(ServiceError) as caught:
         iw.tts.synthesize(iter(["One. ", "Two."]), method="http")
@@ -288,7 +288,7 @@ def test_second_request_fails() -> None:
 
 @pytest.mark.parametrize("lines", [b"", line({"result": {}}), line({"other": 1})])
 def test_no_audio(lines: bytes) -> None:
-    """A response without audio is an error; for punctuation alone it is not."""
+    """A response without audio raises an error, unless the text is only punctuation."""
     service = Service(HEAD + lines + END)
     with client_of(service) as iw:
         with pytest.raises(ServiceError, match="without audio"):
@@ -297,14 +297,14 @@ def test_no_audio(lines: bytes) -> None:
 
 
 def test_half_a_sample() -> None:
-    """Audio that ends inside a sample is an error."""
+    """Audio that ends inside a sample raises an error."""
     service = Service(HEAD + audio(bytes(3)) + END)
     with client_of(service) as iw, pytest.raises(AudioError):
         iw.tts.synthesize("Hi.", method="http")
 
 
 def test_silent_service() -> None:
-    """A service that does not answer is not asked again."""
+    """If the service does not answer in time, the request is not sent again."""
     service = Service(hold())
     with client_of(service) as iw, pytest.raises(DeadlineExceeded):
         iw.tts.synthesize("Hi.", method="http", timeout=0.3)
@@ -368,7 +368,7 @@ def test_error_of_the_iterable() -> None:
 
 
 def test_settings_of_a_websocket(iw: Inworld) -> None:
-    """A setting that has no effect over HTTP is an error."""
+    """A setting that has no effect over HTTP raises an error."""
     with pytest.raises(ConfigError, match="max_buffer_delay_ms is for a WebSocket"):
         iw.tts.stream("Hi.", max_buffer_delay_ms=5, method="http")
     with pytest.raises(ConfigError, match="buffer_char_threshold is for a WebSocket"):
@@ -378,7 +378,7 @@ def test_settings_of_a_websocket(iw: Inworld) -> None:
 
 
 def test_no_secrets() -> None:
-    """No error has the key or a part of it, also if the service echoes it."""
+    """No error shows the key or a part of the key, even if the service repeats that part."""
     echo = f'Invalid key \\"{KEY[:4]}***\\"'
     for answer in (HEAD + audio() + fault(7, echo) + END, refusal("403 Forbidden")):
         with client_of(Service(answer)) as iw, pytest.raises(AuthError) as caught:
@@ -392,7 +392,7 @@ def test_no_secrets() -> None:
     "faults", ["drop@1", "reset@1", "half_frame@1", "bad_json@1", "error:13@1"]
 )
 def test_faults_of_the_emulator(faults: str) -> None:
-    """Every fault of a streamed response is a typed error with the audio before it."""
+    """Every fault of a streamed response raises a typed error with the audio before the fault."""
     settings, synthesizer = Settings(chunk_ms=20), SpellingSynthesizer(samples=200)
     with (
         Emulator(synthesizer=synthesizer, settings=settings, faults=[faults]) as server,

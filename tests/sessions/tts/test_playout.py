@@ -55,13 +55,13 @@ class Reader:
 
 @pytest.fixture
 def playout() -> Iterator[Playout]:
-    # An utterance starts only when it is complete, so a slow writer makes no gap in it.
+    # Playing starts only when an utterance is complete, so a slow writer causes no gap.
     with Playout(RATE_HZ, start_ms=10_000, time_scaling=False) as playout:
         yield playout
 
 
 def speaking(*pieces: bytes, **further: object) -> Service:
-    """A service that answers each utterance with these pieces of audio."""
+    """Return a service that answers each utterance with these pieces of audio."""
 
     def script(service: Service) -> None:
         while True:
@@ -137,7 +137,7 @@ def test_utterances_take_turns(playout: Playout) -> None:
 
 
 def test_an_interruption_is_final() -> None:
-    """No audio is heard after an interruption; the returned time is that of the read audio."""
+    """interrupt() returns the duration of the heard audio. No audio is heard afterwards."""
     playout = Playout(RATE_HZ, time_scaling=False)
     began, go_on = threading.Event(), threading.Event()
 

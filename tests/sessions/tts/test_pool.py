@@ -92,7 +92,7 @@ def test_parallel_utterances_share_connections(spelling_server: Emulator) -> Non
 
 
 def test_more_utterances_than_contexts(spelling_server: Emulator) -> None:
-    """If all contexts are in use, further utterances wait for one, and all of them complete."""
+    """If all contexts are in use, other utterances wait for a context. All utterances complete."""
     limiter = CountingLimiter(2)
     with Inworld(
         api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
@@ -104,7 +104,7 @@ def test_more_utterances_than_contexts(spelling_server: Emulator) -> None:
 
 
 def test_no_context_in_time() -> None:
-    """An utterance without a free context fails after its timeout."""
+    """If no context becomes free, an utterance fails after its timeout."""
     with scripted(lambda s: s.until_left(), limiter=CountingLimiter(1)) as iw:
         streams = [iw.tts.stream(iter(["Hi."]), timeout=30) for _ in range(5)]
         threads = [threading.Thread(target=list, args=(stream,)) for stream in streams]
@@ -122,7 +122,7 @@ def test_no_context_in_time() -> None:
 
 
 def test_http_429(spelling_server: Emulator) -> None:
-    """If the service allows fewer connections than the limiter, utterances wait for each other."""
+    """If the service allows fewer connections than the limiter, utterances still complete."""
     with (
         Emulator(synthesizer=SpellingSynthesizer(), settings=Settings(max_connections=1)) as server,
         Inworld(api_key=server.api_key, base_url=server.url) as iw,
@@ -133,7 +133,7 @@ def test_http_429(spelling_server: Emulator) -> None:
 
 
 def test_429_of_the_only_connection() -> None:
-    """A client without connections retries after HTTP 429, and then raises the error."""
+    """A client whose only connection is refused with HTTP 429 retries ``max_retries`` times."""
     with Emulator(synthesizer=SpellingSynthesizer(), faults=["http_status:429"]) as server:
         with Inworld(api_key=server.api_key, base_url=server.url, max_retries=0) as iw:
             with pytest.raises(QuotaError) as caught:
@@ -170,7 +170,7 @@ def test_idle_connection_cut(end: str) -> None:
 
 def test_a_dead_idle_connection() -> None:
     """
-    An utterance on a dead idle connection is retried on a new one.
+    An utterance on a dead idle connection is retried on a new connection.
 
     A load balancer drops an idle connection silently, and resets it at the first message.
     """
@@ -189,7 +189,7 @@ def test_a_dead_idle_connection() -> None:
 
 
 def test_pieces_are_sent_again() -> None:
-    """A retry sends the pieces of the iterator again, and reads each from the iterator once."""
+    """A retry sends the pieces again, but takes each piece from the iterator only once."""
     taken: list[str] = []
     resets = threading.Event()
 
@@ -217,7 +217,7 @@ def test_pieces_are_sent_again() -> None:
 
 @pytest.mark.parametrize("max_retries", [0, 1, 2])
 def test_connections_that_die(max_retries: int) -> None:
-    """An utterance that was not answered is retried ``max_retries`` times, not without end."""
+    """An utterance that was not answered is retried ``max_retries`` times, and then fails."""
     connections: list[int] = []
 
     def dying(service: Service) -> None:
@@ -337,9 +337,9 @@ def test_every_connection_refuses_a_context() -> None:
 
 def test_a_connection_that_does_not_answer_is_left() -> None:
     """
-    After a timeout the next utterance uses another connection, and the silent one is closed.
+    After a timeout, the silent connection is closed. The next utterance uses another connection.
 
-    Otherwise a silent connection would use one of the connections of the account forever.
+    Otherwise a silent connection would count toward the limit of the account forever.
     """
     limiter = CountingLimiter()
     with scripted(lambda s: s.until_left(), obedient, limiter=limiter) as iw:
@@ -371,7 +371,7 @@ def test_a_silent_connection_is_aborted() -> None:
 
 
 def test_idle_connections_are_closed(spelling_server: Emulator) -> None:
-    """One idle connection is kept; the others are closed."""
+    """One idle connection is kept. All other idle connections are closed."""
     hold = threading.Barrier(11)
 
     def tokens(number: int) -> object:
@@ -400,7 +400,7 @@ def test_every_waiting_utterance_gets_the_error() -> None:
 
 
 def test_a_bad_key(spelling_server: Emulator) -> None:
-    """A refused key is an AuthError for the first utterance and for the next."""
+    """A refused key raises AuthError for the first utterance and for the next utterance."""
     with Inworld(api_key="d3Jvbmc6a2V5", base_url=spelling_server.url) as iw:
         for _ in range(2):
             with pytest.raises(AuthError):

@@ -20,7 +20,7 @@ def speech(inworld_local: Emulator) -> Speech:
 
 
 def test_every_word_once(speech: Speech) -> None:
-    """The words are those of the text, in order, within the audio."""
+    """The words of the speech are the words of the text in order. Their times are in the audio."""
     assert TEXT.split() == [word.text for word in speech.words]
     assert all(a.end_ms <= b.start_ms + 1 for a, b in itertools.pairwise(speech.words))
     assert speech.words[-1].end_ms <= (speech.duration_ms or 0)
@@ -55,7 +55,7 @@ def test_words_are_louder_than_pauses(speech: Speech) -> None:
 
 @pytest.mark.parametrize("encoding", ["LINEAR16", "WAV", "MULAW", "ALAW"])
 def test_encodings_with_samples(inworld_local: Emulator, speech: Speech, encoding: str) -> None:
-    """Every encoding with samples gives the same speech, as long and as loud."""
+    """LINEAR16, WAV, MULAW and ALAW give speech of the same duration and loudness."""
     rate = 8000 if "LAW" in encoding else 24000
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         other = iw.tts.synthesize(TEXT, audio=AudioConfig(encoding, rate))
@@ -69,7 +69,7 @@ def test_encodings_with_samples(inworld_local: Emulator, speech: Speech, encodin
 
 @pytest.mark.parametrize("encoding", ["MP3", "OGG_OPUS", "FLAC"])
 def test_encodings_that_are_files(inworld_local: Emulator, encoding: str) -> None:
-    """Compressed encodings give a whole file, with times of words."""
+    """In a compressed encoding, the speech is a whole file, and its words have times."""
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         speech = iw.tts.synthesize(TEXT, audio=AudioConfig(encoding, 24000))
 

@@ -87,7 +87,7 @@ def test_surrogate_pair_in_two_pieces(pieces: list[str]) -> None:
 
 @pytest.mark.parametrize("pieces", [["A \ud83d", "b."], ["A ", "\ude00 b."], ["A \ud83d"]])
 def test_half_a_surrogate_pair(pieces: list[str]) -> None:
-    """Half of a surrogate pair alone is an error that shows the half."""
+    """A lone half of a surrogate pair raises an error that shows this half."""
     with scripted(obedient) as iw, pytest.raises(ConfigError, match="the lone surrogate"):
         iw.tts.synthesize(iter(pieces))
 
@@ -99,7 +99,7 @@ TOKENS = ["Once", " upon", " a", " ti", "me", ".", " The", " end", "."]
     ("auto_mode", "sent"), [(True, ["Once upon a time. ", "The end."]), (False, TOKENS)]
 )
 def test_tokens_of_a_model(sent: list[str], *, auto_mode: bool) -> None:
-    """With auto mode the service gets whole sentences, otherwise each token."""
+    """With auto mode, whole sentences are sent. Without auto mode, each token is sent alone."""
     texts: list[str] = []
 
     def script(service: Service) -> None:
@@ -131,13 +131,13 @@ WRONG: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("text", "words"), WRONG)
 def test_wrong_text(iw: Inworld, text: str, words: str) -> None:
-    """A wrong text, or a wrong piece of a text, is an error that shows the value."""
+    """A wrong text, or a wrong piece of a text, raises an error that shows the value."""
     with pytest.raises(ConfigError, match=words):
         iw.tts.synthesize(text)
 
 
 def test_wrong_text_is_refused_by_the_call(iw: Inworld) -> None:
-    """stream() checks the text itself, not with the first step of the iteration."""
+    """stream() checks the text when it is called, not at the first step of the iteration."""
     for text in ("", b"bytes", None):
         with pytest.raises(ConfigError):
             iw.tts.stream(text)  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def test_one_after_the_other(iw: Inworld) -> None:
 
 
 def test_audio_does_not_wait_for_text() -> None:
-    """Audio is yielded while the user's iterator has not yielded the rest of the text."""
+    """Audio is yielded before the user's iterator has yielded the rest of the text."""
     go_on = threading.Event()
 
     def tokens() -> Iterator[str]:
@@ -210,7 +210,7 @@ def test_the_service_has_its_time_after_the_text() -> None:
     """
     The timeout counts from the latest text, not from the latest audio.
 
-    Otherwise a text right before the timeout would be an error at once.
+    Otherwise text that is sent shortly before the timeout would cause an error at once.
     """
 
     def tokens() -> Iterator[str]:
@@ -229,7 +229,7 @@ def test_the_service_has_its_time_after_the_text() -> None:
 
 
 def test_a_service_that_falls_silent() -> None:
-    """Silence of the service after the text is an error after the timeout."""
+    """If the service sends nothing after the text, an error is raised after the timeout."""
 
     def silent(service: Service) -> None:
         context_id = service.until("close_context")
@@ -274,7 +274,7 @@ def test_an_iterator_that_raises(iw: Inworld, error: BaseException) -> None:
 
 
 def test_text_is_read_as_it_is_spoken() -> None:
-    """The text is taken from the iterator as it is spoken, not all at once."""
+    """The text is taken from the iterator while the text is spoken, not all at once."""
     taken = 0
 
     def tokens() -> Iterator[str]:
@@ -342,7 +342,7 @@ def is_forgotten(stream: Iterator[AudioChunk]) -> None:
 
 @pytest.mark.parametrize("leave", [loop_is_left, is_forgotten])
 def test_a_stream_that_is_left(leave: Callable[[Iterator[AudioChunk]], None]) -> None:
-    """A stream without references is closed on the service, without a garbage collection."""
+    """A stream without references closes its context, even without garbage collection."""
     closed = threading.Event()
 
     def script(service: Service) -> None:
@@ -389,7 +389,7 @@ def test_close_from_another_thread() -> None:
 
 
 def test_two_threads_iterate() -> None:
-    """A second thread that iterates gets an error; the first one gets all audio."""
+    """A second thread that iterates gets an error. The first thread gets all audio."""
 
     def script(service: Service) -> None:
         context_id = service.until("close_context")
@@ -414,7 +414,7 @@ def test_two_threads_iterate() -> None:
 
 def test_close_while_the_iterator_waits(iw: Inworld) -> None:
     """
-    close() ends the iteration while text is still sent, without an error.
+    close() ends the iteration without an error while text is still being sent.
 
     The thread that sends the text must not report the closed context as a failure.
     """
@@ -445,7 +445,7 @@ def test_stream_as_a_context(iw: Inworld) -> None:
 
 
 def test_an_error_in_the_loop(iw: Inworld) -> None:
-    """An exception of the consumer, Ctrl-C too, ends the utterance."""
+    """An exception in the consumer's loop, such as Ctrl-C, ends the utterance."""
     with pytest.raises(KeyboardInterrupt):
         for _ in iw.tts.stream(LONG):
             raise KeyboardInterrupt
@@ -457,7 +457,7 @@ def test_an_error_in_the_loop(iw: Inworld) -> None:
 
 
 def test_partial_speech() -> None:
-    """An utterance that breaks off is an error with the audio so far."""
+    """If an utterance breaks off, the error has the audio that arrived before as ``partial``."""
 
     def breaking(service: Service) -> None:
         context_id = service.until("close_context")
@@ -507,7 +507,7 @@ def test_partial_speech_of_each() -> None:
 
 
 def test_no_partial_speech_without_audio() -> None:
-    """Without audio, ``partial`` is None."""
+    """If an utterance fails before any audio, ``partial`` of the error is None."""
 
     def refusing(service: Service) -> None:
         service.fault(service.until("close_context"), 13, "engine failed")
@@ -592,7 +592,7 @@ def test_a_wav_for_a_web_response(iw: Inworld) -> None:
 def test_formats_of_a_web_response(
     iw: Inworld, file_format: Literal["wav", "mp3", "opus"], magic: bytes
 ) -> None:
-    """The format replaces the encoding of the settings, and keeps the sample rate."""
+    """``format`` replaces the encoding of the settings. The sample rate stays the same."""
     audio = AudioConfig("FLAC", 16000)
     data = b"".join(iw.tts.stream_bytes("Hello.", format=file_format, audio=audio))
 
@@ -608,7 +608,7 @@ def test_an_unknown_format(iw: Inworld) -> None:
 
 
 def test_errors_before_the_first_byte(iw: Inworld) -> None:
-    """The call raises an unknown voice, a wrong key and a failed connection."""
+    """An unknown voice, a wrong key or a failed connection raises an error in the call itself."""
     with pytest.raises(NotFoundError):
         iw.tts.stream_bytes("Hello.", voice="Nobody")
     with (

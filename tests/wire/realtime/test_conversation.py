@@ -201,7 +201,7 @@ def test_transcript_after_its_item():
 
 
 def test_completed_transcripts():
-    """A completed transcript replaces an earlier one. A later delta does not change it."""
+    """A completed transcript replaces an earlier transcript. A later delta does not change it."""
     mirror = conversation(
         done("u1", "user", content=[{"type": "input_audio"}]),
         heard("completed", "Hi."),
@@ -233,7 +233,7 @@ def test_deleted_before_it_is_added():
 
 
 def test_waiting_is_bounded():
-    """The count of transcripts without items is limited. The oldest are dropped."""
+    """The count of transcripts without items is limited. The oldest transcripts are dropped."""
     mirror = conversation(
         *(heard("delta", str(n), f"u{n}") for n in range(40)),
         *(added(f"u{n}", "user", content=[{"type": "input_audio"}]) for n in range(40)),

@@ -510,7 +510,7 @@ def test_ignored_fields(name, field, value, ignored):
 def test_only_the_wrong_field_is_ignored(name, field):
     """If one field is ignored, all other fields are read, and ``extra`` has the ignored value."""
     fields = fields_of(name)
-    # Arguments may be an object.
+    # The field `arguments` may be an object, so a number is its wrong value.
     wrong = 5 if field == "arguments" else {"wrong": 1}
     without = read(message(name, {**fields, field: None}))
 

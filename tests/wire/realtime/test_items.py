@@ -24,7 +24,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("asked", "answered", "order"), PLACES)
 def test_place_of_an_added_item(asked, answered, order):
-    """An item follows the item that the service names, or else the item in the command."""
+    """An item follows the item that the service names, or else the item that the command names."""
     items = Items(is_inworld=True)
     for item_id in ("a", "b"):
         items.handle(added(item_id))
@@ -47,7 +47,7 @@ def test_replay_of_a_first_item():
 
 
 def test_replay_without_a_malformed_part():
-    """A message is sent again without a picture whose content the service did not send back."""
+    """A picture that the service sent back without its content is left out of the replay."""
     items = Items(is_inworld=True)
     picture = rt.UnknownPart("input_image", {"type": "input_image", "image_url": ""})
     novel = rt.UnknownPart("novel", {"type": "novel"})

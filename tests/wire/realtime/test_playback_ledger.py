@@ -33,9 +33,10 @@ CUTS = [
 @pytest.mark.parametrize(("form", "received", "is_whole", "heard", "cut_ms"), CUTS)
 def test_cuts(form, received, is_whole, heard, cut_ms):
     """
-    An item is truncated where its playback stopped, within the received audio, rounded down.
+    An item is truncated where its playback stopped, rounded down to a whole millisecond.
 
-    The service counts G.711 audio as if its rate were 24000 Hz, so a third of the time is sent.
+    The position is never after the end of the received audio. The service counts G.711 audio
+    as if its rate were 24000 Hz, so a third of the time is sent.
     """
     items = PlaybackLedger(form)
     items.receive("a1", "r1", 0, received, is_played=True)
@@ -47,7 +48,7 @@ def test_cuts(form, received, is_whole, heard, cut_ms):
 
 
 def test_each_item_is_counted_separately():
-    """Of three items, the first was heard, the second is truncated, the third is truncated to 0."""
+    """A heard item stays whole, the item that plays is cut, and an unheard item is cut to 0 ms."""
     items = PlaybackLedger(PCM)
     for item_id in ("a1", "a2", "a3"):
         items.receive(item_id, "r1", 1, 12000, is_played=True)

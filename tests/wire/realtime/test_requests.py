@@ -13,7 +13,7 @@ UPDATED = rt.SessionUpdated(rt.SessionInfo())
 
 
 def registered(*replies):
-    """Register requests that were sent at intervals of a second. Their timeout is 10 s."""
+    """Register requests that were sent at intervals of 1 s. Each request has a timeout of 10 s."""
     requests = Requests()
     for number, reply in enumerate(replies):
         requests.register(reply, float(number), 10.0)
@@ -56,7 +56,7 @@ def test_updates_are_answered_in_order():
     assert [{"a": 1}, {"a": 2}, None] == found
 
 
-# (update, whether a session.updated that reports a memory cycle answers it)
+# (update, whether a session.updated that reports a memory cycle answers this update)
 CYCLES = [
     (update(kind=Request.OPEN), True),
     (update(instructions="x"), False),
@@ -67,7 +67,7 @@ CYCLES = [
 
 @pytest.mark.parametrize(("reply", "answers"), CYCLES)
 def test_a_cycle_of_the_memory(reply, answers):
-    """A memory cycle answers only the first update of a session, and updates of the memory."""
+    """The message of a memory cycle answers only the first update and updates of the memory."""
     requests = registered(reply)
 
     assert answers is (requests.match_update(UPDATED, is_cycle=True) is not None)

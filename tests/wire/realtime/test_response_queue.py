@@ -63,7 +63,7 @@ def test_out_of_band():
 
 
 def test_sent_again():
-    """If a request is refused because a response is active, it is sent at most three times."""
+    """A request that is refused because a response is active is sent at most three times."""
     queue = ResponseQueue()
     state = queue.add("q1")
     for number in range(2):
@@ -111,7 +111,7 @@ def test_refused():
 
 
 def test_given_up():
-    """A request that the caller gives up fails. If its response begins later, it is cancelled."""
+    """A request that the caller gives up fails. If the response begins later, it is cancelled."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2")

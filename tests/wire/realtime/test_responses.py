@@ -249,7 +249,7 @@ def test_item_before_created():
 
 
 def test_end_of_the_session():
-    """When the session ends, its open responses fail. They fail only once."""
+    """When the session ends, each open response fails exactly once."""
     table = Responses()
     asked, _ = table.request("q1")
     given_ = handle(table, created("r2"))
