@@ -1,10 +1,10 @@
 """
 Runs a WebSocket server in another process. The server sends messages as fast as the client reads.
 
-The path of a connection selects the message. On the paths of the three services, the server waits
-until the client has requested speech, and the command line sets the count of messages. On the other
-paths, the server sends at once, and the query sets the count of messages. After the last message,
-the server ignores everything that the client sends.
+The path of a connection selects the message. On the paths of the three services (Inworld, OpenAI
+and ElevenLabs), the server waits until the client has requested speech, and the command line sets
+the count of messages. On the other paths, the server sends at once, and the query sets the count of
+messages. After the last message, the server ignores everything that the client sends.
 """
 
 from __future__ import annotations

@@ -35,8 +35,9 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
         return audio_bytes;
     /*
      * The text has the message and the values. Together, the values are shorter than the
-     * message, by at least its two braces. The separators need two bytes for each further path
-     * and two bytes for the last part. The zero byte needs one byte.
+     * message, by at least its two braces. Each path after the first, and the last part, needs
+     * at most two more bytes: IW_SPLIT_BETWEEN and IW_SPLIT_NOTHING. The zero byte needs one
+     * more byte, for which the two bytes of the braces are enough.
      */
     if (src_bytes > room->text_bytes / 2 ||
         room->text_bytes - 2 * src_bytes < 2 * IW_SPLIT_MAX_PATHS) {

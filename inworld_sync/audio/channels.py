@@ -36,13 +36,13 @@ _SILENCE_POWER: Final = (32768 / 1000) ** 2
 
 
 def log_warning(text: str) -> None:
-    """Log a warning with the logger of the package, where there is no client with a logger."""
+    """Log a warning with the package's logger. Callers that have no client use this function."""
     logging.getLogger("inworld_sync").warning("%s", text)
 
 
 def require_channel(channel: object, channels: int, name: str) -> int:
     """
-    Return *channel*, the argument of a call, if a recording has it.
+    Return *channel* if a recording has a channel with this number.
 
     Args:
         channel: The number of a channel.

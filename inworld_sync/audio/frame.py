@@ -89,7 +89,7 @@ class FrameBuilder:
     Raises:
         ConfigError: A text cannot be encoded, or *form* is not a :class:`FrameForm`.
 
-    Thread safety: any thread may call the function at any time.
+    Thread safety: any thread may call :meth:`build` at any time.
     """
 
     def __init__(self, head: str, tail: str, form: FrameForm = FrameForm.BYTES) -> None:

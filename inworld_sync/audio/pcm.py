@@ -1,11 +1,12 @@
 r"""
-Converts 16-bit integers, 32-bit floats and byte order, and joins samples that are cut between
-chunks.
+Converts between 16-bit integers and 32-bit floats, swaps the bytes of samples, and joins samples
+that are cut between chunks.
 
-Samples are little-endian and interleaved. Every function accepts bytes in the format of its name,
-or an array of any type of :mod:`inworld_sync.audio.samples`. Any thread may call every function.
+Samples are little-endian and interleaved. Every function accepts bytes in its input format, or an
+array of any type that :mod:`inworld_sync.audio.samples` describes. The input format is the one
+after ``from`` in the name, and s16 for :func:`swap_bytes`. Any thread may call every function.
 The functions that end in ``_into`` write to the start of *out*, a writable buffer that must not
-overlap *data*, and return the bytes written.
+overlap *data*, and return the number of bytes written.
 
 >>> f32_from_s16(b"\x00\x40").hex()  # 16384 becomes 0.5
 '0000003f'

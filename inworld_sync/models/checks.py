@@ -160,7 +160,7 @@ def _number(name: str, value: object) -> float:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    # A larger integer cannot be converted to a float, which times and levels need.
+    # Callers may convert the value to a float, which fails for an integer above the largest float.
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         return False
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -257,7 +257,11 @@ def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def member(kind: type[_E], value: object, name: str) -> _E:
-    """Return the member of *kind* that *value* is or names; *name* is for the message."""
+    """
+    Return the member of *kind* with the given *value*; *name* is for the message.
+
+    A *value* that is already a member is returned unchanged.
+    """
     try:
         return kind(value)
     except ValueError:

@@ -19,7 +19,7 @@ __all__ = ["explained"]
 @contextlib.contextmanager
 def explained(advice: str) -> Iterator[None]:
     """
-    If the service may have made the change before an error of the block, add *advice* to the error.
+    Add *advice* to an error of the ``with`` block after which the change may have been made.
 
     Such errors are a lost connection, a timeout, an answer that cannot be read and an HTTP status
     of 500 or more. Other errors mean that nothing was changed. If *advice* is empty, nothing is

@@ -26,9 +26,9 @@ from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Outbox", "OutboxShut", "Outgoing"]
 
-# The longest time that a non-blocking write can take. A thread that does not release the write lock
-# within this time was stopped by two exceptions. The second one came while it handled the first
-# one.
+# The longest time that a non-blocking write can take. A thread that holds the write lock for longer
+# will never release it: one exception interrupted its write, and a second exception interrupted the
+# handling of the first one.
 _MAX_WRITE_SECONDS = 10.0
 
 
@@ -127,8 +127,8 @@ class Outbox:
                 self._await_room(size, Deadline(timeout, "waiting for room to queue a message"))
             if not self._accepts_messages:
                 raise OutboxShut
-            # No call stands between the two changes of a case, so no exception can come between
-            # them.
+            # The caller either gets the write lock or queues the message. In both cases, no other
+            # call stands between the two changes of state, so no exception can separate them.
             if acquires and self._writer_waits and not self._has_work:
                 self._bytes += size
                 self._lock_owner = thread
@@ -258,7 +258,8 @@ class Outbox:
             if self._is_drained:
                 raise OutboxShut
             if self._lock_owner is not None:
-                # The writer's deadline may pass meanwhile, so release_write_lock wakes the writer.
+                # This wait ignores the deadline. If the deadline passes meanwhile, it is checked
+                # when release_write_lock has woken the writer.
                 self._writer_waits_for_lock = True
                 self._work.wait()
                 self._writer_waits_for_lock = False

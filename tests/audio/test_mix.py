@@ -176,7 +176,7 @@ def test_refuses_streams_of_different_length() -> None:
 
 
 def test_refuses_too_small_a_buffer() -> None:
-    """A buffer that is one byte too small raises an error. No buffer stays locked."""
+    """A buffer that is one byte too small raises an error. All buffers can then be resized."""
     samples, small = bytearray(b"abcdefgh"), bytearray(b"\xa5" * 7)
     for call in (
         lambda: mix.gain_into(samples, 1.0, small),

@@ -152,7 +152,7 @@ def test_the_count_survives_its_memory(source: Source) -> None:
 
 
 def test_a_clear_is_final(source: Source) -> None:
-    """After a clear, the device gets exactly the fade that the clear has counted as heard."""
+    """After a clear, the device gets only a short fade, which heard_ms already includes."""
     device = Device(source.feed())
     device.play()
     cleared = source.playout.clear()[1]

@@ -213,7 +213,7 @@ def test_readable_text(text: str) -> None:
 
 
 def test_unreadable_reply() -> None:
-    """A reply that cannot be spoken fails its response with the reason."""
+    """If a reply cannot be spoken, its response fails, and the error says why."""
     with Emulator(synthesizer=EnglishTones()) as server, open_realtime(server) as client:
         response = client.ask("Say こんにちは")[-1]["response"]
 

@@ -201,7 +201,7 @@ def test_voices_fit_their_description(engine: Synthesizer) -> None:
 
 
 def test_formants_do_not_change_the_pace(engine: Synthesizer) -> None:
-    """Lower formants do not change the speed much, because the model corrects the resampling."""
+    """Formants are lowered by resampling, but the speed stays about the same."""
     large = EmulatedVoice(voice_id="L", gender="male", description="", formant=0.8)
     ratio = seconds_of(said(engine, VOWELS, large)) / seconds_of(said(engine, VOWELS))
 

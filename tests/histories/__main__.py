@@ -1,6 +1,8 @@
 """
 Run random histories of one service or of all services.
 
+A history is random calls on several threads, and then one call that must succeed.
+
 Run the command ``python -m histories --count 10000`` in ``tests``. The command prints the seed of
 each history that failed, and then exits with 1. ``--seed`` runs the history of one seed again.
 """

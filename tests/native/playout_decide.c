@@ -153,7 +153,10 @@ static const struct decision_case cases[] = {
      false,
      {STALLED, EMPTY, .at_end = true}},
 
-    /* Burst: running low and running out. */
+    /*
+     * Burst: running low and running out. "Without a pause" means that the audio has no pause
+     * in which to stop. "Neither a pause nor a period" means that adding a period failed too.
+     */
     {"250 ms are queued", IWP_STEP_COPY, false, {PLAYING, .level_frames = 25 * MS10}},
     {"less than 250 ms are queued",
      IWP_STEP_GROW,

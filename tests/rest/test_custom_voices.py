@@ -386,7 +386,7 @@ LATE_CALLS: list[tuple[Callable[[Inworld], object], str]] = [
 
 @pytest.mark.parametrize(("call", "reason"), LATE_CALLS)
 def test_late_answer(call: Callable[[Inworld], object], reason: str) -> None:
-    """If a call that changes something times out, the error says that the change may be made."""
+    """If a call times out, the error says that the change may or may not have been made."""
     with client_of(lambda peer: peer.hold()) as iw:
         with pytest.raises(DeadlineExceeded, match=f"{reason} longer than 0.3 s; .*may or may not"):
             call(iw)

@@ -12,8 +12,8 @@ from inworld_sync import DeadlineExceeded, Inworld, InworldError, NullSpeaker
 
 from support.interrupts import interrupted, returns
 
-# Every third point of a call is tested. tests/signal_storm.py tests random points.
-_STEP = 3
+# Every seventh point of a call is tested. tests/signal_storm.py tests random points.
+_STEP = 7
 
 
 def tts_context(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:

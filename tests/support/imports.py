@@ -58,7 +58,9 @@ def imports_of(package: Path) -> list[Import]:
 
 def circles(package: Path) -> list[list[str]]:
     """
-    Find files that import each other, directly or through other files, or only for types.
+    Find files that import each other, directly or through other files.
+
+    Imports that are only for types count too.
 
     Returns:
         Each circle as a sorted list of modules, without the name of the package.

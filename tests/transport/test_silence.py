@@ -21,7 +21,7 @@ DEAD_AFTER_SECONDS = 2.0
 
 class QuietStream:
     """
-    Returns one byte at the wait with a given number, and nothing at the waits before.
+    Times out at each wait before wait number *sends_at*, and from then on returns one byte.
 
     Attributes:
         timeouts: The timeout of each wait.

@@ -182,7 +182,8 @@ class MessageWriter:
                 (start_char + word.end_char, began + word.start) for word in piece.words
             ]
             self._seconds += piece.duration
-            # Before the event, because the client may truncate the reply when it has the audio.
+            # The words are remembered before the audio is sent, because the client may truncate
+            # the reply as soon as it has the audio.
             spoken = SpokenText(tuple(self._words), self._seconds)
             session.conversation.remember_speech(str(self._item["id"]), spoken)
             session.events.send_audio("response.output_audio.delta", **place, delta=delta, **times)

@@ -32,7 +32,7 @@ class RealtimeSettings:
         rolling_transcription: Send the whole turn in every transcription delta, as the service
             does. With False, send only the new part.
         stable_transcription: With ``rolling_transcription`` off, send a word only when two partial
-            transcripts agree on it, so that the deltas join to the transcript.
+            transcripts agree on it, so that the joined deltas are the transcript.
         transcription_usage: Send ``usage`` with a completed transcription, as OpenAI does. The
             service omits ``usage``.
         camel_case_times: Send the times of audio deltas as ``timestampInfo`` with names in
@@ -41,8 +41,8 @@ class RealtimeSettings:
         text_beside_transcript: Send the text of a spoken reply as ``output_text`` deltas too.
         usage_beside_response: Put ``usage`` next to the response in ``response.done``.
         lists_attempts: Put the list ``attempts`` into the metadata of a finished response.
-        truncates_on_24khz: In a G.711 session, treat ``audio_end_ms`` as a third of the time, as
-            the service does.
+        truncates_on_24khz: In a G.711 session, cut the reply at three times ``audio_end_ms``, as
+            the service does. With False, cut it at ``audio_end_ms``.
         explains_failures: Send the reason of a failed response in ``status_details``. With False,
             ``status_details`` is null.
         explains_errors: Send the code and the id of the client's event with errors. With False,
@@ -53,10 +53,10 @@ class RealtimeSettings:
         max_responses: The most responses of one session. Further responses fail. 0 means no limit.
         max_session_responses: After this many responses, the session's resources are exhausted. The
             server sends one message without ``type``, then CLOSE. 0 means no limit.
-        max_conversation_bytes: The largest size of all items of a conversation. Beyond this size,
-            the oldest items are removed. The service's limit is not known.
-        max_events_per_second: The most client events per second, without audio. Another event is
-            refused. 0 means no limit. The service's limit is not known.
+        max_conversation_bytes: The largest total size of the items of a conversation. Beyond this
+            size, the oldest items are removed. The service's limit is not known.
+        max_events_per_second: The most client events per second. Events with audio are not counted.
+            Further events are refused. 0 means no limit. The service's limit is not known.
 
     Raises:
         ConfigError: A value is out of its range.

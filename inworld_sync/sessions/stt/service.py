@@ -113,7 +113,7 @@ class Stt:
         Args:
             sample_rate_hz: Sample rate in Hz of the audio that the stream is given, 1 to 768000;
                 None means 16000. The client converts the audio to the ``sample_rate_hz`` of
-                *config*, which is 16000.
+                *config*, by default 16000.
             channels: Channels of that audio, 1 to 64; None means 1. The client mixes all channels
                 to one, as :meth:`transcribe` does.
             on_transcript: Called with every :class:`~inworld_sync.Transcription`, partial and
@@ -124,8 +124,9 @@ class Stt:
             prompts: Words and phrases that the audio may contain.
             encoding: Encoding in which the client sends the samples that it is given:
                 ``LINEAR16`` (default) or ``MULAW``, which halves the bytes. With ``AUTO_DETECT``,
-                ``MP3``, ``OGG_OPUS`` or ``FLAC``, the stream is given the bytes of such audio and
-                sends them unchanged; the service documents that it refuses the last three.
+                ``MP3``, ``OGG_OPUS`` or ``FLAC``, give the stream encoded audio, which it sends
+                unchanged. According to its documentation, the service refuses ``MP3``,
+                ``OGG_OPUS`` and ``FLAC``.
             include_word_timestamps: Whether final transcripts have words with times; the default
                 is True.
             enable_speaker_diarization: Whether each word names its speaker; by default the service
@@ -225,15 +226,15 @@ class Stt:
                 each other: where the mix is 20 dB or more below the loudest channel, only the
                 loudest channel is used, and a warning is logged. ``"separate"`` transcribes all
                 channels at the same time, each on its own connection. Turns and words then have a
-                ``channel``, and a speaker such as ``channel 0``. Raw samples
-                then have two channels.
+                ``channel``, and a speaker such as ``channel 0``. With ``"separate"``, raw samples
+                must have two channels.
             channel: The number of the only channel to transcribe; the first channel is 0.
             raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
-                ffmpeg; the default is the format of the file's suffix, such as ``.ul``, or
-                ``s16le``.
+                ffmpeg. By default the suffix of the file decides, such as ``.ul``; without such
+                a suffix the format is ``s16le``.
             method: ``stream`` sends the recording over a WebSocket and survives a lost connection;
                 ``http`` sends the recording as one request, and returns one turn. Such a request
-                may have 16 MB, which is about eight minutes.
+                may have 16 MB, which is about six minutes.
             realtime: Send in real time. By default the client sends as fast as the service allows,
                 which is five times real time. All recordings of one client share this rate.
             on_transcript: As for :meth:`stream`; not called with ``method="http"``. With separate

@@ -141,7 +141,7 @@ def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) ->
 
     def speak(service: Service, request: Event) -> None:
         service.created("r1", request)
-        for start in range(0, len(sent), 1001):  # never at the end of a sample
+        for start in range(0, len(sent), 1001):  # some pieces end inside a sample
             service.audio("r1", "a1", sent[start : start + 1001])
         service.done("r1")
 

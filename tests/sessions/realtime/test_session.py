@@ -816,14 +816,14 @@ ENDS = [
 
 @pytest.mark.parametrize(("fault", "kind"), ENDS)
 def test_a_fault_ends_the_session(fault: Event, kind: type[ServiceError]) -> None:
-    """A fault of the account ends the session with its error, even if the socket stays open."""
+    """Without reconnects, a fault ends the session with its error, even if the socket is open."""
 
     def script(service: Service) -> None:
         service.open()
         service.send(fault)
         service.until_left()
 
-    with realtime(script) as iw, iw.realtime.connect() as rt:
+    with realtime(script) as iw, iw.realtime.connect(reconnect_timeout=0) as rt:
         with pytest.raises(kind):
             list(rt.events(timeout=30))
 

@@ -354,7 +354,10 @@ def test_interrupt_does_not_wait() -> None:
                 context.send("word " * 10_000)
 
     with (
-        scripted(deaf, max_queued_bytes=10_000, send_timeout=120) as iw,
+        # The service answers no ping, so no deadline may pass while the queue fills.
+        scripted(
+            deaf, max_queued_bytes=10_000, send_timeout=120, ping_interval=120, ping_timeout=120
+        ) as iw,
         iw.tts.connect() as connection,
     ):
         context = connection.context(create_timeout=None)

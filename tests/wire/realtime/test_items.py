@@ -36,7 +36,7 @@ def test_place_of_an_added_item(asked, answered, order):
 
 
 def test_replay_of_a_first_item():
-    """A first item that is not acknowledged yet is also first in the new session."""
+    """An item that was put first and is not acknowledged yet is put first again by the replay."""
     items = Items(is_inworld=True)
     items.handle(added("a"))
     items.add(rt.CreateItem(rt.Message.user("x", id="n"), "root"))
