@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from inworld_sync import (
     AudioError,
@@ -106,7 +107,6 @@ def test_forms_of_recordings(tmp_path: Path) -> None:
 
 def test_other_formats_become_wav() -> None:
     """A file of an undocumented format is converted to WAV, and stereo becomes mono."""
-    soundfile = pytest.importorskip("soundfile")
     flac = io.BytesIO()
     soundfile.write(flac, np.zeros((48000, 2), np.int16), 16000, format="FLAC")
     with answering((OK, {"voice": VOICE})) as (iw, sent):
