@@ -124,6 +124,7 @@ class Bridge:
         self._link = SessionLink(session, self._name)
         self._lock = threading.Lock()
         self._tasks: deque[Callable[[], object]] = deque()
+        self._urgent_tasks: deque[Callable[[], object]] = deque()
         self.start: CallStart | None = None
         self._began = self._ticked = self._received_at = 0.0
         self._output: CallOutput | None = None
@@ -172,7 +173,7 @@ class Bridge:
         if after_speech:
             self._put(partial(self._close_later, "hung_up"))
         else:
-            self._put(partial(self._finish, "hung_up"))
+            self._put(partial(self._finish, "hung_up"), needs_start=False)
 
     def transfer(self, target: str, *, after_speech: bool = True) -> None:
         """Connect the caller with another target; see :class:`~inworld_sync.telephony.Call`."""
@@ -195,9 +196,10 @@ class Bridge:
         """End the call after the present reply and the goodbye."""
         self._put(partial(self._say_goodbye, "drained"))
 
-    def _put(self, task: Callable[[], object]) -> None:
+    def _put(self, task: Callable[[], object], *, needs_start: bool = True) -> None:
+        """Queue a task for the thread of :meth:`run`, which may wait for the start of the audio."""
         with self._lock:
-            self._tasks.append(task)
+            (self._tasks if needs_start else self._urgent_tasks).append(task)
 
     # The thread of ``run``.
 
@@ -311,10 +313,9 @@ class Bridge:
     # The rules, at every tick.
 
     def _tick(self, now: float) -> None:
-        while self._tasks and self._end is None:
-            with self._lock:
-                task = self._tasks.popleft()
-            task()
+        self._run_tasks(self._urgent_tasks)
+        if self.start is not None:
+            self._run_tasks(self._tasks)
         self._check_carrier(now)
         output = self._output
         if output is None or self._end is not None:
@@ -331,6 +332,12 @@ class Bridge:
         self._check_end(now, output)
         if self._recorder is not None:
             self._recorder.write(now, output.delay)
+
+    def _run_tasks(self, tasks: deque[Callable[[], object]]) -> None:
+        while tasks and self._end is None:
+            with self._lock:
+                task = tasks.popleft()
+            task()
 
     def _check_carrier(self, now: float) -> None:
         writer, limit = self._writer, self._options.stall_timeout
@@ -424,9 +431,9 @@ class Bridge:
 
     def _send_keys(self, digits: str) -> None:
         output, start = self._output, self.start
-        if start is None or output is None:
-            self._logger.warning("%s: keys were not sent, the audio has not begun", self._name)
-        elif not self._control.send_keys(start.call_id, digits):
+        assert output is not None
+        assert start is not None
+        if not self._control.send_keys(start.call_id, digits):
             rate_hz = start.sent.sample_rate_hz
             output.announce(f"keys-{time.monotonic_ns()}", key_tones(digits, rate_hz), rate_hz)
 
