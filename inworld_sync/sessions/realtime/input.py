@@ -42,6 +42,8 @@ __all__ = ["TURN_EVENTS", "AudioInputQueue", "UserTurn"]
 
 # The service advises 100 to 200 ms for one message, and accepts at most 50 messages a second.
 _BLOCK_MS = 100
+# A WebRTC track sends packets of 20 ms.
+_TRACK_BLOCK_MS = 20
 _SAMPLE_BYTES = 2
 
 # How 16-bit PCM is encoded in a frame of another format.
@@ -100,9 +102,16 @@ class UserTurn:
         """True while the user speaks, until 20 s after the last message about the turn."""
         return self.is_open and time.monotonic() - self._active_at < _LONGEST_SILENCE_SECONDS
 
-    def add(self, message: bytes | str, duration_ms: float, *, is_manual: bool) -> None:
-        """Record that a message with audio, or a commit, was sent."""
+    def add(
+        self, message: bytes | str, duration_ms: float, *, is_manual: bool, is_kept: bool = True
+    ) -> None:
+        """
+        Record that a message with audio, or a commit, was sent. Without *is_kept*, the message is
+        not sent again.
+        """
         self.sent_ms += duration_ms
+        if not is_kept:
+            return
         self._kept.append((message, duration_ms))
         self._kept_ms += duration_ms
         turn_ms = self.sent_ms if self.is_open or is_manual else 0.0
@@ -148,31 +157,35 @@ class UserTurn:
 
 class _Frames:
     """
-    Turns the user's audio into messages of 100 ms in the session's input format.
+    Turns the user's audio into messages of 100 ms in the session's input format, or into blocks of
+    PCM of 20 ms for a WebRTC track.
 
     Args:
         audio_format: The input format of the session.
         from_hz: The sample rate of the user's audio.
         channels: The number of channels of the user's audio, which are mixed to one.
+        has_tracks: Whether the audio is sent in a track.
 
     Raises:
         ConfigError: A number is out of its range.
     """
 
-    def __init__(self, audio_format: AudioFormat, from_hz: int, channels: int) -> None:
+    def __init__(
+        self, audio_format: AudioFormat, from_hz: int, channels: int, *, has_tracks: bool
+    ) -> None:
         self.made_for = (audio_format, from_hz, channels)
         self._rate_hz = audio_format.sample_rate_hz
         self._is_float = isinstance(audio_format, Float32Format)
         self._input = AudioInput(from_hz, audio_format.sample_rate_hz, channels)
-        self._block_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * _SAMPLE_BYTES
+        block_ms = _TRACK_BLOCK_MS if has_tracks else _BLOCK_MS
+        self._block_bytes = audio_format.sample_rate_hz * block_ms // 1000 * _SAMPLE_BYTES
         self._buffer = bytearray()
-        self._builder = FrameBuilder(
-            APPEND_HEAD, APPEND_TAIL, _FORMS.get(type(audio_format), FrameForm.BYTES)
-        )
+        form = _FORMS.get(type(audio_format), FrameForm.BYTES)
+        self._build = bytes if has_tracks else FrameBuilder(APPEND_HEAD, APPEND_TAIL, form).build
 
     def feed(self, audio: AudioData) -> Iterator[tuple[bytes, float]]:
         """
-        Add a chunk; return whole masked frames, each with its milliseconds of audio.
+        Add a chunk; return whole masked frames or blocks, each with its milliseconds of audio.
 
         Raises:
             AudioError: The chunk is not audio, see :meth:`AudioInput.feed`. Nothing was added.
@@ -196,7 +209,7 @@ class _Frames:
             del self._buffer[: self._block_bytes]
             duration_ms = len(block) // _SAMPLE_BYTES * 1000.0 / self._rate_hz
             samples = pcm.f32_from_s16(block) if self._is_float else block
-            yield self._builder.build(samples), duration_ms
+            yield self._build(samples), duration_ms
 
 
 @attrs.define(eq=False)
@@ -231,13 +244,15 @@ class AudioInputQueue:
             frames = self._frames
             if frames is None or frames.made_for != made_for:
                 self._finish(timeout)
-                frames = self._frames = _Frames(*made_for)
+                has_tracks = self._commands.endpoint.has_tracks
+                frames = self._frames = _Frames(*made_for, has_tracks=has_tracks)
             self._append(frames.feed(audio), timeout)
 
     def commit(self) -> None:
         """Send the buffered audio, and end the turn."""
         with self._lock:
             self._finish(None)
+            self._settle(drop=False)
             self._send(self._commands.endpoint.write(CommitInputAudio()), 0.0, None)
 
     def clear(self) -> None:
@@ -247,6 +262,7 @@ class AudioInputQueue:
             with self._commands.monitor:
                 self._turn.unsent.clear()
                 self._turn.end()
+            self._settle(drop=True)
             self._commands.send(ClearInputAudio())
 
     def resend(self) -> None:
@@ -256,6 +272,13 @@ class AudioInputQueue:
                 self._send_unsent(None)
             finally:
                 self._lock.release()
+
+    def _settle(self, *, drop: bool) -> None:
+        """Wait for the audio in a track, which a later message could overtake."""
+        with self._commands.monitor:
+            connection = self._commands.open_connection
+        if connection is not None:
+            connection.settle_input(drop=drop)
 
     def _finish(self, timeout: float | None) -> None:
         frames, self._frames = self._frames, None
@@ -290,8 +313,10 @@ class AudioInputQueue:
         connection = self._commands.send(message, timeout)
         with self._commands.monitor:
             if connection is self._commands.connection:
+                # A track is in real time, so old audio in a new track would delay all later audio.
+                is_kept = not self._commands.endpoint.has_tracks
                 is_manual = self._settings.has_manual_turns
-                self._turn.add(message, duration_ms, is_manual=is_manual)
+                self._turn.add(message, duration_ms, is_manual=is_manual, is_kept=is_kept)
             else:
                 # The connection that has the message is lost, so the next connection must send the
                 # message too.

@@ -80,7 +80,6 @@ _IDLE_SECONDS = 2.0
 _RENEWAL_SECONDS = 240.0
 _RENEWAL_POLL_SECONDS = 0.5
 
-
 # A step that runs before users get an event returns the event, another event, or None to drop it.
 # The result of a step that runs afterwards is ignored.
 _Step: TypeAlias = Callable[[Any], Any]
@@ -133,7 +132,9 @@ class SessionState:
             self.monitor, name=name, dispatch=options.dispatch, logger=options.logger
         )
         self.executor = Executor(self.monitor, name, options.logger)
-        self.settings = Settings(session, is_inworld=endpoint.is_inworld)
+        self.settings = Settings(
+            session, is_inworld=endpoint.is_inworld, has_tracks=endpoint.has_tracks
+        )
         self.turn = UserTurn()
         self.input = AudioInputQueue(self.commands, self.settings, self.turn)
         self.responses = SessionResponses(self, self.commands, self.executor)
