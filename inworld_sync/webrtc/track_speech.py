@@ -31,8 +31,10 @@ _BLOCK_SECONDS = 0.02
 # A block with no sample above this level, -54 dB, is silence.
 _SILENCE_LEVEL = 64
 
-# Audio that arrives before the messages about its item is kept for this long.
-_MAX_EARLY_BLOCKS = 100
+# Audio that arrives before the messages about its item is kept: so many blocks, and until so much
+# silence follows. A message that is lost once arrives up to 3 s later.
+_MAX_EARLY_BLOCKS = 500
+_EARLY_SILENCE_SECONDS = 5.0
 
 # After an interruption, the audio that is still on its way is dropped: for the first time, and then
 # until this many blocks are silent, but at most for the second time.
@@ -224,7 +226,7 @@ class TrackSpeech:
         if len(self._early) > _MAX_EARLY_BLOCKS:
             self._early.popleft()
             self.lost_blocks += 1
-        if self._early_silence * _BLOCK_SECONDS > _MAX_STOPPED_SECONDS:
+        if self._early_silence * _BLOCK_SECONDS > _EARLY_SILENCE_SECONDS:
             self.lost_blocks += len(self._early) - self._early_silence
             self._early.clear()
 

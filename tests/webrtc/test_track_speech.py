@@ -112,7 +112,7 @@ def test_audio_before_the_messages_of_its_item_is_kept(network: Network) -> None
 
 def test_audio_of_no_item_is_counted(network: Network) -> None:
     network.audio(*[loud(500)] * 10)
-    network.silence(2.0)
+    network.silence(5.1)
 
     assert network.speech.lost_blocks == 10
     network.begin()
