@@ -36,6 +36,10 @@ _SILENCE_LEVEL = 64
 _MAX_EARLY_BLOCKS = 500
 _EARLY_SILENCE_SECONDS = 5.0
 
+# If the service does not say when the audio of an item begins, it begins with so many silent blocks
+# before its first sound.
+_LEAD_BLOCKS = 5
+
 # After an interruption, the audio that is still on its way is dropped: for the first time, and then
 # until this many blocks are silent, but at most for the second time.
 _MIN_CUT_SECONDS = 0.15
@@ -77,6 +81,7 @@ class _Item:
     item_id: str
     head: str
     has_begun: bool = False
+    started_at: float | None = None
     loud_at: float = 0.0
     stopped_at: float | None = None
     ended_at: float | None = None
@@ -96,6 +101,8 @@ class TrackSpeech:
         self._items: deque[_Item] = deque()
         self._held: deque[tuple[str, str | None]] = deque()
         self._early: deque[bytes] = deque()
+        # The last silent blocks, which belong to no item.
+        self._lead: deque[bytes] = deque(maxlen=_LEAD_BLOCKS)
         self._early_silence = 0
         self._cut_at: float | None = None
         self._silent_blocks = 0
@@ -156,15 +163,22 @@ class TrackSpeech:
             return []
         item = self._items[0]
         found: list[str] = []
-        if self._early:
-            found = [_delta(item, block) for block in self._early]
-            self._early.clear()
-            item.has_begun = True
+        if not item.has_begun:
+            # Audio that the service began to send at ``started`` is here after the delay.
+            is_started = item.started_at is not None and now >= item.started_at + delay_seconds
+            item.has_begun = is_loud or is_started or bool(self._early)
+            before = self._early or (self._lead if is_loud else ())
+            if item.has_begun:
+                found = [_delta(item, block) for block in before]
+                self._early.clear()
+                self._lead.clear()
         if is_loud:
-            item.has_begun, item.loud_at = True, now
-        # Silence before the first sound and after the last one does not belong to the item.
+            item.loud_at = now
+        # Silence after the last sound does not belong to the item.
         if item.has_begun and (is_loud or item.stopped_at is None):
             found.append(_delta(item, pcm))
+        elif not item.has_begun:
+            self._lead.append(pcm)
         if self._is_complete(item, now, delay_seconds):
             self._items.popleft()
             found += self._release()
@@ -203,10 +217,12 @@ class TrackSpeech:
         if kind == _CLEARED:
             self._drop_items(response_id, now)
             return self._release()
-        if kind == _STOPPED:
-            for item in self._items:
-                if response_id in (None, item.response_id):
+        for item in self._items:
+            if response_id in (None, item.response_id):
+                if kind == _STOPPED:
                     item.stopped_at = item.stopped_at or now
+                else:
+                    item.started_at = item.started_at or now
         return []
 
     def _drop_items(self, response_id: str | None, now: float) -> None:
@@ -216,11 +232,15 @@ class TrackSpeech:
             self._cut_at = now
         self._items = deque(left)
         self._early.clear()
+        self._lead.clear()
 
     def _keep_early(self, pcm: bytes, *, is_loud: bool) -> None:
         """Keep audio that belongs to no item yet, from its first sound on."""
         if not (is_loud or self._early):
+            self._lead.append(pcm)
             return
+        self._early.extend(self._lead)
+        self._lead.clear()
         self._early.append(pcm)
         self._early_silence = 0 if is_loud else self._early_silence + 1
         if len(self._early) > _MAX_EARLY_BLOCKS:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from inworld_sync import Inworld, Session, Speech, WavSink, tool
 from inworld_sync.emulator import Emulator
-from inworld_sync.models.realtime import UserTranscriptCompleted
+from inworld_sync.models.realtime import ConversationEntry, UserTranscriptCompleted
 from inworld_sync.realtime import Interrupted, Message, RealtimeSession, ResponseStarted
 
-from support.sentences import words_of
+from support.sentences import SENTENCES, words_of
 from support.udp_relay import open_relay
 
 PATIENCE_SECONDS = 60.0
+USER = ("What is the weather in Oslo?", "Please stop now.")
 ANSWER = "The weather says: It rains in Oslo."
+LONG = " ".join(SENTENCES[1:6])
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -34,8 +38,8 @@ def weather(city: str) -> str:
 
 def speech(iw: Inworld) -> list[Speech]:
     """Return the user's speech: a question, and words that interrupt."""
-    texts = {"What is the weather in Oslo?": "Dennis", "Please stop now.": "Ashley"}
-    return [iw.tts.synthesize(text, voice=voice) for text, voice in texts.items()]
+    voices = ("Dennis", "Ashley")
+    return [iw.tts.synthesize(text, voice=voice) for text, voice in zip(USER, voices, strict=True)]
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -45,71 +49,80 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def talk(rt: RealtimeSession, question: Speech, stop: Speech, speaker: WavSink) -> list[object]:
-    """Ask by voice, hear the answer, and interrupt the next answer by voice."""
-    events = rt.subscribe()
-    found: list[object] = []
+class Talk:
+    """
+    Asks by voice, hears the answer, and interrupts the next answer by voice.
 
-    def until(kind: type[object]) -> object:
-        while not isinstance(event := events.get(timeout=PATIENCE_SECONDS), kind):
+    Attributes:
+        transcripts: What the service has heard.
+        interrupted: The interruption.
+        heard_ms: How much of the second answer the speaker had played then.
+        files: What the speaker has played of each answer.
+    """
+
+    def __init__(self, rt: RealtimeSession, user: list[Speech], folder: Path) -> None:
+        self.rt = rt
+        self.files = [folder / "answer.wav", folder / "list.wav"]
+        self.transcripts: list[str] = []
+        self._events = rt.subscribe()
+        with WavSink(self.files[0], realtime=True) as speaker:
+            rt.play(speaker)
+            rt.send_audio(user[0].pcm, user[0].sample_rate_hz)
+            self._hear()
+            self._until(ResponseStarted).response.wait(PATIENCE_SECONDS)
+            rt.drain(PATIENCE_SECONDS)
+            rt.play(None)
+        with WavSink(self.files[1], realtime=True) as speaker:
+            rt.play(speaker)
+            rt.send_message(f"Say: {LONG}")
+            wait_for(lambda: speaker.heard_samples > 4 * speaker.sample_rate_hz)
+            rt.send_audio(user[1].pcm, user[1].sample_rate_hz)
+            self.interrupted = self._until(Interrupted)
+            self.heard_ms = speaker.heard_samples / speaker.sample_rate_hz * 1000
+            rt.play(None)
+        self._hear()
+
+    def check(self, iw: Inworld) -> None:
+        """Both sides have heard all words, and the interrupted item ends where it was heard."""
+        assert list(map(words_of, self.transcripts)) == [words_of(text) for text in USER]
+        items = [entry.item for entry in self.rt.conversation]
+        assert ANSWER in [item.text for item in items if isinstance(item, Message)]
+
+        [(item_id, heard_ms)] = self.interrupted.heard_ms.items()
+        assert heard_ms == pytest.approx(self.heard_ms, abs=100)
+        wait_for(lambda: self._entry(item_id).truncated_ms is not None)
+        assert self._entry(item_id).truncated_ms == int(heard_ms)
+
+        answer, part = (iw.stt.transcribe(str(file)).text for file in self.files)
+        assert words_of(answer) == words_of(ANSWER)
+        # The last word may be cut.
+        said = words_of(LONG)
+        count = len(words_of(part)) - 1
+        assert 5 <= count < len(said)
+        assert words_of(part)[:count] == said[:count]
+
+    def _until(self, kind: type[T]) -> T:
+        while not isinstance(event := self._events.get(timeout=PATIENCE_SECONDS), kind):
             pass
-        found.append(event)
         return event
 
-    rt.play(speaker)
-    rt.send_audio(question.pcm, question.sample_rate_hz)
-    until(UserTranscriptCompleted)
-    reply = until(ResponseStarted).response  # type: ignore[attr-defined]
-    reply.wait(PATIENCE_SECONDS)
-    rt.drain(PATIENCE_SECONDS)
-    answered = speaker.heard_samples
+    def _hear(self) -> None:
+        self.transcripts.append(self._until(UserTranscriptCompleted).transcript)
 
-    rt.send_message("Count to ninety.")
-    wait_for(lambda: speaker.heard_samples > answered + speaker.sample_rate_hz)
-    rt.send_audio(stop.pcm, stop.sample_rate_hz)
-    until(Interrupted)
-    found.append(speaker.heard_samples - answered)
-    until(UserTranscriptCompleted)
-    rt.play(None)
-    return found
-
-
-def check(iw: Inworld, rt: RealtimeSession, found: list[object], heard: Path) -> None:
-    """Both sides have heard all words, and the interrupted item ends where it was heard."""
-    asked, _, interrupted, heard_samples, stop = found
-    assert isinstance(asked, UserTranscriptCompleted)
-    assert isinstance(stop, UserTranscriptCompleted)
-    assert isinstance(interrupted, Interrupted)
-    assert isinstance(heard_samples, int)
-    assert words_of(asked.transcript) == words_of("What is the weather in Oslo?")
-    assert words_of(stop.transcript) == words_of("Please stop now.")
-    texts = [entry.item.text for entry in rt.conversation if isinstance(entry.item, Message)]
-    assert ANSWER in texts
-
-    [(item_id, heard_ms)] = interrupted.heard_ms.items()
-    assert heard_ms == pytest.approx(heard_samples / 24.0, abs=60)
-    entry = rt.item(item_id)
-    assert entry is not None
-    wait_for(lambda: rt.item(item_id).truncated_ms is not None)  # type: ignore[union-attr]
-    assert rt.item(item_id).truncated_ms == pytest.approx(heard_ms, abs=1)  # type: ignore[union-attr]
-
-    words = words_of(iw.stt.transcribe(str(heard)).text)
-    said = words_of(ANSWER)
-    assert words[: len(said)] == said
-    assert words[len(said) : len(said) + 2] == ["one", "two"]
+    def _entry(self, item_id: str) -> ConversationEntry:
+        entry = self.rt.item(item_id)
+        assert entry is not None
+        return entry
 
 
 @pytest.mark.timeout(300)
 def test_conversation(server: Emulator, tmp_path: Path) -> None:
     """On the loopback interface."""
-    heard = tmp_path / "heard.wav"
     session = Session(voice="Dennis", tools=[weather])
     with Inworld(server.api_key, base_url=server.url) as iw:
-        question, stop = speech(iw)
+        user = speech(iw)
         with iw.connect_webrtc(session, offer_form="json") as rt:
-            with WavSink(heard, 24000, realtime=True) as speaker:
-                found = talk(rt, question, stop, speaker)
-            check(iw, rt, found, heard)
+            Talk(rt, user, tmp_path).check(iw)
 
 
 @pytest.mark.slow
@@ -117,16 +130,13 @@ def test_conversation(server: Emulator, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_conversation_over_a_bad_network(server: Emulator, tmp_path: Path, seed: int) -> None:
     """5 % of the packets are lost, and each packet is delayed by 0 to 60 ms."""
-    heard = tmp_path / "heard.wav"
     session = Session(voice="Dennis", tools=[weather])
     with (
         Inworld(server.api_key, base_url=server.url) as iw,
         open_relay(server.url, seed=seed) as (url, relay),
     ):
-        question, stop = speech(iw)
+        user = speech(iw)
         with Inworld(server.api_key, base_url=url) as far, far.connect_webrtc(session) as rt:
-            with WavSink(heard, 24000, realtime=True) as speaker:
-                found = talk(rt, question, stop, speaker)
-            check(iw, rt, found, heard)
+            Talk(rt, user, tmp_path).check(iw)
     assert relay.dropped > 20
     assert relay.passed > 500

@@ -53,6 +53,18 @@ class Network:
         response_id = None if number is None else f"r{number}"
         self.message(f"output_audio_buffer.{what}", response_id=response_id)
 
+    @property
+    def sounds(self) -> dict[str, bytes]:
+        """The audio of each item, without silent blocks."""
+        return {
+            item: b"".join(
+                block
+                for start in range(0, len(pcm), len(SILENCE))
+                if (block := pcm[start : start + len(SILENCE)]) != SILENCE
+            )
+            for item, pcm in self.pcm.items()
+        }
+
     def _collect(self, texts: list[str]) -> None:
         for text in texts:
             body = json.loads(text)
@@ -88,7 +100,28 @@ def test_ends_of_a_response_follow_its_audio(network: Network) -> None:
         "done",
         "created",
     ]
-    assert network.pcm == {"i1": loud(500) + SILENCE + loud(600)}
+    assert network.pcm == {"i1": SILENCE + loud(500) + SILENCE + loud(600)}
+
+
+def test_silence_before_the_first_sound_is_a_part_of_the_item(network: Network) -> None:
+    """The service counts ``audio_end_ms`` from ``started``, so this silence must be counted."""
+    network.silence(1.0)
+    network.begin()
+    network.report("started")
+    network.silence(0.3)
+    network.audio(loud(500))
+
+    blocks = len(network.pcm["i1"]) // len(SILENCE)
+    assert 12 <= blocks <= 16  # 0.3 s and one block, less the delay of 0.04 s of the track
+
+
+def test_an_item_without_a_start_begins_before_its_first_sound(network: Network) -> None:
+    network.silence(1.0)
+    network.begin()
+    network.silence(0.3)
+    network.audio(loud(500))
+
+    assert network.pcm == {"i1": SILENCE * 5 + loud(500)}
 
 
 def test_messages_that_are_not_about_a_response_are_never_held(network: Network) -> None:
@@ -106,7 +139,7 @@ def test_audio_before_the_messages_of_its_item_is_kept(network: Network) -> None
     network.begin()
     network.audio(loud(700))
 
-    assert network.pcm == {"i1": loud(500) + loud(600) + loud(700)}
+    assert network.pcm == {"i1": SILENCE + loud(500) + loud(600) + loud(700)}
     assert network.speech.lost_blocks == 0
 
 
@@ -117,7 +150,7 @@ def test_audio_of_no_item_is_counted(network: Network) -> None:
     assert network.speech.lost_blocks == 10
     network.begin()
     network.audio(loud(600))
-    assert network.pcm == {"i1": loud(600)}
+    assert network.sounds == {"i1": loud(600)}
 
 
 def test_cleared_audio_on_its_way_is_dropped(network: Network) -> None:
@@ -132,7 +165,7 @@ def test_cleared_audio_on_its_way_is_dropped(network: Network) -> None:
     network.audio(loud(600))
 
     assert network.kinds[2:4] == ["output_audio.done", "output_audio_buffer.cleared"][::-1]
-    assert network.pcm == {"i1": loud(500), "i2": loud(600)}
+    assert network.sounds == {"i1": loud(500), "i2": loud(600)}
 
 
 @pytest.mark.parametrize("number", [1, None])
@@ -195,7 +228,7 @@ def test_two_responses_keep_their_audio(network: Network) -> None:
     network.report("stopped", 2)
     network.silence(0.6)
 
-    assert network.pcm == {"i1": loud(500), "i2": loud(600)}
+    assert network.sounds == {"i1": loud(500), "i2": loud(600)}
     assert network.kinds.count("done") == 2
 
 
