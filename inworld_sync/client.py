@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
+    from inworld_sync.models.realtime import Session
     from inworld_sync.rest.llm import Llm
     from inworld_sync.rest.models import Models
     from inworld_sync.rest.pronunciations import Pronunciations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from inworld_sync.rest.tokens import Tokens
     from inworld_sync.rest.transcriptions import Transcriptions
     from inworld_sync.sessions.realtime.service import Realtime
+    from inworld_sync.sessions.realtime.session import RealtimeSession
+    from inworld_sync.sessions.realtime.tool_runner import Approver
     from inworld_sync.sessions.stt.service import Stt
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
@@ -190,6 +193,94 @@ class Inworld:
         from inworld_sync.sessions.realtime.service import Realtime
 
         return self._service(Realtime, lambda: Realtime(self._connector))
+
+    @with_keyword_hints
+    def connect_webrtc(
+        self,
+        session: Session | None = None,
+        *,
+        timeout: float | None = None,
+        offer_form: Literal["sdp", "json", "session_config"] = "sdp",
+        ice_servers: Iterable[Mapping[str, object]] | None = None,
+        reconnect_timeout: float = 30.0,
+        barge_in: bool = True,
+        tool_timeout: float | None = 60.0,
+        max_tools_at_once: int = 8,
+        on_approval: Approver | None = None,
+        tool_errors: Literal["neutral", "text"] = "neutral",
+        request_timeout: float = 10.0,
+        response_start_timeout: float = 15.0,
+        response_timeout: float = 60.0,
+        max_session_age: float | None = 3300.0,
+    ) -> RealtimeSession:
+        """
+        Open a realtime session over WebRTC, whose audio is in tracks. It needs the extra
+        ``webrtc``.
+
+        The session has the class and the methods of a session of ``iw.realtime.connect()``.
+        ``send_audio``, ``converse`` and ``play`` use the tracks. Both directions are in real time:
+        ``send_audio`` waits while half a second of audio is queued. ``send_audio`` accepts any
+        sample rate, and the audio of the service has 48000 Hz.
+
+        Args:
+            session: The settings, without audio formats; None uses the defaults of the service.
+            timeout: Seconds for the whole call; None means ``connect_timeout``.
+            offer_form: How the offer is sent: ``sdp`` as text, ``json`` with the settings of the
+                session, or ``session_config`` in the form of the specification, which has a place
+                only for the settings of a :class:`~inworld_sync.realtime.SessionConfig`.
+            ice_servers: STUN and TURN servers as a browser takes them, mappings with ``urls``,
+                ``username`` and ``credential``. None asks the service for its servers.
+            reconnect_timeout: This and the further arguments: see ``iw.realtime.connect()``. The
+                user's audio of an unfinished turn is not sent again after a reconnect.
+            barge_in: Whether the assistant stops speaking when the user begins to speak.
+            tool_timeout: Seconds for a function that has no timeout of its own.
+            max_tools_at_once: The most functions that run at the same time.
+            on_approval: A function that gets each call of an MCP server that needs approval.
+            tool_errors: The output that the model gets if a function raises.
+            request_timeout: Seconds for the service's answer to a command.
+            response_start_timeout: Seconds from the request of a response to its beginning.
+            response_timeout: Seconds between two messages of a response.
+            max_session_age: Seconds after which the client renews the session.
+
+        Raises:
+            ConfigError: An argument is out of its range, or the session has an audio format.
+            AuthError: The credential is not accepted.
+            QuotaError: The account or this client's limit allows no further connection.
+            ServiceError: The service refuses the offer or the settings.
+            RemoteProtocolError: The answer of the service is no answer to the offer.
+            ConnectError: The service cannot be reached, by HTTP or by UDP.
+            DeadlineExceeded: The session was not open in time. The error says how far it was.
+            ModuleNotFoundError: The extra ``webrtc`` is not installed.
+        """
+        from inworld_sync.models.realtime import Session
+        from inworld_sync.sessions.realtime.service import SessionOptions
+        from inworld_sync.webrtc.service import connect
+
+        options = SessionOptions(
+            reconnect_timeout=reconnect_timeout,
+            barge_in=barge_in,
+            tool_timeout=tool_timeout,
+            max_tools_at_once=max_tools_at_once,
+            on_approval=on_approval,
+            tool_errors=tool_errors,
+            request_timeout=request_timeout,
+            response_start_timeout=response_start_timeout,
+            response_timeout=response_timeout,
+            max_session_age=max_session_age,
+        )
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the client was closed, make another")
+            http = self._shared_http()
+        return connect(
+            self._connector,
+            http,
+            session or Session(),
+            options,
+            timeout=timeout,
+            offer_form=offer_form,
+            ice_servers=ice_servers,
+        )
 
     @property
     def pronunciations(self) -> Pronunciations:

@@ -21,7 +21,6 @@ from collections.abc import Coroutine, Sequence
 
 import aioice
 from aiortc import (
-    MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
@@ -38,7 +37,7 @@ from inworld_sync.emulator.realtime.service import run_session
 from inworld_sync.emulator.realtime.session import Session
 from inworld_sync.emulator.rtc.peer import ChannelPeer
 from inworld_sync.emulator.rtc.track_audio import TrackAudio
-from inworld_sync.emulator.rtc.tracks import OutputTrack, received_audio
+from inworld_sync.emulator.rtc.tracks import InputTrack, OutputTrack
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import INVALID_ARGUMENT, Refused
 
@@ -84,6 +83,7 @@ class Call:
         self._loop = asyncio.get_running_loop()
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._output = OutputTrack()
+        self._input: InputTrack | None = None
         self._channel: RTCDataChannel | None = None
         self._peer: ChannelPeer | None = None
         self._audio: TrackAudio | None = None
@@ -93,7 +93,6 @@ class Call:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._began_at = self._active_at = time.monotonic()
-        self._connection.on("track", self._on_track)
         self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
 
@@ -107,7 +106,9 @@ class Call:
         self._shared.calls.add(self)
         connection = self._connection
         try:
-            connection.addTransceiver(self._output).setCodecPreferences(_opus())
+            transceiver = connection.addTransceiver(self._output)
+            transceiver.setCodecPreferences(_opus())
+            self._input = InputTrack(transceiver.receiver, self._on_audio)
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             self._restrict_addresses()
             await connection.setLocalDescription(await connection.createAnswer())
@@ -120,6 +121,7 @@ class Call:
             message = f"sdp is not an offer that can be answered: {reason}"
             raise Refused(INVALID_ARGUMENT, message) from error
         self._start(self._watch())
+        self._start(self._input.run())
         return connection.localDescription.sdp
 
     async def stop_ice(self) -> None:
@@ -153,6 +155,8 @@ class Call:
         finally:
             for task in self._tasks:
                 task.cancel()
+            if self._input is not None:
+                self._input.close()
             self._slot.close()
             self._leave()
 
@@ -179,14 +183,10 @@ class Call:
 
     # Events of the connection.
 
-    def _on_track(self, track: MediaStreamTrack) -> None:
-        self._start(self._receive(track))
-
-    async def _receive(self, track: MediaStreamTrack) -> None:
-        async for pcm in received_audio(track):
-            self._active_at = time.monotonic()
-            if self._peer is not None:
-                self._peer.add_audio(pcm)
+    def _on_audio(self, pcm: bytes) -> None:
+        self._active_at = time.monotonic()
+        if self._peer is not None:
+            self._peer.add_audio(pcm)
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         if channel.label != CHANNEL or self._peer is not None or self._ending is not None:
