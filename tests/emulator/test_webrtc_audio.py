@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-import av
-import numpy as np
 import pytest
-from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
 
 from inworld_sync.emulator.peer import PeerGone
 from inworld_sync.emulator.realtime.events import EventSender
 from inworld_sync.emulator.rtc import track_audio
 from inworld_sync.emulator.rtc.offer import checked_offer
 from inworld_sync.emulator.rtc.track_audio import TrackAudio
-from inworld_sync.emulator.rtc.tracks import received_audio
 
 NEVER = threading.Event()
 
@@ -183,43 +177,6 @@ def test_close_wakes_a_response(audio: TrackAudio, monkeypatch: pytest.MonkeyPat
     thread.join(20)
 
     assert len(raised) == 1
-
-
-class _ReceivedTrack(MediaStreamTrack):
-    """Yields stereo packets of 20 ms with these values, at these positions in packets."""
-
-    kind = "audio"
-
-    def __init__(self, *packets: tuple[int, int]) -> None:
-        super().__init__()
-        self._packets = list(packets)
-
-    async def recv(self) -> av.AudioFrame:
-        if not self._packets:
-            raise MediaStreamError
-        position, value = self._packets.pop(0)
-        samples = np.full((1, 2 * 960), value, "<i2")
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
-        frame.sample_rate, frame.pts = 48000, 960 * position
-        return frame
-
-
-def received(*packets: tuple[int, int]) -> list[int]:
-    """Return the value of each 20 ms that the session gets."""
-
-    async def collect() -> bytes:
-        return b"".join([pcm async for pcm in received_audio(_ReceivedTrack(*packets))])
-
-    values = np.frombuffer(asyncio.run(collect()), "<i2").reshape(-1, 960)
-    assert (values == values[:, :1]).all()
-    return [int(value) for value in values[:, 0]]
-
-
-def test_received_audio() -> None:
-    """Stereo packets become mono. Repetitions replace lost packets, but not a long pause."""
-    assert received((0, 100), (1, 200), (2, 300)) == [100, 200, 300]
-    assert received((7, 1000), (10, 100)) == [1000, 700, 489, 100]
-    assert received((0, 1000), (60, 100)) == [1000, 100]
 
 
 def test_candidates_of_an_offer() -> None:
