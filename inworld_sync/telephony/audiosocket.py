@@ -198,7 +198,8 @@ class AudioSocketCodec:
         had 0x11 for 16 kHz.
         """
         rate_hz = len(payload) // 2 * _FRAMES_A_SECOND
-        if rate_hz not in _RATES_HZ.values() or self._wanted_hz not in (None, rate_hz):
+        is_known = len(payload) % 2 == 0 and rate_hz in _RATES_HZ.values()
+        if not is_known or self._wanted_hz not in (None, rate_hz):
             wanted = "of a known rate" if self._wanted_hz is None else f"at {self._wanted_hz} Hz"
             return WrongFormat(
                 f"the first frame has {len(payload)} bytes, which is not 20 ms of 16-bit audio "
