@@ -249,6 +249,7 @@ class Bridge:
         elif isinstance(message, KeyPressed):
             self._handle_key(message.digit, now)
         elif isinstance(message, CallStopped):
+            # The stream may end before the answer to the command of the transfer arrives.
             self._finish("caller_hung_up" if self._target is None else "transferred")
         elif isinstance(message, WrongFormat):
             self._finish("wrong_codec", AudioError(message.reason))
@@ -439,16 +440,18 @@ class Bridge:
 
     def _transfer(self, target: str) -> None:
         call_id = "" if self.start is None else self.start.call_id
-        self._control.transfer(call_id, target, partial(self._transferred, target))
+        self._target = target
+        self._control.transfer(call_id, target, self._transferred)
 
-    def _transferred(self, target: str, error: Exception | None) -> None:
+    def _transferred(self, error: Exception | None) -> None:
         session = self.session
         if error is None:
-            self._target = target
             # The carrier ends the stream now; if it does not, this side does.
             until = time.monotonic() + _CONTROL_SECONDS
             self._closing = Closing("transferred", None, until, is_cancelable=False)
-        elif session is not None:
+            return
+        self._target = None
+        if session is not None:
             self._do(partial(session.add, Message.system("The transfer failed."), wait=False))
             self._do(session.respond)
 
