@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+import attrs
+
 from inworld_sync.errors import (
     AudioError,
     ConfigError,
@@ -274,13 +276,7 @@ class Bridge:
         pacing, options = self._codec.pacing, self._options
         lead_ms = pacing.lead_ms if options.lead_ms is None else options.lead_ms
         start_ms = pacing.start_ms if options.start_ms is None else options.start_ms
-        return Pacing(
-            lead_ms=lead_ms,
-            start_ms=start_ms,
-            delay_ms=pacing.delay_ms,
-            pads_tails=pacing.pads_tails,
-            reports=pacing.reports,
-        )
+        return attrs.evolve(pacing, lead_ms=lead_ms, start_ms=start_ms)
 
     def _handle_audio(self, piece: CallAudio, start: CallStart, now: float) -> None:
         if self._recorder is not None:
@@ -335,10 +331,12 @@ class Bridge:
             self._recorder.write(now, output.delay)
 
     def _run_tasks(self, tasks: deque[Callable[[], object]]) -> None:
-        while tasks and self._end is None:
+        # A task may queue itself again.
+        for _ in range(len(tasks)):
             with self._lock:
                 task = tasks.popleft()
-            task()
+            if self._end is None:
+                task()
 
     def _check_carrier(self, now: float) -> None:
         writer, limit = self._writer, self._options.stall_timeout
@@ -451,7 +449,10 @@ class Bridge:
             self._closing = Closing("transferred", None, until, is_cancelable=False)
             return
         self._target = None
-        if session is not None:
+        if session is None:
+            # The model is informed as soon as the session is open.
+            self._put(partial(self._transferred, error))
+        else:
             self._do(partial(session.add, Message.system("The transfer failed."), wait=False))
             self._do(session.respond)
 

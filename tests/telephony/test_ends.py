@@ -8,7 +8,14 @@ import pytest
 
 from inworld_sync import AudioEncoding, ConfigError, ConnectionLost, QuotaError, Speech
 from inworld_sync.emulator.phone import SimulatedCall
-from inworld_sync.telephony import CallOptions, active_calls, drain, find_call, twilio
+from inworld_sync.telephony import (
+    CallOptions,
+    active_calls,
+    bridge as bridge_module,
+    drain,
+    find_call,
+    twilio,
+)
 
 from support.phone import Running, answer, connected, in_call, mulaw, serve_call, session
 from support.scripted_realtime import Service, realtime
@@ -120,8 +127,9 @@ def test_the_carrier_sends_nothing() -> None:
     assert "sent nothing for 0.5 s" in str(summary.error)
 
 
-def test_the_carrier_reads_nothing() -> None:
+def test_the_carrier_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A send that never returns ends the call, and ``run`` returns."""
+    monkeypatch.setattr(bridge_module, "_JOIN_SECONDS", 0.05)
     released = threading.Event()
 
     class Stuck:

@@ -122,4 +122,4 @@ def test_audiosocket_is_closed_during_a_call() -> None:
             server.close()
             silent.close()
 
-    assert "carrier_lost" == summaries[0].end
+    assert "hung_up" == summaries[0].end
