@@ -50,6 +50,7 @@ ALONE = {
     "certifi": {"transport"},
     "cffi": {"_native"},
     "click": {"cli"},
+    "python_socks": {"transport"},
     "rich": {"cli"},
     "socket": {"transport", "emulator"},
     "sounddevice": {"devices"},
