@@ -14,7 +14,7 @@ import attrs
 from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.models.keywords import with_keyword_hints
-from inworld_sync.models.options import DEFAULT_BASE_URL, Options
+from inworld_sync.models.options import Options, default_base_url
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.rest.voices import Voices
 from inworld_sync.secret import Secret
@@ -62,7 +62,8 @@ class Inworld:
         local: True starts the emulator in this process, on a free port of the loopback interface,
             and connects to the emulator. None does the same if ``INWORLD_SYNC_LOCAL`` is 1.
         base_url: The address of the service, with ``https://`` or ``wss://`` for TLS, or with
-            ``http://`` or ``ws://`` without TLS; ``https://api.inworld.ai`` by default.
+            ``http://`` or ``ws://`` without TLS. By default the client reads ``INWORLD_BASE_URL``
+            from the environment, and otherwise uses ``https://api.inworld.ai``.
         connect_timeout: The most seconds from the name lookup to the end of the handshake; 10 by
             default.
         send_timeout: The most seconds to send one message, after which the connection counts as
@@ -72,7 +73,8 @@ class Inworld:
         ping_timeout: Seconds without a received byte after which the connection counts as lost; 10
             by default.
         max_retries: How often a request that is safe to repeat is retried; 2 by default.
-        proxy: The URL of a proxy; False means no proxy. By default the environment decides.
+        proxy: The URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``;
+            False means no proxy. By default the environment decides.
         ssl_context: Replaces the default certificates and settings of TLS.
         headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header`` (default),
@@ -140,11 +142,15 @@ class Inworld:
         self._closed = False
         self._emulator: Emulator | None = None
         self._options = combine_settings(options, Options(), locals(), name="options")
+        if self._options.proxy:
+            from inworld_sync.transport.proxy import parse_proxy
+
+            parse_proxy(self._options.proxy, "proxy=")
         is_from_environment = local is None and os.environ.get(LOCAL_VARIABLE) == "1"
         if local or is_from_environment:
             why = f"{LOCAL_VARIABLE}=1" if is_from_environment else "local=True"
             given: dict[str, object] = {"api_key": api_key, "token": token, "auth": auth}
-            if self._options.base_url != DEFAULT_BASE_URL:
+            if self._options.base_url != default_base_url():
                 given["base_url"] = self._options.base_url
             names = [name for name, value in given.items() if value is not None]
             if names:
