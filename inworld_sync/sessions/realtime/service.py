@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.keywords import with_keyword_hints
-from inworld_sync.models.realtime import Session
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.realtime.commands import Timeouts
-from inworld_sync.sessions.realtime.reconnect import Reconnector
-from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.realtime.state import SessionState
-from inworld_sync.sessions.realtime.tool_runner import Approver, ToolOptions
-from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
+
+if TYPE_CHECKING:
+    from inworld_sync.models.realtime import Session
+    from inworld_sync.sessions.realtime.session import RealtimeSession
+    from inworld_sync.sessions.realtime.tool_runner import Approver
+    from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 
 __all__ = ["Realtime"]
-
-_INWORLD = RealtimeEndpoint()
 
 
 class Realtime:
@@ -39,7 +36,7 @@ class Realtime:
         session: Session | None = None,
         *,
         timeout: float | None = None,
-        endpoint: RealtimeEndpoint = _INWORLD,
+        endpoint: RealtimeEndpoint | None = None,
         key: str | None = None,
         reconnect_timeout: float = 30.0,
         barge_in: bool = True,
@@ -58,7 +55,7 @@ class Realtime:
         Args:
             session: The settings; None uses the defaults of the service.
             timeout: Seconds for the whole call; None means ``connect_timeout``.
-            endpoint: The service, if it is not Inworld's. See
+            endpoint: The service; None means Inworld's. See
                 :class:`~inworld_sync.RealtimeEndpoint`.
             key: A unique text by which the session can be found in the logs of the service; None
                 generates one.
@@ -112,10 +109,19 @@ class Realtime:
             raise ConfigError(f"tool_errors must be 'neutral' or 'text', got {tool_errors!r}")
         if max_tools_at_once < 1:
             raise ConfigError(f"max_tools_at_once must be at least 1, got {max_tools_at_once!r}")
+        # The classes of a session are imported when the first session opens.
+        from inworld_sync.models.realtime import Session
+        from inworld_sync.sessions.realtime.commands import Timeouts
+        from inworld_sync.sessions.realtime.reconnect import Reconnector
+        from inworld_sync.sessions.realtime.session import RealtimeSession
+        from inworld_sync.sessions.realtime.state import SessionState
+        from inworld_sync.sessions.realtime.tool_runner import ToolOptions
+        from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
+
         state = SessionState(
             f"realtime-session-{next(self._sessions)}",
             self._connector.options,
-            endpoint,
+            endpoint or RealtimeEndpoint(),
             session or Session(),
             reconnects=reconnect_timeout > 0,
             barge_in=barge_in,
