@@ -18,7 +18,7 @@ import attrs
 from inworld_sync.audio import pcm
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.audio.source import AudioData, AudioInput
-from inworld_sync.errors import ClosedError, ConnectionLost
+from inworld_sync.errors import AudioError, ClosedError, ConnectionLost
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.realtime import (
     AlawFormat,
@@ -155,6 +155,7 @@ class _Blocks:
         audio_format: The input format of the session.
         from_hz: The sample rate of the user's audio.
         channels: The number of channels of the user's audio, which are mixed to one.
+        is_encoded: Whether the audio has the input format already, so that it is sent unchanged.
 
     Attributes:
         buffer: The audio that was not sent yet.
@@ -164,21 +165,24 @@ class _Blocks:
         ConfigError: A number is out of its range.
     """
 
-    def __init__(self, audio_format: AudioFormat, from_hz: int, channels: int) -> None:
-        self.made_for = (audio_format, from_hz, channels)
+    def __init__(
+        self, audio_format: AudioFormat, from_hz: int, channels: int, *, is_encoded: bool
+    ) -> None:
+        self.made_for = (audio_format, from_hz, channels, is_encoded)
         self.buffer = bytearray()
-        self.size_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * _SAMPLE_BYTES
         self._rate_hz = audio_format.sample_rate_hz
-        self._is_float = isinstance(audio_format, Float32Format)
+        self._is_float = isinstance(audio_format, Float32Format) and not is_encoded
         self._input = AudioInput(from_hz, audio_format.sample_rate_hz, channels)
-        self._builder = FrameBuilder(
-            APPEND_HEAD, APPEND_TAIL, _FORMS.get(type(audio_format), FrameForm.BYTES)
-        )
+        self._is_encoded = is_encoded
+        self._sample_bytes = audio_format.bytes_per_sample if is_encoded else _SAMPLE_BYTES
+        self.size_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * self._sample_bytes
+        form = FrameForm.BYTES if is_encoded else _FORMS.get(type(audio_format), FrameForm.BYTES)
+        self._builder = FrameBuilder(APPEND_HEAD, APPEND_TAIL, form)
 
     @property
     def accepts_bytes(self) -> bool:
         """Whether whole samples may be added to the buffer without :meth:`feed`."""
-        return self._input.is_unchanged
+        return self._is_encoded or self._input.is_unchanged
 
     def feed(self, audio: AudioData) -> None:
         """
@@ -187,7 +191,7 @@ class _Blocks:
         Raises:
             AudioError: The chunk is not audio, see :meth:`AudioInput.feed`. Nothing was added.
         """
-        self.buffer += self._input.feed(audio)
+        self.buffer += _encoded(audio) if self._is_encoded else self._input.feed(audio)
 
     def finish(self) -> None:
         """
@@ -202,8 +206,15 @@ class _Blocks:
         """Remove a block, or a shorter rest; return it as a masked frame, and its milliseconds."""
         block = bytes(self.buffer[: self.size_bytes])
         del self.buffer[: self.size_bytes]
+        duration_ms = len(block) // self._sample_bytes * 1000.0 / self._rate_hz
         samples = pcm.f32_from_s16(block) if self._is_float else block
-        return self._builder.build(samples), len(block) // _SAMPLE_BYTES * 1000.0 / self._rate_hz
+        return self._builder.build(samples), duration_ms
+
+
+def _encoded(audio: AudioData) -> bytes | bytearray | memoryview:
+    if isinstance(audio, (bytes, bytearray, memoryview)):
+        return audio
+    raise AudioError(f"encoded audio must be bytes, got {type(audio).__name__}")
 
 
 @attrs.define(eq=False)
@@ -221,7 +232,8 @@ class AudioInputQueue:
         usual_block: The buffer for audio that needs neither a check nor a conversion; None if the
             next audio must be passed to :meth:`send`. Only a thread with the lock and the monitor
             sets a buffer; a thread with either of the two sets None.
-        usual_rates_hz: The sample rates of this audio, as the user may write them.
+        usual_kinds: The sample rate of this audio, as the user may write it, and whether the audio
+            is encoded.
         block_bytes: The size at which the buffer is sent.
 
     Thread safety: every method may be called from any thread.
@@ -232,12 +244,18 @@ class AudioInputQueue:
     _turn: UserTurn
     lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     usual_block: bytearray | None = attrs.field(init=False, default=None)
-    usual_rates_hz: tuple[int | None, ...] = attrs.field(init=False, default=())
+    usual_kinds: tuple[tuple[int | None, bool], ...] = attrs.field(init=False, default=())
     block_bytes: int = attrs.field(init=False, default=0)
     _blocks: _Blocks | None = attrs.field(init=False, default=None)
 
     def send(
-        self, audio: AudioData, sample_rate_hz: int | None, channels: int, timeout: float | None
+        self,
+        audio: AudioData,
+        sample_rate_hz: int | None,
+        channels: int,
+        timeout: float | None,
+        *,
+        is_encoded: bool = False,
     ) -> None:
         """Send audio; see :meth:`RealtimeSession.send_audio`."""
         require_timeout(timeout)
@@ -246,11 +264,14 @@ class AudioInputQueue:
             with self._commands.monitor:
                 self._commands.require_open()
                 audio_format = self._settings.input_format
-            made_for = (audio_format, sample_rate_hz or audio_format.sample_rate_hz, channels)
+            from_hz = sample_rate_hz or audio_format.sample_rate_hz
+            made_for = (audio_format, from_hz, channels, is_encoded)
             blocks = self._blocks
             if blocks is None or blocks.made_for != made_for:
                 self._finish(timeout)
-                blocks = self._blocks = _Blocks(*made_for)
+                blocks = self._blocks = _Blocks(
+                    audio_format, from_hz, channels, is_encoded=is_encoded
+                )
             blocks.feed(audio)
             self._send_blocks(blocks, timeout)
             self._set_usual(blocks)
@@ -263,10 +284,10 @@ class AudioInputQueue:
     def _set_usual(self, blocks: _Blocks) -> None:
         """Let the session add further audio of this kind to the buffer itself."""
         with self._commands.monitor:
-            audio_format, from_hz, _ = blocks.made_for
+            audio_format, from_hz, _, is_encoded = blocks.made_for
             is_same = audio_format == self._settings.input_format
             if is_same and blocks.accepts_bytes and not self._commands.is_over:
-                self.usual_rates_hz = (None, from_hz)
+                self.usual_kinds = ((None, is_encoded), (from_hz, is_encoded))
                 self.block_bytes = blocks.size_bytes
                 self.usual_block = blocks.buffer
 
