@@ -16,12 +16,10 @@ from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options, default_base_url
 from inworld_sync.models.settings import combine_settings
-from inworld_sync.rest.voices import Voices
 from inworld_sync.secret import Secret
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
-from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.transport.credential import Credential
-from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     import logging
@@ -36,10 +34,13 @@ if TYPE_CHECKING:
     from inworld_sync.rest.routers import Routers
     from inworld_sync.rest.tokens import Tokens
     from inworld_sync.rest.transcriptions import Transcriptions
+    from inworld_sync.rest.voices import Voices
     from inworld_sync.sessions.realtime.service import Realtime
     from inworld_sync.sessions.realtime.session import RealtimeSession
     from inworld_sync.sessions.realtime.tool_runner import Approver
     from inworld_sync.sessions.stt.service import Stt
+    from inworld_sync.sessions.tts.service import Tts
+    from inworld_sync.transport.http import HttpClient
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
 
@@ -184,6 +185,9 @@ class Inworld:
     @property
     def tts(self) -> Tts:
         """The text-to-speech service."""
+        # Each service is imported at its first use, because a program uses few of them.
+        from inworld_sync.sessions.tts.service import Tts
+
         return self._service(Tts, lambda: Tts(self._connector, self._shared_http()))
 
     @property
@@ -326,6 +330,8 @@ class Inworld:
     @property
     def voices(self) -> Voices:
         """The voices of the account."""
+        from inworld_sync.rest.voices import Voices
+
         return self._service(Voices, lambda: Voices(self._shared_http()))
 
     @property
@@ -334,6 +340,38 @@ class Inworld:
         from inworld_sync.rest.tokens import Tokens
 
         return self._service(Tokens, lambda: Tokens(self._shared_http(), self._auth))
+
+    def prewarm(self, *, timeout: float | None = None) -> None:
+        """
+        Open the connections of the first utterance and of the first HTTP request in advance.
+
+        Call this method when the program starts, so that the first text does not wait for a
+        handshake. The connections stay open while they are idle, and the one for utterances is kept
+        alive by pings. If the connections are open already, the call does nothing.
+
+        A realtime session has settings of its own, so its connection cannot be opened without them.
+        To have no handshake at the beginning of a conversation, call ``iw.realtime.connect()``
+        earlier.
+
+        Args:
+            timeout: Seconds for the whole call; None means ``connect_timeout``.
+
+        Raises:
+            AuthError: The service refuses the credential.
+            QuotaError: The account or this client's limit allows no further connection.
+            TransportError: Could not connect in time.
+            ClosedError: The client was closed.
+            ConfigError: *timeout* is not a number.
+
+        Thread safety: any thread may call this method, for example one that the program does not
+        wait for.
+        """
+        seconds = self._options.connect_timeout if timeout is None else timeout
+        deadline = Deadline(seconds, f"connecting to {self._options.base_url}")
+        self.tts._prewarm(deadline)  # noqa: SLF001 - users need only this method
+        with self._lock:
+            http = self._shared_http()
+        http.prewarm(deadline)
 
     def close(self) -> None:
         """Close all connections of the client, and its emulator. May be called twice."""
@@ -364,6 +402,8 @@ class Inworld:
     def _shared_http(self) -> HttpClient:
         """Return the HTTP client that the services share. The lock is held."""
         if self._http is None:
+            from inworld_sync.transport.http import HttpClient
+
             self._http = HttpClient(self._options, self._credential)
         return self._http
 

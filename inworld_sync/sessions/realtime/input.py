@@ -204,7 +204,7 @@ class _Blocks:
     @property
     def accepts_bytes(self) -> bool:
         """Whether whole samples may be added to the buffer without :meth:`feed`."""
-        return self._input.is_unchanged and not self._is_encoded
+        return self._is_encoded or self._input.is_unchanged
 
     def feed(self, audio: AudioData) -> None:
         """
@@ -256,7 +256,8 @@ class AudioInputQueue:
         usual_block: The buffer for audio that needs neither a check nor a conversion; None if the
             next audio must be passed to :meth:`send`. Only a thread with the lock and the monitor
             sets a buffer; a thread with either of the two sets None.
-        usual_rates_hz: The sample rates of this audio, as the user may write them.
+        usual_kinds: The sample rate of this audio, as the user may write it, and whether the audio
+            is encoded.
         block_bytes: The size at which the buffer is sent.
 
     Thread safety: every method may be called from any thread.
@@ -267,7 +268,7 @@ class AudioInputQueue:
     _turn: UserTurn
     lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     usual_block: bytearray | None = attrs.field(init=False, default=None)
-    usual_rates_hz: tuple[int | None, ...] = attrs.field(init=False, default=())
+    usual_kinds: tuple[tuple[int | None, bool], ...] = attrs.field(init=False, default=())
     block_bytes: int = attrs.field(init=False, default=0)
     _blocks: _Blocks | None = attrs.field(init=False, default=None)
 
@@ -311,10 +312,10 @@ class AudioInputQueue:
     def _set_usual(self, blocks: _Blocks) -> None:
         """Let the session add further audio of this kind to the buffer itself."""
         with self._commands.monitor:
-            audio_format, from_hz, _, _ = blocks.made_for
+            audio_format, from_hz, _, is_encoded = blocks.made_for
             is_same = audio_format == self._settings.input_format
             if is_same and blocks.accepts_bytes and not self._commands.is_over:
-                self.usual_rates_hz = (None, from_hz)
+                self.usual_kinds = ((None, is_encoded), (from_hz, is_encoded))
                 self.block_bytes = blocks.size_bytes
                 self.usual_block = blocks.buffer
 

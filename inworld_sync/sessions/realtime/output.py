@@ -200,8 +200,8 @@ class Output:
 
     def play(
         self,
-        output: AudioSink | Playout | ItemSink | None,
-        backchannel: AudioSink | ItemSink | None,
+        output: AudioSink | ItemSink | Playout | None,
+        backchannel: AudioSink | None,
         latency_ms: float,
     ) -> None:
         """Play all speech from now on; see :meth:`RealtimeSession.play`."""

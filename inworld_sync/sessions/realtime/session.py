@@ -348,11 +348,10 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         queue = self._input
         # Most calls only add 20 ms to a block. With cold caches, a further function costs more.
-        is_usual = channels == 1 and timeout is None and not is_encoded
-        if is_usual and type(audio) is bytes and not len(audio) & 1:
+        if type(audio) is bytes and channels == 1 and timeout is None and not len(audio) & 1:
             with queue.lock:
                 block = queue.usual_block
-                if block is not None and sample_rate_hz in queue.usual_rates_hz:
+                if block is not None and (sample_rate_hz, is_encoded) in queue.usual_kinds:
                     block += audio
                     if len(block) >= queue.block_bytes:
                         queue.send_full_block()
