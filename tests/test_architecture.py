@@ -50,6 +50,7 @@ ALONE = {
     "certifi": {"transport"},
     "cffi": {"_native"},
     "click": {"cli"},
+    "livekit": {"audio"},
     "rich": {"cli"},
     "socket": {"transport", "emulator"},
     "sounddevice": {"devices"},
