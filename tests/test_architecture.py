@@ -55,6 +55,7 @@ ALONE = {
     "certifi": {"transport"},
     "cffi": {"_native"},
     "click": {"cli"},
+    "livekit": {"audio"},
     "python_socks": {"transport"},
     "rich": {"cli"},
     "socket": {"transport", "emulator", "telephony"},
