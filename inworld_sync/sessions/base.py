@@ -360,12 +360,8 @@ class Connection(Generic[M]):
         )
 
     def _must_pause(self) -> bool:
-        if (
-            not self._changed.has_full_queue
-            or self._closing
-            or self._needing
-            or self._link.end is not None
-        ):
+        is_needed = self._closing or self._needing or self._link.end is not None
+        if is_needed or not self._changed.has_full_queue:
             return False
         streams = self._streams()
         is_full = self._changed.has_full_queue = any(stream.is_full for stream in streams)
