@@ -144,7 +144,7 @@ def test_harmless(iw, server, message_count, fault):
 def test_replaced_connection(iw, hasty, server, message_count, fault):
     """A connection lost before any message is replaced once, and no word is lost."""
     # A stall is detected after two seconds.
-    client, step = (hasty, 3) if fault == "stall" else (iw, 1)
+    client, step = (hasty, 5) if fault == "stall" else (iw, 1)
     for after in range(0, message_count, step):
         server.faults.add(f"{fault}@{after}")
         text, events = stream(client)
