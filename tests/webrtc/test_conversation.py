@@ -22,7 +22,7 @@ from support.udp_relay import open_relay
 PATIENCE_SECONDS = 60.0
 USER = ("What is the weather in Oslo?", "Please stop now.")
 ANSWER = "The weather says: It rains in Oslo."
-LONG = " ".join(SENTENCES[1:6])
+LONG = " ".join(SENTENCES[3:6])
 T = TypeVar("T")
 
 
