@@ -34,7 +34,6 @@ from inworld_sync.models.realtime import (
     Message,
 )
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.tts.speech import Speech
 from inworld_sync.telephony import active
 from inworld_sync.telephony.calls import (
     CallAudio,
@@ -53,7 +52,7 @@ from inworld_sync.telephony.calls import (
 )
 from inworld_sync.telephony.codec import Codec
 from inworld_sync.telephony.control import ControlRunner
-from inworld_sync.telephony.greeting import Greeting
+from inworld_sync.telephony.greeting import Greeting, announce
 from inworld_sync.telephony.options import CallOptions
 from inworld_sync.telephony.output import CallOutput, Pacing
 from inworld_sync.telephony.recording import Recorder
@@ -353,7 +352,7 @@ class Bridge:
         if link.has_failed and self._closing is None:
             is_full = isinstance(link.error, QuotaError)
             if self._options.refusal is not None:
-                self._announce("refusal", self._options.refusal, output)
+                announce(output, "refusal", self._options.refusal)
             self._close_later("no_capacity" if is_full else "model_unavailable")
             return
         for event in link.events():
@@ -370,7 +369,7 @@ class Bridge:
             is_long = now - self._lost_at >= self._options.apology_after
             if is_long and not self._has_apologized and self._options.apology is not None:
                 self._has_apologized = True
-                self._announce("apology", self._options.apology, output)
+                announce(output, "apology", self._options.apology)
 
     def _send_message(self, keys: str) -> None:
         session = self.session
@@ -414,7 +413,7 @@ class Bridge:
 
     def _say_goodbye(self, end: CallEnd) -> None:
         if self._options.goodbye is not None and self._output is not None:
-            self._announce("goodbye", self._options.goodbye, self._output)
+            announce(self._output, "goodbye", self._options.goodbye)
         self._close_later(end, is_cancelable=end == "silence")
 
     def _close_later(
@@ -424,9 +423,6 @@ class Bridge:
             is_cancelable = end in ("hung_up", "transferred")
         until = time.monotonic() + _CLOSING_SECONDS
         self._closing = Closing(end, target, until, is_cancelable)
-
-    def _announce(self, name: str, speech: Speech, output: CallOutput) -> None:
-        output.announce(name, speech.pcm, speech.sample_rate_hz)
 
     def _send_keys(self, digits: str) -> None:
         output, start = self._output, self.start

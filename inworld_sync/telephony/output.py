@@ -236,6 +236,11 @@ class CallOutput:
 
     # For the bridge.
 
+    @property
+    def call_format(self) -> CallFormat:
+        """The format of the call."""
+        return self._format
+
     def announce(self, name: str, pcm: bytes | memoryview, sample_rate_hz: int) -> None:
         """Queue 16-bit PCM of the program after all audio so far, as an item of its own."""
         resampler = Resampler(sample_rate_hz, self._format.sample_rate_hz)
