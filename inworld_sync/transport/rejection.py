@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import html
-import json
 import math
 import re
 import time
