@@ -16,7 +16,7 @@ from inworld_sync.emulator import Emulator
 from inworld_sync.models.realtime import ConversationEntry, UserTranscriptCompleted
 from inworld_sync.realtime import Interrupted, Message, RealtimeSession, ResponseStarted
 
-from support.sentences import SENTENCES, words_of
+from support.sentences import SENTENCES, word_errors, words_of
 from support.udp_relay import open_relay
 
 PATIENCE_SECONDS = 60.0
@@ -85,7 +85,7 @@ class Talk:
             samples = np.frombuffer(played.readframes(played.getnframes()), "<i2")
         self.heard = [samples[:answered], samples[answered:]]
 
-    def check(self, iw: Inworld) -> None:
+    def check(self, iw: Inworld, *, allowed_errors: int = 0) -> None:
         """Both sides have heard all words, and the interrupted item ends where it was heard."""
         assert list(map(words_of, self.transcripts)) == [words_of(text) for text in USER]
         items = [entry.item for entry in self.rt.conversation]
@@ -104,7 +104,9 @@ class Talk:
         said = words_of(LONG)
         count = len(words_of(part)) - 2
         assert 4 <= count < len(said)
-        assert words_of(part)[:count] == said[:count]
+        # A lost packet may turn one word into a similar one ("plays" into "pleased").
+        wrong = word_errors(" ".join(said[:count]), " ".join(words_of(part)[:count]))
+        assert wrong <= allowed_errors, part
 
     def _until(self, kind: type[T]) -> T:
         while not isinstance(event := self._events.get(timeout=PATIENCE_SECONDS), kind):
@@ -142,6 +144,6 @@ def test_conversation_over_a_bad_network(server: Emulator, tmp_path: Path, seed:
     ):
         user = speech(iw)
         with Inworld(server.api_key, base_url=url) as far, far.connect_webrtc(session) as rt:
-            Talk(rt, user, tmp_path).check(iw)
+            Talk(rt, user, tmp_path).check(iw, allowed_errors=1)
     assert relay.dropped > 20
     assert relay.passed > 500
