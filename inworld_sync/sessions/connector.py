@@ -12,7 +12,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from inworld_sync.errors import (
@@ -34,7 +34,9 @@ from inworld_sync.transport.credential import (
     request_headers,
 )
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.websocket import Link
+
+if TYPE_CHECKING:
+    from inworld_sync.transport.websocket import Link
 
 __all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Session"]
 
@@ -240,6 +242,9 @@ class Connector:
             raise
 
     def _open_link(self, url: str, header: Header, name: str, deadline: Deadline) -> Link:
+        # Imported when the first connection opens.
+        from inworld_sync.transport.websocket import Link
+
         options = self.options
         url, placed = place_credential(url, header, options.credential_in)
         headers = {**request_headers(), **options.headers, **placed}

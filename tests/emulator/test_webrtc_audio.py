@@ -185,9 +185,11 @@ def test_candidates_of_an_offer() -> None:
         "v=0",
         "a=fingerprint:sha-256 AA",
         "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+        "a=mid:0",
         "a=candidate:1 1 udp 2130706431 127.0.0.1 50000 typ host generation 0",
         "a=candidate:2 1 tcp 1518280447 ::1 9 typ host tcptype active",
         "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        "a=mid:1",
     ]
     removed = "a=candidate:3 1 udp 2113937151 0c0e1a2b-3c4d-4e5f.local 50001 typ host"
     lines = [*kept[:3], removed, *kept[3:], "a=end-of-candidates"]

@@ -186,8 +186,8 @@ def test_page_of_another_site(rtc_server: Emulator) -> None:
 
 # Wrong offers.
 
-AUDIO = "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\n"
-DATA = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
+AUDIO = "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n"
+DATA = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n"
 HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 PRINT = "a=fingerprint:sha-256 AA:BB\r\n"
 # (body, part of the message)
@@ -203,6 +203,9 @@ WRONG: list[tuple[Any, str]] = [
     (HEAD + AUDIO + PRINT + DATA, "must have a fingerprint"),
     (HEAD + PRINT + AUDIO + DATA, "sdp is not an offer that can be answered"),
     (HEAD + AUDIO + PRINT + DATA + PRINT, "sdp is not an offer that can be answered"),
+    (HEAD + PRINT + AUDIO + DATA.replace("mid:1", "mid:0"), "must have its own name"),
+    (HEAD + PRINT + AUDIO + DATA.replace("mid:1", "x:1"), "must have its own name"),
+    (HEAD + PRINT + "a=group:BUNDLE 0 2\r\n" + AUDIO + DATA, "list the sections 0 and 1, got 0 2"),
     (HEAD + "a=x" * 100_000, "at most 262144 characters"),
     ({}, "sdp must be a string"),
     ({"sdp": 5}, "sdp must be a string"),

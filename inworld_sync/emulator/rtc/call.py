@@ -23,6 +23,7 @@ import aioice
 from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
+    RTCIceTransport,
     RTCPeerConnection,
     RTCRtpCodecCapability,
     RTCRtpSender,
@@ -90,6 +91,7 @@ class Call:
         self._session_thread: threading.Thread | None = None
         # The connection and, later, the session.
         self._running = 1
+        self._transports: set[RTCIceTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._began_at = self._active_at = time.monotonic()
@@ -124,11 +126,6 @@ class Call:
         self._start(self._input.run())
         return connection.localDescription.sdp
 
-    async def stop_ice(self) -> None:
-        """Close the sockets without a word to the client."""
-        if (sctp := self._connection.sctp) is not None:
-            await sctp.transport.transport.stop()
-
     async def end(self, *, silently: bool = False) -> None:
         """End the call. *silently* leaves out the messages that tell the client about the end."""
         if self._ending is None:
@@ -146,12 +143,10 @@ class Call:
         if self._audio is not None:
             self._audio.close()
         try:
-            with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-                if silently:
-                    await asyncio.wait_for(self.stop_ice(), _CLOSE_SECONDS)
-                await asyncio.wait_for(self._connection.close(), _CLOSE_SECONDS)
-        except Exception:
-            _logger.exception("closing the call %s failed", self._id)
+            if silently:
+                await self._attempt(self._stop_ice())
+            await self._attempt(self._connection.close())
+            await self._attempt(self._stop_ice())
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -159,6 +154,20 @@ class Call:
                 self._input.close()
             self._slot.close()
             self._leave()
+
+    async def _attempt(self, work: Coroutine[object, object, None]) -> None:
+        """Do a step of the end. The steps after a step that fails are done too."""
+        try:
+            await asyncio.wait_for(work, _CLOSE_SECONDS)
+        except (asyncio.TimeoutError, TimeoutError):
+            _logger.warning("%s did not end within %s s", self._id, _CLOSE_SECONDS)
+        except Exception:
+            _logger.exception("a step of the end of %s failed", self._id)
+
+    async def _stop_ice(self) -> None:
+        """Close the sockets without a word to the client."""
+        for transport in self._transports:
+            await transport.stop()
 
     def _leave(self) -> None:
         """Leave the table of calls when the connection and the session have ended."""
@@ -174,10 +183,9 @@ class Call:
 
     def _restrict_addresses(self) -> None:
         """Use the addresses on which the server listens, instead of those that aioice finds."""
-        transports = {receiver.transport.transport for receiver in self._connection.getReceivers()}
-        if (sctp := self._connection.sctp) is not None:
-            transports.add(sctp.transport.transport)
-        for transport in transports:
+        users = [*self._connection.getReceivers(), self._connection.sctp]
+        self._transports = {each.transport.transport for each in users if each is not None}
+        for transport in self._transports:
             # There is no public way to the ICE connection.
             _use_addresses(transport._connection, self._shared.address)  # noqa: SLF001
 

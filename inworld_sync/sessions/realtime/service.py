@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.keywords import with_keyword_hints
-from inworld_sync.models.realtime import Session
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.realtime.commands import Timeouts
-from inworld_sync.sessions.realtime.reconnect import OpenLink, Reconnector
-from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.realtime.state import SessionState
-from inworld_sync.sessions.realtime.tool_runner import Approver, ToolOptions
-from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
+
+if TYPE_CHECKING:
+    from inworld_sync.models.realtime import Session
+    from inworld_sync.sessions.realtime.reconnect import OpenLink
+    from inworld_sync.sessions.realtime.session import RealtimeSession
+    from inworld_sync.sessions.realtime.tool_runner import Approver
+    from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 
 __all__ = ["Realtime", "SessionOptions", "open_session"]
-
-_INWORLD = RealtimeEndpoint()
 
 _numbers = itertools.count(1)
 
@@ -59,7 +57,7 @@ class SessionOptions:
 def open_session(
     connector: Connector,
     session: Session | None,
-    endpoint: RealtimeEndpoint,
+    endpoint: RealtimeEndpoint | None,
     options: SessionOptions,
     *,
     timeout: float | None,
@@ -72,7 +70,7 @@ def open_session(
     Args:
         connector: Opens connections for the client.
         session: The settings of the session.
-        endpoint: The service.
+        endpoint: The service; None means Inworld.
         options: The settings of the client.
         timeout: Seconds for the whole call.
         key: The key of the first connection.
@@ -80,10 +78,19 @@ def open_session(
     """
     if timeout is not None:
         require_seconds("timeout", timeout)
+    # The classes of a session are imported when the first session opens.
+    from inworld_sync.models.realtime import Session
+    from inworld_sync.sessions.realtime.commands import Timeouts
+    from inworld_sync.sessions.realtime.reconnect import Reconnector
+    from inworld_sync.sessions.realtime.session import RealtimeSession
+    from inworld_sync.sessions.realtime.state import SessionState
+    from inworld_sync.sessions.realtime.tool_runner import ToolOptions
+    from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
+
     state = SessionState(
         f"realtime-session-{next(_numbers)}",
         connector.options,
-        endpoint,
+        endpoint or RealtimeEndpoint(),
         session or Session(),
         reconnects=options.reconnect_timeout > 0,
         barge_in=options.barge_in,
@@ -104,6 +111,7 @@ def open_session(
     state.executor.start()
     reconnector.open(timeout)
     opened = state.session = RealtimeSession(state, reconnector)
+    state.tools.runner.bind(opened)
     connector.adopt(opened)
     return opened
 
@@ -124,7 +132,7 @@ class Realtime:
         session: Session | None = None,
         *,
         timeout: float | None = None,
-        endpoint: RealtimeEndpoint = _INWORLD,
+        endpoint: RealtimeEndpoint | None = None,
         key: str | None = None,
         reconnect_timeout: float = 30.0,
         barge_in: bool = True,
@@ -143,7 +151,7 @@ class Realtime:
         Args:
             session: The settings; None uses the defaults of the service.
             timeout: Seconds for the whole call; None means ``connect_timeout``.
-            endpoint: The service, if it is not Inworld's. See
+            endpoint: The service; None means Inworld's. See
                 :class:`~inworld_sync.RealtimeEndpoint`.
             key: A unique text by which the session can be found in the logs of the service; None
                 generates one.
