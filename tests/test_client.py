@@ -16,6 +16,7 @@ import pytest
 from inworld_sync import (
     ClosedError,
     ConfigError,
+    ConnectError,
     ConnectionLimiter,
     Inworld,
     NotFoundError,
@@ -458,3 +459,31 @@ def test_shared_by_threads(server: Emulator) -> None:
         )
 
     assert {number: f"T{number}." for number in range(16)} == results
+
+
+def test_prewarm() -> None:
+    """prewarm() opens one connection for utterances, which the first utterance uses."""
+    steps: list[str] = []
+    with (
+        Emulator(synthesizer=SpellingSynthesizer()) as server,
+        Inworld(
+            server.api_key, base_url=server.url, on_trace=lambda event: steps.append(event.name)
+        ) as iw,
+    ):
+        iw.prewarm(timeout=30)
+        iw.prewarm(timeout=30)
+        assert 1 == steps.count("connected")
+        assert "One." == spelled(iw.tts.synthesize("One.").data)
+
+        assert 1 == steps.count("connected")
+    with pytest.raises(ClosedError):
+        iw.prewarm()
+
+
+def test_prewarm_without_a_server() -> None:
+    """prewarm() raises the error of a connection that cannot be opened."""
+    with (
+        Inworld("k", base_url="http://127.0.0.1:1", proxy=False, max_retries=0) as iw,
+        pytest.raises(ConnectError),
+    ):
+        iw.prewarm(timeout=30)

@@ -6,12 +6,26 @@ Any object with the methods of a protocol can be used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import attrs
 
-__all__ = ["AudioSink", "AudioSource", "DeviceChanged", "DeviceInfo", "SpeakerMark", "SpeakerStats"]
+from inworld_sync.errors import InworldError
+
+if TYPE_CHECKING:
+    from inworld_sync.models.realtime.formats import AudioFormat
+
+__all__ = [
+    "AudioSink",
+    "AudioSource",
+    "DeviceChanged",
+    "DeviceInfo",
+    "EchoStats",
+    "ItemSink",
+    "SpeakerMark",
+    "SpeakerStats",
+]
 
 
 @runtime_checkable
@@ -106,6 +120,67 @@ class AudioSink(Protocol):
         ...
 
 
+@runtime_checkable
+class ItemSink(Protocol):
+    """
+    A destination for the speech of a realtime session, in the format of the session.
+
+    In contrast to an :class:`AudioSink`, it gets the audio undecoded, and counts how much of each
+    item was heard. :meth:`push` and :meth:`clear` must not wait. The session calls :meth:`push`
+    from one thread, and the other methods from any thread.
+    """
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all audio that was pushed has been heard."""
+        ...
+
+    @property
+    def failure(self) -> InworldError | None:
+        """Why the sink no longer plays; None while it plays."""
+        ...
+
+    def push(
+        self, item_id: str, audio: bytes, audio_format: AudioFormat, *, end: bool = False
+    ) -> bool:
+        """
+        Queue audio of an item.
+
+        Args:
+            item_id: The item. Items are played in the order in which they begin.
+            audio: Whole samples; may be empty.
+            audio_format: The format of *audio*.
+            end: Whether the item is complete with this audio.
+
+        Returns:
+            False if the sink is full. Then the same audio is pushed again later.
+        """
+        ...
+
+    def clear(self) -> Mapping[str, int]:
+        """
+        Drop all audio that was not heard.
+
+        Returns:
+            How many samples were heard of each item that was pushed since the last call.
+        """
+        ...
+
+    def drain(self, timeout: float | None) -> None:
+        """
+        Wait until all audio that was pushed has been heard.
+
+        Raises:
+            DeadlineExceeded: *timeout* seconds passed.
+            InworldError: The sink failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop at once and play nothing more. May be called twice and from any thread."""
+        ...
+
+
 @attrs.frozen
 class DeviceInfo:
     """
@@ -151,6 +226,25 @@ class DeviceChanged:
     old: DeviceInfo
     new: DeviceInfo
     lost_ms: float
+
+
+@attrs.frozen
+class EchoStats:
+    """
+    Statistics of the echo cancellation of a microphone.
+
+    Attributes:
+        removed_db: By how many decibels the recorded audio was reduced while the speaker played, in
+            the mean of about the last second of playing. The speech of the user during this time
+            makes the value smaller. None if nothing was measured.
+        delay_correction_ms: By how much later the echo comes than the devices report, in
+            milliseconds. The value is 0 if the difference is small.
+        skew_ppm: By how many millionths the speaker's clock is faster than the microphone's clock.
+    """
+
+    removed_db: float | None
+    delay_correction_ms: float
+    skew_ppm: float
 
 
 @attrs.frozen

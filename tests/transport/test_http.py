@@ -776,3 +776,42 @@ def test_status_of_a_stream() -> None:
         with pytest.raises(NotFoundError, match="no such voice"):
             list(LineStream(client).lines())
         client.close()
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_prewarm(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    """
+    The first request uses the connection that was opened in advance.
+
+    TLS 1.3 sends session tickets after the handshake. They are no sign that the server closed it.
+    """
+    script = answering(whole("200 OK", b"[]"))
+    with serve(script, tls=server_tls if is_secure else None) as server:
+        client = client_of(server, ssl_context=client_tls)
+        client.prewarm(Deadline(30, "connecting"))
+        client.prewarm(Deadline(30, "connecting"))
+        assert [] == get(client)
+        client.close()
+
+    assert 1 == server.accepted
+
+
+def test_prewarm_and_a_closed_connection() -> None:
+    """If the server has closed the connection meanwhile, the first request opens another."""
+    closed = threading.Event()
+
+    def script(peer: Peer) -> None:
+        if not closed.is_set():
+            peer.hang_up()
+            closed.set()
+            return
+        answering(whole("200 OK", b"[]"))(peer)
+
+    with serve(script) as server:
+        client = client_of(server)
+        client.prewarm(Deadline(30, "connecting"))
+        assert closed.wait(30)
+        assert [] == get(client)
+        client.close()
+
+    assert 2 == server.accepted
