@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import *
+    from inworld_sync.limits.redis_limiter import RedisLimiter as RedisLimiter
     from inworld_sync.models.catalog import *
     from inworld_sync.models.chat import *
     from inworld_sync.models.devices import *
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
     from inworld_sync.rest.transcriptions import TranscriptionJob as TranscriptionJob
-    from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
+    from inworld_sync.sessions.limiter import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.events import (
         ApprovalRequested as ApprovalRequested,
@@ -93,6 +94,7 @@ _HOMES = {
         "LocalProtocolError NotFoundError ProtocolError QuotaError RemoteProtocolError "
         "ServiceError TransportError"
     ),
+    "limits.redis_limiter": "RedisLimiter",
     "models.catalog": "STT_MODELS TTS_MODELS ModelInfo Router RouterRoute RouterVariant",
     "models.chat": (
         "CHAT_AUDIO_RATE_HZ ChatAudio ChatCompletion ChatConfig ChatDelta ChatMessage ChatMessages "
@@ -115,7 +117,7 @@ _HOMES = {
     "models.tokens": "AccessToken",
     "models.turns": "Turn VoiceProfile VoiceTrait Word",
     "models.voices": "ClonedVoice SampleReport Voice",
-    "sessions.connector": "ConnectionLimiter",
+    "sessions.limiter": "ConnectionLimiter",
     "sessions.playback": "Playback",
     "rest.previews": "VoicePreview",
     "rest.llm": "ChatStream",

@@ -18,7 +18,8 @@ from inworld_sync.models.options import DEFAULT_BASE_URL, Options
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.rest.voices import Voices
 from inworld_sync.secret import Secret
-from inworld_sync.sessions.connector import ConnectionLimiter, Connector
+from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.limiter import ConnectionLimiter
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.transport.credential import Credential
 from inworld_sync.transport.http import HttpClient

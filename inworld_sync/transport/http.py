@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_module
 import math
 import os
@@ -123,12 +124,16 @@ class HttpClient:
         Several threads may send requests at the same time. A forked child opens its own
         connections.
 
+    Attributes:
+        on_outcome: Called after each request of :meth:`request` with its error, or with None.
+
     Lock rule: ``_lock`` guards the set of bodies; nothing is called while it is held.
     """
 
     def __init__(self, options: Options, credential: Credential | None = None) -> None:
         self.options = options
         self.credential = credential
+        self.on_outcome: Callable[[InworldError | None], None] | None = None
         self.place = parse_url(options.base_url)
         # The key is the process id, because a forked child must not use the connections of its
         # parent.
@@ -187,11 +192,12 @@ class HttpClient:
             content = as_json(json) if body is None else body()
             return Exchange(self, method, path, deadline).run(merged, content, query)
 
-        return self.attempt(
-            lambda: send_authorized(send, credential or self.credential, deadline, headers),
-            lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
-            deadline,
-        )
+        with reported(self.on_outcome):
+            return self.attempt(
+                lambda: send_authorized(send, credential or self.credential, deadline, headers),
+                lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
+                deadline,
+            )
 
     def attempt(
         self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
@@ -261,6 +267,19 @@ class HttpClient:
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
+
+
+@contextlib.contextmanager
+def reported(on_outcome: Callable[[InworldError | None], None] | None) -> Iterator[None]:
+    """Call a function with the error of the block, or with None if there is none."""
+    try:
+        yield
+    except InworldError as error:
+        if on_outcome is not None:
+            on_outcome(error)
+        raise
+    if on_outcome is not None:
+        on_outcome(None)
 
 
 def is_retried(method: str, error: InworldError, *, obeys_retry_after: bool) -> bool:
