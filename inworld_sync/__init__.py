@@ -15,7 +15,13 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from inworld_sync._version import __version__ as __version__
-    from inworld_sync.auth import ApiKey as ApiKey, Auth as Auth, Token as Token
+    from inworld_sync.auth import (
+        ApiKey as ApiKey,
+        Auth as Auth,
+        Endpoint as Endpoint,
+        Token as Token,
+    )
+    from inworld_sync.batch.celery_batch import CeleryBatch as CeleryBatch, CeleryRun as CeleryRun
     from inworld_sync.client import Inworld as Inworld
     from inworld_sync.devices.microphone import Microphone as Microphone
     from inworld_sync.devices.null import NullSpeaker as NullSpeaker
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import *
     from inworld_sync.limits.redis_limiter import RedisLimiter as RedisLimiter
+    from inworld_sync.models.batch import *
     from inworld_sync.models.catalog import *
     from inworld_sync.models.chat import *
     from inworld_sync.models.devices import *
@@ -80,7 +87,8 @@ if TYPE_CHECKING:
 # The module of each public name. A test compares these modules with the imports above.
 _HOMES = {
     "_version": "__version__",
-    "auth": "ApiKey Auth Token",
+    "auth": "ApiKey Auth Endpoint Token",
+    "batch.celery_batch": "CeleryBatch CeleryRun",
     "client": "Inworld",
     "devices.microphone": "Microphone",
     "devices.null": "NullSpeaker",
@@ -95,6 +103,7 @@ _HOMES = {
         "ServiceError TransportError"
     ),
     "limits.redis_limiter": "RedisLimiter",
+    "models.batch": "BatchFailure BatchProgress BatchSummary",
     "models.catalog": "STT_MODELS TTS_MODELS ModelInfo Router RouterRoute RouterVariant",
     "models.chat": (
         "CHAT_AUDIO_RATE_HZ ChatAudio ChatCompletion ChatConfig ChatDelta ChatMessage ChatMessages "

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
+import attrs
+
 from inworld_sync.errors import ConfigError
 from inworld_sync.secret import Secret
 
@@ -20,6 +22,7 @@ __all__ = [
     "API_KEY_VARIABLE",
     "ApiKey",
     "Auth",
+    "Endpoint",
     "RenewableAuth",
     "TimedAuth",
     "Token",
@@ -220,3 +223,47 @@ def auth_from(
             "token= or auth=, or pass local=True for the emulator, which needs no account"
         )
     return ApiKey(key)
+
+
+def _masked(value: str | None) -> str | None:
+    return None if value is None else Secret(value)
+
+
+def _masked_token(value: str | Callable[[], str] | None) -> str | Callable[[], str] | None:
+    return Secret(value) if isinstance(value, str) else value
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """
+    Another address or credential for ``Inworld(failover=[...])``.
+
+    Attributes:
+        base_url: The address; None means the address of the client.
+        api_key: An API key. With no credential at all, the credential of the client is used.
+        token: A JSON Web Token, or a function that returns a new token for every connection.
+        auth: An object whose ``header()`` returns the name and the value of a header.
+    """
+
+    base_url: str | None = None
+    api_key: str | None = attrs.field(default=None, converter=_masked, repr=False)
+    token: str | Callable[[], str] | None = attrs.field(
+        default=None, converter=_masked_token, repr=False
+    )
+    auth: Auth | None = attrs.field(default=None, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        given = (self.base_url, self.api_key, self.token, self.auth)
+        if all(value is None for value in given):
+            raise ConfigError("Endpoint needs a base_url or a credential, got neither")
+
+    def credential(self, default: Auth) -> Auth:
+        """
+        Return the credential of the endpoint.
+
+        Raises:
+            ConfigError: Several credentials were given, or a credential is wrong.
+        """
+        if self.api_key is None and self.token is None and self.auth is None:
+            return default
+        return auth_from(api_key=self.api_key, token=self.token, auth=self.auth)

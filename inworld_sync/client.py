@@ -6,12 +6,12 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
-from inworld_sync.auth import ApiKey, Auth, auth_from
+from inworld_sync.auth import ApiKey, Auth, Endpoint, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import DEFAULT_BASE_URL, Options
@@ -20,7 +20,7 @@ from inworld_sync.rest.voices import Voices
 from inworld_sync.secret import Secret
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.limiter import ConnectionLimiter
-from inworld_sync.sessions.tts.service import Tts
+from inworld_sync.sessions.tts.service import DEFAULTS, Tts
 from inworld_sync.transport.credential import Credential
 from inworld_sync.transport.http import HttpClient
 
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
     import logging
     import ssl
 
+    from inworld_sync.batch.jobs import Jobs
     from inworld_sync.emulator import Emulator
+    from inworld_sync.failover import Failover
+    from inworld_sync.models.batch import BatchProgress, BatchSummary
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
+    from inworld_sync.models.stt import TranscribeConfig
+    from inworld_sync.models.tts import ContextConfig
     from inworld_sync.rest.llm import Llm
     from inworld_sync.rest.models import Models
     from inworld_sync.rest.pronunciations import Pronunciations
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from inworld_sync.rest.transcriptions import Transcriptions
     from inworld_sync.sessions.realtime.service import Realtime
     from inworld_sync.sessions.stt.service import Stt
+    from inworld_sync.sessions.tts.pool import AnyUtterance
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
 
@@ -78,6 +84,9 @@ class Inworld:
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
         max_queued_bytes: The most bytes that wait to be sent on a connection; 1 MiB by default.
         limiter: Limits the connections of the account; by default 20 connections of this client.
+        cache: A folder that keeps speech, so that a text that is spoken again with the same
+            settings needs no request; by default nothing is kept.
+        cache_max_bytes: The most bytes in this folder; 1 GiB by default.
         observer: Receives every message of both directions.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
         on_trace: Called with a :class:`~inworld_sync.TraceEvent` for every step of a connection. It
@@ -87,8 +96,10 @@ class Inworld:
             spoken.
         dispatch: Where handlers run. With ``thread`` (default), they run on a thread of their
             stream; with ``poll``, on the thread that calls ``poll``.
-        options: All settings in one object. Each setting above that is not None replaces the same
-            setting of *options*.
+        failover: Further addresses or credentials, in the order in which they are tried if an
+            earlier one fails. ``"local"`` starts the emulator when it is needed.
+        options: All settings in one object. Each of the settings above, from ``base_url`` to
+            ``dispatch``, that is not None replaces the same setting of *options*.
 
     Raises:
         ConfigError: There is no credential and *local* is not True, or a setting is wrong.
@@ -124,11 +135,14 @@ class Inworld:
         max_message_bytes: int | None = None,
         max_queued_bytes: int | None = None,
         limiter: Limiter | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_max_bytes: int | None = None,
         observer: WireObserver | None = None,
         logger: logging.Logger | None = None,
         on_trace: Callable[[TraceEvent], None] | None = None,
         sends_cancel_context: bool | None = None,
         dispatch: Literal["thread", "poll"] | None = None,
+        failover: Sequence[Endpoint | Literal["local"]] | None = None,
         options: Options | None = None,
     ) -> None:
         # A traceback may show the local variables.
@@ -152,6 +166,7 @@ class Inworld:
                 )
             auth = self._start_emulator()
         self._auth = auth_from(api_key=api_key, token=token, auth=auth)
+        self._endpoints = _endpoints(failover)
         self._begin()
         _clients.add(self)
 
@@ -167,6 +182,11 @@ class Inworld:
         self._connector = Connector(self._options, self._credential, limiter)
         self._http: HttpClient | None = None
         self._services: dict[type, Any] = {}
+        # The clients of the further endpoints, which are made when they are needed.
+        self._others: dict[int, Inworld] = {}
+        self._failover: Failover | None = None
+        if self._endpoints:
+            self._failover = self._make_failover(self._endpoints)
 
     @property
     def options(self) -> Options:
@@ -176,68 +196,161 @@ class Inworld:
     @property
     def tts(self) -> Tts:
         """The text-to-speech service."""
-        return self._service(Tts, lambda: Tts(self._connector, self._shared_http()))
+        route = self._route if self._failover else None
+        return self._service(Tts, lambda: Tts(self._connector, self._shared_http(), route))
 
     @property
     def stt(self) -> Stt:
         """The speech-to-text service."""
         from inworld_sync.sessions.stt.service import Stt
 
-        return self._service(Stt, lambda: Stt(self._connector, self._shared_http()))
+        client = self._chosen()
+        return client._service(Stt, lambda: Stt(client._connector, client._shared_http()))
 
     @property
     def realtime(self) -> Realtime:
         """Realtime conversations."""
         from inworld_sync.sessions.realtime.service import Realtime
 
-        return self._service(Realtime, lambda: Realtime(self._connector))
+        client = self._chosen()
+        return client._service(Realtime, lambda: Realtime(client._connector))
 
     @property
     def pronunciations(self) -> Pronunciations:
         """Pronunciation dictionaries."""
         from inworld_sync.rest.pronunciations import Pronunciations
 
-        return self._service(Pronunciations, lambda: Pronunciations(self._shared_http()))
+        client = self._chosen()
+        return client._service(Pronunciations, lambda: Pronunciations(client._shared_http()))
 
     @property
     def transcriptions(self) -> Transcriptions:
         """Transcription jobs for long recordings."""
         from inworld_sync.rest.transcriptions import Transcriptions
 
-        return self._service(Transcriptions, lambda: Transcriptions(self._shared_http()))
+        client = self._chosen()
+        return client._service(Transcriptions, lambda: Transcriptions(client._shared_http()))
 
     @property
     def llm(self) -> Llm:
         """Chat completions of language models."""
         from inworld_sync.rest.llm import Llm
 
-        return self._service(Llm, lambda: Llm(self._shared_http()))
+        client = self._chosen()
+        return client._service(Llm, lambda: Llm(client._shared_http()))
 
     @property
     def models(self) -> Models:
         """The language models of the service."""
         from inworld_sync.rest.models import Models
 
-        return self._service(Models, lambda: Models(self._shared_http()))
+        client = self._chosen()
+        return client._service(Models, lambda: Models(client._shared_http()))
 
     @property
     def routers(self) -> Routers:
         """Routers between language models."""
         from inworld_sync.rest.routers import Routers
 
-        return self._service(Routers, lambda: Routers(self._shared_http()))
+        client = self._chosen()
+        return client._service(Routers, lambda: Routers(client._shared_http()))
 
     @property
     def voices(self) -> Voices:
         """The voices of the account."""
-        return self._service(Voices, lambda: Voices(self._shared_http()))
+        client = self._chosen()
+        return client._service(Voices, lambda: Voices(client._shared_http()))
 
     @property
     def tokens(self) -> Tokens:
         """Tokens for browsers, devices and other processes."""
         from inworld_sync.rest.tokens import Tokens
 
-        return self._service(Tokens, lambda: Tokens(self._shared_http(), self._auth))
+        client = self._chosen()
+        return client._service(Tokens, lambda: Tokens(client._shared_http(), client._auth))
+
+    @with_keyword_hints
+    def batch(
+        self,
+        jobs: Jobs,
+        output: str | os.PathLike[str],
+        *,
+        template: str | None = None,
+        voice: str | None = None,
+        model: str | None = None,
+        language: str | None = None,
+        config: ContextConfig | None = None,
+        transcribe_config: TranscribeConfig | None = None,
+        concurrency: int = 20,
+        retries: int = 3,
+        timeout: float = 60.0,
+        overwrite: bool = False,
+        on_progress: Callable[[BatchProgress], object] | None = None,
+    ) -> BatchSummary:
+        """
+        Speak many texts to files, or transcribe many recordings.
+
+        All items are checked before anything is sent. The file ``journal.jsonl`` in the folder
+        *output* records each item. After an interruption, even by ``kill -9`` or a loss of power,
+        the same call does only the items that are not done. Items that failed are tried again. An
+        item whose text, settings or output have changed is done again.
+
+        Args:
+            jobs: A ``.csv`` file with a header, a ``.jsonl`` file, or mappings. Each item has
+                either ``text`` or ``audio``, the path of a recording. It may have an ``id`` and
+                the settings ``voice``, ``model``, ``language``, ``delivery_mode``,
+                ``text_normalization``, ``temperature``, ``sample_rate_hz``, ``speaking_rate`` and
+                ``bit_rate_bps``. Other names are for *template*.
+            output: The folder of the outputs, which is created.
+            template: The names of the outputs; by default ``{id}.wav`` and ``{id}.txt``. Fields
+                are the names of the item, ``{index}`` (from 1, ``{index:05}`` with zeros) and
+                ``{stem}`` of a recording. A slash makes a folder. The suffix chooses the format:
+                ``.wav``, ``.mp3``, ``.opus``, ``.flac`` or ``.pcm``; ``.txt``, ``.json``,
+                ``.srt`` or ``.vtt``.
+            voice: The voice of texts without a voice of their own.
+            model: The model of texts without a model of their own.
+            language: The language of texts without a language of their own.
+            config: All settings of texts in one object.
+            transcribe_config: All settings of recordings in one object.
+            concurrency: How many items are done at once, 1 to 1000.
+            retries: How often an item is retried, 0 to 100, if another attempt may help.
+            timeout: The most seconds to wait for a connection, and for each message of the service.
+            overwrite: Whether an output may replace a file that is not from this batch.
+            on_progress: Called on this thread at the start, about four times per second, and at
+                the end.
+
+        Returns:
+            The counts, and the items that failed.
+
+        Raises:
+            ConfigError: An argument or an item is wrong, an output exists, or another process works
+                on the same folder. Nothing was sent.
+            AuthError: The service refuses the credential.
+            OSError: A file of the batch cannot be read or written.
+
+        Thread safety: several threads may run batches in different folders.
+        """
+        from inworld_sync.batch.runner import run_batch
+        from inworld_sync.models.stt import TranscribeConfig
+
+        speech = combine_settings(config, DEFAULTS, locals())
+        # The names above are those of texts.
+        transcript = combine_settings(transcribe_config, TranscribeConfig(), {})
+        return run_batch(
+            jobs,
+            output,
+            template=template,
+            speech=speech,
+            transcript=transcript,
+            options=self._options,
+            tts=self.tts,
+            stt=lambda: self.stt,
+            concurrency=concurrency,
+            retries=retries,
+            timeout=timeout,
+            overwrite=overwrite,
+            on_progress=on_progress,
+        )
 
     def close(self) -> None:
         """Close all connections of the client, and its emulator. May be called twice."""
@@ -249,6 +362,8 @@ class Inworld:
                 rest.callback(emulator.close)
             if self._http is not None:
                 rest.callback(self._http.close)
+            for client in list(self._others.values()):
+                rest.callback(client.close)
             # The connections close in parallel, so that several lost connections cost one timeout.
             self._connector.close()
 
@@ -269,7 +384,57 @@ class Inworld:
         """Return the HTTP client that the services share. The lock is held."""
         if self._http is None:
             self._http = HttpClient(self._options, self._credential)
+            self._http.on_outcome = self._connector.on_outcome
         return self._http
+
+    # Several endpoints.
+
+    def _make_failover(self, endpoints: Sequence[Endpoint | Literal["local"]]) -> Failover:
+        from inworld_sync.failover import Failover
+
+        own = self._options.base_url
+        names = [own, *(e if e == "local" else e.base_url or own for e in endpoints)]
+        failover = Failover(names, self._options)
+        self._connector.on_outcome = failover.recorder(0)
+        return failover
+
+    def _chosen(self) -> Inworld:
+        """Return the client of the endpoint for the next call."""
+        return self if self._failover is None else self._client_of(self._failover.choose())
+
+    def _client_of(self, number: int) -> Inworld:
+        """Return the client of an endpoint. The emulator starts when it is needed."""
+        if number == 0:
+            return self
+        assert self._failover is not None
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the client was closed, make another")
+            client = self._others.get(number)
+            if client is None:
+                client = self._make_client(self._endpoints[number - 1])
+                client._connector.on_outcome = self._failover.recorder(number)
+                self._others[number] = client
+            return client
+
+    def _make_client(self, endpoint: Endpoint | Literal["local"]) -> Inworld:
+        if endpoint == "local":
+            options = attrs.evolve(self._options, base_url=DEFAULT_BASE_URL, limiter=None)
+            return Inworld(local=True, options=options)
+        base_url = endpoint.base_url or self._options.base_url
+        options = attrs.evolve(self._options, base_url=base_url)
+        return Inworld(auth=endpoint.credential(self._auth), local=False, options=options)
+
+    def _route(self, config: ContextConfig, make: Callable[[Tts], AnyUtterance]) -> AnyUtterance:
+        from inworld_sync.failover import FailoverUtterance
+
+        assert self._failover is not None
+        return FailoverUtterance(
+            self._failover,
+            config,
+            lambda number: make(self._client_of(number).tts),
+            len(self._endpoints) + 1,
+        )
 
     def _service(self, kind: type[S], make: Callable[[], S]) -> S:
         """Return the service of a class, which is created at its first use."""
@@ -291,12 +456,30 @@ class Inworld:
         return ApiKey(self._emulator.api_key)
 
 
+def _endpoints(
+    failover: Sequence[Endpoint | Literal["local"]] | None,
+) -> tuple[Endpoint | Literal["local"], ...]:
+    if failover is None:
+        return ()
+    if isinstance(failover, (str, Endpoint)) or not isinstance(failover, Sequence):
+        raise ConfigError("failover must be a list of Endpoint objects, or of 'local' for the end")
+    for number, endpoint in enumerate(failover, 1):
+        if endpoint == "local":
+            if number < len(failover):
+                raise ConfigError("failover may have 'local', the emulator, only at its end")
+        elif not isinstance(endpoint, Endpoint):
+            raise ConfigError(
+                f"failover must have Endpoint objects or 'local', got {type(endpoint).__name__}"
+            )
+    return tuple(failover)
+
+
 _clients: weakref.WeakSet[Inworld] = weakref.WeakSet()
 
 
 def _begin_in_child() -> None:
     for client in list(_clients):
-        client._begin(in_child=True)  # noqa: SLF001 - of this file's own class
+        client._begin(in_child=True)
 
 
 if hasattr(os, "register_at_fork"):

@@ -14,7 +14,7 @@ import contextlib
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -43,30 +43,35 @@ from inworld_sync.models.tts import (
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import require_callable
 from inworld_sync.sessions.playback import Playback
+from inworld_sync.sessions.tts.cache import CachedUtterance, SpeechCache
 from inworld_sync.sessions.tts.connection import (
     CREATE_TIMEOUT_SECONDS,
     MESSAGE_TIMEOUT_SECONDS,
     TtsConnection,
 )
 from inworld_sync.sessions.tts.http_utterance import HttpUtterance
-from inworld_sync.sessions.tts.pool import TtsPool, Utterance
+from inworld_sync.sessions.tts.pool import AnyUtterance, TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
     AudioChunk,
     Speech,
     require_rate,
     require_sink,
 )
+from inworld_sync.sessions.tts.text_feed import PieceSource
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire.text import require_pieces, require_text
+from inworld_sync.wire.tts import MAX_HTTP_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS
 
 __all__ = ["SpeechStream", "Tts"]
 
-# The settings for whole utterances. The service decides when to speak, and reports the times of
-# words.
+# The settings for whole utterances. The service decides when to speak, and sends times of words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
 
 # Browsers play files of these formats while they receive the files.
 _WEB_FORMATS: Final = ("wav", "mp3", "opus")
+
+
+Route: TypeAlias = "Callable[[ContextConfig, Callable[[Tts], AnyUtterance]], AnyUtterance]"
 
 
 class Tts:
@@ -78,10 +83,12 @@ class Tts:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector, http: HttpClient) -> None:
+    def __init__(self, connector: Connector, http: HttpClient, route: Route | None = None) -> None:
+        self._route = route
         self._connector = connector
         self._http = http
         self._pool = TtsPool(connector)
+        self._cache = SpeechCache(connector.options) if connector.options.cache else None
         # A client that is garbage-collected without being closed keeps no connection.
         weakref.finalize(self, self._pool.evict_all).atexit = False
 
@@ -155,15 +162,14 @@ class Tts:
         stream = self.stream(
             text, config=settings, method=method, timeout=timeout, create_timeout=create_timeout
         )
-        audio = stream.config.audio
         chunks: list[AudioChunk] = []
         try:
             chunks.extend(stream)
         except InworldError as error:
             if chunks:
-                error.partial = Speech.join(chunks, audio)
+                error.partial = Speech.join(chunks, settings.audio)
             raise
-        return Speech.join(chunks, audio)
+        return attrs.evolve(Speech.join(chunks, settings.audio), from_cache=stream.from_cache)
 
     @with_keyword_hints
     def stream(
@@ -239,11 +245,21 @@ class Tts:
             require_pieces(text)
         checks.require_timeout(timeout)
         checks.require_timeout(create_timeout, "create_timeout")
-        if method == "http":
-            return SpeechStream(HttpUtterance(self._connector, self._http, text, settings, timeout))
-        if method != "stream":
+        if method not in ("http", "stream"):
             raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
-        return SpeechStream(Utterance(self._pool, text, settings, timeout, create_timeout))
+        limit = MAX_HTTP_TEXT_CHARACTERS if method == "http" else MAX_TEXT_CHARACTERS
+        source = PieceSource(text, limit)
+
+        def make(tts: Tts) -> AnyUtterance:
+            if method == "http":
+                return HttpUtterance(tts._connector, tts._http, source, settings, timeout)
+            return Utterance(tts._pool, source, settings, timeout, create_timeout)
+
+        utterance = self._route(settings, make) if self._route else make(self)
+        # The whole text of an iterable is known only at its end.
+        if self._cache is not None and isinstance(text, str):
+            return SpeechStream(CachedUtterance(self._cache, text, utterance))
+        return SpeechStream(utterance)
 
     @with_keyword_hints
     def stream_bytes(
@@ -433,10 +449,9 @@ class SpeechStream:
     Thread safety: one thread iterates; any thread may call :meth:`close`.
     """
 
-    def __init__(self, utterance: Utterance | HttpUtterance) -> None:
+    def __init__(self, utterance: AnyUtterance) -> None:
         self._utterance = utterance
-        # The generator has no reference to this object. So when the last reference to this object
-        # is dropped, the generator and the utterance end at once.
+        # The generator has no reference to this object, so both end with the last reference to it.
         self._chunks = utterance.chunks()
         # The calls of __next__() that are running. A second call raises.
         self._steps: deque[object] = deque()
@@ -465,6 +480,11 @@ class SpeechStream:
     def usage(self) -> TtsUsage:
         """The service's counts so far."""
         return self._utterance.usage
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether the audio is from the cache of the client; known after the first chunk."""
+        return isinstance(self._utterance, CachedUtterance) and self._utterance.from_cache
 
     def close(self) -> None:
         """Stop the utterance, and end an iteration that waits. May be called twice."""

@@ -149,6 +149,7 @@ class Speech(_Encoded):
         tokens: The words, punctuation and white space as the service sent them; ``"".join(tokens)``
             is the text.
         visemes: Mouth shapes, as in :class:`AudioChunk`.
+        from_cache: Whether the speech is from the cache of the client. Then *usage* is 0.
     """
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
@@ -160,6 +161,7 @@ class Speech(_Encoded):
     usage: TtsUsage = attrs.field(factory=TtsUsage)
     tokens: tuple[str, ...] = attrs.field(default=(), repr=False)
     visemes: tuple[Viseme, ...] = attrs.field(default=(), repr=False)
+    from_cache: bool = False
 
     @classmethod
     def join(cls, chunks: Iterable[AudioChunk], audio: AudioConfig) -> Speech:
