@@ -437,7 +437,7 @@ def _open_bytes(
         if name is not None or (not is_raw and reader.is_file):
             return decode_file(reader, name)
         refuse_text(reader.peek(TEXT_BYTES))
-    rate_hz = _known(sample_rate_hz, f"{reader.name} of raw audio")
+    rate_hz = _known(sample_rate_hz, f"the raw audio of {reader.name}")
     return raw_file(reader, sample_decoder(declared or "s16le"), rate_hz, channels)
 
 

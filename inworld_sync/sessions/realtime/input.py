@@ -19,6 +19,7 @@ import attrs
 from inworld_sync.audio import pcm
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.audio.source import AudioData, AudioInput
+from inworld_sync.errors import AudioError
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.realtime import (
     AlawFormat,
@@ -154,21 +155,25 @@ class _Frames:
         audio_format: The input format of the session.
         from_hz: The sample rate of the user's audio.
         channels: The number of channels of the user's audio, which are mixed to one.
+        is_encoded: Whether the audio has the input format already, so that it is sent unchanged.
 
     Raises:
         ConfigError: A number is out of its range.
     """
 
-    def __init__(self, audio_format: AudioFormat, from_hz: int, channels: int) -> None:
-        self.made_for = (audio_format, from_hz, channels)
+    def __init__(
+        self, audio_format: AudioFormat, from_hz: int, channels: int, *, is_encoded: bool = False
+    ) -> None:
+        self.made_for = (audio_format, from_hz, channels, is_encoded)
         self._rate_hz = audio_format.sample_rate_hz
-        self._is_float = isinstance(audio_format, Float32Format)
+        self._is_float = isinstance(audio_format, Float32Format) and not is_encoded
         self._input = AudioInput(from_hz, audio_format.sample_rate_hz, channels)
-        self._block_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * _SAMPLE_BYTES
+        self._is_encoded = is_encoded
+        self._sample_bytes = audio_format.bytes_per_sample if is_encoded else _SAMPLE_BYTES
+        self._block_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * self._sample_bytes
         self._buffer = bytearray()
-        self._builder = FrameBuilder(
-            APPEND_HEAD, APPEND_TAIL, _FORMS.get(type(audio_format), FrameForm.BYTES)
-        )
+        form = FrameForm.BYTES if is_encoded else _FORMS.get(type(audio_format), FrameForm.BYTES)
+        self._builder = FrameBuilder(APPEND_HEAD, APPEND_TAIL, form)
 
     def feed(self, audio: AudioData) -> Iterator[tuple[bytes, float]]:
         """
@@ -177,7 +182,10 @@ class _Frames:
         Raises:
             AudioError: The chunk is not audio, see :meth:`AudioInput.feed`. Nothing was added.
         """
-        self._buffer += self._input.feed(audio)
+        if self._is_encoded:
+            self._buffer += _encoded(audio)
+        else:
+            self._buffer += self._input.feed(audio)
         return self._frames()
 
     def finish(self) -> Iterator[tuple[bytes, float]]:
@@ -194,9 +202,15 @@ class _Frames:
         while len(self._buffer) >= self._block_bytes or (last and self._buffer):
             block = bytes(self._buffer[: self._block_bytes])
             del self._buffer[: self._block_bytes]
-            duration_ms = len(block) // _SAMPLE_BYTES * 1000.0 / self._rate_hz
+            duration_ms = len(block) // self._sample_bytes * 1000.0 / self._rate_hz
             samples = pcm.f32_from_s16(block) if self._is_float else block
             yield self._builder.build(samples), duration_ms
+
+
+def _encoded(audio: AudioData) -> bytes | bytearray | memoryview:
+    if isinstance(audio, (bytes, bytearray, memoryview)):
+        return audio
+    raise AudioError(f"encoded audio must be bytes, got {type(audio).__name__}")
 
 
 @attrs.define(eq=False)
@@ -219,7 +233,13 @@ class AudioInputQueue:
     _frames: _Frames | None = attrs.field(init=False, default=None)
 
     def send(
-        self, audio: AudioData, sample_rate_hz: int | None, channels: int, timeout: float | None
+        self,
+        audio: AudioData,
+        sample_rate_hz: int | None,
+        channels: int,
+        timeout: float | None,
+        *,
+        is_encoded: bool = False,
     ) -> None:
         """Send audio; see :meth:`RealtimeSession.send_audio`."""
         require_timeout(timeout)
@@ -227,11 +247,14 @@ class AudioInputQueue:
             with self._commands.monitor:
                 self._commands.require_open()
                 audio_format = self._settings.input_format
-            made_for = (audio_format, sample_rate_hz or audio_format.sample_rate_hz, channels)
+            from_hz = sample_rate_hz or audio_format.sample_rate_hz
+            made_for = (audio_format, from_hz, channels, is_encoded)
             frames = self._frames
             if frames is None or frames.made_for != made_for:
                 self._finish(timeout)
-                frames = self._frames = _Frames(*made_for)
+                frames = self._frames = _Frames(
+                    audio_format, from_hz, channels, is_encoded=is_encoded
+                )
             self._append(frames.feed(audio), timeout)
 
     def commit(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.models.checks import require_finite, require_seconds
-from inworld_sync.models.devices import AudioSink, AudioSource
+from inworld_sync.models.devices import AudioSink, AudioSource, ItemSink
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import (
     AlawFormat,
@@ -120,6 +120,12 @@ class RealtimeSession(EventSource[SessionEvent]):
         return None if connection is None else connection.stats
 
     @property
+    def is_responding(self) -> bool:
+        """Whether a response is requested or in progress, or a function runs."""
+        with self._state.monitor:
+            return self._state.responses.is_busy or self._state.tools.is_busy
+
+    @property
     def unclaimed_events(self) -> int:
         """How many events were dropped because nothing read them."""
         return self._state.events.unclaimed
@@ -192,12 +198,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         Args:
             item: The item, such as ``Message.user("Hi")``; an item without an id gets one.
             previous_item_id: The item before the new one; None means the end, ``"root"`` the start.
-            wait: Whether to wait until the service has accepted the item; see :meth:`update`.
-            timeout: See :meth:`update`.
-
-        Raises:
-            ServiceError: The service refuses the item.
-            DeadlineExceeded: The service did not answer in time.
+            wait: Whether to wait until the service has accepted the item.
+            timeout: See :meth:`update`, also for the errors.
         """
         return self._add(CreateItem(item, previous_item_id), wait, timeout)
 
@@ -214,13 +216,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         return event.item
 
     def delete(self, item_id: str, *, wait: bool = True, timeout: float | None = None) -> None:
-        """
-        Delete an item from the conversation.
-
-        Raises:
-            ServiceError: The service refuses. See :meth:`update` for *wait* and *timeout*.
-            DeadlineExceeded: The service did not answer in time.
-        """
+        """Delete an item from the conversation; see :meth:`update` for arguments and errors."""
         self._ask(DeleteItem(item_id), wait, timeout, "deleting an item")
 
     def truncate(
@@ -241,12 +237,8 @@ class RealtimeSession(EventSource[SessionEvent]):
             item_id: The assistant's message.
             audio_end_ms: How much was heard, in milliseconds from the start of the audio.
             content_index: Which part of the item is the audio.
-            wait: Whether to wait until the service has truncated the item; see :meth:`update`.
-            timeout: See :meth:`update`.
-
-        Raises:
-            ServiceError: The service refuses the truncation.
-            DeadlineExceeded: The service did not answer in time.
+            wait: Whether to wait until the service has truncated the item.
+            timeout: See :meth:`update`, also for the errors.
         """
         require_finite("audio_end_ms", audio_end_ms)
         with self._state.monitor:
@@ -338,6 +330,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         *,
         channels: int = 1,
         timeout: float | None = None,
+        is_encoded: bool = False,
     ) -> None:
         """
         Send the user's audio.
@@ -349,6 +342,8 @@ class RealtimeSession(EventSource[SessionEvent]):
             audio: 16-bit PCM as bytes, or an array of int16 or of floats in [-1, 1].
             sample_rate_hz: Samples a second; None means the session's own input rate.
             channels: The number of channels, which are mixed to one.
+            is_encoded: Whether *audio* is bytes in the session's input format, such as mu-law,
+                which are sent unchanged.
             timeout: Seconds to wait for room, and for a session that reconnects; None means
                 ``send_timeout``.
 
@@ -356,7 +351,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             AudioError: ``audio`` has another type or shape.
             DeadlineExceeded: Not all audio could be queued in time; the rest was dropped.
         """
-        self._input.send(audio, sample_rate_hz, channels, timeout)
+        self._input.send(audio, sample_rate_hz, channels, timeout, is_encoded=is_encoded)
 
     def commit(self) -> None:
         """End the user's turn, if turn detection is off; then call :meth:`respond`."""
@@ -370,7 +365,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     def play(
         self,
-        output: AudioSink | Playout | None,
+        output: AudioSink | ItemSink | Playout | None,
         *,
         latency_ms: float = 0.0,
         backchannel: AudioSink | None = None,
@@ -382,8 +377,9 @@ class RealtimeSession(EventSource[SessionEvent]):
         to the part that was heard.
 
         Args:
-            output: A speaker, or a :class:`~inworld_sync.Playout` that the application reads. Only
-                this session may write to it. The session does not close it. None stops playing.
+            output: A speaker, a :class:`~inworld_sync.Playout` that the application reads, or an
+                :class:`~inworld_sync.ItemSink`. Only this session may write to it. The session does
+                not close a speaker or a playout. None stops playing.
             latency_ms: For a playout, the audio that its reader has read but not played yet. The
                 reader must drop this audio when playback stops.
             backchannel: Another speaker, for backchannels; interruptions do not stop it.
