@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 
 from inworld_sync import AuthError, CeleryBatch, ConfigError, DeadlineExceeded, Inworld
@@ -28,10 +28,17 @@ def server() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def app() -> Celery:
+def app() -> Iterator[Celery]:
     app = Celery("test", broker="memory://")
     app.conf.task_always_eager = True
-    return app
+    # A worker that sets up logging would remove the handlers of pytest.
+    signals.setup_logging.connect(keep_logging)
+    yield app
+    signals.setup_logging.disconnect(keep_logging)
+
+
+def keep_logging(**_: object) -> None:
+    pass
 
 
 @pytest.fixture
@@ -57,9 +64,11 @@ def expected(count: int) -> dict[str, str]:
     return {job["id"]: spoken_part(job["text"]) for job in jobs(count)}
 
 
+@pytest.mark.slow
 def test_a_worker(app: Celery, batch: CeleryBatch, tmp_path: Path) -> None:
     """A worker does the tasks of a caller, which reads the progress from the outputs."""
     app.conf.task_always_eager = False
+    app.conf.broker_transport_options = {"polling_interval": 0.05}
     with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
         run = batch.submit(jobs(25), str(tmp_path), group_size=10)
         progress = run.wait(60)
