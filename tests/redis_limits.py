@@ -10,7 +10,8 @@ redis-server``) and takes two minutes. It starts two Redis servers, an emulator 
 2. a worker is killed with ``kill -9``, and the others use its places within 20 s;
 3. the Redis of the limiter is killed and started again without its data, and the emulator still
    never has to refuse;
-4. a batch of 400 items runs on the workers; one of them is killed; each output exists.
+4. a batch of 400 items runs on the workers; one of them is killed; each output exists;
+5. the thread of a limiter that nobody uses any more ends.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 
 import redis
 
+from inworld_sync import RedisLimiter
 from inworld_sync.emulator import Emulator, Settings
 from inworld_sync.emulator.shared_state import SharedState
 
@@ -104,6 +106,7 @@ def main() -> None:
             kill(worker)
         workers[:] = [start_worker(number + WORKERS) for number in range(WORKERS)]
         run_batch(batch, folder, workers)
+        forget(limits)
         assert 0 == slots.refused, f"the emulator refused {slots.refused} connections"
     report("all parts passed")
 
@@ -179,6 +182,17 @@ def run_batch(batch: Any, folder: Path, workers: list[subprocess.Popen[bytes]]) 
     assert 0 == progress.failed
     assert files == sorted(job["id"] for job in jobs)
     assert not list(Path(output).glob(".*.partial"))
+
+
+def forget(limits: RedisServer) -> None:
+    """Part 5."""
+    limiter = RedisLimiter(limits.url, name="forgotten")
+    assert limiter.acquire(PATIENCE_SECONDS)
+    thread = limiter._thread
+    assert thread is not None
+    del limiter
+    until(lambda: not thread.is_alive(), "the thread has ended")
+    report("5: the thread has ended")
 
 
 def start_worker(number: int) -> subprocess.Popen[bytes]:

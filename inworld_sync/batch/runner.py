@@ -41,7 +41,8 @@ _FIRST_DELAY_SECONDS = 0.5
 _MAX_DELAY_SECONDS = 30.0
 
 _PROGRESS_SECONDS = 0.25
-# After an error that ends the batch, the threads end within this time.
+# After an error that ends the batch, the call waits this long for its threads. A thread that waits
+# for the end of a transcription ends later.
 _JOIN_SECONDS = 5.0
 # The present rate is measured over at most this many items.
 _RATE_ITEMS = 200

@@ -19,6 +19,7 @@ import random
 import secrets
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -136,6 +137,7 @@ class RedisLimiter(ClientAwareLimiter):
         super()._begin()
         self._freed = Condition()
         self._process = f"{os.getpid()}-{secrets.token_hex(6)}"
+        self._channel = self._prefix + self._process
         self._numbers = itertools.count(1)
         # The places of this process, the oldest first, and places whose release failed.
         self._held: dict[str, None] = {}
@@ -214,7 +216,7 @@ class RedisLimiter(ClientAwareLimiter):
         if client is not None and not is_away:
             with contextlib.suppress(_redis().RedisError):
                 # The thread need not wait for its next step.
-                client.publish(self._prefix + self._process, "end")
+                client.publish(self._channel, "end")
         if thread is not None and thread is not threading.current_thread():
             thread.join(_STEP_SECONDS + 2 * _REDIS_TIMEOUT_SECONDS)
         with self._freed:
@@ -251,8 +253,11 @@ class RedisLimiter(ClientAwareLimiter):
             if self._client is None:
                 self._client = self._connect()
             if self._thread is None or not self._thread.is_alive():
+                # The thread has no reference to the limiter while it waits. So it ends if the
+                # limiter is garbage-collected without being closed.
+                arguments = (weakref.ref(self), self._client, self._ending)
                 self._thread = threading.Thread(
-                    target=self._listen, name="inworld-limiter", daemon=True
+                    target=_listen, args=arguments, name="inworld-limiter", daemon=True
                 )
                 self._thread.start()
 
@@ -269,6 +274,7 @@ class RedisLimiter(ClientAwareLimiter):
             socket_timeout=_REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1),
+            protocol=2,  # servers before Redis 6 have no other
         )
         return client
 
@@ -374,36 +380,6 @@ class RedisLimiter(ClientAwareLimiter):
 
     # The thread's part.
 
-    def _listen(self) -> None:
-        """Renew the leases, and handle the messages of other processes."""
-        module, ending = _redis(), self._ending
-        subscription = None
-        next_beat = -math.inf
-        while not ending.is_set():
-            client: Any = self._client
-            if client is None:
-                break
-            try:
-                if subscription is None:
-                    subscription = client.pubsub(ignore_subscribe_messages=True)
-                    subscription.subscribe(self._prefix + self._process)
-                    next_beat = -math.inf
-                if time.monotonic() >= next_beat:
-                    self._beat()
-                    next_beat = time.monotonic() + HEARTBEAT_SECONDS
-                wait = min(max(next_beat - time.monotonic(), 0.0), _STEP_SECONDS)
-                message = subscription.get_message(timeout=wait)
-                if message is not None:
-                    self._handle(message["data"])
-            except (module.RedisError, ConnectError, OSError, ValueError) as error:
-                if ending.is_set():
-                    break
-                self._record_loss(error)
-                _close(subscription)
-                subscription = None
-                ending.wait(_AWAY_STEP_SECONDS)
-        _close(subscription)
-
     def _record_loss(self, error: Exception) -> None:
         try:
             self._lose(error)
@@ -449,6 +425,36 @@ class RedisLimiter(ClientAwareLimiter):
             for client in self._attached():
                 if count > 0:
                     count -= client.retire(count)
+
+
+def _listen(reference: weakref.ref[RedisLimiter], client: Any, ending: Event) -> None:
+    """Renew the leases of a limiter, and handle the messages of other processes."""
+    module = _redis()
+    subscription = None
+    next_beat = -math.inf
+    while not ending.is_set() and (limiter := reference()) is not None:
+        try:
+            if subscription is None:
+                subscription = client.pubsub(ignore_subscribe_messages=True)
+                subscription.subscribe(limiter._channel)  # noqa: SLF001 - of this file
+                next_beat = -math.inf
+            if time.monotonic() >= next_beat:
+                limiter._beat()  # noqa: SLF001
+                next_beat = time.monotonic() + HEARTBEAT_SECONDS
+            del limiter
+            wait = min(max(next_beat - time.monotonic(), 0.0), _STEP_SECONDS)
+            message = subscription.get_message(timeout=wait)
+            if message is not None and (limiter := reference()) is not None:
+                limiter._handle(message["data"])  # noqa: SLF001
+        except (module.RedisError, ConnectError, OSError, ValueError) as error:  # noqa: PERF203
+            limiter = reference()
+            if ending.is_set() or limiter is None:
+                break
+            limiter._record_loss(error)  # noqa: SLF001
+            _close(subscription)
+            subscription = limiter = None
+            ending.wait(_AWAY_STEP_SECONDS)
+    _close(subscription)
 
 
 def _pause(ahead: int, pause_ms: int) -> float:
