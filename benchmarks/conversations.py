@@ -25,6 +25,10 @@ from benchmarks.talkers import DELTA_MS
 from inworld_sync import Inworld
 
 SESSIONS = 12
+# With TLS, a peer that reads and writes one SSLSocket on two threads loses a connection now and
+# then. The machine may also be too busy for a run.
+_ATTEMPTS = 4
+_MARGIN_SECONDS = 30.0
 _CLIENT = "from inworld_sync import Inworld"
 _SERVICES = f"{_CLIENT}; client = Inworld('a2V5OmtleQ=='); client.tts; client.stt; client.realtime"
 
@@ -100,8 +104,21 @@ def talking(
         command += ["--authority", str(authority)]
 
     def run() -> float:
-        result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        return float(result.stdout) / 1e6
+        for _ in range(_ATTEMPTS):
+            try:
+                result = subprocess.run(
+                    command,
+                    check=True,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    cwd=ROOT,
+                    timeout=seconds + _MARGIN_SECONDS,
+                )
+            except subprocess.SubprocessError as error:  # noqa: PERF203 - few attempts
+                print(f"{client} is measured again: {error}", file=sys.stderr)
+            else:
+                return float(result.stdout) / 1e6
+        raise RuntimeError(f"{client} failed {_ATTEMPTS} times")
 
     return run
 

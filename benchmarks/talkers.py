@@ -18,9 +18,11 @@ The clients are:
 from __future__ import annotations
 
 import argparse
+import os
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ BLOCK = bytes(index * 31 % 251 for index in range(960))
 _LONG_BLOCK_BYTES = 4800
 _BYTES_PER_SECOND = 48_000
 _WARM_UP_SECONDS = 0.5
+_OPENING_SECONDS = 20.0
 # The audio of the measured time may come early or late, by this share of the time.
 _TOLERANCE = 0.2
 _APPEND = '{"type":"input_audio_buffer.append","audio":"'
@@ -214,12 +217,17 @@ def measured(talk: Talk, sessions: int, seconds: float) -> float:
         def count(size: int) -> None:
             received[number] += size
 
-        talk(opened.wait, count)
+        try:
+            talk(lambda: opened.wait(_OPENING_SECONDS), count)
+        except BaseException:  # noqa: BLE001 - any error ends the process
+            traceback.print_exc()
+            # The other sessions would wait for this one.
+            os._exit(1)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(sessions)]
     for thread in threads:
         thread.start()
-    opened.wait()
+    opened.wait(_OPENING_SECONDS)
     time.sleep(_WARM_UP_SECONDS)
     begin, cpu, before = time.perf_counter(), time.process_time(), sum(received)
     time.sleep(seconds)

@@ -79,8 +79,11 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.stt.stream import SttStream as SttStream
     from inworld_sync.sessions.tts.connection import TtsConnection as TtsConnection
     from inworld_sync.sessions.tts.context import TtsContext as TtsContext
-    from inworld_sync.sessions.tts.service import SpeechStream as SpeechStream
-    from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
+    from inworld_sync.sessions.tts.speech import (
+        AudioChunk as AudioChunk,
+        Speech as Speech,
+        SpeechStream as SpeechStream,
+    )
     from inworld_sync.tools.function import tool as tool
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
@@ -110,7 +113,7 @@ _HOMES = {
         "ChatTool ChatToolCall ChatToolCallDelta ChatUsage ChatVoice ReasoningEffort"
     ),
     "models.devices": (
-        "AudioSink AudioSource DeviceChanged DeviceInfo ItemSink SpeakerMark SpeakerStats"
+        "AudioSink AudioSource DeviceChanged DeviceInfo EchoStats ItemSink SpeakerMark SpeakerStats"
     ),
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",
@@ -134,10 +137,9 @@ _HOMES = {
     "rest.llm": "ChatStream",
     "rest.tokens": "JwtAuth Tokens",
     "rest.transcriptions": "TranscriptionJob",
-    "sessions.tts.speech": "AudioChunk Speech",
+    "sessions.tts.speech": "AudioChunk Speech SpeechStream",
     "sessions.stt.stats": "SttStats",
     "sessions.stt.stream": "SttStream",
-    "sessions.tts.service": "SpeechStream",
     "sessions.tts.connection": "TtsConnection",
     "sessions.tts.context": "TtsContext",
     "models.realtime": (

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -27,6 +27,7 @@ __all__ = [
     "TimedAuth",
     "Token",
     "auth_from",
+    "endpoints_from",
     "is_token",
 ]
 
@@ -267,3 +268,27 @@ class Endpoint:
         if self.api_key is None and self.token is None and self.auth is None:
             return default
         return auth_from(api_key=self.api_key, token=self.token, auth=self.auth)
+
+
+def endpoints_from(
+    failover: Sequence[Endpoint | Literal["local"]] | None,
+) -> tuple[Endpoint | Literal["local"], ...]:
+    """
+    Check the further endpoints of a client.
+
+    Raises:
+        ConfigError: The list has another value than endpoints, or ``local`` before its end.
+    """
+    if failover is None:
+        return ()
+    if isinstance(failover, (str, Endpoint)) or not isinstance(failover, Sequence):
+        raise ConfigError("failover must be a list of Endpoint objects, or of 'local' for the end")
+    for number, endpoint in enumerate(failover, 1):
+        if endpoint == "local":
+            if number < len(failover):
+                raise ConfigError("failover may have 'local', the emulator, only at its end")
+        elif not isinstance(endpoint, Endpoint):
+            raise ConfigError(
+                f"failover must have Endpoint objects or 'local', got {type(endpoint).__name__}"
+            )
+    return tuple(failover)

@@ -6,44 +6,44 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
-from inworld_sync.auth import ApiKey, Auth, Endpoint, auth_from
-from inworld_sync.errors import ClosedError, ConfigError
+from inworld_sync.auth import ApiKey, Auth, Endpoint, auth_from, endpoints_from
+from inworld_sync.batch.calls import BatchCalls
+from inworld_sync.errors import ClosedError, ConfigError, InworldError
 from inworld_sync.models.keywords import with_keyword_hints
-from inworld_sync.models.options import DEFAULT_BASE_URL, Options
+from inworld_sync.models.options import Options, default_base_url
 from inworld_sync.models.settings import combine_settings
-from inworld_sync.rest.voices import Voices
 from inworld_sync.secret import Secret
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.limiter import ConnectionLimiter
-from inworld_sync.sessions.tts.service import DEFAULTS, Tts
 from inworld_sync.transport.credential import Credential
-from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     import logging
     import ssl
 
-    from inworld_sync.batch.jobs import Jobs
     from inworld_sync.emulator import Emulator
-    from inworld_sync.failover import Failover
-    from inworld_sync.models.batch import BatchProgress, BatchSummary
+    from inworld_sync.failover import Endpoints
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
-    from inworld_sync.models.stt import TranscribeConfig
-    from inworld_sync.models.tts import ContextConfig
+    from inworld_sync.models.realtime import Session
     from inworld_sync.rest.llm import Llm
     from inworld_sync.rest.models import Models
     from inworld_sync.rest.pronunciations import Pronunciations
     from inworld_sync.rest.routers import Routers
     from inworld_sync.rest.tokens import Tokens
     from inworld_sync.rest.transcriptions import Transcriptions
+    from inworld_sync.rest.voices import Voices
     from inworld_sync.sessions.realtime.service import Realtime
+    from inworld_sync.sessions.realtime.session import RealtimeSession
+    from inworld_sync.sessions.realtime.tool_runner import Approver
     from inworld_sync.sessions.stt.service import Stt
-    from inworld_sync.sessions.tts.pool import AnyUtterance
+    from inworld_sync.sessions.tts.service import Tts
+    from inworld_sync.transport.http import HttpClient
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
 
@@ -53,7 +53,7 @@ LOCAL_VARIABLE = "INWORLD_SYNC_LOCAL"
 
 
 @with_keyword_hints
-class Inworld:
+class Inworld(BatchCalls):
     """
     A client for all services of Inworld, or for the emulator.
 
@@ -66,7 +66,8 @@ class Inworld:
         local: True starts the emulator in this process, on a free port of the loopback interface,
             and connects to the emulator. None does the same if ``INWORLD_SYNC_LOCAL`` is 1.
         base_url: The address of the service, with ``https://`` or ``wss://`` for TLS, or with
-            ``http://`` or ``ws://`` without TLS; ``https://api.inworld.ai`` by default.
+            ``http://`` or ``ws://`` without TLS. By default the client reads ``INWORLD_BASE_URL``
+            from the environment, and otherwise uses ``https://api.inworld.ai``.
         connect_timeout: The most seconds from the name lookup to the end of the handshake; 10 by
             default.
         send_timeout: The most seconds to send one message, after which the connection counts as
@@ -76,7 +77,8 @@ class Inworld:
         ping_timeout: Seconds without a received byte after which the connection counts as lost; 10
             by default.
         max_retries: How often a request that is safe to repeat is retried; 2 by default.
-        proxy: The URL of a proxy; False means no proxy. By default the environment decides.
+        proxy: The URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``;
+            False means no proxy. By default the environment decides.
         ssl_context: Replaces the default certificates and settings of TLS.
         headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header`` (default),
@@ -152,11 +154,15 @@ class Inworld:
         self._closed = False
         self._emulator: Emulator | None = None
         self._options = combine_settings(options, Options(), locals(), name="options")
+        if self._options.proxy:
+            from inworld_sync.transport.proxy import parse_proxy
+
+            parse_proxy(self._options.proxy, "proxy=")
         is_from_environment = local is None and os.environ.get(LOCAL_VARIABLE) == "1"
         if local or is_from_environment:
             why = f"{LOCAL_VARIABLE}=1" if is_from_environment else "local=True"
             given: dict[str, object] = {"api_key": api_key, "token": token, "auth": auth}
-            if self._options.base_url != DEFAULT_BASE_URL:
+            if self._options.base_url != default_base_url():
                 given["base_url"] = self._options.base_url
             names = [name for name, value in given.items() if value is not None]
             if names:
@@ -166,7 +172,7 @@ class Inworld:
                 )
             auth = self._start_emulator()
         self._auth = auth_from(api_key=api_key, token=token, auth=auth)
-        self._endpoints = _endpoints(failover)
+        self._further = endpoints_from(failover)
         self._begin()
         _clients.add(self)
 
@@ -182,11 +188,11 @@ class Inworld:
         self._connector = Connector(self._options, self._credential, limiter)
         self._http: HttpClient | None = None
         self._services: dict[type, Any] = {}
-        # The clients of the further endpoints, which are made when they are needed.
-        self._others: dict[int, Inworld] = {}
-        self._failover: Failover | None = None
-        if self._endpoints:
-            self._failover = self._make_failover(self._endpoints)
+        self._endpoints: Endpoints[Inworld] | None = None
+        if self._further:
+            from inworld_sync.failover import Endpoints
+
+            self._endpoints = Endpoints(self, self._further, self._options, self._make_other)
 
     @property
     def options(self) -> Options:
@@ -196,7 +202,10 @@ class Inworld:
     @property
     def tts(self) -> Tts:
         """The text-to-speech service."""
-        route = self._route if self._failover else None
+        # Each service is imported at its first use, because a program uses few of them.
+        from inworld_sync.sessions.tts.service import Tts
+
+        route = self._endpoints.route if self._endpoints else None
         return self._service(Tts, lambda: Tts(self._connector, self._shared_http(), route))
 
     @property
@@ -214,6 +223,94 @@ class Inworld:
 
         client = self._chosen()
         return client._service(Realtime, lambda: Realtime(client._connector))
+
+    @with_keyword_hints
+    def connect_webrtc(
+        self,
+        session: Session | None = None,
+        *,
+        timeout: float | None = None,
+        offer_form: Literal["sdp", "json", "session_config"] = "sdp",
+        ice_servers: Iterable[Mapping[str, object]] | None = None,
+        reconnect_timeout: float = 30.0,
+        barge_in: bool = True,
+        tool_timeout: float | None = 60.0,
+        max_tools_at_once: int = 8,
+        on_approval: Approver | None = None,
+        tool_errors: Literal["neutral", "text"] = "neutral",
+        request_timeout: float = 10.0,
+        response_start_timeout: float = 15.0,
+        response_timeout: float = 60.0,
+        max_session_age: float | None = 3300.0,
+    ) -> RealtimeSession:
+        """
+        Open a realtime session over WebRTC, whose audio is in tracks. It needs the extra
+        ``webrtc``.
+
+        The session has the class and the methods of a session of ``iw.realtime.connect()``.
+        ``send_audio``, ``converse`` and ``play`` use the tracks. Both directions are in real time:
+        ``send_audio`` waits while half a second of audio is queued. ``send_audio`` accepts any
+        sample rate, and the audio of the service has 48000 Hz.
+
+        Args:
+            session: The settings, without audio formats; None uses the defaults of the service.
+            timeout: Seconds for the whole call; None means ``connect_timeout``.
+            offer_form: How the offer is sent: ``sdp`` as text, ``json`` with the settings of the
+                session, or ``session_config`` in the form of the specification, which has a place
+                only for the settings of a :class:`~inworld_sync.realtime.SessionConfig`.
+            ice_servers: STUN and TURN servers as a browser takes them, mappings with ``urls``,
+                ``username`` and ``credential``. None asks the service for its servers.
+            reconnect_timeout: This and the further arguments: see ``iw.realtime.connect()``. The
+                user's audio of an unfinished turn is not sent again after a reconnect.
+            barge_in: Whether the assistant stops speaking when the user begins to speak.
+            tool_timeout: Seconds for a function that has no timeout of its own.
+            max_tools_at_once: The most functions that run at the same time.
+            on_approval: A function that gets each call of an MCP server that needs approval.
+            tool_errors: The output that the model gets if a function raises.
+            request_timeout: Seconds for the service's answer to a command.
+            response_start_timeout: Seconds from the request of a response to its beginning.
+            response_timeout: Seconds between two messages of a response.
+            max_session_age: Seconds after which the client renews the session.
+
+        Raises:
+            ConfigError: An argument is out of its range, or the session has an audio format.
+            AuthError: The credential is not accepted.
+            QuotaError: The account or this client's limit allows no further connection.
+            ServiceError: The service refuses the offer or the settings.
+            RemoteProtocolError: The answer of the service is no answer to the offer.
+            ConnectError: The service cannot be reached, by HTTP or by UDP.
+            DeadlineExceeded: The session was not open in time. The error says how far it was.
+            ModuleNotFoundError: The extra ``webrtc`` is not installed.
+        """
+        from inworld_sync.models.realtime import Session
+        from inworld_sync.sessions.realtime.service import SessionOptions
+        from inworld_sync.webrtc.service import connect
+
+        options = SessionOptions(
+            reconnect_timeout=reconnect_timeout,
+            barge_in=barge_in,
+            tool_timeout=tool_timeout,
+            max_tools_at_once=max_tools_at_once,
+            on_approval=on_approval,
+            tool_errors=tool_errors,
+            request_timeout=request_timeout,
+            response_start_timeout=response_start_timeout,
+            response_timeout=response_timeout,
+            max_session_age=max_session_age,
+        )
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the client was closed, make another")
+            http = self._shared_http()
+        return connect(
+            self._connector,
+            http,
+            session or Session(),
+            options,
+            timeout=timeout,
+            offer_form=offer_form,
+            ice_servers=ice_servers,
+        )
 
     @property
     def pronunciations(self) -> Pronunciations:
@@ -258,6 +355,8 @@ class Inworld:
     @property
     def voices(self) -> Voices:
         """The voices of the account."""
+        from inworld_sync.rest.voices import Voices
+
         client = self._chosen()
         return client._service(Voices, lambda: Voices(client._shared_http()))
 
@@ -269,88 +368,37 @@ class Inworld:
         client = self._chosen()
         return client._service(Tokens, lambda: Tokens(client._shared_http(), client._auth))
 
-    @with_keyword_hints
-    def batch(
-        self,
-        jobs: Jobs,
-        output: str | os.PathLike[str],
-        *,
-        template: str | None = None,
-        voice: str | None = None,
-        model: str | None = None,
-        language: str | None = None,
-        config: ContextConfig | None = None,
-        transcribe_config: TranscribeConfig | None = None,
-        concurrency: int = 20,
-        retries: int = 3,
-        timeout: float = 60.0,
-        overwrite: bool = False,
-        on_progress: Callable[[BatchProgress], object] | None = None,
-    ) -> BatchSummary:
+    def prewarm(self, *, timeout: float | None = None) -> None:
         """
-        Speak many texts to files, or transcribe many recordings.
+        Open the connections of the first utterance and of the first HTTP request in advance.
 
-        All items are checked before anything is sent. The file ``journal.jsonl`` in the folder
-        *output* records each item. After an interruption, even by ``kill -9`` or a loss of power,
-        the same call does only the items that are not done. Items that failed are tried again. An
-        item whose text, settings or output have changed is done again.
+        Call this method when the program starts, so that the first text does not wait for a
+        handshake. The connections stay open while they are idle, and the one for utterances is kept
+        alive by pings. If the connections are open already, the call does nothing.
+
+        A realtime session has settings of its own, so its connection cannot be opened without them.
+        To have no handshake at the beginning of a conversation, call ``iw.realtime.connect()``
+        earlier.
 
         Args:
-            jobs: A ``.csv`` file with a header, a ``.jsonl`` file, or mappings. Each item has
-                either ``text`` or ``audio``, the path of a recording. It may have an ``id`` and
-                the settings ``voice``, ``model``, ``language``, ``delivery_mode``,
-                ``text_normalization``, ``temperature``, ``sample_rate_hz``, ``speaking_rate`` and
-                ``bit_rate_bps``. Other names are for *template*.
-            output: The folder of the outputs, which is created.
-            template: The names of the outputs; by default ``{id}.wav`` and ``{id}.txt``. Fields
-                are the names of the item, ``{index}`` (from 1, ``{index:05}`` with zeros) and
-                ``{stem}`` of a recording. A slash makes a folder. The suffix chooses the format:
-                ``.wav``, ``.mp3``, ``.opus``, ``.flac`` or ``.pcm``; ``.txt``, ``.json``,
-                ``.srt`` or ``.vtt``.
-            voice: The voice of texts without a voice of their own.
-            model: The model of texts without a model of their own.
-            language: The language of texts without a language of their own.
-            config: All settings of texts in one object.
-            transcribe_config: All settings of recordings in one object.
-            concurrency: How many items are done at once, 1 to 1000.
-            retries: How often an item is retried, 0 to 100, if another attempt may help.
-            timeout: The most seconds to wait for a connection, and for each message of the service.
-            overwrite: Whether an output may replace a file that is not from this batch.
-            on_progress: Called on this thread at the start, about four times per second, and at
-                the end.
-
-        Returns:
-            The counts, and the items that failed.
+            timeout: Seconds for the whole call; None means ``connect_timeout``.
 
         Raises:
-            ConfigError: An argument or an item is wrong, an output exists, or another process works
-                on the same folder. Nothing was sent.
             AuthError: The service refuses the credential.
-            OSError: A file of the batch cannot be read or written.
+            QuotaError: The account or this client's limit allows no further connection.
+            TransportError: Could not connect in time.
+            ClosedError: The client was closed.
+            ConfigError: *timeout* is not a number.
 
-        Thread safety: several threads may run batches in different folders.
+        Thread safety: any thread may call this method, for example one that the program does not
+        wait for.
         """
-        from inworld_sync.batch.runner import run_batch
-        from inworld_sync.models.stt import TranscribeConfig
-
-        speech = combine_settings(config, DEFAULTS, locals())
-        # The names above are those of texts.
-        transcript = combine_settings(transcribe_config, TranscribeConfig(), {})
-        return run_batch(
-            jobs,
-            output,
-            template=template,
-            speech=speech,
-            transcript=transcript,
-            options=self._options,
-            tts=self.tts,
-            stt=lambda: self.stt,
-            concurrency=concurrency,
-            retries=retries,
-            timeout=timeout,
-            overwrite=overwrite,
-            on_progress=on_progress,
-        )
+        seconds = self._options.connect_timeout if timeout is None else timeout
+        deadline = Deadline(seconds, f"connecting to {self._options.base_url}")
+        self.tts._prewarm(deadline)
+        with self._lock:
+            http = self._shared_http()
+        http.prewarm(deadline)
 
     def close(self) -> None:
         """Close all connections of the client, and its emulator. May be called twice."""
@@ -362,8 +410,8 @@ class Inworld:
                 rest.callback(emulator.close)
             if self._http is not None:
                 rest.callback(self._http.close)
-            for client in list(self._others.values()):
-                rest.callback(client.close)
+            if self._endpoints is not None:
+                rest.callback(self._endpoints.close)
             # The connections close in parallel, so that several lost connections cost one timeout.
             self._connector.close()
 
@@ -383,58 +431,29 @@ class Inworld:
     def _shared_http(self) -> HttpClient:
         """Return the HTTP client that the services share. The lock is held."""
         if self._http is None:
+            from inworld_sync.transport.http import HttpClient
+
             self._http = HttpClient(self._options, self._credential)
             self._http.on_outcome = self._connector.on_outcome
         return self._http
 
     # Several endpoints.
 
-    def _make_failover(self, endpoints: Sequence[Endpoint | Literal["local"]]) -> Failover:
-        from inworld_sync.failover import Failover
-
-        own = self._options.base_url
-        names = [own, *(e if e == "local" else e.base_url or own for e in endpoints)]
-        failover = Failover(names, self._options)
-        self._connector.on_outcome = failover.recorder(0)
-        return failover
-
     def _chosen(self) -> Inworld:
         """Return the client of the endpoint for the next call."""
-        return self if self._failover is None else self._client_of(self._failover.choose())
+        return self if self._endpoints is None else self._endpoints.chosen()
 
-    def _client_of(self, number: int) -> Inworld:
-        """Return the client of an endpoint. The emulator starts when it is needed."""
-        if number == 0:
-            return self
-        assert self._failover is not None
-        with self._lock:
-            if self._closed:
-                raise ClosedError("the client was closed, make another")
-            client = self._others.get(number)
-            if client is None:
-                client = self._make_client(self._endpoints[number - 1])
-                client._connector.on_outcome = self._failover.recorder(number)
-                self._others[number] = client
-            return client
-
-    def _make_client(self, endpoint: Endpoint | Literal["local"]) -> Inworld:
+    def _make_other(self, endpoint: Endpoint | Literal["local"]) -> Inworld:
         if endpoint == "local":
-            options = attrs.evolve(self._options, base_url=DEFAULT_BASE_URL, limiter=None)
+            options = attrs.evolve(self._options, base_url=default_base_url(), limiter=None)
             return Inworld(local=True, options=options)
         base_url = endpoint.base_url or self._options.base_url
         options = attrs.evolve(self._options, base_url=base_url)
         return Inworld(auth=endpoint.credential(self._auth), local=False, options=options)
 
-    def _route(self, config: ContextConfig, make: Callable[[Tts], AnyUtterance]) -> AnyUtterance:
-        from inworld_sync.failover import FailoverUtterance
-
-        assert self._failover is not None
-        return FailoverUtterance(
-            self._failover,
-            config,
-            lambda number: make(self._client_of(number).tts),
-            len(self._endpoints) + 1,
-        )
+    def _report_to(self, on_outcome: Callable[[InworldError | None], None]) -> None:
+        """Report the outcome of each request and each connection."""
+        self._connector.on_outcome = on_outcome
 
     def _service(self, kind: type[S], make: Callable[[], S]) -> S:
         """Return the service of a class, which is created at its first use."""
@@ -454,24 +473,6 @@ class Inworld:
         self._emulator = Emulator().start()
         self._options = attrs.evolve(self._options, base_url=self._emulator.url)
         return ApiKey(self._emulator.api_key)
-
-
-def _endpoints(
-    failover: Sequence[Endpoint | Literal["local"]] | None,
-) -> tuple[Endpoint | Literal["local"], ...]:
-    if failover is None:
-        return ()
-    if isinstance(failover, (str, Endpoint)) or not isinstance(failover, Sequence):
-        raise ConfigError("failover must be a list of Endpoint objects, or of 'local' for the end")
-    for number, endpoint in enumerate(failover, 1):
-        if endpoint == "local":
-            if number < len(failover):
-                raise ConfigError("failover may have 'local', the emulator, only at its end")
-        elif not isinstance(endpoint, Endpoint):
-            raise ConfigError(
-                f"failover must have Endpoint objects or 'local', got {type(endpoint).__name__}"
-            )
-    return tuple(failover)
 
 
 _clients: weakref.WeakSet[Inworld] = weakref.WeakSet()

@@ -11,13 +11,17 @@ Lock rule: ``_lock`` guards the state of all endpoints. Nothing is called while 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Generic, Literal, Protocol, TypeVar
 
+from inworld_sync.auth import Endpoint
 from inworld_sync.errors import (
     AuthError,
+    ClosedError,
     InworldError,
     QuotaError,
     RemoteProtocolError,
@@ -26,11 +30,11 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.options import Options
 from inworld_sync.models.tts import ContextConfig, TtsUsage
-from inworld_sync.sessions.tts.pool import AnyUtterance
-from inworld_sync.sessions.tts.speech import AudioChunk
+from inworld_sync.sessions.tts.service import Tts
+from inworld_sync.sessions.tts.speech import AnyUtterance, AudioChunk
 from inworld_sync.transport.observers import Observers
 
-__all__ = ["Failover", "FailoverUtterance", "is_failure_of_endpoint"]
+__all__ = ["Endpoints", "Failover", "FailoverUtterance", "is_failure_of_endpoint"]
 
 MAX_FAILURES = 3
 WINDOW_SECONDS = 30.0
@@ -154,6 +158,100 @@ class Failover:
         return self._names[after], self._names[before]
 
 
+class EndpointClient(Protocol):
+    """The client of one endpoint."""
+
+    @property
+    def tts(self) -> Tts:
+        """The text-to-speech service."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+
+    def _report_to(self, on_outcome: Callable[[InworldError | None], None]) -> None:
+        """Report the outcome of each request and each connection."""
+
+
+C = TypeVar("C", bound=EndpointClient)
+
+
+class Endpoints(Generic[C]):
+    """
+    The clients of several endpoints. Each one is made when it is needed.
+
+    Args:
+        first: The client of the preferred endpoint.
+        further: The other endpoints.
+        options: The settings of *first*.
+        make: Makes the client of another endpoint.
+
+    Lock rule: ``_lock`` guards the list of clients. It is held while a client is made, which does
+    not connect, but may start the emulator.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        first: C,
+        further: Sequence[Endpoint | Literal["local"]],
+        options: Options,
+        make: Callable[[Endpoint | Literal["local"]], C],
+    ) -> None:
+        own = options.base_url
+        names = [own, *(e if e == "local" else e.base_url or own for e in further)]
+        self._failover = Failover(names, options)
+        self._first = first
+        self._further = further
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: dict[int, C] = {}
+        self._is_closed = False
+        first._report_to(self._failover.recorder(0))  # noqa: SLF001 - users do not need it
+
+    def chosen(self) -> C:
+        """Return the client for the next call."""
+        return self.client(self._failover.choose())
+
+    def client(self, number: int) -> C:
+        """
+        Return the client of an endpoint.
+
+        Raises:
+            ClosedError: The client of the user was closed.
+        """
+        if number == 0:
+            return self._first
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError("the client was closed, make another")
+            client = self._made.get(number)
+            if client is None:
+                client = self._make(self._further[number - 1])
+                client._report_to(self._failover.recorder(number))  # noqa: SLF001
+                self._made[number] = client
+            return client
+
+    def route(self, config: ContextConfig, make: Callable[[Tts], AnyUtterance]) -> AnyUtterance:
+        """Return an utterance that begins on the endpoint that works."""
+        return FailoverUtterance(
+            self._failover,
+            config,
+            lambda number: make(self.client(number).tts),
+            len(self._further) + 1,
+        )
+
+    def close(self) -> None:
+        """Close the clients of the further endpoints."""
+        with self._lock:
+            self._is_closed = True
+            made = list(self._made.values())
+        with contextlib.ExitStack() as rest:
+            for client in made:
+                rest.callback(client.close)
+
+
 class FailoverUtterance:
     """
     One utterance, on the first endpoint that answers.
@@ -168,7 +266,10 @@ class FailoverUtterance:
 
     Attributes:
         config: The settings of the utterance.
+        from_cache: False.
     """
+
+    from_cache = False
 
     def __init__(
         self,

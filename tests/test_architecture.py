@@ -33,6 +33,7 @@ RANKS = {
     "realtime": 5,
     "rest": 5,
     "telephony": 5,
+    "webrtc": 5,
     "client": 6,
     "cli": 7,
 }
@@ -49,8 +50,8 @@ ALONE = {
     "_cffi_backend": {"_native"},
     # The library for WebRTC uses asyncio.
     "aioice": {"emulator"},
-    "aiortc": {"emulator"},
-    "asyncio": {"emulator"},
+    "aiortc": {"emulator", "webrtc"},
+    "asyncio": {"emulator", "webrtc"},
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
     # tools uses cattrs for the arguments of functions, because their types are defined by the user.
     "cattrs": {"models", "wire", "tools"},
@@ -59,6 +60,8 @@ ALONE = {
     "cffi": {"_native"},
     "click": {"cli"},
     "fsspec": {"batch"},
+    "livekit": {"audio"},
+    "python_socks": {"transport"},
     "redis": {"limits"},
     "rich": {"cli"},
     "socket": {"transport", "emulator", "telephony"},

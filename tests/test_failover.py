@@ -266,6 +266,7 @@ def test_threads_share_one_client(server: Emulator) -> None:
             thread.start()
         for thread in threads:
             thread.join(30)
-        assert 1 == len(iw._others)
+        assert iw._endpoints is not None
+        assert 1 == len(iw._endpoints._made)
 
     assert ["One."] * 8 == results

@@ -18,7 +18,8 @@ from inworld_sync.errors import ClosedError, InworldError
 from inworld_sync.locks import Event
 from inworld_sync.models.stt import Transcript
 from inworld_sync.sessions.stt.service import Stt
-from inworld_sync.sessions.tts.service import SpeechStream, Tts
+from inworld_sync.sessions.tts.service import Tts
+from inworld_sync.sessions.tts.speech import SpeechStream
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

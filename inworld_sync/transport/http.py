@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json as json_module
 import math
 import os
@@ -36,6 +35,7 @@ from inworld_sync.transport.credential import (
     send_authorized,
 )
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.transport.outcome import reported
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 from inworld_sync.wire.codec import dump_text
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import urllib3
 
     from inworld_sync.transport.http_socket import Stopper
+    from inworld_sync.transport.pool import ConnectionPool
 
 __all__ = ["Exchange", "HttpClient", "HttpResponse", "as_json", "headers_of", "is_retried"]
 
@@ -137,7 +138,7 @@ class HttpClient:
         self.place = parse_url(options.base_url)
         # The key is the process id, because a forked child must not use the connections of its
         # parent.
-        self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
+        self._pools: dict[int, ConnectionPool] = {}
         self._closed = Event()
         self._lock = threading.Lock()
         self._bodies: weakref.WeakSet[Closable] = weakref.WeakSet()
@@ -199,6 +200,15 @@ class HttpClient:
                 deadline,
             )
 
+    def prewarm(self, deadline: Deadline) -> None:
+        """
+        Open a connection for the first request, unless there is an idle connection.
+
+        Raises:
+            DeadlineExceeded, ConnectError, ClosedError: As for :meth:`request`.
+        """
+        self.pool().prewarm(deadline.at_most(math.inf))
+
     def attempt(
         self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
     ) -> T:
@@ -253,7 +263,7 @@ class HttpClient:
                 return
         body.close()
 
-    def pool(self) -> urllib3.HTTPConnectionPool:
+    def pool(self) -> ConnectionPool:
         """Return the connection pool of this process. Only this file uses it."""
         if self._closed.is_set():
             raise _closed_error()
@@ -267,19 +277,6 @@ class HttpClient:
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
-
-
-@contextlib.contextmanager
-def reported(on_outcome: Callable[[InworldError | None], None] | None) -> Iterator[None]:
-    """Call a function with the error of the block, or with None if there is none."""
-    try:
-        yield
-    except InworldError as error:
-        if on_outcome is not None:
-            on_outcome(error)
-        raise
-    if on_outcome is not None:
-        on_outcome(None)
 
 
 def is_retried(method: str, error: InworldError, *, obeys_retry_after: bool) -> bool:

@@ -16,13 +16,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 
 from inworld_sync.audio.formats import WholeSamples
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.checks import require_finite
-from inworld_sync.models.devices import ItemSink
+from inworld_sync.models.devices import AudioSink, ItemSink
 from inworld_sync.models.realtime import (
     AudioDelta,
     AudioDone,
@@ -30,6 +31,7 @@ from inworld_sync.models.realtime import (
     BackchannelDelta,
     BackchannelDone,
     CancelResponse,
+    ClearOutputAudio,
     OutputItemDone,
     PcmFormat,
     RealtimeEvent,
@@ -38,11 +40,15 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.realtime.commands import Commands
 from inworld_sync.sessions.realtime.events import Interrupted
 from inworld_sync.sessions.realtime.executor import Executor
+from inworld_sync.sessions.realtime.player import player_for
 from inworld_sync.sessions.realtime.response import ResponsePlayer
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.playback_ledger import Cut, PlaybackLedger
 from inworld_sync.wire.realtime.timestamps import SegmentTimes
+
+if TYPE_CHECKING:
+    from inworld_sync.audio.playout import Playout
 
 __all__ = ["END_EVENTS", "Output"]
 
@@ -192,6 +198,20 @@ class Output:
 
     # The monitor is not held.
 
+    def play(
+        self,
+        output: AudioSink | ItemSink | Playout | None,
+        backchannel: AudioSink | None,
+        latency_ms: float,
+    ) -> None:
+        """Play all speech from now on; see :meth:`RealtimeSession.play`."""
+        name, logger = self._commands.name, self._commands.options.logger
+        with self._commands.monitor:
+            self._commands.require_open()
+        player = None if output is None else player_for(output, name, logger, latency_ms)
+        second = None if backchannel is None else player_for(backchannel, name, logger, 0.0)
+        self.set_players(player, second)
+
     def set_players(self, player: ItemSink | None, backchannel: ItemSink | None) -> None:
         """Use other players from now on, and close the present ones."""
         with self._cutting, self._commands.monitor:
@@ -235,12 +255,16 @@ class Output:
         with self._cutting:
             with self._commands.monitor:
                 ids = self._begin_interruption()
-            return self._finish_interruption(ids, heard_ms)
+            return self._finish_interruption(ids, heard_ms, clears=True)
 
     def _finish_interruption(
-        self, ids: list[str], heard_ms: Mapping[str, float] | None
+        self, ids: list[str], heard_ms: Mapping[str, float] | None, *, clears: bool = False
     ) -> Interrupted:
         cut = self._cut(heard_ms or {})
+        # With tracks, the service has an output buffer, which may have audio of ended responses.
+        # When the user begins to speak, the service itself clears this buffer.
+        if clears and self._commands.endpoint.has_tracks:
+            self._commands.send_now(ClearOutputAudio())
         for command in (*map(CancelResponse, ids), *cut.commands):
             self._commands.send_now(command)
         event = Interrupted(cut.heard_ms, tuple(ids))

@@ -17,7 +17,6 @@ from inworld_sync.models.checks import require_finite, require_seconds
 from inworld_sync.models.devices import AudioSink, AudioSource, ItemSink
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import (
-    AlawFormat,
     CancelResponse,
     ClearOutputAudio,
     Command,
@@ -28,7 +27,6 @@ from inworld_sync.models.realtime import (
     Item,
     ItemRetrieved,
     Message,
-    MulawFormat,
     RealtimeEvent,
     ResponseConfig,
     RetrieveItem,
@@ -41,7 +39,6 @@ from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.realtime.commands import new_id
 from inworld_sync.sessions.realtime.converse import ConverseLoop
 from inworld_sync.sessions.realtime.events import SESSION_EVENT_CLASSES, Interrupted, SessionEvent
-from inworld_sync.sessions.realtime.player import player_for
 from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.state import SessionState
@@ -243,10 +240,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         require_finite("audio_end_ms", audio_end_ms)
         with self._state.monitor:
             output_format = self._state.settings.output_format
-        # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
-        if self._state.endpoint.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
-            audio_end_ms /= 3
-        command = TruncateItem(item_id, content_index, int(audio_end_ms))
+        end_ms = self._state.endpoint.audio_end_ms(audio_end_ms, output_format)
+        command = TruncateItem(item_id, content_index, end_ms)
         self._ask(command, wait, timeout, "truncating an item")
 
     def cancel(self, response_id: str | None = None) -> None:
@@ -351,7 +346,17 @@ class RealtimeSession(EventSource[SessionEvent]):
             AudioError: ``audio`` has another type or shape.
             DeadlineExceeded: Not all audio could be queued in time; the rest was dropped.
         """
-        self._input.send(audio, sample_rate_hz, channels, timeout, is_encoded=is_encoded)
+        queue = self._input
+        # Most calls only add 20 ms to a block. With cold caches, a further function costs more.
+        if type(audio) is bytes and channels == 1 and timeout is None and not len(audio) & 1:
+            with queue.lock:
+                block = queue.usual_block
+                if block is not None and (sample_rate_hz, is_encoded) in queue.usual_kinds:
+                    block += audio
+                    if len(block) >= queue.block_bytes:
+                        queue.send_full_block()
+                    return
+        queue.send(audio, sample_rate_hz, channels, timeout, is_encoded=is_encoded)
 
     def commit(self) -> None:
         """End the user's turn, if turn detection is off; then call :meth:`respond`."""
@@ -387,12 +392,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Raises:
             ConfigError: The output has two channels, or needs resampling and soxr is missing.
         """
-        logger, name = self._state.logger, self._state.name
-        with self._state.monitor:
-            self._commands.require_open()
-        player = None if output is None else player_for(output, name, logger, latency_ms)
-        second = None if backchannel is None else player_for(backchannel, name, logger, 0.0)
-        self._state.output.set_players(player, second)
+        self._state.output.play(output, backchannel, latency_ms)
 
     def drain(self, timeout: float | None = None) -> None:
         """
@@ -400,8 +400,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
         Raises:
             ConfigError: :meth:`play` was not called.
-            DeadlineExceeded: The speech was not played within *timeout* seconds. Playback
-                continues.
+            DeadlineExceeded: The speech was not played in time. Playback continues.
             DeviceError: The speaker failed.
         """
         self._state.output.drain(timeout)
@@ -434,8 +433,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         Send a microphone's audio and play the speech, until the session or the microphone ends.
 
         Args:
-            microphone: The user's audio. Headphones or echo cancellation keep the assistant's
-                voice out of it; see also ``mute_while`` of :class:`~inworld_sync.Microphone`.
+            microphone: The user's audio. The sound of *speaker* is removed from it, if both are
+                devices and the extra ``echo`` is installed; see ``echo`` of `Microphone`.
             speaker: Plays the assistant's speech, and stops when the user begins to speak.
             backchannel: Another speaker for backchannels.
             hang_up_after: When the microphone has ended, for example at the end of a file, silence
@@ -448,7 +447,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         require_seconds("hang_up_after", hang_up_after, is_zero_allowed=True)
         self.play(speaker, backchannel=backchannel)
         try:
-            ConverseLoop(self._state, self.send_audio, microphone, hang_up_after).run()
+            ConverseLoop(self._state, self.send_audio, microphone, speaker, hang_up_after).run()
         finally:
             self._state.output.set_players(None, None)
 
@@ -460,6 +459,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             return
         with self._state.monitor:
             self._commands.is_closing = True
+            self._input.usual_block = None
             connection = self._commands.connection
             self._state.monitor.notify_all()
         if connection is not None:

@@ -41,8 +41,7 @@ from inworld_sync.models.tts import (
     Viseme,
     WordTime,
 )
-from inworld_sync.sessions.tts.pool import AnyUtterance
-from inworld_sync.sessions.tts.speech import AudioChunk
+from inworld_sync.sessions.tts.speech import AnyUtterance, AudioChunk
 from inworld_sync.transport.observers import Observers
 
 __all__ = ["CachedUtterance", "SpeechCache"]
@@ -92,6 +91,10 @@ class SpeechCache:
     def max_entry_bytes(self) -> int:
         """The largest entry."""
         return int(self._max_bytes * _MAX_ENTRY_PART)
+
+    def utterance(self, text: str, utterance: AnyUtterance) -> AnyUtterance:
+        """Return an utterance from the cache, or *utterance*, whose speech is then kept."""
+        return CachedUtterance(self, text, utterance)
 
     def path(self, text: str, config: ContextConfig) -> Path:
         """Return the path of the entry of a text."""

@@ -62,7 +62,10 @@ class HttpUtterance:
         config: The settings of the utterance.
         usage: The service's counts so far.
         state: The state as text, for a repr.
+        from_cache: False.
     """
+
+    from_cache = False
 
     def __init__(
         self,

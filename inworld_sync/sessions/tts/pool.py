@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 from inworld_sync.errors import (
     AuthError,
@@ -37,7 +36,7 @@ from inworld_sync.transport.backoff import Backoff, retry_after_of
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire import tts
 
-__all__ = ["AnyUtterance", "TtsPool", "Utterance"]
+__all__ = ["TtsPool", "Utterance"]
 
 # A limiter that other processes share does not notify this process of a free place.
 _LOOK_AGAIN_SECONDS = 0.25
@@ -142,6 +141,22 @@ class TtsPool:
                 except (ClosedError, ConnectionLost):
                     # The service or the network has just ended an idle connection.
                     connection._mark_unhealthy()
+        finally:
+            self._calls.remove(call)
+            self._opening.discard(call)
+
+    def prewarm(self, deadline: Deadline) -> None:
+        """
+        Open a connection, unless there is one with room. It stays open while it is idle.
+
+        Raises:
+            As :meth:`context`.
+        """
+        call = object()
+        try:
+            self._calls.append(call)
+            while not self._with_room(deadline, lambda: False, call):
+                self._open(deadline, call)
         finally:
             self._calls.remove(call)
             self._opening.discard(call)
@@ -290,32 +305,6 @@ class TtsPool:
             connection.abort()
 
 
-class AnyUtterance(Protocol):
-    """One utterance, of any kind."""
-
-    @property
-    def config(self) -> ContextConfig:
-        """The settings of the utterance."""
-        ...
-
-    @property
-    def usage(self) -> TtsUsage:
-        """The service's counts so far."""
-        ...
-
-    @property
-    def state(self) -> str:
-        """The state as text, for a repr."""
-        ...
-
-    def stop(self) -> None:
-        """Interrupt the utterance, and end an iteration that waits."""
-
-    def chunks(self) -> Iterator[AudioChunk]:
-        """Iterate over the audio."""
-        ...
-
-
 class Utterance:
     """
     One utterance on a context of the pool. It is retried if the service has not answered.
@@ -332,7 +321,10 @@ class Utterance:
     Attributes:
         config: The settings of the context.
         context: The present context; None before the first attempt and between two attempts.
+        from_cache: False.
     """
+
+    from_cache = False
 
     def __init__(
         self,

@@ -4,25 +4,20 @@ Speaks whole utterances. This module has the class of ``iw.tts``.
 Threads: a long text or an iterator is sent by a separate thread (see ``text_feed.py``), so that
 the audio does not wait for the text, nor the text for the audio.
 
-Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next chunk. A second
-thread does not wait but raises.
 """
 
 from __future__ import annotations
 
 import contextlib
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 
 from inworld_sync.audio import wav
-from inworld_sync.devices.default import open_default_speaker
-from inworld_sync.errors import ConfigError, InworldError, LocalProtocolError
+from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.models import checks
-from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.tts import (
@@ -36,33 +31,36 @@ from inworld_sync.models.tts import (
     TextNormalization,
     TimestampTransport,
     TimestampType,
-    TtsUsage,
     VisemeSet,
     WordTime,
 )
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import require_callable
-from inworld_sync.sessions.playback import Playback
-from inworld_sync.sessions.tts.cache import CachedUtterance, SpeechCache
 from inworld_sync.sessions.tts.connection import (
     CREATE_TIMEOUT_SECONDS,
     MESSAGE_TIMEOUT_SECONDS,
     TtsConnection,
 )
-from inworld_sync.sessions.tts.http_utterance import HttpUtterance
-from inworld_sync.sessions.tts.pool import AnyUtterance, TtsPool, Utterance
+from inworld_sync.sessions.tts.pool import TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
+    AnyUtterance,
     AudioChunk,
     Speech,
+    SpeechStream,
     require_rate,
     require_sink,
 )
 from inworld_sync.sessions.tts.text_feed import PieceSource
-from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.text import require_pieces, require_text
 from inworld_sync.wire.tts import MAX_HTTP_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS
 
-__all__ = ["SpeechStream", "Tts"]
+if TYPE_CHECKING:
+    from inworld_sync.models.devices import AudioSink
+    from inworld_sync.sessions.playback import Playback
+    from inworld_sync.transport.http import HttpClient
+
+__all__ = ["Tts"]
 
 # The settings for whole utterances. The service decides when to speak, and sends times of words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
@@ -88,9 +86,17 @@ class Tts:
         self._connector = connector
         self._http = http
         self._pool = TtsPool(connector)
-        self._cache = SpeechCache(connector.options) if connector.options.cache else None
+        self._cache: SpeechCache | None = None
+        if connector.options.cache:
+            from inworld_sync.sessions.tts.cache import SpeechCache
+
+            self._cache = SpeechCache(connector.options)
         # A client that is garbage-collected without being closed keeps no connection.
         weakref.finalize(self, self._pool.evict_all).atexit = False
+
+    def _prewarm(self, deadline: Deadline) -> None:
+        """Open the connection of the first utterance; see :meth:`Inworld.prewarm`."""
+        self._pool.prewarm(deadline)
 
     @with_keyword_hints
     def synthesize(
@@ -252,13 +258,15 @@ class Tts:
 
         def make(tts: Tts) -> AnyUtterance:
             if method == "http":
+                from inworld_sync.sessions.tts.http_utterance import HttpUtterance
+
                 return HttpUtterance(tts._connector, tts._http, source, settings, timeout)
             return Utterance(tts._pool, source, settings, timeout, create_timeout)
 
         utterance = self._route(settings, make) if self._route else make(self)
         # The whole text of an iterable is known only at its end.
         if self._cache is not None and isinstance(text, str):
-            return SpeechStream(CachedUtterance(self._cache, text, utterance))
+            utterance = self._cache.utterance(text, utterance)
         return SpeechStream(utterance)
 
     @with_keyword_hints
@@ -405,6 +413,10 @@ class Tts:
                 rate_hz = speaker.sample_rate_hz
                 own_rate = attrs.evolve(settings.audio, sample_rate_hz=rate_hz)
                 settings = attrs.evolve(settings, audio=own_rate)
+        # A program without a sound card needs neither of these.
+        from inworld_sync.devices.default import open_default_speaker
+        from inworld_sync.sessions.playback import Playback
+
         return Playback(
             self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout),
             open_default_speaker(rate_hz) if speaker is None else speaker,
@@ -437,64 +449,3 @@ def _resumed(first: bytes, blocks: Generator[bytes, None, None]) -> Generator[by
     with contextlib.closing(blocks):
         yield first
         yield from blocks
-
-
-class SpeechStream:
-    """
-    The audio of one utterance, while the client receives it. It can be iterated once.
-
-    The first step opens or reuses a connection. If the iteration ends without an error, it has
-    yielded the whole utterance. Leaving the loop early, or :meth:`close`, also stops the synthesis.
-
-    Thread safety: one thread iterates; any thread may call :meth:`close`.
-    """
-
-    def __init__(self, utterance: AnyUtterance) -> None:
-        self._utterance = utterance
-        # The generator has no reference to this object, so both end with the last reference to it.
-        self._chunks = utterance.chunks()
-        # The calls of __next__() that are running. A second call raises.
-        self._steps: deque[object] = deque()
-
-    def __iter__(self) -> SpeechStream:
-        return self
-
-    def __next__(self) -> AudioChunk:
-        step = object()
-        try:
-            self._steps.append(step)
-            if self._steps[0] is not step:
-                raise LocalProtocolError(
-                    "another thread iterates over this stream: only one thread may do so at a time"
-                )
-            return next(self._chunks)
-        finally:
-            self._steps.remove(step)
-
-    @property
-    def config(self) -> ContextConfig:
-        """The settings of the utterance."""
-        return self._utterance.config
-
-    @property
-    def usage(self) -> TtsUsage:
-        """The service's counts so far."""
-        return self._utterance.usage
-
-    @property
-    def from_cache(self) -> bool:
-        """Whether the audio is from the cache of the client; known after the first chunk."""
-        return isinstance(self._utterance, CachedUtterance) and self._utterance.from_cache
-
-    def close(self) -> None:
-        """Stop the utterance, and end an iteration that waits. May be called twice."""
-        self._utterance.stop()
-
-    def __enter__(self) -> SpeechStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<SpeechStream {self.config.voice} {self._utterance.state}>"
