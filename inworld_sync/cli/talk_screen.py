@@ -261,5 +261,5 @@ def _bar(level: Level) -> Text:
     decibels = level.rms_dbfs
     share = 0.0 if math.isinf(decibels) else max(0.0, 1.0 - decibels / _FLOOR_DBFS)
     cells = round(share * _BAR_CELLS)
-    style = "red" if level.peak >= 1.0 - 1.0 / 32768 else "green"
+    style = "red" if level.is_clipped else "green"
     return Text.assemble(("█" * cells, style), ("·" * (_BAR_CELLS - cells), "dim"))

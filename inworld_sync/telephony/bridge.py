@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+import attrs
+
 from inworld_sync.errors import (
     AudioError,
     ConfigError,
@@ -249,6 +251,7 @@ class Bridge:
         elif isinstance(message, KeyPressed):
             self._handle_key(message.digit, now)
         elif isinstance(message, CallStopped):
+            # The stream may end before the answer to the command of the transfer arrives.
             self._finish("caller_hung_up" if self._target is None else "transferred")
         elif isinstance(message, WrongFormat):
             self._finish("wrong_codec", AudioError(message.reason))
@@ -273,13 +276,7 @@ class Bridge:
         pacing, options = self._codec.pacing, self._options
         lead_ms = pacing.lead_ms if options.lead_ms is None else options.lead_ms
         start_ms = pacing.start_ms if options.start_ms is None else options.start_ms
-        return Pacing(
-            lead_ms=lead_ms,
-            start_ms=start_ms,
-            delay_ms=pacing.delay_ms,
-            pads_tails=pacing.pads_tails,
-            reports=pacing.reports,
-        )
+        return attrs.evolve(pacing, lead_ms=lead_ms, start_ms=start_ms)
 
     def _handle_audio(self, piece: CallAudio, start: CallStart, now: float) -> None:
         if self._recorder is not None:
@@ -334,10 +331,12 @@ class Bridge:
             self._recorder.write(now, output.delay)
 
     def _run_tasks(self, tasks: deque[Callable[[], object]]) -> None:
-        while tasks and self._end is None:
+        # A task may queue itself again.
+        for _ in range(len(tasks)):
             with self._lock:
                 task = tasks.popleft()
-            task()
+            if self._end is None:
+                task()
 
     def _check_carrier(self, now: float) -> None:
         writer, limit = self._writer, self._options.stall_timeout
@@ -439,16 +438,21 @@ class Bridge:
 
     def _transfer(self, target: str) -> None:
         call_id = "" if self.start is None else self.start.call_id
-        self._control.transfer(call_id, target, partial(self._transferred, target))
+        self._target = target
+        self._control.transfer(call_id, target, self._transferred)
 
-    def _transferred(self, target: str, error: Exception | None) -> None:
+    def _transferred(self, error: Exception | None) -> None:
         session = self.session
         if error is None:
-            self._target = target
             # The carrier ends the stream now; if it does not, this side does.
             until = time.monotonic() + _CONTROL_SECONDS
             self._closing = Closing("transferred", None, until, is_cancelable=False)
-        elif session is not None:
+            return
+        self._target = None
+        if session is None:
+            # The model is informed as soon as the session is open.
+            self._put(partial(self._transferred, error))
+        else:
             self._do(partial(session.add, Message.system("The transfer failed."), wait=False))
             self._do(session.respond)
 

@@ -79,7 +79,7 @@ class TwilioControl:
         self._http.request(
             "POST",
             path,
-            headers=_FORM,
+            headers={**_FORM, "content-length": str(len(body))},
             credential=self._header,
             body=lambda: [body],
             deadline=Deadline(self._timeout, "a command to Twilio"),

@@ -150,6 +150,8 @@ class CallOutput:
         self._items: dict[str, _Item] = {}
         # The newest item of the session.
         self._last: _Item | None = None
+        # How much was heard of the announcements that were cleared.
+        self._interrupted: dict[str, tuple[float, bool]] = {}
         self._dropped_samples = 0
         self._is_paused = self._needs_clear = self._closed = False
         self.failure: InworldError | None = None
@@ -204,6 +206,9 @@ class CallOutput:
                 self._clock.clear(now)
                 if self._recorder is not None:
                     self._recorder.cleared(heard)
+            for name, item in self._items.items():
+                if item.to_call is None:
+                    self._interrupted[name] = (found[name] * 1000.0 / call_hz, True)
             self._items, self._last = {}, None
             self._queue.clear()
             self._queued_bytes = 0
@@ -247,11 +252,11 @@ class CallOutput:
             self._put(item, audio)
 
     def heard_ms_of(self, name: str) -> tuple[float, bool]:
-        """Return how much of an announcement was heard, and whether this is all of it."""
+        """Return how much of an announcement was heard, and whether no more will be heard."""
         with self._news:
             item = self._items.get(name)
             if item is None:
-                return 0.0, False
+                return self._interrupted.get(name, (0.0, False))
             call_hz = self._format.sample_rate_hz
             heard = item.heard_samples(self._clock.heard(time.monotonic()), call_hz)
             return heard * 1000.0 / call_hz, heard == item.pushed_samples

@@ -115,6 +115,8 @@ class Recorder:
             until = now - zero - _BEHIND_SECONDS
             while self._pending and (is_last or self._pending[0].played_at - zero < until):
                 self._place(self._pending.popleft(), zero, delay)
+            if is_last and self._placed is not None:
+                self._assistant.place(self._placed[1], self._resampler.finish())
             end = max(self._caller.end, self._assistant.end)
             if not is_last:
                 end = min(end, round(until * self._rate_hz))

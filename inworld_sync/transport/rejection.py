@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import email.utils
-import html
 import json
 import math
 import re
@@ -98,6 +96,8 @@ def error_from_response(
 
 def http_time(value: str | None) -> float | None:
     """Return an HTTP date in seconds of Unix time, or None if the date is missing or invalid."""
+    import email.utils  # only a response has dates
+
     try:
         moment = email.utils.parsedate_to_datetime(value or "")
         if moment.tzinfo is None:
@@ -145,6 +145,8 @@ def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
 def _shortened(text: str) -> str:
     """Return the first sentences of a text, or the title if the text is an HTML page."""
     if _PAGE.match(text):
+        import html  # for pages of proxies
+
         title = _TITLE.search(text)
         text = html.unescape(title[1]) if title else ""
     text = " ".join(text.split())

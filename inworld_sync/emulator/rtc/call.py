@@ -21,7 +21,6 @@ from collections.abc import Coroutine, Sequence
 
 import aioice
 from aiortc import (
-    MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
     RTCIceTransport,
@@ -39,7 +38,7 @@ from inworld_sync.emulator.realtime.service import run_session
 from inworld_sync.emulator.realtime.session import Session
 from inworld_sync.emulator.rtc.peer import ChannelPeer
 from inworld_sync.emulator.rtc.track_audio import TrackAudio
-from inworld_sync.emulator.rtc.tracks import OutputTrack, received_audio
+from inworld_sync.emulator.rtc.tracks import InputTrack, OutputTrack
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import INVALID_ARGUMENT, Refused
 
@@ -85,6 +84,7 @@ class Call:
         self._loop = asyncio.get_running_loop()
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._output = OutputTrack()
+        self._input: InputTrack | None = None
         self._channel: RTCDataChannel | None = None
         self._peer: ChannelPeer | None = None
         self._audio: TrackAudio | None = None
@@ -95,7 +95,6 @@ class Call:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._is_active = False
-        self._connection.on("track", self._on_track)
         self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
 
@@ -109,7 +108,9 @@ class Call:
         self._shared.calls.add(self)
         connection = self._connection
         try:
-            connection.addTransceiver(self._output).setCodecPreferences(_opus())
+            transceiver = connection.addTransceiver(self._output)
+            transceiver.setCodecPreferences(_opus())
+            self._input = InputTrack(transceiver.receiver, self._on_audio)
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             self._restrict_addresses()
             await connection.setLocalDescription(await connection.createAnswer())
@@ -122,6 +123,7 @@ class Call:
             message = f"sdp is not an offer that can be answered: {reason}"
             raise Refused(INVALID_ARGUMENT, message) from error
         self._start(self._watch())
+        self._start(self._input.run())
         return connection.localDescription.sdp
 
     async def end(self, *, silently: bool = False) -> None:
@@ -148,17 +150,20 @@ class Call:
         finally:
             for task in self._tasks:
                 task.cancel()
+            if self._input is not None:
+                self._input.close()
             self._slot.close()
             self._leave()
 
     async def _attempt(self, work: Coroutine[object, object, None]) -> None:
         """Do a step of the end. The steps after a step that fails are done too."""
-        try:
-            await asyncio.wait_for(work, _CLOSE_SECONDS)
-        except (asyncio.TimeoutError, TimeoutError):
+        task = asyncio.ensure_future(work)
+        # A step that takes longer goes on, because a cancelled close() fails in the library.
+        done, _ = await asyncio.wait({task}, timeout=_CLOSE_SECONDS)
+        if not done:
             _logger.warning("%s did not end within %s s", self._id, _CLOSE_SECONDS)
-        except Exception:
-            _logger.exception("a step of the end of %s failed", self._id)
+        elif error := task.exception():
+            _logger.error("a step of the end of %s failed", self._id, exc_info=error)
 
     async def _stop_ice(self) -> None:
         """Close the sockets without a word to the client."""
@@ -187,14 +192,10 @@ class Call:
 
     # Events of the connection.
 
-    def _on_track(self, track: MediaStreamTrack) -> None:
-        self._start(self._receive(track))
-
-    async def _receive(self, track: MediaStreamTrack) -> None:
-        async for pcm in received_audio(track):
-            self._is_active = True
-            if self._peer is not None:
-                self._peer.add_audio(pcm)
+    def _on_audio(self, pcm: bytes) -> None:
+        self._is_active = True
+        if self._peer is not None:
+            self._peer.add_audio(pcm)
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         if channel.label != CHANNEL or self._peer is not None or self._ending is not None:
