@@ -15,8 +15,12 @@ from inworld_sync import Inworld, Session, Speech, WavSink, tool
 from inworld_sync.emulator import Emulator
 from inworld_sync.models.realtime import ConversationEntry, UserTranscriptCompleted
 from inworld_sync.realtime import Interrupted, Message, RealtimeSession, ResponseStarted
+from inworld_sync.sessions.event_stream import Subscription
+from inworld_sync.sessions.realtime.events import SessionEvent
 
 from support.sentences import SENTENCES, word_errors, words_of
+from support.tone import ToneSynthesizer, tone_seconds
+from support.tone_hearing import tone, tone_engine
 from support.udp_relay import open_relay
 
 PATIENCE_SECONDS = 60.0
@@ -42,6 +46,13 @@ def speech(iw: Inworld) -> list[Speech]:
     """Return the user's speech: a question, and words that interrupt."""
     voices = ("Dennis", "Ashley")
     return [iw.tts.synthesize(text, voice=voice) for text, voice in zip(USER, voices, strict=True)]
+
+
+def next_of(events: Subscription[SessionEvent], kind: type[T]) -> T:
+    """Return the next event of a class."""
+    while not isinstance(event := events.get(timeout=PATIENCE_SECONDS), kind):
+        pass
+    return event
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -71,13 +82,13 @@ class Talk:
             rt.play(speaker)
             rt.send_audio(user[0].pcm, user[0].sample_rate_hz)
             self._hear()
-            self._until(ResponseStarted).response.wait(PATIENCE_SECONDS)
+            next_of(self._events, ResponseStarted).response.wait(PATIENCE_SECONDS)
             rt.drain(PATIENCE_SECONDS)
             answered = speaker.heard_samples
             rt.send_message(f"Say: {LONG}")
             wait_for(lambda: speaker.heard_samples > answered + 2.5 * speaker.sample_rate_hz)
             rt.send_audio(user[1].pcm, user[1].sample_rate_hz)
-            self.interrupted = self._until(Interrupted)
+            self.interrupted = next_of(self._events, Interrupted)
             self.heard_ms = (speaker.heard_samples - answered) / 24.0
             self._hear()
             rt.play(None)
@@ -108,13 +119,8 @@ class Talk:
         wrong = word_errors(" ".join(said[:count]), " ".join(words_of(part)[:count]))
         assert wrong <= allowed_errors, part
 
-    def _until(self, kind: type[T]) -> T:
-        while not isinstance(event := self._events.get(timeout=PATIENCE_SECONDS), kind):
-            pass
-        return event
-
     def _hear(self) -> None:
-        self.transcripts.append(self._until(UserTranscriptCompleted).transcript)
+        self.transcripts.append(next_of(self._events, UserTranscriptCompleted).transcript)
 
     def _entry(self, item_id: str) -> ConversationEntry:
         entry = self.rt.item(item_id)
@@ -122,9 +128,44 @@ class Talk:
         return entry
 
 
+def test_conversation_in_tones(tmp_path: Path) -> None:
+    """With tones as speech, on the loopback interface: each second of audio is heard."""
+    engine = tone_engine({400.0: USER[0], 800.0: USER[1]})
+    synthesizer = ToneSynthesizer()
+    with (
+        Emulator(synthesizer=synthesizer, speech_engine=engine) as server,
+        Inworld(server.api_key, base_url=server.url) as iw,
+        iw.connect_webrtc(Session(tools=[weather]), offer_form="json") as rt,
+        WavSink(tmp_path / "heard.wav", realtime=True) as speaker,
+    ):
+        events = rt.subscribe()
+        rt.play(speaker)
+        rt.send_audio(tone(0.5, 400.0), 48000)
+        assert next_of(events, UserTranscriptCompleted).transcript == USER[0]
+        reply = next_of(events, ResponseStarted).response
+        samples = np.frombuffer(b"".join(bytes(chunk.pcm) for chunk in reply.audio), "<i2")
+        assert reply.text == ANSWER
+        loud = np.flatnonzero(np.abs(samples) > 1000)
+        heard_seconds = (loud[-1] - loud[0]) / 48000
+        # Audio that is late on a busy machine is stretched, and later shortened.
+        assert heard_seconds > 0.8 * tone_seconds(ANSWER)
+
+        rt.drain(PATIENCE_SECONDS)
+        answered = speaker.heard_samples
+        reply = rt.send_message("Count to ninety.")
+        wait_for(lambda: speaker.heard_samples > answered + 12000)
+        rt.send_audio(tone(0.5, 800.0), 48000)
+        [heard_ms] = next_of(events, Interrupted).heard_ms.values()
+        assert heard_ms == pytest.approx((speaker.heard_samples - answered) / 24.0, abs=100)
+        assert next_of(events, UserTranscriptCompleted).transcript == USER[1]
+        # The service may have ended the response before its audio was interrupted.
+        assert reply.wait(PATIENCE_SECONDS).status in ("cancelled", "completed")
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_conversation(server: Emulator, tmp_path: Path) -> None:
-    """On the loopback interface."""
+def test_conversation_in_words(server: Emulator, tmp_path: Path) -> None:
+    """With speech, on the loopback interface."""
     session = Session(voice="Dennis", tools=[weather])
     with Inworld(server.api_key, base_url=server.url) as iw:
         user = speech(iw)
