@@ -29,7 +29,7 @@ from support.spelling import SpellingSynthesizer, spelled
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("INWORLD_API_KEY", "INWORLD_SYNC_LOCAL"):
+    for name in ("INWORLD_API_KEY", "INWORLD_SYNC_LOCAL", "INWORLD_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -46,6 +46,8 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"token": 5}, "the token must be a str, got int"),
     ({"api_key": "k", "options": {"base_url": "http://x"}}, "options must be an Options, got"),
     ({"local": True, "options": Options(base_url="http://x")}, "omit base_url"),
+    ({"api_key": "k", "proxy": "ftp://x"}, "proxy= must start with http://"),
+    ({"api_key": "k", "base_url": "https://a..b"}, r"base_url has the host 'a\.\.b'"),
 ]
 
 
@@ -66,6 +68,32 @@ def test_local_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         Inworld(api_key="k")
     with Inworld(api_key="k", local=False) as iw:
         assert iw.options.base_url == "https://api.inworld.ai"
+
+
+def test_base_url_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """INWORLD_BASE_URL replaces the default address. Arguments and the emulator have priority."""
+    monkeypatch.setenv("INWORLD_BASE_URL", " http://localhost:9/ ")
+    with Inworld(api_key="k") as iw:
+        assert "http://localhost:9/" == iw.options.base_url
+        assert "ws://localhost:9/tts" == iw.options.endpoint("/tts", websocket=True)
+    with Inworld(api_key="k", base_url="https://other") as iw:
+        assert "https://other" == iw.options.base_url
+    with Inworld(api_key="k", options=Options(base_url="https://other")) as iw:
+        assert "https://other" == iw.options.base_url
+    with Inworld(local=True) as iw:
+        assert iw.options.base_url.startswith("http://127.0.0.1:")
+    monkeypatch.setenv("INWORLD_BASE_URL", "")
+    with Inworld(api_key="k") as iw:
+        assert "https://api.inworld.ai" == iw.options.base_url
+
+
+@pytest.mark.parametrize("value", ["localhost:9", "ftp://x", "https://x/path", "https://a..b"])
+def test_wrong_base_url_of_the_environment(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """A wrong address raises an error that names the variable."""
+    monkeypatch.setenv("INWORLD_BASE_URL", value)
+
+    with pytest.raises(ConfigError, match="the environment variable INWORLD_BASE_URL"):
+        Inworld(api_key="k")
 
 
 def test_local_without_its_extra() -> None:

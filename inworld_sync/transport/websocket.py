@@ -54,11 +54,7 @@ _MAX_DIRECT_BYTES = 48 * 1024
 
 class Link:
     """
-    A WebSocket connection.
-
-    One thread calls :meth:`receive` in a loop, and another thread runs :meth:`run_writer`. After
-    these threads have returned, :meth:`release` frees the socket. A forked child cannot use the
-    links of its parent.
+    A WebSocket connection. :class:`MessageLink` describes the threads that use it.
 
     Attributes:
         name: The name, unique in the process, for threads and traces.
@@ -359,6 +355,9 @@ class Link:
             # The message may be queued while the writer was not notified.
             self._outbox.wake_writer()
             raise
+
+    def settle_input(self, *, drop: bool, timeout: float | None) -> None:
+        """Return at once, since messages and audio arrive in the order in which they are sent."""
 
     def flush(self, *, timeout: float | None) -> None:
         """

@@ -475,7 +475,10 @@ def test_deadline_of_tls(client_tls: ssl.SSLContext) -> None:
     with serve(script) as server:
         base_url = f"https://localhost:{server.port}"
         client = HttpClient(Options(base_url=base_url, proxy=False, ssl_context=client_tls))
-        with pytest.raises(DeadlineExceeded, match=r"^listing took longer than 0\.5 s"):
+        with pytest.raises(
+            DeadlineExceeded,
+            match=r"^listing took longer than 0\.5 s: .*passed in the TLS handshake",
+        ):
             get(client, timeout=0.5)
         client.close()
 
@@ -528,30 +531,6 @@ def test_untrusted_certificate(server_tls: ssl.SSLContext) -> None:
         get(client_of(server))
 
     assert "ssl_context=" in str(caught.value)
-
-
-def test_proxy(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """A request over TLS uses the tunnel of a proxy, and sends the proxy's credential."""
-    with (
-        serve(answering(whole("200 OK", b"1")), tls=server_tls) as server,
-        proxy("user:word") as (gate, script),
-    ):
-        url = f"http://user:word@127.0.0.1:{gate.port}"
-        client = client_of(server, proxy=url, ssl_context=client_tls)
-        assert 1 == get(client)
-        client.close()
-
-    assert [f"localhost:{server.port}"] == script.asked
-
-
-def test_plain_requests_by_proxy() -> None:
-    """A request without TLS also uses a tunnel, as WebSockets do."""
-    with serve(answering(whole("200 OK", b"1"))) as server, proxy("user:word") as (gate, script):
-        client = client_of(server, proxy=f"http://user:word@127.0.0.1:{gate.port}")
-        assert 1 == get(client)
-        client.close()
-
-    assert [f"localhost:{server.port}"] == script.asked
 
 
 def test_refusing_proxy(client_tls: ssl.SSLContext) -> None:

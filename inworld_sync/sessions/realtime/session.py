@@ -433,8 +433,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         Send a microphone's audio and play the speech, until the session or the microphone ends.
 
         Args:
-            microphone: The user's audio. Headphones or echo cancellation keep the assistant's
-                voice out of it; see also ``mute_while`` of :class:`~inworld_sync.Microphone`.
+            microphone: The user's audio. The sound of *speaker* is removed from it, if both are
+                devices and the extra ``echo`` is installed; see ``echo`` of `Microphone`.
             speaker: Plays the assistant's speech, and stops when the user begins to speak.
             backchannel: Another speaker for backchannels.
             hang_up_after: When the microphone has ended, for example at the end of a file, silence
@@ -447,7 +447,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         require_seconds("hang_up_after", hang_up_after, is_zero_allowed=True)
         self.play(speaker, backchannel=backchannel)
         try:
-            ConverseLoop(self._state, self.send_audio, microphone, hang_up_after).run()
+            ConverseLoop(self._state, self.send_audio, microphone, speaker, hang_up_after).run()
         finally:
             self._state.output.set_players(None, None)
 
