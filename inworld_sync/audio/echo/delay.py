@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["DelayFinder"]
 
 _RATE_HZ: Final = 8000
-_WINDOW_SECONDS: Final = 2.0
-_HOP_SECONDS: Final = 0.5
+_WINDOW_SECONDS: Final = 1.0
+_HOP_SECONDS: Final = 0.2
 # The delays that are searched. A negative delay means that the echo is before the played audio.
 _LEAST_SECONDS: Final = -0.2
 _MOST_SECONDS: Final = 0.8
