@@ -44,6 +44,8 @@ _AHEAD_SECONDS: Final = 0.04
 # played audio is shifted.
 _LEAST_ECHO_SECONDS: Final = 0.008
 _MOST_ECHO_SECONDS: Final = 0.4
+_LEAST_SHIFT_SECONDS: Final = -0.2
+_MOST_SHIFT_SECONDS: Final = 0.8
 # A frame waits for played audio while the speaker's last audio is at most this old, and the frame
 # is at most this old. After that, the speaker counts as stopped.
 _STOPPED_SECONDS: Final = 0.1
@@ -269,12 +271,15 @@ class EchoCanceller:
             self._energy_before = keep * self._energy_before + float((before * before).mean())
             self._energy_after = keep * self._energy_after + float((after * after).mean())
         delay = self._finder.add(played, before)
-        if delay is None:
+        if delay is None or self._gate.is_adapted:
             return
         if _LEAST_ECHO_SECONDS <= delay <= _MOST_ECHO_SECONDS:
             self._linear.set_delay(delay)
             return
-        self._shift_seconds += delay - _AHEAD_SECONDS
+        shift_seconds = self._shift_seconds + delay - _AHEAD_SECONDS
+        if not _LEAST_SHIFT_SECONDS <= shift_seconds <= _MOST_SHIFT_SECONDS:
+            return
+        self._shift_seconds = shift_seconds
         self._place = None
         self._finder.clear()
         self._restart()

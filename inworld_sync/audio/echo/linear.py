@@ -141,7 +141,7 @@ class LinearCanceller:
 
         before = self._taps - 1
         played = self._delayed(before + self._segment).astype(np.float64)
-        if _energy(played) < _LEAST_LEVEL**2 * len(played):
+        if _energy(played[before:]) < _LEAST_LEVEL**2 * self._segment:
             return
         size = self._segment_size
         spectrum = np.fft.rfft(played, size)

@@ -23,13 +23,13 @@ _ATTENUATION_DB: Final = -16.0
 _ABOVE_USUAL_DB: Final = (4.0, 9.0)
 _ABOVE_ECHO_DB: Final = (-16.0, -10.0)
 # From these levels on, the audio is not processed further, so that the user is clear.
-_CLEAR_ABOVE_USUAL_DB: Final = (7.0, 12.0)
+_CLEAR_ABOVE_USUAL_DB: Final = (9.0, 14.0)
 _CLEAR_ABOVE_ECHO_DB: Final = (-8.0, -3.0)
 # The usual level is measured in frames of this many seconds of playing, and lies in this range.
 _FRAMES: Final = 400
 _USUAL_PERCENTILE: Final = 50.0
 # Above this usual level, the linear canceller has not adapted yet.
-_ADAPTED_DB: Final = -9.0
+_ADAPTED_DB: Final = -12.0
 _HIGHEST_USUAL_DB: Final = -6.0
 # The energies are averaged with these weights.
 _FAST: Final = 0.5
@@ -64,6 +64,11 @@ class ResidualGate:
         self._gain = 1.0
         self._clearness = 0.0
 
+    @property
+    def is_adapted(self) -> bool:
+        """Whether the linear canceller removes an echo."""
+        return self._usual_db < _ADAPTED_DB
+
     def process(
         self,
         echo: npt.NDArray[np.float64],
@@ -94,7 +99,7 @@ class ResidualGate:
             above_db = ratio_db - self._usual_db
             user = min(_share(above_db, _ABOVE_USUAL_DB), _share(ratio_db, _ABOVE_ECHO_DB))
             gain = 10 ** (_ATTENUATION_DB * (1.0 - user) / 20.0)
-            if self._is_clear and self._usual_db < _ADAPTED_DB:
+            if self._is_clear and self.is_adapted:
                 clearness = min(
                     _share(above_db, _CLEAR_ABOVE_USUAL_DB), _share(ratio_db, _CLEAR_ABOVE_ECHO_DB)
                 )
