@@ -316,7 +316,10 @@ class WebRtcLink:
         if self._fork_guard.in_child:
             return
         self.abort("released")
-        self._loop.join(_JOIN_SECONDS)
+        if not self._loop.join(_JOIN_SECONDS):
+            self._options.logger.error(
+                "%s: the event loop has not ended in %g s", self.name, _JOIN_SECONDS
+            )
 
     def stats(self) -> LinkStats:
         """Return the current statistics. Audio is not counted."""

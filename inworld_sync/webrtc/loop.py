@@ -90,9 +90,10 @@ class LoopThread:
         """End the loop soon; its remaining tasks are cancelled."""
         self.call(self._loop.stop)
 
-    def join(self, timeout: float) -> None:
-        """Wait for the end of the thread."""
+    def join(self, timeout: float) -> bool:
+        """Wait for the end of the thread, and return whether it has ended."""
         self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -62,7 +62,7 @@ def connect(
 
     def open_link(name: str, timeout: float | None, reconnects: bool) -> WebRtcLink:
         def attempt(header: Header, deadline: Deadline) -> WebRtcLink:
-            return WebRtcLink.open(
+            link = WebRtcLink.open(
                 name,
                 http,
                 header,
@@ -71,6 +71,8 @@ def connect(
                 ice_servers=servers,
                 deadline=deadline,
             )
+            link.on_refused = lambda: connector.credential.reject(header)
+            return link
 
         doing = f"connecting to {http.options.base_url} over WebRTC"
         return connector.open_with(attempt, name, doing, timeout=timeout, reconnects=reconnects)

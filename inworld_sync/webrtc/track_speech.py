@@ -303,13 +303,15 @@ class TrackSpeech:
 
     def _release(self) -> list[str]:
         found: list[str] = []
-        for held in self._held.values():
+        for name, held in list(self._held.items()):
             while held:
                 text, ending = held[0]
                 if ending is not None and self._is_speaking(ending):
                     break
                 held.popleft()
                 found.append(text)
+            if not held:
+                del self._held[name]
         return found
 
     def _is_out_of_band(self, body: dict[str, object]) -> bool:

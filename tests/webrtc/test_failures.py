@@ -30,7 +30,7 @@ from support.webrtc_service import PATIENCE_SECONDS, Call, open_service, serve_h
 SLACK_SECONDS = 5.0
 
 TURN_SERVERS = (
-    '{"iceServers": [{"urls": ["turn:127.0.0.1:9", "odd:x"], "username": "USER-1",'
+    '{"iceServers": [{"urls": ["turn:127.0.0.1:9?transport=tcp", "odd:x"], "username": "USER-1",'
     ' "credential": "SECRET-1"}, {"urls": 5}, 7]}'
 )
 
@@ -133,9 +133,9 @@ def test_an_offer_without_an_answer() -> None:
 
     with serve_http(respond) as url, Inworld("key", base_url=url) as iw:
         began = time.monotonic()
-        with pytest.raises(DeadlineExceeded, match="1 s"):
-            iw.connect_webrtc(timeout=1.0)
-        assert 0.9 < time.monotonic() - began < 1.0 + SLACK_SECONDS
+        with pytest.raises(DeadlineExceeded, match="0.4"):
+            iw.connect_webrtc(timeout=0.4)
+        assert 0.3 < time.monotonic() - began < 0.4 + SLACK_SECONDS
         stop.set()
 
 
@@ -204,6 +204,7 @@ def test_a_peer_that_vanishes() -> None:
             assert reply.status == "failed"
 
 
+@pytest.mark.slow
 def test_a_peer_that_vanishes_is_replaced() -> None:
     def first(call: Call) -> None:
         call.open()
