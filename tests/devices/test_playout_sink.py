@@ -90,10 +90,12 @@ def test_drain_waits_for_the_reader(playout: Playout) -> None:
     """drain() returns after the last sample was read."""
     sink = PlayoutSink(playout)
     sink.write(counting(0, 800))
+    sink.end()  # otherwise the playout may wait for more audio, until the thread calls drain()
     thread = threading.Thread(target=sink.drain)
     thread.start()
     read(playout, 40)
     assert sink.heard_samples == 640
+    assert thread.is_alive()
     read(playout, 40)
     thread.join(PATIENCE_S)
 
