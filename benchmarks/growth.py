@@ -53,7 +53,7 @@ def resident_bytes() -> int:
 def hold(url: str, sessions: int, minutes: float) -> None:
     """Hold the conversations and print a row for each minute."""
     from inworld_sync import Inworld
-    from inworld_sync.realtime import AudioDelta, ManualTurns, ResponseDone, Session
+    from inworld_sync.realtime import AudioDelta, ResponseDone, Session
     from inworld_sync.sessions.connector import ConnectionLimiter
 
     counts = Counts(sessions)
@@ -63,7 +63,8 @@ def hold(url: str, sessions: int, minutes: float) -> None:
         proxy=False,
         limiter=ConnectionLimiter(sessions + 1),
     )
-    settings = Session(instructions="Be brief.", turn_detection=ManualTurns())
+    # With manual turns, a session keeps up to a minute of the user's audio for a reconnect.
+    settings = Session(instructions="Be brief.")
     # The first session imports the modules of all sessions.
     client.realtime.connect(settings).close()
     gc.collect()
