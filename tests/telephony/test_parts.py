@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from inworld_sync import ConfigError, LocalProtocolError
+from inworld_sync import AudioError, ConfigError, LocalProtocolError
 from inworld_sync.emulator.phone import SimulatedCall
 from inworld_sync.locks import Event
 from inworld_sync.telephony import (
@@ -27,7 +27,7 @@ from inworld_sync.telephony.recording import Recorder
 from inworld_sync.telephony.reorder import Reorder
 from inworld_sync.telephony.transport import Transport, TransportEnded
 
-from support.phone import answer, connected, in_call, mulaw, serve_call, session
+from support.phone import answer, connected, in_call, mulaw, received, serve_call, session
 from support.scripted_realtime import Service, realtime
 from support.wav_files import read_wav
 
@@ -386,3 +386,49 @@ def _with_tools(settings, *tools):
     import attrs
 
     return attrs.evolve(settings, tools=tools)
+
+
+def test_encoded_audio_is_sent_unchanged() -> None:
+    """Bytes in the input format of the session pass unchanged, in messages of 100 ms."""
+    got: list[bytes] = []
+    audio = bytes(range(256)) * 10
+    script = serve_call(lambda service: got.append(received(service, 2400)))
+    with realtime(script) as iw, iw.realtime.connect(session()) as rt:
+        for start in range(0, len(audio), 160):
+            rt.send_audio(audio[start : start + 160], is_encoded=True)
+        with pytest.raises(AudioError, match="must be bytes"):
+            rt.send_audio(np.zeros(10, np.int16), is_encoded=True)
+        rt.commit()
+        until = time.monotonic() + 30
+        while not got and time.monotonic() < until:
+            time.sleep(0.01)
+
+    assert audio[:2400] == got[0]
+
+
+def test_a_reply_is_in_progress() -> None:
+    """``is_responding`` is true from the request of a reply to its end."""
+    ended = threading.Event()
+
+    def speak(service: Service) -> None:
+        request = service.until("response.create")
+        ended.wait(30)
+        answer(service, 1, mulaw(20), request=request)
+
+    with realtime(serve_call(speak)) as iw, iw.realtime.connect(session()) as rt:
+        assert not rt.is_responding
+        response = rt.respond()
+        assert rt.is_responding
+        ended.set()
+        response.wait()
+        assert not rt.is_responding
+
+
+def test_the_fixture(phone_call) -> None:
+    """The pytest fixture makes calls, with the arguments of ``SimulatedCall``."""
+    with realtime(serve_call()) as iw, iw.realtime.connect(session()) as rt:
+        call = phone_call("telnyx", encoding="mulaw", call_id="c1")
+        with in_call(call, rt) as running:
+            call.wait(lambda _: running.bridge.session)
+            call.hang_up()
+            assert "c1" == running.summary().call_id
