@@ -322,6 +322,28 @@ def test_the_model_transfers_the_call() -> None:
     assert "transferred when the caller has heard it" in outputs[0]
 
 
+@pytest.mark.parametrize("carrier", ["twilio", "asterisk"])
+def test_the_stream_ends_during_the_command(carrier) -> None:
+    """The carrier may end the stream before it answers the command of the transfer."""
+    released = Event()
+
+    class Slow(Control):
+        def transfer(self, call_id: str, target: str) -> None:
+            super().transfer(call_id, target)
+            released.wait(30)
+
+    control = Slow()
+    with SimulatedCall(carrier) as call, realtime(serve_call()) as iw:
+        with iw.realtime.connect(session()) as rt, in_call(call, rt, control=control) as running:
+            running.bridge.transfer("+1", after_speech=False)
+            assert control.done.wait(30)
+            call.hang_up()
+            summary = running.summary()
+            released.set()
+
+    assert ("transferred", "+1") == (summary.end, summary.target)
+
+
 def test_a_transfer_that_fails() -> None:
     """If the carrier refuses, the model is told, and the call goes on."""
     control = Control(OSError("refused"))
