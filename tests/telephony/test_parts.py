@@ -9,7 +9,14 @@ import time
 import numpy as np
 import pytest
 
-from inworld_sync import AudioError, ConfigError, LocalProtocolError
+from inworld_sync import (
+    AlawFormat,
+    AudioError,
+    ConfigError,
+    LocalProtocolError,
+    MulawFormat,
+    PcmFormat,
+)
 from inworld_sync.emulator.phone import SimulatedCall
 from inworld_sync.locks import Event
 from inworld_sync.telephony import (
@@ -22,7 +29,7 @@ from inworld_sync.telephony import (
     transfer_tool,
 )
 from inworld_sync.telephony.calls import CallAudio
-from inworld_sync.telephony.formats import MULAW
+from inworld_sync.telephony.formats import MULAW, FromCall
 from inworld_sync.telephony.recording import Recorder
 from inworld_sync.telephony.reorder import Reorder
 from inworld_sync.telephony.transport import Transport, TransportEnded
@@ -454,3 +461,15 @@ def test_the_fixture(phone_call) -> None:
             call.wait(lambda _: running.bridge.session)
             call.hang_up()
             assert "c1" == running.summary().call_id
+
+
+def test_the_format_of_the_caller() -> None:
+    """Only audio of another format is decoded; both zeros of mu-law pass unchanged."""
+    both_zeros = b"\x7f\xff"
+
+    assert (both_zeros, True) == FromCall(MULAW).convert(both_zeros, MulawFormat())
+    assert (bytes(4), False) == FromCall(MULAW).convert(both_zeros, AlawFormat())
+    assert (bytes(4), False) == FromCall(MULAW).convert(both_zeros, None)
+    pcm = CallFormat("pcm", 16000)
+    assert (b"\1\2", True) == FromCall(pcm).convert(b"\1\2", PcmFormat(16000))
+    assert (b"\1\2", False) == FromCall(pcm).convert(b"\1\2", PcmFormat(8000))
