@@ -352,26 +352,26 @@ def test_the_stream_ends_during_the_command(carrier) -> None:
 
 
 def test_a_transfer_that_fails() -> None:
-    """If the carrier refuses, the model is told, and the call goes on."""
+    """If the carrier refuses, the model gets a message, and the call goes on."""
     control = Control(OSError("refused"))
-    told = []
+    added = []
 
     def script(service: Service) -> None:
         service.open()
-        told.append(service.until("conversation.item.create")["item"])
+        added.append(service.until("conversation.item.create")["item"])
         service.until("response.create")
         service.until_left()
 
     with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
         with in_call(call, rt, control=control) as running:
             running.bridge.transfer("+1", after_speech=False)
-            call.wait(lambda _: told)
+            call.wait(lambda _: added)
             running.bridge.hang_up(after_speech=False)
             summary = running.summary()
 
     assert "hung_up" == summary.end
     assert summary.target is None
-    assert "The transfer failed." == told[0]["content"][0]["text"]
+    assert "The transfer failed." == added[0]["content"][0]["text"]
     assert ("hang_up", call.call_id) in control.commands
 
 
