@@ -2,8 +2,8 @@
 Has a simulated phone call: a caller who speaks, hears, presses keys and hangs up, in real time.
 
 Time passes in steps of 20 ms, in which the caller's audio is sent and the audio of the program is
-played. Before a message of the program takes effect, all steps up to this moment are done, so a busy
-machine does not change what was heard before the message.
+played. Before a message of the program takes effect, all steps up to this moment are done, so a
+busy machine does not change what was heard before the message.
 
 Threads: ``inworld-phone`` sends all messages of the carrier.
 
