@@ -197,7 +197,7 @@ class AudioSocketCodec:
 
     def _start(self, kind: int, payload: bytes) -> CarrierMessage:
         """
-        Read the first frame, whose length tells the rate. Its 20 ms of audio are dropped.
+        Read the first frame, whose length gives the rate. Its 20 ms of audio are dropped.
 
         Before asterisk#1492, the type is 0x10 for every codec, and an early version of the change
         had 0x11 for 16 kHz.

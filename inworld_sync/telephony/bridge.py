@@ -212,8 +212,8 @@ class Bridge:
             try:
                 message = self._transport.receive(_IDLE_SECONDS)
             except TransportEnded as ended:
-                if self._codec.closing_ends_call and ended.is_normal:
-                    self._finish("caller_hung_up")
+                if self._target or (self._codec.closing_ends_call and ended.is_normal):
+                    self._stop()
                     return
                 lost = ConnectionLost(f"the carrier's socket has ended: {ended}")
                 lost.__cause__ = ended.__cause__
@@ -253,8 +253,7 @@ class Bridge:
         elif isinstance(message, KeyPressed):
             self._handle_key(message.digit, now)
         elif isinstance(message, CallStopped):
-            # The stream may end before the answer to the command of the transfer arrives.
-            self._finish("caller_hung_up" if self._target is None else "transferred")
+            self._stop()
         elif isinstance(message, WrongFormat):
             self._finish("wrong_codec", AudioError(message.reason))
         elif isinstance(message, CarrierFault):
@@ -452,6 +451,10 @@ class Bridge:
         else:
             self._do(partial(session.add, Message.system("The transfer failed."), wait=False))
             self._do(session.respond)
+
+    def _stop(self) -> None:
+        # The stream may end before the answer to the command of a transfer arrives.
+        self._finish("caller_hung_up" if self._target is None else "transferred")
 
     def _finish(self, end: CallEnd, error: Exception | None = None) -> None:
         if self._end is None:

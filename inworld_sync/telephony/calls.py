@@ -246,7 +246,7 @@ class CallSummary:
         call_id: The carrier's id of the call; "" if the call never started.
         duration: Seconds from the start of the audio to the end.
         heard_ms: How much audio the caller has heard.
-        conversation: What was said so far, as far as the session knows it.
+        conversation: What was said so far: the items of the session.
         keys: All keys that the caller has pressed.
         interruptions: How often the caller has interrupted the assistant.
         lost_chunks: How many pieces of the caller's audio never arrived.

@@ -84,4 +84,4 @@ class ControlRunner:
         threading.Thread(target=run, name=f"inworld-{self._name}-control", daemon=True).start()
 
     def _log(self, error: Exception) -> None:
-        self._logger.warning("%s: the carrier did not obey: %s", self._name, error)
+        self._logger.warning("%s: a command to the carrier failed: %s", self._name, error)

@@ -29,7 +29,7 @@ class Greeting:
     def __init__(self, options: CallOptions) -> None:
         self._options = options
         self._greeting = options.greeting
-        # A recorded greeting is played; then the model is told.
+        # Whether the greeting was begun or is left out.
         self._is_over = options.greeting is None
         self._is_playing = False
 

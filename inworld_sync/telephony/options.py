@@ -60,8 +60,9 @@ class CallOptions:
     The settings of a call. One object may serve any number of calls.
 
     Attributes:
-        greeting: What the caller hears first. A ``Speech`` is played at once, and the model is told
-            its text; text is spoken by the model. None if the caller speaks first.
+        greeting: What the caller hears first. A ``Speech`` is played at once, and what was heard of
+            it is added to the conversation; text is spoken by the model. None if the caller speaks
+            first.
         greeting_text: The text of *greeting*, if the ``Speech`` has no tokens.
         who_starts: With ``callee``, the greeting waits until the person who was called has spoken,
             and is left out then, because the model answers. Use it for calls that you make.
@@ -111,7 +112,7 @@ class CallOptions:
     start_ms: float | None = attrs.field(default=None, validator=_milliseconds)
 
     def text_of_greeting(self) -> str:
-        """Return the text that the model is told about the greeting."""
+        """Return the text of the greeting for the conversation."""
         if isinstance(self.greeting, Speech):
             return self.greeting_text or "".join(self.greeting.tokens).strip()
         return self.greeting or ""

@@ -152,12 +152,13 @@ class SessionLink:
         queue, session = self._queue, self.session
         if queue is None or session is None or self.is_over:
             return None
+        ended = session.ended
         try:
             return queue.get(timeout=0)
         except DeadlineExceeded:
-            if session.ended is None:
+            if ended is None:
                 return None
-            self.error = session.ended.error
+            self.error = ended.error
         except InworldError as error:
             # At a normal end, the queue raises an error, and the session has none.
             self.error = error if session.ended is None else session.ended.error
@@ -190,8 +191,9 @@ class SessionLink:
         opened: RealtimeSession | None = None
         try:
             opened = _checked(connect(start))
-        except Exception as error:  # noqa: BLE001 - the function of the user may raise anything
-            self.error, self.has_failed = error, True
+        except BaseException as error:  # noqa: BLE001 - the function of the user may raise anything
+            failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            self.error, self.has_failed = failure, True
             return
         with self._lock:
             is_late = self._closed

@@ -29,7 +29,7 @@ class TwilioSignature:
     Checks that requests were made by Twilio.
 
     Args:
-        public_url: The address of this server as Twilio knows it, such as
+        public_url: The address of this server that Twilio requests, such as
             ``https://voice.example.com``. Behind a proxy, the server itself does not know it.
         auth_token: The auth token of the account; None reads ``TWILIO_AUTH_TOKEN``.
         shared_key: The secret of a shared key, for requests with a SHA-256 signature.
@@ -46,7 +46,7 @@ class TwilioSignature:
         parts = urlsplit(public_url)
         if parts.scheme not in _PORTS or not parts.hostname or parts.query or "@" in parts.netloc:
             raise ConfigError(
-                "public_url must be the address of this server as Twilio knows it, such as "
+                "public_url must be the address of this server that Twilio requests, such as "
                 f"https://voice.example.com, got {public_url!r}"
             )
         token = auth_token or os.environ.get("TWILIO_AUTH_TOKEN", "")

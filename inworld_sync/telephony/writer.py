@@ -71,8 +71,8 @@ class Writer:
                     self._send(self._codec.report(frame.mark))
             while self._last:
                 self._send(self._last.popleft())
-        except Exception as error:  # noqa: BLE001 - each framework has its own errors
-            self.error = error
+        except BaseException as error:  # noqa: BLE001 - each framework has its own errors
+            self.error = error if isinstance(error, Exception) else RuntimeError(repr(error))
             lost = ConnectionLost(f"the carrier accepts no audio: {type(error).__name__}: {error}")
             lost.__cause__ = error
             self._output.fail(lost)

@@ -20,7 +20,7 @@ from support.scripted_realtime import Service
 __all__ = ["RATE_HZ", "Running", "answer", "bridge_of", "in_call", "mulaw", "serve_call", "session"]
 
 RATE_HZ = 8000
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 def session(audio_format: AudioFormat | None = None) -> Session:

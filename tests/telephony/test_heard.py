@@ -64,6 +64,9 @@ def test_a_cleared_mark_was_not_heard() -> None:
 
     assert 1 == heard.stale
     heard.send(ms(1000), 101.0)
+    generation = heard.request_report(101.0).split(":")[1]
+    assert "1" == generation, "each clear has another generation"
+    assert not heard.handle_mark("iw:0:16000", 102.5)
     assert ms(1000) + ms(100) == heard.heard(101.1)
 
 

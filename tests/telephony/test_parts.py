@@ -9,7 +9,14 @@ import time
 import numpy as np
 import pytest
 
-from inworld_sync import ConfigError, LocalProtocolError
+from inworld_sync import (
+    AlawFormat,
+    AudioError,
+    ConfigError,
+    LocalProtocolError,
+    MulawFormat,
+    PcmFormat,
+)
 from inworld_sync.emulator.phone import SimulatedCall
 from inworld_sync.locks import Event
 from inworld_sync.telephony import (
@@ -22,12 +29,12 @@ from inworld_sync.telephony import (
     transfer_tool,
 )
 from inworld_sync.telephony.calls import CallAudio
-from inworld_sync.telephony.formats import MULAW
+from inworld_sync.telephony.formats import MULAW, FromCall
 from inworld_sync.telephony.recording import Recorder
 from inworld_sync.telephony.reorder import Reorder
 from inworld_sync.telephony.transport import Transport, TransportEnded
 
-from support.phone import answer, connected, in_call, mulaw, serve_call, session
+from support.phone import answer, connected, in_call, mulaw, received, serve_call, session
 from support.scripted_realtime import Service, realtime
 from support.wav_files import read_wav
 
@@ -322,27 +329,49 @@ def test_the_model_transfers_the_call() -> None:
     assert "transferred when the caller has heard it" in outputs[0]
 
 
+@pytest.mark.parametrize("carrier", ["twilio", "asterisk"])
+def test_the_stream_ends_during_the_command(carrier) -> None:
+    """The carrier may end the stream before it answers the command of the transfer."""
+    released = Event()
+
+    class Slow(Control):
+        def transfer(self, call_id: str, target: str) -> None:
+            super().transfer(call_id, target)
+            released.wait(30)
+
+    control = Slow()
+    with SimulatedCall(carrier) as call, realtime(serve_call()) as iw:
+        with iw.realtime.connect(session()) as rt, in_call(call, rt, control=control) as running:
+            running.bridge.transfer("+1", after_speech=False)
+            assert control.done.wait(30)
+            call.hang_up()
+            summary = running.summary()
+            released.set()
+
+    assert ("transferred", "+1") == (summary.end, summary.target)
+
+
 def test_a_transfer_that_fails() -> None:
-    """If the carrier refuses, the model is told, and the call goes on."""
+    """If the carrier refuses, the model gets a message, and the call goes on."""
     control = Control(OSError("refused"))
-    told = []
+    added = []
 
     def script(service: Service) -> None:
         service.open()
-        told.append(service.until("conversation.item.create")["item"])
+        added.append(service.until("conversation.item.create")["item"])
         service.until("response.create")
         service.until_left()
 
     with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
         with in_call(call, rt, control=control) as running:
             running.bridge.transfer("+1", after_speech=False)
-            call.wait(lambda _: told)
+            call.wait(lambda _: added)
             running.bridge.hang_up(after_speech=False)
             summary = running.summary()
 
     assert "hung_up" == summary.end
     assert summary.target is None
-    assert "The transfer failed." == told[0]["content"][0]["text"]
+    assert "The transfer failed." == added[0]["content"][0]["text"]
     assert ("hang_up", call.call_id) in control.commands
 
 
@@ -386,3 +415,61 @@ def _with_tools(settings, *tools):
     import attrs
 
     return attrs.evolve(settings, tools=tools)
+
+
+def test_encoded_audio_is_sent_unchanged() -> None:
+    """Bytes in the input format of the session pass unchanged, in messages of 100 ms."""
+    got: list[bytes] = []
+    audio = bytes(range(256)) * 10
+    script = serve_call(lambda service: got.append(received(service, 2400)))
+    with realtime(script) as iw, iw.realtime.connect(session()) as rt:
+        for start in range(0, len(audio), 160):
+            rt.send_audio(audio[start : start + 160], is_encoded=True)
+        with pytest.raises(AudioError, match="must be bytes"):
+            rt.send_audio(np.zeros(10, np.int16), is_encoded=True)
+        rt.commit()
+        until = time.monotonic() + 30
+        while not got and time.monotonic() < until:
+            time.sleep(0.01)
+
+    assert audio[:2400] == got[0]
+
+
+def test_a_reply_is_in_progress() -> None:
+    """``is_responding`` is true from the request of a reply to its end."""
+    ended = threading.Event()
+
+    def speak(service: Service) -> None:
+        request = service.until("response.create")
+        ended.wait(30)
+        answer(service, 1, mulaw(20), request=request)
+
+    with realtime(serve_call(speak)) as iw, iw.realtime.connect(session()) as rt:
+        assert not rt.is_responding
+        response = rt.respond()
+        assert rt.is_responding
+        ended.set()
+        response.wait()
+        assert not rt.is_responding
+
+
+def test_the_fixture(phone_call) -> None:
+    """The pytest fixture makes calls, with the arguments of ``SimulatedCall``."""
+    with realtime(serve_call()) as iw, iw.realtime.connect(session()) as rt:
+        call = phone_call("telnyx", encoding="mulaw", call_id="c1")
+        with in_call(call, rt) as running:
+            call.wait(lambda _: running.bridge.session)
+            call.hang_up()
+            assert "c1" == running.summary().call_id
+
+
+def test_the_format_of_the_caller() -> None:
+    """Only audio of another format is decoded; both zeros of mu-law pass unchanged."""
+    both_zeros = b"\x7f\xff"
+
+    assert (both_zeros, True) == FromCall(MULAW).convert(both_zeros, MulawFormat())
+    assert (bytes(4), False) == FromCall(MULAW).convert(both_zeros, AlawFormat())
+    assert (bytes(4), False) == FromCall(MULAW).convert(both_zeros, None)
+    pcm = CallFormat("pcm", 16000)
+    assert (b"\1\2", True) == FromCall(pcm).convert(b"\1\2", PcmFormat(16000))
+    assert (b"\1\2", False) == FromCall(pcm).convert(b"\1\2", PcmFormat(8000))

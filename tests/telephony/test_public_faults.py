@@ -166,7 +166,7 @@ def test_the_greeting_waits_for_the_stream() -> None:
 
 
 def test_an_interrupted_greeting() -> None:
-    """The model is told only the words of the greeting that were heard."""
+    """Only the words of the greeting that were heard are added to the conversation."""
     added = []
 
     def script(service: Service) -> None:

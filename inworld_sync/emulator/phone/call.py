@@ -2,8 +2,8 @@
 Has a simulated phone call: a caller who speaks, hears, presses keys and hangs up, in real time.
 
 Time passes in steps of 20 ms, in which the caller's audio is sent and the audio of the program is
-played. Before a message of the program is obeyed, all steps up to this moment are done, so a busy
-machine does not change what was heard before the message.
+played. Before a message of the program takes effect, all steps up to this moment are done, so a
+busy machine does not change what was heard before the message.
 
 Threads: ``inworld-phone`` sends all messages of the carrier.
 
@@ -235,7 +235,7 @@ class SimulatedCall:
             except Exception as error:  # noqa: BLE001 - the message may be anything
                 self.error = self.error or error
                 order = Order("other")
-            self._obey(order)
+            self._apply(order)
             self._changed.notify_all()
         if order.kind == "hang_up":
             self._end(is_ours=False)
@@ -253,7 +253,7 @@ class SimulatedCall:
 
     # ``_changed`` is held.
 
-    def _obey(self, order: Order) -> None:
+    def _apply(self, order: Order) -> None:
         if order.kind == "audio":
             self._queue.append(order.audio)
             queued_ms = self._queued_bytes() / self._sample_bytes * 1000.0 / self._rate_hz

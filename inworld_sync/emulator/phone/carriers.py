@@ -29,7 +29,7 @@ _FRAME_MS = 20
 @attrs.frozen
 class Order:
     """
-    What the program wants.
+    What a message of the program means.
 
     Attributes:
         kind: ``audio``, ``mark``, ``clear``, ``status``, ``hang_up`` or ``other``.
