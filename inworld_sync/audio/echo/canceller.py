@@ -112,7 +112,7 @@ class EchoCanceller:
         self._frame_samples = rate_hz * FRAME_MS // 1000
         self._processor = self._new_processor()
         self._linear = LinearCanceller(rate_hz, self._frame_samples)
-        self._gate = self._new_gate()
+        self._gate = ResidualGate(rate_hz)
         self._input = Resampler(recorded_hz, rate_hz)
         self._output = Resampler(rate_hz, sample_rate_hz)
         self._waiting = bytearray()
@@ -203,7 +203,7 @@ class EchoCanceller:
         if not self._has_speaker:
             return self._processor.process(b"", _pcm(recorded))
         echo, rest = self._linear.process(played, recorded)
-        processed = self._processor.process(_pcm(played), _pcm(rest))
+        processed = self._processor.process(_pcm(played), _pcm(recorded))
         samples = np.frombuffer(processed, "<i2").astype(np.float64)
         cleaned = self._gate.process(echo, rest, samples)
         self._measure(played, recorded, cleaned)
@@ -288,10 +288,7 @@ class EchoCanceller:
         """Begin to adapt again, because the echo is different."""
         self._processor = self._new_processor()
         self._linear = LinearCanceller(self._rate_hz, self._frame_samples)
-        self._gate = self._new_gate()
-
-    def _new_gate(self) -> ResidualGate:
-        return ResidualGate(self._rate_hz, is_clear=self._settings == EchoSettings())
+        self._gate = ResidualGate(self._rate_hz)
 
     def _new_processor(self) -> Processor:
         return Processor(
