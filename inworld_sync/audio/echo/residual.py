@@ -23,8 +23,10 @@ __all__ = ["ResidualGate"]
 _ABOVE_USUAL_DB: Final = (6.0, 11.0)
 _ABOVE_ECHO_DB: Final = (-9.0, -4.0)
 _PASSED_DB: Final = (-38.0, -30.0)
-# The attenuation while only the speaker plays.
-_ATTENUATION: Final = 10 ** (-16 / 20)
+# The attenuation of the rest of the echo while only the speaker plays.
+_ATTENUATION_DB: Final = -30.0
+# If the processor has removed so much, only the rest of an echo remains.
+_REMOVED_DB: Final = (-34.0, -26.0)
 # The usual level is measured in frames of this many seconds of playing, and lies in this range.
 _FRAMES: Final = 400
 # Above this usual level, the linear canceller has not adapted yet.
@@ -43,7 +45,7 @@ class ResidualGate:
     """
     Chooses between the audio of two cancellers in each frame.
 
-    While only the speaker plays, the result is the processed audio, attenuated by 16 dB. While the
+    While only the speaker plays, the result is the processed audio, attenuated by 30 dB. While the
     user speaks too, it is the audio without the linear echo, in which the user is not changed.
 
     Args:
@@ -94,7 +96,10 @@ class ResidualGate:
         user, gain = 0.0, 1.0
         if self._echo > _LEAST_ECHO**2:
             user = self._find_user()
-            gain = _ATTENUATION if self.is_adapted else 1.0
+            if self.is_adapted:
+                gain = 0.0
+        removed_db = _decibels(self._passed, self._rest + self._echo)
+        gain = 10 ** (_ATTENUATION_DB * (1.0 - min(gain, _share(removed_db, _REMOVED_DB))) / 20.0)
         frame = len(rest)
         both = np.concatenate((self._delayed, rest))
         clear, self._delayed = both[:frame], both[frame:]

@@ -85,7 +85,7 @@ def test_a_long_delay() -> None:
 
 
 def test_the_gate() -> None:
-    """The rest of an echo is attenuated by 16 dB. The user is neither attenuated nor processed."""
+    """The rest of an echo is attenuated by 30 dB. The user is neither attenuated nor processed."""
     gate = ResidualGate(RATE_HZ)
     random = np.random.default_rng(1)
     echo = random.normal(0, 3000, (500, FRAME))
@@ -95,7 +95,7 @@ def test_the_gate() -> None:
     result = np.array([gate.process(*each) for each in zip(echo, rest, processed, strict=True)])
 
     assert gate.is_adapted
-    assert decibels(processed[200:400], result[200:400]) == pytest.approx(16, abs=0.1)
+    assert decibels(processed[200:400], result[200:400]) == pytest.approx(30, abs=0.1)
     assert decibels(rest[410:], result[410:]) == pytest.approx(0, abs=0.2)
 
 
