@@ -205,7 +205,7 @@ class EchoCanceller:
         echo, rest = self._linear.process(played, recorded)
         processed = self._processor.process(_pcm(played), _pcm(recorded))
         samples = np.frombuffer(processed, "<i2").astype(np.float64)
-        cleaned = self._gate.process(echo, rest, samples)
+        cleaned = self._gate.process(played, echo, rest, samples)
         self._measure(played, recorded, cleaned)
         return _pcm(cleaned)
 

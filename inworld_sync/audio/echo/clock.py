@@ -22,7 +22,7 @@ _MOST_GROUPS: Final = 300
 # before the rate is measured. Most devices differ by less than 100 ppm.
 _RATE_ERROR: Final = 150e-6
 # The same after a break, if the rate of the device was measured with this many observations.
-_KNOWN_GROUPS: Final = 100
+_KNOWN_GROUPS: Final = 80
 _KNOWN_RATE_ERROR: Final = 20e-6
 # The errors of the observations are assumed to be at least this large, because the latency that a
 # sound server reports wanders during the first seconds.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,10 @@ _FRAMES: Final = 400
 # Above this usual level, the linear canceller has not adapted yet.
 _ADAPTED_DB: Final = -12.0
 _HIGHEST_USUAL_DB: Final = -6.0
+# Until the cancellers have adapted, nothing passes while the speaker plays, for at most so many
+# frames of playing.
+_HELD_FRAMES: Final = 150
+_LEAST_PLAYED: Final = 30.0
 # The energies are averaged with these weights.
 _FAST: Final = 0.5
 _SLOW: Final = 0.93
@@ -45,6 +49,7 @@ class ResidualGate:
     """
     Chooses between the audio of two cancellers in each frame.
 
+    Until the cancellers have adapted, nothing passes while the speaker plays, for at most 1.5 s.
     While only the speaker plays, the result is the processed audio, attenuated by 30 dB. While the
     user speaks too, it is the audio without the linear echo, in which the user is not changed.
 
@@ -60,7 +65,8 @@ class ResidualGate:
         self._delayed: npt.NDArray[np.float64] = np.zeros(
             round(_PROCESSOR_SECONDS * sample_rate_hz)
         )
-        self._echo = self._rest = self._passed = 0.0
+        self._played = self._echo = self._rest = self._passed = 0.0
+        self._held_frames = 0
         self._ratios: deque[float] = deque(maxlen=_FRAMES)
         self._count = 0
         self._usual_db = _HIGHEST_USUAL_DB
@@ -74,6 +80,7 @@ class ResidualGate:
 
     def process(
         self,
+        played: npt.NDArray[np.float32],
         echo: npt.NDArray[np.float64],
         rest: npt.NDArray[np.float64],
         processed: npt.NDArray[np.float64],
@@ -82,6 +89,7 @@ class ResidualGate:
         Return a frame of the result.
 
         Args:
+            played: The audio of the speaker.
             echo: The estimated linear echo.
             rest: The audio without the estimated echo.
             processed: The audio of the processor.
@@ -90,6 +98,7 @@ class ResidualGate:
 
         # The values decay slowly, because the linear canceller does not estimate the end of the
         # reverberation, and the processor does not pass every frame of the user.
+        self._played = max(_power(played), _SLOW * self._played)
         self._echo = max(_power(echo), _SLOW * self._echo)
         self._passed = max(_power(processed), _SLOW * self._passed)
         self._rest = _FAST * self._rest + (1.0 - _FAST) * _power(rest)
@@ -100,6 +109,8 @@ class ResidualGate:
                 gain = 0.0
         removed_db = _decibels(self._passed, self._rest + self._echo)
         gain = 10 ** (_ATTENUATION_DB * (1.0 - min(gain, _share(removed_db, _REMOVED_DB))) / 20.0)
+        if self._is_held():
+            user = gain = 0.0
         frame = len(rest)
         both = np.concatenate((self._delayed, rest))
         clear, self._delayed = both[:frame], both[frame:]
@@ -107,6 +118,13 @@ class ResidualGate:
         gains = np.linspace(self._gain, gain, frame)
         self._user, self._gain = user, gain
         return np.asarray((1.0 - users) * gains * processed + users * clear, np.float64)
+
+    def _is_held(self) -> bool:
+        """Whether the cancellers are still adapting to a speaker that plays."""
+        if self._held_frames >= _HELD_FRAMES or self._played < _LEAST_PLAYED**2:
+            return False
+        self._held_frames = _HELD_FRAMES if self.is_adapted else self._held_frames + 1
+        return not self.is_adapted
 
     def _find_user(self) -> float:
         """Return 1 if the user speaks, 0 if only the speaker plays, or a value between."""
@@ -126,7 +144,7 @@ class ResidualGate:
         )
 
 
-def _power(samples: npt.NDArray[np.float64]) -> float:
+def _power(samples: npt.NDArray[np.floating[Any]]) -> float:
     return float((samples * samples).mean())
 
 

@@ -92,9 +92,12 @@ def test_the_gate() -> None:
     rest = random.normal(0, 100, (500, FRAME))
     rest[400:] += random.normal(0, 3000, (100, FRAME))
     processed = 0.1 * rest
-    result = np.array([gate.process(*each) for each in zip(echo, rest, processed, strict=True)])
+    result = np.array(
+        [gate.process(*each) for each in zip(echo, echo, rest, processed, strict=True)]
+    )
 
     assert gate.is_adapted
+    assert not result[1:90].any()
     assert decibels(processed[200:400], result[200:400]) == pytest.approx(30, abs=0.1)
     assert decibels(rest[410:], result[410:]) == pytest.approx(0, abs=0.2)
 
@@ -105,4 +108,4 @@ def test_the_gate_without_an_echo() -> None:
     frame = np.full(FRAME, 50.0)
 
     for _ in range(300):
-        assert (gate.process(np.zeros(FRAME), frame, 2 * frame) == 2 * frame).all()
+        assert (gate.process(np.zeros(FRAME), np.zeros(FRAME), frame, 2 * frame) == 2 * frame).all()
