@@ -58,7 +58,8 @@ from inworld_sync.models.options import Options
 from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.websocket import Link, LinkStats
+from inworld_sync.transport.link_stats import LinkStats
+from inworld_sync.transport.message_link import MessageLink
 from inworld_sync.wire.faults import ConnectionFault
 
 __all__ = ["Connection"]
@@ -84,7 +85,7 @@ _JOIN_SECONDS = 1.0
 
 class Connection(Generic[M]):
     """
-    One open WebSocket of a service.
+    One open connection to a service.
 
     The class of a service implements :meth:`_parse`, :meth:`_apply`, :meth:`_conclude` and
     :meth:`_streams`, and sends with :meth:`_send`.
@@ -107,7 +108,7 @@ class Connection(Generic[M]):
 
     def __init__(
         self,
-        link: Link,
+        link: MessageLink,
         options: Options,
         *,
         on_closed: Callable[[], None] | None = None,
@@ -126,8 +127,7 @@ class Connection(Generic[M]):
         self._needing = 0
         # The bytes of JSON and of audio in the present message; only the reader uses them.
         self._json_bytes = self._audio_bytes = 0
-        # How many messages were unreadable.
-        self._odd_messages = 0
+        self._odd_messages = 0  # how many messages were unreadable
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
         self._is_paused = False
@@ -135,8 +135,7 @@ class Connection(Generic[M]):
         self._expires_from = -math.inf
         # How often each field was ignored, by its name. Only the reader changes the counts.
         self._warnings: Counter[str] = Counter()
-        # Threads that have not ended yet.
-        self._running = 2
+        self._running = 2  # threads that have not ended yet
         self._threads: tuple[threading.Thread, ...] = ()
 
     @classmethod
@@ -300,15 +299,22 @@ class Connection(Generic[M]):
             self._options.logger.debug("%s: the service reported code %d", self.name, event.code)
         else:
             self._handle(event, self._json_bytes * _MEMORY_PER_JSON_BYTE + self._audio_bytes)
+        if self._changed.has_full_queue:
+            self._pause()
+        if not isinstance(event, (InvalidMessage, ConnectionFault)):
+            self._after(event)
+
+    def _pause(self) -> None:
+        """Wait while a queue is full and no thread needs a further message."""
         with self._changed:
+            self._changed.watchers += 1
             while self._must_pause():
                 self._is_paused = True
                 self._changed.wait(_PAUSE_SECONDS)
+            self._changed.watchers -= 1
             if self._is_paused:
                 self._is_paused = False
                 self._expires_from = time.monotonic() + _CATCH_UP_SECONDS
-        if not isinstance(event, (InvalidMessage, ConnectionFault)):
-            self._after(event)
 
     def _handle(self, event: M | InvalidMessage, size_bytes: int) -> None:
         with self._changed:
@@ -354,15 +360,11 @@ class Connection(Generic[M]):
         )
 
     def _must_pause(self) -> bool:
-        if (
-            not self._changed.has_full_mailbox
-            or self._closing
-            or self._needing
-            or self._link.end is not None
-        ):
+        is_needed = self._closing or self._needing or self._link.end is not None
+        if is_needed or not self._changed.has_full_queue:
             return False
         streams = self._streams()
-        is_full = self._changed.has_full_mailbox = any(stream.is_full for stream in streams)
+        is_full = self._changed.has_full_queue = any(stream.is_full for stream in streams)
         return is_full and not any(stream.is_starving for stream in streams)
 
     def _end_error(self) -> InworldError | None:

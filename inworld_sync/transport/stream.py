@@ -19,9 +19,9 @@ import threading
 from typing import Protocol, cast
 
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.self_pipe import SelfPipe, Waiter
+from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp, whole_milliseconds
 
-__all__ = ["PlainStream", "Stream", "TlsStream", "receive_by"]
+__all__ = ["NotTls", "PlainStream", "Stream", "TlsStream", "receive_by"]
 
 # One read of the socket receives up to 4 TLS records of 16 KiB. After a read that filled the
 # buffer, the next read receives up to 16 records, which saves a tenth of the cost of receiving.
@@ -31,6 +31,9 @@ _BUSY_CIPHERTEXT_BYTES = 256 * 1024
 # The most bytes that are encrypted at once. The lock is held meanwhile, and the receiving thread
 # needs this lock too.
 _ENCRYPTED_BYTES = 64 * 1024
+
+# The first byte of a record (RFC 8446, section 5.1).
+_TLS_CONTENT_TYPES = range(20, 24)
 
 
 class Stream(Protocol):
@@ -117,12 +120,24 @@ class PlainStream:
     def __init__(self, sock: socket.socket, self_pipe: SelfPipe) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._self_pipe = self_pipe
         self._readable = Waiter(sock, self_pipe, write=False)
         self._writable = Waiter(sock, self_pipe, write=True)
+        # The timeout of the last call, in seconds and in milliseconds. It is usually the same.
+        self._timeout: float | None = None
+        self._timeout_ms: int | None = None
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """See :meth:`Stream.receive_into`."""
-        self._readable.wait(timeout)
+        if timeout != self._timeout:
+            self._timeout, self._timeout_ms = timeout, whole_milliseconds(timeout)
+        # These lines do what Waiter.wait does. After a wait, a further function takes longer than
+        # poll itself.
+        is_ready = self._readable.poll(self._timeout_ms)
+        if self._self_pipe.is_set:
+            raise WokenUp
+        if not is_ready:
+            raise TimeoutError
         try:
             count = self._sock.recv_into(room)
         except BlockingIOError:
@@ -159,17 +174,21 @@ class PlainStream:
         """Do nothing, because receiving produces no output without TLS."""
 
 
+class NotTls(OSError):
+    """The server answered the TLS handshake with bytes that are not TLS."""
+
+
 class TlsStream:
     """
-    A TLS client over a plain stream.
+    A TLS client over another stream: plain, or the TLS stream to a proxy.
 
     The ciphertext passes through two memory buffers, so that the lock is held while TLS is used,
     but not while the socket is used.
     """
 
-    def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
+    def __init__(self, under: Stream, context: ssl.SSLContext, server_hostname: str) -> None:
         self.owes_output = False
-        self._plain = plain
+        self._under = under
         self._lock = threading.Lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -191,11 +210,16 @@ class TlsStream:
 
         Raises:
             ssl.SSLError: The certificate is not trusted, or the handshake failed.
+            NotTls: The server does not use TLS.
             EOFError: The server closed the connection.
             DeadlineExceeded: The deadline passed.
         """
+        is_first = True
         while not self._try_handshake(deadline):
-            count = receive_by(self._plain, self._ciphertext, deadline)
+            count = receive_by(self._under, self._ciphertext, deadline)
+            if is_first and self._ciphertext[0] not in _TLS_CONTENT_TYPES:
+                raise NotTls
+            is_first = False
             with self._lock:
                 self._incoming.write(self._ciphertext[:count])
 
@@ -217,7 +241,7 @@ class TlsStream:
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """See :meth:`Stream.receive_into`."""
         if not self._has_more:
-            received = self._plain.receive_into(self._ciphertext, timeout)
+            received = self._under.receive_into(self._ciphertext, timeout)
             with self._lock:
                 self._incoming.write(self._ciphertext[:received])
             if received == len(self._ciphertext) < _BUSY_CIPHERTEXT_BYTES:
@@ -228,16 +252,16 @@ class TlsStream:
         """See :meth:`Stream.send_all`."""
         rest = memoryview(data)
         while rest:
-            self._plain.send_all(self._encrypt(rest[:_ENCRYPTED_BYTES]), deadline)
+            self._under.send_all(self._encrypt(rest[:_ENCRYPTED_BYTES]), deadline)
             rest = rest[_ENCRYPTED_BYTES:]
 
     def send_now(self, data: bytes) -> memoryview | None:
         """See :meth:`Stream.send_now`."""
-        return self._plain.send_now(self._encrypt(data))
+        return self._under.send_now(self._encrypt(data))
 
     def send_rest(self, rest: memoryview, deadline: Deadline) -> None:
         """See :meth:`Stream.send_rest`."""
-        self._plain.send_rest(rest, deadline)
+        self._under.send_rest(rest, deadline)
 
     def _encrypt(self, data: bytes | memoryview) -> bytes:
         with self._lock:
@@ -251,7 +275,9 @@ class TlsStream:
             ciphertext = self._outgoing.read()
             self.owes_output = False
         if ciphertext:
-            self._plain.send_all(ciphertext, deadline)
+            self._under.send_all(ciphertext, deadline)
+        else:
+            self._under.flush(deadline)
 
     def _decrypt(self, room: memoryview) -> int:
         """Decrypt the received records into *room*."""
@@ -278,7 +304,7 @@ class TlsStream:
                 if not count:
                     raise
             finally:
-                self.owes_output = self._outgoing.pending > 0
+                self.owes_output = self._outgoing.pending > 0 or self._under.owes_output
         if not count:
             # OpenSSL returns no bytes here only after the server's close_notify.
             raise EOFError

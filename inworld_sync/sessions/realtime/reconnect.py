@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Literal
 
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, ServiceError
@@ -21,8 +22,13 @@ from inworld_sync.sessions.realtime.state import SessionState
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.message_link import MessageLink
 
-__all__ = ["Reconnector"]
+__all__ = ["OpenLink", "Reconnector"]
+
+# Opens a link with a name, within a number of seconds. If the third argument is True, the caller
+# repeats attempts itself.
+OpenLink = Callable[[str, "float | None", bool], MessageLink]
 
 # The delay before the second attempt. The first attempt is made at once.
 _FIRST_DELAY_SECONDS = 0.25
@@ -42,16 +48,23 @@ class Reconnector:
         key: The key of the first connection. None generates a key.
         reconnect_timeout: Seconds that an outage may last before the session ends; with 0 the
             session ends at once.
+        open_link: Opens a link that is not a WebSocket; None opens a WebSocket.
 
     Attributes:
         key: The key in the address of the latest connection.
     """
 
     def __init__(
-        self, state: SessionState, connector: Connector, key: str | None, reconnect_timeout: float
+        self,
+        state: SessionState,
+        connector: Connector,
+        key: str | None,
+        reconnect_timeout: float,
+        open_link: OpenLink | None = None,
     ) -> None:
         self._state = state
         self._connector = connector
+        self._open_link = open_link or self._open_websocket
         self.key = key
         self._policy = ReconnectPolicy(
             Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True),
@@ -89,16 +102,10 @@ class Reconnector:
         # The count is read now, since another thread may begin the next attempt before this thread
         # continues.
         attempts = self._policy.attempts
-        parameters = state.endpoint.parameters(self._next_key())
-        self.key = parameters.get("key")
-        link = connector.open(
-            state.endpoint.path,
-            RealtimeConnection.next_name(),
-            query=parameters,
-            timeout=deadline.remaining(),
-            # The policy repeats the attempts to reconnect.
-            reconnects=self._connections > 1,
-        )
+        self._connections += 1
+        # The policy repeats the attempts to reconnect.
+        reconnects = self._connections > 1
+        link = self._open_link(RealtimeConnection.next_name(), deadline.remaining(), reconnects)
         connection = RealtimeConnection(
             state,
             link,
@@ -126,8 +133,15 @@ class Reconnector:
             connection.close()
             raise
 
+    def _open_websocket(self, name: str, timeout: float | None, reconnects: bool) -> MessageLink:
+        endpoint = self._state.endpoint
+        parameters = endpoint.parameters(self._next_key())
+        self.key = parameters.get("key")
+        return self._connector.open(
+            endpoint.path, name, query=parameters, timeout=timeout, reconnects=reconnects
+        )
+
     def _next_key(self) -> str | None:
-        self._connections += 1
         if self.key is None or self._connections == 1:
             return self.key
         return f"{self.key.rpartition('~')[0] or self.key}~{self._connections}"

@@ -14,15 +14,13 @@ import contextlib
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
 from inworld_sync.audio import wav
-from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import ConfigError, InworldError, LocalProtocolError
 from inworld_sync.models import checks
-from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.tts import (
@@ -42,13 +40,11 @@ from inworld_sync.models.tts import (
 )
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import require_callable
-from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import (
     CREATE_TIMEOUT_SECONDS,
     MESSAGE_TIMEOUT_SECONDS,
     TtsConnection,
 )
-from inworld_sync.sessions.tts.http_utterance import HttpUtterance
 from inworld_sync.sessions.tts.pool import TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
     AudioChunk,
@@ -56,8 +52,14 @@ from inworld_sync.sessions.tts.speech import (
     require_rate,
     require_sink,
 )
-from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.text import require_pieces, require_text
+
+if TYPE_CHECKING:
+    from inworld_sync.models.devices import AudioSink
+    from inworld_sync.sessions.playback import Playback
+    from inworld_sync.sessions.tts.http_utterance import HttpUtterance
+    from inworld_sync.transport.http import HttpClient
 
 __all__ = ["SpeechStream", "Tts"]
 
@@ -84,6 +86,10 @@ class Tts:
         self._pool = TtsPool(connector)
         # A client that is garbage-collected without being closed keeps no connection.
         weakref.finalize(self, self._pool.evict_all).atexit = False
+
+    def _prewarm(self, deadline: Deadline) -> None:
+        """Open the connection of the first utterance; see :meth:`Inworld.prewarm`."""
+        self._pool.prewarm(deadline)
 
     @with_keyword_hints
     def synthesize(
@@ -240,6 +246,8 @@ class Tts:
         checks.require_timeout(timeout)
         checks.require_timeout(create_timeout, "create_timeout")
         if method == "http":
+            from inworld_sync.sessions.tts.http_utterance import HttpUtterance
+
             return SpeechStream(HttpUtterance(self._connector, self._http, text, settings, timeout))
         if method != "stream":
             raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
@@ -389,6 +397,10 @@ class Tts:
                 rate_hz = speaker.sample_rate_hz
                 own_rate = attrs.evolve(settings.audio, sample_rate_hz=rate_hz)
                 settings = attrs.evolve(settings, audio=own_rate)
+        # A program without a sound card needs neither of these.
+        from inworld_sync.devices.default import open_default_speaker
+        from inworld_sync.sessions.playback import Playback
+
         return Playback(
             self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout),
             open_default_speaker(rate_hz) if speaker is None else speaker,

@@ -1,0 +1,149 @@
+"""
+Has the two audio tracks of a call. Opus is encoded here rather than by aiortc, whose encoder uses
+a pool of threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fractions
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack, RTCRtpReceiver
+from aiortc.mediastreams import MediaStreamError
+
+from inworld_sync.audio.opus_packets import OpusPackets
+from inworld_sync.emulator.realtime.formats import TRACK_FORMAT
+
+__all__ = ["InputTrack", "OutputTrack"]
+
+_logger = logging.getLogger("inworld_sync.emulator")
+
+_RATE_HZ = TRACK_FORMAT.sample_rate_hz
+_FRAME_SAMPLES = _RATE_HZ // 50
+_TIME_BASE = fractions.Fraction(1, _RATE_HZ)
+_BITS_PER_SECOND = 48_000
+# After a longer time without a packet, the sender has paused.
+_PAUSE_SECONDS = 0.5
+# The jitter buffer of a receiver of aiortc. There is no public way to the packets.
+_BUFFER = "_RTCRtpReceiver__jitter_buffer"
+# If the loop was blocked for longer than this, the track continues from now.
+_MAX_LATE_SECONDS = 5.0
+
+
+class _Packet(Protocol):
+    """What is used of a packet of aiortc."""
+
+    sequence_number: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+
+
+class OutputTrack(MediaStreamTrack):
+    """
+    The track of the replies: Opus packets of 20 ms in real time.
+
+    Attributes:
+        source: Returns the next bytes of 16-bit mono samples; None for silence.
+
+    Thread safety: the thread of the event loop.
+    """
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source: Callable[[int], bytes] | None = None
+        self._encoder = av.CodecContext.create("libopus", "w")
+        self._encoder.sample_rate = _RATE_HZ
+        self._encoder.format = "s16"
+        self._encoder.layout = "mono"
+        self._encoder.bit_rate = _BITS_PER_SECOND
+        self._encoder.options = {"application": "voip"}
+        self._encoder.time_base = _TIME_BASE
+        self._due = 0.0
+        self._samples = 0
+
+    async def recv(self) -> av.Packet[av.AudioStream]:
+        """Wait until the next packet is due, and return it."""
+        while True:
+            if self.readyState != "live":
+                raise MediaStreamError
+            now = time.monotonic()
+            if self._due < now - _MAX_LATE_SECONDS:
+                self._due = now
+            await asyncio.sleep(max(0.0, self._due - now))
+            self._due += _FRAME_SAMPLES / _RATE_HZ
+            packets = self._encoder.encode(self._frame())
+            self._samples += _FRAME_SAMPLES
+            if packets:
+                packet = packets[0]
+                packet.pts, packet.time_base = self._samples, _TIME_BASE
+                return packet
+
+    def _frame(self) -> av.AudioFrame:
+        size = 2 * _FRAME_SAMPLES
+        pcm = bytes(size) if self.source is None else self.source(size)
+        samples = np.frombuffer(pcm, "<i2").reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = _RATE_HZ
+        frame.pts, frame.time_base = self._samples, _TIME_BASE
+        return frame
+
+
+class InputTrack:
+    """
+    The track of the client. It takes the place of the jitter buffer of aiortc, which drops about
+    100 ms of audio for each lost packet.
+
+    Args:
+        receiver: The receiver of the track.
+        handle: Called with each 20 ms of the track's audio in ``TRACK_FORMAT``, while packets
+            arrive.
+
+    Thread safety: the thread of the event loop.
+    """
+
+    def __init__(self, receiver: RTCRtpReceiver, handle: Callable[[bytes], object]) -> None:
+        self._handle = handle
+        self._packets = OpusPackets(_logger)
+        self._arrived = asyncio.Event()
+        self._arrived_at = 0.0
+        setattr(receiver, _BUFFER, self)
+
+    def add(self, packet: _Packet) -> tuple[bool, None]:
+        """Handle a packet. aiortc calls this method, and decodes nothing because of the result."""
+        self._arrived_at = time.monotonic()
+        self._packets.add(
+            packet.ssrc,
+            packet.sequence_number,
+            packet.timestamp,
+            packet.payload,
+            self._arrived_at,
+        )
+        self._arrived.set()
+        return False, None
+
+    async def run(self) -> None:
+        """Handle the audio until the task is cancelled."""
+        due = 0.0
+        while True:
+            await self._arrived.wait()
+            now = time.monotonic()
+            if due < now - _MAX_LATE_SECONDS:
+                due = now
+            self._handle(self._packets.read(now))
+            if now - self._arrived_at > _PAUSE_SECONDS:
+                self._arrived.clear()
+            due += _FRAME_SAMPLES / _RATE_HZ
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._packets.close()
