@@ -31,6 +31,8 @@ _REMOVED_DB: Final = (-34.0, -26.0)
 _FRAMES: Final = 400
 # Above this usual level, the linear canceller has not adapted yet.
 _ADAPTED_DB: Final = -12.0
+# Below this level, the played audio is read at the right rate.
+_EXACT_DB: Final = -25.0
 _HIGHEST_USUAL_DB: Final = -6.0
 # Until the cancellers have adapted, nothing passes while the speaker plays, for at most so many
 # frames of playing.
@@ -72,6 +74,11 @@ class ResidualGate:
         self._usual_db = _HIGHEST_USUAL_DB
         self._user = 0.0
         self._gain = 1.0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the linear canceller removes so much that the clocks are certainly right."""
+        return self._usual_db < _EXACT_DB
 
     @property
     def is_adapted(self) -> bool:
