@@ -140,14 +140,14 @@ def converse(room: Room) -> Outcome:
         one = _energy(conversation.recorded, start_s, end_s, room.microphone_hz)
         other = _energy(cleaned, start_s, end_s, RATE_HZ)
         before, after = before + one, after + other
-        worst = min(worst, 10 * np.log10(one / other))
+        worst = min(worst, _ratio_db(one, other))
     starts = _starts(cleaned)
     detected = [
         min(((at - begin) * 1000 for at in starts if begin <= at <= end), default=np.inf)
         for begin, end in conversation.turns
     ]
     return Outcome(
-        removed_db=float(10 * np.log10(before / after)),
+        removed_db=_ratio_db(before, after),
         worst_db=float(worst),
         detected_ms=detected,
         false=_false(starts, conversation.turns),
@@ -161,6 +161,11 @@ def _at_rate(recorded: npt.NDArray[np.int16], room: Room) -> npt.NDArray[np.int1
     import soxr
 
     return np.asarray(soxr.resample(recorded, room.microphone_hz, RATE_HZ), np.int16)
+
+
+def _ratio_db(before: float, after: float) -> float:
+    """Return a ratio of energies. Digital silence counts as one tenth of the last bit."""
+    return float(10 * np.log10(before / max(after, 0.01)))
 
 
 def _energy(wave: npt.NDArray[np.int16], start_s: float, end_s: float, rate_hz: int) -> float:

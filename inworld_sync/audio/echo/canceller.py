@@ -54,6 +54,9 @@ _WAIT_SECONDS: Final = 0.3
 # the rate, but by at most this share of the rate. A larger difference is skipped at once.
 _FOLLOW_SECONDS: Final = 100.0
 _FOLLOW_RATE: Final = 10e-6
+# While the echo is removed well, the rate changes by at most this share in each frame, because the
+# times that a busy sound server reports are wrong for seconds.
+_EXACT_RATE_STEP: Final = 0.05e-6
 _SKIP_SECONDS: Final = 0.02
 _SKIP_AFTER_BREAK_SECONDS: Final = 0.003
 # Played audio above this level (16-bit) counts for the measurement of the removed echo, which is
@@ -112,7 +115,7 @@ class EchoCanceller:
         self._frame_samples = rate_hz * FRAME_MS // 1000
         self._processor = self._new_processor()
         self._linear = LinearCanceller(rate_hz, self._frame_samples)
-        self._gate = self._new_gate()
+        self._gate = ResidualGate(rate_hz)
         self._input = Resampler(recorded_hz, rate_hz)
         self._output = Resampler(rate_hz, sample_rate_hz)
         self._waiting = bytearray()
@@ -122,6 +125,7 @@ class EchoCanceller:
         self._played = PlayedAudio(PLAYED_SECONDS * self._played_hz, self._played_hz, rate_hz)
         self._finder = DelayFinder(rate_hz)
         self._shift_seconds = 0.0  # by how much the played audio is delayed
+        self._ratio = 1.0  # of the measured rates
         self._place: float | None = None  # in the played audio; None in a gap
         self._stretches = (0, 0)
         self._devices = 0
@@ -133,8 +137,8 @@ class EchoCanceller:
         removed_db = None
         if self._energy_before:
             removed_db = 10 * math.log10(self._energy_before / max(self._energy_after, 1e-9))
-        ratio = (1.0 + self._recorded_clock.skew) / (1.0 + self._played_clock.skew)
-        return EchoStats(removed_db, self._shift_seconds * 1000.0, (ratio - 1.0) * 1e6)
+        skew_ppm = (self._ratio - 1.0) * 1e6
+        return EchoStats(removed_db, self._shift_seconds * 1000.0, skew_ppm)
 
     def add_played(self, position: int, pcm: bytes, blocks: Iterable[BlockTime]) -> None:
         """
@@ -203,9 +207,9 @@ class EchoCanceller:
         if not self._has_speaker:
             return self._processor.process(b"", _pcm(recorded))
         echo, rest = self._linear.process(played, recorded)
-        processed = self._processor.process(_pcm(played), _pcm(rest))
+        processed = self._processor.process(_pcm(played), _pcm(recorded))
         samples = np.frombuffer(processed, "<i2").astype(np.float64)
-        cleaned = self._gate.process(echo, rest, samples)
+        cleaned = self._gate.process(played, echo, rest, samples)
         self._measure(played, recorded, cleaned)
         return _pcm(cleaned)
 
@@ -223,10 +227,12 @@ class EchoCanceller:
         if measured is None:
             self._place = None
             return silence
-        place, ratio = self._follow(measured)
+        rate = self._rate()
+        place, ratio = self._follow(measured, rate)
         end = place + self._frame_samples * self._played_step * ratio
         if end + self._played.reach > self._played.end and self._may_play(now_ns, captured_ns):
             return None
+        self._ratio = rate
         self._stretches = self._counts
         if self._devices != self._played_clock.devices:
             # The echo of another loudspeaker is different.
@@ -240,9 +246,15 @@ class EchoCanceller:
     def _counts(self) -> tuple[int, int]:
         return self._recorded_clock.stretches, self._played_clock.stretches
 
-    def _follow(self, measured: float) -> tuple[float, float]:
-        """Return the position of the next frame in the played audio, and the rate of reading."""
+    def _rate(self) -> float:
+        """Return how many times faster than nominal the played audio is read."""
         ratio = (1.0 + self._recorded_clock.skew) / (1.0 + self._played_clock.skew)
+        if not self._gate.is_exact:
+            return ratio
+        return min(max(ratio, self._ratio - _EXACT_RATE_STEP), self._ratio + _EXACT_RATE_STEP)
+
+    def _follow(self, measured: float, ratio: float) -> tuple[float, float]:
+        """Return the position of the next frame in the played audio, and the rate of reading."""
         if self._place is None:
             return measured, ratio
         error_seconds = (measured - self._place) / self._played_hz
@@ -288,10 +300,7 @@ class EchoCanceller:
         """Begin to adapt again, because the echo is different."""
         self._processor = self._new_processor()
         self._linear = LinearCanceller(self._rate_hz, self._frame_samples)
-        self._gate = self._new_gate()
-
-    def _new_gate(self) -> ResidualGate:
-        return ResidualGate(self._rate_hz, is_clear=self._settings == EchoSettings())
+        self._gate = ResidualGate(self._rate_hz)
 
     def _new_processor(self) -> Processor:
         return Processor(

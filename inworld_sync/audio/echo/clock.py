@@ -20,11 +20,13 @@ _GROUP_SECONDS: Final = 0.1
 _MOST_GROUPS: Final = 300
 # The standard deviation of the difference between the nominal and the real rate, which is assumed
 # before the rate is measured. Most devices differ by less than 100 ppm.
-_RATE_ERROR: Final = 200e-6
-# The same after a break, when the rate of the device is known.
+_RATE_ERROR: Final = 150e-6
+# The same after a break, if the rate of the device was measured with this many observations.
+_KNOWN_GROUPS: Final = 80
 _KNOWN_RATE_ERROR: Final = 20e-6
-# The errors of the observations are assumed to be at least this large.
-_LEAST_ERROR_SECONDS: Final = 50e-6
+# The errors of the observations are assumed to be at least this large, because the latency that a
+# sound server reports wanders during the first seconds.
+_LEAST_ERROR_SECONDS: Final = 1e-3
 # An observation that differs by more than this many standard deviations has less weight.
 _OUTLIER: Final = 2.0
 _ROUNDS: Final = 3
@@ -55,6 +57,11 @@ class _Stretch:
         self._groups: deque[tuple[float, float]] = deque(maxlen=_MOST_GROUPS)
         self._group: list[tuple[float, float]] = []
         self._strays: list[tuple[float, float]] = []
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the slope was measured for some time."""
+        return len(self._groups) >= _KNOWN_GROUPS
 
     def add(self, position: int, time_ns: int) -> bool:
         """Add the time of a block. Return False if samples are missing since some time."""
@@ -164,7 +171,10 @@ class DeviceClock:
             last = self._stretches[-1]
             is_gap = block.breaks != self._breaks and abs(last.error_seconds(*place)) > _GAP_SECONDS
             if is_gap or not last.add(*place):
-                self._begin(block, last.skew, _KNOWN_RATE_ERROR)
+                if last.is_known:
+                    self._begin(block, last.skew, _KNOWN_RATE_ERROR)
+                else:
+                    self._begin(block, 0.0, _RATE_ERROR)
         self._breaks, self.devices = block.breaks, block.devices
 
     def time_ns(self, position: float) -> float:

@@ -176,7 +176,7 @@ class LinearCanceller:
         places = np.arange(taps)
         mirrored = np.concatenate((row[:1], row[:0:-1]))
         near = np.fft.rfft(((taps - places) * row + places * mirrored) / taps).real
-        near = np.maximum(near, 1e-6 * row[0])
+        near = np.maximum(near, 1e-6 * row[0] + 1e-9)
 
         def times(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             product = np.fft.irfft(spectrum * np.fft.rfft(vector, size), size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,20 +17,27 @@ if TYPE_CHECKING:
 
 __all__ = ["ResidualGate"]
 
-# The attenuation while no user is heard. It ends between two levels above the usual level, which
-# are also limited in comparison with the echo.
-_ATTENUATION_DB: Final = -16.0
-_ABOVE_USUAL_DB: Final = (4.0, 9.0)
-_ABOVE_ECHO_DB: Final = (-16.0, -10.0)
-# From these levels on, the audio is not processed further, so that the user is clear.
-_CLEAR_ABOVE_USUAL_DB: Final = (9.0, 14.0)
-_CLEAR_ABOVE_ECHO_DB: Final = (-8.0, -3.0)
+# The user speaks too if the audio without the linear echo is above the usual level by so much, is
+# not lower than so much below the echo, and the processor does not remove it. Between the two
+# values of a pair, the decision is gradual.
+_ABOVE_USUAL_DB: Final = (6.0, 11.0)
+_ABOVE_ECHO_DB: Final = (-9.0, -4.0)
+_PASSED_DB: Final = (-38.0, -30.0)
+# The attenuation of the rest of the echo while only the speaker plays.
+_ATTENUATION_DB: Final = -30.0
+# If the processor has removed so much, only the rest of an echo remains.
+_REMOVED_DB: Final = (-34.0, -26.0)
 # The usual level is measured in frames of this many seconds of playing, and lies in this range.
 _FRAMES: Final = 400
-_USUAL_PERCENTILE: Final = 50.0
 # Above this usual level, the linear canceller has not adapted yet.
 _ADAPTED_DB: Final = -12.0
+# Below this level, the played audio is read at the right rate.
+_EXACT_DB: Final = -25.0
 _HIGHEST_USUAL_DB: Final = -6.0
+# Until the cancellers have adapted, nothing passes while the speaker plays, for at most so many
+# frames of playing.
+_HELD_FRAMES: Final = 150
+_LEAST_PLAYED: Final = 30.0
 # The energies are averaged with these weights.
 _FAST: Final = 0.5
 _SLOW: Final = 0.93
@@ -42,27 +49,36 @@ _PROCESSOR_SECONDS: Final = 0.0086
 
 class ResidualGate:
     """
-    Attenuates the rest of an echo, and prefers the unprocessed audio while the user speaks too.
+    Chooses between the audio of two cancellers in each frame.
+
+    Until the cancellers have adapted, nothing passes while the speaker plays, for at most 1.5 s.
+    While only the speaker plays, the result is the processed audio, attenuated by 30 dB. While the
+    user speaks too, it is the audio without the linear echo, in which the user is not changed.
 
     Args:
         sample_rate_hz: The sample rate.
-        is_clear: Whether unprocessed audio may be preferred.
 
     Thread safety: one thread at a time.
     """
 
-    def __init__(self, sample_rate_hz: int, *, is_clear: bool) -> None:
+    def __init__(self, sample_rate_hz: int) -> None:
         import numpy as np
 
-        self._is_clear = is_clear
         self._delayed: npt.NDArray[np.float64] = np.zeros(
             round(_PROCESSOR_SECONDS * sample_rate_hz)
         )
-        self._echo = self._rest = 0.0
+        self._played = self._echo = self._rest = self._passed = 0.0
+        self._held_frames = 0
         self._ratios: deque[float] = deque(maxlen=_FRAMES)
+        self._count = 0
         self._usual_db = _HIGHEST_USUAL_DB
+        self._user = 0.0
         self._gain = 1.0
-        self._clearness = 0.0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the linear canceller removes so much that the clocks are certainly right."""
+        return self._usual_db < _EXACT_DB
 
     @property
     def is_adapted(self) -> bool:
@@ -71,6 +87,7 @@ class ResidualGate:
 
     def process(
         self,
+        played: npt.NDArray[np.float32],
         echo: npt.NDArray[np.float64],
         rest: npt.NDArray[np.float64],
         processed: npt.NDArray[np.float64],
@@ -79,37 +96,67 @@ class ResidualGate:
         Return a frame of the result.
 
         Args:
-            echo: The estimated echo.
+            played: The audio of the speaker.
+            echo: The estimated linear echo.
             rest: The audio without the estimated echo.
-            processed: *rest* after further processing.
+            processed: The audio of the processor.
         """
         import numpy as np
 
-        power = float((echo * echo).mean())
-        # The echo decays slowly in the comparison, because its reverberation is not estimated.
-        self._echo = max(power, _SLOW * self._echo)
-        self._rest = _FAST * self._rest + (1.0 - _FAST) * float((rest * rest).mean())
-        gain, clearness = 1.0, 0.0
+        # The values decay slowly, because the linear canceller does not estimate the end of the
+        # reverberation, and the processor does not pass every frame of the user.
+        self._played = max(_power(played), _SLOW * self._played)
+        self._echo = max(_power(echo), _SLOW * self._echo)
+        self._passed = max(_power(processed), _SLOW * self._passed)
+        self._rest = _FAST * self._rest + (1.0 - _FAST) * _power(rest)
+        user, gain = 0.0, 1.0
         if self._echo > _LEAST_ECHO**2:
-            ratio_db = 10.0 * math.log10((self._rest + 1.0) / self._echo)
-            self._ratios.append(ratio_db)
-            if len(self._ratios) >= _FRAMES // 4 and len(self._ratios) % 10 == 0:
-                usual_db = float(np.percentile(self._ratios, _USUAL_PERCENTILE))
-                self._usual_db = min(usual_db, _HIGHEST_USUAL_DB)
-            above_db = ratio_db - self._usual_db
-            user = min(_share(above_db, _ABOVE_USUAL_DB), _share(ratio_db, _ABOVE_ECHO_DB))
-            gain = 10 ** (_ATTENUATION_DB * (1.0 - user) / 20.0)
-            if self._is_clear and self.is_adapted:
-                clearness = min(
-                    _share(above_db, _CLEAR_ABOVE_USUAL_DB), _share(ratio_db, _CLEAR_ABOVE_ECHO_DB)
-                )
+            user = self._find_user()
+            if self.is_adapted:
+                gain = 0.0
+        removed_db = _decibels(self._passed, self._rest + self._echo)
+        gain = 10 ** (_ATTENUATION_DB * (1.0 - min(gain, _share(removed_db, _REMOVED_DB))) / 20.0)
+        if self._is_held():
+            user = gain = 0.0
         frame = len(rest)
         both = np.concatenate((self._delayed, rest))
         clear, self._delayed = both[:frame], both[frame:]
+        users = np.linspace(self._user, user, frame)
         gains = np.linspace(self._gain, gain, frame)
-        shares = np.linspace(self._clearness, clearness, frame)
-        self._gain, self._clearness = gain, clearness
-        return np.asarray(gains * ((1.0 - shares) * processed + shares * clear), np.float64)
+        self._user, self._gain = user, gain
+        return np.asarray((1.0 - users) * gains * processed + users * clear, np.float64)
+
+    def _is_held(self) -> bool:
+        """Whether the cancellers are still adapting to a speaker that plays."""
+        if self._held_frames >= _HELD_FRAMES or self._played < _LEAST_PLAYED**2:
+            return False
+        self._held_frames = _HELD_FRAMES if self.is_adapted else self._held_frames + 1
+        return not self.is_adapted
+
+    def _find_user(self) -> float:
+        """Return 1 if the user speaks, 0 if only the speaker plays, or a value between."""
+        import numpy as np
+
+        ratio_db = _decibels(self._rest, self._echo)
+        self._ratios.append(ratio_db)
+        self._count += 1
+        if len(self._ratios) >= _FRAMES // 4 and self._count % 10 == 0:
+            self._usual_db = min(float(np.median(self._ratios)), _HIGHEST_USUAL_DB)
+        if not self.is_adapted:
+            return 0.0
+        return min(
+            _share(ratio_db - self._usual_db, _ABOVE_USUAL_DB),
+            _share(ratio_db, _ABOVE_ECHO_DB),
+            _share(_decibels(self._passed, self._rest + self._echo), _PASSED_DB),
+        )
+
+
+def _power(samples: npt.NDArray[np.floating[Any]]) -> float:
+    return float((samples * samples).mean())
+
+
+def _decibels(one: float, other: float) -> float:
+    return 10.0 * math.log10((one + 1.0) / (other + 1.0))
 
 
 def _share(value: float, limits: tuple[float, float]) -> float:

@@ -34,7 +34,7 @@ def test_clocks_that_differ_much() -> None:
     found = Room(np.concatenate((silence, SPEECH)), ppm=1000)
     cleaned, canceller = found.cancel()
 
-    assert 1000 == pytest.approx(canceller.stats.skew_ppm, abs=30)
+    assert 1000 == pytest.approx(canceller.stats.skew_ppm, abs=100)
     assert removed_db(found.recorded, cleaned, 6, 9.5) > 35
 
 

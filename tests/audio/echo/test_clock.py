@@ -84,7 +84,7 @@ def test_missing_samples(is_reported: bool) -> None:
     device.run(2)
 
     assert device.clock.stretches == 2
-    assert abs(device.error_ms(device.position)) < 0.2
+    assert abs(device.error_ms(device.position)) < 0.5
     assert abs(device.clock.time_ns(gap - RATE_HZ) - before_ns + 1e9 / 1.0003) < 3e5
     assert -300 == pytest.approx(device.clock.skew * 1e6, abs=20)
     if is_reported:
@@ -114,7 +114,7 @@ def test_another_device() -> None:
 
     assert device.clock.devices == 2
     assert 200 == pytest.approx(device.clock.skew * 1e6, abs=5)
-    assert abs(device.error_ms(device.position)) < 0.1
+    assert abs(device.error_ms(device.position)) < 0.3
 
 
 def test_before_the_first_block() -> None:

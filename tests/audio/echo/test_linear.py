@@ -84,26 +84,28 @@ def test_a_long_delay() -> None:
     assert decibels(recorded[32_000:], rest[32_000:]) > 20
 
 
-@pytest.mark.parametrize("is_clear", [True, False])
-def test_the_gate(is_clear: bool) -> None:
-    """The rest of an echo is attenuated by 16 dB. The user is not attenuated."""
-    gate = ResidualGate(RATE_HZ, is_clear=is_clear)
+def test_the_gate() -> None:
+    """The rest of an echo is attenuated by 30 dB. The user is neither attenuated nor processed."""
+    gate = ResidualGate(RATE_HZ)
     random = np.random.default_rng(1)
     echo = random.normal(0, 3000, (500, FRAME))
     rest = random.normal(0, 100, (500, FRAME))
     rest[400:] += random.normal(0, 3000, (100, FRAME))
-    processed = 0.5 * rest
-    result = np.array([gate.process(*each) for each in zip(echo, rest, processed, strict=True)])
+    processed = 0.1 * rest
+    result = np.array(
+        [gate.process(*each) for each in zip(echo, echo, rest, processed, strict=True)]
+    )
 
-    assert decibels(processed[200:400], result[200:400]) == pytest.approx(16, abs=0.1)
-    expected = rest if is_clear else processed
-    assert decibels(expected[410:], result[410:]) == pytest.approx(0, abs=0.2)
+    assert gate.is_adapted
+    assert not result[1:90].any()
+    assert decibels(processed[200:400], result[200:400]) == pytest.approx(30, abs=0.1)
+    assert decibels(rest[410:], result[410:]) == pytest.approx(0, abs=0.2)
 
 
 def test_the_gate_without_an_echo() -> None:
-    """Without an echo, the processed audio is not changed."""
-    gate = ResidualGate(RATE_HZ, is_clear=True)
+    """Without an echo, the result is the processed audio."""
+    gate = ResidualGate(RATE_HZ)
     frame = np.full(FRAME, 50.0)
 
     for _ in range(300):
-        assert (gate.process(np.zeros(FRAME), frame, frame) == frame).all()
+        assert (gate.process(np.zeros(FRAME), np.zeros(FRAME), frame, 2 * frame) == 2 * frame).all()
