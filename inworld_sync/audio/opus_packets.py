@@ -44,7 +44,7 @@ class OpusPackets:
 
         self._av = av
         self._logger = logger
-        self._playout = Playout(RATE_HZ, mode="live", capacity_ms=20_000)
+        self._playout = _new_playout()
         self._decoder = _new_decoder()
         self._source: int | None = None
         self._next = 0
@@ -69,7 +69,7 @@ class OpusPackets:
         """
         ahead = (sequence - self._next) & 0xFFFF
         if source != self._source or _MAX_JUMP < ahead < 0x10000 - _MAX_JUMP:
-            self._early.clear()
+            self._begin()
             self._source, self._next, ahead = source, sequence, 0
         if ahead <= _MAX_JUMP:  # otherwise the packet is late, and its audio is concealed already
             self._early[sequence] = timestamp, payload, now
@@ -90,6 +90,13 @@ class OpusPackets:
     def close(self) -> None:
         """Free the memory."""
         self._playout.close()
+
+    def _begin(self) -> None:
+        """Forget the stream so far. Its numbers and timestamps say nothing about the next one."""
+        self._early.clear()
+        if self._source is not None:
+            self._playout.close()
+            self._playout, self._decoder = _new_playout(), _new_decoder()
 
     def _decode_due(self, now: float) -> None:
         """Decode the packets in order, until one is missing that may still arrive."""
@@ -115,6 +122,10 @@ class OpusPackets:
 
 def _nanoseconds(seconds: float) -> int:
     return round(seconds * 1e9)
+
+
+def _new_playout() -> Playout:
+    return Playout(RATE_HZ, mode="live", capacity_ms=20_000)
 
 
 def _new_decoder() -> av.AudioCodecContext:

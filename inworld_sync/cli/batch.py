@@ -15,10 +15,10 @@ from inworld_sync.cli.common import (
     ERRORS,
     client_options,
     open_client,
-    plain,
     print_json,
     print_message,
 )
+from inworld_sync.errors import printable
 from inworld_sync.models.batch import BatchProgress, BatchSummary
 from inworld_sync.models.stt import TranscribeConfig
 from inworld_sync.models.tts import DEFAULT_TTS_MODEL
@@ -109,7 +109,9 @@ def _report(summary: BatchSummary, output: Path) -> None:
     skipped = f", {summary.skipped} were done before" if summary.skipped else ""
     failed = f", {len(summary.failures)} failed" if summary.failures else ""
     rate = f"{summary.seconds:.1f} s, {summary.items_per_second:.1f} per second"
-    click.echo(plain(f"{summary.done} items done in {rate}{skipped}{failed}: {output}"), err=True)
+    click.echo(
+        printable(f"{summary.done} items done in {rate}{skipped}{failed}: {output}"), err=True
+    )
 
 
 @contextlib.contextmanager

@@ -127,8 +127,7 @@ class Connection(Generic[M]):
         self._needing = 0
         # The bytes of JSON and of audio in the present message; only the reader uses them.
         self._json_bytes = self._audio_bytes = 0
-        # How many messages were unreadable.
-        self._odd_messages = 0
+        self._odd_messages = 0  # how many messages were unreadable
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
         self._is_paused = False
@@ -136,8 +135,7 @@ class Connection(Generic[M]):
         self._expires_from = -math.inf
         # How often each field was ignored, by its name. Only the reader changes the counts.
         self._warnings: Counter[str] = Counter()
-        # Threads that have not ended yet.
-        self._running = 2
+        self._running = 2  # threads that have not ended yet
         self._threads: tuple[threading.Thread, ...] = ()
 
     @classmethod
@@ -309,9 +307,11 @@ class Connection(Generic[M]):
     def _pause(self) -> None:
         """Wait while a queue is full and no thread needs a further message."""
         with self._changed:
+            self._changed.watchers += 1
             while self._must_pause():
                 self._is_paused = True
                 self._changed.wait(_PAUSE_SECONDS)
+            self._changed.watchers -= 1
             if self._is_paused:
                 self._is_paused = False
                 self._expires_from = time.monotonic() + _CATCH_UP_SECONDS

@@ -38,7 +38,7 @@ from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.outcome import reported
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
-from inworld_sync.wire.codec import dump_text
+from inworld_sync.wire.codec import dump_text, parse_json
 
 if TYPE_CHECKING:
     import urllib3
@@ -91,12 +91,12 @@ class HttpResponse:
             RemoteProtocolError: The body is not JSON in UTF-8.
         """
         try:
-            value: object = json_module.loads(str(self.body, "utf-8-sig"))
+            value: object = parse_json(str(self.body, "utf-8-sig"))
             if _SURROGATE.search(self.body):
                 # Half of a surrogate pair cannot be printed or sent again, so "?" replaces it.
                 text = json_module.dumps(value, ensure_ascii=False)
                 value = json_module.loads(text.encode(errors="replace"))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise RemoteProtocolError(
                 f"the body of a response with HTTP status {self.status} must be JSON, got "
                 f"{len(self.body)} bytes of "

@@ -16,7 +16,7 @@ import urllib3
 from urllib3 import exceptions
 from urllib3.connection import HTTPConnection
 
-from inworld_sync.errors import ConnectionLost, InworldError
+from inworld_sync.errors import ConnectionLost, DeadlineExceeded, InworldError, extended
 from inworld_sync.models.options import Options
 from inworld_sync.transport.connect import open_stream
 from inworld_sync.transport.deadline import Deadline
@@ -118,7 +118,9 @@ def from_urllib3(error: Exception, doing: str, deadline: Deadline) -> InworldErr
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, (exceptions.TimeoutError, TimeoutError)):
-            return deadline.error()
+            # If the timeout passed while connecting, the cause names the step.
+            step = cause if isinstance(cause.__cause__, DeadlineExceeded) else None
+            return extended(deadline.error(), suffix=f": {step}") if step else deadline.error()
         if isinstance(cause, InworldError):
             return cause
     return ConnectionLost(f"{doing}: the connection broke: {reason_of(causes[-1])}")

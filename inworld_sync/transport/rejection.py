@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import math
 import re
 import time
@@ -17,6 +16,7 @@ from inworld_sync.errors import (
     ServiceError,
     forbids_retry,
 )
+from inworld_sync.wire.codec import parse_json
 
 __all__ = ["error_from_response", "http_time", "reason_of", "request_id_of"]
 
@@ -125,8 +125,8 @@ def _retry_after(value: str | None) -> float | None:
 def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
     text = body.decode("utf-8", "replace").strip()
     try:
-        parsed: object = json.loads(text)
-    except (ValueError, RecursionError):
+        parsed: object = parse_json(text)
+    except ValueError:
         return None, _shortened(text), ()
     if isinstance(parsed, dict) and isinstance(parsed.get("error"), (dict, str)):
         parsed = parsed["error"]

@@ -80,11 +80,9 @@ class Link:
         self._fork_guard = ForkGuard()
         self._opened_at = time.monotonic()
         self._lock = threading.Lock()
-        self._over = Event()
-        self._last_left = Event()
+        self._over, self._last_left = Event(), Event()
         self._outbox = Outbox(options.max_queued_bytes)
-        self._is_writing = False
-        self._timer_at = math.inf
+        self._is_writing, self._timer_at = False, math.inf
         self._closing: tuple[int, str] | None = None
         self._close_by: Deadline | None = None
         self._unsendable: OSError | None = None
@@ -122,8 +120,8 @@ class Link:
         deadline = deadline or Deadline(options.connect_timeout, f"connecting to {show_url(url)}")
         opened = open_websocket(url, headers=headers, options=options, deadline=deadline)
         link = cls(opened, url, options, name)
-        times = attrs.asdict(opened.times)
-        link._observers.trace("connected", opened.times.total_ms / 1000, times)
+        total_ms, times = opened.times.total_ms, attrs.asdict(opened.times)
+        link._observers.trace("connected", total_ms / 1000, times)
         return link
 
     def __repr__(self) -> str:
@@ -146,15 +144,16 @@ class Link:
         Raises:
             ClosedError: The link was opened in another process.
         """
-        self._fork_guard.require(f"the connection {self.name}")
-        buffer, stream = self._buffer, self._stream
+        if self._fork_guard.in_child:
+            self._fork_guard.require(f"the connection {self.name}")
+        buffer, stream, ping_timeout = self._buffer, self._stream, self._options.ping_timeout
         try:
             while self.end is None:
-                item = buffer.pop()
+                item = None if buffer.is_empty else buffer.pop()
                 if item is None:
                     # Every received byte, not only a pong, shows that the server is alive.
                     room = buffer.room()
-                    count = receive_unless_silent(stream, room, self._options.ping_timeout)
+                    count = receive_unless_silent(stream, room, ping_timeout)
                     buffer.received(count)
                     self._bytes_in += count
                     if stream.owes_output:
@@ -323,8 +322,10 @@ class Link:
     def _put(
         self, payload: bytes, timeout: float | None, *, is_built: bool, needs_room: bool
     ) -> None:
-        self._fork_guard.require(f"the connection {self.name}")
-        checks.require_timeout(timeout)
+        if self._fork_guard.in_child:
+            self._fork_guard.require(f"the connection {self.name}")
+        if not (type(timeout) is float and timeout >= 0.0):
+            checks.require_timeout(timeout)
         size, rest = len(payload), None
         # The observer is user code and must not run on this thread, which may hold locks.
         is_direct = needs_room and not self._observers.records and size <= _MAX_DIRECT_BYTES

@@ -25,8 +25,9 @@ __all__ = ["IncomingAudio"]
 _BLOCK_SECONDS = 0.02
 _BLOCKS_PER_CHECK = 25
 
-# If the loop was stalled for longer, the missed audio is skipped.
-_MAX_LATE_SECONDS = 0.5
+# After a stall of the loop, the audio of that time is delivered at once. After a longer stall, it
+# would only be late.
+_MAX_LATE_SECONDS = 5.0
 
 # The jitter buffer of a receiver, in the versions of aiortc that the extra allows.
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"

@@ -38,8 +38,9 @@ _START_BYTES = _START_PACKETS * _PACKET_BYTES
 # How much audio may wait to be sent. More would only delay the user's speech.
 _CAPACITY_BYTES = 25 * _PACKET_BYTES
 
-# If the loop was stalled for longer, the missed packets are not sent in one burst.
-_MAX_LATE_SECONDS = 0.2
+# After a stall of the loop, the packets of that time are sent at once. After a longer stall, they
+# would only be late.
+_MAX_LATE_SECONDS = 2.0
 
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)
 _BITS_PER_SECOND = 48_000

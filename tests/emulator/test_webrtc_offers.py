@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
+import ipaddress
 import json
 import re
 import subprocess
@@ -317,6 +319,32 @@ def test_answer_has_the_loopback_address_only() -> None:
 
     addresses = re.findall(r"a=candidate:\S+ \d udp \d+ (\S+)", answer)
     assert set(addresses) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("listening", "expected"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("::1", ["127.0.0.1", "::1"]),
+        ("192.0.2.1", ["192.0.2.1"]),
+        ("0.0.0.0", ["192.0.2.7", "127.0.0.1"]),
+    ],
+)
+def test_addresses_of_a_call(listening: str, expected: list[str]) -> None:
+    """A call uses the address on which the server listens, or all addresses of the machine."""
+    from inworld_sync.emulator.rtc.call import _use_addresses
+
+    class Connection:
+        async def get_component_candidates(
+            self, component: int, addresses: list[str], timeout: int
+        ) -> list[str]:
+            return addresses
+
+    connection: Any = Connection()
+    _use_addresses(connection, listening)
+    found = asyncio.run(connection.get_component_candidates(1, ["192.0.2.7"]))
+
+    assert expected == [str(ipaddress.ip_address(each)) for each in found]
 
 
 def test_hidden_addresses(rtc_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

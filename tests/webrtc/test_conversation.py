@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pytest
 
 from inworld_sync import Inworld, Session, Speech, WavSink, tool
 from inworld_sync.emulator import Emulator
 from inworld_sync.models.realtime import ConversationEntry, UserTranscriptCompleted
 from inworld_sync.realtime import Interrupted, Message, RealtimeSession, ResponseStarted
+from inworld_sync.sessions.event_stream import Subscription
+from inworld_sync.sessions.realtime.events import SessionEvent
 
-from support.sentences import SENTENCES, words_of
+from support.sentences import SENTENCES, word_errors, words_of
+from support.tone import ToneSynthesizer, tone_seconds
+from support.tone_hearing import tone, tone_engine
 from support.udp_relay import open_relay
 
 PATIENCE_SECONDS = 60.0
 USER = ("What is the weather in Oslo?", "Please stop now.")
 ANSWER = "The weather says: It rains in Oslo."
-LONG = " ".join(SENTENCES[1:6])
+LONG = " ".join(SENTENCES[3:6])
 T = TypeVar("T")
 
 
@@ -42,6 +48,13 @@ def speech(iw: Inworld) -> list[Speech]:
     return [iw.tts.synthesize(text, voice=voice) for text, voice in zip(USER, voices, strict=True)]
 
 
+def next_of(events: Subscription[SessionEvent], kind: type[T]) -> T:
+    """Return the next event of a class."""
+    while not isinstance(event := events.get(timeout=PATIENCE_SECONDS), kind):
+        pass
+    return event
+
+
 def wait_for(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
@@ -57,32 +70,33 @@ class Talk:
         transcripts: What the service has heard.
         interrupted: The interruption.
         heard_ms: How much of the second answer the speaker had played then.
-        files: What the speaker has played of each answer.
+        heard: What the speaker has played of each answer, at 24000 Hz.
     """
 
     def __init__(self, rt: RealtimeSession, user: list[Speech], folder: Path) -> None:
         self.rt = rt
-        self.files = [folder / "answer.wav", folder / "list.wav"]
         self.transcripts: list[str] = []
         self._events = rt.subscribe()
-        with WavSink(self.files[0], realtime=True) as speaker:
+        file = folder / "heard.wav"
+        with WavSink(file, realtime=True) as speaker:
             rt.play(speaker)
             rt.send_audio(user[0].pcm, user[0].sample_rate_hz)
             self._hear()
-            self._until(ResponseStarted).response.wait(PATIENCE_SECONDS)
+            next_of(self._events, ResponseStarted).response.wait(PATIENCE_SECONDS)
             rt.drain(PATIENCE_SECONDS)
-            rt.play(None)
-        with WavSink(self.files[1], realtime=True) as speaker:
-            rt.play(speaker)
+            answered = speaker.heard_samples
             rt.send_message(f"Say: {LONG}")
-            wait_for(lambda: speaker.heard_samples > 4 * speaker.sample_rate_hz)
+            wait_for(lambda: speaker.heard_samples > answered + 2.5 * speaker.sample_rate_hz)
             rt.send_audio(user[1].pcm, user[1].sample_rate_hz)
-            self.interrupted = self._until(Interrupted)
-            self.heard_ms = speaker.heard_samples / speaker.sample_rate_hz * 1000
+            self.interrupted = next_of(self._events, Interrupted)
+            self.heard_ms = (speaker.heard_samples - answered) / 24.0
+            self._hear()
             rt.play(None)
-        self._hear()
+        with wave.open(str(file)) as played:
+            samples = np.frombuffer(played.readframes(played.getnframes()), "<i2")
+        self.heard = [samples[:answered], samples[answered:]]
 
-    def check(self, iw: Inworld) -> None:
+    def check(self, iw: Inworld, *, allowed_errors: int = 0) -> None:
         """Both sides have heard all words, and the interrupted item ends where it was heard."""
         assert list(map(words_of, self.transcripts)) == [words_of(text) for text in USER]
         items = [entry.item for entry in self.rt.conversation]
@@ -93,21 +107,20 @@ class Talk:
         wait_for(lambda: self._entry(item_id).truncated_ms is not None)
         assert self._entry(item_id).truncated_ms == int(heard_ms)
 
-        answer, part = (iw.stt.transcribe(str(file)).text for file in self.files)
+        answer, part = (
+            iw.stt.transcribe(samples, sample_rate_hz=24000).text for samples in self.heard
+        )
         assert words_of(answer) == words_of(ANSWER)
-        # The last word may be cut.
+        # The last word is cut, and may be misheard together with the word before.
         said = words_of(LONG)
-        count = len(words_of(part)) - 1
-        assert 5 <= count < len(said)
-        assert words_of(part)[:count] == said[:count]
-
-    def _until(self, kind: type[T]) -> T:
-        while not isinstance(event := self._events.get(timeout=PATIENCE_SECONDS), kind):
-            pass
-        return event
+        count = len(words_of(part)) - 2
+        assert 4 <= count < len(said)
+        # A lost packet may turn one word into a similar one ("plays" into "pleased").
+        wrong = word_errors(" ".join(said[:count]), " ".join(words_of(part)[:count]))
+        assert wrong <= allowed_errors, part
 
     def _hear(self) -> None:
-        self.transcripts.append(self._until(UserTranscriptCompleted).transcript)
+        self.transcripts.append(next_of(self._events, UserTranscriptCompleted).transcript)
 
     def _entry(self, item_id: str) -> ConversationEntry:
         entry = self.rt.item(item_id)
@@ -115,9 +128,43 @@ class Talk:
         return entry
 
 
+def test_conversation_in_tones(tmp_path: Path) -> None:
+    """With tones as speech, on the loopback interface: each second of audio is heard."""
+    engine = tone_engine({400.0: USER[0], 800.0: USER[1]})
+    synthesizer = ToneSynthesizer()
+    with (
+        Emulator(synthesizer=synthesizer, speech_engine=engine) as server,
+        Inworld(server.api_key, base_url=server.url) as iw,
+        iw.connect_webrtc(Session(tools=[weather]), offer_form="json") as rt,
+        WavSink(tmp_path / "heard.wav", realtime=True) as speaker,
+    ):
+        events = rt.subscribe()
+        rt.play(speaker)
+        rt.send_audio(tone(0.5, 400.0), 48000)
+        assert next_of(events, UserTranscriptCompleted).transcript == USER[0]
+        reply = next_of(events, ResponseStarted).response
+        samples = np.frombuffer(b"".join(bytes(chunk.pcm) for chunk in reply.audio), "<i2")
+        assert reply.text == ANSWER
+        loud = np.flatnonzero(np.abs(samples) > 1000)
+        heard_seconds = (loud[-1] - loud[0]) / 48000
+        # Audio that is late on a busy machine is stretched, and later shortened.
+        assert heard_seconds > 0.8 * tone_seconds(ANSWER)
+
+        rt.drain(PATIENCE_SECONDS)
+        answered = speaker.heard_samples
+        reply = rt.send_message("Count to ninety.")
+        wait_for(lambda: speaker.heard_samples > answered + 12000)
+        rt.send_audio(tone(0.5, 800.0), 48000)
+        [heard_ms] = next_of(events, Interrupted).heard_ms.values()
+        assert heard_ms == pytest.approx((speaker.heard_samples - answered) / 24.0, abs=100)
+        assert next_of(events, UserTranscriptCompleted).transcript == USER[1]
+        assert reply.wait(PATIENCE_SECONDS).status == "cancelled"
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_conversation(server: Emulator, tmp_path: Path) -> None:
-    """On the loopback interface."""
+def test_conversation_in_words(server: Emulator, tmp_path: Path) -> None:
+    """With speech, on the loopback interface."""
     session = Session(voice="Dennis", tools=[weather])
     with Inworld(server.api_key, base_url=server.url) as iw:
         user = speech(iw)
@@ -137,6 +184,6 @@ def test_conversation_over_a_bad_network(server: Emulator, tmp_path: Path, seed:
     ):
         user = speech(iw)
         with Inworld(server.api_key, base_url=url) as far, far.connect_webrtc(session) as rt:
-            Talk(rt, user, tmp_path).check(iw)
+            Talk(rt, user, tmp_path).check(iw, allowed_errors=1)
     assert relay.dropped > 20
     assert relay.passed > 500

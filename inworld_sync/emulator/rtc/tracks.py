@@ -33,7 +33,7 @@ _PAUSE_SECONDS = 0.5
 # The jitter buffer of a receiver of aiortc. There is no public way to the packets.
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"
 # If the loop was blocked for longer than this, the track continues from now.
-_MAX_LATE_SECONDS = 1.0
+_MAX_LATE_SECONDS = 5.0
 
 
 class _Packet(Protocol):

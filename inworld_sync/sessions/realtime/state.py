@@ -297,11 +297,11 @@ class SessionState:
 
     def _handle_audio(self, event: AudioDelta) -> None:
         """Handle a piece of speech, which concerns no other part of the session."""
-        if self.responses.accepts(event.response_id):
+        is_accepted = self.responses.accepts(event.response_id)
+        if is_accepted:
             event = self.output.receive(event)
             self.emit(event)
-            self.responses.add_audio(event)
-        self.responses.extend(event.response_id)
+        self.responses.handle_audio(event, is_accepted=is_accepted)
 
     def _handle_session(
         self, event: SessionCreated | SessionUpdated

@@ -372,10 +372,14 @@ class TtsConnection(Connection[tts.ContextMessage]):
         self._send_close(message)
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
-        """Wait until a condition is true or the connection ends."""
+        """Wait until a condition, such as room in a mailbox, is true or the connection ends."""
         with self._changed:
-            while self.ended is None and not reached():
-                self._changed.wait(_LOOK_AGAIN_SECONDS)
+            try:
+                self._changed.watchers += 1
+                while self.ended is None and not reached():
+                    self._changed.wait(_LOOK_AGAIN_SECONDS)
+            finally:
+                self._changed.watchers -= 1
 
     def _send_close(self, message: str | None) -> None:
         if message is None:
