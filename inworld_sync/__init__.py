@@ -149,7 +149,10 @@ if not TYPE_CHECKING:
         module = _MODULES.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{module}"), name)
+        from inworld_sync.locks import imports
+
+        with imports:
+            value = getattr(import_module(f"{__name__}.{module}"), name)
         globals()[name] = value
         return value
 

@@ -13,6 +13,7 @@ import attrs
 
 from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
+from inworld_sync.locks import imports
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import DEFAULT_BASE_URL, Options
 from inworld_sync.models.settings import combine_settings
@@ -180,49 +181,56 @@ class Inworld:
     @property
     def stt(self) -> Stt:
         """The speech-to-text service."""
-        from inworld_sync.sessions.stt.service import Stt
+        with imports:
+            from inworld_sync.sessions.stt.service import Stt
 
         return self._service(Stt, lambda: Stt(self._connector, self._shared_http()))
 
     @property
     def realtime(self) -> Realtime:
         """Realtime conversations."""
-        from inworld_sync.sessions.realtime.service import Realtime
+        with imports:
+            from inworld_sync.sessions.realtime.service import Realtime
 
         return self._service(Realtime, lambda: Realtime(self._connector))
 
     @property
     def pronunciations(self) -> Pronunciations:
         """Pronunciation dictionaries."""
-        from inworld_sync.rest.pronunciations import Pronunciations
+        with imports:
+            from inworld_sync.rest.pronunciations import Pronunciations
 
         return self._service(Pronunciations, lambda: Pronunciations(self._shared_http()))
 
     @property
     def transcriptions(self) -> Transcriptions:
         """Transcription jobs for long recordings."""
-        from inworld_sync.rest.transcriptions import Transcriptions
+        with imports:
+            from inworld_sync.rest.transcriptions import Transcriptions
 
         return self._service(Transcriptions, lambda: Transcriptions(self._shared_http()))
 
     @property
     def llm(self) -> Llm:
         """Chat completions of language models."""
-        from inworld_sync.rest.llm import Llm
+        with imports:
+            from inworld_sync.rest.llm import Llm
 
         return self._service(Llm, lambda: Llm(self._shared_http()))
 
     @property
     def models(self) -> Models:
         """The language models of the service."""
-        from inworld_sync.rest.models import Models
+        with imports:
+            from inworld_sync.rest.models import Models
 
         return self._service(Models, lambda: Models(self._shared_http()))
 
     @property
     def routers(self) -> Routers:
         """Routers between language models."""
-        from inworld_sync.rest.routers import Routers
+        with imports:
+            from inworld_sync.rest.routers import Routers
 
         return self._service(Routers, lambda: Routers(self._shared_http()))
 
@@ -234,7 +242,8 @@ class Inworld:
     @property
     def tokens(self) -> Tokens:
         """Tokens for browsers, devices and other processes."""
-        from inworld_sync.rest.tokens import Tokens
+        with imports:
+            from inworld_sync.rest.tokens import Tokens
 
         return self._service(Tokens, lambda: Tokens(self._shared_http(), self._auth))
 
@@ -282,7 +291,8 @@ class Inworld:
 
     def _start_emulator(self) -> Auth:
         try:
-            from inworld_sync.emulator import Emulator
+            with imports:
+                from inworld_sync.emulator import Emulator
         except ModuleNotFoundError as error:
             raise ConfigError(str(error)) from error
         self._emulator = Emulator().start()

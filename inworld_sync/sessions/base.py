@@ -56,7 +56,7 @@ from inworld_sync.errors import (
 from inworld_sync.models.events import InvalidMessage, StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.monitor import Monitor, SessionThread
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link, LinkStats
 from inworld_sync.wire.faults import ConnectionFault
@@ -68,8 +68,9 @@ M = TypeVar("M")
 # A paused reader checks for room at this interval. Usually it is notified earlier.
 _PAUSE_SECONDS = 1.0
 
-# After a pause of the reader or a stall of this process, the deadlines of requests have no effect
-# for this time. Meanwhile, the reader reads the messages that wait in the socket.
+# After a pause of the reader or a stop of this process, the deadlines of requests have no effect
+# for this time. Meanwhile, the reader reads the messages that wait in the socket. If bytes wait in
+# the socket at a deadline, the answer may be among them, so the deadline moves once by this time.
 _CATCH_UP_SECONDS = 1.0
 
 # How many unreadable messages a connection logs at level WARNING. Further ones are logged at DEBUG.
@@ -154,8 +155,8 @@ class Connection(Generic[M]):
         """
         name = self.name
         self._threads = (
-            threading.Thread(target=self._write, name=f"inworld-writer-{name}", daemon=True),
-            threading.Thread(target=self._read, name=f"inworld-reader-{name}", daemon=True),
+            SessionThread(target=self._write, name=f"inworld-writer-{name}", daemon=True),
+            SessionThread(target=self._read, name=f"inworld-reader-{name}", daemon=True),
         )
         try:
             for thread in self._threads:
@@ -247,7 +248,8 @@ class Connection(Generic[M]):
             self._timer_at = math.inf
             if self.ended is not None:
                 return
-            if self._is_paused or now - due_at > _CATCH_UP_SECONDS:
+            is_behind = due_at != self._expires_from and self._link.has_unread()
+            if self._is_paused or now - due_at > _CATCH_UP_SECONDS or is_behind:
                 self._expires_from = now + _CATCH_UP_SECONDS
             is_early = now < self._expires_from
             self._expire_at(self._expires_from if is_early else self._expire(now))

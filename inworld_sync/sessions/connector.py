@@ -8,6 +8,7 @@ Nothing is called while one of these locks is held.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import weakref
@@ -34,9 +35,10 @@ from inworld_sync.transport.credential import (
     request_headers,
 )
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.needed import import_needed
 from inworld_sync.transport.websocket import Link
 
-__all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Session"]
+__all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Place", "Session"]
 
 # The documented limit of an account. A newer page of the documentation has another limit: ten times
 # the number of concurrent generations of the account's plan.
@@ -96,11 +98,85 @@ class ConnectionLimiter:
             self._freed.notify()
 
     def _acquire(self, timeout: float) -> bool:
-        with self._freed:
-            is_free = self._freed.wait_for(lambda: self._free_places > 0, timeout)
-            if is_free:
-                self._free_places -= 1
-            return is_free
+        was_taken = False
+        try:
+            with self._freed:
+                if self._freed.wait_for(lambda: self._free_places > 0, timeout):
+                    self._free_places -= 1
+                    was_taken = True
+            # In the block, so that no signal handler runs between the block and the return.
+            return was_taken  # noqa: TRY300
+        except BaseException:
+            # The caller does not learn that a place was taken.
+            if was_taken:
+                self.release()
+            raise
+
+
+class Place:
+    """
+    A place of a limiter for one connection.
+
+    Args:
+        limiter: Has the places.
+        logger: Gets the exception of a limiter whose ``release`` raises.
+
+    Thread safety: one thread calls :meth:`acquire`, any thread may call :meth:`release`.
+    """
+
+    def __init__(self, limiter: Limiter, logger: logging.Logger) -> None:
+        self._limiter = limiter
+        self._own = limiter if type(limiter) is ConnectionLimiter else None
+        self._logger = logger
+        self._taken: list[bool] = []
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the place was taken and not returned yet."""
+        return bool(self._taken)
+
+    def acquire(self, timeout: float) -> bool:
+        """
+        Take a place, and return whether one was free within *timeout* seconds.
+
+        Raises:
+            ConnectError: The limiter raised. The call may be repeated, since a user's limiter may
+                fail once.
+        """
+        try:
+            # One call in C calls the limiter and stores the answer. With two calls, a signal
+            # handler could raise in between, and the place would be lost.
+            self._taken.extend(filter(None, map(self._limiter.acquire, (timeout,))))
+        except InworldError:
+            raise
+        except Exception as error:
+            raise ConnectError(f"the limiter raised {type(error).__name__}: {error}") from error
+        return self.is_taken
+
+    def release(self) -> None:
+        """
+        Return the place, if it was taken and not returned yet; log an error of the limiter.
+
+        If a signal handler raises meanwhile, the call may be repeated. For a limiter of the user,
+        the place may then be lost.
+        """
+        own = self._own
+        if own is not None:
+            with own._freed:  # noqa: SLF001 - of this file's own class
+                if self._taken:
+                    # No handler runs between the two changes.
+                    self._taken = []
+                    own._free_places += 1  # noqa: SLF001
+                own._freed.notify()  # noqa: SLF001
+            return
+        try:
+            self._taken.pop()
+        except IndexError:
+            return
+        try:
+            self._limiter.release()
+        except Exception:
+            self._logger.exception("the limiter's release() raised")
 
 
 class Session(Protocol):
@@ -144,12 +220,12 @@ class Connector:
         *,
         query: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        has_place: bool = False,
+        place: Place,
         reconnects: bool = False,
         retries_quota: bool = True,
     ) -> Link:
         """
-        Open a link and take a place of the limiter for the link. :meth:`closed` returns the place.
+        Open a link, and acquire a place of the limiter for the link.
 
         An attempt is repeated if the client could not connect, or if the upgrade was answered with
         status 429, 502, 503 or 504. The delay is random, and not shorter than ``Retry-After``.
@@ -162,8 +238,8 @@ class Connector:
             query: Parameters that are added to the address.
             timeout: Seconds to get a place and to open the link, together; None means
                 ``connect_timeout``.
-            has_place: Whether the caller has taken the place. If the link cannot be opened, the
-                place is returned.
+            place: Taken if it is not taken yet, and released if the link cannot be opened. The
+                caller releases it at the end of the link.
             reconnects: Whether the caller replaces a lost connection and repeats attempts itself.
                 Then an exception of the user's function for tokens is a :class:`ConnectError`,
                 after which the caller may try again.
@@ -176,32 +252,37 @@ class Connector:
             ClosedError: The client was closed.
             Exception: The user's function for tokens raised it.
         """
-        seconds = self.options.connect_timeout if timeout is None else timeout
-        url = self.options.endpoint(path, websocket=True)
-        deadline = Deadline(seconds, f"connecting to {url}")
-        if not has_place and not self._acquire_place(0.0):
-            self.evict_idle()
-            if not self._acquire_place(deadline.at_most(math.inf)):
-                raise QuotaError(
-                    f"the limit of connections was reached for {seconds:g} s: close a connection, "
-                    "or make the client with a limiter that has more places",
-                    retryable=True,
-                )
-        if query:
-            url = f"{url}?{urlencode(query)}"
-
-        def attempt(header: Header) -> Link:
-            return self._open_link(url, header, name, deadline)
-
         try:
+            import_needed()
+            seconds = self.options.connect_timeout if timeout is None else timeout
+            url = self.options.endpoint(path, websocket=True)
+            deadline = Deadline(seconds, f"connecting to {url}")
+            self._acquire_place(place, deadline, seconds)
+            if query:
+                url = f"{url}?{urlencode(query)}"
+
+            def attempt(header: Header) -> Link:
+                return self._open_link(url, header, name, deadline)
+
             if reconnects:
                 return _reconnecting(lambda: self.credential.use(deadline, attempt))
             return self._repeated(
                 lambda: self.credential.use(deadline, attempt), name, deadline, retries_quota
             )
         except BaseException:
-            self.closed()
+            place.release()
             raise
+
+    def _acquire_place(self, place: Place, deadline: Deadline, seconds: float) -> None:
+        if place.is_taken or place.acquire(0.0):
+            return
+        self.evict_idle()
+        if not place.acquire(deadline.at_most(math.inf)):
+            raise QuotaError(
+                f"the limit of connections was reached for {seconds:g} s: close a connection, or "
+                "make the client with a limiter that has more places",
+                retryable=True,
+            )
 
     def _open_link(self, url: str, header: Header, name: str, deadline: Deadline) -> Link:
         options = self.options
@@ -230,21 +311,9 @@ class Connector:
             if self._closed.wait(delay):
                 raise _closed_error()
 
-    def _acquire_place(self, timeout: float) -> bool:
-        try:
-            return self.limiter.acquire(timeout)
-        except InworldError:
-            raise
-        except Exception as error:
-            # This error can be retried, so a reconnect continues if a user's limiter fails once.
-            raise ConnectError(f"the limiter raised {type(error).__name__}: {error}") from error
-
-    def closed(self) -> None:
-        """Return the place of a link that :meth:`open` opened; log an error of the limiter."""
-        try:
-            self.limiter.release()
-        except Exception:
-            self.options.logger.exception("the limiter's release() raised")
+    def new_place(self) -> Place:
+        """Return a place for one connection, which is not taken yet."""
+        return Place(self.limiter, self.options.logger)
 
     def adopt(self, session: Session) -> None:
         """

@@ -33,8 +33,8 @@ from inworld_sync.errors import (
 from inworld_sync.locks import Part
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.sessions.monitor import Monitor
-from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.sessions.monitor import Monitor, require_may_wait
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline, RunningDeadline
 
 __all__ = ["EventStream", "Subscription", "require_callable"]
 
@@ -372,7 +372,7 @@ class EventStream(Generic[E]):
 
     def _await_event(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
         """Wait for an event; return False if no further event will come. The monitor is held."""
-        deadline = None if timeout is None else Deadline(timeout, "waiting for an event")
+        deadline = None if timeout is None else RunningDeadline(timeout, "waiting for an event")
         mailbox.takers += 1
         try:
             # The reader may pause because of another consumer; now it must continue.
@@ -381,12 +381,14 @@ class EventStream(Generic[E]):
             while not mailbox.events:
                 if mailbox.closed or self.ended is not None:
                     return False
-                if deadline is None:
-                    mailbox.ready.wait(LONGEST_WAIT_SECONDS)
-                elif deadline.expired:
+                if deadline is not None and deadline.expired:
                     raise DeadlineExceeded(f"no event came within {timeout:g} s")
-                else:
-                    mailbox.ready.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
+                require_may_wait("waiting for an event")
+                mailbox.ready.wait(
+                    LONGEST_WAIT_SECONDS
+                    if deadline is None
+                    else deadline.at_most(LONGEST_WAIT_SECONDS)
+                )
         finally:
             mailbox.takers -= 1
         return True

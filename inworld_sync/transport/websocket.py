@@ -32,7 +32,7 @@ from inworld_sync.locks import Event
 from inworld_sync.models import checks
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 from inworld_sync.transport.fork_guard import ForkGuard
 from inworld_sync.transport.link_stats import LinkEnd, LinkStats, Pings, lost_by, unsent_error
 from inworld_sync.transport.observers import Observers
@@ -66,6 +66,7 @@ class Link:
         request_id: The service's id for the connection, or None.
         end: How the link ended; None while it is open.
         on_refused: Called if the service refuses the credential after the upgrade.
+        has_unread: Returns whether bytes that the reader has not received wait in the socket.
     """
 
     def __init__(self, opened: OpenedWebSocket, url: str, options: Options, name: str) -> None:
@@ -77,17 +78,16 @@ class Link:
         self.on_refused: Callable[[], None] = lambda: None
         self._opened = opened
         self._connection = opened.connection
+        self.has_unread = opened.connection.has_unread
         self._options = options
         self._stream = opened.connection.stream
         self._observers = Observers(options, name)
         self._fork_guard = ForkGuard()
         self._opened_at = time.monotonic()
         self._lock = threading.Lock()
-        self._over = Event()
-        self._last_left = Event()
+        self._over, self._last_left = Event(), Event()
         self._outbox = Outbox(options.max_queued_bytes)
-        self._is_writing = False
-        self._timer_at = math.inf
+        self._is_writing, self._timer_at = False, math.inf
         self._closing: tuple[int, str] | None = None
         self._close_by: Deadline | None = None
         self._unsendable: OSError | None = None
@@ -244,7 +244,7 @@ class Link:
 
     def _write(self, item: Outgoing | None) -> None:
         """Send one frame; without a frame, flush the stream."""
-        deadline = Deadline(self._options.send_timeout, "sending a frame")
+        deadline = RunningDeadline(self._options.send_timeout, "sending a frame")
         try:
             if item is None:
                 self._stream.flush(deadline)

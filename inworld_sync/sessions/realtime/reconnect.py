@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from functools import partial
 from typing import Literal
 
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, ServiceError
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.connector import Connector, Place
 from inworld_sync.sessions.realtime.commands import Phase
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.sessions.realtime.state import SessionState
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.transport.backoff import Backoff
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 
 __all__ = ["Reconnector"]
 
@@ -71,7 +72,7 @@ class Reconnector:
         """
         seconds = self._connector.options.connect_timeout if timeout is None else timeout
         try:
-            self._connect(Deadline(seconds, "opening the session"))
+            self._connect(RunningDeadline(seconds, "opening the session"))
         except BaseException:
             with self._state.monitor:
                 self._state.end(StreamEnded("client", reason="not opened"))
@@ -91,25 +92,31 @@ class Reconnector:
         attempts = self._policy.attempts
         parameters = state.endpoint.parameters(self._next_key())
         self.key = parameters.get("key")
-        link = connector.open(
-            state.endpoint.path,
-            RealtimeConnection.next_name(),
-            query=parameters,
-            timeout=deadline.remaining(),
-            # The policy repeats the attempts to reconnect.
-            reconnects=self._connections > 1,
-        )
-        connection = RealtimeConnection(
-            state,
-            link,
-            connector.options,
-            on_closed=self._connection_gone,
-            renews_credential=connector.credential.is_renewable,
-        )
-        with state.monitor:
-            messages, reply = state.begin(connection)
-            # The monitor is held here, so that a thread that sees the connection can close it.
-            connection.start()
+        place = connector.new_place()
+        try:
+            link = connector.open(
+                state.endpoint.path,
+                RealtimeConnection.next_name(),
+                query=parameters,
+                timeout=deadline.remaining(),
+                place=place,
+                # The policy repeats the attempts to reconnect.
+                reconnects=self._connections > 1,
+            )
+            connection = RealtimeConnection(
+                state,
+                link,
+                connector.options,
+                on_closed=partial(self._connection_gone, place),
+                renews_credential=connector.credential.is_renewable,
+            )
+            with state.monitor:
+                messages, reply = state.begin(connection)
+                # The monitor is held here, so that a thread that sees the connection can close it.
+                connection.start()
+        except BaseException:
+            place.release()
+            raise
         try:
             # The reader has recorded the reason, which is raised below.
             with contextlib.suppress(ConnectionLost, ClosedError):
@@ -134,9 +141,9 @@ class Reconnector:
 
     # Reconnecting.
 
-    def _connection_gone(self) -> None:
+    def _connection_gone(self, place: Place) -> None:
         """Start the reconnect of a lost session, after the threads of its connection have ended."""
-        self._connector.closed()
+        place.release()
         with self._state.monitor:
             # A connection that failed while it was opened is handled by the thread that opens it.
             if self._state.commands.phase is not Phase.LOST or self._thread is not None:
@@ -192,7 +199,7 @@ class Reconnector:
         longest = self._connector.options.connect_timeout
         timeout = longest if left is None else min(left, longest)
         try:
-            self._connect(Deadline(timeout, "reopening the session"))
+            self._connect(RunningDeadline(timeout, "reopening the session"))
         except InworldError as error:
             self._state.logger.info("%s: not reconnected yet: %s", self._state.name, error)
             raise

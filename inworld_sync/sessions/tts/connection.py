@@ -34,8 +34,9 @@ from inworld_sync.models.tts import (
     VisemeSet,
 )
 from inworld_sync.sessions.base import Connection
-from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.connector import Connector, Place
 from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import require_may_wait
 from inworld_sync.sessions.tts.context import ContextEvent, TtsContext
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
@@ -89,7 +90,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         *,
         timeout: float | None = None,
         on_room: Callable[[], None] | None = None,
-        has_place: bool = False,
+        place: Place | None = None,
         retries_quota: bool = True,
     ) -> TtsConnection:
         """
@@ -100,24 +101,32 @@ class TtsConnection(Connection[tts.ContextMessage]):
             timeout: Seconds; None means ``connect_timeout``.
             on_room: Called without a lock, on any thread, when a context or the whole connection
                 has ended; must not block.
-            has_place: Whether the caller has acquired a place of the limiter.
+            place: The place of the connection, if the caller has taken one.
             retries_quota: Whether to retry after HTTP status 429.
         """
         name = cls.next_name()
-        link = connector.open(
-            tts.PATH, name, timeout=timeout, has_place=has_place, retries_quota=retries_quota
-        )
+        place = place or connector.new_place()
 
         def closed() -> None:
             try:
-                connector.closed()
+                place.release()
             finally:
                 if on_room is not None:
                     on_room()
 
-        connection = cls(link, connector.options, on_closed=closed, on_room=on_room)
-        connection._start()
-        connector.adopt(connection)
+        connection = None
+        try:
+            link = connector.open(
+                tts.PATH, name, timeout=timeout, place=place, retries_quota=retries_quota
+            )
+            connection = cls(link, connector.options, on_closed=closed, on_room=on_room)
+            connection._start()
+            connector.adopt(connection)
+        except BaseException:
+            if connection is not None:
+                connection.abort()
+            place.release()
+            raise
         return connection
 
     @with_keyword_hints
@@ -287,6 +296,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
                 # context.
                 if self._contexts.free or not self._contexts.closing or deadline.expired:
                     return
+                require_may_wait("waiting for a context to close")
                 self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
         finally:
             self._needing -= 1
@@ -358,6 +368,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         """Wait until a condition is true or the connection ends."""
         with self._changed:
             while self.ended is None and not reached():
+                require_may_wait("waiting for room for text")
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
 
     def _send_close(self, message: str | None) -> None:

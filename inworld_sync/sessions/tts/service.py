@@ -389,12 +389,15 @@ class Tts:
                 rate_hz = speaker.sample_rate_hz
                 own_rate = attrs.evolve(settings.audio, sample_rate_hz=rate_hz)
                 settings = attrs.evolve(settings, audio=own_rate)
+        stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
+        utterance = stream._utterance
         return Playback(
-            self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout),
+            stream,
             open_default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phoneme,
             closes_speaker=speaker is None,
+            is_read_here=lambda: utterance.is_read_here,
             logger=self._connector.options.logger,
         )
 
@@ -445,6 +448,10 @@ class SpeechStream:
         return self
 
     def __next__(self) -> AudioChunk:
+        if self._utterance.is_read_here:
+            raise LocalProtocolError(
+                "the iterator of a text cannot wait for the audio of the same text"
+            )
         step = object()
         try:
             self._steps.append(step)
