@@ -8,9 +8,12 @@ Nothing is called while one of these locks is held.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import math
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -46,6 +49,9 @@ DEFAULT_MAX_CONNECTIONS = 20
 
 # The longest delay before the first retry of an upgrade.
 _FIRST_DELAY_SECONDS = 0.2
+
+# At the end of the program, the most seconds until all sessions are closed.
+_EXIT_SECONDS = 5.0
 
 # An upgrade that failed with one of these HTTP statuses may succeed later. After status 500, the
 # service may have handled the request.
@@ -325,6 +331,7 @@ class Connector:
         with self._lock:
             if not self._closed.is_set():
                 self._sessions.add(session)
+                _adopted.add(weakref.ref(session, _adopted.discard))
                 return
         session.close()
         raise _closed_error()
@@ -350,6 +357,36 @@ class Connector:
             session._begin_close()  # noqa: SLF001 - users do not need it
         for session in sessions:
             session.close()
+
+
+# The sessions of all clients. Adding and listing needs no lock.
+_adopted: set[weakref.ref[Session]] = set()
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    """
+    Close all sessions when the program ends.
+
+    The threads of sessions are daemons, which Python does not join. In a program that embeds Python
+    and starts it again, such threads would use the memory of the old interpreter.
+    """
+    hook = threading.excepthook
+
+    def show(arguments: threading.ExceptHookArgs) -> None:
+        # A daemon thread of the program may still wait for one of the sessions.
+        if not issubclass(arguments.exc_type, InworldError):
+            hook(arguments)
+
+    threading.excepthook = show
+    until = time.monotonic() + _EXIT_SECONDS
+    sessions = [session for each in list(_adopted) if (session := each()) is not None]
+    for session in sessions:
+        session._begin_close()  # noqa: SLF001 - users do not need it
+    for session in sessions:
+        if time.monotonic() < until:
+            with contextlib.suppress(InworldError):
+                session.close()
 
 
 def _reconnecting(attempt: Callable[[], Link]) -> Link:

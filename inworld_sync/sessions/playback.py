@@ -13,6 +13,8 @@ lock is never held together with another lock.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import contextvars
 import logging
 import os
@@ -56,6 +58,17 @@ _queues_changed = Condition()
 # The key is the ``id()`` of the speaker. No other object has this id while a playback in the queue
 # refers to the speaker.
 _queues: dict[int, deque[Playback]] = {}
+
+
+@atexit.register
+def _interrupt_at_exit() -> None:
+    """Interrupt all playbacks when the program ends, so that their threads end."""
+    with _queues_changed:
+        playbacks = [playback for queue in _queues.values() for playback in queue]
+    for playback in playbacks:
+        # The speaker of a user may raise any exception.
+        with contextlib.suppress(Exception):
+            playback.interrupt()
 
 
 def _begin_in_child() -> None:
