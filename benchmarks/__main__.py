@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.environment import ROOT, peers_python
 
-GROUPS = ("kernels", "messages", "sockets", "crowds", "imports", "clients")
+GROUPS = ("kernels", "messages", "sockets", "crowds", "imports", "clients", "conversations")
 
 _INSIDE = "INWORLD_SYNC_BENCHMARKS_INSIDE"
 

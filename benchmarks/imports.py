@@ -47,6 +47,15 @@ def import_case(name: str, statement: str) -> Case:
     )
 
 
+def standard_modules(statement: str) -> list[str]:
+    """Return the modules of attrs and of the standard library that a statement imports."""
+    code = f"import sys; before = set(sys.modules); {statement}; print(*set(sys.modules) - before)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    names = {*sys.stdlib_module_names, "attr", "attrs"}
+    return [name for name in sorted(result.stdout.split()) if name.partition(".")[0] in names]
+
+
 def importing(statement: str, late: tuple[str, ...] = ()) -> Call:
     """
     Return a call that measures the CPU seconds of a statement in a new interpreter.

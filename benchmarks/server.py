@@ -5,13 +5,18 @@ The path of a connection selects the message. On the paths of the three services
 and ElevenLabs), the server waits until the client has requested speech, and the command line sets
 the count of messages. On the other paths, the server sends at once, and the query sets the count of
 messages. After the last message, the server ignores everything that the client sends.
+
+With a pace, the paths of the two realtime services have a conversation: the server sends the
+messages of one response at this pace, and ignores the user's audio.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
+import itertools
 import json
 import socket
 import ssl
@@ -25,7 +30,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["AUDIO_BYTES", "client_context", "serving"]
+__all__ = ["AUDIO_BYTES", "authority_pem", "client_context", "serving"]
 
 # 0.42 s of audio at 24 kHz. The message with this audio has 27 KB.
 AUDIO_BYTES = 20_160
@@ -34,6 +39,9 @@ AUDIO_BYTES = 20_160
 _BATCH = 16
 
 _AUDIO = base64.b64encode(bytes(index * 31 % 251 for index in range(AUDIO_BYTES))).decode()
+
+# 100 ms of audio at 24 kHz. A conversation has one such message for each 100 ms.
+_TALK = base64.b64encode(bytes(index * 31 % 251 for index in range(4800))).decode()
 
 # The time stamp of a message is in nanoseconds and has this many digits.
 _STAMP = 20
@@ -67,6 +75,7 @@ class Peer:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._stream = sock.makefile("rb")
+        self._numbers = itertools.count()
 
     def serve(self) -> None:
         request = self._stream.readline().split(b" ")[1].decode()
@@ -80,6 +89,8 @@ class Peer:
             self._send_stamped(count, pace_ms)
         elif url.path.endswith("voice:streamBidirectional"):
             self._inworld(COUNT)
+        elif PACE_MS and "/realtime" in url.path:
+            self._converse(COUNT, PACE_MS)
         elif url.path.endswith("/realtime"):
             self._openai(COUNT)
             self._request()
@@ -156,6 +167,43 @@ class Peer:
         places = {"item_id": "i", "output_index": 0, "content_index": 0}
         self._sock.sendall(frame(json.dumps({**done, **places}).encode()))
 
+    def _converse(self, count: int, pace_ms: float) -> None:
+        body = {"type": "realtime", "id": "sess_1", "model": "m"}
+        self._event("session.created", session=body)
+        while (request := json.loads(self._request()))["type"] != "response.create":
+            if request["type"] == "session.update":
+                self._event("session.updated", session={**body, **request["session"]})
+        response = {"id": "resp_1", "object": "realtime.response", "output": []}
+        item = {"id": "item_1", "object": "realtime.item", "type": "message", "role": "assistant"}
+        places = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0}
+        self._event("response.created", response={**response, "status": "in_progress"})
+        added = {**item, "status": "in_progress", "content": []}
+        self._event("response.output_item.added", response_id="resp_1", output_index=0, item=added)
+        for due in _ticks(count, pace_ms):
+            self._ignore_until(due)
+            self._event("response.output_audio.delta", **places, content_index=0, delta=_TALK)
+        self._event("response.output_audio.done", **places, content_index=0)
+        done = {**item, "status": "completed", "content": []}
+        self._event("response.output_item.done", response_id="resp_1", output_index=0, item=done)
+        self._event("response.done", response={**response, "status": "completed", "output": [done]})
+        self._sock.sendall(b"\x88\x02\x03\xe8")
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def _event(self, kind: str, **fields: object) -> None:
+        body = {"type": kind, "event_id": f"event_{next(self._numbers):08}", **fields}
+        self._sock.sendall(frame(json.dumps(body, separators=(",", ":")).encode()))
+
+    def _ignore_until(self, due: float) -> None:
+        """Receive and ignore bytes until a time of ``time.perf_counter``."""
+        while (left := due - time.perf_counter()) > 0:
+            self._sock.settimeout(left)
+            try:
+                if not self._sock.recv(1 << 18):
+                    raise EOFError
+            except TimeoutError:
+                break
+        self._sock.settimeout(None)
+
     def _elevenlabs(self, count: int) -> None:
         while json.loads(self._request()).get("text") != "":
             pass
@@ -196,35 +244,41 @@ def serve(certificate: str) -> None:
             threading.Thread(target=run, args=(sock,), daemon=True).start()
 
 
-_authority: tuple[ssl.SSLContext, bytes] | None = None
+_authority: tuple[bytes, bytes] | None = None
 
 
-def _identity() -> tuple[ssl.SSLContext, bytes]:
+def _identity() -> tuple[bytes, bytes]:
+    """Return the certificate of the authority, and the key and certificate of the server."""
     global _authority
     if _authority is None:
         import trustme
 
         authority = trustme.CA()
-        context = ssl.create_default_context()
-        authority.configure_trust(context)
         pem = authority.issue_cert("localhost").private_key_and_cert_chain_pem.bytes()
-        _authority = context, pem
+        _authority = authority.cert_pem.bytes(), pem
     return _authority
 
 
+def authority_pem() -> str:
+    """Return the certificate that clients of the server must trust."""
+    return _identity()[0].decode()
+
+
+@functools.cache
 def client_context() -> ssl.SSLContext:
     """Return the TLS context for clients of the server."""
-    return _identity()[0]
+    return ssl.create_default_context(cadata=authority_pem())
 
 
 @contextlib.contextmanager
-def serving(*, tls: bool = False, count: int = 0) -> Iterator[str]:
+def serving(*, tls: bool = False, count: int = 0, pace_ms: float = 0.0) -> Iterator[str]:
     """
     Run a server in another process and yield its URL.
 
     Args:
         tls: Whether to use TLS, with a certificate for ``localhost``.
         count: How many messages the server sends on the paths of the three services.
+        pace_ms: The time between two audio deltas of a conversation; 0 for no conversations.
     """
     with tempfile.TemporaryDirectory() as folder:
         certificate = ""
@@ -232,7 +286,7 @@ def serving(*, tls: bool = False, count: int = 0) -> Iterator[str]:
             file = Path(folder) / "server.pem"
             file.write_bytes(_identity()[1])
             certificate = str(file)
-        command = [sys.executable, "-m", "benchmarks.server", str(count), certificate]
+        command = [sys.executable, "-m", "benchmarks.server", str(count), certificate, str(pace_ms)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             try:
@@ -242,7 +296,9 @@ def serving(*, tls: bool = False, count: int = 0) -> Iterator[str]:
 
 
 COUNT = 0
+PACE_MS = 0.0
 
 if __name__ == "__main__":
     COUNT = int(sys.argv[1])
+    PACE_MS = float(sys.argv[3])
     serve(sys.argv[2])

@@ -98,7 +98,9 @@ _HOMES = {
         "CHAT_AUDIO_RATE_HZ ChatAudio ChatCompletion ChatConfig ChatDelta ChatMessage ChatMessages "
         "ChatTool ChatToolCall ChatToolCallDelta ChatUsage ChatVoice ReasoningEffort"
     ),
-    "models.devices": "AudioSink AudioSource DeviceChanged DeviceInfo SpeakerMark SpeakerStats",
+    "models.devices": (
+        "AudioSink AudioSource DeviceChanged DeviceInfo ItemSink SpeakerMark SpeakerStats"
+    ),
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",
     "models.pronunciations": "Pronunciation PronunciationDictionary",

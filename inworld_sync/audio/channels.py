@@ -129,8 +129,8 @@ class Downmix:
                 self._has_warned = True
                 self._warn(
                     f"the mix of the {self._channels} channels is 20 dB or more below channel "
-                    f"{self._channel}, as with inverted phase: channel {self._channel} is used "
-                    "where this is so; pass channel to choose one"
+                    f"{self._channel}, so that channel is used instead: another channel may be its "
+                    "inverse; pass channel to choose one"
                 )
 
 

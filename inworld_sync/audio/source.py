@@ -107,11 +107,17 @@ class AudioInput:
     ) -> None:
         require_whole("channels", channels, 1, MAX_CHANNELS)
         self._channels = channels
+        self._is_converted = channels > 1 or from_hz != to_hz
         self._resampler = Resampler(from_hz, to_hz)
         self._carry = SampleCarry(SAMPLE_BYTES * channels)
         self._downmix = Downmix(channels, from_hz, warn)
         self._order = ChannelOrder()
         self._is_started = False
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether :meth:`feed` would return the next whole samples as they are."""
+        return self._is_started and not self._is_converted and not self._carry.pending_bytes
 
     def feed(self, chunk: AudioData) -> bytes:
         """
@@ -437,7 +443,7 @@ def _open_bytes(
         if name is not None or (not is_raw and reader.is_file):
             return decode_file(reader, name)
         refuse_text(reader.peek(TEXT_BYTES))
-    rate_hz = _known(sample_rate_hz, f"{reader.name} of raw audio")
+    rate_hz = _known(sample_rate_hz, f"the raw audio of {reader.name}")
     return raw_file(reader, sample_decoder(declared or "s16le"), rate_hz, channels)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from inworld_sync.errors import AuthError, ConfigError, TransportError
+from inworld_sync.errors import AudioError, AuthError, ConfigError, TransportError
 
 __all__ = ["EMPTY_STATUS", "HELP", "message_of", "status_of", "with_options"]
 
@@ -45,6 +45,7 @@ _OPTIONS: Final = {
     "preview_count": "--count",
     "preview_text": "--text",
     "prompt": "PROMPT",
+    "raw_format": "--raw-format",
     "reference_id": "--reference-id",
     "sample_rate_hz": "--rate",
     "speaking_rate": "--speed",
@@ -56,9 +57,10 @@ _OPTIONS: Final = {
     "voice": "--voice",
     "workspace": "--workspace",
 }
-# Matches an argument at the start of a message, after a verb, or before the value ``=True``.
+# Matches an argument at the start of a message, after a verb, or before the value ``=True``. A name
+# with an underscore is no word of a sentence, so it matches everywhere.
 _ARGUMENT: Final = re.compile(
-    rf"(?:^|(?<=pass )|(?<=check )|\b(?=\w+=True))({'|'.join(_OPTIONS)})\b(?:=True)?"
+    rf"(?:^|(?<=pass )|(?<=check )|\b(?=\w+=True)|\b(?=[a-z]+_))({'|'.join(_OPTIONS)})\b(?:=True)?"
 )
 
 
@@ -66,7 +68,7 @@ def message_of(error: BaseException) -> str:
     """Return the message of an error and what to do, with options instead of arguments."""
     if isinstance(error, TransportError):
         return f"{error}: check the network and --base-url, then try again"
-    if not isinstance(error, ConfigError):
+    if not isinstance(error, (AudioError, ConfigError)):
         return str(error)
     return with_options(str(error))
 

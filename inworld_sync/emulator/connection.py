@@ -229,13 +229,15 @@ class Connection:
             return _NOT_FOUND
         if not route.is_signed:
             credential = Credential.of(request)
-            verdict = self._shared.credentials.judge(credential, bearer_key=True)
+            verdict = self._shared.credentials.judge(
+                credential, bearer_key=True, single_use=route.takes_single_use
+            )
             if verdict is not Verdict.GOOD:
                 if route.has_openai_errors:
                     return _UNAUTHORIZED
                 return self._refusal(verdict, credential)
         try:
-            return route.handler(request, self._shared)
+            return route.handler(attrs.evolve(request, faults=self._faults), self._shared)
         except Refused as error:
             return refusal(error)
         except Exception:

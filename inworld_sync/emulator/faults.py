@@ -20,7 +20,16 @@ import attrs
 from inworld_sync.emulator.stream import Stream
 from inworld_sync.errors import ConfigError
 
-__all__ = ["Cut", "Fault", "FaultKind", "FaultQueue", "delay_or_cut", "fault_kinds", "parse_faults"]
+__all__ = [
+    "WEBRTC_KINDS",
+    "Cut",
+    "Fault",
+    "FaultKind",
+    "FaultQueue",
+    "delay_or_cut",
+    "fault_kinds",
+    "parse_faults",
+]
 
 
 class FaultKind(str, enum.Enum):
@@ -56,6 +65,10 @@ class FaultKind(str, enum.Enum):
     UNKNOWN_MESSAGE = "unknown_message"  # a message of an unknown kind before the message
     DUPLICATE = "duplicate"  # the message is sent twice
     LOSE = "lose"  # the message is not sent
+    # Of a WebRTC call. The messages are the events on the data channel.
+    BAD_SDP = "bad_sdp"  # the answer is no SDP
+    ICE_FAILURE = "ice_failure"  # the addresses in the answer do not respond
+    VANISH = "vanish"  # the peer stops without a word after some messages
 
 
 def fault_kinds(names: str) -> frozenset[FaultKind]:
@@ -63,9 +76,12 @@ def fault_kinds(names: str) -> frozenset[FaultKind]:
     return frozenset(map(FaultKind, names.split()))
 
 
+# These faults have an effect on WebRTC calls only.
+WEBRTC_KINDS = fault_kinds("bad_sdp ice_failure vanish")
 _EVERY_MESSAGE = fault_kinds("delay slow")
 _BEFORE_MESSAGES = fault_kinds(
-    "accept_delay response_delay http_status drop_request reset_request cut_upload"
+    "accept_delay response_delay http_status drop_request reset_request cut_upload bad_sdp "
+    "ice_failure"
 )
 # The smallest and the largest value of each kind that needs one.
 _VALUES = {

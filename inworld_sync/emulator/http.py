@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
-from inworld_sync.emulator.faults import Cut
+from inworld_sync.emulator.faults import Cut, Fault
 from inworld_sync.emulator.status import status
 from inworld_sync.emulator.stream import Stream
 
@@ -57,6 +57,7 @@ class Request:
             headers.
         body: The whole body.
         head: The request line and the headers as they were received, with the empty line.
+        faults: The faults of the connection.
     """
 
     method: str
@@ -65,6 +66,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes = b""
     head: bytes = attrs.field(default=b"", repr=False)
+    faults: tuple[Fault, ...] = ()
 
     @property
     def wants_websocket(self) -> bool:

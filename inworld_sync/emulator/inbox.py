@@ -55,6 +55,18 @@ class Inbox:
                 self._bytes += size
                 self._changed.notify_all()
 
+    def put_at_once(self, message: Received) -> bool:
+        """Add a message if there is room. Return False if the queue is full."""
+        size = len(message.data) + _MESSAGE_BYTES
+        with self._changed:
+            if self._bytes and self._bytes + size > self._max_bytes:
+                return False
+            if not self._is_ended:
+                self._messages.append(message)
+                self._bytes += size
+                self._changed.notify_all()
+            return True
+
     def pop(self, timeout: float | None = None) -> Received | None:
         """
         Wait for the next message.

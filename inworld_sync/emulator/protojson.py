@@ -27,6 +27,7 @@ from inworld_sync.emulator.status import (
     RESOURCE_EXHAUSTED,
     UNAUTHENTICATED,
     UNAVAILABLE,
+    UNIMPLEMENTED,
     Refused,
     status,
 )
@@ -41,6 +42,7 @@ _HTTP_STATUS = {
     ALREADY_EXISTS: 409,
     PERMISSION_DENIED: 403,
     RESOURCE_EXHAUSTED: 413,
+    UNIMPLEMENTED: 501,
     UNAVAILABLE: 503,
     UNAUTHENTICATED: 401,
 }

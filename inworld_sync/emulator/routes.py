@@ -46,6 +46,7 @@ class HttpRoute:
         path: The path, percent-decoded. ``*`` matches one segment.
         handler: Makes the response to one request. It may raise Refused.
         is_signed: Whether the handler checks a signature instead of the credential.
+        takes_single_use: Whether a single-use token is accepted.
         has_openai_errors: Whether a refused credential gets 401 with a text instead of JSON.
     """
 
@@ -53,6 +54,7 @@ class HttpRoute:
     path: str
     handler: Callable[[Request, SharedState], Response]
     is_signed: bool = False
+    takes_single_use: bool = True
     has_openai_errors: bool = False
 
     def matches(self, request: Request) -> bool:

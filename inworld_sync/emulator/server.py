@@ -2,8 +2,9 @@
 Has the emulator, which serves HTTP and WebSocket on one loopback port, with or without TLS.
 
 Threads: one thread accepts connections. Each connection has one thread, and a WebSocket has two
-more, a reader and a writer. ``close`` ends and joins all threads. Without a call of ``close``, it
-runs when the process ends. Python kills a daemon thread that returns from an engine while the
+more, a reader and a writer. The WebRTC calls share one thread for their packets, and each call has
+another thread for its session. ``close`` ends and joins all threads. Without a call of ``close``,
+it runs when the process ends. Python kills a daemon thread that returns from an engine while the
 interpreter shuts down, and engines in C++ would then abort the process.
 
 Locks: ``_lock`` guards the table of connections; no thread waits while it holds the lock.
@@ -33,6 +34,7 @@ from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.service import ROUTES as _REALTIME
 from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_recognition
 from inworld_sync.emulator.routes import Routes
+from inworld_sync.emulator.rtc.routes import ROUTES as _RTC
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.stt.async_http import ROUTES as _STT_ASYNC
@@ -62,6 +64,7 @@ _ROUTES = Routes(
         *_STT_HTTP,
         *_STT_ASYNC,
         *_REALTIME,
+        *_RTC,
         *_TOKENS,
         *_LLM,
     ]
@@ -220,6 +223,7 @@ class Emulator:
         self._listener = socket.create_server(
             (self._host, self._wanted_port), family=family, backlog=_BACKLOG
         )
+        self._shared.address = self._listener.getsockname()[0]
         # accept() must not block, because a client may disconnect between select() and accept().
         self._listener.setblocking(False)
         # These sockets are made here, because close() must work without free descriptors.
@@ -261,6 +265,7 @@ class Emulator:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 _logger.error("%s did not end within %s s", thread.name, _JOIN_SECONDS)
+        self._shared.calls.close(_JOIN_SECONDS)
         self._shared.jobs.join(max(0.0, deadline - time.monotonic()))
 
     def _close_at_exit(self) -> None:

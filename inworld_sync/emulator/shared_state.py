@@ -15,6 +15,7 @@ from inworld_sync.emulator.llm.router_table import RouterTable
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.rules import answer
 from inworld_sync.emulator.recognition.engine import SpeechEngine, default_engine
+from inworld_sync.emulator.rtc.call_table import CallTable
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
 from inworld_sync.emulator.synthesis.prepared import PreparedSpeech
@@ -36,6 +37,8 @@ class SharedState:
         dictionaries: The pronunciation dictionaries.
         jobs: Work that goes on after its request.
         routers: The routers of chat completions.
+        calls: The WebRTC calls.
+        address: The IP address on which the server listens.
         is_secure: Whether the server uses TLS.
         stopping: Set when the server closes. Work that takes seconds checks this event.
 
@@ -59,6 +62,8 @@ class SharedState:
         self.jobs = Jobs()
         self.is_secure = False
         self.routers = RouterTable()
+        self.calls = CallTable()
+        self.address = "127.0.0.1"
         self.stopping = threading.Event()
         self._synthesizer = synthesizer
         self._prepared: PreparedSpeech | None = None

@@ -6,12 +6,25 @@ Any object with the methods of a protocol can be used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import attrs
 
-__all__ = ["AudioSink", "AudioSource", "DeviceChanged", "DeviceInfo", "SpeakerMark", "SpeakerStats"]
+from inworld_sync.errors import InworldError
+
+if TYPE_CHECKING:
+    from inworld_sync.models.realtime.formats import AudioFormat
+
+__all__ = [
+    "AudioSink",
+    "AudioSource",
+    "DeviceChanged",
+    "DeviceInfo",
+    "ItemSink",
+    "SpeakerMark",
+    "SpeakerStats",
+]
 
 
 @runtime_checkable
@@ -103,6 +116,67 @@ class AudioSink(Protocol):
 
     def close(self) -> None:
         """Stop at once and release the device. May be called twice and from any thread."""
+        ...
+
+
+@runtime_checkable
+class ItemSink(Protocol):
+    """
+    A destination for the speech of a realtime session, in the format of the session.
+
+    In contrast to an :class:`AudioSink`, it gets the audio undecoded, and counts how much of each
+    item was heard. :meth:`push` and :meth:`clear` must not wait. The session calls :meth:`push`
+    from one thread, and the other methods from any thread.
+    """
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all audio that was pushed has been heard."""
+        ...
+
+    @property
+    def failure(self) -> InworldError | None:
+        """Why the sink no longer plays; None while it plays."""
+        ...
+
+    def push(
+        self, item_id: str, audio: bytes, audio_format: AudioFormat, *, end: bool = False
+    ) -> bool:
+        """
+        Queue audio of an item.
+
+        Args:
+            item_id: The item. Items are played in the order in which they begin.
+            audio: Whole samples; may be empty.
+            audio_format: The format of *audio*.
+            end: Whether the item is complete with this audio.
+
+        Returns:
+            False if the sink is full. Then the same audio is pushed again later.
+        """
+        ...
+
+    def clear(self) -> Mapping[str, int]:
+        """
+        Drop all audio that was not heard.
+
+        Returns:
+            How many samples were heard of each item that was pushed since the last call.
+        """
+        ...
+
+    def drain(self, timeout: float | None) -> None:
+        """
+        Wait until all audio that was pushed has been heard.
+
+        Raises:
+            DeadlineExceeded: *timeout* seconds passed.
+            InworldError: The sink failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop at once and play nothing more. May be called twice and from any thread."""
         ...
 
 

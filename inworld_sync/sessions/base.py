@@ -68,9 +68,8 @@ M = TypeVar("M")
 # A paused reader checks for room at this interval. Usually it is notified earlier.
 _PAUSE_SECONDS = 1.0
 
-# After a pause of the reader or a stop of this process, the deadlines of requests have no effect
-# for this time. Meanwhile, the reader reads the messages that wait in the socket. If bytes wait in
-# the socket at a deadline, the answer may be among them, so the deadline moves once by this time.
+# The deadlines of requests have no effect for this time after a pause of the reader, a stop of this
+# process, or a deadline with unread bytes in the socket. The reader reads what waits in the socket.
 _CATCH_UP_SECONDS = 1.0
 
 # How many unreadable messages a connection logs at level WARNING. Further ones are logged at DEBUG.
@@ -244,8 +243,7 @@ class Connection(Generic[M]):
 
     def _on_timer(self) -> None:
         with self._changed:
-            now, due_at = time.monotonic(), self._timer_at
-            self._timer_at = math.inf
+            now, due_at, self._timer_at = time.monotonic(), self._timer_at, math.inf
             if self.ended is not None:
                 return
             is_behind = due_at != self._expires_from and self._link.has_unread()
@@ -302,6 +300,13 @@ class Connection(Generic[M]):
             self._options.logger.debug("%s: the service reported code %d", self.name, event.code)
         else:
             self._handle(event, self._json_bytes * _MEMORY_PER_JSON_BYTE + self._audio_bytes)
+        if self._changed.has_full_queue:
+            self._pause()
+        if not isinstance(event, (InvalidMessage, ConnectionFault)):
+            self._after(event)
+
+    def _pause(self) -> None:
+        """Wait while a queue is full and no thread needs a further message."""
         with self._changed:
             while self._must_pause():
                 self._is_paused = True
@@ -309,8 +314,6 @@ class Connection(Generic[M]):
             if self._is_paused:
                 self._is_paused = False
                 self._expires_from = time.monotonic() + _CATCH_UP_SECONDS
-        if not isinstance(event, (InvalidMessage, ConnectionFault)):
-            self._after(event)
 
     def _handle(self, event: M | InvalidMessage, size_bytes: int) -> None:
         with self._changed:
@@ -357,14 +360,14 @@ class Connection(Generic[M]):
 
     def _must_pause(self) -> bool:
         if (
-            not self._changed.has_full_mailbox
+            not self._changed.has_full_queue
             or self._closing
             or self._needing
             or self._link.end is not None
         ):
             return False
         streams = self._streams()
-        is_full = self._changed.has_full_mailbox = any(stream.is_full for stream in streams)
+        is_full = self._changed.has_full_queue = any(stream.is_full for stream in streams)
         return is_full and not any(stream.is_starving for stream in streams)
 
     def _end_error(self) -> InworldError | None:

@@ -185,7 +185,7 @@ class EventStream(Generic[E]):
             if mailbox.takers:
                 mailbox.ready.notify()
             if mailbox.waiting_bytes > MAX_WAITING_BYTES or mailbox.max_events is not None:
-                self._changed.has_full_mailbox = True
+                self._changed.has_full_queue = True
             if mailbox.waiting_bytes > MAX_BEHIND_BYTES and len(mailbox.events) > 1:
                 self._end_consumer(mailbox)
 
@@ -430,7 +430,7 @@ class EventStream(Generic[E]):
             mailbox.error, mailbox.closed = backlog.error, backlog.closed
             self._mailboxes = [] if mailbox.closed else [mailbox]
             self._backlog = None
-        self._changed.has_full_mailbox |= mailbox.is_full
+        self._changed.has_full_queue |= mailbox.is_full
 
     def _run_handlers(self, mailbox: _Mailbox[E]) -> None:
         while self._handle_next(mailbox, timeout=None):

@@ -58,15 +58,15 @@ class Monitor(Condition):
     Attributes:
         message_bytes: The size of the message that the reader handles now, which is the size of its
             events; 0 if it handles none.
-        has_full_mailbox: False if no mailbox is full; then the reader need not check the mailboxes.
-            See ``base.py``.
+        has_full_queue: False if no mailbox and no queue of audio is full; then the reader need not
+            check them. See ``base.py``.
     """
 
     def __init__(self, what: str) -> None:
         super().__init__()
         self._what = what
         self.message_bytes = 0
-        self.has_full_mailbox = False
+        self.has_full_queue = False
         self._fork_guard = ForkGuard()
         _monitors.add(self)
 

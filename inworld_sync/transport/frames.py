@@ -91,23 +91,52 @@ class MessageBuffer:
             FrameError: The server broke a rule of RFC 6455, or a text message is not UTF-8. Errors
                 in a header are found before the payload is received.
         """
-        while (frame := self._pop_frame()) is not None:
-            first, payload = frame
-            opcode = first & 0x0F
-            if opcode < CLOSE:
-                if not first & FIN or self._fragments is not None:
-                    self._add_fragment(opcode, payload)
-                    if not first & FIN:
-                        continue
-                    opcode, payload = self._join_fragments()
-                if opcode == TEXT:
-                    # Decoding is the fastest check: 27 KB of base64 take 1.5 us.
-                    try:
-                        str(payload, "utf-8")
-                    except UnicodeDecodeError as error:
-                        raise _not_utf8(error) from None
+        # This is one function, because a thread that has waited finds its caches cold. Then each
+        # further function costs more than all that it does.
+        while True:
+            start, buffer, fragments = self._start, self._buffer, self._fragments
+            held = self._stop - start
+            if held < 2:
+                self._needed = 2
+                return None
+            first, size = buffer[start], buffer[start + 1]
+            header = 2
+            if size >= 126:
+                if size & _MASKED:
+                    raise FrameError("the server masked a frame, which only a client may do")
+                header = 4 if size == 126 else 10
+                if held < header:
+                    self._needed = header
+                    return None
+                size = int.from_bytes(buffer[start + 2 : start + header], "big")
+            opcode, message_bytes = first & 0x0F, size
+            if first != FIN | TEXT or fragments is not None:
+                _check_first_byte(first, size, has_fragments=fragments is not None)
+                if fragments is not None and opcode < CLOSE:
+                    message_bytes += len(fragments)
+            if message_bytes > self._max:
+                raise FrameError(
+                    f"a message may have at most {self._max} bytes, the server sent a message of "
+                    f"{message_bytes} bytes or more; see max_message_bytes",
+                    1009,
+                )
+            if held < header + size:
+                self._needed = header + size
+                return None
+            self._start = stop = start + header + size
+            payload = self._view[start + header : stop]
+            if opcode < CLOSE and (not first & FIN or fragments is not None):
+                self._add_fragment(opcode, payload)
+                if not first & FIN:
+                    continue
+                opcode, payload = self._join_fragments()
+            if opcode == TEXT:
+                # Decoding is the fastest check: 27 KB of base64 take 1.5 us.
+                try:
+                    str(payload, "utf-8")
+                except UnicodeDecodeError as error:
+                    raise _not_utf8(error) from None
             return opcode, payload
-        return None
 
     def _add_fragment(self, opcode: int, payload: memoryview) -> None:
         if self._fragments is None:
@@ -118,41 +147,6 @@ class MessageBuffer:
     def _join_fragments(self) -> tuple[int, memoryview]:
         message, self._fragments = memoryview(self._fragments or b""), None
         return self._fragments_opcode, message
-
-    def _pop_frame(self) -> tuple[int, memoryview] | None:
-        """Remove the next complete frame, and return its first byte and its payload."""
-        start = self._start
-        held = self._stop - start
-        if held < 2:
-            self._needed = 2
-            return None
-        buffer = self._buffer
-        first, size = buffer[start], buffer[start + 1]
-        header = 2
-        if size >= 126:
-            if size & _MASKED:
-                raise FrameError("the server masked a frame, which only a client may do")
-            header = 4 if size == 126 else 10
-            if held < header:
-                self._needed = header
-                return None
-            size = int.from_bytes(buffer[start + 2 : start + header], "big")
-        message_bytes = size
-        if first != FIN | TEXT or self._fragments is not None:
-            _check_first_byte(first, size, has_fragments=self._fragments is not None)
-            if self._fragments is not None and first & 0x0F < CLOSE:
-                message_bytes += len(self._fragments)
-        if message_bytes > self._max:
-            raise FrameError(
-                f"a message may have at most {self._max} bytes, the server sent a message of "
-                f"{message_bytes} bytes or more; see max_message_bytes",
-                1009,
-            )
-        if held < header + size:
-            self._needed = header + size
-            return None
-        self._start = stop = start + header + size
-        return first, self._view[start + header : stop]
 
     def room(self) -> memoryview:
         """Return free space to receive into. Payloads that were returned before become invalid."""

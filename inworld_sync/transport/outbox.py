@@ -96,47 +96,48 @@ class Outbox:
         """The bytes of messages that are not sent yet, including a partly sent message."""
         return self._bytes
 
-    def put(
-        self,
-        item: Outgoing,
-        timeout: float | None,
-        *,
-        needs_room: bool = True,
-        acquires: bool = False,
-    ) -> bool:
+    def acquire_write_lock(self, size_bytes: int) -> bool:
         """
-        Queue a message, or give the caller the write lock.
+        Give the caller the write lock, if the writer has nothing to do. Then nothing is queued.
+
+        Args:
+            size_bytes: The size of the message that the caller will write.
+
+        Returns:
+            Whether the caller has the write lock. Then the caller must write the message and call
+            :meth:`release_write_lock`.
+        """
+        thread = threading.get_ident()
+        with self._lock:
+            if not self._writer_waits or self._has_work or not self._accepts_messages:
+                return False
+            # No call stands between the two changes of state, so no exception can separate them.
+            self._bytes += size_bytes
+            self._lock_owner = thread
+            return True
+
+    def put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
+        """
+        Queue a message for the writer.
 
         Args:
             item: The message.
             timeout: Seconds to wait for room; None means no limit.
             needs_room: False queues the message even if there is no room.
-            acquires: Whether the caller can write the message itself.
-
-        Returns:
-            True if the message is not queued and the caller has the write lock. Then the caller
-            must write the message and call :meth:`release_write_lock`.
 
         Raises:
             OutboxShut: The outbox accepts no more messages.
             DeadlineExceeded: There was no room for *timeout* seconds; nothing was queued.
         """
-        size, thread = len(item.payload), threading.get_ident()
+        size = len(item.payload)
         with self._lock:
             if needs_room and self._bytes + size > self._max_bytes:
                 self._await_room(size, timeout)
             if not self._accepts_messages:
                 raise OutboxShut
-            # The caller either gets the write lock or queues the message. In both cases, no other
-            # call stands between the two changes of state, so no exception can separate them.
-            if acquires and self._writer_waits and not self._has_work:
-                self._bytes += size
-                self._lock_owner = thread
-                return True
             self._bytes += size
             self._queue.append(item)
             self._work.notify()
-            return False
 
     @property
     def _has_work(self) -> bool:
@@ -146,18 +147,25 @@ class Outbox:
             or bool(self._queue or self._rest or self._pong or self._last)
         )
 
-    def release_write_lock(self, item: Outgoing, rest: memoryview | None) -> None:
-        """Release the write lock. The writer sends the *rest* of the message next."""
-        unsent = None if rest is None else Outgoing(item.opcode, item.payload, rest=rest)
-        # After a drop the count is 0 already.
+    def release_write_lock(self, size_bytes: int, unsent: Outgoing | None = None) -> None:
+        """
+        Release the write lock.
+
+        Args:
+            size_bytes: The size that was passed to :meth:`acquire_write_lock`.
+            unsent: The message and its rest, if the network has not accepted all of it. The writer
+                sends the rest next.
+        """
         with self._lock:
-            left = max(0, self._bytes - len(item.payload))
+            # After a drop the count is 0 already.
+            left = max(0, self._bytes - size_bytes)
             if unsent is not None and not self._is_drained:
                 self._rest = unsent
             else:
                 self._bytes = left
             self._lock_owner = None
-            self._change.notify_all()
+            if self._change.waiters:
+                self._change.notify_all()
             # The writer is woken only if it has something to do. Waking it for each message would
             # cost more.
             if self._writer_waits_for_lock or self._has_work or self._is_drained:

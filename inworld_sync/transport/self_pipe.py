@@ -10,7 +10,7 @@ from typing import Any
 
 from inworld_sync.transport.deadline import LONGEST_TIMEOUT_SECONDS
 
-__all__ = ["SelfPipe", "Waiter", "WokenUp"]
+__all__ = ["SelfPipe", "Waiter", "WokenUp", "whole_milliseconds"]
 
 
 class WokenUp(Exception):
@@ -60,13 +60,17 @@ class Waiter:
         self_pipe: Ends the wait when it is set.
         write: True waits until the socket accepts data, False until it has data to read.
 
+    Attributes:
+        poll: Waits for at most the given number of milliseconds, and returns a true value if a
+            socket is ready or the self-pipe is set.
+
     Thread safety:
         One thread at a time may use a waiter, because two threads cannot use a poll object at once.
     """
 
     def __init__(self, sock: socket.socket, self_pipe: SelfPipe, *, write: bool) -> None:
         self._self_pipe = self_pipe
-        self._poll = (_poll if hasattr(select, "poll") else _select)(sock, self_pipe, write)
+        self.poll = (_poll if hasattr(select, "poll") else _select)(sock, self_pipe, write)
 
     def wait(self, timeout: float | None) -> None:
         """
@@ -79,15 +83,21 @@ class Waiter:
             WokenUp: The self-pipe was set, before or during the wait.
             TimeoutError: *timeout* seconds passed.
         """
-        # The time is rounded up to whole milliseconds. If it were rounded down, a wait of 0.4 ms
-        # would return at once, and its caller would repeat the wait in a busy loop.
-        ready = self._poll(
-            None if timeout is None else math.ceil(min(timeout, LONGEST_TIMEOUT_SECONDS) * 1000)
-        )
+        ready = self.poll(whole_milliseconds(timeout))
         if self._self_pipe.is_set:
             raise WokenUp
         if not ready:
             raise TimeoutError
+
+
+def whole_milliseconds(timeout: float | None) -> int | None:
+    """
+    Return *timeout*, in seconds, as an argument of :attr:`Waiter.poll`.
+
+    The time is rounded up. If it were rounded down, a wait of 0.4 ms would return at once, and its
+    caller would repeat the wait in a busy loop.
+    """
+    return None if timeout is None else math.ceil(min(timeout, LONGEST_TIMEOUT_SECONDS) * 1000)
 
 
 # `_poll` and `_select` return a function. This function waits for at most the given number of

@@ -19,7 +19,7 @@ import threading
 from typing import Protocol, cast
 
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
-from inworld_sync.transport.self_pipe import SelfPipe, Waiter
+from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp, whole_milliseconds
 
 __all__ = ["PlainStream", "Stream", "TlsStream", "receive_by"]
 
@@ -117,12 +117,24 @@ class PlainStream:
     def __init__(self, sock: socket.socket, self_pipe: SelfPipe) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._self_pipe = self_pipe
         self._readable = Waiter(sock, self_pipe, write=False)
         self._writable = Waiter(sock, self_pipe, write=True)
+        # The timeout of the last call, in seconds and in milliseconds. It is usually the same.
+        self._timeout: float | None = None
+        self._timeout_ms: int | None = None
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """See :meth:`Stream.receive_into`."""
-        self._readable.wait(timeout)
+        if timeout != self._timeout:
+            self._timeout, self._timeout_ms = timeout, whole_milliseconds(timeout)
+        # These lines do what Waiter.wait does. After a wait, a further function takes longer than
+        # poll itself.
+        is_ready = self._readable.poll(self._timeout_ms)
+        if self._self_pipe.is_set:
+            raise WokenUp
+        if not is_ready:
+            raise TimeoutError
         try:
             count = self._sock.recv_into(room)
         except BlockingIOError:

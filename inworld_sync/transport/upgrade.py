@@ -1,8 +1,8 @@
 """
-Does the WebSocket upgrade with websocket-client, over a stream of this package.
+Does the WebSocket upgrade over a stream of this package.
 
-websocket-client creates the request and checks the response. :class:`_Exchange` is between the
-library and the network, because the library has no options for these rules:
+websocket-client writes the headers of the request and checks the headers of the response. This
+module sends and reads them, because the library has no options for these rules:
 
 - The headers and the query are added here, so the trace and the error log of the library never
   contain a credential.
@@ -10,6 +10,8 @@ library and the network, because the library has no options for these rules:
 - Cookies are removed in both directions, because the library has one cookie jar for the process.
 - A redirect is an error, because the library would send the credential to the new address.
 - One deadline covers the whole upgrade. The library's timeout would start again with every byte.
+
+The library would also read the response byte by byte, with six calls for each byte.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import importlib
-import io
 from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
@@ -48,9 +49,7 @@ _TLS_HINT = "; if the server uses TLS, base_url must start with https://"
 # The headers that websocket-client writes itself.
 _OWN_HEADERS = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"}
 
-# The headers of the response that websocket-client checks.
 _SUBPROTOCOL_HEADER = "sec-websocket-protocol"
-_CHECKED_HEADERS = ("upgrade", "connection", "sec-websocket-accept")
 
 
 @attrs.frozen(kw_only=True)
@@ -87,32 +86,27 @@ def upgrade(
         DeadlineExceeded: The response was not complete in time.
         ConfigError: A header cannot be sent, or another package is installed as ``websocket``.
     """
-    websocket = _websocket_client()
+    library = _websocket_client()
     if own := {name.lower() for name in headers} & _OWN_HEADERS:
         raise ConfigError(
             f"the header {own.pop()!r} is a part of every WebSocket upgrade; leave it out"
         )
-    exchange = _Exchange(stream, place.target, headers, shown_url, deadline)
-    try:
-        websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True).connect(
-            f"ws://{place.authority}/",
-            socket=exchange,
-            host=place.authority,
-            suppress_origin=True,
-            redirect_limit=0,
-        )
-    except websocket.WebSocketException as error:
-        if exchange.failure:
-            raise exchange.failure from exchange.failure.__cause__
+    # The library has no public functions for the two halves of a handshake. The requirements of
+    # this package name the versions that have these functions.
+    make_headers, is_valid = library._get_handshake_headers, library._validate  # noqa: SLF001
+    options = {"host": place.authority, "suppress_origin": True}
+    (_, *lines), key = make_headers("/", "ws:", place.host, place.port, options)
+    answer = _exchange(stream, place.target, lines, headers, shown_url, deadline)
+    if not is_valid(answer.headers, key, None)[0]:
         raise ConnectError(
             f"{shown_url} answered the upgrade without the headers of a WebSocket; check base_url"
-        ) from error
-    chosen = exchange.headers.get(_SUBPROTOCOL_HEADER)
+        )
+    chosen = answer.headers.get(_SUBPROTOCOL_HEADER)
     if chosen is not None and chosen not in _offered(headers):
         raise ConnectError(f"{shown_url} chose a subprotocol that the client did not offer")
-    if "sec-websocket-extensions" in exchange.headers:
+    if "sec-websocket-extensions" in answer.headers:
         raise ConnectError(f"{shown_url} uses a WebSocket extension that the client did not offer")
-    return Upgraded(headers=exchange.headers, received=exchange.received)
+    return answer
 
 
 def _offered(headers: Mapping[str, str]) -> list[str]:
@@ -122,7 +116,11 @@ def _offered(headers: Mapping[str, str]) -> list[str]:
 
 
 def _websocket_client() -> ModuleType:
-    """Import websocket-client. The package ``websocket`` on PyPI has the same module name."""
+    """
+    Import the handshake of websocket-client.
+
+    The package ``websocket`` on PyPI has the same module name.
+    """
     try:
         module = importlib.import_module("websocket")
     except ImportError as error:
@@ -134,112 +132,69 @@ def _websocket_client() -> ModuleType:
             f"the module websocket at {module.__file__} is not websocket-client; "
             "pip uninstall websocket, then pip install --force-reinstall websocket-client"
         )
-    return module
+    return importlib.import_module("websocket._handshake")
 
 
-class _Exchange:
-    """The object that websocket-client uses as its socket, for one request and one response."""
+def _exchange(
+    stream: Stream,
+    target: str,
+    lines: list[str],
+    headers: Mapping[str, str],
+    shown_url: str,
+    deadline: Deadline,
+) -> Upgraded:
+    """
+    Send the request and read the response.
 
-    # websocket-client reads this attribute before it closes a socket.
-    _closed = False
-
-    def __init__(
-        self,
-        stream: Stream,
-        target: str,
-        headers: Mapping[str, str],
-        shown_url: str,
-        deadline: Deadline,
-    ) -> None:
-        self.failure: InworldError | None = None
-        self.headers: dict[str, str] = {}
-        self.received = b""
-        self._stream = stream
-        self._request_line = f"GET {target} HTTP/1.1"
-        self._header_lines = [Secret(f"{name}: {value}") for name, value in headers.items()]
-        self._shown_url = shown_url
-        self._deadline = deadline
-        self._request = b""
-        self._response: io.BytesIO | None = None
-
-    def send(self, data: bytes) -> int:
-        """Complete the library's request, which is sent when the library reads the response."""
-        lines = data.decode("latin-1").rstrip("\r\n").split("\r\n")[1:]
-        kept = [line for line in lines if not line.lower().startswith("cookie:")]
-        whole = [self._request_line, *kept, *self._header_lines, "", ""]
-        # A traceback may show the variables of the functions that send it.
-        self._request = SecretBytes("\r\n".join(whole).encode("latin-1"))
-        return len(data)
-
-    def recv(self, size: int) -> bytes:
-        """Return the headers that the library checks, or nothing after a failure."""
-        if self._response is None:
-            try:
-                self._response = io.BytesIO(self._exchanged())
-            except InworldError as error:
-                # Kept for upgrade(), because the library would replace a timeout with its own
-                # error.
-                self.failure = error
-                self._response = io.BytesIO()
-        return self._response.read(size)
-
-    def _exchanged(self) -> bytes:
-        """Send the request, read the response, and return the headers that the library checks."""
-        raw = HttpSocket(self._stream, self._deadline)
-        with contextlib.closing(
-            http.client.HTTPResponse(cast("socket.socket", raw), method="GET")
-        ) as response:
-            self._begin(response)
-            if response.status != http.client.SWITCHING_PROTOCOLS:
-                body = SecretBytes(self._body(response, raw))
-                raise error_from_response(response.status, self.headers, body, url=self._shown_url)
-            raw.end()
-            self.received = response.fp.read()
-        checked = [f"{name}: {self.headers.get(name, '')}" for name in _CHECKED_HEADERS]
-        lines = ["HTTP/1.1 101 Switching Protocols", *checked, "", ""]
-        return "\r\n".join(lines).encode("latin-1")
-
-    def _begin(self, response: http.client.HTTPResponse) -> None:
+    Args:
+        stream: As for :func:`upgrade`. The other arguments are too.
+        target: The resource with its query.
+        lines: The headers of websocket-client, which end with two empty lines.
+        headers: Additional headers.
+        shown_url: The URL without secrets.
+        deadline: For the request and the complete response.
+    """
+    kept = [line for line in lines if line and not line.lower().startswith("cookie:")]
+    added = [Secret(f"{name}: {value}") for name, value in headers.items()]
+    # A traceback may show the variables of the functions that send it.
+    request = SecretBytes(
+        "\r\n".join([f"GET {target} HTTP/1.1", *kept, *added, "", ""]).encode("latin-1")
+    )
+    raw = HttpSocket(stream, deadline)
+    with contextlib.closing(
+        http.client.HTTPResponse(cast("socket.socket", raw), method="GET")
+    ) as response:
         try:
-            self._stream.send_all(self._request, self._deadline)
+            stream.send_all(request, deadline)
             response.begin()
         except (http.client.HTTPException, OSError) as error:
             if isinstance(error, InworldError):
                 raise
-            hint = "" if self._shown_url.startswith(("wss:", "https:")) else _TLS_HINT
+            hint = "" if shown_url.startswith(("wss:", "https:")) else _TLS_HINT
             raise ConnectError(
-                f"{self._shown_url} did not answer the upgrade: {reason_of(error)}{hint}"
+                f"{shown_url} did not answer the upgrade: {reason_of(error)}{hint}"
             ) from error
+        received: dict[str, str] = {}
         for name, value in response.getheaders():
-            joined = self.headers.get(name.lower())
-            self.headers[name.lower()] = value if joined is None else f"{joined}, {value}"
+            joined = received.get(name.lower())
+            received[name.lower()] = value if joined is None else f"{joined}, {value}"
+        if response.status != http.client.SWITCHING_PROTOCOLS:
+            body = SecretBytes(_body(response, raw))
+            raise error_from_response(response.status, received, body, url=shown_url)
+        raw.end()
+        return Upgraded(headers=received, received=response.fp.read())
 
-    def _body(self, response: http.client.HTTPResponse, raw: HttpSocket) -> bytes:
-        """Read the body of an error response, or the part of it that arrives in time."""
-        raw.deadline = Deadline(self._deadline.at_most(_BODY_TIMEOUT), "reading the response")
-        body = b""
-        try:
-            while len(body) < _MAX_BODY_BYTES:
-                piece = response.read1(_MAX_BODY_BYTES - len(body))
-                if not piece:
-                    break
-                body += piece
-        except (http.client.HTTPException, OSError):
-            pass  # the status matters more than an incomplete or late body
-        return body
 
-    def gettimeout(self) -> None:
-        """Return None, because the deadline replaces the library's timeout."""
-
-    def settimeout(self, timeout: float | None) -> None:
-        """Do nothing, because the deadline replaces the library's timeout."""
-
-    def fileno(self) -> int:
-        """Return an invalid descriptor, so that the library cannot wait on it."""
-        return -1
-
-    def shutdown(self, how: int) -> None:
-        """Do nothing, because the caller of :func:`upgrade` owns the stream."""
-
-    def close(self) -> None:
-        """Do nothing, because the caller of :func:`upgrade` owns the stream."""
+def _body(response: http.client.HTTPResponse, raw: HttpSocket) -> bytes:
+    """Read the body of an error response, or the part of it that arrives in time."""
+    raw.deadline = Deadline(raw.deadline.at_most(_BODY_TIMEOUT), "reading the response")
+    body = b""
+    try:
+        while len(body) < _MAX_BODY_BYTES:
+            piece = response.read1(_MAX_BODY_BYTES - len(body))
+            if not piece:
+                break
+            body += piece
+    except (http.client.HTTPException, OSError):
+        pass  # the status matters more than an incomplete or late body
+    return body

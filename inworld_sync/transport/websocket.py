@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from inworld_sync.audio.frame import build_frame
 from inworld_sync.errors import ConnectionLost, DeadlineExceeded, redact
 from inworld_sync.locks import Event
 from inworld_sync.models import checks
@@ -150,11 +151,18 @@ class Link:
             ClosedError: The link was opened in another process.
         """
         self._fork_guard.require(f"the connection {self.name}")
+        buffer, stream = self._buffer, self._stream
         try:
             while self.end is None:
-                item = self._buffer.pop()
+                item = buffer.pop()
                 if item is None:
-                    self._fill()
+                    # Every received byte, not only a pong, shows that the server is alive.
+                    room = buffer.room()
+                    count = receive_unless_silent(stream, room, self._options.ping_timeout)
+                    buffer.received(count)
+                    self._bytes_in += count
+                    if stream.owes_output:
+                        self._outbox.wake_writer()
                 elif item[0] >= frames.CLOSE:
                     self._handle_control(*item)
                 else:
@@ -176,15 +184,6 @@ class Link:
         # No effect, unless a signal handler interrupted the thread that ended the link.
         self._cut()
         return None
-
-    def _fill(self) -> None:
-        room = self._buffer.room()
-        # Every received byte, not only a pong, shows that the server is alive.
-        count = receive_unless_silent(self._stream, room, self._options.ping_timeout)
-        self._buffer.received(count)
-        self._bytes_in += count
-        if self._stream.owes_output:
-            self._outbox.wake_writer()
 
     def _handle_control(self, opcode: int, payload: memoryview) -> None:
         if opcode == frames.PING:
@@ -275,20 +274,6 @@ class Link:
             if self._observers.records:
                 self._observers.message("out", item.message())
 
-    def _write_now(self, item: Outgoing) -> None:
-        """Send as much as the network accepts at once. The caller holds the write lock."""
-        rest = None
-        try:
-            frame = item.frame()
-            rest = self._stream.send_now(frame)
-            self._bytes_out += len(frame)
-            self._messages_out += 1
-        except OSError as error:
-            # The reader still receives, as in _write.
-            self._unsendable = error
-            self._outbox.drop()
-        self._outbox.release_write_lock(item, rest)
-
     # ---- any thread
 
     def set_timer(self, when: float) -> None:
@@ -324,7 +309,7 @@ class Link:
             DeadlineExceeded: There was no room in time; nothing was queued.
         """
         payload = message.encode() if isinstance(message, str) else bytes(message)
-        self._put(Outgoing(frames.TEXT, payload), timeout, needs_room=needs_room)
+        self._put(payload, timeout, is_built=False, needs_room=needs_room)
 
     def send_frame(
         self, frame: bytes | bytearray | memoryview, *, timeout: float | None = None
@@ -337,18 +322,32 @@ class Link:
                 ``bytes``.
             timeout: Seconds, as for :meth:`send`.
         """
-        self._put(Outgoing(frames.TEXT, bytes(frame), is_built=True), timeout)
+        self._put(bytes(frame), timeout, is_built=True, needs_room=True)
 
-    def _put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
+    def _put(
+        self, payload: bytes, timeout: float | None, *, is_built: bool, needs_room: bool
+    ) -> None:
         self._fork_guard.require(f"the connection {self.name}")
         checks.require_timeout(timeout)
+        size, rest = len(payload), None
         # The observer is user code and must not run on this thread, which may hold locks.
-        acquires = (
-            needs_room and not self._observers.records and len(item.payload) <= _MAX_DIRECT_BYTES
-        )
+        is_direct = needs_room and not self._observers.records and size <= _MAX_DIRECT_BYTES
         try:
-            if self._outbox.put(item, timeout, needs_room=needs_room, acquires=acquires):
-                self._write_now(item)
+            if not is_direct or not self._outbox.acquire_write_lock(size):
+                message = Outgoing(frames.TEXT, payload, is_built)
+                self._outbox.put(message, timeout, needs_room=needs_room)
+                return
+            try:
+                frame = payload if is_built else build_frame(frames.TEXT, payload)
+                rest = self._stream.send_now(frame)
+                self._bytes_out += len(frame)
+                self._messages_out += 1
+            except OSError as error:
+                # The reader still receives, as in _write.
+                self._unsendable = error
+                self._outbox.drop()
+            unsent = None if rest is None else Outgoing(frames.TEXT, payload, is_built, rest)
+            self._outbox.release_write_lock(size, unsent)
         except OutboxShut:
             raise unsent_error(self.name, self.end, self._closing) from self._cause()
         except BaseException:

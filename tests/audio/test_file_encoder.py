@@ -53,6 +53,7 @@ def test_round_trip(
     assert np.std(found) == pytest.approx(np.std(samples), rel=0.1)
 
 
+@pytest.mark.slow
 def test_long_opus() -> None:
     """Ten minutes of audio are encoded completely."""
     pcm = chirp(16_000, 10).tobytes() * 60

@@ -271,6 +271,16 @@ def test_raw_file(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     assert "is not known: pass --rate\n" in done.err
 
 
+def test_unknown_format(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """The message about a file of an unknown format names the options of raw samples."""
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"\x01\x02 no header")
+    done = transcribe(path)
+
+    assert 1 == done.status
+    assert "raw samples need --rate, and --raw-format if" in done.err
+
+
 def test_raw_format(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     """Raw samples are read in the format that --raw-format declares."""
     path = tmp_path / "a.bin"

@@ -26,6 +26,17 @@ def speech_server() -> Iterator[Emulator]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def rtc_server() -> Iterator[Emulator]:
+    """Yield a server that had a WebRTC call. Its event loop runs until the server is closed."""
+    from support.rtc_client import open_rtc  # it is slow to import
+
+    with Emulator(synthesizer=ToneSynthesizer()) as server:
+        with open_rtc(server):
+            pass
+        yield server
+
+
 @pytest.fixture
 def client(tone_server: Emulator) -> Iterator[TtsClient]:
     with open_tts(tone_server) as client:

@@ -541,7 +541,7 @@ def _use(iw: Inworld) -> None:
         replies = [rt.send_message("Hello"), rt.respond()]
         rt.send_audio(bytes(48_000), timeout=1)
         rt.interrupt()
-        rt.add(Message.user("x"))
+        rt.add(Message.user("x"), timeout=1)
         for reply in replies:
             try:
                 reply.wait(0.3)

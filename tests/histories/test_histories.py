@@ -9,7 +9,7 @@ import pytest
 from histories import realtime, stt, tts
 from histories.history import History, run_history
 
-COUNT = 200
+COUNT = 60
 
 
 @pytest.mark.parametrize(

@@ -461,11 +461,11 @@ def test_full_and_starving(source: Source) -> None:
         assert source.stream.is_starving
     source.give(1)
     assert 1 == result()
-    assert not source.changed.has_full_mailbox
+    assert not source.changed.has_full_queue
     source.give(2, size_bytes=16 * 1024 * 1024 + 1)
     with source.changed:
         assert source.stream.is_full
-        assert source.changed.has_full_mailbox
+        assert source.changed.has_full_queue
         assert not source.stream.is_starving
     assert source.stream.waiting_bytes > 16 * 1024 * 1024
 
@@ -473,10 +473,10 @@ def test_full_and_starving(source: Source) -> None:
 def test_full_from_the_start(source: Source) -> None:
     """A new consumer that takes over too many buffered events has a full mailbox at once."""
     source.give(1, 2)
-    assert not source.changed.has_full_mailbox
+    assert not source.changed.has_full_queue
     source.stream.subscribe(maxsize=2)
 
-    assert source.changed.has_full_mailbox
+    assert source.changed.has_full_queue
 
 
 def test_stopped_consumer(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:

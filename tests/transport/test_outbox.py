@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import attrs
 import pytest
 
 from inworld_sync.errors import ClosedError
@@ -18,6 +19,20 @@ from support.driver import Driver, driven
 from support.peers import CLOSE, TEXT, Peer, serve
 
 MESSAGE = Outgoing(frames.TEXT, b"message")
+REST = attrs.evolve(MESSAGE, rest=memoryview(b"sage"))
+
+
+def put(outbox: Outbox, item: Outgoing) -> bool:
+    """Acquire the write lock for a message and return True, or queue it, as a link does."""
+    if outbox.acquire_write_lock(len(item.payload)):
+        return True
+    outbox.put(item, None)
+    return False
+
+
+def release(outbox: Outbox, unsent: Outgoing | None = None) -> None:
+    """Release the write lock that was acquired for the message."""
+    outbox.release_write_lock(len(MESSAGE.payload), unsent)
 
 
 class RunningOutbox:
@@ -39,7 +54,7 @@ class RunningOutbox:
 
     def __enter__(self) -> RunningOutbox:
         self.thread.start()
-        while not self.outbox.put(MESSAGE, None, acquires=True):
+        while not put(self.outbox, MESSAGE):
             self.outbox.await_empty(10)  # the writer was not waiting yet
         self.taken.clear()
         return self
@@ -53,10 +68,10 @@ def test_one_sender_has_the_write_lock() -> None:
     """While a sender has the write lock, a second message is queued. The writer sends it later."""
     with RunningOutbox() as running:
         second = Outgoing(frames.TEXT, b"second")
-        assert not running.outbox.put(second, None, acquires=True)
+        assert not put(running.outbox, second)
         assert running.taken == []
 
-        running.outbox.release_write_lock(MESSAGE, None)
+        release(running.outbox)
         running.outbox.await_empty(10)
 
         assert running.taken == [second]
@@ -70,7 +85,7 @@ def test_the_writer_is_woken_by_the_release() -> None:
             outbox._work.notify()
         while not outbox._writer_waits_for_lock:
             time.sleep(0.001)
-        outbox.release_write_lock(MESSAGE, None)
+        release(outbox)
         running.thread.join(30)
 
         assert not running.thread.is_alive()
@@ -80,9 +95,9 @@ def test_the_rest_is_sent_first() -> None:
     """The rest of a partly sent message is sent before all queued messages, also before a pong."""
     with RunningOutbox() as running:
         outbox = running.outbox
-        outbox.put(Outgoing(frames.TEXT, b"second"), None, acquires=True)
+        put(outbox, Outgoing(frames.TEXT, b"second"))
         outbox.put_pong(b"pong")
-        outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
+        release(outbox, REST)
         outbox.await_empty(10)
         first, *others = running.taken
 
@@ -97,7 +112,7 @@ def test_the_rest_is_sent_before_the_last_close() -> None:
     """If a link ends early, a partly sent frame is completed before CLOSE is sent."""
     with RunningOutbox() as running:
         assert running.outbox.end_with(b"\x03\xe8")
-        running.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
+        release(running.outbox, REST)
         running.thread.join(30)
         first, last = running.taken
 
@@ -111,7 +126,7 @@ def test_rest_is_dropped_after_a_drop() -> None:
     """The rest of a message that a sender returns after the queue was dropped is dropped too."""
     with RunningOutbox() as running:
         running.outbox.drop()
-        running.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
+        release(running.outbox, REST)
         running.thread.join(30)
 
         assert running.taken == []
@@ -122,9 +137,9 @@ def test_no_write_lock_while_the_queue_is_not_empty() -> None:
     """No sender gets the write lock while a message is queued or the writer sends."""
     outbox = Outbox(1 << 20)
 
-    assert not outbox.put(MESSAGE, None, acquires=True)
+    assert not put(outbox, MESSAGE)
     assert outbox.pop(0) == MESSAGE
-    assert not outbox.put(MESSAGE, None, acquires=True)
+    assert not put(outbox, MESSAGE)
 
 
 def _settle(driver: Driver) -> None:

@@ -16,7 +16,7 @@ import attrs
 
 from inworld_sync.emulator.realtime import checks
 from inworld_sync.emulator.realtime.events import InvalidRequest
-from inworld_sync.emulator.realtime.formats import AudioFormat, read_format
+from inworld_sync.emulator.realtime.formats import TRACK_FORMAT, AudioFormat, read_format
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.tts.config import MODELS
 
@@ -96,20 +96,25 @@ class SessionConfig:
         fields: The whole session object in the service's spelling. It is never changed in place.
         openai: Whether a client of OpenAI's service is connected. Such a client may request voices
             and models that do not exist here. It requests the response to a tool output itself.
+        uses_tracks: Whether audio is in the tracks of a WebRTC connection. The formats of the
+            session have no effect on tracks.
     """
 
     fields: Json
     openai: bool = False
+    uses_tracks: bool = False
 
     @classmethod
-    def start(cls, session_id: str, *, model: str | None, openai: bool) -> SessionConfig:
+    def start(
+        cls, session_id: str, *, model: str | None, openai: bool, uses_tracks: bool = False
+    ) -> SessionConfig:
         """Make the settings of a new session."""
         fields = copy.deepcopy(_DEFAULTS)
         fields["id"] = session_id
         fields["expires_at"] = int(time.time()) + _LIFETIME_SECONDS
         if model:
             fields["model"] = model
-        config = cls(fields=fields, openai=openai)
+        config = cls(fields=fields, openai=openai, uses_tracks=uses_tracks)
         config.input["turn_detection"] = _turn_detection({}, {"type": "semantic_vad"})
         return config
 
@@ -132,11 +137,18 @@ class SessionConfig:
     @property
     def input_format(self) -> AudioFormat:
         """The format of the user's audio."""
+        return TRACK_FORMAT if self.uses_tracks else self.item_format
+
+    @property
+    def item_format(self) -> AudioFormat:
+        """The format of audio in the items of the user."""
         return read_format(self.input["format"], "session.audio.input.format")
 
     @property
     def output_format(self) -> AudioFormat:
         """The format of the replies' audio."""
+        if self.uses_tracks:
+            return TRACK_FORMAT
         return read_format(self.output["format"], "session.audio.output.format")
 
     @property

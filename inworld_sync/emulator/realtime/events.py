@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from collections.abc import Mapping
+from typing import Protocol
 
 import attrs
 
-from inworld_sync.emulator.peer import WebSocketPeer
-
-__all__ = ["EventSender", "InvalidRequest", "new_id"]
+__all__ = ["EventPeer", "EventSender", "InvalidRequest", "new_id"]
 
 # The names of the OpenAI beta, which some clients still expect. None means that the beta has no
 # such event.
@@ -61,6 +61,23 @@ def new_id(kind: str) -> str:
     return f"{kind}_{secrets.token_hex(10)}"
 
 
+class EventPeer(Protocol):
+    """The client of one session, on a WebSocket or on a data channel. Thread safety: any thread."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether events can still be sent."""
+        ...
+
+    def send(self, message: Mapping[str, object], *, wait: bool = True) -> None:
+        """Queue one event. Raise PeerGone if the connection has ended."""
+        ...
+
+    def close(self) -> None:
+        """Close after the queued events."""
+        ...
+
+
 class EventSender:
     """
     Sends the events of one session.
@@ -73,9 +90,7 @@ class EventSender:
     Thread safety: any thread. Events of one thread keep their order.
     """
 
-    def __init__(
-        self, peer: WebSocketPeer, *, beta_names: bool, explains_errors: bool = True
-    ) -> None:
+    def __init__(self, peer: EventPeer, *, beta_names: bool, explains_errors: bool = True) -> None:
         self._peer = peer
         self._beta_names = beta_names
         self._explains_errors = explains_errors

@@ -19,7 +19,7 @@ from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.realtime.events import InvalidRequest
 from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
 
-__all__ = ["AudioFormat", "SampleReader", "decode_base64", "read_format"]
+__all__ = ["TRACK_FORMAT", "AudioFormat", "SampleReader", "decode_base64", "read_format"]
 
 _LEGACY = {
     "pcm16": "audio/pcm",
@@ -77,6 +77,10 @@ class AudioFormat:
     def from_speech(self, audio: bytes) -> bytes:
         """Convert synthesized audio to this format."""
         return f32_from_s16(audio) if self.type == "audio/float32" else audio
+
+
+# The format of the samples of a WebRTC track, after decoding and before encoding.
+TRACK_FORMAT = AudioFormat("audio/pcm", 48000)
 
 
 class SampleReader:

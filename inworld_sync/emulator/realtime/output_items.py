@@ -6,12 +6,12 @@ Source for the order of events: Inworld Realtime reference, the lifecycle of a r
 
 from __future__ import annotations
 
-import base64
 import re
 import threading
 import time
 from typing import Protocol
 
+from inworld_sync.emulator.realtime.audio_path import AudioPath
 from inworld_sync.emulator.realtime.conversation import Conversation, Item, SpokenText, new_item
 from inworld_sync.emulator.realtime.events import EventSender, new_id
 from inworld_sync.emulator.realtime.mcp_client import McpFailed, McpServer
@@ -48,6 +48,7 @@ class ResponseView(Protocol):
     events: EventSender
     conversation: Conversation
     settings: RealtimeSettings
+    audio: AudioPath
     mcp: McpTools
 
 
@@ -126,8 +127,8 @@ class MessageWriter:
         index = self._index = output.open(self._item)
         self._place = {"item_id": self._item["id"], "output_index": index, "content_index": 0}
         self._send("response.content_part.added", part=self._part())
-        if self._speaks and self._settings.output_buffer_events:
-            output.send("output_audio_buffer.started")
+        if self._speaks:
+            output.session.audio.begin(output.response_id)
 
     def write(self, text: str) -> None:
         """Add text; raise Cancelled if the response was cancelled."""
@@ -156,8 +157,8 @@ class MessageWriter:
             self._send("response.output_audio_transcript.done", transcript=self._text)
         if not self._speaks or self._settings.text_beside_transcript:
             self._send("response.output_text.done", text=self._text)
-        if self._speaks and self._settings.output_buffer_events:
-            self._output.send("output_audio_buffer.stopped")
+        if self._speaks:
+            self._output.session.audio.end(self._output.response_id)
         self._send("response.content_part.done", part=self._part())
         part = self._part()
         if self._settings.openai_part_names:
@@ -176,7 +177,6 @@ class MessageWriter:
         for piece in speak(text, options.voice, session.shared):
             self._output.check()
             audio = options.audio_format.from_speech(piece.audio)
-            delta = base64.b64encode(audio).decode()
             times = self._times(piece)
             self._words += [
                 (start_char + word.end_char, began + word.start) for word in piece.words
@@ -186,7 +186,7 @@ class MessageWriter:
             # the reply as soon as it has the audio.
             spoken = SpokenText(tuple(self._words), self._seconds)
             session.conversation.remember_speech(str(self._item["id"]), spoken)
-            session.events.send_audio("response.output_audio.delta", **place, delta=delta, **times)
+            session.audio.send(place, audio, times, self._output.cancelled)
             self._output.keep_pace(piece.duration)
 
     def _times(self, piece: AudioPiece) -> dict[str, object]:

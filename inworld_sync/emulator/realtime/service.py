@@ -1,5 +1,6 @@
 """
 Serves the Realtime WebSocket. The credential is checked at the upgrade, then a session begins.
+``run_session`` also runs the sessions of WebRTC.
 
 The second and the third path of the table are for clients of OpenAI's service.
 """
@@ -10,20 +11,38 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import Protocol
 
 from inworld_sync.emulator.json_text import read_json
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
+from inworld_sync.emulator.realtime.audio_path import EventAudio
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
-from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
+from inworld_sync.emulator.realtime.events import EventPeer, EventSender, InvalidRequest, new_id
 from inworld_sync.emulator.realtime.session import Session
 from inworld_sync.emulator.routes import WebSocketRoute
 from inworld_sync.emulator.shared_state import SharedState
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "SessionPeer", "run_session"]
 
 _PATH = "/api/v1/realtime/session"
 _OPENAI_PATHS = ("/v1/realtime", "/api/v1/realtime")
 _logger = logging.getLogger("inworld_sync.emulator")
+
+
+class SessionPeer(EventPeer, Protocol):
+    """A client whose events can be received."""
+
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """
+        Wait for the next message, which is text for events. With WebRTC, bytes are audio.
+
+        Returns:
+            None after the end of the connection.
+
+        Raises:
+            TimeoutError: There was no message within *timeout* seconds.
+        """
+        ...
 
 
 def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
@@ -40,12 +59,18 @@ def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
     )
     model = peer.request.query_value("model")
     config = SessionConfig.start(new_id("sess"), model=model, openai=openai)
-    session = Session(shared, events, config)
+    audio = EventAudio(events, with_buffer_events=settings.output_buffer_events)
+    run_session(Session(shared, events, config, audio), peer)
+
+
+def run_session(session: Session, peer: SessionPeer) -> None:
+    """Run a session until its client has gone. Close the connection, and end all responses."""
+    settings = session.shared.settings.realtime
     limiter = _Limiter(settings.max_events_per_second)
     try:
         session.start()
-        for message in _messages(peer, events, settings.ping_interval):
-            _handle(session, events, limiter, message)
+        for message in _messages(peer, session.events, settings.ping_interval):
+            _handle(session, limiter, message)
     finally:
         peer.close()
         session.stop()
@@ -79,7 +104,7 @@ class _Limiter:
 
 
 def _messages(
-    peer: WebSocketPeer, events: EventSender, ping_interval: float
+    peer: SessionPeer, events: EventSender, ping_interval: float
 ) -> Iterator[str | bytes]:
     """Yield the client's messages. Send ``ping`` at an interval; with 0, send no ``ping``."""
     due = time.monotonic() + ping_interval
@@ -98,9 +123,13 @@ def _messages(
         yield message
 
 
-def _handle(session: Session, events: EventSender, limiter: _Limiter, message: str | bytes) -> None:
+def _handle(session: Session, limiter: _Limiter, message: str | bytes) -> None:
     event_id: object = None
+    events = session.events
     try:
+        if isinstance(message, bytes) and session.uses_tracks:
+            session.append_audio(message)
+            return
         event = _parsed(message)
         event_id = event.get("event_id")
         if event.get("type") != "input_audio_buffer.append":

@@ -21,6 +21,7 @@ import attrs
 
 from inworld_sync.emulator.peer import PeerGone
 from inworld_sync.emulator.realtime import checks
+from inworld_sync.emulator.realtime.audio_path import AudioPath
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
 from inworld_sync.emulator.realtime.conversation import Conversation, Item, read_item
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest
@@ -51,14 +52,18 @@ class Session:
         events: Sends the events.
         conversation: The items.
         settings: The Realtime settings of the server.
+        audio: Sends the audio of the replies.
         mcp: The MCP servers.
 
-    Thread safety: ``handle`` and ``stop`` belong to one thread.
+    Thread safety: ``handle``, ``append_audio`` and ``stop`` belong to one thread.
     """
 
-    def __init__(self, shared: SharedState, events: EventSender, config: SessionConfig) -> None:
+    def __init__(
+        self, shared: SharedState, events: EventSender, config: SessionConfig, audio: AudioPath
+    ) -> None:
         self.shared = shared
         self.events = events
+        self.audio = audio
         own = shared.settings.realtime
         self.settings = own.without_quirks() if config.openai else own
         self.conversation = Conversation(events, self.settings.max_conversation_bytes)
@@ -85,6 +90,11 @@ class Session:
             "response.cancel": self._cancel_response,
         }
 
+    @property
+    def uses_tracks(self) -> bool:
+        """Whether audio is in the tracks of a WebRTC connection."""
+        return self._config.uses_tracks
+
     def start(self) -> None:
         """Send ``session.created``."""
         self.events.send("session.created", session=self._config.fields)
@@ -105,6 +115,10 @@ class Session:
             raise InvalidRequest("unknown_event_type", message, "type")
         handler(event)
 
+    def append_audio(self, pcm: bytes) -> None:
+        """Handle audio of the user's track, in ``TRACK_FORMAT``."""
+        self._input_audio.append(pcm)
+
     def stop(self) -> None:
         """End all responses, because the connection has ended."""
         with self._lock:
@@ -124,6 +138,7 @@ class Session:
             active, self._active = self._active, None
         if active is not None:
             active.cancel("turn_detected")
+        self.audio.interrupt()
 
     def turn_ended(self) -> None:
         """Respond to the user's turn, after the earlier responses."""
@@ -140,13 +155,15 @@ class Session:
         self.mcp.configure(config.fields["tools"])
 
     def _append(self, event: Json) -> None:
+        if self._config.uses_tracks:
+            message = "Over WebRTC, audio is sent on the audio track, not in events."
+            raise InvalidRequest("invalid_value", message, "audio")
         self._input_audio.append(decode_base64(event.get("audio"), "audio"))
 
     def _clear_output(self, _: Json) -> None:
         with self._lock:
             active = self._active
-        response_id = None if active is None else active.response_id
-        self.events.send("output_audio_buffer.cleared", response_id=response_id)
+        self.audio.clear(None if active is None else active.response_id)
 
     def _create_item(self, event: Json) -> None:
         item = read_item(event.get("item"), self.conversation.items)
@@ -167,7 +184,7 @@ class Session:
         for part in content if isinstance(content, list) else ():
             if part["type"] == "input_audio" and part.get("audio") and not part.get("transcript"):
                 audio = decode_base64(part["audio"], "item.content.audio")
-                reader = SampleReader(self._config.input_format)
+                reader = SampleReader(self._config.item_format)
                 pcm = reader.feed(audio) + reader.finish()
                 words = self.shared.speech_engine.recognize(pcm)
                 text = " ".join(word.text for word in words)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from inworld_sync.models import checks
@@ -55,6 +57,10 @@ class RealtimeSettings:
             server sends one message without ``type``, then CLOSE. 0 means no limit.
         max_conversation_bytes: The largest total size of the items of a conversation. Beyond this
             size, the oldest items are removed. The service's limit is not known.
+        calls_apply_session: Apply the session object of an offer to ``/v1/realtime/calls``. The
+            service ignores most of this object.
+        ice_servers: The objects that the endpoint of the ICE servers lists.
+        ice_timeout: A WebRTC call whose data channel is not open after this time is ended.
         max_events_per_second: The most client events per second. Events with audio are not counted.
             Further events are refused. 0 means no limit. The service's limit is not known.
 
@@ -83,6 +89,9 @@ class RealtimeSettings:
     explains_errors: bool = True
     output_buffer_events: bool = False
     turn_suggestions: bool = True
+    calls_apply_session: bool = False
+    ice_servers: tuple[Mapping[str, object], ...] = ()
+    ice_timeout: float = attrs.field(default=15.0, validator=checks.number(0.001, 3600, " s"))
     max_responses: int = attrs.field(default=0, validator=_COUNT)
     max_session_responses: int = attrs.field(default=0, validator=_COUNT)
     max_conversation_bytes: int = attrs.field(default=16 << 20, validator=checks.whole(1))

@@ -31,6 +31,7 @@ from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire.codec import JsonObject, load_object
 from inworld_sync.wire.realtime import events
+from inworld_sync.wire.realtime.delta_template import DeltaTemplate
 from inworld_sync.wire.realtime.events import RealtimeMessage
 from inworld_sync.wire.realtime.faults import (
     SessionFault,
@@ -40,11 +41,10 @@ from inworld_sync.wire.realtime.faults import (
 )
 
 __all__ = [
+    "MessageReader",
     "RealtimeConnection",
     "Received",
-    "audio_splitter",
     "error_of",
-    "read_message",
     "session_end",
 ]
 
@@ -120,7 +120,7 @@ class RealtimeConnection(Connection[Received]):
         super().__init__(link, options, on_closed=on_closed, monitor=owner.monitor)
         self._owner = owner
         self._renews_credential = renews_credential
-        self._splitter = audio_splitter()
+        self._reader = MessageReader()
         # The error in the latest message, if that message was an error without a type.
         self._latest_error: ServiceError | None = None
 
@@ -167,7 +167,7 @@ class RealtimeConnection(Connection[Received]):
 
     def _parse(self, message: memoryview) -> Received:
         warnings: list[str] = []
-        event = read_message(message, self._splitter, warnings)
+        event = self._reader.read(message, warnings)
         if warnings:
             self._warn(warnings)
         if isinstance(event, (AudioDelta, BackchannelDelta)):
@@ -191,10 +191,9 @@ class RealtimeConnection(Connection[Received]):
             raise service_error(event.error)
 
     def _must_pause(self) -> bool:
-        is_full = self._owner.executor.is_full
-        if not (is_full or self._changed.has_full_mailbox) or self._owner.has_waiting_threads:
+        if self._owner.has_waiting_threads:
             return False
-        if is_full:
+        if self._owner.executor.is_full:
             return not self._closing and self._link.end is None
         return super()._must_pause()
 
@@ -213,34 +212,50 @@ class RealtimeConnection(Connection[Received]):
         return self._owner.streams_of(self)
 
 
-def audio_splitter() -> Splitter:
-    """Make the splitter for :func:`read_message`; each reader has its own."""
-    return Splitter("delta", "type")
-
-
-def read_message(
-    message: memoryview | bytes, splitter: Splitter, warnings: list[str] | None = None
-) -> Received:
+class MessageReader:
     """
-    Read one message. The C core decodes its audio if the audio string has no escapes.
+    Reads the messages of one connection. The C core decodes audio whose string has no escapes.
 
-    Args:
-        message: The JSON text.
-        splitter: The splitter of the reader that calls.
-        warnings: Gets the names of optional fields that were ignored.
-
-    Returns:
-        The event. It is an :class:`InvalidMessage` if the message cannot be read, or if the message
-        is an error that has no type and does not end the session.
+    Thread safety: none; the reader of the connection owns this object.
     """
-    split = splitter.split(message)
-    audio = None
-    try:
+
+    def __init__(self) -> None:
+        self._splitter = Splitter("delta", "type", "event_id")
+        self._template = DeltaTemplate()
+
+    def read(self, message: memoryview | bytes, warnings: list[str] | None = None) -> Received:
+        """
+        Read one message.
+
+        Args:
+            message: The JSON text.
+            warnings: Gets the names of optional fields that were ignored.
+
+        Returns:
+            The event. It is an :class:`InvalidMessage` if the message cannot be read, or if the
+            message is an error that has no type and does not end the session.
+        """
+        split = self._splitter.split(message)
+        if split is None:
+            return _read(message, None, warnings)
+        audio, rest, (kind, event_id) = split
         # Other deltas are texts, which may look like base64.
-        if split is not None and split.audio is not None and split.picks[0] in _AUDIO_TYPES:
-            body, audio = load_object(split.rest), split.audio
-        else:
-            body = load_object(message)
+        if audio is None or kind not in _AUDIO_TYPES:
+            return _read(message, None, warnings)
+        event: Received | None = self._template.read(rest, event_id, audio)
+        if event is None:
+            unread: list[str] = []
+            event = _read(rest, audio, unread)
+            if isinstance(event, AudioDelta) and not unread:
+                self._template.learn(rest, event_id, event)
+            if warnings is not None:
+                warnings += unread
+        return event
+
+
+def _read(message: memoryview | bytes, audio: bytes | None, warnings: list[str] | None) -> Received:
+    try:
+        body = load_object(message)
     except RemoteProtocolError as error:
         return InvalidMessage("", error)
     try:

@@ -77,6 +77,7 @@ class Executor:
             self._tasks.append((task, size_bytes))
             self._waiting_bytes += size_bytes
             self.is_full = self._waiting_bytes > MAX_WAITING_BYTES
+            self._monitor.has_full_queue |= self.is_full
             self._ready.notify()
 
     def put_later(self, seconds: float, task: _Task) -> None:

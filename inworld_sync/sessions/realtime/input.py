@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from typing import TypeAlias
 
 import attrs
@@ -19,6 +18,7 @@ import attrs
 from inworld_sync.audio import pcm
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.audio.source import AudioData, AudioInput
+from inworld_sync.errors import AudioError, ClosedError, ConnectionLost
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.realtime import (
     AlawFormat,
@@ -34,7 +34,8 @@ from inworld_sync.models.realtime import (
     RealtimeEvent,
     UserTranscriptUpdated,
 )
-from inworld_sync.sessions.realtime.commands import Commands
+from inworld_sync.sessions.realtime.commands import Commands, Phase
+from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL
 from inworld_sync.wire.realtime.settings import Settings
 
@@ -146,57 +147,75 @@ class UserTurn:
         return lost_ms
 
 
-class _Frames:
+class _Blocks:
     """
-    Turns the user's audio into messages of 100 ms in the session's input format.
+    Divides the user's audio into blocks of 100 ms in the session's input format.
 
     Args:
         audio_format: The input format of the session.
         from_hz: The sample rate of the user's audio.
         channels: The number of channels of the user's audio, which are mixed to one.
+        is_encoded: Whether the audio has the input format already, so that it is sent unchanged.
+
+    Attributes:
+        buffer: The audio that was not sent yet.
+        size_bytes: The size of a block in the buffer.
 
     Raises:
         ConfigError: A number is out of its range.
     """
 
-    def __init__(self, audio_format: AudioFormat, from_hz: int, channels: int) -> None:
-        self.made_for = (audio_format, from_hz, channels)
+    def __init__(
+        self, audio_format: AudioFormat, from_hz: int, channels: int, *, is_encoded: bool = False
+    ) -> None:
+        self.made_for = (audio_format, from_hz, channels, is_encoded)
+        self.buffer = bytearray()
+        self._sample_bytes = audio_format.bytes_per_sample if is_encoded else _SAMPLE_BYTES
+        self.size_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * self._sample_bytes
         self._rate_hz = audio_format.sample_rate_hz
-        self._is_float = isinstance(audio_format, Float32Format)
+        self._is_encoded = is_encoded
+        self._is_float = isinstance(audio_format, Float32Format) and not is_encoded
         self._input = AudioInput(from_hz, audio_format.sample_rate_hz, channels)
-        self._block_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * _SAMPLE_BYTES
-        self._buffer = bytearray()
-        self._builder = FrameBuilder(
-            APPEND_HEAD, APPEND_TAIL, _FORMS.get(type(audio_format), FrameForm.BYTES)
-        )
+        form = FrameForm.BYTES if is_encoded else _FORMS.get(type(audio_format), FrameForm.BYTES)
+        self._builder = FrameBuilder(APPEND_HEAD, APPEND_TAIL, form)
 
-    def feed(self, audio: AudioData) -> Iterator[tuple[bytes, float]]:
+    @property
+    def accepts_bytes(self) -> bool:
+        """Whether whole samples may be added to the buffer without :meth:`feed`."""
+        return self._input.is_unchanged and not self._is_encoded
+
+    def feed(self, audio: AudioData) -> None:
         """
-        Add a chunk; return whole masked frames, each with its milliseconds of audio.
+        Add a chunk to the buffer.
 
         Raises:
             AudioError: The chunk is not audio, see :meth:`AudioInput.feed`. Nothing was added.
         """
-        self._buffer += self._input.feed(audio)
-        return self._frames()
+        self.buffer += _encoded(audio) if self._is_encoded else self._input.feed(audio)
 
-    def finish(self) -> Iterator[tuple[bytes, float]]:
+    def finish(self) -> None:
         """
-        Return the rest as a last, shorter frame. After this call, nothing can be fed.
+        Add the rest of the converted audio to the buffer. After this call, nothing can be fed.
 
         Raises:
-            AudioError: The last sample is incomplete. A second call returns the whole samples.
+            AudioError: The last sample is incomplete. A second call adds the whole samples.
         """
-        self._buffer += self._input.finish()
-        return self._frames(last=True)
+        self.buffer += self._input.finish()
 
-    def _frames(self, *, last: bool = False) -> Iterator[tuple[bytes, float]]:
-        while len(self._buffer) >= self._block_bytes or (last and self._buffer):
-            block = bytes(self._buffer[: self._block_bytes])
-            del self._buffer[: self._block_bytes]
-            duration_ms = len(block) // _SAMPLE_BYTES * 1000.0 / self._rate_hz
-            samples = pcm.f32_from_s16(block) if self._is_float else block
-            yield self._builder.build(samples), duration_ms
+    def pop(self) -> tuple[bytes, float]:
+        """Remove a block, or a shorter rest; return it as a masked frame, and its milliseconds."""
+        block = bytes(self.buffer[: self.size_bytes])
+        del self.buffer[: self.size_bytes]
+        duration_ms = len(block) // self._sample_bytes * 1000.0 / self._rate_hz
+        return self._builder.build(
+            pcm.f32_from_s16(block) if self._is_float else block
+        ), duration_ms
+
+
+def _encoded(audio: AudioData) -> bytes | bytearray | memoryview:
+    if isinstance(audio, (bytes, bytearray, memoryview)):
+        return audio
+    raise AudioError(f"encoded audio must be bytes, got {type(audio).__name__}")
 
 
 @attrs.define(eq=False)
@@ -209,41 +228,79 @@ class AudioInputQueue:
         settings: The settings, which have the input format.
         turn: Counts the audio that was sent.
 
+    Attributes:
+        lock: See the lock rule of this module.
+        usual_block: The buffer for audio that needs neither a check nor a conversion; None if the
+            next audio must be passed to :meth:`send`. Only a thread with the lock and the monitor
+            sets a buffer; a thread with either of the two sets None.
+        usual_rates_hz: The sample rates of this audio, as the user may write them.
+        block_bytes: The size at which the buffer is sent.
+
     Thread safety: every method may be called from any thread.
     """
 
     _commands: Commands
     _settings: Settings
     _turn: UserTurn
-    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
-    _frames: _Frames | None = attrs.field(init=False, default=None)
+    lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    usual_block: bytearray | None = attrs.field(init=False, default=None)
+    usual_rates_hz: tuple[int | None, ...] = attrs.field(init=False, default=())
+    block_bytes: int = attrs.field(init=False, default=0)
+    _blocks: _Blocks | None = attrs.field(init=False, default=None)
 
     def send(
-        self, audio: AudioData, sample_rate_hz: int | None, channels: int, timeout: float | None
+        self,
+        audio: AudioData,
+        sample_rate_hz: int | None,
+        channels: int,
+        timeout: float | None,
+        *,
+        is_encoded: bool = False,
     ) -> None:
         """Send audio; see :meth:`RealtimeSession.send_audio`."""
         require_timeout(timeout)
-        with self._lock:
+        with self.lock:
+            self.usual_block = None
             with self._commands.monitor:
                 self._commands.require_open()
                 audio_format = self._settings.input_format
-            made_for = (audio_format, sample_rate_hz or audio_format.sample_rate_hz, channels)
-            frames = self._frames
-            if frames is None or frames.made_for != made_for:
+            from_hz = sample_rate_hz or audio_format.sample_rate_hz
+            made_for = (audio_format, from_hz, channels, is_encoded)
+            blocks = self._blocks
+            if blocks is None or blocks.made_for != made_for:
                 self._finish(timeout)
-                frames = self._frames = _Frames(*made_for)
-            self._append(frames.feed(audio), timeout)
+                blocks = self._blocks = _Blocks(
+                    audio_format, from_hz, channels, is_encoded=is_encoded
+                )
+            blocks.feed(audio)
+            self._send_blocks(blocks, timeout)
+            self._set_usual(blocks)
+
+    def send_full_block(self) -> None:
+        """Send the audio of :attr:`usual_block`; the lock is held."""
+        if self._blocks is not None:
+            self._send_blocks(self._blocks, None)
+
+    def _set_usual(self, blocks: _Blocks) -> None:
+        """Let the session add further audio of this kind to the buffer itself."""
+        with self._commands.monitor:
+            audio_format, from_hz, _, _ = blocks.made_for
+            is_same = audio_format == self._settings.input_format
+            if is_same and blocks.accepts_bytes and not self._commands.is_over:
+                self.usual_rates_hz = (None, from_hz)
+                self.block_bytes = blocks.size_bytes
+                self.usual_block = blocks.buffer
 
     def commit(self) -> None:
         """Send the buffered audio, and end the turn."""
-        with self._lock:
+        with self.lock:
             self._finish(None)
             self._send(self._commands.endpoint.write(CommitInputAudio()), 0.0, None)
 
     def clear(self) -> None:
         """Drop the buffered audio, and the audio of the turn at the service."""
-        with self._lock:
-            self._frames = None
+        with self.lock:
+            self._blocks = self.usual_block = None
             with self._commands.monitor:
                 self._turn.unsent.clear()
                 self._turn.end()
@@ -251,25 +308,42 @@ class AudioInputQueue:
 
     def resend(self) -> None:
         """Send the audio that a new connection must get, unless another thread sends audio now."""
-        if self._lock.acquire(blocking=False):
+        if self.lock.acquire(blocking=False):
             try:
                 self._send_unsent(None)
             finally:
-                self._lock.release()
+                self.lock.release()
 
     def _finish(self, timeout: float | None) -> None:
-        frames, self._frames = self._frames, None
-        if frames is not None:
-            self._append(frames.finish(), timeout)
+        blocks, self._blocks, self.usual_block = self._blocks, None, None
+        if blocks is not None:
+            blocks.finish()
+            self._send_blocks(blocks, timeout, is_last=True)
 
-    def _append(self, frames: Iterator[tuple[bytes, float]], timeout: float | None) -> None:
-        for frame, duration_ms in frames:
+    def _send_blocks(
+        self, blocks: _Blocks, timeout: float | None, *, is_last: bool = False
+    ) -> None:
+        buffer, least_bytes = blocks.buffer, 1 if is_last else blocks.size_bytes
+        while len(buffer) >= least_bytes:
+            frame, duration_ms = blocks.pop()
             self._send(frame, duration_ms, timeout)
 
     def _send(self, message: bytes | str, duration_ms: float, timeout: float | None) -> None:
-        self._commands.await_open(timeout)
-        self._send_unsent(timeout)
-        self._send_one(message, duration_ms, timeout)
+        commands, turn = self._commands, self._turn
+        with commands.monitor:
+            is_ready = commands.phase is Phase.OPEN and not (commands.is_closing or turn.unsent)
+            connection = commands.connection if is_ready else None
+        if connection is not None:
+            try:
+                connection.send(message, timeout)
+            except (ConnectionLost, ClosedError):
+                # Nothing was queued. The next connection sends the message, if there is one.
+                connection = None
+        if connection is None:
+            commands.await_open(timeout)
+            self._send_unsent(timeout)
+            connection = commands.send(message, timeout)
+        self._record(connection, message, duration_ms)
 
     def _send_unsent(self, timeout: float | None) -> None:
         while True:
@@ -278,7 +352,8 @@ class AudioInputQueue:
                     return
                 message, duration_ms = self._turn.unsent.popleft()
             try:
-                self._send_one(message, duration_ms, timeout)
+                connection = self._commands.send(message, timeout)
+                self._record(connection, message, duration_ms)
             except BaseException:
                 with self._commands.monitor:
                     self._turn.unsent.appendleft((message, duration_ms))
@@ -286,12 +361,12 @@ class AudioInputQueue:
             # The service accepts at most 50 messages a second.
             time.sleep(_PACE_SECONDS)
 
-    def _send_one(self, message: bytes | str, duration_ms: float, timeout: float | None) -> None:
-        connection = self._commands.send(message, timeout)
+    def _record(
+        self, connection: RealtimeConnection, message: bytes | str, duration_ms: float
+    ) -> None:
         with self._commands.monitor:
             if connection is self._commands.connection:
-                is_manual = self._settings.has_manual_turns
-                self._turn.add(message, duration_ms, is_manual=is_manual)
+                self._turn.add(message, duration_ms, is_manual=self._settings.has_manual_turns)
             else:
                 # The connection that has the message is lost, so the next connection must send the
                 # message too.

@@ -16,12 +16,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 
-from inworld_sync.audio.formats import WholeSamples, pcm_of
+from inworld_sync.audio.formats import WholeSamples
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.checks import require_finite
+from inworld_sync.models.devices import AudioSink, ItemSink
 from inworld_sync.models.realtime import (
     AudioDelta,
     AudioDone,
@@ -37,17 +39,19 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.realtime.commands import Commands
 from inworld_sync.sessions.realtime.events import Interrupted
 from inworld_sync.sessions.realtime.executor import Executor
-from inworld_sync.sessions.realtime.player import Player
+from inworld_sync.sessions.realtime.player import player_for
 from inworld_sync.sessions.realtime.response import ResponsePlayer
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.playback_ledger import Cut, PlaybackLedger
 from inworld_sync.wire.realtime.timestamps import SegmentTimes
 
+if TYPE_CHECKING:
+    from inworld_sync.audio.playout import Playout
+
 __all__ = ["END_EVENTS", "Output"]
 
-_BACKCHANNEL_HZ = 24000
-_BACKCHANNEL_SAMPLE_BYTES = 2
+_BACKCHANNEL_FORMAT = PcmFormat(24000)
 
 # The time between two tries to push to a full player.
 _FULL_SECONDS = 0.02
@@ -79,7 +83,7 @@ class Output:
     _items: Items
     _cancel: Callable[[], list[str]]
     _emit: Callable[[Interrupted], object]
-    player: Player | None = attrs.field(default=None, init=False)
+    player: ItemSink | None = attrs.field(default=None, init=False)
     response_players: list[ResponsePlayer] = attrs.field(factory=list, init=False)
     _cutting: threading.RLock = attrs.field(factory=threading.RLock, init=False)
     _format: AudioFormat = attrs.field(factory=PcmFormat, init=False)
@@ -87,7 +91,7 @@ class Output:
     _whole_backchannel: WholeSamples = attrs.field(factory=WholeSamples, init=False)
     _ledger: PlaybackLedger = attrs.field(init=False)
     _times: SegmentTimes = attrs.field(factory=SegmentTimes, init=False)
-    _backchannel: Player | None = attrs.field(default=None, init=False)
+    _backchannel: ItemSink | None = attrs.field(default=None, init=False)
     # The count of interruptions. Audio received before an interruption is not pushed after it.
     _interruptions: int = attrs.field(default=0, init=False)
 
@@ -125,7 +129,7 @@ class Output:
     def receive_backchannel(self, event: BackchannelDelta) -> BackchannelDelta:
         """Play a piece of a backchannel; return the event with whole samples."""
         name, received = event.backchannel_id, event.audio
-        audio = self._whole_backchannel.feed(name, received, _BACKCHANNEL_SAMPLE_BYTES)
+        audio = self._whole_backchannel.feed(name, received, _BACKCHANNEL_FORMAT.bytes_per_sample)
         self._play_backchannel(name, audio)
         return event if audio is received else attrs.evolve(event, audio=audio)
 
@@ -168,20 +172,19 @@ class Output:
     def _play_backchannel(self, name: str, audio: bytes, *, end: bool = False) -> None:
         player = self._backchannel
         if player is not None:
-            push = partial(player.push, name, memoryview(audio), _BACKCHANNEL_HZ, end=end)
+            push = partial(player.push, name, audio, _BACKCHANNEL_FORMAT, end=end)
             self._executor.put(push, len(audio))
 
-    def _play(self, player: Player, item_id: str, audio: bytes, *, end: bool = False) -> None:
+    def _play(self, player: ItemSink, item_id: str, audio: bytes, *, end: bool = False) -> None:
         number, audio_format = self._interruptions, self._format
 
         def push() -> None:
-            pcm, rate_hz = pcm_of(audio, audio_format), audio_format.sample_rate_hz
             while True:
                 with self._cutting:
                     # Audio that was interrupted meanwhile is not pushed.
                     if number != self._interruptions or player is not self.player:
                         return
-                    if player.push(item_id, pcm, rate_hz, end=end):
+                    if player.push(item_id, audio, audio_format, end=end):
                         return
                 with self._commands.monitor:
                     self._commands.monitor.wait(_FULL_SECONDS)
@@ -194,7 +197,21 @@ class Output:
 
     # The monitor is not held.
 
-    def set_players(self, player: Player | None, backchannel: Player | None) -> None:
+    def play(
+        self,
+        output: AudioSink | Playout | ItemSink | None,
+        backchannel: AudioSink | ItemSink | None,
+        latency_ms: float,
+    ) -> None:
+        """Play all speech from now on; see :meth:`RealtimeSession.play`."""
+        name, logger = self._commands.name, self._commands.options.logger
+        with self._commands.monitor:
+            self._commands.require_open()
+        player = None if output is None else player_for(output, name, logger, latency_ms)
+        second = None if backchannel is None else player_for(backchannel, name, logger, 0.0)
+        self.set_players(player, second)
+
+    def set_players(self, player: ItemSink | None, backchannel: ItemSink | None) -> None:
         """Use other players from now on, and close the present ones."""
         with self._cutting, self._commands.monitor:
             olds = [self.player, self._backchannel]
@@ -257,7 +274,7 @@ class Output:
         with self._cutting:
             with self._commands.monitor:
                 players = list(self.response_players)
-            heard = {} if self.player is None else self.player.clear()
+            heard = {} if self.player is None else dict(self.player.clear())
             for player in players:
                 heard.update(player.clear())
             with self._commands.monitor:

@@ -21,6 +21,7 @@ from collections import deque
 
 import attrs
 
+from inworld_sync.audio.formats import pcm_of
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.devices.playout_sink import PlayoutSink
@@ -32,7 +33,8 @@ from inworld_sync.errors import (
     LocalProtocolError,
 )
 from inworld_sync.locks import Condition, Mutex
-from inworld_sync.models.devices import AudioSink
+from inworld_sync.models.devices import AudioSink, ItemSink
+from inworld_sync.models.realtime import AudioFormat
 
 __all__ = ["Player", "player_for"]
 
@@ -113,14 +115,16 @@ class Player:
             return True
         return not is_working and self._sink.heard_samples >= position
 
-    def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
+    def push(
+        self, item_id: str, audio: bytes, audio_format: AudioFormat, *, end: bool = False
+    ) -> bool:
         """
-        Queue 16-bit mono PCM of an item; never waits.
+        Queue audio of an item; never waits.
 
         Args:
             item_id: The item. The first audio of an item ends all earlier items.
-            pcm: Whole samples; may be empty.
-            rate_hz: The sample rate.
+            audio: Whole samples; may be empty.
+            audio_format: The format of *audio*.
             end: Whether the item is complete with this audio.
 
         Returns:
@@ -134,15 +138,17 @@ class Player:
                 return False
             item = self._items.get(item_id)
             if item is None:
-                if end and not pcm:
+                if end and not audio:
                     return True
                 # The earlier items have no more audio, even if the service has not ended them.
                 for earlier in self._items.values():
                     self._end(earlier)
+                rate_hz = audio_format.sample_rate_hz
                 item = self._items[item_id] = _Item(
                     rate_hz, self._device_hz, Resampler(rate_hz, self._device_hz)
                 )
             if not item.is_ended:
+                pcm = pcm_of(audio, audio_format)
                 item.pushed_samples += len(pcm) // 2
                 self._put(item, pcm)
                 if end:
@@ -319,10 +325,10 @@ def _as_failure(error: Exception) -> InworldError:
 
 
 def player_for(
-    output: AudioSink | Playout, name: str, logger: logging.Logger, latency_ms: float
-) -> Player:
+    output: AudioSink | Playout | ItemSink, name: str, logger: logging.Logger, latency_ms: float
+) -> ItemSink:
     """
-    Make a player for the output that a user passes to ``play``.
+    Return the player for the output that a user passes to ``play``.
 
     Raises:
         ConfigError: *output* is neither a sink nor a playout of 16-bit mono PCM.
@@ -331,6 +337,9 @@ def player_for(
         output = PlayoutSink(output, latency_ms=latency_ms)
     if isinstance(output, AudioSink):
         return Player(output, name, logger)
+    if isinstance(output, ItemSink):
+        return output
     raise ConfigError(
-        f"play() expects a speaker, another AudioSink or a Playout, got {type(output).__name__}"
+        "play() expects a speaker, another AudioSink, an ItemSink or a Playout, got "
+        f"{type(output).__name__}"
     )

@@ -133,5 +133,6 @@ class Realtime:
         state.executor.start()
         reconnector.open(timeout)
         opened = state.session = RealtimeSession(state, reconnector)
+        state.tools.runner.bind(opened)
         self._connector.adopt(opened)
         return opened

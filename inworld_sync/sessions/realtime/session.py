@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.models.checks import require_finite, require_seconds
-from inworld_sync.models.devices import AudioSink, AudioSource
+from inworld_sync.models.devices import AudioSink, AudioSource, ItemSink
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import (
-    AlawFormat,
     CancelResponse,
     ClearOutputAudio,
     Command,
@@ -28,7 +27,6 @@ from inworld_sync.models.realtime import (
     Item,
     ItemRetrieved,
     Message,
-    MulawFormat,
     RealtimeEvent,
     ResponseConfig,
     RetrieveItem,
@@ -41,7 +39,6 @@ from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.realtime.commands import new_id
 from inworld_sync.sessions.realtime.converse import ConverseLoop
 from inworld_sync.sessions.realtime.events import SESSION_EVENT_CLASSES, Interrupted, SessionEvent
-from inworld_sync.sessions.realtime.player import player_for
 from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.state import SessionState
@@ -120,6 +117,12 @@ class RealtimeSession(EventSource[SessionEvent]):
         return None if connection is None else connection.stats
 
     @property
+    def is_responding(self) -> bool:
+        """Whether a response is requested or in progress, or a function runs."""
+        with self._state.monitor:
+            return self._state.responses.is_busy or self._state.tools.is_busy
+
+    @property
     def unclaimed_events(self) -> int:
         """How many events were dropped because nothing read them."""
         return self._state.events.unclaimed
@@ -192,12 +195,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         Args:
             item: The item, such as ``Message.user("Hi")``; an item without an id gets one.
             previous_item_id: The item before the new one; None means the end, ``"root"`` the start.
-            wait: Whether to wait until the service has accepted the item; see :meth:`update`.
-            timeout: See :meth:`update`.
-
-        Raises:
-            ServiceError: The service refuses the item.
-            DeadlineExceeded: The service did not answer in time.
+            wait: Whether to wait until the service has accepted the item.
+            timeout: See :meth:`update`, also for the errors.
         """
         return self._add(CreateItem(item, previous_item_id), wait, timeout)
 
@@ -214,13 +213,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         return event.item
 
     def delete(self, item_id: str, *, wait: bool = True, timeout: float | None = None) -> None:
-        """
-        Delete an item from the conversation.
-
-        Raises:
-            ServiceError: The service refuses. See :meth:`update` for *wait* and *timeout*.
-            DeadlineExceeded: The service did not answer in time.
-        """
+        """Delete an item from the conversation; see :meth:`update` for arguments and errors."""
         self._ask(DeleteItem(item_id), wait, timeout, "deleting an item")
 
     def truncate(
@@ -241,20 +234,14 @@ class RealtimeSession(EventSource[SessionEvent]):
             item_id: The assistant's message.
             audio_end_ms: How much was heard, in milliseconds from the start of the audio.
             content_index: Which part of the item is the audio.
-            wait: Whether to wait until the service has truncated the item; see :meth:`update`.
-            timeout: See :meth:`update`.
-
-        Raises:
-            ServiceError: The service refuses the truncation.
-            DeadlineExceeded: The service did not answer in time.
+            wait: Whether to wait until the service has truncated the item.
+            timeout: See :meth:`update`, also for the errors.
         """
         require_finite("audio_end_ms", audio_end_ms)
         with self._state.monitor:
             output_format = self._state.settings.output_format
-        # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
-        if self._state.endpoint.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
-            audio_end_ms /= 3
-        command = TruncateItem(item_id, content_index, int(audio_end_ms))
+        end_ms = self._state.endpoint.audio_end_ms(audio_end_ms, output_format)
+        command = TruncateItem(item_id, content_index, end_ms)
         self._ask(command, wait, timeout, "truncating an item")
 
     def cancel(self, response_id: str | None = None) -> None:
@@ -338,6 +325,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         *,
         channels: int = 1,
         timeout: float | None = None,
+        is_encoded: bool = False,
     ) -> None:
         """
         Send the user's audio.
@@ -349,6 +337,8 @@ class RealtimeSession(EventSource[SessionEvent]):
             audio: 16-bit PCM as bytes, or an array of int16 or of floats in [-1, 1].
             sample_rate_hz: Samples a second; None means the session's own input rate.
             channels: The number of channels, which are mixed to one.
+            is_encoded: Whether *audio* is bytes in the session's input format, such as mu-law,
+                which are sent unchanged.
             timeout: Seconds to wait for room, and for a session that reconnects; None means
                 ``send_timeout``.
 
@@ -356,7 +346,18 @@ class RealtimeSession(EventSource[SessionEvent]):
             AudioError: ``audio`` has another type or shape.
             DeadlineExceeded: Not all audio could be queued in time; the rest was dropped.
         """
-        self._input.send(audio, sample_rate_hz, channels, timeout)
+        queue = self._input
+        # Most calls only add 20 ms to a block. With cold caches, a further function costs more.
+        is_usual = channels == 1 and timeout is None and not is_encoded
+        if is_usual and type(audio) is bytes and not len(audio) & 1:
+            with queue.lock:
+                block = queue.usual_block
+                if block is not None and sample_rate_hz in queue.usual_rates_hz:
+                    block += audio
+                    if len(block) >= queue.block_bytes:
+                        queue.send_full_block()
+                    return
+        queue.send(audio, sample_rate_hz, channels, timeout, is_encoded=is_encoded)
 
     def commit(self) -> None:
         """End the user's turn, if turn detection is off; then call :meth:`respond`."""
@@ -370,7 +371,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     def play(
         self,
-        output: AudioSink | Playout | None,
+        output: AudioSink | ItemSink | Playout | None,
         *,
         latency_ms: float = 0.0,
         backchannel: AudioSink | None = None,
@@ -382,8 +383,9 @@ class RealtimeSession(EventSource[SessionEvent]):
         to the part that was heard.
 
         Args:
-            output: A speaker, or a :class:`~inworld_sync.Playout` that the application reads. Only
-                this session may write to it. The session does not close it. None stops playing.
+            output: A speaker, a :class:`~inworld_sync.Playout` that the application reads, or an
+                :class:`~inworld_sync.ItemSink`. Only this session may write to it. The session does
+                not close a speaker or a playout. None stops playing.
             latency_ms: For a playout, the audio that its reader has read but not played yet. The
                 reader must drop this audio when playback stops.
             backchannel: Another speaker, for backchannels; interruptions do not stop it.
@@ -391,12 +393,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Raises:
             ConfigError: The output has two channels, or needs resampling and soxr is missing.
         """
-        logger, name = self._state.logger, self._state.name
-        with self._state.monitor:
-            self._commands.require_open()
-        player = None if output is None else player_for(output, name, logger, latency_ms)
-        second = None if backchannel is None else player_for(backchannel, name, logger, 0.0)
-        self._state.output.set_players(player, second)
+        self._state.output.play(output, backchannel, latency_ms)
 
     def drain(self, timeout: float | None = None) -> None:
         """
@@ -404,8 +401,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
         Raises:
             ConfigError: :meth:`play` was not called.
-            DeadlineExceeded: The speech was not played within *timeout* seconds. Playback
-                continues.
+            DeadlineExceeded: The speech was not played in time. Playback continues.
             DeviceError: The speaker failed.
         """
         self._state.output.drain(timeout)
@@ -464,6 +460,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             return
         with self._state.monitor:
             self._commands.is_closing = True
+            self._input.usual_block = None
             connection = self._commands.connection
             self._state.monitor.notify_all()
         if connection is not None:

@@ -80,9 +80,7 @@ _IDLE_SECONDS = 2.0
 _RENEWAL_SECONDS = 240.0
 _RENEWAL_POLL_SECONDS = 0.5
 
-
-# A step that runs before users get an event returns the event, another event, or None to drop it.
-# The result of a step that runs afterwards is ignored.
+# A step before users get an event returns the event, another event or None. Others return nothing.
 _Step: TypeAlias = Callable[[Any], Any]
 
 
@@ -172,7 +170,6 @@ class SessionState:
             ((SessionCreated, SessionUpdated), self._handle_session),
             ((ResponseCreated,), self.pending.end_replaced),
             (ANSWERS, self.pending.match),
-            ((AudioDelta,), self._handle_audio),
             ((BackchannelDelta,), self.output.receive_backchannel),
             (CONVERSATION_EVENTS, self.items.handle),
             ((TextDelta, TranscriptDelta), self.responses.drop_cancelled),
@@ -180,7 +177,6 @@ class SessionState:
         )
         self._after = _routes(
             ((InvalidMessage,), self.pending.end_unreadable),
-            ((AudioDelta,), self.responses.add_audio),
             # Calls are handled before their response ends, so that they are known then.
             (get_args(FunctionEvent), self.tools.handle),
             (ITEM_EVENTS, self.tools.handle_item),
@@ -280,8 +276,9 @@ class SessionState:
 
     def receive(self, connection: RealtimeConnection, event: Received) -> None:
         """Handle one message of the service."""
+        handle: _Step = self._handle_audio if type(event) is AudioDelta else self._handle
         if connection is self.commands.connection:
-            self._handle(event)
+            handle(event)
 
     def _handle(self, event: Any) -> None:
         kind, seen = type(event), event
@@ -293,16 +290,18 @@ class SessionState:
             self.emit(seen)
             for step in self._after.get(kind, ()):
                 step(seen)
-        if kind is AudioDelta:
-            self.responses.extend(event.response_id)
-            return
         has_response = kind in (ResponseCreated, ResponseDone)
         response_id = event.response.id if has_response else getattr(event, "response_id", None)
         if response_id is not None:
             self.responses.update_deadline(response_id)
 
-    def _handle_audio(self, event: AudioDelta) -> AudioDelta | None:
-        return self.output.receive(event) if self.responses.accepts(event.response_id) else None
+    def _handle_audio(self, event: AudioDelta) -> None:
+        """Handle a piece of speech, which concerns no other part of the session."""
+        if self.responses.accepts(event.response_id):
+            event = self.output.receive(event)
+            self.emit(event)
+            self.responses.add_audio(event)
+        self.responses.extend(event.response_id)
 
     def _handle_session(
         self, event: SessionCreated | SessionUpdated
@@ -314,6 +313,7 @@ class SessionState:
                 self.settings.accept(change)
             if change is not None or not is_cycle:
                 self.settings.adopt_formats(event)
+                self.input.usual_block = None
                 self.output.set_format(self.settings.output_format)
                 if self.commands.phase is Phase.OPENING:
                     self._open()
@@ -450,6 +450,7 @@ class SessionState:
         if commands.ended is not None:
             return
         commands.phase, commands.ended, commands.connection = Phase.ENDED, ended, None
+        self.input.usual_block = None
         commands.requests.end_all(error_of(ended))
         self.responses.end_all(error_of(ended))
         self.output.end_all()

@@ -37,7 +37,10 @@ from inworld_sync.sessions.realtime.events import ToolOutputSent
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.tools.function import ToolFunction, error_text
 
-__all__ = ["UNSENDABLE", "Approver", "ToolOptions", "ToolRunner"]
+__all__ = ["CURRENT_SESSION", "UNSENDABLE", "Approver", "ToolOptions", "ToolRunner"]
+
+# The session that runs a function, for the function itself.
+CURRENT_SESSION: contextvars.ContextVar[object] = contextvars.ContextVar("inworld_sync_session")
 
 # What the model gets instead of the text of an exception, which may have secrets or instructions.
 _FAILED = '{"error": "the function failed"}'
@@ -131,6 +134,10 @@ class ToolRunner:
                 name = tool.name if isinstance(tool, FunctionTool) else tool.definition.name
                 self._functions.pop(name, None)
                 self._declared.add(name)
+
+    def bind(self, session: object) -> None:
+        """Set :data:`CURRENT_SESSION` for all functions that start from now on."""
+        self._context.run(CURRENT_SESSION.set, session)
 
     def is_ours(self, name: str) -> bool:
         """Whether this side answers a call of this name; otherwise the application does."""

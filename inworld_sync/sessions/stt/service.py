@@ -284,8 +284,7 @@ class Stt:
         if not wire_config.encoding.is_raw:
             raise ConfigError(
                 "a recording is sent as LINEAR16 or MULAW, got the encoding "
-                f"{wire_config.encoding.value}: the client decodes files; stream() sends bytes "
-                "unchanged"
+                f"{wire_config.encoding.value}: use stream() to send encoded bytes unchanged"
             )
         require_timeout(timeout)
         if method not in ("stream", "http"):
@@ -425,8 +424,8 @@ def _raw_channels(channels: object) -> int | None:
 def _require_one_channel(config: TranscribeConfig) -> None:
     if config.channels != 1:
         raise ConfigError(
-            f"audio is mixed to one channel before it is sent, got {config.channels} in config: "
-            "pass the number of channels of the audio as channels"
+            f"a recording is sent with one channel, got {config.channels} channels in config: pass "
+            "the number of channels of the audio as channels"
         )
 
 

@@ -77,6 +77,13 @@ class RealtimeEndpoint:
             _rename_parts(body)
         return dump_text(body)
 
+    def audio_end_ms(self, duration_ms: float, output_format: AudioFormat) -> int:
+        """Return a duration as this service counts it in ``conversation.item.truncate``."""
+        # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
+        if self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
+            duration_ms /= 3
+        return int(duration_ms)
+
     def timebase(self, output_format: AudioFormat) -> AudioFormat:
         """Return the format whose sample rate this service uses for ``audio_end_ms``."""
         if not self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):

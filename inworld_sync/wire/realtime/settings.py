@@ -40,6 +40,8 @@ class Settings:
         info: The session as the service describes it. It is empty before the first message.
         input_format: The audio format that the service expects.
         output_format: The audio format that the service sends.
+        has_manual_turns: True if the application ends turns. The service then begins no response by
+            itself.
     """
 
     def __init__(self, session: Session, *, is_inworld: bool) -> None:
@@ -49,15 +51,10 @@ class Settings:
             # client would request a second response.
             pinned: JsonObject = {"providerData": {"auto_tool_response": False}}
             self.opening = merge(pinned, self.opening)
+        self.has_manual_turns = _has_manual_turns(self.opening)
         self.info = SessionInfo()
         self.output_format: AudioFormat = session.output_format or PcmFormat()
         self.input_format: AudioFormat = session.input_format or PcmFormat()
-
-    @property
-    def has_manual_turns(self) -> bool:
-        """True if the application ends turns. The service then begins no response by itself."""
-        found = _branch(self.opening, "audio", "input")
-        return "turn_detection" in found and found["turn_detection"] is None
 
     @property
     def is_interruptible(self) -> bool:
@@ -89,6 +86,7 @@ class Settings:
     def accept(self, change: JsonObject) -> None:
         """Keep a change that the service has accepted."""
         self.opening = merge(self.opening, change)
+        self.has_manual_turns = _has_manual_turns(self.opening)
 
     def handle(self, event: SessionCreated | SessionUpdated) -> bool:
         """
@@ -121,6 +119,11 @@ class Settings:
         self.input_format = (
             said.input_format or asked.input_format or known.input_format or PcmFormat()
         )
+
+
+def _has_manual_turns(opening: JsonObject) -> bool:
+    found = _branch(opening, "audio", "input")
+    return "turn_detection" in found and found["turn_detection"] is None
 
 
 def _branch(body: Mapping[str, object], *names: str) -> Mapping[str, object]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from inworld_sync.models.realtime import AudioDelta, BackchannelDelta
-from inworld_sync.sessions.realtime.connection import audio_splitter, read_message
+from inworld_sync.sessions.realtime.connection import MessageReader
 
 PLACES = {"response_id": "r", "item_id": "i", "output_index": 1, "content_index": 2}
 
@@ -28,14 +28,14 @@ def test_both_ways_agree(body: dict[str, object]) -> None:
     # The fast path leaves a key with an escape to the JSON parser.
     escaped = plain.replace('"delta"', '"d\\u0065lta"')
 
-    assert audio_splitter().split(escaped.encode()) is None
-    slowly, quickly = (read_message(m.encode(), audio_splitter()) for m in (escaped, plain))
+    assert MessageReader()._splitter.split(escaped.encode()) is None
+    slowly, quickly = (MessageReader().read(m.encode()) for m in (escaped, plain))
     assert slowly == quickly
 
 
 def test_audio() -> None:
     """A delta of speech has its bytes and the other fields of the message."""
-    event = read_message(json.dumps(BODIES[0]).encode(), audio_splitter())
+    event = MessageReader().read(json.dumps(BODIES[0]).encode())
 
     assert isinstance(event, AudioDelta)
     assert (b"\0\1\2\3", 1, 2) == (event.audio, event.output_index, event.content_index)
@@ -44,6 +44,6 @@ def test_audio() -> None:
 
 def test_text_that_looks_like_base64() -> None:
     """A transcript that looks like base64 stays text."""
-    event = read_message(json.dumps(BODIES[4]).encode(), audio_splitter())
+    event = MessageReader().read(json.dumps(BODIES[4]).encode())
 
     assert event.delta == "well"

@@ -184,7 +184,10 @@ def test_a_late_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
         service.until_left()
 
     def second(service: Service) -> None:
+        # This session is not renewed.
+        monkeypatch.setattr(realtime_state, "_RENEWAL_SECONDS", PATIENCE_SECONDS)
         service.open()
+        service.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=0)
         for _ in range(2):
             command = service.until("input_audio_buffer.append")
             seen.append(base64.b64decode(command["audio"])[0])

@@ -137,7 +137,7 @@ def test_channels_of_the_service() -> None:
 
         sent = server.connections[0].requests[0]["transcribeConfig"]
     assert (8000, 2) == (sent["sampleRateHertz"], sent["numberOfChannels"])
-    with stt_server() as (iw, _), pytest.raises(ConfigError, match="mixed to one channel"):
+    with stt_server() as (iw, _), pytest.raises(ConfigError, match="sent with one channel"):
         iw.stt.stream(config=TranscribeConfig(channels=2))
 
 

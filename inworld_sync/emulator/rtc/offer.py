@@ -1,0 +1,67 @@
+"""
+Checks the SDP of an offer, and removes the candidates that the emulator does not use.
+
+Source: RFC 8866 (SDP), RFC 8839 (ICE in SDP).
+"""
+
+from __future__ import annotations
+
+from inworld_sync.emulator.status import INVALID_ARGUMENT, Refused
+
+__all__ = ["checked_offer"]
+
+_MAX_CHARACTERS = 256 << 10
+_CANDIDATE = "a=candidate:"
+_FINGERPRINT = "\na=fingerprint:"
+# A candidate is: foundation, component, transport, priority, address, port and more.
+_ADDRESS_FIELD = 4
+
+
+def checked_offer(sdp: object) -> str:
+    """
+    Return an offer without the candidates that are names.
+
+    A browser hides its addresses behind names of multicast DNS. Looking up such a name would send
+    packets to the network. The lookup is not needed, because the browser sends the first packet,
+    whose sender is its address. For the same reason, the end of the candidates is removed:
+    otherwise ICE would fail at once.
+
+    Raises:
+        Refused: The offer has not exactly one section for audio and one for data, has no
+            fingerprint, or is no SDP.
+    """
+    if not isinstance(sdp, str):
+        raise _bad("sdp must be a string with an SDP offer")
+    if not sdp.startswith("v=0"):
+        raise _bad(f"sdp must be an SDP offer, which begins with v=0, got {sdp[:20]!r}")
+    if len(sdp) > _MAX_CHARACTERS:
+        raise _bad(f"sdp must have at most {_MAX_CHARACTERS} characters, got {len(sdp)}")
+    lines = sdp.splitlines()
+    kinds = [line[2:].partition(" ")[0] for line in lines if line.startswith("m=")]
+    if sorted(kinds) != ["application", "audio"]:
+        found = ", ".join(kinds) or "none"
+        raise _bad(
+            "the offer must have one audio section (m=audio) and one section for the data channel "
+            f"oai-events (m=application), got {found[:100]}"
+        )
+    if not all(_FINGERPRINT in f"\n{section}" for section in _sections(lines)):
+        raise _bad("the offer must have a fingerprint (a=fingerprint) for each section")
+    kept = [line for line in lines if line != "a=end-of-candidates" and not _is_named(line)]
+    return "\r\n".join([*kept, ""])
+
+
+def _sections(lines: list[str]) -> list[str]:
+    """Return the text of each section. The lines before all sections belong to each section."""
+    head, *sections = "\n".join(lines).split("\nm=")
+    return [f"{head}\n{section}" for section in sections]
+
+
+def _is_named(line: str) -> bool:
+    if not line.startswith(_CANDIDATE):
+        return False
+    fields = line.split(" ")
+    return len(fields) > _ADDRESS_FIELD and fields[_ADDRESS_FIELD].endswith(".local")
+
+
+def _bad(message: str) -> Refused:
+    return Refused(INVALID_ARGUMENT, message)

@@ -1,0 +1,107 @@
+"""
+Knows the calls in progress of this process, for tools and for the end of a deployment.
+
+Lock rule: ``_changed`` guards the list and is held while nothing else is called.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from inworld_sync.errors import LocalProtocolError
+from inworld_sync.locks import Condition
+from inworld_sync.models.checks import require_timeout
+from inworld_sync.sessions.realtime.tool_runner import CURRENT_SESSION
+from inworld_sync.telephony.calls import Call, CallStart
+
+__all__ = ["ActiveCall", "active_calls", "add", "current_call", "drain", "find_call", "remove"]
+
+
+class ActiveCall(Call, Protocol):
+    """A call, for this module."""
+
+    @property
+    def session(self) -> object:
+        """The session of the call; None until it is open."""
+        ...
+
+    def end_soon(self) -> None:
+        """End the call after the present reply and the goodbye."""
+        ...
+
+
+_changed = Condition()
+_calls: list[ActiveCall] = []
+
+
+def active_calls() -> tuple[Call, ...]:
+    """Return the calls in progress in this process, the oldest first."""
+    with _changed:
+        return tuple(_calls)
+
+
+def find_call(call_id: str) -> Call | None:
+    """Return the call in progress with the carrier's id, or None."""
+    for call in active_calls():
+        start: CallStart | None = call.start
+        if start is not None and start.call_id == call_id:
+            return call
+    return None
+
+
+def current_call() -> Call:
+    """
+    Return the call whose model has called this function. Use it in tools.
+
+    Raises:
+        LocalProtocolError: The function was not called by the model of a call.
+    """
+    session = CURRENT_SESSION.get(None)
+    with _changed:
+        found = [call for call in _calls if session is not None and call.session is session]
+    if not found:
+        raise LocalProtocolError(
+            "current_call() was used outside a call: use it in a function that the model of a "
+            "phone call calls"
+        )
+    return found[0]
+
+
+def drain(timeout: float) -> int:
+    """
+    Wait until all calls of this process have ended, for example before a deployment.
+
+    New calls must not begin meanwhile; the program refuses them in its webhook.
+
+    Args:
+        timeout: Seconds to wait. After half of this time, the calls are ended after the present
+            reply and the goodbye.
+
+    Returns:
+        How many calls have not ended.
+    """
+    require_timeout(timeout)
+    began = time.monotonic()
+    with _changed:
+        _changed.wait_for(lambda: not _calls, timeout / 2)
+        calls = list(_calls)
+    for call in calls:
+        call.end_soon()
+    with _changed:
+        _changed.wait_for(lambda: not _calls, max(0.0, began + timeout - time.monotonic()))
+        return len(_calls)
+
+
+def add(call: ActiveCall) -> None:
+    """Add a call that begins."""
+    with _changed:
+        _calls.append(call)
+
+
+def remove(call: ActiveCall) -> None:
+    """Remove a call that has ended."""
+    with _changed:
+        if call in _calls:
+            _calls.remove(call)
+        _changed.notify_all()

@@ -1,0 +1,495 @@
+"""
+Connects a phone call with a realtime session.
+
+Threads: the thread that calls :meth:`Bridge.run` reads the carrier's messages, reads the session's
+events, and applies the rules. ``writer.py`` has the thread that sends.
+
+Lock rule: ``_lock`` guards the tasks of other threads; nothing is called while it is held.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from inworld_sync.errors import (
+    AudioError,
+    ConfigError,
+    ConnectionLost,
+    DeadlineExceeded,
+    InworldError,
+    QuotaError,
+    RemoteProtocolError,
+)
+from inworld_sync.models.realtime import (
+    InputSpeechStarted,
+    InputSpeechStopped,
+    Message,
+)
+from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.sessions.tts.speech import Speech
+from inworld_sync.telephony import active
+from inworld_sync.telephony.calls import (
+    CallAudio,
+    CallControl,
+    CallEnd,
+    CallStart,
+    CallStopped,
+    CallSummary,
+    CarrierFault,
+    CarrierMessage,
+    FlowChanged,
+    KeyPressed,
+    MarkReturned,
+    QueueReported,
+    WrongFormat,
+)
+from inworld_sync.telephony.codec import Codec
+from inworld_sync.telephony.control import ControlRunner
+from inworld_sync.telephony.greeting import Greeting
+from inworld_sync.telephony.options import CallOptions
+from inworld_sync.telephony.output import CallOutput, Pacing
+from inworld_sync.telephony.recording import Recorder
+from inworld_sync.telephony.reorder import Reorder
+from inworld_sync.telephony.rules import Closing, KeyRule, SilenceRule
+from inworld_sync.telephony.session_link import Connect, SessionLink
+from inworld_sync.telephony.tones import key_tones, require_digits
+from inworld_sync.telephony.transport import Sender, Transport, TransportEnded
+from inworld_sync.telephony.writer import Writer
+
+__all__ = ["Bridge"]
+
+_TICK_SECONDS = 0.02
+_IDLE_SECONDS = 0.1
+_JOIN_SECONDS = 1.0
+
+# The longest goodbye, or reply before a transfer.
+_CLOSING_SECONDS = 60.0
+
+# How long the carrier may take to end a call that it was told to end or transfer.
+_CONTROL_SECONDS = 10.0
+
+_calls = itertools.count(1)
+
+
+class Bridge:
+    """
+    One phone call with a realtime session.
+
+    The classes ``MediaStream``, ``WebSocketChannel`` and ``AudioSocketServer`` make it.
+
+    Args:
+        socket: The socket of the carrier, see :mod:`inworld_sync.telephony`.
+        session: An open session, which you close; or a function that gets the :class:`CallStart`
+            and opens a session, which the bridge closes. The caller's audio is kept until the
+            session is open.
+        codec: The messages of the carrier.
+        options: The settings of the call.
+        control: Commands to the carrier that are not part of the stream, for transfers.
+        logger: Gets what happens in the call; None means the logger ``inworld_sync``.
+
+    Attributes:
+        start: What the carrier said when the audio began; None before.
+        session: The session; None until it is open.
+
+    Thread safety: one thread calls :meth:`run`; any thread may call the other methods.
+    """
+
+    def __init__(
+        self,
+        socket: Sender,
+        session: RealtimeSession | Connect,
+        codec: Codec,
+        *,
+        options: CallOptions | None = None,
+        control: CallControl | None = None,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        if not isinstance(session, RealtimeSession) and not callable(session):
+            raise ConfigError(
+                "session must be the session that iw.realtime.connect() returns, or a function "
+                f"that opens it, got {type(session).__name__}"
+            )
+        self._name = f"call-{next(_calls)}"
+        self._options = options or CallOptions()
+        self._codec = codec
+        self._logger = logger or logging.getLogger("inworld_sync")
+        self._control = ControlRunner(control, self._name, self._logger, self._put)
+        self._transport = Transport(socket, self._name)
+        self._link = SessionLink(session, self._name)
+        self._lock = threading.Lock()
+        self._tasks: deque[Callable[[], object]] = deque()
+        self._urgent_tasks: deque[Callable[[], object]] = deque()
+        self.start: CallStart | None = None
+        self._began = self._ticked = self._received_at = 0.0
+        self._output: CallOutput | None = None
+        self._writer: Writer | None = None
+        self._recorder: Recorder | None = None
+        self._reorder = Reorder()
+        self._greeting = Greeting(self._options)
+        self._keys = KeyRule(self._options.key_timeout)
+        self._silence = SilenceRule(self._options.silence_timeout, 0.0)
+        self._closing: Closing | None = None
+        self._end: tuple[CallEnd, Exception | None] | None = None
+        self._target: str | None = None
+        self._has_spoken = self._is_speaking = self._has_apologized = False
+        self._lost_at: float | None = None
+        self._faults = self._interruptions = 0
+
+    @property
+    def session(self) -> RealtimeSession | None:
+        """The session; None until it is open."""
+        return self._link.session
+
+    def run(self) -> CallSummary:
+        """
+        Run the call until it ends. Neither a lost connection nor a wrong message raises.
+
+        Returns:
+            Why the call ended, and what was said so far.
+        """
+        self._began = self._received_at = time.monotonic()
+        active.add(self)
+        try:
+            self._loop()
+        except Exception as error:
+            self._logger.exception("%s: the call failed", self._name)
+            self._finish("failed", error)
+        finally:
+            self._release()
+        return self._summary()
+
+    def feed(self, message: str | bytes | None) -> None:
+        """Pass a message of a server that calls back; None when the socket has ended."""
+        self._transport.feed(message)
+
+    def hang_up(self, *, after_speech: bool = True) -> None:
+        """End the call; see :class:`~inworld_sync.telephony.Call`."""
+        if after_speech:
+            self._put(partial(self._close_later, "hung_up"))
+        else:
+            self._put(partial(self._finish, "hung_up"), needs_start=False)
+
+    def transfer(self, target: str, *, after_speech: bool = True) -> None:
+        """Connect the caller with another target; see :class:`~inworld_sync.telephony.Call`."""
+        self._control.require()
+        if after_speech:
+            self._put(partial(self._close_later, "transferred", target=target))
+        else:
+            self._put(partial(self._transfer, target))
+
+    def send_keys(self, digits: str) -> None:
+        """Send keys; see :class:`~inworld_sync.telephony.Call`."""
+        require_digits(digits)
+        self._put(partial(self._send_keys, digits))
+
+    def report_voicemail(self) -> None:
+        """Report that a machine has answered; see :class:`~inworld_sync.telephony.Call`."""
+        self._put(self._handle_voicemail)
+
+    def end_soon(self) -> None:
+        """End the call after the present reply and the goodbye."""
+        self._put(partial(self._say_goodbye, "drained"))
+
+    def _put(self, task: Callable[[], object], *, needs_start: bool = True) -> None:
+        """Queue a task for the thread of :meth:`run`, which may wait for the start of the audio."""
+        with self._lock:
+            (self._tasks if needs_start else self._urgent_tasks).append(task)
+
+    # The thread of ``run``.
+
+    def _loop(self) -> None:
+        while self._end is None:
+            try:
+                message = self._transport.receive(_IDLE_SECONDS)
+            except TransportEnded as ended:
+                if self._codec.closing_ends_call and ended.is_normal:
+                    self._finish("caller_hung_up")
+                    return
+                lost = ConnectionLost(f"the carrier's socket has ended: {ended}")
+                lost.__cause__ = ended.__cause__
+                self._finish("carrier_lost", lost)
+                return
+            now = time.monotonic()
+            if message is not None:
+                self._received_at = now
+                self._read(message, now)
+            if self._end is None and (message is None or now - self._ticked >= _TICK_SECONDS):
+                self._ticked = now
+                self._tick(now)
+
+    def _read(self, message: str | bytes, now: float) -> None:
+        try:
+            found = self._codec.read(message)
+        except RemoteProtocolError as error:
+            self._handle_fault(str(error))
+            return
+        if found is not None:
+            self._handle(found, now)
+
+    def _handle(self, message: CarrierMessage, now: float) -> None:
+        output = self._output
+        if isinstance(message, CallAudio):
+            if message.is_caller and self.start is not None:
+                for piece in self._reorder.add(message):
+                    self._handle_audio(piece, self.start, now)
+        elif isinstance(message, CallStart):
+            self._begin(message, now)
+        elif isinstance(message, MarkReturned) and output is not None:
+            output.handle_mark(message.name)
+        elif isinstance(message, QueueReported) and output is not None:
+            output.handle_queue(message.queued_ms)
+        elif isinstance(message, FlowChanged) and output is not None:
+            output.pause(is_paused=message.is_paused)
+        elif isinstance(message, KeyPressed):
+            self._handle_key(message.digit, now)
+        elif isinstance(message, CallStopped):
+            self._finish("caller_hung_up" if self._target is None else "transferred")
+        elif isinstance(message, WrongFormat):
+            self._finish("wrong_codec", AudioError(message.reason))
+        elif isinstance(message, CarrierFault):
+            self._handle_fault(message.reason)
+
+    def _begin(self, start: CallStart, now: float) -> None:
+        if self.start is not None:
+            self._handle_fault("the call was started twice")
+            return
+        self.start = start
+        self._began = now
+        self._silence = SilenceRule(self._options.silence_timeout, now)
+        if self._options.recording is not None:
+            self._recorder = Recorder(self._options.recording, start.received, start.sent, now)
+        self._output = CallOutput(start.sent, self._pacing(), self._recorder)
+        self._writer = Writer(self._name, self._transport, self._codec, self._output)
+        self._link.start(start, self._output)
+        self._tick(now)
+
+    def _pacing(self) -> Pacing:
+        pacing, options = self._codec.pacing, self._options
+        lead_ms = pacing.lead_ms if options.lead_ms is None else options.lead_ms
+        start_ms = pacing.start_ms if options.start_ms is None else options.start_ms
+        return Pacing(
+            lead_ms=lead_ms,
+            start_ms=start_ms,
+            delay_ms=pacing.delay_ms,
+            pads_tails=pacing.pads_tails,
+            reports=pacing.reports,
+        )
+
+    def _handle_audio(self, piece: CallAudio, start: CallStart, now: float) -> None:
+        if self._recorder is not None:
+            self._recorder.received(piece.audio, piece.timestamp_ms, now)
+        self._link.send(piece.audio, start.received.ms_of(len(piece.audio)))
+
+    def _handle_fault(self, reason: str) -> None:
+        self._faults += 1
+        if self._faults == 1:
+            self._logger.warning("%s: %s", self._name, reason)
+
+    def _handle_key(self, digit: str, now: float) -> None:
+        is_first = self._keys.add(digit, now)
+        if self._options.on_key is not None:
+            self._call(partial(self._options.on_key, digit), "on_key")
+        if self._options.keys == "model" and is_first and self.session is not None:
+            self.session.interrupt()
+
+    def _handle_voicemail(self) -> None:
+        if self._options.on_voicemail is None:
+            self._finish("voicemail")
+        else:
+            self._call(partial(self._options.on_voicemail, self), "on_voicemail")
+
+    def _call(self, function: Callable[[], object], name: str) -> None:
+        try:
+            function()
+        except Exception:
+            self._logger.exception("%s: %s of the options failed", self._name, name)
+
+    # The rules, at every tick.
+
+    def _tick(self, now: float) -> None:
+        self._run_tasks(self._urgent_tasks)
+        if self.start is not None:
+            self._run_tasks(self._tasks)
+        self._check_carrier(now)
+        output = self._output
+        if output is None or self._end is not None:
+            return
+        if self._link.poll():
+            self._lost_at = None
+        self._check_session(now, output)
+        elapsed, has_spoken = now - self._began, self._has_spoken
+        self._do(
+            partial(self._greeting.check, output, self.session, elapsed, has_spoken=has_spoken)
+        )
+        if keys := self._keys.pop(now):
+            self._send_message(keys)
+        self._check_end(now, output)
+        if self._recorder is not None:
+            self._recorder.write(now, output.delay)
+
+    def _run_tasks(self, tasks: deque[Callable[[], object]]) -> None:
+        while tasks and self._end is None:
+            with self._lock:
+                task = tasks.popleft()
+            task()
+
+    def _check_carrier(self, now: float) -> None:
+        writer, limit = self._writer, self._options.stall_timeout
+        if writer is not None and writer.error is not None:
+            self._finish("carrier_lost", writer.error)
+        elif limit is not None and now - self._received_at > limit:
+            self._finish("stalled", DeadlineExceeded(f"the carrier sent nothing for {limit:g} s"))
+        elif limit is not None and writer is not None and writer.stalled_seconds(now) > limit:
+            error = DeadlineExceeded(f"the carrier accepted nothing for {limit:g} s")
+            self._finish("stalled", error)
+
+    def _check_session(self, now: float, output: CallOutput) -> None:
+        link = self._link
+        if link.has_failed and self._closing is None:
+            is_full = isinstance(link.error, QuotaError)
+            if self._options.refusal is not None:
+                self._announce("refusal", self._options.refusal, output)
+            self._close_later("no_capacity" if is_full else "model_unavailable")
+            return
+        for event in link.events():
+            if isinstance(event, InputSpeechStarted):
+                self._has_spoken = self._is_speaking = True
+            elif isinstance(event, InputSpeechStopped):
+                self._is_speaking = False
+        if link.is_over:
+            self._finish("model_lost", link.error)
+        elif link.session is None or link.is_connected:
+            self._lost_at, self._has_apologized = None, False
+        else:
+            self._lost_at = self._lost_at or now
+            is_long = now - self._lost_at >= self._options.apology_after
+            if is_long and not self._has_apologized and self._options.apology is not None:
+                self._has_apologized = True
+                self._announce("apology", self._options.apology, output)
+
+    def _send_message(self, keys: str) -> None:
+        session = self.session
+        if self._options.keys == "model" and session is not None:
+            text = f"The caller pressed these keys on the phone: {' '.join(keys)}"
+            self._do(partial(session.send_message, text))
+
+    def _do(self, command: Callable[[], object]) -> None:
+        """Send a command to the session. If the session has ended, its events have the error."""
+        try:
+            command()
+        except InworldError as error:
+            self._logger.warning("%s: not sent: %s", self._name, error)
+
+    def _check_end(self, now: float, output: CallOutput) -> None:
+        is_responding = self.session is not None and self.session.is_responding
+        is_active = self._is_speaking or is_responding or not output.is_idle
+        is_silent = self._silence.handle(now, is_active=is_active)
+        closing, limit = self._closing, self._options.max_duration
+        if (
+            closing is not None
+            and closing.is_cancelable
+            and output.interruptions > self._interruptions
+        ):
+            # The caller did not hear the goodbye to its end, so the model must decide again.
+            self._closing = closing = None
+        self._interruptions = output.interruptions
+        if closing is not None:
+            if now >= closing.until or (not is_responding and output.is_idle):
+                self._closing = None
+                if closing.target is not None:
+                    self._transfer(closing.target)
+                else:
+                    self._finish(closing.end, self._link.error)
+        elif limit is not None and now - self._began >= limit:
+            self._say_goodbye("max_duration")
+        elif is_silent:
+            self._say_goodbye("silence")
+
+    # The end.
+
+    def _say_goodbye(self, end: CallEnd) -> None:
+        if self._options.goodbye is not None and self._output is not None:
+            self._announce("goodbye", self._options.goodbye, self._output)
+        self._close_later(end, is_cancelable=end == "silence")
+
+    def _close_later(
+        self, end: CallEnd, target: str | None = None, *, is_cancelable: bool | None = None
+    ) -> None:
+        if is_cancelable is None:
+            is_cancelable = end in ("hung_up", "transferred")
+        until = time.monotonic() + _CLOSING_SECONDS
+        self._closing = Closing(end, target, until, is_cancelable)
+
+    def _announce(self, name: str, speech: Speech, output: CallOutput) -> None:
+        output.announce(name, speech.pcm, speech.sample_rate_hz)
+
+    def _send_keys(self, digits: str) -> None:
+        output, start = self._output, self.start
+        assert output is not None
+        assert start is not None
+        if not self._control.send_keys(start.call_id, digits):
+            rate_hz = start.sent.sample_rate_hz
+            output.announce(f"keys-{time.monotonic_ns()}", key_tones(digits, rate_hz), rate_hz)
+
+    def _transfer(self, target: str) -> None:
+        call_id = "" if self.start is None else self.start.call_id
+        self._control.transfer(call_id, target, partial(self._transferred, target))
+
+    def _transferred(self, target: str, error: Exception | None) -> None:
+        session = self.session
+        if error is None:
+            self._target = target
+            # The carrier ends the stream now; if it does not, this side does.
+            until = time.monotonic() + _CONTROL_SECONDS
+            self._closing = Closing("transferred", None, until, is_cancelable=False)
+        elif session is not None:
+            self._do(partial(session.add, Message.system("The transfer failed."), wait=False))
+            self._do(session.respond)
+
+    def _finish(self, end: CallEnd, error: Exception | None = None) -> None:
+        if self._end is None:
+            self._end = (end, error)
+
+    def _release(self) -> None:
+        """End all threads, and close all that the call has opened."""
+        active.remove(self)
+        end = "failed" if self._end is None else self._end[0]
+        is_ours = end not in ("caller_hung_up", "carrier_lost", "transferred")
+        self._link.close()
+        output, recorder = self._output, self._recorder
+        if output is not None:
+            output.close()
+        # Ctrl-C must not wait for a request.
+        if is_ours and self.start is not None and self._end is not None:
+            self._control.hang_up(self.start.call_id)
+        if self._writer is not None:
+            self._writer.finish(self._codec.hang_up() if is_ours else None, _JOIN_SECONDS)
+        self._transport.close(_JOIN_SECONDS)
+        if recorder is not None and output is not None:
+            self._call(partial(recorder.close, time.monotonic(), output.delay), "recording")
+
+    def _summary(self) -> CallSummary:
+        end, error = self._end or ("failed", None)
+        output = self._output
+        return CallSummary(
+            end=end,
+            error=error,
+            call_id="" if self.start is None else self.start.call_id,
+            duration=time.monotonic() - self._began,
+            heard_ms=0.0 if output is None else output.heard_ms,
+            conversation=self._link.conversation,
+            keys=self._keys.pressed,
+            interruptions=0 if output is None else output.interruptions,
+            lost_chunks=self._reorder.lost,
+            late_chunks=self._reorder.late,
+            lost_input_ms=self._link.lost_input_ms,
+            stale_marks=0 if output is None else output.stale_marks,
+            target=self._target,
+            recording=None if self._recorder is None else self._recorder.path,
+        )

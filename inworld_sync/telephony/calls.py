@@ -1,0 +1,283 @@
+"""Has the values of a call: what a carrier sends, how a call ends, and its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import attrs
+
+from inworld_sync.models.realtime import ConversationEntry, Message
+from inworld_sync.telephony.formats import CallFormat
+
+__all__ = [
+    "Call",
+    "CallAudio",
+    "CallControl",
+    "CallEnd",
+    "CallStart",
+    "CallStopped",
+    "CallSummary",
+    "CarrierFault",
+    "CarrierMessage",
+    "FlowChanged",
+    "KeyControl",
+    "KeyPressed",
+    "MarkReturned",
+    "QueueReported",
+    "WrongFormat",
+]
+
+CallEnd: TypeAlias = Literal[
+    "caller_hung_up",
+    "hung_up",
+    "transferred",
+    "silence",
+    "max_duration",
+    "voicemail",
+    "drained",
+    "carrier_lost",
+    "stalled",
+    "wrong_codec",
+    "model_lost",
+    "model_unavailable",
+    "no_capacity",
+    "failed",
+]
+
+
+class Call(Protocol):
+    """
+    A call in progress, for the program and its tools.
+
+    Thread safety: every method may be called from any thread, and returns at once.
+    """
+
+    @property
+    def start(self) -> CallStart | None:
+        """What the carrier said when the audio began; None before."""
+        ...
+
+    def hang_up(self, *, after_speech: bool = True) -> None:
+        """
+        End the call.
+
+        Args:
+            after_speech: Whether the assistant's present reply is heard first. If the caller
+                interrupts the reply, the call continues.
+        """
+        ...
+
+    def transfer(self, target: str, *, after_speech: bool = True) -> None:
+        """
+        Connect the caller with another target.
+
+        Args:
+            target: A number such as ``+4930123456`` or a SIP address.
+            after_speech: See :meth:`hang_up`.
+
+        Raises:
+            ConfigError: The call has no control, see ``control=``.
+        """
+        ...
+
+    def send_keys(self, digits: str) -> None:
+        """
+        Send keys, as the carrier's command or as tones.
+
+        Args:
+            digits: ``0-9``, ``A-D``, ``*``, ``#``; ``w`` is a pause of 0.5 s.
+        """
+        ...
+
+    def report_voicemail(self) -> None:
+        """Report that a machine has answered a call that you made."""
+        ...
+
+
+@runtime_checkable
+class CallControl(Protocol):
+    """
+    Commands of a carrier that are not part of the stream of audio, such as requests over HTTP.
+
+    The methods may wait, and run on a thread of their own.
+    """
+
+    def hang_up(self, call_id: str) -> None:
+        """End the call."""
+        ...
+
+    def transfer(self, call_id: str, target: str) -> None:
+        """Connect the caller with another target."""
+        ...
+
+
+@runtime_checkable
+class KeyControl(Protocol):
+    """A :class:`CallControl` that sends keys too."""
+
+    def send_keys(self, call_id: str, digits: str) -> None:
+        """Send keys."""
+        ...
+
+
+@attrs.frozen
+class CallStart:
+    """
+    The carrier has connected the audio of a call.
+
+    Attributes:
+        call_id: The carrier's id of the call; "" if it sent none.
+        stream_id: The carrier's id of the stream of audio; "" if it sent none.
+        received: The format of the caller's audio.
+        sent: The format of the audio to the caller.
+        from_number: The caller's number, if the carrier sent it.
+        to_number: The number that was called, if the carrier sent it.
+        parameters: The parameters that the application gave the stream.
+    """
+
+    call_id: str
+    stream_id: str
+    received: CallFormat
+    sent: CallFormat
+    from_number: str = ""
+    to_number: str = ""
+    parameters: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class CallAudio:
+    """
+    Audio of a call.
+
+    Attributes:
+        audio: Audio in the format of :attr:`CallStart.received`.
+        chunk: The number of the piece; None if the carrier does not count pieces.
+        timestamp_ms: When the piece begins in the stream; None if the carrier sends no times.
+        is_caller: False for audio that the other side hears.
+    """
+
+    audio: bytes
+    chunk: int | None = None
+    timestamp_ms: int | None = None
+    is_caller: bool = True
+
+
+@attrs.frozen
+class KeyPressed:
+    """The caller has pressed a key: ``0`` to ``9``, ``A`` to ``D``, ``*`` or ``#``."""
+
+    digit: str
+
+
+@attrs.frozen
+class MarkReturned:
+    """The carrier returns a mark, because its audio was played or cleared."""
+
+    name: str
+
+
+@attrs.frozen
+class QueueReported:
+    """The number of milliseconds of audio that the carrier has not played yet."""
+
+    queued_ms: float
+
+
+@attrs.frozen
+class FlowChanged:
+    """The carrier's queue is full, so that nothing may be sent, or has room again."""
+
+    is_paused: bool
+
+
+@attrs.frozen
+class CallStopped:
+    """The call, or its stream of audio, has ended."""
+
+
+@attrs.frozen
+class WrongFormat:
+    """The audio has a format that cannot be used, or another format than announced."""
+
+    reason: str
+
+
+@attrs.frozen
+class CarrierFault:
+    """The carrier reports an error. The call continues."""
+
+    reason: str
+
+
+CarrierMessage: TypeAlias = (
+    CallStart
+    | CallAudio
+    | KeyPressed
+    | MarkReturned
+    | QueueReported
+    | FlowChanged
+    | CallStopped
+    | WrongFormat
+    | CarrierFault
+)
+
+
+@attrs.frozen(kw_only=True)
+class CallSummary:
+    """
+    A call that has ended.
+
+    Attributes:
+        end: Why the call ended:
+
+            - ``caller_hung_up``: The carrier ended the call or its stream.
+            - ``hung_up``, ``transferred``: The program or the model ended the call.
+            - ``silence``, ``max_duration``, ``voicemail``, ``drained``: A rule of the options.
+            - ``carrier_lost``: The connection to the carrier ended without a message.
+            - ``stalled``: The carrier sent nothing, or accepted nothing, for too long.
+            - ``wrong_codec``: The audio of the call has a format that cannot be used.
+            - ``model_lost``: The realtime session ended.
+            - ``model_unavailable``: The realtime session could not be opened.
+            - ``no_capacity``: The account or the limiter allows no further session.
+            - ``failed``: An unexpected error, which is in *error*.
+        error: The error that ended the call; None for a normal end.
+        call_id: The carrier's id of the call; "" if the call never started.
+        duration: Seconds from the start of the audio to the end.
+        heard_ms: How much audio the caller has heard.
+        conversation: What was said so far, as far as the session knows it.
+        keys: All keys that the caller has pressed.
+        interruptions: How often the caller has interrupted the assistant.
+        lost_chunks: How many pieces of the caller's audio never arrived.
+        late_chunks: How many pieces arrived too late to be used.
+        lost_input_ms: How much of the caller's audio could not be sent to the model.
+        stale_marks: How many marks returned that were cleared, or that returned too early.
+        target: The target of a transfer; None without a transfer.
+        recording: The file with the recording; None without a recording.
+    """
+
+    end: CallEnd
+    error: Exception | None = None
+    call_id: str = ""
+    duration: float = 0.0
+    heard_ms: float = 0.0
+    conversation: tuple[ConversationEntry, ...] = attrs.field(default=(), repr=False)
+    keys: str = ""
+    interruptions: int = 0
+    lost_chunks: int = 0
+    late_chunks: int = 0
+    lost_input_ms: float = 0.0
+    stale_marks: int = 0
+    target: str | None = None
+    recording: Path | None = None
+
+    @property
+    def transcript(self) -> str:
+        """What was said, one line for each turn, such as ``user: Hello``."""
+        lines = []
+        for entry in self.conversation:
+            item = entry.item
+            if isinstance(item, Message) and item.role in ("user", "assistant") and item.text:
+                lines.append(f"{item.role}: {item.text}")
+        return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""
+Runs commands to a carrier that are not part of the stream of audio, such as requests over HTTP.
+
+Threads: each command runs on ``inworld-call-...-control``, since it may take seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.telephony.calls import CallControl, KeyControl
+
+__all__ = ["ControlRunner"]
+
+# Called with the error of a command, or None.
+_Done = Callable[["Exception | None"], object]
+
+
+class ControlRunner:
+    """
+    Runs the commands of one call.
+
+    Args:
+        control: Sends the commands; None if the program gave none.
+        name: The name of the call, for the threads.
+        logger: Gets the errors.
+        put: Queues the end of a command for the thread of the bridge.
+    """
+
+    def __init__(
+        self,
+        control: CallControl | None,
+        name: str,
+        logger: logging.Logger,
+        put: Callable[[Callable[[], object]], object],
+    ) -> None:
+        given: object = control
+        if given is not None and not isinstance(given, CallControl):
+            raise ConfigError(
+                f"control must have hang_up() and transfer(), got {type(given).__name__}"
+            )
+        self._control, self._name, self._logger, self._put = control, name, logger, put
+
+    def require(self) -> None:
+        """Raise ConfigError if there is no control."""
+        if self._control is None:
+            raise ConfigError("transfer() needs the control= of the call")
+
+    def hang_up(self, call_id: str) -> None:
+        """End the call, and wait for the answer."""
+        if self._control is not None:
+            try:
+                self._control.hang_up(call_id)
+            except Exception as error:  # noqa: BLE001 - the control may be the user's
+                self._log(error)
+
+    def transfer(self, call_id: str, target: str, done: _Done) -> None:
+        """Begin a transfer."""
+        if self._control is not None:
+            self._start(partial(self._control.transfer, call_id, target), done)
+
+    def send_keys(self, call_id: str, digits: str) -> bool:
+        """Send keys; return False if the carrier has no command for keys."""
+        control: object = self._control
+        if not isinstance(control, KeyControl):
+            return False
+        self._start(partial(control.send_keys, call_id, digits), lambda _: None)
+        return True
+
+    def _start(self, command: Callable[[], object], done: _Done) -> None:
+        def run() -> None:
+            error: Exception | None = None
+            try:
+                command()
+            except Exception as failure:  # noqa: BLE001 - the control may be the user's
+                error = failure
+                self._log(failure)
+            self._put(partial(done, error))
+
+        threading.Thread(target=run, name=f"inworld-{self._name}-control", daemon=True).start()
+
+    def _log(self, error: Exception) -> None:
+        self._logger.warning("%s: the carrier did not obey: %s", self._name, error)

@@ -1,0 +1,86 @@
+"""Plays the greeting of a call, and tells the model how much of it was heard."""
+
+from __future__ import annotations
+
+from inworld_sync.models.realtime import Message, ResponseConfig
+from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.sessions.tts.speech import Speech
+from inworld_sync.telephony.options import CallOptions
+from inworld_sync.telephony.output import CallOutput
+
+__all__ = ["Greeting", "heard_text"]
+
+_NAME = "greeting"
+
+
+class Greeting:
+    """
+    The greeting of one call. The thread of the bridge uses it.
+
+    Args:
+        options: Have the greeting.
+    """
+
+    def __init__(self, options: CallOptions) -> None:
+        self._options = options
+        self._greeting = options.greeting
+        # A recorded greeting is played; then the model is told.
+        self._is_over = options.greeting is None
+        self._is_playing = False
+
+    def check(
+        self,
+        output: CallOutput,
+        session: RealtimeSession | None,
+        elapsed: float,
+        *,
+        has_spoken: bool,
+    ) -> None:
+        """
+        Begin the greeting if it is due, and tell the model when it has ended.
+
+        Args:
+            output: Plays a recorded greeting.
+            session: Speaks a greeting that is text; None while it is not open.
+            elapsed: Seconds since the start of the call.
+            has_spoken: Whether the other side has spoken.
+
+        Raises:
+            InworldError: The session has ended.
+        """
+        greeting = self._greeting
+        if self._is_playing:
+            self._add_heard_text(output, session)
+        elif self._is_over or (isinstance(greeting, str) and session is None):
+            return
+        elif self._options.who_starts == "callee" and has_spoken:
+            # The model answers the greeting of the callee.
+            self._is_over = True
+        elif self._options.who_starts == "assistant" or elapsed >= self._options.callee_timeout:
+            self._is_over = True
+            if isinstance(greeting, Speech):
+                self._is_playing = True
+                output.announce(_NAME, greeting.pcm, greeting.sample_rate_hz)
+            elif session is not None:
+                said = f"Say exactly this to the caller, and nothing else: {greeting}"
+                session.respond(ResponseConfig(instructions=said))
+
+    def _add_heard_text(self, output: CallOutput, session: RealtimeSession | None) -> None:
+        heard_ms, is_over = output.heard_ms_of(_NAME)
+        if not is_over or session is None or not isinstance(self._greeting, Speech):
+            return
+        self._is_playing = False
+        text = heard_text(self._greeting, self._options.text_of_greeting(), heard_ms)
+        if text:
+            session.add(Message.assistant(text), wait=False)
+
+
+def heard_text(speech: Speech, text: str, heard_ms: float) -> str:
+    """Return the part of a text that was heard, in whole words."""
+    duration_ms = speech.duration_ms or 0.0
+    if heard_ms >= duration_ms:
+        return text
+    if speech.words:
+        return " ".join(word.text for word in speech.words if word.end_ms <= heard_ms)
+    words = text.split()
+    return " ".join(words[: int(len(words) * heard_ms / duration_ms)])

@@ -1,0 +1,199 @@
+"""
+Has the clock of what a caller has heard.
+
+Positions are samples of the call's audio since its beginning. Audio is played in real time at the
+earliest: a run begins when audio is sent to an empty queue of the carrier, and a position of the
+run is not played before its time in the run. A mark that returns, or the length of the carrier's
+queue, shows how much later the audio is played. This delay is measured, and the time gives the
+position between two reports.
+
+This module has no clock, no lock and no thread. The owner passes the time and serializes the calls.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal, TypeAlias
+
+import attrs
+
+__all__ = ["HeardClock", "Reports"]
+
+# How a carrier reports what it has played: by returning marks, by the length of its queue when it
+# is asked, or not at all.
+Reports: TypeAlias = Literal["marks", "queue", "none"]
+
+# The time between two marks, or between two requests for the length of the queue.
+_REPORT_SECONDS = 0.2
+
+# A mark that returns earlier than its audio can have been played belongs to a queue that was
+# emptied. The clocks of both sides may differ by 0.1 %.
+_EARLY_SECONDS = 0.04
+_DRIFT = 0.001
+
+# A mark that has not returned this long after its audio must have been played is lost.
+_LOST_SECONDS = 2.0
+
+_MAX_DELAY_SECONDS = 5.0
+_PREFIX = "iw"
+
+
+@attrs.define
+class _Run:
+    """Audio that is played without a pause: its first position, and when that was sent."""
+
+    position: int
+    began: float
+
+
+class HeardClock:
+    """
+    Counts how much of the audio that was sent has been heard.
+
+    Args:
+        rate_hz: Samples a second.
+        delay: Seconds from sending to hearing, until the delay is measured.
+        reports: How the carrier reports what it has played.
+
+    Attributes:
+        sent: How many samples were sent.
+        generation: How often the audio was cleared.
+        early: How many marks returned too early. They were not heard.
+        stale: How many marks of an earlier generation returned. They were not heard.
+        delay: The present delay in seconds.
+    """
+
+    def __init__(self, rate_hz: int, delay: float, reports: Reports) -> None:
+        self._rate_hz = rate_hz
+        self._reports = reports
+        self.delay = delay
+        self.sent = 0
+        self.generation = 0
+        self.early = self.stale = 0
+        self._runs: deque[_Run] = deque()
+        # The positions of the marks that have not returned, and the latest of all marks.
+        self._marks: deque[int] = deque()
+        self._marked = 0
+        # The requests for the length of the queue that are not answered: generation and position.
+        self._requests: deque[tuple[int, int]] = deque()
+        self._requested_at = 0.0
+        # What was heard at least.
+        self._heard = 0
+
+    def due(self) -> float | None:
+        """When the next sample is played at the earliest; None if the queue was never filled."""
+        if not self._runs:
+            return None
+        run = self._runs[-1]
+        return run.began + (self.sent - run.position) / self._rate_hz
+
+    def send(self, samples: int, now: float) -> None:
+        """Record that audio is sent."""
+        due = self.due()
+        if due is None or now >= due:
+            self._runs.append(_Run(self.sent, now))
+            # A run is needed until its last sample has been heard.
+            while len(self._runs) > 1 and self._runs[1].position <= self._heard:
+                self._runs.popleft()
+        self.sent += samples
+
+    def heard(self, now: float) -> int:
+        """Return how many samples were heard."""
+        position = min(self._played(now - self.delay), self.sent)
+        if self._marks and not self._is_overdue(now):
+            position = min(position, self._marks[0])
+        self._heard = max(self._heard, position)
+        return self._heard
+
+    def is_drained(self, now: float) -> bool:
+        """Whether everything that was sent has been heard, and all marks have returned."""
+        return self.heard(now) >= self.sent and (not self._marks or self._is_overdue(now))
+
+    def clear(self, now: float) -> int:
+        """Record that the carrier drops what was not heard, and return what was heard."""
+        heard = self.heard(now)
+        self.generation += 1
+        self._marks.clear()
+        self._runs.clear()
+        self._heard = self._marked = self.sent
+        return heard
+
+    # Reports of the carrier.
+
+    def is_report_due(self, now: float, *, is_last: bool) -> bool:
+        """Whether a report must be requested now; *is_last* if no more audio is waiting."""
+        if self._reports == "marks":
+            unmarked = self.sent - self._marked
+            return unmarked > 0 and (is_last or unmarked >= _REPORT_SECONDS * self._rate_hz)
+        return (
+            self._reports == "queue"
+            and now - self._requested_at >= _REPORT_SECONDS
+            and self.heard(now) < self.sent
+        )
+
+    def request_report(self, now: float) -> str:
+        """Record that a report is requested, and return the name of the mark."""
+        if self._reports == "marks":
+            self._marked = self.sent
+            self._marks.append(self.sent)
+        else:
+            self._requests.append((self.generation, self.sent))
+            self._requested_at = now
+        return f"{_PREFIX}:{self.generation}:{self.sent}"
+
+    def handle_mark(self, name: str, now: float) -> bool:
+        """Record that a mark has returned, and return whether its audio was heard."""
+        prefix, _, rest = name.partition(":")
+        generation, _, position = rest.partition(":")
+        if prefix != _PREFIX or not (generation.isdecimal() and position.isdecimal()):
+            return False
+        if int(generation) != self.generation or int(position) not in self._marks:
+            self.stale += 1
+            return False
+        while self._marks and self._marks[0] <= int(position):
+            self._marks.popleft()
+        return self._report(int(position), now)
+
+    def handle_queue(self, samples: int, now: float) -> bool:
+        """Record how many samples were in the queue at the oldest request without an answer."""
+        if not self._requests:
+            return False
+        generation, position = self._requests.popleft()
+        if generation != self.generation:
+            self.stale += 1
+            return False
+        return self._report(max(position - samples, 0), now)
+
+    def _report(self, position: int, now: float) -> bool:
+        """Record that a position was played; return False if it cannot have been played yet."""
+        run = self._run_of(position)
+        if run is None:
+            return position <= self._heard
+        played_at = run.began + (position - run.position) / self._rate_hz
+        tolerance = _EARLY_SECONDS + _DRIFT * (played_at - run.began)
+        if now + tolerance < played_at:
+            self.early += 1
+            return False
+        self.delay = min(max(now - played_at, 0.0), _MAX_DELAY_SECONDS)
+        self._heard = max(self._heard, position)
+        return True
+
+    def _played(self, at: float) -> int:
+        """Return how much can have been played at a time."""
+        end = self.sent
+        for run in reversed(self._runs):
+            if at >= run.began:
+                return min(end, run.position + round((at - run.began) * self._rate_hz))
+            end = run.position
+        return min(end, self._heard)
+
+    def _run_of(self, position: int) -> _Run | None:
+        """Return the run with the sample before a position."""
+        for run in reversed(self._runs):
+            if run.position < position:
+                return run
+        return None
+
+    def _is_overdue(self, now: float) -> bool:
+        due = self.due()
+        return due is not None and now >= due + self.delay + _LOST_SECONDS

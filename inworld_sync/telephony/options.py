@@ -1,0 +1,117 @@
+"""Has the settings of a call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+import attrs
+
+from inworld_sync.errors import AudioError, ConfigError
+from inworld_sync.models.checks import require_finite, require_seconds
+from inworld_sync.sessions.tts.speech import Speech
+from inworld_sync.telephony.calls import Call
+
+__all__ = ["CallOptions"]
+
+_MAX_LEAD_MS = 5000.0
+
+
+def _speech(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is None or (field.name == "greeting" and isinstance(value, str) and value.strip()):
+        return
+    if not isinstance(value, Speech):
+        text = " or text" if field.name == "greeting" else ""
+        raise ConfigError(
+            f"{field.name} must be the Speech that iw.tts.synthesize() returns{text}, got {value!r}"
+        )
+    try:
+        memoryview(value.pcm)
+    except AudioError as error:
+        raise ConfigError(f"{field.name} cannot be played: {error}") from None
+
+
+def _seconds(_: object, field: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None:
+        require_seconds(field.name, value)
+
+
+def _milliseconds(_: object, field: attrs.Attribute[Any], value: float | None) -> None:
+    if value is None:
+        return
+    require_finite(field.name, value)
+    if not 0 <= value <= _MAX_LEAD_MS:
+        raise ConfigError(f"{field.name} must be 0 to {_MAX_LEAD_MS:g} ms, got {value!r}")
+
+
+def _one_of(*allowed: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        if value not in allowed:
+            names = " or ".join(map(repr, allowed))
+            raise ConfigError(f"{field.name} must be {names}, got {value!r}")
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class CallOptions:
+    """
+    The settings of a call. One object may serve any number of calls.
+
+    Attributes:
+        greeting: What the caller hears first. A ``Speech`` is played at once, and the model is told
+            its text; text is spoken by the model. None if the caller speaks first.
+        greeting_text: The text of *greeting*, if the ``Speech`` has no tokens.
+        who_starts: With ``callee``, the greeting waits until the person who was called has spoken,
+            and is left out then, because the model answers. Use it for calls that you make.
+        callee_timeout: Seconds after which the greeting is played although the callee is silent.
+        max_duration: Seconds after which the call is ended; None for no limit.
+        silence_timeout: Seconds without speech of either side after which the call is ended; None
+            for no limit.
+        stall_timeout: Seconds without a message of the carrier, or for sending one, after which the
+            call is ended; None for no limit.
+        goodbye: Played before the call is ended because of silence, its duration or a shutdown.
+        apology: Played once if the connection to the model is lost for longer than
+            *apology_after*. The session reconnects meanwhile.
+        apology_after: Seconds.
+        refusal: Played if no session can be opened; then the call ends.
+        keys: With ``model``, the keys that the caller presses become a message of the user. With
+            ``events``, only *on_key* gets them.
+        key_timeout: Seconds without a key after which the keys become a message; ``#`` ends them
+            at once.
+        on_key: Called with each key.
+        on_voicemail: Called with the call after :meth:`Call.report_voicemail`; None ends the call.
+        recording: The path of a WAV file with two channels: the caller and the assistant.
+        lead_ms: How much audio is sent before it is played; None means the carrier's default.
+        start_ms: How much audio is collected after a pause before it is sent.
+    """
+
+    greeting: Speech | str | None = attrs.field(default=None, validator=_speech)
+    greeting_text: str | None = None
+    who_starts: Literal["assistant", "callee"] = attrs.field(
+        default="assistant", validator=_one_of("assistant", "callee")
+    )
+    callee_timeout: float = attrs.field(default=3.0, validator=_seconds)
+    max_duration: float | None = attrs.field(default=3600.0, validator=_seconds)
+    silence_timeout: float | None = attrs.field(default=60.0, validator=_seconds)
+    stall_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    goodbye: Speech | None = attrs.field(default=None, validator=_speech)
+    apology: Speech | None = attrs.field(default=None, validator=_speech)
+    apology_after: float = attrs.field(default=1.0, validator=_seconds)
+    refusal: Speech | None = attrs.field(default=None, validator=_speech)
+    keys: Literal["model", "events"] = attrs.field(
+        default="model", validator=_one_of("model", "events")
+    )
+    key_timeout: float = attrs.field(default=2.0, validator=_seconds)
+    on_key: Callable[[str], object] | None = None
+    on_voicemail: Callable[[Call], object] | None = None
+    recording: str | os.PathLike[str] | None = None
+    lead_ms: float | None = attrs.field(default=None, validator=_milliseconds)
+    start_ms: float | None = attrs.field(default=None, validator=_milliseconds)
+
+    def text_of_greeting(self) -> str:
+        """Return the text that the model is told about the greeting."""
+        if isinstance(self.greeting, Speech):
+            return self.greeting_text or "".join(self.greeting.tokens).strip()
+        return self.greeting or ""

@@ -1,0 +1,382 @@
+"""
+Has the audio on its way to a caller: the queue of items, the clock of what was heard, and pacing.
+
+The session pushes items, the program adds announcements, and the writer thread takes frames when
+they are due. A frame is due one lead before it is played, by the absolute time of its position in
+the run. So a late frame is caught up, and times do not drift.
+
+Lock rule: ``_news`` guards all fields and the clock. It is never held while something is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol
+
+import attrs
+
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.errors import DeadlineExceeded, InworldError
+from inworld_sync.locks import Condition
+from inworld_sync.models.realtime import AudioFormat
+from inworld_sync.telephony.formats import CallFormat, ToCall
+from inworld_sync.telephony.heard import HeardClock, Reports
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+
+__all__ = ["FRAME_MS", "CallOutput", "Frame", "Pacing", "SentAudio"]
+
+FRAME_MS = 20
+
+# Ten minutes of mu-law. The session waits while more audio is queued.
+_MAX_QUEUED_BYTES = 8000 * 600
+
+_DRAIN_POLL_SECONDS = 0.05
+
+
+@attrs.frozen(kw_only=True)
+class Pacing:
+    """
+    How audio is sent to a carrier.
+
+    Attributes:
+        lead_ms: How much audio is sent before it is played, so that a late packet makes no gap.
+        start_ms: How much audio is collected before the first frame after a pause is sent.
+        delay_ms: The time from sending to hearing, until it is measured.
+        pads_tails: Whether the last frame of an item is filled with silence to 20 ms.
+        reports: How the carrier reports what it has played.
+    """
+
+    lead_ms: float
+    start_ms: float
+    delay_ms: float
+    pads_tails: bool
+    reports: Reports
+
+
+class SentAudio(Protocol):
+    """Gets the audio that is sent, for a recording. The methods are called with a lock held."""
+
+    def sent(self, audio: bytes, position: int, played_at: float) -> None:
+        """Get audio, the position of its first sample, and when it is played at the earliest."""
+
+    def cleared(self, position: int) -> None:
+        """Drop the audio from a position on, because it was not heard."""
+
+
+@attrs.define
+class _Item:
+    """
+    An item that is played.
+
+    Attributes:
+        to_call: Converts the item's audio; None for audio in the format of the call.
+        rate_hz: The sample rate of the audio that was pushed.
+        pushed_samples: How many samples were pushed.
+        queued_bytes: How much converted audio waits in the queue.
+        is_ended: Whether no more audio is pushed.
+        spans: Where the item is in the audio that was sent: positions and numbers of samples.
+    """
+
+    to_call: ToCall | None
+    rate_hz: int
+    pushed_samples: int = 0
+    queued_bytes: int = 0
+    is_ended: bool = False
+    spans: list[tuple[int, int]] = attrs.field(factory=list)
+
+    def add(self, position: int, samples: int) -> None:
+        """Record that audio of the item is sent."""
+        if self.spans and sum(self.spans[-1]) == position:
+            position, before = self.spans.pop()
+            samples += before
+        self.spans.append((position, samples))
+
+    def heard_samples(self, heard: int, call_hz: int) -> int:
+        """Return how much of the item was heard, in samples of the session."""
+        sent = sum(samples for _, samples in self.spans)
+        played = sum(min(max(heard - start, 0), samples) for start, samples in self.spans)
+        if self.is_ended and not self.queued_bytes and played == sent:
+            return self.pushed_samples
+        return min(played * self.rate_hz // call_hz, self.pushed_samples)
+
+
+@attrs.frozen
+class Frame:
+    """
+    What the writer sends next.
+
+    Attributes:
+        audio: Audio; may be empty.
+        mark: The name of a mark to send after the audio, or None.
+        is_clear: Whether the carrier must drop its queue; then there is no audio.
+    """
+
+    audio: bytes
+    mark: str | None = None
+    is_clear: bool = False
+
+
+class CallOutput:
+    """
+    The audio to one caller. The session uses it as an ``ItemSink``.
+
+    Args:
+        call_format: The format of the call.
+        pacing: How the audio is sent.
+        recorder: Gets the audio that is sent; None for no recording.
+
+    Attributes:
+        failure: Why nothing is played any more; None while audio is played.
+        interruptions: How often audio was cleared that was not heard.
+    """
+
+    def __init__(
+        self, call_format: CallFormat, pacing: Pacing, recorder: SentAudio | None = None
+    ) -> None:
+        self._format = call_format
+        self._lead = pacing.lead_ms / 1000.0
+        self._pads_tails = pacing.pads_tails
+        self._recorder = recorder
+        self._frame_bytes = call_format.bytes_of(FRAME_MS)
+        self._start_bytes = call_format.bytes_of(pacing.start_ms)
+        self._news = Condition()
+        self._clock = HeardClock(
+            call_format.sample_rate_hz, pacing.delay_ms / 1000.0, pacing.reports
+        )
+        self._queue: deque[tuple[_Item, bytes]] = deque()
+        self._queued_bytes = 0
+        self._items: dict[str, _Item] = {}
+        # The newest item of the session.
+        self._last: _Item | None = None
+        self._dropped_samples = 0
+        self._is_paused = self._needs_clear = self._closed = False
+        self.failure: InworldError | None = None
+        self.interruptions = 0
+
+    # For the session.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all audio that was pushed has been heard."""
+        with self._news:
+            return not self._queue and self._clock.is_drained(time.monotonic())
+
+    def push(
+        self, item_id: str, audio: bytes, audio_format: AudioFormat, *, end: bool = False
+    ) -> bool:
+        """Queue audio of an item; see :class:`~inworld_sync.ItemSink`."""
+        with self._news:
+            if self._closed:
+                return True
+            if self._queued_bytes > _MAX_QUEUED_BYTES:
+                return False
+            item = self._items.get(item_id)
+            if item is None:
+                if end and not audio:
+                    return True
+                # The earlier item has no more audio, even if the service has not ended it.
+                if self._last is not None:
+                    self._end(self._last)
+                to_call = ToCall(audio_format, self._format)
+                item = _Item(to_call, audio_format.sample_rate_hz)
+                self._items[item_id] = self._last = item
+            if not item.is_ended and item.to_call is not None:
+                item.pushed_samples += len(audio) // audio_format.bytes_per_sample
+                self._put(item, item.to_call.feed(audio))
+                if end:
+                    self._end(item)
+            return True
+
+    def clear(self) -> Mapping[str, int]:
+        """Drop what was not heard, and return how many samples of each item were heard."""
+        with self._news:
+            now = time.monotonic()
+            is_unheard = not self._clock.is_drained(now)
+            heard = self._clock.heard(now)
+            call_hz = self._format.sample_rate_hz
+            found = {name: item.heard_samples(heard, call_hz) for name, item in self._items.items()}
+            self.interruptions += bool(is_unheard or self._queue)
+            if is_unheard:
+                self._needs_clear = True
+                self._dropped_samples += self._clock.sent - heard
+                self._clock.clear(now)
+                if self._recorder is not None:
+                    self._recorder.cleared(heard)
+            self._items, self._last = {}, None
+            self._queue.clear()
+            self._queued_bytes = 0
+            self._news.notify_all()
+        return found
+
+    def drain(self, timeout: float | None) -> None:
+        """Wait until all audio that was pushed has been heard."""
+        deadline = Deadline(timeout, "playing the speech to the caller")
+        while not self.is_idle:
+            if self.failure is not None:
+                raise self.failure
+            if deadline.expired:
+                raise DeadlineExceeded(f"the speech was not heard to its end after {timeout:g} s")
+            with self._news:
+                self._news.wait(deadline.at_most(_DRAIN_POLL_SECONDS))
+
+    def close(self) -> None:
+        """Play nothing more; the caller hears what was sent."""
+        with self._news:
+            self._closed = True
+            self._queue.clear()
+            self._queued_bytes = 0
+            self._news.notify_all()
+
+    # For the bridge.
+
+    def announce(self, name: str, pcm: bytes | memoryview, sample_rate_hz: int) -> None:
+        """Queue 16-bit PCM of the program after all audio so far, as an item of its own."""
+        resampler = Resampler(sample_rate_hz, self._format.sample_rate_hz)
+        self.add(name, self._format.encode(resampler.feed(bytes(pcm)) + resampler.finish()))
+
+    def add(self, name: str, audio: bytes) -> None:
+        """Queue audio in the format of the call; see :meth:`announce`."""
+        with self._news:
+            if self._closed:
+                return
+            item = self._items[name] = _Item(None, self._format.sample_rate_hz)
+            item.pushed_samples = len(audio) // self._format.bytes_per_sample
+            item.is_ended = True
+            self._put(item, audio)
+
+    def heard_ms_of(self, name: str) -> tuple[float, bool]:
+        """Return how much of an announcement was heard, and whether this is all of it."""
+        with self._news:
+            item = self._items.get(name)
+            if item is None:
+                return 0.0, False
+            call_hz = self._format.sample_rate_hz
+            heard = item.heard_samples(self._clock.heard(time.monotonic()), call_hz)
+            return heard * 1000.0 / call_hz, heard == item.pushed_samples
+
+    @property
+    def heard_ms(self) -> float:
+        """How much audio was heard in the whole call."""
+        with self._news:
+            heard = self._clock.heard(time.monotonic()) - self._dropped_samples
+            return heard * 1000.0 / self._format.sample_rate_hz
+
+    @property
+    def stale_marks(self) -> int:
+        """How many marks returned that were cleared, or that returned too early."""
+        with self._news:
+            return self._clock.stale + self._clock.early
+
+    @property
+    def delay(self) -> float:
+        """The time in seconds from sending to hearing."""
+        with self._news:
+            return self._clock.delay
+
+    def handle_mark(self, name: str) -> None:
+        """Handle a mark that the carrier returns."""
+        with self._news:
+            self._clock.handle_mark(name, time.monotonic())
+            self._news.notify_all()
+
+    def handle_queue(self, queued_ms: float) -> None:
+        """Handle the length of the carrier's queue."""
+        with self._news:
+            samples = int(queued_ms * self._format.sample_rate_hz / 1000)
+            self._clock.handle_queue(samples, time.monotonic())
+            self._news.notify_all()
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Send no audio while the carrier's queue is full."""
+        with self._news:
+            self._is_paused = is_paused
+            self._news.notify_all()
+
+    def fail(self, error: InworldError) -> None:
+        """Stop, because the carrier does not accept audio."""
+        with self._news:
+            self.failure = self.failure or error
+        self.close()
+
+    # For the writer.
+
+    def notify(self) -> None:
+        """End a wait of :meth:`next_frame`."""
+        with self._news:
+            self._news.notify_all()
+
+    def next_frame(self, timeout: float) -> Frame | None:
+        """Return what must be sent now; wait at most *timeout* seconds and one notification."""
+        with self._news:
+            now = time.monotonic()
+            if (frame := self._frame(now)) is not None:
+                return frame
+            wait = min(timeout, LONGEST_WAIT_SECONDS)
+            if (send_at := self._send_at(now)) is not None:
+                wait = min(wait, send_at - now)
+            self._news.wait(max(wait, 0.0))
+            return self._frame(time.monotonic())
+
+    # ``_news`` is held.
+
+    def _put(self, item: _Item, audio: bytes) -> None:
+        if audio:
+            self._queue.append((item, audio))
+            self._queued_bytes += len(audio)
+            item.queued_bytes += len(audio)
+        self._news.notify_all()
+
+    def _end(self, item: _Item) -> None:
+        if not item.is_ended:
+            if item.to_call is not None:
+                self._put(item, item.to_call.finish())
+            item.is_ended = True
+            self._news.notify_all()
+
+    def _send_at(self, now: float) -> float | None:
+        """Return when the next frame must be sent; None if there is no whole frame."""
+        if self._is_paused or not self._queue:
+            return None
+        due = self._clock.due()
+        is_pause = due is None or now >= due
+        needed = max(self._start_bytes if is_pause else 0, self._frame_bytes)
+        if self._queued_bytes < needed and not self._queue[-1][0].is_ended:
+            return None
+        return now if due is None or is_pause else due - self._lead
+
+    def _frame(self, now: float) -> Frame | None:
+        if self._needs_clear:
+            self._needs_clear = False
+            return Frame(b"", is_clear=True)
+        send_at = self._send_at(now)
+        audio = self._audio(now) if send_at is not None and now >= send_at else b""
+        is_last = not self._queue and (self._last is None or self._last.is_ended)
+        mark = None
+        if self._clock.is_report_due(now, is_last=is_last):
+            mark = self._clock.request_report(now)
+        return Frame(audio, mark) if audio or mark else None
+
+    def _audio(self, now: float) -> bytes:
+        position, parts, missing = self._clock.sent, [], self._frame_bytes
+        sample_bytes = self._format.bytes_per_sample
+        while self._queue and missing:
+            item, audio = self._queue.popleft()
+            part, rest = audio[:missing], audio[missing:]
+            if rest:
+                self._queue.appendleft((item, rest))
+            item.queued_bytes -= len(part)
+            start = position + (self._frame_bytes - missing) // sample_bytes
+            item.add(start, len(part) // sample_bytes)
+            missing -= len(part)
+            parts.append(part)
+        self._queued_bytes -= self._frame_bytes - missing
+        if self._pads_tails:
+            parts.append(self._format.silence(missing))
+        audio = b"".join(parts)
+        due = self._clock.due()
+        self._clock.send(len(audio) // sample_bytes, now)
+        if self._recorder is not None:
+            self._recorder.sent(audio, position, now if due is None else max(now, due))
+        return audio

@@ -1,0 +1,128 @@
+"""
+Opens the session of a call in the webhook, before the carrier connects the audio.
+
+A session takes a second or more to open, and the caller would hear nothing meanwhile.
+
+Threads: ``inworld-prepare-...`` opens one session, and closes it if no call comes.
+
+Lock rule: ``_changed`` guards all fields and is held while nothing is opened or closed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.locks import Condition
+from inworld_sync.models.checks import require_seconds
+from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS
+
+__all__ = ["PreparedSessions"]
+
+_Open: TypeAlias = Callable[[], RealtimeSession]
+
+_MAX_SESSIONS = 100
+
+
+@attrs.define
+class _Prepared:
+    """A session that is being opened or waits for its call."""
+
+    session: RealtimeSession | None = None
+    error: Exception | None = None
+    is_used: bool = False
+
+
+class PreparedSessions:
+    """
+    Sessions that wait for their calls.
+
+    Args:
+        max_wait: Seconds after which a session without a call is closed.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(self, max_wait: float = 30.0) -> None:
+        require_seconds("max_wait", max_wait)
+        self._max_wait = max_wait
+        self._changed = Condition()
+        self._sessions: dict[str, _Prepared] = {}
+        self._closed = False
+
+    def open(self, call_id: str, connect: _Open) -> None:
+        """
+        Begin to open a session, and return at once. Use it in the webhook.
+
+        Args:
+            call_id: The carrier's id of the call, such as ``CallSid`` of Twilio.
+            connect: Opens the session.
+
+        Raises:
+            ConfigError: *call_id* is empty.
+        """
+        if not call_id:
+            raise ConfigError("call_id must be the carrier's id of the call, got an empty text")
+        with self._changed:
+            if self._closed or call_id in self._sessions or len(self._sessions) >= _MAX_SESSIONS:
+                return
+            prepared = self._sessions[call_id] = _Prepared()
+        threading.Thread(
+            target=self._run,
+            args=(call_id, prepared, connect),
+            name=f"inworld-prepare-{call_id}",
+            daemon=True,
+        ).start()
+
+    def pop(self, call_id: str, connect: _Open) -> RealtimeSession:
+        """
+        Return the session of a call, and wait until it is open; or open one now.
+
+        Args:
+            call_id: The carrier's id of the call.
+            connect: Opens a session, if the webhook has begun none in this process.
+
+        Raises:
+            Exception: The error of *connect*.
+        """
+        with self._changed:
+            prepared = self._sessions.pop(call_id, None)
+            if prepared is not None:
+                prepared.is_used = True
+                while prepared.session is None and prepared.error is None:
+                    # ``connect`` has a timeout of its own.
+                    self._changed.wait(LONGEST_WAIT_SECONDS)
+                self._changed.notify_all()
+                if prepared.session is not None and prepared.session.ended is None:
+                    return prepared.session
+        return connect()
+
+    def close(self) -> None:
+        """Close the sessions that wait, and open no more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _run(self, call_id: str, prepared: _Prepared, connect: _Open) -> None:
+        session, error = None, None
+        try:
+            session = connect()
+        except Exception as failure:  # noqa: BLE001 - the function of the user may raise anything
+            error = failure
+        with self._changed:
+            prepared.session, prepared.error = session, error
+            self._changed.notify_all()
+            until = time.monotonic() + self._max_wait
+            while not (prepared.is_used or self._closed) and time.monotonic() < until:
+                self._changed.wait(min(until - time.monotonic(), LONGEST_WAIT_SECONDS))
+            if prepared.is_used:
+                return
+            self._sessions.pop(call_id, None)
+        if session is not None:
+            session.close()

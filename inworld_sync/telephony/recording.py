@@ -1,0 +1,181 @@
+"""
+Records a call in a WAV file with two channels: the caller left, the assistant right.
+
+The caller's audio is placed by the timestamps of the carrier's stream. The assistant's audio is
+placed where the caller heard it: the clocks of both sides are compared by the earliest arrival of
+the caller's audio, and the delay is that of the returned marks.
+
+Lock rule: ``_lock`` guards all fields except the file, which only the thread of the bridge uses.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from pathlib import Path
+
+import attrs
+
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.audio.wav import WavWriter
+from inworld_sync.telephony.formats import CallFormat
+
+__all__ = ["Recorder"]
+
+# Audio is written this much later, so that it can still be cleared and aligned.
+_BEHIND_SECONDS = 3.0
+
+# Frames of one run of audio follow each other without a gap.
+_JOIN_SECONDS = 0.001
+
+# A timestamp that is this much later than the call is long is ignored.
+_AHEAD_SECONDS = 60.0
+
+_SAMPLE_BYTES = 2
+
+
+@attrs.define
+class _Sent:
+    """Audio that was sent: the position of its first sample, and when it is played."""
+
+    pcm: bytes
+    position: int
+    played_at: float
+
+
+class Recorder:
+    """
+    Records one call.
+
+    Args:
+        path: The file; it is replaced when the call ends.
+        received: The format of the caller's audio.
+        sent: The format of the audio to the caller.
+        began: When the stream began, on the monotonic clock; for carriers without timestamps.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], received: CallFormat, sent: CallFormat, began: float
+    ) -> None:
+        self.path = Path(path)
+        self._received, self._sent_format = received, sent
+        self._rate_hz = received.sample_rate_hz
+        self._file = WavWriter(path, self._rate_hz, channels=2)
+        self._lock = threading.Lock()
+        # The time on the monotonic clock at which the stream's time is 0.
+        self._zero: float | None = None
+        self._began = began
+        self._caller = _Channel(self._rate_hz)
+        self._assistant = _Channel(self._rate_hz)
+        self._pending: deque[_Sent] = deque()
+        self._resampler = Resampler(sent.sample_rate_hz, received.sample_rate_hz)
+        # When the next frame of the present run is played, and its sample in the file.
+        self._placed: tuple[float, int] | None = None
+        self._written = 0
+
+    def received(self, audio: bytes, timestamp_ms: float | None, now: float) -> None:
+        """Add audio of the caller, which has just arrived."""
+        pcm = self._received.decode(audio)
+        seconds = len(pcm) / _SAMPLE_BYTES / self._rate_hz
+        with self._lock:
+            if (
+                timestamp_ms is not None
+                and timestamp_ms / 1000.0 > now - self._began + _AHEAD_SECONDS
+            ):
+                timestamp_ms = None
+            if timestamp_ms is None:
+                # Without timestamps, a piece follows the previous one, unless it comes later.
+                expected = self._caller.end / self._rate_hz
+                arrived = now - self._began - seconds
+                timestamp_ms = 1000.0 * (arrived if arrived > expected + 0.2 else expected)
+            zero = now - seconds - timestamp_ms / 1000.0
+            self._zero = zero if self._zero is None else min(self._zero, zero)
+            self._caller.place(round(timestamp_ms * self._rate_hz / 1000.0), pcm)
+
+    def sent(self, audio: bytes, position: int, played_at: float) -> None:
+        """Add audio that is sent; see :class:`~inworld_sync.telephony.output.SentAudio`."""
+        with self._lock:
+            self._pending.append(_Sent(self._sent_format.decode(audio), position, played_at))
+
+    def cleared(self, position: int) -> None:
+        """Drop the audio from a position on."""
+        with self._lock:
+            kept = deque[_Sent]()
+            for each in self._pending:
+                samples = min(max(position - each.position, 0), len(each.pcm) // _SAMPLE_BYTES)
+                if samples:
+                    kept.append(attrs.evolve(each, pcm=each.pcm[: samples * _SAMPLE_BYTES]))
+            self._pending = kept
+
+    def write(self, now: float, delay: float, *, is_last: bool = False) -> None:
+        """Write the audio that is older than 3 s, or all audio; *delay* is that of the marks."""
+        with self._lock:
+            zero = self._began if self._zero is None else self._zero
+            until = now - zero - _BEHIND_SECONDS
+            while self._pending and (is_last or self._pending[0].played_at - zero < until):
+                self._place(self._pending.popleft(), zero, delay)
+            end = max(self._caller.end, self._assistant.end)
+            if not is_last:
+                end = min(end, round(until * self._rate_hz))
+            samples = end - self._written
+            if samples <= 0:
+                return
+            self._written = end
+            left, right = self._caller.pop(samples), self._assistant.pop(samples)
+        self._file.write(_interleaved(left, right))
+
+    def close(self, now: float, delay: float) -> None:
+        """Write all audio, and complete the file."""
+        try:
+            self.write(now, delay, is_last=True)
+        finally:
+            self._file.close()
+
+    def _place(self, sent: _Sent, zero: float, delay: float) -> None:
+        at = round((sent.played_at + delay - zero) * self._rate_hz)
+        if self._placed is not None and abs(sent.played_at - self._placed[0]) < _JOIN_SECONDS:
+            at = self._placed[1]
+        pcm = self._resampler.feed(sent.pcm)
+        seconds = len(sent.pcm) / _SAMPLE_BYTES / self._sent_format.sample_rate_hz
+        self._assistant.place(at, pcm)
+        self._placed = (sent.played_at + seconds, at + len(pcm) // _SAMPLE_BYTES)
+
+
+class _Channel:
+    """The samples of one channel that are not written yet."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._samples = bytearray()
+        self._first = 0
+
+    @property
+    def end(self) -> int:
+        """The number of the sample after the last one."""
+        return self._first + len(self._samples) // _SAMPLE_BYTES
+
+    def place(self, at: int, pcm: bytes) -> None:
+        """Add audio at a sample. Audio before the written part is dropped."""
+        if at < self._first:
+            pcm, at = pcm[(self._first - at) * _SAMPLE_BYTES :], self._first
+        offset = (at - self._first) * _SAMPLE_BYTES
+        if len(self._samples) < offset:
+            self._samples.extend(bytes(offset - len(self._samples)))
+        self._samples[offset : offset + len(pcm)] = pcm
+
+    def pop(self, samples: int) -> bytes:
+        """Return and remove the first samples; missing samples are silence."""
+        size_bytes = samples * _SAMPLE_BYTES
+        pcm = bytes(self._samples[:size_bytes])
+        del self._samples[:size_bytes]
+        self._first += samples
+        return pcm + bytes(size_bytes - len(pcm))
+
+
+def _interleaved(left: bytes, right: bytes) -> bytes:
+    stereo = bytearray(len(left) * 2)
+    for offset in (0, 1):
+        stereo[offset::4] = left[offset::2]
+        stereo[2 + offset :: 4] = right[offset::2]
+    return bytes(stereo)

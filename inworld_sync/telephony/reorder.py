@@ -1,0 +1,66 @@
+"""
+Puts the pieces of a caller's audio in order by their numbers, and counts the pieces that are lost.
+
+This module has no clock: a piece that is missing is waited for until later pieces of 100 ms have
+arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from inworld_sync.telephony.calls import CallAudio
+
+__all__ = ["Reorder"]
+
+# How many later pieces of 20 ms may wait for a missing one.
+_WINDOW = 5
+
+# A number that is this much higher or lower begins a new count, for example after a reconnect.
+_JUMP = 500
+
+
+class Reorder:
+    """
+    The pieces of one track.
+
+    Attributes:
+        lost: How many pieces never arrived in time.
+        late: How many pieces arrived after they were given up, or twice. They are dropped.
+    """
+
+    def __init__(self) -> None:
+        self.lost = self.late = 0
+        self._next: int | None = None
+        self._waiting: dict[int, CallAudio] = {}
+
+    def add(self, piece: CallAudio) -> Iterator[CallAudio]:
+        """Add a piece, and return the pieces that are in order now."""
+        if piece.chunk is None:
+            yield piece
+            return
+        if self._next is None or abs(piece.chunk - self._next) > _JUMP:
+            yield from self.finish()
+            self._next = piece.chunk
+        if piece.chunk < self._next or piece.chunk in self._waiting:
+            self.late += 1
+            return
+        self._waiting[piece.chunk] = piece
+        yield from self._ready()
+        while len(self._waiting) >= _WINDOW:
+            first = min(self._waiting)
+            self.lost += first - self._next
+            self._next = first
+            yield from self._ready()
+
+    def finish(self) -> Iterator[CallAudio]:
+        """Return the pieces that still wait."""
+        for number in sorted(self._waiting):
+            self.lost += number - (self._next or number)
+            self._next = number + 1
+            yield self._waiting.pop(number)
+
+    def _ready(self) -> Iterator[CallAudio]:
+        while self._next in self._waiting:
+            yield self._waiting.pop(self._next)
+            self._next += 1

@@ -1,0 +1,75 @@
+"""
+Has the rules of a call that depend on time: keys, silence, and the end after a goodbye.
+
+This module has no clock and no thread. The thread of the bridge passes the time in seconds.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from inworld_sync.telephony.calls import CallEnd
+
+__all__ = ["Closing", "KeyRule", "SilenceRule"]
+
+
+@attrs.define
+class KeyRule:
+    """
+    Collects keys to one message of the user.
+
+    Attributes:
+        pressed: All keys of the call.
+    """
+
+    _timeout: float
+    pressed: str = attrs.field(init=False, default="")
+    _waiting: str = attrs.field(init=False, default="")
+    _until: float = attrs.field(init=False, default=0.0)
+
+    def add(self, digit: str, now: float) -> bool:
+        """Add a key; return whether it is the first of a message."""
+        is_first = not self._waiting
+        self.pressed += digit
+        self._waiting += digit
+        self._until = now if digit == "#" else now + self._timeout
+        return is_first
+
+    def pop(self, now: float) -> str:
+        """Return the keys of a message that is complete, or ""."""
+        if not self._waiting or now < self._until:
+            return ""
+        keys, self._waiting = self._waiting, ""
+        return keys
+
+
+@attrs.define
+class SilenceRule:
+    """Finds out for how long neither side has spoken."""
+
+    _timeout: float | None
+    _active_at: float
+
+    def handle(self, now: float, *, is_active: bool) -> bool:
+        """Record whether a side is active now; return whether the silence is too long."""
+        if is_active:
+            self._active_at = now
+        return self._timeout is not None and now - self._active_at >= self._timeout
+
+
+@attrs.define
+class Closing:
+    """
+    The end of a call that waits until speech was heard.
+
+    Attributes:
+        end: How the call will end.
+        target: The target of a transfer.
+        until: When the call ends although the speech was not heard to its end.
+        is_cancelable: Whether the call continues if the caller interrupts.
+    """
+
+    end: CallEnd
+    target: str | None
+    until: float
+    is_cancelable: bool

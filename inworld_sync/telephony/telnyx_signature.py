@@ -1,0 +1,102 @@
+"""
+Checks the signatures of Telnyx's webhooks, and the token of its WebSockets.
+
+Source: Telnyx, "Receiving webhooks", "Media streaming"; telnyx 4.189.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import os
+import time
+from collections.abc import Mapping
+
+from inworld_sync.errors import AuthError, ConfigError
+from inworld_sync.secret import Secret
+from inworld_sync.telephony.twilio_signature import header_of
+
+__all__ = ["TelnyxSignature", "check_stream_token"]
+
+_SIGNATURE = "telnyx-signature-ed25519"
+_TIMESTAMP = "telnyx-timestamp"
+
+
+class TelnyxSignature:
+    """
+    Checks that webhooks were sent by Telnyx. Needs the extra ``telephony``.
+
+    Args:
+        public_key: The account's public key in base64; None reads ``TELNYX_PUBLIC_KEY``.
+        tolerance: The most seconds between the time of the signature and now.
+
+    Raises:
+        ConfigError: There is no key, or it is not 32 bytes in base64.
+        ImportError: The extra is not installed.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(self, public_key: str | None = None, *, tolerance: float = 300.0) -> None:
+        text = public_key or os.environ.get("TELNYX_PUBLIC_KEY", "")
+        try:
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        except ImportError as error:
+            raise ImportError(
+                "TelnyxSignature() needs the extra 'telephony': pip install "
+                "'inworld-sync[telephony]'"
+            ) from error
+        try:
+            self._key = Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
+        except (binascii.Error, ValueError):
+            raise ConfigError(
+                "TelnyxSignature() needs public_key= or the environment variable "
+                "TELNYX_PUBLIC_KEY: the public key of the account, 32 bytes in base64"
+            ) from None
+        self._tolerance = tolerance
+
+    def check_webhook(self, headers: Mapping[str, str], body: bytes) -> None:
+        """
+        Check a webhook.
+
+        Args:
+            headers: The headers of the request.
+            body: The body as it was received, not parsed.
+
+        Raises:
+            AuthError: The request has no valid signature, or the signature is too old.
+        """
+        from cryptography.exceptions import InvalidSignature
+
+        stamp = header_of(headers, _TIMESTAMP)
+        if not stamp.isdecimal() or abs(time.time() - int(stamp)) > self._tolerance:
+            raise AuthError(
+                f"the webhook of Telnyx has no time within {self._tolerance:g} s of this server's"
+            )
+        try:
+            signature = base64.b64decode(header_of(headers, _SIGNATURE), validate=True)
+            self._key.verify(signature, f"{stamp}|".encode() + body)
+        except (binascii.Error, ValueError, InvalidSignature):
+            raise AuthError(
+                "the webhook has no valid signature of Telnyx: check the public key, and pass the "
+                "body as it was received"
+            ) from None
+
+
+def check_stream_token(headers: Mapping[str, str], token: str) -> None:
+    """
+    Check the ``stream_auth_token`` of a WebSocket of Telnyx.
+
+    The token may be the value of any header, alone or after a scheme such as ``Bearer``.
+
+    Raises:
+        AuthError: No header has the token.
+    """
+    secret = Secret(token)
+    found = False
+    for value in headers.values():
+        for each in (value, value.rpartition(" ")[2]):
+            found = hmac.compare_digest(each.encode(), secret.encode()) or found
+    if not found:
+        raise AuthError("the request of the WebSocket has not the stream_auth_token of the call")

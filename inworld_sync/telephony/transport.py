@@ -1,0 +1,208 @@
+"""
+Adapts the sockets of web frameworks, so that a bridge can wait with a limit for the next message.
+
+::
+
+    the socket has                          how it is read
+    receive(timeout) or recv(timeout)       on the thread of the bridge
+    receive() or recv()                     on a thread of its own, since such a wait has no limit
+    only send()                             the program passes the messages to ``feed``
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.locks import Condition
+
+__all__ = ["Message", "Sender", "Transport", "TransportEnded"]
+
+Message: TypeAlias = "str | bytes"
+
+# The most messages that wait if the bridge does not read: one minute of audio.
+_MAX_WAITING = 3000
+
+# A socket that returns None earlier than this part of the timeout has ended.
+_EARLY = 0.5
+
+
+# The codes of a WebSocket that was closed in the normal way.
+_NORMAL_CODES = (1000, 1001, 1005)
+
+
+class TransportEnded(Exception):
+    """The socket has ended; the cause is its error."""
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether the other side has closed the socket in the normal way."""
+        cause = self.__cause__
+        # websockets has the frame that was received; simple-websocket has the code as reason.
+        frame = getattr(cause, "rcvd", None)
+        codes = (getattr(each, "code", None) for each in (frame, cause))
+        found = (*codes, getattr(cause, "reason", None))
+        return cause is None or any(code in _NORMAL_CODES for code in found)
+
+
+class Sender(Protocol):
+    """A socket that can send; it may have ``receive`` or ``recv``, and ``close``."""
+
+    def send(self, data: Any, /) -> object:
+        """Send a text or binary message."""
+        ...
+
+
+class Transport:
+    """
+    One socket.
+
+    Args:
+        socket: The socket of a framework.
+        name: The name of the call, for the thread.
+
+    Raises:
+        ConfigError: The socket cannot send.
+
+    Thread safety: one thread receives, one thread sends; any thread may call :meth:`feed` and
+    :meth:`close`.
+    """
+
+    def __init__(self, socket: Sender, name: str) -> None:
+        if not callable(getattr(socket, "send", None)):
+            raise ConfigError(
+                "a call needs a socket with send(), and receive() or recv(), got "
+                f"{type(socket).__name__}"
+            )
+        self._socket = socket
+        self._name = name
+        self._read = _reader_of(socket)
+        self._has_timeout = self._read is not None and _has_timeout(self._read)
+        self._news = Condition()
+        self._waiting: deque[Message] = deque()
+        self._end: TransportEnded | None = None
+        self._is_reading = self._closed = False
+
+    def send(self, message: Message) -> None:
+        """Send a message; the framework decides how long this may take."""
+        self._socket.send(message)
+
+    def receive(self, timeout: float) -> Message | None:
+        """
+        Return the next message; None after *timeout* seconds without one.
+
+        Raises:
+            TransportEnded: The socket has ended.
+        """
+        if self._has_timeout and self._read is not None and not self._waiting:
+            return self._receive(self._read, timeout)
+        if self._read is not None and not self._has_timeout and not self._is_reading:
+            self._is_reading = True
+            threading.Thread(
+                target=self._run, args=(self._read,), name=f"inworld-{self._name}-in", daemon=True
+            ).start()
+        with self._news:
+            self._news.wait_for(lambda: bool(self._waiting or self._end), timeout)
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._end is not None:
+                raise self._end
+            return None
+
+    def feed(self, message: Message | None) -> None:
+        """Add a message that the program has received; None is the end of the socket."""
+        with self._news:
+            if self._end is not None or self._closed:
+                return
+            if message is None:
+                self._end = TransportEnded("the socket was closed")
+            elif len(self._waiting) >= _MAX_WAITING:
+                self._end = TransportEnded(f"{_MAX_WAITING} messages were not read")
+            else:
+                self._waiting.append(message)
+            self._news.notify_all()
+
+    def close(self, timeout: float) -> None:
+        """Close the socket, if it can be closed; wait at most *timeout* seconds for it."""
+        self.feed(None)
+        if self._closed:
+            return
+        self._closed = True
+        close = getattr(self._socket, "close", None)
+        if callable(close):
+            # If the other side reads nothing, the framework may wait without a limit.
+            thread = threading.Thread(
+                target=_quietly, args=(close,), name=f"inworld-{self._name}-close", daemon=True
+            )
+            thread.start()
+            thread.join(timeout)
+
+    @staticmethod
+    def _receive(read: Callable[..., object], timeout: float) -> Message | None:
+        began = time.monotonic()
+        try:
+            message = read(timeout=timeout)
+        except TimeoutError:
+            return None
+        except Exception as error:
+            raise TransportEnded(f"{type(error).__name__}: {error}") from error
+        if message is None and time.monotonic() - began >= timeout * _EARLY:
+            return None
+        return _checked(message)
+
+    def _run(self, read: Callable[..., object]) -> None:
+        try:
+            while not self._closed:
+                self.feed(_checked(read()))
+        except TransportEnded as ended:
+            self._fail(ended)
+        except Exception as error:  # noqa: BLE001 - each framework has its own errors
+            failure = TransportEnded(f"{type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self._fail(failure)
+
+    def _fail(self, ended: TransportEnded) -> None:
+        with self._news:
+            self._end = self._end or ended
+            self._news.notify_all()
+
+
+def _reader_of(socket: object) -> Callable[..., object] | None:
+    for name in ("receive", "recv"):
+        read: Callable[..., object] | None = getattr(socket, name, None)
+        if read is not None and callable(read) and not inspect.iscoroutinefunction(read):
+            # A consumer of Django Channels has a ``receive`` that gets messages.
+            parameters = _parameters(read)
+            if not any(each in parameters for each in ("text_data", "bytes_data", "message")):
+                return read
+    return None
+
+
+def _has_timeout(read: Callable[..., object]) -> bool:
+    return "timeout" in _parameters(read)
+
+
+def _parameters(read: Callable[..., object]) -> list[str]:
+    try:
+        return list(inspect.signature(read).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _quietly(close: Callable[[], object]) -> None:
+    with contextlib.suppress(Exception):  # the call is over, and the socket may be closed
+        close()
+
+
+def _checked(message: object) -> Message:
+    if isinstance(message, (str, bytes)) and message:
+        return message
+    if isinstance(message, (bytearray, memoryview)) and len(message):
+        return bytes(message)
+    raise TransportEnded("the socket was closed")

@@ -1,0 +1,168 @@
+"""
+Checks the signatures of Twilio's requests.
+
+Source: Twilio, "Security", "Validating Requests"; the header of shared keys is that of twilio 9.13.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from inworld_sync.errors import AuthError, ConfigError
+from inworld_sync.secret import Secret
+
+__all__ = ["TwilioSignature", "header_of"]
+
+_SIGNATURE = "x-twilio-signature"
+_SETTINGS = "x-twilio-webhooks-signature-settings"
+_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+
+class TwilioSignature:
+    """
+    Checks that requests were made by Twilio.
+
+    Args:
+        public_url: The address of this server as Twilio knows it, such as
+            ``https://voice.example.com``. Behind a proxy, the server itself does not know it.
+        auth_token: The auth token of the account; None reads ``TWILIO_AUTH_TOKEN``.
+        shared_key: The secret of a shared key, for requests with a SHA-256 signature.
+
+    Raises:
+        ConfigError: *public_url* is not an address, or there is no auth token.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(
+        self, public_url: str, *, auth_token: str | None = None, shared_key: str | None = None
+    ) -> None:
+        parts = urlsplit(public_url)
+        if parts.scheme not in _PORTS or not parts.hostname or parts.query or "@" in parts.netloc:
+            raise ConfigError(
+                "public_url must be the address of this server as Twilio knows it, such as "
+                f"https://voice.example.com, got {public_url!r}"
+            )
+        token = auth_token or os.environ.get("TWILIO_AUTH_TOKEN", "")
+        if not token and shared_key is None:
+            raise ConfigError(
+                "TwilioSignature() needs auth_token= or the environment variable TWILIO_AUTH_TOKEN"
+            )
+        self._parts = parts
+        self._token = Secret(token)
+        self._shared_key = None if shared_key is None else Secret(shared_key)
+
+    def check_webhook(
+        self, path: str, headers: Mapping[str, str], body: Mapping[str, str] | bytes
+    ) -> None:
+        """
+        Check a request to the webhook.
+
+        Args:
+            path: The path of the request with its query, such as ``/voice?x=1``.
+            headers: The headers of the request.
+            body: The fields of a form; or the bytes of a JSON body.
+
+        Raises:
+            AuthError: The request has no valid signature.
+        """
+        self._check("https", path, headers, body)
+
+    def check_socket(self, path: str, headers: Mapping[str, str]) -> None:
+        """
+        Check the request of a WebSocket.
+
+        Args:
+            path: The path of the request.
+            headers: The headers of the request.
+
+        Raises:
+            AuthError: The request has no valid signature.
+        """
+        self._check("wss", path, headers, {})
+
+    def _check(
+        self,
+        scheme: Literal["https", "wss"],
+        path: str,
+        headers: Mapping[str, str],
+        body: Mapping[str, str] | bytes,
+    ) -> None:
+        given = header_of(headers, _SIGNATURE)
+        secret, digest = self._method(header_of(headers, _SETTINGS))
+        fields = body if isinstance(body, Mapping) else {}
+        signed_fields = "".join(
+            name + value for name in sorted(set(fields)) for value in _values(fields, name)
+        )
+        is_valid = isinstance(body, Mapping) or _has_hash(path, body)
+        found = False
+        for url in self._urls(scheme, path):
+            mac = hmac.new(secret.encode(), (url + signed_fields).encode(), digest)
+            expected = base64.b64encode(mac.digest())
+            found = hmac.compare_digest(expected, given.encode()) or found
+        if not (found and is_valid):
+            raise AuthError(
+                "the request has no valid signature of Twilio: check the auth token, and that "
+                f"public_url and the path are those that Twilio requests, here {scheme}://"
+                f"{self._parts.netloc}{self._parts.path}{path.partition('?')[0]}"
+            )
+
+    def _method(self, settings: str) -> tuple[Secret, Literal["sha1", "sha256"]]:
+        """Return the secret and the hash of a request."""
+        values = dict(part.strip().partition("=")[::2] for part in settings.split(","))
+        algorithm = values.get("algorithm", "").upper() or "HMAC_SHA1"
+        if algorithm == "HMAC_SHA256" and self._shared_key is not None:
+            return self._shared_key, "sha256"
+        if algorithm == "HMAC_SHA1" and self._token:
+            return self._token, "sha1"
+        raise AuthError(
+            f"a request of Twilio is signed with {algorithm}: give TwilioSignature() "
+            f"{'shared_key=' if algorithm == 'HMAC_SHA256' else 'auth_token='}"
+        )
+
+    def _urls(self, scheme: str, path: str) -> tuple[str, str]:
+        """Return the address with and without its port; Twilio signs either of them."""
+        if not path.startswith("/"):
+            raise ConfigError(f"path must begin with '/', got {path!r}")
+        parts = self._parts
+        # A server that is tested without TLS has http and ws.
+        is_plain = parts.scheme in ("http", "ws")
+        scheme = {"https": "http", "wss": "ws"}[scheme] if is_plain else scheme
+        host = parts.hostname or ""
+        port = parts.port or _PORTS[scheme]
+        tail = urlsplit(path)
+        rest = (parts.path.rstrip("/") + tail.path, tail.query, "")
+        return (
+            urlunsplit((scheme, f"{host}:{port}", *rest)),
+            urlunsplit((scheme, host, *rest)),
+        )
+
+    def __repr__(self) -> str:
+        return f"<TwilioSignature {self._parts.netloc}>"
+
+
+def header_of(headers: Mapping[str, str], name: str) -> str:
+    """Return a header by its lower-case name; "" if it is missing."""
+    for each, value in headers.items():
+        if each.lower() == name:
+            return value
+    return ""
+
+
+def _values(fields: Mapping[str, str], name: str) -> list[str]:
+    """Return the values of a field; Flask and Django have forms with several values."""
+    values = getattr(fields, "getlist", lambda each: [fields[each]])(name)
+    return sorted(set(values))
+
+
+def _has_hash(path: str, body: bytes) -> bool:
+    """Whether the query has the hash of a JSON body."""
+    hashes = parse_qs(urlsplit(path).query).get("bodySHA256", [])
+    found = hashlib.sha256(body).hexdigest()
+    return len(hashes) == 1 and hmac.compare_digest(hashes[0].encode(), found.encode())

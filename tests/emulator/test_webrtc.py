@@ -1,0 +1,270 @@
+"""The emulator holds Realtime sessions over WebRTC: events, audio in both directions, tools."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inworld_sync.emulator import Emulator, Settings
+from inworld_sync.emulator.realtime.settings import RealtimeSettings
+from inworld_sync.emulator.recognition.engine import SpeechEngine
+from inworld_sync.emulator.recognition.protocols import HeardWord
+
+from support.realtime_client import Event
+from support.rtc_client import RATE_HZ, RtcClient, open_rtc
+from support.scripted_recognizer import ScriptedAligner
+from support.tone import ToneSynthesizer, tone_seconds
+
+BUFFER = "output_audio_buffer"
+# The user's words, as tones of these frequencies.
+HELLO_HZ, COUNT_HZ = 400, 800
+WORDS = {HELLO_HZ: "hello", COUNT_HZ: "Count to ninety."}
+# Opus rounds the beginning and the end of a tone.
+EDGE_SECONDS = 0.04
+
+
+class ToneVad:
+    """Reports speech for every window that is not silent."""
+
+    window_samples = 512
+
+    def probability(self, window: bytes) -> float:
+        return 1.0 if np.abs(np.frombuffer(window, "<i2")).max() > 500 else 0.0
+
+
+class ToneRecognizer:
+    """Recognizes the words by their frequencies."""
+
+    languages = ("en",)
+
+    def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
+        samples = np.frombuffer(pcm, "<i2").astype(float)
+        strengths = np.abs(np.fft.rfft(samples))
+        found_hz = np.argmax(strengths) * 16000 / len(samples)
+        word = min(WORDS, key=lambda hz: abs(hz - found_hz))
+        return (HeardWord(WORDS[word], 0.9),)
+
+
+def tone(frequency_hz: float, seconds: float = 0.5) -> np.ndarray[Any, Any]:
+    """Return a tone. The silence after it ends the turn."""
+    times = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    samples = 12000 * np.sin(2 * np.pi * frequency_hz * times)
+    return samples.astype("<i2")
+
+
+def sounding_seconds(heard: np.ndarray[Any, Any]) -> float:
+    """Return how much of the audio is not silent, in steps of 10 ms."""
+    step = RATE_HZ // 100
+    steps = heard[: len(heard) // step * step].reshape(-1, step)
+    return float((np.abs(steps.astype(int)).max(axis=1) > 1000).sum()) / 100
+
+
+def until_sounding(client: RtcClient) -> None:
+    """Wait until a reply is heard."""
+    assert any(sounding_seconds(client.rtc.listen(0.1)) > 0.1 for _ in range(100))
+
+
+@contextmanager
+def call(**quirks: Any) -> Iterator[RtcClient]:
+    """Yield a call to a server that speaks tones and recognizes tones."""
+    engine = SpeechEngine(ToneRecognizer(), aligner=ScriptedAligner(), new_vad=ToneVad)
+    settings = Settings(realtime=RealtimeSettings(**quirks))
+    with (
+        Emulator(synthesizer=ToneSynthesizer(), speech_engine=engine, settings=settings) as server,
+        open_rtc(server) as client,
+    ):
+        yield client
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def test_written_turn(rtc_server: Emulator) -> None:
+    """A reply is heard on the track, in real time, and no event has audio."""
+    with open_rtc(rtc_server) as client:
+        began = time.monotonic()
+        events = client.ask("Say one two three.")
+        events += client.until(f"{BUFFER}.stopped")
+        elapsed = time.monotonic() - began
+        heard = client.rtc.listen(0.3)
+
+    expected = tone_seconds("one two three.")
+    assert elapsed >= expected
+    assert sounding_seconds(heard) == pytest.approx(expected, abs=EDGE_SECONDS)
+    assert "response.output_audio.delta" not in kinds(events)
+    assert "response.output_audio.done" in kinds(events)
+    started = next(event for event in events if event["type"] == f"{BUFFER}.started")
+    done = next(event for event in events if event["type"] == "response.done")
+    assert started["response_id"] == events[-1]["response_id"] == done["response"]["id"]
+    assert "one two three." == done["response"]["output"][0]["content"][0]["transcript"]
+
+
+def test_audio_is_clean(rtc_server: Emulator) -> None:
+    """The tone of the reply has one frequency and no gap."""
+    with open_rtc(rtc_server) as client:
+        client.ask("Say aaaaaaaaaaaaaaaaaaaa.")
+        client.until(f"{BUFFER}.stopped")
+        heard = client.rtc.listen(0.3)
+
+    sounds = np.flatnonzero(np.abs(heard.astype(int)) > 1000)
+    middle = heard[sounds[0] + 2400 : sounds[-1] - 2400].astype(float)
+    strengths = np.abs(np.fft.rfft(middle * np.hanning(len(middle)))) ** 2
+    peak = int(np.argmax(strengths))
+    assert strengths[peak - 3 : peak + 4].sum() > 0.999 * strengths.sum()
+
+
+def test_silence_between_replies(rtc_server: Emulator) -> None:
+    """The track is continuous: it has silence before and after a reply."""
+    with open_rtc(rtc_server) as client:
+        heard = client.rtc.listen(0.3)
+
+    assert sounding_seconds(heard) == 0
+
+
+def test_spoken_turn() -> None:
+    """The audio of the microphone is transcribed and gets a reply."""
+    with call() as client:
+        client.rtc.speak(tone(HELLO_HZ))
+        events = client.until(f"{BUFFER}.stopped")
+
+    done = "conversation.item.input_audio_transcription.completed"
+    transcripts = [event["transcript"] for event in events if event["type"] == done]
+    assert ["hello"] == transcripts
+    stopped = next(each for each in events if each["type"].endswith("speech_stopped"))
+    started = next(each for each in events if each["type"].endswith("speech_started"))
+    length_ms = stopped["audio_end_ms"] - started["audio_start_ms"]
+    assert 400 <= length_ms <= 700, length_ms
+
+
+def test_interruption_by_speech() -> None:
+    """The user's speech ends the audio of a reply, also after the end of the response."""
+    with call() as client:
+        client.rtc.speak(tone(COUNT_HZ))
+        response = client.next("response.done")["response"]
+        until_sounding(client)
+        client.rtc.speak(tone(HELLO_HZ))
+        cleared = client.next(f"{BUFFER}.cleared")
+        reply = client.next("response.done")["response"]
+        events = client.until(f"{BUFFER}.stopped")
+        heard = client.rtc.listen(0.3)
+
+    assert response["status"] == "completed"
+    assert cleared["response_id"] == response["id"]
+    assert events[-1]["response_id"] == reply["id"] != response["id"]
+    whole = tone_seconds(response["output"][0]["content"][0]["transcript"])
+    spoken = tone_seconds(reply["output"][0]["content"][0]["transcript"])
+    assert whole > 10
+    assert spoken < sounding_seconds(heard) < whole
+
+
+def test_interruption_by_command(rtc_server: Emulator) -> None:
+    """``output_audio_buffer.clear`` ends the audio of a reply, and the next reply is complete."""
+    with open_rtc(rtc_server) as client:
+        events = client.ask("Count to ninety.")
+        until_sounding(client)
+        client.send(f"{BUFFER}.clear")
+        cleared = client.next(f"{BUFFER}.cleared")
+        before = sounding_seconds(client.rtc.listen(0.3))
+        events += client.ask("Say one.")
+        events += client.until(f"{BUFFER}.stopped")
+        heard = client.rtc.listen(0.3)
+
+    first = next(event for event in events if event["type"] == "response.done")["response"]
+    assert cleared["response_id"] == first["id"]
+    after = sounding_seconds(heard) - before
+    assert after == pytest.approx(tone_seconds("one."), abs=EDGE_SECONDS)
+    assert kinds(events).count(f"{BUFFER}.stopped") == 1
+
+
+def test_truncation(rtc_server: Emulator) -> None:
+    """A reply that was interrupted keeps the words that the client says were heard."""
+    with open_rtc(rtc_server) as client:
+        events = client.ask("Say one two three four.")
+        item = next(each for each in events if each["type"] == "response.done")["response"][
+            "output"
+        ][0]
+        client.send("output_audio_buffer.clear")
+        client.send(
+            "conversation.item.truncate", item_id=item["id"], content_index=0, audio_end_ms=200
+        )
+        client.next("conversation.item.truncated")
+        client.send("conversation.item.retrieve", item_id=item["id"])
+        kept = client.next("conversation.item.retrieved")["item"]
+
+    assert "one two" == kept["content"][0]["transcript"]
+
+
+def test_tool_call(rtc_server: Emulator) -> None:
+    """A function is called, and its output is in the spoken reply."""
+    tool = {
+        "type": "function",
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    }
+    with open_rtc(rtc_server) as client:
+        client.update(tools=[tool], providerData={"auto_tool_response": False})
+        events = client.ask("What is the weather in London?")
+        done = next(each for each in events if each["type"].endswith("arguments.done"))
+        output = {"type": "function_call_output", "call_id": done["call_id"], "output": "rain"}
+        client.send("conversation.item.create", item=output)
+        client.send("response.create")
+        reply = client.next("response.done")["response"]["output"][0]
+
+    assert "rain" in reply["content"][0]["transcript"]
+
+
+def test_formats_of_the_session_have_no_effect(rtc_server: Emulator) -> None:
+    """The tracks are Opus, whatever the formats of the session are."""
+    with open_rtc(rtc_server) as client:
+        g711 = {"format": {"type": "audio/pcmu"}}
+        client.update(audio={"input": g711, "output": g711})
+        client.ask("Say one two.")
+        client.until(f"{BUFFER}.stopped")
+        heard = client.rtc.listen(0.3)
+
+    assert sounding_seconds(heard) == pytest.approx(tone_seconds("one two."), abs=EDGE_SECONDS)
+
+
+def test_word_times(rtc_server: Emulator) -> None:
+    """The times of words come in an event without audio."""
+    with open_rtc(rtc_server) as client:
+        client.update(providerData={"tts": {"timestamp_type": "WORD"}})
+        events = client.ask("Say one two.")
+
+    deltas = [each for each in events if each["type"] == "response.output_audio.delta"]
+    assert not any("delta" in each for each in deltas)
+    words = [each["timestamp_info"]["word_alignment"]["words"] for each in deltas]
+    assert ["one", " ", "two", "."] == [word for group in words for word in group]
+
+
+def test_appended_audio_is_refused(rtc_server: Emulator) -> None:
+    """Audio in an event is an error, because the audio of a call is in its track."""
+    with open_rtc(rtc_server) as client:
+        client.send("input_audio_buffer.append", audio="AAAA")
+
+        assert "on the audio track" in client.error()["message"]
+
+
+def test_binary_message(rtc_server: Emulator) -> None:
+    """A binary message on the data channel is an error, and the session continues."""
+    with open_rtc(rtc_server) as client:
+        client.rtc.send(b"\x00\xff")
+        assert "invalid_json" == client.error()["code"]
+
+        assert client.ask("Say one.")
+
+
+def test_text_only(rtc_server: Emulator) -> None:
+    """A response in text has no events of the audio buffer."""
+    with open_rtc(rtc_server) as client:
+        events = client.ask("Say one.", output_modalities=["text"])
+
+    assert "response.output_text.done" in kinds(events)
+    assert not [kind for kind in kinds(events) if kind.startswith(BUFFER)]

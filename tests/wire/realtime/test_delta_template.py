@@ -1,0 +1,94 @@
+"""A message that repeats an earlier one is not parsed, and has the same event as if it were."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from inworld_sync.models.realtime import AudioDelta
+from inworld_sync.wire.codec import load_object
+from inworld_sync.wire.realtime.delta_template import DeltaTemplate
+from inworld_sync.wire.realtime.events import read_object
+
+BODY: dict[str, object] = {
+    "type": "response.output_audio.delta",
+    "event_id": "event_1",
+    "response_id": "resp_1",
+    "item_id": "item_1",
+    "output_index": 1,
+    "content_index": 2,
+    "delta": "",
+}
+
+
+def text(**changes: object) -> bytes:
+    return json.dumps({**BODY, **changes}).encode()
+
+
+def parsed(message: bytes, audio: bytes) -> AudioDelta:
+    event = read_object(load_object(message), audio)
+    assert isinstance(event, AudioDelta)
+    return event
+
+
+def learned(message: bytes, event_id: bytes | None) -> DeltaTemplate:
+    template = DeltaTemplate()
+    template.learn(message, event_id, parsed(message, b"12"))
+    return template
+
+
+@pytest.mark.parametrize("event_id", ["event_2", "", "event_1", "x" * 200, "\u007e{}[],:"])
+def test_repeated(event_id: str) -> None:
+    """The event has the audio and the id of its own message, and the rest of the template."""
+    message = text(event_id=event_id)
+
+    event = learned(text(), b"event_1").read(message, event_id.encode(), b"3456")
+
+    assert parsed(message, b"3456") == event
+
+
+# A message, and the text of its event id.
+OTHERS = [
+    (text(item_id="item_2"), b"event_1"),
+    (text(output_index=10), b"event_1"),
+    (text(further=1), b"event_1"),
+    (text(event_id=None), b"null"),
+    (text(event_id=2), b"2"),
+    (text().replace(b", ", b","), b"event_1"),
+    (text().replace(b"event_1", b"event\x011"), b"event\x011"),
+    (text().replace(b"event_1", "ev\u00e9nt".encode()), "ev\u00e9nt".encode()),
+    (text().replace(b"event_1", b"event\xff1"), b"event\xff1"),
+    (text(), None),
+]
+
+
+@pytest.mark.parametrize(("message", "event_id"), OTHERS)
+def test_another_message(message: bytes, event_id: bytes | None) -> None:
+    """A message that differs in anything else, or whose id is unusual, must be parsed."""
+    assert learned(text(), b"event_1").read(message, event_id, b"34") is None
+
+
+# Messages in which the event id is not certainly the text that was found.
+UNCLEAR = [
+    (text(item_id="event_1"), b"event_1"),
+    (text(event_id="type"), b"type"),
+    (text(event_id=None), b"null"),
+    (text(event_id=None, item_id="null"), b"null"),
+    (text(further=1), b"event_1"),
+    (text(), None),
+]
+
+
+@pytest.mark.parametrize(("message", "event_id"), UNCLEAR)
+def test_no_template(message: bytes, event_id: bytes | None) -> None:
+    """Such a message is no template, not even for the same message."""
+    assert learned(message, event_id).read(message, event_id, b"34") is None
+
+
+def test_the_latest_message_is_the_template() -> None:
+    """A message that is no template removes the one before it."""
+    template = learned(text(), b"event_1")
+    template.learn(text(further=1), b"event_1", parsed(text(further=1), b""))
+
+    assert template.read(text(), b"event_1", b"12") is None
