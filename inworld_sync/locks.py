@@ -14,6 +14,7 @@ exception can occur at all of these points. So this package follows these rules:
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -45,6 +46,10 @@ _release, _acquire = _Lock._release_save, _Lock._acquire_restore  # noqa: SLF001
 # forks. A child has none of the other threads of its parent. So if another thread imported a module
 # at the fork, the child could never import the same module: it would wait for that thread.
 imports = threading.RLock()
+
+# Functions that are registered later run earlier. `logging` also registers a function, which
+# acquires the lock of `logging`. An import that needs this lock must have ended then.
+logging.getLogger("inworld_sync")
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(

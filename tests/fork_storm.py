@@ -4,7 +4,7 @@ Forks programs at random moments of their first call. Every child must be able t
 Run it with ``python tests/fork_storm.py --forks 200``. The test suite does not run it. Each fork
 happens in a new process, since only the first call of a process imports modules. The child makes a
 call with the client of its parent, and a call with a new client. Each call must return or raise an
-``InworldError``. If a child hangs, the program prints the stack of the child and exits with
+``InworldError``. If a process hangs, the storm prints the stack of the process and exits with
 status 1.
 """
 
@@ -29,6 +29,8 @@ import faulthandler, os, signal, sys, threading, time
 from inworld_sync import InworldError
 
 url, key, seconds, use, made = sys.argv[1:]
+faulthandler.register(signal.SIGALRM, chain=True)
+signal.alarm(60)
 
 def call(iw):
     if use == "tts":
@@ -53,7 +55,6 @@ thread.start()
 time.sleep(float(seconds))
 child = os.fork()
 if not child:
-    faulthandler.register(signal.SIGALRM, chain=True)
     signal.alarm(30)
     status = 0
     for client in filter(None, (iw, make())):

@@ -31,7 +31,7 @@ def run(server: Emulator, program: str, *arguments: str) -> str:
 # A thread imports the module of a service, slowly. The import begins before the fork. Without the
 # lock that a fork waits for, the child would inherit the unfinished import and hang in iw.realtime.
 _SLOW_IMPORT = """
-import importlib.abc, os, signal, sys, threading, time
+import importlib.abc, logging, os, signal, sys, threading, time
 from inworld_sync import Inworld
 
 iw = Inworld(api_key=sys.argv[2], base_url=sys.argv[1])
@@ -43,12 +43,14 @@ class Slow(importlib.abc.MetaPathFinder):
             has_begun.set()
             forks.wait(60)
             time.sleep(0.3)
+            logging.getLogger("a module that makes its logger")
         return None
 
 sys.meta_path.insert(0, Slow())
 os.register_at_fork(before=forks.set)
 threading.Thread(target=lambda: iw.realtime).start()
 has_begun.wait(60)
+signal.alarm(100)
 child = os.fork()
 if not child:
     signal.alarm(60)
