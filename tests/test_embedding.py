@@ -101,3 +101,43 @@ def test_the_interpreter_ends_and_starts_again(host: Path) -> None:
                 check=False,
             )
             assert (0, "open\n" * 4) == (done.returncode, done.stdout), done.stderr
+
+
+_SUB_INTERPRETERS = """
+import _xxsubinterpreters as interpreters, sys
+
+for is_isolated in (False, True):
+    interpreter = interpreters.create(isolated=is_isolated)
+    program = f'''if True:
+        from inworld_sync import Inworld
+        iw = Inworld(base_url={sys.argv[1]!r}, api_key={sys.argv[2]!r})
+        try:
+            print(len(iw.tts.synthesize("Hi.").data), flush=True)
+        finally:
+            iw.close()
+    '''
+    try:
+        interpreters.run_string(interpreter, program)
+    except Exception as error:
+        print(error)
+    interpreters.destroy(interpreter)
+"""
+
+
+@pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="Python 3.13 has another interface to sub-interpreters"
+)
+def test_sub_interpreters() -> None:
+    """A sub-interpreter can use the client; an isolated sub-interpreter gets a clear error."""
+    with Emulator(synthesizer=SpellingSynthesizer()) as server:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _SUB_INTERPRETERS, server.url, server.api_key],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    shown, error = done.stdout.splitlines()
+
+    assert (0, "24") == (done.returncode, shown)
+    assert "isolated sub" in error
