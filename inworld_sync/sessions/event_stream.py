@@ -90,6 +90,8 @@ class Subscription(Generic[E]):
     def __init__(self, stream: EventStream[E], mailbox: _Mailbox[E]) -> None:
         self._stream = stream
         self._mailbox = mailbox
+        # The source of the events, which would end if no reference to it existed.
+        self.source: object = None
 
     def get(self, timeout: float | None = None) -> E:
         """

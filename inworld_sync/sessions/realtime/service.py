@@ -15,6 +15,7 @@ from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.realtime.state import SessionState
 from inworld_sync.sessions.realtime.tool_runner import Approver, ToolOptions
+from inworld_sync.transport.forgotten import close_if_forgotten
 from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 
 __all__ = ["Realtime"]
@@ -132,7 +133,13 @@ class Realtime:
         reconnector = Reconnector(state, self._connector, key, reconnect_timeout)
         state.executor.start()
         reconnector.open(timeout)
-        opened = state.session = RealtimeSession(state, reconnector)
+        opened = RealtimeSession(state, reconnector)
         state.tools.runner.bind(opened)
         self._connector.adopt(opened)
+        close_if_forgotten(
+            opened,
+            f"the session {state.name}",
+            lambda: not state.commands.is_over,
+            lambda: RealtimeSession(state, reconnector).close(),
+        )
         return opened

@@ -97,7 +97,7 @@ class SttConnection(Connection[SttEvent]):
                 stt.PATH, name, timeout=timeout, place=place, reconnects=not is_first
             )
             connection = cls(link, connector.options, config, owner, on_closed=place.release)
-            connection._start()
+            connection._threads.start()
         except BaseException:
             place.release()
             raise

@@ -120,7 +120,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
                 tts.PATH, name, timeout=timeout, place=place, retries_quota=retries_quota
             )
             connection = cls(link, connector.options, on_closed=closed, on_room=on_room)
-            connection._start()
+            connection._threads.start()
             connector.adopt(connection)
         except BaseException:
             if connection is not None:
