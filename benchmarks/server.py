@@ -43,6 +43,8 @@ _AUDIO = base64.b64encode(bytes(index * 31 % 251 for index in range(AUDIO_BYTES)
 # 100 ms of audio at 24 kHz. A conversation has one such message for each 100 ms.
 _TALK = base64.b64encode(bytes(index * 31 % 251 for index in range(4800))).decode()
 
+_LAST_SECONDS = 0.5
+
 # The time stamp of a message is in nanoseconds and has this many digits.
 _STAMP = 20
 
@@ -186,6 +188,8 @@ class Peer:
         done = {**item, "status": "completed", "content": []}
         self._event("response.output_item.done", response_id="resp_1", output_index=0, item=done)
         self._event("response.done", response={**response, "status": "completed", "output": [done]})
+        # The client stops its microphone meanwhile.
+        self._ignore_until(time.perf_counter() + _LAST_SECONDS)
         self._sock.sendall(b"\x88\x02\x03\xe8")
         self._sock.shutdown(socket.SHUT_WR)
 

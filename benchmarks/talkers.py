@@ -219,7 +219,7 @@ def measured(talk: Talk, sessions: int, seconds: float) -> float:
 
         try:
             talk(lambda: opened.wait(_OPENING_SECONDS), count)
-        except BaseException:  # noqa: BLE001 - the process ends with an error
+        except BaseException:  # noqa: BLE001 - any error ends the process
             traceback.print_exc()
             # The other sessions would wait for this one.
             os._exit(1)

@@ -99,7 +99,7 @@ _HOMES = {
         "ChatTool ChatToolCall ChatToolCallDelta ChatUsage ChatVoice ReasoningEffort"
     ),
     "models.devices": (
-        "AudioSink AudioSource DeviceChanged DeviceInfo ItemSink SpeakerMark SpeakerStats"
+        "AudioSink AudioSource DeviceChanged DeviceInfo EchoStats ItemSink SpeakerMark SpeakerStats"
     ),
     "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",

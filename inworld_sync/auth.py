@@ -31,15 +31,20 @@ API_KEY_VARIABLE = "INWORLD_API_KEY"
 
 # A credential may be pasted together with the scheme of the header.
 _SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
+_BASIC, _BEARER = "basic", "bearer"
 
 # The characters of a bearer token (RFC 6750, section 2.1), which include those of base64.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 
-# Matches a line of an .env file, a variable that was not expanded, and the text of an example.
+# Matches a line of an .env file, a variable that was not expanded, the text of an example, and what
+# a program makes of a missing value.
 _PLACEHOLDER = re.compile(
-    r"(?:export\s+)?[A-Za-z][A-Za-z0-9_]*=.*[^=].*|\$\{.*\}|\$[A-Z_]+|<.*>"
-    r"|(?:your|my)[-_ ].*(?:key|token).*",
+    r"(?:export\s+)?[A-Za-z][A-Za-z0-9_]*=.*[^=].*|\$\{.*\}|\$[A-Z_]+|<.*>|\{.*\}|%.*%"
+    r"|(?:your|my|insert|paste|enter)[-_ ].*(?:key|token).*|(?:your|my)(?:api)?(?:key|token)"
+    r"|(?:inworld[-_]?)?(?:api|access|auth|secret|bearer)[-_]?(?:key|token|secret)(?:[-_]?here)?"
+    r"|(?:\w*[-_])?[x*._-]{3,}|(\w)\1{2,}"
+    r"|change[-_]?me|replace[-_]?me|placeholder|todo|none|null|nil|undefined",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -70,12 +75,22 @@ class RenewableAuth(Protocol):
         ...
 
 
-def _header_text(value: object, what: str) -> Secret:
-    """Return a credential without quotes, white space and the scheme around it."""
+def _header_text(value: object, what: str, wrong_scheme: str, other: str) -> Secret:
+    """
+    Return a credential without quotes, white space and the scheme around it.
+
+    Args:
+        value: The credential.
+        what: What it is, for errors.
+        wrong_scheme: The scheme of another kind of credential.
+        other: The argument for the other kind of credential.
+    """
     if not isinstance(value, str):
         raise ConfigError(f"{what} must be a str, got {type(value).__name__}")
-    secret = Secret(_without_wrapping(value))
+    secret, schemes = _without_wrapping(value)
     value = secret
+    if wrong_scheme in schemes:
+        raise ConfigError(f"{what} begins with {wrong_scheme.title()}; pass it as {other}=")
     if not secret:
         raise ConfigError(f"{what} is empty")
     if _is_placeholder(secret):
@@ -86,15 +101,19 @@ def _header_text(value: object, what: str) -> Secret:
     return secret
 
 
-def _without_wrapping(text: str) -> str:
-    """Remove quotes and white space around a credential, and the scheme before it."""
+def _without_wrapping(text: str) -> tuple[Secret, set[str]]:
+    """Remove quotes and white space around a credential; return it and the schemes before it."""
+    schemes: set[str] = set()
     before = None
     while text != before:
         before = text
-        text = _SCHEME.sub("", text).strip()
+        if scheme := _SCHEME.match(text):
+            schemes.add(scheme[1].lower())
+            text = text[scheme.end() :]
+        text = text.strip()
         if len(text) > 1 and text[0] in _QUOTES and text[0] == text[-1]:
             text = text[1:-1]
-    return text
+    return Secret(text), schemes
 
 
 def _is_placeholder(text: str) -> bool:
@@ -115,9 +134,9 @@ def is_token(text: str) -> bool:
 
 def _bearer(value: object) -> Secret:
     """Return the value of the header for a token."""
-    token = _header_text(value, "the token")
+    value = Secret(value) if isinstance(value, str) else value
+    token = _header_text(value, "the token", _BASIC, "api_key")
     if not is_token(token):
-        value = token
         raise _wrong_characters("the token")
     return Secret(f"Bearer {token}")
 
@@ -132,7 +151,7 @@ class ApiKey:
 
     def __init__(self, key: str) -> None:
         key = Secret(key) if isinstance(key, str) else key
-        key = _header_text(key, "the API key")
+        key = _header_text(key, "the API key", _BEARER, "token")
         if ":" in key and key.isascii() and key.isprintable() and " " not in key:
             key = Secret(base64.b64encode(key.encode()).decode())
         elif not is_token(key):
@@ -140,6 +159,8 @@ class ApiKey:
         elif key.startswith("eyJ") and key.count(".") == 2:
             raise ConfigError("the API key is a JSON Web Token; pass it as token=")
         self._key = Secret(key)
+        # While this object exists, the secret is masked in the messages of the service, too.
+        self._secret = _secret_in(key)
 
     @property
     def key(self) -> str:
@@ -152,6 +173,19 @@ class ApiKey:
 
     def __repr__(self) -> str:
         return "ApiKey('***')"
+
+
+def _secret_in(key: str) -> Secret:
+    """
+    Return the secret of a key, which is base64 of id and secret; empty if the key is not base64.
+
+    This function raises no error, because a traceback could show the secret.
+    """
+    try:
+        decoded = base64.b64decode(key, validate=True).decode()
+    except ValueError:
+        return Secret("")
+    return Secret(decoded.partition(":")[2])
 
 
 class Token:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -15,14 +15,12 @@ from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.locks import imports
 from inworld_sync.models.keywords import with_keyword_hints
-from inworld_sync.models.options import DEFAULT_BASE_URL, Options
+from inworld_sync.models.options import Options, default_base_url
 from inworld_sync.models.settings import combine_settings
-from inworld_sync.rest.voices import Voices
 from inworld_sync.secret import Secret
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
-from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.transport.credential import Credential
-from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     import logging
@@ -30,14 +28,20 @@ if TYPE_CHECKING:
 
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
+    from inworld_sync.models.realtime import Session
     from inworld_sync.rest.llm import Llm
     from inworld_sync.rest.models import Models
     from inworld_sync.rest.pronunciations import Pronunciations
     from inworld_sync.rest.routers import Routers
     from inworld_sync.rest.tokens import Tokens
     from inworld_sync.rest.transcriptions import Transcriptions
+    from inworld_sync.rest.voices import Voices
     from inworld_sync.sessions.realtime.service import Realtime
+    from inworld_sync.sessions.realtime.session import RealtimeSession
+    from inworld_sync.sessions.realtime.tool_runner import Approver
     from inworld_sync.sessions.stt.service import Stt
+    from inworld_sync.sessions.tts.service import Tts
+    from inworld_sync.transport.http import HttpClient
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
 
@@ -60,7 +64,8 @@ class Inworld:
         local: True starts the emulator in this process, on a free port of the loopback interface,
             and connects to the emulator. None does the same if ``INWORLD_SYNC_LOCAL`` is 1.
         base_url: The address of the service, with ``https://`` or ``wss://`` for TLS, or with
-            ``http://`` or ``ws://`` without TLS; ``https://api.inworld.ai`` by default.
+            ``http://`` or ``ws://`` without TLS. By default the client reads ``INWORLD_BASE_URL``
+            from the environment, and otherwise uses ``https://api.inworld.ai``.
         connect_timeout: The most seconds from the name lookup to the end of the handshake; 10 by
             default.
         send_timeout: The most seconds to send one message, after which the connection counts as
@@ -70,7 +75,8 @@ class Inworld:
         ping_timeout: Seconds without a received byte after which the connection counts as lost; 10
             by default.
         max_retries: How often a request that is safe to repeat is retried; 2 by default.
-        proxy: The URL of a proxy; False means no proxy. By default the environment decides.
+        proxy: The URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``;
+            False means no proxy. By default the environment decides.
         ssl_context: Replaces the default certificates and settings of TLS.
         headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header`` (default),
@@ -138,11 +144,16 @@ class Inworld:
         self._closed = False
         self._emulator: Emulator | None = None
         self._options = combine_settings(options, Options(), locals(), name="options")
+        if self._options.proxy:
+            with imports:
+                from inworld_sync.transport.proxy import parse_proxy
+
+            parse_proxy(self._options.proxy, "proxy=")
         is_from_environment = local is None and os.environ.get(LOCAL_VARIABLE) == "1"
         if local or is_from_environment:
             why = f"{LOCAL_VARIABLE}=1" if is_from_environment else "local=True"
             given: dict[str, object] = {"api_key": api_key, "token": token, "auth": auth}
-            if self._options.base_url != DEFAULT_BASE_URL:
+            if self._options.base_url != default_base_url():
                 given["base_url"] = self._options.base_url
             names = [name for name, value in given.items() if value is not None]
             if names:
@@ -176,6 +187,10 @@ class Inworld:
     @property
     def tts(self) -> Tts:
         """The text-to-speech service."""
+        # Each service is imported at its first use, because a program uses few of them.
+        with imports:
+            from inworld_sync.sessions.tts.service import Tts
+
         return self._service(Tts, lambda: Tts(self._connector, self._shared_http()))
 
     @property
@@ -193,6 +208,95 @@ class Inworld:
             from inworld_sync.sessions.realtime.service import Realtime
 
         return self._service(Realtime, lambda: Realtime(self._connector))
+
+    @with_keyword_hints
+    def connect_webrtc(
+        self,
+        session: Session | None = None,
+        *,
+        timeout: float | None = None,
+        offer_form: Literal["sdp", "json", "session_config"] = "sdp",
+        ice_servers: Iterable[Mapping[str, object]] | None = None,
+        reconnect_timeout: float = 30.0,
+        barge_in: bool = True,
+        tool_timeout: float | None = 60.0,
+        max_tools_at_once: int = 8,
+        on_approval: Approver | None = None,
+        tool_errors: Literal["neutral", "text"] = "neutral",
+        request_timeout: float = 10.0,
+        response_start_timeout: float = 15.0,
+        response_timeout: float = 60.0,
+        max_session_age: float | None = 3300.0,
+    ) -> RealtimeSession:
+        """
+        Open a realtime session over WebRTC, whose audio is in tracks. It needs the extra
+        ``webrtc``.
+
+        The session has the class and the methods of a session of ``iw.realtime.connect()``.
+        ``send_audio``, ``converse`` and ``play`` use the tracks. Both directions are in real time:
+        ``send_audio`` waits while half a second of audio is queued. ``send_audio`` accepts any
+        sample rate, and the audio of the service has 48000 Hz.
+
+        Args:
+            session: The settings, without audio formats; None uses the defaults of the service.
+            timeout: Seconds for the whole call; None means ``connect_timeout``.
+            offer_form: How the offer is sent: ``sdp`` as text, ``json`` with the settings of the
+                session, or ``session_config`` in the form of the specification, which has a place
+                only for the settings of a :class:`~inworld_sync.realtime.SessionConfig`.
+            ice_servers: STUN and TURN servers as a browser takes them, mappings with ``urls``,
+                ``username`` and ``credential``. None asks the service for its servers.
+            reconnect_timeout: This and the further arguments: see ``iw.realtime.connect()``. The
+                user's audio of an unfinished turn is not sent again after a reconnect.
+            barge_in: Whether the assistant stops speaking when the user begins to speak.
+            tool_timeout: Seconds for a function that has no timeout of its own.
+            max_tools_at_once: The most functions that run at the same time.
+            on_approval: A function that gets each call of an MCP server that needs approval.
+            tool_errors: The output that the model gets if a function raises.
+            request_timeout: Seconds for the service's answer to a command.
+            response_start_timeout: Seconds from the request of a response to its beginning.
+            response_timeout: Seconds between two messages of a response.
+            max_session_age: Seconds after which the client renews the session.
+
+        Raises:
+            ConfigError: An argument is out of its range, or the session has an audio format.
+            AuthError: The credential is not accepted.
+            QuotaError: The account or this client's limit allows no further connection.
+            ServiceError: The service refuses the offer or the settings.
+            RemoteProtocolError: The answer of the service is no answer to the offer.
+            ConnectError: The service cannot be reached, by HTTP or by UDP.
+            DeadlineExceeded: The session was not open in time. The error says how far it was.
+            ModuleNotFoundError: The extra ``webrtc`` is not installed.
+        """
+        with imports:
+            from inworld_sync.models.realtime import Session
+            from inworld_sync.sessions.realtime.service import SessionOptions
+            from inworld_sync.webrtc.service import connect
+
+        options = SessionOptions(
+            reconnect_timeout=reconnect_timeout,
+            barge_in=barge_in,
+            tool_timeout=tool_timeout,
+            max_tools_at_once=max_tools_at_once,
+            on_approval=on_approval,
+            tool_errors=tool_errors,
+            request_timeout=request_timeout,
+            response_start_timeout=response_start_timeout,
+            response_timeout=response_timeout,
+            max_session_age=max_session_age,
+        )
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the client was closed, make another")
+            http = self._shared_http()
+        return connect(
+            self._connector,
+            http,
+            session or Session(),
+            options,
+            timeout=timeout,
+            offer_form=offer_form,
+            ice_servers=ice_servers,
+        )
 
     @property
     def pronunciations(self) -> Pronunciations:
@@ -237,6 +341,9 @@ class Inworld:
     @property
     def voices(self) -> Voices:
         """The voices of the account."""
+        with imports:
+            from inworld_sync.rest.voices import Voices
+
         return self._service(Voices, lambda: Voices(self._shared_http()))
 
     @property
@@ -246,6 +353,38 @@ class Inworld:
             from inworld_sync.rest.tokens import Tokens
 
         return self._service(Tokens, lambda: Tokens(self._shared_http(), self._auth))
+
+    def prewarm(self, *, timeout: float | None = None) -> None:
+        """
+        Open the connections of the first utterance and of the first HTTP request in advance.
+
+        Call this method when the program starts, so that the first text does not wait for a
+        handshake. The connections stay open while they are idle, and the one for utterances is kept
+        alive by pings. If the connections are open already, the call does nothing.
+
+        A realtime session has settings of its own, so its connection cannot be opened without them.
+        To have no handshake at the beginning of a conversation, call ``iw.realtime.connect()``
+        earlier.
+
+        Args:
+            timeout: Seconds for the whole call; None means ``connect_timeout``.
+
+        Raises:
+            AuthError: The service refuses the credential.
+            QuotaError: The account or this client's limit allows no further connection.
+            TransportError: Could not connect in time.
+            ClosedError: The client was closed.
+            ConfigError: *timeout* is not a number.
+
+        Thread safety: any thread may call this method, for example one that the program does not
+        wait for.
+        """
+        seconds = self._options.connect_timeout if timeout is None else timeout
+        deadline = Deadline(seconds, f"connecting to {self._options.base_url}")
+        self.tts._prewarm(deadline)  # noqa: SLF001 - users need only this method
+        with self._lock:
+            http = self._shared_http()
+        http.prewarm(deadline)
 
     def close(self) -> None:
         """Close all connections of the client, and its emulator. May be called twice."""
@@ -276,6 +415,9 @@ class Inworld:
     def _shared_http(self) -> HttpClient:
         """Return the HTTP client that the services share. The lock is held."""
         if self._http is None:
+            with imports:
+                from inworld_sync.transport.http import HttpClient
+
             self._http = HttpClient(self._options, self._credential)
         return self._http
 

@@ -67,10 +67,25 @@ _CREDENTIAL = re.compile(
 _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
+# Characters that control a terminal or change the order of the text: C0 and C1 without tab and
+# newline, bidirectional controls, and surrogates, which cannot be encoded.
+CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Replace the control characters of a text with escapes, so that a terminal shows them."""
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
 def redact(text: str) -> str:
-    """Remove credentials from a text, also the parts of credentials that the service echoes."""
+    """
+    Make a text of the service fit for messages and logs.
+
+    Remove credentials, also the parts of credentials that the service echoes. Write control
+    characters as escapes, and the text as one line.
+    """
     text = _TOKEN.sub("***", _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text)))
-    return mask_known(text)
+    return printable(mask_known(" ".join(text.splitlines())))
 
 
 def _redact_all(value: object) -> object:
@@ -117,6 +132,10 @@ class InworldError(Exception):
     """
 
     partial: object | None = None
+
+    def __init__(self, *args: object) -> None:
+        # The message may have a text of the service.
+        super().__init__(*(printable(each) if isinstance(each, str) else each for each in args))
 
 
 class ConfigError(InworldError, ValueError):
@@ -193,7 +212,7 @@ class ServiceError(InworldError):
         server_time: float | None = None,
     ) -> None:
         self.message = redact(message)
-        self.code = code
+        self.code = redact(code) if isinstance(code, str) else code
         self.status = status
         self.request_id = None if request_id is None else redact(request_id)
         self.retryable = retryable

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from inworld_sync.audio.echo.processor import Processor
+
 from support.descriptors import describe, open_descriptors, record_sockets
 
 # Hypothesis has no time limit for an example, so a busy machine does not make a test fail.
@@ -35,6 +37,12 @@ def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     os.chdir(tmp_path_factory.mktemp("elsewhere"))
     yield
     os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def audio_processing() -> None:
+    """Load the library of echo cancellation, which keeps two sockets until the process ends."""
+    Processor(16_000, cancel_echo=True, noise_suppression=False, auto_gain=False, delay_ms=0)
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,7 @@ RANKS = {
     "realtime": 5,
     "rest": 5,
     "telephony": 5,
+    "webrtc": 5,
     "client": 6,
     "cli": 7,
 }
@@ -46,14 +47,16 @@ ALONE = {
     "_cffi_backend": {"_native"},
     # The library for WebRTC uses asyncio.
     "aioice": {"emulator"},
-    "aiortc": {"emulator"},
-    "asyncio": {"emulator"},
+    "aiortc": {"emulator", "webrtc"},
+    "asyncio": {"emulator", "webrtc"},
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
     # tools uses cattrs for the arguments of functions, because their types are defined by the user.
     "cattrs": {"models", "wire", "tools"},
     "certifi": {"transport"},
     "cffi": {"_native"},
     "click": {"cli"},
+    "livekit": {"audio"},
+    "python_socks": {"transport"},
     "rich": {"cli"},
     "socket": {"transport", "emulator", "telephony"},
     "sounddevice": {"devices"},

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from inworld_sync.auth import ApiKey, Auth, Token, auth_from
-from inworld_sync.errors import ConfigError
+from inworld_sync.errors import ConfigError, ServiceError
 
 KEY = base64.b64encode(b"key-id:key-secret").decode()
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
@@ -41,11 +41,38 @@ def test_text_around_a_key(text: str) -> None:
     assert ("Authorization", f"Basic {KEY}") == ApiKey(text).header()
 
 
-@pytest.mark.parametrize("key", ["<key>", "${KEY}", "KEY=abc", "your-key"])
-def test_placeholder(key: str) -> None:
-    """If a key is a placeholder such as ``<key>``, the error says that the key is a placeholder."""
-    with pytest.raises(ConfigError, match="is a placeholder"):
-        ApiKey(key)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("<key>", "${KEY}", "KEY=abc", "your-key", "{api_key}", "%INWORLD_API_KEY%"),
+        *("xxx", "XXXXXXXX", "sk-xxxx", "xxxx-xxxx", "...", "***", "aaaa", "0000"),
+        *("api_key", "API-KEY", "apikey", "inworld_api_key", "api_key_here", "access-token"),
+        *("insert_key_here", "yourkey", "None", "null", "undefined", "changeme", "'todo'"),
+    ],
+)
+def test_placeholder(text: str) -> None:
+    """If a credential is a placeholder such as ``<key>``, the error says so."""
+    with pytest.raises(ConfigError, match="the API key is a placeholder"):
+        ApiKey(text)
+    with pytest.raises(ConfigError, match="the token is a placeholder"):
+        Token(text)
+
+
+def test_scheme_of_another_credential() -> None:
+    """A key with ``Bearer`` and a token with ``Basic`` belong into another argument."""
+    with pytest.raises(ConfigError, match="the API key begins with Bearer; pass it as token="):
+        ApiKey("Bearer abc")
+    with pytest.raises(ConfigError, match="the token begins with Basic; pass it as api_key="):
+        Token(f"'Basic {KEY}'")
+
+
+@pytest.mark.parametrize("key", [KEY, "key-id:key-secret"])
+def test_the_decoded_secret_is_masked(key: str) -> None:
+    """If a service repeats the secret that the key contains, the secret is masked."""
+    auth = ApiKey(key)
+
+    assert "no *** for key-id" == str(ServiceError("no key-secret for key-id"))
+    assert f"Basic {KEY}" == auth.header()[1]
 
 
 def test_token_is_asked_for_every_request() -> None:

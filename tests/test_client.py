@@ -16,6 +16,7 @@ import pytest
 from inworld_sync import (
     ClosedError,
     ConfigError,
+    ConnectError,
     ConnectionLimiter,
     Inworld,
     NotFoundError,
@@ -28,7 +29,7 @@ from support.spelling import SpellingSynthesizer, spelled
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("INWORLD_API_KEY", "INWORLD_SYNC_LOCAL"):
+    for name in ("INWORLD_API_KEY", "INWORLD_SYNC_LOCAL", "INWORLD_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -45,6 +46,8 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"token": 5}, "the token must be a str, got int"),
     ({"api_key": "k", "options": {"base_url": "http://x"}}, "options must be an Options, got"),
     ({"local": True, "options": Options(base_url="http://x")}, "omit base_url"),
+    ({"api_key": "k", "proxy": "ftp://x"}, "proxy= must start with http://"),
+    ({"api_key": "k", "base_url": "https://a..b"}, r"base_url has the host 'a\.\.b'"),
 ]
 
 
@@ -65,6 +68,32 @@ def test_local_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         Inworld(api_key="k")
     with Inworld(api_key="k", local=False) as iw:
         assert iw.options.base_url == "https://api.inworld.ai"
+
+
+def test_base_url_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """INWORLD_BASE_URL replaces the default address. Arguments and the emulator have priority."""
+    monkeypatch.setenv("INWORLD_BASE_URL", " http://localhost:9/ ")
+    with Inworld(api_key="k") as iw:
+        assert "http://localhost:9/" == iw.options.base_url
+        assert "ws://localhost:9/tts" == iw.options.endpoint("/tts", websocket=True)
+    with Inworld(api_key="k", base_url="https://other") as iw:
+        assert "https://other" == iw.options.base_url
+    with Inworld(api_key="k", options=Options(base_url="https://other")) as iw:
+        assert "https://other" == iw.options.base_url
+    with Inworld(local=True) as iw:
+        assert iw.options.base_url.startswith("http://127.0.0.1:")
+    monkeypatch.setenv("INWORLD_BASE_URL", "")
+    with Inworld(api_key="k") as iw:
+        assert "https://api.inworld.ai" == iw.options.base_url
+
+
+@pytest.mark.parametrize("value", ["localhost:9", "ftp://x", "https://x/path", "https://a..b"])
+def test_wrong_base_url_of_the_environment(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """A wrong address raises an error that names the variable."""
+    monkeypatch.setenv("INWORLD_BASE_URL", value)
+
+    with pytest.raises(ConfigError, match="the environment variable INWORLD_BASE_URL"):
+        Inworld(api_key="k")
 
 
 def test_local_without_its_extra() -> None:
@@ -443,3 +472,73 @@ def test_shared_by_threads(server: Emulator) -> None:
         )
 
     assert {number: f"T{number}." for number in range(16)} == results
+
+
+def test_prewarm() -> None:
+    """prewarm() opens one connection for utterances, which the first utterance uses."""
+    steps: list[str] = []
+    with (
+        Emulator(synthesizer=SpellingSynthesizer()) as server,
+        Inworld(
+            server.api_key, base_url=server.url, on_trace=lambda event: steps.append(event.name)
+        ) as iw,
+    ):
+        iw.prewarm(timeout=30)
+        iw.prewarm(timeout=30)
+        assert 1 == steps.count("connected")
+        assert "One." == spelled(iw.tts.synthesize("One.").data)
+
+        assert 1 == steps.count("connected")
+    with pytest.raises(ClosedError):
+        iw.prewarm()
+
+
+def test_prewarm_without_a_server() -> None:
+    """prewarm() raises the error of a connection that cannot be opened."""
+    with (
+        Inworld("k", base_url="http://127.0.0.1:1", proxy=False, max_retries=0) as iw,
+        pytest.raises(ConnectError),
+    ):
+        iw.prewarm(timeout=30)
+
+
+MAKE_CLIENT = "from inworld_sync import Inworld; iw = Inworld('a2V5OmtleQ==')"
+
+# (statement, modules that it must not import): each of them is for one service or for errors.
+LATE_IMPORTS = [
+    (
+        MAKE_CLIENT,
+        [
+            "cattrs",
+            "email.utils",
+            "inworld_sync.devices",
+            "inworld_sync.rest.voices",
+            "socket",
+            "inworld_sync.sessions.tts.service",
+            "inworld_sync.transport.websocket",
+            "ssl",
+        ],
+    ),
+    (
+        f"{MAKE_CLIENT}; iw.tts; iw.stt; iw.realtime",
+        [
+            "cattrs",
+            "inworld_sync.devices",
+            "inworld_sync.models.realtime.events",
+            "subprocess",
+            "inworld_sync.sessions.realtime.session",
+            "tempfile",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("statement", "late"), LATE_IMPORTS)
+def test_late_imports(statement: str, late: list[str]) -> None:
+    """The client and its services import what they need when they are first used."""
+    program = f"import sys; {statement}; print(sorted(set({late!r}) & set(sys.modules)))"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+
+    assert "[]" == shown.strip()

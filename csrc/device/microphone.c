@@ -10,6 +10,7 @@
 #include "device/iwp_gate.h"
 #include "device/iwp_meter.h"
 #include "device/iwp_stream.h"
+#include "device/iwp_timeline.h"
 
 #define CAPACITY_MAX ((size_t)1 << 26) /* 23 minutes at 48 kHz */
 
@@ -26,6 +27,8 @@ struct iw_microphone {
     struct iwp_word overflows;
     struct iwp_word finished;
     struct iwp_meter meter;
+    struct iwp_timeline timeline;
+    int was_lost; /* whether samples were lost since the last block */
     /* Written by the reader. */
     struct iwp_word read;
     struct iwp_word muted;
@@ -61,12 +64,16 @@ void iw_microphone_destroy(struct iw_microphone *microphone)
 }
 
 /* Return the mean of all channels, rounded towards zero. */
-static int16_t mixed(const int16_t *frame, size_t channels)
+static int16_t mixed(const uint8_t *frame, size_t channels)
 {
     int32_t sum = 0;
 
-    for (size_t i = 0; i < channels; i++)
-        sum += frame[i];
+    for (size_t i = 0; i < channels; i++) {
+        int16_t sample;
+
+        memcpy(&sample, frame + i * sizeof sample, sizeof sample);
+        sum += sample;
+    }
     return (int16_t)(sum / (int32_t)channels);
 }
 
@@ -98,33 +105,44 @@ static void put(struct iw_microphone *microphone, const int16_t *samples, size_t
     iwp_store(&microphone->written, written + taken);
 }
 
-int iw_microphone_callback(const void *input, void *output, unsigned long frames,
-                           const struct iw_stream_time *time, unsigned long flags, void *user)
+void iw_microphone_record(struct iw_microphone *microphone, const uint8_t *input, size_t frames,
+                          unsigned long flags, uint64_t time_ns, uint64_t now_ns)
 {
-    struct iw_microphone *microphone = user;
-    const int16_t *frame = input;
     int16_t piece[PIECE_SAMPLES] = {0};
-    uint64_t now_ns = iw_playout_clock_ns();
-    uint64_t heard_ns = now_ns;
-    double age_s = time == NULL ? 0 : time->current_time - time->input_time;
-    bool silent;
+    uint64_t dropped = iwp_load(&microphone->dropped);
+    uint64_t written = iwp_load(&microphone->written);
+    bool silent =
+        input == NULL || iwp_load(&microphone->muted) != 0 || is_gated(microphone, time_ns);
+    bool overflowed = (flags & IWP_STREAM_INPUT_OVERFLOW) != 0;
 
-    (void)output;
-    if (age_s > 0 && age_s < IWP_STREAM_LATENCY_MAX_S)
-        heard_ns -= (uint64_t)(age_s * 1e9);
-    silent =
-        input == NULL || iwp_load(&microphone->muted) != 0 || is_gated(microphone, heard_ns);
-    if (flags & IWP_STREAM_INPUT_OVERFLOW)
+    if (overflowed)
         iwp_store(&microphone->overflows, iwp_load(&microphone->overflows) + 1);
+    iwp_timeline_note(&microphone->timeline, written, time_ns,
+                      overflowed || microphone->was_lost, written == 0 && dropped == 0);
     for (size_t done = 0; done < frames;) {
         size_t count = frames - done < PIECE_SAMPLES ? frames - done : PIECE_SAMPLES;
 
-        for (size_t i = 0; !silent && i < count; i++, frame += microphone->channels)
-            piece[i] = mixed(frame, microphone->channels);
+        for (size_t i = 0; !silent && i < count; i++)
+            piece[i] = mixed(input + (done + i) * microphone->channels * sizeof(int16_t),
+                             microphone->channels);
         put(microphone, piece, count);
         iwp_meter_note(&microphone->meter, (const uint8_t *)piece, count, now_ns, now_ns + 1);
         done += count;
     }
+    microphone->was_lost = iwp_load(&microphone->dropped) != dropped;
+}
+
+int iw_microphone_callback(const void *input, void *output, unsigned long frames,
+                           const struct iw_stream_time *time, unsigned long flags, void *user)
+{
+    uint64_t now_ns = iw_playout_clock_ns();
+    uint64_t time_ns = now_ns;
+    double age_s = time == NULL ? 0 : time->current_time - time->input_time;
+
+    (void)output;
+    if (age_s > 0 && age_s < IWP_STREAM_LATENCY_MAX_S)
+        time_ns -= (uint64_t)(age_s * 1e9);
+    iw_microphone_record(user, input, frames, flags, time_ns, now_ns);
     return IWP_STREAM_CONTINUE;
 }
 
@@ -160,6 +178,12 @@ void iw_microphone_level(const struct iw_microphone *microphone, uint64_t from_n
                          struct iw_sound_level *level)
 {
     iwp_meter_read(&microphone->meter, from_ns, UINT64_MAX, level);
+}
+
+size_t iw_microphone_blocks(const struct iw_microphone *microphone, uint64_t *next,
+                            struct iw_block *out, size_t most)
+{
+    return iwp_timeline_read(&microphone->timeline, next, out, most);
 }
 
 void iw_microphone_stats(const struct iw_microphone *microphone,

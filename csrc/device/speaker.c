@@ -6,6 +6,7 @@
 #include "device/iwp_gate.h"
 #include "device/iwp_meter.h"
 #include "device/iwp_stream.h"
+#include "device/iwp_tap.h"
 #include "playout/iwp_mixer.h"
 
 #define NS_PER_S 1e9
@@ -17,6 +18,10 @@ struct iw_speaker {
     size_t channels;
     uint64_t latency_ns; /* used if the stream clock reports no latency */
     uint64_t warm_up_frames;
+    struct iwp_pointer tap; /* of struct iw_tap, or NULL */
+    /* Used by the callback only. */
+    int is_tapped; /* whether the tap has a block of this speaker */
+    int is_broken; /* whether the device had a gap before this block */
     /* Written by the callback. */
     struct iwp_word blocks;
     struct iwp_word frames;
@@ -81,6 +86,24 @@ static void spread(uint8_t *out, size_t frames, size_t channels)
     }
 }
 
+/* Copy a block of one channel to the tap, if there is a tap. */
+static void copy_to_tap(struct iw_speaker *speaker, const uint8_t *samples, size_t frames,
+                        uint64_t heard_ns)
+{
+    struct iw_tap *tap = iwp_load_pointer(&speaker->tap);
+
+    if (tap == NULL)
+        return;
+    iwp_tap_put(tap, samples, frames, heard_ns, speaker->is_broken, !speaker->is_tapped);
+    speaker->is_tapped = 1;
+    speaker->is_broken = 0;
+}
+
+void iw_speaker_tap(struct iw_speaker *speaker, struct iw_tap *tap)
+{
+    iwp_store_pointer(&speaker->tap, tap);
+}
+
 void iw_speaker_play(struct iw_speaker *speaker, uint8_t *out, size_t frames,
                      uint64_t latency_ns, uint64_t now_ns)
 {
@@ -92,6 +115,7 @@ void iw_speaker_play(struct iw_speaker *speaker, uint8_t *out, size_t frames,
     if (rest > 0)
         take(speaker, out + silent * sizeof(int16_t), rest,
              now_ns + latency_ns + ns_of(speaker, silent), now_ns);
+    copy_to_tap(speaker, out, frames, now_ns + latency_ns);
     spread(out, frames, speaker->channels);
     iwp_store(&speaker->ahead_ns, latency_ns);
     iwp_store(&speaker->frames, iwp_load(&speaker->frames) + frames);
@@ -109,6 +133,7 @@ int iw_speaker_callback(const void *input, void *output, unsigned long frames,
     /* A host without a stream clock reports 0 for both times. */
     if (ahead_s >= 0 && ahead_s <= IWP_STREAM_LATENCY_MAX_S && time->output_time > 0)
         latency_ns = (uint64_t)(ahead_s * NS_PER_S);
+    speaker->is_broken |= (flags & IWP_STREAM_OUTPUT_UNDERFLOW) != 0;
     if (flags & IWP_STREAM_OUTPUT_UNDERFLOW)
         iwp_store(&speaker->underflows, iwp_load(&speaker->underflows) + 1);
     iw_speaker_play(speaker, output, frames, latency_ns, iw_playout_clock_ns());

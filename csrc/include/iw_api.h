@@ -28,7 +28,7 @@
  * Increment this number with every change of these headers. Python checks the number at import,
  * and raises an error if the compiled module is older or newer than the Python files.
  */
-#define IW_ABI_VERSION 16
+#define IW_ABI_VERSION 17
 
 /* ---- results ----------------------------------------------------------------------------- */
 

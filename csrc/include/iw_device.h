@@ -41,6 +41,44 @@ enum iw_status iw_gate_create(struct iw_gate **gate);
 void iw_gate_destroy(struct iw_gate *gate);
 
 /*
+ * The time of a block of a device. The time is a time of iw_playout_clock_ns.
+ */
+struct iw_block {
+    uint64_t position; /* the count of samples before the block */
+    uint64_t time_ns;  /* when the first sample of the block was captured or is heard */
+    uint64_t breaks;   /* how many times samples were missing before a block, so far */
+    uint64_t devices;  /* how many devices have delivered or played blocks, so far */
+};
+
+/*
+ * The last samples that one speaker after another has played, and the times of their blocks. An
+ * echo canceller reads a tap. Any thread may call the functions.
+ */
+struct iw_tap;
+
+/* Create a tap that holds the last `held_samples` samples, 1 to 2^25. */
+enum iw_status iw_tap_create(struct iw_tap **tap, size_t held_samples);
+
+/* Free a tap. NULL is allowed. Destroy the speakers first. */
+void iw_tap_destroy(struct iw_tap *tap);
+
+/* Return the count of samples so far. */
+uint64_t iw_tap_end(const struct iw_tap *tap);
+
+/*
+ * Copy up to `samples` samples from `*position` on to `out`. If the samples from `*position` on
+ * are no longer held, `*position` becomes the position of the oldest sample that is held.
+ * Returns the count.
+ */
+size_t iw_tap_read(const struct iw_tap *tap, uint64_t *position, uint8_t *out, size_t samples);
+
+/*
+ * Copy the times of up to `most` blocks from block `*next` on, and add the count to `*next`.
+ * Blocks that are no longer held are skipped. Returns the count.
+ */
+size_t iw_tap_blocks(const struct iw_tap *tap, uint64_t *next, struct iw_block *out, size_t most);
+
+/*
  * A microphone with its ring buffer. Only the callback writes to the ring. One thread at a time
  * may read and mute. Any thread may get the level and the statistics.
  */
@@ -91,6 +129,24 @@ void iw_microphone_mute(struct iw_microphone *microphone, int muted);
 void iw_microphone_level(const struct iw_microphone *microphone, uint64_t from_ns,
                          struct iw_sound_level *level);
 
+/*
+ * Copy the times of blocks; see iw_tap_blocks. Dropped samples have no position. Any thread may
+ * call it.
+ */
+size_t iw_microphone_blocks(const struct iw_microphone *microphone, uint64_t *next,
+                            struct iw_block *out, size_t most);
+
+/*
+ * Put a block of a device into the ring, as the callback does.
+ *
+ * input     `frames` frames of 16-bit samples, or NULL for silence
+ * flags     the flags of PaStreamCallback
+ * time_ns   when the first sample was captured
+ * now_ns    the time now
+ */
+void iw_microphone_record(struct iw_microphone *microphone, const uint8_t *input, size_t frames,
+                          unsigned long flags, uint64_t time_ns, uint64_t now_ns);
+
 /* Read the statistics. Any thread may call it. */
 void iw_microphone_stats(const struct iw_microphone *microphone,
                          struct iw_microphone_stats *stats);
@@ -136,6 +192,12 @@ void iw_speaker_destroy(struct iw_speaker *speaker);
  */
 void iw_speaker_play(struct iw_speaker *speaker, uint8_t *out, size_t frames,
                      uint64_t latency_ns, uint64_t now_ns);
+
+/*
+ * Also copy the audio of each block to a tap, from the next block on. The tap must live longer
+ * than the speaker. Only one speaker at a time may play to a tap. Any thread may call it, once.
+ */
+void iw_speaker_tap(struct iw_speaker *speaker, struct iw_tap *tap);
 
 /* A PaStreamCallback that calls iw_speaker_play. `user` is the speaker. Returns paContinue. */
 int iw_speaker_callback(const void *input, void *output, unsigned long frames,

@@ -32,7 +32,7 @@ except ImportError as error:
 __all__ = ["ffi", "force_level", "level", "levels", "lib"]
 
 # The IW_ABI_VERSION of csrc/include/iw_api.h that this code is written for.
-ABI_VERSION = 16
+ABI_VERSION = 17
 
 
 def check_abi(name: str, found: int) -> None:

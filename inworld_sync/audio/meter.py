@@ -62,6 +62,15 @@ class Level:
         return self.peak_magnitude / _FULL_SCALE
 
     @property
+    def is_clipped(self) -> bool:
+        """
+        Whether a sample has full scale, 32767 or -32768.
+
+        Audio that is too loud is cut there, which is heard as distortion.
+        """
+        return self.peak_magnitude >= _FULL_SCALE - 1
+
+    @property
     def rms(self) -> float:
         """The root mean square, 0 to 1; 0 if there are no samples."""
         return math.sqrt(self.energy / self.samples) / _FULL_SCALE if self.samples else 0.0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any, BinaryIO, Final, cast
@@ -181,6 +180,8 @@ class ByteReader:
         """
         if self._file is not None:
             return cast("BinaryIO", _Window(self._file, self._start))
+        import tempfile
+
         self._copy = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed by close()
         self._copy.write((self._consumed or b"") + self._ahead)
         while found := self._read(_COPY_BYTES):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio._memory import as_bytes, new_output, readable, writable
+from inworld_sync.audio._memory import U8, as_bytes, new_output, readable, writable
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _FIRST_ROOM_BYTES: Final = 64 * 1024
 # These are names of the module, since reading an attribute of the library takes as long as
 # splitting a short message.
 _string: Final = ffi.string
+_from_buffer: Final = ffi.from_buffer
 _NULL: Final = ffi.NULL
 _split_message: Final = lib.iw_split_message
 _split_parts: Final = lib.iw_split_parts
@@ -101,7 +102,9 @@ class Splitter:
         Raises:
             AudioError: *message* is not a contiguous buffer.
         """
-        source = message if type(message) is bytes else readable(message)
+        # The messages of a connection are views of its buffer.
+        is_view = type(message) is memoryview and message.c_contiguous
+        source = _from_buffer(U8, message) if is_view else readable(message)
         size_bytes = len(source)
         if size_bytes > self._longest_bytes:
             self._grow(size_bytes)

@@ -19,6 +19,7 @@ from inworld_sync.audio._memory import new_object, new_output
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.pcm import SAMPLE_BYTES
+from inworld_sync.audio.taps import BlockReader, SampleTap
 from inworld_sync.models.checks import require_whole
 
 __all__ = [
@@ -160,6 +161,16 @@ class SpeakerFeed(_Called):
             mixer.detach()
             raise
 
+    def tap(self, tap: SampleTap) -> None:
+        """
+        Copy the audio of each block to a tap, from the next block on. May be called once.
+
+        Only one feed at a time may write to a tap.
+        """
+        # This reference keeps the tap alive, since C code uses it.
+        self._tap = tap
+        lib.iw_speaker_tap(self._core, tap.pointer)
+
     def detach(self) -> None:
         """End the reading of the mixer. The device must have stopped before."""
         self._mixer.detach()
@@ -255,6 +266,10 @@ class MicrophoneRing(_Called):
         with self._lock:
             taken = lib.iw_microphone_read(self._core, out, samples)
         return ffi.buffer(out, taken * SAMPLE_BYTES)[:]
+
+    def blocks(self) -> BlockReader:
+        """Return a reader of the times of all blocks. Dropped samples have no position."""
+        return BlockReader(lib.iw_microphone_blocks, self._core)
 
     def level(self, window_ms: float) -> Level:
         """Measure the audio that was recorded in the last *window_ms*, even if it was not read."""

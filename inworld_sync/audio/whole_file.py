@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +48,7 @@ class WholeFile:
             return
         # The new file gets the permissions of the file that it replaces. Without such a file, the
         # umask decides.
-        name = f"{self._target.stem}.partial-{secrets.token_hex(4)}{self._target.suffix}"
+        name = f"{self._target.stem}.partial-{os.urandom(4).hex()}{self._target.suffix}"
         partial = self._target.with_name(name)
         with self._naming_path():
             self.file = partial.open("xb")

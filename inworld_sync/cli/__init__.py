@@ -16,9 +16,9 @@ from importlib import import_module
 import click
 
 from inworld_sync._version import __version__
-from inworld_sync.cli.common import plain, print_message
+from inworld_sync.cli.common import print_message
 from inworld_sync.cli.failures import HELP, message_of, status_of
-from inworld_sync.errors import InworldError
+from inworld_sync.errors import InworldError, printable
 
 __all__ = ["run"]
 
@@ -58,7 +58,7 @@ def run(arguments: list[str] | None = None) -> None:
         # The message may contain the name of a file or the output of a program.
         message = io.StringIO()
         error.show(message)
-        click.echo(plain(message.getvalue()), err=True, nl=False)
+        click.echo(printable(message.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

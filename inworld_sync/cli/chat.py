@@ -10,9 +10,10 @@ from contextlib import ExitStack, closing
 import attrs
 import click
 
-from inworld_sync.cli.common import client_options, is_given, open_client, plain, print_json
+from inworld_sync.cli.common import client_options, is_given, open_client, print_json
 from inworld_sync.client import Inworld
 from inworld_sync.devices.default import open_default_speaker
+from inworld_sync.errors import printable
 from inworld_sync.models.chat import ChatCompletion, ChatMessage
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import AudioConfig
@@ -112,7 +113,7 @@ def _printed(stream: ChatStream) -> Iterator[str]:
     try:
         for piece in stream:
             last = piece
-            click.echo(plain(piece), nl=False)
+            click.echo(printable(piece), nl=False)
             yield piece
     finally:
         # The next message begins on a new line.

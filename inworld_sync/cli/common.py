@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from inworld_sync.auth import API_KEY_VARIABLE
 from inworld_sync.client import LOCAL_VARIABLE, Inworld
-from inworld_sync.errors import ConfigError
+from inworld_sync.errors import CONTROLS, ConfigError, printable
 
 __all__ = [
     "ERRORS",
@@ -24,7 +24,6 @@ __all__ = [
     "is_given",
     "json_text",
     "open_client",
-    "plain",
     "print_json",
     "print_message",
     "progress",
@@ -35,10 +34,6 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _DIGITS = 3
 _DIGITS_OF_MS = 1
-
-# Characters that control a terminal or change the order of the text: C0 and C1 without tab and
-# newline, bidirectional controls, and surrogates, which cannot be encoded.
-_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 # The -v option does not show audio. A field of any name may contain audio as base64.
 _AUDIO = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
@@ -77,14 +72,9 @@ def is_given(name: str) -> bool:
     return source is not ParameterSource.DEFAULT
 
 
-def plain(text: str) -> str:
-    """Replace the control characters of a text with escapes, so that a terminal shows them."""
-    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
 def print_message(text: str) -> None:
     """Print a message on standard error, in one line."""
-    click.echo(f"inworld-sync: {plain(text)}", err=True)
+    click.echo(f"inworld-sync: {printable(text)}", err=True)
 
 
 class _Messages:
@@ -95,7 +85,7 @@ class _Messages:
             text = json_text(_without_audio(json.loads(data)))
         except ValueError:
             text = f"{len(data)} bytes"
-        click.echo(plain(f"{'<' if direction == 'in' else '>'} {connection} {text}"), err=True)
+        click.echo(printable(f"{'<' if direction == 'in' else '>'} {connection} {text}"), err=True)
 
 
 def _without_audio(value: object, name: str = "") -> object:
@@ -129,7 +119,7 @@ def open_client(*, local: bool, base_url: str | None, verbose: bool = False) -> 
 def json_text(value: object, *, indent: int | None = None) -> str:
     """Write a JSON value. Times in ms have one decimal, other numbers have three decimals."""
     text = json.dumps(_rounded(value, _DIGITS), ensure_ascii=False, indent=indent)
-    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def print_json(value: object) -> None:

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from inworld_sync.auth import API_KEY_VARIABLE
-from inworld_sync.cli.common import ERRORS, plain, print_json
+from inworld_sync.cli.common import ERRORS, print_json
 from inworld_sync.cli.output import SpeechOutput
 from inworld_sync.client import Inworld
-from inworld_sync.errors import ConfigError
+from inworld_sync.errors import ConfigError, printable
 from inworld_sync.models.tts import AudioConfig
 
 SENTENCE = "Hello! I am a voice from this machine, and you need no account to hear me."
@@ -54,7 +54,7 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
     ERRORS.print(f"{voice} at {where}", soft_wrap=True, markup=False, highlight=False)
     table = Table("word", "from ms", "to ms")
     for word in file.words:
-        table.add_row(Text(plain(word.text)), f"{word.start_ms:.0f}", f"{word.end_ms:.0f}")
+        table.add_row(Text(printable(word.text)), f"{word.start_ms:.0f}", f"{word.end_ms:.0f}")
     ERRORS.print(table)
     click.echo(f"first audio after {file.first_audio_ms:.0f} ms, all audio after {total_ms:.0f} ms")
-    click.echo(plain(f"{(file.duration_ms or 0.0) / 1000.0:.2f} s of speech in {output}"))
+    click.echo(printable(f"{(file.duration_ms or 0.0) / 1000.0:.2f} s of speech in {output}"))

@@ -12,8 +12,8 @@ import click
 from click.core import ParameterSource
 
 from inworld_sync.audio.whole_file import WholeFile
-from inworld_sync.cli.common import plain, print_json
-from inworld_sync.errors import ConfigError
+from inworld_sync.cli.common import print_json
+from inworld_sync.errors import ConfigError, printable
 
 _CA_FILE = Path("inworld-emulator-ca.pem")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -99,7 +99,7 @@ def command(
             print_json(facts)
         else:
             for name, value in facts.items():
-                click.echo(plain(f"{name:8} {value}"))
+                click.echo(printable(f"{name:8} {value}"))
             click.echo("Press Ctrl-C to stop")
         sys.stdout.flush()
         # On Windows Ctrl-C does not end a wait without a timeout.

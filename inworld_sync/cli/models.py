@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inworld_sync.cli.common import client_options, open_client, plain, print_json
+from inworld_sync.cli.common import client_options, open_client, print_json
+from inworld_sync.errors import printable
 from inworld_sync.models.catalog import STT_MODELS, TTS_MODELS, ModelInfo
 
 
@@ -45,5 +46,5 @@ def _print_table(models: Sequence[ModelInfo]) -> None:
             ", ".join(sorted(model.capabilities)),
         )
         # As Text, since rich reads markup in a str.
-        table.add_row(*(Text(plain(cell)) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)

@@ -10,14 +10,13 @@ import click
 from inworld_sync.cli.common import (
     client_options,
     open_client,
-    plain,
     print_json,
     progress,
     verbose_option,
 )
 from inworld_sync.cli.failures import message_of
 from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
-from inworld_sync.errors import InworldError
+from inworld_sync.errors import InworldError, printable
 from inworld_sync.models.tts import FILE_ENCODINGS, SAMPLE_RATES_HZ, AudioConfig
 from inworld_sync.sessions.tts.connection import MESSAGE_TIMEOUT_SECONDS
 
@@ -108,7 +107,7 @@ def command(
     if as_json:
         print_json({**facts, **sink.facts()})
     elif output not in (None, STANDARD_OUTPUT):
-        click.echo(plain(f"{sink.length} of speech in {output}"), err=True)
+        click.echo(printable(f"{sink.length} of speech in {output}"), err=True)
 
 
 def _read(text: str | None, file: Path | None) -> str:

@@ -24,8 +24,9 @@ from rich.text import Text
 
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.pcm import SAMPLE_BYTES
-from inworld_sync.cli.common import ERRORS, json_text, plain
+from inworld_sync.cli.common import ERRORS, json_text
 from inworld_sync.cli.talk_sound import RATE_HZ, MeteredSink, MeteredSource
+from inworld_sync.errors import printable
 from inworld_sync.models.realtime import (
     AudioDelta,
     ErrorReported,
@@ -122,7 +123,7 @@ class Screen:
 
     def warn(self, text: str) -> None:
         """Print a message on standard error."""
-        message = f"inworld-sync: {plain(text)}"
+        message = f"inworld-sync: {printable(text)}"
         ERRORS.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def end(self, output: str | None, spoken_ms: float) -> None:
@@ -130,7 +131,7 @@ class Screen:
         if self._as_json:
             self._write({"event": "ended", "output": output, "heard_ms": spoken_ms})
         elif output is not None:
-            click.echo(plain(f"{spoken_ms / 1000.0:.2f} s of speech in {output}"), err=True)
+            click.echo(printable(f"{spoken_ms / 1000.0:.2f} s of speech in {output}"), err=True)
 
     # Handlers, on the session's dispatch thread.
 
@@ -234,9 +235,9 @@ class Screen:
         if self._as_json:
             self._write(row)
         elif self._console.is_terminal:
-            self._console.print(Text.assemble((f"{plain(who)}: ", style), plain(text)))
+            self._console.print(Text.assemble((f"{printable(who)}: ", style), printable(text)))
         else:
-            click.echo(plain(f"{who}: {text}"))
+            click.echo(printable(f"{who}: {text}"))
             sys.stdout.flush()
 
     def _write(self, row: Mapping[str, object]) -> None:
@@ -251,8 +252,10 @@ class Screen:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         # The cells are Text, since rich would read markup in a str.
-        table.add_row("you", _bar(user.level), Text(plain(said)))
-        table.add_row(Text(plain(self._assistant)), _bar(assistant.level), Text(plain(reply)))
+        table.add_row("you", _bar(user.level), Text(printable(said)))
+        table.add_row(
+            Text(printable(self._assistant)), _bar(assistant.level), Text(printable(reply))
+        )
         return table
 
 
@@ -261,5 +264,5 @@ def _bar(level: Level) -> Text:
     decibels = level.rms_dbfs
     share = 0.0 if math.isinf(decibels) else max(0.0, 1.0 - decibels / _FLOOR_DBFS)
     cells = round(share * _BAR_CELLS)
-    style = "red" if level.peak >= 1.0 - 1.0 / 32768 else "green"
+    style = "red" if level.is_clipped else "green"
     return Text.assemble(("█" * cells, style), ("·" * (_BAR_CELLS - cells), "dim"))

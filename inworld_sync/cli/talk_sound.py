@@ -15,6 +15,7 @@ from inworld_sync.audio.meter import Level, measure
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.source import open_source
 from inworld_sync.audio.wav import WavWriter
+from inworld_sync.devices.echo import remove_echo
 from inworld_sync.devices.microphone import Microphone
 from inworld_sync.devices.null import NullSpeaker
 from inworld_sync.devices.speaker import Speaker
@@ -147,7 +148,11 @@ def open_microphone(speaker: AudioSink | None, *, half_duplex: bool, warn: _Warn
     Raises:
         DeviceError: There is no microphone.
     """
-    if not half_duplex and isinstance(speaker, Speaker):
-        warn("use headphones or --half-duplex, or the microphone records the assistant")
     mute_while = speaker if half_duplex and isinstance(speaker, Speaker) else None
-    return Microphone(RATE_HZ, mute_while=mute_while)
+    microphone = Microphone(RATE_HZ, mute_while=mute_while)
+    if isinstance(speaker, Speaker) and not remove_echo(microphone, speaker):
+        warn(
+            "the microphone records the assistant: use headphones or --half-duplex, or install "
+            "echo cancellation with: pip install 'inworld-sync[echo]'"
+        )
+    return microphone

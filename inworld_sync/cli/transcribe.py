@@ -31,7 +31,6 @@ from inworld_sync.cli.common import (
     is_given,
     json_text,
     open_client,
-    plain,
     print_message,
     verbose_option,
 )
@@ -41,7 +40,7 @@ from inworld_sync.cli.transcript_output import (
     TranscriptWriter,
     report_failure,
 )
-from inworld_sync.errors import ConfigError, InworldError
+from inworld_sync.errors import ConfigError, InworldError, printable
 from inworld_sync.models.stt import (
     DEFAULT_STT_MODEL,
     PartialTranscript,
@@ -373,7 +372,7 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
 
         def counter(name: str, duration_ms: float | None) -> _Advance:
             total = "" if duration_ms is None else f"/{duration_ms / 1000.0:.0f}"
-            task: TaskID = bar.add_task(plain(name), total=None, sent="")
+            task: TaskID = bar.add_task(printable(name), total=None, sent="")
             sent = 0.0
 
             def advance(seconds: float) -> None:
@@ -405,7 +404,7 @@ def _printer(form: str) -> Callable[[Transcription], None]:
             ERRORS.control(_LINE_START)
         if not said.is_final:
             if ERRORS.is_terminal:
-                partial = Text(plain(str(turn)), overflow="ellipsis", no_wrap=True)
+                partial = Text(printable(str(turn)), overflow="ellipsis", no_wrap=True)
                 ERRORS.print(partial, end="")
             return
         if not said.text.strip() or form not in ("text", "json"):
@@ -416,7 +415,7 @@ def _printer(form: str) -> Callable[[Transcription], None]:
         }
         if said.channel is not None:
             row["channel"] = said.channel
-        click.echo(json_text(row) if form == "json" else plain(str(turn)))
+        click.echo(json_text(row) if form == "json" else printable(str(turn)))
         sys.stdout.flush()
 
     return show

@@ -10,9 +10,9 @@ import attrs
 import click
 
 from inworld_sync.audio.whole_file import WholeFile
-from inworld_sync.cli.common import json_text, plain, print_json, print_message
+from inworld_sync.cli.common import json_text, print_json, print_message
 from inworld_sync.cli.failures import message_of
-from inworld_sync.errors import ConfigError
+from inworld_sync.errors import ConfigError, printable
 from inworld_sync.models.stt import Transcript
 
 __all__ = ["TranscriptResult", "TranscriptWriter", "report_failure"]
@@ -93,7 +93,7 @@ class TranscriptWriter:
             if self._form == "json" and self._is_list:
                 self._rows.append(_row(result))
                 continue
-            head = f"{plain(result.name)}:\n" if self._is_list else ""
+            head = f"{printable(result.name)}:\n" if self._is_list else ""
             click.echo(head + _rendered(result, self._form), nl=False)
             sys.stdout.flush()
 
@@ -116,7 +116,7 @@ def _rendered(result: TranscriptResult, form: str) -> str:
                 "turns: assemblyai, soniox and deepgram models send times of words, see --model"
             )
         return text
-    return "".join(f"{plain(str(turn))}\n" for turn in transcript.turns)
+    return "".join(f"{printable(str(turn))}\n" for turn in transcript.turns)
 
 
 def _row(result: TranscriptResult) -> dict[str, object]:

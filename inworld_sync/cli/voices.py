@@ -13,15 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inworld_sync.cli.common import (
-    client_options,
-    is_given,
-    open_client,
-    plain,
-    print_json,
-    print_message,
-)
+from inworld_sync.cli.common import client_options, is_given, open_client, print_json, print_message
 from inworld_sync.cli.failures import EMPTY_STATUS
+from inworld_sync.errors import printable
 from inworld_sync.models.voices import Voice
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -195,7 +189,7 @@ def _design(
         print_json(rows)
     else:
         for row in rows:
-            click.echo(plain(f"{row['id']}  {row['file']}"))
+            click.echo(printable(f"{row['id']}  {row['file']}"))
 
 
 @command.command("publish")
@@ -272,7 +266,7 @@ def _print_list(
         _print_table(voices)
     if not voices:
         message = f"no voices{f' for --language {language}' if language else ''}"
-        click.echo(plain(message), err=True)
+        click.echo(printable(message), err=True)
         sys.exit(EMPTY_STATUS)
 
 
@@ -290,5 +284,5 @@ def _print_table(voices: Sequence[Voice]) -> None:
     for voice in voices:
         cells = (voice.id, ", ".join(voice.languages), voice.gender, voice.description)
         # The cells are Text, since rich would read markup in a str.
-        table.add_row(*(Text(plain(cell)) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)

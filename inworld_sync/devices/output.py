@@ -15,6 +15,7 @@ from collections.abc import Callable
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.streams import SoundGate, SpeakerFeed, clock_ns
+from inworld_sync.audio.taps import SampleTap
 from inworld_sync.devices.portaudio import DeviceStream, Format, choose_format, reopen_stream
 from inworld_sync.errors import ClosedError
 from inworld_sync.locks import Condition
@@ -22,6 +23,8 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["OutputDevice"]
 
+# How much played audio is held for microphones. It is the same time as in the echo canceller.
+_TAPPED_SECONDS = 10
 # PulseAudio loses up to 5 ms after a stream starts.
 _WARM_UP_MS = 10
 
@@ -60,11 +63,20 @@ class OutputDevice:
         self.mixer = Mixer(self.rate_hz)
         self.info: DeviceInfo = chosen.device
         self.feed: SpeakerFeed | None = None
+        self._tap: SampleTap | None = None
         self._stream = self._open(chosen)
 
     def level(self, window_ms: float) -> Level:
         """Measure the last *window_ms* of heard audio. Without a device, no audio is measured."""
         return Level() if self.feed is None else self.feed.level(window_ms)
+
+    def open_tap(self) -> SampleTap:
+        """Return the tap with the audio that the device plays. The first call creates the tap."""
+        if self._tap is None:
+            self._tap = SampleTap(self.rate_hz * _TAPPED_SECONDS)
+            if self.feed is not None:
+                self.feed.tap(self._tap)
+        return self._tap
 
     def require_open(self) -> None:
         """Raise `ClosedError` if the device is closed."""
@@ -111,6 +123,8 @@ class OutputDevice:
             latency_ms=self._latency_ms,
             warm_up_ms=_WARM_UP_MS,
         )
+        if self._tap is not None:
+            feed.tap(self._tap)
         try:
             stream = DeviceStream("output", chosen, feed, self._latency_ms)
         except BaseException:

@@ -13,6 +13,7 @@ from typing import Final
 
 from inworld_sync.audio._arguments import require_number
 from inworld_sync.audio.meter import Level
+from inworld_sync.audio.taps import SampleTap
 from inworld_sync.devices.output import OutputDevice
 from inworld_sync.devices.portaudio import require_device
 from inworld_sync.devices.speaker_input import SpeakerInput
@@ -127,6 +128,20 @@ class Speaker(SpeakerInput):
             return SpeakerInput(
                 self._output, rate_hz, buffer_ms, gain=gain, duck_db=duck_db, priority=priority
             )
+
+    def open_tap(self) -> SampleTap:
+        """
+        Return the samples that the device really plays, with their times.
+
+        A :class:`~inworld_sync.Microphone` with ``echo`` uses it. The samples have the sample rate
+        of :attr:`mixer`. They begin with the first call.
+
+        Raises:
+            ClosedError: The speaker is closed.
+        """
+        with self._changed:
+            self._require_open()
+            return self._output.open_tap()
 
     def level(self, *, window_ms: float = 50.0) -> Level:
         """

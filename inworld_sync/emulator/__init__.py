@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inworld_sync.emulator.faults import Fault as Fault, FaultKind as FaultKind
+    from inworld_sync.emulator.phone.call import SimulatedCall as SimulatedCall
     from inworld_sync.emulator.realtime.chat import ChatReplies as ChatReplies
     from inworld_sync.emulator.realtime.replies import (
         ReplyMaker as ReplyMaker,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # The module of each public name. A test compares this with the imports above.
 _HOMES = {
     "emulator.faults": "Fault FaultKind",
+    "emulator.phone.call": "SimulatedCall",
     "emulator.realtime.chat": "ChatReplies",
     "emulator.realtime.replies": "ReplyMaker ReplyRequest ToolCall",
     "emulator.realtime.settings": "RealtimeSettings",

@@ -1,20 +1,23 @@
 """
-Has a pytest plugin with the fixture ``inworld_local``, a started emulator.
+Has a pytest plugin with the fixtures ``inworld_local``, a started emulator, and ``phone_call``,
+which makes simulated phone calls.
 
-The plugin is installed with the package, so it imports only pytest until the fixture is used.
+The plugin is installed with the package, so it imports only pytest until a fixture is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from inworld_sync.emulator.phone import SimulatedCall
     from inworld_sync.emulator.server import Emulator
 
-__all__ = ["inworld_local"]
+__all__ = ["inworld_local", "phone_call"]
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +33,16 @@ def inworld_local() -> Iterator[Emulator]:
         )
     with Emulator() as server:
         yield server
+
+
+@pytest.fixture
+def phone_call() -> Iterator[Callable[..., SimulatedCall]]:
+    """
+    A function that makes a simulated phone call, with the arguments of ``SimulatedCall``.
+
+    All calls are ended after the test.
+    """
+    from inworld_sync.emulator.phone import SimulatedCall
+
+    with contextlib.ExitStack() as calls:
+        yield lambda *args, **kwargs: calls.enter_context(SimulatedCall(*args, **kwargs))

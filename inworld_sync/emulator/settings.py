@@ -26,11 +26,12 @@ class Settings:
         workspaces: The workspaces of the account. A token for another workspace is refused.
         max_contexts: The most TTS contexts on one connection. Another context is refused with code
             8.
-        max_connections: The most WebSocket connections of one service at a time. Another connection
-            gets HTTP 429.
+        max_connections: The most WebSocket connections of one service at a time, and the most
+            WebRTC calls. Another connection or call gets HTTP 429.
         max_text_characters: The most characters of one generation. Longer text is refused with code
             3.
-        idle_timeout: A WebSocket without messages in either direction is closed after this time.
+        idle_timeout: A WebSocket without messages in either direction is closed after this time,
+            and a WebRTC call to which the client sends neither events nor audio.
         idle_close_code: The close code after ``idle_timeout``. The service's code is not known.
         close_timeout: How long a closing WebSocket waits for the client's CLOSE.
         request_timeout: The most time to receive one HTTP request, and to complete a TLS handshake.

@@ -21,6 +21,7 @@ __all__ = [
     "AudioSource",
     "DeviceChanged",
     "DeviceInfo",
+    "EchoStats",
     "ItemSink",
     "SpeakerMark",
     "SpeakerStats",
@@ -225,6 +226,25 @@ class DeviceChanged:
     old: DeviceInfo
     new: DeviceInfo
     lost_ms: float
+
+
+@attrs.frozen
+class EchoStats:
+    """
+    Statistics of the echo cancellation of a microphone.
+
+    Attributes:
+        removed_db: By how many decibels the recorded audio was reduced while the speaker played, in
+            the mean of about the last second of playing. The speech of the user during this time
+            makes the value smaller. None if nothing was measured.
+        delay_correction_ms: By how much later the echo comes than the devices report, in
+            milliseconds. The value is 0 if the difference is small.
+        skew_ppm: By how many millionths the speaker's clock is faster than the microphone's clock.
+    """
+
+    removed_db: float | None
+    delay_correction_ms: float
+    skew_ppm: float
 
 
 @attrs.frozen

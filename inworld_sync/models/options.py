@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Limiter", "Options", "TraceEvent", "WireObserver"]
 
 DEFAULT_BASE_URL = "https://api.inworld.ai"
+BASE_URL_VARIABLE = "INWORLD_BASE_URL"
 
 Dispatch: TypeAlias = Literal["thread", "poll"]
 CredentialPlace: TypeAlias = Literal["header", "query", "subprotocol"]
@@ -86,20 +88,51 @@ def _proxy(_: object, field: attrs.Attribute[_Proxy], value: _Proxy) -> None:
 _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 
 
+def is_host(host: str) -> bool:
+    """Return whether a host can be looked up (RFC 1035, section 2.3.4), or is an IPv6 address."""
+    name = host.removesuffix(".")
+    labels = name.split(".")
+    return ":" in host or (len(name) <= 253 and all(1 <= len(label) <= 63 for label in labels))
+
+
+def default_base_url() -> str:
+    """
+    Return the address of the service: ``INWORLD_BASE_URL`` of the environment, if it is set.
+
+    Raises:
+        ConfigError: The variable has no valid address.
+    """
+    value = os.environ.get(BASE_URL_VARIABLE, "").strip()
+    if not value:
+        return DEFAULT_BASE_URL
+    _check_address(f"the environment variable {BASE_URL_VARIABLE}", value)
+    return value
+
+
 def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
+    _check_address(field.name, value)
+
+
+def _check_address(name: str, value: object) -> None:
+    """Raise an error, which names the setting *name*, for a wrong address."""
     parts = _url_parts(value)
     if parts is None:
         raise ConfigError(
-            f"{field.name} must be a URL such as {DEFAULT_BASE_URL!r}, with http, https, ws or "
+            f"{name} must be a URL such as {DEFAULT_BASE_URL!r}, with http, https, ws or "
             f"wss, got {value!r}"
         )
     if parts.username or parts.query or parts.fragment or parts.path.strip("/"):
         raise ConfigError(
-            f"{field.name} must have only a scheme, a host and a port: the client appends the "
+            f"{name} must have only a scheme, a host and a port: the client appends the "
             "path, and a credential goes into api_key or token"
         )
     if not re.fullmatch(r"[\w.:\[\]%-]+", parts.netloc, re.ASCII):
-        raise ConfigError(f"{field.name} must have a host in ASCII or Punycode, got {value!r}")
+        raise ConfigError(f"{name} must have a host in ASCII or Punycode, got {value!r}")
+    if not is_host(parts.hostname or ""):
+        raise ConfigError(
+            f"{name} has the host {parts.hostname!r}, which is not a name: each part between two "
+            "dots must have 1 to 63 characters, and the whole name at most 253"
+        )
 
 
 def _url_parts(value: object) -> SplitResult | None:
@@ -129,7 +162,8 @@ class Options:
     Attributes:
         base_url: The address of the service, with ``https://`` or ``wss://`` for TLS, or with
             ``http://`` or ``ws://`` without TLS. It has no path. The client appends the path of
-            each service.
+            each service. The default is ``INWORLD_BASE_URL`` of the environment, or
+            ``https://api.inworld.ai`` if the variable is not set.
         connect_timeout: The most time for name lookup, TCP, proxy, TLS and upgrade together.
         send_timeout: The most time to send one message. After this time the connection counts as
             lost.
@@ -141,9 +175,11 @@ class Options:
         max_retries: How often the client retries what is safe to repeat: an attempt to connect, an
             upgrade with status 429, 502, 503 or 504, an HTTP GET, and an utterance that was not
             answered yet.
-        proxy: URL of a proxy; None uses the variables of the environment; False uses no proxy.
-        ssl_context: Replaces the default certificates and settings of TLS. The default certificates
-            are those of certifi if it is installed, otherwise those of the system.
+        proxy: URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``; None
+            uses the variables of the environment; False uses no proxy.
+        ssl_context: Replaces the default certificates and settings of TLS, for the service and for
+            a proxy. The default certificates are those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``,
+            of ``REQUESTS_CA_BUNDLE``, of certifi or of the system: the first that is set.
         headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header``, ``query``
             or ``subprotocol``. HTTP requests always have it in a header.
@@ -160,7 +196,7 @@ class Options:
             thread of their stream; with ``poll``, on the thread that calls ``poll``.
     """
 
-    base_url: str = attrs.field(default=DEFAULT_BASE_URL, validator=_address)
+    base_url: str = attrs.field(factory=default_base_url, validator=_address)
     connect_timeout: float = attrs.field(default=10.0, validator=checks.seconds)
     send_timeout: float = attrs.field(default=10.0, validator=checks.seconds)
     close_timeout: float = attrs.field(default=0.5, validator=checks.seconds)

@@ -16,7 +16,6 @@ from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.models import checks
 from inworld_sync.models.checks import optional
 from inworld_sync.models.scripts import join_texts
-from inworld_sync.models.subtitles import srt, vtt
 from inworld_sync.models.turns import Turn, VoiceProfile, Word
 
 __all__ = [
@@ -398,6 +397,8 @@ class Transcript:
         Raises:
             ConfigError: A turn has neither words with times nor times of its own.
         """
+        from inworld_sync.models.subtitles import srt
+
         return srt(self.turns)
 
     def to_vtt(self) -> str:
@@ -407,6 +408,8 @@ class Transcript:
         Raises:
             ConfigError: A turn has neither words with times nor times of its own.
         """
+        from inworld_sync.models.subtitles import vtt
+
         return vtt(self.turns)
 
 

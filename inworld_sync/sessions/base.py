@@ -57,7 +57,8 @@ from inworld_sync.sessions.connection_threads import JOIN_SECONDS, ConnectionThr
 from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.websocket import Link, LinkStats
+from inworld_sync.transport.link_stats import LinkStats
+from inworld_sync.transport.message_link import MessageLink
 from inworld_sync.wire.faults import ConnectionFault
 
 __all__ = ["Connection"]
@@ -80,7 +81,7 @@ _MEMORY_PER_JSON_BYTE = 8
 
 class Connection(Generic[M]):
     """
-    One open WebSocket of a service.
+    One open connection to a service.
 
     The class of a service implements :meth:`_parse`, :meth:`_apply`, :meth:`_conclude` and
     :meth:`_streams`, and sends with :meth:`_send`.
@@ -103,7 +104,7 @@ class Connection(Generic[M]):
 
     def __init__(
         self,
-        link: Link,
+        link: MessageLink,
         options: Options,
         *,
         on_closed: Callable[[], None] | None = None,
@@ -121,8 +122,7 @@ class Connection(Generic[M]):
         self._needing = 0
         # The bytes of JSON and of audio in the present message; only the reader uses them.
         self._json_bytes = self._audio_bytes = 0
-        # How many messages were unreadable.
-        self._odd_messages = 0
+        self._odd_messages = 0  # how many messages were unreadable
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
         self._is_paused = False
@@ -253,9 +253,11 @@ class Connection(Generic[M]):
     def _pause(self) -> None:
         """Wait while a queue is full and no thread needs a further message."""
         with self._changed:
+            self._changed.watchers += 1
             while self._must_pause():
                 self._is_paused = True
                 self._changed.wait(_PAUSE_SECONDS)
+            self._changed.watchers -= 1
             if self._is_paused:
                 self._is_paused = False
                 self._expires_from = time.monotonic() + _CATCH_UP_SECONDS
@@ -304,12 +306,8 @@ class Connection(Generic[M]):
         )
 
     def _must_pause(self) -> bool:
-        if (
-            not self._changed.has_full_queue
-            or self._closing
-            or self._needing
-            or self._link.end is not None
-        ):
+        is_needed = self._closing or self._needing or self._link.end is not None
+        if is_needed or not self._changed.has_full_queue:
             return False
         streams = self._streams()
         is_full = self._changed.has_full_queue = any(stream.is_full for stream in streams)
@@ -377,6 +375,7 @@ class Connection(Generic[M]):
         """
         if self._changed.in_child:
             return False
+        self._threads.begin_close(self)
         with self._changed:
             self._closing = True
             self._changed.notify_all()

@@ -20,7 +20,7 @@ from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor, SessionThread
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.forgotten import close_if_forgotten
-from inworld_sync.transport.websocket import Link
+from inworld_sync.transport.message_link import MessageLink
 
 __all__ = ["JOIN_SECONDS", "ConnectionThreads", "Handler"]
 
@@ -62,7 +62,7 @@ class ConnectionThreads:
     def __init__(
         self,
         connection: Handler,
-        link: Link,
+        link: MessageLink,
         monitor: Monitor,
         streams: weakref.WeakSet[EventStream[Any]],
         options: Options,
@@ -74,6 +74,8 @@ class ConnectionThreads:
         self._streams = streams
         self._options = options
         self._on_closed = on_closed
+        # The connection, from the beginning of its close to its end.
+        self._closing: Handler | None = None
         # Threads that have not ended yet.
         self._running = 2
         name = link.name
@@ -81,7 +83,7 @@ class ConnectionThreads:
             SessionThread(target=self._write, name=f"inworld-writer-{name}", daemon=True),
             SessionThread(target=self._read, name=f"inworld-reader-{name}", daemon=True),
         )
-        close_if_forgotten(
+        self._cancel_watch = close_if_forgotten(
             connection,
             f"the connection {name}",
             lambda: link.end is None,
@@ -110,6 +112,12 @@ class ConnectionThreads:
             if isinstance(error, RuntimeError):
                 raise ConnectError(f"{self._link.name}: no thread could start: {error}") from error
             raise
+
+    def begin_close(self, connection: Handler) -> None:
+        """Keep a connection that begins to close until both threads have ended."""
+        self._cancel_watch()
+        if self._running:
+            self._closing = connection
 
     def join(self, deadline: Deadline) -> None:
         """Wait for both threads, or for the other thread if this thread is one of them."""
@@ -147,6 +155,7 @@ class ConnectionThreads:
         self.threads[0].join(self._options.close_timeout + JOIN_SECONDS)
         self._leave()
         self._report_closed()
+        self._closing = None
 
     def _end_connection(self, failure: InworldError | None) -> None:
         connection = self._connection()

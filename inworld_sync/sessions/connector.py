@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from inworld_sync.errors import (
@@ -39,9 +39,13 @@ from inworld_sync.transport.credential import (
 )
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.needed import import_needed
-from inworld_sync.transport.websocket import Link
+
+if TYPE_CHECKING:
+    from inworld_sync.transport.websocket import Link
 
 __all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Place", "Session"]
+
+T = TypeVar("T")
 
 # The documented limit of an account. A newer page of the documentation has another limit: ten times
 # the number of concurrent generations of the account's plan.
@@ -244,11 +248,9 @@ class Connector:
             query: Parameters that are added to the address.
             timeout: Seconds to get a place and to open the link, together; None means
                 ``connect_timeout``.
-            place: Taken if it is not taken yet, and released if the link cannot be opened. The
-                caller releases it at the end of the link.
-            reconnects: Whether the caller replaces a lost connection and repeats attempts itself.
-                Then an exception of the user's function for tokens is a :class:`ConnectError`,
-                after which the caller may try again.
+            place: Acquired if it is not acquired yet, and released if the link cannot be opened.
+                The caller releases it at the end of the link.
+            reconnects: See :meth:`open_with`.
             retries_quota: Whether an attempt is repeated after status 429.
 
         Raises:
@@ -258,23 +260,59 @@ class Connector:
             ClosedError: The client was closed.
             Exception: The user's function for tokens raised it.
         """
+        url = self.options.endpoint(path, websocket=True)
+        full_url = f"{url}?{urlencode(query)}" if query else url
+
+        def attempt(header: Header, deadline: Deadline) -> Link:
+            return self._open_link(full_url, header, name, deadline)
+
+        return self.open_with(
+            attempt,
+            name,
+            f"connecting to {url}",
+            timeout=timeout,
+            place=place,
+            reconnects=reconnects,
+            retries_quota=retries_quota,
+        )
+
+    def open_with(
+        self,
+        attempt: Callable[[Header, Deadline], T],
+        name: str,
+        doing: str,
+        *,
+        timeout: float | None,
+        place: Place,
+        reconnects: bool = False,
+        retries_quota: bool = True,
+    ) -> T:
+        """
+        Open a connection as :meth:`open` does, with a function for one attempt.
+
+        Args:
+            attempt: Opens the connection with a credential, before a deadline.
+            name: The name of the connection.
+            doing: The operation, for errors.
+            timeout: Seconds, as for :meth:`open`.
+            place: The place of the connection, as for :meth:`open`.
+            reconnects: Whether the caller replaces a lost connection and repeats attempts itself.
+                Then an exception of the user's function for tokens is a :class:`ConnectError`,
+                after which the caller may try again.
+            retries_quota: Whether an attempt is repeated after status 429.
+        """
         try:
             import_needed()
             seconds = self.options.connect_timeout if timeout is None else timeout
-            url = self.options.endpoint(path, websocket=True)
-            deadline = Deadline(seconds, f"connecting to {url}")
+            deadline = Deadline(seconds, doing)
             self._acquire_place(place, deadline, seconds)
-            if query:
-                url = f"{url}?{urlencode(query)}"
 
-            def attempt(header: Header) -> Link:
-                return self._open_link(url, header, name, deadline)
+            def attempt_once() -> T:
+                return self.credential.use(deadline, lambda header: attempt(header, deadline))
 
             if reconnects:
-                return _reconnecting(lambda: self.credential.use(deadline, attempt))
-            return self._repeated(
-                lambda: self.credential.use(deadline, attempt), name, deadline, retries_quota
-            )
+                return _reconnecting(attempt_once)
+            return self._repeated(attempt_once, name, deadline, retries_quota)
         except BaseException:
             place.release()
             raise
@@ -291,6 +329,9 @@ class Connector:
             )
 
     def _open_link(self, url: str, header: Header, name: str, deadline: Deadline) -> Link:
+        # Imported when the first connection opens.
+        from inworld_sync.transport.websocket import Link
+
         options = self.options
         url, placed = place_credential(url, header, options.credential_in)
         headers = {**request_headers(), **options.headers, **placed}
@@ -299,8 +340,8 @@ class Connector:
         return link
 
     def _repeated(
-        self, attempt: Callable[[], Link], name: str, deadline: Deadline, retries_quota: bool
-    ) -> Link:
+        self, attempt: Callable[[], T], name: str, deadline: Deadline, retries_quota: bool
+    ) -> T:
         options = self.options
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
@@ -389,7 +430,7 @@ def _close_at_exit() -> None:
                 session.close()
 
 
-def _reconnecting(attempt: Callable[[], Link]) -> Link:
+def _reconnecting(attempt: Callable[[], T]) -> T:
     try:
         return attempt()
     except InworldError:

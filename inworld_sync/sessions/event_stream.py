@@ -1,11 +1,12 @@
 r"""
 Has streams of events, with four ways to receive events: iterator, handlers, queue and poll.
 
-Lock rule: all streams of a connection share the monitor of the connection, which guards every
-mailbox. The monitor is never held while user code runs. Only the reader thread of the connection
+Lock rule: all streams of a connection share the monitor of the connection, which guards the list of
+mailboxes. The monitor is never held while user code runs. Only the reader thread of the connection
 produces events. It calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor
-held. A consumer waits on a condition of its mailbox. A thread that waits for room waits on the
-monitor.
+held. A consumer waits in the queue of its mailbox, not for the monitor, which the reader still
+holds when it wakes the consumer. A thread that waits for room waits on the monitor. It first raises
+``Monitor.watchers``, so that a consumer that has taken an event then notifies the monitor.
 
 Events are buffered until the first consumer attaches. If a mailbox is full, the reader pauses (see
 ``base.py``), so that TCP flow control slows the service down. Events are dropped in one case only:
@@ -21,6 +22,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from queue import Empty
 from typing import Generic, Literal, TypeAlias, TypeVar, cast
 
 from inworld_sync.errors import (
@@ -30,9 +32,9 @@ from inworld_sync.errors import (
     LocalProtocolError,
     fresh,
 )
-from inworld_sync.locks import Part
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.events import StreamEnded
+from inworld_sync.sessions.mailbox import END, MAX_WAITING_BYTES, Mailbox
 from inworld_sync.sessions.monitor import Monitor, require_may_wait
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline, RunningDeadline
 
@@ -44,40 +46,12 @@ F = TypeVar("F", bound=Callable[..., object])
 # The class or name of the events, the function, and the context variables of the function.
 _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Context]"
 
-# The most bytes of events that may wait for one consumer, about five minutes of 24 kHz PCM. The
-# size of an event is the size of its message.
-MAX_WAITING_BYTES = 16 * 1024 * 1024
-
 # The most bytes that may wait for a consumer while the reader continues for others.
 MAX_BEHIND_BYTES = 4 * MAX_WAITING_BYTES
 
 # This is added to the size of each event, because an event with a small message takes about this
 # many bytes.
 _EVENT_BYTES = 256
-
-
-class _Mailbox(Generic[E]):
-    """The events that one consumer has not taken yet."""
-
-    def __init__(self, ready: Part, max_events: int | None = None) -> None:
-        self.ready = ready
-        self.events: deque[tuple[E, int]] = deque()
-        self.max_events = max_events
-        self.waiting_bytes = 0
-        self.takers = 0
-        self.closed = False
-        # Why the consumer has ended before the stream.
-        self.error: LocalProtocolError | None = None
-
-    @property
-    def is_full(self) -> bool:
-        return self.waiting_bytes > MAX_WAITING_BYTES or (
-            self.max_events is not None and len(self.events) >= self.max_events
-        )
-
-    def empty(self) -> None:
-        self.events.clear()
-        self.waiting_bytes = 0
 
 
 class Subscription(Generic[E]):
@@ -87,7 +61,7 @@ class Subscription(Generic[E]):
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, stream: EventStream[E], mailbox: _Mailbox[E]) -> None:
+    def __init__(self, stream: EventStream[E], mailbox: Mailbox[E]) -> None:
         self._stream = stream
         self._mailbox = mailbox
         # The source of the events, which would end if no reference to it existed.
@@ -156,10 +130,10 @@ class EventStream(Generic[E]):
         self._logger = logger
         self.ended: StreamEnded | None = None
         # The first consumer takes over this mailbox.
-        self._backlog: _Mailbox[E] | None = _Mailbox(changed.part())
-        self._mailboxes: list[_Mailbox[E]] = [self._backlog]
-        self._pull: _Mailbox[E] | None = None
-        self._for_handlers: _Mailbox[E] | None = None
+        self._backlog: Mailbox[E] | None = Mailbox()
+        self._mailboxes: list[Mailbox[E]] = [self._backlog]
+        self._pull: Mailbox[E] | None = None
+        self._for_handlers: Mailbox[E] | None = None
         self._handlers: tuple[_Handler, ...] = ()
         self._reported: set[int] = set()
         self.handler_errors = 0
@@ -182,33 +156,30 @@ class EventStream(Generic[E]):
             self._changed.message_bytes if size_bytes is None else size_bytes
         )
         for mailbox in tuple(self._mailboxes):
-            mailbox.events.append((event, size_bytes))
-            mailbox.waiting_bytes += size_bytes
-            if mailbox.takers:
-                mailbox.ready.notify()
-            if mailbox.waiting_bytes > MAX_WAITING_BYTES or mailbox.max_events is not None:
+            mailbox.put_bytes += size_bytes
+            mailbox.queue.put((event, size_bytes))
+            waiting_bytes = mailbox.put_bytes - mailbox.taken_bytes
+            if waiting_bytes > mailbox.max_bytes or mailbox.max_events is not None:
                 self._changed.has_full_queue = True
-            if mailbox.waiting_bytes > MAX_BEHIND_BYTES and len(mailbox.events) > 1:
+            if waiting_bytes > MAX_BEHIND_BYTES and mailbox.queue.qsize() > 1:
                 self._end_consumer(mailbox)
 
-    def _end_consumer(self, mailbox: _Mailbox[E]) -> None:
+    def _end_consumer(self, mailbox: Mailbox[E]) -> None:
         """End a consumer that has stopped taking events. The stream continues."""
         mailbox.error = LocalProtocolError(
             f"{mailbox.waiting_bytes} bytes of events were not taken while others were, so they "
             "were dropped: take events faster, or close a queue that is not read"
         )
         self._logger.warning("%s: a consumer has ended: %s", self._name, mailbox.error)
-        mailbox.closed = True
-        mailbox.empty()
         self._mailboxes.remove(mailbox)
-        mailbox.ready.notify_all()
+        mailbox.close()
 
     def end(self, ended: StreamEnded) -> None:
         """Set how the stream ended. Later calls change nothing."""
         if self.ended is None:
             self.ended = ended
             for mailbox in self._mailboxes:
-                mailbox.ready.notify_all()
+                mailbox.queue.put(END)
             self._changed.notify_all()
 
     def discard(self) -> None:
@@ -225,7 +196,7 @@ class EventStream(Generic[E]):
     @property
     def is_starving(self) -> bool:
         """Whether a consumer waits for an event of this stream now."""
-        return any(mailbox.takers and not mailbox.events for mailbox in self._mailboxes)
+        return any(mailbox.is_starving for mailbox in self._mailboxes)
 
     # Methods for the consumers. The monitor is not held.
 
@@ -234,7 +205,7 @@ class EventStream(Generic[E]):
         """How many bytes of events the slowest consumer has not taken yet; a snapshot."""
         return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
-    def raise_end(self, mailbox: _Mailbox[E] | None = None) -> None:
+    def raise_end(self, mailbox: Mailbox[E] | None = None) -> None:
         """Raise the error of the stream, or of the consumer with *mailbox*, if there is one."""
         if mailbox is not None and mailbox.error is not None:
             raise fresh(mailbox.error)
@@ -257,7 +228,7 @@ class EventStream(Generic[E]):
         Deadline(timeout, "waiting for an event")
         with self._changed:
             if self._pull is None:
-                self._pull = _Mailbox(self._changed.part())
+                self._pull = Mailbox()
             self._attach(self._pull)
         return self.drain(self._pull, timeout)
 
@@ -271,7 +242,7 @@ class EventStream(Generic[E]):
         """
         if maxsize is not None and not (isinstance(maxsize, int) and maxsize >= 1):
             raise ConfigError(f"maxsize must be an integer of at least 1, got {maxsize!r}")
-        mailbox: _Mailbox[E] = _Mailbox(self._changed.part(), maxsize)
+        mailbox: Mailbox[E] = Mailbox(maxsize)
         try:
             with self._changed:
                 self._attach(mailbox)
@@ -297,7 +268,7 @@ class EventStream(Generic[E]):
             # If this mailbox is closed, the handlers have got the end. A new handler gets the end
             # too.
             if self._for_handlers is None or self._for_handlers.closed:
-                self._for_handlers = _Mailbox(self._changed.part())
+                self._for_handlers = Mailbox()
                 self._attach(self._for_handlers)
                 if self._dispatch == "thread":
                     start = self._dispatcher = threading.Thread(
@@ -356,46 +327,55 @@ class EventStream(Generic[E]):
         if self._dispatcher is not None and self._dispatcher is not threading.current_thread():
             self._dispatcher.join(timeout)
 
-    def pop(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
+    def pop(self, mailbox: Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
         """Take the next event of a mailbox; return ``(False, None)`` if no event will follow."""
-        with self._changed:
-            return self._pop(mailbox, timeout)
-
-    def _pop(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
-        """Take the next event as :meth:`pop` does; the monitor is held."""
-        if not mailbox.events and not self._await_event(mailbox, timeout):
+        changed = self._changed
+        if changed.in_child:
+            changed.refuse()
+        queue = mailbox.queue
+        try:
+            event, size_bytes = self._await(mailbox, timeout) if queue.empty() else queue.get(False)
+        except Empty:
+            # Another consumer of this mailbox was faster.
+            event, size_bytes = self._await(mailbox, timeout)
+        if not size_bytes:
+            # Other threads need this entry too.
+            queue.put(END)
             return False, None
-        mailbox.waiting_bytes -= mailbox.events[0][1]
-        event, _ = mailbox.events.popleft()
+        with mailbox.lock:
+            mailbox.taken_bytes += size_bytes
         # The reader may wait for room, and a text feed may wait until the user takes audio.
-        if self._changed.waiters:
-            self._changed.notify_all()
+        if changed.watchers:
+            with changed:
+                changed.notify_all()
         return True, event
 
-    def _await_event(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
-        """Wait for an event; return False if no further event will come. The monitor is held."""
+    def _await(self, mailbox: Mailbox[E], timeout: float | None) -> tuple[E | None, int]:
+        """Wait for the next entry of a mailbox."""
+        changed, call = self._changed, object()
         deadline = None if timeout is None else RunningDeadline(timeout, "waiting for an event")
-        mailbox.takers += 1
+        seconds = LONGEST_WAIT_SECONDS
         try:
+            mailbox.takers.append(call)
             # The reader may pause because of another consumer; now it must continue.
-            if self._changed.waiters:
-                self._changed.notify_all()
-            while not mailbox.events:
-                if mailbox.closed or self.ended is not None:
-                    return False
-                if deadline is not None and deadline.expired:
-                    raise DeadlineExceeded(f"no event came within {timeout:g} s")
-                require_may_wait("waiting for an event")
-                mailbox.ready.wait(
-                    LONGEST_WAIT_SECONDS
-                    if deadline is None
-                    else deadline.at_most(LONGEST_WAIT_SECONDS)
-                )
+            if changed.watchers:
+                with changed:
+                    changed.notify_all()
+            while True:
+                if deadline is not None:
+                    seconds = deadline.at_most(LONGEST_WAIT_SECONDS)
+                if seconds:
+                    require_may_wait("waiting for an event")
+                try:
+                    return mailbox.queue.get(timeout=seconds)
+                except Empty:
+                    if deadline is not None and deadline.expired:
+                        raise DeadlineExceeded(f"no event came within {timeout:g} s") from None
         finally:
-            mailbox.takers -= 1
-        return True
+            if call in mailbox.takers:
+                mailbox.takers.remove(call)
 
-    def drain(self, mailbox: _Mailbox[E], timeout: float | None) -> Iterator[E]:
+    def drain(self, mailbox: Mailbox[E], timeout: float | None) -> Iterator[E]:
         """
         Yield the events of a mailbox to the end of the stream.
 
@@ -408,43 +388,42 @@ class EventStream(Generic[E]):
             yield cast("E", event)
         self.raise_end(mailbox)
 
-    def detach(self, mailbox: _Mailbox[E]) -> None:
+    def detach(self, mailbox: Mailbox[E]) -> None:
         """Remove a consumer, and drop the events that it has not taken."""
         if self._changed.in_child:
             return
         with self._changed:
-            mailbox.closed = True
-            mailbox.empty()
             if mailbox in self._mailboxes:
                 self._mailboxes.remove(mailbox)
-            mailbox.ready.notify_all()
+            mailbox.close()
             self._changed.notify_all()
 
-    def _attach(self, mailbox: _Mailbox[E]) -> None:
+    def _attach(self, mailbox: Mailbox[E]) -> None:
         """Give the mailbox all further events. The first mailbox gets the backlog too."""
         backlog = self._backlog
         if mailbox in self._mailboxes or mailbox.closed:
             return
         if backlog is None:
             self._mailboxes = [*self._mailboxes, mailbox]
+            if self.ended is not None:
+                mailbox.queue.put(END)
         else:
-            mailbox.events, mailbox.waiting_bytes = backlog.events, backlog.waiting_bytes
-            mailbox.error, mailbox.closed = backlog.error, backlog.closed
+            mailbox.adopt(backlog)
             self._mailboxes = [] if mailbox.closed else [mailbox]
             self._backlog = None
         self._changed.has_full_queue |= mailbox.is_full
 
-    def _run_handlers(self, mailbox: _Mailbox[E]) -> None:
+    def _run_handlers(self, mailbox: Mailbox[E]) -> None:
         while self._handle_next(mailbox, timeout=None):
             pass
 
-    def _handle_next(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
+    def _handle_next(self, mailbox: Mailbox[E], timeout: float | None) -> bool:
         """Handle one event or the end; return False if there is no event."""
+        try:
+            found, event = self.pop(mailbox, timeout)
+        except DeadlineExceeded:
+            return False
         with self._changed:
-            try:
-                found, event = self._pop(mailbox, timeout)
-            except DeadlineExceeded:
-                return False
             handlers = self._handlers
             if not found:
                 if mailbox.closed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from typing import ClassVar
 
 from inworld_sync.errors import LocalProtocolError
 from inworld_sync.locks import Condition
@@ -60,13 +61,20 @@ class Monitor(Condition):
             events; 0 if it handles none.
         has_full_queue: False if no mailbox and no queue of audio is full; then the reader need not
             check them. See ``base.py``.
+        watchers: How many threads wait, or are about to wait, until a consumer takes events. Such a
+            thread counts itself before it looks at a mailbox, because a consumer looks at this
+            number without the monitor.
+        in_child: Whether this process is a forked child of the process that made the monitor.
     """
+
+    in_child: ClassVar[bool] = False
 
     def __init__(self, what: str) -> None:
         super().__init__()
         self._what = what
         self.message_bytes = 0
         self.has_full_queue = False
+        self.watchers = 0
         self._fork_guard = ForkGuard()
         _monitors.add(self)
 
@@ -74,17 +82,23 @@ class Monitor(Condition):
     def __new__(cls, _: str) -> Monitor:  # noqa: D102
         return super().__new__(cls)
 
-    @property
-    def in_child(self) -> bool:
-        """Whether this process is a forked child of the process that made the monitor."""
-        return self._fork_guard.in_child
+    def refuse(self) -> None:
+        """
+        Raise the error for a forked child.
+
+        Raises:
+            ClosedError: The current process is a forked child.
+        """
+        self._fork_guard.require(self._what)
 
 
 class _MonitorOfParent(Monitor):
     """A monitor of the parent process, seen from a forked child."""
 
+    in_child = True
+
     def __enter__(self) -> bool:
-        self._fork_guard.require(self._what)
+        self.refuse()
         raise AssertionError("only a monitor of the parent has this class")
 
 

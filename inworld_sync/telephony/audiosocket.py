@@ -145,7 +145,12 @@ class AudioSocketCodec:
     name = "AudioSocket"
     closing_ends_call = True
     pacing = Pacing(
-        lead_ms=_LEAD_MS, start_ms=60, delay_ms=_DELAY_MS, pads_tails=True, reports="none"
+        lead_ms=_LEAD_MS,
+        start_ms=60,
+        delay_ms=_DELAY_MS,
+        pads_tails=True,
+        reports="none",
+        can_clear=False,
     )
 
     def __init__(self, call_id: str, sample_rate_hz: int | None = None) -> None:
@@ -198,7 +203,8 @@ class AudioSocketCodec:
         had 0x11 for 16 kHz.
         """
         rate_hz = len(payload) // 2 * _FRAMES_A_SECOND
-        if rate_hz not in _RATES_HZ.values() or self._wanted_hz not in (None, rate_hz):
+        is_known = len(payload) % 2 == 0 and rate_hz in _RATES_HZ.values()
+        if not is_known or self._wanted_hz not in (None, rate_hz):
             wanted = "of a known rate" if self._wanted_hz is None else f"at {self._wanted_hz} Hz"
             return WrongFormat(
                 f"the first frame has {len(payload)} bytes, which is not 20 ms of 16-bit audio "
@@ -270,6 +276,7 @@ class AudioSocketServer:
         self._logger = logger or logging.getLogger("inworld_sync")
         self._lock = threading.Lock()
         self._calls: dict[threading.Thread, FrameSocket] = {}
+        self._bridges: dict[threading.Thread, Bridge] = {}
         self._is_over = Event()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
@@ -289,11 +296,15 @@ class AudioSocketServer:
         self._is_over.set()
         self._thread.join(_JOIN_SECONDS)
         with self._lock:
-            calls = dict(self._calls)
-        for connection in calls.values():
-            connection.close()
-        for thread in calls:
+            calls, bridges = dict(self._calls), dict(self._bridges)
+        for thread, connection in calls.items():
+            if thread in bridges:
+                bridges[thread].hang_up(after_speech=False)
+            else:
+                connection.close()
+        for thread, connection in calls.items():
             thread.join(_JOIN_SECONDS)
+            connection.close()
 
     def __enter__(self) -> AudioSocketServer:
         return self
@@ -326,7 +337,12 @@ class AudioSocketServer:
         try:
             call_id = self._call_id(connection)
             if call_id is not None:
-                summary = self._bridge(connection, call_id).run()
+                bridge = self._bridge(connection, call_id)
+                with self._lock:
+                    self._bridges[threading.current_thread()] = bridge
+                if self._is_over.is_set():
+                    return
+                summary = bridge.run()
                 if self._on_end is not None:
                     self._on_end(summary)
         except Exception:
@@ -335,6 +351,7 @@ class AudioSocketServer:
             connection.close()
             with self._lock:
                 self._calls.pop(threading.current_thread(), None)
+                self._bridges.pop(threading.current_thread(), None)
 
     def _bridge(self, connection: FrameSocket, call_id: str) -> Bridge:
         return Bridge(

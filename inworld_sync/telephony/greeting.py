@@ -1,16 +1,21 @@
-"""Plays the greeting of a call, and tells the model how much of it was heard."""
+"""
+Plays the greeting of a call and other recorded speech, and adds to the conversation how much of
+the greeting was heard.
+"""
 
 from __future__ import annotations
 
 from inworld_sync.models.realtime import Message, ResponseConfig
+from inworld_sync.models.tts import AudioEncoding
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tts.speech import Speech
 from inworld_sync.telephony.options import CallOptions
 from inworld_sync.telephony.output import CallOutput
 
-__all__ = ["Greeting", "heard_text"]
+__all__ = ["Greeting", "announce", "heard_text"]
 
 _NAME = "greeting"
+_ENCODINGS = {AudioEncoding.MULAW: "mulaw", AudioEncoding.ALAW: "alaw"}
 
 
 class Greeting:
@@ -60,7 +65,7 @@ class Greeting:
             self._is_over = True
             if isinstance(greeting, Speech):
                 self._is_playing = True
-                output.announce(_NAME, greeting.pcm, greeting.sample_rate_hz)
+                announce(output, _NAME, greeting)
             elif session is not None:
                 said = f"Say exactly this to the caller, and nothing else: {greeting}"
                 session.respond(ResponseConfig(instructions=said))
@@ -73,6 +78,16 @@ class Greeting:
         text = heard_text(self._greeting, self._options.text_of_greeting(), heard_ms)
         if text:
             session.add(Message.assistant(text), wait=False)
+
+
+def announce(output: CallOutput, name: str, speech: Speech) -> None:
+    """Queue a recorded speech; if it has the format of the call, its bytes are not changed."""
+    call_format = output.call_format
+    encoding = _ENCODINGS.get(speech.encoding)
+    if encoding == call_format.encoding and speech.sample_rate_hz == call_format.sample_rate_hz:
+        output.add(name, speech.data)
+    else:
+        output.announce(name, speech.pcm, speech.sample_rate_hz)
 
 
 def heard_text(speech: Speech, text: str, heard_ms: float) -> str:

@@ -46,6 +46,8 @@ class Pacing:
         delay_ms: The time from sending to hearing, until it is measured.
         pads_tails: Whether the last frame of an item is filled with silence to 20 ms.
         reports: How the carrier reports what it has played.
+        can_clear: Whether the carrier can drop audio that was sent. If not, the caller hears all of
+            it.
     """
 
     lead_ms: float
@@ -53,6 +55,7 @@ class Pacing:
     delay_ms: float
     pads_tails: bool
     reports: Reports
+    can_clear: bool = True
 
 
 class SentAudio(Protocol):
@@ -137,7 +140,7 @@ class CallOutput:
     ) -> None:
         self._format = call_format
         self._lead = pacing.lead_ms / 1000.0
-        self._pads_tails = pacing.pads_tails
+        self._pads_tails, self._can_clear = pacing.pads_tails, pacing.can_clear
         self._recorder = recorder
         self._frame_bytes = call_format.bytes_of(FRAME_MS)
         self._start_bytes = call_format.bytes_of(pacing.start_ms)
@@ -150,6 +153,8 @@ class CallOutput:
         self._items: dict[str, _Item] = {}
         # The newest item of the session.
         self._last: _Item | None = None
+        # How much was heard of the announcements that were cleared.
+        self._interrupted: dict[str, tuple[float, bool]] = {}
         self._dropped_samples = 0
         self._is_paused = self._needs_clear = self._closed = False
         self.failure: InworldError | None = None
@@ -194,16 +199,20 @@ class CallOutput:
         with self._news:
             now = time.monotonic()
             is_unheard = not self._clock.is_drained(now)
-            heard = self._clock.heard(now)
+            heard = self._clock.heard(now) if self._can_clear else self._clock.sent
             call_hz = self._format.sample_rate_hz
             found = {name: item.heard_samples(heard, call_hz) for name, item in self._items.items()}
             self.interruptions += bool(is_unheard or self._queue)
-            if is_unheard:
+            # What cannot be taken back is still heard, by the clock as it is.
+            if is_unheard and self._can_clear:
                 self._needs_clear = True
                 self._dropped_samples += self._clock.sent - heard
                 self._clock.clear(now)
                 if self._recorder is not None:
                     self._recorder.cleared(heard)
+            for name, item in self._items.items():
+                if item.to_call is None:
+                    self._interrupted[name] = (found[name] * 1000.0 / call_hz, True)
             self._items, self._last = {}, None
             self._queue.clear()
             self._queued_bytes = 0
@@ -231,6 +240,11 @@ class CallOutput:
 
     # For the bridge.
 
+    @property
+    def call_format(self) -> CallFormat:
+        """The format of the call."""
+        return self._format
+
     def announce(self, name: str, pcm: bytes | memoryview, sample_rate_hz: int) -> None:
         """Queue 16-bit PCM of the program after all audio so far, as an item of its own."""
         resampler = Resampler(sample_rate_hz, self._format.sample_rate_hz)
@@ -247,11 +261,11 @@ class CallOutput:
             self._put(item, audio)
 
     def heard_ms_of(self, name: str) -> tuple[float, bool]:
-        """Return how much of an announcement was heard, and whether this is all of it."""
+        """Return how much of an announcement was heard, and whether no more will be heard."""
         with self._news:
             item = self._items.get(name)
             if item is None:
-                return 0.0, False
+                return self._interrupted.get(name, (0.0, False))
             call_hz = self._format.sample_rate_hz
             heard = item.heard_samples(self._clock.heard(time.monotonic()), call_hz)
             return heard * 1000.0 / call_hz, heard == item.pushed_samples

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
-from inworld_sync.errors import ConfigError
+from inworld_sync.errors import ConfigError, ConnectionLost
 from inworld_sync.locks import Condition
 
 __all__ = ["Message", "Sender", "Transport", "TransportEnded"]
@@ -44,11 +44,13 @@ class TransportEnded(Exception):
     def is_normal(self) -> bool:
         """Whether the other side has closed the socket in the normal way."""
         cause = self.__cause__
+        if cause is None:
+            return True
         # websockets has the frame that was received; simple-websocket has the code as reason.
-        frame = getattr(cause, "rcvd", None)
-        codes = (getattr(each, "code", None) for each in (frame, cause))
-        found = (*codes, getattr(cause, "reason", None))
-        return cause is None or any(code in _NORMAL_CODES for code in found)
+        code = getattr(getattr(cause, "rcvd", None), "code", None)
+        if code is None:
+            code = cause.code if isinstance(cause, ConnectionLost) else getattr(cause, "reason", 0)
+        return code in _NORMAL_CODES
 
 
 class Sender(Protocol):
@@ -100,7 +102,7 @@ class Transport:
         Raises:
             TransportEnded: The socket has ended.
         """
-        if self._has_timeout and self._read is not None and not self._waiting:
+        if self._has_timeout and self._read is not None and not (self._waiting or self._end):
             return self._receive(self._read, timeout)
         if self._read is not None and not self._has_timeout and not self._is_reading:
             self._is_reading = True

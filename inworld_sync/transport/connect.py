@@ -18,11 +18,12 @@ from inworld_sync.errors import ConnectError, DeadlineExceeded, InworldError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.link_stats import ConnectTimes
-from inworld_sync.transport.proxy import Proxy, choose_proxy, open_tunnel
+from inworld_sync.transport.proxy import Proxy, choose_proxy
 from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp
 from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
 from inworld_sync.transport.tcp import connect_tcp, look_up
 from inworld_sync.transport.tls import context_for, tls_error
+from inworld_sync.transport.tunnel import open_tunnel
 from inworld_sync.transport.upgrade import Upgraded, upgrade
 from inworld_sync.transport.urls import Place, merge_headers, parse_url, show_url
 
@@ -32,7 +33,7 @@ _STEPS = {
     "dns": "looking up the name",
     "tcp": "connecting by TCP",
     "proxy": "asking the proxy for a tunnel",
-    "tls": "the TLS handshake",
+    "tls": "the TLS handshake, which a server without TLS does not answer",
     "upgrade": "waiting for the response to the upgrade",
 }
 
@@ -106,7 +107,8 @@ def open_stream(
     Args:
         place: The server.
         proxy: The proxy that opens a tunnel to the server; None connects directly.
-        options: The settings, of which only the certificates are used.
+        options: The settings, of which only the certificates are used. They are for the server and
+            for a proxy with TLS.
         deadline: For all steps together.
 
     Raises:
@@ -124,26 +126,38 @@ def open_stream(
         failure.callback(sock.close)
         self_pipe = SelfPipe()
         failure.callback(self_pipe.close)
-        plain = PlainStream(sock, self_pipe)
+        stream: Stream = PlainStream(sock, self_pipe)
         if proxy:
             with _step(times_ms, "proxy"):
-                open_tunnel(plain, proxy, place.host, place.port, deadline)
-        stream: Stream = plain
+                if proxy.scheme == "https":
+                    setting = "the URL of the proxy"
+                    stream = _secured(stream, proxy.host, where, setting, options, deadline)
+                open_tunnel(stream, proxy, place.host, place.port, deadline)
         tls_version = None
         if place.is_secure:
             with _step(times_ms, "tls"):
-                try:
-                    stream = secured = TlsStream(plain, context_for(options), place.host)
-                    secured.handshake(deadline)
-                except (ssl.SSLError, EOFError, OSError) as error:
-                    if isinstance(error, InworldError):
-                        raise
-                    raise tls_error(error, str(place)) from error
+                stream = secured = _secured(
+                    stream, place.host, str(place), "base_url", options, deadline
+                )
                 tls_version = secured.version
         failure.pop_all()
     return OpenedStream(
         sock=sock, self_pipe=self_pipe, stream=stream, tls_version=tls_version, times_ms=times_ms
     )
+
+
+def _secured(
+    stream: Stream, host: str, where: str, setting: str, options: Options, deadline: Deadline
+) -> TlsStream:
+    """Start TLS on a stream; *where* and *setting* are as for :func:`tls_error`."""
+    try:
+        secured = TlsStream(stream, context_for(options), host)
+        secured.handshake(deadline)
+    except (ssl.SSLError, EOFError, OSError) as error:
+        if isinstance(error, InworldError):
+            raise
+        raise tls_error(error, where, setting) from error
+    return secured
 
 
 def open_websocket(

@@ -14,7 +14,7 @@ __all__ = ["close_if_forgotten"]
 
 def close_if_forgotten(
     handle: object, what: str, is_open: Callable[[], bool], close: Callable[[], object]
-) -> None:
+) -> Callable[[], object]:
     """
     Close what belongs to an object of the user when the object is garbage-collected.
 
@@ -24,8 +24,13 @@ def close_if_forgotten(
         is_open: Returns whether the object was not closed; it acquires no lock.
         close: Closes what belongs to the object; runs on a thread of its own. Neither function may
             have a reference to *handle*.
+
+    Returns:
+        A function that cancels this, for an object whose close has begun.
     """
-    weakref.finalize(handle, _close, what, is_open, close).atexit = False
+    finalizer = weakref.finalize(handle, _close, what, is_open, close)
+    finalizer.atexit = False
+    return finalizer.detach
 
 
 def _close(what: str, is_open: Callable[[], bool], close: Callable[[], object]) -> None:

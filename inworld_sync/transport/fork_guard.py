@@ -1,33 +1,33 @@
 """
 Detects that an object is used in a forked child of the process that created the object.
 
-This file counts forks. Comparing two counts costs a tenth of ``os.getpid()``, and a connection
-compares counts for every message.
+A fork marks all guards in the child. So a connection, which checks its guard for every message,
+reads one attribute.
 """
 
 from __future__ import annotations
 
 import os
+import weakref
 
 from inworld_sync.errors import ClosedError
 
 __all__ = ["ForkGuard"]
 
-_generation = 0
-
 
 class ForkGuard:
-    """Remembers the process in which it was created."""
+    """
+    Remembers the process in which it was created.
 
-    __slots__ = ("_generation", "_pid")
+    Attributes:
+        in_child: True in a forked child of the process that created this object.
+    """
+
+    __slots__ = ("__weakref__", "_pid", "in_child")
 
     def __init__(self) -> None:
-        self._pid, self._generation = os.getpid(), _generation
-
-    @property
-    def in_child(self) -> bool:
-        """True in a forked child of the process that created this object."""
-        return _generation != self._generation
+        self._pid, self.in_child = os.getpid(), False
+        _guards.add(self)
 
     def require(self, what: str) -> None:
         """
@@ -39,16 +39,19 @@ class ForkGuard:
         Raises:
             ClosedError: The current process is a forked child.
         """
-        if _generation != self._generation:
+        if self.in_child:
             raise ClosedError(
                 f"{what} was opened by process {self._pid} and cannot be used "
                 f"in its forked child {os.getpid()}; open a new one in the child"
             )
 
 
+_guards: weakref.WeakSet[ForkGuard] = weakref.WeakSet()
+
+
 def _forked() -> None:
-    global _generation
-    _generation += 1
+    for guard in _guards:
+        guard.in_child = True
 
 
 if hasattr(os, "register_at_fork"):

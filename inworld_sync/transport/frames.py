@@ -62,6 +62,9 @@ class MessageBuffer:
     """
     Buffers received bytes, and returns the messages and control frames in them.
 
+    Attributes:
+        is_empty: Whether :meth:`pop` would find no byte.
+
     Args:
         max_message_bytes: The longest message to accept.
         received: The bytes that were received together with the response to the upgrade.
@@ -78,6 +81,7 @@ class MessageBuffer:
         self._start = 0
         self._stop = len(received)
         self._needed = 2
+        self.is_empty = not received
 
     def pop(self) -> tuple[int, memoryview] | None:
         """
@@ -124,6 +128,7 @@ class MessageBuffer:
                 self._needed = header + size
                 return None
             self._start = stop = start + header + size
+            self.is_empty = stop == self._stop
             payload = self._view[start + header : stop]
             if opcode < CLOSE and (not first & FIN or fragments is not None):
                 self._add_fragment(opcode, payload)
@@ -166,6 +171,7 @@ class MessageBuffer:
     def received(self, count: int) -> None:
         """Record that *count* bytes were received into :meth:`room`."""
         self._stop += count
+        self.is_empty = self._start == self._stop
         size = len(self._buffer)
         if self._stop == size < _USUAL_BYTES and count > size // 2:
             self._resize(4 * size)

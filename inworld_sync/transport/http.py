@@ -37,12 +37,13 @@ from inworld_sync.transport.credential import (
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
-from inworld_sync.wire.codec import dump_text
+from inworld_sync.wire.codec import dump_text, parse_json
 
 if TYPE_CHECKING:
     import urllib3
 
     from inworld_sync.transport.http_socket import Stopper
+    from inworld_sync.transport.pool import ConnectionPool
 
 __all__ = ["Exchange", "HttpClient", "HttpResponse", "as_json", "headers_of", "is_retried"]
 
@@ -89,12 +90,12 @@ class HttpResponse:
             RemoteProtocolError: The body is not JSON in UTF-8.
         """
         try:
-            value: object = json_module.loads(str(self.body, "utf-8-sig"))
+            value: object = parse_json(str(self.body, "utf-8-sig"))
             if _SURROGATE.search(self.body):
                 # Half of a surrogate pair cannot be printed or sent again, so "?" replaces it.
                 text = json_module.dumps(value, ensure_ascii=False)
                 value = json_module.loads(text.encode(errors="replace"))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise RemoteProtocolError(
                 f"the body of a response with HTTP status {self.status} must be JSON, got "
                 f"{len(self.body)} bytes of "
@@ -132,7 +133,7 @@ class HttpClient:
         self.place = parse_url(options.base_url)
         # The key is the process id, because a forked child must not use the connections of its
         # parent.
-        self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
+        self._pools: dict[int, ConnectionPool] = {}
         self._closed = Event()
         self._lock = threading.Lock()
         self._bodies: weakref.WeakSet[Closable] = weakref.WeakSet()
@@ -193,6 +194,15 @@ class HttpClient:
             deadline,
         )
 
+    def prewarm(self, deadline: Deadline) -> None:
+        """
+        Open a connection for the first request, unless there is an idle connection.
+
+        Raises:
+            DeadlineExceeded, ConnectError, ClosedError: As for :meth:`request`.
+        """
+        self.pool().prewarm(deadline.at_most(math.inf))
+
     def attempt(
         self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
     ) -> T:
@@ -247,7 +257,7 @@ class HttpClient:
                 return
         body.close()
 
-    def pool(self) -> urllib3.HTTPConnectionPool:
+    def pool(self) -> ConnectionPool:
         """Return the connection pool of this process. Only this file uses it."""
         if self._closed.is_set():
             raise _closed_error()

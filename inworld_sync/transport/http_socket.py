@@ -83,6 +83,19 @@ class HttpSocket:
             self._stream.flush(self.deadline)
         return count
 
+    def is_idle(self) -> bool:
+        """Whether the connection is open, and no byte of a response has been received."""
+        room = memoryview(bytearray(1))
+        try:
+            # 0 bytes are the end of what was received before, or a message of TLS itself.
+            while not self._stream.receive_into(room, 0):
+                pass
+        except TimeoutError:
+            return True
+        except (EOFError, OSError):
+            pass
+        return False
+
     def end(self) -> None:
         """Make further reads return nothing, because the next bytes are not HTTP."""
         self._is_over = True

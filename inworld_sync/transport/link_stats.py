@@ -22,7 +22,7 @@ class ConnectTimes:
     Attributes:
         dns_ms: Lookup of the host name, or of the proxy's name.
         tcp_ms: TCP connect, to the proxy if there is one.
-        proxy_ms: CONNECT request to the proxy.
+        proxy_ms: Request of a tunnel from the proxy, with the TLS handshake of the proxy.
         tls_ms: TLS handshake.
         upgrade_ms: WebSocket upgrade, from the request to the response.
     """

@@ -15,6 +15,7 @@ __all__ = ["import_needed"]
 
 # TLS, proxies and websocket-client; urllib3; the codecs; name lookups and JSON of HTTP responses.
 _MODULES = (
+    "inworld_sync.transport.websocket",
     "inworld_sync.transport.connect",
     "inworld_sync.transport.pool",
     "websocket",

@@ -109,7 +109,16 @@ class Outbox:
         """
         thread = threading.get_ident()
         with self._lock:
-            if not self._writer_waits or self._has_work or not self._accepts_messages:
+            if (
+                not self._writer_waits
+                or not self._accepts_messages
+                or self._lock_owner is not None
+                or self._is_woken
+                or self._queue
+                or self._rest
+                or self._pong
+                or self._last
+            ):
                 return False
             # No call stands between the two changes of state, so no exception can separate them.
             self._bytes += size_bytes
@@ -139,14 +148,6 @@ class Outbox:
             self._queue.append(item)
             self._work.notify()
 
-    @property
-    def _has_work(self) -> bool:
-        return (
-            self._lock_owner is not None
-            or self._is_woken
-            or bool(self._queue or self._rest or self._pong or self._last)
-        )
-
     def release_write_lock(self, size_bytes: int, unsent: Outgoing | None = None) -> None:
         """
         Release the write lock.
@@ -166,9 +167,9 @@ class Outbox:
             self._lock_owner = None
             if self._change.waiters:
                 self._change.notify_all()
-            # The writer is woken only if it has something to do. Waking it for each message would
-            # cost more.
-            if self._writer_waits_for_lock or self._has_work or self._is_drained:
+            # Whatever gave the writer something to do meanwhile has woken it. If it has run since
+            # then, it waits for the lock. Waking it for each message would cost more.
+            if self._writer_waits_for_lock or self._rest:
                 self._work.notify()
 
     def abandon_write_lock(self) -> bool:

@@ -16,7 +16,7 @@ import urllib3
 from urllib3 import exceptions
 from urllib3.connection import HTTPConnection
 
-from inworld_sync.errors import ConnectionLost, InworldError
+from inworld_sync.errors import ConnectionLost, DeadlineExceeded, InworldError, extended
 from inworld_sync.models.options import Options
 from inworld_sync.transport.connect import open_stream
 from inworld_sync.transport.deadline import Deadline
@@ -25,7 +25,7 @@ from inworld_sync.transport.proxy import Proxy
 from inworld_sync.transport.rejection import reason_of
 from inworld_sync.transport.urls import Place
 
-__all__ = ["from_urllib3", "make_pool", "stoppable"]
+__all__ = ["ConnectionPool", "from_urllib3", "make_pool", "stoppable"]
 
 # The stopper of the request that a thread sends. It is kept here, because urllib3 chooses the
 # connection of a request and passes no stopper to the connection.
@@ -35,7 +35,27 @@ _thread = threading.local()
 _KEPT_CONNECTIONS = 20
 
 
-def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.HTTPConnectionPool:
+class ConnectionPool(urllib3.HTTPConnectionPool):
+    """The connections to one server."""
+
+    def prewarm(self, seconds: float) -> None:
+        """
+        Open a connection within *seconds*, unless there is an idle one.
+
+        Raises:
+            DeadlineExceeded, ConnectError: As for :func:`open_stream`.
+        """
+        # The pool returns an idle connection, or a new one that is not connected.
+        connection = cast("HTTPConnection", self._get_conn())
+        try:
+            if connection.sock is None:
+                connection.timeout = seconds
+                connection.connect()
+        finally:
+            self._put_conn(connection)
+
+
+def make_pool(options: Options, place: Place, proxy: Proxy | None) -> ConnectionPool:
     """
     Return a new connection pool for *place*. The pool does not retry requests.
 
@@ -55,6 +75,12 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.HT
             )
             self._begin_request()
 
+        @property
+        def is_connected(self) -> bool:
+            # urllib3 asks before it uses an idle connection again. It takes any received byte for
+            # the end of the connection, but TLS sends bytes that belong to no response.
+            return self.sock is not None and cast("HttpSocket", self.sock).is_idle()
+
         def request(self, *args: Any, **options: Any) -> None:
             # An open connection of the pool is used again, without connect().
             if self.sock is not None:
@@ -64,7 +90,7 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.HT
         def _begin_request(self) -> None:
             cast("HttpSocket", self.sock).begin_request(getattr(_thread, "stopper", None))
 
-    class Pool(urllib3.HTTPConnectionPool):
+    class Pool(ConnectionPool):
         ConnectionCls = Connection  # pyright: ignore[reportAssignmentType] - as urllib3 documents
 
     return Pool(place.host, place.port, maxsize=_KEPT_CONNECTIONS, retries=False)
@@ -92,7 +118,9 @@ def from_urllib3(error: Exception, doing: str, deadline: Deadline) -> InworldErr
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, (exceptions.TimeoutError, TimeoutError)):
-            return deadline.error()
+            # If the timeout passed while connecting, the cause names the step.
+            step = cause if isinstance(cause.__cause__, DeadlineExceeded) else None
+            return extended(deadline.error(), suffix=f": {step}") if step else deadline.error()
         if isinstance(cause, InworldError):
             return cause
     return ConnectionLost(f"{doing}: the connection broke: {reason_of(causes[-1])}")

@@ -1,4 +1,4 @@
-"""Chooses the proxy of a connection, and opens a tunnel through the proxy."""
+"""Chooses the proxy of a connection."""
 
 from __future__ import annotations
 
@@ -11,44 +11,62 @@ import urllib.request
 
 import attrs
 
-from inworld_sync.errors import ConfigError, ConnectError
-from inworld_sync.models.options import Options
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.options import Options, is_host
 from inworld_sync.secret import Secret, SecretBytes
-from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.stream import Stream, receive_by
 from inworld_sync.transport.tcp import is_loopback
 from inworld_sync.transport.urls import Place, parse_url
 
-__all__ = ["Proxy", "choose_proxy", "open_tunnel"]
+__all__ = ["Proxy", "bracketed", "choose_proxy", "parse_proxy"]
 
-_DEFAULT_PORT = 80
+# The accepted schemes and the port of a URL without one.
+_DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 # An entry of no_proxy with a port. In such an entry an IPv6 address has brackets.
 _ENTRY_WITH_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]+):(?P<port>\d{1,5})")
 
-# The response of a proxy is a status line and a few headers.
-_MAX_RESPONSE_BYTES = 64 * 1024
+# RFC 1929, section 2: the longest user and the longest password of a SOCKS5 proxy, in bytes.
+_MAX_SOCKS_BYTES = 255
 
 
 @attrs.frozen(kw_only=True)
 class Proxy:
     """
-    An HTTP proxy that opens tunnels with CONNECT.
+    A proxy that opens tunnels.
 
     Attributes:
+        scheme: How the client asks for a tunnel: ``http`` and ``https`` with CONNECT, ``https``
+            over TLS, ``socks5`` and ``socks5h`` with SOCKS5. A ``socks5`` proxy gets an address, a
+            ``socks5h`` proxy gets the name of the host.
         host: Name or address.
         port: TCP port.
-        authorization: The value of the Proxy-Authorization header, or None.
+        user: The user, or None.
+        password: The password; empty if the URL has none.
     """
 
+    scheme: str
     host: str
     port: int
-    authorization: str | None = attrs.field(default=None, repr=False)
+    user: Secret | None = attrs.field(default=None, repr=False)
+    password: Secret = attrs.field(default=Secret(""), repr=False)
 
     @property
     def url(self) -> str:
         """The URL of the proxy without credentials."""
-        return f"http://{_bracketed(self.host)}:{self.port}"
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether the proxy uses SOCKS5."""
+        return self.scheme.startswith("socks")
+
+    @property
+    def authorization(self) -> Secret | None:
+        """The value of the Proxy-Authorization header, or None."""
+        if self.user is None:
+            return None
+        credential = SecretBytes(f"{self.user}:{self.password}".encode())
+        return Secret(f"Basic {base64.b64encode(credential).decode()}")
 
 
 def choose_proxy(url: str, options: Options) -> Proxy | None:
@@ -69,10 +87,11 @@ def choose_proxy(url: str, options: Options) -> Proxy | None:
     ``localhost``, the client ignores the environment and the system settings.
 
     Raises:
-        ConfigError: The proxy's URL is invalid, or its scheme is not supported.
+        ConfigError: The proxy's URL is invalid, its scheme is not supported, or python-socks is not
+            installed for a SOCKS5 proxy.
     """
     if options.proxy is not None:
-        return _parse(options.proxy, "proxy=") if options.proxy else None
+        return parse_proxy(options.proxy, "proxy=") if options.proxy else None
     place = parse_url(url)
     if is_loopback(place.host):
         return None
@@ -88,7 +107,7 @@ def choose_proxy(url: str, options: Options) -> Proxy | None:
     scheme = urllib.parse.urlsplit(url).scheme
     for name in (scheme, scheme.replace("ws", "http"), "all"):
         if known.get(name):
-            return _parse(known[name], f"the environment's {name}_proxy")
+            return parse_proxy(known[name], f"the environment's {name}_proxy")
     return None
 
 
@@ -126,11 +145,29 @@ def _matches_no_proxy(place: Place, no_proxy: str) -> bool:
     return False
 
 
-def _parse(text: str, source: str) -> Proxy:
+def parse_proxy(text: str, source: str) -> Proxy:
+    """
+    Return the proxy of a URL. Without a scheme, the URL means an ``http`` proxy.
+
+    Args:
+        text: The URL, which may have a user and a password.
+        source: Where the URL comes from, for errors.
+
+    Raises:
+        ConfigError: As for :func:`choose_proxy`.
+    """
     text = Secret(text)
     found = _read(text)
     if isinstance(found, str):
         raise ConfigError(f"{source} {found}")
+    if found.is_socks:
+        try:
+            import python_socks.sync  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                f"{source} names a SOCKS5 proxy, which needs python-socks: "
+                "pip install 'inworld-sync[socks]'"
+            ) from error
     return found
 
 
@@ -143,10 +180,11 @@ def _read(text: str) -> Proxy | str:
     """
     text = text.strip()
     parts = urllib.parse.urlsplit(text if "://" in text else f"http://{text}")
-    if parts.scheme and parts.scheme != "http":
+    scheme = parts.scheme
+    if scheme and scheme not in _DEFAULT_PORTS:
         return (
-            f"must start with http://, got {parts.scheme}://; "
-            "use an HTTP proxy that allows CONNECT, or proxy=False for no proxy"
+            f"must start with http://, https://, socks5:// or socks5h://, got {scheme}://; use "
+            "one of these proxies, or proxy=False for no proxy"
         )
     if "@" in parts.path + parts.query + parts.fragment:
         return (
@@ -154,74 +192,35 @@ def _read(text: str) -> Proxy | str:
             "write them as %2F, %3F and %23"
         )
     try:
-        host, port = parts.hostname, parts.port or _DEFAULT_PORT
+        host, port = parts.hostname, parts.port
     except ValueError:
-        host, port = None, 0
-    if not host or not parts.scheme:
+        host, port = None, None
+    if not host or not scheme or port == 0:
         return "must look like http://host:port"
-    authorization = None
-    if parts.username is not None:
-        user = urllib.parse.unquote(parts.username)
-        password = urllib.parse.unquote(parts.password or "")
-        credential = base64.b64encode(f"{user}:{password}".encode()).decode()
-        authorization = Secret(f"Basic {credential}")
-    return Proxy(host=host, port=port, authorization=authorization)
-
-
-def open_tunnel(stream: Stream, proxy: Proxy, host: str, port: int, deadline: Deadline) -> None:
-    """
-    Send CONNECT to *proxy*, so that *stream* becomes a tunnel to *host* (RFC 9110, section 9.3.6).
-
-    Args:
-        stream: A connection to the proxy.
-        proxy: The proxy.
-        host: The server behind the proxy.
-        port: The port of the server.
-        deadline: The deadline by which the response must have arrived.
-
-    Raises:
-        ConnectError: The proxy refused, or its response is not HTTP.
-        DeadlineExceeded: The proxy did not answer in time.
-    """
-    target = f"{_bracketed(host)}:{port}"
-    stream.send_all(_connect_request(proxy, target), deadline)
-    head, _, rest = _read_response(stream, proxy, deadline).partition(b"\r\n\r\n")
-    status_line = head.split(b"\r\n", 1)[0].decode("latin-1")
-    protocol, _, status = status_line.partition(" ")
-    if not protocol.startswith("HTTP/1.") or not status[:3].isdigit():
-        raise ConnectError(f"the proxy {proxy.url} did not answer with an HTTP response")
-    if status.startswith("407"):
-        raise ConnectError(
-            f"the proxy {proxy.url} did not accept the credential (HTTP 407); "
-            "put the right user:password@ into the proxy's URL"
+    if not is_host(host):
+        return f"has the host {host!r}, which is neither a name nor an address"
+    if parts.username is None:
+        return Proxy(scheme=scheme, host=host, port=port or _DEFAULT_PORTS[scheme])
+    user = urllib.parse.unquote(parts.username)
+    password = urllib.parse.unquote(parts.password or "")
+    if scheme.startswith("socks") and not all(map(_is_for_socks, (user, password))):
+        return (
+            "must have a user and a password of 1 to 255 ASCII characters each, "
+            "as SOCKS5 requires, or none of them"
         )
-    if not status.startswith("2"):
-        raise ConnectError(f"the proxy {proxy.url} refused a tunnel to {target}: HTTP {status}")
-    if rest:
-        raise ConnectError(f"the proxy {proxy.url} sent data before the tunnel was used")
+    return Proxy(
+        scheme=scheme,
+        host=host,
+        port=port or _DEFAULT_PORTS[scheme],
+        user=Secret(user),
+        password=Secret(password),
+    )
 
 
-def _connect_request(proxy: Proxy, target: str) -> SecretBytes:
-    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    if proxy.authorization:
-        lines.append(f"Proxy-Authorization: {proxy.authorization}")
-    return SecretBytes("\r\n".join([*lines, "", ""]).encode("ascii"))
+def _is_for_socks(text: str) -> bool:
+    return text.isascii() and 0 < len(text) <= _MAX_SOCKS_BYTES
 
 
-def _read_response(stream: Stream, proxy: Proxy, deadline: Deadline) -> bytes:
-    response = bytearray()
-    piece = memoryview(bytearray(4096))
-    try:
-        while b"\r\n\r\n" not in response:
-            if len(response) > _MAX_RESPONSE_BYTES:
-                raise ConnectError(f"the proxy {proxy.url} sent more than 64 KiB of headers")
-            response += piece[: receive_by(stream, piece, deadline)]
-    except EOFError:
-        raise ConnectError(
-            f"the proxy {proxy.url} closed the connection without a response"
-        ) from None
-    return bytes(response)
-
-
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """Return a host as it is written in a URL: an IPv6 address has brackets."""
     return f"[{host}]" if ":" in host else host

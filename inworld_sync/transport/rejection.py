@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import email.utils
-import html
-import json
 import math
 import re
 import time
@@ -19,6 +16,7 @@ from inworld_sync.errors import (
     ServiceError,
     forbids_retry,
 )
+from inworld_sync.wire.codec import parse_json
 
 __all__ = ["error_from_response", "http_time", "reason_of", "request_id_of"]
 
@@ -98,6 +96,8 @@ def error_from_response(
 
 def http_time(value: str | None) -> float | None:
     """Return an HTTP date in seconds of Unix time, or None if the date is missing or invalid."""
+    import email.utils  # only a response has dates
+
     try:
         moment = email.utils.parsedate_to_datetime(value or "")
         if moment.tzinfo is None:
@@ -125,8 +125,8 @@ def _retry_after(value: str | None) -> float | None:
 def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
     text = body.decode("utf-8", "replace").strip()
     try:
-        parsed: object = json.loads(text)
-    except (ValueError, RecursionError):
+        parsed: object = parse_json(text)
+    except ValueError:
         return None, _shortened(text), ()
     if isinstance(parsed, dict) and isinstance(parsed.get("error"), (dict, str)):
         parsed = parsed["error"]
@@ -145,6 +145,8 @@ def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
 def _shortened(text: str) -> str:
     """Return the first sentences of a text, or the title if the text is an HTML page."""
     if _PAGE.match(text):
+        import html  # for pages of proxies
+
         title = _TITLE.search(text)
         text = html.unescape(title[1]) if title else ""
     text = " ".join(text.split())

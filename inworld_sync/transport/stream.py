@@ -21,7 +21,7 @@ from typing import Protocol, cast
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp, whole_milliseconds
 
-__all__ = ["PlainStream", "Stream", "TlsStream", "receive_by"]
+__all__ = ["NotTls", "PlainStream", "Stream", "TlsStream", "receive_by"]
 
 # One read of the socket receives up to 4 TLS records of 16 KiB. After a read that filled the
 # buffer, the next read receives up to 16 records, which saves a tenth of the cost of receiving.
@@ -31,6 +31,9 @@ _BUSY_CIPHERTEXT_BYTES = 256 * 1024
 # The most bytes that are encrypted at once. The lock is held meanwhile, and the receiving thread
 # needs this lock too.
 _ENCRYPTED_BYTES = 64 * 1024
+
+# The first byte of a record (RFC 8446, section 5.1).
+_TLS_CONTENT_TYPES = range(20, 24)
 
 
 class Stream(Protocol):
@@ -172,17 +175,21 @@ class PlainStream:
         """Do nothing, because receiving produces no output without TLS."""
 
 
+class NotTls(OSError):
+    """The server answered the TLS handshake with bytes that are not TLS."""
+
+
 class TlsStream:
     """
-    A TLS client over a plain stream.
+    A TLS client over another stream: plain, or the TLS stream to a proxy.
 
     The ciphertext passes through two memory buffers, so that the lock is held while TLS is used,
     but not while the socket is used.
     """
 
-    def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
+    def __init__(self, under: Stream, context: ssl.SSLContext, server_hostname: str) -> None:
         self.owes_output = False
-        self._plain = plain
+        self._under = under
         self._lock = threading.Lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -204,11 +211,16 @@ class TlsStream:
 
         Raises:
             ssl.SSLError: The certificate is not trusted, or the handshake failed.
+            NotTls: The server does not use TLS.
             EOFError: The server closed the connection.
             DeadlineExceeded: The deadline passed.
         """
+        is_first = True
         while not self._try_handshake(deadline):
-            count = receive_by(self._plain, self._ciphertext, deadline)
+            count = receive_by(self._under, self._ciphertext, deadline)
+            if is_first and self._ciphertext[0] not in _TLS_CONTENT_TYPES:
+                raise NotTls
+            is_first = False
             with self._lock:
                 self._incoming.write(self._ciphertext[:count])
 
@@ -230,7 +242,7 @@ class TlsStream:
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """See :meth:`Stream.receive_into`."""
         if not self._has_more:
-            received = self._plain.receive_into(self._ciphertext, timeout)
+            received = self._under.receive_into(self._ciphertext, timeout)
             with self._lock:
                 self._incoming.write(self._ciphertext[:received])
             if received == len(self._ciphertext) < _BUSY_CIPHERTEXT_BYTES:
@@ -241,16 +253,16 @@ class TlsStream:
         """See :meth:`Stream.send_all`."""
         rest = memoryview(data)
         while rest:
-            self._plain.send_all(self._encrypt(rest[:_ENCRYPTED_BYTES]), deadline)
+            self._under.send_all(self._encrypt(rest[:_ENCRYPTED_BYTES]), deadline)
             rest = rest[_ENCRYPTED_BYTES:]
 
     def send_now(self, data: bytes) -> memoryview | None:
         """See :meth:`Stream.send_now`."""
-        return self._plain.send_now(self._encrypt(data))
+        return self._under.send_now(self._encrypt(data))
 
     def send_rest(self, rest: memoryview, deadline: Deadline) -> None:
         """See :meth:`Stream.send_rest`."""
-        self._plain.send_rest(rest, deadline)
+        self._under.send_rest(rest, deadline)
 
     def _encrypt(self, data: bytes | memoryview) -> bytes:
         with self._lock:
@@ -264,7 +276,9 @@ class TlsStream:
             ciphertext = self._outgoing.read()
             self.owes_output = False
         if ciphertext:
-            self._plain.send_all(ciphertext, deadline)
+            self._under.send_all(ciphertext, deadline)
+        else:
+            self._under.flush(deadline)
 
     def _decrypt(self, room: memoryview) -> int:
         """Decrypt the received records into *room*."""
@@ -291,7 +305,7 @@ class TlsStream:
                 if not count:
                     raise
             finally:
-                self.owes_output = self._outgoing.pending > 0
+                self.owes_output = self._outgoing.pending > 0 or self._under.owes_output
         if not count:
             # OpenSSL returns no bytes here only after the server's close_notify.
             raise EOFError

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import attrs
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.options import is_host
 
 __all__ = ["Place", "merge_headers", "parse_url", "quote_part", "show_url"]
 
@@ -63,7 +64,7 @@ def parse_url(url: str) -> Place:
             f"a URL like https://host or wss://host was expected, got {show_url(url)!r}; "
             "check base_url"
         )
-    if not _is_host(host):
+    if not is_host(host):
         raise ConfigError(
             f"the host {host!r} is not a name: each part between two dots must have 1 to 63 "
             "characters, and the whole name at most 253; check base_url"
@@ -96,13 +97,6 @@ def quote_part(name: str, text: str) -> str:
         return urllib.parse.quote(text, safe="")
     except UnicodeEncodeError:
         raise ConfigError(f"{name} must be valid Unicode, got {text!a:.100}") from None
-
-
-def _is_host(host: str) -> bool:
-    """Return whether a host can be looked up (RFC 1035, section 2.3.4), or is an IPv6 address."""
-    name = host.removesuffix(".")
-    labels = name.split(".")
-    return ":" in host or (len(name) <= 253 and all(1 <= len(label) <= 63 for label in labels))
 
 
 def show_url(url: str) -> str:

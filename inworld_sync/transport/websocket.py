@@ -54,11 +54,7 @@ _MAX_DIRECT_BYTES = 48 * 1024
 
 class Link:
     """
-    A WebSocket connection.
-
-    One thread calls :meth:`receive` in a loop, and another thread runs :meth:`run_writer`. After
-    these threads have returned, :meth:`release` frees the socket. A forked child cannot use the
-    links of its parent.
+    A WebSocket connection. :class:`MessageLink` describes the threads that use it.
 
     Attributes:
         name: The name, unique in the process, for threads and traces.
@@ -67,7 +63,6 @@ class Link:
         request_id: The service's id for the connection, or None.
         end: How the link ended; None while it is open.
         on_refused: Called if the service refuses the credential after the upgrade.
-        has_unread: Returns whether bytes that the reader has not received wait in the socket.
     """
 
     def __init__(self, opened: OpenedWebSocket, url: str, options: Options, name: str) -> None:
@@ -126,8 +121,8 @@ class Link:
         deadline = deadline or Deadline(options.connect_timeout, f"connecting to {show_url(url)}")
         opened = open_websocket(url, headers=headers, options=options, deadline=deadline)
         link = cls(opened, url, options, name)
-        times = attrs.asdict(opened.times)
-        link._observers.trace("connected", opened.times.total_ms / 1000, times)
+        total_ms, times = opened.times.total_ms, attrs.asdict(opened.times)
+        link._observers.trace("connected", total_ms / 1000, times)
         return link
 
     def __repr__(self) -> str:
@@ -150,15 +145,16 @@ class Link:
         Raises:
             ClosedError: The link was opened in another process.
         """
-        self._fork_guard.require(f"the connection {self.name}")
-        buffer, stream = self._buffer, self._stream
+        if self._fork_guard.in_child:
+            self._fork_guard.require(f"the connection {self.name}")
+        buffer, stream, ping_timeout = self._buffer, self._stream, self._options.ping_timeout
         try:
             while self.end is None:
-                item = buffer.pop()
+                item = None if buffer.is_empty else buffer.pop()
                 if item is None:
                     # Every received byte, not only a pong, shows that the server is alive.
                     room = buffer.room()
-                    count = receive_unless_silent(stream, room, self._options.ping_timeout)
+                    count = receive_unless_silent(stream, room, ping_timeout)
                     buffer.received(count)
                     self._bytes_in += count
                     if stream.owes_output:
@@ -327,8 +323,10 @@ class Link:
     def _put(
         self, payload: bytes, timeout: float | None, *, is_built: bool, needs_room: bool
     ) -> None:
-        self._fork_guard.require(f"the connection {self.name}")
-        checks.require_timeout(timeout)
+        if self._fork_guard.in_child:
+            self._fork_guard.require(f"the connection {self.name}")
+        if not (type(timeout) is float and timeout >= 0.0):
+            checks.require_timeout(timeout)
         size, rest = len(payload), None
         # The observer is user code and must not run on this thread, which may hold locks.
         is_direct = needs_room and not self._observers.records and size <= _MAX_DIRECT_BYTES
@@ -358,6 +356,9 @@ class Link:
             # The message may be queued while the writer was not notified.
             self._outbox.wake_writer()
             raise
+
+    def settle_input(self, *, drop: bool, timeout: float | None) -> None:
+        """Return at once, since messages and audio arrive in the order in which they are sent."""
 
     def flush(self, *, timeout: float | None) -> None:
         """

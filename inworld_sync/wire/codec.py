@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -38,6 +39,7 @@ __all__ = [
     "ignore_field",
     "load_object",
     "object_in",
+    "parse_json",
     "register_exact",
 ]
 
@@ -45,6 +47,9 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 JsonObject: TypeAlias = "dict[str, Json]"
 
 _T = TypeVar("_T")
+
+# Functions that read or write a value may call themselves for each level of it.
+_MAX_LEVELS = 100
 
 # The names of the fields that the present call of :meth:`Codec.load` ignores. None if the call
 # raises for such fields.
@@ -96,17 +101,54 @@ def load_object(message: bytes | bytearray | memoryview | str) -> JsonObject:
     """
     try:
         text = message if isinstance(message, str) else str(message, "utf-8")
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = parse_json(text)
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(
             f"expected a message in UTF-8, got the byte 0x{error.object[error.start]:02x} "
             f"at {error.start}"
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RemoteProtocolError(
             f"expected a JSON message, got {len(message)} characters that are not JSON ({error})"
         ) from None
     return object_in(value, "the message")
+
+
+def parse_json(text: str) -> Json:
+    """
+    Parse a JSON text of the service.
+
+    Raises:
+        ValueError: *text* is not JSON, or has arrays and objects in each other at more levels than
+            any message of the service has.
+    """
+    try:
+        value: Json = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _too_deep() from None
+    # Only a text with many brackets can have many levels. Few messages have many brackets.
+    if text.count("[") + text.count("{") > _MAX_LEVELS:
+        _check_levels(value)
+    return value
+
+
+def _check_levels(value: Json) -> None:
+    level = [value]
+    for _ in range(_MAX_LEVELS):
+        inner: list[Json] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        if not inner:
+            return
+        level = inner
+    raise _too_deep()
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"more than {_MAX_LEVELS} levels of arrays and objects")
 
 
 def _refuse_constant(name: str) -> None:
@@ -148,9 +190,11 @@ def _integer(value: object, _: object) -> int:
 
 
 def _number(value: object, _: object) -> float:
-    if type(value) is int:
-        return float(value)
-    return _exactly(float, value)
+    number = float(value) if type(value) is int else _exactly(float, value)
+    # A number such as 1e999 is infinite as a float.
+    if not math.isfinite(number):
+        raise ValueError("expected a number below 1.8e308")
+    return number
 
 
 def register_exact(converter: Converter) -> None:

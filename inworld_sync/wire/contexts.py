@@ -227,9 +227,12 @@ class Contexts:
         progress = self._held.get(context_id)
         if progress is None:
             return False
+        if progress.heard_at == -math.inf:
+            # Any message about the context shows that the service has handled its creation.
+            self._pending.resolve_by_id(context_id, ContextRequest.CREATE)
         progress.heard_at = now
-        # Any message about the context shows that the service has handled its creation.
-        self._pending.resolve_by_id(context_id, ContextRequest.CREATE)
+        if isinstance(message, tts.AudioReceived):
+            return False
         if isinstance(message, FlushCompleted):
             self._pending.resolve_by_id(context_id, ContextRequest.FLUSH)
         elif isinstance(message, ContextUpdated):

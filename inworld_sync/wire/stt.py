@@ -78,6 +78,7 @@ _T = TypeVar("_T")
 
 # A 64-bit integer has at most this many digits.
 _MAX_DIGITS = 20
+_MAX_INTEGER = 2**63 - 1
 
 _TURN_SILENCES = {
     "min_end_of_turn_silence_ms": "minEndOfTurnSilenceWhenConfident",
@@ -88,11 +89,11 @@ _TURN_SILENCES = {
 def _milliseconds(value: object, _: object) -> int:
     # Proto-JSON writes 64-bit integers as strings, and a service may send fractions.
     if isinstance(value, str) and value.isascii() and value.isdecimal():
-        return int(value[:_MAX_DIGITS])
-    if isinstance(value, float) and math.isfinite(value):
-        return round(value)
-    if type(value) is not int:
-        raise TypeError(f"expected an integer, got {type(value).__name__}")
+        value = int(value[:_MAX_DIGITS])
+    elif isinstance(value, float) and math.isfinite(value):
+        value = round(value)
+    if type(value) is not int or not -_MAX_INTEGER <= value <= _MAX_INTEGER:
+        raise TypeError(f"expected a 64-bit integer, got {value!r:.40}")
     return value
 
 

@@ -140,6 +140,12 @@ class AudioReceived:
     visemes: tuple[Viseme, ...] = ()
     extra: Mapping[str, object] = attrs.field(factory=dict)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the chunk has neither times nor fields that the client cannot read."""
+        has_times = self.tokens or self.characters or self.phonemes or self.visemes
+        return not (has_times or self.extra)
+
 
 @attrs.frozen
 class ContextFault:

@@ -73,6 +73,12 @@ def test_sine() -> None:
     assert measure(wave).rms_dbfs == pytest.approx(-3.01, abs=0.01)
 
 
+@pytest.mark.parametrize(("sample", "clipped"), [(32766, False), (32767, True), (-32768, True)])
+def test_clipping(sample: int, clipped: bool) -> None:
+    """Audio is clipped if a sample has full scale."""
+    assert clipped is measure(array("h", [5, sample, -5])).is_clipped
+
+
 def test_silence() -> None:
     """Silence and empty audio have a level of minus infinity."""
     for level in (measure(bytes(100)), measure(b""), Level()):

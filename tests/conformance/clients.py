@@ -109,7 +109,7 @@ CLIENTS = (
         name="vision-agents",
         registry="PyPI",
         packages=("vision-agents==0.6.9", "vision-agents-plugins-inworld==0.6.9"),
-        programs=("vision_agents_plugin.py",),
+        programs=("vision_agents_plugin.py", "vision_agents_realtime.py"),
     ),
     Client(
         name="videosdk",

@@ -182,12 +182,32 @@ def test_stays_paused_after_a_device_change(sound_card: SoundCard) -> None:
 
 
 def test_the_last_device_is_unplugged(sound_card: SoundCard) -> None:
-    """If there is no other device, the iteration raises an error."""
-    with Microphone(RATE_HZ) as microphone:
+    """If no device can be opened in time, the iteration raises an error."""
+    with Microphone(RATE_HZ, reopen_timeout=0.3) as microphone:
         sound_card.unplug("built-in")
 
         with pytest.raises(DeviceError):
             list(microphone)
+
+
+def test_a_device_that_is_plugged_in_again(sound_card: SoundCard) -> None:
+    """While there is no device, silence is recorded. Then the device records again."""
+    sound_card.microphone = ramp(60_000)
+    changes: list[DeviceChanged] = []
+    with Microphone(RATE_HZ, device="built-in", on_change=changes.append) as microphone:
+        read_at_least(microphone, 40)
+        sound_card.unplug("built-in")
+        silent = read_at_least(microphone, 400)
+        assert changes == []
+        sound_card.plug_in("built-in")
+        while not changes:
+            microphone.read(timeout=PATIENCE_S)
+        again = read_at_least(microphone, 100)
+
+    assert silent.endswith(bytes(RATE_HZ // 10))
+    assert again[-2:] != bytes(2)
+    assert len(changes) == 1
+    assert changes[0].lost_ms >= 300
 
 
 # Settings that are too low, too high or of a wrong type.
@@ -201,6 +221,7 @@ BAD = [
     {"block_ms": "20"},
     {"device": b"built-in"},
     {"mute_while": "speaker"},
+    {"reopen_timeout": -1},
     {"on_change": 5},
 ]
 
@@ -212,6 +233,16 @@ def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) 
         Microphone(**arguments)
 
     assert sound_card.streams == []
+
+
+def test_clipping(sound_card: SoundCard) -> None:
+    """The level shows whether a sample has full scale."""
+    sound_card.microphone = struct.pack("<h", 32766) * (RATE_HZ * 60)
+    with Microphone(RATE_HZ) as microphone:
+        until(lambda: microphone.level(window_ms=20).peak > 0)
+        assert not microphone.level(window_ms=20).is_clipped
+        sound_card.microphone = struct.pack("<h", 32767) * (RATE_HZ * 60)
+        until(lambda: microphone.level(window_ms=20).is_clipped)
 
 
 def test_level_of_recorded_audio(sound_card: SoundCard) -> None:

@@ -145,6 +145,8 @@ def test_spoken_turn() -> None:
 def test_interruption_by_speech() -> None:
     """The user's speech ends the audio of a reply, also after the end of the response."""
     with call() as client:
+        quick = {"type": "server_vad", "silence_duration_ms": 200}
+        client.update(audio={"input": {"turn_detection": quick}})
         client.rtc.speak(tone(COUNT_HZ))
         response = client.next("response.done")["response"]
         until_sounding(client)

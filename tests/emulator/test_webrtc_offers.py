@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import http.client
+import ipaddress
 import json
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +20,7 @@ from inworld_sync import Inworld
 from inworld_sync.emulator import Emulator, Settings
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 
-from support.rtc_client import RtcClient, RtcConnection, open_rtc, post_offer
+from support.rtc_client import RtcClient, RtcConnection, open_rtc, post_offer, post_offer_to
 from support.tone import ToneSynthesizer
 
 CALLS = "/v1/realtime/calls"
@@ -26,8 +30,6 @@ ICE_SERVERS = "/v1/realtime/ice-servers"
 
 def get(server: Emulator, path: str, method: str = "GET", **headers: str) -> Any:
     """Send a request without a body. Return the response, whose body is read as ``text``."""
-    import http.client
-
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     with contextlib.closing(connection):
         connection.request(method, path, headers=headers)
@@ -186,8 +188,8 @@ def test_page_of_another_site(rtc_server: Emulator) -> None:
 
 # Wrong offers.
 
-AUDIO = "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\n"
-DATA = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
+AUDIO = "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n"
+DATA = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n"
 HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 PRINT = "a=fingerprint:sha-256 AA:BB\r\n"
 # (body, part of the message)
@@ -203,6 +205,9 @@ WRONG: list[tuple[Any, str]] = [
     (HEAD + AUDIO + PRINT + DATA, "must have a fingerprint"),
     (HEAD + PRINT + AUDIO + DATA, "sdp is not an offer that can be answered"),
     (HEAD + AUDIO + PRINT + DATA + PRINT, "sdp is not an offer that can be answered"),
+    (HEAD + PRINT + AUDIO + DATA.replace("mid:1", "mid:0"), "must have its own name"),
+    (HEAD + PRINT + AUDIO + DATA.replace("mid:1", "x:1"), "must have its own name"),
+    (HEAD + PRINT + "a=group:BUNDLE 0 2\r\n" + AUDIO + DATA, "list the sections 0 and 1, got 0 2"),
     (HEAD + "a=x" * 100_000, "at most 262144 characters"),
     ({}, "sdp must be a string"),
     ({"sdp": 5}, "sdp must be a string"),
@@ -314,6 +319,32 @@ def test_answer_has_the_loopback_address_only() -> None:
 
     addresses = re.findall(r"a=candidate:\S+ \d udp \d+ (\S+)", answer)
     assert set(addresses) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("listening", "expected"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("::1", ["127.0.0.1", "::1"]),
+        ("192.0.2.1", ["192.0.2.1"]),
+        ("0.0.0.0", ["192.0.2.7", "127.0.0.1"]),
+    ],
+)
+def test_addresses_of_a_call(listening: str, expected: list[str]) -> None:
+    """A call uses the address on which the server listens, or all addresses of the machine."""
+    from inworld_sync.emulator.rtc.call import _use_addresses
+
+    class Connection:
+        async def get_component_candidates(
+            self, component: int, addresses: list[str], timeout: int
+        ) -> list[str]:
+            return addresses
+
+    connection: Any = Connection()
+    _use_addresses(connection, listening)
+    found = asyncio.run(connection.get_component_candidates(1, ["192.0.2.7"]))
+
+    assert expected == [str(ipaddress.ip_address(each)) for each in found]
 
 
 def test_hidden_addresses(rtc_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -502,3 +533,36 @@ def test_calls_at_once(rtc_server: Emulator) -> None:
         for number, client in enumerate(clients):
             response = client.next("response.done")["response"]
             assert f"number {number}." == response["output"][0]["content"][0]["transcript"]
+
+
+# It prints the address and the key, and exits without close() when its input ends.
+UNCLOSED = """
+import sys
+from inworld_sync.emulator import Emulator
+server = Emulator().start()
+print(server.port, server.api_key, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_exit_without_close() -> None:
+    """A process that exits with a call, and without ``close``, ends the call and exits cleanly."""
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", UNCLOSED],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+        contextlib.closing(RtcConnection()) as rtc,
+    ):
+        assert process.stdout is not None
+        port, api_key = process.stdout.readline().split()
+        rtc.accept(post_offer_to(int(port), api_key, rtc.offer())[1])
+        RtcClient(rtc).next("session.created")
+        output, errors = process.communicate(timeout=60)
+        ended = rtc.ended.wait(20)
+
+    assert (0, "", "") == (process.returncode, output, errors)
+    assert ended

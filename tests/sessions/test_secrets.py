@@ -275,13 +275,13 @@ def test_password_of_a_proxy(witness: Witness, monkeypatch: pytest.MonkeyPatch, 
             monkeypatch.setenv("https_proxy", url)
         proxy = {"option": url, "wrong": f"socks9://u:{KEY}@host:1"}.get(how)
         with (
-            Inworld(api_key="another-key", proxy=proxy, max_retries=0) as iw,
             pytest.raises(InworldError) as caught,
+            Inworld(api_key="another-key", proxy=proxy, max_retries=0) as iw,
         ):
             iw.tts.synthesize("Hi.", timeout=5)
         with (
-            Inworld(api_key="another-key", proxy=proxy, max_retries=0) as iw,
             pytest.raises(InworldError) as listed,
+            Inworld(api_key="another-key", proxy=proxy, max_retries=0) as iw,
         ):
             iw.voices.list(timeout=5)
     witness.error(caught.value)

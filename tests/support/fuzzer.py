@@ -184,6 +184,46 @@ _HTTP_BODIES: list[tuple[str, Any]] = [
         },
     ),
 ]
+_TRANSPORT = """\
+a=ice-ufrag:Ztfe
+a=ice-pwd:fYJiHVIfZaaTmF7TLx32ch
+a=fingerprint:sha-256 BA:4E:A6:19:1D:9B:97:7A:66:CB:85:35:3C:0C:83:43:D5:24:91:96:FB:DC:31:3F
+a=setup:actpass
+"""
+_OFFER = f"""\
+v=0
+o=- 4005035191 4005035191 IN IP4 0.0.0.0
+s=-
+t=0 0
+a=group:BUNDLE 0 1
+a=msid-semantic:WMS *
+m=audio 9 UDP/TLS/RTP/SAVPF 96 9 0 8
+c=IN IP4 127.0.0.1
+a=sendrecv
+a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid
+a=mid:0
+a=msid:8e08f745 bf6dd54f
+a=rtcp:9 IN IP4 0.0.0.0
+a=rtcp-mux
+a=ssrc:1383156913 cname:771c16f3
+a=rtpmap:96 opus/48000/2
+a=fmtp:96 minptime=10;useinbandfec=1
+a=candidate:f957a233 1 udp 2130706431 127.0.0.1 9 typ host
+a=candidate:d0bcf3d9 1 udp 2130706431 0c0e1a2b-3c4d.local 56614 typ host
+a=end-of-candidates
+{_TRANSPORT}m=application 9 UDP/DTLS/SCTP webrtc-datachannel
+c=IN IP4 0.0.0.0
+a=mid:1
+a=sctp-port:5000
+a=max-message-size:262144
+{_TRANSPORT}"""
+_OFFERS: list[tuple[str, Any]] = [
+    ("/v1/realtime/calls", {"session": _SESSION}),
+    (
+        "/v1/realtime/webrtc",
+        {"sessionConfig": {"voice": "Ashley", "turnDetection": {"type": "none"}, "tools": []}},
+    ),
+]
 _ODD_VALUES: list[Any] = [
     None, True, 0, -1, 1.5, 1e308, 10**30, "", "x", "\ud800", "\x00", "é" * 500, [], {}, [[]],
     {"a": None}, [1, "x"], "AUDIO_ENCODING_UNSPECIFIED", "none", "OPENXR", "MP3", 8000, 44100,
@@ -208,6 +248,7 @@ class Fuzzer:
             lambda: self._websocket(STT, _STT_REQUESTS),
             lambda: self._websocket(self._random.choice(REALTIME), _REALTIME_REQUESTS),
             self._http,
+            self._offer,
             self._raw,
         ]
         with contextlib.suppress(OSError, WebSocketException, EOFError):
@@ -259,9 +300,25 @@ class Fuzzer:
 
     def _http(self) -> None:
         path, body = self._random.choice(_HTTP_BODIES)
-        data = json.dumps(self._changed(body)).encode()
+        self._post(path, self._changed(body))
+
+    def _offer(self) -> None:
+        """Send a WebRTC offer in which some lines are changed, missing or repeated."""
+        lines = _OFFER.splitlines()
+        for _ in range(self._random.choice((0, 1, 1, 2, 5))):
+            at = self._random.randrange(len(lines))
+            words = lines[at].split(" ")
+            words[self._random.randrange(len(words))] = str(self._random.choice(_ODD_VALUES))
+            instead = ([" ".join(words)], [], [lines[at]] * 2, [self._damaged(lines[at])])
+            lines[at : at + 1] = self._random.choice(instead)
+        path, body = self._random.choice(_OFFERS)
+        self._post(path, self._changed({"sdp": "\r\n".join([*lines, ""]), **body}))
+
+    def _post(self, path: str, body: Any) -> None:
+        data = json.dumps(body).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nAuthorization: Basic {self._server.api_key}\r\n"
+            f"Content-Type: application/json\r\n"
             f"Content-Length: {len(data)}\r\nConnection: close\r\n\r\n"
         )
         self._exchange(head.encode() + data)

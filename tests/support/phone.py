@@ -92,10 +92,12 @@ def in_call(
         running.summary()
 
 
-def answer(service: Service, number: int, audio: bytes, *, text: str = "Yes.") -> None:
-    """Send one response with audio in pieces of 100 ms."""
+def answer(
+    service: Service, number: int, audio: bytes, *, text: str = "Yes.", request: Any = None
+) -> None:
+    """Send one response with audio in pieces of 100 ms, for a request of the client or not."""
     response_id, item_id = f"resp_{number}", f"item_a{number}"
-    service.created(response_id)
+    service.created(response_id, request)
     service.item(response_id, item_id)
     for start in range(0, len(audio), 800):
         service.audio(response_id, item_id, audio[start : start + 800])

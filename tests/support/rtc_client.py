@@ -30,7 +30,7 @@ from inworld_sync.emulator import Emulator
 
 from support.realtime_client import RealtimeClient
 
-__all__ = ["RATE_HZ", "RtcClient", "RtcConnection", "open_rtc", "post_offer"]
+__all__ = ["RATE_HZ", "RtcClient", "RtcConnection", "open_rtc", "post_offer", "post_offer_to"]
 
 RATE_HZ = 48000
 FRAME = RATE_HZ // 50
@@ -206,10 +206,21 @@ def post_offer(
     **headers: str,
 ) -> tuple[int, str, Mapping[str, str]]:
     """Send an offer, as SDP or in JSON. Return the status, the body and the headers."""
+    return post_offer_to(server.port, server.api_key, body, path, **headers)
+
+
+def post_offer_to(
+    port: int,
+    api_key: str,
+    body: str | Mapping[str, Any],
+    path: str = "/v1/realtime/calls",
+    **headers: str,
+) -> tuple[int, str, Mapping[str, str]]:
+    """Send an offer to a server of another process."""
     kind = "application/sdp" if isinstance(body, str) else "application/json"
     text = body if isinstance(body, str) else json.dumps(body)
-    sent = {"Authorization": f"Basic {server.api_key}", "Content-Type": kind, **headers}
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_TIMEOUT)
+    sent = {"Authorization": f"Basic {api_key}", "Content-Type": kind, **headers}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
     with contextlib.closing(connection):
         connection.request("POST", path, text, sent)
         response = connection.getresponse()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 from collections.abc import Iterator
+
+import numpy as np
 
 from inworld_sync.emulator.synthesis import SpokenSentence, SpokenWord
 from inworld_sync.emulator.voices import EmulatedVoice
@@ -43,7 +44,5 @@ class ToneSynthesizer:
 
 
 def _tone(samples: int, frequency_hz: float) -> bytes:
-    step = 2 * math.pi * frequency_hz / _RATE_HZ
-    return struct.pack(
-        f"<{samples}h", *(round(8000 * math.sin(step * index)) for index in range(samples))
-    )
+    phases = np.arange(samples) * (2 * math.pi * frequency_hz / _RATE_HZ)
+    return np.round(8000 * np.sin(phases)).astype("<i2").tobytes()

@@ -475,7 +475,10 @@ def test_deadline_of_tls(client_tls: ssl.SSLContext) -> None:
     with serve(script) as server:
         base_url = f"https://localhost:{server.port}"
         client = HttpClient(Options(base_url=base_url, proxy=False, ssl_context=client_tls))
-        with pytest.raises(DeadlineExceeded, match=r"^listing took longer than 0\.5 s"):
+        with pytest.raises(
+            DeadlineExceeded,
+            match=r"^listing took longer than 0\.5 s: .*passed in the TLS handshake",
+        ):
             get(client, timeout=0.5)
         client.close()
 
@@ -528,30 +531,6 @@ def test_untrusted_certificate(server_tls: ssl.SSLContext) -> None:
         get(client_of(server))
 
     assert "ssl_context=" in str(caught.value)
-
-
-def test_proxy(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """A request over TLS uses the tunnel of a proxy, and sends the proxy's credential."""
-    with (
-        serve(answering(whole("200 OK", b"1")), tls=server_tls) as server,
-        proxy("user:word") as (gate, script),
-    ):
-        url = f"http://user:word@127.0.0.1:{gate.port}"
-        client = client_of(server, proxy=url, ssl_context=client_tls)
-        assert 1 == get(client)
-        client.close()
-
-    assert [f"localhost:{server.port}"] == script.asked
-
-
-def test_plain_requests_by_proxy() -> None:
-    """A request without TLS also uses a tunnel, as WebSockets do."""
-    with serve(answering(whole("200 OK", b"1"))) as server, proxy("user:word") as (gate, script):
-        client = client_of(server, proxy=f"http://user:word@127.0.0.1:{gate.port}")
-        assert 1 == get(client)
-        client.close()
-
-    assert [f"localhost:{server.port}"] == script.asked
 
 
 def test_refusing_proxy(client_tls: ssl.SSLContext) -> None:
@@ -797,3 +776,42 @@ def test_status_of_a_stream() -> None:
         with pytest.raises(NotFoundError, match="no such voice"):
             list(LineStream(client).lines())
         client.close()
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_prewarm(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    """
+    The first request uses the connection that was opened in advance.
+
+    TLS 1.3 sends session tickets after the handshake. They are no sign that the server closed it.
+    """
+    script = answering(whole("200 OK", b"[]"))
+    with serve(script, tls=server_tls if is_secure else None) as server:
+        client = client_of(server, ssl_context=client_tls)
+        client.prewarm(Deadline(30, "connecting"))
+        client.prewarm(Deadline(30, "connecting"))
+        assert [] == get(client)
+        client.close()
+
+    assert 1 == server.accepted
+
+
+def test_prewarm_and_a_closed_connection() -> None:
+    """If the server has closed the connection meanwhile, the first request opens another."""
+    closed = threading.Event()
+
+    def script(peer: Peer) -> None:
+        if not closed.is_set():
+            peer.hang_up()
+            closed.set()
+            return
+        answering(whole("200 OK", b"[]"))(peer)
+
+    with serve(script) as server:
+        client = client_of(server)
+        client.prewarm(Deadline(30, "connecting"))
+        assert closed.wait(30)
+        assert [] == get(client)
+        client.close()
+
+    assert 2 == server.accepted

@@ -1,92 +1,32 @@
-"""The choice of a proxy, its tunnel, and its refusals."""
+"""The choice of a proxy. The tests of tunnels are in ``test_tunnel.py``."""
 
 from __future__ import annotations
 
-import ssl
+import base64
 from collections.abc import Callable
 
 import pytest
 
-from inworld_sync.errors import ConfigError, ConnectError
+from inworld_sync.errors import ConfigError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.proxy import choose_proxy
-from inworld_sync.transport.websocket import Link
-
-from support.driver import driven
-from support.peers import CLOSE, Peer, serve
-from support.proxies import proxy
-
-
-def echoing(peer: Peer) -> None:
-    peer.upgrade()
-    first = 0
-    while first != CLOSE:
-        first, payload = peer.read_frame()
-        peer.send_frame(first, payload)
-
-
-@pytest.mark.parametrize("is_secure", [False, True])
-@pytest.mark.parametrize("credential", [None, "user:p@ss word"])
-def test_tunnel(
-    credential: str | None,
-    is_secure: bool,
-    server_tls: ssl.SSLContext,
-    client_tls: ssl.SSLContext,
-) -> None:
-    """A link through a proxy sends the host to the proxy, and then works as without a proxy."""
-    user = "user:p%40ss%20word@" if credential else ""
-    with (
-        serve(echoing, tls=server_tls if is_secure else None) as server,
-        proxy(credential) as (gate, script),
-    ):
-        options = Options(proxy=f"http://{user}127.0.0.1:{gate.port}", ssl_context=client_tls)
-        with driven(server.url, options) as driver:
-            driver.link.send(b"through")
-            assert b"through" == driver.next()
-            stats = driver.link.stats()
-            driver.link.close()
-
-    assert [f"localhost:{server.port}"] == script.asked
-    assert f"http://127.0.0.1:{gate.port}" == stats.proxy
-    assert stats.connect.proxy_ms > 0
-
-
-def answer(status: str, *, body: bytes = b"") -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-# (response of a proxy that opens no tunnel, words of the error)
-REFUSALS = [
-    (answer("403 Forbidden"), "refused a tunnel to service.invalid:80: HTTP 403 Forbidden"),
-    (answer("502 Bad Gateway", body=b"<html>"), "HTTP 502 Bad Gateway"),
-    (
-        answer("407 Proxy Authentication Required"),
-        "put the right user:password@ into the proxy's URL",
-    ),
-    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "did not answer with an HTTP response"),
-    (b"", "closed the connection without a response"),
-    (b"HTTP/1.1 200 OK\r\n\r\nunasked", "sent data before"),
-    (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, "more than 64 KiB"),
-]
-
-
-@pytest.mark.parametrize(("refusal", "words"), REFUSALS)
-def test_refusals(refusal: bytes, words: str) -> None:
-    """If a proxy opens no tunnel, the ConnectError names the proxy and the reason."""
-    with proxy(refusal=refusal) as (gate, _):
-        options = Options(proxy=f"http://user:s3cret@127.0.0.1:{gate.port}")
-        with pytest.raises(ConnectError, match=words) as caught:
-            Link.open("ws://service.invalid/", headers={}, options=options, name="test-1")
-
-    assert f"http://127.0.0.1:{gate.port}" in str(caught.value)
-    assert "s3cret" not in str(caught.value)
-
 
 # (URL of an invalid or unsupported proxy, words of the error)
 BAD_PROXIES = [
-    ("socks5://host:1080", "got socks5://"),
-    ("https://host:3128", "got https://"),
+    (
+        "socks4://host:1080",
+        "start with http://, https://, socks5:// or socks5h://, got socks4",
+    ),
+    ("socks://host:1080", "got socks://"),
+    ("ftp://u:s3cret@host:3128", "got ftp://"),
     ("http://:3128", "http://host:port"),
+    ("http://host:0", "http://host:port"),
+    ("http://a..b:3128", r"has the host 'a\.\.b', which is neither"),
+    (f"http://{'a' * 64}:3128", "which is neither"),
+    ("socks5://u@host:1", "a user and a password of 1 to 255 ASCII"),
+    ("socks5://:s3cret@host:1", "a user and a password of 1 to 255 ASCII"),
+    ("socks5h://u:s3cret%C3%A9@host:1", "a user and a password of 1 to 255 ASCII"),
+    (f"socks5h://u:{'s3cret' * 50}@host:1", "a user and a password of 1 to 255 ASCII"),
     ("http://host:port", "http://host:port"),
     ('"http://host:1"', "http://host:port"),
     ("http://u:12/3s3cret@host:1", "write them as %2F"),
@@ -136,6 +76,9 @@ CHOICES = [
     ({"wss_proxy": P, "https_proxy": S}, "wss://host/", P),
     ({"wss_proxy": P}, "https://host/", None),
     ({"all_proxy": "socks5://host:1", "https_proxy": S}, "wss://host/", S),
+    ({"all_proxy": "socks5://host:1"}, "wss://host/", "socks5://host:1"),
+    ({"all_proxy": "socks5h://host"}, "wss://host/", "socks5h://host:1080"),
+    ({"https_proxy": "https://secure"}, "wss://host/", "https://secure:443"),
     ({"https_proxy": "http://[::1]:1"}, "wss://host/", "http://[::1]:1"),
     ({"https_proxy": S, "no_proxy": "host"}, "wss://host/", None),
     ({"https_proxy": S, "no_proxy": ".example"}, "wss://api.example:443/", None),
@@ -222,3 +165,26 @@ def test_credential_is_hidden() -> None:
     assert "Basic dXNlcjpzM2NyZXQ=" == chosen.authorization
     assert "dXNlcjpzM2NyZXQ" not in repr(chosen)
     assert "s3cret" not in repr(Options(proxy="http://user:s3cret@mine:4"))
+
+
+# (user and password in the URL, what the proxy gets)
+CREDENTIALS = [
+    ("u:p%40ss%3A%2F%25", "u:p@ss:/%"),
+    ("u:p@ss", "u:p@ss"),
+    ("u:a:b", "u:a:b"),
+    ("u:%C3%A9", "u:é"),
+    ("u:a+b", "u:a+b"),
+    ("u:100%", "u:100%"),
+    ("DOM%5Cuser:p", "DOM\\user:p"),
+    ("token", "token:"),
+]
+
+
+@pytest.mark.parametrize(("written", "sent"), CREDENTIALS)
+def test_special_characters(written: str, sent: str) -> None:
+    """The user and the password of a proxy are percent-decoded."""
+    chosen = choose_proxy("wss://host/", Options(proxy=f"http://{written}@mine:4"))
+
+    assert chosen is not None
+    assert chosen.authorization is not None
+    assert sent == base64.b64decode(chosen.authorization.split()[1]).decode()

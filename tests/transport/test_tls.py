@@ -16,6 +16,7 @@ from inworld_sync.errors import ConfigError, ConnectError
 from inworld_sync.models.options import Options
 from inworld_sync.transport import tls
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.http import HttpClient
 from inworld_sync.transport.stream import Stream
 from inworld_sync.transport.websocket import Link
 
@@ -26,6 +27,20 @@ from support.peers import TEXT, Peer, serve
 def open_link(url: str, context: ssl.SSLContext | None) -> Link:
     options = Options(ssl_context=context, proxy=False)
     return Link.open(url, headers={}, options=options, name="test-1")
+
+
+def answer_true(peer: Peer) -> None:
+    peer.read_request()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
+
+
+def get(base_url: str, context: ssl.SSLContext | None = None) -> object:
+    """Send an HTTP request without retries, and return the JSON of the response."""
+    client = HttpClient(Options(base_url=base_url, ssl_context=context, proxy=False, max_retries=0))
+    try:
+        return client.request("GET", "/", deadline=Deadline(30, "asking")).json()
+    finally:
+        client.close()
 
 
 def message_of(error: ConnectError) -> str:
@@ -71,8 +86,11 @@ def test_server_without_tls(client_tls: ssl.SSLContext) -> None:
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         peer.read_until_end()
 
-    with serve(script) as server, pytest.raises(ConnectError, match=r"handshake with localhost"):
+    with serve(script) as server, pytest.raises(ConnectError, match="are not TLS") as caught:
         open_link(f"wss://localhost:{server.port}/", client_tls)
+
+    assert "base_url must start with http://" in message_of(caught.value)
+    assert f"localhost:{server.port}" in message_of(caught.value)
 
 
 def test_hang_up_in_the_handshake(client_tls: ssl.SSLContext) -> None:
@@ -82,24 +100,69 @@ def test_hang_up_in_the_handshake(client_tls: ssl.SSLContext) -> None:
 
 
 @pytest.fixture
-def fresh_cache() -> Iterator[None]:
-    """Clear the cache of certificates before and after a test."""
+def fresh_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clear the cache of certificates before and after a test, and the variables that name some."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
     tls._default_context.cache_clear()
     yield
     tls._default_context.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh_cache")
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize("by", ["websocket", "http"])
 def test_certificates_of_the_environment(
     authority: trustme.CA,
     server_tls: ssl.SSLContext,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
+    name: str,
+    by: str,
 ) -> None:
-    """The certificates of ``SSL_CERT_FILE`` are trusted, as in other programs."""
+    """The certificates of these variables are trusted, as in other programs."""
     bundle = tmp_path / "bundle.pem"
     authority.cert_pem.write_to_path(bundle)
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.setenv(name, str(bundle))
+
+    if by == "websocket":
+        with serve(Peer.upgrade, tls=server_tls) as server:
+            open_link(server.url, None).release()
+    else:
+        with serve(answer_true, tls=server_tls) as server:
+            assert get(f"https://localhost:{server.port}") is True
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_folder_of_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """``REQUESTS_CA_BUNDLE`` may name a folder, as for requests."""
+    given: list[dict[str, object]] = []
+    create = ssl.create_default_context
+
+    def recorded(**arguments: object) -> ssl.SSLContext:
+        given.append(arguments)
+        return create(**arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ssl, "create_default_context", recorded)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+
+    context = tls.context_for(Options())
+
+    assert [{"cafile": None, "capath": str(tmp_path)}] == given
+    assert [] == context.get_ca_certs()
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_openssl_variables_come_first(
+    authority: trustme.CA,
+    server_tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """``REQUESTS_CA_BUNDLE`` is ignored if ``SSL_CERT_FILE`` is set."""
+    authority.cert_pem.write_to_path(tmp_path / "bundle.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
 
     with serve(Peer.upgrade, tls=server_tls) as server:
         open_link(server.url, None).release()
@@ -112,20 +175,28 @@ def test_certificates_of_the_environment(
         ("SSL_CERT_FILE", "/nowhere.pem"),
         ("SSL_CERT_FILE", __file__),
         ("SSL_CERT_DIR", "/nowhere"),
+        ("REQUESTS_CA_BUNDLE", "/nowhere.pem"),
+        ("REQUESTS_CA_BUNDLE", __file__),
     ],
 )
 def test_bad_certificates_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """If ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names no certificates, an error is raised."""
+    """If one of these variables names no certificates, an error is raised."""
     monkeypatch.setenv(name, value)
 
-    with serve(Peer.hold) as server, pytest.raises(ConfigError, match=f"{name} names '{value}'"):
-        open_link(f"wss://localhost:{server.port}/", None)
+    with serve(Peer.hold) as server:
+        with pytest.raises(ConfigError, match=f"{name} names '{value}'"):
+            open_link(f"wss://localhost:{server.port}/", None)
+        with pytest.raises(ConfigError, match=f"{name} names '{value}'"):
+            get(f"https://localhost:{server.port}")
 
 
 @pytest.mark.parametrize(("begin", "end"), [(2019, 2020), (2090, 2099)])
-def test_expired(authority: trustme.CA, client_tls: ssl.SSLContext, begin: int, end: int) -> None:
+@pytest.mark.parametrize("by", ["websocket", "http"])
+def test_expired(
+    authority: trustme.CA, client_tls: ssl.SSLContext, begin: int, end: int, by: str
+) -> None:
     """If a certificate is not valid now, the error names the clock and has no other advice."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(
@@ -138,8 +209,12 @@ def test_expired(authority: trustme.CA, client_tls: ssl.SSLContext, begin: int, 
         serve(Peer.hold, tls=context) as server,
         pytest.raises(ConnectError, match="not valid now") as caught,
     ):
-        open_link(server.url, client_tls)
+        if by == "websocket":
+            open_link(server.url, client_tls)
+        else:
+            get(f"https://localhost:{server.port}", client_tls)
 
+    assert ("certificate has expired" in message_of(caught.value)) is (end < 2026)
     assert "clock" in message_of(caught.value)
     assert "ssl_context" not in message_of(caught.value)
 

@@ -1,7 +1,11 @@
 """
 Has a simulated phone call: a caller who speaks, hears, presses keys and hangs up, in real time.
 
-Threads: ``inworld-phone`` sends the caller's audio every 20 ms, and plays the audio of the program.
+Time passes in steps of 20 ms, in which the caller's audio is sent and the audio of the program is
+played. Before a message of the program is obeyed, all steps up to this moment are done, so a busy
+machine does not change what was heard before the message.
+
+Threads: ``inworld-phone`` sends all messages of the carrier.
 
 Lock rule: ``_changed`` guards all fields. It is held while nothing is sent.
 """
@@ -94,8 +98,12 @@ class SimulatedCall:
         self._heard = bytearray()
         self._line = bytearray()
         self._spoken = bytearray()
-        self._chunk = 0
+        self._steps = 0
+        self._began = 0.0
         self._is_paused = False
+        # The marks whose audio is played in the present step, and the messages to send.
+        self._reached: list[str] = []
+        self._outgoing: deque[Message] = deque()
         self.messages: list[Message] = []
         self.clears = 0
         self.most_queued_ms = 0.0
@@ -107,8 +115,8 @@ class SimulatedCall:
 
     def start(self) -> None:
         """Begin the call with a program in this process, which uses :attr:`socket`."""
-        for message in self._messages.opening():
-            self._link.deliver(message)
+        self._outgoing.extend(self._messages.opening())
+        self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="inworld-phone", daemon=True)
         self._thread.start()
 
@@ -144,15 +152,17 @@ class SimulatedCall:
 
     def press(self, digits: str) -> None:
         """Press keys."""
-        for digit in digits:
-            self._link.deliver(self._messages.key(digit))
+        with self._changed:
+            self._outgoing.extend(map(self._messages.key, digits))
+            self._changed.notify_all()
 
     def hang_up(self) -> None:
         """End the call; may be called twice."""
         self._end(is_ours=True)
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is None:
+            self._link.end()
+        elif self._thread is not threading.current_thread():
             self._thread.join(_JOIN_SECONDS)
-        self._link.end()
 
     def pause(self) -> None:
         """Send nothing and play nothing any more, as a carrier whose network has failed."""
@@ -165,6 +175,7 @@ class SimulatedCall:
     def heard(self) -> bytes:
         """The audio of the program that was played, without the silence between."""
         with self._changed:
+            self._advance()
             return bytes(self._heard)
 
     @property
@@ -216,22 +227,33 @@ class SimulatedCall:
         if message is None:
             self._end(is_ours=False)
             return
-        replies: list[Message] = []
         with self._changed:
+            self._advance()
             self.messages.append(message)
             try:
                 order = self._messages.read(message)
             except Exception as error:  # noqa: BLE001 - the message may be anything
                 self.error = self.error or error
                 order = Order("other")
-            self._obey(order, replies)
+            self._obey(order)
             self._changed.notify_all()
-        for reply in replies:
-            self._link.deliver(reply)
         if order.kind == "hang_up":
             self._end(is_ours=False)
 
-    def _obey(self, order: Order, replies: list[Message]) -> None:
+    def _end(self, *, is_ours: bool) -> None:
+        with self._changed:
+            if self.is_over:
+                return
+            self._advance()
+            stop = self._messages.stop()
+            if is_ours and stop is not None and not self._is_paused:
+                self._outgoing.append(stop)
+            self.is_over = True
+            self._changed.notify_all()
+
+    # ``_changed`` is held.
+
+    def _obey(self, order: Order) -> None:
         if order.kind == "audio":
             self._queue.append(order.audio)
             queued_ms = self._queued_bytes() / self._sample_bytes * 1000.0 / self._rate_hz
@@ -239,67 +261,69 @@ class SimulatedCall:
         elif order.kind == "mark" and self._queue:
             self._queue.append(order.name)
         elif order.kind == "mark":
-            replies.append(self._messages.mark(order.name))
+            self._reached.append(order.name)
         elif order.kind == "clear":
             self.clears += 1
-            replies += [self._messages.mark(each) for each in self._queue if isinstance(each, str)]
+            waiting = [each for each in self._queue if isinstance(each, str)]
+            self._outgoing.extend(map(self._messages.mark, self._reached + waiting))
+            self._reached.clear()
             self._queue.clear()
         elif order.kind == "status":
             frames = -(-self._queued_bytes() // self._frame_bytes)
-            replies.append(self._messages.status(frames))
+            self._outgoing.append(self._messages.status(frames))
 
     def _queued_bytes(self) -> int:
         return sum(len(each) for each in self._queue if isinstance(each, bytes))
 
-    # The thread.
+    def _advance(self) -> None:
+        """Do all steps up to now."""
+        while (
+            self._thread is not None
+            and not (self.is_over or self._is_paused)
+            and time.monotonic() >= self._began + self._steps * _FRAME_SECONDS
+        ):
+            self._steps += 1
+            self._step()
 
-    def _run(self) -> None:
-        began = time.monotonic()
-        for tick in itertools.count(1):
-            with self._changed:
-                if self.is_over:
-                    return
-                messages = [] if self._is_paused else self._tick()
-                self._changed.notify_all()
-            for message in messages:
-                self._link.deliver(message)
-            time.sleep(max(0.0, began + tick * _FRAME_SECONDS - time.monotonic()))
-
-    def _tick(self) -> list[Message]:
-        self._chunk += 1
+    def _step(self) -> None:
+        self._outgoing.extend(map(self._messages.mark, self._reached))
+        self._reached.clear()
         said = bytes(self._said[: self._frame_bytes])
         del self._said[: self._frame_bytes]
         said += self._encode(bytes((self._frame_bytes - len(said)) // self._sample_bytes * 2))
         self._spoken += self._decode(said)
-        messages = [self._messages.media(said, self._chunk)]
+        self._outgoing.append(self._messages.media(said, self._steps))
         played = b""
-        while self._queue and len(played) < self._frame_bytes:
+        while self._queue and (len(played) < self._frame_bytes or isinstance(self._queue[0], str)):
             first = self._queue.popleft()
             if isinstance(first, str):
-                messages.append(self._messages.mark(first))
+                self._reached.append(first)
                 continue
             missing = self._frame_bytes - len(played)
             played += first[:missing]
             if first[missing:]:
                 self._queue.appendleft(first[missing:])
-        while self._queue and isinstance(self._queue[0], str):
-            messages.append(self._messages.mark(str(self._queue.popleft())))
         self._heard += played
         pcm = self._decode(played)
         self._line += pcm + bytes(self._rate_hz * _FRAME_MS // 1000 * 2 - len(pcm))
-        return messages
 
-    def _end(self, *, is_ours: bool) -> None:
-        with self._changed:
-            if self.is_over:
+    # The thread.
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._advance()
+                is_over = self.is_over
+                messages = list(self._outgoing)
+                self._outgoing.clear()
+                if not messages and not is_over:
+                    due = self._began + self._steps * _FRAME_SECONDS
+                    self._changed.wait(min(max(due - time.monotonic(), 0.001), _FRAME_SECONDS))
+            for message in messages:
+                self._link.deliver(message)
+            if is_over:
+                self._link.end()
                 return
-            self.is_over = True
-            self._changed.notify_all()
-        stop = self._messages.stop()
-        if is_ours and stop is not None and not self._is_paused:
-            self._link.deliver(stop)
-        if is_ours and self._link is self.socket:
-            self.socket.end()
 
     def _encode(self, pcm: bytes) -> bytes:
         if self.encoding == "alaw":

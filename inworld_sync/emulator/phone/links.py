@@ -100,13 +100,17 @@ class WebSocketLink:
         from websockets.sync.client import connect
 
         self._on_message = on_message
-        self._connection: ClientConnection = connect(
-            url,
-            additional_headers=dict(headers),
-            compression=None,
-            open_timeout=_TIMEOUT_SECONDS,
-            close_timeout=1,
-            max_queue=None,
+        # Newer versions of websockets warn if the connection is not used as a context manager.
+        self._open = contextlib.ExitStack()
+        self._connection: ClientConnection = self._open.enter_context(
+            connect(
+                url,
+                additional_headers=dict(headers),
+                compression=None,
+                open_timeout=_TIMEOUT_SECONDS,
+                close_timeout=1,
+                max_queue=None,
+            )
         )
         self._thread = threading.Thread(target=self._run, name="inworld-phone-link", daemon=True)
         self._thread.start()
@@ -118,7 +122,7 @@ class WebSocketLink:
 
     def end(self) -> None:
         """Close the socket."""
-        self._connection.close()
+        self._open.close()
         if self._thread is not threading.current_thread():
             self._thread.join(_TIMEOUT_SECONDS)
 

@@ -21,9 +21,9 @@ from collections.abc import Coroutine, Sequence
 
 import aioice
 from aiortc import (
-    MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
+    RTCIceTransport,
     RTCPeerConnection,
     RTCRtpCodecCapability,
     RTCRtpSender,
@@ -38,7 +38,7 @@ from inworld_sync.emulator.realtime.service import run_session
 from inworld_sync.emulator.realtime.session import Session
 from inworld_sync.emulator.rtc.peer import ChannelPeer
 from inworld_sync.emulator.rtc.track_audio import TrackAudio
-from inworld_sync.emulator.rtc.tracks import OutputTrack, received_audio
+from inworld_sync.emulator.rtc.tracks import InputTrack, OutputTrack
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import INVALID_ARGUMENT, Refused
 
@@ -84,16 +84,17 @@ class Call:
         self._loop = asyncio.get_running_loop()
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._output = OutputTrack()
+        self._input: InputTrack | None = None
         self._channel: RTCDataChannel | None = None
         self._peer: ChannelPeer | None = None
         self._audio: TrackAudio | None = None
         self._session_thread: threading.Thread | None = None
         # The connection and, later, the session.
         self._running = 1
+        self._transports: set[RTCIceTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._began_at = self._active_at = time.monotonic()
-        self._connection.on("track", self._on_track)
         self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
 
@@ -107,7 +108,9 @@ class Call:
         self._shared.calls.add(self)
         connection = self._connection
         try:
-            connection.addTransceiver(self._output).setCodecPreferences(_opus())
+            transceiver = connection.addTransceiver(self._output)
+            transceiver.setCodecPreferences(_opus())
+            self._input = InputTrack(transceiver.receiver, self._on_audio)
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             self._restrict_addresses()
             await connection.setLocalDescription(await connection.createAnswer())
@@ -120,12 +123,8 @@ class Call:
             message = f"sdp is not an offer that can be answered: {reason}"
             raise Refused(INVALID_ARGUMENT, message) from error
         self._start(self._watch())
+        self._start(self._input.run())
         return connection.localDescription.sdp
-
-    async def stop_ice(self) -> None:
-        """Close the sockets without a word to the client."""
-        if (sctp := self._connection.sctp) is not None:
-            await sctp.transport.transport.stop()
 
     async def end(self, *, silently: bool = False) -> None:
         """End the call. *silently* leaves out the messages that tell the client about the end."""
@@ -144,17 +143,31 @@ class Call:
         if self._audio is not None:
             self._audio.close()
         try:
-            with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-                if silently:
-                    await asyncio.wait_for(self.stop_ice(), _CLOSE_SECONDS)
-                await asyncio.wait_for(self._connection.close(), _CLOSE_SECONDS)
-        except Exception:
-            _logger.exception("closing the call %s failed", self._id)
+            if silently:
+                await self._attempt(self._stop_ice())
+            await self._attempt(self._connection.close())
+            await self._attempt(self._stop_ice())
         finally:
             for task in self._tasks:
                 task.cancel()
+            if self._input is not None:
+                self._input.close()
             self._slot.close()
             self._leave()
+
+    async def _attempt(self, work: Coroutine[object, object, None]) -> None:
+        """Do a step of the end. The steps after a step that fails are done too."""
+        try:
+            await asyncio.wait_for(work, _CLOSE_SECONDS)
+        except (asyncio.TimeoutError, TimeoutError):
+            _logger.warning("%s did not end within %s s", self._id, _CLOSE_SECONDS)
+        except Exception:
+            _logger.exception("a step of the end of %s failed", self._id)
+
+    async def _stop_ice(self) -> None:
+        """Close the sockets without a word to the client."""
+        for transport in self._transports:
+            await transport.stop()
 
     def _leave(self) -> None:
         """Leave the table of calls when the connection and the session have ended."""
@@ -170,23 +183,18 @@ class Call:
 
     def _restrict_addresses(self) -> None:
         """Use the addresses on which the server listens, instead of those that aioice finds."""
-        transports = {receiver.transport.transport for receiver in self._connection.getReceivers()}
-        if (sctp := self._connection.sctp) is not None:
-            transports.add(sctp.transport.transport)
-        for transport in transports:
+        users = [*self._connection.getReceivers(), self._connection.sctp]
+        self._transports = {each.transport.transport for each in users if each is not None}
+        for transport in self._transports:
             # There is no public way to the ICE connection.
             _use_addresses(transport._connection, self._shared.address)  # noqa: SLF001
 
     # Events of the connection.
 
-    def _on_track(self, track: MediaStreamTrack) -> None:
-        self._start(self._receive(track))
-
-    async def _receive(self, track: MediaStreamTrack) -> None:
-        async for pcm in received_audio(track):
-            self._active_at = time.monotonic()
-            if self._peer is not None:
-                self._peer.add_audio(pcm)
+    def _on_audio(self, pcm: bytes) -> None:
+        self._active_at = time.monotonic()
+        if self._peer is not None:
+            self._peer.add_audio(pcm)
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         if channel.label != CHANNEL or self._peer is not None or self._ending is not None:

@@ -12,7 +12,6 @@ __all__ = ["checked_offer"]
 
 _MAX_CHARACTERS = 256 << 10
 _CANDIDATE = "a=candidate:"
-_FINGERPRINT = "\na=fingerprint:"
 # A candidate is: foundation, component, transport, priority, address, port and more.
 _ADDRESS_FIELD = 4
 
@@ -27,8 +26,8 @@ def checked_offer(sdp: object) -> str:
     otherwise ICE would fail at once.
 
     Raises:
-        Refused: The offer has not exactly one section for audio and one for data, has no
-            fingerprint, or is no SDP.
+        Refused: The offer has not exactly one section for audio and one for data, lacks a
+            fingerprint or the name of a section, or is no SDP.
     """
     if not isinstance(sdp, str):
         raise _bad("sdp must be a string with an SDP offer")
@@ -44,16 +43,28 @@ def checked_offer(sdp: object) -> str:
             "the offer must have one audio section (m=audio) and one section for the data channel "
             f"oai-events (m=application), got {found[:100]}"
         )
-    if not all(_FINGERPRINT in f"\n{section}" for section in _sections(lines)):
+    sections = _sections(lines)
+    if not all(_values(section, "a=fingerprint:") for section in sections):
         raise _bad("the offer must have a fingerprint (a=fingerprint) for each section")
+    mids = [mid for section in sections for mid in _values(section, "a=mid:")]
+    if len(set(mids)) != len(sections) or len(mids) != len(sections):
+        raise _bad("each section of the offer must have its own name (a=mid)")
+    for group in _values(lines, "a=group:BUNDLE "):
+        if sorted(group.split(" ")) != sorted(mids):
+            raise _bad(f"a=group:BUNDLE must list the sections {' and '.join(mids)}, got {group}")
     kept = [line for line in lines if line != "a=end-of-candidates" and not _is_named(line)]
     return "\r\n".join([*kept, ""])
 
 
-def _sections(lines: list[str]) -> list[str]:
-    """Return the text of each section. The lines before all sections belong to each section."""
-    head, *sections = "\n".join(lines).split("\nm=")
-    return [f"{head}\n{section}" for section in sections]
+def _sections(lines: list[str]) -> list[list[str]]:
+    """Return the lines of each section. The lines before all sections belong to each section."""
+    starts = [at for at, line in enumerate(lines) if line.startswith("m=")]
+    ends = [*starts[1:], len(lines)]
+    return [lines[: starts[0]] + lines[at:end] for at, end in zip(starts, ends, strict=True)]
+
+
+def _values(lines: list[str], prefix: str) -> list[str]:
+    return [line[len(prefix) :] for line in lines if line.startswith(prefix)]
 
 
 def _is_named(line: str) -> bool:

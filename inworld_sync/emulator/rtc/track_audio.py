@@ -1,13 +1,13 @@
 """
 Has the audio of the replies of a WebRTC session, before it is encoded for the track.
 
-A reply is generated faster than it is played, so its audio waits here. The track takes the audio in
-real time and gets silence if there is none.
+A reply is generated faster than it is played, so its audio waits here. The track gets the audio in
+real time, and gets silence if there is none.
 
 Source for the events: the OpenAI Realtime reference, ``output_audio_buffer``.
 
 Threads: the threads of the responses add audio, the session's thread clears it, and the thread of
-the event loop takes it. Lock: ``_changed`` guards the queue. Events are sent while it is held, so
+the event loop removes it. Lock: ``_changed`` guards the queue. Events are sent while it is held, so
 that their order is that of the changes. Sending never waits.
 """
 
@@ -108,9 +108,9 @@ class TrackAudio:
 
     def pop(self, size: int) -> bytes:
         """Return the next *size* bytes. Silence replaces missing audio."""
-        taken = bytearray()
+        found = bytearray()
         with self._changed, contextlib.suppress(PeerGone):
-            while self._parts and len(taken) < size:
+            while self._parts and len(found) < size:
                 part = self._parts[0]
                 if part.is_end:
                     self._parts.popleft()
@@ -121,14 +121,14 @@ class TrackAudio:
                 if part.response_id != self._playing_id:
                     self._playing_id = part.response_id
                     self._send("started", part.response_id)
-                piece = part.pcm[: size - len(taken)]
-                taken += piece
+                piece = part.pcm[: size - len(found)]
+                found += piece
                 part.pcm = part.pcm[len(piece) :]
                 self._queued_bytes -= len(piece)
                 if not part.pcm:
                     self._parts.popleft()
             self._changed.notify_all()
-        return bytes(taken).ljust(size, b"\0")
+        return bytes(found).ljust(size, b"\0")
 
     def close(self) -> None:
         """Drop all audio. A later ``send`` raises PeerGone."""

@@ -7,26 +7,42 @@ from __future__ import annotations
 
 import asyncio
 import fractions
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from typing import Protocol
 
 import av
 import numpy as np
-from aiortc import MediaStreamTrack
+from aiortc import MediaStreamTrack, RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError
 
+from inworld_sync.audio.opus_packets import OpusPackets
 from inworld_sync.emulator.realtime.formats import TRACK_FORMAT
 
-__all__ = ["OutputTrack", "received_audio"]
+__all__ = ["InputTrack", "OutputTrack"]
+
+_logger = logging.getLogger("inworld_sync.emulator")
 
 _RATE_HZ = TRACK_FORMAT.sample_rate_hz
 _FRAME_SAMPLES = _RATE_HZ // 50
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)
 _BITS_PER_SECOND = 48_000
-# A longer gap between two packets is a pause of the sender, not a loss.
-_MAX_GAP_SAMPLES = _RATE_HZ
+# After a longer time without a packet, the sender has paused.
+_PAUSE_SECONDS = 0.5
+# The jitter buffer of a receiver of aiortc. There is no public way to the packets.
+_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 # If the loop was blocked for longer than this, the track continues from now.
-_MAX_LATE_SECONDS = 1.0
+_MAX_LATE_SECONDS = 5.0
+
+
+class _Packet(Protocol):
+    """What is used of a packet of aiortc."""
+
+    sequence_number: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
 
 
 class OutputTrack(MediaStreamTrack):
@@ -81,21 +97,53 @@ class OutputTrack(MediaStreamTrack):
         return frame
 
 
-async def received_audio(track: MediaStreamTrack) -> AsyncIterator[bytes]:
-    """Yield the audio of a client's track in ``TRACK_FORMAT``. Silence replaces lost packets."""
-    expected: int | None = None
-    while True:
-        try:
-            frame = await track.recv()
-        except MediaStreamError:
-            return
-        if not isinstance(frame, av.AudioFrame):
-            continue
-        samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))
-        pcm: bytes = samples.mean(axis=1).astype("<i2").tobytes()
-        if frame.pts is not None:
-            gap = 0 if expected is None else frame.pts - expected
-            if 0 < gap <= _MAX_GAP_SAMPLES:
-                pcm = bytes(2 * gap) + pcm
-            expected = frame.pts + frame.samples
-        yield pcm
+class InputTrack:
+    """
+    The track of the client. It takes the place of the jitter buffer of aiortc, which drops about
+    100 ms of audio for each lost packet.
+
+    Args:
+        receiver: The receiver of the track.
+        handle: Called with each 20 ms of the track's audio in ``TRACK_FORMAT``, while packets
+            arrive.
+
+    Thread safety: the thread of the event loop.
+    """
+
+    def __init__(self, receiver: RTCRtpReceiver, handle: Callable[[bytes], object]) -> None:
+        self._handle = handle
+        self._packets = OpusPackets(_logger)
+        self._arrived = asyncio.Event()
+        self._arrived_at = 0.0
+        setattr(receiver, _BUFFER, self)
+
+    def add(self, packet: _Packet) -> tuple[bool, None]:
+        """Handle a packet. aiortc calls this method, and decodes nothing because of the result."""
+        self._arrived_at = time.monotonic()
+        self._packets.add(
+            packet.ssrc,
+            packet.sequence_number,
+            packet.timestamp,
+            packet.payload,
+            self._arrived_at,
+        )
+        self._arrived.set()
+        return False, None
+
+    async def run(self) -> None:
+        """Handle the audio until the task is cancelled."""
+        due = 0.0
+        while True:
+            await self._arrived.wait()
+            now = time.monotonic()
+            if due < now - _MAX_LATE_SECONDS:
+                due = now
+            self._handle(self._packets.read(now))
+            if now - self._arrived_at > _PAUSE_SECONDS:
+                self._arrived.clear()
+            due += _FRAME_SAMPLES / _RATE_HZ
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._packets.close()

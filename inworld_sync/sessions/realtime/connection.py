@@ -28,7 +28,7 @@ from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.executor import Executor
-from inworld_sync.transport.websocket import Link
+from inworld_sync.transport.message_link import MessageLink
 from inworld_sync.wire.codec import JsonObject, load_object
 from inworld_sync.wire.realtime import events
 from inworld_sync.wire.realtime.delta_template import DeltaTemplate
@@ -110,7 +110,7 @@ class RealtimeConnection(Connection[Received]):
     def __init__(
         self,
         owner: Owner,
-        link: Link,
+        link: MessageLink,
         options: Options,
         *,
         on_closed: Callable[[], None],
@@ -142,8 +142,8 @@ class RealtimeConnection(Connection[Received]):
         self, message: str | bytes, timeout: float | None = None, *, needs_room: bool = True
     ) -> None:
         """
-        Queue a message. A ``str`` is the text of the message. ``bytes`` are a complete masked
-        frame, see :meth:`Link.send_frame`.
+        Queue a message. A ``str`` is the text of the message. ``bytes`` are a block of audio, see
+        :meth:`MessageLink.send_frame`.
 
         Raises:
             ConnectionLost: The connection is over; nothing was queued.
@@ -155,6 +155,10 @@ class RealtimeConnection(Connection[Received]):
             self._link.send_frame(message, timeout=seconds)
         else:
             self._link.send(message, timeout=seconds, needs_room=needs_room)
+
+    def settle_input(self, *, drop: bool) -> None:
+        """Wait until the service has the audio that was sent; see the link."""
+        self._link.settle_input(drop=drop, timeout=self._options.send_timeout)
 
     def expire_at(self, deadline: float) -> None:
         """Call the owner's ``expire`` at *deadline* or earlier. The caller holds the monitor."""

@@ -17,7 +17,7 @@ import attrs
 from inworld_sync.audio.source import AudioData
 from inworld_sync.errors import ClosedError, ConnectionLost
 from inworld_sync.locks import Event
-from inworld_sync.models.devices import AudioSource
+from inworld_sync.models.devices import AudioSink, AudioSource
 from inworld_sync.sessions.realtime.state import SessionState
 
 __all__ = ["ConverseLoop"]
@@ -34,17 +34,23 @@ class ConverseLoop:
         state: The session's state; the session is open and plays its speech.
         send_audio: Called with audio and its sample rate in Hz.
         microphone: The user's audio.
+        speaker: The speaker that plays the speech.
         hang_up_after: Seconds without any activity after the microphone has ended.
     """
 
     _state: SessionState
     _send_audio: Callable[[AudioData, int], None]
     _microphone: AudioSource
+    _speaker: AudioSink
     _hang_up_after: float
     _over: Event = attrs.field(init=False, factory=Event)
 
     def run(self) -> None:
         """Run until the session or the microphone ends."""
+        # Imported here, since a conversation without devices does not need it.
+        from inworld_sync.devices.echo import remove_echo
+
+        remove_echo(self._microphone, self._speaker)
         watcher = threading.Thread(
             target=self._watch, name=f"inworld-hangup-{self._state.name}", daemon=True
         )

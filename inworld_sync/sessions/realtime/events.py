@@ -197,11 +197,11 @@ class SessionStream(EventStream[SessionEvent]):
         if mailbox is None and not self._iterations:
             mailbox = self._pull
         while mailbox is not None and (
-            len(mailbox.events) > MAX_UNCLAIMED_EVENTS
+            mailbox.queue.qsize() > MAX_UNCLAIMED_EVENTS
             or mailbox.waiting_bytes > MAX_UNCLAIMED_BYTES
         ):
-            _, dropped_bytes = mailbox.events.popleft()
-            mailbox.waiting_bytes -= dropped_bytes
+            if not mailbox.drop_oldest():
+                break
             self.unclaimed += 1
 
     def events(self, timeout: float | None = None) -> Iterator[SessionEvent]:

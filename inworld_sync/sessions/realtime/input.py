@@ -18,7 +18,7 @@ import attrs
 from inworld_sync.audio import pcm
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.audio.source import AudioData, AudioInput
-from inworld_sync.errors import AudioError, ClosedError, ConnectionLost
+from inworld_sync.errors import AudioError, ClosedError, ConfigError, ConnectionLost
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.realtime import (
     AlawFormat,
@@ -43,6 +43,8 @@ __all__ = ["TURN_EVENTS", "AudioInputQueue", "UserTurn"]
 
 # The service advises 100 to 200 ms for one message, and accepts at most 50 messages a second.
 _BLOCK_MS = 100
+# A WebRTC track sends packets of 20 ms.
+_TRACK_BLOCK_MS = 20
 _SAMPLE_BYTES = 2
 
 # How 16-bit PCM is encoded in a frame of another format.
@@ -101,9 +103,16 @@ class UserTurn:
         """True while the user speaks, until 20 s after the last message about the turn."""
         return self.is_open and time.monotonic() - self._active_at < _LONGEST_SILENCE_SECONDS
 
-    def add(self, message: bytes | str, duration_ms: float, *, is_manual: bool) -> None:
-        """Record that a message with audio, or a commit, was sent."""
+    def add(
+        self, message: bytes | str, duration_ms: float, *, is_manual: bool, is_kept: bool = True
+    ) -> None:
+        """
+        Record that a message with audio, or a commit, was sent. Without *is_kept*, the message is
+        not sent again.
+        """
         self.sent_ms += duration_ms
+        if not is_kept:
+            return
         self._kept.append((message, duration_ms))
         self._kept_ms += duration_ms
         turn_ms = self.sent_ms if self.is_open or is_manual else 0.0
@@ -149,13 +158,15 @@ class UserTurn:
 
 class _Blocks:
     """
-    Divides the user's audio into blocks of 100 ms in the session's input format.
+    Divides the user's audio into blocks of 100 ms in the session's input format, or into blocks of
+    16-bit PCM of 20 ms for a WebRTC track.
 
     Args:
         audio_format: The input format of the session.
         from_hz: The sample rate of the user's audio.
         channels: The number of channels of the user's audio, which are mixed to one.
         is_encoded: Whether the audio has the input format already, so that it is sent unchanged.
+        has_tracks: Whether the audio is sent in a track.
 
     Attributes:
         buffer: The audio that was not sent yet.
@@ -166,23 +177,34 @@ class _Blocks:
     """
 
     def __init__(
-        self, audio_format: AudioFormat, from_hz: int, channels: int, *, is_encoded: bool = False
+        self,
+        audio_format: AudioFormat,
+        from_hz: int,
+        channels: int,
+        *,
+        is_encoded: bool,
+        has_tracks: bool,
     ) -> None:
+        if is_encoded and has_tracks:
+            raise ConfigError(
+                "a WebRTC track has its own encoding: pass samples, not encoded audio"
+            )
         self.made_for = (audio_format, from_hz, channels, is_encoded)
         self.buffer = bytearray()
         self._sample_bytes = audio_format.bytes_per_sample if is_encoded else _SAMPLE_BYTES
-        self.size_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * self._sample_bytes
+        block_ms = _TRACK_BLOCK_MS if has_tracks else _BLOCK_MS
+        self.size_bytes = audio_format.sample_rate_hz * block_ms // 1000 * self._sample_bytes
         self._rate_hz = audio_format.sample_rate_hz
         self._is_encoded = is_encoded
         self._is_float = isinstance(audio_format, Float32Format) and not is_encoded
         self._input = AudioInput(from_hz, audio_format.sample_rate_hz, channels)
         form = FrameForm.BYTES if is_encoded else _FORMS.get(type(audio_format), FrameForm.BYTES)
-        self._builder = FrameBuilder(APPEND_HEAD, APPEND_TAIL, form)
+        self._build = bytes if has_tracks else FrameBuilder(APPEND_HEAD, APPEND_TAIL, form).build
 
     @property
     def accepts_bytes(self) -> bool:
         """Whether whole samples may be added to the buffer without :meth:`feed`."""
-        return self._input.is_unchanged and not self._is_encoded
+        return self._is_encoded or self._input.is_unchanged
 
     def feed(self, audio: AudioData) -> None:
         """
@@ -203,13 +225,14 @@ class _Blocks:
         self.buffer += self._input.finish()
 
     def pop(self) -> tuple[bytes, float]:
-        """Remove a block, or a shorter rest; return it as a masked frame, and its milliseconds."""
+        """
+        Remove a block, or a shorter rest. Return the masked frame that has it, or the samples for a
+        track, and the milliseconds of audio.
+        """
         block = bytes(self.buffer[: self.size_bytes])
         del self.buffer[: self.size_bytes]
         duration_ms = len(block) // self._sample_bytes * 1000.0 / self._rate_hz
-        return self._builder.build(
-            pcm.f32_from_s16(block) if self._is_float else block
-        ), duration_ms
+        return self._build(pcm.f32_from_s16(block) if self._is_float else block), duration_ms
 
 
 def _encoded(audio: AudioData) -> bytes | bytearray | memoryview:
@@ -233,7 +256,8 @@ class AudioInputQueue:
         usual_block: The buffer for audio that needs neither a check nor a conversion; None if the
             next audio must be passed to :meth:`send`. Only a thread with the lock and the monitor
             sets a buffer; a thread with either of the two sets None.
-        usual_rates_hz: The sample rates of this audio, as the user may write them.
+        usual_kinds: The sample rate of this audio, as the user may write it, and whether the audio
+            is encoded.
         block_bytes: The size at which the buffer is sent.
 
     Thread safety: every method may be called from any thread.
@@ -244,7 +268,7 @@ class AudioInputQueue:
     _turn: UserTurn
     lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     usual_block: bytearray | None = attrs.field(init=False, default=None)
-    usual_rates_hz: tuple[int | None, ...] = attrs.field(init=False, default=())
+    usual_kinds: tuple[tuple[int | None, bool], ...] = attrs.field(init=False, default=())
     block_bytes: int = attrs.field(init=False, default=0)
     _blocks: _Blocks | None = attrs.field(init=False, default=None)
 
@@ -270,7 +294,11 @@ class AudioInputQueue:
             if blocks is None or blocks.made_for != made_for:
                 self._finish(timeout)
                 blocks = self._blocks = _Blocks(
-                    audio_format, from_hz, channels, is_encoded=is_encoded
+                    audio_format,
+                    from_hz,
+                    channels,
+                    is_encoded=is_encoded,
+                    has_tracks=self._commands.endpoint.has_tracks,
                 )
             blocks.feed(audio)
             self._send_blocks(blocks, timeout)
@@ -284,10 +312,10 @@ class AudioInputQueue:
     def _set_usual(self, blocks: _Blocks) -> None:
         """Let the session add further audio of this kind to the buffer itself."""
         with self._commands.monitor:
-            audio_format, from_hz, _, _ = blocks.made_for
+            audio_format, from_hz, _, is_encoded = blocks.made_for
             is_same = audio_format == self._settings.input_format
             if is_same and blocks.accepts_bytes and not self._commands.is_over:
-                self.usual_rates_hz = (None, from_hz)
+                self.usual_kinds = ((None, is_encoded), (from_hz, is_encoded))
                 self.block_bytes = blocks.size_bytes
                 self.usual_block = blocks.buffer
 
@@ -295,6 +323,7 @@ class AudioInputQueue:
         """Send the buffered audio, and end the turn."""
         with self.lock:
             self._finish(None)
+            self._settle(drop=False)
             self._send(self._commands.endpoint.write(CommitInputAudio()), 0.0, None)
 
     def clear(self) -> None:
@@ -304,6 +333,7 @@ class AudioInputQueue:
             with self._commands.monitor:
                 self._turn.unsent.clear()
                 self._turn.end()
+            self._settle(drop=True)
             self._commands.send(ClearInputAudio())
 
     def resend(self) -> None:
@@ -313,6 +343,13 @@ class AudioInputQueue:
                 self._send_unsent(None)
             finally:
                 self.lock.release()
+
+    def _settle(self, *, drop: bool) -> None:
+        """Wait for the audio in a track, which a later message could overtake."""
+        with self._commands.monitor:
+            connection = self._commands.open_connection
+        if connection is not None:
+            connection.settle_input(drop=drop)
 
     def _finish(self, timeout: float | None) -> None:
         blocks, self._blocks, self.usual_block = self._blocks, None, None
@@ -366,7 +403,10 @@ class AudioInputQueue:
     ) -> None:
         with self._commands.monitor:
             if connection is self._commands.connection:
-                self._turn.add(message, duration_ms, is_manual=self._settings.has_manual_turns)
+                # A track is in real time, so old audio in a new track would delay all later audio.
+                is_kept = not self._commands.endpoint.has_tracks
+                is_manual = self._settings.has_manual_turns
+                self._turn.add(message, duration_ms, is_manual=is_manual, is_kept=is_kept)
             else:
                 # The connection that has the message is lost, so the next connection must send the
                 # message too.

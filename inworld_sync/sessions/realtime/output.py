@@ -31,6 +31,7 @@ from inworld_sync.models.realtime import (
     BackchannelDelta,
     BackchannelDone,
     CancelResponse,
+    ClearOutputAudio,
     OutputItemDone,
     PcmFormat,
     RealtimeEvent,
@@ -199,8 +200,8 @@ class Output:
 
     def play(
         self,
-        output: AudioSink | Playout | ItemSink | None,
-        backchannel: AudioSink | ItemSink | None,
+        output: AudioSink | ItemSink | Playout | None,
+        backchannel: AudioSink | None,
         latency_ms: float,
     ) -> None:
         """Play all speech from now on; see :meth:`RealtimeSession.play`."""
@@ -254,12 +255,16 @@ class Output:
         with self._cutting:
             with self._commands.monitor:
                 ids = self._begin_interruption()
-            return self._finish_interruption(ids, heard_ms)
+            return self._finish_interruption(ids, heard_ms, clears=True)
 
     def _finish_interruption(
-        self, ids: list[str], heard_ms: Mapping[str, float] | None
+        self, ids: list[str], heard_ms: Mapping[str, float] | None, *, clears: bool = False
     ) -> Interrupted:
         cut = self._cut(heard_ms or {})
+        # With tracks, the service has an output buffer, which may have audio of ended responses.
+        # When the user begins to speak, the service itself clears this buffer.
+        if clears and self._commands.endpoint.has_tracks:
+            self._commands.send_now(ClearOutputAudio())
         for command in (*map(CancelResponse, ids), *cut.commands):
             self._commands.send_now(command)
         event = Interrupted(cut.heard_ms, tuple(ids))

@@ -111,10 +111,9 @@ class PendingRequests:
                 self._items.refuse(reply.item_id or "", error)
         self._commands.options.logger.log(
             logging.DEBUG if is_known else logging.WARNING,
-            "%s: the service reports %s: %s",
+            "%s: the service reports %s",
             self._commands.name,
-            error.code or error.type,
-            redact(error.message),
+            redact(f"{error.code or error.type}: {error.message}"),
         )
         # A request that was refused makes room for the next one.
         self._responses.send_waiting()

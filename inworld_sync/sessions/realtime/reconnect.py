@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -22,8 +23,13 @@ from inworld_sync.sessions.realtime.state import SessionState
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline, RunningDeadline
+from inworld_sync.transport.message_link import MessageLink
 
-__all__ = ["Reconnector"]
+__all__ = ["OpenLink", "Reconnector"]
+
+# Opens a link with a name, within a number of seconds. If the third argument is True, the caller
+# repeats attempts itself. The place of the link is released if the link cannot be opened.
+OpenLink = Callable[[str, "float | None", bool, Place], MessageLink]
 
 # The delay before the second attempt. The first attempt is made at once.
 _FIRST_DELAY_SECONDS = 0.25
@@ -43,16 +49,23 @@ class Reconnector:
         key: The key of the first connection. None generates a key.
         reconnect_timeout: Seconds that an outage may last before the session ends; with 0 the
             session ends at once.
+        open_link: Opens a link that is not a WebSocket; None opens a WebSocket.
 
     Attributes:
         key: The key in the address of the latest connection.
     """
 
     def __init__(
-        self, state: SessionState, connector: Connector, key: str | None, reconnect_timeout: float
+        self,
+        state: SessionState,
+        connector: Connector,
+        key: str | None,
+        reconnect_timeout: float,
+        open_link: OpenLink | None = None,
     ) -> None:
         self._state = state
         self._connector = connector
+        self._open_link = open_link or self._open_websocket
         self.key = key
         self._policy = ReconnectPolicy(
             Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True),
@@ -90,19 +103,13 @@ class Reconnector:
         # The count is read now, since another thread may begin the next attempt before this thread
         # continues.
         attempts = self._policy.attempts
-        parameters = state.endpoint.parameters(self._next_key())
-        self.key = parameters.get("key")
+        self._connections += 1
         place = connector.new_place()
+        # The policy repeats the attempts to reconnect.
+        reconnects = self._connections > 1
+        name, timeout = RealtimeConnection.next_name(), deadline.remaining()
         try:
-            link = connector.open(
-                state.endpoint.path,
-                RealtimeConnection.next_name(),
-                query=parameters,
-                timeout=deadline.remaining(),
-                place=place,
-                # The policy repeats the attempts to reconnect.
-                reconnects=self._connections > 1,
-            )
+            link = self._open_link(name, timeout, reconnects, place)
             connection = RealtimeConnection(
                 state,
                 link,
@@ -133,8 +140,22 @@ class Reconnector:
             connection.close()
             raise
 
+    def _open_websocket(
+        self, name: str, timeout: float | None, reconnects: bool, place: Place
+    ) -> MessageLink:
+        endpoint = self._state.endpoint
+        parameters = endpoint.parameters(self._next_key())
+        self.key = parameters.get("key")
+        return self._connector.open(
+            endpoint.path,
+            name,
+            query=parameters,
+            timeout=timeout,
+            place=place,
+            reconnects=reconnects,
+        )
+
     def _next_key(self) -> str | None:
-        self._connections += 1
         if self.key is None or self._connections == 1:
             return self.key
         return f"{self.key.rpartition('~')[0] or self.key}~{self._connections}"

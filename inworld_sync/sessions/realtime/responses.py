@@ -219,14 +219,6 @@ class SessionResponses:
             entry.sent_at = time.monotonic()
             self._set_deadline(entry, entry.sent_at + seconds)
 
-    def extend(self, response_id: str) -> None:
-        """Record when audio arrived, so that :meth:`expire_active` can extend the deadline."""
-        entry = self._active.get(response_id)
-        if entry is None:
-            self.update_deadline(response_id)
-        else:
-            entry.sent_at = time.monotonic()
-
     def _seconds_of(self, state: ResponseState) -> float:
         """Return the longest accepted time in s between two messages of a response."""
         if state.is_cancelling:
@@ -305,11 +297,22 @@ class SessionResponses:
         self.queue.is_paused = False
         self.send_waiting()
 
-    def add_audio(self, event: AudioDelta) -> None:
-        """Append a piece of speech to its response, if users hold this response."""
-        response = self._held.get(id(self._states.get(event.response_id)))
-        if response is not None:
-            response._audio.append(event, len(event.audio))
+    def handle_audio(self, event: AudioDelta, *, is_accepted: bool) -> None:
+        """
+        Append a piece of speech to its response, if users hold this response.
+
+        Record when the audio arrived, so that :meth:`expire_active` can extend the deadline.
+        """
+        response_id = event.response_id
+        if is_accepted:
+            response = self._held.get(id(self._states.get(response_id)))
+            if response is not None:
+                response._audio.append(event, len(event.audio))
+        entry = self._active.get(response_id)
+        if entry is None:
+            self.update_deadline(response_id)
+        else:
+            entry.sent_at = time.monotonic()
 
     def send_waiting(self) -> None:
         """Make the executor send the requests that can be sent now."""

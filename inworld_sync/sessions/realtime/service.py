@@ -3,24 +3,126 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import attrs
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.locks import imports
 from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.keywords import with_keyword_hints
-from inworld_sync.models.realtime import Session
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.realtime.commands import Timeouts
-from inworld_sync.sessions.realtime.reconnect import Reconnector
-from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.realtime.state import SessionState
-from inworld_sync.sessions.realtime.tool_runner import Approver, ToolOptions
 from inworld_sync.transport.forgotten import close_if_forgotten
-from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 
-__all__ = ["Realtime"]
+if TYPE_CHECKING:
+    from inworld_sync.models.realtime import Session
+    from inworld_sync.sessions.realtime.reconnect import OpenLink
+    from inworld_sync.sessions.realtime.session import RealtimeSession
+    from inworld_sync.sessions.realtime.tool_runner import Approver
+    from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 
-_INWORLD = RealtimeEndpoint()
+__all__ = ["Realtime", "SessionOptions", "open_session"]
+
+_numbers = itertools.count(1)
+
+
+@attrs.frozen(kw_only=True)
+class SessionOptions:
+    """The settings of the client for one session; :meth:`Realtime.connect` describes them."""
+
+    reconnect_timeout: float
+    barge_in: bool
+    tool_timeout: float | None
+    max_tools_at_once: int
+    on_approval: Approver | None
+    tool_errors: Literal["neutral", "text"]
+    request_timeout: float
+    response_start_timeout: float
+    response_timeout: float
+    max_session_age: float | None
+
+    def __attrs_post_init__(self) -> None:
+        require_seconds("reconnect_timeout", self.reconnect_timeout, is_zero_allowed=True)
+        for name in ("tool_timeout", "max_session_age"):
+            if getattr(self, name) is not None:
+                require_seconds(name, getattr(self, name))
+        for name in ("request_timeout", "response_start_timeout", "response_timeout"):
+            require_seconds(name, getattr(self, name))
+        if self.tool_errors not in ("neutral", "text"):
+            raise ConfigError(f"tool_errors must be 'neutral' or 'text', got {self.tool_errors!r}")
+        if self.max_tools_at_once < 1:
+            raise ConfigError(
+                f"max_tools_at_once must be at least 1, got {self.max_tools_at_once!r}"
+            )
+
+
+def open_session(
+    connector: Connector,
+    session: Session | None,
+    endpoint: RealtimeEndpoint | None,
+    options: SessionOptions,
+    *,
+    timeout: float | None,
+    key: str | None = None,
+    open_link: OpenLink | None = None,
+) -> RealtimeSession:
+    """
+    Open a session; see :meth:`Realtime.connect`.
+
+    Args:
+        connector: Opens connections for the client.
+        session: The settings of the session.
+        endpoint: The service; None means Inworld.
+        options: The settings of the client.
+        timeout: Seconds for the whole call.
+        key: The key of the first connection.
+        open_link: Opens a link that is not a WebSocket.
+    """
+    if timeout is not None:
+        require_seconds("timeout", timeout)
+    # The classes of a session are imported when the first session opens.
+    with imports:
+        from inworld_sync.models.realtime import Session
+        from inworld_sync.sessions.realtime.commands import Timeouts
+        from inworld_sync.sessions.realtime.reconnect import Reconnector
+        from inworld_sync.sessions.realtime.session import RealtimeSession
+        from inworld_sync.sessions.realtime.state import SessionState
+        from inworld_sync.sessions.realtime.tool_runner import ToolOptions
+        from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
+
+    state = SessionState(
+        f"realtime-session-{next(_numbers)}",
+        connector.options,
+        endpoint or RealtimeEndpoint(),
+        session or Session(),
+        reconnects=options.reconnect_timeout > 0,
+        barge_in=options.barge_in,
+        tool_options=ToolOptions(
+            options.tool_timeout,
+            options.max_tools_at_once,
+            options.on_approval,
+            sends_errors=options.tool_errors == "text",
+        ),
+        timeouts=Timeouts(
+            request=options.request_timeout,
+            response_start=options.response_start_timeout,
+            response=options.response_timeout,
+        ),
+        max_session_age=options.max_session_age,
+    )
+    reconnector = Reconnector(state, connector, key, options.reconnect_timeout, open_link)
+    state.executor.start()
+    reconnector.open(timeout)
+    opened = RealtimeSession(state, reconnector)
+    state.tools.runner.bind(opened)
+    connector.adopt(opened)
+    close_if_forgotten(
+        opened,
+        f"the session {state.name}",
+        lambda: not state.commands.is_over,
+        lambda: RealtimeSession(state, reconnector).close(),
+    )
+    return opened
 
 
 class Realtime:
@@ -32,7 +134,6 @@ class Realtime:
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._sessions = itertools.count(1)
 
     @with_keyword_hints
     def connect(
@@ -40,7 +141,7 @@ class Realtime:
         session: Session | None = None,
         *,
         timeout: float | None = None,
-        endpoint: RealtimeEndpoint = _INWORLD,
+        endpoint: RealtimeEndpoint | None = None,
         key: str | None = None,
         reconnect_timeout: float = 30.0,
         barge_in: bool = True,
@@ -59,7 +160,7 @@ class Realtime:
         Args:
             session: The settings; None uses the defaults of the service.
             timeout: Seconds for the whole call; None means ``connect_timeout``.
-            endpoint: The service, if it is not Inworld's. See
+            endpoint: The service; None means Inworld's. See
                 :class:`~inworld_sync.RealtimeEndpoint`.
             key: A unique text by which the session can be found in the logs of the service; None
                 generates one.
@@ -95,51 +196,16 @@ class Realtime:
             InvalidRequestError: The service refuses the settings.
             TransportError: Could not connect, or the service did not answer in time.
         """
-        require_seconds("reconnect_timeout", reconnect_timeout, is_zero_allowed=True)
-        for name, seconds in (
-            ("timeout", timeout),
-            ("tool_timeout", tool_timeout),
-            ("max_session_age", max_session_age),
-        ):
-            if seconds is not None:
-                require_seconds(name, seconds)
-        for name, seconds in (
-            ("request_timeout", request_timeout),
-            ("response_start_timeout", response_start_timeout),
-            ("response_timeout", response_timeout),
-        ):
-            require_seconds(name, seconds)
-        if tool_errors not in ("neutral", "text"):
-            raise ConfigError(f"tool_errors must be 'neutral' or 'text', got {tool_errors!r}")
-        if max_tools_at_once < 1:
-            raise ConfigError(f"max_tools_at_once must be at least 1, got {max_tools_at_once!r}")
-        state = SessionState(
-            f"realtime-session-{next(self._sessions)}",
-            self._connector.options,
-            endpoint,
-            session or Session(),
-            reconnects=reconnect_timeout > 0,
+        options = SessionOptions(
+            reconnect_timeout=reconnect_timeout,
             barge_in=barge_in,
-            tool_options=ToolOptions(
-                tool_timeout, max_tools_at_once, on_approval, sends_errors=tool_errors == "text"
-            ),
-            timeouts=Timeouts(
-                request=request_timeout,
-                response_start=response_start_timeout,
-                response=response_timeout,
-            ),
+            tool_timeout=tool_timeout,
+            max_tools_at_once=max_tools_at_once,
+            on_approval=on_approval,
+            tool_errors=tool_errors,
+            request_timeout=request_timeout,
+            response_start_timeout=response_start_timeout,
+            response_timeout=response_timeout,
             max_session_age=max_session_age,
         )
-        reconnector = Reconnector(state, self._connector, key, reconnect_timeout)
-        state.executor.start()
-        reconnector.open(timeout)
-        opened = RealtimeSession(state, reconnector)
-        state.tools.runner.bind(opened)
-        self._connector.adopt(opened)
-        close_if_forgotten(
-            opened,
-            f"the session {state.name}",
-            lambda: not state.commands.is_over,
-            lambda: RealtimeSession(state, reconnector).close(),
-        )
-        return opened
+        return open_session(self._connector, session, endpoint, options, timeout=timeout, key=key)

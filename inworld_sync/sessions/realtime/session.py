@@ -348,11 +348,10 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         queue = self._input
         # Most calls only add 20 ms to a block. With cold caches, a further function costs more.
-        is_usual = channels == 1 and timeout is None and not is_encoded
-        if is_usual and type(audio) is bytes and not len(audio) & 1:
+        if type(audio) is bytes and channels == 1 and timeout is None and not len(audio) & 1:
             with queue.lock:
                 block = queue.usual_block
-                if block is not None and sample_rate_hz in queue.usual_rates_hz:
+                if block is not None and (sample_rate_hz, is_encoded) in queue.usual_kinds:
                     block += audio
                     if len(block) >= queue.block_bytes:
                         queue.send_full_block()
@@ -434,8 +433,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         Send a microphone's audio and play the speech, until the session or the microphone ends.
 
         Args:
-            microphone: The user's audio. Headphones or echo cancellation keep the assistant's
-                voice out of it; see also ``mute_while`` of :class:`~inworld_sync.Microphone`.
+            microphone: The user's audio. The sound of *speaker* is removed from it, if both are
+                devices and the extra ``echo`` is installed; see ``echo`` of `Microphone`.
             speaker: Plays the assistant's speech, and stops when the user begins to speak.
             backchannel: Another speaker for backchannels.
             hang_up_after: When the microphone has ended, for example at the end of a file, silence
@@ -448,7 +447,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         require_seconds("hang_up_after", hang_up_after, is_zero_allowed=True)
         self.play(speaker, backchannel=backchannel)
         try:
-            ConverseLoop(self._state, self.send_audio, microphone, hang_up_after).run()
+            ConverseLoop(self._state, self.send_audio, microphone, speaker, hang_up_after).run()
         finally:
             self._state.output.set_players(None, None)
 

@@ -4,8 +4,8 @@ The state of one realtime session over all its connections, and the handling of 
 The reader thread handles messages with the monitor held. The executor does everything that may
 wait. ``commands.py`` has the phases of a session and the lock rule.
 
-A class of events may have steps. Steps that run before users get an event may replace or drop it.
-The other steps run afterwards. Without steps, an event reaches users unchanged.
+A class of events may have steps. Steps that run before users get an event return the event, another
+event, or None to drop it. Other steps run afterwards. Without steps, an event is not changed.
 """
 
 from __future__ import annotations
@@ -73,14 +73,12 @@ from inworld_sync.wire.realtime.tool_calls import FunctionEvent
 
 __all__ = ["SessionState"]
 
-# The service ends a session at 60 minutes. So an old session is renewed after this time without a
-# response, speech of the user or a tool call. After _RENEWAL_SECONDS more, it is renewed as soon as
-# no response is in progress.
+# The service ends a session at 60 minutes. An old session is renewed after this time without a
+# response, speech or a tool call. After _RENEWAL_SECONDS more, only a response delays the renewal.
 _IDLE_SECONDS = 2.0
 _RENEWAL_SECONDS = 240.0
 _RENEWAL_POLL_SECONDS = 0.5
 
-# A step before users get an event returns the event, another event or None. Others return nothing.
 _Step: TypeAlias = Callable[[Any], Any]
 
 
@@ -131,7 +129,9 @@ class SessionState:
             self.monitor, name=name, dispatch=options.dispatch, logger=options.logger
         )
         self.executor = Executor(self.monitor, name, options.logger)
-        self.settings = Settings(session, is_inworld=endpoint.is_inworld)
+        self.settings = Settings(
+            session, is_inworld=endpoint.is_inworld, has_tracks=endpoint.has_tracks
+        )
         self.turn = UserTurn()
         self.input = AudioInputQueue(self.commands, self.settings, self.turn)
         self.responses = SessionResponses(self, self.commands, self.executor)
@@ -295,11 +295,11 @@ class SessionState:
 
     def _handle_audio(self, event: AudioDelta) -> None:
         """Handle a piece of speech, which concerns no other part of the session."""
-        if self.responses.accepts(event.response_id):
+        is_accepted = self.responses.accepts(event.response_id)
+        if is_accepted:
             event = self.output.receive(event)
             self.emit(event)
-            self.responses.add_audio(event)
-        self.responses.extend(event.response_id)
+        self.responses.handle_audio(event, is_accepted=is_accepted)
 
     def _handle_session(
         self, event: SessionCreated | SessionUpdated

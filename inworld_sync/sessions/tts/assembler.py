@@ -43,7 +43,10 @@ class Assembler:
     def __init__(self, context_id: str, audio: AudioConfig) -> None:
         self._context_id = context_id
         self._audio = audio
+        # 0 for compressed encodings.
+        self._sample_bytes = audio.encoding.bytes_per_sample
         self._carry = pcm.SampleCarry()
+        self._has_half_sample = False
         self._samples = 0
         self._generation_start_ms = 0.0
         self._word_ms = 0.0
@@ -55,7 +58,7 @@ class Assembler:
     @property
     def received_ms(self) -> float | None:
         """How many milliseconds of audio were received so far; None for compressed encodings."""
-        if self._audio.encoding.is_compressed:
+        if not self._sample_bytes:
             return None
         return self._samples * 1000.0 / self._audio.sample_rate_hz
 
@@ -66,11 +69,23 @@ class Assembler:
         Raises:
             AudioError: The audio of the message is not base64.
         """
-        start_ms = self.received_ms
-        data = self._data(received.audio) if received.audio else b""
-        if size := self._audio.encoding.bytes_per_sample:
-            self._samples += len(data) // size
-        words, phonemes = self._words(received)
+        start_ms, audio = self.received_ms, received.audio
+        # Most messages have whole samples, without a header and without times.
+        is_cut = self._has_half_sample or len(audio) % 2 or audio[:4] == b"RIFF"
+        if type(audio) is bytes and not (is_cut and self._sample_bytes == 2):
+            data = audio
+        else:
+            data = self._data(audio) if audio else b""
+        if self._sample_bytes:
+            self._samples += len(data) // self._sample_bytes
+        words: tuple[WordTime, ...] = ()
+        characters: tuple[CharacterTime, ...] = ()
+        phonemes: tuple[Phoneme, ...] = ()
+        visemes: tuple[Viseme, ...] = ()
+        if received.tokens or received.characters or received.phonemes or received.visemes:
+            words, phonemes = self._words(received)
+            characters = self._characters(received.characters)
+            visemes = self._visemes(received.visemes, phonemes)
         return AudioChunk(
             self._context_id,
             data,
@@ -78,11 +93,11 @@ class Assembler:
             self._audio.sample_rate_hz,
             start_ms,
             words,
-            self._characters(received.characters),
+            characters,
             phonemes,
             received.usage,
-            tuple(token.text for token in received.tokens),
-            self._visemes(received.visemes, phonemes),
+            tuple([token.text for token in received.tokens]),
+            visemes,
             received.extra,
         )
 
@@ -107,8 +122,9 @@ class Assembler:
         encoding = self._audio.encoding
         if encoding in (AudioEncoding.LINEAR16, AudioEncoding.WAV):
             data = wav.strip_riff(data)
-        if encoding.bytes_per_sample == 2:
+        if self._sample_bytes == 2:
             data = self._carry.feed(data)
+            self._has_half_sample = self._carry.pending_bytes > 0
         return bytes(data)
 
     def _words(

@@ -82,6 +82,10 @@ class TtsConnection(Connection[tts.ContextMessage]):
         self._contexts = Contexts()
         self._open_contexts: dict[str, TtsContext] = {}
         self._splitter = Splitter(tts.AUDIO_PATH)
+        # The text of the latest message with audio but without times, with an empty string in place
+        # of the audio, and what was read from it.
+        self._latest_text = b""
+        self._latest: tts.AudioReceived | None = None
 
     @classmethod
     def _open(
@@ -365,11 +369,15 @@ class TtsConnection(Connection[tts.ContextMessage]):
         self._send_close(message)
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
-        """Wait until a condition is true or the connection ends."""
+        """Wait until a condition, such as room in a mailbox, is true or the connection ends."""
         with self._changed:
-            while self.ended is None and not reached():
-                require_may_wait("waiting for room for text")
-                self._changed.wait(_LOOK_AGAIN_SECONDS)
+            try:
+                self._changed.watchers += 1
+                while self.ended is None and not reached():
+                    require_may_wait("waiting for room for text")
+                    self._changed.wait(_LOOK_AGAIN_SECONDS)
+            finally:
+                self._changed.watchers -= 1
 
     def _send_close(self, message: str | None) -> None:
         if message is None:
@@ -385,29 +393,42 @@ class TtsConnection(Connection[tts.ContextMessage]):
         warnings: list[str] = []
         split = self._splitter.split(message)
         # A message that the splitter does not split, or that has no audio, is read whole.
-        if split is None or split.audio is None:
+        audio, text, _ = split or (None, b"", ())
+        if audio is None:
             event = tts.read(message, warnings=warnings)
-        else:
-            self._json_bytes, self._audio_bytes = len(split.rest), len(split.audio)
-            event = tts.read(split.rest, split.audio, warnings)
+            self._warn(warnings)
+            return event
+        self._json_bytes, self._audio_bytes = len(text), len(audio)
+        like = self._latest
+        if like is not None and text == self._latest_text:
+            # Equal text has equal meaning, so only the audio differs.
+            return tts.AudioReceived(like.context_id, audio, like.usage)
+        event = tts.read(text, audio, warnings)
+        if type(event) is tts.AudioReceived and not warnings and event.is_plain:
+            self._latest, self._latest_text = event, text
         self._warn(warnings)
         return event
 
     def _apply(self, event: tts.ContextMessage) -> None:
-        context_id = _context_id(event)
-        was_closing = self._contexts.is_closing(context_id)
+        if isinstance(event, tts.AudioReceived):
+            context_id, was_closing = event.context_id, False
+        else:
+            context_id = _context_id(event)
+            was_closing = self._contexts.is_closing(context_id)
         self._contexts.handle(context_id, event, time.monotonic())
         context = self._open_contexts.get(context_id)
         if context is None:
             # The context was dropped, or the service does not know it.
             return
         context._handle(event, was_closing=was_closing)
-        if context.ended is not None:
+        if context._stream.ended is not None:
             del self._open_contexts[context_id]
             # The service refused a text, but still has the context.
             self._send_close(self._close(context_id))
 
     def _after(self, event: tts.ContextMessage) -> None:
+        if type(event) is tts.AudioReceived:
+            return
         if not _context_id(event):
             self._options.logger.debug(
                 "%s: a message without a context: %s", self.name, type(event).__name__

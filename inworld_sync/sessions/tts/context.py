@@ -127,7 +127,7 @@ class TtsContext(EventSource[ContextEvent]):
         self._said_pieces = 0
         self._popped_pieces = 0
         self._latest_say: object = None
-        self._popped_ms = 0.0
+        self._popped_bytes = 0
         self._rest = memoryview(b"")
 
     # Text in.
@@ -267,7 +267,9 @@ class TtsContext(EventSource[ContextEvent]):
             use :meth:`~inworld_sync.Playback.interrupt`.
         """
         self._connection._drop(self)
-        return self._popped_ms
+        audio = self.config.audio
+        bytes_per_second = audio.encoding.bytes_per_sample * audio.sample_rate_hz
+        return self._popped_bytes * 1000.0 / bytes_per_second if bytes_per_second else 0.0
 
     # Events out.
 
@@ -276,8 +278,9 @@ class TtsContext(EventSource[ContextEvent]):
 
     def audio(self, timeout: float | None = None) -> Iterator[AudioChunk]:
         """Iterate over the audio and skip the other events; see :meth:`events`."""
-        for event in self.events(timeout):
+        for event in self._stream.events(timeout):
             if isinstance(event, AudioChunk):
+                self._popped_bytes += len(event.data)
                 yield event
 
     def read_audio(self, buffer: bytearray | memoryview) -> int:
@@ -330,7 +333,7 @@ class TtsContext(EventSource[ContextEvent]):
 
     def _count(self, event: ContextEvent) -> ContextEvent:
         if isinstance(event, AudioChunk):
-            self._popped_ms += event.duration_ms or 0.0
+            self._popped_bytes += len(event.data)
         return event
 
     # State.

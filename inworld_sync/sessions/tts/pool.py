@@ -139,6 +139,22 @@ class TtsPool:
             self._calls.remove(call)
             self._opening.discard(call)
 
+    def prewarm(self, deadline: Deadline) -> None:
+        """
+        Open a connection, unless there is one with room. It stays open while it is idle.
+
+        Raises:
+            As :meth:`context`.
+        """
+        call = object()
+        try:
+            self._calls.append(call)
+            while not self._with_room(deadline, lambda: False, call):
+                self._open(deadline, call)
+        finally:
+            self._calls.remove(call)
+            self._opening.discard(call)
+
     def wake(self) -> None:
         """Make the pool check again for each caller that waits whether the caller has stopped."""
         if not self._changed.in_child:

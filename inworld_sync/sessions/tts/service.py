@@ -14,15 +14,14 @@ import contextlib
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
 from inworld_sync.audio import wav
-from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import ConfigError, InworldError, LocalProtocolError
+from inworld_sync.locks import imports
 from inworld_sync.models import checks
-from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.tts import (
@@ -42,13 +41,11 @@ from inworld_sync.models.tts import (
 )
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import require_callable
-from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import (
     CREATE_TIMEOUT_SECONDS,
     MESSAGE_TIMEOUT_SECONDS,
     TtsConnection,
 )
-from inworld_sync.sessions.tts.http_utterance import HttpUtterance
 from inworld_sync.sessions.tts.pool import TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
     AudioChunk,
@@ -56,8 +53,14 @@ from inworld_sync.sessions.tts.speech import (
     require_rate,
     require_sink,
 )
-from inworld_sync.transport.http import HttpClient
+from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.text import require_pieces, require_text
+
+if TYPE_CHECKING:
+    from inworld_sync.models.devices import AudioSink
+    from inworld_sync.sessions.playback import Playback
+    from inworld_sync.sessions.tts.http_utterance import HttpUtterance
+    from inworld_sync.transport.http import HttpClient
 
 __all__ = ["SpeechStream", "Tts"]
 
@@ -84,6 +87,10 @@ class Tts:
         self._pool = TtsPool(connector)
         # A client that is garbage-collected without being closed keeps no connection.
         weakref.finalize(self, self._pool.evict_all).atexit = False
+
+    def _prewarm(self, deadline: Deadline) -> None:
+        """Open the connection of the first utterance; see :meth:`Inworld.prewarm`."""
+        self._pool.prewarm(deadline)
 
     @with_keyword_hints
     def synthesize(
@@ -240,6 +247,9 @@ class Tts:
         checks.require_timeout(timeout)
         checks.require_timeout(create_timeout, "create_timeout")
         if method == "http":
+            with imports:
+                from inworld_sync.sessions.tts.http_utterance import HttpUtterance
+
             return SpeechStream(HttpUtterance(self._connector, self._http, text, settings, timeout))
         if method != "stream":
             raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
@@ -389,15 +399,19 @@ class Tts:
                 rate_hz = speaker.sample_rate_hz
                 own_rate = attrs.evolve(settings.audio, sample_rate_hz=rate_hz)
                 settings = attrs.evolve(settings, audio=own_rate)
+        # A program without a sound card needs neither of these.
+        with imports:
+            from inworld_sync.devices.default import open_default_speaker
+            from inworld_sync.sessions.playback import Playback
+
         stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
-        utterance = stream._utterance
         return Playback(
             stream,
             open_default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phoneme,
             closes_speaker=speaker is None,
-            is_read_here=lambda: utterance.is_read_here,
+            is_read_here=lambda: stream._utterance.is_read_here,
             logger=self._connector.options.logger,
         )
 
@@ -449,9 +463,7 @@ class SpeechStream:
 
     def __next__(self) -> AudioChunk:
         if self._utterance.is_read_here:
-            raise LocalProtocolError(
-                "the iterator of a text cannot wait for the audio of the same text"
-            )
+            raise LocalProtocolError("the iterator of a text cannot wait for the audio of the text")
         step = object()
         try:
             self._steps.append(step)

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from inworld_sync.audio import g711, wav
-from inworld_sync.audio.file_encoder import encode_file
 from inworld_sync.audio.whole_file import WholeFile
-from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.models.subtitles import srt, vtt
 from inworld_sync.models.tts import (
     FILE_ENCODINGS,
     FILE_FORMATS,
@@ -258,6 +255,8 @@ class Speech(_Encoded):
         if wanted is self.encoding:
             return [self.data]
         if wanted is not None and not self.encoding.is_compressed:
+            from inworld_sync.audio.file_encoder import encode_file
+
             return [encode_file(self.pcm, self.sample_rate_hz, wanted)]
         advice = (
             f"use AudioConfig({wanted.value!r}) for the request"
@@ -276,10 +275,14 @@ class Speech(_Encoded):
         Raises:
             ConfigError: The speech has no times, because ``timestamp_type`` was not requested.
         """
+        from inworld_sync.models.subtitles import srt
+
         return srt([self._turn()])
 
     def to_vtt(self) -> str:
         """Write WebVTT subtitles; see :meth:`to_srt`."""
+        from inworld_sync.models.subtitles import vtt
+
         return vtt([self._turn()])
 
     def _turn(self) -> Turn:
@@ -316,6 +319,8 @@ class Speech(_Encoded):
         """
         samples = self.pcm
         if speaker is None:
+            from inworld_sync.devices.default import open_default_speaker
+
             with open_default_speaker(self.sample_rate_hz) as default:
                 self.play(default, timeout=timeout)
             return

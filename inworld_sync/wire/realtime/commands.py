@@ -19,9 +19,10 @@ from inworld_sync.wire.codec import JsonObject
 from inworld_sync.wire.realtime.codec import plain
 from inworld_sync.wire.realtime.session import session_object
 
-__all__ = ["APPEND_HEAD", "APPEND_TAIL", "PATH", "write_object"]
+__all__ = ["APPEND_HEAD", "APPEND_TAIL", "CALLS_PATH", "PATH", "write_object"]
 
 PATH = "/api/v1/realtime/session"
+CALLS_PATH = "/v1/realtime/calls"
 
 # The text before and after the base64 of an audio message.
 APPEND_HEAD = f'{{"type":"{AppendInputAudio.type}","audio":"'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from typing import ClassVar
 
 import attrs
 
@@ -20,7 +21,7 @@ from inworld_sync.models.realtime import (
 from inworld_sync.wire.codec import JsonObject, dump_text
 from inworld_sync.wire.realtime import commands
 
-__all__ = ["RealtimeEndpoint"]
+__all__ = ["RealtimeEndpoint", "TrackEndpoint"]
 
 # Names of the assistant's parts in the common realtime protocol, which differ from Inworld's.
 _COMMON_PARTS = {OutputText.type: "output_text", OutputAudio.type: "output_audio"}
@@ -48,6 +49,8 @@ class RealtimeEndpoint:
     path: str = attrs.field(default=commands.PATH, validator=_path)
     query: Mapping[str, str] = attrs.field(factory=dict)
     is_inworld: bool = True
+    # Whether audio is in the tracks of a WebRTC connection instead of messages.
+    has_tracks: ClassVar[bool] = False
 
     @classmethod
     def openai(cls, model: str, path: str = "/v1/realtime") -> RealtimeEndpoint:
@@ -89,6 +92,14 @@ class RealtimeEndpoint:
         if not self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             return PcmFormat(output_format.sample_rate_hz)
         return output_format
+
+
+@attrs.frozen(kw_only=True)
+class TrackEndpoint(RealtimeEndpoint):
+    """Inworld's service over WebRTC, whose audio is in tracks."""
+
+    path: str = attrs.field(default=commands.CALLS_PATH, validator=_path)
+    has_tracks: ClassVar[bool] = True
 
 
 def _rename_parts(body: JsonObject) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inworld_sync.errors import LocalProtocolError
+from inworld_sync.errors import ConfigError, LocalProtocolError
 from inworld_sync.models.realtime import (
     AudioFormat,
     PcmFormat,
@@ -20,7 +20,10 @@ from inworld_sync.models.realtime import (
 from inworld_sync.wire.codec import JsonObject
 from inworld_sync.wire.realtime.session import merge, session_info, session_object, value_at
 
-__all__ = ["Settings"]
+__all__ = ["TRACK_FORMAT", "Settings"]
+
+# The format of audio in WebRTC tracks.
+TRACK_FORMAT = PcmFormat(48000)
 
 # The service accepts these settings only when a session opens. Later the service ignores or refuses
 # these settings.
@@ -34,6 +37,7 @@ class Settings:
     Args:
         session: The settings with which the session is opened.
         is_inworld: Whether the service knows ``providerData``.
+        has_tracks: Whether audio is in WebRTC tracks, which have a format of their own.
 
     Attributes:
         opening: The settings for a new connection: all requested settings that were not refused.
@@ -44,7 +48,9 @@ class Settings:
             itself.
     """
 
-    def __init__(self, session: Session, *, is_inworld: bool) -> None:
+    def __init__(self, session: Session, *, is_inworld: bool, has_tracks: bool = False) -> None:
+        self._has_tracks = has_tracks
+        self._check_formats(session)
         self.opening: JsonObject = session_object(session)
         if is_inworld:
             # Without this setting, the service would begin a response after a tool output, and the
@@ -53,8 +59,9 @@ class Settings:
             self.opening = merge(pinned, self.opening)
         self.has_manual_turns = _has_manual_turns(self.opening)
         self.info = SessionInfo()
-        self.output_format: AudioFormat = session.output_format or PcmFormat()
-        self.input_format: AudioFormat = session.input_format or PcmFormat()
+        default = TRACK_FORMAT if has_tracks else PcmFormat()
+        self.output_format: AudioFormat = session.output_format or default
+        self.input_format: AudioFormat = session.input_format or default
 
     @property
     def is_interruptible(self) -> bool:
@@ -74,7 +81,9 @@ class Settings:
 
         Raises:
             LocalProtocolError: *session* has a setting that is fixed when a session opens.
+            ConfigError: *session* has an audio format, but audio is in tracks.
         """
+        self._check_formats(session)
         body = session_object(session)
         for name in _LOCKED:
             if name in _branch(body, "providerData", "tts"):
@@ -110,8 +119,10 @@ class Settings:
         """
         Use the formats of an update from now on.
 
-        A service may leave out formats that it accepts.
+        A service may leave out formats that it accepts. The formats of tracks do not change.
         """
+        if self._has_tracks:
+            return
         said, asked, known = event.session, session_info(self.opening), self.info
         self.output_format = (
             said.output_format or asked.output_format or known.output_format or PcmFormat()
@@ -119,6 +130,13 @@ class Settings:
         self.input_format = (
             said.input_format or asked.input_format or known.input_format or PcmFormat()
         )
+
+    def _check_formats(self, session: Session) -> None:
+        if self._has_tracks and (session.input_format or session.output_format):
+            raise ConfigError(
+                "input_format and output_format must be omitted over WebRTC, which carries audio "
+                "as Opus at 48 kHz; send_audio() accepts any sample rate"
+            )
 
 
 def _has_manual_turns(opening: JsonObject) -> bool:

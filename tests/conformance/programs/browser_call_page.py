@@ -20,11 +20,16 @@ from selenium import webdriver
 
 STEP_SECONDS = 60.0
 # It runs before the scripts of the page. It keeps the events of the session, and counts the samples
-# of the speaker that are not silent.
+# of the speaker that are not silent. The recording of the microphone has no echo, so the echo
+# cancellation is turned off. It would remove words that are spoken during a reply.
 RECORDER = """
 window.events = [];
 addEventListener("realtime", ({ detail }) => events.push({ ...detail, at: performance.now() }));
 addEventListener("unhandledrejection", ({ reason }) => console.error(String(reason)));
+const devices = navigator.mediaDevices;
+const open = devices.getUserMedia.bind(devices);
+const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+devices.getUserMedia = () => open({ audio: plain });
 window.heard = { samples: 0, sounding: 0, last: 0 };
 const counter = `
 registerProcessor("counter", class extends AudioWorkletProcessor {

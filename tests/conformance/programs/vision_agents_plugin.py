@@ -1,9 +1,4 @@
-"""
-The Inworld TTS and LLM plugins of Vision Agents, unmodified.
-
-The Realtime plugin of Vision Agents is not run, because it uses WebRTC, which the emulator does not
-have.
-"""
+"""The Inworld TTS and LLM plugins of Vision Agents, unmodified."""
 
 from __future__ import annotations
 

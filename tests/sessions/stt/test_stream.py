@@ -37,7 +37,7 @@ from inworld_sync import (
 from inworld_sync.audio.g711 import decode_ulaw
 from inworld_sync.audio.wav import WavWriter
 from inworld_sync.realtime import InputSpeechStarted
-from inworld_sync.sessions import event_stream
+from inworld_sync.sessions import mailbox
 from inworld_sync.sessions.stt import audio_buffer
 
 from support.scripted_stt import SttConnectionScript, stt_server
@@ -720,7 +720,7 @@ def test_many_streams_at_once() -> None:
 
 def test_no_consumer_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a consumer of events, close returns the whole transcript."""
-    monkeypatch.setattr(event_stream, "MAX_WAITING_BYTES", 2000)
+    monkeypatch.setattr(mailbox, "MAX_WAITING_BYTES", 2000)
     pcm, said = spoken_turns(3, 3, 3, 3)
     with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:

@@ -32,7 +32,7 @@ from inworld_sync import (
     TtsUsage,
     UnknownEvent,
 )
-from inworld_sync.sessions import base, connection_threads, event_stream
+from inworld_sync.sessions import base, connection_threads, event_stream, mailbox
 from inworld_sync.transport.websocket import Link
 
 from support.peers import TEXT, frame
@@ -371,7 +371,7 @@ def test_unreadable_messages_are_bounded(
     message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Many messages that cannot be read fill a queue, and then the reader pauses."""
-    monkeypatch.setattr(event_stream, "MAX_WAITING_BYTES", 100 * 256)
+    monkeypatch.setattr(mailbox, "MAX_WAITING_BYTES", 100 * 256)
 
     def flooding(service: Service) -> None:
         context_id = service.until("close_context")

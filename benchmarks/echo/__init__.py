@@ -1,0 +1,1 @@
+"""Measures echo cancellation in simulated rooms. ``__main__.py`` runs it."""

@@ -1,0 +1,272 @@
+"""
+Removes the echo of a speaker from the audio of a microphone.
+
+```
+speaker ── samples, times ── PlayedAudio, DeviceClock ─┐ read at the microphone's clock
+                                                       ├─ Processor ─ audio without echo
+microphone ─ samples, times ─ Resampler, DeviceClock ──┘
+```
+The played audio is read so that it is a little ahead of its echo. The rate of reading follows the
+clocks of both devices. Nothing here has a thread or reads a clock: the caller passes all times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from inworld_sync.audio.echo.clock import DeviceClock
+from inworld_sync.audio.echo.delay import DelayFinder
+from inworld_sync.audio.echo.processor import FRAME_MS, RATES_HZ, Processor
+from inworld_sync.audio.echo.reference import PlayedAudio
+from inworld_sync.audio.pcm import SAMPLE_BYTES
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.audio.taps import BlockTime
+from inworld_sync.models.devices import EchoStats
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["PLAYED_SECONDS", "EchoCanceller", "EchoSettings"]
+
+# How much played audio is kept, for a program that reads the microphone late.
+PLAYED_SECONDS: Final = 10
+# The played audio is this much ahead of its echo. Without this time the canceller fails, and the
+# reported times may be wrong by some milliseconds.
+_AHEAD_SECONDS: Final = 0.04
+# The canceller works with echoes in this range after the played audio. Outside of the range, the
+# played audio is shifted.
+_LEAST_ECHO_SECONDS: Final = 0.008
+_MOST_ECHO_SECONDS: Final = 0.4
+# A frame waits for played audio while the speaker's last audio is at most this old, and the frame
+# is at most this old. After that, the speaker counts as stopped.
+_STOPPED_SECONDS: Final = 0.1
+_WAIT_SECONDS: Final = 0.3
+# A difference between the position and the measured position is removed in this time, by changing
+# the rate, but by at most this share of the rate. A larger difference is skipped at once.
+_FOLLOW_SECONDS: Final = 8.0
+_FOLLOW_RATE: Final = 60e-6
+_SKIP_SECONDS: Final = 0.02
+_SKIP_AFTER_BREAK_SECONDS: Final = 0.003
+# Played audio above this level (16-bit) counts for the measurement of the removed echo, which is
+# averaged over this number of frames.
+_LEAST_PLAYED_LEVEL: Final = 100.0
+_AVERAGED_FRAMES: Final = 100
+
+
+@attrs.frozen
+class EchoSettings:
+    """
+    What is done with the audio of a microphone.
+
+    Attributes:
+        noise_suppression: Whether to reduce steady noise.
+        auto_gain: Whether to adjust the volume of speech.
+    """
+
+    noise_suppression: bool = False
+    auto_gain: bool = False
+
+
+class EchoCanceller:
+    """
+    Removes the echo of one speaker from the audio of one microphone.
+
+    Args:
+        settings: What else is done.
+        recorded_hz: The sample rate of the microphone's device.
+        sample_rate_hz: The sample rate of the result.
+        played_hz: The sample rate of the speaker's device. None means that there is no speaker, and
+            only the settings are applied.
+
+    Raises:
+        DeviceError: livekit is not installed.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(
+        self,
+        settings: EchoSettings,
+        *,
+        recorded_hz: int,
+        sample_rate_hz: int,
+        played_hz: int | None,
+    ) -> None:
+        rate_hz = next((each for each in RATES_HZ if each >= sample_rate_hz), RATES_HZ[-1])
+        self._settings = settings
+        self._rate_hz = rate_hz
+        self._recorded_step = recorded_hz / rate_hz
+        self._first_position: int | None = None
+        self._has_speaker = played_hz is not None
+        self._played_hz = played_hz or rate_hz
+        self._played_step = self._played_hz / rate_hz
+        self._processor = self._new_processor()
+        self._frame_samples = rate_hz * FRAME_MS // 1000
+        self._input = Resampler(recorded_hz, rate_hz)
+        self._output = Resampler(rate_hz, sample_rate_hz)
+        self._waiting = bytearray()
+        self._frames = 0  # processed so far
+        self._recorded_clock = DeviceClock(recorded_hz)
+        self._played_clock = DeviceClock(self._played_hz)
+        self._played = PlayedAudio(PLAYED_SECONDS * self._played_hz, self._played_hz, rate_hz)
+        self._finder = DelayFinder(rate_hz)
+        self._shift_seconds = 0.0  # by how much the played audio is delayed
+        self._place: float | None = None  # in the played audio; None in a gap
+        self._stretches = (0, 0)
+        self._devices = 0
+        self._energy_before = self._energy_after = 0.0
+
+    @property
+    def stats(self) -> EchoStats:
+        """The statistics."""
+        removed_db = None
+        if self._energy_before:
+            removed_db = 10 * math.log10(self._energy_before / max(self._energy_after, 1e-9))
+        ratio = (1.0 + self._recorded_clock.skew) / (1.0 + self._played_clock.skew)
+        return EchoStats(removed_db, self._shift_seconds * 1000.0, (ratio - 1.0) * 1e6)
+
+    def add_played(self, position: int, pcm: bytes, blocks: Iterable[BlockTime]) -> None:
+        """
+        Add audio that the speaker has played or will play soon.
+
+        Args:
+            position: The position of the first sample, as in *blocks*.
+            pcm: 16-bit little-endian samples.
+            blocks: When the audio is heard.
+        """
+        self._played.append(position, pcm)
+        for block in blocks:
+            self._played_clock.add(block)
+
+    def add_recorded(self, position: int, pcm: bytes, blocks: Iterable[BlockTime]) -> None:
+        """
+        Add audio of the microphone.
+
+        Args:
+            position: The position of the first sample, as in *blocks*. No samples may be missing
+                between two calls.
+            pcm: The next samples, 16-bit little-endian.
+            blocks: When blocks were captured, even if they are not in *pcm* yet.
+        """
+        if self._first_position is None:
+            self._first_position = position
+        self._waiting += self._input.feed(pcm)
+        for block in blocks:
+            self._recorded_clock.add(block)
+
+    def process(self, now_ns: int) -> bytes:
+        """
+        Return the audio that is ready.
+
+        Recorded audio waits until the speaker has played the same time.
+
+        Args:
+            now_ns: The time now, on the monotonic clock.
+        """
+        return self._output.feed(self._process(now_ns))
+
+    def finish(self) -> bytes:
+        """Return the rest of the audio, except for less than 10 ms."""
+        self._waiting += self._input.finish()
+        return self._output.feed(self._process(None)) + self._output.finish()
+
+    def _process(self, now_ns: int | None) -> bytes:
+        import numpy as np
+
+        size = self._frame_samples * SAMPLE_BYTES
+        ready = bytearray()
+        while len(self._waiting) >= size:
+            played = self._next_played(now_ns)
+            if played is None:
+                break
+            recorded = bytes(self._waiting[:size])
+            del self._waiting[:size]
+            self._frames += 1
+            samples = np.rint(played).clip(-32768, 32767).astype("<i2")
+            cleaned = self._processor.process(samples.tobytes(), recorded)
+            ready += cleaned
+            if self._has_speaker:
+                self._measure(played, recorded, cleaned)
+        return bytes(ready)
+
+    def _next_played(self, now_ns: int | None) -> npt.NDArray[np.float32] | None:
+        """Return the played audio for the next frame; None if the frame has to wait for it."""
+        import numpy as np
+
+        silence = np.zeros(self._frame_samples, np.float32)
+        if not (self._played_clock.is_started and self._recorded_clock.is_started):
+            return silence
+        captured = self._frames * self._frame_samples * self._recorded_step
+        captured_ns = self._recorded_clock.time_ns((self._first_position or 0) + captured)
+        heard_ns = captured_ns + (_AHEAD_SECONDS - self._shift_seconds) * 1e9
+        measured = self._played_clock.position(heard_ns)
+        if measured is None:
+            self._place = None
+            return silence
+        place, ratio = self._follow(measured)
+        end = place + self._frame_samples * self._played_step * ratio
+        if end + self._played.reach > self._played.end and self._may_play(now_ns, captured_ns):
+            return None
+        self._stretches = self._counts
+        if self._devices != self._played_clock.devices:
+            # The echo of another loudspeaker is different.
+            if self._devices:
+                self._processor = self._new_processor()
+            self._devices = self._played_clock.devices
+        self._place = end
+        return self._played.read(place, ratio, self._frame_samples)
+
+    @property
+    def _counts(self) -> tuple[int, int]:
+        return self._recorded_clock.stretches, self._played_clock.stretches
+
+    def _follow(self, measured: float) -> tuple[float, float]:
+        """Return the position of the next frame in the played audio, and the rate of reading."""
+        ratio = (1.0 + self._recorded_clock.skew) / (1.0 + self._played_clock.skew)
+        if self._place is None:
+            return measured, ratio
+        error_seconds = (measured - self._place) / self._played_hz
+        is_broken = self._stretches != self._counts
+        if abs(error_seconds) > (_SKIP_AFTER_BREAK_SECONDS if is_broken else _SKIP_SECONDS):
+            return measured, ratio
+        correction = min(max(error_seconds / _FOLLOW_SECONDS, -_FOLLOW_RATE), _FOLLOW_RATE)
+        return self._place, ratio * (1.0 + correction)
+
+    def _may_play(self, now_ns: int | None, captured_ns: float) -> bool:
+        """Whether the speaker may still play the audio for a frame."""
+        if now_ns is None or now_ns - captured_ns > _WAIT_SECONDS * 1e9:
+            return False
+        newest_ns = self._played_clock.time_ns(self._played.end)
+        return now_ns - newest_ns < _STOPPED_SECONDS * 1e9
+
+    def _measure(self, played: npt.NDArray[np.float32], recorded: bytes, cleaned: bytes) -> None:
+        """Measure how much echo is removed and when it comes, and shift the played audio."""
+        import numpy as np
+
+        before = np.frombuffer(recorded, "<i2").astype(np.float32)
+        after = np.frombuffer(cleaned, "<i2").astype(np.float32)
+        if float((played * played).mean()) > _LEAST_PLAYED_LEVEL**2:
+            keep = 1.0 - 1.0 / _AVERAGED_FRAMES
+            self._energy_before = keep * self._energy_before + float((before * before).mean())
+            self._energy_after = keep * self._energy_after + float((after * after).mean())
+        delay = self._finder.add(played, before)
+        if delay is None or _LEAST_ECHO_SECONDS <= delay <= _MOST_ECHO_SECONDS:
+            return
+        self._shift_seconds += delay - _AHEAD_SECONDS
+        self._place = None
+        self._finder.clear()
+        self._processor = self._new_processor()
+
+    def _new_processor(self) -> Processor:
+        return Processor(
+            self._rate_hz,
+            cancel_echo=self._has_speaker,
+            noise_suppression=self._settings.noise_suppression,
+            auto_gain=self._settings.auto_gain,
+            delay_ms=round(_AHEAD_SECONDS * 1000),
+        )

@@ -1,0 +1,201 @@
+"""
+Estimates when each sample of a device was captured or is heard.
+
+A device reports a time with each block. These times have errors of milliseconds, because callbacks
+are late, but the clock of the device is steady. So the times of the last 30 s are fitted to a line.
+The slope of the line is the rate of the device's clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from inworld_sync.audio.taps import BlockTime
+
+__all__ = ["DeviceClock"]
+
+# The blocks of this time are combined to one observation, which is the median of their errors.
+_GROUP_SECONDS: Final = 0.1
+_MOST_GROUPS: Final = 300
+# The standard deviation of the difference between the nominal and the real rate, which is assumed
+# before the rate is measured. Most devices differ by less than 100 ppm.
+_RATE_ERROR: Final = 200e-6
+# The same after a break, when the rate of the device is known.
+_KNOWN_RATE_ERROR: Final = 20e-6
+# The errors of the observations are assumed to be at least this large.
+_LEAST_ERROR_SECONDS: Final = 50e-6
+# An observation that differs by more than this many standard deviations has less weight.
+_OUTLIER: Final = 2.0
+_ROUNDS: Final = 3
+# If this many observations in a row differ from the line by more than this time in the same
+# direction, samples were lost, or the latency of the device has changed.
+_STEP_GROUPS: Final = 4
+_STEP_SECONDS: Final = 0.008
+# After a block that the device reports as incomplete, the line continues if the block differs by
+# less than this time, because some systems report gaps that did not occur.
+_GAP_SECONDS: Final = 0.004
+# How many stretches without a break are kept.
+_MOST_STRETCHES: Final = 8
+
+
+class _Stretch:
+    """A part of the audio of one device without missing samples."""
+
+    def __init__(self, start: int, start_ns: int, rate_hz: int, skew: float, spread: float) -> None:
+        self.start = start
+        self._start_ns = start_ns
+        self._rate_hz = rate_hz
+        # The line: a sample is late by offset + skew * (seconds since the middle), in seconds.
+        self.skew = skew
+        self._offset = 0.0
+        self._middle = 0.0
+        self._prior_skew, self._prior_spread = skew, spread
+        # Pairs of seconds by the sample count, and seconds of lateness.
+        self._groups: deque[tuple[float, float]] = deque(maxlen=_MOST_GROUPS)
+        self._group: list[tuple[float, float]] = []
+        self._strays: list[tuple[float, float]] = []
+
+    def add(self, position: int, time_ns: int) -> bool:
+        """Add the time of a block. Return False if samples are missing since some time."""
+        at = (position - self.start) / self._rate_hz
+        late = (time_ns - self._start_ns) / 1e9 - at
+        if self._group and at - self._group[0][0] >= _GROUP_SECONDS:
+            group, self._group = self._group, []
+            if not self._add_group(group):
+                return False
+        self._group.append((at, late))
+        if not self._groups:
+            # Until the first group is complete, the line has the assumed slope.
+            errors = [each - self.skew * (when - at) for when, each in self._group]
+            self._offset, self._middle = _median(errors), at
+        return True
+
+    def error_seconds(self, position: int, time_ns: int) -> float:
+        """Return how late a block is, compared with the line."""
+        return (time_ns - self.time_ns(position)) / 1e9
+
+    def time_ns(self, position: float) -> float:
+        """Return when the sample at *position* was captured or is heard."""
+        at = (position - self.start) / self._rate_hz
+        return self._start_ns + (at + self._offset + self.skew * (at - self._middle)) * 1e9
+
+    def position(self, time_ns: float) -> float:
+        """Return which sample was captured or is heard at a time."""
+        seconds = (time_ns - self._start_ns) / 1e9
+        at = (seconds - self._offset + self.skew * self._middle) / (1.0 + self.skew)
+        return self.start + at * self._rate_hz
+
+    def _add_group(self, group: list[tuple[float, float]]) -> bool:
+        at, late = sum(each for each, _ in group) / len(group), _median([each for _, each in group])
+        error = late - self._offset - self.skew * (at - self._middle)
+        if self._groups and abs(error) > _STEP_SECONDS:
+            if self._strays and (self._strays[-1][1] > 0) != (error > 0):
+                self._strays.clear()
+            self._strays.append((at, error))
+            return len(self._strays) < _STEP_GROUPS
+        self._strays.clear()
+        self._groups.append((at, late))
+        self._fit()
+        return True
+
+    def _fit(self) -> None:
+        """Fit the line to all groups. Groups far from the line have less weight."""
+        import numpy as np
+
+        at, late = np.array(self._groups).T
+        weights = np.ones(len(at))
+        for _ in range(_ROUNDS):
+            total = weights.sum()
+            middle, offset = float((weights * at).sum() / total), (weights * late).sum() / total
+            errors = late - offset - self.skew * (at - middle)
+            spread = max(1.4826 * float(np.median(np.abs(errors))), _LEAST_ERROR_SECONDS)
+            trust = (spread / self._prior_spread) ** 2
+            moment = (weights * (at - middle) * (late - offset)).sum()
+            self.skew = float(
+                (moment + trust * self._prior_skew) / ((weights * (at - middle) ** 2).sum() + trust)
+            )
+            self._middle, self._offset = middle, float(offset)
+            errors = np.abs(late - offset - self.skew * (at - middle))
+            weights = np.minimum(1.0, _OUTLIER * spread / np.maximum(errors, 1e-9))
+
+
+class DeviceClock:
+    """
+    Estimates the times of the samples of one device after another.
+
+    Args:
+        rate_hz: The nominal sample rate of the devices.
+
+    Attributes:
+        devices: How many devices were used so far.
+        stretches: How many stretches of audio without missing samples there were so far.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._stretches: deque[_Stretch] = deque(maxlen=_MOST_STRETCHES)
+        self._breaks = 0
+        self.devices = 0
+        self.stretches = 0
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the time of a block is known."""
+        return bool(self._stretches)
+
+    @property
+    def skew(self) -> float:
+        """
+        The relative difference between the nominal and the real duration of a sample.
+
+        The value is positive if the device is slower than its nominal rate.
+        """
+        return self._stretches[-1].skew if self._stretches else 0.0
+
+    def add(self, block: BlockTime) -> None:
+        """Add the time of a block. The blocks must be in order."""
+        place = block.position, block.time_ns
+        if block.devices != self.devices or not self._stretches:
+            self._begin(block, 0.0, _RATE_ERROR)
+        else:
+            last = self._stretches[-1]
+            is_gap = block.breaks != self._breaks and abs(last.error_seconds(*place)) > _GAP_SECONDS
+            if is_gap or not last.add(*place):
+                self._begin(block, last.skew, _KNOWN_RATE_ERROR)
+        self._breaks, self.devices = block.breaks, block.devices
+
+    def time_ns(self, position: float) -> float:
+        """Return when a sample was captured or is heard. A block must have been added before."""
+        for stretch in reversed(self._stretches):
+            if position >= stretch.start:
+                break
+        return stretch.time_ns(position)
+
+    def position(self, time_ns: float) -> float | None:
+        """
+        Return which sample was captured or is heard at a time.
+
+        Returns:
+            The position; None if the time is in a gap between two stretches of audio, or before
+            the first one.
+        """
+        end = None
+        for stretch in reversed(self._stretches):
+            position = stretch.position(time_ns)
+            if position >= stretch.start:
+                return position if end is None or position < end else None
+            end = stretch.start
+        return None
+
+    def _begin(self, block: BlockTime, skew: float, spread: float) -> None:
+        stretch = _Stretch(block.position, block.time_ns, self._rate_hz, skew, spread)
+        stretch.add(block.position, block.time_ns)
+        self._stretches.append(stretch)
+        self.stretches += 1
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]

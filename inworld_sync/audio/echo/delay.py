@@ -1,0 +1,115 @@
+"""
+Finds the delay of the echo from the audio itself.
+
+The times that devices report may be wrong by hundreds of milliseconds, for example with a Bluetooth
+loudspeaker. The finder compares the recorded audio with the played audio (generalized
+cross-correlation with phase transform).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["DelayFinder"]
+
+_RATE_HZ: Final = 8000
+_WINDOW_SECONDS: Final = 2.0
+_HOP_SECONDS: Final = 0.5
+# The delays that are searched. A negative delay means that the echo is before the played audio.
+_LEAST_SECONDS: Final = -0.2
+_MOST_SECONDS: Final = 0.8
+# The band in which speech and small loudspeakers have most of their energy.
+_BAND_HZ: Final = (300, 3400)
+# The peak of the correlation must be this many times its root mean square.
+_LEAST_PEAK: Final = 8.0
+# Two results in a row must agree within this time.
+_AGREEMENT_SECONDS: Final = 0.004
+# Quieter audio is not compared. Samples are in units of 16-bit integers.
+_LEAST_LEVEL: Final = 20.0
+
+
+class DelayFinder:
+    """
+    Finds how much later the recorded audio has the played audio.
+
+    Args:
+        sample_rate_hz: A multiple of 8000.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        import numpy as np
+
+        self._factor = sample_rate_hz // _RATE_HZ
+        self._window = round(_WINDOW_SECONDS * _RATE_HZ)
+        self._before = round(_MOST_SECONDS * _RATE_HZ)
+        self._after = -round(_LEAST_SECONDS * _RATE_HZ)
+        self._size = 1 << (self._before + self._window + self._after).bit_length()
+        hertz = np.fft.rfftfreq(self._size, 1.0 / _RATE_HZ)
+        self._band = (hertz >= _BAND_HZ[0]) & (hertz <= _BAND_HZ[1])
+        self._played: list[npt.NDArray[np.float32]] = []
+        self._recorded: list[npt.NDArray[np.float32]] = []
+        self._count = 0
+        self._last: float | None = None
+
+    def add(
+        self, played: npt.NDArray[np.float32], recorded: npt.NDArray[np.float32]
+    ) -> float | None:
+        """
+        Add a frame of both streams.
+
+        Returns:
+            The delay in seconds, if it was found now; otherwise None.
+        """
+        for frames, frame in ((self._played, played), (self._recorded, recorded)):
+            frames.append(frame.reshape(-1, self._factor).mean(axis=1))
+        self._count += len(played) // self._factor
+        if self._count < self._before + self._window + self._after:
+            return None
+        found = self._find()
+        hop = round(_HOP_SECONDS * _RATE_HZ)
+        while hop > 0:
+            hop -= len(self._played[0])
+            self._count -= len(self._played[0])
+            del self._played[0], self._recorded[0]
+        last, self._last = self._last, found
+        if found is None or last is None or abs(found - last) > _AGREEMENT_SECONDS:
+            return None
+        return found
+
+    def clear(self) -> None:
+        """Forget all audio, because the played audio was shifted."""
+        self._played.clear()
+        self._recorded.clear()
+        self._count = 0
+        self._last = None
+
+    def _find(self) -> float | None:
+        import numpy as np
+
+        played = np.concatenate(self._played)[: self._before + self._window + self._after]
+        recorded = np.concatenate(self._recorded)[self._before : self._before + self._window]
+        if min(_level(played), _level(recorded)) < _LEAST_LEVEL:
+            return None
+        product = np.fft.rfft(recorded, self._size) * np.conj(np.fft.rfft(played, self._size))
+        product = np.where(self._band, product / np.maximum(np.abs(product), 1e-9), 0.0)
+        # Index i is the correlation with played audio from i - size on, or from i on.
+        correlation = np.fft.irfft(product, self._size)
+        # A recorded sample at r + before has the played sample at place p: the delay is
+        # r + before - p, so index -p of the correlation belongs to the delay before - p.
+        places = np.arange(self._before + self._after + 1)
+        values = correlation[-places]
+        best = int(np.argmax(values))
+        if values[best] < _LEAST_PEAK * _level(values):
+            return None
+        return (self._before - best) / _RATE_HZ
+
+
+def _level(samples: npt.NDArray[np.floating[Any]]) -> float:
+    return math.sqrt(float((samples * samples).mean()))

@@ -1,0 +1,101 @@
+"""
+Has the audio track from the service to the user.
+
+The jitter buffer of aiortc drops about 100 ms of audio for each lost packet. So
+:class:`IncomingAudio` takes its place.
+
+Threads: everything here runs on the loop of the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from aiortc import RTCRtpReceiver
+
+from inworld_sync.audio.opus_packets import OpusPackets
+
+__all__ = ["IncomingAudio"]
+
+_BLOCK_SECONDS = 0.02
+_BLOCKS_PER_CHECK = 25
+
+# After a stall of the loop, the audio of that time is delivered at once. After a longer stall, it
+# would only be late.
+_MAX_LATE_SECONDS = 5.0
+
+# The jitter buffer of a receiver, in the versions of aiortc that the extra allows.
+_BUFFER = "_RTCRtpReceiver__jitter_buffer"
+
+
+class _Packet(Protocol):
+    """What is used of a packet of aiortc."""
+
+    sequence_number: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+
+
+class IncomingAudio:
+    """
+    Decodes the packets of a track, and delivers its audio in real time.
+
+    Args:
+        deliver: Called every 20 ms with 1920 bytes of 16-bit mono PCM of 48 kHz, from the first
+            packet on, and with the seconds from the arrival of audio until its delivery.
+        logger: Gets the errors of packets that cannot be decoded.
+    """
+
+    def __init__(self, deliver: Callable[[bytes, float], object], logger: logging.Logger) -> None:
+        self._deliver = deliver
+        self._packets = OpusPackets(logger)
+        self._has_begun = asyncio.Event()
+
+    def attach(self, receiver: RTCRtpReceiver) -> None:
+        """
+        Get the packets of a receiver.
+
+        Raises:
+            ImportError: The version of aiortc is unknown.
+        """
+        if not hasattr(receiver, _BUFFER):
+            raise ImportError(
+                "this version of aiortc is not supported: pip install -U 'inworld-sync[webrtc]'"
+            )
+        setattr(receiver, _BUFFER, self)
+
+    def add(self, packet: _Packet) -> tuple[bool, None]:
+        """Take a packet. aiortc calls it, and decodes nothing because of the result."""
+        self._packets.add(
+            packet.ssrc,
+            packet.sequence_number,
+            packet.timestamp,
+            packet.payload,
+            time.monotonic(),
+        )
+        self._has_begun.set()
+        return False, None
+
+    async def run(self) -> None:
+        """Deliver audio until the task is cancelled."""
+        await self._has_begun.wait()
+        due = time.monotonic()
+        for number in itertools.count():
+            now = time.monotonic()
+            if number % _BLOCKS_PER_CHECK == 0:
+                delay_seconds = self._packets.delay_ms / 1000.0
+            if now - due > _MAX_LATE_SECONDS:
+                due = now
+            self._deliver(self._packets.read(now), delay_seconds)
+            due += _BLOCK_SECONDS
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._packets.close()

@@ -1,0 +1,115 @@
+"""
+Runs the event loop of one WebRTC connection on a thread of its own.
+
+The thread is a daemon, and so are the threads that aiortc starts from it, so a process can end
+although a connection is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from inworld_sync.errors import ConnectError
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+
+__all__ = ["LoopThread"]
+
+T = TypeVar("T")
+
+# How long the tasks that are left at the end may take to handle their cancellation.
+_CANCEL_SECONDS = 1.0
+
+
+class LoopThread:
+    """
+    An event loop with its thread.
+
+    Args:
+        name: The name of the connection, for the thread.
+        logger: Gets the exceptions that no task handles.
+
+    Raises:
+        ConnectError: The thread could not start.
+
+    Thread safety: any thread may call the methods, except the thread of the loop.
+    """
+
+    def __init__(self, name: str, logger: logging.Logger) -> None:
+        self._name = name
+        self._logger = logger
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(self._log)
+        # asyncio looks names up in the default executor.
+        self._executor = concurrent.futures.ThreadPoolExecutor(1, f"inworld-webrtc-worker-{name}")
+        self._loop.set_default_executor(self._executor)
+        self._thread = threading.Thread(
+            target=self._run, name=f"inworld-webrtc-{name}", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._loop.close()
+            raise ConnectError(f"{name}: no thread could start: {error}") from error
+
+    def run(self, work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
+        """
+        Run a coroutine on the loop, and return its result.
+
+        Raises:
+            DeadlineExceeded: The coroutine did not end in time, and was cancelled.
+            Exception: The exception of the coroutine.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            while not future.done():
+                deadline.check()
+                concurrent.futures.wait([future], deadline.at_most(LONGEST_WAIT_SECONDS))
+            return future.result()
+        finally:
+            future.cancel()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function on the loop soon. Do nothing if the loop has ended."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
+
+    def start(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run a coroutine on the loop, without waiting for it."""
+        try:
+            asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # the loop has ended
+            work.close()
+
+    def stop(self) -> None:
+        """End the loop soon; its remaining tasks are cancelled."""
+        self.call(self._loop.stop)
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                self._loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_SECONDS))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            # A name lookup cannot be interrupted, so it is not waited for.
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            asyncio.set_event_loop(None)
+            self._loop.close()
+
+    def _log(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self._logger.debug("%s: %s", self._name, context.get("message"), exc_info=error)

@@ -1,0 +1,302 @@
+"""
+Joins the service's audio track with its messages.
+
+Over a WebSocket, the audio of a response is in messages, before the messages that end the response.
+Over WebRTC, the audio is in a track in real time, while the messages arrive as soon as the service
+has written them. So :class:`TrackSpeech` makes a message of each block of the track in which the
+service speaks, and holds back the messages that end a response until its audio has arrived. A
+session then gets the same messages from both kinds of connections.
+
+``output_audio_buffer.started``, ``stopped`` and ``cleared`` of the service say when its audio
+begins and ends. Audio belongs to the first item whose audio is not complete.
+
+This module has no clock and no lock. The owner serializes the calls.
+Source: protocol notes on WebRTC and on the messages of the Inworld Realtime reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import Final
+
+import attrs
+
+from inworld_sync.audio import base64
+
+__all__ = ["TrackSpeech"]
+
+_BLOCK_SECONDS = 0.02
+
+# A block with no sample above this level, -54 dB, is silence.
+_SILENCE_LEVEL = 64
+
+# Audio that arrives before the messages about its item is kept: so many blocks, and until so much
+# silence follows. A message that is lost once arrives up to 3 s later.
+_MAX_EARLY_BLOCKS = 500
+_EARLY_SILENCE_SECONDS = 5.0
+
+# If the service does not say when the audio of an item begins, it begins with so many silent blocks
+# before its first sound.
+_LEAD_BLOCKS = 5
+
+# After an interruption, the audio that is still on its way is dropped: for the first time, and then
+# until this many blocks are silent, but at most for the second time.
+_MIN_CUT_SECONDS = 0.15
+_CUT_BLOCKS = 3
+_MAX_CUT_SECONDS = 0.6
+
+# After ``stopped``, the audio of a response is complete after this much silence, and in any case
+# after this time.
+_STOPPED_SILENCE_SECONDS = 0.2
+_MAX_STOPPED_SECONDS = 1.5
+
+# If the service does not report the end of the audio, it is complete after this much silence that
+# follows the last message about it. The first time is for services that never report it.
+_UNREPORTED_SILENCE_SECONDS = 1.0
+_MISSING_REPORT_SECONDS = 4.0
+
+_AUDIO_DELTA: Final = "response.output_audio.delta"
+_STARTED: Final = "output_audio_buffer.started"
+_STOPPED: Final = "output_audio_buffer.stopped"
+_CLEARED: Final = "output_audio_buffer.cleared"
+_DONE: Final = "response.done"
+
+# The messages that end a part, an item or a response. They follow its audio.
+_ENDS: Final = frozenset(
+    {
+        "response.output_audio.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        _DONE,
+    }
+)
+
+
+@attrs.define(eq=False)
+class _Item:
+    """An item whose audio is in the track, and when things happened to it."""
+
+    response_id: str
+    item_id: str
+    head: str
+    has_begun: bool = False
+    started_at: float | None = None
+    loud_at: float = 0.0
+    stopped_at: float | None = None
+    ended_at: float | None = None
+
+
+class TrackSpeech:
+    """
+    Joins the audio and the messages of one connection.
+
+    Attributes:
+        lost_blocks: How many blocks of 20 ms were dropped, because no message says to which item
+            they belong.
+    """
+
+    def __init__(self) -> None:
+        self.lost_blocks = 0
+        self._items: deque[_Item] = deque()
+        self._held: deque[tuple[str, str | None]] = deque()
+        self._early: deque[bytes] = deque()
+        # The last silent blocks, which belong to no item.
+        self._lead: deque[bytes] = deque(maxlen=_LEAD_BLOCKS)
+        self._early_silence = 0
+        self._cut_at: float | None = None
+        self._silent_blocks = 0
+        self._has_reports = False
+
+    def handle_message(self, text: str, now: float) -> list[str]:
+        """
+        Take a message of the service.
+
+        Returns:
+            The messages for the session: none if the message is held back.
+        """
+        try:
+            body = json.loads(text)
+        except (ValueError, RecursionError):
+            body = None
+        kind = body.get("type") if isinstance(body, dict) else None
+        if not isinstance(kind, str):
+            return [text]
+        if kind in (_STARTED, _STOPPED, _CLEARED):
+            return [text, *self._report(kind, body, now)]
+        if not kind.startswith("response.") or kind.startswith("response.backchannel."):
+            return [text]
+        if kind == _AUDIO_DELTA and body.get("delta") != "":
+            # The message may have times of words. Its audio, if it has any, is in the track too.
+            text = json.dumps({**body, "delta": ""})
+        response_id = _response_of(body)
+        self._handle_item(kind, body, response_id, now)
+        ending = response_id if kind in _ENDS else None
+        if self._held or (ending is not None and self._is_speaking(ending)):
+            self._held.append((text, ending))
+            return self._release()
+        return [text]
+
+    def handle_audio(self, pcm: bytes, now: float, delay_seconds: float) -> list[str]:
+        """
+        Take the next block of the track.
+
+        Args:
+            pcm: 20 ms of 16-bit mono PCM of 48 kHz.
+            now: The monotonic time in seconds.
+            delay_seconds: How long audio waits between its arrival and this call.
+
+        Returns:
+            The messages for the session.
+        """
+        samples = memoryview(pcm).cast("h")
+        is_loud = max(samples) > _SILENCE_LEVEL or min(samples) < -_SILENCE_LEVEL
+        self._silent_blocks = 0 if is_loud else self._silent_blocks + 1
+        if self._cut_at is not None:
+            cut_for = now - self._cut_at
+            is_silent = self._silent_blocks >= _CUT_BLOCKS and cut_for > _MIN_CUT_SECONDS
+            if is_silent or cut_for > _MAX_CUT_SECONDS:
+                self._cut_at = None
+            return []
+        if not self._items:
+            self._keep_early(pcm, is_loud=is_loud)
+            return []
+        item = self._items[0]
+        found: list[str] = []
+        if not item.has_begun:
+            # Audio that the service began to send at ``started`` is here after the delay.
+            is_started = item.started_at is not None and now >= item.started_at + delay_seconds
+            item.has_begun = is_loud or is_started or bool(self._early)
+            before = self._early or (self._lead if is_loud else ())
+            if item.has_begun:
+                found = [_delta(item, block) for block in before]
+                self._early.clear()
+                self._lead.clear()
+        if is_loud:
+            item.loud_at = now
+        # Silence after the last sound does not belong to the item.
+        if item.has_begun and (is_loud or item.stopped_at is None):
+            found.append(_delta(item, pcm))
+        elif not item.has_begun:
+            self._lead.append(pcm)
+        if self._is_complete(item, now, delay_seconds):
+            self._items.popleft()
+            found += self._release()
+        return found
+
+    def flush(self) -> list[str]:
+        """Return all messages that are held back, since no more audio arrives."""
+        found = [text for text, _ in self._held]
+        self._held.clear()
+        self._items.clear()
+        return found
+
+    def _handle_item(
+        self, kind: str, body: dict[str, object], response_id: str | None, now: float
+    ) -> None:
+        """Handle the beginning or the end of an item's audio."""
+        part = body.get("part")
+        is_audio = kind == "response.content_part.added" and (
+            isinstance(part, dict) and part.get("type") in ("audio", "output_audio")
+        )
+        item_id = body.get("item_id")
+        if is_audio and response_id is not None and isinstance(item_id, str):
+            self._items.append(_Item(response_id, item_id, _delta_head(body, response_id, item_id)))
+        if kind in _ENDS:
+            for item in self._items:
+                if item.response_id == response_id:
+                    item.ended_at = item.ended_at or now
+        status = _status_of(body) if kind == _DONE else None
+        if status not in (None, "completed"):
+            self._drop_items(response_id, now)
+
+    def _report(self, kind: str, body: dict[str, object], now: float) -> list[str]:
+        """Handle a message about the service's output buffer; return the messages it releases."""
+        self._has_reports = True
+        response_id = _response_of(body)
+        if kind == _CLEARED:
+            self._drop_items(response_id, now)
+            return self._release()
+        for item in self._items:
+            if response_id in (None, item.response_id):
+                if kind == _STOPPED:
+                    item.stopped_at = item.stopped_at or now
+                else:
+                    item.started_at = item.started_at or now
+        return []
+
+    def _drop_items(self, response_id: str | None, now: float) -> None:
+        """Drop the audio of a response, or of all responses, that has not arrived yet."""
+        left = [item for item in self._items if response_id not in (None, item.response_id)]
+        if len(left) < len(self._items):
+            self._cut_at = now
+        self._items = deque(left)
+        self._early.clear()
+        self._lead.clear()
+
+    def _keep_early(self, pcm: bytes, *, is_loud: bool) -> None:
+        """Keep audio that belongs to no item yet, from its first sound on."""
+        if not (is_loud or self._early):
+            self._lead.append(pcm)
+            return
+        self._early.extend(self._lead)
+        self._lead.clear()
+        self._early.append(pcm)
+        self._early_silence = 0 if is_loud else self._early_silence + 1
+        if len(self._early) > _MAX_EARLY_BLOCKS:
+            self._early.popleft()
+            self.lost_blocks += 1
+        if self._early_silence * _BLOCK_SECONDS > _EARLY_SILENCE_SECONDS:
+            self.lost_blocks += len(self._early) - self._early_silence
+            self._early.clear()
+
+    def _is_speaking(self, response_id: str) -> bool:
+        return any(item.response_id == response_id for item in self._items)
+
+    def _is_complete(self, item: _Item, now: float, delay_seconds: float) -> bool:
+        silent_seconds = self._silent_blocks * _BLOCK_SECONDS
+        if item.stopped_at is not None:
+            stopped_for = now - item.stopped_at - delay_seconds
+            if stopped_for > _MAX_STOPPED_SECONDS:
+                return True
+            return min(stopped_for, silent_seconds) > _STOPPED_SILENCE_SECONDS
+        if item.ended_at is None:
+            return False
+        limit = _MISSING_REPORT_SECONDS if self._has_reports else _UNREPORTED_SILENCE_SECONDS
+        return now - max(item.ended_at, item.loud_at) > limit + delay_seconds
+
+    def _release(self) -> list[str]:
+        found: list[str] = []
+        while self._held:
+            text, ending = self._held[0]
+            if ending is not None and self._is_speaking(ending):
+                break
+            self._held.popleft()
+            found.append(text)
+        return found
+
+
+def _response_of(body: dict[str, object]) -> str | None:
+    """Return the id of the response that a message is about."""
+    response = body.get("response")
+    found = response.get("id") if isinstance(response, dict) else body.get("response_id")
+    return found if isinstance(found, str) else None
+
+
+def _status_of(body: dict[str, object]) -> object:
+    response = body.get("response")
+    return response.get("status") if isinstance(response, dict) else None
+
+
+def _delta_head(body: dict[str, object], response_id: str, item_id: str) -> str:
+    """Return the JSON of a delta of an item's audio, up to the audio."""
+    places = {
+        name: value if type(value := body.get(name)) is int else 0
+        for name in ("output_index", "content_index")
+    }
+    fields = {"type": _AUDIO_DELTA, "response_id": response_id, "item_id": item_id, **places}
+    return json.dumps(fields)[:-1] + ', "delta": "'
+
+
+def _delta(item: _Item, pcm: bytes) -> str:
+    return f'{item.head}{base64.encode(pcm).decode()}"}}'

@@ -1,0 +1,74 @@
+"""Played audio is read at any position and rate."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from inworld_sync.audio.echo.reference import PlayedAudio
+
+
+def sine(hertz: float, rate_hz: int, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return 10_000 * np.sin(2 * np.pi * hertz * places / rate_hz)
+
+
+def held(rate_hz: int, hertz: float, to_hz: int, position: int = 0) -> PlayedAudio:
+    audio = PlayedAudio(rate_hz, rate_hz, to_hz)
+    places = position + np.arange(rate_hz, dtype=float)
+    audio.append(position, sine(hertz, rate_hz, places).astype("<i2").tobytes())
+    return audio
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(16000, 16000), (24000, 16000), (48000, 32000)])
+@pytest.mark.parametrize("ratio", [1.0, 1.001])
+def test_interpolates(from_hz: int, to_hz: int, ratio: float) -> None:
+    """A tone of 3 kHz is read between the samples, with an error below -50 dB."""
+    audio = held(from_hz, 3000, to_hz)
+    found = audio.read(1000.3, ratio, 160)
+    places = 1000.3 + np.arange(160) * ratio * from_hz / to_hz
+    error = found - sine(3000, from_hz, places)
+
+    assert np.abs(error).max() < 10_000 * 10 ** (-50 / 20)
+
+
+def test_removes_what_the_lower_rate_cannot_have() -> None:
+    """A tone above half of the lower rate is removed."""
+    found = held(48000, 11_000, 16000).read(5000.5, 1.0, 160)
+
+    assert np.abs(found).max() < 10_000 * 10 ** (-40 / 20)
+
+
+def test_silence_where_nothing_was_played() -> None:
+    """Before the first and after the last sample is silence."""
+    audio = held(16000, 500, 16000, position=100_000)
+
+    assert not audio.read(0.0, 1.0, 160).any()
+    assert not audio.read(120_000.0, 1.0, 160).any()
+    assert audio.read(100_000.0, 1.0, 160).any()
+
+
+@pytest.mark.parametrize("block", [37, 400, 30_000])
+def test_forgets_old_samples(block: int) -> None:
+    """Any number of samples may be added. The newest samples are held."""
+    audio = PlayedAudio(16000, 16000, 16000)
+    places = np.arange(200_000, dtype=float)
+    wave = sine(440, 16000, places).astype("<i2")
+    for start in range(0, len(wave), block):
+        audio.append(start, wave[start : start + block].tobytes())
+    found = audio.read(190_000.0, 1.0, 1000)
+
+    assert audio.end == 200_000
+    assert np.abs(found - wave[190_000:191_000]).max() < 30
+
+
+@pytest.mark.parametrize("gap", [10, 1000, 100_000])
+def test_missing_and_repeated_samples(gap: int) -> None:
+    """Missing samples are silence. Samples that were added before are skipped."""
+    audio = held(16000, 440, 16000)
+    audio.append(15_000, b"\x01\x00" * 500)
+    audio.append(16_000 + gap, b"\xe8\x03" * 2000)
+
+    assert audio.end == 18_000 + gap
+    assert 1000 == pytest.approx(float(audio.read(17_000.0 + gap, 1.0, 10).mean()), abs=1)
+    assert not audio.read(16_000.0 + gap - 5, 1.0, 1)[0] > 900

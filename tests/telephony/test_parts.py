@@ -1,0 +1,388 @@
+"""The parts of a call: order of the pieces, recording, sockets, prepared sessions and tools."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from inworld_sync import ConfigError, LocalProtocolError
+from inworld_sync.emulator.phone import SimulatedCall
+from inworld_sync.locks import Event
+from inworld_sync.telephony import (
+    CallFormat,
+    CallOptions,
+    PreparedSessions,
+    current_call,
+    hang_up,
+    key_tones,
+    transfer_tool,
+)
+from inworld_sync.telephony.calls import CallAudio
+from inworld_sync.telephony.formats import MULAW
+from inworld_sync.telephony.recording import Recorder
+from inworld_sync.telephony.reorder import Reorder
+from inworld_sync.telephony.transport import Transport, TransportEnded
+
+from support.phone import answer, connected, in_call, mulaw, serve_call, session
+from support.scripted_realtime import Service, realtime
+from support.wav_files import read_wav
+
+LOGGER = logging.getLogger("test")
+
+
+def pieces(*numbers: int) -> tuple[list[int], Reorder]:
+    reorder = Reorder()
+    found = [
+        int.from_bytes(piece.audio, "big")
+        for number in numbers
+        for piece in reorder.add(CallAudio(number.to_bytes(4, "big"), number))
+    ]
+    return found, reorder
+
+
+def test_pieces_are_put_in_order() -> None:
+    """Pieces that overtake each other are put in order; nothing is lost."""
+    found, reorder = pieces(1, 3, 2, 5, 4, 6, 9, 8, 7, 10)
+
+    assert list(range(1, 11)) == found
+    assert (0, 0) == (reorder.lost, reorder.late)
+
+
+def test_a_lost_piece_is_not_waited_for_longer_than_100_ms() -> None:
+    """After five later pieces, a missing piece is lost; if it still comes, it is dropped."""
+    found, reorder = pieces(1, 3, 4, 5, 6, 7, 2, 8, 8)
+
+    assert [1, 3, 4, 5, 6, 7, 8] == found
+    assert (1, 2) == (reorder.lost, reorder.late)
+
+
+def test_a_new_count() -> None:
+    """A count that begins again is followed, and a piece without a number is passed on."""
+    found, reorder = pieces(900, 901, 1, 2)
+    assert [900, 901, 1, 2] == found
+    assert (0, 0) == (reorder.lost, reorder.late)
+    assert [CallAudio(b"x")] == list(reorder.add(CallAudio(b"x")))
+
+
+def test_recording_is_aligned(tmp_path) -> None:
+    """The caller is placed by the timestamps, the assistant where the caller hears it."""
+    recorder = Recorder(tmp_path / "call.wav", MULAW, MULAW, 100.0, LOGGER)
+    loud = b"\x80" * 160
+    for number in range(100):
+        # The network needs 30 ms, and for some pieces much longer.
+        arrival = 100.0 + number * 0.02 + 0.05 + (0.2 if number % 10 == 5 else 0.0)
+        recorder.received(loud if number == 50 else b"\xff" * 160, number * 20, arrival)
+    # The caller hears this audio 40 ms after 101.5, which is 1.51 s of the stream.
+    recorder.sent(loud, 0, 101.5)
+    recorder.sent(loud, 160, 101.52)
+    recorder.sent(loud, 320, 101.54)
+    recorder.cleared(240)
+    recorder.write(110.0, 0.04)
+    recorder.close(110.0, 0.04)
+
+    wav = read_wav(tmp_path / "call.wav")
+    samples = np.frombuffer(wav.pcm, "<i2").reshape(-1, 2)
+    assert (2, 8000) == (wav.channels, wav.sample_rate_hz)
+    caller, assistant = (np.flatnonzero(samples[:, each] > 10000) for each in (0, 1))
+    assert (50 * 160, 51 * 160 - 1) == (caller[0], caller[-1])
+    assert 240 == len(assistant), "the cleared part was not heard"
+    assert abs(assistant[0] / 8 - 1510) <= 1
+
+
+def test_recording_of_a_call(tmp_path) -> None:
+    """A recorded call has both sides; the words of both sides do not move against each other."""
+    path = tmp_path / "call.wav"
+    script = serve_call(connected, lambda service: answer(service, 1, mulaw(400)))
+    with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
+        call.say(b"\x00\x40" * 1600, 8000)
+        with in_call(call, rt, CallOptions(recording=path)) as running:
+            call.wait(lambda each: each.heard_ms >= 400)
+            call.hang_up()
+            summary = running.summary()
+
+    assert path == summary.recording
+    samples = np.frombuffer(read_wav(path).pcm, "<i2").reshape(-1, 2)
+    spoken = np.frombuffer(call.spoken, "<i2")
+    assert np.array_equal(samples[: len(spoken), 0], spoken)
+    assert mulaw(400) in _mulaw(samples[:, 1])
+
+
+def _mulaw(samples) -> bytes:
+    from inworld_sync.audio import g711
+
+    return g711.encode_ulaw(samples.astype("<i2").tobytes())
+
+
+def test_a_recording_that_cannot_be_written(tmp_path) -> None:
+    """The call continues without its recording."""
+    options = CallOptions(recording=tmp_path / "missing" / "call.wav")
+    script = serve_call(connected, lambda service: answer(service, 1, mulaw(100)))
+    with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
+        with in_call(call, rt, options) as running:
+            call.wait(lambda each: each.heard_ms >= 100)
+            call.hang_up()
+            summary = running.summary()
+
+    assert "caller_hung_up" == summary.end
+    assert summary.recording is None
+
+
+def test_recording_with_wrong_timestamps(tmp_path) -> None:
+    """A timestamp far in the future does not make an endless file."""
+    recorder = Recorder(tmp_path / "call.wav", MULAW, CallFormat("pcm", 16000), 100.0, LOGGER)
+    recorder.received(b"\x80" * 160, 10**12, 100.1)
+    recorder.sent(bytes(640), 0, 100.1)
+    recorder.close(101.0, 0.0)
+
+    assert len(read_wav(tmp_path / "call.wav").pcm) < 8000 * 4
+
+
+class Blocking:
+    """A socket whose ``recv`` has no timeout."""
+
+    def __init__(self) -> None:
+        self.messages = ["a", b"b", bytearray(b"c")]
+        self.released = threading.Event()
+
+    def recv(self) -> object:
+        if self.messages:
+            return self.messages.pop(0)
+        self.released.wait()
+        return None
+
+    def send(self, _: object) -> None: ...
+
+
+def test_a_socket_without_a_timeout() -> None:
+    """A socket whose read blocks is read on a thread of its own."""
+    socket = Blocking()
+    transport = Transport(socket, "test")
+
+    assert ["a", b"b", b"c"] == [transport.receive(30) for _ in range(3)]
+    assert transport.receive(0.01) is None
+    socket.released.set()
+    with pytest.raises(TransportEnded):
+        transport.receive(30)
+
+
+@pytest.mark.parametrize("end", [None, "", b""])
+def test_the_end_of_a_socket(end: object) -> None:
+    """None, an empty message and an exception are the end."""
+
+    class Ends:
+        def receive(self, timeout: float) -> object:
+            return end
+
+        def send(self, _: object) -> None: ...
+
+    with pytest.raises(TransportEnded):
+        Transport(Ends(), "test").receive(30)
+
+
+def test_a_consumer_that_gets_messages() -> None:
+    """The ``receive`` of a Channels consumer gets messages, so ``feed`` is used."""
+
+    class Consumer:
+        def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+            raise AssertionError
+
+        def send(self, text_data: str | None = None) -> None: ...
+
+    transport = Transport(Consumer(), "test")
+    transport.feed("x")
+    assert "x" == transport.receive(30)
+    transport.feed(None)
+    with pytest.raises(TransportEnded):
+        transport.receive(30)
+    with pytest.raises(ConfigError, match="send"):
+        Transport(object(), "test")  # type: ignore[arg-type]
+
+
+def test_too_many_messages_are_fed() -> None:
+    """Messages that nobody reads end the call, instead of filling the memory."""
+
+    class Sends:
+        def send(self, _: object) -> None: ...
+
+    transport = Transport(Sends(), "test")
+    for _ in range(4000):
+        transport.feed("x")
+    with pytest.raises(TransportEnded):
+        for _ in range(4000):
+            transport.receive(30)
+
+
+def test_prepared_sessions_are_closed() -> None:
+    """A session whose call never comes is closed, after a time or by ``close``."""
+    with realtime(serve_call()) as iw:
+        opened = []
+
+        def connect():
+            opened.append(iw.realtime.connect(session()))
+            return opened[-1]
+
+        for prepared in (PreparedSessions(0.01), PreparedSessions(600)):
+            prepared.open("call", connect)
+            until = time.monotonic() + 30
+            while not (opened and prepared._sessions.get("call") is None):
+                assert time.monotonic() < until
+                if prepared._max_wait == 600 and len(opened) == 2:
+                    prepared.close()
+                time.sleep(0.01)
+        with pytest.raises(ConfigError):
+            prepared.open("", connect)
+        while any(each.ended is None for each in opened):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert 2 == len(opened)
+
+
+def test_a_prepared_session_that_failed() -> None:
+    """If the session of the webhook could not be opened, the call tries once more."""
+    prepared, calls = PreparedSessions(), []
+
+    def connect():
+        calls.append(None)
+        raise OSError("no network")
+
+    prepared.open("call", connect)
+    with pytest.raises(OSError, match="no network"):
+        prepared.pop("call", connect)
+    assert 2 == len(calls)
+    prepared.close()
+
+
+def test_key_tones() -> None:
+    """A wrong key is refused before anything is sent."""
+    assert 2 * 1600 == len(key_tones("1")) == len(key_tones("d"))
+    for wrong in ("", "E", "1 2", "ß"):
+        with pytest.raises(ConfigError, match="keys"):
+            key_tones(wrong)
+
+
+class Control:
+    """The commands of a carrier; a transfer fails if *error* is set."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.commands: list[tuple[str, ...]] = []
+        self.done = Event()
+
+    def hang_up(self, call_id: str) -> None:
+        self.commands.append(("hang_up", call_id))
+
+    def transfer(self, call_id: str, target: str) -> None:
+        self.commands.append(("transfer", call_id, target))
+        self.done.set()
+        if self.error is not None:
+            raise self.error
+
+
+def calls_tool(name: str, arguments: str, then: str = "Bye."):
+    """Return a script in which the model calls a function, and speaks after its output."""
+
+    def script(service: Service) -> None:
+        service.open()
+        connected(service)
+        service.created("r1")
+        service.call("r1", "f1", "c1", name, arguments)
+        service.done("r1", output=[])
+        item = service.until("conversation.item.create")["item"]
+        outputs.append(item["output"])
+        service.acknowledge(service.commands[-1])
+        request = service.until("response.create")
+        answer(service, 2, mulaw(200), text=then, request=request)
+        service.until_left()
+
+    outputs: list[str] = []
+    return script, outputs
+
+
+def test_the_model_transfers_the_call() -> None:
+    """The model sees names only; the transfer waits until its words were heard."""
+    tool = transfer_tool({"sales": "+4930123456"})
+    control = Control()
+    script, outputs = calls_tool("transfer", '{"target":"sales"}')
+    settings = session()
+    with SimulatedCall() as call, realtime(script) as iw:
+        with iw.realtime.connect(_with_tools(settings, tool, hang_up)) as rt:
+            with in_call(call, rt, control=control) as running:
+                assert control.done.wait(30)
+                heard = call.heard
+                call.hang_up()
+                summary = running.summary()
+
+    assert mulaw(200) == heard
+    assert [("transfer", call.call_id, "+4930123456")] == control.commands
+    assert ("transferred", "+4930123456") == (summary.end, summary.target)
+    assert "transferred when the caller has heard it" in outputs[0]
+
+
+def test_a_transfer_that_fails() -> None:
+    """If the carrier refuses, the model is told, and the call goes on."""
+    control = Control(OSError("refused"))
+    told = []
+
+    def script(service: Service) -> None:
+        service.open()
+        told.append(service.until("conversation.item.create")["item"])
+        service.until("response.create")
+        service.until_left()
+
+    with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
+        with in_call(call, rt, control=control) as running:
+            running.bridge.transfer("+1", after_speech=False)
+            call.wait(lambda _: told)
+            running.bridge.hang_up(after_speech=False)
+            summary = running.summary()
+
+    assert "hung_up" == summary.end
+    assert summary.target is None
+    assert "The transfer failed." == told[0]["content"][0]["text"]
+    assert ("hang_up", call.call_id) in control.commands
+
+
+def test_the_model_hangs_up() -> None:
+    """The tool ends the call after the goodbye."""
+    script, outputs = calls_tool("hang_up", "{}")
+    with SimulatedCall() as call, realtime(script) as iw:
+        with iw.realtime.connect(_with_tools(session(), hang_up)) as rt:
+            with in_call(call, rt) as running:
+                summary = running.summary()
+
+    assert "hung_up" == summary.end
+    assert mulaw(200) == call.heard
+    assert "Say goodbye" in outputs[0]
+
+
+def test_unknown_targets() -> None:
+    """The model cannot transfer to a number of its own choice."""
+    tool = transfer_tool({"sales": "+4930123456"})
+
+    assert "The targets are: sales." in tool("+900 123")
+    assert "+4930123456" not in str(tool.definition)
+    for wrong in ({}, {"a\nb": "+1"}):
+        with pytest.raises(ConfigError, match="transfer_tool"):
+            transfer_tool(wrong)
+
+
+def test_tools_outside_a_call() -> None:
+    """Without a call, the tools raise a clear error; a transfer needs the control."""
+    with pytest.raises(LocalProtocolError, match="outside a call"):
+        current_call()
+    with SimulatedCall() as call, realtime(serve_call()) as iw:
+        with iw.realtime.connect(session()) as rt, in_call(call, rt) as running:
+            with pytest.raises(ConfigError, match="control="):
+                running.bridge.transfer("+1")
+            with pytest.raises(ConfigError, match="keys"):
+                running.bridge.send_keys("x")
+
+
+def _with_tools(settings, *tools):
+    import attrs
+
+    return attrs.evolve(settings, tools=tools)

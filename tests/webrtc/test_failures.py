@@ -1,0 +1,307 @@
+"""Every failure of a WebRTC connection is a typed error in time, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from inworld_sync import (
+    AuthError,
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    InvalidRequestError,
+    Inworld,
+    QuotaError,
+    RemoteProtocolError,
+    Session,
+)
+from inworld_sync.realtime import PcmFormat, SessionReconnected
+
+from support.counting import CountingLimiter
+from support.webrtc_service import PATIENCE_SECONDS, Call, open_service, serve_http
+
+# How much longer than its limit a call may take on a busy machine.
+SLACK_SECONDS = 5.0
+
+TURN_SERVERS = (
+    '{"iceServers": [{"urls": ["turn:127.0.0.1:9", "odd:x"], "username": "USER-1",'
+    ' "credential": "SECRET-1"}, {"urls": 5}, 7]}'
+)
+
+
+def answers(status: int, body: str, kind: str = "application/sdp") -> Callable[..., object]:
+    """Return a server that gives every offer the same answer."""
+
+    def respond(method: str, path: str, credential: str, _: bytes) -> tuple[int, str, bytes]:
+        if method == "GET":
+            return 200, "application/json", b'{"ice_servers": []}'
+        return status, kind, body.encode()
+
+    return respond
+
+
+def idle(call: Call) -> None:
+    call.open()
+    call.until_left()
+
+
+def kept(*words: str) -> Callable[[str], str]:
+    """Return a function that removes the lines of a description that have one of the words."""
+
+    def change(sdp: str) -> str:
+        lines = sdp.split("\r\n")
+        return "\r\n".join(each for each in lines if not any(word in each for word in words))
+
+    return change
+
+
+def without_data(sdp: str) -> str:
+    """Remove the section of the data channel."""
+    return sdp[: sdp.index("m=application")]
+
+
+def elsewhere(sdp: str) -> str:
+    """Replace the candidates by one to which no local candidate can connect."""
+    lines = kept("a=candidate")(sdp).split("a=end-of-candidates")
+    candidate = "a=candidate:1 1 tcp 1 127.0.0.1 9 typ host tcptype passive\r\n"
+    return f"{candidate}a=end-of-candidates".join(lines)
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>", "v=0", "v=0\r\nm=audio", "{}", "v=0\r\n" + "a=x\r\n" * 1000]
+)
+def test_an_answer_that_is_no_description(body: str) -> None:
+    with serve_http(answers(200, body)) as url, Inworld("key", base_url=url) as iw:
+        began = time.monotonic()
+        with pytest.raises(RemoteProtocolError, match="must be a session description"):
+            iw.connect_webrtc()
+        assert time.monotonic() - began < SLACK_SECONDS
+
+
+@pytest.mark.parametrize("body", ["[]", "5", "{", '{"sdp": 5}', '{"sdp": "x"}', "{}"])
+@pytest.mark.parametrize("form", ["json", "session_config"])
+def test_an_answer_that_is_no_object_with_sdp(form: str, body: str) -> None:
+    server = serve_http(answers(200, body, "application/json"))
+    with server as url, Inworld("key", base_url=url) as iw:
+        with pytest.raises(RemoteProtocolError):
+            iw.connect_webrtc(offer_form=form)
+
+
+@pytest.mark.parametrize(
+    "changed", [kept("a=candidate"), without_data, kept("a=ice-pwd"), kept("a=setup")]
+)
+def test_an_answer_that_does_not_fit(changed: Callable[[str], str]) -> None:
+    with open_service(idle, changed_answer=changed) as iw:
+        began = time.monotonic()
+        with pytest.raises(RemoteProtocolError, match="the answer to the offer"):
+            iw.connect_webrtc()
+        assert time.monotonic() - began < SLACK_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, AuthError), (400, InvalidRequestError), (429, QuotaError)]
+)
+def test_a_refused_offer(status: int, kind: type[Exception]) -> None:
+    body = '{"code": 3, "message": "no"}'
+    limiter = CountingLimiter(1)
+    server = serve_http(answers(status, body, "application/json"))
+    with server as url, Inworld("key", base_url=url, limiter=limiter, max_retries=0) as iw:
+        with pytest.raises(kind):
+            iw.connect_webrtc()
+    assert limiter.taken == 0
+
+
+def test_no_server() -> None:
+    with serve_http(answers(200, "")) as url:
+        pass
+    with Inworld("key", base_url=url, max_retries=0) as iw, pytest.raises(ConnectError):
+        iw.connect_webrtc()
+
+
+def test_an_offer_without_an_answer() -> None:
+    stop = threading.Event()
+
+    def respond(*_: object) -> tuple[int, str, bytes]:
+        stop.wait(PATIENCE_SECONDS)
+        return 500, "text/plain", b""
+
+    with serve_http(respond) as url, Inworld("key", base_url=url) as iw:
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceeded, match="1 s"):
+            iw.connect_webrtc(timeout=1.0)
+        assert 0.9 < time.monotonic() - began < 1.0 + SLACK_SECONDS
+        stop.set()
+
+
+def test_no_path_by_udp() -> None:
+    """No pair of candidates can work, so ICE fails at once."""
+    limiter = CountingLimiter(1)
+    settings = {"limiter": limiter, "max_retries": 0}
+    with open_service(idle, changed_answer=elsewhere, has_udp=False, **settings) as iw:
+        began = time.monotonic()
+        with pytest.raises(ConnectError, match="no UDP path"):
+            iw.connect_webrtc()
+        assert time.monotonic() - began < SLACK_SECONDS
+    assert limiter.taken == 0
+
+
+def test_a_candidate_that_does_not_answer() -> None:
+    """ICE tries for longer than the limit of the call, so the limit ends it."""
+    with open_service(idle, has_udp=False) as iw:
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceeded, match="ICE is checking"):
+            iw.connect_webrtc(timeout=1.0)
+        assert time.monotonic() - began < 1.0 + SLACK_SECONDS
+
+
+def test_another_certificate() -> None:
+    """DTLS fails if the certificate is not the one of the answer."""
+
+    def changed(sdp: str) -> str:
+        lines = sdp.split("\r\n")
+        found = [each for each in lines if each.startswith("a=fingerprint:sha-256")]
+        assert found
+        return sdp.replace(found[0], f"{found[0][:-2]}{'00' if found[0][-2:] != '00' else '11'}")
+
+    with open_service(idle, changed_answer=changed, max_retries=0) as iw:
+        with pytest.raises(ConnectError, match="no UDP path"):
+            iw.connect_webrtc()
+
+
+def test_settings_that_are_refused() -> None:
+    def script(call: Call) -> None:
+        call.event("session.created", session=call.session)
+        asked = call.until("session.update")
+        error = {"type": "invalid_request_error", "code": "invalid_value", "message": "no"}
+        call.event("error", error={**error, "param": None, "event_id": asked["event_id"]})
+        call.until_left()
+
+    with open_service(script) as iw, pytest.raises(InvalidRequestError, match="no"):
+        iw.connect_webrtc(Session(model="x/y"))
+
+
+def test_a_peer_that_vanishes() -> None:
+    """Without a packet for ``ping_timeout``, the connection is lost."""
+
+    def script(call: Call) -> None:
+        call.open()
+        call.until("response.create")
+        call.vanish()
+
+    with open_service(script, ping_timeout=1.0) as iw:
+        with iw.connect_webrtc(reconnect_timeout=0) as rt:
+            reply = rt.respond()
+            began = time.monotonic()
+            with pytest.raises(ConnectionLost, match="was silent for 1 s"):
+                list(rt)
+            assert 0.8 < time.monotonic() - began < 1.0 + SLACK_SECONDS
+            assert reply.status == "failed"
+
+
+def test_a_peer_that_vanishes_is_replaced() -> None:
+    def first(call: Call) -> None:
+        call.open()
+        call.until("response.create")
+        call.vanish()
+
+    with open_service(first, idle, ping_timeout=1.0) as iw, iw.connect_webrtc() as rt:
+        events = rt.subscribe()
+        rt.respond()
+        while not isinstance(event := events.get(timeout=PATIENCE_SECONDS), SessionReconnected):
+            pass
+        assert "silent" in str(event.cause)
+
+
+def test_a_service_that_leaves() -> None:
+    """A data channel closes without a code, so the end of the session is an error."""
+
+    def script(call: Call) -> None:
+        call.open()
+        call.until("response.create")
+        call.leave()
+
+    with open_service(script) as iw, iw.connect_webrtc(reconnect_timeout=0) as rt:
+        rt.respond()
+        with pytest.raises(ConnectionLost, match="code 1005"):
+            list(rt)
+
+
+def test_a_connect_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception of a signal handler leaves no thread and no place of the limiter."""
+    from inworld_sync.webrtc import link
+
+    def interrupt(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    limiter = CountingLimiter(1)
+    with open_service(idle, limiter=limiter) as iw:
+        with monkeypatch.context() as patch:
+            patch.setattr(link, "send_offer", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                iw.connect_webrtc()
+        assert limiter.taken == 0
+        iw.connect_webrtc().close()
+    assert limiter.taken == 0
+
+
+def test_only_the_loopback_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without another address uses the loopback address, whatever the host is."""
+    from inworld_sync.webrtc import peer
+
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: [])
+    monkeypatch.setattr(peer, "_is_loopback", lambda _: False)
+    with open_service(idle) as iw:
+        iw.connect_webrtc().close()
+
+
+def test_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong arguments are refused before anything is sent."""
+    with Inworld("key", base_url="http://127.0.0.1:9") as iw:
+        with pytest.raises(ConfigError, match="offer_form must be one of"):
+            iw.connect_webrtc(offer_form="xml")
+        for servers in ([{}], [{"urls": 5}], ["turn:x"]):
+            with pytest.raises(ConfigError, match="ice_servers must be mappings"):
+                iw.connect_webrtc(ice_servers=servers)
+        with pytest.raises(ConfigError, match="no place for speed"):
+            iw.connect_webrtc(Session(speed=1.5), offer_form="session_config")
+        with pytest.raises(ConfigError, match="input_format"):
+            iw.connect_webrtc(Session(input_format=PcmFormat(16000)))
+        with pytest.raises(ConfigError, match="reconnect_timeout"):
+            iw.connect_webrtc(reconnect_timeout=-1)
+        monkeypatch.setitem(sys.modules, "inworld_sync.webrtc.link", None)
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'inworld-sync\[webrtc\]'"):
+            iw.connect_webrtc()
+
+
+def test_credentials_of_ice_servers_stay_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither errors nor logs have the credential of a TURN server."""
+    caplog.set_level("DEBUG", "inworld_sync")
+
+    def respond(method: str, *_: object) -> tuple[int, str, bytes]:
+        if method == "GET":
+            return 200, "application/json", TURN_SERVERS.encode()
+        return 200, "application/sdp", b"no"
+
+    with serve_http(respond) as url, Inworld("key", base_url=url) as iw:
+        with pytest.raises(RemoteProtocolError) as caught:
+            iw.connect_webrtc(timeout=3.0)
+    shown = repr(caught.getrepr(showlocals=True)) + str(caught.getrepr(showlocals=True))
+    assert "SECRET-1" not in shown + caplog.text
+    assert "'odd:x' is ignored" in caplog.text
+
+
+@pytest.fixture(autouse=True)
+def no_foreign_threads() -> Iterator[None]:
+    """The threads of aiortc end with the connection too."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 5
+    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not left
