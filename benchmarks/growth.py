@@ -52,9 +52,8 @@ def resident_bytes() -> int:
 
 def hold(url: str, sessions: int, minutes: float) -> None:
     """Hold the conversations and print a row for each minute."""
-    from inworld_sync import Inworld
+    from inworld_sync import ConnectionLimiter, Inworld
     from inworld_sync.realtime import AudioDelta, ResponseDone, Session
-    from inworld_sync.sessions.connector import ConnectionLimiter
 
     counts = Counts(sessions)
     client = Inworld(

@@ -24,9 +24,8 @@ import numpy as np
 
 from benchmarks.server import serving
 from benchmarks.talkers import DELTA_MS, KEY
-from inworld_sync import Inworld, MulawFormat, Session
+from inworld_sync import ConnectionLimiter, Inworld, MulawFormat, Session
 from inworld_sync.realtime import ManualTurns
-from inworld_sync.sessions.connector import ConnectionLimiter
 from inworld_sync.telephony import CallOptions
 from inworld_sync.telephony.twilio import MediaStream
 

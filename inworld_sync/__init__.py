@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import *
+    from inworld_sync.limits.limiter import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.limits.redis_limiter import RedisLimiter as RedisLimiter
     from inworld_sync.models.batch import *
     from inworld_sync.models.catalog import *
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
     from inworld_sync.rest.transcriptions import TranscriptionJob as TranscriptionJob
-    from inworld_sync.sessions.limiter import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.events import (
         ApprovalRequested as ApprovalRequested,
@@ -75,7 +75,6 @@ if TYPE_CHECKING:
     )
     from inworld_sync.sessions.realtime.response import Response as Response
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
-    from inworld_sync.sessions.stt.stats import SttStats as SttStats
     from inworld_sync.sessions.stt.stream import SttStream as SttStream
     from inworld_sync.sessions.tts.connection import TtsConnection as TtsConnection
     from inworld_sync.sessions.tts.context import TtsContext as TtsContext
@@ -120,7 +119,7 @@ _HOMES = {
     "models.pronunciations": "Pronunciation PronunciationDictionary",
     "models.stt": (
         "AssemblyAiConfig GroqConfig InworldSttConfig Reconnected SonioxConfig SonioxContext "
-        "SpeechStarted SpeechStopped SttEncoding SttUsage TranscribeConfig Transcript "
+        "SpeechStarted SpeechStopped SttEncoding SttStats SttUsage TranscribeConfig Transcript "
         "Transcription PartialTranscript VoiceProfileConfig"
     ),
     "models.tts": (
@@ -131,14 +130,13 @@ _HOMES = {
     "models.tokens": "AccessToken",
     "models.turns": "Turn VoiceProfile VoiceTrait Word",
     "models.voices": "ClonedVoice SampleReport Voice",
-    "sessions.limiter": "ConnectionLimiter",
+    "limits.limiter": "ConnectionLimiter",
     "sessions.playback": "Playback",
     "rest.previews": "VoicePreview",
     "rest.llm": "ChatStream",
     "rest.tokens": "JwtAuth Tokens",
     "rest.transcriptions": "TranscriptionJob",
     "sessions.tts.speech": "AudioChunk Speech SpeechStream",
-    "sessions.stt.stats": "SttStats",
     "sessions.stt.stream": "SttStream",
     "sessions.tts.connection": "TtsConnection",
     "sessions.tts.context": "TtsContext",
@@ -164,7 +162,10 @@ if not TYPE_CHECKING:
         module = _MODULES.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{module}"), name)
+        from inworld_sync.locks import imports
+
+        with imports:
+            value = getattr(import_module(f"{__name__}.{module}"), name)
         globals()[name] = value
         return value
 

@@ -14,12 +14,13 @@ import attrs
 from inworld_sync.auth import ApiKey, Auth, Endpoint, auth_from, endpoints_from
 from inworld_sync.batch.calls import BatchCalls
 from inworld_sync.errors import ClosedError, ConfigError, InworldError
+from inworld_sync.limits.limiter import ConnectionLimiter
+from inworld_sync.locks import imports
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options, default_base_url
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.secret import Secret
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.limiter import ConnectionLimiter
 from inworld_sync.transport.credential import Credential
 from inworld_sync.transport.deadline import Deadline
 
@@ -155,7 +156,8 @@ class Inworld(BatchCalls):
         self._emulator: Emulator | None = None
         self._options = combine_settings(options, Options(), locals(), name="options")
         if self._options.proxy:
-            from inworld_sync.transport.proxy import parse_proxy
+            with imports:
+                from inworld_sync.transport.proxy import parse_proxy
 
             parse_proxy(self._options.proxy, "proxy=")
         is_from_environment = local is None and os.environ.get(LOCAL_VARIABLE) == "1"
@@ -203,7 +205,8 @@ class Inworld(BatchCalls):
     def tts(self) -> Tts:
         """The text-to-speech service."""
         # Each service is imported at its first use, because a program uses few of them.
-        from inworld_sync.sessions.tts.service import Tts
+        with imports:
+            from inworld_sync.sessions.tts.service import Tts
 
         route = self._endpoints.route if self._endpoints else None
         return self._service(Tts, lambda: Tts(self._connector, self._shared_http(), route))
@@ -211,7 +214,8 @@ class Inworld(BatchCalls):
     @property
     def stt(self) -> Stt:
         """The speech-to-text service."""
-        from inworld_sync.sessions.stt.service import Stt
+        with imports:
+            from inworld_sync.sessions.stt.service import Stt
 
         client = self._chosen()
         return client._service(Stt, lambda: Stt(client._connector, client._shared_http()))
@@ -219,7 +223,8 @@ class Inworld(BatchCalls):
     @property
     def realtime(self) -> Realtime:
         """Realtime conversations."""
-        from inworld_sync.sessions.realtime.service import Realtime
+        with imports:
+            from inworld_sync.sessions.realtime.service import Realtime
 
         client = self._chosen()
         return client._service(Realtime, lambda: Realtime(client._connector))
@@ -282,9 +287,10 @@ class Inworld(BatchCalls):
             DeadlineExceeded: The session was not open in time. The error says how far it was.
             ModuleNotFoundError: The extra ``webrtc`` is not installed.
         """
-        from inworld_sync.models.realtime import Session
-        from inworld_sync.sessions.realtime.service import SessionOptions
-        from inworld_sync.webrtc.service import connect
+        with imports:
+            from inworld_sync.models.realtime import Session
+            from inworld_sync.sessions.realtime.service import SessionOptions
+            from inworld_sync.webrtc.service import connect
 
         options = SessionOptions(
             reconnect_timeout=reconnect_timeout,
@@ -315,7 +321,8 @@ class Inworld(BatchCalls):
     @property
     def pronunciations(self) -> Pronunciations:
         """Pronunciation dictionaries."""
-        from inworld_sync.rest.pronunciations import Pronunciations
+        with imports:
+            from inworld_sync.rest.pronunciations import Pronunciations
 
         client = self._chosen()
         return client._service(Pronunciations, lambda: Pronunciations(client._shared_http()))
@@ -323,7 +330,8 @@ class Inworld(BatchCalls):
     @property
     def transcriptions(self) -> Transcriptions:
         """Transcription jobs for long recordings."""
-        from inworld_sync.rest.transcriptions import Transcriptions
+        with imports:
+            from inworld_sync.rest.transcriptions import Transcriptions
 
         client = self._chosen()
         return client._service(Transcriptions, lambda: Transcriptions(client._shared_http()))
@@ -331,7 +339,8 @@ class Inworld(BatchCalls):
     @property
     def llm(self) -> Llm:
         """Chat completions of language models."""
-        from inworld_sync.rest.llm import Llm
+        with imports:
+            from inworld_sync.rest.llm import Llm
 
         client = self._chosen()
         return client._service(Llm, lambda: Llm(client._shared_http()))
@@ -339,7 +348,8 @@ class Inworld(BatchCalls):
     @property
     def models(self) -> Models:
         """The language models of the service."""
-        from inworld_sync.rest.models import Models
+        with imports:
+            from inworld_sync.rest.models import Models
 
         client = self._chosen()
         return client._service(Models, lambda: Models(client._shared_http()))
@@ -347,7 +357,8 @@ class Inworld(BatchCalls):
     @property
     def routers(self) -> Routers:
         """Routers between language models."""
-        from inworld_sync.rest.routers import Routers
+        with imports:
+            from inworld_sync.rest.routers import Routers
 
         client = self._chosen()
         return client._service(Routers, lambda: Routers(client._shared_http()))
@@ -355,7 +366,8 @@ class Inworld(BatchCalls):
     @property
     def voices(self) -> Voices:
         """The voices of the account."""
-        from inworld_sync.rest.voices import Voices
+        with imports:
+            from inworld_sync.rest.voices import Voices
 
         client = self._chosen()
         return client._service(Voices, lambda: Voices(client._shared_http()))
@@ -363,7 +375,8 @@ class Inworld(BatchCalls):
     @property
     def tokens(self) -> Tokens:
         """Tokens for browsers, devices and other processes."""
-        from inworld_sync.rest.tokens import Tokens
+        with imports:
+            from inworld_sync.rest.tokens import Tokens
 
         client = self._chosen()
         return client._service(Tokens, lambda: Tokens(client._shared_http(), client._auth))
@@ -390,8 +403,7 @@ class Inworld(BatchCalls):
             ClosedError: The client was closed.
             ConfigError: *timeout* is not a number.
 
-        Thread safety: any thread may call this method, for example one that the program does not
-        wait for.
+        Thread safety: any thread may call this method.
         """
         seconds = self._options.connect_timeout if timeout is None else timeout
         deadline = Deadline(seconds, f"connecting to {self._options.base_url}")
@@ -431,7 +443,8 @@ class Inworld(BatchCalls):
     def _shared_http(self) -> HttpClient:
         """Return the HTTP client that the services share. The lock is held."""
         if self._http is None:
-            from inworld_sync.transport.http import HttpClient
+            with imports:
+                from inworld_sync.transport.http import HttpClient
 
             self._http = HttpClient(self._options, self._credential)
             self._http.on_outcome = self._connector.on_outcome
@@ -447,8 +460,7 @@ class Inworld(BatchCalls):
         if endpoint == "local":
             options = attrs.evolve(self._options, base_url=default_base_url(), limiter=None)
             return Inworld(local=True, options=options)
-        base_url = endpoint.base_url or self._options.base_url
-        options = attrs.evolve(self._options, base_url=base_url)
+        options = attrs.evolve(self._options, base_url=endpoint.base_url or self._options.base_url)
         return Inworld(auth=endpoint.credential(self._auth), local=False, options=options)
 
     def _report_to(self, on_outcome: Callable[[InworldError | None], None]) -> None:
@@ -467,7 +479,8 @@ class Inworld(BatchCalls):
 
     def _start_emulator(self) -> Auth:
         try:
-            from inworld_sync.emulator import Emulator
+            with imports:
+                from inworld_sync.emulator import Emulator
         except ModuleNotFoundError as error:
             raise ConfigError(str(error)) from error
         self._emulator = Emulator().start()

@@ -295,6 +295,11 @@ class FailoverUtterance:
         """The service's counts so far."""
         return TtsUsage() if self._present is None else self._present.usage
 
+    @property
+    def is_read_here(self) -> bool:
+        """Whether the current thread is in the iterator of the text."""
+        return self._present is not None and self._present.is_read_here
+
     def stop(self) -> None:
         """Interrupt the utterance, and end an iteration that waits."""
         self._is_stopped = True

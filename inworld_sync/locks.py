@@ -14,13 +14,15 @@ exception can occur at all of these points. So this package follows these rules:
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
-__all__ = ["Condition", "Event", "Mutex", "Part"]
+__all__ = ["Condition", "Event", "Mutex", "Part", "imports"]
 
 _T = TypeVar("_T")
 
@@ -38,6 +40,21 @@ else:
 
 # Release a lock that was acquired any number of times, and acquire it again as many times.
 _release, _acquire = _Lock._release_save, _Lock._acquire_restore  # noqa: SLF001 - as threading does
+
+
+# Held while this package imports modules after the start of the program, and while the process
+# forks. A child has none of the other threads of its parent. So if another thread imported a module
+# at the fork, the child could never import the same module: it would wait for that thread.
+imports = threading.RLock()
+
+# Functions that are registered later run earlier. `logging` also registers a function, which
+# acquires the lock of `logging`. An import that needs this lock must have ended then.
+logging.getLogger("inworld_sync")
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=imports.acquire, after_in_parent=imports.release, after_in_child=imports.release
+    )
 
 
 class Part:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from inworld_sync.locks import imports
+
 if TYPE_CHECKING:
     from inworld_sync.models.events import *
     from inworld_sync.models.realtime import *
@@ -60,7 +62,8 @@ if not TYPE_CHECKING:
         if name == "__all__":
             return _names()
         try:
-            module = import_module(f"inworld_sync.{_MODULES.get(name, 'models.realtime')}")
+            with imports:
+                module = import_module(f"inworld_sync.{_MODULES.get(name, 'models.realtime')}")
             globals()[name] = value = getattr(module, name)
         except AttributeError:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

@@ -378,6 +378,19 @@ LEFT = {
         "import threading; s = iw.tts.stream(endless()); next(s); "
         "threading.Thread(target=list, args=(s,), daemon=True).start()"
     ),
+    "an STT stream": "stream = iw.stt.stream(on_transcript=print); stream.send(bytes(3200))",
+    "a session that plays": (
+        "from inworld_sync import NullSpeaker; rt = iw.realtime.connect(); "
+        "rt.play(NullSpeaker(24000)); rt.send_message('Hi.')"
+    ),
+    "a playback": (
+        "from inworld_sync import NullSpeaker; "
+        "playback = iw.tts.speak(endless(), speaker=NullSpeaker(24000))"
+    ),
+    "an exit function": (
+        "import atexit; connection = iw.tts.connect(); atexit.register(connection.close); "
+        "atexit.register(iw.close)"
+    ),
     "an emulator": "local = Inworld(local=True); local.voices.list()",
 }
 

@@ -19,6 +19,11 @@ from inworld_sync.errors import ConfigError
 try:
     from inworld_sync._native import _core
 except ImportError as error:
+    if "subinterpreter" in str(error):
+        raise ImportError(
+            "inworld_sync cannot be used in an isolated sub-interpreter: use the main interpreter, "
+            "for example with threads, or another process"
+        ) from error
     raise ImportError(
         "the compiled core of inworld_sync cannot be loaded: reinstall inworld-sync for this "
         "Python (from a checkout: pip install -e .)"

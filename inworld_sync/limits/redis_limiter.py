@@ -25,10 +25,10 @@ from urllib.parse import urlsplit
 
 from inworld_sync.errors import ClosedError, ConfigError, ConnectError
 from inworld_sync.limits import scripts
+from inworld_sync.limits.limiter import DEFAULT_MAX_CONNECTIONS, ClientAwareLimiter
 from inworld_sync.locks import Condition, Event
 from inworld_sync.models import checks
 from inworld_sync.secret import Secret
-from inworld_sync.sessions.limiter import DEFAULT_MAX_CONNECTIONS, ClientAwareLimiter
 
 if TYPE_CHECKING:
     import redis

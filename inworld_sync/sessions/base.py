@@ -3,8 +3,8 @@ Has the base class of connections, with one socket, a reader thread and a writer
 
 Threads: a connection has a reader and a writer, both daemons. Only the reader reads the socket and
 handles the messages of the service. The writer sends what the calling threads could not send at
-once, and ends requests whose deadline has passed. User code runs on neither thread. The threads
-start when the connection is made, the reader last, and ``close`` joins them.
+once, and ends requests whose deadline has passed. Of the user's code, only observers run on these
+threads. ``connection_threads.py`` starts and ends them, and ``close`` joins them.
 
 Locks, in the order in which a thread acquires them:
 
@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 import time
 import weakref
 from collections import Counter
@@ -44,7 +43,6 @@ import attrs
 from inworld_sync.errors import (
     AuthError,
     ClosedError,
-    ConnectError,
     ConnectionLost,
     DeadlineExceeded,
     InworldError,
@@ -55,6 +53,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.events import InvalidMessage, StreamEnded
 from inworld_sync.models.options import Options
+from inworld_sync.sessions.connection_threads import JOIN_SECONDS, ConnectionThreads
 from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.transport.deadline import Deadline
@@ -69,8 +68,8 @@ M = TypeVar("M")
 # A paused reader checks for room at this interval. Usually it is notified earlier.
 _PAUSE_SECONDS = 1.0
 
-# After a pause of the reader or a stall of this process, the deadlines of requests have no effect
-# for this time. Meanwhile, the reader reads the messages that wait in the socket.
+# The deadlines of requests have no effect for this time after a pause of the reader, a stop of this
+# process, or a deadline with unread bytes in the socket. The reader reads what waits in the socket.
 _CATCH_UP_SECONDS = 1.0
 
 # How many unreadable messages a connection logs at level WARNING. Further ones are logged at DEBUG.
@@ -78,9 +77,6 @@ _LOGGED_MESSAGES = 10
 
 # About how many bytes of memory an event needs for each byte of its JSON.
 _MEMORY_PER_JSON_BYTE = 8
-
-# Added to close_timeout, so that both threads have time to run and end.
-_JOIN_SECONDS = 1.0
 
 
 class Connection(Generic[M]):
@@ -118,7 +114,6 @@ class Connection(Generic[M]):
         self.ended: StreamEnded | None = None
         self._link = link
         self._options = options
-        self._on_closed = on_closed
         self._changed = monitor or Monitor(f"the connection {link.name}")
         self._closing = False
         self._failure: InworldError | None = None
@@ -135,41 +130,12 @@ class Connection(Generic[M]):
         self._expires_from = -math.inf
         # How often each field was ignored, by its name. Only the reader changes the counts.
         self._warnings: Counter[str] = Counter()
-        self._running = 2  # threads that have not ended yet
-        self._threads: tuple[threading.Thread, ...] = ()
+        self._threads = ConnectionThreads(self, link, self._changed, self._made, options, on_closed)
 
     @classmethod
     def next_name(cls) -> str:
         """Return a name for the next connection, unique in the process."""
         return f"{cls.service}-{next(cls._numbers)}"
-
-    def _start(self) -> None:
-        """
-        Start both threads, or free all that this connection holds.
-
-        Raises:
-            ConnectError: No thread can start, because the interpreter ends or the system has no
-                more threads.
-        """
-        name = self.name
-        self._threads = (
-            threading.Thread(target=self._write, name=f"inworld-writer-{name}", daemon=True),
-            threading.Thread(target=self._read, name=f"inworld-reader-{name}", daemon=True),
-        )
-        try:
-            for thread in self._threads:
-                thread.start()
-        except BaseException as error:
-            self._link.abort("its threads could not start")
-            for thread in self._threads:
-                if thread.ident is None:
-                    self._leave()
-                else:
-                    thread.join(_JOIN_SECONDS)
-            self._report_closed()
-            if isinstance(error, RuntimeError):
-                raise ConnectError(f"{name}: no thread could start: {error}") from error
-            raise
 
     def _new_stream(self, name: str) -> EventStream[Any]:
         """Make a stream under this connection's monitor, joined when the connection closes."""
@@ -242,46 +208,26 @@ class Connection(Generic[M]):
 
     def _on_timer(self) -> None:
         with self._changed:
-            now, due_at = time.monotonic(), self._timer_at
-            self._timer_at = math.inf
+            now, due_at, self._timer_at = time.monotonic(), self._timer_at, math.inf
             if self.ended is not None:
                 return
-            if self._is_paused or now - due_at > _CATCH_UP_SECONDS:
+            is_behind = due_at != self._expires_from and self._link.has_unread()
+            if self._is_paused or now - due_at > _CATCH_UP_SECONDS or is_behind:
                 self._expires_from = now + _CATCH_UP_SECONDS
             is_early = now < self._expires_from
             self._expire_at(self._expires_from if is_early else self._expire(now))
             self._changed.notify_all()
 
-    # The two threads.
+    # For the reader.
 
-    def _write(self) -> None:
-        try:
-            self._link.run_writer(self._on_timer)
-        except Exception as error:
-            self._options.logger.exception("%s: the writer failed", self.name)
-            self._failure = _failure_of("writer", error)
-            self._link.abort("the writer failed")
-        self._leave()
-
-    def _read(self) -> None:
-        try:
-            while (message := self._link.receive()) is not None:
-                self._read_message(message)
-        except InworldError as error:
-            self._failure = error
-            self._link.abort(str(error))
-        except Exception as error:
-            self._options.logger.exception("%s: the reader failed", self.name)
-            self._failure = _failure_of("reader", error)
-            self._link.abort("the reader failed")
+    def _end(self, failure: InworldError | None) -> None:
+        """Handle the end of the link. *failure* is the error with which the reader ended."""
+        self._failure = failure or self._failure
         reason = self._end_error()
         if isinstance(reason, AuthError):
             self._report_refusal()
         with self._changed:
             self._finish(reason)
-        self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
-        self._leave()
-        self._report_closed()
 
     def _read_message(self, message: memoryview) -> None:
         event: M | InvalidMessage | ConnectionFault
@@ -396,24 +342,6 @@ class Connection(Generic[M]):
             stream.end(self.ended)
         self._changed.notify_all()
 
-    def _leave(self) -> None:
-        """Count the end of a thread. The last thread to end closes the socket."""
-        with self._changed:
-            self._running -= 1
-            is_last = not self._running
-        if is_last:
-            self._link.release()
-
-    def _report_closed(self) -> None:
-        # If a signal handler raises in _start(), both _start() and the reader call this method.
-        with self._changed:
-            report, self._on_closed = self._on_closed, None
-        if report is not None:
-            try:
-                report()
-            except Exception:
-                self._options.logger.exception("%s: the limiter's release() raised", self.name)
-
     def with_cause(self, error: DeadlineExceeded) -> DeadlineExceeded:
         """Add the error of the service's last message, if that message reported an error."""
         if self._fault is None:
@@ -447,6 +375,7 @@ class Connection(Generic[M]):
         """
         if self._changed.in_child:
             return False
+        self._threads.begin_close(self)
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -464,11 +393,8 @@ class Connection(Generic[M]):
             return
         self._begin_close()
         self._link.close()
-        deadline = Deadline(self._options.close_timeout + _JOIN_SECONDS, "joining")
-        this = threading.current_thread()
-        for thread in self._threads:
-            if thread is not this:
-                thread.join(deadline.remaining())
+        deadline = Deadline(self._options.close_timeout + JOIN_SECONDS, "joining")
+        self._threads.join(deadline)
         with self._changed:
             streams = {*self._streams(), *self._made}
         for stream in streams:

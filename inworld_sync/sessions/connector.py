@@ -7,6 +7,8 @@ Nothing is called while this lock is held.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import math
 import threading
 import time
@@ -22,9 +24,9 @@ from inworld_sync.errors import (
     QuotaError,
     ServiceError,
 )
+from inworld_sync.limits.limiter import ClientAwareLimiter, Place
 from inworld_sync.locks import Event
 from inworld_sync.models.options import Limiter, Options
-from inworld_sync.sessions.limiter import ClientAwareLimiter
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.credential import (
     Credential,
@@ -33,6 +35,7 @@ from inworld_sync.transport.credential import (
     request_headers,
 )
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.needed import import_needed
 from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outcome import reported
 
@@ -46,6 +49,9 @@ T = TypeVar("T")
 
 # The longest delay before the first retry of an upgrade.
 _FIRST_DELAY_SECONDS = 0.2
+
+# At the end of the program, the most seconds until all sessions are closed.
+_EXIT_SECONDS = 5.0
 
 # An upgrade that failed with one of these HTTP statuses may succeed later. After status 500, the
 # service may have handled the request.
@@ -108,12 +114,12 @@ class Connector:
         *,
         query: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        has_place: bool = False,
+        place: Place,
         reconnects: bool = False,
         retries_quota: bool = True,
     ) -> Link:
         """
-        Open a link and take a place of the limiter for the link. :meth:`closed` returns the place.
+        Open a link, and acquire a place of the limiter for the link.
 
         An attempt is repeated if the client could not connect, or if the upgrade was answered with
         status 429, 502, 503 or 504. The delay is random, and not shorter than ``Retry-After``.
@@ -126,7 +132,8 @@ class Connector:
             query: Parameters that are added to the address.
             timeout: Seconds to get a place and to open the link, together; None means
                 ``connect_timeout``.
-            has_place: See :meth:`open_with`.
+            place: Acquired if it is not acquired yet, and released if the link cannot be opened.
+                The caller releases it at the end of the link.
             reconnects: See :meth:`open_with`.
             retries_quota: Whether an attempt is repeated after status 429.
 
@@ -148,7 +155,7 @@ class Connector:
             name,
             f"connecting to {url}",
             timeout=timeout,
-            has_place=has_place,
+            place=place,
             reconnects=reconnects,
             retries_quota=retries_quota,
         )
@@ -160,7 +167,7 @@ class Connector:
         doing: str,
         *,
         timeout: float | None,
-        has_place: bool = False,
+        place: Place,
         reconnects: bool = False,
         retries_quota: bool = True,
     ) -> T:
@@ -172,43 +179,48 @@ class Connector:
             name: The name of the connection.
             doing: The operation, for errors.
             timeout: Seconds, as for :meth:`open`.
-            has_place: Whether the caller has taken the place. If no connection can be opened, the
-                place is returned.
+            place: The place of the connection, as for :meth:`open`.
             reconnects: Whether the caller replaces a lost connection and repeats attempts itself.
                 Then an exception of the user's function for tokens is a :class:`ConnectError`,
                 after which the caller may try again.
             retries_quota: Whether an attempt is repeated after status 429.
         """
-        seconds = self.options.connect_timeout if timeout is None else timeout
-        deadline = Deadline(seconds, doing)
-        if not has_place and not self._acquire_place(0.0):
-            began = time.monotonic()
-            self.evict_idle()
-            is_free = self._acquire_place(deadline.at_most(math.inf))
-            trace_wait(self.options, name, began)
-            if not is_free:
-                raise QuotaError(
-                    f"the limit of connections was reached for {seconds:g} s: close a connection, "
-                    "or make the client with a limiter that has more places",
-                    retryable=True,
-                )
-
-        def attempt_once() -> T:
-            return self.credential.use(deadline, lambda header: attempt(header, deadline))
-
-        def opened() -> T:
-            if reconnects:
-                return _reconnecting(attempt_once)
-            return self._repeated(attempt_once, name, deadline, retries_quota)
-
         try:
-            if has_place or self.on_outcome is None:
+            import_needed()
+            seconds = self.options.connect_timeout if timeout is None else timeout
+            deadline = Deadline(seconds, doing)
+            had_place = place.is_taken
+            self._acquire_place(place, name, deadline, seconds)
+
+            def attempt_once() -> T:
+                return self.credential.use(deadline, lambda header: attempt(header, deadline))
+
+            def opened() -> T:
+                if reconnects:
+                    return _reconnecting(attempt_once)
+                return self._repeated(attempt_once, name, deadline, retries_quota)
+
+            if had_place or self.on_outcome is None:
                 return opened()
             with reported(self.on_outcome):
                 return opened()
         except BaseException:
-            self.closed()
+            place.release()
             raise
+
+    def _acquire_place(self, place: Place, name: str, deadline: Deadline, seconds: float) -> None:
+        if place.is_taken or place.acquire(0.0):
+            return
+        began = time.monotonic()
+        self.evict_idle()
+        is_free = place.acquire(deadline.at_most(math.inf))
+        trace_wait(self.options, name, began)
+        if not is_free:
+            raise QuotaError(
+                f"the limit of connections was reached for {seconds:g} s: close a connection, or "
+                "make the client with a limiter that has more places",
+                retryable=True,
+            )
 
     def _open_link(self, url: str, header: Header, name: str, deadline: Deadline) -> Link:
         # Imported when the first connection opens.
@@ -240,21 +252,9 @@ class Connector:
             if self._closed.wait(delay):
                 raise _closed_error()
 
-    def _acquire_place(self, timeout: float) -> bool:
-        try:
-            return self.limiter.acquire(timeout)
-        except InworldError:
-            raise
-        except Exception as error:
-            # This error can be retried, so a reconnect continues if a user's limiter fails once.
-            raise ConnectError(f"the limiter raised {type(error).__name__}: {error}") from error
-
-    def closed(self) -> None:
-        """Return the place of a link that :meth:`open` opened; log an error of the limiter."""
-        try:
-            self.limiter.release()
-        except Exception:
-            self.options.logger.exception("the limiter's release() raised")
+    def new_place(self) -> Place:
+        """Return a place for one connection, which is not taken yet."""
+        return Place(self.limiter, self.options.logger)
 
     def adopt(self, session: Session) -> None:
         """
@@ -266,6 +266,7 @@ class Connector:
         with self._lock:
             if not self._closed.is_set():
                 self._sessions.add(session)
+                _adopted.add(weakref.ref(session, _adopted.discard))
                 return
         session.close()
         raise _closed_error()
@@ -305,6 +306,36 @@ class Connector:
 def trace_wait(options: Options, name: str, began: float) -> None:
     """Trace that the connection *name* waited for a place since the monotonic time *began*."""
     Observers(options, name).trace("waited_for_place", time.monotonic() - began)
+
+
+# The sessions of all clients. Adding and listing needs no lock.
+_adopted: set[weakref.ref[Session]] = set()
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    """
+    Close all sessions when the program ends.
+
+    The threads of sessions are daemons, which Python does not join. In a program that embeds Python
+    and starts it again, such threads would use the memory of the old interpreter.
+    """
+    hook = threading.excepthook
+
+    def show(arguments: threading.ExceptHookArgs) -> None:
+        # A daemon thread of the program may still wait for one of the sessions.
+        if not issubclass(arguments.exc_type, InworldError):
+            hook(arguments)
+
+    threading.excepthook = show
+    until = time.monotonic() + _EXIT_SECONDS
+    sessions = [session for each in list(_adopted) if (session := each()) is not None]
+    for session in sessions:
+        session._begin_close()  # noqa: SLF001 - users do not need it
+    for session in sessions:
+        if time.monotonic() < until:
+            with contextlib.suppress(InworldError):
+                session.close()
 
 
 def _reconnecting(attempt: Callable[[], T]) -> T:

@@ -59,7 +59,7 @@ class EventSource(Generic[E]):
             InworldError: The stream ended before its work was done.
             ConfigError: *timeout* is not a number.
         """
-        return self._iterate(timeout)
+        return _holding(self, self._iterate(timeout))
 
     def _iterate(self, timeout: float | None) -> Iterator[E]:
         """Implement :meth:`events`. A subclass overrides this method to inspect the events."""
@@ -107,7 +107,9 @@ class EventSource(Generic[E]):
         Raises:
             ConfigError: *maxsize* is not an integer of at least 1.
         """
-        return self._stream.subscribe(maxsize)
+        subscription = self._stream.subscribe(maxsize)
+        subscription.source = self
+        return subscription
 
     def poll(self, budget_ms: float = 2.0) -> int:
         """
@@ -161,6 +163,11 @@ class EventSource(Generic[E]):
         elif len(by_name) <= _MAX_LISTED_CLASSES:
             advice = f"; its event classes are {', '.join(sorted(by_name))}"
         raise ConfigError(f"{self._description} never emits {_public_name(kind)}{advice}")
+
+
+def _holding(source: object, events: Iterator[E]) -> Iterator[E]:  # noqa: ARG001
+    """Iterate over events. The iterator keeps *source*, which would end if it were dropped."""
+    yield from events
 
 
 def _public_name(kind: type) -> str:

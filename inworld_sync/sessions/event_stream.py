@@ -35,8 +35,8 @@ from inworld_sync.errors import (
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.sessions.mailbox import END, MAX_WAITING_BYTES, Mailbox
-from inworld_sync.sessions.monitor import Monitor
-from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.sessions.monitor import Monitor, require_may_wait
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline, RunningDeadline
 
 __all__ = ["EventStream", "Subscription", "require_callable"]
 
@@ -64,6 +64,8 @@ class Subscription(Generic[E]):
     def __init__(self, stream: EventStream[E], mailbox: Mailbox[E]) -> None:
         self._stream = stream
         self._mailbox = mailbox
+        # The source of the events, which would end if no reference to it existed.
+        self.source: object = None
 
     def get(self, timeout: float | None = None) -> E:
         """
@@ -351,7 +353,7 @@ class EventStream(Generic[E]):
     def _await(self, mailbox: Mailbox[E], timeout: float | None) -> tuple[E | None, int]:
         """Wait for the next entry of a mailbox."""
         changed, call = self._changed, object()
-        deadline = None if timeout is None else Deadline(timeout, "waiting for an event")
+        deadline = None if timeout is None else RunningDeadline(timeout, "waiting for an event")
         seconds = LONGEST_WAIT_SECONDS
         try:
             mailbox.takers.append(call)
@@ -362,6 +364,8 @@ class EventStream(Generic[E]):
             while True:
                 if deadline is not None:
                     seconds = deadline.at_most(LONGEST_WAIT_SECONDS)
+                if seconds:
+                    require_may_wait("waiting for an event")
                 try:
                     return mailbox.queue.get(timeout=seconds)
                 except Empty:

@@ -1,15 +1,48 @@
-"""The lock of a connection, stream or session; a forked child cannot acquire it."""
+"""
+The lock of a connection, stream or session, and the threads that may not wait for a message.
+
+A forked child cannot acquire the lock.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import ClassVar
 
+from inworld_sync.errors import LocalProtocolError
 from inworld_sync.locks import Condition
 from inworld_sync.transport.fork_guard import ForkGuard
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "SessionThread", "require_may_wait"]
+
+
+class SessionThread(threading.Thread):
+    """
+    A reader, a writer or an executor. Messages of the service are only handled while they run.
+
+    Some code of the user runs on these threads, such as an observer. If this code waited for a
+    message, the message could never be handled.
+    """
+
+
+def require_may_wait(doing: str) -> None:
+    """
+    Refuse to wait on a thread that has to handle the messages of the service.
+
+    Args:
+        doing: The wait, for the error, such as "waiting for an event".
+
+    Raises:
+        LocalProtocolError: The current thread is a :class:`SessionThread`.
+    """
+    thread = threading.current_thread()
+    if isinstance(thread, SessionThread):
+        raise LocalProtocolError(
+            f"{doing} is not possible on the thread {thread.name}, which handles the messages of "
+            "the service and must not wait: call it on another thread"
+        )
 
 
 class Monitor(Condition):

@@ -13,8 +13,11 @@ lock is never held together with another lock.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import contextvars
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,8 +35,10 @@ from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import Phoneme, Viseme, WordTime
 from inworld_sync.models.words import text_of_tokens, text_until
 from inworld_sync.sessions.cues import Cues
+from inworld_sync.sessions.monitor import require_may_wait
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.transport.fork_guard import ForkGuard
 
 __all__ = ["Playback"]
 
@@ -53,6 +58,28 @@ _queues_changed = Condition()
 # The key is the ``id()`` of the speaker. No other object has this id while a playback in the queue
 # refers to the speaker.
 _queues: dict[int, deque[Playback]] = {}
+
+
+@atexit.register
+def _interrupt_at_exit() -> None:
+    """Interrupt all playbacks when the program ends, so that their threads end."""
+    with _queues_changed:
+        playbacks = [playback for queue in _queues.values() for playback in queue]
+    for playback in playbacks:
+        # The speaker of a user may raise any exception.
+        with contextlib.suppress(Exception):
+            playback.interrupt()
+
+
+def _begin_in_child() -> None:
+    """Forget the playbacks of the parent process, whose threads do not exist in a child."""
+    global _queues_changed
+    _queues_changed = Condition()
+    _queues.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
 
 
 _T = TypeVar("_T")
@@ -83,6 +110,7 @@ class Playback:
         on_phoneme: Callable[[Phoneme], object] | None = None,
         *,
         closes_speaker: bool = False,
+        is_read_here: Callable[[], bool] = lambda: False,
         logger: logging.Logger = _logger,
     ) -> None:
         """
@@ -95,6 +123,7 @@ class Playback:
                 in order.
             on_phoneme: Called in the same way with each phoneme, which has its viseme.
             closes_speaker: Whether to close the speaker at the end.
+            is_read_here: Returns whether the current thread is in the iterator of the text.
             logger: Receives the first exception of a handler.
         """
         self._stream = stream
@@ -102,6 +131,8 @@ class Playback:
         self._on_word = on_word
         self._on_phoneme = on_phoneme
         self._closes_speaker = closes_speaker
+        self._is_read_here = is_read_here
+        self._fork_guard = ForkGuard()
         self._logger = logger
         self._handlers = on_word is not None or on_phoneme is not None
         self.handler_errors = 0
@@ -197,14 +228,18 @@ class Playback:
         Raises:
             DeadlineExceeded: The speech is still playing after *timeout* seconds. It continues.
             InworldError: The synthesis or the speaker failed.
-            LocalProtocolError: A handler of this playback called this method, which could never
-                return.
+            ClosedError: The speech was playing in the parent of this forked process.
+            LocalProtocolError: A handler of this playback, its speaker, the iterator of its text or
+                an observer called this method, which could never return.
         """
-        if not self.done and threading.current_thread() in self._threads:
-            raise LocalProtocolError(
-                "wait() in a handler of the same playback would wait for the handler itself; call "
-                "it on another thread"
-            )
+        if not self.done:
+            self._fork_guard.require("the playback")
+            if threading.current_thread() in self._threads or self._is_read_here():
+                raise LocalProtocolError(
+                    "wait() in a handler, the speaker or the text of the same playback would wait "
+                    "for itself; call it on another thread"
+                )
+            require_may_wait("waiting for a playback")
         deadline = Deadline(timeout, "the playback")
         while not self._finished.wait(deadline.at_most(LONGEST_WAIT_SECONDS)):
             deadline.check()
@@ -221,6 +256,8 @@ class Playback:
         Raises:
             Exception: The error of a speaker that cannot be cleared; the playback ends too.
         """
+        if self._fork_guard.in_child:
+            return self.heard_ms
         try:
             with _queues_changed:
                 self._interrupted = True

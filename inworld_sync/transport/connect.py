@@ -19,7 +19,7 @@ from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.link_stats import ConnectTimes
 from inworld_sync.transport.proxy import Proxy, choose_proxy
-from inworld_sync.transport.self_pipe import SelfPipe
+from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp
 from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
 from inworld_sync.transport.tcp import connect_tcp, look_up
 from inworld_sync.transport.tls import context_for, tls_error
@@ -56,6 +56,15 @@ class OpenedStream:
     stream: Stream
     tls_version: str | None
     times_ms: dict[str, float]
+
+    def has_unread(self) -> bool:
+        """Whether bytes wait in the socket. Any thread may call this method."""
+        try:
+            Waiter(self.sock, self.self_pipe, write=False).wait(0)
+        except (TimeoutError, WokenUp, OSError, ValueError):
+            # The socket may be closed already.
+            return False
+        return True
 
     def end(self) -> None:
         """End the waits of the stream, from any thread: the next read finds the end."""

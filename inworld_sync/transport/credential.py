@@ -24,6 +24,7 @@ from inworld_sync.errors import AuthError, ConfigError, ConnectError, DeadlineEx
 from inworld_sync.models.options import CredentialPlace
 from inworld_sync.secret import Secret
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.transport.needed import import_needed
 
 __all__ = ["Credential", "Header", "place_credential", "request_headers", "send_authorized"]
 
@@ -126,6 +127,7 @@ def send_authorized(
         deadline: The deadline for the header.
         headers: Further headers.
     """
+    import_needed()
 
     def attempt(header: Header | None) -> T:
         return send({**(headers or {}), **dict([header] if header else ())})

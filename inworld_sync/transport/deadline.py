@@ -8,7 +8,7 @@ import time
 from inworld_sync.errors import DeadlineExceeded
 from inworld_sync.models import checks
 
-__all__ = ["LONGEST_TIMEOUT_SECONDS", "LONGEST_WAIT_SECONDS", "Deadline"]
+__all__ = ["LONGEST_TIMEOUT_SECONDS", "LONGEST_WAIT_SECONDS", "Deadline", "RunningDeadline"]
 
 # A wait without a limit is done in pieces of this length, because on Windows Ctrl-C cannot
 # interrupt a wait on a lock.
@@ -16,6 +16,12 @@ LONGEST_WAIT_SECONDS = 1.0
 
 # The waits of operating systems accept at most about 24 days. A longer wait is done in pieces.
 LONGEST_TIMEOUT_SECONDS = 2_000_000.0
+
+# If a wait ends this much later than it should, the process was stopped meanwhile.
+_STOP_SECONDS = 1.0
+
+# After a stop, the reader has at least this time to read what has arrived meanwhile.
+_CATCH_UP_SECONDS = 1.0
 
 
 class Deadline:
@@ -82,3 +88,52 @@ class Deadline:
         # The limit may be the time left of a longer limit, which has many digits.
         seconds = round(self._seconds or 0.0, 3)
         return DeadlineExceeded(f"{self._doing} took longer than {seconds:g} s")
+
+
+class RunningDeadline(Deadline):
+    """
+    A deadline for the service, which does not count the time while this process was stopped.
+
+    SIGSTOP, a debugger or the sleep of the computer stops a process. When the process continues,
+    the awaited message may be in the socket. So if a wait ended more than a second too late, the
+    deadline moves by this time, to at least one second from now.
+
+    Each wait must be limited by :meth:`remaining` or :meth:`at_most`. The next call of a method
+    must follow the wait at once.
+
+    Thread safety:
+        One thread at a time may use it.
+    """
+
+    __slots__ = ("_due_at",)
+
+    def __init__(self, seconds: float | None, doing: str) -> None:
+        super().__init__(seconds, doing)
+        # When the present wait should end.
+        self._due_at = math.inf
+
+    def remaining(self) -> float | None:
+        """See :meth:`Deadline.remaining`."""
+        self._end_wait()
+        left = super().remaining()
+        self._due_at = math.inf if left is None else time.monotonic() + left
+        return left
+
+    def at_most(self, seconds: float) -> float:
+        """See :meth:`Deadline.at_most`."""
+        self._end_wait()
+        left = super().at_most(seconds)
+        self._due_at = time.monotonic() + left
+        return left
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed. It moves if the process was stopped."""
+        self._end_wait()
+        return super().expired
+
+    def _end_wait(self) -> None:
+        now = time.monotonic()
+        late, self._due_at = now - self._due_at, math.inf
+        if self._at is not None and late > _STOP_SECONDS:
+            self._at = max(self._at + late, now + _CATCH_UP_SECONDS)

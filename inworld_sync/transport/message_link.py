@@ -80,6 +80,10 @@ class MessageLink(Protocol):
     def release(self) -> None:
         """Free all that the link holds, after the reader and the writer have returned."""
 
+    def has_unread(self) -> bool:
+        """Whether bytes that the reader has not received yet have arrived."""
+        ...
+
     def stats(self) -> LinkStats:
         """Return the current statistics."""
         ...

@@ -22,7 +22,7 @@ import attrs
 from inworld_sync.audio.frame import build_frame
 from inworld_sync.locks import Condition
 from inworld_sync.transport import frames
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 
 __all__ = ["Outbox", "OutboxShut", "Outgoing"]
 
@@ -141,7 +141,7 @@ class Outbox:
         size = len(item.payload)
         with self._lock:
             if needs_room and self._bytes + size > self._max_bytes:
-                self._await_room(size, Deadline(timeout, "waiting for room to queue a message"))
+                self._await_room(size, timeout)
             if not self._accepts_messages:
                 raise OutboxShut
             self._bytes += size
@@ -186,7 +186,8 @@ class Outbox:
         with self._lock:
             self._change.wait_for(lambda: self._lock_owner is None, _MAX_WRITE_SECONDS)
 
-    def _await_room(self, size: int, deadline: Deadline) -> None:
+    def _await_room(self, size: int, timeout: float | None) -> None:
+        deadline = RunningDeadline(timeout, "waiting for room to queue a message")
         while self._accepts_messages and self._bytes and self._bytes + size > self._max_bytes:
             if not self._change.wait(deadline.remaining()):
                 deadline.check()
@@ -312,7 +313,7 @@ class Outbox:
             OutboxShut: Messages were dropped.
             DeadlineExceeded: *timeout* seconds passed.
         """
-        deadline = Deadline(timeout, "sending the queued messages")
+        deadline = RunningDeadline(timeout, "sending the queued messages")
         with self._lock:
             while self._bytes:
                 if not self._change.wait(deadline.remaining()):

@@ -18,7 +18,7 @@ import ssl
 import threading
 from typing import Protocol, cast
 
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp, whole_milliseconds
 
 __all__ = ["NotTls", "PlainStream", "Stream", "TlsStream", "receive_by"]
@@ -165,10 +165,11 @@ class PlainStream:
         left: memoryview | None = rest
         while left is not None:
             try:
-                self._writable.wait(deadline.remaining())
-            except TimeoutError:
-                raise deadline.error() from None
-            left = self.send_now(left)
+                self._writable.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
+            except TimeoutError:  # noqa: PERF203 - each step waits for the network
+                deadline.check()
+            else:
+                left = self.send_now(left)
 
     def flush(self, deadline: Deadline) -> None:
         """Do nothing, because receiving produces no output without TLS."""

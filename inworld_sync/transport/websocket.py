@@ -33,7 +33,7 @@ from inworld_sync.locks import Event
 from inworld_sync.models import checks
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 from inworld_sync.transport.fork_guard import ForkGuard
 from inworld_sync.transport.link_stats import LinkEnd, LinkStats, Pings, lost_by, unsent_error
 from inworld_sync.transport.observers import Observers
@@ -74,6 +74,7 @@ class Link:
         self.on_refused: Callable[[], None] = lambda: None
         self._opened = opened
         self._connection = opened.connection
+        self.has_unread = opened.connection.has_unread
         self._options = options
         self._stream = opened.connection.stream
         self._observers = Observers(options, name)
@@ -238,7 +239,7 @@ class Link:
 
     def _write(self, item: Outgoing | None) -> None:
         """Send one frame; without a frame, flush the stream."""
-        deadline = Deadline(self._options.send_timeout, "sending a frame")
+        deadline = RunningDeadline(self._options.send_timeout, "sending a frame")
         try:
             if item is None:
                 self._stream.flush(deadline)

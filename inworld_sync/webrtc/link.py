@@ -321,6 +321,10 @@ class WebRtcLink:
                 "%s: the event loop has not ended in %g s", self.name, _JOIN_SECONDS
             )
 
+    def has_unread(self) -> bool:
+        """Whether messages have arrived that the reader has not received yet."""
+        return bool(self._inbox)
+
     def stats(self) -> LinkStats:
         """Return the current statistics. Audio is not counted."""
         return LinkStats(

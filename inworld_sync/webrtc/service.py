@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from inworld_sync.limits.limiter import Place
+from inworld_sync.locks import imports
 from inworld_sync.models.realtime import Session
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.realtime.service import SessionOptions, open_session
@@ -46,7 +48,8 @@ def connect(
         ice_servers: STUN and TURN servers.
     """
     try:
-        from inworld_sync.webrtc.link import WebRtcLink
+        with imports:
+            from inworld_sync.webrtc.link import WebRtcLink
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"connect_webrtc() needs the extra 'webrtc' ({error.name} is missing): "
@@ -60,7 +63,7 @@ def connect(
     if offer_form == "session_config":
         body = SessionConfig.from_session(session).to_json()
 
-    def open_link(name: str, timeout: float | None, reconnects: bool) -> WebRtcLink:
+    def open_link(name: str, timeout: float | None, reconnects: bool, place: Place) -> WebRtcLink:
         def attempt(header: Header, deadline: Deadline) -> WebRtcLink:
             link = WebRtcLink.open(
                 name,
@@ -75,7 +78,9 @@ def connect(
             return link
 
         doing = f"connecting to {http.options.base_url} over WebRTC"
-        return connector.open_with(attempt, name, doing, timeout=timeout, reconnects=reconnects)
+        return connector.open_with(
+            attempt, name, doing, timeout=timeout, place=place, reconnects=reconnects
+        )
 
     return open_session(
         connector, session, TrackEndpoint(), options, timeout=timeout, open_link=open_link

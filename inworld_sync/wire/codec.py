@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import attrs
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
+from inworld_sync.locks import imports
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -234,12 +235,23 @@ class Codec:
     ) -> None:
         self._names = names
         self._renames = renames or {}
+        self._converter: Converter | None = None
 
-    @functools.cached_property
+    @property
     def converter(self) -> Converter:
-        """The cattrs converter, to which a service adds hooks, for example for unions."""
+        """The cattrs converter."""
+        # A lock, as of functools.cached_property in Python 3.11, could be held by another thread
+        # while the process forks. So two threads may each make a converter at the first message.
+        converter = self._converter
+        if converter is None:
+            converter = self._converter = self._new_converter()
+        return converter
+
+    def _new_converter(self) -> Converter:
+        """Make the converter. A service adds hooks, for example for unions."""
         # Imported with the first message, since the import takes 8 ms.
-        from cattrs import Converter
+        with imports:
+            from cattrs import Converter
 
         converter = Converter()
         register_exact(converter)

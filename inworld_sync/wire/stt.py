@@ -11,7 +11,6 @@ Source: Inworld STT WebSocket reference and captures of September 2026.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -99,9 +98,8 @@ def _milliseconds(value: object, _: object) -> int:
 
 
 class _SttCodec(Codec):
-    @functools.cached_property
-    def converter(self) -> Converter:
-        converter = super().converter
+    def _new_converter(self) -> Converter:
+        converter = super()._new_converter()
         converter.register_structure_hook(int, _milliseconds)
         return converter
 

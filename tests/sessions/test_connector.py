@@ -89,8 +89,9 @@ def closes_twice(iw: Inworld) -> None:
 
 
 def leaves_it_to_the_client(iw: Inworld) -> None:
-    iw.tts.connect()
+    connection = iw.tts.connect()
     iw.close()
+    assert connection.ended is not None
 
 
 def stops_early(iw: Inworld) -> None:
@@ -312,7 +313,8 @@ def test_a_refused_stt_stream() -> None:
     attempts: list[bytes] = []
     with serve(refusing(["503", "503"], attempts)) as server:
         with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}") as iw:
-            iw.stt.stream()
+            stream = iw.stt.stream()
+        assert stream.ended is not None
     assert 3 == len(attempts)
 
 

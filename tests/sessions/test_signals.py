@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import socket
 from collections.abc import Callable
 
 import pytest
 
-from inworld_sync import DeadlineExceeded, Inworld, InworldError, NullSpeaker
+from inworld_sync import (
+    ConnectionLimiter,
+    DeadlineExceeded,
+    Inworld,
+    InworldError,
+    NullSpeaker,
+)
 
 from support.interrupts import interrupted, returns
 
@@ -127,6 +134,30 @@ def test_interrupted_anywhere(
         use, check = makes(iw)
         was_interrupted = interrupted(use, point)
         assert returns(check), f"hangs after an exception at point {point}"
+        if not was_interrupted:
+            break
+    assert point > 100
+
+
+def refused(iw: Inworld) -> None:
+    """Open connections, which the server refuses."""
+    for call in (iw.tts.connect, lambda: iw.tts.synthesize("Hi."), iw.stt.stream):
+        with contextlib.suppress(InworldError):
+            call()
+
+
+def test_a_place_is_not_lost() -> None:
+    """An exception while a connection opens leaves every place of the limiter free."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    limiter = ConnectionLimiter(2)
+    for point in itertools.count(0, _STEP):
+        with Inworld(api_key="key", base_url=url, max_retries=0, limiter=limiter) as iw:
+            was_interrupted = interrupted(lambda: refused(iw), point)
+        taken = [limiter.acquire(0.0) for _ in range(3)]
+        assert [True, True, False] == taken, f"a place is lost at point {point}"
+        limiter.release()
+        limiter.release()
         if not was_interrupted:
             break
     assert point > 100

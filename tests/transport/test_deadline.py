@@ -11,7 +11,7 @@ import pytest
 
 from inworld_sync.errors import ConfigError, DeadlineExceeded, TransportError
 from inworld_sync.transport import deadline as module
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 
 from support.clock import Clock
 
@@ -82,6 +82,68 @@ def test_no_number(seconds: object) -> None:
     """A timeout that is negative or not a number raises a ConfigError."""
     with pytest.raises(ConfigError, match=r"timeout must be a number of seconds.*got "):
         Deadline(seconds, "waiting")  # type: ignore[arg-type]
+
+
+# (seconds of the first wait, seconds that the wait took, whether a deadline of 5 s has passed,
+# seconds that are left)
+STOPS = [
+    (1.0, 1.0, False, 4.0),
+    (1.0, 1.9, False, 3.1),  # a busy machine
+    (1.0, 61.0, False, 4.0),  # the process was stopped for 60 s
+    (5.0, 5.0, True, 0.0),
+    (5.0, 5.9, True, 0.0),
+    (5.0, 65.0, False, 1.0),  # the reader gets a second
+]
+
+
+@pytest.mark.parametrize("method", ["remaining", "at_most"])
+@pytest.mark.parametrize(("seconds", "took", "has_passed", "left"), STOPS)
+def test_a_stop_does_not_count(
+    clock: Clock, method: str, seconds: float, took: float, has_passed: bool, left: float
+) -> None:
+    """If a wait ended more than a second too late, the deadline moves."""
+    deadline = RunningDeadline(5.0, "waiting")
+    if method == "at_most" or seconds < 5.0:
+        deadline.at_most(seconds)
+    else:
+        deadline.remaining()
+    clock.now += took
+
+    assert has_passed == deadline.expired
+    assert left == pytest.approx(deadline.remaining())
+
+
+def test_a_stop_between_two_waits(clock: Clock) -> None:
+    """After a stop in a wait that succeeded, the next wait has the time that was left."""
+    deadline = RunningDeadline(5.0, "waiting")
+    deadline.at_most(1.0)
+    clock.now += 60.5
+
+    assert 4.0 == deadline.at_most(9.0)
+
+
+def test_work_between_two_waits_counts(clock: Clock) -> None:
+    """Only a wait shows a stop. Time without a wait counts."""
+    deadline = RunningDeadline(5.0, "waiting")
+    clock.now += 60.0
+    assert deadline.expired
+
+    deadline = RunningDeadline(5.0, "waiting")
+    deadline.at_most(1.0)
+    clock.now += 1.0
+    assert not deadline.expired
+    clock.now += 60.0
+    assert deadline.expired
+
+
+def test_a_running_deadline_without_limit(clock: Clock) -> None:
+    """A running deadline without a limit never passes."""
+    deadline = RunningDeadline(None, "waiting")
+    assert 1.0 == deadline.at_most(1.0)
+    clock.now += 1e9
+
+    deadline.check()
+    assert deadline.remaining() is None
 
 
 def test_zero_has_passed() -> None:

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from inworld_sync.errors import DeadlineExceeded
-from inworld_sync.transport import self_pipe as self_pipe_module
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport import deadline as deadline_module, self_pipe as self_pipe_module
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp
 from inworld_sync.transport.stream import PlainStream, receive_by
+
+from support.clock import Clock
 
 
 @pytest.fixture
@@ -124,3 +126,28 @@ def test_flood() -> None:
     """A server that never stops sending does not extend a deadline."""
     with pytest.raises(DeadlineExceeded):
         receive_by(EndlessStream(), memoryview(bytearray(10)), Deadline(0.0, "waiting"))
+
+
+def test_a_stop_during_a_send(
+    pair: Pair, self_pipe: SelfPipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the process is stopped while it waits to send, the time of the stop does not count."""
+    clock, data = Clock(), bytes(4_000_000)
+    monkeypatch.setattr(deadline_module, "time", clock)
+    stream = PlainStream(pair[0], self_pipe)
+    received = bytearray()
+
+    class Stopped:
+        """A wait in which the process is stopped for a minute, while the other side reads."""
+
+        def wait(self, timeout: float | None) -> None:
+            assert timeout, "no time was left"
+            clock.now += 60
+            received.extend(pair[1].recv(1_000_000))
+
+    monkeypatch.setattr(stream, "_writable", Stopped())
+    stream.send_all(data, RunningDeadline(1.0, "sending"))
+    while len(received) < len(data):
+        received.extend(pair[1].recv(1_000_000))
+
+    assert data == received

@@ -29,9 +29,9 @@ from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, f
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import Command, CreateItem, Item, RealtimeEvent
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.monitor import Monitor, require_may_wait
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
-from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline, RunningDeadline
 from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.requests import PendingReply, Request, Requests
@@ -187,12 +187,14 @@ class Commands:
 
         Raises:
             DeadlineExceeded: *reached* did not return True in time.
+            LocalProtocolError: This thread handles the messages of the service.
         """
         self._waiting += 1
         try:
             self.monitor.notify_all()
             while not reached():
                 deadline.check()
+                require_may_wait("waiting for an answer")
                 self.monitor.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
         finally:
             self._waiting -= 1
@@ -219,7 +221,7 @@ class Commands:
             DeadlineExceeded: The command could not be queued in time.
         """
         message = command if isinstance(command, (str, bytes)) else self.endpoint.write(command)
-        deadline = Deadline(
+        deadline = RunningDeadline(
             self.options.send_timeout if timeout is None else timeout, "sending a command"
         )
         lost: RealtimeConnection | None = None
@@ -236,7 +238,7 @@ class Commands:
     def await_open(self, timeout: float | None) -> None:
         """Wait until the session has a connection; see :meth:`send` for *timeout* and errors."""
         seconds = self.options.send_timeout if timeout is None else timeout
-        self._await_connection(None, Deadline(seconds, "sending a command"))
+        self._await_connection(None, RunningDeadline(seconds, "sending a command"))
 
     def send_now(self, command: Command) -> None:
         """Queue a small command, or drop it if the session is not open; never waits."""

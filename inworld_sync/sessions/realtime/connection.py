@@ -136,7 +136,7 @@ class RealtimeConnection(Connection[Received]):
 
     def start(self) -> None:
         """Start both threads. If this fails, free all that this connection holds."""
-        self._start()
+        self._threads.start()
 
     def send(
         self, message: str | bytes, timeout: float | None = None, *, needs_room: bool = True

@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError
 from inworld_sync.locks import Event
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.monitor import Monitor, SessionThread, require_may_wait
 from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Executor"]
@@ -58,7 +58,7 @@ class Executor:
         self._waiting_bytes = 0
         self.is_full = False
         self._stopped = False
-        self._thread = threading.Thread(
+        self._thread = SessionThread(
             target=contextvars.copy_context().run,
             args=(self._run,),
             name=f"inworld-executor-{name}",
@@ -100,7 +100,9 @@ class Executor:
 
         Raises:
             DeadlineExceeded: The tasks did not run in time.
+            LocalProtocolError: The current thread is the executor, or another session thread.
         """
+        require_may_wait("waiting for tasks of the session")
         done = Event()
         with self._monitor:
             if self._stopped and not self._tasks:

@@ -25,7 +25,13 @@ from inworld_sync.audio.formats import pcm_of
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.devices.playout_sink import PlayoutSink
-from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, InworldError
+from inworld_sync.errors import (
+    ClosedError,
+    ConfigError,
+    DeadlineExceeded,
+    InworldError,
+    LocalProtocolError,
+)
 from inworld_sync.locks import Condition, Mutex
 from inworld_sync.models.devices import AudioSink, ItemSink
 from inworld_sync.models.realtime import AudioFormat
@@ -164,9 +170,11 @@ class Player:
         # The first clear ends a write that waits for room, the second drops the audio of that
         # write.
         position = self._clear_sink()
-        with self._sink_use.hold(_RELEASE_SECONDS) as is_alone:
-            if is_alone:
-                position = self._clear_sink()
+        # A sink may call this method inside its own write, which could not end meanwhile.
+        if threading.current_thread() is not self._thread:
+            with self._sink_use.hold(_RELEASE_SECONDS) as is_alone:
+                if is_alone:
+                    position = self._clear_sink()
         with self._news:
             self._position = position
         return {item_id: item.heard_samples(position) for item_id, item in items.items()}
@@ -195,7 +203,13 @@ class Player:
         Raises:
             DeadlineExceeded: The audio was not heard within *timeout* seconds. It is still played.
             InworldError: The sink failed.
+            LocalProtocolError: The sink called this method while it was written to.
         """
+        if threading.current_thread() is self._thread:
+            raise LocalProtocolError(
+                "drain() in a method of the sink would wait for the sink itself: call it on "
+                "another thread"
+            )
         with self._news:
             if not self._news.wait_for(lambda: not self._is_working, timeout):
                 raise DeadlineExceeded(f"the speech was not played to its end after {timeout:g} s")

@@ -11,9 +11,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, ServiceError
+from inworld_sync.limits.limiter import Place
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.realtime.commands import Phase
@@ -21,14 +23,14 @@ from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.sessions.realtime.state import SessionState
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.transport.backoff import Backoff
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 from inworld_sync.transport.message_link import MessageLink
 
 __all__ = ["OpenLink", "Reconnector"]
 
 # Opens a link with a name, within a number of seconds. If the third argument is True, the caller
-# repeats attempts itself.
-OpenLink = Callable[[str, "float | None", bool], MessageLink]
+# repeats attempts itself. The place of the link is released if the link cannot be opened.
+OpenLink = Callable[[str, "float | None", bool, Place], MessageLink]
 
 # The delay before the second attempt. The first attempt is made at once.
 _FIRST_DELAY_SECONDS = 0.25
@@ -84,7 +86,7 @@ class Reconnector:
         """
         seconds = self._connector.options.connect_timeout if timeout is None else timeout
         try:
-            self._connect(Deadline(seconds, "opening the session"))
+            self._connect(RunningDeadline(seconds, "opening the session"))
         except BaseException:
             with self._state.monitor:
                 self._state.end(StreamEnded("client", reason="not opened"))
@@ -103,20 +105,26 @@ class Reconnector:
         # continues.
         attempts = self._policy.attempts
         self._connections += 1
+        place = connector.new_place()
         # The policy repeats the attempts to reconnect.
         reconnects = self._connections > 1
-        link = self._open_link(RealtimeConnection.next_name(), deadline.remaining(), reconnects)
-        connection = RealtimeConnection(
-            state,
-            link,
-            connector.options,
-            on_closed=self._connection_gone,
-            renews_credential=connector.credential.is_renewable,
-        )
-        with state.monitor:
-            messages, reply = state.begin(connection)
-            # The monitor is held here, so that a thread that sees the connection can close it.
-            connection.start()
+        name, timeout = RealtimeConnection.next_name(), deadline.remaining()
+        try:
+            link = self._open_link(name, timeout, reconnects, place)
+            connection = RealtimeConnection(
+                state,
+                link,
+                connector.options,
+                on_closed=partial(self._connection_gone, place),
+                renews_credential=connector.credential.is_renewable,
+            )
+            with state.monitor:
+                messages, reply = state.begin(connection)
+                # The monitor is held here, so that a thread that sees the connection can close it.
+                connection.start()
+        except BaseException:
+            place.release()
+            raise
         try:
             # The reader has recorded the reason, which is raised below.
             with contextlib.suppress(ConnectionLost, ClosedError):
@@ -133,12 +141,19 @@ class Reconnector:
             connection.close()
             raise
 
-    def _open_websocket(self, name: str, timeout: float | None, reconnects: bool) -> MessageLink:
+    def _open_websocket(
+        self, name: str, timeout: float | None, reconnects: bool, place: Place
+    ) -> MessageLink:
         endpoint = self._state.endpoint
         parameters = endpoint.parameters(self._next_key())
         self.key = parameters.get("key")
         return self._connector.open(
-            endpoint.path, name, query=parameters, timeout=timeout, reconnects=reconnects
+            endpoint.path,
+            name,
+            query=parameters,
+            timeout=timeout,
+            place=place,
+            reconnects=reconnects,
         )
 
     def _next_key(self) -> str | None:
@@ -148,9 +163,9 @@ class Reconnector:
 
     # Reconnecting.
 
-    def _connection_gone(self) -> None:
+    def _connection_gone(self, place: Place) -> None:
         """Start the reconnect of a lost session, after the threads of its connection have ended."""
-        self._connector.closed()
+        place.release()
         with self._state.monitor:
             # A connection that failed while it was opened is handled by the thread that opens it.
             if self._state.commands.phase is not Phase.LOST or self._thread is not None:
@@ -206,7 +221,7 @@ class Reconnector:
         longest = self._connector.options.connect_timeout
         timeout = longest if left is None else min(left, longest)
         try:
-            self._connect(Deadline(timeout, "reopening the session"))
+            self._connect(RunningDeadline(timeout, "reopening the session"))
         except InworldError as error:
             self._state.logger.info("%s: not reconnected yet: %s", self._state.name, error)
             raise

@@ -28,7 +28,7 @@ from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.speech import AudioChunk, Speech, SupportsWrite
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 from inworld_sync.wire.realtime.faults import service_error
 from inworld_sync.wire.realtime.responses import ResponseState
 from inworld_sync.wire.realtime.settings import Settings
@@ -190,7 +190,7 @@ class Response:
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before the end of the response.
         """
-        self._owner.await_final(self, Deadline(timeout, "the response"))
+        self._owner.await_final(self, RunningDeadline(timeout, "the response"))
         self._text.raise_end()
         return self
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.locks import imports
 from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.sessions.connector import Connector
+from inworld_sync.transport.forgotten import close_if_forgotten
 
 if TYPE_CHECKING:
     from inworld_sync.models.realtime import Session
@@ -79,13 +81,14 @@ def open_session(
     if timeout is not None:
         require_seconds("timeout", timeout)
     # The classes of a session are imported when the first session opens.
-    from inworld_sync.models.realtime import Session
-    from inworld_sync.sessions.realtime.commands import Timeouts
-    from inworld_sync.sessions.realtime.reconnect import Reconnector
-    from inworld_sync.sessions.realtime.session import RealtimeSession
-    from inworld_sync.sessions.realtime.state import SessionState
-    from inworld_sync.sessions.realtime.tool_runner import ToolOptions
-    from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
+    with imports:
+        from inworld_sync.models.realtime import Session
+        from inworld_sync.sessions.realtime.commands import Timeouts
+        from inworld_sync.sessions.realtime.reconnect import Reconnector
+        from inworld_sync.sessions.realtime.session import RealtimeSession
+        from inworld_sync.sessions.realtime.state import SessionState
+        from inworld_sync.sessions.realtime.tool_runner import ToolOptions
+        from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 
     state = SessionState(
         f"realtime-session-{next(_numbers)}",
@@ -110,9 +113,15 @@ def open_session(
     reconnector = Reconnector(state, connector, key, options.reconnect_timeout, open_link)
     state.executor.start()
     reconnector.open(timeout)
-    opened = state.session = RealtimeSession(state, reconnector)
+    opened = RealtimeSession(state, reconnector)
     state.tools.runner.bind(opened)
     connector.adopt(opened)
+    close_if_forgotten(
+        opened,
+        f"the session {state.name}",
+        lambda: not state.commands.is_over,
+        lambda: RealtimeSession(state, reconnector).close(),
+    )
     return opened
 
 

@@ -42,7 +42,7 @@ from inworld_sync.sessions.realtime.events import SESSION_EVENT_CLASSES, Interru
 from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.state import SessionState
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 from inworld_sync.transport.websocket import LinkStats
 from inworld_sync.wire.realtime.requests import PendingReply, Request
 from inworld_sync.wire.text import require_text
@@ -295,7 +295,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     def _deadline(self, wait: bool, timeout: float | None, doing: str) -> Deadline | None:
         seconds = self._commands.timeouts.request if timeout is None else timeout
-        deadline = Deadline(seconds, doing)
+        deadline = RunningDeadline(seconds, doing)
         return deadline if wait else None
 
     def submit_tool_output(self, call_id: str, output: str) -> Response | None:

@@ -151,8 +151,6 @@ class SessionState:
         self.pending = PendingRequests(
             self.commands, self.responses, self.tools, self.items, self.executor, self._handle
         )
-        # The public session is kept while its threads run, so that the client can close it.
-        self.session: object = None
         self.had_response = False
         self.opened_at = self.lost_at = self._busy_at = 0.0
         self.cause: InworldError | None = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -122,6 +123,7 @@ class ToolRunner:
     _waiting: deque[_Run] = attrs.field(init=False, factory=deque)
     _threads: list[threading.Thread] = attrs.field(init=False, factory=list)
     _stopped: bool = attrs.field(init=False, default=False)
+    _session: Callable[[], object] = attrs.field(init=False, default=lambda: None)
 
     # The monitor is held.
 
@@ -137,7 +139,8 @@ class ToolRunner:
 
     def bind(self, session: object) -> None:
         """Set :data:`CURRENT_SESSION` for all functions that start from now on."""
-        self._context.run(CURRENT_SESSION.set, session)
+        # A dropped session is garbage-collected, unless one of its functions runs.
+        self._session = weakref.ref(session)
 
     def is_ours(self, name: str) -> bool:
         """Whether this side answers a call of this name; otherwise the application does."""
@@ -198,6 +201,7 @@ class ToolRunner:
     def _run(self, run: _Run) -> None:
         output: object = None
         error: Exception | None = None
+        CURRENT_SESSION.set(self._session())
         try:
             output = run.work()
         except Exception as raised:  # noqa: BLE001 - the user's function may raise anything

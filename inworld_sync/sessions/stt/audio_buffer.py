@@ -32,10 +32,10 @@ from inworld_sync.audio.quiet import quietest_sample
 from inworld_sync.errors import DeadlineExceeded
 from inworld_sync.locks import Part
 from inworld_sync.models import checks
-from inworld_sync.models.stt import PartialTranscript, Transcript
-from inworld_sync.sessions.stt.stats import SttStats
+from inworld_sync.models.stt import PartialTranscript, SttStats, Transcript
+from inworld_sync.sessions.monitor import require_may_wait
 from inworld_sync.transport.chunk_rate import ChunkRateLimiter
-from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, RunningDeadline
 from inworld_sync.wire.stt_turns import Answer
 
 __all__ = [
@@ -401,13 +401,14 @@ class AudioQueue:
         self, size_bytes: int, timeout: float | None, require_open: Callable[[], None]
     ) -> None:
         buffer, limit = self._buffer, self._settings.max_waiting_bytes
-        deadline = Deadline(timeout, "waiting for room for audio")
+        deadline = RunningDeadline(timeout, "waiting for room for audio")
         while buffer.unsent_bytes and buffer.unsent_bytes + size_bytes > limit:
             if deadline.expired:
                 raise DeadlineExceeded(
                     f"no room for {size_bytes} bytes of audio: {buffer.unsent_bytes} wait to be "
                     f"sent, and max_waiting_bytes is {limit}"
                 )
+            require_may_wait("waiting for room for audio")
             self._room.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
             require_open()
 

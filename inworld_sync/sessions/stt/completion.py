@@ -41,6 +41,9 @@ __all__ = ["Completion", "CompletionState", "is_regular_close"]
 # A final transcript may come up to this long after the usage.
 _AFTER_USAGE_SECONDS: Final = 1.0
 
+# After a stop of this process, the reader has this time to read what waits in the socket.
+_CATCH_UP_SECONDS: Final = 1.0
+
 # With other codes, such as 1001 (going away), the service has not finished, and the stream
 # reconnects.
 _NORMAL_CLOSURE: Final = 1000
@@ -104,6 +107,7 @@ class Completion:
         self._usage_at: float | None = None
         self._is_confirming = False
         self._turn_ends: deque[_TurnEnd] = deque()
+        self._not_before = -math.inf
 
     def handle(self, event: SttEvent, emitted: Sequence[SttEvent]) -> None:
         """Handle an event after the turns have handled it; *emitted* are the events for users."""
@@ -202,11 +206,30 @@ class Completion:
             sent_at: Time of the latest audio message, on the monotonic clock.
         """
         if self.timeout is not None:
-            return max(self.heard_at, sent_at) + self.timeout
+            return max(max(self.heard_at, sent_at) + self.timeout, self._not_before)
         if not self._turn_ends:
             return math.inf
         oldest = self._turn_ends[0]
-        return max(self.heard_at, oldest.sent_at) + oldest.timeout
+        return max(max(self.heard_at, oldest.sent_at) + oldest.timeout, self._not_before)
+
+    def postpone(self, deadline: float, *, has_unread: bool) -> bool:
+        """
+        Move a deadline that has passed, if the answer of the service may wait in the socket.
+
+        Args:
+            deadline: The deadline. It is checked every second. If it passed a longer time ago, the
+                process was stopped.
+            has_unread: Whether bytes wait in the socket. The deadline moves once for this reason.
+
+        Returns:
+            Whether the deadline has moved.
+        """
+        now = time.monotonic()
+        is_behind = has_unread and deadline != self._not_before
+        if now - deadline <= _CATCH_UP_SECONDS and not is_behind:
+            return False
+        self._not_before = now + _CATCH_UP_SECONDS
+        return True
 
     def expire(self) -> None:
         """

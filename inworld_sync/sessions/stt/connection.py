@@ -91,9 +91,16 @@ class SttConnection(Connection[SttEvent]):
         is_first: bool,
     ) -> SttConnection:
         """Connect and send the settings. The caller must call :meth:`begin` next."""
-        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout, reconnects=not is_first)
-        connection = cls(link, connector.options, config, owner, on_closed=connector.closed)
-        connection._start()
+        place, name = connector.new_place(), cls.next_name()
+        try:
+            link = connector.open(
+                stt.PATH, name, timeout=timeout, place=place, reconnects=not is_first
+            )
+            connection = cls(link, connector.options, config, owner, on_closed=place.release)
+            connection._threads.start()
+        except BaseException:
+            place.release()
+            raise
         try:
             connection._send(stt.transcribe_config(config))
         except BaseException:
@@ -110,6 +117,10 @@ class SttConnection(Connection[SttEvent]):
     def send_audio(self, pcm: bytes) -> None:
         """Send 16-bit samples as one audio message."""
         self._link.send_frame(self._frames.build(pcm), timeout=self._options.send_timeout)
+
+    def has_unread(self) -> bool:
+        """Whether messages that the reader has not received wait in the socket."""
+        return self._link.has_unread()
 
     def end_turn(self) -> None:
         """Send ``endTurn``."""

@@ -35,16 +35,15 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.models.stt import Reconnected, TranscribeConfig
+from inworld_sync.models.stt import Reconnected, SttStats, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.monitor import Monitor, require_may_wait
 from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.sessions.stt import audio_buffer
 from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, EncodedBuffer, SendSettings, TurnEnd
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
-from inworld_sync.sessions.stt.stats import SttStats
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.wire.stt_turns import SttEvent, TurnLog, is_manual
@@ -109,12 +108,9 @@ class Delivery:
             self.changed, name=name, dispatch=options.dispatch, logger=options.logger
         )
         self.reconnects = 0
-        self._connector = connector
-        self._options = options
-        self._config = config
-        self._settings = settings
-        self._keeps_events = keeps_events
-        self._on_failed = on_failed
+        self._connector, self._options = connector, options
+        self._config, self._settings = config, settings
+        self._keeps_events, self._on_failed = keeps_events, on_failed
         self._work, self._room = self.changed.part(), self.changed.part()
         rate_hz, is_raw = config.sample_rate_hz, config.encoding.is_raw
         keep_samples = KEEP_SECONDS * rate_hz
@@ -247,10 +243,10 @@ class Delivery:
             DeadlineExceeded: The sender thread could not end the stream.
         """
         with self.changed:
-            while self.stream.ended is None and (left := self._left()) > 0:
-                self._room.wait(min(left, LONGEST_WAIT_SECONDS))
             # The sender thread may be waiting in a send or a connect.
-            self._expire()
+            while self.stream.ended is None and not self._expire():
+                require_may_wait("waiting for the last transcripts")
+                self._room.wait(max(0.0, min(self._left(), LONGEST_WAIT_SECONDS)))
             error, connection = self._abort_error, self._connection
         if error is not None and connection is not None:
             connection.abort()
@@ -317,16 +313,19 @@ class Delivery:
         """Return the seconds to the next deadline of the service; the monitor is held."""
         return self._completion.deadline(self._sent_at) - time.monotonic()
 
-    def _expire(self) -> None:
-        """Accept or abort the stream if its deadline has passed; the monitor is held."""
-        if self.stream.ended is not None or self._left() > 0:
-            return
+    def _expire(self) -> bool:
+        """Accept or abort the stream at its deadline; return False before. The monitor is held."""
+        connection, deadline = self._connection, self._completion.deadline(self._sent_at)
+        if connection is None or self.stream.ended is not None or deadline > time.monotonic():
+            return False
+        if self._completion.postpone(deadline, has_unread=connection.has_unread()):
+            return False
         try:
             self._completion.expire()
         except DeadlineExceeded as error:
-            assert self._connection is not None
-            self._abort_error = self._abort_error or self._connection.with_cause(error)
+            self._abort_error = self._abort_error or connection.with_cause(error)
         self._work.notify_all()
+        return True
 
     # The sender thread.
 

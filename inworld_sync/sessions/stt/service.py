@@ -40,6 +40,7 @@ from inworld_sync.sessions.stt.separate import ChannelStreams, merge_transcripts
 from inworld_sync.sessions.stt.stream import SttStream
 from inworld_sync.transport.chunk_rate import ChunkRateLimiter
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.forgotten import close_if_forgotten
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire import stt as wire
 
@@ -372,6 +373,12 @@ class Stt:
     ) -> SttStream:
         delivery.open(timeout)
         self._connector.adopt(delivery)
+        close_if_forgotten(
+            stream,
+            "the STT stream",
+            lambda: delivery.stream.ended is None and not delivery.is_finishing,
+            delivery.close,
+        )
         if on_transcript is not None:
             stream.on(Transcription, on_transcript)
         return stream

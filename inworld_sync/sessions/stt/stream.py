@@ -26,10 +26,9 @@ from inworld_sync.audio.source import (
 )
 from inworld_sync.errors import ClosedError, ConfigError, InworldError
 from inworld_sync.models.checks import require_timeout, require_whole
-from inworld_sync.models.stt import TranscribeConfig, Transcript
+from inworld_sync.models.stt import SttStats, TranscribeConfig, Transcript
 from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.stt.delivery import Delivery
-from inworld_sync.sessions.stt.stats import SttStats
 from inworld_sync.wire.stt_turns import SttEvent
 
 __all__ = ["SttStream"]

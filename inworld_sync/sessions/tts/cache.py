@@ -197,6 +197,11 @@ class CachedUtterance:
         """The service's counts so far."""
         return self._utterance.usage
 
+    @property
+    def is_read_here(self) -> bool:
+        """Whether the current thread is in the iterator of the text."""
+        return self._utterance.is_read_here
+
     def stop(self) -> None:
         """Interrupt the utterance, and end an iteration that waits."""
         self._is_stopped = True

@@ -17,6 +17,7 @@ import attrs
 
 from inworld_sync.audio.split import Splitter
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, fresh
+from inworld_sync.limits.limiter import Place
 from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.models.keywords import with_keyword_hints
@@ -36,6 +37,7 @@ from inworld_sync.models.tts import (
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.monitor import require_may_wait
 from inworld_sync.sessions.tts.context import ContextEvent, TtsContext
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
@@ -48,8 +50,7 @@ __all__ = ["CREATE_TIMEOUT_SECONDS", "MESSAGE_TIMEOUT_SECONDS", "TtsConnection"]
 CREATE_TIMEOUT_SECONDS = 10.0
 MESSAGE_TIMEOUT_SECONDS = 30.0
 
-# The time between two checks of conditions that no message changes, such as how long the service
-# was silent.
+# The time between two checks of what no message changes, such as a silence of the service.
 _LOOK_AGAIN_SECONDS = 0.25
 
 
@@ -94,7 +95,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         *,
         timeout: float | None = None,
         on_room: Callable[[], None] | None = None,
-        has_place: bool = False,
+        place: Place | None = None,
         retries_quota: bool = True,
     ) -> TtsConnection:
         """
@@ -105,24 +106,32 @@ class TtsConnection(Connection[tts.ContextMessage]):
             timeout: Seconds; None means ``connect_timeout``.
             on_room: Called without a lock, on any thread, when a context or the whole connection
                 has ended; must not block.
-            has_place: Whether the caller has acquired a place of the limiter.
+            place: The place of the connection, if the caller has taken one.
             retries_quota: Whether to retry after HTTP status 429.
         """
         name = cls.next_name()
-        link = connector.open(
-            tts.PATH, name, timeout=timeout, has_place=has_place, retries_quota=retries_quota
-        )
+        place = place or connector.new_place()
 
         def closed() -> None:
             try:
-                connector.closed()
+                place.release()
             finally:
                 if on_room is not None:
                     on_room()
 
-        connection = cls(link, connector.options, on_closed=closed, on_room=on_room)
-        connection._start()
-        connector.adopt(connection)
+        connection = None
+        try:
+            link = connector.open(
+                tts.PATH, name, timeout=timeout, place=place, retries_quota=retries_quota
+            )
+            connection = cls(link, connector.options, on_closed=closed, on_room=on_room)
+            connection._threads.start()
+            connector.adopt(connection)
+        except BaseException:
+            if connection is not None:
+                connection.abort()
+            place.release()
+            raise
         return connection
 
     @with_keyword_hints
@@ -304,6 +313,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
                 # context.
                 if self._contexts.free or not self._contexts.closing or deadline.expired:
                     return
+                require_may_wait("waiting for a context to close")
                 self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
         finally:
             self._needing -= 1
@@ -377,6 +387,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
             try:
                 self._changed.watchers += 1
                 while self.ended is None and not reached():
+                    require_may_wait("waiting for room for text")
                     self._changed.wait(_LOOK_AGAIN_SECONDS)
             finally:
                 self._changed.watchers -= 1

@@ -91,6 +91,11 @@ class HttpUtterance:
         self.usage = TtsUsage()
         self.state = "not started"
 
+    @property
+    def is_read_here(self) -> bool:
+        """Whether the current thread is in the user's iterator of the text."""
+        return self._source.is_read_here
+
     def stop(self) -> None:
         """End the present request; an iteration that waits for the service ends."""
         self._stopped.set()

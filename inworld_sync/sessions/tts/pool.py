@@ -27,13 +27,13 @@ from inworld_sync.errors import (
 from inworld_sync.locks import Event
 from inworld_sync.models.tts import ContextConfig, TtsUsage
 from inworld_sync.sessions.connector import Connector, trace_wait
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.monitor import Monitor, require_may_wait
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.context import ContextOwner, TtsContext
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.sessions.tts.text_feed import PieceSource, TextFeed
 from inworld_sync.transport.backoff import Backoff, retry_after_of
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import Deadline, RunningDeadline
 from inworld_sync.wire import tts
 
 __all__ = ["TtsPool", "Utterance"]
@@ -119,7 +119,7 @@ class TtsPool:
             TransportError: Could not connect.
             ClosedError: The pool was closed, or the caller no longer waits.
         """
-        deadline = Deadline(timeout, "waiting for a TTS context")
+        deadline = RunningDeadline(timeout, "waiting for a TTS context")
         call = object()
         began, has_waited = time.monotonic(), False
         try:
@@ -233,16 +233,17 @@ class TtsPool:
     def _open(self, deadline: Deadline, call: object) -> TtsConnection | None:
         """Open a connection. If the limit is reached, wait for a change and return None."""
         connection = None
+        place = self._connector.new_place()
         with self._changed:
             has_others = bool(self._connections)
             generation = self._generation
         try:
-            if self._connector.limiter.acquire(0.0):
+            if place.acquire(0.0):
                 connection = TtsConnection._open(
                     self._connector,
                     timeout=deadline.remaining(),
                     on_room=self._evict_idle,
-                    has_place=True,
+                    place=place,
                     # A context of another connection may come free before the service accepts a
                     # further connection.
                     retries_quota=not has_others,
@@ -254,6 +255,8 @@ class TtsPool:
                 if not self._connections and len(self._opening) == 1:
                     raise
         finally:
+            if connection is None:
+                place.release()
             with self._changed:
                 self._opening.discard(call)
                 if connection is not None:
@@ -278,6 +281,7 @@ class TtsPool:
                 "connections is reached",
                 retryable=True,
             )
+        require_may_wait("waiting for a TTS context")
         self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
 
     def _evict_idle(self, keep: int | None = None) -> None:
@@ -355,6 +359,11 @@ class Utterance:
     def usage(self) -> TtsUsage:
         """The service's counts so far."""
         return TtsUsage() if self.context is None else self.context.usage
+
+    @property
+    def is_read_here(self) -> bool:
+        """Whether the current thread is in the user's iterator of the text."""
+        return self._source.is_read_here
 
     def stop(self) -> None:
         """Interrupt the context, and end an iteration that waits."""

@@ -17,6 +17,7 @@ import attrs
 
 from inworld_sync.audio import wav
 from inworld_sync.errors import ConfigError, InworldError
+from inworld_sync.locks import imports
 from inworld_sync.models import checks
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
@@ -258,7 +259,8 @@ class Tts:
 
         def make(tts: Tts) -> AnyUtterance:
             if method == "http":
-                from inworld_sync.sessions.tts.http_utterance import HttpUtterance
+                with imports:
+                    from inworld_sync.sessions.tts.http_utterance import HttpUtterance
 
                 return HttpUtterance(tts._connector, tts._http, source, settings, timeout)
             return Utterance(tts._pool, source, settings, timeout, create_timeout)
@@ -414,15 +416,18 @@ class Tts:
                 own_rate = attrs.evolve(settings.audio, sample_rate_hz=rate_hz)
                 settings = attrs.evolve(settings, audio=own_rate)
         # A program without a sound card needs neither of these.
-        from inworld_sync.devices.default import open_default_speaker
-        from inworld_sync.sessions.playback import Playback
+        with imports:
+            from inworld_sync.devices.default import open_default_speaker
+            from inworld_sync.sessions.playback import Playback
 
+        stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
         return Playback(
-            self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout),
+            stream,
             open_default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phoneme,
             closes_speaker=speaker is None,
+            is_read_here=lambda: stream._utterance.is_read_here,
             logger=self._connector.options.logger,
         )
 

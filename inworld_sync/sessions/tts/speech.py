@@ -370,6 +370,11 @@ class AnyUtterance(Protocol):
         """Whether the audio is from the cache of the client."""
         ...
 
+    @property
+    def is_read_here(self) -> bool:
+        """Whether the current thread is in the iterator of the text."""
+        ...
+
     def stop(self) -> None:
         """Interrupt the utterance, and end an iteration that waits."""
 
@@ -399,6 +404,8 @@ class SpeechStream:
         return self
 
     def __next__(self) -> AudioChunk:
+        if self._utterance.is_read_here:
+            raise LocalProtocolError("the iterator of a text cannot wait for the audio of the text")
         step = object()
         try:
             self._steps.append(step)

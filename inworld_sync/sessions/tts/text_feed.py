@@ -52,12 +52,18 @@ class PieceSource:
     ) -> None:
         self.is_short = isinstance(text, str) and len(text) <= MAX_AHEAD_CHARACTERS
         self._lock = threading.Lock()
+        self._reading_thread: int | None = None
         self._kept: list[str] = []
         self._failure: BaseException | None = None
         self._is_over = False
         self._half = ""
         self.is_whole = isinstance(text, str)
         self._next = iter(split_text(text, max_characters) if isinstance(text, str) else text)
+
+    @property
+    def is_read_here(self) -> bool:
+        """Whether the current thread is in the user's iterator."""
+        return self._reading_thread == threading.get_ident()
 
     def pieces(self) -> Iterator[str]:
         """
@@ -91,6 +97,7 @@ class PieceSource:
 
     def _read_next(self) -> None:
         try:
+            self._reading_thread = threading.get_ident()
             self._kept.append(self._joined(next(self._next)))
         except StopIteration:
             self._is_over = True
@@ -99,6 +106,8 @@ class PieceSource:
         except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
             # The error reaches the caller through TextFeed.raise_failure.
             self._failure, self._is_over = error, True
+        finally:
+            self._reading_thread = None
 
     def _joined(self, value: object) -> str:
         """Return a piece. Half of a surrogate pair at its end is held back for the next piece."""

@@ -32,7 +32,7 @@ from inworld_sync import (
     TtsUsage,
     UnknownEvent,
 )
-from inworld_sync.sessions import base, event_stream, mailbox
+from inworld_sync.sessions import base, connection_threads, event_stream, mailbox
 from inworld_sync.transport.websocket import Link
 
 from support.peers import TEXT, frame
@@ -606,7 +606,7 @@ def test_close_with_a_paused_reader() -> None:
         connection.close()
 
         assert connection.ended is not None
-        assert not [thread for thread in connection._threads if thread.is_alive()]
+        assert not [thread for thread in connection._threads.threads if thread.is_alive()]
 
 
 @pytest.mark.usefixtures("no_safety_net")
@@ -807,7 +807,7 @@ def test_a_writer_that_ends_late(iw: Inworld, monkeypatch: pytest.MonkeyPatch) -
 
     In an earlier version, only the garbage collector closed the socket.
     """
-    monkeypatch.setattr(base, "_JOIN_SECONDS", 0.0)
+    monkeypatch.setattr(connection_threads, "JOIN_SECONDS", 0.0)
     entered, leave = threading.Event(), threading.Event()
     released: list[str] = []
     release, timer = Link.release, TtsConnection._on_timer
@@ -824,7 +824,7 @@ def test_a_writer_that_ends_late(iw: Inworld, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Link, "release", recorded)
     monkeypatch.setattr(TtsConnection, "_on_timer", stuck)
     connection = iw.tts.connect()
-    writer, reader = connection._threads
+    writer, reader = connection._threads.threads
     connection._link.set_timer(0.0)
     assert entered.wait(30)
     connection.abort()

@@ -7,16 +7,24 @@ free places. Nothing is called while one of these locks is held.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
 from typing import Protocol
 
-from inworld_sync.errors import ConfigError
+from inworld_sync.errors import ConfigError, ConnectError, InworldError
 from inworld_sync.locks import Condition
 from inworld_sync.models import checks
+from inworld_sync.models.options import Limiter
 
-__all__ = ["DEFAULT_MAX_CONNECTIONS", "ClientAwareLimiter", "ConnectionLimiter", "LimitedClient"]
+__all__ = [
+    "DEFAULT_MAX_CONNECTIONS",
+    "ClientAwareLimiter",
+    "ConnectionLimiter",
+    "LimitedClient",
+    "Place",
+]
 
 # The documented limit of an account. A newer page of the documentation has another limit: ten times
 # the number of concurrent generations of the account's plan.
@@ -122,8 +130,82 @@ class ConnectionLimiter(ClientAwareLimiter):
             self._freed.notify()
 
     def _acquire(self, timeout: float) -> bool:
-        with self._freed:
-            is_free = self._freed.wait_for(lambda: self._free_places > 0, timeout)
-            if is_free:
-                self._free_places -= 1
-            return is_free
+        was_taken = False
+        try:
+            with self._freed:
+                if self._freed.wait_for(lambda: self._free_places > 0, timeout):
+                    self._free_places -= 1
+                    was_taken = True
+            # In the block, so that no signal handler runs between the block and the return.
+            return was_taken  # noqa: TRY300
+        except BaseException:
+            # The caller does not learn that a place was taken.
+            if was_taken:
+                self.release()
+            raise
+
+
+class Place:
+    """
+    A place of a limiter for one connection.
+
+    Args:
+        limiter: Has the places.
+        logger: Gets the exception of a limiter whose ``release`` raises.
+
+    Thread safety: one thread calls :meth:`acquire`, any thread may call :meth:`release`.
+    """
+
+    def __init__(self, limiter: Limiter, logger: logging.Logger) -> None:
+        self._limiter = limiter
+        self._own = limiter if type(limiter) is ConnectionLimiter else None
+        self._logger = logger
+        self._taken: list[bool] = []
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the place was taken and not returned yet."""
+        return bool(self._taken)
+
+    def acquire(self, timeout: float) -> bool:
+        """
+        Take a place, and return whether one was free within *timeout* seconds.
+
+        Raises:
+            ConnectError: The limiter raised. The call may be repeated, since a user's limiter may
+                fail once.
+        """
+        try:
+            # One call in C calls the limiter and stores the answer. With two calls, a signal
+            # handler could raise in between, and the place would be lost.
+            self._taken.extend(filter(None, map(self._limiter.acquire, (timeout,))))
+        except InworldError:
+            raise
+        except Exception as error:
+            raise ConnectError(f"the limiter raised {type(error).__name__}: {error}") from error
+        return self.is_taken
+
+    def release(self) -> None:
+        """
+        Return the place, if it was taken and not returned yet; log an error of the limiter.
+
+        If a signal handler raises meanwhile, the call may be repeated. For a limiter of the user,
+        the place may then be lost.
+        """
+        own = self._own
+        if own is not None:
+            with own._freed:  # noqa: SLF001 - of this file's own class
+                if self._taken:
+                    # No handler runs between the two changes.
+                    self._taken = []
+                    own._free_places += 1  # noqa: SLF001
+                own._freed.notify()  # noqa: SLF001
+            return
+        try:
+            self._taken.pop()
+        except IndexError:
+            return
+        try:
+            self._limiter.release()
+        except Exception:
+            self._logger.exception("the limiter's release() raised")

@@ -1,0 +1,153 @@
+"""A connection, stream or session that is dropped without close() gives up what it holds."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from inworld_sync import (
+    AudioChunk,
+    ConnectionLimiter,
+    DeadlineExceeded,
+    Inworld,
+    InworldError,
+    NullSpeaker,
+)
+from inworld_sync.emulator import Emulator
+from inworld_sync.models.events import StreamEnded
+
+from support.descriptors import open_descriptors
+
+PATIENCE_SECONDS = 30.0
+
+
+def until(is_reached: Callable[[], bool]) -> None:
+    """Collect garbage until a condition is true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_reached():
+        assert time.monotonic() < deadline
+        gc.collect()
+        time.sleep(0.01)
+
+
+def threads() -> list[str]:
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith("inworld-") and "emulator" not in name]
+
+
+@pytest.fixture
+def limiter() -> ConnectionLimiter:
+    return ConnectionLimiter(4)
+
+
+@pytest.fixture
+def iw(spelling_server: Emulator, limiter: ConnectionLimiter) -> Iterator[Inworld]:
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
+    ) as client:
+        yield client
+
+
+def a_connection(iw: Inworld) -> object:
+    return iw.tts.connect()
+
+
+def a_context(iw: Inworld) -> object:
+    context = iw.tts.connect().context()
+    context.on(AudioChunk, print)
+    context.send("Hi.")
+    return context
+
+
+def a_stream(iw: Inworld) -> object:
+    stream = iw.stt.stream(on_transcript=print)
+    stream.send(bytes(3200))
+    return stream
+
+
+def a_session(iw: Inworld) -> object:
+    rt = iw.realtime.connect()
+    rt.on(StreamEnded, lambda _: None)
+    rt.play(NullSpeaker(24000))
+    return rt
+
+
+FORGOTTEN = [a_connection, a_context, a_stream, a_session]
+
+
+@pytest.mark.parametrize("make", FORGOTTEN, ids=lambda make: make.__name__)
+def test_forgotten(
+    iw: Inworld, limiter: ConnectionLimiter, make: Callable[[Inworld], object]
+) -> None:
+    """Its threads and sockets end, its place is free, and a ResourceWarning is shown."""
+    before = threads(), len(open_descriptors())
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        for _ in range(4):
+            make(iw)
+        until(lambda: threads() == before[0])
+    until(lambda: len(open_descriptors()) <= before[1] + 4)  # the emulator closes its side later
+
+    found = [str(each.message) for each in shown if "was not closed" in str(each.message)]
+    assert 4 == len(found)
+    assert [True] * 4 == [limiter.acquire(PATIENCE_SECONDS) for _ in range(4)]
+    for _ in range(4):
+        limiter.release()
+
+
+@pytest.mark.parametrize("make", FORGOTTEN, ids=lambda make: make.__name__)
+def test_closed_without_a_warning(iw: Inworld, make: Callable[[Inworld], Any]) -> None:
+    """An object that was closed is collected without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = make(iw)
+        getattr(made, "_connection", made).close()
+        made.close()
+        del made
+        gc.collect()
+
+
+# What a user still holds, and how it is used, after the object itself was dropped.
+HELD: dict[str, Callable[[Inworld], Callable[[], object]]] = {
+    "an iterator of a stream": lambda iw: iw.stt.stream().events(0.01).__next__,
+    "an iterator of a session": lambda iw: iw.realtime.connect().events(0.01).__next__,
+    "a queue": lambda iw: iw.realtime.connect().subscribe().get,
+    "a context": lambda iw: iw.tts.connect().context().flush,
+}
+
+
+@pytest.mark.parametrize("hold", HELD.values(), ids=HELD)
+def test_held(iw: Inworld, hold: Callable[[Inworld], Callable[[], object]]) -> None:
+    """An object in use is not closed, although the user has no reference to the object itself."""
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        before = threads()
+        use = hold(iw)
+        gc.collect()
+        assert not [each for each in shown if "was not closed" in str(each.message)]
+        # A closed object would raise another error.
+        with contextlib.suppress(DeadlineExceeded):
+            use()
+        del use
+        until(lambda: threads() == before)
+
+
+def test_a_queue_of_a_forgotten_connection(iw: Inworld) -> None:
+    """A consumer of a context whose connection was dropped gets an error instead of waiting."""
+    context = iw.tts.connect().context()
+    queue = context.subscribe()
+    queue.source = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        del context
+        until(lambda: not threads())
+        with pytest.raises(InworldError, match=r"dropped without close\(\)"):
+            while True:
+                queue.get(PATIENCE_SECONDS)
