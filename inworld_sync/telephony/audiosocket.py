@@ -104,8 +104,9 @@ class FrameSocket:
             self._received += data
         return frame
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: str | bytes) -> None:
         """Send a frame."""
+        assert isinstance(data, bytes)
         self._socket.sendall(data)
 
     def close(self) -> None:

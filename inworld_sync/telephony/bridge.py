@@ -266,9 +266,9 @@ class Bridge:
         self.start = start
         self._began = now
         self._silence = SilenceRule(self._options.silence_timeout, now)
-        if self._options.recording is not None:
-            path, logger = self._options.recording, self._logger
-            self._recorder = Recorder(path, start.received, start.sent, now, logger)
+        recording = self._options.recording
+        if (path := recording(start) if callable(recording) else recording) is not None:
+            self._recorder = Recorder(path, start.received, start.sent, now, self._logger)
         self._output = CallOutput(start.sent, self._pacing(), self._recorder)
         self._writer = Writer(self._name, self._transport, self._codec, self._output)
         self._link.start(start, self._output)

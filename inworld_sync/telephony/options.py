@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.checks import require_finite, require_seconds
 from inworld_sync.sessions.tts.speech import Speech
-from inworld_sync.telephony.calls import Call
+from inworld_sync.telephony.calls import Call, CallStart
 
 __all__ = ["CallOptions"]
 
 _MAX_LEAD_MS = 5000.0
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 def _speech(_: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -83,7 +85,8 @@ class CallOptions:
             at once.
         on_key: Called with each key.
         on_voicemail: Called with the call after :meth:`Call.report_voicemail`; None ends the call.
-        recording: The path of a WAV file with two channels: the caller and the assistant.
+        recording: The path of a WAV file with two channels: the caller and the assistant; or a
+            function that gets the :class:`CallStart` and returns the path of this call, or None.
         lead_ms: How much audio is sent before it is played; None means the carrier's default.
         start_ms: How much audio is collected after a pause before it is sent.
     """
@@ -107,7 +110,7 @@ class CallOptions:
     key_timeout: float = attrs.field(default=2.0, validator=_seconds)
     on_key: Callable[[str], object] | None = None
     on_voicemail: Callable[[Call], object] | None = None
-    recording: str | os.PathLike[str] | None = None
+    recording: PathLike | Callable[[CallStart], PathLike | None] | None = None
     lead_ms: float | None = attrs.field(default=None, validator=_milliseconds)
     start_ms: float | None = attrs.field(default=None, validator=_milliseconds)
 

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from inworld_sync.errors import ConfigError, ConnectionLost
 from inworld_sync.locks import Condition
@@ -56,7 +56,7 @@ class TransportEnded(Exception):
 class Sender(Protocol):
     """A socket that can send; it may have ``receive`` or ``recv``, and ``close``."""
 
-    def send(self, data: Any, /) -> object:
+    def send(self, data: str | bytes, /) -> object:
         """Send a text or binary message."""
         ...
 

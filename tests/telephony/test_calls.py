@@ -194,7 +194,7 @@ def _tones(call: SimulatedCall, at_ms: int) -> set[int]:
 
 def test_the_model_hangs_up_the_call(call: SimulatedCall) -> None:
     """``hang_up`` waits until the reply was heard, and then ends the call."""
-    audio = mulaw(250) if call.encoding == "mulaw" else mulaw(500)
+    audio = mulaw(240) if call.encoding == "mulaw" else mulaw(480)
     script = serve_call(connected, lambda service: answer(service, 1, audio, text="Goodbye."))
     with realtime(script) as iw, iw.realtime.connect(session_of(call)) as rt:
         with in_call(call, rt) as running:

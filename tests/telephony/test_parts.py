@@ -102,15 +102,16 @@ def test_recording_is_aligned(tmp_path) -> None:
 
 def test_recording_of_a_call(tmp_path) -> None:
     """A recorded call has both sides; the words of both sides do not move against each other."""
-    path = tmp_path / "call.wav"
+    options = CallOptions(recording=lambda start: tmp_path / f"{start.call_id}.wav")
     script = serve_call(connected, lambda service: answer(service, 1, mulaw(400)))
     with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
         call.say(b"\x00\x40" * 1600, 8000)
-        with in_call(call, rt, CallOptions(recording=path)) as running:
+        with in_call(call, rt, options) as running:
             call.wait(lambda each: each.heard_ms >= 400)
             call.hang_up()
             summary = running.summary()
 
+    path = tmp_path / f"{call.call_id}.wav"
     assert path == summary.recording
     samples = np.frombuffer(read_wav(path).pcm, "<i2").reshape(-1, 2)
     spoken = np.frombuffer(call.spoken, "<i2")
