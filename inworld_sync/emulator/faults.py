@@ -68,7 +68,7 @@ class FaultKind(str, enum.Enum):
     # Of a WebRTC call. The messages are the events on the data channel.
     BAD_SDP = "bad_sdp"  # the answer is no SDP
     ICE_FAILURE = "ice_failure"  # the addresses in the answer do not respond
-    VANISH = "vanish"  # the peer stops without a word after some messages
+    VANISH = "vanish"  # the peer stops after some messages, without a message about its end
 
 
 def fault_kinds(names: str) -> frozenset[FaultKind]:

@@ -399,7 +399,7 @@ def test_ice_failure() -> None:
 
 @pytest.mark.parametrize("fault", ["vanish@3", "drop@3"])
 def test_end_after_events(fault: str) -> None:
-    """The peer ends after three events: without a word, or with the end of the connection."""
+    """The peer ends after three events: without a message, or with the end of the connection."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), faults=[fault]) as server,
         open_rtc(server) as client,

@@ -166,7 +166,7 @@ class Call:
             _logger.error("a step of the end of %s failed", self._id, exc_info=error)
 
     async def _stop_ice(self) -> None:
-        """Close the sockets without a word to the client."""
+        """Close the sockets without a message to the client."""
         for transport in self._transports:
             await transport.stop()
 

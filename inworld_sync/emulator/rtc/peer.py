@@ -48,7 +48,7 @@ class Channel(Protocol):
 
 
 class EndCall(Protocol):
-    """Ends a call after its queued events, or *silently*, without a word to the client."""
+    """Ends a call after its queued events, or *silently*, without a message to the client."""
 
     def __call__(self, *, silently: bool = False) -> None: ...
 

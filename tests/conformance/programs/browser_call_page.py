@@ -161,6 +161,8 @@ def main() -> int:
         options.binary_location = str(shutil.which("chromium"))
         for flag in FLAGS:
             options.add_argument(flag)
+        # Without this flag, Chromium does not connect on a machine that has no network.
+        options.add_argument("--allow-loopback-in-peer-connection")
         options.add_argument(f"--user-data-dir={folder}/profile")
         options.add_argument(f"--use-file-for-fake-audio-capture={wanted['microphone']}%noloop")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
