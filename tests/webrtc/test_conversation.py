@@ -110,12 +110,12 @@ class Talk:
         answer, part = (
             iw.stt.transcribe(samples, sample_rate_hz=24000).text for samples in self.heard
         )
-        assert words_of(answer) == words_of(ANSWER)
+        # A lost packet may turn one word into a similar one ("rains" into "rained").
+        assert word_errors(ANSWER, answer) <= allowed_errors, answer
         # The last word is cut, and may be misheard together with the word before.
         said = words_of(LONG)
         count = len(words_of(part)) - 2
         assert 4 <= count < len(said)
-        # A lost packet may turn one word into a similar one ("plays" into "pleased").
         wrong = word_errors(" ".join(said[:count]), " ".join(words_of(part)[:count]))
         assert wrong <= allowed_errors, part
 
