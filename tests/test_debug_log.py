@@ -1,0 +1,76 @@
+"""Nothing that a run of the tests with debug logs prints has a credential."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+# The tests of all code that has a credential. The tests of credentials use wrong ones as texts.
+PARTS = ["sessions", "rest", "transport", "faults", "test_client.py"]
+
+# A key, a token or a password, and the header with it. Other headers and the URLs of proxies are
+# hidden too, but parts of them are no secret.
+CREDENTIAL = re.compile(r"(?:[\w-]+: )?(?:(?:Basic|Bearer) )?([^\s:]{12,})")
+
+# This many successive characters of a credential are a leak.
+LEAK_CHARACTERS = 12
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_output_has_a_credential() -> None:
+    """Logs, tracebacks and everything else that the tests print have no part of a credential."""
+    # Other runs of pytest on this machine may remove a folder of the fixture tmp_path.
+    with tempfile.TemporaryDirectory() as folder:
+        _check(Path(folder))
+
+
+def _check(folder: Path) -> None:
+    secrets, log = folder / "secrets.json", folder / "debug.log"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-rP", "--tb=no"),
+            *("-p", "support.secret_recorder"),
+            *("--log-level=DEBUG", f"--log-file={log}", "--log-file-level=DEBUG"),
+            f"--basetemp={folder / 'temp'}",
+            *(str(TESTS / part) for part in PARTS),
+        ],
+        env={**os.environ, "PYTHONPATH": str(TESTS), "SECRETS_FILE": str(secrets)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    # The traceback of a failed test has the variables of the test, so it is left out.
+    # A test may check that a log is empty, so some tests can fail. Most of them must run.
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None, done.stdout[-2000:] + done.stderr[-2000:]
+    assert int(passed[1]) > 1000
+    texts = [
+        match[1]
+        for text in json.loads(secrets.read_text(encoding="utf-8"))
+        if (match := CREDENTIAL.fullmatch(text))
+    ]
+    assert len(texts) > 10
+    pieces = {
+        text[start : start + LEAK_CHARACTERS]
+        for text in texts
+        for start in range(len(text) - LEAK_CHARACTERS + 1)
+    }
+    # The names of tests may have a credential that the test uses.
+    printed = [line for line in done.stdout.splitlines() if not line.startswith("____")]
+    printed += done.stderr.splitlines() + log.read_text(encoding="utf-8").splitlines()
+    leaks = [line for line in printed if not pieces.isdisjoint(_pieces_of(line))]
+    assert [] == leaks[:20]
+
+
+def _pieces_of(line: str) -> list[str]:
+    return [line[at : at + LEAK_CHARACTERS] for at in range(len(line) - LEAK_CHARACTERS + 1)]
