@@ -12,6 +12,7 @@ is missed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from inworld_sync import (
     Speaker,
 )
 from inworld_sync.audio.echo.processor import has_processor
+from inworld_sync.errors import InworldError
 from inworld_sync.realtime import InputSpeechStarted
 
 __all__: list[str] = []
@@ -74,8 +76,10 @@ def _measure(
     begin = time.monotonic()
     replies = 0
     while time.monotonic() - begin < seconds:
-        rt.send_message("Count from one to sixty.").wait(RESPONSE_S)
-        rt.drain(RESPONSE_S)
+        # A reply that is interrupted may fail. Interruptions are counted.
+        with contextlib.suppress(InworldError):
+            rt.send_message("Count from one to sixty.").wait(RESPONSE_S)
+            rt.drain(RESPONSE_S)
         replies += 1
     minutes = (time.monotonic() - begin) / 60.0
     heard_s = speaker.heard_samples / RATE_HZ

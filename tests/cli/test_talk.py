@@ -206,6 +206,7 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
     return script
 
 
+@pytest.mark.usefixtures("audio_processing")
 def test_microphone_and_speaker(
     run: Run, sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

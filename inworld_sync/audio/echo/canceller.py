@@ -3,8 +3,8 @@ Removes the echo of a speaker from the audio of a microphone.
 
 ```
 speaker ── samples, times ── PlayedAudio, DeviceClock ─┐ read at the microphone's clock
-                                                       ├─ Processor ─ audio without echo
-microphone ─ samples, times ─ Resampler, DeviceClock ──┘
+                                                       ├─ LinearCanceller ─┬─ ResidualGate
+microphone ─ samples, times ─ Resampler, DeviceClock ──┴─ Processor ───────┘
 ```
 The played audio is read so that it is a little ahead of its echo. The rate of reading follows the
 clocks of both devices. Nothing here has a thread or reads a clock: the caller passes all times.
