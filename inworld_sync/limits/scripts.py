@@ -58,7 +58,7 @@ SLICE_MS: Final = 5_000
 _LATER_US: Final = 2_000_000
 
 # How long a released place is not granted again.
-LINGER_MS: Final = 250
+LINGER_MS: Final = 500
 
 # The time between two requests to return places.
 _PRESS_MS: Final = 1_000

@@ -83,7 +83,7 @@ def test_a_free_place_is_for_the_first_in_the_queue(processes) -> None:
     b.messages(), c.messages()
     a.release()
 
-    assert (["free 250"], []) == (b.messages(), c.messages())
+    assert ([f"free {scripts.LINGER_MS}"], []) == (b.messages(), c.messages())
     assert not a.acquire()
     assert not c.acquire()
     assert b.acquire()
