@@ -149,7 +149,7 @@ UNKNOWN: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.stream_bytes("Hi.", encoding="PCM"), "stream_bytes.*'encoding'.*'audio'"),  # type: ignore[call-arg]
     (lambda iw: iw.tts.speak("Hi.", model_id="m"), "Tts.speak.*'model_id'.*'model'"),  # type: ignore[call-arg]
     (
-        lambda iw: iw.tts.connect().context(voices="A"),  # type: ignore[call-arg]
+        lambda iw: TtsConnection.context(cast("TtsConnection", iw), voices="A"),  # type: ignore[call-arg]
         "TtsConnection.context.*'voices'.*'voice'",
     ),
 ]
