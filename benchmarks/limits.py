@@ -1,8 +1,9 @@
 """
 Simulate ten thousand workers on the algorithm of ``RedisLimiter``, without Redis and without waits.
 
-Run it with ``python -m benchmarks.limits``; it needs lupa (in the extra ``test``) and takes some
-minutes. The Lua scripts of the limiter run on a stand-in for Redis whose clock the simulation sets.
+Run it with ``python -m benchmarks.limits``; it needs lupa (in the extra ``test``) and took twenty
+minutes on two busy cores. The Lua scripts of the limiter run on a stand-in for Redis whose clock
+the simulation sets.
 Each worker asks for a place, uses it for a random time, returns it and asks again, with the delays
 of the limiter. During the simulation a part of the workers is killed, and Redis loses its data.
 
