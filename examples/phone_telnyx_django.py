@@ -27,7 +27,7 @@ from inworld_sync.telephony.telnyx import (
     MediaStream,
     TelnyxControl,
     TelnyxSignature,
-    answer_parameters,
+    stream_parameters,
 )
 
 settings.configure(
@@ -71,12 +71,14 @@ def webhook(request: HttpRequest) -> HttpResponse:
     except AuthError:
         return HttpResponse(status=403)
     event = json.loads(request.body)["data"]
-    payload = event["payload"]
-    if event["event_type"] == "call.initiated" and payload["direction"] == "incoming":
-        call_id = payload["call_control_id"]
+    call_id = event["payload"].get("call_control_id", "")
+    if event["event_type"] == "call.initiated" and event["payload"]["direction"] == "incoming":
         prepared.open(call_id, connect)
+        control.answer(call_id)
+    elif event["event_type"] == "call.answered":
         url = f"wss://{PUBLIC_HOST}/media"
-        control.answer(call_id, answer_parameters(url, auth_token=stream_token, codec="PCMA"))
+        parameters = stream_parameters(url, auth_token=stream_token, codec="PCMA")
+        control.start_stream(call_id, parameters)
     return HttpResponse(status=200)
 
 
@@ -136,7 +138,17 @@ def try_it() -> None:
 
     key = Ed25519PrivateKey.generate()
     os.environ["TELNYX_PUBLIC_KEY"] = base64.b64encode(key.public_key().public_bytes_raw()).decode()
-    control.answer = lambda _, parameters: print(parameters["stream_url"])
+    control.answer = lambda _: print("answered")
+    control.start_stream = lambda _, parameters: print(parameters["stream_url"])
+
+    def post(event_type: str, call_id: str) -> None:
+        payload = {"call_control_id": call_id, "direction": "incoming"}
+        body = json.dumps({"data": {"event_type": event_type, "payload": payload}}).encode()
+        stamp = str(int(time.time()))
+        signature = base64.b64encode(key.sign(stamp.encode() + b"|" + body)).decode()
+        signed = {"telnyx-signature-ed25519": signature, "telnyx-timestamp": stamp}
+        client = Client(headers=signed)
+        print(client.post("/webhook", body, content_type="application/json").status_code)
 
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off"))
@@ -145,13 +157,8 @@ def try_it() -> None:
     while not server.started:
         time.sleep(0.05)
     with SimulatedCall("telnyx", encoding="alaw") as call:
-        payload = {"call_control_id": call.call_id, "direction": "incoming"}
-        body = json.dumps({"data": {"event_type": "call.initiated", "payload": payload}}).encode()
-        stamp = str(int(time.time()))
-        signature = base64.b64encode(key.sign(stamp.encode() + b"|" + body)).decode()
-        signed = {"telnyx-signature-ed25519": signature, "telnyx-timestamp": stamp}
-        answer = Client().post("/webhook", body, content_type="application/json", headers=signed)
-        print(answer.status_code)
+        post("call.initiated", call.call_id)
+        post("call.answered", call.call_id)
         token = {"authorization": f"Bearer {stream_token}"}
         call.connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/media", token)
         call.wait(lambda each: each.heard_ms >= greeting.duration_ms)

@@ -203,6 +203,8 @@ OPTIONS: dict[str, object] = {
     "max_message_bytes": 1000,
     "max_queued_bytes": 1001,
     "limiter": ConnectionLimiter(3),
+    "cache": "folder",
+    "cache_max_bytes": 1 << 21,
     "observer": Observer(),
     "logger": logging.getLogger("another"),
     "on_trace": print,
@@ -487,3 +489,45 @@ def test_prewarm_without_a_server() -> None:
         pytest.raises(ConnectError),
     ):
         iw.prewarm(timeout=30)
+
+
+MAKE_CLIENT = "from inworld_sync import Inworld; iw = Inworld('a2V5OmtleQ==')"
+
+# (statement, modules that it must not import): each of them is for one service or for errors.
+LATE_IMPORTS = [
+    (
+        MAKE_CLIENT,
+        [
+            "cattrs",
+            "email.utils",
+            "inworld_sync.devices",
+            "inworld_sync.rest.voices",
+            "socket",
+            "inworld_sync.sessions.tts.service",
+            "inworld_sync.transport.websocket",
+            "ssl",
+        ],
+    ),
+    (
+        f"{MAKE_CLIENT}; iw.tts; iw.stt; iw.realtime",
+        [
+            "cattrs",
+            "inworld_sync.devices",
+            "inworld_sync.models.realtime.events",
+            "subprocess",
+            "inworld_sync.sessions.realtime.session",
+            "tempfile",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("statement", "late"), LATE_IMPORTS)
+def test_late_imports(statement: str, late: list[str]) -> None:
+    """The client and its services import what they need when they are first used."""
+    program = f"import sys; {statement}; print(sorted(set({late!r}) & set(sys.modules)))"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+
+    assert "[]" == shown.strip()

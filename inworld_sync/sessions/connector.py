@@ -1,15 +1,15 @@
 """
 Opens the connections of a client, with its credential and within the limit of the account.
 
-Lock rule: the ``_lock`` of a connector guards its list of sessions and the flag ``_closed``. The
-``_lock`` of a limiter guards its list of clients, and ``_freed`` guards its number of free places.
-Nothing is called while one of these locks is held.
+Lock rule: the ``_lock`` of a connector guards its list of sessions and the flag ``_closed``.
+Nothing is called while this lock is held.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -17,15 +17,14 @@ from urllib.parse import urlencode
 
 from inworld_sync.errors import (
     ClosedError,
-    ConfigError,
     ConnectError,
     InworldError,
     QuotaError,
     ServiceError,
 )
-from inworld_sync.locks import Condition, Event
-from inworld_sync.models import checks
+from inworld_sync.locks import Event
 from inworld_sync.models.options import Limiter, Options
+from inworld_sync.sessions.limiter import ClientAwareLimiter
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.credential import (
     Credential,
@@ -34,17 +33,16 @@ from inworld_sync.transport.credential import (
     request_headers,
 )
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.observers import Observers
+from inworld_sync.transport.outcome import reported
 
 if TYPE_CHECKING:
     from inworld_sync.transport.websocket import Link
 
-__all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Session"]
+__all__ = ["Connector", "Session", "trace_wait"]
 
 T = TypeVar("T")
 
-# The documented limit of an account. A newer page of the documentation has another limit: ten times
-# the number of concurrent generations of the account's plan.
-DEFAULT_MAX_CONNECTIONS = 20
 
 # The longest delay before the first retry of an upgrade.
 _FIRST_DELAY_SECONDS = 0.2
@@ -52,59 +50,6 @@ _FIRST_DELAY_SECONDS = 0.2
 # An upgrade that failed with one of these HTTP statuses may succeed later. After status 500, the
 # service may have handled the request.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
-
-
-class ConnectionLimiter:
-    """
-    Limits how many connections one client, or several clients that share this limiter, may have
-    open.
-
-    If no place is free, idle connections of these clients are closed.
-
-    Args:
-        places: The most connections that may be open at once, at least 1.
-
-    Thread safety: every method may be called from any thread.
-    """
-
-    def __init__(self, places: int = DEFAULT_MAX_CONNECTIONS) -> None:
-        if not isinstance(places, int) or places < 1:
-            raise ConfigError(f"places must be an integer of at least 1, got {places!r}")
-        self._places = self._free_places = places
-        self._freed = Condition()
-        self._lock = threading.Lock()
-        self._clients: weakref.WeakSet[Connector] = weakref.WeakSet()
-
-    def acquire(self, timeout: float) -> bool:
-        """Take a place, and return whether one was free within *timeout* seconds."""
-        checks.require_timeout(timeout)
-        if self._acquire(0.0):
-            return True
-        with self._lock:
-            clients = list(self._clients)
-        for client in clients:
-            client.evict_idle()
-        return self._acquire(timeout)
-
-    def release(self) -> None:
-        """
-        Return a place.
-
-        Raises:
-            ValueError: No place is taken.
-        """
-        with self._freed:
-            if self._free_places == self._places:
-                raise ValueError("release() was called more often than acquire() returned True")
-            self._free_places += 1
-            self._freed.notify()
-
-    def _acquire(self, timeout: float) -> bool:
-        with self._freed:
-            is_free = self._freed.wait_for(lambda: self._free_places > 0, timeout)
-            if is_free:
-                self._free_places -= 1
-            return is_free
 
 
 class Session(Protocol):
@@ -117,6 +62,17 @@ class Session(Protocol):
         """Close the session, and wait until its threads have ended and its sockets are closed."""
 
 
+class Pool(Protocol):
+    """Connections that the client opens and closes when it needs to."""
+
+    def evict_idle(self) -> None:
+        """Close all idle connections."""
+
+    def retire(self, count: int) -> int:
+        """Let up to *count* connections close after their work; return how many will close."""
+        ...
+
+
 class Connector:
     """
     Opens links for one client within the limit of the account, and closes the client's sessions.
@@ -126,6 +82,10 @@ class Connector:
         credential: The credential.
         limiter: Its places limit the connections.
 
+    Attributes:
+        on_outcome: Called when a connection that belongs to no pool was opened, with None, or could
+            not be opened, with the error.
+
     Thread safety: every method may be called from any thread.
     """
 
@@ -134,12 +94,12 @@ class Connector:
         self.limiter = limiter
         self.credential = credential
         self._lock = threading.Lock()
+        self.on_outcome: Callable[[InworldError | None], None] | None = None
         self._closed = Event()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        self._evictors: list[Callable[[], object]] = []
-        if isinstance(limiter, ConnectionLimiter):
-            with limiter._lock:  # noqa: SLF001 - of this file's own class
-                limiter._clients.add(self)  # noqa: SLF001
+        self._pools: list[Pool] = []
+        if isinstance(limiter, ClientAwareLimiter):
+            limiter._attach(self)  # noqa: SLF001 - users do not need it
 
     def open(
         self,
@@ -222,8 +182,11 @@ class Connector:
         seconds = self.options.connect_timeout if timeout is None else timeout
         deadline = Deadline(seconds, doing)
         if not has_place and not self._acquire_place(0.0):
+            began = time.monotonic()
             self.evict_idle()
-            if not self._acquire_place(deadline.at_most(math.inf)):
+            is_free = self._acquire_place(deadline.at_most(math.inf))
+            trace_wait(self.options, name, began)
+            if not is_free:
                 raise QuotaError(
                     f"the limit of connections was reached for {seconds:g} s: close a connection, "
                     "or make the client with a limiter that has more places",
@@ -233,10 +196,16 @@ class Connector:
         def attempt_once() -> T:
             return self.credential.use(deadline, lambda header: attempt(header, deadline))
 
-        try:
+        def opened() -> T:
             if reconnects:
                 return _reconnecting(attempt_once)
             return self._repeated(attempt_once, name, deadline, retries_quota)
+
+        try:
+            if has_place or self.on_outcome is None:
+                return opened()
+            with reported(self.on_outcome):
+                return opened()
         except BaseException:
             self.closed()
             raise
@@ -301,17 +270,26 @@ class Connector:
         session.close()
         raise _closed_error()
 
-    def add_evictor(self, evict: Callable[[], object]) -> None:
-        """Make :meth:`evict_idle` call *evict*."""
+    def add_pool(self, pool: Pool) -> None:
+        """Make :meth:`evict_idle` and :meth:`retire` include the connections of a pool."""
         with self._lock:
-            self._evictors.append(evict)
+            self._pools.append(pool)
 
     def evict_idle(self) -> None:
         """Close idle connections, because the limit is reached."""
+        for pool in self._all_pools():
+            pool.evict_idle()
+
+    def retire(self, count: int) -> int:
+        """Let up to *count* connections close after their work; return how many will close."""
+        retired = 0
+        for pool in self._all_pools():
+            retired += pool.retire(count - retired)
+        return retired
+
+    def _all_pools(self) -> list[Pool]:
         with self._lock:
-            evictors = list(self._evictors)
-        for evict in evictors:
-            evict()
+            return list(self._pools)
 
     def close(self) -> None:
         """Close all sessions. The sessions wait for the service at the same time."""
@@ -322,6 +300,11 @@ class Connector:
             session._begin_close()  # noqa: SLF001 - users do not need it
         for session in sessions:
             session.close()
+
+
+def trace_wait(options: Options, name: str, began: float) -> None:
+    """Trace that the connection *name* waited for a place since the monotonic time *began*."""
+    Observers(options, name).trace("waited_for_place", time.monotonic() - began)
 
 
 def _reconnecting(attempt: Callable[[], T]) -> T:

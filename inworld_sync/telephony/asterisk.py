@@ -149,8 +149,9 @@ def _event(text: str) -> tuple[str, dict[str, str]]:
         body = load_object(text)
         fields = {name: str(value) for name, value in body.items()}
         return fields.pop("event", fields.pop("command", "")), fields
-    words = text.split()
-    return words[0] if words else "", dict(word.partition(":")[::2] for word in words[1:])
+    name, *words = text.split() or [""]
+    pairs = (word.partition(":") for word in words)
+    return name, {key: value for key, _, value in pairs}
 
 
 def _start(fields: Mapping[str, str]) -> CallStart | WrongFormat:

@@ -145,7 +145,12 @@ class AudioSocketCodec:
     name = "AudioSocket"
     closing_ends_call = True
     pacing = Pacing(
-        lead_ms=_LEAD_MS, start_ms=60, delay_ms=_DELAY_MS, pads_tails=True, reports="none"
+        lead_ms=_LEAD_MS,
+        start_ms=60,
+        delay_ms=_DELAY_MS,
+        pads_tails=True,
+        reports="none",
+        can_clear=False,
     )
 
     def __init__(self, call_id: str, sample_rate_hz: int | None = None) -> None:

@@ -34,6 +34,7 @@ from inworld_sync.models.realtime import (
     Message,
 )
 from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.sessions.tts.speech import Speech
 from inworld_sync.telephony import active
 from inworld_sync.telephony.calls import (
     CallAudio,
@@ -57,7 +58,7 @@ from inworld_sync.telephony.options import CallOptions
 from inworld_sync.telephony.output import CallOutput, Pacing
 from inworld_sync.telephony.recording import Recorder
 from inworld_sync.telephony.reorder import Reorder
-from inworld_sync.telephony.rules import Closing, KeyRule, SilenceRule
+from inworld_sync.telephony.rules import Closing, KeyRule, OutageRule, SilenceRule
 from inworld_sync.telephony.session_link import Connect, SessionLink
 from inworld_sync.telephony.tones import key_tones, require_digits
 from inworld_sync.telephony.transport import Sender, Transport, TransportEnded
@@ -69,11 +70,11 @@ _TICK_SECONDS = 0.02
 _IDLE_SECONDS = 0.1
 _JOIN_SECONDS = 1.0
 
+# How long messages are still read after a message could not be sent.
+_BROKEN_SECONDS = 0.5
+
 # The longest goodbye, or reply before a transfer.
 _CLOSING_SECONDS = 60.0
-
-# How long the carrier may take to end a call that it was told to end or transfer.
-_CONTROL_SECONDS = 10.0
 
 _calls = itertools.count(1)
 
@@ -138,8 +139,9 @@ class Bridge:
         self._closing: Closing | None = None
         self._end: tuple[CallEnd, Exception | None] | None = None
         self._target: str | None = None
-        self._has_spoken = self._is_speaking = self._has_apologized = False
-        self._lost_at: float | None = None
+        self._outage = OutageRule(self._options.apology_after)
+        self._has_spoken = self._is_speaking = False
+        self._broken_at: float | None = None
         self._faults = self._interruptions = 0
 
     @property
@@ -155,8 +157,8 @@ class Bridge:
             Why the call ended, and what was said so far.
         """
         self._began = self._received_at = time.monotonic()
-        active.add(self)
         try:
+            active.add(self)
             self._loop()
         except Exception as error:
             self._logger.exception("%s: the call failed", self._name)
@@ -172,7 +174,7 @@ class Bridge:
     def hang_up(self, *, after_speech: bool = True) -> None:
         """End the call; see :class:`~inworld_sync.telephony.Call`."""
         if after_speech:
-            self._put(partial(self._close_later, "hung_up"))
+            self._put(partial(self._close_later, "hung_up", is_cancelable=True))
         else:
             self._put(partial(self._finish, "hung_up"), needs_start=False)
 
@@ -180,7 +182,8 @@ class Bridge:
         """Connect the caller with another target; see :class:`~inworld_sync.telephony.Call`."""
         self._control.require()
         if after_speech:
-            self._put(partial(self._close_later, "transferred", target=target))
+            close = partial(self._close_later, "transferred", target=target, is_cancelable=True)
+            self._put(close)
         else:
             self._put(partial(self._transfer, target))
 
@@ -195,7 +198,7 @@ class Bridge:
 
     def end_soon(self) -> None:
         """End the call after the present reply and the goodbye."""
-        self._put(partial(self._say_goodbye, "drained"))
+        self._put(partial(self._close_later, "drained", goodbye=self._options.goodbye))
 
     def _put(self, task: Callable[[], object], *, needs_start: bool = True) -> None:
         """Queue a task for the thread of :meth:`run`, which may wait for the start of the audio."""
@@ -265,7 +268,8 @@ class Bridge:
         self._began = now
         self._silence = SilenceRule(self._options.silence_timeout, now)
         if self._options.recording is not None:
-            self._recorder = Recorder(self._options.recording, start.received, start.sent, now)
+            path, logger = self._options.recording, self._logger
+            self._recorder = Recorder(path, start.received, start.sent, now, logger)
         self._output = CallOutput(start.sent, self._pacing(), self._recorder)
         self._writer = Writer(self._name, self._transport, self._codec, self._output)
         self._link.start(start, self._output)
@@ -316,15 +320,14 @@ class Bridge:
         output = self._output
         if output is None or self._end is not None:
             return
-        if self._link.poll():
-            self._lost_at = None
+        self._link.poll()
         self._check_session(now, output)
         elapsed, has_spoken = now - self._began, self._has_spoken
         self._do(
             partial(self._greeting.check, output, self.session, elapsed, has_spoken=has_spoken)
         )
-        if keys := self._keys.pop(now):
-            self._send_message(keys)
+        if self.session is not None and (keys := self._keys.pop(now)):
+            self._send_message(self.session, keys)
         self._check_end(now, output)
         if self._recorder is not None:
             self._recorder.write(now, output.delay)
@@ -340,7 +343,10 @@ class Bridge:
     def _check_carrier(self, now: float) -> None:
         writer, limit = self._writer, self._options.stall_timeout
         if writer is not None and writer.error is not None:
-            self._finish("carrier_lost", writer.error)
+            # The message that ends the call may still wait to be read.
+            self._broken_at = self._broken_at or now
+            if now - self._broken_at > _BROKEN_SECONDS:
+                self._finish("carrier_lost", writer.error)
         elif limit is not None and now - self._received_at > limit:
             self._finish("stalled", DeadlineExceeded(f"the carrier sent nothing for {limit:g} s"))
         elif limit is not None and writer is not None and writer.stalled_seconds(now) > limit:
@@ -348,32 +354,26 @@ class Bridge:
             self._finish("stalled", error)
 
     def _check_session(self, now: float, output: CallOutput) -> None:
-        link = self._link
+        link, options = self._link, self._options
         if link.has_failed and self._closing is None:
-            is_full = isinstance(link.error, QuotaError)
-            if self._options.refusal is not None:
-                announce(output, "refusal", self._options.refusal)
-            self._close_later("no_capacity" if is_full else "model_unavailable")
+            end: CallEnd = (
+                "no_capacity" if isinstance(link.error, QuotaError) else "model_unavailable"
+            )
+            self._close_later(end, goodbye=options.refusal)
             return
         for event in link.events():
             if isinstance(event, InputSpeechStarted):
                 self._has_spoken = self._is_speaking = True
             elif isinstance(event, InputSpeechStopped):
                 self._is_speaking = False
-        if link.is_over:
-            self._finish("model_lost", link.error)
-        elif link.session is None or link.is_connected:
-            self._lost_at, self._has_apologized = None, False
-        else:
-            self._lost_at = self._lost_at or now
-            is_long = now - self._lost_at >= self._options.apology_after
-            if is_long and not self._has_apologized and self._options.apology is not None:
-                self._has_apologized = True
-                announce(output, "apology", self._options.apology)
+        if link.is_over and self._closing is None:
+            self._close_later("hung_up" if link.is_closed_here else "model_lost")
+        is_connected = link.session is None or link.is_connected
+        if self._outage.handle(now, is_connected=is_connected) and options.apology is not None:
+            announce(output, "apology", options.apology)
 
-    def _send_message(self, keys: str) -> None:
-        session = self.session
-        if self._options.keys == "model" and session is not None:
+    def _send_message(self, session: RealtimeSession, keys: str) -> None:
+        if self._options.keys == "model":
             text = f"The caller pressed these keys on the phone: {' '.join(keys)}"
             self._do(partial(session.send_message, text))
 
@@ -398,31 +398,34 @@ class Bridge:
             self._closing = closing = None
         self._interruptions = output.interruptions
         if closing is not None:
-            if now >= closing.until or (not is_responding and output.is_idle):
+            is_heard = not is_responding and output.is_idle
+            if is_heard and closing.goodbye is not None:
+                announce(output, "goodbye", closing.goodbye)
+                closing.goodbye = None
+            elif is_heard or now >= closing.until:
                 self._closing = None
                 if closing.target is not None:
                     self._transfer(closing.target)
                 else:
                     self._finish(closing.end, self._link.error)
         elif limit is not None and now - self._began >= limit:
-            self._say_goodbye("max_duration")
+            self._close_later("max_duration", goodbye=self._options.goodbye)
         elif is_silent:
-            self._say_goodbye("silence")
+            goodbye = self._options.goodbye
+            self._close_later("silence", goodbye=goodbye, is_cancelable=True)
 
     # The end.
 
-    def _say_goodbye(self, end: CallEnd) -> None:
-        if self._options.goodbye is not None and self._output is not None:
-            announce(self._output, "goodbye", self._options.goodbye)
-        self._close_later(end, is_cancelable=end == "silence")
-
     def _close_later(
-        self, end: CallEnd, target: str | None = None, *, is_cancelable: bool | None = None
+        self,
+        end: CallEnd,
+        *,
+        target: str | None = None,
+        goodbye: Speech | None = None,
+        is_cancelable: bool = False,
     ) -> None:
-        if is_cancelable is None:
-            is_cancelable = end in ("hung_up", "transferred")
         until = time.monotonic() + _CLOSING_SECONDS
-        self._closing = Closing(end, target, until, is_cancelable)
+        self._closing = Closing(end, until, target, goodbye, is_cancelable)
 
     def _send_keys(self, digits: str) -> None:
         output, start = self._output, self.start
@@ -440,9 +443,7 @@ class Bridge:
     def _transferred(self, error: Exception | None) -> None:
         session = self.session
         if error is None:
-            # The carrier ends the stream now; if it does not, this side does.
-            until = time.monotonic() + _CONTROL_SECONDS
-            self._closing = Closing("transferred", None, until, is_cancelable=False)
+            self._finish("transferred")
             return
         self._target = None
         if session is None:
@@ -472,7 +473,7 @@ class Bridge:
             self._writer.finish(self._codec.hang_up() if is_ours else None, _JOIN_SECONDS)
         self._transport.close(_JOIN_SECONDS)
         if recorder is not None and output is not None:
-            self._call(partial(recorder.close, time.monotonic(), output.delay), "recording")
+            recorder.close(time.monotonic(), output.delay)
 
     def _summary(self) -> CallSummary:
         end, error = self._end or ("failed", None)
@@ -491,5 +492,5 @@ class Bridge:
             lost_input_ms=self._link.lost_input_ms,
             stale_marks=0 if output is None else output.stale_marks,
             target=self._target,
-            recording=None if self._recorder is None else self._recorder.path,
+            recording=None if self._recorder is None else self._recorder.completed,
         )

@@ -88,7 +88,7 @@ class TwilioControl:
 
 class TelnyxControl:
     """
-    Ends and transfers calls of Telnyx, and sends keys.
+    Answers, streams, ends and transfers calls of Telnyx, and sends keys.
 
     Args:
         api_key: The key; None reads ``TELNYX_API_KEY``.
@@ -113,9 +113,13 @@ class TelnyxControl:
         self._timeout = timeout
         self._http = HttpClient(Options(base_url=base_url))
 
-    def answer(self, call_id: str, parameters: Mapping[str, object]) -> None:
-        """Answer a call, with the result of ``answer_parameters``."""
-        self._command(call_id, "answer", parameters)
+    def answer(self, call_id: str) -> None:
+        """Answer a call."""
+        self._command(call_id, "answer", {})
+
+    def start_stream(self, call_id: str, parameters: Mapping[str, object]) -> None:
+        """Stream the audio of a call that is answered; see ``stream_parameters``."""
+        self._command(call_id, "streaming_start", parameters)
 
     def hang_up(self, call_id: str) -> None:
         """End a call."""

@@ -46,6 +46,8 @@ class Pacing:
         delay_ms: The time from sending to hearing, until it is measured.
         pads_tails: Whether the last frame of an item is filled with silence to 20 ms.
         reports: How the carrier reports what it has played.
+        can_clear: Whether the carrier can drop audio that was sent. If not, the caller hears all of
+            it.
     """
 
     lead_ms: float
@@ -53,6 +55,7 @@ class Pacing:
     delay_ms: float
     pads_tails: bool
     reports: Reports
+    can_clear: bool = True
 
 
 class SentAudio(Protocol):
@@ -137,7 +140,7 @@ class CallOutput:
     ) -> None:
         self._format = call_format
         self._lead = pacing.lead_ms / 1000.0
-        self._pads_tails = pacing.pads_tails
+        self._pads_tails, self._can_clear = pacing.pads_tails, pacing.can_clear
         self._recorder = recorder
         self._frame_bytes = call_format.bytes_of(FRAME_MS)
         self._start_bytes = call_format.bytes_of(pacing.start_ms)
@@ -196,11 +199,12 @@ class CallOutput:
         with self._news:
             now = time.monotonic()
             is_unheard = not self._clock.is_drained(now)
-            heard = self._clock.heard(now)
+            heard = self._clock.heard(now) if self._can_clear else self._clock.sent
             call_hz = self._format.sample_rate_hz
             found = {name: item.heard_samples(heard, call_hz) for name, item in self._items.items()}
             self.interruptions += bool(is_unheard or self._queue)
-            if is_unheard:
+            # What cannot be taken back is still heard, by the clock as it is.
+            if is_unheard and self._can_clear:
                 self._needs_clear = True
                 self._dropped_samples += self._clock.sent - heard
                 self._clock.clear(now)

@@ -10,6 +10,7 @@ Lock rule: ``_lock`` guards all fields except the file, which only the thread of
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -19,12 +20,17 @@ import attrs
 
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.wav import WavWriter
+from inworld_sync.errors import InworldError
 from inworld_sync.telephony.formats import CallFormat
 
 __all__ = ["Recorder"]
 
 # Audio is written this much later, so that it can still be cleared and aligned.
 _BEHIND_SECONDS = 3.0
+
+# Without timestamps, audio that comes this much later was preceded by a pause of the carrier.
+# Shorter delays come from the network or from a busy machine.
+_GAP_SECONDS = 2.0
 
 # Frames of one run of audio follow each other without a gap.
 _JOIN_SECONDS = 0.001
@@ -53,15 +59,26 @@ class Recorder:
         received: The format of the caller's audio.
         sent: The format of the audio to the caller.
         began: When the stream began, on the monotonic clock; for carriers without timestamps.
+        logger: Gets an error of the file. The call continues then, without a recording.
+
+    Attributes:
+        completed: The file, after :meth:`close`; None if it could not be written.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], received: CallFormat, sent: CallFormat, began: float
+        self,
+        path: str | os.PathLike[str],
+        received: CallFormat,
+        sent: CallFormat,
+        began: float,
+        logger: logging.Logger,
     ) -> None:
-        self.path = Path(path)
+        self.completed: Path | None = None
+        self._path, self._logger = Path(path), logger
+        self._has_failed = False
         self._received, self._sent_format = received, sent
         self._rate_hz = received.sample_rate_hz
-        self._file = WavWriter(path, self._rate_hz, channels=2)
+        self._file: WavWriter | None = None
         self._lock = threading.Lock()
         # The time on the monotonic clock at which the stream's time is 0.
         self._zero: float | None = None
@@ -88,7 +105,7 @@ class Recorder:
                 # Without timestamps, a piece follows the previous one, unless it comes later.
                 expected = self._caller.end / self._rate_hz
                 arrived = now - self._began - seconds
-                timestamp_ms = 1000.0 * (arrived if arrived > expected + 0.2 else expected)
+                timestamp_ms = 1000.0 * (arrived if arrived > expected + _GAP_SECONDS else expected)
             zero = now - seconds - timestamp_ms / 1000.0
             self._zero = zero if self._zero is None else min(self._zero, zero)
             self._caller.place(round(timestamp_ms * self._rate_hz / 1000.0), pcm)
@@ -108,8 +125,37 @@ class Recorder:
                     kept.append(attrs.evolve(each, pcm=each.pcm[: samples * _SAMPLE_BYTES]))
             self._pending = kept
 
-    def write(self, now: float, delay: float, *, is_last: bool = False) -> None:
-        """Write the audio that is older than 3 s, or all audio; *delay* is that of the marks."""
+    def write(self, now: float, delay: float) -> None:
+        """Write the audio that is older than 3 s; *delay* is that of the marks."""
+        self._write(now, delay, is_last=False)
+
+    def close(self, now: float, delay: float) -> None:
+        """Write all audio, and complete the file."""
+        self._write(now, delay, is_last=True)
+        try:
+            if self._file is not None and not self._has_failed:
+                self._file.close()
+                self.completed = self._path
+        except (OSError, InworldError) as error:
+            self._fail(error)
+
+    def _write(self, now: float, delay: float, *, is_last: bool) -> None:
+        pcm = self._pop(now, delay, is_last=is_last)
+        if self._has_failed or not (pcm or is_last):
+            return
+        try:
+            if self._file is None:
+                self._file = WavWriter(self._path, self._rate_hz, channels=2)
+            self._file.write(pcm)
+        except (OSError, InworldError) as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._has_failed = True
+        self._logger.error("the call is not recorded any more: %s", error)
+
+    def _pop(self, now: float, delay: float, *, is_last: bool) -> bytes:
+        """Return the samples of both channels that are old enough."""
         with self._lock:
             zero = self._began if self._zero is None else self._zero
             until = now - zero - _BEHIND_SECONDS
@@ -122,17 +168,9 @@ class Recorder:
                 end = min(end, round(until * self._rate_hz))
             samples = end - self._written
             if samples <= 0:
-                return
+                return b""
             self._written = end
-            left, right = self._caller.pop(samples), self._assistant.pop(samples)
-        self._file.write(_interleaved(left, right))
-
-    def close(self, now: float, delay: float) -> None:
-        """Write all audio, and complete the file."""
-        try:
-            self.write(now, delay, is_last=True)
-        finally:
-            self._file.close()
+            return _interleaved(self._caller.pop(samples), self._assistant.pop(samples))
 
     def _place(self, sent: _Sent, zero: float, delay: float) -> None:
         at = round((sent.played_at + delay - zero) * self._rate_hz)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import attrs
 
+from inworld_sync.sessions.tts.speech import Speech
 from inworld_sync.telephony.calls import CallEnd
 
-__all__ = ["Closing", "KeyRule", "SilenceRule"]
+__all__ = ["Closing", "KeyRule", "OutageRule", "SilenceRule"]
 
 
 @attrs.define
@@ -58,18 +59,40 @@ class SilenceRule:
 
 
 @attrs.define
+class OutageRule:
+    """Finds out when the connection to the model is lost for too long."""
+
+    _after: float
+    _lost_at: float | None = attrs.field(init=False, default=None)
+    _is_reported: bool = attrs.field(init=False, default=False)
+
+    def handle(self, now: float, *, is_connected: bool) -> bool:
+        """Record whether there is a connection; return True once for each long outage."""
+        if is_connected:
+            self._lost_at, self._is_reported = None, False
+            return False
+        self._lost_at = self._lost_at or now
+        if self._is_reported or now - self._lost_at < self._after:
+            return False
+        self._is_reported = True
+        return True
+
+
+@attrs.define
 class Closing:
     """
     The end of a call that waits until speech was heard.
 
     Attributes:
         end: How the call will end.
-        target: The target of a transfer.
         until: When the call ends although the speech was not heard to its end.
+        target: The target of a transfer.
+        goodbye: Recorded speech to play before the end.
         is_cancelable: Whether the call continues if the caller interrupts.
     """
 
     end: CallEnd
-    target: str | None
     until: float
-    is_cancelable: bool
+    target: str | None = None
+    goodbye: Speech | None = None
+    is_cancelable: bool = False

@@ -85,27 +85,32 @@ class SessionLink:
         )
         self._thread.start()
 
-    def poll(self) -> bool:
-        """Use the session as soon as it is open; return True when it has just been opened."""
-        if self.session is not None or self._output is None:
-            return False
+    def poll(self) -> None:
+        """Use the session as soon as it is open."""
+        if self.session is not None or self._output is None or self.has_failed:
+            return
         with self._lock:
             opened = self._opened
         if opened is None:
-            return False
+            return
         try:
             self._queue = opened.subscribe()
             opened.play(self._output)
         except InworldError as error:
             self.error, self.has_failed = error, True
-            return False
-        self.session = opened
-        return True
+        else:
+            self.session = opened
 
     def events(self) -> Iterator[SessionEvent]:
         """Yield the events that have arrived."""
         while (event := self._next()) is not None:
             yield event
+
+    @property
+    def is_closed_here(self) -> bool:
+        """Whether the program has closed the session."""
+        ended = None if self.session is None else self.session.ended
+        return ended is not None and ended.by == "client" and ended.error is None
 
     @property
     def is_connected(self) -> bool:
@@ -154,7 +159,8 @@ class SessionLink:
                 return None
             self.error = session.ended.error
         except InworldError as error:
-            self.error = error
+            # At a normal end, the queue raises an error, and the session has none.
+            self.error = error if session.ended is None else session.ended.error
         self.is_over = True
         return None
 

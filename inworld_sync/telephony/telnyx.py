@@ -33,7 +33,7 @@ __all__ = [
     "TelnyxControl",
     "TelnyxEncoding",
     "TelnyxSignature",
-    "answer_parameters",
+    "stream_parameters",
     "stream_texml",
 ]
 
@@ -206,7 +206,7 @@ def stream_texml(
     return stream_xml(url, attributes, parameters, say_before)
 
 
-def answer_parameters(
+def stream_parameters(
     url: str,
     *,
     auth_token: str,
@@ -215,9 +215,10 @@ def answer_parameters(
     sample_rate_hz: int = 8000,
 ) -> dict[str, object]:
     """
-    Return the parameters of ``answer`` or ``dial`` that stream a call in both directions.
+    Return the parameters of ``streaming_start`` that stream a call in both directions.
 
-    Without ``stream_bidirectional_mode``, Telnyx would drop the audio to the caller.
+    ``dial`` accepts them too, without *parameters*. Without ``stream_bidirectional_mode``, Telnyx
+    would drop the audio to the caller.
 
     Args:
         url: The address of the WebSocket, ``wss://`` without a query.

@@ -102,7 +102,7 @@ class Transport:
         Raises:
             TransportEnded: The socket has ended.
         """
-        if self._has_timeout and self._read is not None and not self._waiting:
+        if self._has_timeout and self._read is not None and not (self._waiting or self._end):
             return self._receive(self._read, timeout)
         if self._read is not None and not self._has_timeout and not self._is_reading:
             self._is_reading = True

@@ -115,7 +115,8 @@ class TwilioSignature:
 
     def _method(self, settings: str) -> tuple[Secret, Literal["sha1", "sha256"]]:
         """Return the secret and the hash of a request."""
-        values = dict(part.strip().partition("=")[::2] for part in settings.split(","))
+        pairs = (part.strip().partition("=") for part in settings.split(","))
+        values = {name: value for name, _, value in pairs}
         algorithm = values.get("algorithm", "").upper() or "HMAC_SHA1"
         if algorithm == "HMAC_SHA256" and self._shared_key is not None:
             return self._shared_key, "sha256"

@@ -99,6 +99,7 @@ def test_interruption(any_call: SimulatedCall) -> None:
         with in_call(call, rt) as running:
             call.wait(lambda _: truncated)
             call.wait(lambda each: not each.queued_ms)
+            call.wait(lambda _: running.bridge._output.is_idle)
             stopped_ms = call.heard_ms
             summary_heard_ms = running.bridge._output.heard_ms
 

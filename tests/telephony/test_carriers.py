@@ -22,7 +22,7 @@ from inworld_sync.telephony.calls import (
     WrongFormat,
 )
 from inworld_sync.telephony.carrier_http import TelnyxControl, TwilioControl
-from inworld_sync.telephony.telnyx import TelnyxCodec, answer_parameters, stream_texml
+from inworld_sync.telephony.telnyx import TelnyxCodec, stream_parameters, stream_texml
 from inworld_sync.telephony.twilio import TwilioCodec, stream_twiml
 
 from support.peers import Peer, serve
@@ -119,7 +119,7 @@ def test_telnyx_fault() -> None:
 
 def test_telnyx_is_bidirectional() -> None:
     """deepgram/deepclaw#8: without the mode rtp, the caller hears nothing."""
-    parameters = answer_parameters(URL, auth_token="t", codec="PCMA", parameters={"a": "b"})
+    parameters = stream_parameters(URL, auth_token="t", codec="PCMA", parameters={"a": "b"})
     assert "rtp" == parameters["stream_bidirectional_mode"]
     assert "PCMA" == parameters["stream_codec"] == parameters["stream_bidirectional_codec"]
     assert [{"name": "a", "value": "b"}] == parameters["custom_parameters"]
@@ -198,7 +198,7 @@ def test_addresses_that_do_not_work(url: str) -> None:
         with pytest.raises(ConfigError):
             make(url)
     with pytest.raises(ConfigError):
-        answer_parameters(url, auth_token="t")
+        stream_parameters(url, auth_token="t")
 
 
 def test_long_parameters() -> None:
@@ -206,7 +206,7 @@ def test_long_parameters() -> None:
     with pytest.raises(ConfigError, match="500"):
         stream_twiml(URL, {"name": "x" * 497})
     with pytest.raises(ConfigError, match="4000"):
-        answer_parameters(URL, auth_token="x" * 4001)
+        stream_parameters(URL, auth_token="x" * 4001)
     with pytest.raises(ConfigError, match="OPUS"):
         stream_texml(URL, codec="OPUS")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="16000"):
@@ -257,19 +257,20 @@ def test_commands_to_telnyx() -> None:
     script, requests = commands()
     with serve(script) as server:
         control = TelnyxControl("KEY1", base_url=f"http://127.0.0.1:{server.port}")
-        control.answer("v3:1/2", answer_parameters(URL, auth_token="t"))
+        control.answer("v3:1/2")
+        control.start_stream("v3:1/2", stream_parameters(URL, auth_token="t"))
         control.hang_up("v3:1/2")
         control.transfer("v3:1/2", "+4930123456")
         control.send_keys("v3:1/2", "12#")
         control.close()
 
-    names = ["answer", "hangup", "transfer", "send_dtmf"]
+    names = ["answer", "streaming_start", "hangup", "transfer", "send_dtmf"]
     assert [f"POST /v2/calls/v3%3A1%2F2/actions/{each} HTTP/1.1" for each in names] == [
         line for line, _, _ in requests
     ]
     assert {"Bearer KEY1"} == {credential for _, credential, _ in requests}
-    assert {"to": "+4930123456"} == json.loads(requests[2][2])
-    assert {"digits": "12#"} == json.loads(requests[3][2])
+    assert {"to": "+4930123456"} == json.loads(requests[3][2])
+    assert {"digits": "12#"} == json.loads(requests[4][2])
 
 
 def test_a_command_is_refused() -> None:

@@ -118,6 +118,32 @@ def test_the_socket_refuses_audio() -> None:
     assert isinstance(summary.error, BrokenPipeError)
 
 
+def test_a_stop_after_a_broken_send() -> None:
+    """A carrier that stops and closes at once is not lost, although a send fails before."""
+    stopped = threading.Event()
+
+    class Closing:
+        def __init__(self, call):
+            self.call = call
+
+        def receive(self, timeout=None):
+            if stopped.is_set():
+                return '{"event":"stop"}'
+            return self.call.socket.receive(timeout)
+
+        def send(self, _):
+            stopped.set()
+            raise BrokenPipeError("gone")
+
+    script = serve_call(connected, lambda service: answer(service, 1, mulaw(200)))
+    with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
+        running = Running(twilio.MediaStream(Closing(call), rt, verify=False))
+        call.start()
+        summary = running.summary()
+
+    assert "caller_hung_up" == summary.end
+
+
 def test_the_carrier_sends_nothing() -> None:
     """A carrier whose network has failed is detected."""
     options = CallOptions(stall_timeout=0.5)
@@ -186,6 +212,17 @@ def test_the_model_is_lost() -> None:
     assert "model_lost" == summary.end
     assert isinstance(summary.error, ConnectionLost)
     assert "assistant: Yes." == summary.transcript
+
+
+def test_the_program_closes_the_session() -> None:
+    """A session that the program closes ends the call without an error."""
+    with SimulatedCall() as call, realtime(serve_call()) as iw:
+        with iw.realtime.connect(session()) as rt, in_call(call, rt) as running:
+            call.wait(lambda _: running.bridge.session)
+            rt.close()
+            summary = running.summary()
+
+    assert ("hung_up", None) == (summary.end, summary.error)
 
 
 def test_the_apology_while_the_session_reconnects() -> None:

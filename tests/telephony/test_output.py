@@ -112,6 +112,19 @@ def test_the_count_is_in_samples_of_the_session(clock: Clock) -> None:
     assert 12000 == output.clear()["a"]
 
 
+def test_audio_that_cannot_be_taken_back(clock: Clock) -> None:
+    """If the carrier has no command to clear, the caller hears all that was sent."""
+    output = make(can_clear=False)
+    push(output, mulaw(500))
+    assert 6 == len(sent(output))
+
+    assert {"a": 120 * 8} == output.clear()
+    assert output.next_frame(0) is None
+    assert 0.0 == output.heard_ms
+    clock.now = 0.2
+    assert 120.0 == output.heard_ms
+
+
 def test_a_clear_is_requested_once(clock: Clock) -> None:
     """A clear is sent only if audio was sent and not heard, and before any new audio."""
     output = make(lead_ms=1000.0)

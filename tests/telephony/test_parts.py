@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
@@ -29,6 +30,8 @@ from inworld_sync.telephony.transport import Transport, TransportEnded
 from support.phone import answer, connected, in_call, mulaw, serve_call, session
 from support.scripted_realtime import Service, realtime
 from support.wav_files import read_wav
+
+LOGGER = logging.getLogger("test")
 
 
 def pieces(*numbers: int) -> tuple[list[int], Reorder]:
@@ -67,7 +70,7 @@ def test_a_new_count() -> None:
 
 def test_recording_is_aligned(tmp_path) -> None:
     """The caller is placed by the timestamps, the assistant where the caller hears it."""
-    recorder = Recorder(tmp_path / "call.wav", MULAW, MULAW, 100.0)
+    recorder = Recorder(tmp_path / "call.wav", MULAW, MULAW, 100.0, LOGGER)
     loud = b"\x80" * 160
     for number in range(100):
         # The network needs 30 ms, and for some pieces much longer.
@@ -114,9 +117,23 @@ def _mulaw(samples) -> bytes:
     return g711.encode_ulaw(samples.astype("<i2").tobytes())
 
 
+def test_a_recording_that_cannot_be_written(tmp_path) -> None:
+    """The call continues without its recording."""
+    options = CallOptions(recording=tmp_path / "missing" / "call.wav")
+    script = serve_call(connected, lambda service: answer(service, 1, mulaw(100)))
+    with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
+        with in_call(call, rt, options) as running:
+            call.wait(lambda each: each.heard_ms >= 100)
+            call.hang_up()
+            summary = running.summary()
+
+    assert "caller_hung_up" == summary.end
+    assert summary.recording is None
+
+
 def test_recording_with_wrong_timestamps(tmp_path) -> None:
     """A timestamp far in the future does not make an endless file."""
-    recorder = Recorder(tmp_path / "call.wav", MULAW, CallFormat("pcm", 16000), 100.0)
+    recorder = Recorder(tmp_path / "call.wav", MULAW, CallFormat("pcm", 16000), 100.0, LOGGER)
     recorder.received(b"\x80" * 160, 10**12, 100.1)
     recorder.sent(bytes(640), 0, 100.1)
     recorder.close(101.0, 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -21,15 +20,10 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.realtime import Interrupted, SessionReconnected, tool
 
+from support.tone_hearing import tone
 from support.webrtc_service import PATIENCE_SECONDS, RATE_HZ, Call, open_service
 
 SILENT = 64
-
-
-def tone(seconds: float, hz: float = 440.0, level: int = 8000, rate_hz: int = RATE_HZ) -> bytes:
-    times = np.arange(round(seconds * rate_hz)) / rate_hz
-    samples = (level * np.sin(2 * math.pi * hz * times)).astype("<i2")
-    return samples.tobytes()
 
 
 def loud_seconds(samples: np.ndarray[Any, Any]) -> float:

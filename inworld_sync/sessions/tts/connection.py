@@ -77,6 +77,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         self._generation = 0
         self._on_room = on_room
         self._is_unhealthy = False
+        self._is_retired = False
         self._has_expired = False
         self._contexts = Contexts()
         self._open_contexts: dict[str, TtsContext] = {}
@@ -270,12 +271,24 @@ class TtsConnection(Connection[tts.ContextMessage]):
         if self._on_room is not None:
             self._on_room()
 
+    def _retire(self) -> None:
+        """Accept no further contexts, because another process needs the place."""
+        with self._changed:
+            self._is_retired = True
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the connection would accept a context if one of its contexts ended."""
+        with self._changed:
+            return self._is_usable and not self._contexts.free
+
     @property
     def _is_usable(self) -> bool:
         return (
             self.ended is None
             and not self._closing
             and not self._is_unhealthy
+            and not self._is_retired
             and self._link.end is None
         )
 
