@@ -168,15 +168,21 @@ def _exchange(
             raise ConnectError(
                 f"{shown_url} did not answer the upgrade: {reason_of(error)}{hint}"
             ) from error
-        received: dict[str, str] = {}
-        for name, value in response.getheaders():
-            joined = received.get(name.lower())
-            received[name.lower()] = value if joined is None else f"{joined}, {value}"
+        # The repr of this object hides the headers, which may repeat a credential.
+        answer = Upgraded(headers=_headers_of(response), received=b"")
         if response.status != http.client.SWITCHING_PROTOCOLS:
             body = SecretBytes(_body(response, raw))
-            raise error_from_response(response.status, received, body, url=shown_url)
+            raise error_from_response(response.status, answer.headers, body, url=shown_url)
         raw.end()
-        return Upgraded(headers=received, received=response.fp.read())
+        return attrs.evolve(answer, received=response.fp.read())
+
+
+def _headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in response.getheaders():
+        joined = headers.get(name.lower())
+        headers[name.lower()] = value if joined is None else f"{joined}, {value}"
+    return headers
 
 
 def _body(response: http.client.HTTPResponse, raw: HttpSocket) -> bytes:
