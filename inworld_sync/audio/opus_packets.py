@@ -17,6 +17,7 @@ from inworld_sync.audio.playout import Playout
 
 if TYPE_CHECKING:
     import av
+    import av.error
 
 __all__ = ["OpusPackets"]
 
@@ -41,6 +42,7 @@ class OpusPackets:
 
     def __init__(self, logger: logging.Logger) -> None:
         import av
+        import av.error
 
         self._av = av
         self._logger = logger
@@ -113,7 +115,7 @@ class OpusPackets:
             return
         try:
             frames = self._decoder.decode(self._av.Packet(payload))
-        except self._av.FFmpegError as error:
+        except self._av.error.FFmpegError as error:
             self._logger.debug("a packet of audio was not decoded: %s", error)
             return
         pcm = b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in frames)

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import weakref
-from typing import Protocol
+from typing import Protocol, cast
 
 from inworld_sync.errors import ConfigError, ConnectError, InworldError
 from inworld_sync.locks import Condition
@@ -158,7 +158,9 @@ class Place:
 
     def __init__(self, limiter: Limiter, logger: logging.Logger) -> None:
         self._limiter = limiter
-        self._own = limiter if type(limiter) is ConnectionLimiter else None
+        # A subclass may have a release() of its own.
+        is_own = type(limiter) is ConnectionLimiter
+        self._own = cast("ConnectionLimiter", limiter) if is_own else None
         self._logger = logger
         self._taken: list[bool] = []
 

@@ -46,13 +46,14 @@ class ConnectionPool(urllib3.HTTPConnectionPool):
             DeadlineExceeded, ConnectError: As for :func:`open_stream`.
         """
         # The pool returns an idle connection, or a new one that is not connected.
-        connection = cast("HTTPConnection", self._get_conn())
+        taken = self._get_conn()
+        connection = cast("HTTPConnection", taken)
         try:
             if connection.sock is None:
                 connection.timeout = seconds
                 connection.connect()
         finally:
-            self._put_conn(connection)
+            self._put_conn(taken)
 
 
 def make_pool(options: Options, place: Place, proxy: Proxy | None) -> ConnectionPool:

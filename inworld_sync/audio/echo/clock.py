@@ -179,10 +179,8 @@ class DeviceClock:
 
     def time_ns(self, position: float) -> float:
         """Return when a sample was captured or is heard. A block must have been added before."""
-        for stretch in reversed(self._stretches):
-            if position >= stretch.start:
-                break
-        return stretch.time_ns(position)
+        found = (each for each in reversed(self._stretches) if position >= each.start)
+        return next(found, self._stretches[0]).time_ns(position)
 
     def position(self, time_ns: float) -> float | None:
         """

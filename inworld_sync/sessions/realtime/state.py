@@ -274,9 +274,11 @@ class SessionState:
 
     def receive(self, connection: RealtimeConnection, event: Received) -> None:
         """Handle one message of the service."""
-        handle: _Step = self._handle_audio if type(event) is AudioDelta else self._handle
         if connection is self.commands.connection:
-            handle(event)
+            if type(event) is AudioDelta:
+                self._handle_audio(event)
+            else:
+                self._handle(event)
 
     def _handle(self, event: Any) -> None:
         kind, seen = type(event), event
