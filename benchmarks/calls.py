@@ -34,7 +34,7 @@ from websockets.sync.server import ServerConnection, serve
 from benchmarks.environment import ROOT
 from inworld_sync import Inworld
 from inworld_sync.realtime import AudioDelta
-from inworld_sync.sessions.tts.service import SpeechStream
+from inworld_sync.sessions.tts.speech import SpeechStream
 
 __all__ = ["audio_delta", "first_text", "text_piece"]
 

@@ -15,7 +15,13 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from inworld_sync._version import __version__ as __version__
-    from inworld_sync.auth import ApiKey as ApiKey, Auth as Auth, Token as Token
+    from inworld_sync.auth import (
+        ApiKey as ApiKey,
+        Auth as Auth,
+        Endpoint as Endpoint,
+        Token as Token,
+    )
+    from inworld_sync.batch.celery_batch import CeleryBatch as CeleryBatch, CeleryRun as CeleryRun
     from inworld_sync.client import Inworld as Inworld
     from inworld_sync.devices.microphone import Microphone as Microphone
     from inworld_sync.devices.null import NullSpeaker as NullSpeaker
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
     from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import *
+    from inworld_sync.limits.redis_limiter import RedisLimiter as RedisLimiter
+    from inworld_sync.models.batch import *
     from inworld_sync.models.catalog import *
     from inworld_sync.models.chat import *
     from inworld_sync.models.devices import *
@@ -55,7 +63,7 @@ if TYPE_CHECKING:
     from inworld_sync.rest.previews import VoicePreview as VoicePreview
     from inworld_sync.rest.tokens import JwtAuth as JwtAuth, Tokens as Tokens
     from inworld_sync.rest.transcriptions import TranscriptionJob as TranscriptionJob
-    from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
+    from inworld_sync.sessions.limiter import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.events import (
         ApprovalRequested as ApprovalRequested,
@@ -71,15 +79,19 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.stt.stream import SttStream as SttStream
     from inworld_sync.sessions.tts.connection import TtsConnection as TtsConnection
     from inworld_sync.sessions.tts.context import TtsContext as TtsContext
-    from inworld_sync.sessions.tts.service import SpeechStream as SpeechStream
-    from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
+    from inworld_sync.sessions.tts.speech import (
+        AudioChunk as AudioChunk,
+        Speech as Speech,
+        SpeechStream as SpeechStream,
+    )
     from inworld_sync.tools.function import tool as tool
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
 # The module of each public name. A test compares these modules with the imports above.
 _HOMES = {
     "_version": "__version__",
-    "auth": "ApiKey Auth Token",
+    "auth": "ApiKey Auth Endpoint Token",
+    "batch.celery_batch": "CeleryBatch CeleryRun",
     "client": "Inworld",
     "devices.microphone": "Microphone",
     "devices.null": "NullSpeaker",
@@ -93,6 +105,8 @@ _HOMES = {
         "LocalProtocolError NotFoundError ProtocolError QuotaError RemoteProtocolError "
         "ServiceError TransportError"
     ),
+    "limits.redis_limiter": "RedisLimiter",
+    "models.batch": "BatchFailure BatchProgress BatchSummary",
     "models.catalog": "STT_MODELS TTS_MODELS ModelInfo Router RouterRoute RouterVariant",
     "models.chat": (
         "CHAT_AUDIO_RATE_HZ ChatAudio ChatCompletion ChatConfig ChatDelta ChatMessage ChatMessages "
@@ -117,16 +131,15 @@ _HOMES = {
     "models.tokens": "AccessToken",
     "models.turns": "Turn VoiceProfile VoiceTrait Word",
     "models.voices": "ClonedVoice SampleReport Voice",
-    "sessions.connector": "ConnectionLimiter",
+    "sessions.limiter": "ConnectionLimiter",
     "sessions.playback": "Playback",
     "rest.previews": "VoicePreview",
     "rest.llm": "ChatStream",
     "rest.tokens": "JwtAuth Tokens",
     "rest.transcriptions": "TranscriptionJob",
-    "sessions.tts.speech": "AudioChunk Speech",
+    "sessions.tts.speech": "AudioChunk Speech SpeechStream",
     "sessions.stt.stats": "SttStats",
     "sessions.stt.stream": "SttStream",
-    "sessions.tts.service": "SpeechStream",
     "sessions.tts.connection": "TtsConnection",
     "sessions.tts.context": "TtsContext",
     "models.realtime": (

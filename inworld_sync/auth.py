@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.secret import Secret
@@ -20,10 +22,12 @@ __all__ = [
     "API_KEY_VARIABLE",
     "ApiKey",
     "Auth",
+    "Endpoint",
     "RenewableAuth",
     "TimedAuth",
     "Token",
     "auth_from",
+    "endpoints_from",
     "is_token",
 ]
 
@@ -254,3 +258,71 @@ def auth_from(
             "token= or auth=, or pass local=True for the emulator, which needs no account"
         )
     return ApiKey(key)
+
+
+def _masked(value: str | None) -> str | None:
+    return None if value is None else Secret(value)
+
+
+def _masked_token(value: str | Callable[[], str] | None) -> str | Callable[[], str] | None:
+    return Secret(value) if isinstance(value, str) else value
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """
+    Another address or credential for ``Inworld(failover=[...])``.
+
+    Attributes:
+        base_url: The address; None means the address of the client.
+        api_key: An API key. With no credential at all, the credential of the client is used.
+        token: A JSON Web Token, or a function that returns a new token for every connection.
+        auth: An object whose ``header()`` returns the name and the value of a header.
+    """
+
+    base_url: str | None = None
+    api_key: str | None = attrs.field(default=None, converter=_masked, repr=False)
+    token: str | Callable[[], str] | None = attrs.field(
+        default=None, converter=_masked_token, repr=False
+    )
+    auth: Auth | None = attrs.field(default=None, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        given = (self.base_url, self.api_key, self.token, self.auth)
+        if all(value is None for value in given):
+            raise ConfigError("Endpoint needs a base_url or a credential, got neither")
+
+    def credential(self, default: Auth) -> Auth:
+        """
+        Return the credential of the endpoint.
+
+        Raises:
+            ConfigError: Several credentials were given, or a credential is wrong.
+        """
+        if self.api_key is None and self.token is None and self.auth is None:
+            return default
+        return auth_from(api_key=self.api_key, token=self.token, auth=self.auth)
+
+
+def endpoints_from(
+    failover: Sequence[Endpoint | Literal["local"]] | None,
+) -> tuple[Endpoint | Literal["local"], ...]:
+    """
+    Check the further endpoints of a client.
+
+    Raises:
+        ConfigError: The list has another value than endpoints, or ``local`` before its end.
+    """
+    if failover is None:
+        return ()
+    if isinstance(failover, (str, Endpoint)) or not isinstance(failover, Sequence):
+        raise ConfigError("failover must be a list of Endpoint objects, or of 'local' for the end")
+    for number, endpoint in enumerate(failover, 1):
+        if endpoint == "local":
+            if number < len(failover):
+                raise ConfigError("failover may have 'local', the emulator, only at its end")
+        elif not isinstance(endpoint, Endpoint):
+            raise ConfigError(
+                f"failover must have Endpoint objects or 'local', got {type(endpoint).__name__}"
+            )
+    return tuple(failover)

@@ -6,19 +6,21 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
-from inworld_sync.auth import ApiKey, Auth, auth_from
-from inworld_sync.errors import ClosedError, ConfigError
+from inworld_sync.auth import ApiKey, Auth, Endpoint, auth_from, endpoints_from
+from inworld_sync.batch.calls import BatchCalls
+from inworld_sync.errors import ClosedError, ConfigError, InworldError
 from inworld_sync.locks import imports
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options, default_base_url
 from inworld_sync.models.settings import combine_settings
 from inworld_sync.secret import Secret
-from inworld_sync.sessions.connector import ConnectionLimiter, Connector
+from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.limiter import ConnectionLimiter
 from inworld_sync.transport.credential import Credential
 from inworld_sync.transport.deadline import Deadline
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import ssl
 
     from inworld_sync.emulator import Emulator
+    from inworld_sync.failover import Endpoints
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
     from inworld_sync.models.realtime import Session
     from inworld_sync.rest.llm import Llm
@@ -51,7 +54,7 @@ LOCAL_VARIABLE = "INWORLD_SYNC_LOCAL"
 
 
 @with_keyword_hints
-class Inworld:
+class Inworld(BatchCalls):
     """
     A client for all services of Inworld, or for the emulator.
 
@@ -84,6 +87,9 @@ class Inworld:
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
         max_queued_bytes: The most bytes that wait to be sent on a connection; 1 MiB by default.
         limiter: Limits the connections of the account; by default 20 connections of this client.
+        cache: A folder that keeps speech, so that a text that is spoken again with the same
+            settings needs no request; by default nothing is kept.
+        cache_max_bytes: The most bytes in this folder; 1 GiB by default.
         observer: Receives every message of both directions.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
         on_trace: Called with a :class:`~inworld_sync.TraceEvent` for every step of a connection. It
@@ -93,8 +99,10 @@ class Inworld:
             spoken.
         dispatch: Where handlers run. With ``thread`` (default), they run on a thread of their
             stream; with ``poll``, on the thread that calls ``poll``.
-        options: All settings in one object. Each setting above that is not None replaces the same
-            setting of *options*.
+        failover: Further addresses or credentials, in the order in which they are tried if an
+            earlier one fails. ``"local"`` starts the emulator when it is needed.
+        options: All settings in one object. Each of the settings above, from ``base_url`` to
+            ``dispatch``, that is not None replaces the same setting of *options*.
 
     Raises:
         ConfigError: There is no credential and *local* is not True, or a setting is wrong.
@@ -130,11 +138,14 @@ class Inworld:
         max_message_bytes: int | None = None,
         max_queued_bytes: int | None = None,
         limiter: Limiter | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_max_bytes: int | None = None,
         observer: WireObserver | None = None,
         logger: logging.Logger | None = None,
         on_trace: Callable[[TraceEvent], None] | None = None,
         sends_cancel_context: bool | None = None,
         dispatch: Literal["thread", "poll"] | None = None,
+        failover: Sequence[Endpoint | Literal["local"]] | None = None,
         options: Options | None = None,
     ) -> None:
         # A traceback may show the local variables.
@@ -163,6 +174,7 @@ class Inworld:
                 )
             auth = self._start_emulator()
         self._auth = auth_from(api_key=api_key, token=token, auth=auth)
+        self._further = endpoints_from(failover)
         self._begin()
         _clients.add(self)
 
@@ -178,6 +190,11 @@ class Inworld:
         self._connector = Connector(self._options, self._credential, limiter)
         self._http: HttpClient | None = None
         self._services: dict[type, Any] = {}
+        self._endpoints: Endpoints[Inworld] | None = None
+        if self._further:
+            from inworld_sync.failover import Endpoints
+
+            self._endpoints = Endpoints(self, self._further, self._options, self._make_other)
 
     @property
     def options(self) -> Options:
@@ -187,11 +204,11 @@ class Inworld:
     @property
     def tts(self) -> Tts:
         """The text-to-speech service."""
-        # Each service is imported at its first use, because a program uses few of them.
         with imports:
             from inworld_sync.sessions.tts.service import Tts
 
-        return self._service(Tts, lambda: Tts(self._connector, self._shared_http()))
+        route = self._endpoints.route if self._endpoints else None
+        return self._service(Tts, lambda: Tts(self._connector, self._shared_http(), route))
 
     @property
     def stt(self) -> Stt:
@@ -199,7 +216,8 @@ class Inworld:
         with imports:
             from inworld_sync.sessions.stt.service import Stt
 
-        return self._service(Stt, lambda: Stt(self._connector, self._shared_http()))
+        client = self._chosen()
+        return client._service(Stt, lambda: Stt(client._connector, client._shared_http()))
 
     @property
     def realtime(self) -> Realtime:
@@ -207,7 +225,8 @@ class Inworld:
         with imports:
             from inworld_sync.sessions.realtime.service import Realtime
 
-        return self._service(Realtime, lambda: Realtime(self._connector))
+        client = self._chosen()
+        return client._service(Realtime, lambda: Realtime(client._connector))
 
     @with_keyword_hints
     def connect_webrtc(
@@ -304,7 +323,8 @@ class Inworld:
         with imports:
             from inworld_sync.rest.pronunciations import Pronunciations
 
-        return self._service(Pronunciations, lambda: Pronunciations(self._shared_http()))
+        client = self._chosen()
+        return client._service(Pronunciations, lambda: Pronunciations(client._shared_http()))
 
     @property
     def transcriptions(self) -> Transcriptions:
@@ -312,7 +332,8 @@ class Inworld:
         with imports:
             from inworld_sync.rest.transcriptions import Transcriptions
 
-        return self._service(Transcriptions, lambda: Transcriptions(self._shared_http()))
+        client = self._chosen()
+        return client._service(Transcriptions, lambda: Transcriptions(client._shared_http()))
 
     @property
     def llm(self) -> Llm:
@@ -320,7 +341,8 @@ class Inworld:
         with imports:
             from inworld_sync.rest.llm import Llm
 
-        return self._service(Llm, lambda: Llm(self._shared_http()))
+        client = self._chosen()
+        return client._service(Llm, lambda: Llm(client._shared_http()))
 
     @property
     def models(self) -> Models:
@@ -328,7 +350,8 @@ class Inworld:
         with imports:
             from inworld_sync.rest.models import Models
 
-        return self._service(Models, lambda: Models(self._shared_http()))
+        client = self._chosen()
+        return client._service(Models, lambda: Models(client._shared_http()))
 
     @property
     def routers(self) -> Routers:
@@ -336,23 +359,24 @@ class Inworld:
         with imports:
             from inworld_sync.rest.routers import Routers
 
-        return self._service(Routers, lambda: Routers(self._shared_http()))
+        client = self._chosen()
+        return client._service(Routers, lambda: Routers(client._shared_http()))
 
     @property
     def voices(self) -> Voices:
         """The voices of the account."""
         with imports:
             from inworld_sync.rest.voices import Voices
-
-        return self._service(Voices, lambda: Voices(self._shared_http()))
+        client = self._chosen()
+        return client._service(Voices, lambda: Voices(client._shared_http()))
 
     @property
     def tokens(self) -> Tokens:
         """Tokens for browsers, devices and other processes."""
         with imports:
             from inworld_sync.rest.tokens import Tokens
-
-        return self._service(Tokens, lambda: Tokens(self._shared_http(), self._auth))
+        client = self._chosen()
+        return client._service(Tokens, lambda: Tokens(client._shared_http(), client._auth))
 
     def prewarm(self, *, timeout: float | None = None) -> None:
         """
@@ -381,7 +405,7 @@ class Inworld:
         """
         seconds = self._options.connect_timeout if timeout is None else timeout
         deadline = Deadline(seconds, f"connecting to {self._options.base_url}")
-        self.tts._prewarm(deadline)  # noqa: SLF001 - users need only this method
+        self.tts._prewarm(deadline)
         with self._lock:
             http = self._shared_http()
         http.prewarm(deadline)
@@ -396,6 +420,8 @@ class Inworld:
                 rest.callback(emulator.close)
             if self._http is not None:
                 rest.callback(self._http.close)
+            if self._endpoints is not None:
+                rest.callback(self._endpoints.close)
             # The connections close in parallel, so that several lost connections cost one timeout.
             self._connector.close()
 
@@ -419,7 +445,26 @@ class Inworld:
                 from inworld_sync.transport.http import HttpClient
 
             self._http = HttpClient(self._options, self._credential)
+            self._http.on_outcome = self._connector.on_outcome
         return self._http
+
+    # Several endpoints.
+
+    def _chosen(self) -> Inworld:
+        """Return the client of the endpoint for the next call."""
+        return self if self._endpoints is None else self._endpoints.chosen()
+
+    def _make_other(self, endpoint: Endpoint | Literal["local"]) -> Inworld:
+        if endpoint == "local":
+            options = attrs.evolve(self._options, base_url=default_base_url(), limiter=None)
+            return Inworld(local=True, options=options)
+        base_url = endpoint.base_url or self._options.base_url
+        options = attrs.evolve(self._options, base_url=base_url)
+        return Inworld(auth=endpoint.credential(self._auth), local=False, options=options)
+
+    def _report_to(self, on_outcome: Callable[[InworldError | None], None]) -> None:
+        """Report the outcome of each request and each connection."""
+        self._connector.on_outcome = on_outcome
 
     def _service(self, kind: type[S], make: Callable[[], S]) -> S:
         """Return the service of a class, which is created at its first use."""
@@ -447,7 +492,7 @@ _clients: weakref.WeakSet[Inworld] = weakref.WeakSet()
 
 def _begin_in_child() -> None:
     for client in list(_clients):
-        client._begin(in_child=True)  # noqa: SLF001 - of this file's own class
+        client._begin(in_child=True)
 
 
 if hasattr(os, "register_at_fork"):

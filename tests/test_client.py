@@ -203,6 +203,8 @@ OPTIONS: dict[str, object] = {
     "max_message_bytes": 1000,
     "max_queued_bytes": 1001,
     "limiter": ConnectionLimiter(3),
+    "cache": "folder",
+    "cache_max_bytes": 1 << 21,
     "observer": Observer(),
     "logger": logging.getLogger("another"),
     "on_trace": print,

@@ -31,6 +31,8 @@ OUTPUT_LATENCY_S = 0.08
 INPUT_LATENCY_S = 0.02
 OUTPUT_BLOCK_S = 0.02
 INPUT_BLOCK_S = 0.01
+# By how much the direct sound is louder than its reverberation.
+DIRECT_DB = 6.0
 # The noise of the microphone, in units of 16-bit samples.
 NOISE = 4.0
 
@@ -136,6 +138,8 @@ def _impulses(room: Room, chance: np.random.Generator) -> Wave:
     count = int(max(room.reverberation_s, 0.05) * room.speaker_hz)
     decay = np.exp(-6.9 * np.arange(count) / count)
     response = chance.normal(size=count) * decay * 0.05
+    # The direct sound is louder than the reverberation, since loudspeaker and microphone are near.
+    response *= 0.6 * 10 ** (-DIRECT_DB / 20) / np.sqrt((response**2).sum())
     response[0] = 0.6
     # A small loudspeaker has no low frequencies.
     response = response - np.convolve(response, np.ones(48) / 48)[: len(response)]

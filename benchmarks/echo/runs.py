@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     detected_ms: list[float]  # from the begin of the user's speech; infinity if not detected
     false: int  # interruptions without speech of the user
     false_before: int  # the same without echo cancellation
-    took: float  # of real time
+    took: float  # CPU time, as a share of the duration
     skew_ppm: float
 
     def faults(self) -> list[str]:
@@ -131,9 +131,9 @@ def _level(wave: npt.NDArray[np.float32]) -> float:
 def converse(room: Room) -> Outcome:
     """Measure a conversation in which the user interrupts the assistant again and again."""
     conversation = Conversation(room)
-    begin = time.perf_counter()
+    begin = time.process_time()
     cleaned, canceller = cancel(room, conversation.recording, conversation.recorded)
-    took = (time.perf_counter() - begin) / (len(cleaned) / RATE_HZ)
+    took = (time.process_time() - begin) / (len(cleaned) / RATE_HZ)
     before = after = 0.0
     worst = np.inf
     for start_s, end_s in conversation.alone:

@@ -26,7 +26,10 @@ __all__ = ["run"]
 logging.getLogger("inworld_sync").addHandler(logging.NullHandler())
 
 # The file of a command is imported when the command is called, so that --help is fast.
-_COMMANDS = ("chat", "demo", "emulator", "models", "say", "talk", "token", "transcribe", "voices")
+_COMMANDS = (
+    *("batch", "chat", "demo", "emulator", "models", "say", "talk", "token", "transcribe"),
+    "voices",
+)
 
 
 class _Commands(click.Group):

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from inworld_sync.auth import API_KEY_VARIABLE
 from inworld_sync.client import LOCAL_VARIABLE, Inworld
 from inworld_sync.errors import CONTROLS, ConfigError, printable
+from inworld_sync.models.options import Limiter
 
 __all__ = [
     "ERRORS",
@@ -100,7 +101,13 @@ def _without_audio(value: object, name: str = "") -> object:
     return value
 
 
-def open_client(*, local: bool, base_url: str | None, verbose: bool = False) -> Inworld:
+def open_client(
+    *,
+    local: bool,
+    base_url: str | None,
+    verbose: bool = False,
+    limiter: Limiter | None = None,
+) -> Inworld:
     """Create the client for the options. The client reads the key from INWORLD_API_KEY."""
     if local and base_url:
         raise click.UsageError("--local and --base-url cannot be combined")
@@ -112,8 +119,8 @@ def open_client(*, local: bool, base_url: str | None, verbose: bool = False) -> 
         )
     observer = _Messages() if verbose else None
     if base_url:
-        return Inworld(base_url=base_url, local=False, observer=observer)
-    return Inworld(local=is_local, observer=observer)
+        return Inworld(base_url=base_url, local=False, observer=observer, limiter=limiter)
+    return Inworld(local=is_local, observer=observer, limiter=limiter)
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:

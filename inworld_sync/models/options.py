@@ -26,6 +26,7 @@ BASE_URL_VARIABLE = "INWORLD_BASE_URL"
 Dispatch: TypeAlias = Literal["thread", "poll"]
 CredentialPlace: TypeAlias = Literal["header", "query", "subprotocol"]
 _Proxy: TypeAlias = "str | Literal[False] | None"
+_Path: TypeAlias = "str | os.PathLike[str] | None"
 
 
 class Limiter(Protocol):
@@ -154,6 +155,12 @@ def _is_dispatch(_: object, field: attrs.Attribute[Dispatch], value: Dispatch) -
     checks.one_of(get_args(Dispatch))(_, field, value)
 
 
+def _is_path(_: object, field: attrs.Attribute[_Path], value: _Path) -> None:
+    if value is None or (isinstance(value, (str, os.PathLike)) and os.fspath(value)):
+        return
+    raise ConfigError(f"{field.name} must be the path of a folder, got {value!r:.100}")
+
+
 @attrs.frozen(kw_only=True)
 class Options:
     """
@@ -186,6 +193,10 @@ class Options:
         max_message_bytes: The largest message that the client accepts.
         max_queued_bytes: The most bytes that wait to be sent on one connection.
         limiter: Limits the connections of the account. None allows 20 connections of this client.
+        cache: A folder that keeps speech, so that a text that is spoken again with the same
+            settings needs no request. None keeps nothing.
+        cache_max_bytes: The most bytes in this folder. Beyond it, the speech that was not used for
+            the longest time is removed.
         observer: Receives every message of both directions.
         logger: Receives the log.
         on_trace: Called with a :class:`TraceEvent` for every step of a connection. It must not
@@ -210,6 +221,8 @@ class Options:
     max_message_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=checks.whole(1))
     max_queued_bytes: int = attrs.field(default=1024 * 1024, validator=checks.whole(1))
     limiter: Limiter | None = optional(checks.having("acquire", "release"))
+    cache: _Path = attrs.field(default=None, validator=_is_path)
+    cache_max_bytes: int = attrs.field(default=1 << 30, validator=checks.whole(1 << 20))
     observer: WireObserver | None = optional(checks.having("message"))
     logger: logging.Logger = attrs.field(
         factory=lambda: logging.getLogger("inworld_sync"),
@@ -218,6 +231,17 @@ class Options:
     on_trace: Callable[[TraceEvent], None] | None = optional(checks.having("__call__"))
     sends_cancel_context: bool = attrs.field(default=False, validator=checks.flag)
     dispatch: Dispatch = attrs.field(default="thread", validator=_is_dispatch)
+
+    @property
+    def service_name(self) -> str:
+        """
+        The service that results of earlier calls came from, for a journal or a cache.
+
+        All services on this machine count as one, because an emulator gets another port each time.
+        """
+        parts = urlsplit(self.base_url)
+        is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        return "local" if is_here else parts.netloc.lower()
 
     def endpoint(self, path: str, *, websocket: bool) -> str:
         """Return the URL of a path of the service, without credentials."""

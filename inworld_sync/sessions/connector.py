@@ -1,16 +1,14 @@
 """
 Opens the connections of a client, with its credential and within the limit of the account.
 
-Lock rule: the ``_lock`` of a connector guards its list of sessions and the flag ``_closed``. The
-``_lock`` of a limiter guards its list of clients, and ``_freed`` guards its number of free places.
-Nothing is called while one of these locks is held.
+Lock rule: the ``_lock`` of a connector guards its list of sessions and the flag ``_closed``.
+Nothing is called while this lock is held.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import math
 import threading
 import time
@@ -21,15 +19,14 @@ from urllib.parse import urlencode
 
 from inworld_sync.errors import (
     ClosedError,
-    ConfigError,
     ConnectError,
     InworldError,
     QuotaError,
     ServiceError,
 )
-from inworld_sync.locks import Condition, Event
-from inworld_sync.models import checks
+from inworld_sync.locks import Event
 from inworld_sync.models.options import Limiter, Options
+from inworld_sync.sessions.limiter import ClientAwareLimiter, Place
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.credential import (
     Credential,
@@ -39,17 +36,16 @@ from inworld_sync.transport.credential import (
 )
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.needed import import_needed
+from inworld_sync.transport.observers import Observers
+from inworld_sync.transport.outcome import reported
 
 if TYPE_CHECKING:
     from inworld_sync.transport.websocket import Link
 
-__all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Place", "Session"]
+__all__ = ["Connector", "Session", "trace_wait"]
 
 T = TypeVar("T")
 
-# The documented limit of an account. A newer page of the documentation has another limit: ten times
-# the number of concurrent generations of the account's plan.
-DEFAULT_MAX_CONNECTIONS = 20
 
 # The longest delay before the first retry of an upgrade.
 _FIRST_DELAY_SECONDS = 0.2
@@ -62,133 +58,6 @@ _EXIT_SECONDS = 5.0
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
-class ConnectionLimiter:
-    """
-    Limits how many connections one client, or several clients that share this limiter, may have
-    open.
-
-    If no place is free, idle connections of these clients are closed.
-
-    Args:
-        places: The most connections that may be open at once, at least 1.
-
-    Thread safety: every method may be called from any thread.
-    """
-
-    def __init__(self, places: int = DEFAULT_MAX_CONNECTIONS) -> None:
-        if not isinstance(places, int) or places < 1:
-            raise ConfigError(f"places must be an integer of at least 1, got {places!r}")
-        self._places = self._free_places = places
-        self._freed = Condition()
-        self._lock = threading.Lock()
-        self._clients: weakref.WeakSet[Connector] = weakref.WeakSet()
-
-    def acquire(self, timeout: float) -> bool:
-        """Take a place, and return whether one was free within *timeout* seconds."""
-        checks.require_timeout(timeout)
-        if self._acquire(0.0):
-            return True
-        with self._lock:
-            clients = list(self._clients)
-        for client in clients:
-            client.evict_idle()
-        return self._acquire(timeout)
-
-    def release(self) -> None:
-        """
-        Return a place.
-
-        Raises:
-            ValueError: No place is taken.
-        """
-        with self._freed:
-            if self._free_places == self._places:
-                raise ValueError("release() was called more often than acquire() returned True")
-            self._free_places += 1
-            self._freed.notify()
-
-    def _acquire(self, timeout: float) -> bool:
-        was_taken = False
-        try:
-            with self._freed:
-                if self._freed.wait_for(lambda: self._free_places > 0, timeout):
-                    self._free_places -= 1
-                    was_taken = True
-            # In the block, so that no signal handler runs between the block and the return.
-            return was_taken  # noqa: TRY300
-        except BaseException:
-            # The caller does not learn that a place was taken.
-            if was_taken:
-                self.release()
-            raise
-
-
-class Place:
-    """
-    A place of a limiter for one connection.
-
-    Args:
-        limiter: Has the places.
-        logger: Gets the exception of a limiter whose ``release`` raises.
-
-    Thread safety: one thread calls :meth:`acquire`, any thread may call :meth:`release`.
-    """
-
-    def __init__(self, limiter: Limiter, logger: logging.Logger) -> None:
-        self._limiter = limiter
-        self._own = limiter if type(limiter) is ConnectionLimiter else None
-        self._logger = logger
-        self._taken: list[bool] = []
-
-    @property
-    def is_taken(self) -> bool:
-        """Whether the place was taken and not returned yet."""
-        return bool(self._taken)
-
-    def acquire(self, timeout: float) -> bool:
-        """
-        Take a place, and return whether one was free within *timeout* seconds.
-
-        Raises:
-            ConnectError: The limiter raised. The call may be repeated, since a user's limiter may
-                fail once.
-        """
-        try:
-            # One call in C calls the limiter and stores the answer. With two calls, a signal
-            # handler could raise in between, and the place would be lost.
-            self._taken.extend(filter(None, map(self._limiter.acquire, (timeout,))))
-        except InworldError:
-            raise
-        except Exception as error:
-            raise ConnectError(f"the limiter raised {type(error).__name__}: {error}") from error
-        return self.is_taken
-
-    def release(self) -> None:
-        """
-        Return the place, if it was taken and not returned yet; log an error of the limiter.
-
-        If a signal handler raises meanwhile, the call may be repeated. For a limiter of the user,
-        the place may then be lost.
-        """
-        own = self._own
-        if own is not None:
-            with own._freed:  # noqa: SLF001 - of this file's own class
-                if self._taken:
-                    # No handler runs between the two changes.
-                    self._taken = []
-                    own._free_places += 1  # noqa: SLF001
-                own._freed.notify()  # noqa: SLF001
-            return
-        try:
-            self._taken.pop()
-        except IndexError:
-            return
-        try:
-            self._limiter.release()
-        except Exception:
-            self._logger.exception("the limiter's release() raised")
-
-
 class Session(Protocol):
     """A session, stream or connection. Closing the client closes it."""
 
@@ -197,6 +66,17 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Close the session, and wait until its threads have ended and its sockets are closed."""
+
+
+class Pool(Protocol):
+    """Connections that the client opens and closes when it needs to."""
+
+    def evict_idle(self) -> None:
+        """Close all idle connections."""
+
+    def retire(self, count: int) -> int:
+        """Let up to *count* connections close after their work; return how many will close."""
+        ...
 
 
 class Connector:
@@ -208,6 +88,10 @@ class Connector:
         credential: The credential.
         limiter: Its places limit the connections.
 
+    Attributes:
+        on_outcome: Called when a connection that belongs to no pool was opened, with None, or could
+            not be opened, with the error.
+
     Thread safety: every method may be called from any thread.
     """
 
@@ -216,12 +100,12 @@ class Connector:
         self.limiter = limiter
         self.credential = credential
         self._lock = threading.Lock()
+        self.on_outcome: Callable[[InworldError | None], None] | None = None
         self._closed = Event()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        self._evictors: list[Callable[[], object]] = []
-        if isinstance(limiter, ConnectionLimiter):
-            with limiter._lock:  # noqa: SLF001 - of this file's own class
-                limiter._clients.add(self)  # noqa: SLF001
+        self._pools: list[Pool] = []
+        if isinstance(limiter, ClientAwareLimiter):
+            limiter._attach(self)  # noqa: SLF001 - users do not need it
 
     def open(
         self,
@@ -301,27 +185,39 @@ class Connector:
                 after which the caller may try again.
             retries_quota: Whether an attempt is repeated after status 429.
         """
+
+        def opened() -> T:
+            if reconnects:
+                return _reconnecting(attempt_once)
+            return self._repeated(attempt_once, name, deadline, retries_quota)
+
         try:
+            has_place = place.is_taken
             import_needed()
             seconds = self.options.connect_timeout if timeout is None else timeout
             deadline = Deadline(seconds, doing)
-            self._acquire_place(place, deadline, seconds)
+            if not has_place:
+                self._acquire_place(place, name, deadline, seconds)
 
             def attempt_once() -> T:
                 return self.credential.use(deadline, lambda header: attempt(header, deadline))
 
-            if reconnects:
-                return _reconnecting(attempt_once)
-            return self._repeated(attempt_once, name, deadline, retries_quota)
+            if has_place or self.on_outcome is None:
+                return opened()
+            with reported(self.on_outcome):
+                return opened()
         except BaseException:
             place.release()
             raise
 
-    def _acquire_place(self, place: Place, deadline: Deadline, seconds: float) -> None:
-        if place.is_taken or place.acquire(0.0):
+    def _acquire_place(self, place: Place, name: str, deadline: Deadline, seconds: float) -> None:
+        if place.acquire(0.0):
             return
+        began = time.monotonic()
         self.evict_idle()
-        if not place.acquire(deadline.at_most(math.inf)):
+        is_free = place.acquire(deadline.at_most(math.inf))
+        trace_wait(self.options, name, began)
+        if not is_free:
             raise QuotaError(
                 f"the limit of connections was reached for {seconds:g} s: close a connection, or "
                 "make the client with a limiter that has more places",
@@ -377,17 +273,26 @@ class Connector:
         session.close()
         raise _closed_error()
 
-    def add_evictor(self, evict: Callable[[], object]) -> None:
-        """Make :meth:`evict_idle` call *evict*."""
+    def add_pool(self, pool: Pool) -> None:
+        """Make :meth:`evict_idle` and :meth:`retire` include the connections of a pool."""
         with self._lock:
-            self._evictors.append(evict)
+            self._pools.append(pool)
 
     def evict_idle(self) -> None:
         """Close idle connections, because the limit is reached."""
+        for pool in self._all_pools():
+            pool.evict_idle()
+
+    def retire(self, count: int) -> int:
+        """Let up to *count* connections close after their work; return how many will close."""
+        retired = 0
+        for pool in self._all_pools():
+            retired += pool.retire(count - retired)
+        return retired
+
+    def _all_pools(self) -> list[Pool]:
         with self._lock:
-            evictors = list(self._evictors)
-        for evict in evictors:
-            evict()
+            return list(self._pools)
 
     def close(self) -> None:
         """Close all sessions. The sessions wait for the service at the same time."""
@@ -428,6 +333,11 @@ def _close_at_exit() -> None:
         if time.monotonic() < until:
             with contextlib.suppress(InworldError):
                 session.close()
+
+
+def trace_wait(options: Options, name: str, began: float) -> None:
+    """Trace that the connection *name* waited for a place since the monotonic time *began*."""
+    Observers(options, name).trace("waited_for_place", time.monotonic() - began)
 
 
 def _reconnecting(attempt: Callable[[], T]) -> T:

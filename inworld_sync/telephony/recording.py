@@ -28,6 +28,10 @@ __all__ = ["Recorder"]
 # Audio is written this much later, so that it can still be cleared and aligned.
 _BEHIND_SECONDS = 3.0
 
+# Without timestamps, audio that comes this much later was preceded by a pause of the carrier.
+# Shorter delays come from the network or from a busy machine.
+_GAP_SECONDS = 2.0
+
 # Frames of one run of audio follow each other without a gap.
 _JOIN_SECONDS = 0.001
 
@@ -101,7 +105,7 @@ class Recorder:
                 # Without timestamps, a piece follows the previous one, unless it comes later.
                 expected = self._caller.end / self._rate_hz
                 arrived = now - self._began - seconds
-                timestamp_ms = 1000.0 * (arrived if arrived > expected + 0.2 else expected)
+                timestamp_ms = 1000.0 * (arrived if arrived > expected + _GAP_SECONDS else expected)
             zero = now - seconds - timestamp_ms / 1000.0
             self._zero = zero if self._zero is None else min(self._zero, zero)
             self._caller.place(round(timestamp_ms * self._rate_hz / 1000.0), pcm)

@@ -35,6 +35,7 @@ from inworld_sync.transport.credential import (
     send_authorized,
 )
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.transport.outcome import reported
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 from inworld_sync.wire.codec import dump_text, parse_json
@@ -124,12 +125,16 @@ class HttpClient:
         Several threads may send requests at the same time. A forked child opens its own
         connections.
 
+    Attributes:
+        on_outcome: Called after each request of :meth:`request` with its error, or with None.
+
     Lock rule: ``_lock`` guards the set of bodies; nothing is called while it is held.
     """
 
     def __init__(self, options: Options, credential: Credential | None = None) -> None:
         self.options = options
         self.credential = credential
+        self.on_outcome: Callable[[InworldError | None], None] | None = None
         self.place = parse_url(options.base_url)
         # The key is the process id, because a forked child must not use the connections of its
         # parent.
@@ -188,11 +193,12 @@ class HttpClient:
             content = as_json(json) if body is None else body()
             return Exchange(self, method, path, deadline).run(merged, content, query)
 
-        return self.attempt(
-            lambda: send_authorized(send, credential or self.credential, deadline, headers),
-            lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
-            deadline,
-        )
+        with reported(self.on_outcome):
+            return self.attempt(
+                lambda: send_authorized(send, credential or self.credential, deadline, headers),
+                lambda error: is_retried(method, error, obeys_retry_after=obeys_retry_after),
+                deadline,
+            )
 
     def prewarm(self, deadline: Deadline) -> None:
         """

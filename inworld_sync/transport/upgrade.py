@@ -96,7 +96,7 @@ def upgrade(
     make_headers, is_valid = library._get_handshake_headers, library._validate  # noqa: SLF001
     options = {"host": place.authority, "suppress_origin": True}
     (_, *lines), key = make_headers("/", "ws:", place.host, place.port, options)
-    answer = _exchange(stream, place.target, lines, headers, shown_url, deadline)
+    answer = _exchange(stream, place, lines, headers, shown_url, deadline)
     if not is_valid(answer.headers, key, None)[0]:
         raise ConnectError(
             f"{shown_url} answered the upgrade without the headers of a WebSocket; check base_url"
@@ -137,28 +137,22 @@ def _websocket_client() -> ModuleType:
 
 def _exchange(
     stream: Stream,
-    target: str,
+    place: Place,
     lines: list[str],
     headers: Mapping[str, str],
     shown_url: str,
     deadline: Deadline,
 ) -> Upgraded:
     """
-    Send the request and read the response.
+    Send the request with the headers in *lines*, and read the response; see :func:`upgrade`.
 
-    Args:
-        stream: As for :func:`upgrade`. The other arguments are too.
-        target: The resource with its query.
-        lines: The headers of websocket-client, which end with two empty lines.
-        headers: Additional headers.
-        shown_url: The URL without secrets.
-        deadline: For the request and the complete response.
+    The query of *place* may have a credential. No variable here has a copy of it that can be shown.
     """
     kept = [line for line in lines if line and not line.lower().startswith("cookie:")]
     added = [Secret(f"{name}: {value}") for name, value in headers.items()]
     # A traceback may show the variables of the functions that send it.
     request = SecretBytes(
-        "\r\n".join([f"GET {target} HTTP/1.1", *kept, *added, "", ""]).encode("latin-1")
+        "\r\n".join([f"GET {place.target} HTTP/1.1", *kept, *added, "", ""]).encode("latin-1")
     )
     raw = HttpSocket(stream, deadline)
     with contextlib.closing(

@@ -85,7 +85,7 @@ class IncomingAudio:
     async def run(self) -> None:
         """Deliver audio until the task is cancelled."""
         await self._has_begun.wait()
-        due = time.monotonic()
+        due, delay_seconds = time.monotonic(), 0.0
         for number in itertools.count():
             now = time.monotonic()
             if number % _BLOCKS_PER_CHECK == 0:

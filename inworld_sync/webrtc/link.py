@@ -15,7 +15,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from inworld_sync.errors import (
     ConnectError,
@@ -150,16 +150,15 @@ class WebRtcLink:
         deadline: Deadline,
     ) -> None:
         begun = time.monotonic()
-        try:
+        with self._explained():
             offer = self._loop.run(self._peer.offer(), deadline)
-            gathered = time.monotonic()
-            answer = send_offer(http, header, form, offer, session, deadline)
-            answered = time.monotonic()
-            self.request_id = answer.call_id
+        gathered = time.monotonic()
+        answer = send_offer(http, header, form, offer, session, deadline)
+        answered = time.monotonic()
+        self.request_id = answer.call_id
+        with self._explained():
             self._loop.run(self._peer.accept(answer.sdp), deadline)
             self._await_open(deadline)
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(f"{error}: {self._peer.state}") from error
         self._opened_at = time.monotonic()
         facts = {
             "gather_ms": (gathered - begun) * 1000,
@@ -167,6 +166,14 @@ class WebRtcLink:
             "ice_ms": (self._opened_at - answered) * 1000,
         }
         self._observers.trace("connected", self._opened_at - begun, facts)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Add to an error at the deadline how far the connection is."""
+        try:
+            yield
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(f"{error}: {self._peer.state}") from error
 
     def _await_open(self, deadline: Deadline) -> None:
         with self._changed:
@@ -258,6 +265,7 @@ class WebRtcLink:
                 "use iw.realtime.connect()"
             )
         deadline = Deadline(timeout, "sending a message")
+        self._speech.handle_command(message)
         with self._changed:
             self._require_open()
             while needs_room and self._outbox_bytes > self._options.max_queued_bytes:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from inworld_sync.locks import imports
 from inworld_sync.models.realtime import Session
-from inworld_sync.sessions.connector import Connector, Place
+from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.limiter import Place
 from inworld_sync.sessions.realtime.service import SessionOptions, open_session
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.transport.credential import Header

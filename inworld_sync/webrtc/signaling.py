@@ -112,10 +112,19 @@ def given_ice_servers(servers: Iterable[Mapping[str, object]]) -> list[IceServer
     Read the servers of an application.
 
     Raises:
-        ConfigError: A server has no address.
+        ConfigError: A server has no address, or one that cannot be read.
     """
+    from aiortc.rtcicetransport import parse_stun_turn_uri
+
     rows = list(servers)
     found = read_ice_servers({"ice_servers": rows})
+    for url in (url for server in found for url in server.urls):
+        try:
+            parse_stun_turn_uri(url)
+        except ValueError as error:  # noqa: PERF203 - the list is short
+            raise ConfigError(
+                f"urls of ice_servers must be such as 'turn:turn.example:3478', got {url!r:.80}"
+            ) from error
     if len(found) != len(rows):
         raise ConfigError(
             "ice_servers must be mappings with urls, and with username and credential for TURN, "

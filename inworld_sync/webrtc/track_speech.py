@@ -17,12 +17,13 @@ Source: protocol notes on WebRTC and on the messages of the Inworld Realtime ref
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import defaultdict, deque
 from typing import Final
 
 import attrs
 
 from inworld_sync.audio import base64
+from inworld_sync.wire.realtime.responses import CLIENT_EVENT_ID
 
 __all__ = ["TrackSpeech"]
 
@@ -51,6 +52,11 @@ _MAX_CUT_SECONDS = 0.6
 _STOPPED_SILENCE_SECONDS = 0.2
 _MAX_STOPPED_SECONDS = 1.5
 
+# Speech is not slower than this, so a response whose text is complete ends after this time in any
+# case. Otherwise a service with noise in its track would never end a response.
+_LEAST_CHARACTERS_PER_SECOND = 6.0
+_MAX_EXTRA_SECONDS = 10.0
+
 # If the service does not report the end of the audio, it is complete after this much silence that
 # follows the last message about it. The first time is for services that never report it.
 _UNREPORTED_SILENCE_SECONDS = 1.0
@@ -61,6 +67,7 @@ _STARTED: Final = "output_audio_buffer.started"
 _STOPPED: Final = "output_audio_buffer.stopped"
 _CLEARED: Final = "output_audio_buffer.cleared"
 _DONE: Final = "response.done"
+_TRANSCRIPT_DELTA: Final = "response.output_audio_transcript.delta"
 
 # The messages that end a part, an item or a response. They follow its audio.
 _ENDS: Final = frozenset(
@@ -80,7 +87,8 @@ class _Item:
     response_id: str
     item_id: str
     head: str
-    has_begun: bool = False
+    begun_at: float | None = None
+    characters: int = 0
     started_at: float | None = None
     loud_at: float = 0.0
     stopped_at: float | None = None
@@ -99,7 +107,12 @@ class TrackSpeech:
     def __init__(self) -> None:
         self.lost_blocks = 0
         self._items: deque[_Item] = deque()
-        self._held: deque[tuple[str, str | None]] = deque()
+        # Messages that are held back, with the id of the response that they end. Responses of the
+        # conversation wait for each other. A response that is out of band waits for itself only.
+        self._held: defaultdict[str, deque[tuple[str, str | None]]] = defaultdict(deque)
+        # The client's ids of requests that are out of band, and the ids of their responses.
+        self._out_of_band_requests: set[str] = set()
+        self._out_of_band: set[str] = set()
         self._early: deque[bytes] = deque()
         # The last silent blocks, which belong to no item.
         self._lead: deque[bytes] = deque(maxlen=_LEAD_BLOCKS)
@@ -118,10 +131,10 @@ class TrackSpeech:
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):
-            body = None
-        kind = body.get("type") if isinstance(body, dict) else None
-        if not isinstance(kind, str):
             return [text]
+        if not isinstance(body, dict) or not isinstance(body.get("type"), str):
+            return [text]
+        kind: str = body["type"]
         if kind in (_STARTED, _STOPPED, _CLEARED):
             return [text, *self._report(kind, body, now)]
         if not kind.startswith("response.") or kind.startswith("response.backchannel."):
@@ -131,11 +144,25 @@ class TrackSpeech:
             text = json.dumps({**body, "delta": ""})
         response_id = _response_of(body)
         self._handle_item(kind, body, response_id, now)
+        if kind == "response.created" and self._is_out_of_band(body) and response_id is not None:
+            self._out_of_band.add(response_id)
         ending = response_id if kind in _ENDS else None
-        if self._held or (ending is not None and self._is_speaking(ending)):
-            self._held.append((text, ending))
+        held = self._held[response_id if response_id in self._out_of_band else ""]
+        if held or (ending is not None and self._is_speaking(ending)):
+            held.append((text, ending))
             return self._release()
         return [text]
+
+    def handle_command(self, text: str) -> None:
+        """Take a command of the client. Any thread may call it."""
+        if "response.create" not in text or "none" not in text:
+            return
+        body = json.loads(text)
+        response = body.get("response")
+        if isinstance(response, dict) and response.get("conversation") == "none":
+            request_id = _request_of(response)
+            if request_id is not None:
+                self._out_of_band_requests.add(request_id)
 
     def handle_audio(self, pcm: bytes, now: float, delay_seconds: float) -> list[str]:
         """
@@ -163,21 +190,21 @@ class TrackSpeech:
             return []
         item = self._items[0]
         found: list[str] = []
-        if not item.has_begun:
+        if item.begun_at is None:
             # Audio that the service began to send at ``started`` is here after the delay.
             is_started = item.started_at is not None and now >= item.started_at + delay_seconds
-            item.has_begun = is_loud or is_started or bool(self._early)
             before = self._early or (self._lead if is_loud else ())
-            if item.has_begun:
+            if is_loud or is_started or self._early:
+                item.begun_at = now
                 found = [_delta(item, block) for block in before]
                 self._early.clear()
                 self._lead.clear()
         if is_loud:
             item.loud_at = now
         # Silence after the last sound does not belong to the item.
-        if item.has_begun and (is_loud or item.stopped_at is None):
+        if item.begun_at is not None and (is_loud or item.stopped_at is None):
             found.append(_delta(item, pcm))
-        elif not item.has_begun:
+        elif item.begun_at is None:
             self._lead.append(pcm)
         if self._is_complete(item, now, delay_seconds):
             self._items.popleft()
@@ -186,7 +213,7 @@ class TrackSpeech:
 
     def flush(self) -> list[str]:
         """Return all messages that are held back, since no more audio arrives."""
-        found = [text for text, _ in self._held]
+        found = [text for held in self._held.values() for text, _ in held]
         self._held.clear()
         self._items.clear()
         return found
@@ -206,6 +233,11 @@ class TrackSpeech:
             for item in self._items:
                 if item.response_id == response_id:
                     item.ended_at = item.ended_at or now
+        delta = body.get("delta")
+        if kind == _TRANSCRIPT_DELTA and isinstance(delta, str):
+            for item in self._items:
+                if item.item_id == item_id:
+                    item.characters += len(delta)
         status = _status_of(body) if kind == _DONE else None
         if status not in (None, "completed"):
             self._drop_items(response_id, now)
@@ -262,24 +294,42 @@ class TrackSpeech:
             return min(stopped_for, silent_seconds) > _STOPPED_SILENCE_SECONDS
         if item.ended_at is None:
             return False
+        spoken_for = now - (item.begun_at or item.ended_at)
+        most_seconds = item.characters / _LEAST_CHARACTERS_PER_SECOND + _MAX_EXTRA_SECONDS
+        if spoken_for > most_seconds + delay_seconds:
+            return True
         limit = _MISSING_REPORT_SECONDS if self._has_reports else _UNREPORTED_SILENCE_SECONDS
         return now - max(item.ended_at, item.loud_at) > limit + delay_seconds
 
     def _release(self) -> list[str]:
         found: list[str] = []
-        while self._held:
-            text, ending = self._held[0]
-            if ending is not None and self._is_speaking(ending):
-                break
-            self._held.popleft()
-            found.append(text)
+        for held in self._held.values():
+            while held:
+                text, ending = held[0]
+                if ending is not None and self._is_speaking(ending):
+                    break
+                held.popleft()
+                found.append(text)
         return found
+
+    def _is_out_of_band(self, body: dict[str, object]) -> bool:
+        response = body.get("response")
+        if not isinstance(response, dict):
+            return False
+        return _request_of(response) in self._out_of_band_requests
 
 
 def _response_of(body: dict[str, object]) -> str | None:
     """Return the id of the response that a message is about."""
     response = body.get("response")
     found = response.get("id") if isinstance(response, dict) else body.get("response_id")
+    return found if isinstance(found, str) else None
+
+
+def _request_of(response: dict[str, object]) -> str | None:
+    """Return the client's id in the metadata of a response or of its request."""
+    metadata = response.get("metadata")
+    found = metadata.get(CLIENT_EVENT_ID) if isinstance(metadata, dict) else None
     return found if isinstance(found, str) else None
 
 

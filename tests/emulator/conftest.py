@@ -28,10 +28,14 @@ def speech_server() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def rtc_server() -> Iterator[Emulator]:
-    """Yield a server that had a WebRTC call. Its event loop runs until the server is closed."""
+    """
+    Yield a server that had a WebRTC call. Its event loop runs until the server is closed.
+
+    On a busy machine, the last packet of a client may be lost. Then the idle timeout ends its call.
+    """
     from support.rtc_client import open_rtc  # it is slow to import
 
-    with Emulator(synthesizer=ToneSynthesizer()) as server:
+    with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(idle_timeout=5)) as server:
         with open_rtc(server):
             pass
         yield server

@@ -78,6 +78,8 @@ def call(**quirks: Any) -> Iterator[RtcClient]:
         Emulator(synthesizer=ToneSynthesizer(), speech_engine=engine, settings=settings) as server,
         open_rtc(server) as client,
     ):
+        quick = {"type": "server_vad", "silence_duration_ms": 200}
+        client.update(audio={"input": {"turn_detection": quick}})
         yield client
 
 
@@ -108,7 +110,7 @@ def test_written_turn(rtc_server: Emulator) -> None:
 def test_audio_is_clean(rtc_server: Emulator) -> None:
     """The tone of the reply has one frequency and no gap."""
     with open_rtc(rtc_server) as client:
-        client.ask("Say aaaaaaaaaaaaaaaaaaaa.")
+        client.ask("Say aaaaaaaaaaaa.")
         client.until(f"{BUFFER}.stopped")
         heard = client.rtc.listen(0.3)
 
@@ -145,8 +147,6 @@ def test_spoken_turn() -> None:
 def test_interruption_by_speech() -> None:
     """The user's speech ends the audio of a reply, also after the end of the response."""
     with call() as client:
-        quick = {"type": "server_vad", "silence_duration_ms": 200}
-        client.update(audio={"input": {"turn_detection": quick}})
         client.rtc.speak(tone(COUNT_HZ))
         response = client.next("response.done")["response"]
         until_sounding(client)

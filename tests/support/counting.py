@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from inworld_sync.sessions.connector import ConnectionLimiter
+from inworld_sync.sessions.limiter import ConnectionLimiter
 
 
 class CountingLimiter(ConnectionLimiter):

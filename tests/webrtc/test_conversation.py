@@ -158,7 +158,8 @@ def test_conversation_in_tones(tmp_path: Path) -> None:
         [heard_ms] = next_of(events, Interrupted).heard_ms.values()
         assert heard_ms == pytest.approx((speaker.heard_samples - answered) / 24.0, abs=100)
         assert next_of(events, UserTranscriptCompleted).transcript == USER[1]
-        assert reply.wait(PATIENCE_SECONDS).status == "cancelled"
+        # The service may have ended the response before its audio was interrupted.
+        assert reply.wait(PATIENCE_SECONDS).status in ("cancelled", "completed")
 
 
 @pytest.mark.slow

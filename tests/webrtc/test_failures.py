@@ -268,6 +268,8 @@ def test_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         for servers in ([{}], [{"urls": 5}], ["turn:x"]):
             with pytest.raises(ConfigError, match="ice_servers must be mappings"):
                 iw.connect_webrtc(ice_servers=servers)
+        with pytest.raises(ConfigError, match="urls of ice_servers must be such as"):
+            iw.connect_webrtc(ice_servers=[{"urls": "http://turn.example"}])
         with pytest.raises(ConfigError, match="no place for speed"):
             iw.connect_webrtc(Session(speed=1.5), offer_form="session_config")
         with pytest.raises(ConfigError, match="input_format"):

@@ -232,6 +232,35 @@ def test_two_responses_keep_their_audio(network: Network) -> None:
     assert network.kinds.count("done") == 2
 
 
+def test_a_response_out_of_band_does_not_wait(network: Network) -> None:
+    """It may begin and end while the conversation's response is spoken."""
+    network.speech.handle_command(
+        '{"type":"response.create","response":{"conversation":"none",'
+        '"metadata":{"client_event_id":"evt_1"}}}'
+    )
+    network.begin()
+    network.audio(loud(500))
+    network.end()
+    info = {"id": "r2", "metadata": {"client_event_id": "evt_1"}}
+    network.message("response.created", response={**info, "status": "in_progress"})
+    network.message("response.output_text.delta", response_id="r2", delta="x")
+    network.message("response.done", response={**info, "status": "completed"})
+
+    assert network.kinds[2:] == ["created", "output_text.delta", "done"]
+
+
+def test_noise_does_not_keep_a_response_open(network: Network) -> None:
+    """After the text is complete, speech takes a limited time, whatever the track has."""
+    network.begin()
+    network.message("response.output_audio_transcript.delta", **PLACE, delta="x" * 60)
+    network.end()
+    network.audio(*[loud(100)] * (19 * 50))
+    assert "done" not in network.kinds
+    network.audio(*[loud(100)] * (2 * 50))
+
+    assert network.kinds[-1] == "done"
+
+
 def test_text_responses_pass(network: Network) -> None:
     network.message("response.created", response={"id": "r1", "status": "in_progress"})
     network.message("response.content_part.added", **PLACE, part={"type": "text"})

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from inworld_sync.audio.echo.clock import DeviceClock
 from inworld_sync.audio.echo.delay import DelayFinder
+from inworld_sync.audio.echo.linear import LinearCanceller
 from inworld_sync.audio.echo.processor import FRAME_MS, RATES_HZ, Processor
 from inworld_sync.audio.echo.reference import PlayedAudio
+from inworld_sync.audio.echo.residual import ResidualGate
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.taps import BlockTime
@@ -42,14 +44,16 @@ _AHEAD_SECONDS: Final = 0.04
 # played audio is shifted.
 _LEAST_ECHO_SECONDS: Final = 0.008
 _MOST_ECHO_SECONDS: Final = 0.4
+_LEAST_SHIFT_SECONDS: Final = -0.2
+_MOST_SHIFT_SECONDS: Final = 0.8
 # A frame waits for played audio while the speaker's last audio is at most this old, and the frame
 # is at most this old. After that, the speaker counts as stopped.
 _STOPPED_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 0.3
 # A difference between the position and the measured position is removed in this time, by changing
 # the rate, but by at most this share of the rate. A larger difference is skipped at once.
-_FOLLOW_SECONDS: Final = 8.0
-_FOLLOW_RATE: Final = 60e-6
+_FOLLOW_SECONDS: Final = 100.0
+_FOLLOW_RATE: Final = 10e-6
 _SKIP_SECONDS: Final = 0.02
 _SKIP_AFTER_BREAK_SECONDS: Final = 0.003
 # Played audio above this level (16-bit) counts for the measurement of the removed echo, which is
@@ -105,8 +109,10 @@ class EchoCanceller:
         self._has_speaker = played_hz is not None
         self._played_hz = played_hz or rate_hz
         self._played_step = self._played_hz / rate_hz
-        self._processor = self._new_processor()
         self._frame_samples = rate_hz * FRAME_MS // 1000
+        self._processor = self._new_processor()
+        self._linear = LinearCanceller(rate_hz, self._frame_samples)
+        self._gate = self._new_gate()
         self._input = Resampler(recorded_hz, rate_hz)
         self._output = Resampler(rate_hz, sample_rate_hz)
         self._waiting = bytearray()
@@ -184,15 +190,24 @@ class EchoCanceller:
             played = self._next_played(now_ns)
             if played is None:
                 break
-            recorded = bytes(self._waiting[:size])
+            recorded = np.frombuffer(self._waiting[:size], "<i2").astype(np.float32)
             del self._waiting[:size]
             self._frames += 1
-            samples = np.rint(played).clip(-32768, 32767).astype("<i2")
-            cleaned = self._processor.process(samples.tobytes(), recorded)
-            ready += cleaned
-            if self._has_speaker:
-                self._measure(played, recorded, cleaned)
+            ready += self._clean(played, recorded)
         return bytes(ready)
+
+    def _clean(self, played: npt.NDArray[np.float32], recorded: npt.NDArray[np.float32]) -> bytes:
+        """Remove the echo from a frame."""
+        import numpy as np
+
+        if not self._has_speaker:
+            return self._processor.process(b"", _pcm(recorded))
+        echo, rest = self._linear.process(played, recorded)
+        processed = self._processor.process(_pcm(played), _pcm(rest))
+        samples = np.frombuffer(processed, "<i2").astype(np.float64)
+        cleaned = self._gate.process(echo, rest, samples)
+        self._measure(played, recorded, cleaned)
+        return _pcm(cleaned)
 
     def _next_played(self, now_ns: int | None) -> npt.NDArray[np.float32] | None:
         """Return the played audio for the next frame; None if the frame has to wait for it."""
@@ -216,7 +231,7 @@ class EchoCanceller:
         if self._devices != self._played_clock.devices:
             # The echo of another loudspeaker is different.
             if self._devices:
-                self._processor = self._new_processor()
+                self._restart()
             self._devices = self._played_clock.devices
         self._place = end
         return self._played.read(place, ratio, self._frame_samples)
@@ -244,23 +259,39 @@ class EchoCanceller:
         newest_ns = self._played_clock.time_ns(self._played.end)
         return now_ns - newest_ns < _STOPPED_SECONDS * 1e9
 
-    def _measure(self, played: npt.NDArray[np.float32], recorded: bytes, cleaned: bytes) -> None:
+    def _measure(
+        self,
+        played: npt.NDArray[np.float32],
+        before: npt.NDArray[np.float32],
+        after: npt.NDArray[np.float64],
+    ) -> None:
         """Measure how much echo is removed and when it comes, and shift the played audio."""
-        import numpy as np
-
-        before = np.frombuffer(recorded, "<i2").astype(np.float32)
-        after = np.frombuffer(cleaned, "<i2").astype(np.float32)
         if float((played * played).mean()) > _LEAST_PLAYED_LEVEL**2:
             keep = 1.0 - 1.0 / _AVERAGED_FRAMES
             self._energy_before = keep * self._energy_before + float((before * before).mean())
             self._energy_after = keep * self._energy_after + float((after * after).mean())
         delay = self._finder.add(played, before)
-        if delay is None or _LEAST_ECHO_SECONDS <= delay <= _MOST_ECHO_SECONDS:
+        if delay is None or self._gate.is_adapted:
             return
-        self._shift_seconds += delay - _AHEAD_SECONDS
+        if _LEAST_ECHO_SECONDS <= delay <= _MOST_ECHO_SECONDS:
+            self._linear.set_delay(delay)
+            return
+        shift_seconds = self._shift_seconds + delay - _AHEAD_SECONDS
+        if not _LEAST_SHIFT_SECONDS <= shift_seconds <= _MOST_SHIFT_SECONDS:
+            return
+        self._shift_seconds = shift_seconds
         self._place = None
         self._finder.clear()
+        self._restart()
+
+    def _restart(self) -> None:
+        """Begin to adapt again, because the echo is different."""
         self._processor = self._new_processor()
+        self._linear = LinearCanceller(self._rate_hz, self._frame_samples)
+        self._gate = self._new_gate()
+
+    def _new_gate(self) -> ResidualGate:
+        return ResidualGate(self._rate_hz, is_clear=self._settings == EchoSettings())
 
     def _new_processor(self) -> Processor:
         return Processor(
@@ -270,3 +301,10 @@ class EchoCanceller:
             auto_gain=self._settings.auto_gain,
             delay_ms=round(_AHEAD_SECONDS * 1000),
         )
+
+
+def _pcm(samples: npt.NDArray[np.floating[Any]]) -> bytes:
+    import numpy as np
+
+    rounded: npt.NDArray[np.int16] = np.rint(samples).clip(-32768, 32767).astype("<i2")
+    return rounded.tobytes()

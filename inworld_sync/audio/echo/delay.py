@@ -9,6 +9,7 @@ cross-correlation with phase transform).
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -18,16 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["DelayFinder"]
 
 _RATE_HZ: Final = 8000
-_WINDOW_SECONDS: Final = 2.0
-_HOP_SECONDS: Final = 0.5
+_WINDOW_SECONDS: Final = 1.0
+_HOP_SECONDS: Final = 0.2
 # The delays that are searched. A negative delay means that the echo is before the played audio.
 _LEAST_SECONDS: Final = -0.2
 _MOST_SECONDS: Final = 0.8
 # The band in which speech and small loudspeakers have most of their energy.
 _BAND_HZ: Final = (300, 3400)
 # The peak of the correlation must be this many times its root mean square.
-_LEAST_PEAK: Final = 8.0
-# Two results in a row must agree within this time.
+_LEAST_PEAK: Final = 9.0
+# This many results in a row must agree within this time.
+_AGREEING: Final = 3
 _AGREEMENT_SECONDS: Final = 0.004
 # Quieter audio is not compared. Samples are in units of 16-bit integers.
 _LEAST_LEVEL: Final = 20.0
@@ -56,7 +58,7 @@ class DelayFinder:
         self._played: list[npt.NDArray[np.float32]] = []
         self._recorded: list[npt.NDArray[np.float32]] = []
         self._count = 0
-        self._last: float | None = None
+        self._found: deque[float | None] = deque(maxlen=_AGREEING)
 
     def add(
         self, played: npt.NDArray[np.float32], recorded: npt.NDArray[np.float32]
@@ -78,8 +80,9 @@ class DelayFinder:
             hop -= len(self._played[0])
             self._count -= len(self._played[0])
             del self._played[0], self._recorded[0]
-        last, self._last = self._last, found
-        if found is None or last is None or abs(found - last) > _AGREEMENT_SECONDS:
+        self._found.append(found)
+        agreeing = [each for each in self._found if each is not None]
+        if len(agreeing) < _AGREEING or max(agreeing) - min(agreeing) > _AGREEMENT_SECONDS:
             return None
         return found
 
@@ -88,7 +91,7 @@ class DelayFinder:
         self._played.clear()
         self._recorded.clear()
         self._count = 0
-        self._last = None
+        self._found.clear()
 
     def _find(self) -> float | None:
         import numpy as np

@@ -98,7 +98,8 @@ class Processor:
         Remove the echo of *played* from *recorded*.
 
         Args:
-            played: 10 ms of 16-bit samples of the speaker.
+            played: 10 ms of 16-bit samples of the speaker, which are not used without
+                *cancel_echo*.
             recorded: 10 ms of 16-bit samples of the microphone.
 
         Returns:
@@ -108,7 +109,7 @@ class Processor:
             AudioError: A frame has another length.
         """
         frame_bytes = self.frame_samples * SAMPLE_BYTES
-        for pcm in (played, recorded):
+        for pcm in (played, recorded) if self._cancels_echo else (recorded,):
             if len(pcm) != frame_bytes:
                 raise AudioError(
                     f"a frame must have {FRAME_MS} ms, which are {frame_bytes} bytes at "

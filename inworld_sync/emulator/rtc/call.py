@@ -94,7 +94,7 @@ class Call:
         self._transports: set[RTCIceTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
-        self._began_at = self._active_at = time.monotonic()
+        self._is_active = False
         self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
 
@@ -157,12 +157,13 @@ class Call:
 
     async def _attempt(self, work: Coroutine[object, object, None]) -> None:
         """Do a step of the end. The steps after a step that fails are done too."""
-        try:
-            await asyncio.wait_for(work, _CLOSE_SECONDS)
-        except (asyncio.TimeoutError, TimeoutError):
+        task = asyncio.ensure_future(work)
+        # A step that takes longer goes on, because a cancelled close() fails in the library.
+        done, _ = await asyncio.wait({task}, timeout=_CLOSE_SECONDS)
+        if not done:
             _logger.warning("%s did not end within %s s", self._id, _CLOSE_SECONDS)
-        except Exception:
-            _logger.exception("a step of the end of %s failed", self._id)
+        elif error := task.exception():
+            _logger.error("a step of the end of %s failed", self._id, exc_info=error)
 
     async def _stop_ice(self) -> None:
         """Close the sockets without a word to the client."""
@@ -192,7 +193,7 @@ class Call:
     # Events of the connection.
 
     def _on_audio(self, pcm: bytes) -> None:
-        self._active_at = time.monotonic()
+        self._is_active = True
         if self._peer is not None:
             self._peer.add_audio(pcm)
 
@@ -245,7 +246,7 @@ class Call:
                 self._loop.call_soon_threadsafe(self._leave)
 
     def _on_message(self, message: str | bytes) -> None:
-        self._active_at = time.monotonic()
+        self._is_active = True
         if self._peer is not None:
             self._peer.add_event(message)
 
@@ -273,13 +274,15 @@ class Call:
     async def _watch(self) -> None:
         """End the call if the client does not connect, or if nothing is received."""
         settings = self._shared.settings
-        while True:
+        waited = idle = 0.0
+        # Steps are counted, because the packets of the client may wait while the process stalls.
+        while idle < settings.idle_timeout and (
+            self._peer is not None or waited < settings.realtime.ice_timeout
+        ):
+            self._is_active = False
             await asyncio.sleep(_CHECK_SECONDS)
-            now = time.monotonic()
-            if self._peer is None and now - self._began_at > settings.realtime.ice_timeout:
-                break
-            if now - self._active_at > settings.idle_timeout:
-                break
+            waited += _CHECK_SECONDS
+            idle = 0.0 if self._is_active else idle + _CHECK_SECONDS
         self._end_soon()
 
 

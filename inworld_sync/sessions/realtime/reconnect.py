@@ -16,7 +16,8 @@ from typing import Literal
 
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, ServiceError
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.sessions.connector import Connector, Place
+from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.limiter import Place
 from inworld_sync.sessions.realtime.commands import Phase
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.sessions.realtime.state import SessionState

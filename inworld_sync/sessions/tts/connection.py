@@ -34,8 +34,9 @@ from inworld_sync.models.tts import (
     VisemeSet,
 )
 from inworld_sync.sessions.base import Connection
-from inworld_sync.sessions.connector import Connector, Place
+from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.limiter import Place
 from inworld_sync.sessions.monitor import require_may_wait
 from inworld_sync.sessions.tts.context import ContextEvent, TtsContext
 from inworld_sync.transport.deadline import Deadline
@@ -45,7 +46,6 @@ from inworld_sync.wire.contexts import Command, ContextProgress, Contexts
 
 __all__ = ["CREATE_TIMEOUT_SECONDS", "MESSAGE_TIMEOUT_SECONDS", "TtsConnection"]
 
-# Defaults of the deadlines of a context.
 CREATE_TIMEOUT_SECONDS = 10.0
 MESSAGE_TIMEOUT_SECONDS = 30.0
 
@@ -78,6 +78,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         self._generation = 0
         self._on_room = on_room
         self._is_unhealthy = False
+        self._is_retired = False
         self._has_expired = False
         self._contexts = Contexts()
         self._open_contexts: dict[str, TtsContext] = {}
@@ -279,12 +280,24 @@ class TtsConnection(Connection[tts.ContextMessage]):
         if self._on_room is not None:
             self._on_room()
 
+    def _retire(self) -> None:
+        """Accept no further contexts, because another process needs the place."""
+        with self._changed:
+            self._is_retired = True
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the connection would accept a context if one of its contexts ended."""
+        with self._changed:
+            return self._is_usable and not self._contexts.free
+
     @property
     def _is_usable(self) -> bool:
         return (
             self.ended is None
             and not self._closing
             and not self._is_unhealthy
+            and not self._is_retired
             and self._link.end is None
         )
 

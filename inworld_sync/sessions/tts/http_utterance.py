@@ -48,7 +48,7 @@ class HttpUtterance:
     Args:
         connector: Has the credential and the settings of the client.
         http: Sends the requests.
-        text: The whole text, or an iterable of its pieces.
+        text: The whole text, an iterable of its pieces, or the source of another attempt.
         config: The settings of the utterance.
         timeout: Seconds until the first line of a response, connecting included, and for each
             further line.
@@ -62,13 +62,16 @@ class HttpUtterance:
         config: The settings of the utterance.
         usage: The service's counts so far.
         state: The state as text, for a repr.
+        from_cache: False.
     """
+
+    from_cache = False
 
     def __init__(
         self,
         connector: Connector,
         http: HttpClient,
-        text: str | Iterable[str],
+        text: str | Iterable[str] | PieceSource,
         config: ContextConfig,
         timeout: float | None,
     ) -> None:
@@ -77,7 +80,9 @@ class HttpUtterance:
                 raise ConfigError(f"{name} is for a WebSocket: leave it out with method='http'")
         self._connector = connector
         self._http = http
-        self._source = PieceSource(text, tts.MAX_HTTP_TEXT_CHARACTERS)
+        if not isinstance(text, PieceSource):
+            text = PieceSource(text, tts.MAX_HTTP_TEXT_CHARACTERS)
+        self._source = text
         self._timeout = timeout
         self._stopped = Event()
         self._stopper = Stopper()

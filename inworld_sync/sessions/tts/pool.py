@@ -10,6 +10,7 @@ closes a connection, waits for a connection or sends on it.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
@@ -25,7 +26,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.locks import Event
 from inworld_sync.models.tts import ContextConfig, TtsUsage
-from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.connector import Connector, trace_wait
 from inworld_sync.sessions.monitor import Monitor, require_may_wait
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.context import ContextOwner, TtsContext
@@ -66,7 +67,7 @@ class TtsPool:
         # This count increases when the service refuses the credential of a connection.
         self._generation = 0
         self._kept_idle = _KEPT_IDLE
-        connector.add_evictor(lambda: self._evict_idle(keep=0))
+        connector.add_pool(self)
         connector.adopt(self)
 
     @property
@@ -120,13 +121,18 @@ class TtsPool:
         """
         deadline = RunningDeadline(timeout, "waiting for a TTS context")
         call = object()
+        began, has_waited = time.monotonic(), False
         try:
             self._calls.append(call)
             while True:
                 connection = self._with_room(deadline, is_stopped, call)
                 connection = connection or self._open(deadline, call)
                 if connection is None:
+                    has_waited = True
                     continue
+                if has_waited:
+                    trace_wait(self._connector.options, connection.name, began)
+                    has_waited = False
                 try:
                     return connection._new_context(config, 0.0, create_timeout, timeout)
                 except ContextLimitError:
@@ -160,6 +166,33 @@ class TtsPool:
         if not self._changed.in_child:
             with self._changed:
                 self._changed.notify_all()
+
+    def evict_idle(self) -> None:
+        """Close all idle connections, because other clients or processes need their places."""
+        self._evict_idle(keep=0)
+
+    def retire(self, count: int) -> int:
+        """
+        Let *count* connections close after their contexts, or fewer if there are fewer.
+
+        Connections that were retired earlier and are still open count. The connections with the
+        fewest contexts are chosen, because they close first.
+
+        Returns:
+            The number of connections that will close.
+        """
+        if self._changed.in_child:
+            return 0
+        with self._changed:
+            retired = sum(c._is_retired and c.ended is None for c in self._connections)
+            usable = [(free, c) for c in self._connections if (free := c.free_contexts)]
+            full = [c for c in self._connections if c._is_full]
+            chosen = [c for _, c in sorted(usable, key=lambda pair: -pair[0])] + full
+            chosen = chosen[: max(0, count - retired)]
+            for connection in chosen:
+                connection._retire()
+        self._evict_idle()
+        return min(count, retired + len(chosen))
 
     def evict_all(self) -> None:
         """Close every connection as soon as it is idle, since no utterances can follow."""
@@ -265,7 +298,8 @@ class TtsPool:
                     keep -= 1
                 elif connection._stop_accepting():
                     self._connections.remove(connection)
-                    (healthy if is_usable else unhealthy).append(connection)
+                    is_healthy = is_usable or connection._is_retired
+                    (healthy if is_healthy else unhealthy).append(connection)
             self._changed.notify_all()
         for connection in healthy:
             connection._begin_close()
@@ -281,7 +315,7 @@ class Utterance:
 
     Args:
         pool: Creates the contexts.
-        text: The whole text, or an iterable of its pieces.
+        text: The whole text, an iterable of its pieces, or the source of another attempt.
         config: The settings of the context.
         timeout: Seconds to wait for a context. It is also the ``message_timeout`` of the context.
         create_timeout: The ``create_timeout`` of the context.
@@ -291,18 +325,21 @@ class Utterance:
     Attributes:
         config: The settings of the context.
         context: The present context; None before the first attempt and between two attempts.
+        from_cache: False.
     """
+
+    from_cache = False
 
     def __init__(
         self,
         pool: TtsPool,
-        text: str | Iterable[str],
+        text: str | Iterable[str] | PieceSource,
         config: ContextConfig,
         timeout: float,
         create_timeout: float | None,
     ) -> None:
         self._pool = pool
-        self._source = PieceSource(text)
+        self._source = text if isinstance(text, PieceSource) else PieceSource(text)
         self._timeout = timeout
         self._create_timeout = create_timeout
         self._stopped = Event()

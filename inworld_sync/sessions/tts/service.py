@@ -4,22 +4,19 @@ Speaks whole utterances. This module has the class of ``iw.tts``.
 Threads: a long text or an iterator is sent by a separate thread (see ``text_feed.py``), so that
 the audio does not wait for the text, nor the text for the audio.
 
-Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next chunk. A second
-thread does not wait but raises.
 """
 
 from __future__ import annotations
 
 import contextlib
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 
 from inworld_sync.audio import wav
-from inworld_sync.errors import ConfigError, InworldError, LocalProtocolError
+from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.locks import imports
 from inworld_sync.models import checks
 from inworld_sync.models.keywords import with_keyword_hints
@@ -35,7 +32,6 @@ from inworld_sync.models.tts import (
     TextNormalization,
     TimestampTransport,
     TimestampType,
-    TtsUsage,
     VisemeSet,
     WordTime,
 )
@@ -48,28 +44,33 @@ from inworld_sync.sessions.tts.connection import (
 )
 from inworld_sync.sessions.tts.pool import TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
+    AnyUtterance,
     AudioChunk,
     Speech,
+    SpeechStream,
     require_rate,
     require_sink,
 )
+from inworld_sync.sessions.tts.text_feed import PieceSource
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.text import require_pieces, require_text
+from inworld_sync.wire.tts import MAX_HTTP_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS
 
 if TYPE_CHECKING:
     from inworld_sync.models.devices import AudioSink
     from inworld_sync.sessions.playback import Playback
-    from inworld_sync.sessions.tts.http_utterance import HttpUtterance
     from inworld_sync.transport.http import HttpClient
 
-__all__ = ["SpeechStream", "Tts"]
+__all__ = ["Tts"]
 
-# The settings for whole utterances. The service decides when to speak, and reports the times of
-# words.
+# The settings for whole utterances. The service decides when to speak, and sends times of words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
 
 # Browsers play files of these formats while they receive the files.
 _WEB_FORMATS: Final = ("wav", "mp3", "opus")
+
+
+Route: TypeAlias = "Callable[[ContextConfig, Callable[[Tts], AnyUtterance]], AnyUtterance]"
 
 
 class Tts:
@@ -81,10 +82,16 @@ class Tts:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, connector: Connector, http: HttpClient) -> None:
+    def __init__(self, connector: Connector, http: HttpClient, route: Route | None = None) -> None:
+        self._route = route
         self._connector = connector
         self._http = http
         self._pool = TtsPool(connector)
+        self._cache: SpeechCache | None = None
+        if connector.options.cache:
+            from inworld_sync.sessions.tts.cache import SpeechCache
+
+            self._cache = SpeechCache(connector.options)
         # A client that is garbage-collected without being closed keeps no connection.
         weakref.finalize(self, self._pool.evict_all).atexit = False
 
@@ -162,15 +169,14 @@ class Tts:
         stream = self.stream(
             text, config=settings, method=method, timeout=timeout, create_timeout=create_timeout
         )
-        audio = stream.config.audio
         chunks: list[AudioChunk] = []
         try:
             chunks.extend(stream)
         except InworldError as error:
             if chunks:
-                error.partial = Speech.join(chunks, audio)
+                error.partial = Speech.join(chunks, settings.audio)
             raise
-        return Speech.join(chunks, audio)
+        return attrs.evolve(Speech.join(chunks, settings.audio), from_cache=stream.from_cache)
 
     @with_keyword_hints
     def stream(
@@ -246,14 +252,24 @@ class Tts:
             require_pieces(text)
         checks.require_timeout(timeout)
         checks.require_timeout(create_timeout, "create_timeout")
-        if method == "http":
-            with imports:
-                from inworld_sync.sessions.tts.http_utterance import HttpUtterance
-
-            return SpeechStream(HttpUtterance(self._connector, self._http, text, settings, timeout))
-        if method != "stream":
+        if method not in ("http", "stream"):
             raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
-        return SpeechStream(Utterance(self._pool, text, settings, timeout, create_timeout))
+        limit = MAX_HTTP_TEXT_CHARACTERS if method == "http" else MAX_TEXT_CHARACTERS
+        source = PieceSource(text, limit)
+
+        def make(tts: Tts) -> AnyUtterance:
+            if method == "http":
+                with imports:
+                    from inworld_sync.sessions.tts.http_utterance import HttpUtterance
+
+                return HttpUtterance(tts._connector, tts._http, source, settings, timeout)
+            return Utterance(tts._pool, source, settings, timeout, create_timeout)
+
+        utterance = self._route(settings, make) if self._route else make(self)
+        # The whole text of an iterable is known only at its end.
+        if self._cache is not None and isinstance(text, str):
+            utterance = self._cache.utterance(text, utterance)
+        return SpeechStream(utterance)
 
     @with_keyword_hints
     def stream_bytes(
@@ -438,62 +454,3 @@ def _resumed(first: bytes, blocks: Generator[bytes, None, None]) -> Generator[by
     with contextlib.closing(blocks):
         yield first
         yield from blocks
-
-
-class SpeechStream:
-    """
-    The audio of one utterance, while the client receives it. It can be iterated once.
-
-    The first step opens or reuses a connection. If the iteration ends without an error, it has
-    yielded the whole utterance. Leaving the loop early, or :meth:`close`, also stops the synthesis.
-
-    Thread safety: one thread iterates; any thread may call :meth:`close`.
-    """
-
-    def __init__(self, utterance: Utterance | HttpUtterance) -> None:
-        self._utterance = utterance
-        # The generator has no reference to this object. So when the last reference to this object
-        # is dropped, the generator and the utterance end at once.
-        self._chunks = utterance.chunks()
-        # The calls of __next__() that are running. A second call raises.
-        self._steps: deque[object] = deque()
-
-    def __iter__(self) -> SpeechStream:
-        return self
-
-    def __next__(self) -> AudioChunk:
-        if self._utterance.is_read_here:
-            raise LocalProtocolError("the iterator of a text cannot wait for the audio of the text")
-        step = object()
-        try:
-            self._steps.append(step)
-            if self._steps[0] is not step:
-                raise LocalProtocolError(
-                    "another thread iterates over this stream: only one thread may do so at a time"
-                )
-            return next(self._chunks)
-        finally:
-            self._steps.remove(step)
-
-    @property
-    def config(self) -> ContextConfig:
-        """The settings of the utterance."""
-        return self._utterance.config
-
-    @property
-    def usage(self) -> TtsUsage:
-        """The service's counts so far."""
-        return self._utterance.usage
-
-    def close(self) -> None:
-        """Stop the utterance, and end an iteration that waits. May be called twice."""
-        self._utterance.stop()
-
-    def __enter__(self) -> SpeechStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<SpeechStream {self.config.voice} {self._utterance.state}>"

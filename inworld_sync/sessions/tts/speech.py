@@ -1,11 +1,17 @@
-"""Has the classes of speech: ``AudioChunk`` for one message, ``Speech`` for a whole utterance."""
+"""
+Has the classes of speech: ``AudioChunk`` for one message, ``SpeechStream`` for the chunks of an
+utterance, ``Speech`` for a whole utterance.
+
+Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next chunk. A second
+thread does not wait but raises.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +20,7 @@ import attrs
 
 from inworld_sync.audio import g711, wav
 from inworld_sync.audio.whole_file import WholeFile
-from inworld_sync.errors import AudioError, ConfigError
+from inworld_sync.errors import AudioError, ConfigError, LocalProtocolError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import (
     FILE_ENCODINGS,
@@ -22,6 +28,7 @@ from inworld_sync.models.tts import (
     AudioConfig,
     AudioEncoding,
     CharacterTime,
+    ContextConfig,
     Phoneme,
     TtsUsage,
     Viseme,
@@ -35,7 +42,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-__all__ = ["AudioChunk", "Speech", "SupportsWrite", "require_rate", "require_sink"]
+__all__ = [
+    "AnyUtterance",
+    "AudioChunk",
+    "Speech",
+    "SpeechStream",
+    "SupportsWrite",
+    "require_rate",
+    "require_sink",
+]
 
 _WAV_BLOCK_BYTES = 32 * 1024
 
@@ -146,6 +161,7 @@ class Speech(_Encoded):
         tokens: The words, punctuation and white space as the service sent them; ``"".join(tokens)``
             is the text.
         visemes: Mouth shapes, as in :class:`AudioChunk`.
+        from_cache: Whether the speech is from the cache of the client. Then *usage* is 0.
     """
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
@@ -157,6 +173,7 @@ class Speech(_Encoded):
     usage: TtsUsage = attrs.field(factory=TtsUsage)
     tokens: tuple[str, ...] = attrs.field(default=(), repr=False)
     visemes: tuple[Viseme, ...] = attrs.field(default=(), repr=False)
+    from_cache: bool = False
 
     @classmethod
     def join(cls, chunks: Iterable[AudioChunk], audio: AudioConfig) -> Speech:
@@ -328,6 +345,105 @@ class Speech(_Encoded):
         require_rate(speaker, self.sample_rate_hz)
         speaker.write(samples, timeout=timeout)
         speaker.drain(timeout=timeout)
+
+
+class AnyUtterance(Protocol):
+    """One utterance, of any kind."""
+
+    @property
+    def config(self) -> ContextConfig:
+        """The settings of the utterance."""
+        ...
+
+    @property
+    def usage(self) -> TtsUsage:
+        """The service's counts so far."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """The state as text, for a repr."""
+        ...
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether the audio is from the cache of the client."""
+        ...
+
+    @property
+    def is_read_here(self) -> bool:
+        """Whether the current thread is in the user's iterator of the text."""
+        ...
+
+    def stop(self) -> None:
+        """Interrupt the utterance, and end an iteration that waits."""
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        """Iterate over the audio."""
+        ...
+
+
+class SpeechStream:
+    """
+    The audio of one utterance, while the client receives it. It can be iterated once.
+
+    The first step opens or reuses a connection. If the iteration ends without an error, it has
+    yielded the whole utterance. Leaving the loop early, or :meth:`close`, also stops the synthesis.
+
+    Thread safety: one thread iterates; any thread may call :meth:`close`.
+    """
+
+    def __init__(self, utterance: AnyUtterance) -> None:
+        self._utterance = utterance
+        # The generator has no reference to this object, so both end with the last reference to it.
+        self._chunks = utterance.chunks()
+        # The calls of __next__() that are running. A second call raises.
+        self._steps: deque[object] = deque()
+
+    def __iter__(self) -> SpeechStream:
+        return self
+
+    def __next__(self) -> AudioChunk:
+        if self._utterance.is_read_here:
+            raise LocalProtocolError("the iterator of a text cannot wait for the audio of the text")
+        step = object()
+        try:
+            self._steps.append(step)
+            if self._steps[0] is not step:
+                raise LocalProtocolError(
+                    "another thread iterates over this stream: only one thread may do so at a time"
+                )
+            return next(self._chunks)
+        finally:
+            self._steps.remove(step)
+
+    @property
+    def config(self) -> ContextConfig:
+        """The settings of the utterance."""
+        return self._utterance.config
+
+    @property
+    def usage(self) -> TtsUsage:
+        """The service's counts so far."""
+        return self._utterance.usage
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether the audio is from the cache of the client; known after the first chunk."""
+        return self._utterance.from_cache
+
+    def close(self) -> None:
+        """Stop the utterance, and end an iteration that waits. May be called twice."""
+        self._utterance.stop()
+
+    def __enter__(self) -> SpeechStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<SpeechStream {self.config.voice} {self._utterance.state}>"
 
 
 def _is_binary_file(target: object) -> bool:

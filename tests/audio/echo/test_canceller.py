@@ -13,7 +13,7 @@ from support.room import PLAYED_HZ, RATE_HZ, Room, babble, removed_db
 
 pytestmark = pytest.mark.usefixtures("audio_processing")
 
-SPEECH = babble(10, PLAYED_HZ, 1)
+SPEECH = babble(6, PLAYED_HZ, 1)
 
 
 @pytest.mark.parametrize("room", [{"delay_ms": 0}, {"delay_ms": 300}, {"ppm": 200}], ids=str)
@@ -35,7 +35,7 @@ def test_clocks_that_differ_much() -> None:
     cleaned, canceller = found.cancel()
 
     assert 1000 == pytest.approx(canceller.stats.skew_ppm, abs=30)
-    assert removed_db(found.recorded, cleaned, 6, 13) > 35
+    assert removed_db(found.recorded, cleaned, 6, 9.5) > 35
 
 
 def test_a_delay_that_no_device_reports() -> None:
@@ -44,33 +44,42 @@ def test_a_delay_that_no_device_reports() -> None:
     cleaned, canceller = found.cancel()
 
     assert 600 == pytest.approx(canceller.stats.delay_correction_ms, abs=10)
-    assert removed_db(found.recorded, cleaned, 7, 10) > 35
+    assert removed_db(found.recorded, cleaned, 4.5, 6.5) > 35
 
 
 def test_a_gap_of_the_loudspeaker() -> None:
     """After the loudspeaker had nothing to play for 30 ms, the echo is still removed."""
-    found = Room(SPEECH, gap_at=3 * PLAYED_HZ)
+    found = Room(SPEECH, gap_at=2 * PLAYED_HZ)
     cleaned, _ = found.cancel()
 
-    assert removed_db(found.recorded, cleaned, 1.5, 3) > 35
-    assert removed_db(found.recorded, cleaned, 4.5, 10) > 35
+    assert removed_db(found.recorded, cleaned, 1.5, 2) > 35
+    assert removed_db(found.recorded, cleaned, 4, 6) > 35
 
 
 def test_another_loudspeaker() -> None:
     """After another loudspeaker has replaced the first one, its echo is removed too."""
-    found = Room(SPEECH, other_at=3 * PLAYED_HZ)
+    found = Room(SPEECH, other_at=2 * PLAYED_HZ)
     cleaned, _ = found.cancel()
 
-    assert removed_db(found.recorded, cleaned, 5, 10) > 35
+    assert removed_db(found.recorded, cleaned, 4.5, 6.5) > 35
 
 
 def test_the_user_alone() -> None:
     """While the loudspeaker is silent, the user's speech is unchanged, except for a delay."""
-    near = babble(5, RATE_HZ, 2)
-    cleaned, canceller = Room(np.zeros(5 * PLAYED_HZ), near=near).cancel()
+    near = babble(3, RATE_HZ, 2)
+    cleaned, canceller = Room(np.zeros(3 * PLAYED_HZ), near=near).cancel()
 
-    assert abs(removed_db(near.astype("<i2"), cleaned, 1, 4.5)) < 1.5
+    assert abs(removed_db(near.astype("<i2"), cleaned, 1, 2.5)) < 1.5
     assert canceller.stats.removed_db is None
+
+
+def test_both_speak() -> None:
+    """While both speak, the user's speech is not attenuated."""
+    near = babble(6, RATE_HZ, 2) * 0.4
+    near[: 4 * RATE_HZ] = 0
+    cleaned, _ = Room(SPEECH, near=near).cancel()
+
+    assert abs(removed_db(near.astype("<i2"), cleaned, 4.5, 6)) < 2
 
 
 def test_a_loudspeaker_that_stops() -> None:

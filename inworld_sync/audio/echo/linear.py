@@ -1,0 +1,206 @@
+"""
+Subtracts the linear part of an echo.
+
+The response of the room is estimated again every 0.2 s, by least squares over about the last two
+seconds: the Toeplitz equations of the correlations are solved with a few steps of the conjugate
+gradient method. A new estimate is used only if it removes more than the present one from audio that
+did not contribute to it. So the user's speech makes no estimate worse, and is not changed itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["LinearCanceller", "LinearResult"]
+
+# The longest response of a room that is estimated, from the direct sound on.
+_RESPONSE_SECONDS: Final = 0.2
+# The direct sound is this long after the first sample of the response.
+_LEAD_SECONDS: Final = 0.02
+_MOST_DELAY_SECONDS: Final = 0.4
+_SEGMENT_SECONDS: Final = 0.2
+# The weight of the earlier segments.
+_KEPT: Final = 0.88
+_STEPS: Final = 5
+# Added to the diagonal of the equations, as a share.
+_REGULARIZATION: Final = 1e-4
+# Quieter segments of played audio are not used. The unit is a 16-bit sample.
+_LEAST_LEVEL: Final = 30.0
+# If the result is this much louder than the recorded audio (energy), it is not used.
+_DIVERGED: Final = 2.0
+
+
+class LinearResult(NamedTuple):
+    """
+    A frame of the recorded audio in two parts, whose sum is the recorded audio.
+
+    Attributes:
+        echo: The estimated echo.
+        rest: The other audio.
+    """
+
+    echo: npt.NDArray[np.float64]
+    rest: npt.NDArray[np.float64]
+
+
+class LinearCanceller:
+    """
+    Subtracts the linear part of the echo of a speaker.
+
+    Args:
+        sample_rate_hz: The sample rate of both streams.
+        frame_samples: The length of all frames.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, sample_rate_hz: int, frame_samples: int) -> None:
+        import numpy as np
+
+        self._rate_hz = sample_rate_hz
+        self._frame = frame_samples
+        self._taps = round(_RESPONSE_SECONDS * sample_rate_hz)
+        self._segment = round(_SEGMENT_SECONDS * sample_rate_hz) // frame_samples * frame_samples
+        self._delay = 0
+        most_delay = round(_MOST_DELAY_SECONDS * sample_rate_hz)
+        self._played: npt.NDArray[np.float32] = np.zeros(
+            most_delay + self._taps + self._segment, np.float32
+        )
+        self._recorded: npt.NDArray[np.float32] = np.zeros(self._segment, np.float32)
+        self._filled = 0
+        self._frame_size = _power_of_two(self._taps + frame_samples)
+        self._segment_size = _power_of_two(self._taps + self._segment)
+        self._equations_size = _power_of_two(2 * self._taps)
+        self._forget()
+        self._set_response(np.zeros(self._taps))
+
+    def set_delay(self, seconds: float) -> None:
+        """Set the time from the played audio to the direct sound of its echo."""
+        import numpy as np
+
+        wanted = round(max(seconds - _LEAD_SECONDS, 0.0) * self._rate_hz)
+        wanted = min(wanted, round(_MOST_DELAY_SECONDS * self._rate_hz))
+        if abs(wanted - self._delay) < _LEAD_SECONDS / 2 * self._rate_hz:
+            return
+        later = wanted - self._delay
+        response = np.zeros(self._taps)
+        if 0 <= later < self._taps:
+            response[: self._taps - later] = self._response[later:]
+        elif -self._taps < later < 0:
+            response[-later:] = self._response[:later]
+        self._delay = wanted
+        self._forget()
+        self._set_response(response)
+
+    def process(
+        self, played: npt.NDArray[np.float32], recorded: npt.NDArray[np.float32]
+    ) -> LinearResult:
+        """Divide a frame of recorded audio into echo and rest."""
+        import numpy as np
+
+        self._played[: -self._frame] = self._played[self._frame :]
+        self._played[-self._frame :] = played
+        self._recorded[: -self._frame] = self._recorded[self._frame :]
+        self._recorded[-self._frame :] = recorded
+        window = self._delayed(self._taps - 1 + self._frame)
+        spectrum = np.fft.rfft(window, self._frame_size) * self._response_spectrum
+        echo = np.fft.irfft(spectrum, self._frame_size)[self._taps - 1 : len(window)]
+        rest = recorded - echo
+        self._filled += self._frame
+        if self._filled >= self._segment:
+            self._filled = 0
+            self._learn()
+        if _energy(rest) > _DIVERGED * _energy(recorded):
+            return LinearResult(np.zeros(self._frame), recorded.astype(np.float64))
+        return LinearResult(echo, rest)
+
+    def _delayed(self, count: int) -> npt.NDArray[np.float32]:
+        end = len(self._played) - self._delay
+        return self._played[end - count : end]
+
+    def _set_response(self, response: npt.NDArray[np.float64]) -> None:
+        import numpy as np
+
+        self._response = response
+        self._response_spectrum = np.fft.rfft(response, self._frame_size)
+
+    def _forget(self) -> None:
+        import numpy as np
+
+        self._own: npt.NDArray[np.float64] = np.zeros(self._taps)
+        self._cross: npt.NDArray[np.float64] = np.zeros(self._taps)
+        self._candidate: npt.NDArray[np.float64] | None = None
+
+    def _learn(self) -> None:
+        """Judge the last estimate with the last segment, and make the next estimate."""
+        import numpy as np
+
+        before = self._taps - 1
+        played = self._delayed(before + self._segment).astype(np.float64)
+        if _energy(played[before:]) < _LEAST_LEVEL**2 * self._segment:
+            return
+        size = self._segment_size
+        spectrum = np.fft.rfft(played, size)
+        if self._candidate is not None:
+            echoes = [
+                np.fft.irfft(spectrum * np.fft.rfft(each, size), size)[before : len(played)]
+                for each in (self._candidate, self._response)
+            ]
+            new, present = (_energy(self._recorded - each) for each in echoes)
+            if new < present:
+                self._set_response(self._candidate)
+        ends = np.zeros((2, len(played)))
+        ends[0, before:] = played[before:]
+        ends[1, before:] = self._recorded
+        correlations = np.fft.irfft(np.fft.rfft(ends, size) * np.conj(spectrum), size)
+        self._own = _KEPT * self._own + correlations[0, : self._taps]
+        self._cross = _KEPT * self._cross + correlations[1, : self._taps]
+        self._candidate = self._solve()
+
+    def _solve(self) -> npt.NDArray[np.float64]:
+        """Improve the present response by some steps towards the solution of the equations."""
+        import numpy as np
+
+        taps, size = self._taps, self._equations_size
+        row = self._own.copy()
+        row[0] *= 1.0 + _REGULARIZATION
+        circle = np.zeros(size)
+        circle[:taps] = row
+        circle[size - taps + 1 :] = row[:0:-1]
+        spectrum = np.fft.rfft(circle)
+        # T. Chan's circulant matrix is the preconditioner.
+        places = np.arange(taps)
+        mirrored = np.concatenate((row[:1], row[:0:-1]))
+        near = np.fft.rfft(((taps - places) * row + places * mirrored) / taps).real
+        near = np.maximum(near, 1e-6 * row[0])
+
+        def times(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            product = np.fft.irfft(spectrum * np.fft.rfft(vector, size), size)
+            return np.asarray(product[:taps], np.float64)
+
+        response = self._response.copy()
+        rest = self._cross - times(response)
+        conditioned = np.fft.irfft(np.fft.rfft(rest) / near, taps)
+        direction = conditioned
+        weight = float(rest @ conditioned)
+        for _ in range(_STEPS):
+            product = times(direction)
+            length = weight / (float(direction @ product) + 1e-30)
+            response = response + length * direction
+            rest = rest - length * product
+            conditioned = np.fft.irfft(np.fft.rfft(rest) / near, taps)
+            last, weight = weight, float(rest @ conditioned)
+            direction = conditioned + weight / (last + 1e-30) * direction
+        return response
+
+
+def _energy(samples: npt.NDArray[np.floating[Any]]) -> float:
+    return float((samples * samples).sum())
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()

@@ -1,0 +1,1 @@
+"""Does many items: texts to audio files, and recordings to transcripts."""

@@ -1,0 +1,124 @@
+"""Has the call ``iw.batch``; the rest of this folder is imported when it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from inworld_sync.models.keywords import with_keyword_hints
+from inworld_sync.models.settings import combine_settings
+
+if TYPE_CHECKING:
+    from inworld_sync.batch.jobs import Jobs
+    from inworld_sync.models.batch import BatchProgress, BatchSummary
+    from inworld_sync.models.options import Options
+    from inworld_sync.models.stt import TranscribeConfig
+    from inworld_sync.models.tts import ContextConfig
+    from inworld_sync.sessions.stt.service import Stt
+    from inworld_sync.sessions.tts.service import Tts
+
+__all__ = ["BatchCalls"]
+
+
+class BatchCalls:
+    """The calls of a client that do many items."""
+
+    @property
+    def options(self) -> Options:
+        """The settings of this client."""
+        raise NotImplementedError
+
+    @property
+    def tts(self) -> Tts:
+        """The text-to-speech service."""
+        raise NotImplementedError
+
+    @property
+    def stt(self) -> Stt:
+        """The speech-to-text service."""
+        raise NotImplementedError
+
+    @with_keyword_hints
+    def batch(
+        self,
+        jobs: Jobs,
+        output: str | os.PathLike[str],
+        *,
+        template: str | None = None,
+        voice: str | None = None,
+        model: str | None = None,
+        language: str | None = None,
+        config: ContextConfig | None = None,
+        transcribe_config: TranscribeConfig | None = None,
+        concurrency: int = 20,
+        retries: int = 3,
+        timeout: float = 60.0,
+        overwrite: bool = False,
+        on_progress: Callable[[BatchProgress], object] | None = None,
+    ) -> BatchSummary:
+        """
+        Speak many texts to files, or transcribe many recordings.
+
+        All items are checked before anything is sent. The file ``journal.jsonl`` in the folder
+        *output* records each item. After an interruption, even by ``kill -9`` or a loss of power,
+        the same call does only the items that are not done. Items that failed are tried again. An
+        item whose text, settings or output have changed is done again.
+
+        Args:
+            jobs: A ``.csv`` file with a header, a ``.jsonl`` file, or mappings. Each item has
+                either ``text`` or ``audio``, the path of a recording. It may have an ``id`` and
+                the settings ``voice``, ``model``, ``language``, ``delivery_mode``,
+                ``text_normalization``, ``temperature``, ``sample_rate_hz``, ``speaking_rate`` and
+                ``bit_rate_bps``. Other names are for *template*.
+            output: The folder of the outputs, which is created.
+            template: The names of the outputs; by default ``{id}.wav`` and ``{id}.txt``. Fields
+                are the names of the item, ``{index}`` (from 1, ``{index:05}`` with zeros) and
+                ``{stem}`` of a recording. A slash makes a folder. The suffix chooses the format:
+                ``.wav``, ``.mp3``, ``.opus``, ``.flac`` or ``.pcm``; ``.txt``, ``.json``,
+                ``.srt`` or ``.vtt``.
+            voice: The voice of texts without a voice of their own.
+            model: The model of texts without a model of their own.
+            language: The language of texts without a language of their own.
+            config: All settings of texts in one object.
+            transcribe_config: All settings of recordings in one object.
+            concurrency: How many items are done at once, 1 to 1000.
+            retries: How often an item is retried, 0 to 100, if another attempt may help.
+            timeout: The most seconds to wait for a connection, and for each message of the service.
+            overwrite: Whether an output may replace a file that is not from this batch.
+            on_progress: Called on this thread at the start, about four times per second, and at
+                the end.
+
+        Returns:
+            The counts, and the items that failed.
+
+        Raises:
+            ConfigError: An argument or an item is wrong, an output exists, or another process works
+                on the same folder. Nothing was sent.
+            AuthError: The service refuses the credential.
+            OSError: A file of the batch cannot be read or written.
+
+        Thread safety: several threads may run batches in different folders.
+        """
+        from inworld_sync.batch.runner import run_batch
+        from inworld_sync.models.stt import TranscribeConfig
+        from inworld_sync.sessions.tts.service import DEFAULTS
+
+        speech = combine_settings(config, DEFAULTS, locals())
+        # The names above are those of texts.
+        transcript = combine_settings(transcribe_config, TranscribeConfig(), {})
+        return run_batch(
+            jobs,
+            output,
+            template=template,
+            speech=speech,
+            transcript=transcript,
+            options=self.options,
+            tts=self.tts,
+            stt=lambda: self.stt,
+            concurrency=concurrency,
+            retries=retries,
+            timeout=timeout,
+            overwrite=overwrite,
+            on_progress=on_progress,
+        )

@@ -1,0 +1,1 @@
+"""Has the limit of connections for several processes and machines."""

@@ -1,0 +1,211 @@
+"""
+Limits how many connections the clients of a process may have open.
+
+Lock rule: ``_lock`` of a limiter guards its list of clients, and ``_freed`` guards its number of
+free places. Nothing is called while one of these locks is held.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from typing import Protocol
+
+from inworld_sync.errors import ConfigError, ConnectError, InworldError
+from inworld_sync.locks import Condition
+from inworld_sync.models import checks
+from inworld_sync.models.options import Limiter
+
+__all__ = [
+    "DEFAULT_MAX_CONNECTIONS",
+    "ClientAwareLimiter",
+    "ConnectionLimiter",
+    "LimitedClient",
+    "Place",
+]
+
+# The documented limit of an account. A newer page of the documentation has another limit: ten times
+# the number of concurrent generations of the account's plan.
+DEFAULT_MAX_CONNECTIONS = 20
+
+
+class LimitedClient(Protocol):
+    """A client whose connections take the places of a limiter."""
+
+    def evict_idle(self) -> None:
+        """Close idle connections."""
+
+    def retire(self, count: int) -> int:
+        """Let up to *count* connections close after their work; return how many will close."""
+        ...
+
+
+class ClientAwareLimiter:
+    """
+    A limiter that knows the clients which share it, so that they can return places.
+
+    In a forked child, the limiter starts without the clients and places of the parent.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+        _limiters.add(self)
+
+    def _begin(self) -> None:
+        """Start without clients and places. In a forked child, this runs before other code."""
+        self._lock = threading.Lock()
+        self._clients: weakref.WeakSet[LimitedClient] = weakref.WeakSet()
+
+    def _attach(self, client: LimitedClient) -> None:
+        with self._lock:
+            self._clients.add(client)
+
+    def _attached(self) -> list[LimitedClient]:
+        with self._lock:
+            return list(self._clients)
+
+    def _evict_idle(self) -> None:
+        for client in self._attached():
+            client.evict_idle()
+
+
+_limiters: weakref.WeakSet[ClientAwareLimiter] = weakref.WeakSet()
+
+
+def _begin_in_child() -> None:
+    # Clients attach themselves again after this, since their file registers its function later.
+    for limiter in list(_limiters):
+        limiter._begin()  # noqa: SLF001 - of this file's own class
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
+
+
+class ConnectionLimiter(ClientAwareLimiter):
+    """
+    Limits how many connections one client, or several clients that share this limiter, may have
+    open.
+
+    If no place is free, idle connections of these clients are closed.
+
+    Args:
+        places: The most connections that may be open at once, at least 1.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(self, places: int = DEFAULT_MAX_CONNECTIONS) -> None:
+        if not isinstance(places, int) or places < 1:
+            raise ConfigError(f"places must be an integer of at least 1, got {places!r}")
+        self._places = places
+        super().__init__()
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._free_places = self._places
+        self._freed = Condition()
+
+    def acquire(self, timeout: float) -> bool:
+        """Take a place, and return whether one was free within *timeout* seconds."""
+        checks.require_timeout(timeout)
+        if self._acquire(0.0):
+            return True
+        self._evict_idle()
+        return self._acquire(timeout)
+
+    def release(self) -> None:
+        """
+        Return a place.
+
+        Raises:
+            ValueError: No place is taken.
+        """
+        with self._freed:
+            if self._free_places == self._places:
+                raise ValueError("release() was called more often than acquire() returned True")
+            self._free_places += 1
+            self._freed.notify()
+
+    def _acquire(self, timeout: float) -> bool:
+        was_taken = False
+        try:
+            with self._freed:
+                if self._freed.wait_for(lambda: self._free_places > 0, timeout):
+                    self._free_places -= 1
+                    was_taken = True
+            # In the block, so that no signal handler runs between the block and the return.
+            return was_taken  # noqa: TRY300
+        except BaseException:
+            # The caller does not learn that a place was taken.
+            if was_taken:
+                self.release()
+            raise
+
+
+class Place:
+    """
+    A place of a limiter for one connection.
+
+    Args:
+        limiter: Has the places.
+        logger: Gets the exception of a limiter whose ``release`` raises.
+
+    Thread safety: one thread calls :meth:`acquire`, any thread may call :meth:`release`.
+    """
+
+    def __init__(self, limiter: Limiter, logger: logging.Logger) -> None:
+        self._limiter = limiter
+        self._own = limiter if type(limiter) is ConnectionLimiter else None
+        self._logger = logger
+        self._taken: list[bool] = []
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the place was taken and not returned yet."""
+        return bool(self._taken)
+
+    def acquire(self, timeout: float) -> bool:
+        """
+        Take a place, and return whether one was free within *timeout* seconds.
+
+        Raises:
+            ConnectError: The limiter raised. The call may be repeated, since a user's limiter may
+                fail once.
+        """
+        try:
+            # One call in C calls the limiter and stores the answer. With two calls, a signal
+            # handler could raise in between, and the place would be lost.
+            self._taken.extend(filter(None, map(self._limiter.acquire, (timeout,))))
+        except InworldError:
+            raise
+        except Exception as error:
+            raise ConnectError(f"the limiter raised {type(error).__name__}: {error}") from error
+        return self.is_taken
+
+    def release(self) -> None:
+        """
+        Return the place, if it was taken and not returned yet; log an error of the limiter.
+
+        If a signal handler raises meanwhile, the call may be repeated. For a limiter of the user,
+        the place may then be lost.
+        """
+        own = self._own
+        if own is not None:
+            with own._freed:  # noqa: SLF001 - of this file's own class
+                if self._taken:
+                    # No handler runs between the two changes.
+                    self._taken = []
+                    own._free_places += 1  # noqa: SLF001
+                own._freed.notify()  # noqa: SLF001
+            return
+        try:
+            self._taken.pop()
+        except IndexError:
+            return
+        try:
+            self._limiter.release()
+        except Exception:
+            self._logger.exception("the limiter's release() raised")

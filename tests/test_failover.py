@@ -1,0 +1,272 @@
+"""A client with several endpoints uses the next one if one fails, never within an utterance."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from inworld_sync import (
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    Endpoint,
+    Inworld,
+    InworldError,
+    NotFoundError,
+    Options,
+    TraceEvent,
+)
+from inworld_sync.emulator import Emulator
+from inworld_sync.failover import Failover, is_failure_of_endpoint
+
+from support.scripted import KEY, Service, scripted
+from support.spelling import SpellingSynthesizer, spelled
+
+DEAD = "http://127.0.0.1:1"
+LOST = ConnectionLost("lost")
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def events() -> list[TraceEvent]:
+    return []
+
+
+@pytest.fixture
+def failover(clock: Time, events: list[TraceEvent]) -> Failover:
+    return Failover(["first", "second", "third"], Options(on_trace=events.append), clock)
+
+
+def test_the_first_is_preferred(failover: Failover, events: list[TraceEvent]) -> None:
+    """Two failures change nothing."""
+    failover.fail(0, LOST)
+    failover.fail(0, LOST)
+    assert 0 == failover.choose()
+    failover.succeed(0)
+    failover.fail(0, LOST)
+
+    assert 0 == failover.choose()
+    assert [] == events
+
+
+def test_three_failures(failover: Failover, events: list[TraceEvent], clock: Time) -> None:
+    """After three failures in 30 s, calls go to the next endpoint, with one event."""
+    for _ in range(5):
+        failover.fail(0, LOST)
+        clock.now += 1
+
+    assert 1 == failover.choose()
+    [event] = events
+    assert ("failover", "endpoint_changed") == (event.connection, event.name)
+    assert {"from": "first", "to": "second", "reason": "ConnectionLost"} == event.facts
+
+
+def test_rare_failures(failover: Failover, clock: Time) -> None:
+    """Three failures in more than 30 s change nothing."""
+    for _ in range(9):
+        failover.fail(0, LOST)
+        clock.now += 15.1
+
+    assert 0 == failover.choose()
+
+
+def test_one_call_tries_again(failover: Failover, events: list[TraceEvent], clock: Time) -> None:
+    """After 10 s one call tries the endpoint; its success brings the endpoint back."""
+    for _ in range(3):
+        failover.fail(0, LOST)
+    clock.now += 9.9
+    assert 1 == failover.choose()
+    clock.now += 0.2
+    assert [0, 1, 1] == [failover.choose() for _ in range(3)]
+    failover.fail(0, LOST)
+    assert 1 == failover.choose()
+    clock.now += 10.1
+    assert [0, 1] == [failover.choose() for _ in range(2)]
+    failover.succeed(0)
+
+    assert 0 == failover.choose()
+    assert ["second", "first"] == [event.facts["to"] for event in events]
+
+
+def test_all_have_failed(failover: Failover, clock: Time) -> None:
+    """If all endpoints have failed, the one whose pause ends first is used."""
+    for number in (1, 0, 2):
+        for _ in range(3):
+            failover.fail(number, LOST)
+        clock.now += 1
+
+    assert 1 == failover.choose()
+    assert 0 == failover.choose([1])
+    assert 2 == failover.choose([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (ConnectError("no"), True),
+        (DeadlineExceeded("mute"), True),
+        (NotFoundError("no such voice"), False),
+        (ConfigError("wrong"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_that_count(error: InworldError, counts: bool) -> None:
+    """Errors of the call itself would be the same at every endpoint."""
+    assert counts == is_failure_of_endpoint(error)
+
+
+@pytest.fixture
+def server() -> Iterator[Emulator]:
+    with Emulator(synthesizer=SpellingSynthesizer()) as server:
+        yield server
+
+
+def client(server: Emulator, **settings: Any) -> Inworld:
+    other = Endpoint(base_url=server.url, api_key=server.api_key)
+    return Inworld(
+        **{"api_key": KEY, "base_url": DEAD, "max_retries": 0, "failover": [other], **settings}
+    )
+
+
+@pytest.mark.parametrize("method", ["stream", "http"])
+def test_an_utterance_continues_elsewhere(
+    server: Emulator, events: list[TraceEvent], method: Any
+) -> None:
+    """Utterances succeed although the first endpoint is dead; after three, it is left alone."""
+    with client(server, on_trace=events.append) as iw:
+        for text in ("One.", "Two.", "Three.", "Four."):
+            assert text == spelled(iw.tts.synthesize(text, method=method).data)
+
+    assert 1 == len([event for event in events if event.name == "endpoint_changed"])
+
+
+def test_pieces_are_sent_again(server: Emulator) -> None:
+    """An iterable of pieces is read once; the next endpoint gets all of its pieces."""
+    with client(server) as iw:
+        assert "One.Two." == spelled(iw.tts.synthesize(iter(["One. ", "Two."])).data)
+
+
+def test_a_mute_service(server: Emulator) -> None:
+    """A service that accepts connections and never answers counts as failed."""
+
+    def mute(service: Service) -> None:
+        service.until_left()
+
+    other = Endpoint(base_url=server.url, api_key=server.api_key)
+    with scripted(mute, failover=[other]) as iw:
+        assert "One." == spelled(iw.tts.synthesize("One.", create_timeout=0.1).data)
+
+
+def test_never_in_the_middle(server: Emulator) -> None:
+    """An utterance that has audio does not continue on another endpoint, but raises."""
+
+    def cut(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.audio(context_id, bytes(4800))
+        raise EOFError
+
+    other = Endpoint(base_url=server.url, api_key=server.api_key)
+    with scripted(cut, failover=[other]) as iw, pytest.raises(ConnectionLost) as caught:
+        iw.tts.synthesize("One.")
+    assert caught.value.partial is not None
+
+
+def test_an_error_of_the_call(server: Emulator) -> None:
+    """An error that every endpoint would report is raised at once."""
+    with client(server, api_key=server.api_key, base_url=server.url) as iw:
+        with pytest.raises(NotFoundError):
+            iw.tts.synthesize("One.", voice="Nobody")
+
+
+def test_other_services(server: Emulator) -> None:
+    """HTTP calls and connections fail three times, then they use the next endpoint."""
+    with client(server, connect_timeout=2.0) as iw:
+        for _ in range(3):
+            with pytest.raises(ConnectError):
+                iw.voices.list()
+        assert iw.voices.list()
+        with iw.realtime.connect() as session:
+            assert session.ended is None
+
+
+def test_another_key(server: Emulator) -> None:
+    """The same service with another key is an endpoint too."""
+    with Inworld(
+        api_key="d3Jvbmc6d3Jvbmc=",
+        base_url=server.url,
+        failover=[Endpoint(api_key=server.api_key)],
+    ) as iw:
+        assert "One." == spelled(iw.tts.synthesize("One.").data)
+
+
+def test_stop(server: Emulator) -> None:
+    """close() of a stream ends it, whichever endpoint it uses."""
+    with client(server) as iw, iw.tts.stream("One two three.") as stream:
+        next(stream)
+        stream.close()
+        with contextlib.suppress(StopIteration):
+            next(stream)
+        assert [] == list(stream)
+
+
+@pytest.mark.parametrize(
+    ("failover", "message"),
+    [
+        ("local", "failover must be a list"),
+        ([3], "must have Endpoint objects or 'local', got int"),
+        (["local", Endpoint(api_key=KEY)], "only at its end"),
+    ],
+)
+def test_wrong_failover(failover: Any, message: str) -> None:
+    """A wrong list is refused."""
+    with pytest.raises(ConfigError, match=message):
+        Inworld(api_key=KEY, failover=failover)
+
+
+def test_wrong_endpoints() -> None:
+    """An endpoint needs an address or a credential."""
+    with pytest.raises(ConfigError, match="needs a base_url or a credential"):
+        Endpoint()
+
+
+def test_the_key_is_hidden() -> None:
+    """No repr has the key of an endpoint."""
+    assert KEY not in repr(Endpoint(api_key=KEY))
+
+
+def test_threads_share_one_client(server: Emulator) -> None:
+    """Threads that need the next endpoint at the same time make one client for it."""
+    with client(server) as iw:
+        barrier = threading.Barrier(8)
+        results: list[str] = []
+
+        def speak() -> None:
+            barrier.wait(30)
+            results.append(spelled(iw.tts.synthesize("One.").data))
+
+        threads = [threading.Thread(target=speak) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert iw._endpoints is not None
+        assert 1 == len(iw._endpoints._made)
+
+    assert ["One."] * 8 == results
