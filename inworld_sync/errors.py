@@ -79,17 +79,17 @@ def printable(text: str) -> str:
 
 def redact(text: str) -> str:
     """
-    Make a text of the service fit for messages and logs.
+    Make a text of the service safe for messages and logs.
 
-    Remove credentials, also the parts of credentials that the service echoes. Write control
-    characters as escapes, and the text as one line.
+    Remove credentials, also the parts of credentials that the service echoes. Replace control
+    characters with escapes, and write the text as one line.
     """
     text = _TOKEN.sub("***", _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text)))
     return printable(mask_known(" ".join(text.splitlines())))
 
 
 def _redact_all(value: object) -> object:
-    """Remove credentials from every text in a value that was JSON."""
+    """Remove credentials from every text in a value that was parsed from JSON."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, list):

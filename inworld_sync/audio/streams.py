@@ -62,7 +62,7 @@ class StreamCallback(NamedTuple):
 
 class SoundGate:
     """
-    Tells the thread of a microphone until when a speaker plays.
+    Records until when a speaker plays, for the thread of a microphone.
 
     Thread safety: the threads of several devices share a gate, which has no methods.
     """
@@ -172,7 +172,7 @@ class SpeakerFeed(_Called):
         lib.iw_speaker_tap(self._core, tap.pointer)
 
     def detach(self) -> None:
-        """End the reading of the mixer. The device must have stopped before."""
+        """Stop reading the mixer. The device must have stopped before this call."""
         self._mixer.detach()
 
     def level(self, window_ms: float) -> Level:

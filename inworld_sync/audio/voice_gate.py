@@ -114,7 +114,7 @@ class VoiceGate:
         self._open_windows = 0  # for which the gate stays open
 
     def feed(self, pcm: bytes) -> bytes:
-        """Add 16-bit samples, and return earlier samples."""
+        """Add 16-bit samples. Return earlier samples, about 0.2 s behind."""
         self._audio += pcm
         self._unheard += self._resampler.feed(pcm)
         result = bytearray()

@@ -70,7 +70,7 @@ class BatchCalls:
                 either ``text`` or ``audio``, the path of a recording. It may have an ``id`` and
                 the settings ``voice``, ``model``, ``language``, ``delivery_mode``,
                 ``text_normalization``, ``temperature``, ``sample_rate_hz``, ``speaking_rate`` and
-                ``bit_rate_bps``. Other names are for *template*.
+                ``bit_rate_bps``. Only *template* uses other names.
             output: The folder of the outputs, which is created.
             template: The names of the outputs; by default ``{id}.wav`` and ``{id}.txt``. Fields
                 are the names of the item, ``{index}`` (from 1, ``{index:05}`` with zeros) and
@@ -105,7 +105,7 @@ class BatchCalls:
         from inworld_sync.sessions.tts.service import DEFAULTS
 
         speech = combine_settings(config, DEFAULTS, locals())
-        # The names above are those of texts.
+        # The arguments of the call, such as *model*, are for texts only.
         transcript = combine_settings(transcribe_config, TranscribeConfig(), {})
         return run_batch(
             jobs,

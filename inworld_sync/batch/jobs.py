@@ -20,7 +20,7 @@ from inworld_sync.wire.text import require_text
 
 __all__ = ["TRANSCRIPT_SUFFIXES", "BatchItem", "Jobs", "Row", "read_items", "read_rows"]
 
-# One object, or the path of a file with one object per row.
+# The items of a batch as mappings, or the path of a file with one item per row.
 Jobs = str | os.PathLike[str] | Iterable[Mapping[str, object]]
 
 # The number of an item, its place in the jobs for errors, and its values.
@@ -100,7 +100,7 @@ def read_items(
         rows: The rows of the jobs.
         template: The names of the outputs; None means ``{id}.wav`` and ``{id}.txt``.
         speech: The settings of a text without columns of its own.
-        transcript: The same for a recording.
+        transcript: The settings of a recording without columns of its own.
         service: The service, which is part of the key of each item.
 
     Raises:
@@ -115,7 +115,7 @@ def read_items(
 
 
 def _rows(jobs: Jobs) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each row with its place, for errors. All values are texts; empty ones are left out."""
+    """Yield the place of each row, for errors, and its values as texts, without empty values."""
     if isinstance(jobs, (str, os.PathLike)):
         path = Path(jobs)
         suffix = path.suffix.lower()

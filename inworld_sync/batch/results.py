@@ -75,7 +75,7 @@ class LocalResults:
         return output.with_name(f".{item.key[:16]}.partial")
 
     def commit(self, item: BatchItem, result: ItemResult) -> None:
-        """Record the complete output in the journal, and rename it."""
+        """Record the complete output in the journal, then give the file its final name."""
         facts = {"key": item.key, "id": item.id, "output": item.output}
         self._journal.append({**facts, "bytes": result.size_bytes})
         # If the process ends here, the next run completes the renaming.
@@ -88,7 +88,7 @@ class LocalResults:
         self._journal.append({**facts, **error})
 
     def _is_done(self, item: BatchItem) -> bool:
-        """Whether the journal has the item and its output exists; complete a missing renaming."""
+        """Whether the item is in the journal and its output exists. Do a missing renaming first."""
         record = self._journal.records.get(item.key)
         if record is None or "bytes" not in record:
             return False
@@ -97,7 +97,7 @@ class LocalResults:
             partial.replace(output)
         if _size(output) == record["bytes"]:
             return True
-        # The output is gone. Otherwise the next partial file could count as complete.
+        # The output is missing. Without this entry, the next partial file could count as complete.
         self._journal.append({"key": item.key, "again": True})
         return False
 

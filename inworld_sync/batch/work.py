@@ -141,6 +141,6 @@ def _rendered(transcript: Transcript, suffix: str) -> str:
 def is_item_error(error: Exception, item: BatchItem) -> bool:
     """Return whether an error is about one item, so that the others can be done."""
     if isinstance(error, OSError) and not isinstance(error, InworldError):
-        # Other errors of files are about the disk, on which no output could be written.
+        # Other errors of files are about the disk: no other output could be written either.
         return item.audio is not None and error.filename == item.audio
     return True

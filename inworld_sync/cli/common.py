@@ -124,7 +124,7 @@ def open_client(
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """Write a JSON value. Times in ms have one decimal, other numbers have three decimals."""
+    """Return a value as JSON. Times in ms have one decimal, other numbers have three decimals."""
     text = json.dumps(_rounded(value, _DIGITS), ensure_ascii=False, indent=indent)
     return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 

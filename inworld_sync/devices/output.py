@@ -23,7 +23,7 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["OutputDevice"]
 
-# How much played audio is held for microphones. It is the same time as in the echo canceller.
+# This many seconds of played audio are held for microphones, as many as in the echo canceller.
 _TAPPED_SECONDS = 10
 # PulseAudio loses up to 5 ms after a stream starts.
 _WARM_UP_MS = 10
@@ -67,7 +67,7 @@ class OutputDevice:
         self._stream = self._open(chosen)
 
     def level(self, window_ms: float) -> Level:
-        """Measure the last *window_ms* of heard audio. Without a device, no audio is measured."""
+        """Measure the last *window_ms* of heard audio. The result is empty without a device."""
         return Level() if self.feed is None else self.feed.level(window_ms)
 
     def open_tap(self) -> SampleTap:

@@ -133,8 +133,8 @@ class Speaker(SpeakerInput):
         """
         Return the samples that the device really plays, with their times.
 
-        A :class:`~inworld_sync.Microphone` with ``echo`` uses it. The samples have the sample rate
-        of :attr:`mixer`. They begin with the first call.
+        A :class:`~inworld_sync.Microphone` with ``echo`` uses this tap. The samples have the sample
+        rate of :attr:`mixer`. The tap has the samples since the first call of this method.
 
         Raises:
             ClosedError: The speaker is closed.

@@ -45,7 +45,7 @@ class Inbox:
         self._changed = threading.Condition()
 
     def put(self, message: Received) -> None:
-        """Add a message; wait while the queue is full. After ``end`` the message is dropped."""
+        """Add a message. Wait while the queue is full. After ``end``, drop the message."""
         size = len(message.data) + _MESSAGE_BYTES
         with self._changed:
             while self._bytes and self._bytes + size > self._max_bytes and not self._is_ended:

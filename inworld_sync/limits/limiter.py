@@ -38,7 +38,7 @@ class LimitedClient(Protocol):
         """Close idle connections."""
 
     def retire(self, count: int) -> int:
-        """Let up to *count* connections close after their work; return how many will close."""
+        """Let up to *count* connections close when they are idle; return how many will close."""
         ...
 
 
@@ -75,7 +75,7 @@ _limiters: weakref.WeakSet[ClientAwareLimiter] = weakref.WeakSet()
 
 
 def _begin_in_child() -> None:
-    # Clients attach themselves again after this, since their file registers its function later.
+    # The clients attach themselves again later: their module registers its fork handler after this.
     for limiter in list(_limiters):
         limiter._begin()  # noqa: SLF001 - of this file's own class
 
@@ -136,7 +136,7 @@ class ConnectionLimiter(ClientAwareLimiter):
                 if self._freed.wait_for(lambda: self._free_places > 0, timeout):
                     self._free_places -= 1
                     was_taken = True
-            # In the block, so that no signal handler runs between the block and the return.
+            # Returned inside the block, so that no signal handler runs between block and return.
             return was_taken  # noqa: TRY300
         except BaseException:
             # The caller does not learn that a place was taken.
@@ -150,7 +150,7 @@ class Place:
     A place of a limiter for one connection.
 
     Args:
-        limiter: Has the places.
+        limiter: The limiter that has the place.
         logger: Gets the exception of a limiter whose ``release`` raises.
 
     Thread safety: one thread calls :meth:`acquire`, any thread may call :meth:`release`.

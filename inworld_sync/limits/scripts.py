@@ -19,20 +19,20 @@ channels, the name of the calling process, the number of places of the account a
 lease in ms. A process subscribes to the channel with its name, on which it gets:
 
 - ``free MS``: a place is free after this time, and the process is the next in the queue;
-- ``wanted N``: other processes wait. The process closes its idle connections, and uses N others
-  for nothing new, so that they close too.
+- ``wanted N``: other processes wait. The process closes its idle connections. N of its other
+  connections get no new work, so that they close too.
 
-Fairness: a process that was refused a place enters the queue, as if it had come
-``_LATER_US`` later for each place that it has. A free place is for the first process of the queue,
-which then leaves the queue. If all places are in use, processes that have more than their share are
-asked to return places, and leave the queue. If the first processes of the queue have no place at
-all, the places that were granted first are asked for, as soon as they are older than ``SLICE_MS``.
+Fairness: a process that was refused a place enters the queue. For each place that the process has,
+its arrival counts as ``_LATER_US`` later. A free place is for the first process of the queue, which
+then leaves the queue. If all places are in use, processes that have more than their share leave the
+queue and are asked to return places. If the first processes of the queue have no place at all, the
+oldest places are asked for, as soon as they were granted more than ``SLICE_MS`` ago.
 
 A place that is released is free ``LINGER_MS`` later, because the service may count a connection
 for a moment after the client has closed it.
 
-Restart: if another Redis server answers than before, it may have lost places that are in use. So it
-grants no place for ``SETTLE_MS``. In this time each process registers its places again.
+Restart: if another Redis server answers than before, this server may not know places that are in
+use. So it grants no place for ``SETTLE_MS``. In this time each process registers its places again.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ KEYS: Final = ("places", "granted", "waiting", "asked", "processes", "state")
 # within a second that the server is back; see redis_limiter.py.
 SETTLE_MS: Final = 3_000
 
-# A server that has run for longer than this and knows no place was never asked for one. Otherwise
-# the heartbeats would have registered the places.
+# If a server has run for longer than this and knows no place, no process has a place. Otherwise the
+# heartbeats of the processes would have registered their places.
 _KNOWN_AFTER_SECONDS: Final = 20
 
 # How long a process may use a place while others have none.

@@ -30,7 +30,7 @@ class BatchFailure:
 @attrs.frozen(kw_only=True)
 class BatchProgress:
     """
-    How far a batch is.
+    The progress of a batch.
 
     Attributes:
         total: The number of items.

@@ -179,14 +179,14 @@ class Options:
         ping_interval: The time between two pings of a connection.
         ping_timeout: After this time without a received byte, a connection counts as lost. A stall
             of this process counts as at most a fifth of this time.
-        max_retries: How often the client retries what is safe to repeat: an attempt to connect, an
-            upgrade with status 429, 502, 503 or 504, an HTTP GET, and an utterance that was not
-            answered yet.
+        max_retries: How often the client retries an operation that is safe to repeat: an attempt to
+            connect, an upgrade with status 429, 502, 503 or 504, an HTTP GET, and an utterance
+            that was not answered yet.
         proxy: URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``; None
             uses the variables of the environment; False uses no proxy.
         ssl_context: Replaces the default certificates and settings of TLS, for the service and for
-            a proxy. The default certificates are those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``,
-            of ``REQUESTS_CA_BUNDLE``, of certifi or of the system: the first that is set.
+            a proxy. The default certificates come from the first of these that exists:
+            ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, ``REQUESTS_CA_BUNDLE``, certifi, the system.
         headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header``, ``query``
             or ``subprotocol``. HTTP requests always have it in a header.
@@ -195,12 +195,12 @@ class Options:
         limiter: Limits the connections of the account. None allows 20 connections of this client.
         cache: A folder that keeps speech, so that a text that is spoken again with the same
             settings needs no request. None keeps nothing.
-        cache_max_bytes: The most bytes in this folder. Beyond it, the speech that was not used for
-            the longest time is removed.
+        cache_max_bytes: The most bytes in this folder. Beyond this size, the speech that was not
+            used for the longest time is removed.
         observer: Receives every message of both directions.
         logger: Receives the log.
-        on_trace: Called with a :class:`TraceEvent` for every step of a connection. It must not
-            block.
+        on_trace: Called with a :class:`TraceEvent` for every step of a connection. The function
+            must not block.
         sends_cancel_context: Whether an interruption of speech sends ``cancel_context`` instead of
             ``close_context``. ``cancel_context`` drops the text that was not spoken.
         dispatch: Where handlers that were added with ``on`` run. With ``thread``, they run on a

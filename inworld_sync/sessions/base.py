@@ -21,9 +21,9 @@ Messages that cannot be read: the connection continues, and its streams get an
 :class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
 ``stats.warnings`` counts it.
 
-Faults: TTS and STT report an error of the whole connection as a message. It is fatal only if the
-service closes the connection right after it. Then this error is the error of the connection.
-Otherwise it is handled as a message that cannot be read, and logged.
+Faults: TTS and STT report an error of the whole connection as a message. The error is fatal only if
+the service closes the connection right after the message. Then it is the error of the connection.
+Otherwise the error is handled as a message that cannot be read, and logged.
 
 A connection belongs to the process that opened it. In a forked child every call raises.
 """
@@ -69,7 +69,7 @@ M = TypeVar("M")
 _PAUSE_SECONDS = 1.0
 
 # The deadlines of requests have no effect for this time after a pause of the reader, a stop of this
-# process, or a deadline with unread bytes in the socket. The reader reads what waits in the socket.
+# process, or a deadline with unread bytes in the socket. Meanwhile the reader reads these bytes.
 _CATCH_UP_SECONDS = 1.0
 
 # How many unreadable messages a connection logs at level WARNING. Further ones are logged at DEBUG.
@@ -196,7 +196,7 @@ class Connection(Generic[M]):
 
     def _expire_at(self, deadline: float) -> None:
         """
-        Have the writer call :meth:`_expire` at *deadline* or earlier; the monitor is held.
+        Make the writer call :meth:`_expire` at *deadline* or earlier; the monitor is held.
 
         If a deadline moves to a later time, no call is needed, because :meth:`_expire` returns the
         new deadline. No request ends while the reader is paused, since the answer may wait in the
@@ -283,7 +283,7 @@ class Connection(Generic[M]):
         log("%s: %s: %s", self.name, what, error)
 
     def _warn(self, names: list[str]) -> None:
-        """Count ignored fields of a message, and log each name once. Only the reader calls this."""
+        """Count ignored fields of a message. Log each name once. Only the reader calls this."""
         for name in names:
             self._warnings[name] += 1
             if self._warnings[name] == 1:

@@ -69,7 +69,7 @@ class Session(Protocol):
 
 
 class Pool(Protocol):
-    """Connections that the client opens and closes when it needs to."""
+    """Connections that the client opens and closes by itself."""
 
     def evict_idle(self) -> None:
         """Close all idle connections."""
@@ -86,11 +86,11 @@ class Connector:
     Args:
         options: The settings of the client.
         credential: The credential.
-        limiter: Its places limit the connections.
+        limiter: Limits the open connections.
 
     Attributes:
-        on_outcome: Called when a connection that belongs to no pool was opened, with None, or could
-            not be opened, with the error.
+        on_outcome: Called after each attempt to open a connection that belongs to no pool: with
+            None if the connection is open, or with the error.
 
     Thread safety: every method may be called from any thread.
     """

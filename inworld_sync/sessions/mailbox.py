@@ -40,7 +40,7 @@ class Mailbox(Generic[E]):
         queue: The events with their sizes in bytes. A thread that gets :data:`END` puts it back.
         put_bytes: The bytes of all events that were added.
         taken_bytes: The bytes of all events that were taken or dropped.
-        takers: An object for each thread that waits for an event.
+        takers: One object for each thread that waits for an event.
         closed: Whether the consumer has ended.
         error: Why the consumer has ended before the stream; None if it has not.
     """
@@ -73,7 +73,7 @@ class Mailbox(Generic[E]):
         return bool(self.takers) and self.queue.empty()
 
     def adopt(self, other: Mailbox[E]) -> None:
-        """Take over all that another mailbox has, which is not used afterwards."""
+        """Take over the content of another mailbox, which is not used afterwards."""
         self.queue = other.queue
         self.put_bytes, self.taken_bytes = other.put_bytes, other.taken_bytes
         self.closed, self.error = other.closed, other.error

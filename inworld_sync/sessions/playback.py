@@ -165,7 +165,7 @@ class Playback:
     @property
     def heard_ms(self) -> float:
         """
-        How many milliseconds were heard so far, by the sample count of the speaker.
+        How many milliseconds were heard so far, from the sample count of the speaker.
 
         The number is final when :attr:`done` is True. Time scaling and pauses do not change it.
         """
@@ -197,7 +197,7 @@ class Playback:
 
     def word_at(self, position_ms: float | None = None) -> WordTime | None:
         """
-        Return the word being played now, such as for a loop that draws the mouth of a character.
+        Return the word being played now, for example for a loop that draws a character's mouth.
 
         Args:
             position_ms: Another position in the utterance; None means :attr:`heard_ms`.
@@ -216,7 +216,7 @@ class Playback:
             return self._phonemes.at(position_ms)
 
     def viseme_at(self, position_ms: float | None = None) -> Viseme | None:
-        """Return the mouth shape at the position being played now; see :meth:`word_at`."""
+        """Return the viseme, the mouth shape, being played now; see :meth:`word_at`."""
         position_ms = self.heard_ms if position_ms is None else position_ms
         with self._changed:
             return self._visemes.at(position_ms)
@@ -261,7 +261,7 @@ class Playback:
         try:
             with _queues_changed:
                 self._interrupted = True
-                # This ends a write that waits for room. No other playback has written audio yet.
+                # Clearing ends a write that waits for room. No other playback has written audio.
                 if self._is_first():
                     self._speaker.clear()
                 _queues_changed.notify_all()

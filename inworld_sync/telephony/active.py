@@ -1,7 +1,7 @@
 """
-Knows the calls in progress of this process, for tools and for the end of a deployment.
+Has the list of this process's calls in progress, for tools and for the end of a deployment.
 
-Lock rule: ``_changed`` guards the list and is held while nothing else is called.
+Lock rule: ``_changed`` guards the list. Nothing is called while this lock is held.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def drain(timeout: float) -> int:
     New calls must not begin meanwhile; the program refuses them in its webhook.
 
     Args:
-        timeout: Seconds to wait. After half of this time, the calls are ended after the present
-            reply and the goodbye.
+        timeout: Seconds to wait. After half of this time, each call that continues is ended after
+            its present reply and the goodbye.
 
     Returns:
         How many calls have not ended.

@@ -2,8 +2,8 @@
 Serves Asterisk's AudioSocket: a TCP server to which Asterisk connects for each call.
 
 A frame has a type (1 byte), a length (2 bytes, big-endian) and a payload. AudioSocket has no marks
-and no command that empties a queue: Asterisk plays each frame at once. So frames are sent only
-shortly before they are due, and what was heard is known from the time.
+and no command that empties a queue: Asterisk plays each frame at once. So each frame is sent only
+shortly before it is due, and the elapsed time shows how much was heard.
 
 Threads: ``inworld-audiosocket`` accepts connections, and one thread ``inworld-audiosocket-call``
 runs each call.
@@ -93,7 +93,7 @@ class FrameSocket:
         Return the next frame; b"" at the end of the connection.
 
         Raises:
-            TimeoutError: Nothing came for *timeout* seconds.
+            TimeoutError: Nothing was received for *timeout* seconds.
         """
         while (frame := self._frame()) is None:
             if not _is_readable(self._socket, timeout):
@@ -157,7 +157,7 @@ class AudioSocketCodec:
     def __init__(self, call_id: str, sample_rate_hz: int | None = None) -> None:
         self._call_id = call_id
         self._wanted_hz = sample_rate_hz
-        # The type of all frames with audio, which is known from the first one.
+        # The type of all frames with audio. The first such frame shows the type.
         self._kind: int | None = None
 
     def read(self, message: Message) -> CarrierMessage | None:
@@ -198,10 +198,11 @@ class AudioSocketCodec:
 
     def _start(self, kind: int, payload: bytes) -> CarrierMessage:
         """
-        Read the first frame, whose length gives the rate. Its 20 ms of audio are dropped.
+        Read the first frame, whose length gives the rate. The 20 ms of audio of the frame are
+        dropped.
 
-        Before asterisk#1492, the type is 0x10 for every codec, and an early version of the change
-        had 0x11 for 16 kHz.
+        Before asterisk#1492, the type is 0x10 for every codec, and an early version of that change
+        used 0x11 for 16 kHz.
         """
         rate_hz = len(payload) // 2 * _FRAMES_A_SECOND
         is_known = len(payload) % 2 == 0 and rate_hz in _RATES_HZ.values()
@@ -242,9 +243,9 @@ class AudioSocketServer:
         on_end: Gets the :class:`CallSummary` of each call.
         sample_rate_hz: The rate of the audio, 8000 for the application ``AudioSocket``. Calls with
             another rate end. None takes the rate of the first frame.
-        options: The settings of the calls; or a function that returns those of a call by its UUID.
+        options: The settings of all calls, or a function that gets a UUID and returns settings.
         control: Your own commands to Asterisk; needed for transfers.
-        logger: Gets what happens in the calls.
+        logger: Receives the log of the calls.
 
     Raises:
         ConfigError: An argument is wrong.

@@ -56,7 +56,7 @@ class Call(Protocol):
 
     @property
     def start(self) -> CallStart | None:
-        """What the carrier said when the audio began; None before."""
+        """The carrier's facts about the call; None until the audio begins."""
         ...
 
     def hang_up(self, *, after_speech: bool = True) -> None:
@@ -155,7 +155,7 @@ class CallAudio:
         audio: Audio in the format of :attr:`CallStart.received`.
         chunk: The number of the piece; None if the carrier does not count pieces.
         timestamp_ms: When the piece begins in the stream; None if the carrier sends no times.
-        is_caller: False for audio that the other side hears.
+        is_caller: True for audio that the caller speaks; False for audio that the caller hears.
     """
 
     audio: bytes
@@ -187,7 +187,7 @@ class QueueReported:
 
 @attrs.frozen
 class FlowChanged:
-    """The carrier's queue is full, so that nothing may be sent, or has room again."""
+    """The carrier's queue is full, so nothing may be sent; or the queue has room again."""
 
     is_paused: bool
 
@@ -199,7 +199,7 @@ class CallStopped:
 
 @attrs.frozen
 class WrongFormat:
-    """The audio has a format that cannot be used, or another format than announced."""
+    """The audio has an unsupported format, or a format other than the announced format."""
 
     reason: str
 
@@ -252,7 +252,7 @@ class CallSummary:
         lost_chunks: How many pieces of the caller's audio never arrived.
         late_chunks: How many pieces arrived too late to be used.
         lost_input_ms: How much of the caller's audio could not be sent to the model.
-        stale_marks: How many marks returned that were cleared, or that returned too early.
+        stale_marks: How many marks returned after a clear or too early.
         target: The target of a transfer; None without a transfer.
         recording: The file with the recording; None without a recording.
     """

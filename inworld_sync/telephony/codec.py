@@ -31,7 +31,7 @@ __all__ = ["KEYS", "Codec", "JsonCodec", "text_of"]
 
 KEYS = frozenset("0123456789ABCD*#")
 
-# The tracks whose audio the caller hears, not speaks.
+# The tracks with the audio that the caller hears.
 _OUTBOUND = ("outbound", "outbound_track")
 
 
@@ -63,11 +63,11 @@ class Codec(Protocol):
         ...
 
     def media(self, audio: bytes) -> Message:
-        """Return the message with audio, which has 20 ms or less."""
+        """Return the message with this audio of at most 20 ms."""
         ...
 
     def report(self, name: str) -> Message | None:
-        """Return the message that requests a report: a mark of this name, or a question."""
+        """Return the message that requests a report: a mark of this name, or a status request."""
         ...
 
     def clear(self) -> Message | None:

@@ -1,11 +1,11 @@
 """
-Has the clock of what a caller has heard.
+Has the clock that counts how much audio a caller has heard.
 
-Positions are samples of the call's audio since its beginning. Audio is played in real time at the
-earliest: a run begins when audio is sent to an empty queue of the carrier, and a position of the
-run is not played before its time in the run. A mark that returns, or the length of the carrier's
-queue, shows how much later the audio is played. This delay is measured, and the time gives the
-position between two reports.
+Positions are samples of the call's audio since its beginning. A carrier plays audio no faster than
+in real time: a run begins when audio is sent to an empty queue of the carrier, and a position of
+the run is not played before its time in the run. A mark that returns, or the length of the
+carrier's queue, shows how much later the audio is played. The clock measures this delay. Between
+two reports, the clock computes the position from the time.
 
 This module has no clock, no lock and no thread. The owner passes the time and serializes the calls.
 """
@@ -19,8 +19,8 @@ import attrs
 
 __all__ = ["HeardClock", "Reports"]
 
-# How a carrier reports what it has played: by returning marks, by the length of its queue when it
-# is asked, or not at all.
+# How a carrier reports the audio that it has played: by returning marks, by the length of its queue
+# when the client requests it, or not at all.
 Reports: TypeAlias = Literal["marks", "queue", "none"]
 
 # The time between two marks, or between two requests for the length of the queue.
@@ -31,7 +31,7 @@ _REPORT_SECONDS = 0.2
 _EARLY_SECONDS = 0.04
 _DRIFT = 0.001
 
-# A mark that has not returned this long after its audio must have been played is lost.
+# If a mark has not returned this long after the latest time of its audio, the mark is lost.
 _LOST_SECONDS = 2.0
 
 _MAX_DELAY_SECONDS = 5.0
@@ -40,7 +40,7 @@ _PREFIX = "iw"
 
 @attrs.define
 class _Run:
-    """Audio that is played without a pause: its first position, and when that was sent."""
+    """Audio that is played without a pause: its first position, and when it began to be sent."""
 
     position: int
     began: float
@@ -58,8 +58,8 @@ class HeardClock:
     Attributes:
         sent: How many samples were sent.
         generation: How often the audio was cleared.
-        early: How many marks returned too early. They were not heard.
-        stale: How many marks of an earlier generation returned. They were not heard.
+        early: How many marks returned too early, so they do not count as heard.
+        stale: How many marks of an earlier generation returned. They do not count as heard.
         delay: The present delay in seconds.
     """
 
@@ -77,7 +77,7 @@ class HeardClock:
         # The requests for the length of the queue that are not answered: generation and position.
         self._requests: deque[tuple[int, int]] = deque()
         self._requested_at = 0.0
-        # What was heard at least.
+        # The caller has heard at least this many samples.
         self._heard = 0
 
     def due(self) -> float | None:
@@ -110,7 +110,7 @@ class HeardClock:
         return self.heard(now) >= self.sent and (not self._marks or self._is_overdue(now))
 
     def clear(self, now: float) -> int:
-        """Record that the carrier drops what was not heard, and return what was heard."""
+        """Record that the carrier drops the unheard audio. Return how many samples were heard."""
         heard = self.heard(now)
         self.generation += 1
         self._marks.clear()
@@ -165,7 +165,7 @@ class HeardClock:
         return self._report(max(position - samples, 0), now)
 
     def _report(self, position: int, now: float) -> bool:
-        """Record that a position was played; return False if it cannot have been played yet."""
+        """Record that a position was played. Return False if that is not possible yet."""
         run = self._run_of(position)
         if run is None:
             return position <= self._heard
@@ -179,7 +179,7 @@ class HeardClock:
         return True
 
     def _played(self, at: float) -> int:
-        """Return how much can have been played at a time."""
+        """Return how many samples can have been played at a time."""
         end = self.sent
         for run in reversed(self._runs):
             if at >= run.began:

@@ -2,8 +2,8 @@
 Has the audio on its way to a caller: the queue of items, the clock of what was heard, and pacing.
 
 The session pushes items, the program adds announcements, and the writer thread takes frames when
-they are due. A frame is due one lead before it is played, by the absolute time of its position in
-the run. So a late frame is caught up, and times do not drift.
+they are due. A frame is due one lead before it is played. The time follows from the start of the
+run and the frame's position, so that one late frame does not delay the next frames.
 
 Lock rule: ``_news`` guards all fields and the clock. It is never held while something is sent.
 """
@@ -46,8 +46,8 @@ class Pacing:
         delay_ms: The time from sending to hearing, until it is measured.
         pads_tails: Whether the last frame of an item is filled with silence to 20 ms.
         reports: How the carrier reports what it has played.
-        can_clear: Whether the carrier can drop audio that was sent. If not, the caller hears all of
-            it.
+        can_clear: Whether the carrier can drop audio that was sent. Otherwise the caller hears all
+            audio that was sent.
     """
 
     lead_ms: float

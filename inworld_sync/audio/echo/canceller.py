@@ -6,8 +6,8 @@ speaker ── samples, times ── PlayedAudio, DeviceClock ─┐ read at the
                                                        ├─ LinearCanceller ─┬─ ResidualGate
 microphone ─ samples, times ─ Resampler, DeviceClock ──┴─ Processor ───────┘
 ```
-The played audio is read so that it is a little ahead of its echo. The rate of reading follows the
-clocks of both devices. Nothing here has a thread or reads a clock: the caller passes all times.
+The played audio is read a little ahead of its echo. The rate of reading follows the clocks of both
+devices. This module starts no thread and reads no clock: the caller passes all times.
 """
 
 from __future__ import annotations
@@ -35,23 +35,24 @@ if TYPE_CHECKING:
 
 __all__ = ["PLAYED_SECONDS", "EchoCanceller", "EchoSettings"]
 
-# How much played audio is kept, for a program that reads the microphone late.
+# This much played audio is kept, because a program may read the microphone late.
 PLAYED_SECONDS: Final = 10
-# The played audio is this much ahead of its echo. Without this time the canceller fails, and the
-# reported times may be wrong by some milliseconds.
+# The played audio is read this much ahead of its echo. The canceller fails if the echo comes before
+# the played audio, and the reported times may be wrong by some milliseconds.
 _AHEAD_SECONDS: Final = 0.04
-# The canceller works with echoes in this range after the played audio. Outside of the range, the
-# played audio is shifted.
+# The canceller works if the echo is later than the played audio by a time in this range. Otherwise
+# the played audio is shifted.
 _LEAST_ECHO_SECONDS: Final = 0.008
 _MOST_ECHO_SECONDS: Final = 0.4
 _LEAST_SHIFT_SECONDS: Final = -0.2
 _MOST_SHIFT_SECONDS: Final = 0.8
-# A frame waits for played audio while the speaker's last audio is at most this old, and the frame
-# is at most this old. After that, the speaker counts as stopped.
+# A recorded frame waits for played audio while the speaker's last audio is younger than the first
+# time and the frame is at most as old as the second. After that, the speaker counts as stopped.
 _STOPPED_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 0.3
-# A difference between the position and the measured position is removed in this time, by changing
-# the rate, but by at most this share of the rate. A larger difference is skipped at once.
+# A small difference between the position and the measured position is removed within the first
+# time. For that, the rate changes by at most the second number, a share of the rate. A difference
+# above _SKIP_SECONDS is skipped at once.
 _FOLLOW_SECONDS: Final = 100.0
 _FOLLOW_RATE: Final = 10e-6
 # While the echo is removed well, the rate changes by at most this share in each frame, because the
@@ -84,7 +85,7 @@ class EchoCanceller:
     Removes the echo of one speaker from the audio of one microphone.
 
     Args:
-        settings: What else is done.
+        settings: What is done besides the removal of the echo.
         recorded_hz: The sample rate of the microphone's device.
         sample_rate_hz: The sample rate of the result.
         played_hz: The sample rate of the speaker's device. None means that there is no speaker, and
@@ -181,7 +182,7 @@ class EchoCanceller:
         return self._output.feed(self._process(now_ns))
 
     def finish(self) -> bytes:
-        """Return the rest of the audio, except for less than 10 ms."""
+        """Return the remaining audio. An incomplete frame of less than 10 ms is dropped."""
         self._waiting += self._input.finish()
         return self._output.feed(self._process(None)) + self._output.finish()
 
@@ -277,7 +278,7 @@ class EchoCanceller:
         before: npt.NDArray[np.float32],
         after: npt.NDArray[np.float64],
     ) -> None:
-        """Measure how much echo is removed and when it comes, and shift the played audio."""
+        """Measure how much echo is removed and how late it is. Shift the played audio if needed."""
         if float((played * played).mean()) > _LEAST_PLAYED_LEVEL**2:
             keep = 1.0 - 1.0 / _AVERAGED_FRAMES
             self._energy_before = keep * self._energy_before + float((before * before).mean())
@@ -297,7 +298,7 @@ class EchoCanceller:
         self._restart()
 
     def _restart(self) -> None:
-        """Begin to adapt again, because the echo is different."""
+        """Adapt the cancellers from the beginning, because the echo is different."""
         self._processor = self._new_processor()
         self._linear = LinearCanceller(self._rate_hz, self._frame_samples)
         self._gate = ResidualGate(self._rate_hz)

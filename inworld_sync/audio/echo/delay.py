@@ -21,14 +21,15 @@ __all__ = ["DelayFinder"]
 _RATE_HZ: Final = 8000
 _WINDOW_SECONDS: Final = 1.0
 _HOP_SECONDS: Final = 0.2
-# The delays that are searched. A negative delay means that the echo is before the played audio.
+# The range of the delays that are searched. With a negative delay, the echo is before the played
+# audio.
 _LEAST_SECONDS: Final = -0.2
 _MOST_SECONDS: Final = 0.8
 # The band in which speech and small loudspeakers have most of their energy.
 _BAND_HZ: Final = (300, 3400)
 # The peak of the correlation must be this many times its root mean square.
 _LEAST_PEAK: Final = 9.0
-# This many results in a row must agree within this time.
+# A delay is found when this many results in a row differ by at most this time.
 _AGREEING: Final = 3
 _AGREEMENT_SECONDS: Final = 0.004
 # Quieter audio is not compared. Samples are in units of 16-bit integers.
@@ -37,7 +38,7 @@ _LEAST_LEVEL: Final = 20.0
 
 class DelayFinder:
     """
-    Finds how much later the recorded audio has the played audio.
+    Finds the delay of the played audio in the recorded audio.
 
     Args:
         sample_rate_hz: A multiple of 8000.

@@ -17,7 +17,7 @@ __all__ = ["FRAME_MS", "RATES_HZ", "Processor", "has_processor"]
 
 FRAME_MS: Final = 10
 RATES_HZ: Final = (16_000, 24_000, 32_000, 48_000)
-# The library refuses other delays.
+# The library refuses larger delays.
 _MOST_DELAY_MS: Final = 500
 
 
@@ -62,7 +62,7 @@ class Processor:
         delay_ms: The expected time from a frame of played audio to its echo, 0 to 500.
 
     Raises:
-        ConfigError: The sample rate or the delay is another.
+        ConfigError: The sample rate or the delay is not supported.
         DeviceError: livekit is not installed.
 
     Thread safety: one thread at a time.
@@ -106,7 +106,7 @@ class Processor:
             10 ms of 16-bit samples.
 
         Raises:
-            AudioError: A frame has another length.
+            AudioError: A frame is not 10 ms long.
         """
         frame_bytes = self.frame_samples * SAMPLE_BYTES
         for pcm in (played, recorded) if self._cancels_echo else (recorded,):

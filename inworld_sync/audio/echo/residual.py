@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 __all__ = ["ResidualGate"]
 
-# The user speaks too if the audio without the linear echo is above the usual level by so much, is
-# not lower than so much below the echo, and the processor does not remove it. Between the two
-# values of a pair, the decision is gradual.
+# The user speaks too if three levels are high enough: the audio without the linear echo above its
+# usual level, the same audio above the echo, and the output of the processor above its input. Each
+# level counts gradually, from the first value of its pair to the second.
 _ABOVE_USUAL_DB: Final = (6.0, 11.0)
 _ABOVE_ECHO_DB: Final = (-9.0, -4.0)
 _PASSED_DB: Final = (-38.0, -30.0)
 # The attenuation of the rest of the echo while only the speaker plays.
 _ATTENUATION_DB: Final = -30.0
-# If the processor has removed so much, only the rest of an echo remains.
+# If the processor has removed this much, only the rest of an echo remains.
 _REMOVED_DB: Final = (-34.0, -26.0)
-# The usual level is measured in frames of this many seconds of playing, and lies in this range.
+# The usual level is measured over this many frames.
 _FRAMES: Final = 400
 # Above this usual level, the linear canceller has not adapted yet.
 _ADAPTED_DB: Final = -12.0
 # Below this level, the played audio is read at the right rate.
 _EXACT_DB: Final = -25.0
 _HIGHEST_USUAL_DB: Final = -6.0
-# Until the cancellers have adapted, nothing passes while the speaker plays, for at most so many
-# frames of playing.
+# Until the cancellers have adapted, nothing passes while the speaker plays, for at most this many
+# frames.
 _HELD_FRAMES: Final = 150
 _LEAST_PLAYED: Final = 30.0
 # The energies are averaged with these weights.
 _FAST: Final = 0.5
 _SLOW: Final = 0.93
-# Echoes that are quieter than this level are not compared. The unit is a 16-bit sample.
+# Echoes that are quieter than this level are not compared. Samples are in units of 16-bit integers.
 _LEAST_ECHO: Final = 20.0
 # The time by which the processor delays the audio.
 _PROCESSOR_SECONDS: Final = 0.0086
@@ -53,7 +53,8 @@ class ResidualGate:
 
     Until the cancellers have adapted, nothing passes while the speaker plays, for at most 1.5 s.
     While only the speaker plays, the result is the processed audio, attenuated by 30 dB. While the
-    user speaks too, it is the audio without the linear echo, in which the user is not changed.
+    user speaks too, the result is the audio without the linear echo, in which the user's voice is
+    unchanged.
 
     Args:
         sample_rate_hz: The sample rate.

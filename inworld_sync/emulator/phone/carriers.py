@@ -56,9 +56,9 @@ class CallFacts:
 class Carrier:
     """The messages of one call of a carrier that sends JSON."""
 
-    # Whether closing the socket is the end of a call, without a message.
+    # Whether the carrier ends a call by closing the socket, without a message.
     closes_silently = False
-    # Whether audio is played when it arrives, without a queue that can be emptied.
+    # Whether audio waits in a queue that the program can empty. Otherwise it is played on arrival.
     has_queue = True
 
     def __init__(self, facts: CallFacts) -> None:

@@ -25,7 +25,7 @@ __all__ = ["Json", "SessionConfig"]
 Json = dict[str, object]
 
 _LIFETIME_SECONDS = 15 * 60
-# The limit of a session object. Without it, merged updates could make the object grow without end.
+# The limit of a session object. Without this limit, updates could make the object grow forever.
 _MAX_SESSION_BYTES = 1 << 20
 # The service's defaults.
 _DEFAULTS: Json = {
@@ -95,7 +95,8 @@ class SessionConfig:
     Attributes:
         fields: The whole session object in the service's spelling. It is never changed in place.
         openai: Whether a client of OpenAI's service is connected. Such a client may request voices
-            and models that do not exist here. It requests the response to a tool output itself.
+            and models that do not exist here. The client itself requests the response to a tool
+            output.
         uses_tracks: Whether audio is in the tracks of a WebRTC connection. The formats of the
             session have no effect on tracks.
     """
@@ -276,7 +277,7 @@ def _check_transcription(value: object, param: str) -> None:
 
 
 def _turn_detection(old: Json, new: Json) -> Json:
-    """Read the turn detection. If the type changes, start from the defaults of the new type."""
+    """Merge the turn detection. If the type changes, start from the defaults of the new type."""
     param = "session.audio.input.turn_detection"
     kind = new.get("type", old.get("type", "semantic_vad"))
     checks.one_of(kind, tuple(_TURN_DETECTION), f"{param}.type")

@@ -64,7 +64,7 @@ def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
 
 
 def run_session(session: Session, peer: SessionPeer) -> None:
-    """Run a session until its client has gone. Close the connection, and end all responses."""
+    """Run a session until its client disconnects. Then close the connection, end all responses."""
     settings = session.shared.settings.realtime
     limiter = _Limiter(settings.max_events_per_second)
     try:
@@ -140,7 +140,7 @@ def _handle(session: Session, limiter: _Limiter, message: str | bytes) -> None:
     except PeerGone:
         raise
     except Exception as error:
-        # If an engine fails, the event fails, not the session.
+        # If an engine fails, only this event fails, and the session continues.
         _logger.exception("a realtime event failed")
         events.error(InvalidRequest.failed(error))
 

@@ -127,7 +127,7 @@ class Call:
         return connection.localDescription.sdp
 
     async def end(self, *, silently: bool = False) -> None:
-        """End the call. *silently* leaves out the messages that tell the client about the end."""
+        """End the call. With *silently*, the client gets no message about the end."""
         if self._ending is None:
             self._ending = asyncio.ensure_future(self._end(silently=silently))
         await asyncio.shield(self._ending)
@@ -156,9 +156,9 @@ class Call:
             self._leave()
 
     async def _attempt(self, work: Coroutine[object, object, None]) -> None:
-        """Do a step of the end. The steps after a step that fails are done too."""
+        """Do a step of the end. If the step fails, log the error, so that later steps run too."""
         task = asyncio.ensure_future(work)
-        # A step that takes longer goes on, because a cancelled close() fails in the library.
+        # A step that takes longer is not cancelled, because a cancelled close() fails in aiortc.
         done, _ = await asyncio.wait({task}, timeout=_CLOSE_SECONDS)
         if not done:
             _logger.warning("%s did not end within %s s", self._id, _CLOSE_SECONDS)
@@ -275,7 +275,8 @@ class Call:
         """End the call if the client does not connect, or if nothing is received."""
         settings = self._shared.settings
         waited = idle = 0.0
-        # Steps are counted, because the packets of the client may wait while the process stalls.
+        # Steps are counted instead of reading a clock: while the process stalls, packets of the
+        # client may wait, and a clock would end the call.
         while idle < settings.idle_timeout and (
             self._peer is not None or waited < settings.realtime.ice_timeout
         ):

@@ -7,8 +7,8 @@ real time, and gets silence if there is none.
 Source for the events: the OpenAI Realtime reference, ``output_audio_buffer``.
 
 Threads: the threads of the responses add audio, the session's thread clears it, and the thread of
-the event loop removes it. Lock: ``_changed`` guards the queue. Events are sent while it is held, so
-that their order is that of the changes. Sending never waits.
+the event loop removes it. Lock: ``_changed`` guards the queue. Events are sent while the lock is
+held, so that the events have the order of the changes. Sending never waits.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class TrackAudio:
         times: Mapping[str, object],
         cancelled: threading.Event,
     ) -> None:
-        """Queue audio for the track. Times are sent in an event without audio."""
+        """Queue audio for the track. Timestamps are sent in an event without audio."""
         response_id = str(place["response_id"])
         if times:
             self._events.send("response.output_audio.delta", **place, **times)

@@ -100,7 +100,7 @@ class UserTurn:
 
     @property
     def is_active(self) -> bool:
-        """True while the user speaks, until 20 s after the last message about the turn."""
+        """True while the user speaks, but no more than 20 s after the last message of the turn."""
         return self.is_open and time.monotonic() - self._active_at < _LONGEST_SILENCE_SECONDS
 
     def add(
@@ -226,8 +226,8 @@ class _Blocks:
 
     def pop(self) -> tuple[bytes, float]:
         """
-        Remove a block, or a shorter rest. Return the masked frame that has it, or the samples for a
-        track, and the milliseconds of audio.
+        Remove a block, or a shorter last part. Return its masked frame, or its samples for a track,
+        and its duration in milliseconds.
         """
         block = bytes(self.buffer[: self.size_bytes])
         del self.buffer[: self.size_bytes]
@@ -374,7 +374,7 @@ class AudioInputQueue:
             try:
                 connection.send(message, timeout)
             except (ConnectionLost, ClosedError):
-                # Nothing was queued. The next connection sends the message, if there is one.
+                # Nothing was queued. If there is a next connection, it sends the message.
                 connection = None
         if connection is None:
             commands.await_open(timeout)

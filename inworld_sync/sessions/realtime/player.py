@@ -170,7 +170,7 @@ class Player:
         # The first clear ends a write that waits for room, the second drops the audio of that
         # write.
         position = self._clear_sink()
-        # A sink may call this method inside its own write, which could not end meanwhile.
+        # A sink may call this method inside its own write, so waiting for the write would not end.
         if threading.current_thread() is not self._thread:
             with self._sink_use.hold(_RELEASE_SECONDS) as is_alone:
                 if is_alone:

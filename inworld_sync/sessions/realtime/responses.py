@@ -80,7 +80,7 @@ class SessionResponses:
 
     Attributes:
         queue: The queue of requests, which uses the table of all responses.
-        accepts: Tells whether text and audio of a response are used; see :meth:`Responses.accepts`.
+        accepts: Returns whether text and audio of a response are used, :meth:`Responses.accepts`.
     """
 
     def __init__(self, owner: Owner, commands: Commands, executor: Executor) -> None:
@@ -341,8 +341,8 @@ class SessionResponses:
 
     def damage(self, response_id: str | None, error: InworldError) -> None:
         """
-        Record that output of a response was lost. Without an id, it is the only response in
-        progress.
+        Record that output of a response was lost. Without an id, the lost output belongs to the
+        only response in progress.
         """
         active = self._states.active
         if response_id is None and len(active) == 1:

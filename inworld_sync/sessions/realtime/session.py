@@ -62,11 +62,11 @@ class RealtimeSession(EventSource[SessionEvent]):
     """
     A realtime conversation with a model, by speech and text.
 
-    Made by ``iw.realtime.connect()``. Iterate over it for its events, or add handlers with
+    Made by ``iw.realtime.connect()``. Iterate over the session for its events, or add handlers with
     :meth:`on`, or queues with :meth:`subscribe`. Leaving a ``with`` block closes the session.
 
     Only the newest 256 events are buffered until the first consumer attaches. While the session
-    reconnects, commands wait for it, each up to its timeout.
+    reconnects, each command waits for the new connection, up to the timeout of the command.
 
     Thread safety: every method may be called from any thread, and from handlers and tools.
     """
@@ -359,7 +359,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         queue.send(audio, sample_rate_hz, channels, timeout, is_encoded=is_encoded)
 
     def commit(self) -> None:
-        """End the user's turn, if turn detection is off; then call :meth:`respond`."""
+        """End the user's turn, if turn detection is off. Call :meth:`respond` for the response."""
         self._input.commit()
 
     def clear(self) -> None:
@@ -387,7 +387,7 @@ class RealtimeSession(EventSource[SessionEvent]):
                 not close a speaker or a playout. None stops playing.
             latency_ms: For a playout, the audio that its reader has read but not played yet. The
                 reader must drop this audio when playback stops.
-            backchannel: Another speaker, for backchannels; interruptions do not stop it.
+            backchannel: Another speaker, for backchannels. Interruptions do not stop this speaker.
 
         Raises:
             ConfigError: The output has two channels, or needs resampling and soxr is missing.
@@ -413,8 +413,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         part that was heard. The session does the same when the user begins to speak.
 
         Args:
-            heard_ms: The milliseconds of each item that were heard, by its id; for an application
-                that plays the audio without :meth:`play`.
+            heard_ms: For an application that plays the audio without :meth:`play`: how many
+                milliseconds of each item were heard, by the item's id.
 
         Returns:
             How much of each truncated item was heard, and the ids of the cancelled responses.
@@ -433,8 +433,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         Send a microphone's audio and play the speech, until the session or the microphone ends.
 
         Args:
-            microphone: The user's audio. The sound of *speaker* is removed from it, if both are
-                devices and the extra ``echo`` is installed; see ``echo`` of `Microphone`.
+            microphone: The user's audio. If *microphone* and *speaker* are devices and the extra
+                ``echo`` is installed, the echo is removed; see ``echo`` of `Microphone`.
             speaker: Plays the assistant's speech, and stops when the user begins to speak.
             backchannel: Another speaker for backchannels.
             hang_up_after: When the microphone has ended, for example at the end of a file, silence

@@ -46,8 +46,8 @@ CURRENT_SESSION: contextvars.ContextVar[object] = contextvars.ContextVar("inworl
 # What the model gets instead of the text of an exception, which may have secrets or instructions.
 _FAILED = '{"error": "the function failed"}'
 
-# What the model gets if the function ran and its result cannot be sent. The model must not call
-# again.
+# What the model gets if the function ran and its result cannot be sent. The text says that the
+# function ran, so that the model does not call it again.
 UNSENDABLE = '{"error": "the function ran, but its result cannot be shown"}'
 
 Approver = Callable[[McpApprovalRequest], bool]

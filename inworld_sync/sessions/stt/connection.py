@@ -40,7 +40,7 @@ class SttOwner(Protocol):
     changed: Monitor
     stream: EventStream[SttEvent]
 
-    # Whether no more audio comes and the service's last messages are awaited.
+    # Whether the stream sends no more audio and waits for the service's last messages.
     is_finishing: bool
 
     def receive(self, event: SttEvent) -> None:

@@ -43,7 +43,7 @@ class Assembler:
     def __init__(self, context_id: str, audio: AudioConfig) -> None:
         self._context_id = context_id
         self._audio = audio
-        # 0 for compressed encodings.
+        # The value is 0 for compressed encodings.
         self._sample_bytes = audio.encoding.bytes_per_sample
         self._carry = pcm.SampleCarry()
         self._has_half_sample = False
@@ -174,7 +174,7 @@ class Assembler:
         return tuple(placed)
 
     def _placed(self, timed: _Timed, start_ms: float) -> _Timed:
-        """Return a word or character with its times. Rounding does not make *start_ms* decrease."""
+        """Return a word or character with its times. After rounding, *start_ms* never decreases."""
         end_ms = max(timed.end_ms + self._generation_start_ms, start_ms)
         self._last_end_ms = max(self._last_end_ms, end_ms)
         return attrs.evolve(timed, start_ms=start_ms, end_ms=end_ms)

@@ -50,7 +50,7 @@ __all__ = ["CREATE_TIMEOUT_SECONDS", "MESSAGE_TIMEOUT_SECONDS", "TtsConnection"]
 CREATE_TIMEOUT_SECONDS = 10.0
 MESSAGE_TIMEOUT_SECONDS = 30.0
 
-# The time between two checks of what no message changes, such as a silence of the service.
+# The time between two checks for a change that no message reports, such as a silent service.
 _LOOK_AGAIN_SECONDS = 0.25
 
 
@@ -83,8 +83,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
         self._contexts = Contexts()
         self._open_contexts: dict[str, TtsContext] = {}
         self._splitter = Splitter(tts.AUDIO_PATH)
-        # The text of the latest message with audio but without times, with an empty string in place
-        # of the audio, and what was read from it.
+        # The text of the latest message with audio but without times, where an empty string
+        # replaces the audio, and the event that was read from this message.
         self._latest_text = b""
         self._latest: tts.AudioReceived | None = None
 
@@ -207,7 +207,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
 
     @property
     def free_contexts(self) -> int:
-        """How many contexts may be created now. A context that is closing still takes its place."""
+        """How many contexts may be created now. A context that is closing still takes a place."""
         with self._changed:
             return self._contexts.free if self._is_usable else 0
 

@@ -147,7 +147,7 @@ class TtsPool:
 
     def prewarm(self, deadline: Deadline) -> None:
         """
-        Open a connection, unless there is one with room. It stays open while it is idle.
+        Open a connection, unless a connection has room. The new connection stays open while idle.
 
         Raises:
             As :meth:`context`.
@@ -173,10 +173,10 @@ class TtsPool:
 
     def retire(self, count: int) -> int:
         """
-        Let *count* connections close after their contexts, or fewer if there are fewer.
+        Let up to *count* connections close when their contexts have ended.
 
-        Connections that were retired earlier and are still open count. The connections with the
-        fewest contexts are chosen, because they close first.
+        Connections that were retired earlier and are still open are included in *count*. The
+        connections with the fewest contexts are chosen, because they close first.
 
         Returns:
             The number of connections that will close.
@@ -249,8 +249,8 @@ class TtsPool:
                     retries_quota=not has_others,
                 )
         except QuotaError:
-            # HTTP status 429. If this client has connections, a context on them will end and leave
-            # room.
+            # HTTP status 429. If this client has connections, one of their contexts will end and
+            # leave room.
             with self._changed:
                 if not self._connections and len(self._opening) == 1:
                     raise
@@ -304,8 +304,8 @@ class TtsPool:
         for connection in healthy:
             connection._begin_close()
         for connection in unhealthy:
-            # The service would not answer a close frame, and the connection counts until it has
-            # ended.
+            # The service would not answer a close frame, and the connection takes a place until it
+            # has ended.
             connection.abort()
 
 

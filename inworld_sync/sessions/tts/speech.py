@@ -229,13 +229,13 @@ class Speech(_Encoded):
         Write the speech to a file.
 
         Args:
-            target: A path, or a binary file that is open for writing and stays open. A file at the
-                path is replaced when the new file is complete.
+            target: A path, or a binary file that is open for writing; this file stays open. A file
+                at the path is replaced when the new file is complete.
             format: ``wav``, ``pcm``, ``raw``, ``mp3``, ``ogg``, ``opus`` or ``flac``; None means
                 the suffix of the path. ``pcm`` and ``raw`` have no header. Audio that is not
                 compressed is encoded for the last four formats, which needs soundfile (extra
-                ``files``) or PyAV (``media``); FLAC has exactly the samples. Compressed audio is
-                only saved in its own encoding.
+                ``files``) or PyAV (``media``). FLAC is lossless. Compressed audio is saved only in
+                its own encoding.
 
         Raises:
             AudioError: The format and the encoding do not match, or no library for the encoding is
