@@ -1,6 +1,6 @@
 /*
- * The ring buffer of a microphone. The device's thread writes and one reader reads. Neither of
- * them waits for the other.
+ * The ring buffer of a microphone. The device's thread writes and one reader reads. Neither waits
+ * for the other.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 #define CAPACITY_MAX ((size_t)1 << 26) /* 23 minutes at 48 kHz */
 
-enum { PIECE_SAMPLES = 512 }; /* the limit of samples that are mixed at a time */
+enum { PIECE_SAMPLES = 512 }; /* the most samples that are mixed at a time */
 
 struct iw_microphone {
     const struct iw_gate *gate; /* or NULL */

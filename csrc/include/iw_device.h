@@ -32,7 +32,7 @@ struct iw_sound_level {
     uint32_t peak;   /* the largest magnitude, 0 to 32768 */
 };
 
-/* The time until which a speaker plays audio. A microphone near the speaker uses it. */
+/* The time until which a speaker plays audio. A microphone near the speaker uses the time. */
 struct iw_gate;
 
 enum iw_status iw_gate_create(struct iw_gate **gate);
@@ -96,7 +96,7 @@ struct iw_microphone_stats {
  * Create a microphone.
  *
  * capacity_samples  the least size of the ring, 1 to 2^26
- * channels          of the device, 1 to 32; they are mixed to one in equal parts
+ * channels          of the device, 1 to 32; the channels are mixed to one in equal parts
  * gate              NULL, or the gate of a speaker. While the speaker plays audio, and for
  *                   hangover_ns after its audio, the microphone captures silence. The gate must
  *                   live longer than the microphone
@@ -124,14 +124,14 @@ void iw_microphone_mute(struct iw_microphone *microphone, int muted);
 /*
  * Measure the audio that the device has delivered since `from_ns`. Samples that were read or
  * dropped are included. Only whole blocks, and at most the last 512 blocks, are measured. Any
- * thread may call it.
+ * thread may call this function.
  */
 void iw_microphone_level(const struct iw_microphone *microphone, uint64_t from_ns,
                          struct iw_sound_level *level);
 
 /*
  * Copy the times of blocks; see iw_tap_blocks. Dropped samples have no position. Any thread may
- * call it.
+ * call this function.
  */
 size_t iw_microphone_blocks(const struct iw_microphone *microphone, uint64_t *next,
                             struct iw_block *out, size_t most);
@@ -147,7 +147,7 @@ size_t iw_microphone_blocks(const struct iw_microphone *microphone, uint64_t *ne
 void iw_microphone_record(struct iw_microphone *microphone, const uint8_t *input, size_t frames,
                           unsigned long flags, uint64_t time_ns, uint64_t now_ns);
 
-/* Read the statistics. Any thread may call it. */
+/* Read the statistics. Any thread may call this function. */
 void iw_microphone_stats(const struct iw_microphone *microphone,
                          struct iw_microphone_stats *stats);
 
@@ -195,7 +195,8 @@ void iw_speaker_play(struct iw_speaker *speaker, uint8_t *out, size_t frames,
 
 /*
  * Also copy the audio of each block to a tap, from the next block on. The tap must live longer
- * than the speaker. Only one speaker at a time may play to a tap. Any thread may call it, once.
+ * than the speaker. Only one speaker at a time may play to a tap. Any thread may call this
+ * function, but only once for a speaker.
  */
 void iw_speaker_tap(struct iw_speaker *speaker, struct iw_tap *tap);
 
@@ -208,7 +209,7 @@ void iw_speaker_finished(void *user);
 
 /*
  * Measure the audio that is heard from `from_ns` to `until_ns`. Blocks of the device that are
- * partly in this time count as a whole. At most the last 512 blocks are measured.
+ * partly in this time are measured as a whole. At most the last 512 blocks are measured.
  */
 void iw_speaker_level(const struct iw_speaker *speaker, uint64_t from_ns, uint64_t until_ns,
                       struct iw_sound_level *level);

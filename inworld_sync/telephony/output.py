@@ -108,7 +108,7 @@ class _Item:
 @attrs.frozen
 class Frame:
     """
-    What the writer sends next.
+    One unit that the writer sends: audio with a mark, or a clear.
 
     Attributes:
         audio: Audio; may be empty.
@@ -131,8 +131,8 @@ class CallOutput:
         recorder: Gets the audio that is sent; None for no recording.
 
     Attributes:
-        failure: Why nothing is played any more; None while audio is played.
-        interruptions: How often audio was cleared that was not heard.
+        failure: Why no more audio is played; None while audio is played.
+        interruptions: How often unheard audio was cleared.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class CallOutput:
         self._items: dict[str, _Item] = {}
         # The newest item of the session.
         self._last: _Item | None = None
-        # How much was heard of the announcements that were cleared.
+        # How much of each cleared announcement was heard.
         self._interrupted: dict[str, tuple[float, bool]] = {}
         self._dropped_samples = 0
         self._is_paused = self._needs_clear = self._closed = False
@@ -195,7 +195,7 @@ class CallOutput:
             return True
 
     def clear(self) -> Mapping[str, int]:
-        """Drop what was not heard, and return how many samples of each item were heard."""
+        """Drop the unheard audio. Return how many samples of each item were heard."""
         with self._news:
             now = time.monotonic()
             is_unheard = not self._clock.is_drained(now)
@@ -203,7 +203,7 @@ class CallOutput:
             call_hz = self._format.sample_rate_hz
             found = {name: item.heard_samples(heard, call_hz) for name, item in self._items.items()}
             self.interruptions += bool(is_unheard or self._queue)
-            # What cannot be taken back is still heard, by the clock as it is.
+            # If the carrier cannot clear its queue, the caller still hears all audio that was sent.
             if is_unheard and self._can_clear:
                 self._needs_clear = True
                 self._dropped_samples += self._clock.sent - heard
@@ -231,7 +231,7 @@ class CallOutput:
                 self._news.wait(deadline.at_most(_DRAIN_POLL_SECONDS))
 
     def close(self) -> None:
-        """Play nothing more; the caller hears what was sent."""
+        """Send no more audio. The caller still hears the audio that was sent."""
         with self._news:
             self._closed = True
             self._queue.clear()
@@ -261,7 +261,7 @@ class CallOutput:
             self._put(item, audio)
 
     def heard_ms_of(self, name: str) -> tuple[float, bool]:
-        """Return how much of an announcement was heard, and whether no more will be heard."""
+        """Return how much of an announcement was heard, and whether this number is final."""
         with self._news:
             item = self._items.get(name)
             if item is None:
@@ -279,7 +279,7 @@ class CallOutput:
 
     @property
     def stale_marks(self) -> int:
-        """How many marks returned that were cleared, or that returned too early."""
+        """How many marks returned after a clear or too early."""
         with self._news:
             return self._clock.stale + self._clock.early
 
@@ -322,7 +322,7 @@ class CallOutput:
             self._news.notify_all()
 
     def next_frame(self, timeout: float) -> Frame | None:
-        """Return what must be sent now; wait at most *timeout* seconds and one notification."""
+        """Return the next frame when it is due; None after *timeout* seconds or a notification."""
         with self._news:
             now = time.monotonic()
             if (frame := self._frame(now)) is not None:

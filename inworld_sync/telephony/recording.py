@@ -1,9 +1,9 @@
 """
 Records a call in a WAV file with two channels: the caller left, the assistant right.
 
-The caller's audio is placed by the timestamps of the carrier's stream. The assistant's audio is
-placed where the caller heard it: the clocks of both sides are compared by the earliest arrival of
-the caller's audio, and the delay is that of the returned marks.
+The timestamps of the carrier's stream give the place of the caller's audio. The assistant's audio
+is placed where the caller heard it. For that, the earliest arrival of the caller's audio relates
+the clocks of both sides, and the returned marks give the delay.
 
 Lock rule: ``_lock`` guards all fields except the file, which only the thread of the bridge uses.
 """
@@ -25,11 +25,11 @@ from inworld_sync.telephony.formats import CallFormat
 
 __all__ = ["Recorder"]
 
-# Audio is written this much later, so that it can still be cleared and aligned.
+# Audio is written to the file after this time, so that it can be cleared and aligned before.
 _BEHIND_SECONDS = 3.0
 
-# Without timestamps, audio that comes this much later was preceded by a pause of the carrier.
-# Shorter delays come from the network or from a busy machine.
+# Without timestamps, if audio comes this much later than expected, the carrier has paused. Shorter
+# delays come from the network or from a busy machine.
 _GAP_SECONDS = 2.0
 
 # Frames of one run of audio follow each other without a gap.
@@ -59,7 +59,7 @@ class Recorder:
         received: The format of the caller's audio.
         sent: The format of the audio to the caller.
         began: When the stream began, on the monotonic clock; for carriers without timestamps.
-        logger: Gets an error of the file. The call continues then, without a recording.
+        logger: Gets an error of the file. After the error, the call continues without a recording.
 
     Attributes:
         completed: The file, after :meth:`close`; None if it could not be written.
@@ -102,7 +102,7 @@ class Recorder:
             ):
                 timestamp_ms = None
             if timestamp_ms is None:
-                # Without timestamps, a piece follows the previous one, unless it comes later.
+                # Without timestamps, a piece follows the previous piece, unless it is much later.
                 expected = self._caller.end / self._rate_hz
                 arrived = now - self._began - seconds
                 timestamp_ms = 1000.0 * (arrived if arrived > expected + _GAP_SECONDS else expected)
@@ -126,7 +126,7 @@ class Recorder:
             self._pending = kept
 
     def write(self, now: float, delay: float) -> None:
-        """Write the audio that is older than 3 s; *delay* is that of the marks."""
+        """Write the audio that is older than 3 s; *delay* is the delay of the returned marks."""
         self._write(now, delay, is_last=False)
 
     def close(self, now: float, delay: float) -> None:

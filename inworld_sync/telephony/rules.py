@@ -17,7 +17,7 @@ __all__ = ["Closing", "KeyRule", "OutageRule", "SilenceRule"]
 @attrs.define
 class KeyRule:
     """
-    Collects keys to one message of the user.
+    Collects pressed keys into one message of the user.
 
     Attributes:
         pressed: All keys of the call.
@@ -46,7 +46,7 @@ class KeyRule:
 
 @attrs.define
 class SilenceRule:
-    """Finds out for how long neither side has spoken."""
+    """Detects that neither side has spoken for too long."""
 
     _timeout: float | None
     _active_at: float
@@ -60,7 +60,7 @@ class SilenceRule:
 
 @attrs.define
 class OutageRule:
-    """Finds out when the connection to the model is lost for too long."""
+    """Detects that the connection to the model is lost for too long."""
 
     _after: float
     _lost_at: float | None = attrs.field(init=False, default=None)
@@ -81,11 +81,11 @@ class OutageRule:
 @attrs.define
 class Closing:
     """
-    The end of a call that waits until speech was heard.
+    The planned end of a call, after the caller has heard the last speech.
 
     Attributes:
         end: How the call will end.
-        until: When the call ends although the speech was not heard to its end.
+        until: When the call ends even if the caller has not heard all of the speech.
         target: The target of a transfer.
         goodbye: Recorded speech to play before the end.
         is_cancelable: Whether the call continues if the caller interrupts.

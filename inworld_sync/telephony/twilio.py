@@ -40,13 +40,14 @@ class MediaStream(Bridge):
         session: An open session, or a function that opens one; see :class:`Bridge`.
         headers: The headers of the WebSocket request, for the signature.
         path: The path of the WebSocket request.
-        signature: Checks the signature. Without it, or *headers* or *path*, the call is refused.
+        signature: Checks the signature. If *signature*, *headers* or *path* is None, the call is
+            refused.
         verify: With False, the signature is not checked, so anybody who knows the address can make
             a call.
         options: The settings of the call.
         control: Sends commands to Twilio, such as :class:`TwilioControl`; needed for
             transfers.
-        logger: Gets what happens in the call.
+        logger: Receives the log of the call.
 
     Raises:
         AuthError: The request is not signed by Twilio.
@@ -128,7 +129,7 @@ class TwilioCodec(JsonCodec):
         return f'{{"event":"clear"{self._head}}}'
 
     def hang_up(self) -> Message | None:
-        """Return None: when the socket is closed, Twilio continues after ``<Connect>``."""
+        """Return None: closing the socket ends the stream. Twilio continues after ``<Connect>``."""
         return None
 
 

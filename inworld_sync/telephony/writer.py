@@ -26,12 +26,12 @@ class Writer:
 
     Args:
         name: The name of the call.
-        transport: Where messages are sent.
+        transport: Sends the messages.
         codec: Makes the messages.
-        output: Has the audio.
+        output: Provides the audio.
 
     Attributes:
-        error: Why nothing can be sent any more; None while messages are sent.
+        error: Why no more messages can be sent; None while messages can be sent.
     """
 
     def __init__(self, name: str, transport: Transport, codec: Codec, output: CallOutput) -> None:
@@ -44,7 +44,7 @@ class Writer:
         self._thread.start()
 
     def stalled_seconds(self, now: float) -> float:
-        """Return for how long the present message is being sent."""
+        """Return how many seconds ago the sending of the present message began."""
         since = self._sending_since
         return 0.0 if since is None else now - since
 

@@ -17,7 +17,7 @@ LONGEST_WAIT_SECONDS = 1.0
 # The waits of operating systems accept at most about 24 days. A longer wait is done in pieces.
 LONGEST_TIMEOUT_SECONDS = 2_000_000.0
 
-# If a wait ends this much later than it should, the process was stopped meanwhile.
+# If a wait ends this much too late, the process was stopped during the wait.
 _STOP_SECONDS = 1.0
 
 # After a stop, the reader has at least this time to read what has arrived meanwhile.
@@ -28,8 +28,8 @@ class Deadline:
     """
     The time on the monotonic clock by which an operation must be done.
 
-    It is created once, where the operation begins, and passed to each step. So no step can start
-    the time again.
+    The deadline is created once, where the operation begins, and passed to each step. So no step
+    can start the time again.
 
     Args:
         seconds: The limit, 0 or more; None or infinity means no limit.
@@ -92,11 +92,11 @@ class Deadline:
 
 class RunningDeadline(Deadline):
     """
-    A deadline for the service, which does not count the time while this process was stopped.
+    A deadline for the service. The time while this process is stopped does not count.
 
     SIGSTOP, a debugger or the sleep of the computer stops a process. When the process continues,
     the awaited message may be in the socket. So if a wait ended more than a second too late, the
-    deadline moves by this time, to at least one second from now.
+    deadline moves by the time that the wait was too late, to at least one second from now.
 
     Each wait must be limited by :meth:`remaining` or :meth:`at_most`. The next call of a method
     must follow the wait at once.
@@ -128,7 +128,7 @@ class RunningDeadline(Deadline):
 
     @property
     def expired(self) -> bool:
-        """Whether the deadline has passed. It moves if the process was stopped."""
+        """Whether the deadline has passed. The deadline moves if the process was stopped."""
         self._end_wait()
         return super().expired
 

@@ -1,8 +1,8 @@
 """
 Detects that an object is used in a forked child of the process that created the object.
 
-A fork marks all guards in the child. So a connection, which checks its guard for every message,
-reads one attribute.
+A fork marks all guards in the child. So the check, which a connection does for every message, reads
+only one attribute.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["ForkGuard"]
 
 class ForkGuard:
     """
-    Remembers the process in which it was created.
+    Records whether it is in the process in which it was created.
 
     Attributes:
         in_child: True in a forked child of the process that created this object.

@@ -213,7 +213,7 @@ class HttpClient:
         self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
     ) -> T:
         """
-        Call *send*, and call it again after each error that is retried.
+        Call *send*. Call it again after each error that allows a retry.
 
         Used only in this folder.
         """
@@ -245,7 +245,7 @@ class HttpClient:
         """
         Close the idle connections, and the bodies that are being read; end retries.
 
-        A request whose response is read as a whole is not ended.
+        This call does not end a request of :meth:`request`, whose response is read as a whole.
         """
         with self._lock:
             self._closed.set()
@@ -396,7 +396,7 @@ class Exchange:
         return next(self.pieces(response, None), b"")
 
     def begin_wait(self, deadline: Deadline, stopper: Stopper) -> None:
-        """Replace the deadline, for the next part of the response."""
+        """Set the deadline and the stopper for the next part of the response."""
         self._deadline = deadline
         if stopper.socket is not None:
             stopper.socket.settimeout(deadline.remaining())

@@ -40,7 +40,7 @@ class MessageLink(Protocol):
         ...
 
     def run_writer(self, on_timer: Callable[[], None] | None = None) -> None:
-        """Send what waits, and call *on_timer* at the time of :meth:`set_timer`, until the end."""
+        """Until the end, send queued messages and call *on_timer* at the :meth:`set_timer` time."""
 
     def set_timer(self, when: float) -> None:
         """Make the writer call *on_timer* once, at a time of ``time.monotonic()`` in seconds."""
@@ -72,13 +72,13 @@ class MessageLink(Protocol):
         """
 
     def close(self, code: int = 1000, reason: str = "", *, wait: bool = True) -> None:
-        """Send what is queued, and end the link within ``close_timeout``."""
+        """Send the queued messages, and end the link within ``close_timeout``."""
 
     def abort(self, why: str = "") -> None:
         """End the link at once."""
 
     def release(self) -> None:
-        """Free all that the link holds, after the reader and the writer have returned."""
+        """Free the resources of the link, after the reader and the writer have returned."""
 
     def has_unread(self) -> bool:
         """Whether bytes that the reader has not received yet have arrived."""

@@ -167,8 +167,8 @@ class Outbox:
             self._lock_owner = None
             if self._change.waiters:
                 self._change.notify_all()
-            # Whatever gave the writer something to do meanwhile has woken it. If it has run since
-            # then, it waits for the lock. Waking it for each message would cost more.
+            # Each call that queues a frame wakes the writer. If the writer has run since then, it
+            # waits for the write lock. Waking the writer for each message would cost more.
             if self._writer_waits_for_lock or self._rest:
                 self._work.notify()
 
@@ -182,7 +182,7 @@ class Outbox:
             return True
 
     def await_write_lock(self) -> None:
-        """Wait while a sender holds the write lock, which it does for one non-blocking write."""
+        """Wait while a sender holds the write lock. It holds the lock for one non-blocking write."""
         with self._lock:
             self._change.wait_for(lambda: self._lock_owner is None, _MAX_WRITE_SECONDS)
 
@@ -268,8 +268,8 @@ class Outbox:
             if self._is_drained:
                 raise OutboxShut
             if self._lock_owner is not None:
-                # This wait ignores the deadline. If the deadline passes meanwhile, it is checked
-                # when release_write_lock has woken the writer.
+                # This wait ignores the deadline. The deadline is checked after release_write_lock
+                # has woken the writer.
                 self._writer_waits_for_lock = True
                 self._work.wait()
                 self._writer_waits_for_lock = False

@@ -14,7 +14,7 @@ __all__ = ["SelfPipe", "Waiter", "WokenUp", "whole_milliseconds"]
 
 
 class WokenUp(Exception):
-    """:meth:`SelfPipe.set` ended a wait. It is caught in this folder, so users never see it."""
+    """:meth:`SelfPipe.set` ended a wait. This folder catches the exception; users never see it."""
 
 
 class SelfPipe:
@@ -22,7 +22,7 @@ class SelfPipe:
     Ends the present and future waits of all :class:`Waiter` objects that use it.
 
     The self-pipe is a pair of connected sockets. A byte is written and never read, so each waiting
-    thread sees the byte. It is not a pipe, because ``select`` on Windows accepts sockets only.
+    thread sees the byte. A real pipe is not possible: ``select`` on Windows accepts sockets only.
 
     Attributes:
         is_set: Whether :meth:`set` was called.
@@ -37,7 +37,7 @@ class SelfPipe:
         self.is_set = False
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable after :meth:`set`."""
+        """Return the file descriptor that becomes readable after :meth:`set`."""
         return self._reader.fileno()
 
     def set(self) -> None:

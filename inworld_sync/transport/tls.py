@@ -74,7 +74,7 @@ def _certifi() -> str | None:
 
 @contextlib.contextmanager
 def _readable(name: str, path: str) -> Iterator[None]:
-    """Name the variable in the error for a file that cannot be read, which OpenSSL would ignore."""
+    """Raise an error with the variable's name for an unreadable file. OpenSSL would ignore it."""
     try:
         yield
     except OSError as error:

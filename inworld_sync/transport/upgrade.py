@@ -78,7 +78,7 @@ def upgrade(
         place: The server and the resource.
         headers: Additional headers, from :func:`merge_headers`.
         shown_url: The URL without secrets, for errors.
-        deadline: For the request and the complete response.
+        deadline: The deadline for the request and the complete response.
 
     Raises:
         ServiceError: The server refused the upgrade with an HTTP status.
@@ -146,11 +146,11 @@ def _exchange(
     """
     Send the request with the headers in *lines*, and read the response; see :func:`upgrade`.
 
-    The query of *place* may have a credential. No variable here has a copy of it that can be shown.
+    The query of *place* may have a credential. No variable here shows a copy of the credential.
     """
     kept = [line for line in lines if line and not line.lower().startswith("cookie:")]
     added = [Secret(f"{name}: {value}") for name, value in headers.items()]
-    # A traceback may show the variables of the functions that send it.
+    # A traceback may show the variables of the functions that send the request.
     request = SecretBytes(
         "\r\n".join([f"GET {place.target} HTTP/1.1", *kept, *added, "", ""]).encode("latin-1")
     )

@@ -1,12 +1,12 @@
 """
 Realtime sessions over WebRTC.
 
-``Inworld.connect_webrtc`` uses this unit, which needs aiortc (extra ``webrtc``). ``link.py`` has
+``Inworld.connect_webrtc`` uses this folder, which needs aiortc (extra ``webrtc``). ``link.py`` has
 the connection, ``signaling.py`` the offer and the answer, ``outgoing.py`` and ``incoming.py`` the
 two audio tracks, and ``track_speech.py`` joins the service's audio track with its messages.
 
 Threads: aiortc needs an asyncio event loop. Each connection has a loop on a thread of its own,
-``inworld-webrtc-...``, which ends with the connection. No code of the user runs on it. A loop that
-all connections of the process share would save threads, but a stall of one connection would delay
-the audio of all others, and the thread would outlive the connections.
+``inworld-webrtc-...``, which ends with the connection. No code of the user runs on this thread. One
+loop for all connections of the process would save threads, but a stall of one connection would
+delay the audio of all others, and the thread would outlive the connections.
 """

@@ -42,13 +42,13 @@ from inworld_sync.webrtc.track_speech import TrackSpeech
 
 __all__ = ["WebRtcLink"]
 
-# A data channel is closed without a code. RFC 6455 has this number for that case.
+# A data channel is closed without a code. RFC 6455 uses this number for an end without a code.
 _NO_CODE = 1005
 
-# If the messages are not read for so long that they need more memory, the link ends.
+# If unread messages need more memory than this, the link ends.
 _MAX_WAITING_BYTES = 64 * 1024 * 1024
 
-# How long closing the aiortc objects may take, and the end of the loop after that.
+# The most seconds to close the aiortc objects, and then the most seconds to end the loop.
 _CLOSE_SECONDS = 2.0
 _JOIN_SECONDS = 4.0
 
@@ -80,7 +80,7 @@ class WebRtcLink:
         self._fork_guard = ForkGuard()
         self._changed = Condition()
         self._speech = TrackSpeech()
-        # Messages for the reader; the flag tells whether a message is made from audio.
+        # Messages for the reader; the flag is True if the message is made from audio.
         self._inbox: deque[tuple[str, bool]] = deque()
         self._inbox_bytes = 0
         self._outbox: deque[tuple[str, int]] = deque()
@@ -123,7 +123,7 @@ class WebRtcLink:
 
         Raises:
             ServiceError: The service refuses the offer.
-            RemoteProtocolError: The answer is no answer to the offer.
+            RemoteProtocolError: The answer is invalid or does not fit the offer.
             ConnectError: No path to the service works.
             DeadlineExceeded: The connection was not open in time.
         """
@@ -169,7 +169,7 @@ class WebRtcLink:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Add to an error at the deadline how far the connection is."""
+        """Add the state of the connection to the error of a passed deadline."""
         try:
             yield
         except DeadlineExceeded as error:
@@ -291,7 +291,7 @@ class WebRtcLink:
         self._peer.outgoing.settle(drop=drop, deadline=Deadline(timeout, "sending audio"))
 
     def close(self, code: int = 1000, reason: str = "", *, wait: bool = True) -> None:
-        """Send what is queued, and end the link; see :class:`MessageLink`."""
+        """Send the queued messages, and end the link; see :class:`MessageLink`."""
         if self._fork_guard.in_child:
             return
         with self._changed:
@@ -350,14 +350,14 @@ class WebRtcLink:
     # ---- the loop
 
     def channel_opened(self) -> None:
-        """Messages can be sent from now on."""
+        """Allow messages to be sent, because the data channel is open."""
         with self._changed:
             self._is_open = True
             self._changed.notify_all()
         self.channel_has_room()
 
     def channel_has_room(self) -> None:
-        """Pass queued messages to the data channel, as long as it has room."""
+        """Pass queued messages to the data channel while the channel has room."""
         while self._outbox:
             text, size_bytes = self._outbox[0]
             if not self._peer.send(text):
@@ -372,7 +372,7 @@ class WebRtcLink:
                 self._changed.notify_all()
 
     def message_arrived(self, text: str) -> None:
-        """Take a message of the service."""
+        """Handle a message of the service."""
         self._bytes_in += len(text)
         if len(text) > self._options.max_message_bytes:
             limit = self._options.max_message_bytes
@@ -387,7 +387,7 @@ class WebRtcLink:
         self._deliver([(each, False) for each in found])
 
     def audio_arrived(self, pcm: bytes, delay_seconds: float) -> None:
-        """Take 20 ms of the service's audio."""
+        """Handle 20 ms of the service's audio."""
         found = self._speech.handle_audio(pcm, time.monotonic(), delay_seconds)
         if found:
             self._deliver([(each, _is_audio(each)) for each in found])
@@ -435,7 +435,7 @@ class WebRtcLink:
                 end = LinkEnd(by="client", code=code, reason=reason, clean=end.clean)
             self._ending = self._ending or end
             if self._ending.by == "client":
-                # Nobody reads the messages that wait.
+                # No thread will read the waiting messages.
                 self._inbox.clear()
                 self._set_end()
             is_first, self._is_shutting_down = not self._is_shutting_down, True

@@ -2,8 +2,8 @@
 Has the audio track from the user to the service.
 
 A track sends a packet every 20 ms, also while the user is silent. So blocks of audio wait in a
-queue, and where the queue is empty, the track sends silence. The track encodes the audio itself,
-since aiortc would use a pool of threads.
+queue. While the queue is empty, the track sends silence. The track encodes the audio itself, since
+aiortc would use a pool of threads.
 
 Lock rule: ``_changed`` guards the queue. Nothing else is called while it is held.
 """
@@ -30,22 +30,22 @@ _PACKET_SECONDS = 0.02
 _PACKET_SAMPLES = 960
 _PACKET_BYTES = 2 * _PACKET_SAMPLES
 
-# Audio after silence starts when this much is queued, or when it has waited as long. Otherwise each
-# block of a microphone that is a little late would cause a gap.
+# After silence, audio starts when this many packets are queued, or after as much time. Otherwise
+# each block of a microphone that is a little late would cause a gap.
 _START_PACKETS = 3
 _START_BYTES = _START_PACKETS * _PACKET_BYTES
 
-# How much audio may wait to be sent. More would only delay the user's speech.
+# How much audio may wait to be sent. A longer queue would only delay the user's speech.
 _CAPACITY_BYTES = 25 * _PACKET_BYTES
 
-# After a stall of the loop, the packets of that time are sent at once. After a longer stall, they
-# would only be late.
+# After a stall of the loop of up to this time, the packets of that time are sent at once. After a
+# longer stall, they would only be late.
 _MAX_LATE_SECONDS = 2.0
 
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)
 _BITS_PER_SECOND = 48_000
 
-# From the sending of a packet until the service has decoded it.
+# The assumed time from the sending of a packet until the service has decoded it.
 _SETTLE_SECONDS = 0.3
 
 
@@ -155,6 +155,6 @@ def _new_encoder() -> av.AudioCodecContext:
     encoder = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.format, encoder.layout = _RATE_HZ, "s16", "mono"
     encoder.bit_rate, encoder.time_base = _BITS_PER_SECOND, _TIME_BASE
-    # Each packet has a copy of the previous one in low quality, for decoders that can use it.
+    # Each packet has a low-quality copy of the previous packet, for decoders that use such copies.
     encoder.options = {"application": "voip", "fec": "1", "packet_loss": "5"}
     return encoder

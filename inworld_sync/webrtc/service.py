@@ -39,7 +39,7 @@ def connect(
     Open a session; see ``Inworld.connect_webrtc``.
 
     Args:
-        connector: Takes places of the limiter, and gets the credential.
+        connector: Acquires places of the limiter, and has the credential.
         http: Exchanges offers and answers.
         session: The settings of the session.
         options: The settings of the client for the session.

@@ -4,11 +4,11 @@ Joins the service's audio track with its messages.
 Over a WebSocket, the audio of a response is in messages, before the messages that end the response.
 Over WebRTC, the audio is in a track in real time, while the messages arrive as soon as the service
 has written them. So :class:`TrackSpeech` makes a message of each block of the track in which the
-service speaks, and holds back the messages that end a response until its audio has arrived. A
-session then gets the same messages from both kinds of connections.
+service speaks. It holds back the messages that end a response until the audio of the response has
+arrived. A session then gets the same messages from both kinds of connections.
 
-``output_audio_buffer.started``, ``stopped`` and ``cleared`` of the service say when its audio
-begins and ends. Audio belongs to the first item whose audio is not complete.
+The service reports the beginning and the end of its audio with ``output_audio_buffer.started``,
+``stopped`` and ``cleared``. Audio belongs to the first item whose audio is not complete.
 
 This module has no clock and no lock. The owner serializes the calls.
 Source: protocol notes on WebRTC and on the messages of the Inworld Realtime reference.
@@ -32,33 +32,33 @@ _BLOCK_SECONDS = 0.02
 # A block with no sample above this level, -54 dB, is silence.
 _SILENCE_LEVEL = 64
 
-# Audio that arrives before the messages about its item is kept: so many blocks, and until so much
-# silence follows. A message that is lost once arrives up to 3 s later.
+# Audio that arrives before the messages about its item is kept: at most this many blocks, and until
+# this much silence follows. A message that is lost once arrives up to 3 s later.
 _MAX_EARLY_BLOCKS = 500
 _EARLY_SILENCE_SECONDS = 5.0
 
-# If the service does not say when the audio of an item begins, it begins with so many silent blocks
-# before its first sound.
+# If the service does not report the beginning of an item's audio, the audio begins this many silent
+# blocks before its first sound.
 _LEAD_BLOCKS = 5
 
-# After an interruption, the audio that is still on its way is dropped: for the first time, and then
-# until this many blocks are silent, but at most for the second time.
+# After an interruption, the audio that has not arrived yet is dropped: for at least the first time,
+# and then until this many blocks are silent, but at most for the second time.
 _MIN_CUT_SECONDS = 0.15
 _CUT_BLOCKS = 3
 _MAX_CUT_SECONDS = 0.6
 
-# After ``stopped``, the audio of a response is complete after this much silence, and in any case
-# after this time.
+# After ``stopped``, the audio of a response is complete after this much silence, or without silence
+# after the second time.
 _STOPPED_SILENCE_SECONDS = 0.2
 _MAX_STOPPED_SECONDS = 1.5
 
-# Speech is not slower than this, so a response whose text is complete ends after this time in any
-# case. Otherwise a service with noise in its track would never end a response.
+# Speech is not slower than this, so the length of a response's complete text limits the duration of
+# its audio. Without this limit, noise in the track would prevent the end of a response.
 _LEAST_CHARACTERS_PER_SECOND = 6.0
 _MAX_EXTRA_SECONDS = 10.0
 
-# If the service does not report the end of the audio, it is complete after this much silence that
-# follows the last message about it. The first time is for services that never report it.
+# If the service does not report the end of the audio, the audio is complete after this much silence
+# that follows the last message about it. The first time is for services that never report the end.
 _UNREPORTED_SILENCE_SECONDS = 1.0
 _MISSING_REPORT_SECONDS = 4.0
 
@@ -82,7 +82,7 @@ _ENDS: Final = frozenset(
 
 @attrs.define(eq=False)
 class _Item:
-    """An item whose audio is in the track, and when things happened to it."""
+    """An item whose audio is in the track, and the times of its events."""
 
     response_id: str
     item_id: str
@@ -100,15 +100,14 @@ class TrackSpeech:
     Joins the audio and the messages of one connection.
 
     Attributes:
-        lost_blocks: How many blocks of 20 ms were dropped, because no message says to which item
-            they belong.
+        lost_blocks: How many blocks of 20 ms were dropped because no message names their item.
     """
 
     def __init__(self) -> None:
         self.lost_blocks = 0
         self._items: deque[_Item] = deque()
-        # Messages that are held back, with the id of the response that they end. Responses of the
-        # conversation wait for each other. A response that is out of band waits for itself only.
+        # Messages that are held back, with the id of the response that they end. Messages of the
+        # conversation wait for all its earlier responses, out-of-band messages for their own only.
         self._held: defaultdict[str, deque[tuple[str, str | None]]] = defaultdict(deque)
         # The client's ids of requests that are out of band, and the ids of their responses.
         self._out_of_band_requests: set[str] = set()
@@ -123,7 +122,7 @@ class TrackSpeech:
 
     def handle_message(self, text: str, now: float) -> list[str]:
         """
-        Take a message of the service.
+        Handle a message of the service.
 
         Returns:
             The messages for the session: none if the message is held back.
@@ -154,7 +153,7 @@ class TrackSpeech:
         return [text]
 
     def handle_command(self, text: str) -> None:
-        """Take a command of the client. Any thread may call it."""
+        """Handle a command of the client. Any thread may call this method."""
         if "response.create" not in text or "none" not in text:
             return
         body = json.loads(text)
@@ -166,12 +165,12 @@ class TrackSpeech:
 
     def handle_audio(self, pcm: bytes, now: float, delay_seconds: float) -> list[str]:
         """
-        Take the next block of the track.
+        Handle the next block of the track.
 
         Args:
             pcm: 20 ms of 16-bit mono PCM of 48 kHz.
             now: The monotonic time in seconds.
-            delay_seconds: How long audio waits between its arrival and this call.
+            delay_seconds: The time between the arrival of audio and this call.
 
         Returns:
             The messages for the session.
@@ -191,7 +190,7 @@ class TrackSpeech:
         item = self._items[0]
         found: list[str] = []
         if item.begun_at is None:
-            # Audio that the service began to send at ``started`` is here after the delay.
+            # The first audio that the service sent after ``started`` arrives here after the delay.
             is_started = item.started_at is not None and now >= item.started_at + delay_seconds
             before = self._early or (self._lead if is_loud else ())
             if is_loud or is_started or self._early:

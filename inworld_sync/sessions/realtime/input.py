@@ -100,7 +100,7 @@ class UserTurn:
 
     @property
     def is_active(self) -> bool:
-        """True while the user speaks, but no more than 20 s after the last message of the turn."""
+        """True while the user speaks; False from 20 s after the last message about the turn."""
         return self.is_open and time.monotonic() - self._active_at < _LONGEST_SILENCE_SECONDS
 
     def add(

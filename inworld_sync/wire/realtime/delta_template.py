@@ -1,8 +1,9 @@
 """
-Reads audio deltas that repeat an earlier one, except for the audio and the event id.
+Reads audio deltas that are equal to an earlier delta, except for the audio and the event id.
 
-While a response is spoken, only these two differ from message to message. Equal text has equal
-meaning, so such a message need not be parsed. Parsing takes ten times as long as the comparison.
+While a response is spoken, only the audio and the event id differ from message to message. Equal
+text has equal meaning, so such a message need not be parsed. Parsing takes ten times as long as the
+comparison.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class DeltaTemplate:
         if not is_plain or event_id is None or event.event_id != event_id.decode("latin-1"):
             return
         before, found, after = rest.partition(b'"%b"' % event_id)
-        # If the text occurs twice, it is not known which one is the event id.
+        # If the text occurs twice, it is not known which occurrence is the event id.
         if found and found not in after:
             self._before, self._after, self._event = before + b'"', b'"' + after, event
 
@@ -56,7 +57,7 @@ class DeltaTemplate:
             return None
         text = event_id.decode("latin-1")
         if not (text.isascii() and text.isprintable()):
-            # A parser may refuse the message.
+            # The parser reports the error if the message is invalid.
             return None
         return AudioDelta(
             like.response_id,
