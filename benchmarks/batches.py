@@ -2,14 +2,15 @@
 Measure batches and the cache against the emulator: ``python -m benchmarks.batches``.
 
 The emulator runs in this process, with prepared speech and the latency of a distant service. Each
-client runs in a process of its own, and writes one file per text. Measured, with short texts:
+client runs in a process of its own, and writes one file per text. These clients are measured with
+short texts:
 
-- a loop over ``iw.tts.synthesize`` and ``save``, as a first script has it
+- a loop over ``iw.tts.synthesize`` and ``save``, as in a simple script
 - the same loop with Inworld's package ``inworld-tts``, which is installed in ``build/``
 - ``iw.batch``
 
-Then a batch of ``--items`` texts is killed twice and completed, and every output is checked. At
-last, the time of a hit in the cache is compared with that of a synthesis.
+Then the program kills a batch of ``--items`` texts twice, completes the batch, and checks every
+output. Finally, the program compares the time of a cache hit with the time of a synthesis.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def start(
 def measured(
     program: str, server: Emulator, place: Path, count: int, python: str | Path = sys.executable
 ) -> float:
-    """Return the texts per second of a client. The start of its process does not count much."""
+    """Return the texts per second of a client, including the start of its process."""
     folder = place / "measured"
     began = time.perf_counter()
     status = start(program, server, folder, count, python).wait(600)
@@ -91,7 +92,7 @@ def measured(
 
 
 def throughput(server: Emulator, place: Path, count: int) -> None:
-    """Compare the clients."""
+    """Compare the throughput of the clients."""
     other = python_with("inworld-tts", "inworld-tts\n")
     rates = {
         "loop with inworld-tts": measured(OTHER, server, place, count, other),
@@ -133,7 +134,7 @@ def killed_twice(server: Emulator, place: Path, count: int) -> None:
 
 
 def cache(server: Emulator, place: Path, rounds: int) -> None:
-    """Compare a hit of the cache with a synthesis."""
+    """Compare the time of a cache hit with the time of a synthesis."""
     times: dict[bool, list[float]] = {False: [], True: []}
     settings = {"api_key": server.api_key, "base_url": server.url, "cache": place / "cache"}
     with Inworld(**settings) as iw:  # type: ignore[arg-type]

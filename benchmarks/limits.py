@@ -1,14 +1,15 @@
 """
-Simulate ten thousand workers on the algorithm of ``RedisLimiter``, without Redis and without waits.
+Simulate ten thousand workers with the algorithm of ``RedisLimiter``, in virtual time without Redis.
 
 Run it with ``python -m benchmarks.limits``; it needs lupa (in the extra ``test``) and took twenty
 minutes on two busy cores. The Lua scripts of the limiter run on a stand-in for Redis whose clock
 the simulation sets.
-Each worker asks for a place, uses it for a random time, returns it and asks again, with the delays
-of the limiter. During the simulation a part of the workers is killed, and Redis loses its data.
+Each worker requests a place, uses the place for a random time, returns it and requests the next
+place, with the delays of the limiter. During the simulation, the program kills a part of the
+workers, and Redis loses its data.
 
-Printed: the most places in use, the waits, how equally the places were shared, and how many calls
-Redis had to answer.
+The program prints the most places in use, the waits, how equally the places were shared, and how
+many calls Redis had to answer.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ class Worker:
         )
 
     def ask(self, turn: int) -> None:
-        """Ask for a place; ask again later if there is none."""
+        """Request a place. If there is none, request again later."""
         if not self.is_alive or self.place is not None or turn != self._turn:
             return
         simulation = self._simulation
@@ -195,7 +196,7 @@ class Worker:
         simulation.later(redis_limiter.HEARTBEAT_SECONDS, self.beat, self.granted)
 
     def release(self, number: int) -> None:
-        """Return the place, and ask for another one."""
+        """Return the place, and request another place."""
         if not self.is_alive or self.place is None or number != self.granted:
             return
         self.run(scripts.RELEASE, self.place)
@@ -211,7 +212,7 @@ class Worker:
             self._simulation.later(redis_limiter.HEARTBEAT_SECONDS, self.beat, number)
 
     def call(self, delay_ms: float) -> None:
-        """A place is free for this worker after this time."""
+        """Request a place after *delay_ms*, when a place is free for this worker."""
         self._simulation.later(delay_ms / 1000.0 + 0.001, self.ask, self._turn)
 
 
@@ -240,7 +241,7 @@ class Simulation:
         heapq.heappush(self._events, event)
 
     def took(self, worker: Worker) -> None:
-        """Count a place."""
+        """Count a place that was granted."""
         self._in_use.add(worker.name)
         self.most = max(self.most, len(self._in_use))
 
@@ -249,7 +250,7 @@ class Simulation:
         self._in_use.discard(worker.name)
 
     def kill(self, part: float) -> list[str]:
-        """Kill a part of the workers, and those that have half of the places."""
+        """Kill a random part of the workers, and the workers that use half of the places."""
         victims = self.chance.sample(sorted(self.workers), int(part * len(self.workers)))
         holders = sorted(self._in_use)[: self.places // 2]
         for name in {*victims, *holders}:
@@ -258,7 +259,7 @@ class Simulation:
         return holders
 
     def restart(self) -> None:
-        """Let Redis lose its data. The threads of the workers find out within a second."""
+        """Make Redis lose its data. The threads of the workers detect this within a second."""
         self.redis.lose_everything()
         for name in self._in_use:
             worker = self.workers[name]
@@ -279,13 +280,13 @@ class Simulation:
         self.redis.now = end
 
     def in_use_after(self, seconds: float) -> int:
-        """Advance the clock, and return the places that living workers use."""
+        """Advance the clock, and return how many places living workers use."""
         self.run(seconds)
         return self.in_use
 
     @property
     def in_use(self) -> int:
-        """The places that living workers use."""
+        """How many places living workers use."""
         return len(self._in_use)
 
 
@@ -311,7 +312,7 @@ def simulate(workers: int, places: int, seconds: float, seed: int) -> bool:
     report(f"  grants per worker       {min(values)} to {max(values)}")
     report(f"  equality (Jain's index) {equality:.3f}")
     report(f"  calls of Redis          {simulation.redis.calls / seconds:.0f} per second")
-    # A place that was released is not granted for a moment, so not all are in use at any time.
+    # A released place is not granted again for a moment, so some places are always unused.
     usual = statistics.mean(simulation.in_use_after(0.5) for _ in range(10))
     report(f"  places in use, mean     {usual:.0f}")
     simulation.kill(0.05)

@@ -1,4 +1,4 @@
-"""Speak many texts to files. Start it again after an interruption: it does only what is left."""
+"""Speak many texts to files. After an interruption, start again: only missing files are made."""
 
 from inworld_sync import BatchProgress, Inworld
 

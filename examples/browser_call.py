@@ -28,12 +28,13 @@ def page() -> Response:
 @app.post("/token")
 def token() -> Response:
     """
-    Return a token for the page. The key stays here.
+    Return a token for the page. The page never gets the key.
 
     The token has all rights of the key, so use a key that has only the rights for Realtime, and
     check the login of the user here; token_flask.py shows how.
     """
-    # A page of another site cannot send JSON without asking first, and this app does not allow it.
+    # Before a page of another site can send JSON, the browser asks this app for permission (CORS).
+    # This app does not give the permission.
     if not request.is_json:
         abort(415, "expected JSON")
     try:

@@ -10,8 +10,8 @@ redis-server``) and takes two minutes. It starts two Redis servers, an emulator 
 2. a worker is killed with ``kill -9``, and the others use its places within 20 s;
 3. the Redis of the limiter is killed and started again without its data, and the emulator still
    never has to refuse;
-4. a batch of 400 items runs on the workers; one of them is killed; each output exists;
-5. the thread of a limiter that nobody uses any more ends.
+4. a batch of 400 items runs on the workers, one of the workers is killed, and each output exists;
+5. the thread of a limiter that is no longer used ends.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def report(text: str) -> None:
 
 def main() -> None:
     """Run all parts; an AssertionError ends the program with status 1."""
-    # The workers and servers are ended too.
+    # The exception of sys.exit also ends the workers and servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
@@ -177,8 +177,8 @@ def run_batch(batch: Any, folder: Path, workers: list[subprocess.Popen[bytes]]) 
     run = batch.submit(jobs, output, group_size=10)
     until(lambda: run.progress().done >= 40, "40 items are done")
     kill(workers.pop())
-    # The broker delivers the tasks of the killed worker again only after an hour, so they are
-    # submitted again, as a caller would do that does not want to wait.
+    # The broker delivers the tasks of the killed worker again only after an hour. A caller that
+    # does not want to wait submits the tasks again, as this program does.
     with contextlib.suppress(AssertionError):
         until(lambda: run.progress().done >= len(jobs) - 20, "most items are done")
     run = batch.submit(jobs, output, group_size=10)

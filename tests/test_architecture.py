@@ -38,14 +38,14 @@ RANKS = {
     "cli": 7,
 }
 
-# Unit: the only units that may import it, although the ranks would allow other units too.
+# Unit: the only units that may import this unit, although the ranks would allow other units too.
 IMPORTED_BY = {"_native": {"audio"}}
 
 # The emulator has its own code for the wire format. If both sides used the same code, no test would
 # fail when this code misreads the protocol.
 FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "rest", "transport", "telephony"}}
 
-# Module: the only units that may import it. The emulator is a server, so it uses sockets.
+# Module: the only units that may import this module. The emulator is a server, so it uses sockets.
 ALONE = {
     "_cffi_backend": {"_native"},
     # The library for WebRTC uses asyncio.

@@ -90,7 +90,7 @@ def host(tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the host is built with the options of Linux")
 def test_the_interpreter_ends_and_starts_again(host: Path) -> None:
-    """Each end of the interpreter closes the open sessions, and the next one works again."""
+    """Each end of the interpreter closes the open sessions. The next interpreter works too."""
     with Emulator(synthesizer=SpellingSynthesizer()) as server:
         for _ in range(5):
             done = subprocess.run(

@@ -53,7 +53,7 @@ def main() -> int:
     with concurrent.futures.ProcessPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
         if arguments.quick:
             rooms = [_shortened(each) for each in rooms]
-        # The longest rooms are begun first, so that all processes end at about the same time.
+        # The longest simulations start first, so that all processes end at about the same time.
         begun = sorted(rooms, key=lambda room: -room.seconds)
         outcomes = {room: pool.submit(converse, room) for room in begun}
         for room in rooms:

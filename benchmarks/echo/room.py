@@ -1,8 +1,8 @@
 """
 Simulates a room with a loudspeaker and a microphone, in virtual time.
 
-Each device has its own clock. A sample of the loudspeaker is heard, distorted and reflected by the
-room, and recorded at the clock of the microphone. The callbacks of both devices are late by random
+Each device has its own clock. The loudspeaker distorts its samples, the room reflects them, and the
+microphone records the result at its own clock. The callbacks of both devices are late by random
 times.
 """
 
@@ -43,20 +43,20 @@ class Room:
     A room with its devices.
 
     Attributes:
-        seed: Decides everything that is random.
+        seed: The seed of all random numbers.
         seconds: The duration.
         delay_ms: How much later the echo is than the devices report.
         reverberation_s: The time in which the reverberation decays by 60 dB.
         distortion: How much the loudspeaker distorts: 0 is none, 1 is much.
-        speaker_ppm: By how many millionths the clock of the loudspeaker is fast.
-        microphone_ppm: By how many millionths the clock of the microphone is fast.
+        speaker_ppm: How fast the clock of the loudspeaker is, in parts per million.
+        microphone_ppm: How fast the clock of the microphone is, in parts per million.
         speaker_hz: The sample rate of the loudspeaker.
         microphone_hz: The sample rate of the microphone.
         late_ms: The mean time by which callbacks are late.
         is_reported: Whether the devices report how late each callback is.
         underruns: How often the loudspeaker has nothing to play for a moment.
         replaced: Whether the loudspeaker is replaced by another after half of the time.
-        near_db: The level of the user above the echo.
+        near_db: By how many decibels the user is louder than the echo.
     """
 
     seed: int
@@ -82,7 +82,7 @@ class Room:
 
 
 class Recording(NamedTuple):
-    """What the loudspeaker plays and the microphone records."""
+    """The audio that the loudspeaker plays, and its echo at the microphone."""
 
     played: npt.NDArray[np.int16]
     heard_s: npt.NDArray[np.float64]  # when each sample of *played* is really heard
@@ -207,7 +207,7 @@ def cancel(
     recorded: npt.NDArray[np.int16],
     settings: EchoSettings | None = None,
 ) -> tuple[npt.NDArray[np.int16], EchoCanceller]:
-    """Remove the echo from samples of the microphone. Return as many samples, and the canceller."""
+    """Remove the echo from *recorded*. Return the result, of the same length, and the canceller."""
     canceller = EchoCanceller(
         settings or EchoSettings(),
         recorded_hz=room.microphone_hz,

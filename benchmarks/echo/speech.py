@@ -1,4 +1,4 @@
-"""Has the speech of the rooms, from the emulator's voices, and recognizes what is left of it."""
+"""Makes the speech for the rooms with the emulator's voices, and counts wrong recognized words."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ USER = (
 
 @functools.cache
 def say(text: str, voice: int, rate_hz: int) -> npt.NDArray[np.int16]:
-    """Return a text that a voice of the emulator speaks, without silence around it."""
+    """Return the samples of a text that a voice of the emulator speaks, without outer silence."""
     engine = default_synthesizer()
     parts = [np.frombuffer(each.pcm, "<i2") for each in engine.speak(text, VOICES[voice])]
     wave = soxr.resample(np.concatenate(parts) / 32768.0, engine.sample_rate_hz, rate_hz)

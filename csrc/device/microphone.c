@@ -1,6 +1,6 @@
 /*
- * The ring buffer of a microphone. The device's thread writes and one reader reads. Neither waits
- * for the other.
+ * The ring buffer of a microphone. The device's thread writes and one reader reads. Neither
+ * waits for the other.
  */
 #include <stdbool.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
  * A tap: the last samples that speakers have played, with the time of each block.
  *
- * The device's thread overwrites the oldest samples and does not wait for a reader. A reader gets
- * only samples of the newer half of the ring, so the device's thread does not overwrite them
- * during a copy.
+ * The device's thread overwrites the oldest samples and does not wait for a reader. A reader
+ * gets only samples of the newer half of the ring, so the device's thread does not overwrite
+ * them during a copy.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -71,7 +71,7 @@ class CallFormat:
         return g711.encode_alaw(pcm) if self.encoding == "alaw" else pcm
 
     def equals(self, other: AudioFormat | None) -> bool:
-        """Whether audio in a format of a session needs no conversion."""
+        """Return whether audio in a format of a session needs no conversion."""
         if self.encoding == "mulaw":
             return isinstance(other, MulawFormat)
         if self.encoding == "alaw":

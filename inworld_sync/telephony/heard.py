@@ -106,7 +106,7 @@ class HeardClock:
         return self._heard
 
     def is_drained(self, now: float) -> bool:
-        """Whether everything that was sent has been heard, and all marks have returned."""
+        """Return whether everything that was sent has been heard, and all marks have returned."""
         return self.heard(now) >= self.sent and (not self._marks or self._is_overdue(now))
 
     def clear(self, now: float) -> int:
@@ -121,7 +121,7 @@ class HeardClock:
     # Reports of the carrier.
 
     def is_report_due(self, now: float, *, is_last: bool) -> bool:
-        """Whether a report must be requested now; *is_last* if no more audio is waiting."""
+        """Return whether a report must be requested now; *is_last* if no more audio is waiting."""
         if self._reports == "marks":
             unmarked = self.sent - self._marked
             return unmarked > 0 and (is_last or unmarked >= _REPORT_SECONDS * self._rate_hz)

@@ -96,7 +96,7 @@ class RunningDeadline(Deadline):
 
     SIGSTOP, a debugger or the sleep of the computer stops a process. When the process continues,
     the awaited message may be in the socket. So if a wait ended more than a second too late, the
-    deadline moves by the time that the wait was too late, to at least one second from now.
+    deadline moves by this delay, to at least one second from now.
 
     Each wait must be limited by :meth:`remaining` or :meth:`at_most`. The next call of a method
     must follow the wait at once.

@@ -280,7 +280,7 @@ class HttpClient:
 
 
 def is_retried(method: str, error: InworldError, *, obeys_retry_after: bool) -> bool:
-    """Whether a request is sent again after this error; see :meth:`HttpClient.request`."""
+    """Return whether a request is sent again after this error; see :meth:`HttpClient.request`."""
     if isinstance(error, ConnectError):
         return True
     if method != "GET":

@@ -81,7 +81,7 @@ class MessageLink(Protocol):
         """Free the resources of the link, after the reader and the writer have returned."""
 
     def has_unread(self) -> bool:
-        """Whether bytes that the reader has not received yet have arrived."""
+        """Return whether bytes that the reader has not received yet have arrived."""
         ...
 
     def stats(self) -> LinkStats:

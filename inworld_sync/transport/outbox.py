@@ -182,7 +182,7 @@ class Outbox:
             return True
 
     def await_write_lock(self) -> None:
-        """Wait while a sender holds the write lock. It holds the lock for one non-blocking write."""
+        """Wait while a sender holds the write lock, that is, during one non-blocking write."""
         with self._lock:
             self._change.wait_for(lambda: self._lock_owner is None, _MAX_WRITE_SECONDS)
 

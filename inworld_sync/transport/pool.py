@@ -78,8 +78,9 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> Connection
 
         @property
         def is_connected(self) -> bool:
-            # urllib3 calls this before it uses an idle connection again. The check of urllib3 treats
-            # any received byte as the end of the connection, but TLS also sends other bytes.
+            # urllib3 calls this before it uses an idle connection again. The check of
+            # urllib3 itself takes any received byte for the end of the connection, but TLS also
+            # sends bytes that belong to no response.
             return self.sock is not None and cast("HttpSocket", self.sock).is_idle()
 
         def request(self, *args: Any, **options: Any) -> None:

@@ -322,7 +322,7 @@ class WebRtcLink:
             )
 
     def has_unread(self) -> bool:
-        """Whether messages have arrived that the reader has not received yet."""
+        """Return whether messages have arrived that the reader has not received yet."""
         return bool(self._inbox)
 
     def stats(self) -> LinkStats:

@@ -106,8 +106,8 @@ class TrackSpeech:
     def __init__(self) -> None:
         self.lost_blocks = 0
         self._items: deque[_Item] = deque()
-        # Messages that are held back, with the id of the response that they end. Messages of the
-        # conversation wait for all its earlier responses, out-of-band messages for their own only.
+        # Messages that are held back, with the id of the response that they end. All responses of
+        # the conversation share one queue. Each response that is out of band has its own queue.
         self._held: defaultdict[str, deque[tuple[str, str | None]]] = defaultdict(deque)
         # The client's ids of requests that are out of band, and the ids of their responses.
         self._out_of_band_requests: set[str] = set()

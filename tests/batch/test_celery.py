@@ -1,4 +1,4 @@
-"""A batch runs as Celery tasks; each item is done once, and its progress can be read anywhere."""
+"""A batch runs as Celery tasks. Each item is done once. Any process can read the progress."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def expected(count: int) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_worker(app: Celery, batch: CeleryBatch, tmp_path: Path) -> None:
-    """A worker does the tasks of a caller, which reads the progress from the outputs."""
+    """A worker does the tasks of a caller. The caller reads the progress from the outputs."""
     app.conf.task_always_eager = False
     app.conf.broker_transport_options = {"polling_interval": 0.05}
     with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
@@ -79,7 +79,7 @@ def test_a_worker(app: Celery, batch: CeleryBatch, tmp_path: Path) -> None:
 
 
 def test_a_second_delivery(batch: CeleryBatch, server: Emulator, tmp_path: Path) -> None:
-    """A task that is delivered again does nothing that is done."""
+    """A task that is delivered again does no item that is already done."""
     sent: list[dict[str, Any]] = []
     task = batch._task
 
@@ -184,7 +184,7 @@ def test_wrong_arguments(
 
 
 def test_a_client_instead_of_a_function(app: Celery) -> None:
-    """The client must be made in the worker."""
+    """A client instead of a function is refused, because the worker must make the client."""
     with pytest.raises(ConfigError, match="client must be a function"):
         CeleryBatch(app, object())  # type: ignore[arg-type]
 

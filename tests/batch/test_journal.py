@@ -61,7 +61,7 @@ def test_a_damaged_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    """A journal that is open is refused, and free again when it is closed."""
+    """A journal that is open cannot be opened again before it is closed."""
     with opened(tmp_path), pytest.raises(ConfigError, match="another process works on this batch"):
         opened(tmp_path)
     opened(tmp_path).close()

@@ -2,9 +2,9 @@
 Runs the page of ``examples/browser_call.py`` in Chromium.
 
 The command is ``python -m tests.conformance.browser_call``. The page calls the emulator over WebRTC
-with a minted token. Its microphone is a recording of the emulator's own voice. The command exits
-with 1 if a check fails, and with 2 if Chromium or another program is missing. It takes about 45 s,
-and the machine must be fast enough for audio in real time.
+with a minted token. The page's microphone is a recording of the emulator's own voice. The command
+exits with 1 if a check fails, and with 2 if Chromium or another program is missing. It takes about
+45 s, and the machine must be fast enough for audio in real time.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from tests.conformance.runner import PROGRAMS, check_programs
 EXAMPLE = Path(__file__).parents[2] / "examples" / "browser_call.py"
 RATE_HZ = 48000
 PROGRAM_SECONDS = 180
-# The second in the recording at which the text begins, and the text. The first reply takes more
-# than a minute, so every machine is fast enough to interrupt it. The last one is interrupted by the
-# button of the page.
+# For each turn, the second in the recording at which its text begins, and the text. The first reply
+# takes more than a minute, so every machine is fast enough to interrupt this reply. The button of
+# the page interrupts the last reply.
 TURNS = ((9.0, "Count to ninety."), (18.0, "Say good morning."), (28.0, "Count to ninety."))
 
 

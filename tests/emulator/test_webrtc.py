@@ -88,7 +88,7 @@ def kinds(events: list[Event]) -> list[str]:
 
 
 def test_written_turn(rtc_server: Emulator) -> None:
-    """A reply is heard on the track, in real time and clean, and no event has audio."""
+    """A reply is heard on the track, in real time and without a gap, and no event has audio."""
     with open_rtc(rtc_server) as client:
         assert sounding_seconds(client.rtc.listen(0.1)) == 0
         began = time.monotonic()
@@ -120,8 +120,8 @@ def is_one_tone(heard: np.ndarray[Any, Any]) -> bool:
 
 def test_spoken_turns_and_interruption() -> None:
     """
-    The audio of the microphone is transcribed. It ends the audio of a reply, even if the response
-    is already done.
+    The audio of the microphone is transcribed. Speech in this audio ends the audio of a reply, even
+    if the response is already done.
     """
     with call() as client:
         client.rtc.speak(tone(COUNT_HZ))
@@ -207,7 +207,7 @@ def test_tool_call(rtc_server: Emulator) -> None:
 
 
 def test_formats_of_the_session_have_no_effect(rtc_server: Emulator) -> None:
-    """The tracks are Opus, whatever the formats of the session are."""
+    """The tracks use Opus, even if the session has other formats."""
     with open_rtc(rtc_server) as client:
         g711 = {"format": {"type": "audio/pcmu"}}
         client.update(audio={"input": g711, "output": g711})

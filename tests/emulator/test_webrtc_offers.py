@@ -46,7 +46,7 @@ def message_of(body: str) -> str:
 
 
 def test_json_offer(rtc_server: Emulator) -> None:
-    """An offer in JSON gets an object. Its session is not applied, as by the service."""
+    """An offer in JSON gets an object. As on the service, the session of the offer is ignored."""
     with contextlib.closing(RtcConnection()) as rtc:
         body = {"sdp": rtc.offer(), "session": {"instructions": "Be short."}}
         status, text, headers = post_offer(rtc_server, body)
@@ -261,7 +261,7 @@ def test_wrong_content_type(rtc_server: Emulator) -> None:
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"[1]", b"{"])
 def test_unreadable_body(rtc_server: Emulator, body: bytes) -> None:
-    """A body that is no JSON object gets 400."""
+    """A body that is not a JSON object gets 400."""
     text = body.decode("latin-1")
     status, _, _ = post_offer(rtc_server, text, **{"Content-Type": "application/json"})
 
@@ -367,13 +367,13 @@ def test_hidden_addresses(rtc_server: Emulator, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_refused_offer() -> None:
-    """A status replaces the answer."""
+    """With the fault ``http_status``, an offer gets this status instead of an answer."""
     with Emulator(synthesizer=ToneSynthesizer(), faults=["http_status:503"]) as server:
         assert 503 == post_offer(server, HEAD)[0]
 
 
 def test_bad_answer() -> None:
-    """The answer is no SDP."""
+    """With the fault ``bad_sdp``, the answer is not SDP."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), faults=["bad_sdp"]) as server,
         contextlib.closing(RtcConnection()) as rtc,
@@ -385,7 +385,7 @@ def test_bad_answer() -> None:
 
 
 def test_ice_failure() -> None:
-    """The addresses in the answer do not respond."""
+    """With the fault ``ice_failure``, the addresses in the answer do not respond."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), faults=["ice_failure"]) as server,
         contextlib.closing(RtcConnection()) as rtc,
@@ -399,7 +399,7 @@ def test_ice_failure() -> None:
 
 @pytest.mark.parametrize("fault", ["vanish@3", "drop@3"])
 def test_end_after_events(fault: str) -> None:
-    """The peer ends after three events: without a message, or with the end of the connection."""
+    """After three events, the peer vanishes without a message, or closes the connection."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), faults=[fault]) as server,
         open_rtc(server) as client,
@@ -539,7 +539,7 @@ def test_calls_at_once(rtc_server: Emulator) -> None:
             assert f"number {number}." == response["output"][0]["content"][0]["transcript"]
 
 
-# It prints the address and the key, and exits without close() when its input ends.
+# The program prints the address and the key, and exits without close() when its input ends.
 UNCLOSED = """
 import sys
 from inworld_sync.emulator import Emulator

@@ -69,14 +69,14 @@ def processes(fake: FakeRedis) -> object:
 
 
 def test_the_limit(processes) -> None:
-    """All processes together get as many places as there are."""
+    """All processes together get no more places than the account has."""
     a, b = processes("a", "b")
 
     assert [True, True, False, False] == [a.acquire(), b.acquire(), a.acquire(), b.acquire()]
 
 
 def test_a_free_place_is_for_the_first_in_the_queue(processes) -> None:
-    """Processes get places in the order in which they asked; each one then starts again."""
+    """Processes get places in the order of their requests. A served process goes to the end."""
     a, b, c = processes("a", "b", "c", places=1)
     assert a.acquire()
     assert [False, False] == [b.acquire(), c.acquire()]
@@ -93,7 +93,7 @@ def test_a_free_place_is_for_the_first_in_the_queue(processes) -> None:
 
 
 def test_two_free_places(processes) -> None:
-    """Two free places are for the first two of the queue, in any order."""
+    """The first two processes of the queue get two free places, in any order."""
     a, b, c, d = processes("a", "b", "c", "d")
     assert a.acquire()
     assert a.acquire()
@@ -105,7 +105,7 @@ def test_two_free_places(processes) -> None:
 
 
 def test_a_process_that_no_longer_asks_leaves_the_queue(fake: FakeRedis, processes) -> None:
-    """A process that was killed in the queue blocks others for 5 s."""
+    """A process that was killed in the queue blocks other processes for 4 s, but not for 6 s."""
     a, b, c = processes("a", "b", "c", places=1)
     assert a.acquire()
     assert [False, False] == [b.acquire(), c.acquire()]
@@ -118,7 +118,7 @@ def test_a_process_that_no_longer_asks_leaves_the_queue(fake: FakeRedis, process
 
 
 def test_withdraw(processes) -> None:
-    """A process that needs no place any more lets the next process know."""
+    """If the first process leaves the queue, the next process is notified of the free place."""
     a, b, c = processes("a", "b", "c", places=1)
     assert a.acquire()
     assert [False, False] == [b.acquire(), c.acquire()]

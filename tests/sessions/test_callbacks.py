@@ -1,4 +1,4 @@
-"""Every call that waits, made inside any function of the user, returns or raises."""
+"""Every call that waits returns or raises, inside any function of the user."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from support import scripted_realtime
 from support.scripted import KEY, Service, scripted
 from support.scripted_realtime import realtime
 
-# A call that takes longer hangs. No deadline of the client is longer.
+# A call that takes longer than this hangs. All deadlines of the client are shorter.
 HANG_SECONDS = 60.0
 
 
@@ -390,7 +390,7 @@ def test_a_tool(probe: Probe) -> None:
         probe()
         return "done"
 
-    # The reply waits for the function until tool_timeout. The service then gives no answer.
+    # The reply waits for the function until tool_timeout. After that, the service does not answer.
     settings = {"tool_timeout": 0.2, "response_start_timeout": 0.2}
     with realtime(calling) as iw, iw.realtime.connect(Session(tools=[probed]), **settings) as rt:
         rt.play(NullSpeaker(24000))

@@ -1,4 +1,4 @@
-"""A connection, stream or session that is dropped without close() gives up what it holds."""
+"""A connection, stream or session that is dropped without close() frees its resources."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ FORGOTTEN = [a_connection, a_context, a_stream, a_session]
 def test_forgotten(
     iw: Inworld, limiter: ConnectionLimiter, make: Callable[[Inworld], object]
 ) -> None:
-    """Its threads and sockets end, its place is free, and a ResourceWarning is shown."""
+    """The threads and sockets of a dropped object end, its place is free, and Python warns."""
     before = threads(), len(open_descriptors())
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
@@ -114,7 +114,8 @@ def test_closed_without_a_warning(iw: Inworld, make: Callable[[Inworld], Any]) -
         gc.collect()
 
 
-# What a user still holds, and how it is used, after the object itself was dropped.
+# The object that a user still holds after the connection, stream or session was dropped, and a call
+# that uses this object.
 HELD: dict[str, Callable[[Inworld], Callable[[], object]]] = {
     "an iterator of a stream": lambda iw: iw.stt.stream().events(0.01).__next__,
     "an iterator of a session": lambda iw: iw.realtime.connect().events(0.01).__next__,

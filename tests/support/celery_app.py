@@ -1,7 +1,7 @@
 """
 A Celery application whose tasks speak, for ``tests/redis_limits.py``.
 
-Its settings are variables of the environment.
+The settings of the application are variables of the environment.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A simulated room: a microphone records the sound of a loudspeaker, with other clocks and a delay.
+A simulated room: a microphone records the sound of a loudspeaker, with its own clock and a delay.
 
 All times are virtual, so a test of some seconds of audio takes a fraction of that time and does not
 depend on the speed of the machine.
@@ -44,14 +44,15 @@ class Room:
     One loudspeaker, one microphone and the times that their devices report.
 
     Attributes:
-        played: What the loudspeaker plays, at 24 kHz.
+        played: The samples that the loudspeaker plays, at 24 kHz.
         delay_ms: How much later the echo comes than the devices report.
-        ppm: By how many millionths the clock of the loudspeaker is fast.
+        ppm: How fast the clock of the loudspeaker is, in parts per million.
         gap_at: The sample before which the loudspeaker plays nothing for 30 ms, or 0.
-        other_at: The sample from which another loudspeaker plays, half a second later, or 0.
-        near: What the user says, at 16 kHz.
-        recorded: What the microphone records.
-        stops_at: The sample at which the loudspeaker stops to call back, or 0.
+        other_at: The first sample of another loudspeaker, which starts after a pause of 0.5 s.
+            With 0, there is only one loudspeaker.
+        near: The user's speech, at 16 kHz.
+        recorded: The samples that the microphone records, at 16 kHz.
+        stops_at: The sample at which the callbacks of the loudspeaker stop, or 0.
     """
 
     played: Wave

@@ -1,4 +1,4 @@
-"""A speech engine that hears tones instead of words. It is fast, and the results are certain."""
+"""A speech engine that recognizes tones instead of words. It is fast and makes no errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _ToneRecognizer:
 
 
 def tone_engine(texts: Mapping[float, str]) -> SpeechEngine:
-    """Return an engine that hears a text for each frequency in Hz."""
+    """Return an engine that recognizes each frequency in Hz as a text."""
     return SpeechEngine(_ToneRecognizer(texts), aligner=ScriptedAligner(), new_vad=_ToneVad)
 
 

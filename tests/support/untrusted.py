@@ -50,8 +50,8 @@ def variants(message: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """
     Yield a name and the JSON text of each variant of a message.
 
-    In one group of variants, one value of the message is replaced by a hostile value. In another
-    one, an object of the message gets keys that are attributes of Python objects.
+    In one group of variants, one value of the message is replaced by a hostile value. In the other
+    group, an object of the message gets keys that are attributes of Python objects.
     """
     for path in _paths(message):
         text = json.dumps(_replaced(message, path))

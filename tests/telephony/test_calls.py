@@ -1,4 +1,4 @@
-"""Calls of all carriers with a scripted model: what is heard, interruptions, keys and ends."""
+"""Calls of all carriers with a scripted model: the heard audio, interruptions, keys and ends."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_interruption(any_call: SimulatedCall) -> None:
 
 
 def test_no_clear_without_unheard_audio(call: SimulatedCall) -> None:
-    """If the caller speaks when all was heard, nothing is cleared and nothing is truncated."""
+    """If the caller speaks after all audio was heard, nothing is cleared or truncated."""
     audio = mulaw(200) if call.encoding == "mulaw" else mulaw(400)
 
     def speak(service: Service) -> None:
@@ -208,7 +208,7 @@ def test_the_model_hangs_up_the_call(call: SimulatedCall) -> None:
 
 
 def test_the_caller_hangs_up_before_the_session_is_open(call: SimulatedCall) -> None:
-    """If the caller hangs up while the session is opened, it is closed as soon as it is open."""
+    """If the caller hangs up while the session opens, the session is closed when it is open."""
     opened: list[RealtimeSession] = []
 
     with realtime(serve_call()) as iw:
@@ -232,7 +232,7 @@ def test_the_caller_hangs_up_before_the_session_is_open(call: SimulatedCall) -> 
 
 
 def test_early_words_are_kept(call: SimulatedCall) -> None:
-    """What the caller says while the session is opened reaches the model."""
+    """The caller's audio from the time before the session is open reaches the model."""
     pcm = b"\x84\x82\x7c\x7d" * 240
     got: list[bytes] = []
 

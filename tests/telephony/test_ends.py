@@ -1,4 +1,4 @@
-"""Every way in which a call can end has a name, and keeps what was said."""
+"""The summary of a call names the reason of its end, and has the conversation so far."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_longest_duration() -> None:
 
 
 def test_voicemail() -> None:
-    """A machine that answers ends the call, or is passed to the program."""
+    """A reported voicemail ends the call, or the function ``on_voicemail`` gets the call."""
     summary, _ = run(CallOptions(), lambda call, running: running.bridge.report_voicemail())
     assert "voicemail" == summary.end
 
@@ -78,7 +78,7 @@ def test_voicemail() -> None:
 
 
 def test_the_socket_breaks() -> None:
-    """A socket that ends without a message of the carrier is a lost carrier."""
+    """If the socket ends without a message of the carrier, the end is ``carrier_lost``."""
 
     class FeedOnly:
         def send(self, _):
@@ -119,7 +119,7 @@ def test_the_socket_refuses_audio() -> None:
 
 
 def test_a_stop_after_a_broken_send() -> None:
-    """A carrier that stops and closes at once is not lost, although a send fails before."""
+    """If a send fails just before the stop message arrives, the end is ``caller_hung_up``."""
     stopped = threading.Event()
 
     class Closing:
@@ -260,7 +260,7 @@ def test_the_apology_while_the_session_reconnects() -> None:
     ],
 )
 def test_a_spoken_refusal(error: Exception, end: str) -> None:
-    """If no session can be opened, the caller hears why, and the call ends."""
+    """If no session can be opened, the caller hears the reason, and the call ends."""
 
     def connect(_):
         raise error
@@ -286,7 +286,7 @@ def test_something_else_than_a_session() -> None:
 
 
 def test_a_shutdown() -> None:
-    """``drain`` ends calls after the goodbye, and returns how many are left."""
+    """``drain`` ends calls after the goodbye, and returns how many calls have not ended."""
     left: list[int] = []
 
     def shut_down(call: SimulatedCall, running: Running) -> None:

@@ -45,7 +45,7 @@ def push(output: CallOutput, audio: bytes, *, end: bool = False, item: str = "a"
 
 
 def test_frames_are_sent_by_an_absolute_schedule(clock: Clock) -> None:
-    """A late frame is caught up at once, so no time is lost after a stall of the process."""
+    """Late frames are sent at once, so no time is lost after a stall of the process."""
     output = make()
     push(output, mulaw(2000))
     counts = []
@@ -53,12 +53,13 @@ def test_frames_are_sent_by_an_absolute_schedule(clock: Clock) -> None:
         clock.now = now_ms / 1000
         counts.append(len(sent(output)))
 
-    # The first frame is played at once, and five are the lead. At 135 ms, three frames are late.
+    # The first frame is played at once, and the lead is five frames. At 135 ms, three frames are
+    # late.
     assert [6, 1, 1, 1, 3, 1, 0, 1] == counts
 
 
 def test_the_lead_is_an_option(clock: Clock) -> None:
-    """No more audio is sent ahead than the lead, however fast the model is."""
+    """Audio is sent ahead by at most the lead, even if the model is fast."""
     for lead_ms in (0.0, 40.0, 400.0):
         output = make(lead_ms=lead_ms)
         push(output, mulaw(5000))
@@ -66,7 +67,7 @@ def test_the_lead_is_an_option(clock: Clock) -> None:
 
 
 def test_the_first_audio_is_collected(clock: Clock) -> None:
-    """After a pause, nothing is sent until there are 60 ms, or the whole item."""
+    """After a pause, nothing is sent until 60 ms of audio, or the whole item, are queued."""
     output = make()
     push(output, mulaw(40))
     assert [] == sent(output)
@@ -92,7 +93,7 @@ def test_tails(clock: Clock) -> None:
 
 
 def test_two_items_share_a_frame(clock: Clock) -> None:
-    """The next item follows without a gap; each item has its own count."""
+    """The next item follows without a gap. Each item has its own count of heard samples."""
     output = make(pads_tails=True, lead_ms=1000.0)
     push(output, mulaw(70), end=True)
     push(output, mulaw(50), end=True, item="b")
@@ -113,7 +114,7 @@ def test_the_count_is_in_samples_of_the_session(clock: Clock) -> None:
 
 
 def test_audio_that_cannot_be_taken_back(clock: Clock) -> None:
-    """If the carrier has no command to clear, the caller hears all that was sent."""
+    """If the carrier has no command to clear, the caller hears all audio that was sent."""
     output = make(can_clear=False)
     push(output, mulaw(500))
     assert 6 == len(sent(output))
@@ -126,7 +127,7 @@ def test_audio_that_cannot_be_taken_back(clock: Clock) -> None:
 
 
 def test_a_clear_is_requested_once(clock: Clock) -> None:
-    """A clear is sent only if audio was sent and not heard, and before any new audio."""
+    """A clear is sent only if sent audio was not heard. The clear is sent before new audio."""
     output = make(lead_ms=1000.0)
     output.clear()
     assert output.next_frame(0) is None
@@ -156,7 +157,7 @@ def test_a_full_queue_of_the_carrier(clock: Clock) -> None:
 
 
 def test_marks_are_sent_every_200_ms(clock: Clock) -> None:
-    """A mark for each delta would delay the audio; they are coalesced to one for 200 ms."""
+    """One mark is sent for 200 ms of audio, because a mark for each delta would delay the audio."""
     output = make(reports="marks", lead_ms=5000.0)
     for _ in range(10):
         push(output, mulaw(50))
@@ -177,6 +178,6 @@ def test_too_much_audio_is_refused(clock: Clock) -> None:
 
 
 def test_a_format_must_be_possible() -> None:
-    """G.711 has 8000 Hz."""
+    """G.711 with another rate than 8000 Hz is refused."""
     with pytest.raises(ValueError, match="sample_rate_hz"):
         CallFormat("mulaw", 16000)

@@ -34,13 +34,13 @@ from support.scripted_realtime import Service, realtime
 
 def speech(milliseconds: int = 200) -> Speech:
     words = (WordTime("Hello", 0, 150), WordTime("there.", 150, milliseconds))
-    # With both zeros of mu-law, which decoding would make equal.
+    # The audio has both zeros of mu-law, which would be equal after decoding.
     audio = b"\x7f\xff" * 80 + mulaw(milliseconds)[160:]
     return Speech(audio, AudioEncoding.MULAW, 8000, words, tokens=("Hello there.",))
 
 
 def interrupted_when(call: SimulatedCall, heard_ms: float, found: list[Service]):
-    """Return a step in which the caller begins to speak after having heard so much."""
+    """Return a step in which the caller begins to speak after hearing *heard_ms* of audio."""
 
     def step(service: Service) -> None:
         found.append(service)
@@ -54,7 +54,7 @@ def interrupted_when(call: SimulatedCall, heard_ms: float, found: list[Service])
 
 
 def truncations(service: Service) -> dict[str, int]:
-    """Return the milliseconds of each truncation; for G.711 the wire has a third of them."""
+    """Return the milliseconds of each truncation. For G.711, the message has a third of these."""
     return {
         each["item_id"]: 3 * each["audio_end_ms"]
         for each in service.said("conversation.item.truncate")
@@ -62,7 +62,7 @@ def truncations(service: Service) -> dict[str, int]:
 
 
 def test_second_answer_interrupted_before_its_first_mark() -> None:
-    """openai/openai-agents-js#1173, #1343, #1608; twilio-samples#45: a clock for each item."""
+    """openai/openai-agents-js#1173, #1343, #1608; twilio-samples#45: items are counted apart."""
     found: list[Service] = []
     with SimulatedCall() as call:
         script = serve_call(

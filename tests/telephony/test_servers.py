@@ -23,7 +23,7 @@ SCRIPT = serve_call(connected, lambda service: answer(service, 1, AUDIO))
 
 @contextlib.contextmanager
 def websocket_server(run):
-    """Serve calls on a free port, and give its address and the summaries of the calls."""
+    """Serve calls on a free port. Yield the server's address and the summaries of the calls."""
     summaries: list[CallSummary] = []
 
     def handle(connection: ServerConnection) -> None:
@@ -56,7 +56,7 @@ def test_a_websocket_of_twilio() -> None:
 
 
 def test_a_websocket_of_asterisk() -> None:
-    """A closed WebSocket is the end of a call, and the program answers and ends the call."""
+    """The program answers the call. When Asterisk closes the WebSocket, the call has ended."""
     with realtime(SCRIPT) as iw:
 
         def run(connection: ServerConnection) -> CallSummary:

@@ -167,7 +167,7 @@ def test_socks_refusals(refusal: bytes, words: str) -> None:
 
 @pytest.mark.parametrize("user", ["", "user:wrong-word@"])
 def test_socks_password(user: str) -> None:
-    """If a SOCKS5 proxy does not accept the user, the error says where the user belongs."""
+    """If a SOCKS5 proxy does not accept the user, the error says where to write the user name."""
     with proxy("user:s3cret-word", scheme="socks5h") as (gate, _):
         options = Options(
             base_url="http://service.invalid", proxy=f"socks5h://{user}127.0.0.1:{gate.port}"

@@ -1,4 +1,4 @@
-"""Every failure of a WebRTC connection is a typed error in time, and leaves nothing behind."""
+"""Every failure of a WebRTC connection raises a typed error in time and leaves no thread."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def without_data(sdp: str) -> str:
 
 
 def elsewhere(sdp: str) -> str:
-    """Replace the candidates by one to which no local candidate can connect."""
+    """Replace the candidates by a candidate to which no local candidate can connect."""
     lines = kept("a=candidate")(sdp).split("a=end-of-candidates")
     candidate = "a=candidate:1 1 tcp 1 127.0.0.1 9 typ host tcptype passive\r\n"
     return f"{candidate}a=end-of-candidates".join(lines)
@@ -152,7 +152,7 @@ def test_no_path_by_udp() -> None:
 
 
 def test_a_candidate_that_does_not_answer() -> None:
-    """ICE tries for longer than the limit of the call, so the limit ends it."""
+    """ICE tries for longer than the limit of the call, so the limit ends the call."""
     with open_service(idle, has_udp=False) as iw:
         began = time.monotonic()
         with pytest.raises(DeadlineExceeded, match="ICE is checking"):
@@ -161,7 +161,7 @@ def test_a_candidate_that_does_not_answer() -> None:
 
 
 def test_another_certificate() -> None:
-    """DTLS fails if the certificate is not the one of the answer."""
+    """DTLS fails if the certificate does not have the fingerprint in the answer."""
 
     def changed(sdp: str) -> str:
         lines = sdp.split("\r\n")
@@ -252,7 +252,7 @@ def test_a_connect_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_loopback_interface(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without another address uses the loopback address, whatever the host is."""
+    """A machine without another address uses the loopback address for every host."""
     from inworld_sync.webrtc import peer
 
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: [])

@@ -82,7 +82,7 @@ def network() -> Network:
 
 
 def test_ends_of_a_response_follow_its_audio(network: Network) -> None:
-    """The service ends a response before its audio was sent. The session gets the end later."""
+    """The service ends a response before all audio is sent. The session gets the end later."""
     network.begin()
     network.report("started")
     network.end()
@@ -154,7 +154,7 @@ def test_audio_of_no_item_is_counted(network: Network) -> None:
 
 
 def test_cleared_audio_on_its_way_is_dropped(network: Network) -> None:
-    """After an interruption, late audio of the old response is not played as the next one."""
+    """After an interruption, late audio of the old response is not part of the next response."""
     network.begin()
     network.audio(loud(500))
     network.end()
@@ -233,7 +233,7 @@ def test_two_responses_keep_their_audio(network: Network) -> None:
 
 
 def test_a_response_out_of_band_does_not_wait(network: Network) -> None:
-    """It may begin and end while the conversation's response is spoken."""
+    """An out-of-band response may begin and end while another response is spoken."""
     network.speech.handle_command(
         '{"type":"response.create","response":{"conversation":"none",'
         '"metadata":{"client_event_id":"evt_1"}}}'
@@ -250,7 +250,7 @@ def test_a_response_out_of_band_does_not_wait(network: Network) -> None:
 
 
 def test_noise_does_not_keep_a_response_open(network: Network) -> None:
-    """After the text is complete, speech takes a limited time, whatever the track has."""
+    """After the text is complete, the audio ends after a limited time, even if there is noise."""
     network.begin()
     network.message("response.output_audio_transcript.delta", **PLACE, delta="x" * 60)
     network.end()

@@ -124,7 +124,7 @@ def test_levels(levels: int) -> None:
 
 
 def test_service_error() -> None:
-    """The texts of an error are one line without control characters; details stay as they are."""
+    """Error texts are one line without control characters. The details are not changed."""
     error = ServiceError(ESCAPES, code=ESCAPES, request_id=ESCAPES, details=["plain"])
 
     assert not CONTROL.search(str(error))

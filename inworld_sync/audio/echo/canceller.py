@@ -266,7 +266,7 @@ class EchoCanceller:
         return self._place, ratio * (1.0 + correction)
 
     def _may_play(self, now_ns: int | None, captured_ns: float) -> bool:
-        """Whether the speaker may still play the audio for a frame."""
+        """Return whether the speaker may still play the audio for a frame."""
         if now_ns is None or now_ns - captured_ns > _WAIT_SECONDS * 1e9:
             return False
         newest_ns = self._played_clock.time_ns(self._played.end)

@@ -22,7 +22,7 @@ _MOST_DELAY_MS: Final = 500
 
 
 def has_processor() -> bool:
-    """Whether the extra ``echo`` is installed."""
+    """Return whether the extra ``echo`` is installed."""
     try:
         return importlib.util.find_spec("livekit.rtc") is not None
     except ModuleNotFoundError:

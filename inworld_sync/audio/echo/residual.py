@@ -128,7 +128,7 @@ class ResidualGate:
         return np.asarray((1.0 - users) * gains * processed + users * clear, np.float64)
 
     def _is_held(self) -> bool:
-        """Whether the cancellers are still adapting to a speaker that plays."""
+        """Return whether the cancellers are still adapting to a speaker that plays."""
         if self._held_frames >= _HELD_FRAMES or self._played < _LEAST_PLAYED**2:
             return False
         self._held_frames = _HELD_FRAMES if self.is_adapted else self._held_frames + 1

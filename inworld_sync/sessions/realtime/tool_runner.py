@@ -143,7 +143,7 @@ class ToolRunner:
         self._session = weakref.ref(session)
 
     def is_ours(self, name: str) -> bool:
-        """Whether this side answers a call of this name; otherwise the application does."""
+        """Return whether this side answers a call of this name; otherwise the application does."""
         return name in self._functions or name not in self._declared
 
     def start(self, call: FunctionCall) -> None:

@@ -119,7 +119,7 @@ class SttConnection(Connection[SttEvent]):
         self._link.send_frame(self._frames.build(pcm), timeout=self._options.send_timeout)
 
     def has_unread(self) -> bool:
-        """Whether messages that the reader has not received wait in the socket."""
+        """Return whether messages that the reader has not received wait in the socket."""
         return self._link.has_unread()
 
     def end_turn(self) -> None:

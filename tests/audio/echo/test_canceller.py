@@ -29,7 +29,7 @@ def test_removes_the_echo(room: dict[str, Any]) -> None:
 
 
 def test_clocks_that_differ_much() -> None:
-    """A difference of 1,000 ppm is measured and corrected. Without it, little is removed."""
+    """A clock difference of 1,000 ppm is corrected. Otherwise little echo would be removed."""
     silence = np.zeros(4 * PLAYED_HZ)
     found = Room(np.concatenate((silence, SPEECH)), ppm=1000)
     cleaned, canceller = found.cancel()
@@ -48,7 +48,7 @@ def test_a_delay_that_no_device_reports() -> None:
 
 
 def test_a_gap_of_the_loudspeaker() -> None:
-    """After the loudspeaker had nothing to play for 30 ms, the echo is still removed."""
+    """The echo is still removed after the loudspeaker had nothing to play for 30 ms."""
     found = Room(SPEECH, gap_at=2 * PLAYED_HZ)
     cleaned, _ = found.cancel()
 
@@ -57,7 +57,7 @@ def test_a_gap_of_the_loudspeaker() -> None:
 
 
 def test_another_loudspeaker() -> None:
-    """After another loudspeaker has replaced the first one, its echo is removed too."""
+    """If another loudspeaker replaces the first one, the echo of the new one is removed too."""
     found = Room(SPEECH, other_at=2 * PLAYED_HZ)
     cleaned, _ = found.cancel()
 

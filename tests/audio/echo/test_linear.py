@@ -47,7 +47,7 @@ def decibels(one: Wave, other: Wave) -> float:
 
 
 def test_subtracts_the_echo() -> None:
-    """After 2 s, the echo is 20 dB quieter. Echo and rest add up to the recorded audio."""
+    """After 2 s, the echo is 20 dB quieter. The echo and the rest sum to the recorded audio."""
     recorded = echo_of(PLAYED, 640)
     echo, rest = run(LinearCanceller(RATE_HZ, FRAME), PLAYED, recorded)
 
@@ -66,7 +66,7 @@ def test_keeps_the_user() -> None:
 
 
 def test_the_delay_changes() -> None:
-    """A change of the delay keeps the response, so nothing has to be learned again."""
+    """After a change of the delay, the estimated response is kept and still removes the echo."""
     recorded = echo_of(PLAYED, 640)
     canceller = LinearCanceller(RATE_HZ, FRAME)
     _, rest = run(canceller, PLAYED, recorded, delay_at=64_000)
@@ -75,7 +75,7 @@ def test_the_delay_changes() -> None:
 
 
 def test_a_long_delay() -> None:
-    """An echo that is later than the response is subtracted if the delay is set."""
+    """An echo that is later than the end of the response is subtracted if the delay is set."""
     recorded = echo_of(PLAYED, 5600)
     canceller = LinearCanceller(RATE_HZ, FRAME)
     canceller.set_delay(0.35)

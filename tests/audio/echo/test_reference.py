@@ -40,7 +40,7 @@ def test_removes_what_the_lower_rate_cannot_have() -> None:
 
 
 def test_silence_where_nothing_was_played() -> None:
-    """Before the first and after the last sample is silence."""
+    """Silence is read before the first sample and after the last sample."""
     audio = held(16000, 500, 16000, position=100_000)
 
     assert not audio.read(0.0, 1.0, 160).any()

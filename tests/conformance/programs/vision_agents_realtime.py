@@ -1,7 +1,7 @@
 """
-The Inworld Realtime plugin of Vision Agents, unmodified, over WebRTC.
+Runs the unmodified Inworld Realtime plugin of Vision Agents over WebRTC.
 
-Its addresses are constants, which this program replaces.
+The addresses of the plugin are constants, which this program replaces.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ USER = Participant(None, "user", "user")
 
 
 class Conversation:
-    """One session. It keeps what the user hears, and the transcripts."""
+    """Runs one session. Keeps the audio that the user hears, and the transcripts."""
 
     def __init__(self, llm: Any) -> None:
         self.llm = llm
@@ -124,7 +124,8 @@ async def interruption(server: Server) -> str:
         assert "weather in london" in talk.turns[0].lower(), talk.turns
         before = talk.sounding_seconds
         await talk.until(lambda: "London" in talk.replies[-1])
-        # The reply to the question is a sentence, and the count would go on for a minute.
+        # The reply to the question is one sentence. Without the interruption, the reply that counts
+        # would continue for a minute.
         quiet_since = asyncio.get_running_loop().time()
         heard = talk.sounding_seconds
         while asyncio.get_running_loop().time() - quiet_since < 1:
