@@ -3,8 +3,8 @@
  * of iw_api.h hold here too.
  *
  * The callbacks have the types of PortAudio 19: PaStreamCallback, with 16-bit samples, and
- * PaStreamFinishedCallback. They do not wait, allocate, take a lock or call Python, so the
- * audio has no gaps when the interpreter is busy.
+ * PaStreamFinishedCallback. The callbacks do not wait, allocate, take a lock or call Python, so
+ * the audio has no gaps when the interpreter is busy.
  */
 #ifndef IW_DEVICE_H
 #define IW_DEVICE_H
@@ -95,7 +95,7 @@ struct iw_microphone_stats {
 /*
  * Create a microphone.
  *
- * capacity_samples  the least size of the ring, 1 to 2^26
+ * capacity_samples  the minimum size of the ring, 1 to 2^26
  * channels          of the device, 1 to 32; the channels are mixed to one in equal parts
  * gate              NULL, or the gate of a speaker. While the speaker plays audio, and for
  *                   hangover_ns after its audio, the microphone captures silence. The gate must

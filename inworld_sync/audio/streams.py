@@ -1,8 +1,8 @@
 """
 Has the C callbacks that the thread of a sound device calls. They run no Python code and never wait.
 
-The callbacks have the types of PortAudio 19. They are passed to PortAudio as addresses, so this
-module does not need PortAudio.
+The callbacks have the types of PortAudio 19. PortAudio gets the callbacks as addresses, so this
+module does not import PortAudio.
 
 Locks: a :class:`MicrophoneRing` has one lock, which its readers acquire. The device's thread
 acquires no lock. The other classes need no lock, since their functions in C are atomic.
@@ -45,7 +45,7 @@ def clock_ns() -> int:
 
 class StreamCallback(NamedTuple):
     """
-    The addresses that a sound device needs.
+    The addresses of the functions for a sound device, and of their argument.
 
     The object that returned the addresses must exist until the device has stopped.
 
@@ -242,7 +242,7 @@ class MicrophoneRing(_Called):
 
         Args:
             capacity_samples: The smallest capacity, 1 to 2**26.
-            channels: The number of channels of the device, 1 to 32. They are mixed in equal parts.
+            channels: The number of channels of the device, 1 to 32, which are mixed in equal parts.
             gate: The gate of a speaker. Silence is recorded while that speaker plays.
             hangover_ms: Silence is recorded for this time after the speaker stops.
 

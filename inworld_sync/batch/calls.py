@@ -1,4 +1,4 @@
-"""Has the call ``iw.batch``; the rest of this folder is imported when it is used."""
+"""Has the call ``iw.batch``. The other modules of this folder are imported at the first call."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class BatchCalls:
 
         Args:
             jobs: A ``.csv`` file with a header, a ``.jsonl`` file, or mappings. Each item has
-                either ``text`` or ``audio``, the path of a recording. It may have an ``id`` and
+                either ``text`` or ``audio``, the path of a recording. Each may have an ``id`` and
                 the settings ``voice``, ``model``, ``language``, ``delivery_mode``,
                 ``text_normalization``, ``temperature``, ``sample_rate_hz``, ``speaking_rate`` and
                 ``bit_rate_bps``. Only *template* uses other names.
@@ -84,7 +84,7 @@ class BatchCalls:
             transcribe_config: All settings of recordings in one object.
             concurrency: How many items are done at once, 1 to 1000.
             retries: How often an item is retried, 0 to 100, if another attempt may help.
-            timeout: The most seconds to wait for a connection, and for each message of the service.
+            timeout: Seconds to wait for a connection, and for each message of the service.
             overwrite: Whether an output may replace a file that is not from this batch.
             on_progress: Called on this thread at the start, about four times per second, and at
                 the end.

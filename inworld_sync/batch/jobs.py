@@ -35,7 +35,7 @@ _SPEECH_SETTINGS = (
 _SPEECH_NUMBERS = ("temperature",)
 _AUDIO_NUMBERS = ("sample_rate_hz", "speaking_rate", "bit_rate_bps")
 _TRANSCRIPT_SETTINGS = ("model", "language")
-# Every setting has a column of its name; a column with one of these names would have no effect.
+# Every setting has a column with its name. A column with one of these wrong names has no effect.
 _WRONG_COLUMNS = {
     "voice_id": "voice", "model_id": "model", "lang": "language", "rate": "sample_rate_hz",
     "speed": "speaking_rate", "file": "audio", "path": "audio", "output": "template",

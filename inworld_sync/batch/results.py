@@ -1,4 +1,4 @@
-"""Keeps the results of a batch: in a folder with a journal, or wherever a subclass puts them."""
+"""Keeps the results of a batch. The class here keeps them in a folder with a journal."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class LocalResults:
         self._journal.append({**facts, **error})
 
     def _is_done(self, item: BatchItem) -> bool:
-        """Whether the item is in the journal and its output exists. Do a missing renaming first."""
+        """Return whether the journal and the output have the item. Do a missing renaming first."""
         record = self._journal.records.get(item.key)
         if record is None or "bytes" not in record:
             return False

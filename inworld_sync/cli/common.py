@@ -68,7 +68,7 @@ def verbose_option(function: F) -> F:
 
 
 def is_given(name: str) -> bool:
-    """Whether the user gave this parameter of the current command. A default does not count."""
+    """Return whether the user gave a value for this parameter. A default value does not count."""
     source = click.get_current_context().get_parameter_source(name)
     return source is not ParameterSource.DEFAULT
 

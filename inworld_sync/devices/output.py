@@ -2,9 +2,9 @@
 Has the sound device that plays a mixer. A lost device is opened again.
 
 Locks: ``changed`` guards every field here and every field of the inputs that share the device, and
-serializes the writers of the inputs' playouts. ``changed`` is held while a device opens. It is
-released during a wait on ``changed`` and while ``on_change`` runs. A thread that holds
-``changed`` may acquire the locks of the mixer, of its playouts and of PortAudio.
+serializes the writers of the inputs' playouts. ``changed`` is held while a device opens.
+``changed`` is released during a wait on ``changed`` and while ``on_change`` runs. A thread that
+holds ``changed`` may acquire the locks of the mixer, of its playouts and of PortAudio.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class ConnectionLimiter(ClientAwareLimiter):
     If no place is free, idle connections of these clients are closed.
 
     Args:
-        places: The most connections that may be open at once, at least 1.
+        places: How many connections may be open at once, at least 1.
 
     Thread safety: every method may be called from any thread.
     """
@@ -191,8 +191,8 @@ class Place:
         """
         Return the place, if it was taken and not returned yet; log an error of the limiter.
 
-        If a signal handler raises meanwhile, the call may be repeated. For a limiter of the user,
-        the place may then be lost.
+        If a signal handler raises an exception during the call, the caller may repeat the call. If
+        the limiter is the user's own, the place may be lost in this case.
         """
         own = self._own
         if own is not None:

@@ -168,13 +168,13 @@ class Options:
 
     Attributes:
         base_url: The address of the service, with ``https://`` or ``wss://`` for TLS, or with
-            ``http://`` or ``ws://`` without TLS. It has no path. The client appends the path of
+            ``http://`` or ``ws://`` without TLS, and without a path. The client appends the path of
             each service. The default is ``INWORLD_BASE_URL`` of the environment, or
             ``https://api.inworld.ai`` if the variable is not set.
-        connect_timeout: The most time for name lookup, TCP, proxy, TLS and upgrade together.
-        send_timeout: The most time to send one message. After this time the connection counts as
+        connect_timeout: The limit for name lookup, TCP, proxy, TLS and upgrade together.
+        send_timeout: The limit for sending one message. After this time the connection counts as
             lost.
-        close_timeout: The most time to wait for the answer to a CLOSE frame. After this time
+        close_timeout: How long the client waits for the answer to a CLOSE frame. After this time
             the socket is closed.
         ping_interval: The time between two pings of a connection.
         ping_timeout: After this time without a received byte, a connection counts as lost. A stall
@@ -191,12 +191,12 @@ class Options:
         credential_in: Where the upgrade of a WebSocket has the credential: ``header``, ``query``
             or ``subprotocol``. HTTP requests always have it in a header.
         max_message_bytes: The largest message that the client accepts.
-        max_queued_bytes: The most bytes that wait to be sent on one connection.
+        max_queued_bytes: How many bytes may wait to be sent on one connection.
         limiter: Limits the connections of the account. None allows 20 connections of this client.
         cache: A folder that keeps speech, so that a text that is spoken again with the same
             settings needs no request. None keeps nothing.
-        cache_max_bytes: The most bytes in this folder. Beyond this size, the speech that was not
-            used for the longest time is removed.
+        cache_max_bytes: The maximum size of this folder in bytes. Beyond this size, the speech that
+            was not used for the longest time is removed.
         observer: Receives every message of both directions.
         logger: Receives the log.
         on_trace: Called with a :class:`TraceEvent` for every step of a connection. The function

@@ -50,7 +50,7 @@ T = TypeVar("T")
 # The longest delay before the first retry of an upgrade.
 _FIRST_DELAY_SECONDS = 0.2
 
-# At the end of the program, the most seconds until all sessions are closed.
+# At the end of the program, the closing of all sessions may take this many seconds.
 _EXIT_SECONDS = 5.0
 
 # An upgrade that failed with one of these HTTP statuses may succeed later. After status 500, the

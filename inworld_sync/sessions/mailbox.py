@@ -19,8 +19,8 @@ __all__ = ["END", "MAX_WAITING_BYTES", "Mailbox"]
 
 E = TypeVar("E")
 
-# The most bytes of events that may wait for one consumer, about five minutes of 24 kHz PCM. The
-# size of an event is the size of its message.
+# This many bytes of events may wait for one consumer, about five minutes of 24 kHz PCM. The size of
+# an event is the size of its message.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 END: Final = (None, 0)

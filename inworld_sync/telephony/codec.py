@@ -1,8 +1,8 @@
 """
 Has the protocol of a carrier's messages, and the messages that Twilio and Telnyx have in common.
 
-A codec reads and writes the messages of one call. It has no clock, lock or thread. One thread reads
-and one thread writes.
+A codec reads and writes the messages of one call. A codec has no clock, lock or thread. One thread
+reads and one thread writes.
 Sources: Twilio Media Streams, "WebSocket Messages"; Telnyx, "Media Streaming".
 """
 

@@ -26,8 +26,8 @@ Reports: TypeAlias = Literal["marks", "queue", "none"]
 # The time between two marks, or between two requests for the length of the queue.
 _REPORT_SECONDS = 0.2
 
-# A mark that returns earlier than its audio can have been played belongs to a queue that was
-# emptied. The clocks of both sides may differ by 0.1 %.
+# If a mark returns before its audio can have been played, the carrier has emptied its queue. The
+# tolerance is 0.04 s, and 0.1 % more because the clocks of both sides may differ.
 _EARLY_SECONDS = 0.04
 _DRIFT = 0.001
 
@@ -52,8 +52,8 @@ class HeardClock:
 
     Args:
         rate_hz: Samples a second.
-        delay: Seconds from sending to hearing, until the delay is measured.
-        reports: How the carrier reports what it has played.
+        delay: The assumed seconds from sending to hearing, until the delay is measured.
+        reports: How the carrier reports the audio that it has played.
 
     Attributes:
         sent: How many samples were sent.
@@ -74,14 +74,14 @@ class HeardClock:
         # The positions of the marks that have not returned, and the latest of all marks.
         self._marks: deque[int] = deque()
         self._marked = 0
-        # The requests for the length of the queue that are not answered: generation and position.
+        # The unanswered requests for the length of the queue, as (generation, position).
         self._requests: deque[tuple[int, int]] = deque()
         self._requested_at = 0.0
         # The caller has heard at least this many samples.
         self._heard = 0
 
     def due(self) -> float | None:
-        """When the next sample is played at the earliest; None if the queue was never filled."""
+        """Return the earliest time at which the next sample is played; None without a run."""
         if not self._runs:
             return None
         run = self._runs[-1]
@@ -106,7 +106,7 @@ class HeardClock:
         return self._heard
 
     def is_drained(self, now: float) -> bool:
-        """Return whether everything that was sent has been heard, and all marks have returned."""
+        """Return whether all audio that was sent has been heard, and all marks have returned."""
         return self.heard(now) >= self.sent and (not self._marks or self._is_overdue(now))
 
     def clear(self, now: float) -> int:
@@ -121,7 +121,7 @@ class HeardClock:
     # Reports of the carrier.
 
     def is_report_due(self, now: float, *, is_last: bool) -> bool:
-        """Return whether a report must be requested now; *is_last* if no more audio is waiting."""
+        """Return whether to request a report now. *is_last* means that no more audio waits."""
         if self._reports == "marks":
             unmarked = self.sent - self._marked
             return unmarked > 0 and (is_last or unmarked >= _REPORT_SECONDS * self._rate_hz)
@@ -155,7 +155,7 @@ class HeardClock:
         return self._report(int(position), now)
 
     def handle_queue(self, samples: int, now: float) -> bool:
-        """Record how many samples were in the queue at the oldest request without an answer."""
+        """Handle the answer to the oldest request: *samples* were in the queue at that time."""
         if not self._requests:
             return False
         generation, position = self._requests.popleft()
@@ -165,7 +165,7 @@ class HeardClock:
         return self._report(max(position - samples, 0), now)
 
     def _report(self, position: int, now: float) -> bool:
-        """Record that a position was played. Return False if that is not possible yet."""
+        """Record that the audio up to a position was played. Return False if that is too early."""
         run = self._run_of(position)
         if run is None:
             return position <= self._heard

@@ -1,11 +1,12 @@
 """
-Has the audio on its way to a caller: the queue of items, the clock of what was heard, and pacing.
+Has the audio that is sent to a caller: the queue of items, the clock of heard audio, and pacing.
 
 The session pushes items, the program adds announcements, and the writer thread takes frames when
 they are due. A frame is due one lead before it is played. The time follows from the start of the
 run and the frame's position, so that one late frame does not delay the next frames.
 
-Lock rule: ``_news`` guards all fields and the clock. It is never held while something is sent.
+Lock rule: ``_news`` guards all fields and the clock. ``_news`` is never held while a message is
+sent.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ class Pacing:
     Attributes:
         lead_ms: How much audio is sent before it is played, so that a late packet makes no gap.
         start_ms: How much audio is collected before the first frame after a pause is sent.
-        delay_ms: The time from sending to hearing, until it is measured.
+        delay_ms: The assumed time from sending to hearing, until the time is measured.
         pads_tails: Whether the last frame of an item is filled with silence to 20 ms.
-        reports: How the carrier reports what it has played.
+        reports: How the carrier reports the audio that it has played.
         can_clear: Whether the carrier can drop audio that was sent. Otherwise the caller hears all
             audio that was sent.
     """
@@ -79,7 +80,7 @@ class _Item:
         pushed_samples: How many samples were pushed.
         queued_bytes: How much converted audio waits in the queue.
         is_ended: Whether no more audio is pushed.
-        spans: Where the item is in the audio that was sent: positions and numbers of samples.
+        spans: The parts of the sent audio that belong to the item, as (position, samples).
     """
 
     to_call: ToCall | None

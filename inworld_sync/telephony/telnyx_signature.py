@@ -29,7 +29,7 @@ class TelnyxSignature:
 
     Args:
         public_key: The account's public key in base64; None reads ``TELNYX_PUBLIC_KEY``.
-        tolerance: The most seconds between the time of the signature and now.
+        tolerance: How many seconds old a signature may be.
 
     Raises:
         ConfigError: There is no key, or it is not 32 bytes in base64.

@@ -85,7 +85,7 @@ class Deadline:
 
     def error(self) -> DeadlineExceeded:
         """Return an error that names the operation and its limit."""
-        # The limit may be the time left of a longer limit, which has many digits.
+        # The limit may be the rest of a longer limit. Such a rest has many digits.
         seconds = round(self._seconds or 0.0, 3)
         return DeadlineExceeded(f"{self._doing} took longer than {seconds:g} s")
 

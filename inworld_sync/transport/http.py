@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 _PIECE_BYTES = 64 * 1024
 
-# The most bytes that are read of the body of an error.
+# Of the body of an error, at most this many bytes are read.
 _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2

@@ -27,8 +27,8 @@ from inworld_sync.transport.urls import Place
 
 __all__ = ["ConnectionPool", "from_urllib3", "make_pool", "stoppable"]
 
-# The stopper of the request that a thread sends. It is kept here, because urllib3 chooses the
-# connection of a request and passes no stopper to the connection.
+# For each thread, the stopper of the request that the thread sends. urllib3 chooses the connection
+# of a request, and cannot pass the stopper to the connection.
 _thread = threading.local()
 
 # This many connections are kept open between requests. The service allows no more per account.

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Upgraded", "upgrade"]
 
-# The most bytes that are read of the body of an error response.
+# Of the body of an error response, at most this many bytes are read.
 _MAX_BODY_BYTES = 64 * 1024
 
 # Seconds to wait for the body of an error response, which usually comes with the headers.

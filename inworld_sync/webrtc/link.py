@@ -48,7 +48,7 @@ _NO_CODE = 1005
 # If unread messages need more memory than this, the link ends.
 _MAX_WAITING_BYTES = 64 * 1024 * 1024
 
-# The most seconds to close the aiortc objects, and then the most seconds to end the loop.
+# The limit in seconds for closing the aiortc objects, and then for ending the loop.
 _CLOSE_SECONDS = 2.0
 _JOIN_SECONDS = 4.0
 

@@ -56,7 +56,7 @@ _LONGEST_SILENCE_SECONDS = 20.0
 # How much audio from before a turn is kept. The service reports the beginning of a turn late.
 _MARGIN_MS = 2000.0
 
-# The most audio of a turn that is kept.
+# This many milliseconds of a turn's audio are kept, at most.
 _MAX_KEPT_MS = 60_000.0
 
 # The time between two messages that are sent again.

@@ -8,7 +8,7 @@ ensures this.
 Threads: each player has a thread ``inworld-player``, since ``write`` of a sink waits.
 
 Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
-Only the thread that holds ``_sink_use`` uses the sink. This is the player's thread, inside
+Only the thread that holds ``_sink_use`` uses the sink. The holder is the player's thread, inside
 ``write`` or ``end`` of the sink, or another thread that clears the sink. So no old audio follows a
 clear. If a write does not return although the sink was cleared, a clear waits for 5 s at most.
 """
@@ -201,7 +201,7 @@ class Player:
         Wait until all audio that was pushed has been heard.
 
         Raises:
-            DeadlineExceeded: The audio was not heard within *timeout* seconds. It is still played.
+            DeadlineExceeded: The audio was not heard within *timeout* seconds. Playback continues.
             InworldError: The sink failed.
             LocalProtocolError: The sink called this method while it was written to.
         """

@@ -40,7 +40,7 @@ from inworld_sync.tools.function import ToolFunction, error_text
 
 __all__ = ["CURRENT_SESSION", "UNSENDABLE", "Approver", "ToolOptions", "ToolRunner"]
 
-# The session that runs a function, for the function itself.
+# A tool function finds the session that runs it in this variable.
 CURRENT_SESSION: contextvars.ContextVar[object] = contextvars.ContextVar("inworld_sync_session")
 
 # What the model gets instead of the text of an exception, which may have secrets or instructions.
@@ -63,7 +63,7 @@ class ToolOptions:
 
     Attributes:
         timeout: Seconds for a function that has no timeout of its own; None for no timeout.
-        max_at_once: The most functions that run at the same time, 1 or more. Further calls wait.
+        max_at_once: How many functions may run at the same time, 1 or more. Further calls wait.
         on_approval: Decides about calls of MCP servers; with None, the application decides.
         sends_errors: Whether the model gets the text of an exception that a function raises.
     """
@@ -90,7 +90,7 @@ class _Unsendable:
 
 @attrs.define(eq=False)
 class _Run:
-    """Work for a thread; *is_over* is set once, by the work or by its timeout."""
+    """Work for a thread. *is_over* is set once: when the work ends, or when its timeout passes."""
 
     name: str
     work: Callable[[], object]
@@ -108,7 +108,7 @@ class ToolRunner:
         monitor: The monitor of the session.
         executor: Watches the timeouts and sends the outputs.
         name: The name of the session, for threads.
-        options: The timeout, and the most functions that run at the same time.
+        options: The timeout, and how many functions may run at the same time.
         answer: Called by the executor with each result.
     """
 
@@ -139,7 +139,8 @@ class ToolRunner:
 
     def bind(self, session: object) -> None:
         """Set :data:`CURRENT_SESSION` for all functions that start from now on."""
-        # A dropped session is garbage-collected, unless one of its functions runs.
+        # With this weak reference, a session that was dropped is garbage-collected, unless one of
+        # its functions runs.
         self._session = weakref.ref(session)
 
     def is_ours(self, name: str) -> bool:

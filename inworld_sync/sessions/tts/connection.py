@@ -188,17 +188,17 @@ class TtsConnection(Connection[tts.ContextMessage]):
             synthesis_context: Texts that were spoken before, which the speech continues.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
-            timeout: The most seconds to wait for the end of a context that is closing, if the
-                connection has five contexts; None means ``connect_timeout``.
-            create_timeout: The most seconds until the service confirms the context; None means no
+            timeout: Seconds to wait for the end of a context that is closing, if the connection
+                has five contexts; None means ``connect_timeout``.
+            create_timeout: Seconds to wait until the service confirms the context; None means no
                 limit.
-            message_timeout: The most seconds between two messages about the context, while the
+            message_timeout: Seconds that may pass between two messages about the context, while the
                 service has to answer a flush, an update or :meth:`TtsContext.close`. None means no
                 limit. At other times there is no limit, because the service may wait for more text.
 
         Raises:
             ConfigError: A setting is out of its range.
-            ContextLimitError: Five contexts are open. None of them is closing, or none closed in
+            ContextLimitError: Five contexts are open, and no context is closing or has closed in
                 time.
             TransportError: The connection is lost.
         """

@@ -1,10 +1,10 @@
 r"""
 Has the pool of a client's TTS connections, and the utterances that share them.
 
-Lock rule: the monitor ``_changed`` guards the list of connections and the counts. It is held while
-the free contexts of a connection are read and while a connection stops accepting contexts, so a
-thread acquires it before the monitor of a connection. It is never held while a thread opens or
-closes a connection, waits for a connection or sends on it.
+Lock rule: the monitor ``_changed`` guards the list of connections and the counts. ``_changed`` is
+held while the free contexts of a connection are read and while a connection stops accepting
+contexts, so a thread acquires ``_changed`` before the monitor of a connection. ``_changed`` is
+never held while a thread opens or closes a connection, waits for a connection or sends on it.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class TtsPool:
 
         Args:
             config: The settings of the context.
-            timeout: Seconds for waiting for a place and connecting, together. It is also the
-                ``message_timeout`` of the context.
+            timeout: Seconds to wait for a place and to connect, together. The ``message_timeout``
+                of the context has the same value.
             create_timeout: The ``create_timeout`` of the context.
             is_stopped: Returns whether the caller no longer waits. :meth:`wake` makes the pool call
                 this function again.
@@ -311,13 +311,14 @@ class TtsPool:
 
 class Utterance:
     """
-    One utterance on a context of the pool. It is retried if the service has not answered.
+    One utterance on a context of the pool. The utterance is retried if the service has not
+    answered.
 
     Args:
         pool: Creates the contexts.
         text: The whole text, an iterable of its pieces, or the source of another attempt.
         config: The settings of the context.
-        timeout: Seconds to wait for a context. It is also the ``message_timeout`` of the context.
+        timeout: Seconds to wait for a context, and the ``message_timeout`` of the context.
         create_timeout: The ``create_timeout`` of the context.
 
     Thread safety: one thread iterates over :meth:`chunks`; any thread may call :meth:`stop`.
@@ -395,7 +396,7 @@ class Utterance:
                 return
 
     def _may_renew(self, error: InworldError) -> bool:
-        """Whether the first message of the service refused the credential. True at most once."""
+        """Return whether the first message refused a renewable credential. True at most once."""
         context = self.context
         if context is None or context._progress.was_answered or self._has_renewed:
             return False
@@ -407,7 +408,7 @@ class Utterance:
 
     def _may_retry(self, error: InworldError) -> bool:
         """
-        Return whether the service has spoken nothing of the utterance and another attempt may help.
+        Return whether another attempt may help, and the service has spoken nothing so far.
 
         If a timeout passed because the service was silent, the utterance is not retried.
         """

@@ -123,11 +123,11 @@ class AudioChunk(_Encoded):
         characters: The characters whose times were sent with this chunk.
         phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index
             into *words*.
-        usage: What the service counted; None if it sent no counts.
+        usage: The counts of the service; None if the service sent no counts.
         tokens: The words, punctuation and white space of this chunk, as the service sent them. The
             joined tokens of an utterance are its text.
         visemes: Mouth shapes. The service computes them from the audio if ``viseme_set`` was
-            requested. Otherwise they are the visemes of the phonemes.
+            requested. Otherwise *visemes* has the visemes of the phonemes.
         extra: Fields of the service that the client cannot read.
     """
 
@@ -325,8 +325,8 @@ class Speech(_Encoded):
             speaker: Plays the audio. None opens the default :class:`~inworld_sync.Speaker`. If
                 there is no device or the extra ``audio`` is not installed, None opens a
                 :class:`~inworld_sync.devices.ProgramSpeaker`.
-            timeout: The most seconds for each of two waits: for room in the speaker, and for the
-                end of the speech.
+            timeout: The limit in seconds for each of two waits: for room in the speaker, and for
+                the end of the speech.
 
         Raises:
             ConfigError: *speaker* is not a sink.
@@ -385,7 +385,7 @@ class AnyUtterance(Protocol):
 
 class SpeechStream:
     """
-    The audio of one utterance, while the client receives it. It can be iterated once.
+    The audio of one utterance, while the client receives it. A stream can be iterated once.
 
     The first step opens or reuses a connection. If the iteration ends without an error, it has
     yielded the whole utterance. Leaving the loop early, or :meth:`close`, also stops the synthesis.
@@ -395,7 +395,8 @@ class SpeechStream:
 
     def __init__(self, utterance: AnyUtterance) -> None:
         self._utterance = utterance
-        # The generator has no reference to this object, so both end with the last reference to it.
+        # The generator has no reference to this stream, so the generator ends when the last
+        # reference to the stream is dropped.
         self._chunks = utterance.chunks()
         # The calls of __next__() that are running. A second call raises.
         self._steps: deque[object] = deque()
