@@ -537,7 +537,7 @@ LATE_IMPORTS = [
 
 @pytest.mark.parametrize(("statement", "late"), LATE_IMPORTS)
 def test_late_imports(statement: str, late: list[str]) -> None:
-    """The client and its services import what they need when they are first used."""
+    """The client and its services import their modules when they are first used."""
     program = f"import sys; {statement}; print(sorted(set({late!r}) & set(sys.modules)))"
     shown = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60

@@ -32,8 +32,8 @@ class Speaker(SpeakerInput):
 
     The device runs until :meth:`close`, and plays silence if there is no audio. Audio that arrives
     in time is played unchanged. Audio that arrives too slowly is stretched a little, or its
-    gaps are concealed. :attr:`stats` counts the milliseconds of both. :meth:`add` creates inputs
-    for other audio.
+    gaps are concealed. :attr:`stats` counts the milliseconds of stretching and of concealment.
+    :meth:`add` creates inputs for other audio.
 
     Attributes:
         sample_rate_hz: The sample rate of the audio that :meth:`write` expects.
@@ -59,8 +59,8 @@ class Speaker(SpeakerInput):
 
         Args:
             sample_rate_hz: The sample rate of the audio that is written, 8000 to 48000. If the
-                device does not support it, the device is opened at another rate and the audio is
-                converted.
+                device does not support this rate, the device is opened at another rate and the
+                audio is converted.
             device: An index or a part of a name in :func:`~inworld_sync.devices.list_devices`. None
                 means the default device. If that device is unplugged, the new default device is
                 used.

@@ -1,7 +1,7 @@
 """
 Has the Lua scripts of :class:`RedisLimiter`, which Redis runs one at a time.
 
-All times are those of Redis, so the clocks of the processes do not matter. Keys:
+All times are from the clock of Redis, so the clocks of the processes do not matter. Keys:
 
 ======================  ==========  ==============================================================
 ``KEYS``                type        content
@@ -26,7 +26,8 @@ Fairness: a process that was refused a place enters the queue. For each place th
 its arrival counts as ``_LATER_US`` later. A free place is for the first process of the queue, which
 then leaves the queue. If all places are in use, processes that have more than their share leave the
 queue and are asked to return places. If the first processes of the queue have no place at all, the
-oldest places are asked for, as soon as they were granted more than ``SLICE_MS`` ago.
+owners of the oldest places are asked to return them, if these were granted ``SLICE_MS`` ago or
+earlier.
 
 A place that is released is free ``LINGER_MS`` later, because the service may count a connection
 for a moment after the client has closed it.
@@ -43,7 +44,7 @@ __all__ = ["ACQUIRE", "HEARTBEAT", "KEYS", "LEAVE", "RELEASE", "WITHDRAW"]
 
 KEYS: Final = ("places", "granted", "waiting", "asked", "processes", "state")
 
-# For how long a Redis server that has started or taken over grants no places. A process finds out
+# For how long a Redis server that has started or taken over grants no places. A process detects
 # within a second that the server is back; see redis_limiter.py.
 SETTLE_MS: Final = 3_000
 
@@ -137,7 +138,7 @@ end
 """
 
 # Further ARGV: the name of the new place, how long the process waits in the queue, in ms, and how
-# many places it has.
+# many places the process has.
 # Returns whether the place was granted, how many processes are ahead, and for how long no place is
 # granted, in ms.
 ACQUIRE: Final = (
@@ -247,7 +248,7 @@ return 0
 """
 )
 
-# Further ARGV: all places of the process, which ends.
+# Further ARGV: all places of the process. The process ends after this call.
 LEAVE: Final = (
     _COMMON
     + f"""

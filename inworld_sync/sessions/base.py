@@ -4,22 +4,23 @@ Has the base class of connections, with one socket, a reader thread and a writer
 Threads: a connection has a reader and a writer, both daemons. Only the reader reads the socket and
 handles the messages of the service. The writer sends what the calling threads could not send at
 once, and ends requests whose deadline has passed. Of the user's code, only observers run on these
-threads. ``connection_threads.py`` starts and ends them, and ``close`` joins them.
+threads. ``connection_threads.py`` starts and ends the threads, and ``close`` joins them.
 
 Locks, in the order in which a thread acquires them:
 
 1. the connection's monitor ``_changed`` guards the state of the protocol and every mailbox of its
-   event streams. A thread that holds it runs no user code and waits only on its conditions;
+   event streams. A thread that holds the monitor runs no user code, and waits only on the
+   monitor's conditions;
 2. the locks of the link (``transport``), with the lock around TLS as the last.
 
-Back-pressure: if a mailbox is full, the reader stops reading until there is room. It continues to
-read while a thread waits for another message of the same connection, since that message could not
-arrive otherwise. So the mailbox of a consumer that has stopped can grow. At a limit, its
-events are dropped, and this consumer gets an error.
+Back-pressure: if a mailbox is full, the reader stops reading until there is room. The reader
+continues while a thread waits for another message of the same connection, since that message could
+not arrive otherwise. So the mailbox of a consumer that has stopped can grow. At a limit, the events
+of this mailbox are dropped, and the consumer gets an error.
 
 Messages that cannot be read: the connection continues, and its streams get an
 :class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
-``stats.warnings`` counts it.
+``stats.warnings`` counts the field.
 
 Faults: TTS and STT report an error of the whole connection as a message. The error is fatal only if
 the service closes the connection right after the message. Then it is the error of the connection.
@@ -69,7 +70,7 @@ M = TypeVar("M")
 _PAUSE_SECONDS = 1.0
 
 # The deadlines of requests have no effect for this time after a pause of the reader, a stop of this
-# process, or a deadline with unread bytes in the socket. Meanwhile the reader reads these bytes.
+# process, or a deadline with unread bytes in the socket. During this time, the reader can read them.
 _CATCH_UP_SECONDS = 1.0
 
 # How many unreadable messages a connection logs at level WARNING. Further ones are logged at DEBUG.
@@ -185,7 +186,7 @@ class Connection(Generic[M]):
         End the requests whose deadline has passed; the monitor is held.
 
         Args:
-            now: Of ``time.monotonic()``, in seconds.
+            now: The time of ``time.monotonic()`` in seconds.
 
         Returns:
             The next deadline; infinity if nothing is pending.
@@ -276,7 +277,7 @@ class Connection(Generic[M]):
                 self._changed.notify_all()
 
     def _log_odd(self, what: str, error: InworldError) -> None:
-        """Log an error after which the connection continues. There may be thousands of them."""
+        """Log an error after which the connection continues. There may be thousands of errors."""
         self._odd_messages += 1
         logger = self._options.logger
         log = logger.warning if self._odd_messages <= _LOGGED_MESSAGES else logger.debug
@@ -355,7 +356,7 @@ class Connection(Generic[M]):
 
     @property
     def stats(self) -> LinkStats:
-        """Counters and times of the connection, a snapshot."""
+        """A snapshot of the connection's counters and times."""
         return attrs.evolve(self._link.stats(), warnings=dict(self._warnings))
 
     def _begin_close(self) -> None:

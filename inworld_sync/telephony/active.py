@@ -72,7 +72,7 @@ def drain(timeout: float) -> int:
     """
     Wait until all calls of this process have ended, for example before a deployment.
 
-    New calls must not begin meanwhile; the program refuses them in its webhook.
+    No call may begin during the wait: the program must refuse new calls in its webhook.
 
     Args:
         timeout: Seconds to wait. After half of this time, each call that continues is ended after

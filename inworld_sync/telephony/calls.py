@@ -1,4 +1,4 @@
-"""Has the values of a call: what a carrier sends, how a call ends, and its summary."""
+"""Has the data classes of a call: the carrier's messages, the reason of the end, the summary."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ class CallSummary:
         call_id: The carrier's id of the call; "" if the call never started.
         duration: Seconds from the start of the audio to the end.
         heard_ms: How much audio the caller has heard.
-        conversation: What was said so far: the items of the session.
+        conversation: The items of the session's conversation.
         keys: All keys that the caller has pressed.
         interruptions: How often the caller has interrupted the assistant.
         lost_chunks: How many pieces of the caller's audio never arrived.
@@ -274,7 +274,7 @@ class CallSummary:
 
     @property
     def transcript(self) -> str:
-        """What was said, one line for each turn, such as ``user: Hello``."""
+        """The conversation as text, one line for each turn, such as ``user: Hello``."""
         lines = []
         for entry in self.conversation:
             item = entry.item

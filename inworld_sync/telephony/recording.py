@@ -25,7 +25,7 @@ from inworld_sync.telephony.formats import CallFormat
 
 __all__ = ["Recorder"]
 
-# Audio is written to the file after this time, so that it can be cleared and aligned before.
+# Audio is written to the file this long after its time. Until then, it can be cleared and aligned.
 _BEHIND_SECONDS = 3.0
 
 # Without timestamps, if audio comes this much later than expected, the carrier has paused. Shorter
@@ -35,7 +35,7 @@ _GAP_SECONDS = 2.0
 # Frames of one run of audio follow each other without a gap.
 _JOIN_SECONDS = 0.001
 
-# A timestamp that is this much later than the call is long is ignored.
+# A timestamp is ignored if it is later than the duration of the call by more than this.
 _AHEAD_SECONDS = 60.0
 
 _SAMPLE_BYTES = 2
@@ -55,7 +55,7 @@ class Recorder:
     Records one call.
 
     Args:
-        path: The file; it is replaced when the call ends.
+        path: The path of the file. An existing file is replaced when the call ends.
         received: The format of the caller's audio.
         sent: The format of the audio to the caller.
         began: When the stream began, on the monotonic clock; for carriers without timestamps.
@@ -87,7 +87,7 @@ class Recorder:
         self._assistant = _Channel(self._rate_hz)
         self._pending: deque[_Sent] = deque()
         self._resampler = Resampler(sent.sample_rate_hz, received.sample_rate_hz)
-        # When the next frame of the present run is played, and its sample in the file.
+        # When the next frame of the present run is played, and at which sample of the file.
         self._placed: tuple[float, int] | None = None
         self._written = 0
 
@@ -192,7 +192,7 @@ class _Channel:
 
     @property
     def end(self) -> int:
-        """The number of the sample after the last one."""
+        """The position after the last sample."""
         return self._first + len(self._samples) // _SAMPLE_BYTES
 
     def place(self, at: int, pcm: bytes) -> None:

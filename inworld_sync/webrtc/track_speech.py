@@ -69,7 +69,7 @@ _CLEARED: Final = "output_audio_buffer.cleared"
 _DONE: Final = "response.done"
 _TRANSCRIPT_DELTA: Final = "response.output_audio_transcript.delta"
 
-# The messages that end a part, an item or a response. They follow its audio.
+# The messages that end a part, an item or a response. The session gets them after the audio.
 _ENDS: Final = frozenset(
     {
         "response.output_audio.done",
@@ -139,7 +139,7 @@ class TrackSpeech:
         if not kind.startswith("response.") or kind.startswith("response.backchannel."):
             return [text]
         if kind == _AUDIO_DELTA and body.get("delta") != "":
-            # The message may have times of words. Its audio, if it has any, is in the track too.
+            # The message may have times of words. If it has audio, the track has this audio too.
             text = json.dumps({**body, "delta": ""})
         response_id = _response_of(body)
         self._handle_item(kind, body, response_id, now)

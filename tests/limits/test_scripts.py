@@ -178,7 +178,7 @@ def wanted(process: Process) -> int | None:
 
 
 def test_more_than_a_share(processes) -> None:
-    """A process with more places than its share is asked for as many as others need."""
+    """A process with more places than its share is asked to return as many as others need."""
     a, b = processes("a", "b", places=10)
     for _ in range(10):
         assert a.acquire()
@@ -188,7 +188,7 @@ def test_more_than_a_share(processes) -> None:
 
 
 def test_a_share_is_not_asked_for_at_once(fake: FakeRedis, processes) -> None:
-    """If each process has its share, only idle connections are asked for, until 5 s have passed."""
+    """If each process has its share, it closes only idle connections until 5 s have passed."""
     a, b, c = processes("a", "b", "c", places=2)
     assert a.acquire()
     fake.pass_time(1)
@@ -202,7 +202,7 @@ def test_a_share_is_not_asked_for_at_once(fake: FakeRedis, processes) -> None:
 
 
 def test_requests_to_return_places_are_rare(fake: FakeRedis, processes) -> None:
-    """However often processes ask, the others are asked to return places once per second."""
+    """Processes are asked to return places at most once per second."""
     a, b = processes("a", "b", places=1)
     assert a.acquire()
     for _ in range(30):

@@ -374,7 +374,7 @@ def calling(service: scripted_realtime.Service) -> None:
 
 
 def speaking(service: scripted_realtime.Service) -> None:
-    """Speak, then report that the user speaks when the client has asked for another response."""
+    """Send speech. When the client requests another response, report that the user speaks."""
     service.open()
     request = service.request()
     service.speak(request, 1, "Hello there.", bytes(48000))

@@ -195,7 +195,7 @@ def test_a_format_that_cannot_be_used(carrier) -> None:
 
 
 def test_the_model_is_lost() -> None:
-    """If the session ends with an error, the summary has what was said so far."""
+    """If the session ends with an error, the summary has the conversation so far."""
 
     def script(service: Service) -> None:
         service.open()
@@ -226,7 +226,7 @@ def test_the_program_closes_the_session() -> None:
 
 
 def test_the_apology_while_the_session_reconnects() -> None:
-    """While the session reconnects, the caller hears an apology, and then the call goes on."""
+    """While the session reconnects, the caller hears an apology. Then the call continues."""
     lost = threading.Event()
 
     def first(service: Service) -> None:

@@ -20,7 +20,7 @@ def loud(value: int) -> bytes:
 
 
 class Network:
-    """Feeds messages and audio to the code under test, and keeps what the session gets."""
+    """Feeds messages and audio to the code under test, and keeps the messages for the session."""
 
     def __init__(self) -> None:
         self.speech = TrackSpeech()

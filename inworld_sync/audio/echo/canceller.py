@@ -40,8 +40,8 @@ PLAYED_SECONDS: Final = 10
 # The played audio is read this much ahead of its echo. The canceller fails if the echo comes before
 # the played audio, and the reported times may be wrong by some milliseconds.
 _AHEAD_SECONDS: Final = 0.04
-# The canceller works if the echo is later than the played audio by a time in this range. Otherwise
-# the played audio is shifted.
+# The canceller works if the delay of the echo is in the first range. Otherwise the played audio is
+# shifted by a time in the second range.
 _LEAST_ECHO_SECONDS: Final = 0.008
 _MOST_ECHO_SECONDS: Final = 0.4
 _LEAST_SHIFT_SECONDS: Final = -0.2
@@ -50,9 +50,9 @@ _MOST_SHIFT_SECONDS: Final = 0.8
 # time and the frame is at most as old as the second. After that, the speaker counts as stopped.
 _STOPPED_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 0.3
-# A small difference between the position and the measured position is removed within the first
-# time. For that, the rate changes by at most the second number, a share of the rate. A difference
-# above _SKIP_SECONDS is skipped at once.
+# A small difference between the position and the measured position is removed gradually. The rate
+# changes so that the difference would be zero after the first number of seconds, but at most by the
+# second number, a share of the rate. A difference above _SKIP_SECONDS is skipped at once.
 _FOLLOW_SECONDS: Final = 100.0
 _FOLLOW_RATE: Final = 10e-6
 # While the echo is removed well, the rate changes by at most this share in each frame, because the
@@ -69,7 +69,7 @@ _AVERAGED_FRAMES: Final = 100
 @attrs.frozen
 class EchoSettings:
     """
-    What is done with the audio of a microphone.
+    The processing of a microphone's audio besides echo cancellation.
 
     Attributes:
         noise_suppression: Whether to reduce steady noise.
@@ -85,7 +85,7 @@ class EchoCanceller:
     Removes the echo of one speaker from the audio of one microphone.
 
     Args:
-        settings: What is done besides the removal of the echo.
+        settings: The processing besides echo cancellation.
         recorded_hz: The sample rate of the microphone's device.
         sample_rate_hz: The sample rate of the result.
         played_hz: The sample rate of the speaker's device. None means that there is no speaker, and
@@ -174,7 +174,7 @@ class EchoCanceller:
         """
         Return the audio that is ready.
 
-        Recorded audio waits until the speaker has played the same time.
+        Recorded audio waits until the speaker has played the audio of the same time.
 
         Args:
             now_ns: The time now, on the monotonic clock.

@@ -47,7 +47,8 @@ __all__ = ["CHANNEL", "Call"]
 CHANNEL = "oai-events"
 _logger = logging.getLogger("inworld_sync.emulator")
 _CHECK_SECONDS = 0.25
-# How long an ending call waits until its last events are sent, and for its sockets.
+# An ending call waits at most _FLUSH_SECONDS for the sending of its last events, and at most
+# _CLOSE_SECONDS for each step of the end.
 _FLUSH_SECONDS = 1.0
 _FLUSH_STEP_SECONDS = 0.01
 _CLOSE_SECONDS = 2.0
@@ -64,7 +65,7 @@ class Call:
         faults: The faults of the call.
         slot: Closed when the call has ended.
 
-    Thread safety: the thread of the event loop; ``join`` any thread.
+    Thread safety: only the thread of the event loop; any thread may call ``join``.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Call:
         self._peer: ChannelPeer | None = None
         self._audio: TrackAudio | None = None
         self._session_thread: threading.Thread | None = None
-        # The connection and, later, the session.
+        # How many parts run: the connection and, later, the session.
         self._running = 1
         self._transports: set[RTCIceTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -183,11 +184,11 @@ class Call:
         task.add_done_callback(self._tasks.discard)
 
     def _restrict_addresses(self) -> None:
-        """Use the addresses on which the server listens, instead of those that aioice finds."""
+        """Use the addresses on which the server listens instead of the addresses from aioice."""
         users = [*self._connection.getReceivers(), self._connection.sctp]
         self._transports = {each.transport.transport for each in users if each is not None}
         for transport in self._transports:
-            # There is no public way to the ICE connection.
+            # aiortc has no public attribute for the ICE connection.
             _use_addresses(transport._connection, self._shared.address)  # noqa: SLF001
 
     # Events of the connection.
@@ -259,7 +260,7 @@ class Call:
             self._start(self._flush_and_end(silently=silently))
 
     async def _flush_and_end(self, *, silently: bool) -> None:
-        """End the call when its last events are sent."""
+        """Send the last events, then end the call."""
         deadline = time.monotonic() + _FLUSH_SECONDS
         while (
             not silently
@@ -288,7 +289,7 @@ class Call:
 
 
 def _opus() -> list[RTCRtpCodecCapability]:
-    """Return the only codec that the tracks have."""
+    """Return the codecs of the tracks: only Opus."""
     codecs = RTCRtpSender.getCapabilities("audio").codecs
     return [each for each in codecs if each.mimeType.lower() == "audio/opus"]
 

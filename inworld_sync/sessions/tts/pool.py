@@ -38,7 +38,7 @@ from inworld_sync.wire import tts
 
 __all__ = ["TtsPool", "Utterance"]
 
-# A limiter that other processes share does not notify this process of a free place.
+# The time between two checks for a free place. A limiter of several processes sends no notice.
 _LOOK_AGAIN_SECONDS = 0.25
 
 # One idle connection saves the next utterance a handshake. Further idle connections would count
@@ -211,7 +211,7 @@ class TtsPool:
     def _with_room(
         self, deadline: Deadline, is_stopped: Callable[[], bool], call: object
     ) -> TtsConnection | None:
-        """Wait for a connection with room; return None if the caller must open one."""
+        """Wait for a connection with room. Return None if the caller must open a connection."""
         with self._changed:
             while True:
                 if self._closed:
@@ -268,7 +268,7 @@ class TtsPool:
             with self._changed:
                 self._wait(deadline)
         elif is_refused:
-            # The service has refused its credential on another connection meanwhile.
+            # Meanwhile the service has refused the same credential on another connection.
             connection._mark_unhealthy()
             return None
         return connection
@@ -375,7 +375,8 @@ class Utterance:
 
     def chunks(self) -> Iterator[AudioChunk]:
         """Iterate over the audio. Raise the error of the last attempt if all attempts failed."""
-        # The first attempt may have used a dead connection. Then a new connection helps at once.
+        # The first attempt may have used a dead connection. In this case, a new connection helps,
+        # so the first retry has no delay.
         backoff = Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True)
         while True:
             try:
@@ -416,7 +417,7 @@ class Utterance:
         if context is None or context._progress.was_answered:
             return False
         if isinstance(error, ContextLimitError):
-            # The service holds more contexts on the connection than the client knows of.
+            # The service has contexts on the connection that the client does not know.
             context._abandon()
             return True
         if isinstance(error, ServiceError):
@@ -432,7 +433,7 @@ class Utterance:
         )
         self.context = context
         try:
-            # stop() may have found no context to interrupt, so its flag is checked again.
+            # stop() may have found no context to interrupt, so the flag of stop() is checked again.
             if self._stopped.is_set():
                 return
             feed = TextFeed(context, self._source)
