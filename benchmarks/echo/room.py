@@ -1,8 +1,8 @@
 """
 Simulates a room with a loudspeaker and a microphone, in virtual time.
 
-Each device has its own clock. The loudspeaker distorts its samples, the room reflects them, and the
-microphone records the result at its own clock. The callbacks of both devices are late by random
+Each device has its own clock. The loudspeaker distorts the sound, the room reflects the sound, and
+the microphone records the result at its own clock. The callbacks of both devices are late by random
 times.
 """
 

@@ -35,7 +35,8 @@ _SPEECH_SETTINGS = (
 _SPEECH_NUMBERS = ("temperature",)
 _AUDIO_NUMBERS = ("sample_rate_hz", "speaking_rate", "bit_rate_bps")
 _TRANSCRIPT_SETTINGS = ("model", "language")
-# Every setting has a column with its name. A column with one of these wrong names has no effect.
+# The right name for each wrong name of a column. A wrong name is an error, since it would otherwise
+# have no effect.
 _WRONG_COLUMNS = {
     "voice_id": "voice", "model_id": "model", "lang": "language", "rate": "sample_rate_hz",
     "speed": "speaking_rate", "file": "audio", "path": "audio", "output": "template",
@@ -76,7 +77,7 @@ def read_rows(jobs: Jobs) -> list[Row]:
         jobs: The path of a CSV file with a header or of a JSONL file, or mappings.
 
     Raises:
-        ConfigError: The jobs are not readable as rows, or there are none.
+        ConfigError: The jobs cannot be read as rows, or there are no rows.
         OSError: The file cannot be read.
     """
     rows = [(number, row, fields) for number, (row, fields) in enumerate(_rows(jobs), 1)]

@@ -70,7 +70,7 @@ M = TypeVar("M")
 _PAUSE_SECONDS = 1.0
 
 # The deadlines of requests have no effect for this time after a pause of the reader, a stop of this
-# process, or a deadline with unread bytes in the socket. During this time, the reader can read them.
+# process, or a deadline with unread bytes in the socket. The reader can read the bytes meanwhile.
 _CATCH_UP_SECONDS = 1.0
 
 # How many unreadable messages a connection logs at level WARNING. Further ones are logged at DEBUG.

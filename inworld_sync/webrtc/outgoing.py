@@ -5,7 +5,7 @@ A track sends a packet every 20 ms, also while the user is silent. So blocks of 
 queue. While the queue is empty, the track sends silence. The track encodes the audio itself, since
 aiortc would use a pool of threads.
 
-Lock rule: ``_changed`` guards the queue. Nothing else is called while it is held.
+Lock rule: ``_changed`` guards the queue. Nothing else is called while this lock is held.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class OutgoingTrack(MediaStreamTrack):
 
     def settle(self, *, drop: bool, deadline: Deadline) -> None:
         """
-        Wait until all audio was sent, and until the service has probably received it.
+        Wait until all audio was sent, and until the service has probably received this audio.
 
         Args:
             drop: Whether to drop the audio that was not sent.
@@ -110,7 +110,7 @@ class OutgoingTrack(MediaStreamTrack):
                 self._changed.wait(left)
 
     def end(self) -> None:
-        """End the track, so that threads that wait return. Any thread may call it."""
+        """End the track, so that waiting threads return. Any thread may call this method."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()

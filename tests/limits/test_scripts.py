@@ -76,7 +76,7 @@ def test_the_limit(processes) -> None:
 
 
 def test_a_free_place_is_for_the_first_in_the_queue(processes) -> None:
-    """Processes get places in the order of their requests. A served process goes to the end."""
+    """Processes get places in the order of their requests. After that, they must queue again."""
     a, b, c = processes("a", "b", "c", places=1)
     assert a.acquire()
     assert [False, False] == [b.acquire(), c.acquire()]

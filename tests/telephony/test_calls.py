@@ -208,7 +208,7 @@ def test_the_model_hangs_up_the_call(call: SimulatedCall) -> None:
 
 
 def test_the_caller_hangs_up_before_the_session_is_open(call: SimulatedCall) -> None:
-    """If the caller hangs up while the session opens, the session is closed when it is open."""
+    """If the caller hangs up while the session opens, the session is closed after it has opened."""
     opened: list[RealtimeSession] = []
 
     with realtime(serve_call()) as iw:

@@ -62,7 +62,7 @@ def truncations(service: Service) -> dict[str, int]:
 
 
 def test_second_answer_interrupted_before_its_first_mark() -> None:
-    """openai/openai-agents-js#1173, #1343, #1608; twilio-samples#45: items are counted apart."""
+    """openai/openai-agents-js#1173, #1343, #1608; twilio-samples#45: each item has a clock."""
     found: list[Service] = []
     with SimulatedCall() as call:
         script = serve_call(

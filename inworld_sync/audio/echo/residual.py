@@ -2,7 +2,7 @@
 Decides in each frame whether the rest of an echo or the user is heard, and attenuates the rest.
 
 The level of the audio after the linear canceller, compared with the level of the estimated echo, is
-steady while the speaker plays alone. When the user speaks, it rises by many decibels.
+steady while the speaker plays alone. When the user speaks, this level rises by many decibels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REMOVED_DB: Final = (-34.0, -26.0)
 _FRAMES: Final = 400
 # Above this usual level, the linear canceller has not adapted yet.
 _ADAPTED_DB: Final = -12.0
-# Below this level, the played audio is read at the right rate.
+# Below this usual level, the played audio is certainly read at the right rate.
 _EXACT_DB: Final = -25.0
 _HIGHEST_USUAL_DB: Final = -6.0
 # Until the cancellers have adapted, nothing passes while the speaker plays, for at most this many

@@ -265,7 +265,7 @@ class SessionResponses:
         Returns:
             Two values. The first is the state of the response; None if the response has ended
             meanwhile or has more time. The second is the error with which to end the response; None
-            if the response is presumed over, or if the caller must end it as cancelled.
+            if the response is presumed over, or if the caller must end the response as cancelled.
         """
         response_id = entry.key or ""
         state = self._states.get(response_id)
@@ -293,7 +293,7 @@ class SessionResponses:
             self._active[state.id] = self._add_entry(Request.ACTIVE, state.id, seconds)
 
     def resume(self) -> None:
-        """Send requests again, since the delay after a refusal as busy is over."""
+        """Send requests again, because the delay is over that follows a refusal as busy."""
         self.queue.is_paused = False
         self.send_waiting()
 
