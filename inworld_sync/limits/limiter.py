@@ -44,7 +44,7 @@ class LimitedClient(Protocol):
 
 class ClientAwareLimiter:
     """
-    A limiter that knows the clients which share it, so that they can return places.
+    A limiter that has a list of its clients, so that the clients can return places.
 
     In a forked child, the limiter starts without the clients and places of the parent.
     """
@@ -189,7 +189,7 @@ class Place:
 
     def release(self) -> None:
         """
-        Return the place, if it was taken and not returned yet; log an error of the limiter.
+        Return the place, if it was taken and not returned yet. Log an error of the limiter.
 
         If a signal handler raises an exception during the call, the caller may repeat the call. If
         the limiter is the user's own, the place may be lost in this case.

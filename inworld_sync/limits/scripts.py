@@ -16,7 +16,7 @@ All times are from the clock of Redis, so the clocks of the processes do not mat
 
 A place is named ``process:number``. ``ARGV`` of every script begins with the prefix of the
 channels, the name of the calling process, the number of places of the account and the length of a
-lease in ms. A process subscribes to the channel with its name, on which it gets:
+lease in ms. A process subscribes to the channel with its name, and gets these messages:
 
 - ``free MS``: a place is free after this time, and the process is the next in the queue;
 - ``wanted N``: other processes wait. The process closes its idle connections. N of its other
@@ -26,8 +26,8 @@ Fairness: a process that was refused a place enters the queue. For each place th
 its arrival counts as ``_LATER_US`` later. A free place is for the first process of the queue, which
 then leaves the queue. If all places are in use, processes that have more than their share leave the
 queue and are asked to return places. If the first processes of the queue have no place at all, the
-owners of the oldest places are asked to return them, if these were granted ``SLICE_MS`` ago or
-earlier.
+processes with the oldest places are asked to return places that were granted at least ``SLICE_MS``
+ago.
 
 A place that is released is free ``LINGER_MS`` later, because the service may count a connection
 for a moment after the client has closed it.

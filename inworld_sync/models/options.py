@@ -189,7 +189,7 @@ class Options:
             ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, ``REQUESTS_CA_BUNDLE``, certifi, the system.
         headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header``, ``query``
-            or ``subprotocol``. HTTP requests always have it in a header.
+            or ``subprotocol``. HTTP requests always have the credential in a header.
         max_message_bytes: The largest message that the client accepts.
         max_queued_bytes: How many bytes may wait to be sent on one connection.
         limiter: Limits the connections of the account. None allows 20 connections of this client.
@@ -203,8 +203,8 @@ class Options:
             must not block.
         sends_cancel_context: Whether an interruption of speech sends ``cancel_context`` instead of
             ``close_context``. ``cancel_context`` drops the text that was not spoken.
-        dispatch: Where handlers that were added with ``on`` run. With ``thread``, they run on a
-            thread of their stream; with ``poll``, on the thread that calls ``poll``.
+        dispatch: The thread on which handlers that were added with ``on`` run. ``thread`` is a
+            thread of the event stream; ``poll`` is the thread that calls ``poll``.
     """
 
     base_url: str = attrs.field(factory=default_base_url, validator=_address)

@@ -66,7 +66,7 @@ __all__ = ["Connection"]
 
 M = TypeVar("M")
 
-# A paused reader checks for room at this interval. Usually it is notified earlier.
+# A paused reader checks for room at this interval. Usually the reader is notified earlier.
 _PAUSE_SECONDS = 1.0
 
 # The deadlines of requests have no effect for this time after a pause of the reader, a stop of this
@@ -162,7 +162,7 @@ class Connection(Generic[M]):
         raise NotImplementedError
 
     def _apply(self, event: M) -> None:
-        """Handle an event and append it to its stream; the monitor is held."""
+        """Handle an event, and append the event to its stream; the monitor is held."""
         raise NotImplementedError
 
     def _apply_invalid(self, event: InvalidMessage) -> None:
@@ -323,7 +323,7 @@ class Connection(Generic[M]):
         return self._failure or end.error
 
     def _report_refusal(self) -> None:
-        """Drop the refused credential, so that no waiting thread uses it again."""
+        """Drop the refused credential, so that no waiting thread uses this credential again."""
         try:
             self._link.on_refused()
         except Exception:

@@ -59,7 +59,7 @@ _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
 class Session(Protocol):
-    """A session, stream or connection. Closing the client closes it."""
+    """A session, stream or connection, which is closed with the client."""
 
     def _begin_close(self) -> None:
         """Begin to close and return at once."""
@@ -132,8 +132,9 @@ class Connector:
             query: Parameters that are added to the address.
             timeout: Seconds to get a place and to open the link, together; None means
                 ``connect_timeout``.
-            place: Acquired if it is not acquired yet, and released if the link cannot be opened.
-                The caller releases it at the end of the link.
+            place: The place for the link. The place is acquired if the caller has not acquired it,
+                and released if the link cannot be opened. The caller releases the place at the end
+                of the link.
             reconnects: See :meth:`open_with`.
             retries_quota: Whether an attempt is repeated after status 429.
 
@@ -142,7 +143,7 @@ class Connector:
             TransportError: Could not connect.
             ServiceError: The service refused the upgrade.
             ClosedError: The client was closed.
-            Exception: The user's function for tokens raised it.
+            Exception: The user's function for tokens raised this exception.
         """
         url = self.options.endpoint(path, websocket=True)
         full_url = f"{url}?{urlencode(query)}" if query else url

@@ -37,12 +37,12 @@ class Mailbox(Generic[E]):
     Attributes:
         max_bytes: If more bytes wait, the mailbox is full.
         max_events: See the argument.
-        queue: The events with their sizes in bytes. A thread that gets :data:`END` puts it back.
+        queue: The events with their sizes in bytes. A thread that gets :data:`END` puts END back.
         put_bytes: The bytes of all events that were added.
         taken_bytes: The bytes of all events that were taken or dropped.
         takers: One object for each thread that waits for an event.
         closed: Whether the consumer has ended.
-        error: Why the consumer has ended before the stream; None if it has not.
+        error: Why the consumer has ended before the stream; None if the stream ended first.
     """
 
     def __init__(self, max_events: int | None = None) -> None:

@@ -51,7 +51,7 @@ _JOIN_SECONDS: Final = 5.0
 # does not change in a pause or an underrun.
 _MIN_WAIT_SECONDS: Final = 0.002
 _MAX_WAIT_SECONDS: Final = 0.25
-# The position is read this long after the start of a word, when it has surely passed the start.
+# The position is read this long after the start of a word, so that it has surely passed the start.
 _AFTER_START_SECONDS: Final = 0.0005
 
 _queues_changed = Condition()

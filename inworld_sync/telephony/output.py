@@ -63,7 +63,7 @@ class SentAudio(Protocol):
     """Gets the audio that is sent, for a recording. The methods are called with a lock held."""
 
     def sent(self, audio: bytes, position: int, played_at: float) -> None:
-        """Get audio, the position of its first sample, and when it is played at the earliest."""
+        """Get audio, the position of its first sample, and the earliest time of playing it."""
 
     def cleared(self, position: int) -> None:
         """Drop the audio from a position on, because it was not heard."""

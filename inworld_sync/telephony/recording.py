@@ -25,7 +25,7 @@ from inworld_sync.telephony.formats import CallFormat
 
 __all__ = ["Recorder"]
 
-# Audio is written to the file this long after its time. Until then, it can be cleared and aligned.
+# Audio is written to the file with this delay. During the delay, it can be cleared and aligned.
 _BEHIND_SECONDS = 3.0
 
 # Without timestamps, if audio comes this much later than expected, the carrier has paused. Shorter

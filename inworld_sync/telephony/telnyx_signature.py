@@ -32,7 +32,7 @@ class TelnyxSignature:
         tolerance: How many seconds old a signature may be.
 
     Raises:
-        ConfigError: There is no key, or it is not 32 bytes in base64.
+        ConfigError: There is no key, or the key is not 32 bytes in base64.
         ImportError: The extra is not installed.
 
     Thread safety: every method may be called from any thread.

@@ -17,7 +17,7 @@ __all__ = ["ForkGuard"]
 
 class ForkGuard:
     """
-    Records whether it is in the process in which it was created.
+    Records whether the current process is the process in which the guard was created.
 
     Attributes:
         in_child: True in a forked child of the process that created this object.

@@ -154,7 +154,7 @@ class Outbox:
 
         Args:
             size_bytes: The size that was passed to :meth:`acquire_write_lock`.
-            unsent: The message and its rest, if the network has not accepted all of it. The writer
+            unsent: The message, if the network has not accepted all of its bytes. The writer
                 sends the rest next.
         """
         with self._lock:

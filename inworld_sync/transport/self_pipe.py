@@ -57,8 +57,8 @@ class Waiter:
 
     Args:
         sock: A non-blocking socket.
-        self_pipe: Ends the wait when it is set.
-        write: True waits until the socket accepts data, False until it has data to read.
+        self_pipe: Setting the self-pipe ends the wait.
+        write: True waits until the socket accepts data, False until the socket has data to read.
 
     Attributes:
         poll: Waits for at most the given number of milliseconds, and returns a true value if a
@@ -94,7 +94,7 @@ def whole_milliseconds(timeout: float | None) -> int | None:
     """
     Return *timeout*, in seconds, as an argument of :attr:`Waiter.poll`.
 
-    The time is rounded up. If it were rounded down, a wait of 0.4 ms would return at once, and its
+    The time is rounded up. With rounding down, a wait of 0.4 ms would return at once, and the
     caller would repeat the wait in a busy loop.
     """
     return None if timeout is None else math.ceil(min(timeout, LONGEST_TIMEOUT_SECONDS) * 1000)

@@ -1,4 +1,4 @@
-"""A microphone returns each recorded sample once. While paused or muted, it records silence."""
+"""A microphone returns each recorded sample once. A paused or muted microphone records silence."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ FORGOTTEN = [a_connection, a_context, a_stream, a_session]
 def test_forgotten(
     iw: Inworld, limiter: ConnectionLimiter, make: Callable[[Inworld], object]
 ) -> None:
-    """The threads and sockets of a dropped object end, its place is free, and Python warns."""
+    """A dropped object ends its threads and sockets and frees its place, and Python warns."""
     before = threads(), len(open_descriptors())
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")

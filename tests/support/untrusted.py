@@ -13,7 +13,8 @@ from typing import Any
 
 __all__ = ["CONTROL", "ESCAPES", "HOSTILE", "variants"]
 
-# Changes the title of a terminal, moves its cursor and reverses the text; HTML; rich's markup.
+# Control sequences that change the title of a terminal, move the cursor and reverse the text. HTML
+# and the markup of rich follow.
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e</c><script>alert(1)</script>\n00:01 --> 00:02[/b]\r"
 
 # No output for a terminal may have these characters.

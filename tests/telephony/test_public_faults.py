@@ -259,7 +259,7 @@ def test_the_rate_is_that_of_the_frame() -> None:
 
 
 def test_drain_waits_for_the_ear() -> None:
-    """NikolayShakin/pipecat-asterisk#5, #12: speech has ended when it was heard, not when sent."""
+    """NikolayShakin/pipecat-asterisk#5, #12: speech ends when it was heard, not when sent."""
     script = serve_call(connected, lambda service: answer(service, 1, mulaw(300)))
     with realtime(script) as iw, iw.realtime.connect(session()) as rt, SimulatedCall() as call:
         with in_call(call, rt):

@@ -23,7 +23,7 @@ REST = attrs.evolve(MESSAGE, rest=memoryview(b"sage"))
 
 
 def put(outbox: Outbox, item: Outgoing) -> bool:
-    """Acquire the write lock for a message and return True, or queue it, as a link does."""
+    """Acquire the write lock and return True, or queue the message. A link does the same."""
     if outbox.acquire_write_lock(len(item.payload)):
         return True
     outbox.put(item, None)

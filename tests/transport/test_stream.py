@@ -131,7 +131,7 @@ def test_flood() -> None:
 def test_a_stop_during_a_send(
     pair: Pair, self_pipe: SelfPipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the process is stopped while it waits to send, the time of the stop does not count."""
+    """If the process is stopped during a wait to send, the time of the stop does not count."""
     clock, data = Clock(), bytes(4_000_000)
     monkeypatch.setattr(deadline_module, "time", clock)
     stream = PlainStream(pair[0], self_pipe)

@@ -2,7 +2,7 @@
 Sends the user's audio to the service, and follows the user's turn as the service reports it.
 
 Lock rule: the lock of :class:`AudioInputQueue` is held while audio is converted and queued. A
-thread acquires this lock before the session's monitor, never after it. The monitor guards
+thread acquires this lock before the session's monitor, never after. The monitor guards
 :class:`UserTurn`.
 """
 
@@ -140,9 +140,9 @@ class UserTurn:
         Move to a new connection, which gets the kept audio.
 
         Args:
-            is_renewed: Whether the client renewed the session, which it does between two turns.
-                Then all kept audio is sent again. Otherwise only the audio of an open turn is sent
-                again.
+            is_renewed: Whether the client renewed the session, which happens between two turns.
+                After a renewal, all kept audio is sent again. Otherwise only the audio of an open
+                turn is sent again.
             is_manual: Whether the application ends turns.
 
         Returns:

@@ -203,7 +203,7 @@ class Player:
         Raises:
             DeadlineExceeded: The audio was not heard within *timeout* seconds. Playback continues.
             InworldError: The sink failed.
-            LocalProtocolError: The sink called this method while it was written to.
+            LocalProtocolError: The sink called this method inside its own ``write`` or ``end``.
         """
         if threading.current_thread() is self._thread:
             raise LocalProtocolError(

@@ -119,7 +119,7 @@ class SessionResponses:
         return self._response(self.queue.add(new_id("evt"), config, event_id=event_id))
 
     def await_tools(self, response_id: str) -> Response | None:
-        """Keep a reply open and return it. Return None if the reply is over or no user holds it."""
+        """Keep a reply open. Return the reply; None if it is over or no user holds it."""
         response = self._held.get(id(self._states.get(response_id)))
         return response if response is not None and response._await_tools() else None
 

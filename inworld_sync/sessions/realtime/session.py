@@ -89,7 +89,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     @property
     def key(self) -> str | None:
-        """The ``key`` in the session's address; it changes with a reconnect."""
+        """The ``key`` in the session's address. A reconnect changes the key."""
         return self._reconnector.key
 
     @property

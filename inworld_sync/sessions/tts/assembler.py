@@ -153,7 +153,7 @@ class Assembler:
     def _visemes(
         self, received: tuple[Viseme, ...], phonemes: tuple[Phoneme, ...]
     ) -> tuple[Viseme, ...]:
-        """Return the visemes of the service, or the visemes of the phonemes if it sent none."""
+        """Return the visemes of the service. If there are none, return those of the phonemes."""
         self._has_visemes = self._has_visemes or bool(received)
         if not self._has_visemes:
             return tuple(
