@@ -81,7 +81,7 @@ class MessageLink(Protocol):
         """Free the resources of the link, after the reader and the writer have returned."""
 
     def has_unread(self) -> bool:
-        """Return whether bytes that the reader has not received yet have arrived."""
+        """Return whether bytes have arrived that the reader has not received or handled yet."""
         ...
 
     def stats(self) -> LinkStats:
