@@ -1,9 +1,9 @@
 """
 Keeps the results of a batch in a folder or behind an fsspec URL, without a journal file.
 
-Workers on several machines share the results, and an object store has no files that are appended
-to. So each item has a marker of its own: ``.batch/<key>.done`` is written after the output is
-complete, and ``.batch/<key>.failed`` has the error of an item that failed.
+Workers on several machines share the results, and an object store cannot append to a file. So each
+item has a marker, a file of its own: ``.batch/<key>.done`` is written after the output is complete,
+and ``.batch/<key>.failed`` has the error of an item that failed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class RemoteResults:
         return self._folder / item.key
 
     def commit(self, item: BatchItem, result: ItemResult) -> None:
-        """Put the output in its place, then the marker."""
+        """Write the output to its place, and then write the marker."""
         partial = self.partial(item)
         try:
             self._put(partial, f"{self._root}/{item.output}")
@@ -87,7 +87,7 @@ class RemoteResults:
         self._mark(item.key, _FAILED, attrs.asdict(failure))
 
     def forget_failures(self, keys: Iterable[str]) -> None:
-        """Remove the errors of items, because they are tried again."""
+        """Remove the markers of failed items, because the items are tried again."""
         for key in keys:
             marker = self._marker(key, _FAILED)
             if self._system.exists(marker):
@@ -96,7 +96,7 @@ class RemoteResults:
     def finished(self) -> tuple[set[str], set[str]]:
         """Return the keys of the items that are done, and of those that have failed."""
         folder = f"{self._root}/{_FOLDER}"
-        # Some file systems keep a list of each folder.
+        # Some file systems of fsspec cache the list of a folder.
         self._system.invalidate_cache(folder)
         try:
             names = [str(path).rpartition("/")[2] for path in self._system.ls(folder, detail=False)]
@@ -128,7 +128,7 @@ class RemoteResults:
         if "file" not in (
             (system.protocol,) if isinstance(system.protocol, str) else system.protocol
         ):
-            # An object store shows an object when it is complete.
+            # In an object store, an object appears only when it is complete.
             system.put_file(str(source), target)
             return
         partial = Path(target).with_name(f".{source.name}-{self._folder.name}.partial")
