@@ -106,9 +106,7 @@ def _header_text(value: object, what: str, wrong_scheme: str, other: str) -> Sec
 
 
 def _without_wrapping(text: str) -> tuple[Secret, set[str]]:
-    """
-    Remove quotes, white space and schemes around a credential; return the rest and the schemes.
-    """
+    """Remove quotes, white space and schemes around a key; return the key and the schemes."""
     schemes: set[str] = set()
     before = None
     while text != before:
