@@ -70,8 +70,8 @@ class Inworld(BatchCalls):
             ``http://`` or ``ws://`` without TLS. By default the client reads ``INWORLD_BASE_URL``
             from the environment, and otherwise uses ``https://api.inworld.ai``.
         connect_timeout: The longest time in seconds from name lookup to handshake; 10 by default.
-        send_timeout: The longest time in seconds to send one message. Then the connection is lost.
-            10 by default.
+        send_timeout: The longest time in seconds to send one message; 10 by default. After this
+            time, the connection counts as lost.
         close_timeout: The longest wait in seconds for the answer to a CLOSE frame; 0.5 by default.
         ping_interval: Seconds between two pings of a connection; 5 by default.
         ping_timeout: Seconds without a received byte after which the connection counts as lost; 10
@@ -86,8 +86,8 @@ class Inworld(BatchCalls):
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
         max_queued_bytes: How many bytes may wait to be sent on a connection; 1 MiB by default.
         limiter: Limits the connections of the account; by default 20 connections of this client.
-        cache: A folder that stores speech. A text that is spoken again with the same settings needs
-            no request then. No folder by default.
+        cache: A folder that stores speech, so that the same text with the same settings needs no
+            second request. By default, speech is not stored.
         cache_max_bytes: The size limit of this folder in bytes; 1 GiB by default.
         observer: Receives every message of both directions.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
