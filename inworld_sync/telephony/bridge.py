@@ -201,7 +201,7 @@ class Bridge:
         self._put(partial(self._close_later, "drained", goodbye=self._options.goodbye))
 
     def _put(self, task: Callable[[], object], *, needs_start: bool = True) -> None:
-        """Queue a task for :meth:`run`. With *needs_start*, the task waits for the start of the audio."""
+        """Queue a task for :meth:`run`. With *needs_start*, it runs after the audio has started."""
         with self._lock:
             (self._tasks if needs_start else self._urgent_tasks).append(task)
 
