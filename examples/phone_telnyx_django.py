@@ -1,5 +1,5 @@
 """
-Answer calls of Telnyx in Django with Channels: /webhook answers, and /media carries the audio.
+Answer calls of Telnyx in Django with Channels: /webhook answers, and /media has the audio.
 
 Channels runs all synchronous consumers of a process on one thread. So each call runs on a thread of
 its own, and gets its messages from the consumer by feed().
@@ -126,7 +126,7 @@ application = ProtocolTypeRouter(
 
 
 def try_it() -> None:
-    """Call the app with a simulated caller, instead of a phone and of Telnyx."""
+    """Call the app with a simulated caller, which replaces the phone and Telnyx."""
     import base64
     import socket
     import time

@@ -1,4 +1,4 @@
-/* A timeline: when the blocks of a device were captured or are heard. Included by device/ only. */
+/* A timeline: the times at which blocks of a device were captured or are heard. For device/. */
 #ifndef IWP_TIMELINE_H
 #define IWP_TIMELINE_H
 
@@ -6,8 +6,8 @@
 #include "include/iw_device.h"
 
 enum {
-    IWP_TIMELINE_BLOCKS = 2048,                         /* the size of the ring; a power of two */
-    IWP_TIMELINE_LOOK_BACK = IWP_TIMELINE_BLOCKS - 1024 /* the limit of blocks that are read */
+    IWP_TIMELINE_BLOCKS = 2048,                         /* the ring size; a power of two */
+    IWP_TIMELINE_LOOK_BACK = IWP_TIMELINE_BLOCKS - 1024 /* only the newest blocks are read */
 };
 
 /* The fields of struct iw_block. */
@@ -35,7 +35,7 @@ struct iwp_timeline {
 void iwp_timeline_note(struct iwp_timeline *timeline, uint64_t position, uint64_t time_ns,
                        int broken, int new_device);
 
-/* Do what iw_tap_blocks does. Any thread may call this. */
+/* Copy blocks, as iw_tap_blocks does. Any thread may call this. */
 size_t iwp_timeline_read(const struct iwp_timeline *timeline, uint64_t *next,
                          struct iw_block *out, size_t most);
 
