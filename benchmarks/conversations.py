@@ -148,7 +148,7 @@ def _conversation(
 
 
 def _opening(speak: Callable[[], int]) -> Call:
-    """Return a function that opens connections one after another and measures the CPU seconds of one."""
+    """Return a function that opens connections in turn and measures the CPU seconds of one."""
 
     def run() -> float:
         begin = time.process_time()

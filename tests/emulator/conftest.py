@@ -31,7 +31,7 @@ def rtc_server() -> Iterator[Emulator]:
     """
     Yield a server that had a WebRTC call. Its event loop runs until the server is closed.
 
-    On a busy machine, the last packet of a client may be lost. Then the idle timeout ends its call.
+    On a busy machine, the last packet of a client may be lost. Then the idle timeout ends the call.
     """
     from support.rtc_client import open_rtc  # it is slow to import
 

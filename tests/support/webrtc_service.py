@@ -73,7 +73,7 @@ class Call(Service):
         session: The session object, including all updates.
     """
 
-    # The base class has a WebSocket, which a call does not have.
+    # The constructor of the base class is not called, because a call has no WebSocket.
     def __init__(self, loop: asyncio.AbstractEventLoop, number: int, script: Script) -> None:
         self.number = number
         self.commands: list[Event] = []

@@ -303,7 +303,7 @@ NO_ANSWERS = [
 
 @pytest.mark.parametrize(("answer", "words"), NO_ANSWERS)
 def test_no_answer(answer: bytes, words: str) -> None:
-    """If the server sends no HTTP response, the error says what happened instead."""
+    """If the answer of the server is not HTTP, the error describes the answer."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -783,7 +783,8 @@ def test_prewarm(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SS
     """
     The first request uses the connection that was opened in advance.
 
-    TLS 1.3 sends session tickets after the handshake. They are no sign that the server closed it.
+    TLS 1.3 sends session tickets after the handshake. The tickets do not mean that the server has
+    closed the connection.
     """
     script = answering(whole("200 OK", b"[]"))
     with serve(script, tls=server_tls if is_secure else None) as server:
