@@ -267,7 +267,7 @@ class Inworld(BatchCalls):
                 user's audio of an unfinished turn is not sent again after a reconnect.
             barge_in: Whether the assistant stops speaking when the user begins to speak.
             tool_timeout: Seconds for a function that has no timeout of its own.
-            max_tools_at_once: The most functions that run at the same time.
+            max_tools_at_once: The limit of functions that run at the same time.
             on_approval: A function that gets each call of an MCP server that needs approval.
             tool_errors: The output that the model gets if a function raises.
             request_timeout: Seconds for the service's answer to a command.

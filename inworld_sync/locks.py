@@ -83,7 +83,7 @@ class Part:
         Release the lock, wait for a notification, and acquire the lock again.
 
         Args:
-            timeout: The most seconds to wait; None waits without a limit.
+            timeout: The longest wait in seconds; None waits without a limit.
 
         Returns:
             False if *timeout* seconds passed.

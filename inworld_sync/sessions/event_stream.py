@@ -47,7 +47,7 @@ F = TypeVar("F", bound=Callable[..., object])
 # The class or name of the events, the function, and the context variables of the function.
 _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Context]"
 
-# The most bytes that may wait for a consumer while the reader continues for others.
+# At most this many bytes may wait for a consumer while the reader continues for others.
 MAX_BEHIND_BYTES = 4 * MAX_WAITING_BYTES
 
 # This number is added to the size of each event, because even an event of a small message takes
@@ -73,7 +73,7 @@ class Subscription(Generic[E]):
         Return the next event. Wait for an event if necessary.
 
         Args:
-            timeout: The most seconds to wait; None waits without a limit.
+            timeout: The longest wait in seconds; None waits without a limit.
 
         Raises:
             DeadlineExceeded: No event came within *timeout* seconds.
@@ -218,7 +218,7 @@ class EventStream(Generic[E]):
         Iterate over the events; all calls share one position in the stream.
 
         Args:
-            timeout: The most seconds to wait for each event; None waits without a limit.
+            timeout: The longest wait for each event in seconds; None waits without a limit.
 
         Raises:
             DeadlineExceeded: No event came in time; iterating again continues at the same place.

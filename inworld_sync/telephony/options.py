@@ -75,8 +75,8 @@ class CallOptions:
         stall_timeout: The longest time in seconds without a message of the carrier, and the longest
             time to send a message. After this time the call is ended; None for no limit.
         goodbye: Played before a call ends because of silence, ``max_duration`` or a shutdown.
-        apology: Played once if the connection to the model is lost for longer than
-            *apology_after*. The session reconnects meanwhile.
+        apology: Played once if the connection to the model is lost for longer than *apology_after*.
+            The session reconnects during this time.
         apology_after: Seconds without a connection to the model before the apology is played.
         refusal: Played if no session can be opened. Then the call ends.
         keys: With ``model``, the keys that the caller presses become a message of the user. With

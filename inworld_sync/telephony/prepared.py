@@ -106,7 +106,7 @@ class PreparedSessions:
         return connect()
 
     def close(self) -> None:
-        """Close the sessions that wait, and open no more."""
+        """Close the sessions that wait for calls, and open no further sessions."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

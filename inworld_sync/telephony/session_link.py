@@ -200,7 +200,7 @@ class SessionLink:
             if not is_late:
                 self._opened = opened
         if is_late:
-            # The caller has hung up meanwhile.
+            # The caller has hung up while the session was being opened.
             opened.close()
 
 

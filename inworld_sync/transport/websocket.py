@@ -135,8 +135,8 @@ class Link:
         """
         Wait for the next complete message. Only the reader thread may call it.
 
-        Control frames are handled meanwhile. A text message is valid UTF-8. A binary message is
-        returned unchecked, since some services send JSON in binary frames.
+        Control frames are handled during the wait. A text message is valid UTF-8. A binary message
+        is returned unchecked, since some services send JSON in binary frames.
 
         Returns:
             The message, valid until the next call; None after the end of the link, when

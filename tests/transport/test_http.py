@@ -798,7 +798,7 @@ def test_prewarm(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SS
 
 
 def test_prewarm_and_a_closed_connection() -> None:
-    """If the server has closed the connection meanwhile, the first request opens another."""
+    """If the server has closed the connection in the meantime, the first request opens another."""
     closed = threading.Event()
 
     def script(peer: Peer) -> None:

@@ -183,7 +183,7 @@ class Output:
         def push() -> None:
             while True:
                 with self._cutting:
-                    # Audio that was interrupted meanwhile is not pushed.
+                    # Audio that was interrupted in the meantime is not pushed.
                     if number != self._interruptions or player is not self.player:
                         return
                     if player.push(item_id, audio, audio_format, end=end):

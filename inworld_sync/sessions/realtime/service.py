@@ -171,7 +171,7 @@ class Realtime:
                 ``barge_in=False``.
             tool_timeout: Seconds for a function that has no timeout of its own, after which an
                 error is sent as its output; None for no timeout.
-            max_tools_at_once: The most functions that run at the same time.
+            max_tools_at_once: The limit of functions that run at the same time.
             on_approval: A function that gets each MCP call that needs approval. The function runs
                 on a thread of its own, and returns True to allow the call. With None, the
                 application calls ``approve``.

@@ -194,7 +194,7 @@ class Completion:
     # Deadlines.
 
     def begin_end(self, timeout: float) -> None:
-        """Begin the end of the stream: no more audio comes."""
+        """Begin the end of the stream, because the audio has ended."""
         if self.timeout is None:
             self.heard_at = time.monotonic()
         self.timeout = timeout

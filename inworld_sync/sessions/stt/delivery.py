@@ -76,7 +76,7 @@ class Delivery:
         connector: Opens the connections.
         config: The service's settings; the audio is 16-bit mono PCM on this side.
         settings: How the audio is queued and sent.
-        max_reconnects: The most attempts to reconnect until the transcript makes progress.
+        max_reconnects: The limit of attempts to reconnect until the transcript makes progress.
         keeps_events: Whether to keep events. Without a consumer, kept events would accumulate.
         on_failed: Called by the sender thread before the stream ends with an error.
 

@@ -46,7 +46,7 @@ class HttpUtterance:
     One utterance. If the service has not answered a request, the request is sent again.
 
     Args:
-        connector: Has the credential and the settings of the client.
+        connector: Provides the credential and the settings of the client.
         http: Sends the requests.
         text: The whole text, an iterable of its pieces, or the source of another attempt.
         config: The settings of the utterance.

@@ -155,10 +155,10 @@ class Tts:
                 same setting of *config*.
             method: ``stream`` uses a WebSocket; ``http`` sends a request for each 2000 characters
                 of a str, or each sentence of an iterable.
-            timeout: The most seconds to wait for a connection, and for each message of the service
-                after all text was sent.
-            create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit. Not used with ``method="http"``.
+            timeout: The longest wait in seconds for a connection, and for each message of the
+                service after all text was sent.
+            create_timeout: The longest time in seconds until the service confirms the utterance;
+                None means no limit. Not used with ``method="http"``.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -235,10 +235,10 @@ class Tts:
                 same setting of *config*.
             method: ``stream`` uses a WebSocket; ``http`` sends a request for each 2000 characters
                 of a str, or each sentence of an iterable.
-            timeout: The most seconds to wait for a connection, and for each message of the service
-                after all text was sent.
-            create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit. Not used with ``method="http"``.
+            timeout: The longest wait in seconds for a connection, and for each message of the
+                service after all text was sent.
+            create_timeout: The longest time in seconds until the service confirms the utterance;
+                None means no limit. Not used with ``method="http"``.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -392,10 +392,10 @@ class Tts:
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 same setting of *config*.
-            timeout: The most seconds to wait for a connection, and for each message of the service
-                after all text was sent.
-            create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit.
+            timeout: The longest wait in seconds for a connection, and for each message of the
+                service after all text was sent.
+            create_timeout: The longest time in seconds until the service confirms the utterance;
+                None means no limit.
 
         Raises:
             ConfigError: The text is blank, a setting is out of its range, or *speaker* is not a
