@@ -72,7 +72,7 @@ class TimedAuth(Protocol):
 
 @runtime_checkable
 class RenewableAuth(Protocol):
-    """An :class:`Auth` that is informed when the service refuses one of its headers."""
+    """An :class:`Auth` whose method ``rejected`` is called when the service refuses a header."""
 
     def rejected(self, value: str) -> None:
         """Drop the credential in the *value* of a refused header."""

@@ -387,8 +387,8 @@ class Inworld(BatchCalls):
         handshake. The connections stay open while they are idle, and the one for utterances is kept
         alive by pings. If the connections are open already, the call does nothing.
 
-        A realtime session has settings of its own, so its connection cannot be opened without these
-        settings. To avoid the handshake at the beginning of a conversation, call
+        A realtime session has settings of its own, so this method cannot open the connection of a
+        session. To avoid the handshake at the beginning of a conversation, call
         ``iw.realtime.connect()`` earlier.
 
         Args:

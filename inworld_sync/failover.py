@@ -136,7 +136,7 @@ class Failover:
             self._record(number, lambda health: health.succeed(), "it answers again")
 
     def recorder(self, number: int) -> Callable[[InworldError | None], None]:
-        """Return a function that records the outcome of a call: its error, or None."""
+        """Return a function that records the outcome of a call. The argument is an error or None."""
 
         def record(error: InworldError | None) -> None:
             if error is None:
@@ -190,8 +190,8 @@ class Endpoints(Generic[C]):
         options: The settings of *first*.
         make: Makes the client of another endpoint.
 
-    Lock rule: ``_lock`` guards the list of clients. It is held while a client is created. Creating
-    a client does not connect, but may start the emulator.
+    Lock rule: ``_lock`` guards the list of clients. ``_lock`` is held while a client is created.
+    Creating a client does not connect, but may start the emulator.
 
     Thread safety: every method may be called from any thread.
     """

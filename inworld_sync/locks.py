@@ -191,7 +191,7 @@ class Event:
         return self._is_set
 
     def set(self) -> None:
-        """Set the flag, and wake up all threads that wait for it."""
+        """Set the flag, and wake up all threads that wait for the flag."""
         with self._changed:
             self._is_set = True
             self._changed.notify_all()

@@ -6,14 +6,14 @@ with a newline, so an incomplete last line is cut off. The last line with a key 
 item with this key:
 
 - ``{"key", "output", "bytes"}``: the output is complete in a partial file, which is renamed to
-  *output* after this line is written. So if the partial file still exists, it is complete and only
-  has to be renamed.
+  *output* after this line is written. So a partial file that still exists is complete, and only has
+  to be renamed.
 - ``{"key", "output", "error", "message", "attempts"}``: the item failed.
 - ``{"key", "again": true}``: the item must be done again, because its output is missing.
 
-Lock rule: ``_changed`` guards the lines that are not written yet. It is not held during ``write``
-and ``fsync``. One thread writes the lines of all waiting threads, so that many items need few calls
-of ``fsync``.
+Lock rule: ``_changed`` guards the lines that are not written yet. ``_changed`` is not held during
+``write`` and ``fsync``. One thread writes the lines of all waiting threads, so that many items need
+few calls of ``fsync``.
 """
 
 from __future__ import annotations

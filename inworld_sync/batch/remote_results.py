@@ -39,7 +39,7 @@ class RemoteResults:
         ModuleNotFoundError: fsspec, or its part for this kind of URL, is not installed.
         ValueError: fsspec does not know this kind of URL.
 
-    Thread safety: every method may be called from any thread. Close it after use.
+    Thread safety: every method may be called from any thread. Close the object after use.
     """
 
     def __init__(self, url: str, options: dict[str, Any] | None = None) -> None:
@@ -94,7 +94,7 @@ class RemoteResults:
                 self._system.rm_file(marker)
 
     def finished(self) -> tuple[set[str], set[str]]:
-        """Return the keys of the items that are done, and of those that have failed."""
+        """Return the keys of the done items, and the keys of the failed items."""
         folder = f"{self._root}/{_FOLDER}"
         # Some file systems of fsspec cache the list of a folder.
         self._system.invalidate_cache(folder)
@@ -122,7 +122,7 @@ class RemoteResults:
             marker.unlink(missing_ok=True)
 
     def _put(self, source: Path, target: str) -> None:
-        """Copy a file so that no reader sees a part of it."""
+        """Copy a file so that no reader can see an incomplete copy."""
         system = self._system
         system.makedirs(target.rpartition("/")[0], exist_ok=True)
         if "file" not in (

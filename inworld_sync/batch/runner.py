@@ -148,7 +148,7 @@ class BatchRunner:
             ConfigError: An output exists that is not in the journal.
             AuthError: The service refuses the credential.
             OSError: An output cannot be written.
-            Exception: *on_progress* raised it.
+            Exception: The exception that *on_progress* raised.
         """
         began = time.monotonic()
         todo = self._results.left(self._items)
@@ -182,7 +182,7 @@ class BatchRunner:
         return progress.summary(time.monotonic() - began)
 
     def _collect(self, progress: _Counter) -> bool:
-        """Wait for outcomes and count them; return whether items are still being done."""
+        """Wait for outcomes and count the outcomes. Return whether any items are left."""
         until = time.monotonic() + _PROGRESS_SECONDS
         while True:
             with self._finished:

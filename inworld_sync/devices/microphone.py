@@ -94,7 +94,7 @@ class Microphone(Closing):
             echo: A speaker in the same room, whose sound is removed from the recorded audio. The
                 user can interrupt the speaker. This argument and the next two arguments need the
                 extra ``echo``, and delay the recorded audio by about 10 ms. If *echo* is None,
-                ``converse`` removes the sound of its speaker if it can; False prevents this.
+                ``converse`` removes the sound of its speaker if possible; False prevents this.
             noise_suppression: Reduce steady noise, such as the noise of a fan.
             auto_gain: Adjust the volume of speech.
             voice_gate: Replace audio without speech by silence, so that the service does not take
@@ -173,7 +173,7 @@ class Microphone(Closing):
 
     @property
     def overflows(self) -> int:
-        """How many times the device itself lost audio."""
+        """How many times the device lost audio before the audio reached the ring buffer."""
         with self._lock:
             return self._earlier_overflows + self._ring.stats.overflows
 
@@ -203,7 +203,7 @@ class Microphone(Closing):
 
     def level(self, *, window_ms: float = 50.0) -> Level:
         """
-        Measure the audio that is recorded now, even if the program does not read it.
+        Measure the audio that is recorded now, even if the program does not read this audio.
 
         The echo of a speaker is included. The result is silence while the microphone is paused or
         muted. ``is_clipped`` of the result shows whether the audio is too loud.
@@ -265,7 +265,7 @@ class Microphone(Closing):
         """
         Remove the sound of a speaker from the audio that is read from now on, as with ``echo``.
 
-        Call it on the thread that reads.
+        Call this method on the thread that reads.
 
         Raises:
             ConfigError: *speaker* is not a `Speaker`, or the microphone has ``mute_while``.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisLimiter"]
 
-# A place returns to the account this long after the last heartbeat of its process.
+# A place is free again this long after the last heartbeat of the process that holds the place.
 LEASE_SECONDS: Final = 15.0
 HEARTBEAT_SECONDS: Final = 5.0
 
@@ -100,7 +100,7 @@ class RedisLimiter(ClientAwareLimiter):
         ModuleNotFoundError: The extra ``redis`` is not installed.
 
     Thread safety: every method may be called from any thread. A forked child of the process may use
-    the limiter too; it starts without the places of its parent.
+    the limiter too; the child starts without the places of its parent.
     """
 
     def __init__(

@@ -89,8 +89,9 @@ class AudioSink(Protocol):
         """
         Mark the end of an utterance, so that all written audio is played.
 
-        Without this call, a sink that buffers some audio before it starts would wait for more
-        audio. The next audio written belongs to another utterance. :meth:`drain` marks the end too.
+        Some sinks buffer audio before they start to play. Without this call, such a sink would wait
+        for more audio. The next audio written belongs to another utterance. :meth:`drain` marks the
+        end too.
         """
         ...
 
@@ -189,7 +190,7 @@ class DeviceInfo:
     An audio device, as PortAudio lists it.
 
     Attributes:
-        index: The number in PortAudio's list. It is valid until the list is read again.
+        index: The number in PortAudio's list. The index is valid until the list is read again.
         name: Name of the device in the system.
         host_api: The system's interface to the device, such as ``ALSA``, ``Core Audio`` or
             ``Windows WASAPI``. The list may have a device several times, once for each interface.
@@ -218,7 +219,7 @@ class DeviceChanged:
     Attributes:
         kind: ``output`` for a speaker, ``input`` for a microphone.
         old: The device that was in use.
-        new: The device in use now. It may be the same device again.
+        new: The device in use now, which may be the same device as *old*.
         lost_ms: The duration of the lost audio, as far as it is known. For a speaker, this is the
             audio that the old device had buffered and did not play. For a microphone, it is the
             audio that was not recorded in the meantime.

@@ -49,7 +49,7 @@ class ConnectionThreads:
 
     Args:
         connection: Handles the messages.
-        link: The link of the connection. The last thread to end releases it.
+        link: The link of the connection. The thread that ends last releases the link.
         monitor: The monitor of the connection.
         streams: The streams that end with the connection.
         options: The settings of the client.

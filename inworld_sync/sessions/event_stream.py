@@ -70,7 +70,7 @@ class Subscription(Generic[E]):
 
     def get(self, timeout: float | None = None) -> E:
         """
-        Return the next event. Wait for an event if necessary.
+        Return the next event. Wait if no event is available.
 
         Args:
             timeout: The longest wait in seconds; None waits without a limit.
@@ -225,7 +225,7 @@ class EventStream(Generic[E]):
             InworldError: The stream ended before its work was done.
             ConfigError: *timeout* is not a number.
         """
-        # Checks *timeout* now; the iteration checks it only if it has to wait.
+        # This line checks *timeout*. The iteration checks *timeout* only if it has to wait.
         Deadline(timeout, "waiting for an event")
         with self._changed:
             if self._pull is None:
@@ -266,8 +266,8 @@ class EventStream(Generic[E]):
         start = None
         with self._changed:
             self._handlers = (*self._handlers, (kind, handler, contextvars.copy_context()))
-            # If the mailbox of the handlers is closed, they were called with the end. A new handler
-            # gets the end from a new mailbox.
+            # If the mailbox of the handlers is closed, the handlers were called with the end. A new
+            # handler gets the end from a new mailbox.
             if self._for_handlers is None or self._for_handlers.closed:
                 self._for_handlers = Mailbox()
                 self._attach(self._for_handlers)

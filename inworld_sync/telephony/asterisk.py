@@ -93,7 +93,7 @@ class WebSocketCodec:
 
     name = "Asterisk"
     closing_ends_call = True
-    # Asterisk drops the end of a message if it is not a whole frame.
+    # Asterisk drops an incomplete frame at the end of a message.
     pacing = Pacing(lead_ms=200, start_ms=60, delay_ms=60, pads_tails=True, reports="queue")
 
     def __init__(self, *, answers: bool = True) -> None:

@@ -59,7 +59,7 @@ class ControlRunner:
                 self._log(error)
 
     def transfer(self, call_id: str, target: str, done: _Done) -> None:
-        """Begin a transfer, and return at once. *done* is called at its end."""
+        """Begin a transfer, and return at once. *done* is called when the command has ended."""
         if self._control is not None:
             self._start(partial(self._control.transfer, call_id, target), done)
 

@@ -20,7 +20,7 @@ _ENCODINGS = {AudioEncoding.MULAW: "mulaw", AudioEncoding.ALAW: "alaw"}
 
 class Greeting:
     """
-    The greeting of one call. The thread of the bridge uses it.
+    The greeting of one call. Only the thread of the bridge uses this object.
 
     Args:
         options: The settings with the greeting.
@@ -81,7 +81,7 @@ class Greeting:
 
 
 def announce(output: CallOutput, name: str, speech: Speech) -> None:
-    """Queue a recorded speech; if it has the format of the call, its bytes are not changed."""
+    """Queue a recorded speech. Speech in the format of the call is sent unchanged."""
     call_format = output.call_format
     encoding = _ENCODINGS.get(speech.encoding)
     if encoding == call_format.encoding and speech.sample_rate_hz == call_format.sample_rate_hz:

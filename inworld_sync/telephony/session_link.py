@@ -134,7 +134,7 @@ class SessionLink:
             self.lost_input_ms += lost_ms
 
     def close(self) -> None:
-        """Stop playing. Close the session if this object has opened it."""
+        """Stop playing. Close a session that this object has opened."""
         with self._lock:
             self._closed = True
             opened = self._opened

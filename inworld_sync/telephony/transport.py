@@ -3,9 +3,10 @@ Adapts the sockets of web frameworks, so that a bridge can wait for the next mes
 
 ::
 
-    the socket has how it is read receive(timeout) or recv(timeout) on the thread of the bridge
-    receive() or recv() on a thread of its own, since such a wait has no timeout only send() the
-    program passes the messages to ``feed``
+    the socket has                          how it is read
+    receive(timeout) or recv(timeout)       on the thread of the bridge
+    receive() or recv()                     on a thread of its own, since such a wait has no timeout
+    only send()                             the program passes the messages to ``feed``
 """
 
 from __future__ import annotations

@@ -31,8 +31,7 @@ class TwilioSignature:
 
     Args:
         public_url: The address of this server that Twilio requests, such as
-            ``https://voice.example.com``. It must be passed, because a server behind a proxy does
-            not know its public address.
+            ``https://voice.example.com``. A server behind a proxy does not know this address.
         auth_token: The auth token of the account; None reads ``TWILIO_AUTH_TOKEN``.
         shared_key: The secret of a shared key, for requests with a SHA-256 signature.
 

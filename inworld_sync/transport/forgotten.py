@@ -19,7 +19,7 @@ def close_if_forgotten(
     Close what belongs to an object of the user when the object is garbage-collected.
 
     Args:
-        handle: The object. No thread of the package may keep a reference to it.
+        handle: The object. No thread of the package may keep a reference to this object.
         what: The name of the object, for the warning.
         is_open: Returns whether the object is still open. This function acquires no lock.
         close: Closes what belongs to the object. This function runs on a thread of its own. Neither

@@ -136,8 +136,8 @@ class Peer:
         assert self._connection is not None
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-            # None means that no more candidates follow. Without it, ICE would wait for candidates
-            # and never fail.
+            # None means that no more candidates follow. Without this call, ICE would wait for more
+            # candidates and never fail.
             await self._connection.addIceCandidate(None)
         except Exception as error:
             # aiortc raises errors of many classes for a wrong description.

@@ -222,8 +222,8 @@ class Codec:
         renames: The attributes of a class whose names on the wire do not follow the rule; None for
             attributes that are not on the wire.
 
-    If a class has an attribute ``extra``, which is a mapping, unknown fields are stored in it when
-    a message is read, and its fields are added when a message is written.
+    A class may have an attribute ``extra``, which is a mapping. Unknown fields of a message that is
+    read are stored in ``extra``. The fields of ``extra`` are added to a message that is written.
 
     Thread safety: several threads may use an instance at once.
     """

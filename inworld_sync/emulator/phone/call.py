@@ -58,9 +58,9 @@ class SimulatedCall:
     Attributes:
         socket: A socket of this process with ``receive``, ``send`` and ``close``.
         carrier, encoding, call_id: The arguments.
-        messages: All messages of the program, as it sent them.
+        messages: All messages of the program, unchanged.
         clears: How often the program has emptied the carrier's queue of audio.
-        most_queued_ms: The longest queue of audio so far.
+        most_queued_ms: The largest duration of queued audio so far.
         error: The error in the first wrong message of the program; None if all messages are right.
         is_over: Whether the program or the caller has ended the call.
 

@@ -50,8 +50,8 @@ __all__ = [
 
 Received: TypeAlias = RealtimeMessage | InvalidMessage
 
-# The client does not reconnect after these codes, because a new connection would end in the same
-# way. The service has ended the session, or the client has violated the protocol.
+# After these close codes, the client does not reconnect. The service has ended the session, or the
+# client has violated the protocol, so a new connection would end in the same way.
 _FINAL_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 
 _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode()})

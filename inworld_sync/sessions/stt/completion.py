@@ -41,7 +41,7 @@ __all__ = ["Completion", "CompletionState", "is_regular_close"]
 # A final transcript may come up to this long after the usage.
 _AFTER_USAGE_SECONDS: Final = 1.0
 
-# After a stop of this process, the reader has this time to read what waits in the socket.
+# After this process was stopped, the reader has this time to read the messages in the socket.
 _CATCH_UP_SECONDS: Final = 1.0
 
 # If the service closes with another code, such as 1001 (going away), it has not finished, and the
@@ -218,7 +218,7 @@ class Completion:
         Move a deadline that has passed, if the answer of the service may wait in the socket.
 
         Args:
-            deadline: The deadline. It is checked every second. If the deadline passed more than
+            deadline: The deadline, which is checked every second. If the deadline passed more than
                 about a second ago, the process was stopped.
             has_unread: Whether bytes wait in the socket. For this reason, the deadline moves only
                 once.

@@ -176,7 +176,7 @@ class Delivery:
                 self._work.notify_all()
 
     def append_rest(self, pcm: bytes) -> None:
-        """Queue the last samples of a resampler. They need no room, because they are few."""
+        """Queue the last samples of a resampler. These few samples need no room."""
         with self.changed:
             self._audio.append(pcm)
 

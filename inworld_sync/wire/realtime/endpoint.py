@@ -81,7 +81,10 @@ class RealtimeEndpoint:
         return dump_text(body)
 
     def audio_end_ms(self, duration_ms: float, output_format: AudioFormat) -> int:
-        """Return a duration as this service counts it in ``conversation.item.truncate``."""
+        """
+        Convert a duration to the ``audio_end_ms`` of ``conversation.item.truncate`` of this
+        service.
+        """
         # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
         if self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             duration_ms /= 3
