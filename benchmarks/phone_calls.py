@@ -58,7 +58,7 @@ class Carrier:
         self.marks: deque[tuple[float, str]] = deque()
 
     def receive(self, timeout: float) -> str | None:
-        """Return the next message when its time has come."""
+        """Return the next message at its time, or None after *timeout* seconds."""
         if self.chunk == 0:
             self.chunk = 1
             return json.dumps(START)

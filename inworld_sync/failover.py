@@ -136,7 +136,7 @@ class Failover:
             self._record(number, lambda health: health.succeed(), "it answers again")
 
     def recorder(self, number: int) -> Callable[[InworldError | None], None]:
-        """Return a function that records the outcome of a call. The argument is an error or None."""
+        """Return a function that records the outcome of a call, which is an error or None."""
 
         def record(error: InworldError | None) -> None:
             if error is None:

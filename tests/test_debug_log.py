@@ -21,7 +21,7 @@ PARTS = ["sessions", "rest", "transport", "faults", "test_client.py"]
 # proxies are hidden too, but parts of them are not secret.
 CREDENTIAL = re.compile(r"(?:[\w-]+: )?(?:(?:Basic|Bearer) )?([^\s:]{12,})")
 
-# If the output has this many successive characters of a credential, it is a leak.
+# This many successive characters of a credential in the output count as a leak.
 LEAK_CHARACTERS = 12
 
 
@@ -50,8 +50,8 @@ def _check(folder: Path) -> None:
         check=False,
     )
 
-    # The traceback of a failed test has the variables of the test, so it is left out.
-    # A test may check that a log is empty, so some tests can fail. Most of them must run.
+    # Tracebacks of failed tests are left out, because they have the variables of the tests. A test
+    # may check that a log is empty, so some tests can fail. Most of them must run.
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout[-2000:] + done.stderr[-2000:]
     assert int(passed[1]) > 1000

@@ -88,7 +88,7 @@ def test_rare_failures(failover: Failover, clock: Time) -> None:
 
 
 def test_one_call_tries_again(failover: Failover, events: list[TraceEvent], clock: Time) -> None:
-    """After 10 s, one call tries the endpoint. If this call succeeds, other calls use it again."""
+    """After 10 s, one call tries the endpoint. If this call succeeds, other calls follow."""
     for _ in range(3):
         failover.fail(0, LOST)
     clock.now += 9.9
@@ -149,7 +149,7 @@ def client(server: Emulator, **settings: Any) -> Inworld:
 def test_an_utterance_continues_elsewhere(
     server: Emulator, events: list[TraceEvent], method: Any
 ) -> None:
-    """Utterances succeed although the first endpoint is dead. After three, it is not tried."""
+    """Utterances succeed although an endpoint is dead. After three, it is not tried again."""
     with client(server, on_trace=events.append) as iw:
         for text in ("One.", "Two.", "Three.", "Four."):
             assert text == spelled(iw.tts.synthesize(text, method=method).data)
@@ -196,7 +196,7 @@ def test_an_error_of_the_call(server: Emulator) -> None:
 
 
 def test_other_services(server: Emulator) -> None:
-    """After HTTP calls or connections have failed three times, they use the next endpoint."""
+    """After three failures, HTTP calls and connections use the next endpoint."""
     with client(server, connect_timeout=2.0) as iw:
         for _ in range(3):
             with pytest.raises(ConnectError):

@@ -1,5 +1,5 @@
 """
-Let an assistant hear itself for ten minutes: ``python -m benchmarks.echo.loopback [--minutes 10]``.
+Run an assistant that hears its own speech: ``python -m benchmarks.echo.loopback [--minutes 10]``.
 
 The microphone records the output of the loudspeaker, through a sound server without a sound card.
 In this time, nothing may interrupt the assistant. Afterwards a user speaks, which must interrupt

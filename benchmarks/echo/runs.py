@@ -29,7 +29,7 @@ FADE_S = 0.005
 
 
 class Outcome(NamedTuple):
-    """What was measured in a room."""
+    """The measurements of one room."""
 
     removed_db: float  # from 1 s after each begin of speech of the assistant alone
     worst_db: float  # the smallest value of one speech
@@ -65,7 +65,7 @@ class Conversation:
     An assistant that speaks and is interrupted, again and again.
 
     Attributes:
-        recorded: What the microphone records.
+        recorded: The audio that the microphone records.
         alone: Begin and end of each part in which only the assistant speaks, in seconds of the
             microphone. A part begins 1 s after the begin of the speech.
         turns: Begin and end of each speech of the user, in seconds of the microphone.

@@ -1,4 +1,4 @@
-"""A batch does each item once, however often it is interrupted."""
+"""A batch does each item once, even if the batch is interrupted several times."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_refused_credential_ends_the_batch(server: Emulator, tmp_path: Path) -
 
 
 def test_a_full_disk(iw: Inworld, tmp_path: Path, monkeypatch) -> None:
-    """If an output cannot be written, the batch ends with this error. A later run continues it."""
+    """If an output cannot be written, the batch raises this error. A later run continues."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -216,7 +216,7 @@ with Inworld(api_key=key, base_url=url) as iw:
 
 
 def run_and_kill(server: Emulator, folder: Path, count: int, after: int) -> None:
-    """Run a batch in another process, and kill it after some items."""
+    """Run a batch in another process, and kill the process after *after* items."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, server.url, server.api_key, str(folder), str(count)]
     )

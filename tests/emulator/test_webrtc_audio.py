@@ -1,4 +1,4 @@
-"""The queue between the replies of a session and its track: order, silence, clearing, limits."""
+"""The queue of audio between a session and its track: order, silence, clearing, limits."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_clear_names_the_response(audio: TrackAudio, peer: RecordingPeer) -> Non
 
 
 def test_cancelled_audio_is_dropped(audio: TrackAudio) -> None:
-    """A piece that is generated while its response is cancelled is not played."""
+    """A piece of audio that is generated after its response was cancelled is not played."""
     cancelled = threading.Event()
     cancelled.set()
     send(audio, "one", b"ab", cancelled)

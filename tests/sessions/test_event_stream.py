@@ -267,7 +267,7 @@ def test_closing_a_queue_wakes_its_reader(source: Source) -> None:
 
 
 def test_queue_as_a_context(source: Source) -> None:
-    """Leaving the ``with`` block closes the queue, so that the reader does not pause for it."""
+    """Leaving the ``with`` block closes the queue, so that the reader does not pause."""
     with source.stream.subscribe(maxsize=1) as queue:
         source.give(1)
         with source.changed:
@@ -287,7 +287,7 @@ def test_queue_of_no_size(source: Source) -> None:
 
 
 def test_handlers_run_in_order(source: Source) -> None:
-    """Handlers for a class or for a name get its events in order. The end comes last and once."""
+    """Handlers for a class or a name get the events in order, and then get the end once."""
     seen: list[object] = []
     done = threading.Event()
     source.stream.on(Number, seen.append)
@@ -492,7 +492,7 @@ def test_stopped_consumer(source: Source, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_stopped_before_the_first_consumer(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first consumer gets the error if too many events were buffered for it."""
+    """If too many events were buffered for the first consumer, this consumer gets an error."""
     monkeypatch.setattr(event_stream, "MAX_BEHIND_BYTES", 5000)
     source.give(*range(10), size_bytes=1000)
 

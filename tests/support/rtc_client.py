@@ -1,5 +1,5 @@
 """
-A small client of Realtime over WebRTC. It uses aiortc, and no code of the package.
+A small client of Realtime over WebRTC. The client uses aiortc, and no code of the package.
 
 The client uses the loopback address only, so it works on a machine without a network.
 """

@@ -16,7 +16,7 @@ def clock(reports: str = "marks", delay: float = 0.0) -> HeardClock:
 
 
 def test_time_limits_what_was_heard() -> None:
-    """If 10 s of audio are sent within 1 s, they are heard in real time."""
+    """If 10 s of audio are sent within 1 s, the audio counts as heard in real time."""
     heard = clock("none")
     for each in range(10):
         heard.send(ms(1000), 100.0 + each / 10)

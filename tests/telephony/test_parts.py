@@ -60,7 +60,7 @@ def test_pieces_are_put_in_order() -> None:
 
 
 def test_a_lost_piece_is_not_waited_for_longer_than_100_ms() -> None:
-    """After five later pieces, a missing piece counts as lost. If it comes later, it is dropped."""
+    """After five later pieces, a missing piece counts as lost. A late piece is dropped."""
     found, reorder = pieces(1, 3, 4, 5, 6, 7, 2, 8, 8)
 
     assert [1, 3, 4, 5, 6, 7, 8] == found
@@ -291,7 +291,7 @@ class Control:
 
 
 def calls_tool(name: str, arguments: str, then: str = "Bye."):
-    """Return a script in which the model calls a function, and speaks after its output."""
+    """Return a script in which the model calls a function, and speaks after the output."""
 
     def script(service: Service) -> None:
         service.open()
@@ -332,7 +332,7 @@ def test_the_model_transfers_the_call() -> None:
 
 @pytest.mark.parametrize("carrier", ["twilio", "asterisk"])
 def test_the_stream_ends_during_the_command(carrier) -> None:
-    """The carrier may end the stream before it answers the command of the transfer."""
+    """The carrier may end the stream before the answer to the command of the transfer."""
     released = Event()
 
     class Slow(Control):
@@ -390,7 +390,7 @@ def test_the_model_hangs_up() -> None:
 
 
 def test_unknown_targets() -> None:
-    """The model cannot transfer to a number of its own choice."""
+    """The model cannot transfer a call to a number that is not in the list of targets."""
     tool = transfer_tool({"sales": "+4930123456"})
 
     assert "The targets are: sales." in tool("+900 123")

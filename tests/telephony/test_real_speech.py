@@ -38,7 +38,7 @@ def reply(request: ReplyRequest) -> Iterator[ReplyPart]:
 
 
 class Control:
-    """Ends the call when it is transferred, as a carrier does."""
+    """Ends a call that is transferred, as a carrier does."""
 
     def __init__(self, call: SimulatedCall) -> None:
         self.call = call
@@ -118,7 +118,7 @@ def talk(iw: Inworld, speak, call: SimulatedCall, path, story_ms: float) -> None
     story = next(each for each in summary.conversation if "Once upon" in _text(each))
     assert story.truncated_ms is not None, "the model knows how much of the story was heard"
 
-    # The goodbye was heard to its end.
+    # The whole goodbye was heard.
     wav = read_wav(path)
     stereo = np.frombuffer(wav.pcm, "<i2").reshape(-1, 2)
     caller = np.frombuffer(call.spoken, "<i2")

@@ -264,7 +264,7 @@ def test_close_ends_retries() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2"])
 def test_hang_up(answer: bytes) -> None:
-    """If the server closes the connection before it answers, the error names the request."""
+    """If the server closes the connection without an answer, the error names the request."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -384,7 +384,8 @@ def test_large_answer() -> None:
         client.close()
 
 
-# The number of pieces of a slow response. One piece is sent every 20 ms, so they take 20 s.
+# The number of pieces of a slow response. One piece is sent every 20 ms, so the response takes 20
+# s.
 PIECES = 1000
 
 
@@ -596,7 +597,7 @@ def test_closed() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child does not use the connection of its parent. It opens a new connection."""
+    """A forked child does not use the connection of its parent, but opens a new connection."""
     with serve(answering(whole("200 OK", b"1"))) as server:
         client = client_of(server)
         get(client)

@@ -67,11 +67,11 @@ class Talk:
     Asks by voice, hears the answer, and interrupts the next answer by voice.
 
     Attributes:
-        transcripts: What the service has heard.
+        transcripts: The words that the service has recognized.
         interrupted: The interruption.
         heard_ms: How many milliseconds of the second answer the speaker had played at the
             interruption.
-        heard: What the speaker has played of each answer, at 24000 Hz.
+        heard: The audio of each answer that the speaker has played, at 24000 Hz.
     """
 
     def __init__(self, rt: RealtimeSession, user: list[Speech], folder: Path) -> None:
@@ -116,7 +116,7 @@ class Talk:
         )
         # A lost packet may turn one word into a similar one ("rains" into "rained").
         assert word_errors(ANSWER, answer) <= allowed_errors, answer
-        # The last word is cut, so it and the word before may be recognized wrongly.
+        # The last word is cut, so the last two words may be recognized wrongly.
         said = words_of(LONG)
         count = len(words_of(part)) - 2
         assert 4 <= count < len(said)

@@ -104,7 +104,7 @@ def test_a_gap_that_did_not_occur() -> None:
 
 
 def test_another_device() -> None:
-    """If another device is used, its clock is measured anew."""
+    """If another device is used, the rate of the new device is measured."""
     device = Device(1000)
     device.run(20)
     device.devices += 1
