@@ -132,8 +132,8 @@ class PlainStream:
         """See :meth:`Stream.receive_into`."""
         if timeout != self._timeout:
             self._timeout, self._timeout_ms = timeout, whole_milliseconds(timeout)
-        # These lines repeat the code of Waiter.wait. After a wait, the call of a function takes
-        # longer than poll itself.
+        # These lines do what Waiter.wait does. After a wait, a further function takes longer than
+        # poll itself.
         is_ready = self._readable.poll(self._timeout_ms)
         if self._self_pipe.is_set:
             raise WokenUp
