@@ -3,7 +3,7 @@ Compares the CPU time of paced conversations, of opening a connection, and of im
 
 Each run of a conversation is a new process, see ``benchmarks/talkers.py``. The threads sleep
 between two messages, so they find their caches cold, as in a real conversation. A benchmark at full
-speed does not show this cost.
+speed does not show the cost of cold caches.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from benchmarks.talkers import DELTA_MS
 from inworld_sync import Inworld
 
 SESSIONS = 12
-# With TLS, a peer that reads and writes one SSLSocket on two threads loses a connection now and
-# then. The machine may also be too busy for a run.
+# A failed run is repeated. With TLS, a peer that uses one SSLSocket on two threads sometimes loses
+# a connection. The machine may also be too busy for a run.
 _ATTEMPTS = 4
 _MARGIN_SECONDS = 30.0
 _CLIENT = "from inworld_sync import Inworld"
 _SERVICES = f"{_CLIENT}; client = Inworld('a2V5OmtleQ=='); client.tts; client.stt; client.realtime"
 
-# The largest ratios that are good enough, by peer.
+# The goals: the largest accepted ratio for each peer.
 TARGETS = {
     "websockets": {"any": 0.70},
     "websockets100": {"any": 1.0},
@@ -82,7 +82,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 @contextmanager
 def trusted_authority() -> Iterator[Path]:
-    """Write the certificate that clients of the server must trust to a file."""
+    """Write a file with the certificate that clients of the server must trust."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "authority.pem"
         file.write_text(authority_pem(), encoding="ascii")
@@ -97,7 +97,7 @@ def talking(
     sessions: int = SESSIONS,
     authority: Path | None = None,
 ) -> Call:
-    """Return a call that measures the CPU seconds for one second of one session."""
+    """Return a function that measures the CPU seconds for one second of one session."""
     command = [sys.executable, "-m", "benchmarks.talkers", client, url]
     command += ["--sessions", str(sessions), "--seconds", str(seconds)]
     if authority is not None:
@@ -124,7 +124,7 @@ def talking(
 
 
 def _count(seconds: float) -> int:
-    """Return how many deltas the server sends; the conversations last a second longer."""
+    """Return how many deltas the server sends: for the measured seconds and one more second."""
     return round((seconds + 1.0) * 1000 / DELTA_MS)
 
 
@@ -148,7 +148,7 @@ def _conversation(
 
 
 def _opening(speak: Callable[[], int]) -> Call:
-    """Return a call that measures the CPU seconds of one connection, opened one after another."""
+    """Return a function that opens connections in turn and measures the CPU seconds of one."""
 
     def run() -> float:
         begin = time.process_time()

@@ -6,9 +6,9 @@ Hold many paced conversations in one process for a long time.
 
 Each session sends 20 ms of audio every 20 ms and receives 100 ms of audio every 100 ms. For each
 minute, the program prints the CPU time for one second of one session, the memory of the process,
-and the share of the messages that left in time. A message has 100 ms of audio. It left in time if
-the system had all of it within 10 ms after its last 20 ms were given. The messages are measured in
-the calls that send them, so the cost of the measurement is included in the CPU time.
+and the share of the messages that were sent in time. A message has 100 ms of audio. A message is in
+time if the operating system gets the whole message within 10 ms after the call with the last 20 ms
+of its audio. The CPU time includes the cost of this measurement.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MARGIN_SECONDS = 30.0
 
 
 class Counts:
-    """What the sessions of one process have sent and received. Each session has its own entry."""
+    """The counts of what each session of one process has sent and received."""
 
     def __init__(self, sessions: int) -> None:
         self.sent = [0] * sessions
@@ -62,9 +62,10 @@ def hold(url: str, sessions: int, minutes: float) -> None:
         proxy=False,
         limiter=ConnectionLimiter(sessions + 1),
     )
-    # With manual turns, a session keeps up to a minute of the user's audio for a reconnect.
+    # The turns are automatic. With manual turns, a session would keep up to a minute of the user's
+    # audio for a reconnect.
     settings = Session(instructions="Be brief.")
-    # The first session imports the modules of all sessions.
+    # This session imports the modules that all sessions use.
     client.realtime.connect(settings).close()
     gc.collect()
     before = resident_bytes()

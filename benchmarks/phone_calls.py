@@ -4,10 +4,10 @@ Measure how evenly the frames of phone calls are sent: ``python -m benchmarks.ph
     python -m benchmarks.phone_calls --calls 20 --seconds 30
 
 Each call has a model that speaks all the time, in mu-law in real time, and a caller who sends 20 ms
-of audio every 20 ms. The model is another process; the carriers are in the process of the calls, so
-their cost is included. The program prints how much later than its time each frame was given to the
-socket, and the CPU time of all calls. The time of a frame is that of the first frame of the call
-plus the audio before it, minus the lead.
+of audio every 20 ms. The model runs in another process. The carriers run in the process of the
+calls, so the CPU time includes the cost of the carriers. The program prints how late each frame was
+passed to the socket, and the CPU time of all calls. A frame is due at the time of the first frame,
+plus the duration of the audio between the two frames, minus the lead.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ START = {
 
 
 class Carrier:
-    """A carrier in this process. It sends frames in real time, and returns marks when due."""
+    """
+    A carrier in this process. The carrier sends frames in real time, and returns each mark when it
+    is due.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.began = time.monotonic()
@@ -55,7 +58,7 @@ class Carrier:
         self.marks: deque[tuple[float, str]] = deque()
 
     def receive(self, timeout: float) -> str | None:
-        """Return the next message when its time has come."""
+        """Return the next message at its time, or None after *timeout* seconds."""
         if self.chunk == 0:
             self.chunk = 1
             return json.dumps(START)
@@ -77,7 +80,7 @@ class Carrier:
         )
 
     def send(self, message: str) -> None:
-        """Record when audio arrives; answer a mark when its audio was played."""
+        """Record the time of audio. Queue a mark, which is returned when its audio was played."""
         now = time.monotonic()
         if message.startswith('{"event":"media"'):
             size = len(base64.b64decode(json.loads(message)["media"]["payload"]))

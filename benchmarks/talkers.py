@@ -1,9 +1,9 @@
 """
-Have paced conversations with one client: ``python -m benchmarks.talkers CLIENT URL``.
+Run paced conversations with one client: ``python -m benchmarks.talkers CLIENT URL``.
 
-The program opens sessions of one client and prints its CPU time, in microseconds, for one second
-of one session. Each session sends 20 ms of audio every 20 ms, on a thread of its own, and takes the
-audio deltas that the server sends every 100 ms. ``benchmarks.server`` with a pace is the server.
+The program opens sessions of one client and prints its CPU time, in microseconds, for one second of
+one session. Each session sends 20 ms of audio every 20 ms, on a thread of its own, and takes the
+audio deltas that the server sends every 100 ms. The server is ``benchmarks.server`` with a pace.
 
 The clients are:
 
@@ -11,8 +11,8 @@ The clients are:
 - ``websockets``: the shortest program with websockets, orjson and pybase64
 - ``websockets100``: the same program, which sends its audio every 100 ms
 - ``openai``: the blocking realtime client of OpenAI
-- ``floor``: what every program must do: it wakes every 20 ms, and passes the same bytes to a socket
-  and from a socket, without reading them
+- ``floor``: the least work of any program: waking up every 20 ms, and passing the same bytes to and
+  from a socket, without parsing
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _LONG_BLOCK_BYTES = 4800
 _BYTES_PER_SECOND = 48_000
 _WARM_UP_SECONDS = 0.5
 _OPENING_SECONDS = 20.0
-# The audio of the measured time may come early or late, by this share of the time.
+# The duration of the audio that arrives may differ from the measured time by this share.
 _TOLERANCE = 0.2
 _APPEND = '{"type":"input_audio_buffer.append","audio":"'
 _UPDATE = '{"type":"session.update","session":{"type":"realtime","instructions":"Be brief."}}'
 _RESPOND = '{"type":"response.create"}'
 
-# A client gets a function that waits until all sessions are open, and a function to which it passes
-# the count of bytes of each delta. The floor does not know this count.
+# A client is called with two functions. The first waits until all sessions are open. To the second,
+# the client passes the number of bytes of each delta; the floor does not know this number.
 Talk = Callable[[Callable[[], object], Callable[[int], object]], None]
 
 
@@ -62,7 +62,7 @@ def paced(send: Callable[[bytes], object], is_over: Callable[[], bool]) -> None:
 
 
 class _Microphone:
-    """Runs :func:`paced` on a thread while its block runs."""
+    """Runs :func:`paced` on a thread while the ``with`` block runs."""
 
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self._over = threading.Event()
@@ -221,7 +221,7 @@ def measured(talk: Talk, sessions: int, seconds: float) -> float:
             talk(lambda: opened.wait(_OPENING_SECONDS), count)
         except BaseException:  # noqa: BLE001 - any error ends the process
             traceback.print_exc()
-            # The other sessions would wait for this one.
+            # End the process, because the other sessions would wait for this one.
             os._exit(1)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(sessions)]

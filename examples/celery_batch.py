@@ -1,8 +1,8 @@
 """
 Speak many texts on the workers of a Celery application.
 
-With several workers, remove ``task_always_eager``, start ``celery -A celery_batch worker``, and let
-the clients share the limit: ``Inworld(limiter=RedisLimiter("redis://localhost:6379/1"))``.
+For several workers, remove ``task_always_eager``, start ``celery -A celery_batch worker``, and
+share the limit between the clients: ``Inworld(limiter=RedisLimiter("redis://localhost:6379/1"))``.
 """
 
 from celery import Celery

@@ -1,8 +1,8 @@
 """
-Answer calls of Telnyx in Django with Channels: /webhook answers, and /media carries the audio.
+Answer calls of Telnyx in Django with Channels: /webhook answers, and /media has the audio.
 
-Channels runs all synchronous consumers of a process on one thread. So each call runs on a thread of
-its own, and gets its messages from the consumer by feed().
+Channels runs all synchronous consumers of a process on one thread. So each call runs on a separate
+thread. The consumer passes the messages of the call to feed().
 """
 
 import json
@@ -83,7 +83,7 @@ def webhook(request: HttpRequest) -> HttpResponse:
 
 
 class Media(WebsocketConsumer):
-    """Passes the messages of one call to its thread."""
+    """Passes the messages of one call to the thread of this call."""
 
     def connect(self) -> None:
         headers = {name.decode(): value.decode() for name, value in self.scope["headers"]}
@@ -126,7 +126,7 @@ application = ProtocolTypeRouter(
 
 
 def try_it() -> None:
-    """Call the app with a simulated caller, instead of a phone and of Telnyx."""
+    """Call the app with a simulated caller, which replaces the phone and Telnyx."""
     import base64
     import socket
     import time

@@ -1,4 +1,4 @@
-"""Have a call over WebRTC: speak, let the model call a function, and interrupt its answer."""
+"""Have a call over WebRTC: speak, let the model call a function, and interrupt a reply."""
 
 import time
 

@@ -1,7 +1,7 @@
 """
-Has a blocking Python client for Inworld AI's TTS, STT and Realtime services.
+A blocking Python client for Inworld AI's TTS, STT and Realtime services.
 
-Names are imported when they are first used, so that ``import inworld_sync`` takes about a
+Each public name is imported at its first use, so that ``import inworld_sync`` takes about a
 millisecond.
 """
 

@@ -1,8 +1,8 @@
 """
 Makes the ``Authorization`` header of a request from a credential.
 
-No secret appears in a repr, a log or an error. A stored credential is a :class:`Secret`, since
-debuggers and error reports show the variables of frames.
+No secret appears in a repr, a log or an error. Debuggers and error reports show the variables of
+stack frames, so a stored credential is a :class:`Secret`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _BASIC, _BEARER = "basic", "bearer"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 
-# Matches a line of an .env file, a variable that was not expanded, the text of an example, and what
-# a program makes of a missing value.
+# Matches a line of an .env file, a variable that was not expanded, the text of an example, and the
+# text of a missing value, such as ``None``.
 _PLACEHOLDER = re.compile(
     r"(?:export\s+)?[A-Za-z][A-Za-z0-9_]*=.*[^=].*|\$\{.*\}|\$[A-Z_]+|<.*>|\{.*\}|%.*%"
     r"|(?:your|my|insert|paste|enter)[-_ ].*(?:key|token).*|(?:your|my)(?:api)?(?:key|token)"
@@ -72,7 +72,7 @@ class TimedAuth(Protocol):
 
 @runtime_checkable
 class RenewableAuth(Protocol):
-    """An :class:`Auth` that is informed when the service refuses one of its headers."""
+    """An :class:`Auth` whose method ``rejected`` is called when the service refuses a header."""
 
     def rejected(self, value: str) -> None:
         """Drop the credential in the *value* of a refused header."""
@@ -85,7 +85,7 @@ def _header_text(value: object, what: str, wrong_scheme: str, other: str) -> Sec
 
     Args:
         value: The credential.
-        what: What it is, for errors.
+        what: The kind of credential, for errors.
         wrong_scheme: The scheme of another kind of credential.
         other: The argument for the other kind of credential.
     """
@@ -106,7 +106,7 @@ def _header_text(value: object, what: str, wrong_scheme: str, other: str) -> Sec
 
 
 def _without_wrapping(text: str) -> tuple[Secret, set[str]]:
-    """Remove quotes and white space around a credential; return it and the schemes before it."""
+    """Remove quotes, white space and schemes around a key; return the key and the schemes."""
     schemes: set[str] = set()
     before = None
     while text != before:
@@ -200,7 +200,7 @@ class Token:
         token: The token, or a function that returns a new one. The client calls the function for
             each connection and each HTTP request, and once more if the service refuses the token.
             The function runs on a thread of its own, in the context (``contextvars``) of the
-            caller. The caller waits for the function no longer than the timeout of the call.
+            caller. The caller waits at most for the timeout of its call.
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
@@ -232,7 +232,8 @@ def auth_from(
     Return the given credential, or the key of the environment.
 
     Raises:
-        ConfigError: Several credentials were given; or none was given and the environment has none.
+        ConfigError: Several credentials were given, or neither an argument nor the environment has
+            a credential.
     """
     api_key = Secret(api_key) if isinstance(api_key, str) else api_key
     token = Secret(token) if isinstance(token, str) else token
@@ -311,7 +312,8 @@ def endpoints_from(
     Check the further endpoints of a client.
 
     Raises:
-        ConfigError: The list has another value than endpoints, or ``local`` before its end.
+        ConfigError: The list has a value that is not an endpoint, or ``local`` is not its last
+            value.
     """
     if failover is None:
         return ()

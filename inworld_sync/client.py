@@ -1,4 +1,4 @@
-"""Has the client, which has the settings and creates the services."""
+"""The client, which holds the settings and creates the services."""
 
 from __future__ import annotations
 
@@ -69,27 +69,26 @@ class Inworld(BatchCalls):
         base_url: The address of the service, with ``https://`` or ``wss://`` for TLS, or with
             ``http://`` or ``ws://`` without TLS. By default the client reads ``INWORLD_BASE_URL``
             from the environment, and otherwise uses ``https://api.inworld.ai``.
-        connect_timeout: The most seconds from the name lookup to the end of the handshake; 10 by
-            default.
-        send_timeout: The most seconds to send one message, after which the connection counts as
-            lost; 10 by default.
-        close_timeout: The most seconds to wait for the answer to a CLOSE frame; 0.5 by default.
+        connect_timeout: The longest time in seconds from name lookup to handshake; 10 by default.
+        send_timeout: The longest time in seconds to send one message; 10 by default. After this
+            time, the connection counts as lost.
+        close_timeout: The longest wait in seconds for the answer to a CLOSE frame; 0.5 by default.
         ping_interval: Seconds between two pings of a connection; 5 by default.
         ping_timeout: Seconds without a received byte after which the connection counts as lost; 10
             by default.
         max_retries: How often a request that is safe to repeat is retried; 2 by default.
         proxy: The URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``;
-            False means no proxy. By default the environment decides.
+            False means no proxy. By default, variables of the environment set the proxy.
         ssl_context: Replaces the default certificates and settings of TLS.
         headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header`` (default),
             ``query`` or ``subprotocol``; HTTP requests have it in a header.
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
-        max_queued_bytes: The most bytes that wait to be sent on a connection; 1 MiB by default.
+        max_queued_bytes: How many bytes may wait to be sent on a connection; 1 MiB by default.
         limiter: Limits the connections of the account; by default 20 connections of this client.
-        cache: A folder that keeps speech, so that a text that is spoken again with the same
-            settings needs no request; by default nothing is kept.
-        cache_max_bytes: The most bytes in this folder; 1 GiB by default.
+        cache: A folder that stores speech, so that the same text with the same settings needs no
+            second request. By default, speech is not stored.
+        cache_max_bytes: The size limit of this folder in bytes; 1 GiB by default.
         observer: Receives every message of both directions.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
         on_trace: Called with a :class:`~inworld_sync.TraceEvent` for every step of a connection. It
@@ -97,10 +96,10 @@ class Inworld(BatchCalls):
         sends_cancel_context: Whether an interruption of speech sends ``cancel_context`` instead of
             ``close_context``; False by default. ``cancel_context`` drops the text that was not
             spoken.
-        dispatch: Where handlers run. With ``thread`` (default), they run on a thread of their
-            stream; with ``poll``, on the thread that calls ``poll``.
-        failover: Further addresses or credentials, in the order in which they are tried if an
-            earlier one fails. ``"local"`` starts the emulator when it is needed.
+        dispatch: Where handlers run. With ``thread`` (default), the handlers of a stream run on a
+            separate thread; with ``poll``, on the thread that calls ``poll``.
+        failover: Further addresses or credentials. If one fails, the next one is tried. ``"local"``
+            starts the emulator when the emulator is needed.
         options: All settings in one object. Each of the settings above, from ``base_url`` to
             ``dispatch``, that is not None replaces the same setting of *options*.
 
@@ -108,8 +107,8 @@ class Inworld(BatchCalls):
         ConfigError: There is no credential and *local* is not True, or a setting is wrong.
         TypeError: A keyword argument has an unknown name.
 
-    Lock rule: ``_lock`` guards the creation of services and closing. It is held while a service is
-    created. The creation of a service does not wait.
+    Lock rule: ``_lock`` guards closing and the creation of services. A thread holds ``_lock`` while
+    it creates a service, which does not wait.
 
     Thread safety: several threads may share a client. A forked child of the process, such as a
     worker of gunicorn, may use the client too. In the child, the client starts without the
@@ -179,7 +178,7 @@ class Inworld(BatchCalls):
         _clients.add(self)
 
     def _begin(self, *, in_child: bool = False) -> None:
-        """Start without connections. In a forked child, this runs before other code."""
+        """Start without connections. In a forked child, this method runs before other code."""
         if in_child:
             self._emulator = None  # the parent closes its emulator
         self._lock = threading.Lock()
@@ -249,8 +248,7 @@ class Inworld(BatchCalls):
         max_session_age: float | None = 3300.0,
     ) -> RealtimeSession:
         """
-        Open a realtime session over WebRTC, whose audio is in tracks. It needs the extra
-        ``webrtc``.
+        Open a realtime session over WebRTC, with audio in tracks. The extra ``webrtc`` is needed.
 
         The session has the class and the methods of a session of ``iw.realtime.connect()``.
         ``send_audio``, ``converse`` and ``play`` use the tracks. Both directions are in real time:
@@ -261,15 +259,15 @@ class Inworld(BatchCalls):
             session: The settings, without audio formats; None uses the defaults of the service.
             timeout: Seconds for the whole call; None means ``connect_timeout``.
             offer_form: How the offer is sent: ``sdp`` as text, ``json`` with the settings of the
-                session, or ``session_config`` in the form of the specification, which has a place
-                only for the settings of a :class:`~inworld_sync.realtime.SessionConfig`.
+                session, or ``session_config`` in the form of the specification, which can contain
+                only the settings of a :class:`~inworld_sync.realtime.SessionConfig`.
             ice_servers: STUN and TURN servers as a browser takes them, mappings with ``urls``,
                 ``username`` and ``credential``. None asks the service for its servers.
-            reconnect_timeout: This and the further arguments: see ``iw.realtime.connect()``. The
+            reconnect_timeout: See ``iw.realtime.connect()`` for this and all further arguments. The
                 user's audio of an unfinished turn is not sent again after a reconnect.
             barge_in: Whether the assistant stops speaking when the user begins to speak.
             tool_timeout: Seconds for a function that has no timeout of its own.
-            max_tools_at_once: The most functions that run at the same time.
+            max_tools_at_once: The limit of functions that run at the same time.
             on_approval: A function that gets each call of an MCP server that needs approval.
             tool_errors: The output that the model gets if a function raises.
             request_timeout: Seconds for the service's answer to a command.
@@ -282,9 +280,9 @@ class Inworld(BatchCalls):
             AuthError: The credential is not accepted.
             QuotaError: The account or this client's limit allows no further connection.
             ServiceError: The service refuses the offer or the settings.
-            RemoteProtocolError: The answer of the service is no answer to the offer.
+            RemoteProtocolError: The service's answer is not a valid answer to the offer.
             ConnectError: The service cannot be reached, by HTTP or by UDP.
-            DeadlineExceeded: The session was not open in time. The error says how far it was.
+            DeadlineExceeded: The session was not open in time. The error names the missing step.
             ModuleNotFoundError: The extra ``webrtc`` is not installed.
         """
         with imports:
@@ -389,9 +387,9 @@ class Inworld(BatchCalls):
         handshake. The connections stay open while they are idle, and the one for utterances is kept
         alive by pings. If the connections are open already, the call does nothing.
 
-        A realtime session has settings of its own, so its connection cannot be opened without them.
-        To have no handshake at the beginning of a conversation, call ``iw.realtime.connect()``
-        earlier.
+        A realtime session has settings of its own, so this method cannot open the connection of a
+        session. To avoid the handshake at the beginning of a conversation, call
+        ``iw.realtime.connect()`` earlier.
 
         Args:
             timeout: Seconds for the whole call; None means ``connect_timeout``.
@@ -424,7 +422,7 @@ class Inworld(BatchCalls):
                 rest.callback(self._http.close)
             if self._endpoints is not None:
                 rest.callback(self._endpoints.close)
-            # The connections close in parallel, so that several lost connections cost one timeout.
+            # The connections close in parallel, so several lost connections take only one timeout.
             self._connector.close()
 
     def __enter__(self) -> Inworld:
@@ -441,7 +439,7 @@ class Inworld(BatchCalls):
         return f"<Inworld {options.base_url}{' local' if self._emulator else ''}>"
 
     def _shared_http(self) -> HttpClient:
-        """Return the HTTP client that the services share. The lock is held."""
+        """Return the HTTP client that the services share. The caller holds ``_lock``."""
         if self._http is None:
             with imports:
                 from inworld_sync.transport.http import HttpClient

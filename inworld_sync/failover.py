@@ -2,11 +2,12 @@
 Chooses the endpoint of each call, when a client has several.
 
 An endpoint is not used for ``PAUSE_SECONDS`` after ``MAX_FAILURES`` failures within
-``WINDOW_SECONDS``. Then one call tries it again; its success makes the endpoint usable, and its
-failure begins another pause. A call keeps its endpoint until its end, except that an utterance
-without any audio so far may begin again on the next endpoint.
+``WINDOW_SECONDS``. Then one call tries the endpoint again. If this call succeeds, the endpoint is
+used again; if it fails, another pause begins. A call does not change its endpoint. Only an
+utterance that has no audio yet may begin again on the next endpoint.
 
-Lock rule: ``_lock`` guards the state of all endpoints. Nothing is called while it is held.
+Lock rule: ``_lock`` guards the state of all endpoints. No trace or log line is written while
+``_lock`` is held.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _NAME = "failover"
 
 
 def is_failure_of_endpoint(error: BaseException) -> bool:
-    """Return whether another endpoint may do what failed with *error*."""
+    """Return whether a call that failed with *error* may succeed on another endpoint."""
     if isinstance(error, ServiceError):
         is_down = error.status is not None and error.status >= 500
         return isinstance(error, (AuthError, QuotaError)) or is_down or error.retryable
@@ -57,7 +58,7 @@ class _Health:
 
     def __init__(self) -> None:
         self.failures: deque[float] = deque(maxlen=MAX_FAILURES)
-        # When the endpoint may be tried again; None while it is used as usual.
+        # The time at which the endpoint may be tried again; None while the endpoint is in use.
         self.tried_from: float | None = None
 
     def fail(self, now: float) -> None:
@@ -112,10 +113,12 @@ class Failover:
                 if health.tried_from is None:
                     return number
                 if health.tried_from <= now:
-                    # Other calls do not try it before this one can have ended.
+                    # Other calls do not try this endpoint for the length of a pause, because this
+                    # call tries it.
                     health.tried_from = now + PAUSE_SECONDS
                     return number
-            # All are paused. The one whose pause ends first has the best chance.
+            # All endpoints are paused. The endpoint whose pause ends first has the best chance to
+            # work.
             left = [number for number in range(len(self._health)) if number not in tried]
             return min(left or [0], key=lambda number: self._health[number].tried_from or now)
 
@@ -126,13 +129,14 @@ class Failover:
 
     def succeed(self, number: int) -> None:
         """Record that an endpoint has answered a call."""
-        # Without the lock, since this is called for each utterance and nearly always has no effect.
+        # The lock is not held for this check, since each utterance makes it and nearly always no
+        # change is needed.
         health = self._health[number]
         if health.failures or health.tried_from is not None:
             self._record(number, lambda health: health.succeed(), "it answers again")
 
     def recorder(self, number: int) -> Callable[[InworldError | None], None]:
-        """Return a function that records the outcome of a call: its error, or None."""
+        """Return a function that records the outcome of a call, which is an error or None."""
 
         def record(error: InworldError | None) -> None:
             if error is None:
@@ -178,7 +182,7 @@ C = TypeVar("C", bound=EndpointClient)
 
 class Endpoints(Generic[C]):
     """
-    The clients of several endpoints. Each one is made when it is needed.
+    The clients of several endpoints. Each client is created when it is needed.
 
     Args:
         first: The client of the preferred endpoint.
@@ -186,8 +190,8 @@ class Endpoints(Generic[C]):
         options: The settings of *first*.
         make: Makes the client of another endpoint.
 
-    Lock rule: ``_lock`` guards the list of clients. It is held while a client is made, which does
-    not connect, but may start the emulator.
+    Lock rule: ``_lock`` guards the list of clients. ``_lock`` is held while a client is created.
+    Creating a client does not connect, but may start the emulator.
 
     Thread safety: every method may be called from any thread.
     """
@@ -234,7 +238,7 @@ class Endpoints(Generic[C]):
             return client
 
     def route(self, config: ContextConfig, make: Callable[[Tts], AnyUtterance]) -> AnyUtterance:
-        """Return an utterance that begins on the endpoint that works."""
+        """Return an utterance that begins on the endpoint that is chosen for it."""
         return FailoverUtterance(
             self._failover,
             config,
@@ -259,7 +263,7 @@ class FailoverUtterance:
     Args:
         failover: Chooses the endpoint.
         config: The settings of the utterance.
-        make: Makes the utterance for the endpoint with a number. The text is the same each time.
+        make: Makes the utterance for the endpoint with a number, always with the same text.
         count: The number of endpoints.
 
     Thread safety: one thread iterates over :meth:`chunks`; any thread may call :meth:`stop`.
@@ -312,7 +316,7 @@ class FailoverUtterance:
         while True:
             number = self._failover.choose(tried)
             self._present = utterance = self._make(number)
-            # stop() may have found the previous utterance.
+            # stop() may have stopped only the previous utterance.
             if self._is_stopped:
                 return
             has_audio = False

@@ -2,14 +2,15 @@
 Conditions and events that stay usable when a signal handler raises an exception.
 
 Python runs a signal handler on the main thread after a call has returned, at the start of a
-function, at the end of a loop's round, or inside a wait. If the handler raises, as for Ctrl-C, the
-exception can occur at all of these points. So this package follows these rules:
+function, at the end of an iteration of a loop, or inside a wait. If the handler raises, as for
+Ctrl-C, the exception can occur at each of these points. So this package follows these rules:
 
 - ``with`` enters the lock itself, whose ``__enter__`` is written in C: no handler runs between the
   acquisition and the block. The conditions of `threading` acquire their lock in a Python function,
   so an exception there would leave the lock held forever.
 - Never call ``acquire``: a handler may run before the ``try`` that would release the lock.
-- A statement that changes a state stands in the ``try`` that changes the state back.
+- A statement that changes a state is inside the ``try`` whose ``finally`` or ``except`` changes the
+  state back.
 """
 
 from __future__ import annotations
@@ -35,20 +36,23 @@ if TYPE_CHECKING:
         def _acquire_restore(self, state: object) -> None: ...
 
 else:
-    # The class is `_thread.RLock`, or the class with which gevent has replaced `_thread.RLock`.
+    # The class is `_thread.RLock`, or gevent's replacement for it.
     _Lock = type(threading.RLock())
 
-# Release a lock that was acquired any number of times, and acquire it again as many times.
+# `_release` releases a lock that was acquired any number of times; `_acquire` acquires the lock as
+# many times again.
 _release, _acquire = _Lock._release_save, _Lock._acquire_restore  # noqa: SLF001 - as threading does
 
 
-# Held while this package imports modules after the start of the program, and while the process
-# forks. A child has none of the other threads of its parent. So if another thread imported a module
-# at the fork, the child could never import the same module: it would wait for that thread.
+# This lock is held while this package imports modules after the start of the program, and while the
+# process forks. A forked child has only one thread. If another thread of the parent imported a
+# module during the fork, the child would wait for that thread forever when it imports the same
+# module.
 imports = threading.RLock()
 
-# Functions that are registered later run earlier. `logging` also registers a function, which
-# acquires the lock of `logging`. An import that needs this lock must have ended then.
+# Functions that are registered later run earlier. `logging` registers a function too, which
+# acquires the lock of `logging`. That function must run after the function of this module, because
+# an import may need the lock of `logging`.
 logging.getLogger("inworld_sync")
 
 if hasattr(os, "register_at_fork"):
@@ -59,7 +63,7 @@ if hasattr(os, "register_at_fork"):
 
 class Part:
     """
-    Threads that wait for one kind of change; every method is called with the lock held.
+    Threads that wait for one kind of change. The caller of every method holds the lock.
 
     Args:
         whole: The lock; a condition passes None for itself.
@@ -79,7 +83,7 @@ class Part:
         Release the lock, wait for a notification, and acquire the lock again.
 
         Args:
-            timeout: The most seconds to wait; None waits without a limit.
+            timeout: The longest wait in seconds; None waits without a limit.
 
         Returns:
             False if *timeout* seconds passed.
@@ -115,7 +119,8 @@ class Part:
     def notify(self) -> None:
         """Wake up one thread that waits."""
         for waiter in self.waiters:
-            # If an exception occurs before the deletion, the next call finds this waiter unlocked.
+            # If an exception prevents the deletion, the next call finds this waiter unlocked and
+            # skips it.
             if waiter.locked():
                 waiter.release()
             del self.waiters[waiter]
@@ -145,7 +150,7 @@ class Condition(Part, _Lock):
                 _acquire(self, state)
 
     def part(self) -> Part:
-        """Return another condition on the same lock, which is notified separately."""
+        """Return another condition that has the same lock and separate notifications."""
         return Part(self)
 
 
@@ -167,7 +172,7 @@ class Mutex:
                     self._owner = owner
             yield is_free
         finally:
-            # No handler runs before the assignment.
+            # Python runs no signal handler between the acquisition and the assignment.
             if self._owner is owner:
                 self._owner = None
             with self._released:
@@ -186,7 +191,7 @@ class Event:
         return self._is_set
 
     def set(self) -> None:
-        """Set the flag, and wake up all threads that wait for it."""
+        """Set the flag, and wake up all threads that wait for the flag."""
         with self._changed:
             self._is_set = True
             self._changed.notify_all()

@@ -1,11 +1,11 @@
 """
 Forks programs at random moments of their first call. Every child must be able to use the client.
 
-Run it with ``python tests/fork_storm.py --forks 200``. The test suite does not run it. Each fork
-happens in a new process, since only the first call of a process imports modules. The child makes a
-call with the client of its parent, and a call with a new client. Each call must return or raise an
-``InworldError``. If a process hangs, the storm prints the stack of the process and exits with
-status 1.
+Run this program with ``python tests/fork_storm.py --forks 200``. The test suite does not run it.
+Each fork happens in a new process, since only the first call of a process imports modules. The
+child makes a call with the client of its parent, and a call with a new client. Each call must
+return or raise an ``InworldError``. If a process hangs, the program prints the stack of the process
+and exits with status 1.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _FIRST_CALL_SECONDS = 0.3
 
 
 def main() -> None:
-    """Fork. Exit with an error if a child hangs or crashes."""
+    """Fork programs. Exit with an error if a child hangs or crashes."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--forks", type=int, default=200)
     options.add_argument("--seed", type=int, default=int(time.time()))

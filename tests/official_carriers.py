@@ -50,7 +50,7 @@ def is_accepted(check: Callable[[], object]) -> bool:
 
 
 def twilio_signatures() -> None:
-    """Signatures that Twilio's validator computes are accepted, and others by neither side."""
+    """Both packages accept signatures of Twilio's validator, and refuse all others."""
     ours = TwilioSignature("https://voice.example.com", auth_token=TOKEN, shared_key=KEY)
     body = '{"a": "ö"}'
     json_path = f"/events?bodySHA256={hashlib.sha256(body.encode()).hexdigest()}"
@@ -88,7 +88,7 @@ def twilio_signatures() -> None:
 
 
 def twilio_document() -> None:
-    """The document is that of Twilio's package."""
+    """Both packages make the same document."""
     connect = Connect()
     stream = connect.stream(url=URL)
     stream.parameter(name="from", value='+1 & "x" <y>')
@@ -122,7 +122,7 @@ def telnyx_signatures() -> None:
 
 
 def telnyx_parameters() -> None:
-    """All parameters exist, and their values are allowed."""
+    """All parameters exist in Telnyx's package, which allows their values."""
     codecs = typing.get_args(StreamCodec)
     for codec in ("PCMU", "PCMA", "L16"):
         found = stream_parameters(URL, auth_token="t", parameters={"a": "b"}, codec=codec)

@@ -13,8 +13,8 @@ from inworld_sync.errors import ConfigError, ServiceError
 KEY = base64.b64encode(b"key-id:key-secret").decode()
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
-# (credential, header). A key of the portal is sent unchanged, with or without a scheme before the
-# key. An id and a secret are encoded once.
+# Each entry has a credential and its header. A key of the portal is sent unchanged, also if a
+# scheme is before the key. An id and a secret are encoded once.
 HEADERS = [
     (ApiKey(KEY), f"Basic {KEY}"),
     (ApiKey(f"Basic {KEY}"), f"Basic {KEY}"),
@@ -59,7 +59,7 @@ def test_placeholder(text: str) -> None:
 
 
 def test_scheme_of_another_credential() -> None:
-    """A key with ``Bearer`` and a token with ``Basic`` belong into another argument."""
+    """For a key with ``Bearer`` or a token with ``Basic``, the error names the right argument."""
     with pytest.raises(ConfigError, match="the API key begins with Bearer; pass it as token="):
         ApiKey("Bearer abc")
     with pytest.raises(ConfigError, match="the token begins with Basic; pass it as api_key="):
@@ -118,7 +118,7 @@ def test_token_as_key() -> None:
 
 @pytest.mark.parametrize("token", WRONG)
 def test_wrong_token(token: str) -> None:
-    """If the callable returns no token, an error is raised when the token is needed."""
+    """If the callable returns a value that is not a token, using the token raises an error."""
     with pytest.raises(ConfigError, match="the token"):
         Token(lambda: token).header()
 
@@ -150,7 +150,7 @@ def test_choice() -> None:
 
 
 def test_none() -> None:
-    """Without a credential, the error names each way to pass a credential, and the emulator."""
+    """Without a credential, the error names all ways to pass a credential, and the emulator."""
     with pytest.raises(ConfigError, match=r"INWORLD_API_KEY.*api_key=.*token=.*auth=.*local=True"):
         chosen()
 

@@ -1,4 +1,4 @@
-"""Nothing that a run of the tests with debug logs prints has a credential."""
+"""If the tests run with debug logs, their output has no credential."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parent
-# The tests of all code that has a credential. The tests of credentials use wrong ones as texts.
+# The tests of all code that uses a credential. test_auth.py is left out, because its wrong
+# credentials are texts of the tests.
 PARTS = ["sessions", "rest", "transport", "faults", "test_client.py"]
 
-# A key, a token or a password, and the header with it. Other headers and the URLs of proxies are
-# hidden too, but parts of them are no secret.
+# Matches a key, a token or a password, and the header before it. Other headers and the URLs of
+# proxies are hidden too, but parts of them are not secret.
 CREDENTIAL = re.compile(r"(?:[\w-]+: )?(?:(?:Basic|Bearer) )?([^\s:]{12,})")
 
-# This many successive characters of a credential are a leak.
+# This many successive characters of a credential in the output count as a leak.
 LEAK_CHARACTERS = 12
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_no_output_has_a_credential() -> None:
-    """Logs, tracebacks and everything else that the tests print have no part of a credential."""
-    # Other runs of pytest on this machine may remove a folder of the fixture tmp_path.
+    """The output of the tests, including logs and tracebacks, has no part of a credential."""
+    # tmp_path is not used, because other runs of pytest on this machine may remove its folder.
     with tempfile.TemporaryDirectory() as folder:
         _check(Path(folder))
 
@@ -49,8 +50,8 @@ def _check(folder: Path) -> None:
         check=False,
     )
 
-    # The traceback of a failed test has the variables of the test, so it is left out.
-    # A test may check that a log is empty, so some tests can fail. Most of them must run.
+    # Tracebacks of failed tests are left out, because they have the variables of the tests. A test
+    # may check that a log is empty, so some tests can fail. Most of them must run.
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout[-2000:] + done.stderr[-2000:]
     assert int(passed[1]) > 1000

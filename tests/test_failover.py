@@ -1,4 +1,4 @@
-"""A client with several endpoints uses the next one if one fails, never within an utterance."""
+"""If an endpoint fails, the client uses the next endpoint, but never within an utterance."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_first_is_preferred(failover: Failover, events: list[TraceEvent]) ->
 
 
 def test_three_failures(failover: Failover, events: list[TraceEvent], clock: Time) -> None:
-    """After three failures in 30 s, calls go to the next endpoint, with one event."""
+    """After three failures in 30 s, calls use the next endpoint, and one trace event is emitted."""
     for _ in range(5):
         failover.fail(0, LOST)
         clock.now += 1
@@ -88,7 +88,7 @@ def test_rare_failures(failover: Failover, clock: Time) -> None:
 
 
 def test_one_call_tries_again(failover: Failover, events: list[TraceEvent], clock: Time) -> None:
-    """After 10 s one call tries the endpoint; its success brings the endpoint back."""
+    """After 10 s, one call tries the endpoint. If this call succeeds, other calls follow."""
     for _ in range(3):
         failover.fail(0, LOST)
     clock.now += 9.9
@@ -106,7 +106,7 @@ def test_one_call_tries_again(failover: Failover, events: list[TraceEvent], cloc
 
 
 def test_all_have_failed(failover: Failover, clock: Time) -> None:
-    """If all endpoints have failed, the one whose pause ends first is used."""
+    """If all endpoints have failed, the endpoint whose pause ends first is used."""
     for number in (1, 0, 2):
         for _ in range(3):
             failover.fail(number, LOST)
@@ -128,7 +128,7 @@ def test_all_have_failed(failover: Failover, clock: Time) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_errors_that_count(error: InworldError, counts: bool) -> None:
-    """Errors of the call itself would be the same at every endpoint."""
+    """Errors that every endpoint would report do not count as failures."""
     assert counts == is_failure_of_endpoint(error)
 
 
@@ -149,7 +149,7 @@ def client(server: Emulator, **settings: Any) -> Inworld:
 def test_an_utterance_continues_elsewhere(
     server: Emulator, events: list[TraceEvent], method: Any
 ) -> None:
-    """Utterances succeed although the first endpoint is dead; after three, it is left alone."""
+    """Utterances succeed although an endpoint is dead. After three, it is not tried again."""
     with client(server, on_trace=events.append) as iw:
         for text in ("One.", "Two.", "Three.", "Four."):
             assert text == spelled(iw.tts.synthesize(text, method=method).data)
@@ -158,7 +158,7 @@ def test_an_utterance_continues_elsewhere(
 
 
 def test_pieces_are_sent_again(server: Emulator) -> None:
-    """An iterable of pieces is read once; the next endpoint gets all of its pieces."""
+    """An iterable of pieces is read once, and the next endpoint gets all pieces."""
     with client(server) as iw:
         assert "One.Two." == spelled(iw.tts.synthesize(iter(["One. ", "Two."])).data)
 
@@ -175,7 +175,7 @@ def test_a_mute_service(server: Emulator) -> None:
 
 
 def test_never_in_the_middle(server: Emulator) -> None:
-    """An utterance that has audio does not continue on another endpoint, but raises."""
+    """If an utterance fails after its first audio, it raises the error."""
 
     def cut(service: Service) -> None:
         context_id = service.until("close_context")
@@ -196,7 +196,7 @@ def test_an_error_of_the_call(server: Emulator) -> None:
 
 
 def test_other_services(server: Emulator) -> None:
-    """HTTP calls and connections fail three times, then they use the next endpoint."""
+    """After three failures, HTTP calls and connections use the next endpoint."""
     with client(server, connect_timeout=2.0) as iw:
         for _ in range(3):
             with pytest.raises(ConnectError):
@@ -217,7 +217,7 @@ def test_another_key(server: Emulator) -> None:
 
 
 def test_stop(server: Emulator) -> None:
-    """close() of a stream ends it, whichever endpoint it uses."""
+    """close() ends a stream on each endpoint."""
     with client(server) as iw, iw.tts.stream("One two three.") as stream:
         next(stream)
         stream.close()

@@ -1,4 +1,4 @@
-"""A process that is stopped and continues, as with the sleep of a laptop, keeps its connections."""
+"""A process that was stopped, as by the sleep of a laptop, keeps its connections."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Answers:
 
     @contextlib.contextmanager
     def while_stopped(self) -> Iterator[None]:
-        """In a script: send the answer in the block."""
+        """In a script, send the answer inside the ``with`` block, while the client is stopped."""
         self.asked.set()
         assert self.client_is_stopped.wait(PATIENCE_SECONDS)
         yield
@@ -194,7 +194,7 @@ from inworld_sync.realtime import Session
 iw = Inworld(api_key=sys.argv[2], base_url=sys.argv[1], close_timeout=0.1)
 """
 
-# name: (the service, a program that prints its result, the result)
+# For each name: the service, a program that prints its result, and the result.
 WAITS: dict[str, tuple[Callable[[Peer, Answers], None], str, str]] = {
     "tts": (
         tts_service,
@@ -234,7 +234,8 @@ print(rt.send_message("Hi.").wait(30).status)
 }
 
 
-# A call with a timeout finds out that the process was stopped if it is more than a second late.
+# A call with a timeout notices the stop of the process only if the call ends more than a second
+# late.
 @pytest.mark.parametrize(
     ("name", "late_seconds"),
     [("tts", 0.3), ("tts", 1.5), ("stt", 0.3), ("stt", 1.5), ("update", 1.5), ("response", 0.3)],

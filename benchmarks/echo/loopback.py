@@ -1,12 +1,13 @@
 """
-Let an assistant hear itself for ten minutes: ``python -m benchmarks.echo.loopback [--minutes 10]``.
+Run an assistant that hears its own speech: ``python -m benchmarks.echo.loopback [--minutes 10]``.
 
 The microphone records the output of the loudspeaker, through a sound server without a sound card.
-In this time nothing may interrupt the assistant. After that, a user speaks and must interrupt it.
+In this time, nothing may interrupt the assistant. Afterwards a user speaks, which must interrupt
+the assistant.
 
 The program needs the extras ``audio``, ``echo`` and ``local``, and the system packages that
-``benchmarks/sound/pulse.py`` lists. It fails if one of them is missing. It exits with 1 if a goal
-is missed.
+``benchmarks/sound/pulse.py`` lists. The program fails if an extra or a package is missing, and
+exits with 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from inworld_sync.realtime import InputSpeechStarted
 
 __all__: list[str] = []
 
-# The user must interrupt the assistant within this time. The sound server has latency too.
+# The user must interrupt the assistant within this time, which includes the latency of the sound
+# server.
 PATIENCE_S = 5.0
 RESPONSE_S = 120.0
 
@@ -49,7 +51,7 @@ def main() -> int:
         sys.exit("livekit not found: pip install 'inworld-sync[echo]'")
     session = Session(input_format=PcmFormat(RATE_HZ), output_format=PcmFormat(RATE_HZ))
     with pulse_server():
-        # The monitor of a sink has what the sink plays.
+        # The monitor of a sink is a source with the audio that the sink plays.
         pactl("set-default-source", "one.monitor")
         with (
             Inworld(local=True) as iw,

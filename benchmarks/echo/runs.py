@@ -1,4 +1,4 @@
-"""Lets an assistant and a user speak in a room, and measures what is left of the echo."""
+"""Simulates an assistant and a user who speak in a room, and measures the rest of the echo."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from inworld_sync.emulator.recognition.listener import Listener
 __all__ = ["RATE_HZ", "Conversation", "Outcome", "Words", "converse", "double_talk"]
 
 RATE_HZ = 16_000
-# The echo at the microphone, -30 dBFS.
+# The level of the echo at the microphone in 16-bit samples, which is -30 dBFS.
 ECHO_LEVEL = 1000.0
-# The devices run for this time before the assistant speaks first.
+# The devices run for this time before the assistant speaks for the first time.
 FIRST_S = 4.0
 ALONE_S = 9.0
 # The assistant is interrupted this long after the user has begun to speak.
@@ -29,13 +29,13 @@ FADE_S = 0.005
 
 
 class Outcome(NamedTuple):
-    """What was measured in a room."""
+    """The measurements of one room."""
 
-    removed_db: float  # in all audio after the first second of a speech of the assistant alone
-    worst_db: float  # the same, for the worst speech
+    removed_db: float  # from 1 s after each begin of speech of the assistant alone
+    worst_db: float  # the smallest value of one speech
     detected_ms: list[float]  # from the begin of the user's speech; infinity if not detected
     false: int  # interruptions without speech of the user
-    false_before: int  # the same without echo cancellation
+    false_before: int  # as *false*, without echo cancellation
     took: float  # CPU time, as a share of the duration
     skew_ppm: float
 
@@ -65,9 +65,9 @@ class Conversation:
     An assistant that speaks and is interrupted, again and again.
 
     Attributes:
-        recorded: What the microphone records.
-        alone: Begin and end of each speech of the assistant without the user, in seconds of the
-            microphone, from 1 s after its begin.
+        recorded: The audio that the microphone records.
+        alone: Begin and end of each part in which only the assistant speaks, in seconds of the
+            microphone. A part begins 1 s after the begin of the speech.
         turns: Begin and end of each speech of the user, in seconds of the microphone.
     """
 
@@ -196,7 +196,7 @@ class Words(NamedTuple):
 
 
 def double_talk(room: Room, engine: SpeechEngine) -> Words:
-    """Recognize the user's sentences while the assistant speaks on."""
+    """Recognize the user's sentences while the assistant continues to speak."""
     conversation = Conversation(room, keeps_talking=True)
     cleaned, _ = cancel(room, conversation.recording, conversation.recorded)
     errors = np.zeros(3)

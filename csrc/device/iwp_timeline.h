@@ -37,7 +37,7 @@ struct iwp_timeline {
 void iwp_timeline_note(struct iwp_timeline *timeline, uint64_t position, uint64_t time_ns,
                        int broken, int new_device);
 
-/* Do what iw_tap_blocks does. Any thread may call this. */
+/* Copy blocks, as iw_tap_blocks does. Any thread may call this. */
 size_t iwp_timeline_read(const struct iwp_timeline *timeline, uint64_t *next,
                          struct iw_block *out, size_t most);
 

@@ -1,4 +1,4 @@
-/* A speaker: the device's thread pulls from a mixer and records when the output is heard. */
+/* A speaker: the device's thread pulls from a mixer, and records the time of the output. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,15 +18,15 @@ struct iw_speaker {
     size_t channels;
     uint64_t latency_ns; /* used if the stream clock reports no latency */
     uint64_t warm_up_frames;
-    struct iwp_pointer tap; /* of struct iw_tap, or NULL */
+    struct iwp_pointer tap; /* to a struct iw_tap, or NULL */
     /* Used by the callback only. */
     int is_tapped; /* whether the tap has a block of this speaker */
-    int is_broken; /* whether the device had a gap before this block */
+    int is_broken; /* whether a gap has occurred since the last block in the tap */
     /* Written by the callback. */
     struct iwp_word blocks;
     struct iwp_word frames;
     struct iwp_word underflows;
-    struct iwp_word ahead_ns; /* the time from pulling the last block until it is heard */
+    struct iwp_word ahead_ns; /* the time from the last pull until its block is heard */
     struct iwp_word finished;
     struct iwp_meter meter;
 };
@@ -62,7 +62,7 @@ static uint64_t ns_of(const struct iw_speaker *speaker, uint64_t frames)
     return (uint64_t)((double)frames * speaker->ns_per_frame);
 }
 
-/* Pull the frames that are heard from `heard_ns` on. */
+/* Pull frames from the mixer. The first frame is heard at `heard_ns`. */
 static void take(struct iw_speaker *speaker, uint8_t *out, size_t frames, uint64_t heard_ns,
                  uint64_t now_ns)
 {

@@ -1,7 +1,8 @@
 /*
- * A timeline: when the blocks of a device were captured or are heard.
+ * A timeline: the times at which the blocks of a device were captured or are heard.
  *
- * The writer does not wait for a reader. A reader that the writer has overtaken reads again.
+ * The writer does not wait for a reader. If the writer overwrites blocks while a reader copies
+ * them, the reader copies again.
  */
 #include "device/iwp_timeline.h"
 

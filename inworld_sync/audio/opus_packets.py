@@ -1,11 +1,11 @@
 """
 Decodes the Opus packets of an RTP stream, which may be late, lost or in the wrong order.
 
-An Opus decoder needs the packets in order. So a packet that arrives before an earlier one waits a
-moment for the earlier one. A playout in live mode then conceals what is missing, and adapts its
-delay to the network.
+An Opus decoder needs the packets in order. So a packet that arrives too early waits a moment for
+the packets before it. A playout in live mode then conceals missing audio, and adapts its delay to
+the network.
 
-It needs PyAV. Thread safety: none; one thread uses an object.
+This module needs PyAV. Thread safety: none; only one thread may use an object.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ RATE_HZ: Final = 48000
 BLOCK_MS: Final = 20
 _BLOCK_BYTES: Final = RATE_HZ * BLOCK_MS // 1000 * 2
 
-# A packet that arrives before an earlier one waits this long for the earlier packet.
+# A packet that arrives too early waits this long for the packets before it.
 _REORDER_SECONDS: Final = 0.06
 
-# After a longer jump of the sequence numbers, the sender has begun anew.
+# If the sequence number jumps by more than this, the sender has begun a new stream.
 _MAX_JUMP: Final = 1000
 
 
@@ -50,12 +50,13 @@ class OpusPackets:
         self._decoder = _new_decoder()
         self._source: int | None = None
         self._next = 0
-        # Packets that wait for an earlier one: timestamp, payload and time of arrival.
+        # Packets that wait for an earlier packet, by sequence number: timestamp, payload, time of
+        # arrival.
         self._early: dict[int, tuple[int, bytes, float]] = {}
 
     @property
     def delay_ms(self) -> float:
-        """How long audio waits between its arrival and :meth:`read`, at present."""
+        """The present time between the arrival of audio and its :meth:`read`, in milliseconds."""
         return self._playout.stats().target_delay_ms + BLOCK_MS
 
     def add(self, source: int, sequence: int, timestamp: int, payload: bytes, now: float) -> None:
@@ -94,14 +95,17 @@ class OpusPackets:
         self._playout.close()
 
     def _begin(self) -> None:
-        """Forget the stream so far. Its numbers and timestamps say nothing about the next one."""
+        """
+        Forget the present stream, because the next stream has other sequence numbers and
+        timestamps.
+        """
         self._early.clear()
         if self._source is not None:
             self._playout.close()
             self._playout, self._decoder = _new_playout(), _new_decoder()
 
     def _decode_due(self, now: float) -> None:
-        """Decode the packets in order, until one is missing that may still arrive."""
+        """Decode the packets in order, and stop before a missing packet that may still arrive."""
         while self._early:
             found = self._early.pop(self._next, None)
             if found is not None:

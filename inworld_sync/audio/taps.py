@@ -1,5 +1,5 @@
 """
-Has the last samples that a speaker has really played, with the time of each block.
+Stores the last samples that a speaker has played, with the time of each block.
 
 An echo canceller compares these samples with the audio of a microphone.
 """
@@ -31,8 +31,8 @@ class BlockTime(NamedTuple):
     Attributes:
         position: The count of samples before the block.
         time_ns: When the first sample was captured or is heard, on the monotonic clock.
-        breaks: How many times samples were missing before a block, so far.
-        devices: How many devices have delivered or played blocks, so far.
+        breaks: The number of blocks so far before which samples were missing.
+        devices: The number of devices so far that have delivered or played blocks.
     """
 
     position: int
@@ -59,9 +59,9 @@ class BlockReader:
     Reads the times of blocks, each once.
 
     Args:
-        read: A function of the core, which accepts *core*, the number of the next block, the
-            output, and the most blocks to copy.
-        core: The object of the core.
+        read: A function of the C core. Its arguments are *core*, the number of the next block, the
+            output, and the largest number of blocks to copy.
+        core: The object of the C core.
 
     Thread safety: one thread at a time.
     """
@@ -87,7 +87,7 @@ class SampleTap:
     Holds the last samples that speakers have played.
 
     Attributes:
-        pointer: The object of the core, for a speaker.
+        pointer: The object of the C core, which a speaker uses.
 
     Thread safety: the threads of devices write; any thread may call every method.
     """

@@ -1,8 +1,9 @@
 """
 Runs a batch as tasks on the workers of a Celery application.
 
-One task does one group of items. Each item has a marker next to the outputs, so a task that is
-delivered twice, or again after its worker was killed, does only the items that are left.
+One task does one group of items. The marker of a finished item is a file next to the outputs. So a
+task that is delivered again, for example after its worker was killed, does only the items without a
+marker.
 
 Threads: a worker process has one client, which all of its tasks share. Each task runs its items on
 the threads of :class:`BatchRunner`.
@@ -59,15 +60,16 @@ class CeleryBatch:
     """
     A batch task of a Celery application.
 
-    Make it in the module that defines the application, so that workers and callers have it::
+    Create the object in the module that defines the application, so that workers and callers can
+    import it::
 
         app = Celery("speech", broker="redis://localhost")
         batch = CeleryBatch(app, lambda: Inworld(limiter=RedisLimiter("redis://localhost/1")))
 
     Args:
         app: The application.
-        client: Makes the client of a worker process at its first task. The client is closed when
-            the worker ends.
+        client: Creates the client of a worker process when the process runs its first task. The
+            client is closed when the worker ends.
         name: The name of the task.
         storage_options: Options of fsspec for the outputs, such as credentials. They are not sent
             to the broker.
@@ -130,8 +132,9 @@ class CeleryBatch:
             language: The language of texts and recordings without a language of their own.
             group_size: The number of items of one task, 1 to 10000.
             concurrency: How many items of a task are done at once, 1 to 1000.
-            retries: How often an item is retried, 0 to 100, if another attempt may help.
-            timeout: The most seconds to wait for a connection, and for each message of the service.
+            retries: How often an item is retried if another attempt may help, 0 to 100.
+            timeout: The longest wait in seconds for a connection, and for each message of the
+                service.
 
         Raises:
             ConfigError: An argument or an item is wrong. Nothing was sent.
@@ -195,7 +198,7 @@ class CeleryBatch:
         return CeleryRun(items, output, self._storage_options), rows
 
     def close(self) -> None:
-        """Close the client of this process, if a task has made one. The next task makes another."""
+        """Close the client of this process, if there is one. The next task creates a new client."""
         with self._lock:
             client = self._clients.pop(os.getpid(), None)
         if client is not None:
@@ -240,7 +243,7 @@ class CeleryBatch:
 
 class CeleryRun:
     """
-    A batch on the workers, seen from the caller. Made by :class:`CeleryBatch`.
+    A batch that workers do. :class:`CeleryBatch` returns this object to the caller.
 
     The state is read from the outputs, so Celery needs no result backend.
 
@@ -259,7 +262,7 @@ class CeleryRun:
             self._skipped = len(results.finished()[0] & self._keys)
 
     def left(self) -> set[str]:
-        """Return the keys of the items that are not done, and forget the failures of these."""
+        """Return the keys of the items that are not done, and forget the errors of these items."""
         with self._results() as results:
             left = self._keys - results.finished()[0]
             results.forget_failures(results.finished()[1] & left)
@@ -267,7 +270,7 @@ class CeleryRun:
 
     def progress(self) -> BatchProgress:
         """
-        Return how far the batch is.
+        Return the progress of the batch.
 
         Raises:
             OSError: The outputs cannot be read.
@@ -298,7 +301,7 @@ class CeleryRun:
         Wait until each item is done or has failed.
 
         Args:
-            timeout: The most seconds to wait; None means no limit.
+            timeout: The longest wait in seconds; None means no limit.
 
         Raises:
             DeadlineExceeded: Items are left after *timeout* seconds. The workers continue.

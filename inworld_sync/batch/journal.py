@@ -1,16 +1,19 @@
 """
-Has the journal of a batch, which survives ``kill -9`` and a loss of power.
+Writes the journal of a batch, which survives ``kill -9`` and a loss of power.
 
-The journal is a file of JSON lines that is only appended to. A line counts when it ends with a
-newline, so an incomplete last line is cut off. For each key the last line decides:
+The journal is a file of JSON lines, and lines are only appended. A line is complete when it ends
+with a newline, so an incomplete last line is cut off. The last line with a key has the state of the
+item with this key:
 
 - ``{"key", "output", "bytes"}``: the output is complete in a partial file, which is renamed to
-  *output* after this line. So if the partial file exists, only the renaming is missing.
+  *output* after this line is written. So a partial file that still exists is complete, and only has
+  to be renamed.
 - ``{"key", "output", "error", "message", "attempts"}``: the item failed.
-- ``{"key", "again": true}``: the item is done again, because its output is gone.
+- ``{"key", "again": true}``: the item must be done again, because its output is missing.
 
-Lock rule: ``_changed`` guards the lines that wait. It is not held during ``write`` and ``fsync``.
-One thread writes for all threads that wait, so that many items need few calls of ``fsync``.
+Lock rule: ``_changed`` guards the lines that are not written yet. ``_changed`` is not held during
+``write`` and ``fsync``. One thread writes the lines of all waiting threads, so that many items need
+few calls of ``fsync``.
 """
 
 from __future__ import annotations
@@ -47,8 +50,8 @@ class Journal:
         logger: Receives a warning for a line that cannot be read.
 
     Attributes:
-        records: The last record of each key, when the journal was opened.
-        outputs: All outputs of which the journal knows.
+        records: The last record of each key at the time when the journal was opened.
+        outputs: All outputs that the journal names.
 
     Raises:
         ConfigError: Another process has the journal open.
@@ -77,10 +80,11 @@ class Journal:
 
     def append(self, record: Mapping[str, object]) -> None:
         """
-        Write a record, and return when it is on the disk.
+        Write a record, and return when the record is on the disk.
 
         Raises:
-            OSError: The disk is full, or failed. The journal accepts no further records.
+            OSError: The disk is full or has failed. After this error, the journal accepts no
+                further records.
         """
         line = json.dumps(record, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
         with self._changed:
@@ -105,7 +109,7 @@ class Journal:
                     self._changed.notify_all()
 
     def close(self) -> None:
-        """Close the file and unlock it. May be called twice."""
+        """Close and unlock the file. This method may be called twice."""
         with self._changed:
             file, self._file = self._file, -1
         if file >= 0:
@@ -126,7 +130,7 @@ class Journal:
                 rest = rest[os.write(self._file, rest) :]
             os.fsync(self._file)
         except OSError:
-            # No incomplete line stays in the file.
+            # Remove an incomplete line from the file.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size)
             raise
@@ -164,12 +168,13 @@ def _read_all(file: int) -> bytes:
 
 
 def _lock(file: int, path: Path) -> None:
-    """Lock the journal until the file is closed, also by the end of the process."""
+    """Lock the journal until the file is closed. The end of the process also closes the file."""
     try:
         if sys.platform == "win32":
             import msvcrt
 
-            # A byte far behind the end, since Windows lets nobody read a locked byte.
+            # The locked byte is far behind the end of the file, since Windows refuses to read a
+            # locked byte.
             os.lseek(file, 1 << 30, os.SEEK_SET)
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         else:
@@ -184,7 +189,7 @@ def _lock(file: int, path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the entries of a folder to the disk, where the system can."""
+    """Write the entries of a folder to the disk, if the system supports this."""
     with contextlib.suppress(OSError):
         file = os.open(folder, os.O_RDONLY)
         try:

@@ -1,9 +1,9 @@
 """
 Keeps the results of a batch in a folder or behind an fsspec URL, without a journal file.
 
-Workers on several machines share the results, and an object store has no files that are appended
-to. So each item has a marker of its own: ``.batch/<key>.done`` is written after the output is
-complete, and ``.batch/<key>.failed`` has the error of an item that failed.
+Workers on several machines share the results, and an object store cannot append to a file. So each
+item has a marker, a file of its own: ``.batch/<key>.done`` is written after the output is complete,
+and ``.batch/<key>.failed`` has the error of an item that failed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RemoteResults:
         ModuleNotFoundError: fsspec, or its part for this kind of URL, is not installed.
         ValueError: fsspec does not know this kind of URL.
 
-    Thread safety: every method may be called from any thread. Close it after use.
+    Thread safety: every method may be called from any thread. Close the object after use.
     """
 
     def __init__(self, url: str, options: dict[str, Any] | None = None) -> None:
@@ -73,7 +73,7 @@ class RemoteResults:
         return self._folder / item.key
 
     def commit(self, item: BatchItem, result: ItemResult) -> None:
-        """Put the output in its place, then the marker."""
+        """Write the output to its place, and then write the marker."""
         partial = self.partial(item)
         try:
             self._put(partial, f"{self._root}/{item.output}")
@@ -87,16 +87,16 @@ class RemoteResults:
         self._mark(item.key, _FAILED, attrs.asdict(failure))
 
     def forget_failures(self, keys: Iterable[str]) -> None:
-        """Remove the errors of items, because they are tried again."""
+        """Remove the markers of failed items, because the items are tried again."""
         for key in keys:
             marker = self._marker(key, _FAILED)
             if self._system.exists(marker):
                 self._system.rm_file(marker)
 
     def finished(self) -> tuple[set[str], set[str]]:
-        """Return the keys of the items that are done, and of those that have failed."""
+        """Return the keys of the done items, and the keys of the failed items."""
         folder = f"{self._root}/{_FOLDER}"
-        # Some file systems keep a list of each folder.
+        # Some file systems of fsspec cache the list of a folder.
         self._system.invalidate_cache(folder)
         try:
             names = [str(path).rpartition("/")[2] for path in self._system.ls(folder, detail=False)]
@@ -122,13 +122,13 @@ class RemoteResults:
             marker.unlink(missing_ok=True)
 
     def _put(self, source: Path, target: str) -> None:
-        """Copy a file so that no reader sees a part of it."""
+        """Copy a file so that no reader can see an incomplete copy."""
         system = self._system
         system.makedirs(target.rpartition("/")[0], exist_ok=True)
         if "file" not in (
             (system.protocol,) if isinstance(system.protocol, str) else system.protocol
         ):
-            # An object store shows an object when it is complete.
+            # In an object store, an object appears only when it is complete.
             system.put_file(str(source), target)
             return
         partial = Path(target).with_name(f".{source.name}-{self._folder.name}.partial")

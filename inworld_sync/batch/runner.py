@@ -1,11 +1,11 @@
 """
 Runs a batch on several threads.
 
-Threads: ``batch`` threads do the items. The calling thread starts and joins them, and calls the
-user's function.
+Threads: the threads named ``batch`` do the items. The calling thread starts and joins these
+threads, and calls the user's function.
 
-Lock rule: ``_finished`` guards the items that are left and the outcomes. Nothing is called while it
-is held.
+Lock rule: ``_finished`` guards the remaining items and the outcomes. No function is called while
+``_finished`` is held.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from inworld_sync.transport.backoff import Backoff
 
 __all__ = ["BatchRunner", "run_batch"]
 
-# The longest delays before the first retry of an item, and before any retry.
+# The longest delay before the first retry of an item, and the longest delay before a later retry.
 _FIRST_DELAY_SECONDS = 0.5
 _MAX_DELAY_SECONDS = 30.0
 
 _PROGRESS_SECONDS = 0.25
-# After an error that ends the batch, the call waits this long for its threads. A thread that waits
-# for the end of a transcription ends later.
+# After an error that ends the batch, the call waits this long for its threads. A thread that is
+# waiting for a transcription may end later.
 _JOIN_SECONDS = 5.0
-# The present rate is measured over at most this many items.
+# The rate is measured over at most this many of the latest items.
 _RATE_ITEMS = 200
 
 
@@ -111,9 +111,9 @@ class BatchRunner:
 
     Args:
         items: All items.
-        results: Keeps the outputs, and knows which items are done.
+        results: Stores the outputs, and records which items are done.
         worker: Does one item.
-        stopped: The event of *worker*.
+        stopped: An event that ends *worker* when it is set.
         concurrency: How many items are done at once.
         retries: How often an item is retried.
     """
@@ -142,13 +142,13 @@ class BatchRunner:
 
     def run(self, on_progress: Callable[[BatchProgress], object] | None) -> BatchSummary:
         """
-        Do the items, and return when all are done or have failed.
+        Do the items, and return when each item is done or has failed.
 
         Raises:
-            ConfigError: An output exists that the journal does not know.
+            ConfigError: An output exists that is not in the journal.
             AuthError: The service refuses the credential.
             OSError: An output cannot be written.
-            Exception: *on_progress* raised it.
+            Exception: The exception that *on_progress* raised.
         """
         began = time.monotonic()
         todo = self._results.left(self._items)
@@ -182,7 +182,7 @@ class BatchRunner:
         return progress.summary(time.monotonic() - began)
 
     def _collect(self, progress: _Counter) -> bool:
-        """Wait for outcomes and count them; return whether items are still being done."""
+        """Wait for outcomes and count the outcomes. Return whether any items are left."""
         until = time.monotonic() + _PROGRESS_SECONDS
         while True:
             with self._finished:
@@ -210,7 +210,7 @@ class BatchRunner:
                     self._outcomes.append(outcome)
         except Exception as error:  # noqa: BLE001 - raised again by run()
             with self._finished:
-                # Errors after stop() are its effect.
+                # Errors after stop() are a result of stop().
                 if self._fatal is None and not self._stopped.is_set():
                     self._fatal = error
         finally:

@@ -1,9 +1,10 @@
 """
-Has the microphone, whose device fills a ring buffer in C, so that a busy interpreter loses no
-audio.
+The microphone. Its device fills a ring buffer in C, so that no audio is lost while the interpreter
+is busy.
 
-Locks: ``_lock`` guards every field that changes. It is held while a device opens, and never while
-waiting or while ``on_change`` runs. A thread that holds ``_lock`` may acquire PortAudio's lock.
+Locks: ``_lock`` guards every field that changes. A thread holds ``_lock`` while it opens a device,
+but never while it waits or calls ``on_change``. A thread that holds ``_lock`` may acquire
+PortAudio's lock.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo, EchoStats
 
 __all__ = ["Microphone"]
 
-# The shortest and the longest time between two reads of the ring. The shortest prevents a busy loop
-# if a wait ends early. The longest limits the time until a lost device is noticed.
+# The shortest and the longest time between two reads of the ring. The shortest time prevents a busy
+# loop if a wait ends early. The longest time limits how late a lost device is noticed.
 _LEAST_SECONDS = 0.001
 _MOST_SECONDS = 0.25
 # The pauses between two attempts to open a lost device. An attempt restarts PortAudio, which
@@ -93,7 +94,7 @@ class Microphone(Closing):
             echo: A speaker in the same room, whose sound is removed from the recorded audio. The
                 user can interrupt the speaker. This argument and the next two arguments need the
                 extra ``echo``, and delay the recorded audio by about 10 ms. If *echo* is None,
-                ``converse`` removes the sound of its speaker if it can; False prevents this.
+                ``converse`` removes the sound of its speaker if possible; False prevents this.
             noise_suppression: Reduce steady noise, such as the noise of a fan.
             auto_gain: Adjust the volume of speech.
             voice_gate: Replace audio without speech by silence, so that the service does not take
@@ -107,7 +108,7 @@ class Microphone(Closing):
                 echo of the room; 0 to 5000.
             reopen_timeout: If the device is unplugged and no other device can be opened, the
                 microphone tries again for this many seconds, 0 to 3600. In the meantime, silence is
-                recorded. If you chose the *device*, it waits for the same device.
+                recorded. If you passed *device*, the microphone waits for the same device.
             on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost
                 and another device was opened, on the thread that reads.
 
@@ -172,7 +173,7 @@ class Microphone(Closing):
 
     @property
     def overflows(self) -> int:
-        """How many times the device itself lost audio."""
+        """How many times the device lost audio before the audio reached the ring buffer."""
         with self._lock:
             return self._earlier_overflows + self._ring.stats.overflows
 
@@ -202,7 +203,7 @@ class Microphone(Closing):
 
     def level(self, *, window_ms: float = 50.0) -> Level:
         """
-        Measure the audio that is recorded now, even if the program does not read it.
+        Measure the audio that is recorded now, even if the program does not read this audio.
 
         The echo of a speaker is included. The result is silence while the microphone is paused or
         muted. ``is_clipped`` of the result shows whether the audio is too loud.
@@ -264,7 +265,7 @@ class Microphone(Closing):
         """
         Remove the sound of a speaker from the audio that is read from now on, as with ``echo``.
 
-        Call it on the thread that reads.
+        Call this method on the thread that reads.
 
         Raises:
             ConfigError: *speaker* is not a `Speaker`, or the microphone has ``mute_while``.
@@ -317,7 +318,7 @@ class Microphone(Closing):
             self._ring.mute(muted)
 
     def _fetch(self, missing_bytes: int) -> int:
-        """Add audio that is ready; return how many bytes were added."""
+        """Add audio that the device has recorded; return how many bytes were added."""
         if self._closed.is_set():
             raise ClosedError("this Microphone is closed")
         if self._lost is not None:
@@ -325,7 +326,7 @@ class Microphone(Closing):
         return self._deliver(self._audio.read(missing_bytes))
 
     def _deliver(self, pcm: bytes) -> int:
-        """Add audio for the program; return how many bytes were added."""
+        """Add audio to the block for the program; return how many bytes were added."""
         ready = pcm if self._gate is None else self._gate.feed(pcm)
         self._converted += ready
         return len(ready)
@@ -383,7 +384,7 @@ class _Loss:
         self._pause = _FIRST_PAUSE_SECONDS
 
     def is_over(self, timeout: float) -> bool:
-        """Whether to give up. If not, set the time of the next attempt."""
+        """Return whether *timeout* has passed. If not, set the time of the next attempt."""
         now = time.monotonic()
         if now - self._since >= timeout:
             return True

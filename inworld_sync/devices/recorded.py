@@ -1,7 +1,8 @@
 """
 Converts the audio of one device of a microphone to the microphone's sample rate.
 
-With a speaker, its echo is removed on the way. The objects live as long as the device is open.
+If a speaker is given, the echo of the speaker is removed too. An object of this module is used as
+long as its device is open.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class RecordedAudio:
 
     def read(self, missing_bytes: int) -> bytes:
         """Return audio that is ready, about *missing_bytes*, without waiting."""
-        # Rounded up, so that the resampler gets input even if less than one sample is missing.
+        # The division rounds up, so that the resampler gets input even if less than one sample is
+        # missing.
         frames = -(-missing_bytes * self._rate_hz // (SAMPLE_BYTES * self._sample_rate_hz))
         return self._resampler.feed(self._ring.read(frames))
 
@@ -55,7 +57,7 @@ class ProcessedAudio(RecordedAudio):
         ring: The ring, which nothing else reads.
         rate_hz: The sample rate of the device.
         sample_rate_hz: The sample rate of the result.
-        settings: What else is done.
+        settings: The further processing, such as noise suppression.
         tap: The audio that the speaker plays; None means that there is no speaker.
         played_hz: The sample rate of *tap*.
 
@@ -105,7 +107,7 @@ class ProcessedAudio(RecordedAudio):
         self.canceller.add_recorded(position, pcm, self._recorded_blocks.read())
         if self._tap is None or self._played_blocks is None:
             return
-        # The times are read first, so that every time belongs to audio that is read too.
+        # The times are read before the audio, so that the audio of every time is read too.
         blocks = self._played_blocks.read()
         played = self._tap.read(self._played_end)
         self._played_end = played.position + len(played.pcm) // SAMPLE_BYTES

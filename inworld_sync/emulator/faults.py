@@ -2,8 +2,8 @@
 Defines the faults that a test can request, which are errors of a network or of a service.
 
 A fault is written ``name``, ``name:value``, ``name@after`` or ``name:value@after``. *after* is the
-number of messages (or lines of a streamed response) that are sent correctly before it. Commas join
-several faults: ``delay:0.05,drop@3``.
+number of messages (or lines of a streamed response) that are sent correctly before the fault.
+Commas join several faults: ``delay:0.05,drop@3``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class FaultKind(str, enum.Enum):
-    """The kinds of faults. Each comment says what happens and what the value means."""
+    """The kinds of faults. Each comment describes the effect and the value."""
 
     # Before the first message.
     ACCEPT_DELAY = "accept_delay"  # seconds before the TLS handshake or the first read
@@ -162,7 +162,7 @@ def delay_or_cut(fault: Fault, stream: Stream, ended: threading.Event) -> None:
     Args:
         fault: The fault.
         stream: The connection.
-        ended: An event that is set when the connection ends. It ends a delay.
+        ended: An event that is set when the connection ends, which ends a delay.
 
     Raises:
         Cut: The connection must end.
@@ -207,8 +207,8 @@ class FaultQueue:
         Add the faults of one more connection.
 
         Args:
-            entry: The faults as text, one fault, or a sequence of faults. It is empty for a
-                connection without faults.
+            entry: The faults as text, one fault, or a sequence of faults. An empty text or sequence
+                means a connection without faults.
 
         Raises:
             ConfigError: The text is not a fault.

@@ -4,8 +4,8 @@ Limits the connections of an account over several processes and machines, with R
 Threads: the thread ``limiter``, which is a daemon, listens for messages of other processes and
 renews the leases of this process's places every ``HEARTBEAT_SECONDS``.
 
-Lock rule: ``_freed`` guards the places of this process and whether Redis can be reached. It is
-never held during a request to Redis.
+Lock rule: ``_freed`` guards the places of this process and whether Redis can be reached. ``_freed``
+is never held during a request to Redis.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisLimiter"]
 
-# A place returns to the account this long after the last heartbeat of its process.
+# A place is free again this long after the last heartbeat of the process that holds the place.
 LEASE_SECONDS: Final = 15.0
 HEARTBEAT_SECONDS: Final = 5.0
 
-# The most seconds for connecting to Redis, and for one answer of it.
+# The timeout for connecting to Redis, and the timeout for each answer of Redis.
 _REDIS_TIMEOUT_SECONDS: Final = 1.0
 
 # How long the thread waits between two attempts to reach Redis again.
 _AWAY_STEP_SECONDS: Final = 0.5
 
-# With the policy "refuse", calls wait this long for Redis before they raise. A restart is shorter.
+# With the policy "refuse", calls wait this long for Redis, longer than a restart takes, then raise.
 _AWAY_SECONDS: Final = 10.0
 
-# A refused process asks again after this time, and later if many processes are ahead of it. A
-# message of Redis makes it ask at once.
+# A refused process asks again after this time, or after a longer time if many processes are ahead.
+# If a message of Redis arrives, the process asks at once.
 _ASK_AGAIN_SECONDS: Final = 0.2
 _ASK_AGAIN_PER_PROCESS_SECONDS: Final = 0.02
 _ASK_AGAIN_MOST_SECONDS: Final = 2.0
 
-# A process that does not ask again for this time leaves the queue.
+# A process that does not ask again within this time loses its position in the queue.
 _PATIENCE_SECONDS: Final = 5.0
 
 # If no thread of this process has asked for this time, the process no longer needs a place.
@@ -76,18 +76,18 @@ class RedisLimiter(ClientAwareLimiter):
     Limits the connections of an account over several processes and machines, with Redis.
 
     Pass it as ``Inworld(limiter=...)``, and close it after the client. All processes that use the
-    same Redis and the same *name* have *places* connections together.
+    same Redis and the same *name* share *places* connections.
 
-    A process keeps its places by a message to Redis every 5 s. After a process was killed, its
-    places are free within 15 s. Processes get free places in the order in which they asked. If
-    processes wait, the others close idle connections. A process with more places than its share
-    closes connections as soon as their utterances have ended.
+    A process keeps its places by a message to Redis every 5 s. The places of a killed process are
+    free within 15 s. Processes get free places in the order in which they asked. While processes
+    wait, the others close idle connections. A process with more places than its share closes
+    connections as soon as their utterances have ended.
 
     Args:
         url: The address of Redis, such as ``redis://localhost:6379/0``; ``rediss://`` uses TLS.
             Redis 5 or newer, or Valkey.
-        places: The most connections of the account at once, at least 1. All processes must pass the
-            same number.
+        places: The largest number of open connections of the account, at least 1. All processes
+            must pass the same number.
         name: The name of the account in Redis. Use another name for each account.
         when_away: What happens if Redis cannot be reached. Places that are in use stay in use.
             ``refuse``: no process gets further places; calls wait, and raise
@@ -100,7 +100,7 @@ class RedisLimiter(ClientAwareLimiter):
         ModuleNotFoundError: The extra ``redis`` is not installed.
 
     Thread safety: every method may be called from any thread. A forked child of the process may use
-    the limiter too; it starts without the places of its parent.
+    the limiter too; the child starts without the places of its parent.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class RedisLimiter(ClientAwareLimiter):
         self._away_since: float | None = None
         self._next_ask = -math.inf
         self._wanted_at = -math.inf
-        # How many processes there were when Redis was reached last.
+        # The number of processes when Redis was reached last.
         self._processes = 1
 
     @property
@@ -182,7 +182,7 @@ class RedisLimiter(ClientAwareLimiter):
                 left = until - time.monotonic()
                 if left <= 0:
                     return False
-                # Until a message of Redis, or until the time to ask again.
+                # Wait for a message of Redis, but only until the time to ask again.
                 pause = self._next_ask - time.monotonic()
                 if pause > 0 and not self._is_closed:
                     self._freed.wait(min(left, pause, _LONGEST_WAIT_SECONDS))
@@ -215,7 +215,7 @@ class RedisLimiter(ClientAwareLimiter):
         self._ending.set()
         if client is not None and not is_away:
             with contextlib.suppress(_redis().RedisError):
-                # The thread need not wait for its next step.
+                # The message ends the thread's wait at once.
                 client.publish(self._channel, "end")
         if thread is not None and thread is not threading.current_thread():
             thread.join(_STEP_SECONDS + 2 * _REDIS_TIMEOUT_SECONDS)
@@ -253,8 +253,8 @@ class RedisLimiter(ClientAwareLimiter):
             if self._client is None:
                 self._client = self._connect()
             if self._thread is None or not self._thread.is_alive():
-                # The thread has no reference to the limiter while it waits. So it ends if the
-                # limiter is garbage-collected without being closed.
+                # The thread has no reference to the limiter while it waits. So the thread ends if
+                # the limiter is garbage-collected without being closed.
                 arguments = (weakref.ref(self), self._client, self._ending)
                 self._thread = threading.Thread(
                     target=_listen, args=arguments, name="inworld-limiter", daemon=True
@@ -267,8 +267,8 @@ class RedisLimiter(ClientAwareLimiter):
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        # The scripts may be repeated, since the caller chooses the name of a place. One repetition
-        # replaces a connection that was lost while it was idle.
+        # A script can be repeated safely, since the caller chooses the name of a place. One retry
+        # is enough if a connection was lost while it was idle.
         client: redis.Redis = module.Redis.from_url(
             str(self._url),
             socket_timeout=_REDIS_TIMEOUT_SECONDS,
@@ -283,11 +283,11 @@ class RedisLimiter(ClientAwareLimiter):
         if client is None:
             raise ClosedError("the limiter was closed, make another")
         common = (self._prefix, self._process, self._places, int(LEASE_SECONDS * 1000))
-        # It sends the hash of the script, and the script itself if Redis does not know it.
+        # redis-py sends only the hash of the script if Redis already has the script.
         return client.register_script(script)(self._keys, [*common, *arguments])
 
     def _may_ask(self) -> bool:
-        """Whether enough time has passed since Redis refused a place."""
+        """Return whether enough time has passed since Redis refused a place."""
         with self._freed:
             self._wanted_at = now = time.monotonic()
             return self._away_since is not None or now >= self._next_ask
@@ -384,7 +384,7 @@ class RedisLimiter(ClientAwareLimiter):
         try:
             self._lose(error)
         except ConnectError as refused:
-            # The next call to acquire() raises it too.
+            # The next call to acquire() raises this error too.
             self._logger.warning("%s", refused)
 
     def _beat(self) -> None:
@@ -396,7 +396,7 @@ class RedisLimiter(ClientAwareLimiter):
         processes = int(self._run(scripts.HEARTBEAT, *held))
         with self._freed:
             self._unreleased.difference_update(unreleased)
-            # A place that was released meanwhile must not stay registered for a lease.
+            # A place that was released during the request must not stay registered.
             released = [place for place in held if place not in self._held]
             self._processes = max(1, processes)
             was_away = self._away_since is not None
@@ -458,7 +458,7 @@ def _listen(reference: weakref.ref[RedisLimiter], client: Any, ending: Event) ->
 
 
 def _pause(ahead: int, pause_ms: int) -> float:
-    """Return the seconds until a process asks again, which is later if many processes wait."""
+    """Return the seconds until a process asks again. If many processes wait, the time is longer."""
     seconds = min(
         _ASK_AGAIN_SECONDS + ahead * _ASK_AGAIN_PER_PROCESS_SECONDS, _ASK_AGAIN_MOST_SECONDS
     )

@@ -1,5 +1,5 @@
 """
-Has the protocols of a source and a sink of audio, and the values that describe devices.
+The protocols of a source and a sink of audio, and the classes that describe devices.
 
 Any object with the methods of a protocol can be used.
 """
@@ -54,7 +54,7 @@ class AudioSource(Protocol):
 @runtime_checkable
 class AudioSink(Protocol):
     """
-    A destination for 16-bit little-endian mono PCM that counts how much of it was played.
+    A destination for 16-bit little-endian mono PCM. A sink counts the samples that were played.
 
     One thread writes; any thread may call the other methods.
     """
@@ -67,7 +67,8 @@ class AudioSink(Protocol):
     @property
     def heard_samples(self) -> int:
         """
-        How many samples were heard since the sink was created, after the device's latency.
+        The number of samples that were heard since the sink was created. A sample counts after the
+        latency of the device.
 
         Samples that :meth:`clear` dropped are not counted. The count never decreases.
         """
@@ -88,8 +89,9 @@ class AudioSink(Protocol):
         """
         Mark the end of an utterance, so that all written audio is played.
 
-        Without this call, a sink that buffers some audio before it starts would wait for more
-        audio. The next audio written belongs to another utterance. :meth:`drain` marks the end too.
+        Some sinks buffer audio before they start to play. Without this call, such a sink would wait
+        for more audio. The next audio written belongs to another utterance. :meth:`drain` marks the
+        end too.
         """
         ...
 
@@ -97,7 +99,7 @@ class AudioSink(Protocol):
         """
         Drop all audio that was written and not heard.
 
-        A :meth:`write` or :meth:`drain` that waits returns, and its audio is dropped too.
+        If a :meth:`write` or :meth:`drain` is waiting, it returns, and its audio is dropped too.
 
         Returns:
             The new :attr:`heard_samples`, which includes audio that the device cannot take back.
@@ -125,9 +127,9 @@ class ItemSink(Protocol):
     """
     A destination for the speech of a realtime session, in the format of the session.
 
-    In contrast to an :class:`AudioSink`, it gets the audio undecoded, and counts how much of each
-    item was heard. :meth:`push` and :meth:`clear` must not wait. The session calls :meth:`push`
-    from one thread, and the other methods from any thread.
+    In contrast to an :class:`AudioSink`, an item sink gets the audio undecoded, and counts for each
+    item how much was heard. :meth:`push` and :meth:`clear` must not wait. The session calls
+    :meth:`push` from one thread, and the other methods from any thread.
     """
 
     @property
@@ -153,7 +155,7 @@ class ItemSink(Protocol):
             end: Whether the item is complete with this audio.
 
         Returns:
-            False if the sink is full. Then the same audio is pushed again later.
+            False if the sink is full. The session then pushes the same audio again later.
         """
         ...
 
@@ -162,7 +164,8 @@ class ItemSink(Protocol):
         Drop all audio that was not heard.
 
         Returns:
-            How many samples were heard of each item that was pushed since the last call.
+            For each item that was pushed since the last call, the number of samples that were
+            heard.
         """
         ...
 
@@ -187,7 +190,7 @@ class DeviceInfo:
     An audio device, as PortAudio lists it.
 
     Attributes:
-        index: The number in PortAudio's list. It is valid until the list is read again.
+        index: The number in PortAudio's list. The index is valid until the list is read again.
         name: Name of the device in the system.
         host_api: The system's interface to the device, such as ``ALSA``, ``Core Audio`` or
             ``Windows WASAPI``. The list may have a device several times, once for each interface.
@@ -216,10 +219,10 @@ class DeviceChanged:
     Attributes:
         kind: ``output`` for a speaker, ``input`` for a microphone.
         old: The device that was in use.
-        new: The device in use now. It may be the same device again.
-        lost_ms: How much audio was lost, as far as it is known. For a speaker, this is the audio
-            that the old device had buffered and did not play. For a microphone, it is the audio
-            that was not recorded in the meantime.
+        new: The device in use now, which may be the same device as *old*.
+        lost_ms: The duration of the lost audio, as far as it is known. For a speaker, this is the
+            audio that the old device had buffered and did not play. For a microphone, it is the
+            audio that was not recorded in the meantime.
     """
 
     kind: Literal["input", "output"]
@@ -234,12 +237,12 @@ class EchoStats:
     Statistics of the echo cancellation of a microphone.
 
     Attributes:
-        removed_db: By how many decibels the recorded audio was reduced while the speaker played, in
-            the mean of about the last second of playing. The speech of the user during this time
-            makes the value smaller. None if nothing was measured.
-        delay_correction_ms: By how much later the echo comes than the devices report, in
+        removed_db: How much quieter the recorded audio became while the speaker played, in
+            decibels. The value is the mean of about the last second of playing. Speech of the user
+            during this time makes the value smaller. None if nothing was measured.
+        delay_correction_ms: The delay of the echo, minus the delay that the devices report, in
             milliseconds. The value is 0 if the difference is small.
-        skew_ppm: By how many millionths the speaker's clock is faster than the microphone's clock.
+        skew_ppm: How much faster the speaker's clock is than the microphone's clock, in millionths.
     """
 
     removed_db: float | None

@@ -1,5 +1,5 @@
 """
-Has the settings, events and transcripts of speech to text, without behavior.
+The settings, events and transcripts of speech to text. These classes have no behavior.
 
 Source of the fields and ranges: Inworld STT WebSocket reference, ``transcribeConfig``, and
 captures of September 2026.
@@ -68,11 +68,11 @@ def _encoding(value: SttEncoding | str) -> SttEncoding:
 @attrs.frozen(kw_only=True)
 class InworldSttConfig:
     """
-    Settings of the ``inworld/...`` models; None leaves the choice to the service.
+    Settings of the ``inworld/...`` models. The service chooses the value of a setting that is None.
 
     Attributes:
         vad_threshold: The service detects speech if the probability of speech is above this value,
-            0 to 1. With 0, a turn ends only by ``end_turn``, or after about 30 s.
+            0 to 1. With 0, a turn ends only when ``end_turn`` is called, or after about 30 s.
         min_end_of_turn_silence_ms: Silence in milliseconds that ends a turn which sounds complete,
             0 to 60000. The documented default is 300.
         max_turn_silence_ms: Silence in milliseconds that ends any turn, 20 to 5000.
@@ -88,7 +88,8 @@ class InworldSttConfig:
 @attrs.frozen(kw_only=True)
 class AssemblyAiConfig:
     """
-    Settings of the ``assemblyai/...`` models; None leaves the choice to the service.
+    Settings of the ``assemblyai/...`` models. The service chooses the value of a setting that is
+    None.
 
     Attributes:
         vad_threshold: As in :class:`InworldSttConfig`.
@@ -128,7 +129,7 @@ class SonioxContext:
 @attrs.frozen(kw_only=True)
 class SonioxConfig:
     """
-    Settings of the ``soniox/...`` models; None leaves the choice to the service.
+    Settings of the ``soniox/...`` models. The service chooses the value of a setting that is None.
 
     Attributes:
         language_hints: Languages that the audio may contain, as BCP-47 tags.
@@ -190,7 +191,7 @@ def _names_provider(_: object, field: attrs.Attribute[str], value: str) -> None:
 @attrs.frozen(kw_only=True)
 class TranscribeConfig:
     """
-    All settings of a transcription; None leaves the choice to the service.
+    All settings of a transcription. The service chooses the value of a setting that is None.
 
     Attributes:
         model: ``provider/model``, such as ``inworld/inworld-stt-1``.
@@ -323,8 +324,9 @@ class Reconnected:
         from_ms: The position in the stream from which the audio is sent again, in milliseconds.
             This position is the end of the audio that final transcripts cover.
         resent_ms: Length of the audio that is sent again, in milliseconds.
-        lost_ms: How much audio of an open turn was too old to be kept, in milliseconds. The words
-            of this audio may be missing. The value is 0 unless a turn lasted longer than 60 s.
+        lost_ms: The duration of the audio at the beginning of an open turn that was too old to be
+            kept, in milliseconds. The words of this audio may be missing. The value is 0 unless a
+            turn lasted longer than 60 s.
         attempts: Number of attempts to connect.
         cause: The error that ended the old connection.
     """
@@ -339,7 +341,7 @@ class Reconnected:
 @attrs.frozen
 class SttUsage:
     """
-    How much audio the service has transcribed. The service sends this once, when a stream is
+    How much audio the service has transcribed. The service sends this event once, when a stream is
     closed.
 
     Attributes:
@@ -422,9 +424,9 @@ class PartialTranscript:
     Attributes:
         transcript: The turns that were finished.
         pcm: The audio that no final transcript covers, including audio that was not sent. It is
-            16-bit little-endian mono PCM. A transcription of this audio has the missing words.
-        start_ms: Position of that audio in the stream, in milliseconds.
-        sample_rate_hz: Sample rate of that audio.
+            16-bit little-endian mono PCM. To get the missing words, transcribe this audio.
+        start_ms: Position of *pcm* in the stream, in milliseconds.
+        sample_rate_hz: Sample rate of *pcm*.
         channel: With ``channels="separate"``, the channel that failed; *pcm* is the audio of this
             channel. The other channels have ended too. *transcript* has the finished turns of all
             channels.
@@ -443,13 +445,13 @@ class SttStats:
     A snapshot of a stream's counters.
 
     Attributes:
-        sent_bytes: Audio that was sent, in bytes of 16-bit samples or of the encoding; the number
-            decreases at a reconnect, because audio is then sent again.
-        waiting_bytes: Audio that waits to be sent, in bytes.
+        sent_bytes: The bytes of audio that were sent, as 16-bit samples or in the encoding of the
+            stream. The number decreases at a reconnect, because audio is then sent again.
+        waiting_bytes: The bytes of audio that wait to be sent.
         sent_ms: The duration of *sent_bytes*; 0 for encoded audio, whose duration is unknown.
         waiting_ms: The duration of *waiting_bytes*; 0 for encoded audio.
         dropped_ms: The duration of the audio that ``overflow="drop_oldest"`` dropped.
-        covered_ms: End of the audio that final transcripts cover.
+        covered_ms: End of the audio that final transcripts cover, in milliseconds.
         reconnects: The number of connections that replaced a lost connection.
         warnings: How often a field of a message was ignored because it had a wrong type, by the
             name of the field. Only messages of the present connection are counted.

@@ -1,9 +1,9 @@
 """
 Runs the reader and the writer of a connection.
 
-The two threads refer to the connection only while they handle something. So a connection that its
-user has dropped without ``close()`` can be garbage-collected. Its link is then aborted, its streams
-end, and both threads end.
+The two threads refer to the connection only while they handle a message or an event. So a
+connection that its user has dropped without ``close()`` can be garbage-collected. Then its link is
+aborted, its streams end, and both threads end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Handler(Protocol):
         """Handle one message; called by the reader."""
 
     def _end(self, failure: InworldError | None) -> None:
-        """Handle the end of the link; called by the reader. *failure* is why the reader ended."""
+        """Handle the end of the link; called by the reader. *failure* is the reader's error."""
 
 
 class ConnectionThreads:
@@ -49,7 +49,7 @@ class ConnectionThreads:
 
     Args:
         connection: Handles the messages.
-        link: The link of the connection. The last thread to end releases it.
+        link: The link of the connection. The thread that ends last releases the link.
         monitor: The monitor of the connection.
         streams: The streams that end with the connection.
         options: The settings of the client.
@@ -74,7 +74,7 @@ class ConnectionThreads:
         self._streams = streams
         self._options = options
         self._on_closed = on_closed
-        # The connection, from the beginning of its close to its end.
+        # A reference to the connection while it closes.
         self._closing: Handler | None = None
         # Threads that have not ended yet.
         self._running = 2
@@ -114,13 +114,13 @@ class ConnectionThreads:
             raise
 
     def begin_close(self, connection: Handler) -> None:
-        """Keep a connection that begins to close until both threads have ended."""
+        """Keep a reference to a connection that begins to close, until both threads have ended."""
         self._cancel_watch()
         if self._running:
             self._closing = connection
 
     def join(self, deadline: Deadline) -> None:
-        """Wait for both threads, or for the other thread if this thread is one of them."""
+        """Wait for both threads. On one of the two threads, wait for the other thread only."""
         for thread in self.threads:
             if thread is not threading.current_thread():
                 thread.join(deadline.remaining())

@@ -1,12 +1,13 @@
 r"""
-Has streams of events, with four ways to receive events: iterator, handlers, queue and poll.
+Streams of events. A user can receive events in four ways: iterator, handlers, queue and poll.
 
 Lock rule: all streams of a connection share the monitor of the connection, which guards the list of
 mailboxes. The monitor is never held while user code runs. Only the reader thread of the connection
 produces events. It calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor
 held. A consumer waits in the queue of its mailbox, not for the monitor, which the reader still
-holds when it wakes the consumer. A thread that waits for room waits on the monitor. It first raises
-``Monitor.watchers``, so that a consumer that has taken an event then notifies the monitor.
+holds when it wakes the consumer. A thread that waits for room in a mailbox waits on the monitor.
+This thread first increments ``Monitor.watchers``. A consumer that has taken an event then notifies
+the monitor.
 
 Events are buffered until the first consumer attaches. If a mailbox is full, the reader pauses (see
 ``base.py``), so that TCP flow control slows the service down. Events are dropped in one case only:
@@ -46,11 +47,11 @@ F = TypeVar("F", bound=Callable[..., object])
 # The class or name of the events, the function, and the context variables of the function.
 _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Context]"
 
-# The most bytes that may wait for a consumer while the reader continues for others.
+# At most this many bytes may wait for a consumer while the reader continues for others.
 MAX_BEHIND_BYTES = 4 * MAX_WAITING_BYTES
 
-# This is added to the size of each event, because an event with a small message takes about this
-# many bytes.
+# This number is added to the size of each event, because even an event of a small message takes
+# about this many bytes.
 _EVENT_BYTES = 256
 
 
@@ -64,15 +65,15 @@ class Subscription(Generic[E]):
     def __init__(self, stream: EventStream[E], mailbox: Mailbox[E]) -> None:
         self._stream = stream
         self._mailbox = mailbox
-        # The source of the events, which would end if no reference to it existed.
+        # A reference to the source of the events. Without a reference, the source would be closed.
         self.source: object = None
 
     def get(self, timeout: float | None = None) -> E:
         """
-        Return the next event. Wait for an event if necessary.
+        Return the next event. Wait if no event is available.
 
         Args:
-            timeout: The most seconds to wait; None waits without a limit.
+            timeout: The longest wait in seconds; None waits without a limit.
 
         Raises:
             DeadlineExceeded: No event came within *timeout* seconds.
@@ -217,14 +218,14 @@ class EventStream(Generic[E]):
         Iterate over the events; all calls share one position in the stream.
 
         Args:
-            timeout: The most seconds to wait for each event; None waits without a limit.
+            timeout: The longest wait for each event in seconds; None waits without a limit.
 
         Raises:
             DeadlineExceeded: No event came in time; iterating again continues at the same place.
             InworldError: The stream ended before its work was done.
             ConfigError: *timeout* is not a number.
         """
-        # Checks *timeout* now; the iteration checks it only if it has to wait.
+        # This line checks *timeout*. The iteration checks *timeout* only if it has to wait.
         Deadline(timeout, "waiting for an event")
         with self._changed:
             if self._pull is None:
@@ -248,7 +249,7 @@ class EventStream(Generic[E]):
                 self._attach(mailbox)
             return Subscription(self, mailbox)
         except BaseException:
-            # Nobody could take the events of this mailbox.
+            # An exception left the mailbox without a consumer.
             self.detach(mailbox)
             raise
 
@@ -265,8 +266,8 @@ class EventStream(Generic[E]):
         start = None
         with self._changed:
             self._handlers = (*self._handlers, (kind, handler, contextvars.copy_context()))
-            # If this mailbox is closed, the handlers have got the end. A new handler gets the end
-            # too.
+            # If the mailbox of the handlers is closed, the handlers were called with the end. A new
+            # handler gets the end from a new mailbox.
             if self._for_handlers is None or self._for_handlers.closed:
                 self._for_handlers = Mailbox()
                 self._attach(self._for_handlers)
@@ -339,7 +340,7 @@ class EventStream(Generic[E]):
             # Another consumer of this mailbox was faster.
             event, size_bytes = self._await(mailbox, timeout)
         if not size_bytes:
-            # Other threads need this entry too.
+            # Other threads that wait for this mailbox need the entry END too.
             queue.put(END)
             return False, None
         with mailbox.lock:
@@ -357,7 +358,7 @@ class EventStream(Generic[E]):
         seconds = LONGEST_WAIT_SECONDS
         try:
             mailbox.takers.append(call)
-            # The reader may pause because of another consumer; now it must continue.
+            # If the reader has paused because of another consumer, it must continue now.
             if changed.watchers:
                 with changed:
                     changed.notify_all()

@@ -20,7 +20,8 @@ __all__ = ["Monitor", "SessionThread", "require_may_wait"]
 
 class SessionThread(threading.Thread):
     """
-    A reader, a writer or an executor. Messages of the service are only handled while they run.
+    A reader, a writer or an executor. Messages of the service are handled only while these threads
+    run.
 
     Some code of the user runs on these threads, such as an observer. If this code waited for a
     message, the message could never be handled.
@@ -57,12 +58,12 @@ class Monitor(Condition):
         what: The name of the object that the monitor guards, for the error.
 
     Attributes:
-        message_bytes: The size of the message that the reader handles now, which is the size of its
-            events; 0 if it handles none.
-        has_full_queue: False if no mailbox and no queue of audio is full; then the reader need not
-            check them. See ``base.py``.
-        watchers: How many threads wait, or are about to wait, until a consumer takes events. Such a
-            thread counts itself before it looks at a mailbox, because a consumer looks at this
+        message_bytes: The size of the message that the reader handles now; 0 if there is none. Each
+            event of this message has this size.
+        has_full_queue: False if no mailbox and no queue of audio is full. Then the reader does not
+            check the mailboxes and queues. See ``base.py``.
+        watchers: How many threads wait, or are about to wait, until a consumer takes events. A
+            thread increments this number before it checks a mailbox, because a consumer reads the
             number without the monitor.
         in_child: Whether this process is a forked child of the process that made the monitor.
     """
@@ -93,7 +94,7 @@ class Monitor(Condition):
 
 
 class _MonitorOfParent(Monitor):
-    """A monitor of the parent process, seen from a forked child."""
+    """A monitor that the parent process made, in a forked child."""
 
     in_child = True
 
@@ -106,7 +107,8 @@ _monitors: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
 
 def _refuse_monitors() -> None:
-    # Changing the class costs nothing in the parent, where ``with`` calls the lock's own method.
+    # The class is changed only in the child, so that ``with`` in the parent calls the method of the
+    # lock directly.
     for monitor in _monitors:
         monitor.__class__ = _MonitorOfParent
 

@@ -8,9 +8,10 @@ Connects phone calls with realtime sessions: Twilio, Telnyx and Asterisk.
     summary = twilio.MediaStream(socket, session, ...).run()
 
 The classes of the carriers are in :mod:`inworld_sync.telephony.twilio`,
-:mod:`inworld_sync.telephony.telnyx` and :mod:`inworld_sync.telephony.asterisk`.
-A socket is any object with ``send``, and ``receive`` or ``recv``, such as those of flask-sock and
-of ``websockets.sync``. For servers that call back, ``run`` gets its messages from ``feed``.
+:mod:`inworld_sync.telephony.telnyx` and :mod:`inworld_sync.telephony.asterisk`. A socket is any
+object with ``send``, and with ``receive`` or ``recv``, such as a socket of flask-sock or
+``websockets.sync``. If the server calls a function with each message instead, the function passes
+the message to ``feed``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 Connects calls of Asterisk: ``chan_websocket`` and AudioSocket.
 
-``chan_websocket`` is in Asterisk 20.16, 21.11, 22.6, 23.0 and later. It passes G.711 through, and
-its queue can be emptied. AudioSocket is for older versions, see ``audiosocket.py``.
-Source: Asterisk, "WebSocket Channel".
+``chan_websocket`` is in Asterisk 20.16, 21.11, 22.6, 23.0 and later. This channel passes G.711
+through unchanged, and a program can empty its queue. For older versions of Asterisk, there is
+AudioSocket, see ``audiosocket.py``. Source: Asterisk, "WebSocket Channel".
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class WebSocketChannel(Bridge):
     """
     A call of Asterisk that is connected by ``Dial(WebSocket/...)``.
 
-    Asterisk has no signature: bind the server to an address that only Asterisk can reach, or check
-    the user and password of ``websocket_client.conf``.
+    Asterisk does not sign its requests. So bind the server to an address that only Asterisk can
+    reach, or check the user and password of ``websocket_client.conf``.
 
     Args:
         socket: The WebSocket: an object with ``send``, and ``receive`` or ``recv``.
@@ -93,7 +93,7 @@ class WebSocketCodec:
 
     name = "Asterisk"
     closing_ends_call = True
-    # Asterisk drops the tail of a message that is not a whole frame.
+    # Asterisk drops an incomplete frame at the end of a message.
     pacing = Pacing(lead_ms=200, start_ms=60, delay_ms=60, pads_tails=True, reports="queue")
 
     def __init__(self, *, answers: bool = True) -> None:
@@ -104,7 +104,7 @@ class WebSocketCodec:
         return "ANSWER" if self._answers else None
 
     def read(self, message: Message) -> CarrierMessage | None:
-        """Read audio, or an event in either of its two forms."""
+        """Read audio, or an event as plain text or JSON."""
         if isinstance(message, bytes):
             return CallAudio(message)
         name, fields = _event(message)
@@ -127,11 +127,11 @@ class WebSocketCodec:
         return None
 
     def media(self, audio: bytes) -> Message:
-        """Return the audio itself."""
+        """Return the audio unchanged."""
         return audio
 
     def report(self, name: str) -> Message | None:  # noqa: ARG002 - Asterisk has no marks
-        """Return the question for the length of the queue."""
+        """Return the command that requests the length of the queue."""
         return "GET_STATUS"
 
     def clear(self) -> Message | None:

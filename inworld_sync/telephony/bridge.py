@@ -4,7 +4,7 @@ Connects a phone call with a realtime session.
 Threads: the thread that calls :meth:`Bridge.run` reads the carrier's messages, reads the session's
 events, and applies the rules. ``writer.py`` has the thread that sends.
 
-Lock rule: ``_lock`` guards the tasks of other threads; nothing is called while it is held.
+Lock rule: ``_lock`` guards the tasks of other threads. No task runs while ``_lock`` is held.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ _TICK_SECONDS = 0.02
 _IDLE_SECONDS = 0.1
 _JOIN_SECONDS = 1.0
 
-# How long messages are still read after a message could not be sent.
+# After a message could not be sent, messages are still read for this time.
 _BROKEN_SECONDS = 0.5
 
-# The longest goodbye, or reply before a transfer.
+# The longest wait for the end of a goodbye, or of a reply before a transfer.
 _CLOSING_SECONDS = 60.0
 
 _calls = itertools.count(1)
@@ -83,20 +83,20 @@ class Bridge:
     """
     One phone call with a realtime session.
 
-    The classes ``MediaStream``, ``WebSocketChannel`` and ``AudioSocketServer`` make it.
+    The carriers have the subclasses ``MediaStream`` and ``WebSocketChannel``.
 
     Args:
         socket: The socket of the carrier, see :mod:`inworld_sync.telephony`.
         session: An open session, which you close; or a function that gets the :class:`CallStart`
-            and opens a session, which the bridge closes. The caller's audio is kept until the
-            session is open.
+            and opens a session, which the bridge closes. Until the session is open, the caller's
+            audio is kept.
         codec: The messages of the carrier.
         options: The settings of the call.
         control: Commands to the carrier that are not part of the stream, for transfers.
         logger: Gets what happens in the call; None means the logger ``inworld_sync``.
 
     Attributes:
-        start: What the carrier said when the audio began; None before.
+        start: The carrier's data about the call; None before the audio begins.
         session: The session; None until it is open.
 
     Thread safety: one thread calls :meth:`run`; any thread may call the other methods.
@@ -154,7 +154,7 @@ class Bridge:
         Run the call until it ends. Neither a lost connection nor a wrong message raises.
 
         Returns:
-            Why the call ended, and what was said so far.
+            The reason for the end, and the conversation.
         """
         self._began = self._received_at = time.monotonic()
         try:
@@ -168,7 +168,7 @@ class Bridge:
         return self._summary()
 
     def feed(self, message: str | bytes | None) -> None:
-        """Pass a message of a server that calls back; None when the socket has ended."""
+        """Pass a message that the program has received; None means that the socket has ended."""
         self._transport.feed(message)
 
     def hang_up(self, *, after_speech: bool = True) -> None:
@@ -201,7 +201,7 @@ class Bridge:
         self._put(partial(self._close_later, "drained", goodbye=self._options.goodbye))
 
     def _put(self, task: Callable[[], object], *, needs_start: bool = True) -> None:
-        """Queue a task for the thread of :meth:`run`, which may wait for the start of the audio."""
+        """Queue a task for :meth:`run`. With *needs_start*, it runs after the audio has started."""
         with self._lock:
             (self._tasks if needs_start else self._urgent_tasks).append(task)
 
@@ -377,7 +377,7 @@ class Bridge:
             self._do(partial(session.send_message, text))
 
     def _do(self, command: Callable[[], object]) -> None:
-        """Send a command to the session. If the session has ended, its events have the error."""
+        """Send a command to the session. An error is only logged, because the events report it."""
         try:
             command()
         except InworldError as error:
@@ -393,7 +393,7 @@ class Bridge:
             and closing.is_cancelable
             and output.interruptions > self._interruptions
         ):
-            # The caller did not hear the goodbye to its end, so the model must decide again.
+            # The caller did not hear the whole goodbye, so the model must decide again.
             self._closing = closing = None
         self._interruptions = output.interruptions
         if closing is not None:
@@ -446,7 +446,7 @@ class Bridge:
             return
         self._target = None
         if session is None:
-            # The model is informed as soon as the session is open.
+            # The model gets the message as soon as the session is open.
             self._put(partial(self._transferred, error))
         else:
             self._do(partial(session.add, Message.system("The transfer failed."), wait=False))
@@ -461,7 +461,7 @@ class Bridge:
             self._end = (end, error)
 
     def _release(self) -> None:
-        """End all threads, and close all that the call has opened."""
+        """End all threads, and close everything that the call has opened."""
         active.remove(self)
         end = "failed" if self._end is None else self._end[0]
         is_ours = end not in ("caller_hung_up", "carrier_lost", "transferred")

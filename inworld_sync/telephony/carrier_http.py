@@ -1,5 +1,5 @@
 """
-Sends the commands of Twilio and Telnyx over HTTP: hang up, transfer, and keys.
+Sends commands to Twilio and Telnyx over HTTP: hang up, transfer, and send keys.
 
 Sources: Twilio, "Call resource", "Update a Call"; Telnyx, "Call Commands".
 """
@@ -28,8 +28,8 @@ class TwilioControl:
     Ends and transfers calls of Twilio.
 
     Args:
-        account_sid: The account; None reads ``TWILIO_ACCOUNT_SID``.
-        auth_token: Its token; None reads ``TWILIO_AUTH_TOKEN``.
+        account_sid: The id of the account; None reads ``TWILIO_ACCOUNT_SID``.
+        auth_token: The token of the account; None reads ``TWILIO_AUTH_TOKEN``.
         caller_id: The number that the target of a transfer sees; None for Twilio's default.
         base_url: The address of the service.
         timeout: Seconds for a command.

@@ -1,5 +1,5 @@
 """
-Runs commands to a carrier that are not part of the stream of audio, such as requests over HTTP.
+Runs commands to a carrier that are sent outside the audio stream, such as requests over HTTP.
 
 Threads: each command runs on ``inworld-call-...-control``, since it may take seconds.
 """
@@ -25,10 +25,10 @@ class ControlRunner:
     Runs the commands of one call.
 
     Args:
-        control: Sends the commands; None if the program gave none.
+        control: Sends the commands; None if the program has passed no ``control``.
         name: The name of the call, for the threads.
         logger: Gets the errors.
-        put: Queues the end of a command for the thread of the bridge.
+        put: Queues a function for the thread of the bridge, which runs it when a command has ended.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ControlRunner:
             raise ConfigError("transfer() needs the control= of the call")
 
     def hang_up(self, call_id: str) -> None:
-        """End the call, and wait for the answer."""
+        """End the call, and wait for the carrier's answer."""
         if self._control is not None:
             try:
                 self._control.hang_up(call_id)
@@ -59,7 +59,7 @@ class ControlRunner:
                 self._log(error)
 
     def transfer(self, call_id: str, target: str, done: _Done) -> None:
-        """Begin a transfer."""
+        """Begin a transfer, and return at once. *done* is called when the command has ended."""
         if self._control is not None:
             self._start(partial(self._control.transfer, call_id, target), done)
 

@@ -1,6 +1,6 @@
 """
-Plays the greeting of a call and other recorded speech, and adds to the conversation how much of
-the greeting was heard.
+Plays the greeting of a call and other recorded speech, and adds the part of the greeting that was
+heard to the conversation.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _ENCODINGS = {AudioEncoding.MULAW: "mulaw", AudioEncoding.ALAW: "alaw"}
 
 class Greeting:
     """
-    The greeting of one call. The thread of the bridge uses it.
+    The greeting of one call. Only the thread of the bridge uses this object.
 
     Args:
-        options: Have the greeting.
+        options: The settings with the greeting.
     """
 
     def __init__(self, options: CallOptions) -> None:
@@ -42,7 +42,7 @@ class Greeting:
         has_spoken: bool,
     ) -> None:
         """
-        Begin the greeting if it is due, and tell the model when it has ended.
+        Begin the greeting if it is due. When it has ended, add the heard part to the conversation.
 
         Args:
             output: Plays a recorded greeting.
@@ -59,7 +59,7 @@ class Greeting:
         elif self._is_over or (isinstance(greeting, str) and session is None):
             return
         elif self._options.who_starts == "callee" and has_spoken:
-            # The model answers the greeting of the callee.
+            # The callee has spoken first, so the model answers and the greeting is left out.
             self._is_over = True
         elif self._options.who_starts == "assistant" or elapsed >= self._options.callee_timeout:
             self._is_over = True
@@ -81,7 +81,7 @@ class Greeting:
 
 
 def announce(output: CallOutput, name: str, speech: Speech) -> None:
-    """Queue a recorded speech; if it has the format of the call, its bytes are not changed."""
+    """Queue a recorded speech. Speech in the format of the call is sent unchanged."""
     call_format = output.call_format
     encoding = _ENCODINGS.get(speech.encoding)
     if encoding == call_format.encoding and speech.sample_rate_hz == call_format.sample_rate_hz:
@@ -91,7 +91,7 @@ def announce(output: CallOutput, name: str, speech: Speech) -> None:
 
 
 def heard_text(speech: Speech, text: str, heard_ms: float) -> str:
-    """Return the part of a text that was heard, in whole words."""
+    """Return the part of a text that was heard, as whole words."""
     duration_ms = speech.duration_ms or 0.0
     if heard_ms >= duration_ms:
         return text

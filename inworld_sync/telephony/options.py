@@ -1,4 +1,4 @@
-"""Has the settings of a call."""
+"""The settings of a call."""
 
 from __future__ import annotations
 
@@ -62,33 +62,35 @@ class CallOptions:
     The settings of a call. One object may serve any number of calls.
 
     Attributes:
-        greeting: What the caller hears first. A ``Speech`` is played at once, and what was heard of
-            it is added to the conversation; text is spoken by the model. None if the caller speaks
-            first.
+        greeting: What the caller hears first. A ``Speech`` is played at once, and the part that was
+            heard is added to the conversation. A text is spoken by the model. None if the caller
+            speaks first.
         greeting_text: The text of *greeting*, if the ``Speech`` has no tokens.
-        who_starts: With ``callee``, the greeting waits until the person who was called has spoken,
-            and is left out then, because the model answers. Use it for calls that you make.
-        callee_timeout: Seconds after which the greeting is played although the callee is silent.
+        who_starts: Use ``callee`` for calls that you make. The greeting then waits. When the person
+            who was called has spoken, the model answers, and the greeting is left out.
+        callee_timeout: If the callee is silent for this many seconds, the greeting is played.
         max_duration: Seconds after which the call is ended; None for no limit.
         silence_timeout: Seconds without speech of either side after which the call is ended; None
             for no limit.
-        stall_timeout: Seconds without a message of the carrier, or for sending one, after which the
-            call is ended; None for no limit.
-        goodbye: Played before the call is ended because of silence, its duration or a shutdown.
-        apology: Played once if the connection to the model is lost for longer than
-            *apology_after*. The session reconnects meanwhile.
-        apology_after: Seconds.
-        refusal: Played if no session can be opened; then the call ends.
+        stall_timeout: The longest time in seconds without a message of the carrier, and the longest
+            time to send a message. After this time the call is ended; None for no limit.
+        goodbye: Played before a call ends because of silence, ``max_duration`` or a shutdown.
+        apology: Played once if the connection to the model is lost for longer than *apology_after*.
+            The session reconnects during this time.
+        apology_after: Seconds without a connection to the model before the apology is played.
+        refusal: Played if no session can be opened. Then the call ends.
         keys: With ``model``, the keys that the caller presses become a message of the user. With
             ``events``, only *on_key* gets them.
-        key_timeout: Seconds without a key after which the keys become a message; ``#`` ends them
-            at once.
+        key_timeout: Seconds without a key after which the keys become a message. After ``#``, they
+            become a message at once.
         on_key: Called with each key.
         on_voicemail: Called with the call after :meth:`Call.report_voicemail`; None ends the call.
         recording: The path of a WAV file with two channels: the caller and the assistant; or a
             function that gets the :class:`CallStart` and returns the path of this call, or None.
-        lead_ms: How much audio is sent before it is played; None means the carrier's default.
-        start_ms: How much audio is collected after a pause before it is sent.
+        lead_ms: How many milliseconds before its playback audio is sent; None means the default of
+            the carrier.
+        start_ms: How many milliseconds of audio are collected after a pause before the first audio
+            is sent; None means the default of the carrier.
     """
 
     greeting: Speech | str | None = attrs.field(default=None, validator=_speech)

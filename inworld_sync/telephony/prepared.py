@@ -1,11 +1,13 @@
 """
 Opens the session of a call in the webhook, before the carrier connects the audio.
 
-A session takes a second or more to open, and the caller would hear nothing meanwhile.
+Opening a session takes a second or more. Without this module, the caller would hear nothing during
+this time.
 
 Threads: ``inworld-prepare-...`` opens one session, and closes it if no call comes.
 
-Lock rule: ``_changed`` guards all fields and is held while nothing is opened or closed.
+Lock rule: ``_changed`` guards all fields. No session is opened or closed while ``_changed`` is
+held.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _MAX_SESSIONS = 100
 
 @attrs.define
 class _Prepared:
-    """A session that is being opened or waits for its call."""
+    """A session that is being opened, or that waits for its call."""
 
     session: RealtimeSession | None = None
     error: Exception | None = None
@@ -58,7 +60,7 @@ class PreparedSessions:
 
     def open(self, call_id: str, connect: _Open) -> None:
         """
-        Begin to open a session, and return at once. Use it in the webhook.
+        Begin to open a session, and return at once. Call this method in the webhook.
 
         Args:
             call_id: The carrier's id of the call, such as ``CallSid`` of Twilio.
@@ -82,11 +84,11 @@ class PreparedSessions:
 
     def pop(self, call_id: str, connect: _Open) -> RealtimeSession:
         """
-        Return the session of a call, and wait until it is open; or open one now.
+        Wait until the session of a call is open, and return it. Without such a session, open one.
 
         Args:
             call_id: The carrier's id of the call.
-            connect: Opens a session, if the webhook has begun none in this process.
+            connect: Opens a session, if the webhook did not call :meth:`open` in this process.
 
         Raises:
             Exception: The error of *connect*.
@@ -104,7 +106,7 @@ class PreparedSessions:
         return connect()
 
     def close(self) -> None:
-        """Close the sessions that wait, and open no more."""
+        """Close the sessions that wait for calls, and open no further sessions."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

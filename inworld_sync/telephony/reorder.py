@@ -1,8 +1,7 @@
 """
 Puts the pieces of a caller's audio in order by their numbers, and counts the pieces that are lost.
 
-This module has no clock: a piece that is missing is waited for until later pieces of 100 ms have
-arrived.
+This module has no clock. A missing piece is given up when 100 ms of later pieces have arrived.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ __all__ = ["Reorder"]
 # How many later pieces of 20 ms may wait for a missing one.
 _WINDOW = 5
 
-# A number that is this much higher or lower begins a new count, for example after a reconnect.
+# If a number differs by more than this from the expected number, a new count begins, for example
+# after a reconnect.
 _JUMP = 500
 
 
@@ -25,8 +25,9 @@ class Reorder:
     The pieces of one track.
 
     Attributes:
-        lost: How many pieces never arrived in time.
-        late: How many pieces arrived after they were given up, or twice. They are dropped.
+        lost: How many pieces did not arrive in time.
+        late: How many pieces arrived after they were given up, or arrived twice. Such pieces are
+            dropped.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class Reorder:
             yield from self._ready()
 
     def finish(self) -> Iterator[CallAudio]:
-        """Return the pieces that still wait."""
+        """Return the pieces that are still held, in order."""
         for number in sorted(self._waiting):
             self.lost += number - (self._next or number)
             self._next = number + 1

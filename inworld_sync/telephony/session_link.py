@@ -30,8 +30,8 @@ Connect: TypeAlias = Callable[[CallStart], RealtimeSession]
 # The caller's audio that is kept while there is no connection to the model.
 _MAX_KEPT_MS = 30_000.0
 
-# Kept audio is sent at five times its speed at most, since the service accepts 50 messages a
-# second.
+# The service accepts 50 messages a second. So audio that was kept is sent at most at five times the
+# speed of real time.
 _CATCH_UP_MS = 100.0
 
 _SEND_SECONDS = 0.2
@@ -43,15 +43,15 @@ class SessionLink:
     The realtime session of a call.
 
     Args:
-        source: An open session, which the caller of the bridge closes; or a function that opens
-            one, which the bridge closes.
+        source: An open session, which the program closes, or a function that opens a session, which
+            the bridge closes.
         name: The name of the call, for the thread.
 
     Attributes:
         session: The session; None until it is open.
-        error: Why the session could not be opened, or why it ended.
+        error: The error because of which the session could not be opened, or ended.
         is_over: Whether the session has ended.
-        lost_input_ms: How much of the caller's audio could not be sent.
+        lost_input_ms: How many milliseconds of the caller's audio could not be sent.
     """
 
     def __init__(self, source: RealtimeSession | Connect, name: str) -> None:
@@ -72,7 +72,7 @@ class SessionLink:
         self._call_hz = 8000
 
     def start(self, start: CallStart, output: CallOutput) -> None:
-        """Play the session's speech, and open the session first if necessary."""
+        """Play the session's speech. Open the session first if necessary."""
         self._output = output
         self._from_call = FromCall(start.received)
         self._call_hz = start.received.sample_rate_hz
@@ -134,7 +134,7 @@ class SessionLink:
             self.lost_input_ms += lost_ms
 
     def close(self) -> None:
-        """Stop playing; close the session if this object has opened it."""
+        """Stop playing. Close a session that this object has opened."""
         with self._lock:
             self._closed = True
             opened = self._opened
@@ -160,7 +160,7 @@ class SessionLink:
                 return None
             self.error = ended.error
         except InworldError as error:
-            # At a normal end, the queue raises an error, and the session has none.
+            # When a session ends normally, the queue raises an error, but the session has no error.
             self.error = error if session.ended is None else session.ended.error
         self.is_over = True
         return None
@@ -200,7 +200,7 @@ class SessionLink:
             if not is_late:
                 self._opened = opened
         if is_late:
-            # The caller has hung up meanwhile.
+            # The caller has hung up while the session was being opened.
             opened.close()
 
 

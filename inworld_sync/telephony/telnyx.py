@@ -56,13 +56,13 @@ class MediaStream(Bridge):
         socket: The WebSocket of the stream: an object with ``send``, and ``receive`` or ``recv``.
         session: An open session, or a function that opens one; see :class:`Bridge`.
         headers: The headers of the WebSocket request, for the token.
-        auth_token: The ``stream_auth_token`` of the call. Without it or *headers*, the call is
-            refused.
+        auth_token: The ``stream_auth_token`` of the call. Without *auth_token* or without
+            *headers*, the constructor raises an error.
         verify: With False, the token is not checked, so anybody who knows the address can make a
             call.
-        sent: What this side sends, the ``stream_bidirectional_codec`` of the call. What Telnyx
-            sends is in its first message, and may differ.
-        sent_hz: The ``stream_bidirectional_sampling_rate``; only for L16 not 8000.
+        sent: The codec that this side sends, which is the ``stream_bidirectional_codec`` of the
+            call. The codec that Telnyx sends may differ; the first message of Telnyx names it.
+        sent_hz: The ``stream_bidirectional_sampling_rate``. Only L16 allows other rates than 8000.
         byte_order: The byte order of L16.
         options: The settings of the call.
         control: Sends commands to Telnyx, such as :class:`TelnyxControl`; needed for transfers.
@@ -107,13 +107,13 @@ class TelnyxCodec(JsonCodec):
     The messages of one stream of Telnyx; see :class:`~inworld_sync.telephony.codec.Codec`.
 
     Args:
-        sent: What this side sends.
+        sent: The codec that this side sends.
         sent_hz: The sample rate of L16.
         byte_order: The byte order of L16.
     """
 
     name = "Telnyx"
-    # Telnyx accepts messages of 20 ms to 30 s.
+    # Telnyx accepts messages with 20 ms to 30 s of audio.
     pacing = Pacing(lead_ms=200, start_ms=60, delay_ms=60, pads_tails=True, reports="marks")
 
     def __init__(
@@ -170,7 +170,7 @@ class TelnyxCodec(JsonCodec):
         return '{"event":"clear"}'
 
     def hang_up(self) -> Message | None:
-        """Return None: the call is ended by a command over HTTP, or by the TeXML that follows."""
+        """Return None, because a command over HTTP or the TeXML after the stream ends the call."""
         return None
 
 
@@ -217,8 +217,8 @@ def stream_parameters(
     """
     Return the parameters of ``streaming_start`` that stream a call in both directions.
 
-    ``dial`` accepts them too, without *parameters*. Without ``stream_bidirectional_mode``, Telnyx
-    would drop the audio to the caller.
+    ``dial`` accepts these parameters too, except *parameters*. Without
+    ``stream_bidirectional_mode``, Telnyx would drop the audio to the caller.
 
     Args:
         url: The address of the WebSocket, ``wss://`` without a query.

@@ -15,7 +15,7 @@ _LOW_HZ = (697, 770, 852, 941)
 _HIGH_HZ = (1209, 1336, 1477, 1633)
 _ROWS = ("123A", "456B", "789C", "*0#D")
 
-# 100 ms on and 100 ms off are detected by all receivers.
+# All receivers detect tones of 100 ms with pauses of 100 ms.
 _TONE_MS = 100
 _PAUSE_MS = 100
 _WAIT_MS = {"w": 500, "W": 1000}

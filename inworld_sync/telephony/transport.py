@@ -1,11 +1,11 @@
 """
-Adapts the sockets of web frameworks, so that a bridge can wait with a limit for the next message.
+Adapts the sockets of web frameworks, so that a bridge can wait for the next message with a timeout.
 
 ::
 
     the socket has                          how it is read
     receive(timeout) or recv(timeout)       on the thread of the bridge
-    receive() or recv()                     on a thread of its own, since such a wait has no limit
+    receive() or recv()                     on a thread of its own, since such a wait has no timeout
     only send()                             the program passes the messages to ``feed``
 """
 
@@ -26,27 +26,28 @@ __all__ = ["Message", "Sender", "Transport", "TransportEnded"]
 
 Message: TypeAlias = "str | bytes"
 
-# The most messages that wait if the bridge does not read: one minute of audio.
+# At most this many messages wait if the bridge does not read. This is one minute of audio.
 _MAX_WAITING = 3000
 
-# A socket that returns None earlier than this part of the timeout has ended.
+# If a socket returns None before this part of the timeout has passed, the socket has ended.
 _EARLY = 0.5
 
 
-# The codes of a WebSocket that was closed in the normal way.
+# The close codes of a WebSocket that was closed normally.
 _NORMAL_CODES = (1000, 1001, 1005)
 
 
 class TransportEnded(Exception):
-    """The socket has ended; the cause is its error."""
+    """The socket has ended. The ``__cause__`` is the error of the socket."""
 
     @property
     def is_normal(self) -> bool:
-        """Whether the other side has closed the socket in the normal way."""
+        """Whether the other side has closed the socket normally."""
         cause = self.__cause__
         if cause is None:
             return True
-        # websockets has the frame that was received; simple-websocket has the code as reason.
+        # Exceptions of websockets have the frame that was received. Exceptions of simple-websocket
+        # have the code as reason.
         code = getattr(getattr(cause, "rcvd", None), "code", None)
         if code is None:
             code = cause.code if isinstance(cause, ConnectionLost) else getattr(cause, "reason", 0)
@@ -118,7 +119,7 @@ class Transport:
             return None
 
     def feed(self, message: Message | None) -> None:
-        """Add a message that the program has received; None is the end of the socket."""
+        """Add a message that the program has received; None means that the socket has ended."""
         with self._news:
             if self._end is not None or self._closed:
                 return
@@ -131,14 +132,14 @@ class Transport:
             self._news.notify_all()
 
     def close(self, timeout: float) -> None:
-        """Close the socket, if it can be closed; wait at most *timeout* seconds for it."""
+        """Close the socket if it has ``close``. Wait at most *timeout* seconds."""
         self.feed(None)
         if self._closed:
             return
         self._closed = True
         close = getattr(self._socket, "close", None)
         if callable(close):
-            # If the other side reads nothing, the framework may wait without a limit.
+            # If the other side reads nothing, ``close`` of the framework may wait without a limit.
             thread = threading.Thread(
                 target=_quietly, args=(close,), name=f"inworld-{self._name}-close", daemon=True
             )
@@ -179,7 +180,8 @@ def _reader_of(socket: object) -> Callable[..., object] | None:
     for name in ("receive", "recv"):
         read: Callable[..., object] | None = getattr(socket, name, None)
         if read is not None and callable(read) and not inspect.iscoroutinefunction(read):
-            # A consumer of Django Channels has a ``receive`` that gets messages.
+            # The ``receive`` of a Django Channels consumer is called with messages, and cannot be
+            # used to wait.
             parameters = _parameters(read)
             if not any(each in parameters for each in ("text_data", "bytes_data", "message")):
                 return read

@@ -1,7 +1,8 @@
 """
 Checks the signatures of Twilio's requests.
 
-Source: Twilio, "Security", "Validating Requests"; the header of shared keys is that of twilio 9.13.
+Source: Twilio, "Security", "Validating Requests". The header of shared keys is taken from the
+Python package twilio 9.13.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class TwilioSignature:
 
     Args:
         public_url: The address of this server that Twilio requests, such as
-            ``https://voice.example.com``. Behind a proxy, the server itself does not know it.
+            ``https://voice.example.com``. A server behind a proxy does not know this address.
         auth_token: The auth token of the account; None reads ``TWILIO_AUTH_TOKEN``.
         shared_key: The secret of a shared key, for requests with a SHA-256 signature.
 
@@ -67,7 +68,7 @@ class TwilioSignature:
         Args:
             path: The path of the request with its query, such as ``/voice?x=1``.
             headers: The headers of the request.
-            body: The fields of a form; or the bytes of a JSON body.
+            body: The fields of a form, or the bytes of a JSON body.
 
         Raises:
             AuthError: The request has no valid signature.
@@ -128,11 +129,11 @@ class TwilioSignature:
         )
 
     def _urls(self, scheme: str, path: str) -> tuple[str, str]:
-        """Return the address with and without its port; Twilio signs either of them."""
+        """Return the address with and without its port, because Twilio may sign either form."""
         if not path.startswith("/"):
             raise ConfigError(f"path must begin with '/', got {path!r}")
         parts = self._parts
-        # A server that is tested without TLS has http and ws.
+        # A server without TLS, as in tests, has the schemes http and ws.
         is_plain = parts.scheme in ("http", "ws")
         scheme = {"https": "http", "wss": "ws"}[scheme] if is_plain else scheme
         host = parts.hostname or ""
@@ -149,7 +150,7 @@ class TwilioSignature:
 
 
 def header_of(headers: Mapping[str, str], name: str) -> str:
-    """Return a header by its lower-case name; "" if it is missing."""
+    """Return a header by its lower-case name, or "" if the header is missing."""
     for each, value in headers.items():
         if each.lower() == name:
             return value
@@ -157,7 +158,7 @@ def header_of(headers: Mapping[str, str], name: str) -> str:
 
 
 def _values(fields: Mapping[str, str], name: str) -> list[str]:
-    """Return the values of a field; Flask and Django have forms with several values."""
+    """Return the values of a field. A form of Flask or Django may have several for one field."""
     values = getattr(fields, "getlist", lambda each: [fields[each]])(name)
     return sorted(set(values))
 

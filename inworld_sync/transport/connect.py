@@ -45,7 +45,7 @@ class OpenedStream:
 
     Attributes:
         sock: The TCP socket.
-        self_pipe: The self-pipe that ends the waits of the stream.
+        self_pipe: The self-pipe. When it is set, the waits of the stream end.
         stream: The stream to read from and to write to.
         tls_version: For example ``TLSv1.3``; None without TLS.
         times_ms: Milliseconds of each step, by the attributes of :class:`ConnectTimes`.
@@ -73,7 +73,7 @@ class OpenedStream:
         return True
 
     def end(self) -> None:
-        """End the waits of the stream, from any thread: the next read finds the end."""
+        """End the waits of the stream. Any thread may call it; the next read finds the end."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
@@ -113,8 +113,8 @@ def open_stream(
     Args:
         place: The server.
         proxy: The proxy that opens a tunnel to the server; None connects directly.
-        options: The settings, of which only the certificates are used. They are for the server and
-            for a proxy with TLS.
+        options: The settings. Only the certificates are used, for the server and for a proxy with
+            TLS.
         deadline: For all steps together.
 
     Raises:

@@ -19,14 +19,15 @@ def close_if_forgotten(
     Close what belongs to an object of the user when the object is garbage-collected.
 
     Args:
-        handle: The object. No thread of the package may keep a reference to it.
+        handle: The object. No thread of the package may keep a reference to this object.
         what: The name of the object, for the warning.
-        is_open: Returns whether the object was not closed; it acquires no lock.
-        close: Closes what belongs to the object; runs on a thread of its own. Neither function may
-            have a reference to *handle*.
+        is_open: Returns whether the object is still open. This function acquires no lock.
+        close: Closes what belongs to the object. This function runs on a thread of its own. Neither
+            *is_open* nor *close* may have a reference to *handle*.
 
     Returns:
-        A function that cancels this, for an object whose close has begun.
+        A function to call when closing the object has begun. After this call, *close* is not
+        called.
     """
     finalizer = weakref.finalize(handle, _close, what, is_open, close)
     finalizer.atexit = False
@@ -42,7 +43,7 @@ def _close(what: str, is_open: Callable[[], bool], close: Callable[[], object]) 
     # No thread can start while the interpreter ends.
     with contextlib.suppress(RuntimeError):
         _thread.start_new_thread(thread.start, ())
-    # The last step, since a program may turn warnings into exceptions.
+    # The warning is the last step, since a program may turn warnings into exceptions.
     warnings.warn(
         f"{what} was not closed: call close(), or use it in a with block",
         ResourceWarning,

@@ -1,7 +1,7 @@
 """
 Reads WebSocket frames and messages from received bytes.
 
-This file has no I/O, clock or lock. The rules are in RFC 6455, section 5.
+This module uses no I/O, clock or lock. Section 5 of RFC 6455 has the rules.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _RESERVED_BITS = 0x70
 _MASKED = 0x80
 _MAX_CONTROL_BYTES = 125
 
-# The buffer starts small, because most connections receive little. It grows to 1 MiB on a busy
-# connection, which halves the cost of receiving. A larger message gets a larger buffer, which is
-# freed after the message.
+# The buffer starts small, because most connections receive little. On a busy connection, the buffer
+# grows to 1 MiB, which halves the cost of receiving. A larger message gets a larger buffer, which
+# is freed after the message.
 _FIRST_BYTES = 64 * 1024
 _USUAL_BYTES = 1024 * 1024
 
-# If there is less free space than this at the end, the buffer moves its bytes to the start.
+# If less space than this is free at the end of the buffer, the bytes are moved to the start.
 _LEAST_ROOM_BYTES = 16 * 1024
 
 
@@ -63,7 +63,7 @@ class MessageBuffer:
     Buffers received bytes, and returns the messages and control frames in them.
 
     Attributes:
-        is_empty: Whether :meth:`pop` would find no byte.
+        is_empty: Whether the buffer has no bytes that :meth:`pop` has not returned.
 
     Args:
         max_message_bytes: The longest message to accept.
@@ -95,8 +95,8 @@ class MessageBuffer:
             FrameError: The server broke a rule of RFC 6455, or a text message is not UTF-8. Errors
                 in a header are found before the payload is received.
         """
-        # This is one function, because a thread that has waited finds its caches cold. Then each
-        # further function costs more than all that it does.
+        # This code is one function, because a thread that has waited finds its caches cold. Then a
+        # call of another function takes longer than the work of that function.
         while True:
             start, buffer, fragments = self._start, self._buffer, self._fragments
             held = self._stop - start
@@ -136,7 +136,7 @@ class MessageBuffer:
                     continue
                 opcode, payload = self._join_fragments()
             if opcode == TEXT:
-                # Decoding is the fastest check: 27 KB of base64 take 1.5 us.
+                # Decoding is the fastest way to check UTF-8: 27 KB of base64 take 1.5 us.
                 try:
                     str(payload, "utf-8")
                 except UnicodeDecodeError as error:
@@ -154,7 +154,7 @@ class MessageBuffer:
         return self._fragments_opcode, message
 
     def room(self) -> memoryview:
-        """Return free space to receive into. Payloads that were returned before become invalid."""
+        """Return free space to receive into. Payloads that :meth:`pop` returned become invalid."""
         held = self._stop - self._start
         size = len(self._buffer)
         if not held:

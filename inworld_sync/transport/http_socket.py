@@ -1,4 +1,4 @@
-"""Makes a stream usable as a socket of http.client."""
+"""Lets http.client use a stream as its socket."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class HttpSocket:
     """
     A stream that ``http.client.HTTPConnection`` and ``http.client.HTTPResponse`` use as a socket.
 
-    The timeout of a real socket starts again with every byte. Here the timeout is a single deadline
-    for all reads and writes until the next call of :meth:`settimeout`.
+    The timeout of a real socket starts again with every byte. The timeout of this class is one
+    deadline for all reads and writes until the next call of :meth:`settimeout`.
 
     Args:
         stream: The connection.
@@ -33,8 +33,8 @@ class HttpSocket:
     Attributes:
         deadline: The present deadline.
 
-    Lock rule: ``_request_lock`` guards ``_stopper``; it is held during ``on_end``, which does not
-    wait.
+    Lock rule: ``_request_lock`` guards ``_stopper``. The lock is held during ``on_end``, which does
+    not wait.
 
     Thread safety: one thread at a time; any thread may call :meth:`end_request`.
     """
@@ -67,7 +67,7 @@ class HttpSocket:
         self._stream.send_all(data, self.deadline)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return a file that reads from the stream, which stays open until the file is closed."""
+        """Return a file that reads from the stream. The stream is open until the file is closed."""
         self._open_files += 1
         return io.BufferedReader(_StreamFile(self))
 
@@ -87,7 +87,8 @@ class HttpSocket:
         """Whether the connection is open, and no byte of a response has been received."""
         room = memoryview(bytearray(1))
         try:
-            # 0 bytes are the end of what was received before, or a message of TLS itself.
+            # A result of 0 bytes is not the end, and has no byte of a response: TLS may send
+            # messages of its own.
             while not self._stream.receive_into(room, 0):
                 pass
         except TimeoutError:
@@ -101,7 +102,7 @@ class HttpSocket:
         self._is_over = True
 
     def begin_request(self, stopper: Stopper | None) -> None:
-        """Begin the next request. Only *stopper*, not an earlier one, may end the request."""
+        """Begin the next request. Only *stopper* may end the request, no earlier stopper."""
         with self._request_lock:
             self._stopper = stopper
         if stopper is not None:
@@ -165,7 +166,7 @@ class Stopper:
                 sock.end_request(self)
 
     def stop(self) -> None:
-        """End the request; its thread gets an error."""
+        """End the request. The thread of the request gets an error."""
         with self._lock:
             self._is_stopped = True
             if self.socket is not None:

@@ -1,5 +1,5 @@
 """
-Imports what every call needs, when the first call begins.
+Imports the modules that every call needs, when the first call begins.
 
 `import inworld_sync` does not import these modules, because they take 45 ms.
 """
@@ -13,7 +13,8 @@ from inworld_sync.locks import imports
 
 __all__ = ["import_needed"]
 
-# TLS, proxies and websocket-client; urllib3; the codecs; name lookups and JSON of HTTP responses.
+# The modules for TLS, proxies and websocket-client; for urllib3; for the codecs; for name lookups
+# and for the JSON of HTTP responses.
 _MODULES = (
     "inworld_sync.transport.websocket",
     "inworld_sync.transport.connect",
@@ -33,7 +34,7 @@ def import_needed() -> None:
     Import all modules that a call needs, on the calling thread, before the call does anything else.
 
     A process that forks waits for the end of these imports (see ``imports`` in ``locks.py``), and
-    later no thread imports a module. So no child inherits an unfinished import.
+    later no thread imports a module. So no forked child inherits an unfinished import.
     """
     global _is_done
     if _is_done:

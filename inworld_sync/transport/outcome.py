@@ -12,7 +12,7 @@ __all__ = ["reported"]
 
 @contextlib.contextmanager
 def reported(on_outcome: Callable[[InworldError | None], None] | None) -> Iterator[None]:
-    """Call a function with the error of the block, or with None if there is none."""
+    """Call *on_outcome* with the error that the ``with`` block raises, or with None."""
     try:
         yield
     except InworldError as error:

@@ -19,10 +19,10 @@ from inworld_sync.transport.urls import Place, parse_url
 
 __all__ = ["Proxy", "bracketed", "choose_proxy", "parse_proxy"]
 
-# The accepted schemes and the port of a URL without one.
+# The accepted schemes, and for each scheme the default port.
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
-# An entry of no_proxy with a port. In such an entry an IPv6 address has brackets.
+# Matches an entry of no_proxy with a port. An IPv6 address in such an entry has brackets.
 _ENTRY_WITH_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]+):(?P<port>\d{1,5})")
 
 # RFC 1929, section 2: the longest user and the longest password of a SOCKS5 proxy, in bytes.
@@ -35,9 +35,9 @@ class Proxy:
     A proxy that opens tunnels.
 
     Attributes:
-        scheme: How the client asks for a tunnel: ``http`` and ``https`` with CONNECT, ``https``
-            over TLS, ``socks5`` and ``socks5h`` with SOCKS5. A ``socks5`` proxy gets an address, a
-            ``socks5h`` proxy gets the name of the host.
+        scheme: How the client requests a tunnel: ``http`` with CONNECT, ``https`` with CONNECT over
+            TLS, ``socks5`` and ``socks5h`` with SOCKS5. The client sends an address to a ``socks5``
+            proxy, and the name of the host to a ``socks5h`` proxy.
         host: Name or address.
         port: TCP port.
         user: The user, or None.
@@ -73,9 +73,9 @@ def choose_proxy(url: str, options: Options) -> Proxy | None:
     """
     Return the proxy for *url*, or None to connect directly.
 
-    If ``options.proxy`` is not None, only this option decides. Otherwise the first of these
-    environment variables that is set has the URL of the proxy. The names of the variables may be in
-    lower or upper case:
+    If ``options.proxy`` is not None, only this option decides. Otherwise the client uses the URL in
+    the first of these environment variables that is set. The names of the variables may be in lower
+    or upper case:
 
     - for a ``wss`` URL: ``wss_proxy``, ``https_proxy``, ``all_proxy``
     - for an ``https`` URL: ``https_proxy``, ``all_proxy``
@@ -173,7 +173,7 @@ def parse_proxy(text: str, source: str) -> Proxy:
 
 def _read(text: str) -> Proxy | str:
     """
-    Return the proxy of a URL, or what is wrong with the URL.
+    Return the proxy of a URL, or a text that says what is wrong with the URL.
 
     The URL may have a password. So this function raises no error, because a traceback could show
     the password.

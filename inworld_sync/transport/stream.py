@@ -4,10 +4,10 @@ Reads and writes a connected byte stream, plain or TLS. One thread reads while a
 Rules:
 
 - One thread receives, and one thread at a time sends. Only the sender calls ``send`` on the socket.
-- The socket is non-blocking. All waits are in poll, with no lock held, and end when the self-pipe
-  is set.
-- Two threads must not use an OpenSSL object at once (openssl/openssl#18209), so one lock guards
-every call. A thread that holds this lock neither waits nor acquires another lock.
+- The socket is non-blocking. All waits are calls of poll, during which no lock is held. The waits
+  end when the self-pipe is set.
+- Two threads must not use an OpenSSL object at once (openssl/openssl#18209), so a lock guards all
+  calls of OpenSSL. A thread that holds this lock neither waits nor acquires another lock.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = ["NotTls", "PlainStream", "Stream", "TlsStream", "receive_by"]
 _CIPHERTEXT_BYTES = 64 * 1024
 _BUSY_CIPHERTEXT_BYTES = 256 * 1024
 
-# The most bytes that are encrypted at once. The lock is held meanwhile, and the receiving thread
-# needs this lock too.
+# At most this many bytes are encrypted in one step. The lock is held during the step, and the
+# receiving thread needs this lock too.
 _ENCRYPTED_BYTES = 64 * 1024
 
 # The first byte of a record (RFC 8446, section 5.1).
@@ -129,7 +129,8 @@ class PlainStream:
         self._self_pipe = self_pipe
         self._readable = Waiter(sock, self_pipe, write=False)
         self._writable = Waiter(sock, self_pipe, write=True)
-        # The timeout of the last call, in seconds and in milliseconds. It is usually the same.
+        # The timeout of the last call, in seconds and in milliseconds. Most calls have the same
+        # timeout.
         self._timeout: float | None = None
         self._timeout_ms: int | None = None
 
@@ -245,7 +246,7 @@ class TlsStream:
             self.flush(deadline)
             return False
         except ssl.SSLError:
-            # Try to send the TLS alert, which tells the server the reason.
+            # Try to send the TLS alert, which has the reason for the server.
             with contextlib.suppress(OSError):
                 self.flush(deadline)
             raise
@@ -305,8 +306,8 @@ class TlsStream:
                     if not got:
                         break
                     if not self._incoming.pending:
-                        # If there is still room, no record has more bytes. Otherwise the last
-                        # record may have more bytes.
+                        # If *room* is not full, all records were read. Otherwise the last record
+                        # may have more bytes.
                         self._has_more = count == len(room)
                         break
             except ssl.SSLWantReadError:

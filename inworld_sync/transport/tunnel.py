@@ -21,7 +21,7 @@ _MAX_RESPONSE_BYTES = 64 * 1024
 
 def open_tunnel(stream: Stream, proxy: Proxy, host: str, port: int, deadline: Deadline) -> None:
     """
-    Ask *proxy* for a tunnel, so that *stream* becomes a connection to *host*.
+    Request a tunnel from *proxy*, so that *stream* becomes a connection to *host*.
 
     Args:
         stream: A connection to the proxy, with TLS if the proxy uses TLS.
@@ -129,7 +129,7 @@ def _failure_of_socks(
 
 
 def _address_of(host: str, port: int, deadline: Deadline) -> str:
-    """Return an address of a host: an IPv4 address if there is one."""
+    """Return an address of a host, preferably an IPv4 address."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

@@ -1,7 +1,7 @@
 """
 Runs one WebSocket connection, which a reader thread and a writer thread use.
 
-This file starts no thread. Its rules:
+This module starts no thread. It has these rules:
 
 - Only the reader calls :meth:`Link.receive`, and only the writer calls :meth:`Link.run_writer`. Any
   thread may call the other methods.
@@ -135,8 +135,8 @@ class Link:
         """
         Wait for the next complete message. Only the reader thread may call it.
 
-        Control frames are handled meanwhile. A text message is valid UTF-8. A binary message is
-        returned unchecked, since some services send JSON in binary frames.
+        Control frames are handled during the wait. A text message is valid UTF-8. A binary message
+        is returned unchecked, since some services send JSON in binary frames.
 
         Returns:
             The message, valid until the next call; None after the end of the link, when
@@ -177,7 +177,7 @@ class Link:
             self._finish_by_network(error)
         except WokenUp:
             pass  # the thread that set the self-pipe has set the end
-        # No effect, unless a signal handler interrupted the thread that ended the link.
+        # This is necessary if a signal handler interrupted the thread that ended the link.
         self._cut()
         return None
 
@@ -341,7 +341,7 @@ class Link:
                 self._bytes_out += len(frame)
                 self._messages_out += 1
             except OSError as error:
-                # The reader still receives, as in _write.
+                # The reader continues to receive, as in _write.
                 self._unsendable = error
                 self._outbox.drop()
             unsent = None if rest is None else Outgoing(frames.TEXT, payload, is_built, rest)

@@ -1,5 +1,5 @@
 """
-Has the audio track from the service to the user.
+Receives the audio track from the service.
 
 The jitter buffer of aiortc drops about 100 ms of audio for each lost packet. So
 :class:`IncomingAudio` takes its place.
@@ -25,16 +25,17 @@ __all__ = ["IncomingAudio"]
 _BLOCK_SECONDS = 0.02
 _BLOCKS_PER_CHECK = 25
 
-# After a stall of the loop, the audio of that time is delivered at once. After a longer stall, it
-# would only be late.
+# After a stall of the loop, the missed audio is delivered at once. After a stall longer than this,
+# delivery continues from the present time.
 _MAX_LATE_SECONDS = 5.0
 
-# The jitter buffer of a receiver, in the versions of aiortc that the extra allows.
+# The attribute with the jitter buffer of a receiver, in all versions of aiortc that the extra
+# allows.
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"
 
 
 class _Packet(Protocol):
-    """What is used of a packet of aiortc."""
+    """The attributes of aiortc's packets that this module uses."""
 
     sequence_number: int
     timestamp: int
@@ -47,8 +48,9 @@ class IncomingAudio:
     Decodes the packets of a track, and delivers its audio in real time.
 
     Args:
-        deliver: Called every 20 ms with 1920 bytes of 16-bit mono PCM of 48 kHz, from the first
-            packet on, and with the seconds from the arrival of audio until its delivery.
+        deliver: Called every 20 ms after the first packet. The arguments are 1920 bytes of 16-bit
+            mono PCM of 48 kHz, and the time in seconds between the arrival and the delivery of
+            audio.
         logger: Gets the errors of packets that cannot be decoded.
     """
 
@@ -59,7 +61,7 @@ class IncomingAudio:
 
     def attach(self, receiver: RTCRtpReceiver) -> None:
         """
-        Get the packets of a receiver.
+        Start to get the packets of a receiver.
 
         Raises:
             ImportError: The version of aiortc is unknown.
@@ -71,7 +73,7 @@ class IncomingAudio:
         setattr(receiver, _BUFFER, self)
 
     def add(self, packet: _Packet) -> tuple[bool, None]:
-        """Take a packet. aiortc calls it, and decodes nothing because of the result."""
+        """Add a packet. aiortc calls this method. Its result makes aiortc decode nothing."""
         self._packets.add(
             packet.ssrc,
             packet.sequence_number,

@@ -1,8 +1,8 @@
 """
 Runs the event loop of one WebRTC connection on a thread of its own.
 
-The thread is a daemon, and so are the threads that aiortc starts from it, so a process can end
-although a connection is open.
+The thread is a daemon, and so are the threads that aiortc starts from it. So a process can end
+while a connection is open.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["LoopThread"]
 
 T = TypeVar("T")
 
-# How long the tasks that are left at the end may take to handle their cancellation.
+# At the end of the loop, the remaining tasks are cancelled, and have this time to end.
 _CANCEL_SECONDS = 1.0
 
 
@@ -45,7 +45,7 @@ class LoopThread:
         self._logger = logger
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._log)
-        # asyncio looks names up in the default executor.
+        # asyncio uses the default executor for name lookups.
         self._executor = concurrent.futures.ThreadPoolExecutor(1, f"inworld-webrtc-worker-{name}")
         self._loop.set_default_executor(self._executor)
         self._thread = threading.Thread(
@@ -87,7 +87,7 @@ class LoopThread:
             work.close()
 
     def stop(self) -> None:
-        """End the loop soon; its remaining tasks are cancelled."""
+        """Make the loop end soon. Its remaining tasks are cancelled."""
         self.call(self._loop.stop)
 
     def join(self, timeout: float) -> bool:
@@ -106,7 +106,7 @@ class LoopThread:
                 self._loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_SECONDS))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
-            # A name lookup cannot be interrupted, so it is not waited for.
+            # The shutdown does not wait for a name lookup, which cannot be interrupted.
             self._executor.shutdown(wait=False, cancel_futures=True)
             asyncio.set_event_loop(None)
             self._loop.close()

@@ -1,5 +1,5 @@
 """
-Has the aiortc objects of one WebRTC connection.
+Holds the aiortc objects of one WebRTC connection.
 
 Threads: everything here runs on the loop of the connection, except :meth:`Peer.__init__`.
 """
@@ -35,22 +35,23 @@ __all__ = ["CHANNEL", "Peer"]
 
 CHANNEL = "oai-events"
 
-# How long STUN and TURN servers may take. Without an answer, the offer has no candidate of them.
+# The timeout for answers of STUN and TURN servers. If a server does not answer in time, the offer
+# has no candidate of this server.
 _GATHER_SECONDS = 2
 
-# How often a connection is checked for received packets.
+# A connection is checked for received packets this many times within ``ping_timeout``.
 _CHECKS = 8
 
-# The size of messages that a peer accepts if it does not say so; RFC 8841, section 6.1.
+# The largest message that a peer accepts if its SDP names no limit (RFC 8841, section 6.1).
 _DEFAULT_MESSAGE_BYTES = 65536
 _MAX_MESSAGE_SIZE = re.compile(r"^a=max-message-size:\s*(\d+)", re.MULTILINE)
 
-# How much may wait in the data channel. More waits in the queue of the link.
+# At most this many bytes wait in the data channel. Further messages wait in the queue of the link.
 _CHANNEL_BYTES = 64 * 1024
 
 
 class Events(Protocol):
-    """What a peer tells its owner, on the loop."""
+    """The functions that a peer calls on the thread of the loop."""
 
     def channel_opened(self) -> None:
         """Messages can be sent from now on."""
@@ -73,11 +74,12 @@ class Peer:
     One side of a WebRTC connection: a data channel, and an audio track in each direction.
 
     Args:
-        events: Gets what happens.
-        host: The host of the service. For a host of the loopback interface, that interface is used.
+        events: The functions to call.
+        host: The host of the service. If the host is a loopback address, the loopback interface is
+            used too.
         ice_servers: STUN and TURN servers.
         ping_timeout: Seconds without a received packet after which the connection counts as lost.
-        logger: Gets what is ignored.
+        logger: Gets a message about each input that is ignored.
     """
 
     def __init__(
@@ -129,12 +131,13 @@ class Peer:
         Use the service's answer.
 
         Raises:
-            RemoteProtocolError: The answer is no answer to the offer.
+            RemoteProtocolError: The answer does not fit the offer.
         """
         assert self._connection is not None
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-            # No candidates follow. Otherwise ICE would wait for more, and never fail.
+            # None means that no more candidates follow. Without this call, ICE would wait for more
+            # candidates and never fail.
             await self._connection.addIceCandidate(None)
         except Exception as error:
             # aiortc raises errors of many classes for a wrong description.
@@ -179,7 +182,7 @@ class Peer:
         return "the data channel is not open"
 
     async def close(self) -> None:
-        """Close everything. It may be called twice."""
+        """Close everything. This method may be called twice."""
         self._is_over = True
         self.outgoing.end()
         for task in self._tasks:
@@ -190,7 +193,7 @@ class Peer:
             self._incoming.close()
 
     def _allow_loopback(self, transceiver: RTCRtpTransceiver) -> None:
-        """Add the loopback interface to the candidates, which aioice always leaves out."""
+        """Add the loopback interface, which aioice always leaves out, to the candidates."""
         connection = transceiver.receiver.transport.transport.iceGatherer._connection  # noqa: SLF001 - there is no public way
         gather = connection.get_component_candidates
 

@@ -1,7 +1,7 @@
 """
 Exchanges the offer and the answer of a WebRTC connection over HTTP.
 
-Source: protocol notes on WebRTC: two forms at ``/v1/realtime/calls``, which clients use, and the
+There are three forms of an offer: two forms at ``/v1/realtime/calls``, which clients use, and the
 form at ``/v1/realtime/webrtc``, which only the specification has.
 """
 
@@ -35,7 +35,8 @@ OfferForm: TypeAlias = Literal["sdp", "json", "session_config"]
 _ICE_PATH = "/v1/realtime/ice-servers"
 _SPECIFICATION_PATH = "/v1/realtime/webrtc"
 
-# A slow answer about ICE servers must leave time for the rest. The list may be missing.
+# The timeout for the list of ICE servers, so that a slow answer leaves time for the rest of the
+# call. A connection may be possible without the list.
 _MAX_ICE_SECONDS = 3.0
 
 
@@ -45,7 +46,7 @@ class IceServer:
     A STUN or TURN server.
 
     Attributes:
-        urls: Its addresses, such as ``turn:turn.example:3478?transport=udp``.
+        urls: The addresses of the server, such as ``turn:turn.example:3478?transport=udp``.
         username: The user name for a TURN server.
         credential: The password for a TURN server.
     """
@@ -82,7 +83,7 @@ def fetch_ice_servers(http: HttpClient, header: Header, deadline: Deadline) -> l
         response = Exchange(http, "GET", _ICE_PATH, limited).run(dict([header]), None, None)
         return read_ice_servers(response.json())
     except InworldError as error:
-        # Without these servers, a connection may still be possible.
+        # A connection may be possible without these servers.
         http.options.logger.info("no ICE servers: %s", error)
         return []
 
@@ -112,7 +113,7 @@ def given_ice_servers(servers: Iterable[Mapping[str, object]]) -> list[IceServer
     Read the servers of an application.
 
     Raises:
-        ConfigError: A server has no address, or one that cannot be read.
+        ConfigError: A server has no address, or an address that cannot be read.
     """
     from aiortc.rtcicetransport import parse_stun_turn_uri
 
@@ -170,7 +171,7 @@ def send_offer(
 
 
 def read_answer(response: HttpResponse, form: OfferForm) -> Answer:
-    """Read the answer to an offer in this form."""
+    """Read the answer to an offer that was sent in *form*."""
     call_id = None
     if form == "sdp":
         sdp: object = response.body.decode("utf-8", "replace")

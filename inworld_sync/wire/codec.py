@@ -4,7 +4,7 @@ Converts JSON text to attrs classes and back, by the same rules for every servic
 Rules for reading:
 
 - unknown fields are kept in the attribute ``extra`` of a class;
-- null has the meaning of a field that was left out;
+- a field with the value null has the same meaning as a missing field;
 - a missing required field or a wrong type raises
   :class:`~inworld_sync.errors.RemoteProtocolError`, which names the field;
 - if the caller passes a list for warnings, an optional field of the wrong type is ignored instead.
@@ -48,11 +48,11 @@ JsonObject: TypeAlias = "dict[str, Json]"
 
 _T = TypeVar("_T")
 
-# Functions that read or write a value may call themselves for each level of it.
+# The functions that read or write a value may call themselves for each level of the value.
 _MAX_LEVELS = 100
 
 # The names of the fields that the present call of :meth:`Codec.load` ignores. None if the call
-# raises for such fields.
+# raises an error for such fields.
 _ignored: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar(
     "inworld_sync_ignored_fields", default=None
 )
@@ -119,8 +119,8 @@ def parse_json(text: str) -> Json:
     Parse a JSON text of the service.
 
     Raises:
-        ValueError: *text* is not JSON, or has arrays and objects in each other at more levels than
-            any message of the service has.
+        ValueError: *text* is not JSON, or has more levels of nested arrays and objects than any
+            message of the service.
     """
     try:
         value: Json = json.loads(text, parse_constant=_refuse_constant)
@@ -222,8 +222,8 @@ class Codec:
         renames: The attributes of a class whose names on the wire do not follow the rule; None for
             attributes that are not on the wire.
 
-    If a class has an attribute ``extra``, which is a mapping, unknown fields are stored in it when
-    a message is read, and its fields are added when a message is written.
+    A class may have an attribute ``extra``, which is a mapping. Unknown fields of a message that is
+    read are stored in ``extra``. The fields of ``extra`` are added to a message that is written.
 
     Thread safety: several threads may use an instance at once.
     """
@@ -240,8 +240,9 @@ class Codec:
     @property
     def converter(self) -> Converter:
         """The cattrs converter."""
-        # A lock, as of functools.cached_property in Python 3.11, could be held by another thread
-        # while the process forks. So two threads may each make a converter at the first message.
+        # This method uses no lock, as functools.cached_property does in Python 3.11, because
+        # another thread could hold the lock while the process forks. So at the first message, two
+        # threads may each make a converter.
         converter = self._converter
         if converter is None:
             converter = self._converter = self._new_converter()
@@ -249,7 +250,7 @@ class Codec:
 
     def _new_converter(self) -> Converter:
         """Make the converter. A service adds hooks, for example for unions."""
-        # Imported with the first message, since the import takes 8 ms.
+        # cattrs is imported with the first message, since the import takes 8 ms.
         with imports:
             from cattrs import Converter
 
@@ -311,7 +312,7 @@ class Codec:
         return {name: wire for name, wire in names.items() if wire is not None}
 
     def _omitted(self, kind: type) -> dict[str, Any]:
-        """Return the overrides of the attributes that are not on the wire under a name."""
+        """Return the overrides of the attributes that have no field on the wire."""
         from cattrs.gen import override
 
         off = [name for name, wire in self._renames.get(kind, {}).items() if wire is None]
@@ -363,7 +364,8 @@ class Codec:
                 for name in sorted(value.keys() & optional)
                 if not _can_read(read, {**required, name: value[name]}, kind)
             ]
-            # The fields of inner objects are recorded when the rest is read.
+            # Only the fields of this object are recorded here. The fields of inner objects are
+            # recorded when the rest is read.
             ignored[start:] = wrong
             return {name: each for name, each in value.items() if name not in wrong}
 

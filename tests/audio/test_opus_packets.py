@@ -21,12 +21,12 @@ HZ = 440.0
 SOURCE = 7
 # The monotonic clock of the test.
 BEGIN = 1000.0
-# Sequence number, time of arrival in seconds from the start, and the packet.
+# A sequence number, the time of arrival in seconds from the start, and the packet.
 Arrival = tuple[int, float, bytes]
 
 
 def opus(count: int, *, silent: int = 0) -> list[bytes]:
-    """Return packets of 20 ms of a tone, and of silence after it."""
+    """Return packets with 20 ms of a tone each. The last *silent* packets have silence."""
     encoder: Any = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.format, encoder.layout = RATE_HZ, "s16", "mono"
     packets: list[bytes] = []
@@ -66,7 +66,7 @@ def loud_seconds(samples: np.ndarray[Any, Any]) -> float:
 
 
 def purity(samples: np.ndarray[Any, Any]) -> float:
-    """Return which share of the energy has the frequency of the tone."""
+    """Return the share of the energy that has the frequency of the tone."""
     loud = samples[np.flatnonzero(np.abs(samples) > 1000)[0] :][: RATE_HZ // 2]
     spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud)))) ** 2
     around = round(HZ * len(loud) / RATE_HZ)
@@ -79,7 +79,7 @@ def in_time(packets: Sequence[bytes]) -> list[Arrival]:
 
 @pytest.mark.parametrize("first", [0, 65500, 2**32 // FRAME - 20])
 def test_packets_in_time(first: int) -> None:
-    """All audio is heard. Numbers and timestamps wrap."""
+    """All audio is decoded, even if sequence numbers and timestamps wrap around."""
     samples = received(in_time(opus(50, silent=30)), 1.5, first)
 
     assert loud_seconds(samples) == pytest.approx(1.0, abs=0.06)
@@ -87,7 +87,7 @@ def test_packets_in_time(first: int) -> None:
 
 
 def test_packets_in_the_wrong_order() -> None:
-    """Two packets that are exchanged sound as if they had been in order."""
+    """If two packets arrive in the wrong order, the audio is the same as in the right order."""
     arrivals = in_time(opus(50, silent=30))
     for number in range(0, 50, 5):
         (first, at, one), (second, later, two) = arrivals[number : number + 2]
@@ -100,7 +100,7 @@ def test_packets_in_the_wrong_order() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_lost_and_late_packets(seed: int) -> None:
-    """With 5 % loss and delays of 0 to 60 ms, at most 20 ms of two seconds are a gap."""
+    """With 5 % loss and delays of 0 to 60 ms, at most 20 ms of two seconds are silent."""
     numbers = random.Random(seed)
     arrivals = [
         (number, at + numbers.uniform(0, 0.06), each)
@@ -127,7 +127,7 @@ def test_a_new_source_begins_a_new_stream() -> None:
 
 
 def test_packets_that_cannot_be_decoded(caplog: pytest.LogCaptureFixture) -> None:
-    """They are logged, and the audio continues. A packet without data is skipped."""
+    """An invalid packet is logged, and the audio continues. An empty packet is skipped."""
     caplog.set_level("DEBUG")
     arrivals = in_time(opus(50))
     arrivals[20] = (*arrivals[20][:2], b"\xff")

@@ -1,4 +1,4 @@
-"""The gate passes speech and its beginning, and replaces the rest by silence."""
+"""The gate passes speech from its beginning, and replaces all other audio by silence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def gated(pcm: np.ndarray, rate_hz: int = 16000, block: int = 160) -> np.ndarray
 
 @pytest.mark.parametrize("block", [7, 160, 5000, 100_000])
 def test_passes_speech(block: int) -> None:
-    """Speech passes, with 0.2 s before it and 0.6 s after it. The samples keep their places."""
+    """Speech passes, with 0.2 s before the speech and 0.6 s after it. No sample is moved."""
     pcm = np.full(100 * WINDOW, 5, "<i2")
     pcm[30 * WINDOW : 40 * WINDOW] = 2000
     found = gated(pcm, block=block)
@@ -55,7 +55,7 @@ def test_ignores_a_click() -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 24000, 44100])
 def test_other_rates(rate_hz: int) -> None:
-    """The samples of any rate are unchanged where the gate is open."""
+    """At any sample rate, the samples are unchanged while the gate is open."""
     pcm = np.full(3 * rate_hz, 5, "<i2")
     pcm[rate_hz : 2 * rate_hz] = 2000
     found = gated(pcm, rate_hz)

@@ -90,7 +90,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("jobs", "template", "message"), WRONG)
 def test_wrong_jobs(jobs: Any, template: str | None, message: str) -> None:
-    """The error names the row and what is accepted."""
+    """The error names the row of the wrong item and the accepted values."""
     with pytest.raises(ConfigError, match=message):
         read(jobs, template)
 
@@ -107,7 +107,7 @@ def test_wrong_jobs(jobs: Any, template: str | None, message: str) -> None:
     ],
 )
 def test_wrong_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    """A damaged file is an error with its line."""
+    """The error of a damaged file names the damaged line."""
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):

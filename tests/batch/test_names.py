@@ -21,7 +21,7 @@ FIELDS = {"id": "a1", "voice": "Ashley", "index": "7"}
     ],
 )
 def test_names(template: str, name: str) -> None:
-    """Fields are filled in, and numbers are filled with zeros."""
+    """The values of the fields are inserted, and numbers are padded with zeros."""
     assert name == output_name(template, FIELDS, "line 1")
 
 
@@ -55,7 +55,7 @@ def test_wrong_names(template: str, fields: dict[str, str], message: str) -> Non
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_any_value(identity: str, voice: str) -> None:
-    """Whatever the values are, a name has the parts of the template and no part leads outside."""
+    """An accepted name has the parts of the template, and no part leads out of the folder."""
     try:
         name = output_name("{voice}/{id}.wav", {"id": identity, "voice": voice}, "line 1")
     except ConfigError:
@@ -77,6 +77,6 @@ def test_any_value(identity: str, voice: str) -> None:
     ],
 )
 def test_collisions(names: list[str], message: str) -> None:
-    """Two items never write the same file."""
+    """If two items would write the same file, an error is raised."""
     with pytest.raises(ConfigError, match=message):
         check_collisions((name, f"line {number}") for number, name in enumerate(names, 1))

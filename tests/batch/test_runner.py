@@ -1,4 +1,4 @@
-"""A batch does each item once, however often it is interrupted."""
+"""A batch does each item once, even if the batch is interrupted several times."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from inworld_sync.emulator import Emulator, Settings
 
 from support.spelling import SpellingSynthesizer, spelled, spoken_part
 
-# An event that occurs at once if the test succeeds.
+# A limit for events that occur at once if the test succeeds.
 PATIENCE_SECONDS = 60.0
 
 
@@ -64,7 +64,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_all_items(iw: Inworld, tmp_path: Path) -> None:
-    """Each text is in its file, and a second run does nothing."""
+    """Each text is spoken to its file, and a second run does nothing."""
     seen: list[BatchProgress] = []
     summary = iw.batch(jobs(30), tmp_path / "out", on_progress=seen.append)
 
@@ -81,7 +81,7 @@ def test_all_items(iw: Inworld, tmp_path: Path) -> None:
 
 
 def test_changed_items_are_done_again(iw: Inworld, tmp_path: Path) -> None:
-    """Only the items whose text has changed, and new items, are done."""
+    """A second run does only new items and items whose text has changed."""
     iw.batch(jobs(5), tmp_path)
     changed = [*jobs(6)[:-1], {"id": "n5", "text": "New."}]
     changed[2] = {"id": "n2", "text": "Other."}
@@ -103,7 +103,7 @@ def test_missing_outputs_are_written_again(iw: Inworld, tmp_path: Path) -> None:
 
 
 def test_other_files_are_not_replaced(iw: Inworld, tmp_path: Path) -> None:
-    """A file that is not from the batch is only replaced with overwrite=True."""
+    """A file that the batch did not write is replaced only with overwrite=True."""
     (tmp_path / "n1.wav").write_bytes(b"mine")
     with pytest.raises(ConfigError, match=r"item 2: the output 'n1\.wav' exists"):
         iw.batch(jobs(3), tmp_path)
@@ -134,7 +134,7 @@ def test_errors_of_items(iw: Inworld, tmp_path: Path) -> None:
 
 
 def test_retries(server: Emulator, iw: Inworld, tmp_path: Path, monkeypatch) -> None:
-    """An item whose connection is lost is retried; without retries it fails."""
+    """An item whose connection is lost is retried. With retries=0, the item fails."""
     monkeypatch.setattr("inworld_sync.batch.runner._FIRST_DELAY_SECONDS", 0.001)
     server.faults.add("drop@1")
     [failure] = iw.batch(jobs(1), tmp_path, retries=0).failures
@@ -153,7 +153,7 @@ def test_a_refused_credential_ends_the_batch(server: Emulator, tmp_path: Path) -
 
 
 def test_a_full_disk(iw: Inworld, tmp_path: Path, monkeypatch) -> None:
-    """If an output cannot be written, the batch ends with this error; later it continues."""
+    """If an output cannot be written, the batch raises this error. A later run continues."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -168,7 +168,10 @@ def test_a_full_disk(iw: Inworld, tmp_path: Path, monkeypatch) -> None:
 
 
 def test_killed_before_the_renaming(iw: Inworld, tmp_path: Path, monkeypatch) -> None:
-    """If the process ends between the journal and the renaming, the item is not spoken again."""
+    """
+    If the process ends after the journal line and before the renaming, the item is not spoken
+    again.
+    """
 
     class Killed(BaseException):
         pass
@@ -190,7 +193,7 @@ def test_killed_before_the_renaming(iw: Inworld, tmp_path: Path, monkeypatch) ->
 
 
 def test_the_progress_raises(iw: Inworld, tmp_path: Path) -> None:
-    """An exception of on_progress, such as Ctrl-C, ends the batch, which can be continued."""
+    """An exception in on_progress, such as Ctrl-C, ends the batch. The next run continues it."""
 
     def stop(progress: BatchProgress) -> None:
         if progress.done:
@@ -213,7 +216,7 @@ with Inworld(api_key=key, base_url=url) as iw:
 
 
 def run_and_kill(server: Emulator, folder: Path, count: int, after: int) -> None:
-    """Run a batch in another process, and kill it after some items."""
+    """Run a batch in another process, and kill the process after *after* items."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, server.url, server.api_key, str(folder), str(count)]
     )

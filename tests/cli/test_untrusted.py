@@ -34,7 +34,7 @@ COMMANDS = {
 E = ESCAPES
 VOICE = {"voiceId": E, "displayName": E, "langCode": E, "description": E, "tags": [E], "source": E}
 DELTA = {"choices": [{"delta": {"content": E}, "finish_reason": E}], "model": E, "id": E}
-# One body that has the fields of the answers to all commands.
+# A response body with the fields that all commands read.
 BODY = {
     "voice": VOICE,
     "voices": [VOICE, VOICE],
@@ -66,7 +66,10 @@ def check(done: Done) -> None:
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_http(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
-    """Texts of the service in results and in errors have no effect on a terminal or a file name."""
+    """
+    Control characters in results and errors of the service have no effect on a terminal or a file
+    name.
+    """
     monkeypatch.chdir(tmp_path)
     status, body = ANSWERS[answer]
 
@@ -127,7 +130,7 @@ def hostile_service() -> Iterator[RawServer]:
 
 @pytest.mark.parametrize("command", ["say", "transcribe", "talk"])
 def test_websockets(run: Run, hostile_service: RawServer, tmp_path: Path, command: str) -> None:
-    """Errors, messages and reasons of CLOSE have no effect on a terminal."""
+    """Control characters in errors, messages and CLOSE reasons have no effect on a terminal."""
     recording = tmp_path / "a.wav"
     recording.write_bytes(wav_file(0.2))
     arguments = {

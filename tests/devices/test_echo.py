@@ -1,4 +1,4 @@
-"""A microphone removes the sound of a speaker, through device changes and at any sample rates."""
+"""A microphone removes the sound of a speaker, after device changes and at any sample rates."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_removes_what_a_speaker_plays(monkeypatch: pytest.MonkeyPatch) -> None:
         heard_ns = START_NS + at_ms * 1_000_000
         if at_ms % 20 == 0:
             lib.iw_speaker_play(feed._core, out, 480, LATENCY_NS, heard_ns - LATENCY_NS)
-        # 90 ms later, the device delivers what was captured at this time.
+        # The device delivers the audio 90 ms after it was captured.
         captured_ms = at_ms - 90
         if captured_ms >= 0:
             block = echo[captured_ms * 16 :][:160]
@@ -132,7 +132,7 @@ def test_the_speaker_is_closed(sound_card: SoundCard) -> None:
 
 
 def test_a_conversation_removes_the_echo(sound_card: SoundCard) -> None:
-    """A microphone without settings for echo starts to remove it. No recorded audio is lost."""
+    """A microphone without echo settings starts to remove the echo. No recorded audio is lost."""
     sound_card.microphone = b"\x07\x00" * RATE_HZ
     with Speaker(PLAYED_HZ) as speaker, Microphone(RATE_HZ, block_ms=10) as microphone:
         before = read(microphone, 50)
@@ -147,7 +147,7 @@ def test_a_conversation_removes_the_echo(sound_card: SoundCard) -> None:
 
 @pytest.mark.parametrize("settings", [{"echo": False}, {"mute_while": "speaker"}], ids=str)
 def test_a_decision_is_kept(sound_card: SoundCard, settings: dict[str, Any]) -> None:
-    """A microphone with echo=False or mute_while is not changed."""
+    """A conversation does not change a microphone with echo=False or mute_while."""
     with Speaker(PLAYED_HZ) as speaker:
         chosen = {name: value and speaker for name, value in settings.items()}
         with Microphone(RATE_HZ, **chosen) as microphone:
@@ -169,7 +169,7 @@ def test_without_the_extra(sound_card: SoundCard, monkeypatch: pytest.MonkeyPatc
 def test_a_library_that_cannot_be_loaded(
     sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A conversation continues and logs the reason. A microphone with echo raises an error."""
+    """A conversation logs the reason and continues. A microphone with echo= raises an error."""
     monkeypatch.setitem(__import__("sys").modules, "livekit", None)
     monkeypatch.setattr(echo_module, "has_processor", lambda: True)
     with Speaker(PLAYED_HZ) as speaker:
@@ -192,7 +192,7 @@ def test_arguments_are_checked(sound_card: SoundCard, name: str) -> None:
 
 
 def test_echo_and_mute_while(sound_card: SoundCard) -> None:
-    """The two arguments cannot be combined, at once or later."""
+    """The two arguments cannot be combined, neither at creation nor by cancel_echo()."""
     with Speaker(PLAYED_HZ) as speaker:
         with pytest.raises(ConfigError, match="mute_while"):
             Microphone(RATE_HZ, echo=speaker, mute_while=speaker)

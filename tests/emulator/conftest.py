@@ -29,9 +29,9 @@ def speech_server() -> Iterator[Emulator]:
 @pytest.fixture(scope="session")
 def rtc_server() -> Iterator[Emulator]:
     """
-    Yield a server that had a WebRTC call. Its event loop runs until the server is closed.
+    Yield a server that had a WebRTC call. The event loop of the server runs until it is closed.
 
-    On a busy machine, the last packet of a client may be lost. Then the idle timeout ends its call.
+    On a busy machine, the last packet of a client may be lost. Then the idle timeout ends the call.
     """
     from support.rtc_client import open_rtc  # it is slow to import
 

@@ -1,4 +1,4 @@
-"""The queue between the replies of a session and its track: order, silence, clearing, limits."""
+"""The queue of audio between a session and its track: order, silence, clearing, limits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def send(audio: TrackAudio, response_id: str, pcm: bytes, cancelled: Any = NEVER
 
 
 def test_order(audio: TrackAudio, peer: RecordingPeer) -> None:
-    """Audio keeps its order. Each message has one start and one end, when they are played."""
+    """Audio keeps its order. Start and end of each message are reported once, when played."""
     send(audio, "one", b"ab")
     send(audio, "one", b"cdef")
     audio.end("one")
@@ -65,7 +65,7 @@ def test_order(audio: TrackAudio, peer: RecordingPeer) -> None:
 
 
 def test_silence_replaces_missing_audio(audio: TrackAudio, peer: RecordingPeer) -> None:
-    """A reply that is generated slowly has a pause, and no second start."""
+    """If a reply is generated slowly, silence is sent, and no second start is reported."""
     send(audio, "one", b"ab")
     assert audio.pop(4) == b"ab\0\0"
     assert audio.pop(4) == bytes(4)
@@ -77,7 +77,7 @@ def test_silence_replaces_missing_audio(audio: TrackAudio, peer: RecordingPeer) 
 
 
 def test_message_without_audio(audio: TrackAudio, peer: RecordingPeer) -> None:
-    """A message without audio has no events."""
+    """For a message without audio, no event is sent."""
     audio.begin("one")
     audio.end("one")
     audio.pop(4)
@@ -86,7 +86,7 @@ def test_message_without_audio(audio: TrackAudio, peer: RecordingPeer) -> None:
 
 
 def test_interruption(audio: TrackAudio, peer: RecordingPeer) -> None:
-    """The audio that is not played is dropped, and later audio of the response too."""
+    """An interruption drops the audio that is not played, and later audio of the same response."""
     send(audio, "one", b"abcdef")
     audio.pop(2)
     audio.interrupt()
@@ -99,7 +99,7 @@ def test_interruption(audio: TrackAudio, peer: RecordingPeer) -> None:
 
 
 def test_interruption_of_silence(audio: TrackAudio, peer: RecordingPeer) -> None:
-    """Without audio, an interruption has no event."""
+    """If no audio is played, an interruption sends no event."""
     audio.interrupt()
     send(audio, "one", b"ab")
     audio.end("one")
@@ -110,7 +110,10 @@ def test_interruption_of_silence(audio: TrackAudio, peer: RecordingPeer) -> None
 
 
 def test_clear_names_the_response(audio: TrackAudio, peer: RecordingPeer) -> None:
-    """``clear`` always has an event: of the audio, of the response in progress, or of neither."""
+    """
+    ``clear`` always sends an event, with the id of the played or the active response, or without
+    id.
+    """
     audio.clear(None)
     audio.clear("one")
     send(audio, "one", b"ab")
@@ -124,7 +127,7 @@ def test_clear_names_the_response(audio: TrackAudio, peer: RecordingPeer) -> Non
 
 
 def test_cancelled_audio_is_dropped(audio: TrackAudio) -> None:
-    """A piece that is generated while its response is cancelled is not played."""
+    """A piece of audio that is generated after its response was cancelled is not played."""
     cancelled = threading.Event()
     cancelled.set()
     send(audio, "one", b"ab", cancelled)
@@ -180,7 +183,7 @@ def test_close_wakes_a_response(audio: TrackAudio, monkeypatch: pytest.MonkeyPat
 
 
 def test_candidates_of_an_offer() -> None:
-    """Names and the end of the candidates are removed. Addresses and the other lines are kept."""
+    """Candidates with names and the end of the candidates are removed. All other lines are kept."""
     kept = [
         "v=0",
         "a=fingerprint:sha-256 AA",

@@ -1,4 +1,4 @@
-"""The limiter of several processes; fakeredis stands in for Redis."""
+"""The limiter of several processes, with fakeredis instead of a Redis server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.spelling import SpellingSynthesizer, spelled
 
 Process = Callable[..., RedisLimiter]
 
-# An event that occurs at once if the test succeeds.
+# A limit for events that occur at once if the test succeeds.
 PATIENCE_SECONDS = 30.0
 
 
@@ -32,7 +32,7 @@ def until(is_reached: Callable[[], bool]) -> None:
 
 
 def test_processes_share_places(process: Process) -> None:
-    """Two processes have as many places together as the account has."""
+    """Two processes together have as many places as the account."""
     a, b = process(places=3), process(places=3)
 
     assert [a.acquire(0), b.acquire(0), a.acquire(0)] == [True, True, True]
@@ -152,7 +152,7 @@ def test_a_local_share_while_redis_is_away(fake: FakeRedis, process: Process) ->
     fake.come_back()
     until(lambda: a._away_since is None)
     assert 2 == a.held
-    # The place that was used meanwhile counts.
+    # The place that was taken while Redis was away counts.
     assert b.acquire(PATIENCE_SECONDS)
     assert not b.acquire(0)
 
@@ -173,7 +173,7 @@ def test_release_while_redis_is_away(fake: FakeRedis, process: Process) -> None:
 def test_heartbeats_of_a_process(
     fake: FakeRedis, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread of a limiter renews its leases."""
+    """The thread of a limiter renews the leases of its places."""
     monkeypatch.setattr(redis_limiter, "HEARTBEAT_SECONDS", 0.05)
     limiter = process(places=1)
     assert limiter.acquire(0)
@@ -190,7 +190,7 @@ def server() -> Emulator:
 
 
 def test_idle_connections_of_other_processes_are_closed(process: Process) -> None:
-    """A process that needs a place gets the place of another process's idle connection."""
+    """If a process needs a place, another process closes an idle connection."""
     events: list[TraceEvent] = []
     with (
         server() as service,
@@ -212,9 +212,9 @@ def test_idle_connections_of_other_processes_are_closed(process: Process) -> Non
 
 def test_a_busy_process_returns_a_place(process: Process) -> None:
     """
-    A process with all places, whose connections are never idle, returns one to another process.
+    A process that has all places returns one place, even if its connections are never idle.
 
-    Its utterances complete, and it continues on its other connection.
+    The utterances of this process complete, and the process continues on its other connection.
     """
     ended = threading.Event()
     with (
@@ -252,7 +252,7 @@ def test_a_busy_process_returns_a_place(process: Process) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_has_no_places_of_its_parent(process: Process) -> None:
-    """A forked child begins without places, under a name of its own."""
+    """A forked child begins without places, and has another process name in Redis."""
     limiter = process(places=3)
     assert limiter.acquire(0)
     parent = limiter._process
@@ -284,7 +284,7 @@ def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
 
 
 def test_the_password_is_hidden(process: Process) -> None:
-    """The repr of a limiter does not have the address."""
+    """The repr of a limiter does not show the address, which may have a password."""
     limiter = process()
 
     assert "hidden-password" not in repr(limiter) + repr(vars(limiter))

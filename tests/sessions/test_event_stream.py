@@ -1,4 +1,4 @@
-"""A stream of events can be received in four ways."""
+"""The events of a stream can be received in four ways."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def in_thread(work: Callable[[], object]) -> Callable[[], object]:
 
 
 def test_events_wait_for_the_first_consumer(source: Source) -> None:
-    """Events before the first consumer are buffered for it."""
+    """Events that arrive before the first consumer are buffered for this consumer."""
     source.give(1, 2, 3)
     source.end()
 
@@ -267,7 +267,7 @@ def test_closing_a_queue_wakes_its_reader(source: Source) -> None:
 
 
 def test_queue_as_a_context(source: Source) -> None:
-    """Leaving the ``with`` block closes the queue, so that the reader does not pause for it."""
+    """Leaving the ``with`` block closes the queue, so that the reader does not pause."""
     with source.stream.subscribe(maxsize=1) as queue:
         source.give(1)
         with source.changed:
@@ -278,7 +278,7 @@ def test_queue_as_a_context(source: Source) -> None:
 
 
 def test_queue_of_no_size(source: Source) -> None:
-    """A queue without room for one event is refused."""
+    """A queue with a maxsize below 1 is refused."""
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         source.stream.subscribe(maxsize=0)
 
@@ -287,7 +287,7 @@ def test_queue_of_no_size(source: Source) -> None:
 
 
 def test_handlers_run_in_order(source: Source) -> None:
-    """Handlers for a class or for a name get its events in order. The end comes last and once."""
+    """Handlers for a class or a name get the events in order, and then get the end once."""
     seen: list[object] = []
     done = threading.Event()
     source.stream.on(Number, seen.append)
@@ -419,7 +419,7 @@ def test_poll_within_a_handler(polled: Source) -> None:
 
 
 def test_poll_raises_keyboard_interrupt(polled: Source) -> None:
-    """poll() raises KeyboardInterrupt of a handler; polling can continue after it."""
+    """poll() raises a KeyboardInterrupt of a handler. Afterwards, polling can continue."""
 
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
@@ -441,7 +441,7 @@ def test_poll_without_handlers(polled: Source) -> None:
 
 
 def test_poll_of_a_threaded_stream(source: Source) -> None:
-    """poll() of a client with dispatch threads is an error, which says what to do."""
+    """With dispatch threads, poll() raises an error that says what to do."""
     with pytest.raises(LocalProtocolError, match="dispatch='poll'"):
         source.stream.poll()
 
@@ -476,7 +476,7 @@ def test_full_from_the_start(source: Source) -> None:
 
 
 def test_stopped_consumer(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue that is too far behind ends with an error; other consumers get every event."""
+    """A queue with too many events ends with an error. Other consumers get every event."""
     monkeypatch.setattr(event_stream, "MAX_BEHIND_BYTES", 5000)
     stopped, read = source.stream.subscribe(), source.stream.subscribe()
     for value in range(10):
@@ -492,7 +492,7 @@ def test_stopped_consumer(source: Source, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_stopped_before_the_first_consumer(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first consumer gets the error if too many events were buffered for it."""
+    """If too many events were buffered for the first consumer, this consumer gets an error."""
     monkeypatch.setattr(event_stream, "MAX_BEHIND_BYTES", 5000)
     source.give(*range(10), size_bytes=1000)
 
@@ -504,7 +504,7 @@ def test_stopped_before_the_first_consumer(source: Source, monkeypatch: pytest.M
 
 
 def test_discard(source: Source) -> None:
-    """Events that were not taken are dropped for every consumer; the end is kept."""
+    """discard() drops all events that were not taken, for every consumer. The end is kept."""
     queue = source.stream.subscribe()
     events = source.stream.events()
     source.give(1)

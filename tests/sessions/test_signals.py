@@ -19,7 +19,7 @@ from inworld_sync import (
 
 from support.interrupts import interrupted, returns
 
-# Every seventh point of a call is tested. tests/signal_storm.py tests random points.
+# The test raises at every seventh point of a call. tests/signal_storm.py tests random points.
 _STEP = 7
 
 

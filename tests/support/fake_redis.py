@@ -1,5 +1,5 @@
 """
-A stand-in for Redis: fakeredis, which runs the same Lua scripts in this process.
+Runs fakeredis instead of a Redis server. fakeredis runs the same Lua scripts in this process.
 
 ``python tests/redis_limits.py`` tests the limiter with a real Redis.
 """
@@ -19,11 +19,12 @@ URL = "redis://:hidden-password@redis.invalid:6379/0"
 
 class FakeRedis:
     """
-    A server without a socket, whose clock advances by a microsecond with each look at it.
+    A server without a socket. Each read of its clock advances the clock by a microsecond.
 
     Attributes:
         now: The time of the server, in seconds.
-        server: Its ``connected`` decides whether the server can be reached.
+        server: The server of fakeredis. Its ``connected`` decides whether clients can reach the
+            server.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +45,7 @@ class FakeRedis:
         return self.now
 
     def run_clock(self) -> None:
-        """Let the clock run as other clocks do."""
+        """Let the clock run in real time."""
         self._runs_from = time.monotonic()
 
     def pass_time(self, seconds: float) -> None:

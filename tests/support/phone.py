@@ -95,7 +95,7 @@ def in_call(
 def answer(
     service: Service, number: int, audio: bytes, *, text: str = "Yes.", request: Any = None
 ) -> None:
-    """Send one response with audio in pieces of 100 ms, for a request of the client or not."""
+    """Send one response with audio in pieces of 100 ms, with or without a request of the client."""
     response_id, item_id = f"resp_{number}", f"item_a{number}"
     service.created(response_id, request)
     service.item(response_id, item_id)
@@ -112,7 +112,7 @@ def speech_started(service: Service, item_id: str = "u1") -> None:
 
 
 def received(service: Service, size_bytes: int) -> bytes:
-    """Return audio of the caller."""
+    """Return *size_bytes* of audio of the caller."""
     audio = b""
     while len(audio) < size_bytes:
         audio += base64.b64decode(service.until("input_audio_buffer.append")["audio"])
@@ -120,12 +120,12 @@ def received(service: Service, size_bytes: int) -> bytes:
 
 
 def connected(service: Service) -> None:
-    """Wait until the audio of the caller arrives, so that the bridge plays what follows."""
+    """Wait for audio of the caller. From then on, the bridge plays audio of the service."""
     received(service, 800)
 
 
 def serve_call(*steps: Callable[[Service], object]) -> Callable[[Service], None]:
-    """Return a script that opens a session, does the steps, and reads until the end."""
+    """Return a script that opens a session, runs the steps, and reads messages until the end."""
 
     def script(service: Service) -> None:
         service.open()

@@ -18,10 +18,10 @@ _START_SECONDS = 10.0
 
 class RedisServer:
     """
-    A Redis without a password on a loopback port. It keeps its data only if *is_durable* is true.
+    A Redis without a password on a loopback port. Its data is stored only if *is_durable* is true.
 
     Attributes:
-        url: Its address, which stays the same after :meth:`restart`.
+        url: The address of the server, which stays the same after :meth:`restart`.
     """
 
     def __init__(self, folder: Path, *, is_durable: bool = False) -> None:

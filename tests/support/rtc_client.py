@@ -1,5 +1,5 @@
 """
-A small client of Realtime over WebRTC. It uses aiortc, and no code of the package.
+A small client of Realtime over WebRTC. The client uses aiortc, and no code of the package.
 
 The client uses the loopback address only, so it works on a machine without a network.
 """
@@ -192,7 +192,7 @@ def _use_loopback(connection: Any) -> None:
 
 
 class RtcClient(RealtimeClient):
-    """Sends events and reads events in order. ``rtc`` has the audio."""
+    """Sends and reads events in order. The connection ``rtc`` has the audio."""
 
     def __init__(self, rtc: RtcConnection) -> None:
         super().__init__(rtc)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A bad network between a WebRTC client and a server: it loses, delays and reorders packets."""
+"""Simulates a bad network between a WebRTC client and a server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class UdpRelay:
         self._loss = loss
         self._max_delay = max_delay
         self._sockets = [self._new_socket(), self._new_socket()]
-        # The addresses behind the two sockets: of the client, and of the server.
+        # The addresses to which the two sockets send: the client's and the server's.
         self._targets: list[Address | None] = [None, None]
         self._late: list[tuple[float, int, bytes, int]] = []
         self._numbers = itertools.count()
@@ -58,7 +58,7 @@ class UdpRelay:
 
     def rewrite(self, sdp: str, side: int) -> str:
         """
-        Return a description whose only candidate is the relay's socket for the other side.
+        Return an SDP whose only candidate is the relay's socket for the other side.
 
         Args:
             sdp: The offer or the answer.
@@ -67,7 +67,7 @@ class UdpRelay:
         found = _CANDIDATE.search(sdp)
         assert found is not None, "the description has no candidate of the loopback interface"
         self._targets[side] = (found[1], int(found[2]))
-        # The client sends to the socket behind which the server is, and the other way round.
+        # Each side gets the address of the socket that passes its packets to the other side.
         port = self._sockets[1 - side].getsockname()[1]
         line = re.sub(r" \d+ typ host", f" {port} typ host", found[0].rstrip("\r\n"))
         sections = re.split(r"(?m)^(?=m=)", _ANY_CANDIDATE.sub("", sdp))
@@ -110,7 +110,7 @@ class UdpRelay:
                 heapq.heappush(self._late, (at, next(self._numbers), data, side))
 
     def _send(self, data: bytes, side: int) -> None:
-        # The client sends to the first socket, and the server knows the second one as the client.
+        # The client sends to the first socket. For the server, the second socket is the client.
         target = self._targets[1 - side]
         if target is not None:
             with contextlib.suppress(OSError):
@@ -121,7 +121,7 @@ class UdpRelay:
 def open_relay(
     url: str, *, seed: int, loss: float = 0.05, max_delay: float = 0.06
 ) -> Iterator[tuple[str, UdpRelay]]:
-    """Pass HTTP to the server at *url* with other candidates, and UDP through a relay."""
+    """Pass HTTP to the server at *url*, replace the candidates, and pass UDP through a relay."""
     relay = UdpRelay(seed, loss, max_delay)
 
     def respond(method: str, path: str, credential: str, body: bytes) -> tuple[int, str, bytes]:

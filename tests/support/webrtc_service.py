@@ -73,7 +73,7 @@ class Call(Service):
         session: The session object, including all updates.
     """
 
-    # The base class has a WebSocket, which a call does not have.
+    # The constructor of the base class is not called, because a call has no WebSocket.
     def __init__(self, loop: asyncio.AbstractEventLoop, number: int, script: Script) -> None:
         self.number = number
         self.commands: list[Event] = []
@@ -126,7 +126,7 @@ class Call(Service):
         self._loop.call_soon_threadsafe(self._track.waiting.clear)
 
     def heard(self, seconds: float = 0.0) -> np.ndarray[Any, Any]:
-        """Wait for so many more seconds of the client's track. Return all its samples so far."""
+        """Wait for *seconds* more of the client's track. Return all samples of the track so far."""
         with self._news:
             wanted = sum(map(len, self._heard)) + round(seconds * RATE_HZ)
             assert self._news.wait_for(
@@ -202,8 +202,8 @@ def serve_http(respond: Http) -> Iterator[str]:
     """
     Serve HTTP, and yield the URL of the server.
 
-    *respond* gets the method, the path, the credential and the body. It returns a status, a content
-    type and a body.
+    *respond* gets the method, the path, the credential and the body. The function returns a status,
+    a content type and a body.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -248,7 +248,7 @@ def open_service(
 
     Args:
         scripts: The scripts of the calls.
-        changed_answer: Changes each answer before it is sent.
+        changed_answer: A function that changes each answer before the answer is sent.
         has_udp: False closes the sockets of each call before its answer is sent.
         settings: Settings of the client.
     """

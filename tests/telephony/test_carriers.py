@@ -1,4 +1,4 @@
-"""The messages of the carriers, their documents, and their commands over HTTP."""
+"""The messages and documents of the carriers, and the commands to the carriers over HTTP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ URL = "wss://voice.example.com/media"
 
 
 def test_twilio_start() -> None:
-    """The start has the ids and the parameters of the stream; the caller's number is one."""
+    """The start has the ids and the parameters of the stream, such as the caller's number."""
     start = {
         "event": "start",
         "sequenceNumber": "1",
@@ -59,7 +59,7 @@ def test_twilio_start() -> None:
 
 
 def test_the_other_track_is_not_the_caller() -> None:
-    """A stream with both tracks has the assistant's own voice too."""
+    """If a stream has both tracks, only the inbound track is audio of the caller."""
     for track, is_caller in (("inbound", True), ("outbound", False), ("outbound_track", False)):
         media = {"track": track, "chunk": "3", "timestamp": "40", "payload": "/w=="}
         found = TwilioCodec().read(json.dumps({"event": "media", "media": media}))
@@ -69,7 +69,7 @@ def test_the_other_track_is_not_the_caller() -> None:
 
 @pytest.mark.parametrize("name", ["media_format", "mediaFormat"])
 def test_telnyx_start(name: str) -> None:
-    """Both spellings of the format are read, and parameters as a list or an object."""
+    """The format may have either spelling, and the parameters may be a list or an object."""
     rate = "sample_rate" if name == "media_format" else "sampleRate"
     for parameters in ({"plan": "gold"}, [{"name": "plan", "value": "gold"}]):
         start = {
@@ -96,7 +96,7 @@ def test_telnyx_start(name: str) -> None:
 
 
 def test_telnyx_byte_order() -> None:
-    """L16 may have either byte order; the bridge always has little-endian samples."""
+    """L16 may have either byte order. The codec converts the samples to little-endian order."""
     media = {"event": "media", "media": {"payload": base64.b64encode(b"\x01\x02").decode()}}
     start = {"media_format": {"encoding": "L16", "sample_rate": 16000}}
     codec = TelnyxCodec("L16", 16000, "big")
@@ -149,7 +149,7 @@ def test_asterisk_events(text: str, found: object) -> None:
 
 
 def test_asterisk_start() -> None:
-    """The format of the channel decides; an unknown one is refused."""
+    """The call has the format of the channel. An unknown format is refused."""
     start = "MEDIA_START connection_id:c1 channel:WebSocket/x/1 format:{} optimal_frame_size:320"
     found = WebSocketCodec().read(start.format("slin16"))
     assert isinstance(found, CallStart)
@@ -161,7 +161,7 @@ def test_asterisk_start() -> None:
 
 
 def test_audiosocket_frames() -> None:
-    """Only frames of the type of the call are audio."""
+    """Only frames whose type is the audio type of the call are read as audio."""
     codec = AudioSocketCodec("id", 8000)
     codec.read(b"\x10\x01\x40" + bytes(320))
 
@@ -176,7 +176,7 @@ def test_audiosocket_frames() -> None:
 
 
 def test_twiml() -> None:
-    """The document has the parameters, and nothing is lost in XML."""
+    """The document has the parameters, and special characters are escaped in XML."""
     text = stream_twiml(URL, {"from": "+1", "name": 'A & "B" <C>'}, say_before="One moment.")
     response = ElementTree.fromstring(text)
     stream = response.find("Connect/Stream")
@@ -193,7 +193,7 @@ def test_twiml() -> None:
     "url", ["https://a.example/x", "ws://a.example/x", "wss://a.example/x?token=1", "/x", ""]
 )
 def test_addresses_that_do_not_work(url: str) -> None:
-    """Carriers need TLS, and remove a query."""
+    """An address without TLS or with a query is refused."""
     for make in (stream_twiml, stream_texml):
         with pytest.raises(ConfigError):
             make(url)
@@ -228,7 +228,7 @@ def commands(status: str = "200 OK"):
 
 
 def test_commands_to_twilio() -> None:
-    """Twilio gets forms; a transfer is a TwiML document."""
+    """Commands to Twilio are forms. The command for a transfer has a TwiML document."""
     script, requests = commands()
     with serve(script) as server:
         url = f"http://127.0.0.1:{server.port}"
@@ -253,7 +253,7 @@ def test_commands_to_twilio() -> None:
 
 
 def test_commands_to_telnyx() -> None:
-    """Telnyx gets JSON."""
+    """Commands to Telnyx are JSON."""
     script, requests = commands()
     with serve(script) as server:
         control = TelnyxControl("KEY1", base_url=f"http://127.0.0.1:{server.port}")
@@ -274,7 +274,7 @@ def test_commands_to_telnyx() -> None:
 
 
 def test_a_command_is_refused() -> None:
-    """An error of the carrier raises, without the token in its message."""
+    """If the carrier refuses a command, the error that is raised does not show the token."""
     script, _ = commands("401 Unauthorized")
     with serve(script) as server:
         control = TwilioControl("AC1", "secret-token", base_url=f"http://127.0.0.1:{server.port}")
@@ -286,7 +286,7 @@ def test_a_command_is_refused() -> None:
 
 
 def test_a_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment has the keys, or the error names the variable."""
+    """The keys come from the environment. If a key is missing, the error names the variable."""
     for name in ("TELNYX_API_KEY", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match="TELNYX_API_KEY"):

@@ -1,4 +1,4 @@
-"""The clock of what a caller has heard, with simulated time."""
+"""The clock that measures what a caller has heard, in simulated time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def clock(reports: str = "marks", delay: float = 0.0) -> HeardClock:
 
 
 def test_time_limits_what_was_heard() -> None:
-    """A burst of 10 s that is sent in 1 s is heard in real time."""
+    """If 10 s of audio are sent within 1 s, the audio counts as heard in real time."""
     heard = clock("none")
     for each in range(10):
         heard.send(ms(1000), 100.0 + each / 10)
@@ -40,7 +40,7 @@ def test_the_delay_of_marks_is_subtracted() -> None:
 
 
 def test_a_mark_is_due_every_200_ms_and_at_the_end() -> None:
-    """Marks are coalesced: at most one for 200 ms, and one at the end of the audio."""
+    """At most one mark is sent for each 200 ms of audio, and one at the end of the audio."""
     heard = clock()
     due = []
     for number in range(25):
@@ -83,7 +83,7 @@ def test_a_mark_before_its_time_was_not_heard() -> None:
 
 
 def test_a_pause_begins_a_new_run() -> None:
-    """The time without audio does not count as heard audio."""
+    """A pause between two runs of audio does not count as heard audio."""
     heard = clock("none")
     heard.send(ms(100), 100.0)
     heard.send(ms(500), 105.0)
@@ -93,7 +93,7 @@ def test_a_pause_begins_a_new_run() -> None:
 
 
 def test_the_tail_of_a_run_is_late_too() -> None:
-    """When a new run begins, the end of the previous run is still on its way to the caller."""
+    """When a new run begins, the end of the previous run was not heard yet."""
     heard = clock("none", delay=0.2)
     heard.send(ms(1000), 100.0)
     heard.send(ms(1000), 101.0)
@@ -102,7 +102,7 @@ def test_the_tail_of_a_run_is_late_too() -> None:
 
 
 def test_the_queue_of_the_carrier() -> None:
-    """The length of the queue gives the delay; an answer from before a clear is ignored."""
+    """The reported length of the queue shows the delay. A report from before a clear is ignored."""
     heard = clock("queue")
     heard.send(ms(1000), 100.0)
     assert heard.is_report_due(100.0, is_last=False)
@@ -128,7 +128,7 @@ def test_a_lost_mark_does_not_hold_the_clock() -> None:
 
 
 def test_foreign_marks() -> None:
-    """Names that this side did not send are ignored."""
+    """Marks with names that this side did not send are ignored."""
     heard = clock()
     heard.send(ms(100), 100.0)
 

@@ -1,4 +1,4 @@
-"""The parts of a call: order of the pieces, recording, sockets, prepared sessions and tools."""
+"""The parts of a call: order of audio pieces, recording, sockets, prepared sessions and tools."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pieces(*numbers: int) -> tuple[list[int], Reorder]:
 
 
 def test_pieces_are_put_in_order() -> None:
-    """Pieces that overtake each other are put in order; nothing is lost."""
+    """Pieces that arrive in the wrong order are put in order, and no piece is lost."""
     found, reorder = pieces(1, 3, 2, 5, 4, 6, 9, 8, 7, 10)
 
     assert list(range(1, 11)) == found
@@ -60,7 +60,7 @@ def test_pieces_are_put_in_order() -> None:
 
 
 def test_a_lost_piece_is_not_waited_for_longer_than_100_ms() -> None:
-    """After five later pieces, a missing piece is lost; if it still comes, it is dropped."""
+    """After five later pieces, a missing piece counts as lost. A late piece is dropped."""
     found, reorder = pieces(1, 3, 4, 5, 6, 7, 2, 8, 8)
 
     assert [1, 3, 4, 5, 6, 7, 8] == found
@@ -68,7 +68,7 @@ def test_a_lost_piece_is_not_waited_for_longer_than_100_ms() -> None:
 
 
 def test_a_new_count() -> None:
-    """A count that begins again is followed, and a piece without a number is passed on."""
+    """If the numbers begin again, the pieces continue. A piece without a number is passed on."""
     found, reorder = pieces(900, 901, 1, 2)
     assert [900, 901, 1, 2] == found
     assert (0, 0) == (reorder.lost, reorder.late)
@@ -76,7 +76,7 @@ def test_a_new_count() -> None:
 
 
 def test_recording_is_aligned(tmp_path) -> None:
-    """The caller is placed by the timestamps, the assistant where the caller hears it."""
+    """The caller's audio is placed by timestamps, the assistant's audio by the time of hearing."""
     recorder = Recorder(tmp_path / "call.wav", MULAW, MULAW, 100.0, LOGGER)
     loud = b"\x80" * 160
     for number in range(100):
@@ -101,7 +101,7 @@ def test_recording_is_aligned(tmp_path) -> None:
 
 
 def test_recording_of_a_call(tmp_path) -> None:
-    """A recorded call has both sides; the words of both sides do not move against each other."""
+    """A recording has the audio of both sides, and both sides stay aligned."""
     options = CallOptions(recording=lambda start: tmp_path / f"{start.call_id}.wav")
     script = serve_call(connected, lambda service: answer(service, 1, mulaw(400)))
     with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
@@ -126,7 +126,7 @@ def _mulaw(samples) -> bytes:
 
 
 def test_a_recording_that_cannot_be_written(tmp_path) -> None:
-    """The call continues without its recording."""
+    """If the recording cannot be written, the call continues."""
     options = CallOptions(recording=tmp_path / "missing" / "call.wav")
     script = serve_call(connected, lambda service: answer(service, 1, mulaw(100)))
     with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
@@ -179,7 +179,7 @@ def test_a_socket_without_a_timeout() -> None:
 
 @pytest.mark.parametrize("end", [None, "", b""])
 def test_the_end_of_a_socket(end: object) -> None:
-    """None, an empty message and an exception are the end."""
+    """None, an empty message or an exception means that the socket has ended."""
 
     class Ends:
         def receive(self, timeout: float) -> object:
@@ -192,7 +192,7 @@ def test_the_end_of_a_socket(end: object) -> None:
 
 
 def test_a_consumer_that_gets_messages() -> None:
-    """The ``receive`` of a Channels consumer gets messages, so ``feed`` is used."""
+    """Channels itself calls ``receive`` of a consumer, so the messages are passed to ``feed``."""
 
     class Consumer:
         def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -211,7 +211,7 @@ def test_a_consumer_that_gets_messages() -> None:
 
 
 def test_too_many_messages_are_fed() -> None:
-    """Messages that nobody reads end the call, instead of filling the memory."""
+    """If too many messages wait, the call ends, so that the memory is limited."""
 
     class Sends:
         def send(self, _: object) -> None: ...
@@ -291,7 +291,7 @@ class Control:
 
 
 def calls_tool(name: str, arguments: str, then: str = "Bye."):
-    """Return a script in which the model calls a function, and speaks after its output."""
+    """Return a script in which the model calls a function, and speaks after the output."""
 
     def script(service: Service) -> None:
         service.open()
@@ -311,7 +311,7 @@ def calls_tool(name: str, arguments: str, then: str = "Bye."):
 
 
 def test_the_model_transfers_the_call() -> None:
-    """The model sees names only; the transfer waits until its words were heard."""
+    """The model sees only names. The transfer waits until the words of the model were heard."""
     tool = transfer_tool({"sales": "+4930123456"})
     control = Control()
     script, outputs = calls_tool("transfer", '{"target":"sales"}')
@@ -332,7 +332,7 @@ def test_the_model_transfers_the_call() -> None:
 
 @pytest.mark.parametrize("carrier", ["twilio", "asterisk"])
 def test_the_stream_ends_during_the_command(carrier) -> None:
-    """The carrier may end the stream before it answers the command of the transfer."""
+    """The carrier may end the stream before the answer to the command of the transfer."""
     released = Event()
 
     class Slow(Control):
@@ -353,7 +353,7 @@ def test_the_stream_ends_during_the_command(carrier) -> None:
 
 
 def test_a_transfer_that_fails() -> None:
-    """If the carrier refuses, the model gets a message, and the call goes on."""
+    """If the carrier refuses a transfer, the model gets a message, and the call continues."""
     control = Control(OSError("refused"))
     added = []
 
@@ -377,7 +377,7 @@ def test_a_transfer_that_fails() -> None:
 
 
 def test_the_model_hangs_up() -> None:
-    """The tool ends the call after the goodbye."""
+    """The tool hang_up ends the call after the goodbye was heard."""
     script, outputs = calls_tool("hang_up", "{}")
     with SimulatedCall() as call, realtime(script) as iw:
         with iw.realtime.connect(_with_tools(session(), hang_up)) as rt:
@@ -390,7 +390,7 @@ def test_the_model_hangs_up() -> None:
 
 
 def test_unknown_targets() -> None:
-    """The model cannot transfer to a number of its own choice."""
+    """The model cannot transfer a call to a number that is not in the list of targets."""
     tool = transfer_tool({"sales": "+4930123456"})
 
     assert "The targets are: sales." in tool("+900 123")
@@ -401,7 +401,7 @@ def test_unknown_targets() -> None:
 
 
 def test_tools_outside_a_call() -> None:
-    """Without a call, the tools raise a clear error; a transfer needs the control."""
+    """Outside a call, tools raise a clear error. So does a transfer without a control."""
     with pytest.raises(LocalProtocolError, match="outside a call"):
         current_call()
     with SimulatedCall() as call, realtime(serve_call()) as iw:
@@ -419,7 +419,7 @@ def _with_tools(settings, *tools):
 
 
 def test_encoded_audio_is_sent_unchanged() -> None:
-    """Bytes in the input format of the session pass unchanged, in messages of 100 ms."""
+    """Bytes in the input format of the session are sent unchanged, in messages of 100 ms."""
     got: list[bytes] = []
     audio = bytes(range(256)) * 10
     script = serve_call(lambda service: got.append(received(service, 2400)))
@@ -465,7 +465,7 @@ def test_the_fixture(phone_call) -> None:
 
 
 def test_the_format_of_the_caller() -> None:
-    """Only audio of another format is decoded; both zeros of mu-law pass unchanged."""
+    """Audio is decoded only if the formats differ. So both zeros of mu-law pass unchanged."""
     both_zeros = b"\x7f\xff"
 
     assert (both_zeros, True) == FromCall(MULAW).convert(both_zeros, MulawFormat())

@@ -1,7 +1,7 @@
 """
 Calls with real speech: the caller's words are recognized, and the model's words are synthesized.
 
-The default run has a call of Twilio. The slow tests have a call of 60 s for each carrier.
+The default run tests a call of Twilio. The slow tests make a call of 60 s for each carrier.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def reply(request: ReplyRequest) -> Iterator[ReplyPart]:
 
 
 class Control:
-    """Ends the call when it is transferred, as a carrier does."""
+    """Ends a call that is transferred, as a carrier does."""
 
     def __init__(self, call: SimulatedCall) -> None:
         self.call = call
@@ -82,7 +82,7 @@ def loud_ms(pcm: bytes) -> np.ndarray:
 
 
 def talk(iw: Inworld, speak, call: SimulatedCall, path, story_ms: float) -> None:
-    """Do a whole call: greeting, question, interruption, keys and transfer."""
+    """Make a whole call: greeting, question, interruption, keys and transfer."""
     greeting = speak("How can I help?")
     control, pressed = Control(call), []
     options = CallOptions(
@@ -118,7 +118,7 @@ def talk(iw: Inworld, speak, call: SimulatedCall, path, story_ms: float) -> None
     story = next(each for each in summary.conversation if "Once upon" in _text(each))
     assert story.truncated_ms is not None, "the model knows how much of the story was heard"
 
-    # The goodbye was heard to its end.
+    # The whole goodbye was heard.
     wav = read_wav(path)
     stereo = np.frombuffer(wav.pcm, "<i2").reshape(-1, 2)
     caller = np.frombuffer(call.spoken, "<i2")
@@ -134,7 +134,7 @@ def _text(entry) -> str:
 
 
 def test_a_call_with_real_speech(iw: Inworld, speak, tmp_path) -> None:
-    """A call of Twilio of some seconds, with all that happens in calls."""
+    """A call of Twilio lasts some seconds and has all steps of talk()."""
     with SimulatedCall() as call:
         talk(iw, speak, call, tmp_path / "call.wav", 300)
 
@@ -142,6 +142,6 @@ def test_a_call_with_real_speech(iw: Inworld, speak, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx", "asterisk", "audiosocket"])
 def test_a_minute_of_real_speech(iw: Inworld, speak, tmp_path, carrier: str) -> None:
-    """A call of a minute, for each carrier."""
+    """A call of each carrier lasts a minute."""
     with SimulatedCall(carrier) as call:
         talk(iw, speak, call, tmp_path / "call.wav", 50_000)

@@ -1,4 +1,4 @@
-"""Signatures of Twilio and Telnyx, made here with the standard library and with cryptography."""
+"""Signatures of Twilio and Telnyx, which the tests make with hmac and cryptography."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def signature() -> TwilioSignature:
 
 
 def test_twilio_webhook(signature: TwilioSignature) -> None:
-    """The address and the sorted fields are signed; the port may be in the address."""
+    """The signature includes the address and the sorted fields. The address may have a port."""
     for host in ("voice.example.com", "voice.example.com:443"):
         given = sign(f"https://{host}/voice?x=1" + fields(FORM))
         signature.check_webhook("/voice?x=1", {"X-Twilio-Signature": given}, FORM)
@@ -48,7 +48,7 @@ def test_twilio_socket(signature: TwilioSignature) -> None:
 
 
 def test_twilio_shared_key(signature: TwilioSignature) -> None:
-    """The header of the settings chooses the secret and SHA-256."""
+    """The header with the settings of the signature chooses the shared key and SHA-256."""
     text = "https://voice.example.com/voice" + fields(FORM)
     headers = {
         "X-Twilio-Signature": sign(text, "shared", "sha256"),
@@ -61,7 +61,7 @@ def test_twilio_shared_key(signature: TwilioSignature) -> None:
 
 
 def test_twilio_json(signature: TwilioSignature) -> None:
-    """A JSON body is signed by its hash in the query."""
+    """The signature of a JSON body includes the query, which has the hash of the body."""
     body = b'{"a":1}'
     path = f"/events?bodySHA256={hashlib.sha256(body).hexdigest()}"
     headers = {"X-Twilio-Signature": sign(f"https://voice.example.com{path}")}
@@ -94,7 +94,7 @@ def test_a_form_with_several_values(signature: TwilioSignature) -> None:
     ],
 )
 def test_twilio_refuses(signature: TwilioSignature, headers: dict[str, str]) -> None:
-    """Every other signature is refused, and the error has no secret."""
+    """Every other signature is refused, and the error shows no secret."""
     with pytest.raises(AuthError) as caught:
         signature.check_webhook("/voice", headers, FORM)
 
@@ -147,7 +147,7 @@ def telnyx_headers(key: Ed25519PrivateKey, body: bytes, age: float = 0.0) -> dic
 
 
 def test_telnyx_webhook() -> None:
-    """The time and the body are signed; an old signature is refused."""
+    """The signature includes the time and the body. An old signature is refused."""
     key, public = telnyx_key()
     signature = TelnyxSignature(public)
     body = b'{"data":{}}'
@@ -176,7 +176,7 @@ def test_telnyx_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_token_of_a_stream() -> None:
-    """The token may be in any header, alone or after a scheme."""
+    """Any header may have the token, alone or after a scheme."""
     for headers in ({"authorization": "Bearer t0ken"}, {"x-anything": "t0ken"}):
         check_stream_token(headers, "t0ken")
     for headers in ({}, {"authorization": "Bearer t0ken2"}, {"a": "xt0ken"}, {"a": ""}):

@@ -264,7 +264,7 @@ def test_close_ends_retries() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2"])
 def test_hang_up(answer: bytes) -> None:
-    """If the server closes the connection before it answers, the error names the request."""
+    """If the server closes the connection without an answer, the error names the request."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -303,7 +303,7 @@ NO_ANSWERS = [
 
 @pytest.mark.parametrize(("answer", "words"), NO_ANSWERS)
 def test_no_answer(answer: bytes, words: str) -> None:
-    """If the server sends no HTTP response, the error says what happened instead."""
+    """If the answer of the server is not HTTP, the error describes the answer."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -384,7 +384,8 @@ def test_large_answer() -> None:
         client.close()
 
 
-# The number of pieces of a slow response. One piece is sent every 20 ms, so they take 20 s.
+# The number of pieces of a slow response. One piece is sent every 20 ms, so the response takes 20
+# s.
 PIECES = 1000
 
 
@@ -596,7 +597,7 @@ def test_closed() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child does not use the connection of its parent. It opens a new connection."""
+    """A forked child does not use the connection of its parent, but opens a new connection."""
     with serve(answering(whole("200 OK", b"1"))) as server:
         client = client_of(server)
         get(client)
@@ -783,7 +784,8 @@ def test_prewarm(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SS
     """
     The first request uses the connection that was opened in advance.
 
-    TLS 1.3 sends session tickets after the handshake. They are no sign that the server closed it.
+    TLS 1.3 sends session tickets after the handshake. The tickets do not mean that the server has
+    closed the connection.
     """
     script = answering(whole("200 OK", b"[]"))
     with serve(script, tls=server_tls if is_secure else None) as server:
@@ -797,7 +799,7 @@ def test_prewarm(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SS
 
 
 def test_prewarm_and_a_closed_connection() -> None:
-    """If the server has closed the connection meanwhile, the first request opens another."""
+    """If the server has closed the connection in the meantime, the first request opens another."""
     closed = threading.Event()
 
     def script(peer: Peer) -> None:

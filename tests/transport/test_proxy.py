@@ -127,7 +127,7 @@ NO_PROXY = [
 def test_no_proxy(
     environment: Callable[..., None], no_proxy: str, url: str, is_listed: bool
 ) -> None:
-    """Hosts, addresses, networks and ports in ``no_proxy`` are used without a proxy."""
+    """For hosts, addresses, networks and ports in ``no_proxy``, the client uses no proxy."""
     environment(all_proxy=A, no_proxy=no_proxy)
 
     assert (choose_proxy(url, Options()) is None) is is_listed
@@ -137,7 +137,7 @@ def test_no_proxy(
 def test_environment(
     environment: Callable[..., None], settings: dict[str, str], url: str, expected: str | None
 ) -> None:
-    """The proxies of the environment are used as other tools use them. Loopback uses no proxy."""
+    """The variables of the environment mean the same as in other tools. Loopback uses no proxy."""
     environment(**settings)
 
     chosen = choose_proxy(url, Options())

@@ -101,7 +101,7 @@ def test_hang_up_in_the_handshake(client_tls: ssl.SSLContext) -> None:
 
 @pytest.fixture
 def fresh_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Clear the cache of certificates before and after a test, and the variables that name some."""
+    """Clear the cache of certificates before and after a test, and unset the variables."""
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     tls._default_context.cache_clear()
@@ -232,12 +232,12 @@ def test_without_certifi(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fresh_cache")
 def test_certificates_are_read_once() -> None:
-    """The certificates are read once per process, because reading them takes long."""
+    """The certificates are read once per process, because reading them is slow."""
     assert tls.context_for(Options()) is tls.context_for(Options(connect_timeout=1))
 
 
 def test_own_context_is_used_as_it_is(client_tls: ssl.SSLContext) -> None:
-    """The SSL context of the options itself is used, not a copy of it."""
+    """The client uses the SSL context of the options itself, not a copy."""
     assert tls.context_for(Options(ssl_context=client_tls)) is client_tls
 
 

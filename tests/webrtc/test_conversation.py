@@ -67,10 +67,11 @@ class Talk:
     Asks by voice, hears the answer, and interrupts the next answer by voice.
 
     Attributes:
-        transcripts: What the service has heard.
+        transcripts: The words that the service has recognized.
         interrupted: The interruption.
-        heard_ms: How much of the second answer the speaker had played then.
-        heard: What the speaker has played of each answer, at 24000 Hz.
+        heard_ms: How many milliseconds of the second answer the speaker had played at the
+            interruption.
+        heard: The audio of each answer that the speaker has played, at 24000 Hz.
     """
 
     def __init__(self, rt: RealtimeSession, user: list[Speech], folder: Path) -> None:
@@ -97,7 +98,10 @@ class Talk:
         self.heard = [samples[:answered], samples[answered:]]
 
     def check(self, iw: Inworld, *, allowed_errors: int = 0) -> None:
-        """Both sides have heard all words, and the interrupted item ends where it was heard."""
+        """
+        Check that both sides have heard all words, and that the interrupted item ends at the last
+        word that was heard.
+        """
         assert list(map(words_of, self.transcripts)) == [words_of(text) for text in USER]
         items = [entry.item for entry in self.rt.conversation]
         assert ANSWER in [item.text for item in items if isinstance(item, Message)]
@@ -112,7 +116,7 @@ class Talk:
         )
         # A lost packet may turn one word into a similar one ("rains" into "rained").
         assert word_errors(ANSWER, answer) <= allowed_errors, answer
-        # The last word is cut, and may be misheard together with the word before.
+        # The last word is cut, so the last two words may be recognized wrongly.
         said = words_of(LONG)
         count = len(words_of(part)) - 2
         assert 4 <= count < len(said)
@@ -129,7 +133,7 @@ class Talk:
 
 
 def test_conversation_in_tones(tmp_path: Path) -> None:
-    """With tones as speech, on the loopback interface: each second of audio is heard."""
+    """With tones as speech, on the loopback interface, each second of audio is heard."""
     engine = tone_engine({400.0: USER[0], 800.0: USER[1]})
     synthesizer = ToneSynthesizer()
     with (
@@ -147,7 +151,8 @@ def test_conversation_in_tones(tmp_path: Path) -> None:
         assert reply.text == ANSWER
         loud = np.flatnonzero(np.abs(samples) > 1000)
         heard_seconds = (loud[-1] - loud[0]) / 48000
-        # Audio that is late on a busy machine is stretched, and later shortened.
+        # On a busy machine, late audio is stretched and later shortened, so the duration may
+        # differ.
         assert heard_seconds > 0.8 * tone_seconds(ANSWER)
 
         rt.drain(PATIENCE_SECONDS)
@@ -165,7 +170,7 @@ def test_conversation_in_tones(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_conversation_in_words(server: Emulator, tmp_path: Path) -> None:
-    """With speech, on the loopback interface."""
+    """A conversation with real speech works on the loopback interface."""
     session = Session(voice="Dennis", tools=[weather])
     with Inworld(server.api_key, base_url=server.url) as iw:
         user = speech(iw)
@@ -177,7 +182,7 @@ def test_conversation_in_words(server: Emulator, tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(5))
 def test_conversation_over_a_bad_network(server: Emulator, tmp_path: Path, seed: int) -> None:
-    """5 % of the packets are lost, and each packet is delayed by 0 to 60 ms."""
+    """A conversation works with 5 % packet loss and a delay of 0 to 60 ms for each packet."""
     session = Session(voice="Dennis", tools=[weather])
     with (
         Inworld(server.api_key, base_url=server.url) as iw,

@@ -27,7 +27,7 @@ SILENT = 64
 
 
 def loud_seconds(samples: np.ndarray[Any, Any]) -> float:
-    """Return how long the blocks of 20 ms are, in total, that are not silent."""
+    """Return the total duration of the blocks of 20 ms that are not silent."""
     blocks = samples[: len(samples) // 960 * 960].reshape(-1, 960)
     return float((np.abs(blocks.astype(int)).max(axis=1) > SILENT).sum() * 0.02)
 
@@ -54,7 +54,7 @@ def finish(call: Call, response_id: str, item_id: str, text: str = "Hi.") -> Non
 
 
 def test_speech_in_both_directions() -> None:
-    """The service hears the user's tone. The user hears the service's tone before the end."""
+    """The service gets the user's tone. The user hears the service's tone before its end."""
     heard: list[np.ndarray[Any, Any]] = []
 
     def script(call: Call) -> None:
@@ -121,7 +121,7 @@ def test_interruption_truncates_what_was_heard() -> None:
 
 
 def test_tools_run() -> None:
-    """A tool call arrives on the data channel, and its output leaves on it."""
+    """A tool call arrives on the data channel, on which the output of the tool is sent."""
 
     @tool
     def weather(city: str) -> str:
@@ -206,7 +206,7 @@ def test_clear_drops_queued_audio() -> None:
 
 
 def test_send_audio_waits_for_the_track() -> None:
-    """The track is in real time, so a second of audio needs at least 0.4 s."""
+    """The track is sent in real time, so sending a second of audio takes at least 0.4 s."""
     with open_service(lambda call: (call.open(), call.until_left())) as iw:
         with iw.connect_webrtc() as rt:
             began = time.monotonic()
@@ -250,7 +250,7 @@ def test_users_code_does_not_run_on_the_loop() -> None:
 
 
 def test_formats_are_refused() -> None:
-    """Tracks carry Opus, so a format of the session would have no effect."""
+    """A session with an audio format is refused, because the tracks always have Opus."""
     with open_service(lambda call: (call.open(), call.until_left())) as iw:
         with pytest.raises(ConfigError, match="must be omitted over WebRTC"):
             iw.connect_webrtc(Session(input_format=MulawFormat()))
@@ -259,7 +259,10 @@ def test_formats_are_refused() -> None:
 
 
 def test_a_message_over_the_limit_of_the_service() -> None:
-    """The SDP of the service limits a message. A longer message raises, and nothing is sent."""
+    """
+    The service's SDP limits the size of a message. A larger message raises an error and is not
+    sent.
+    """
 
     def limited(sdp: str) -> str:
         return sdp.replace("a=max-message-size:262144", "a=max-message-size:4000")

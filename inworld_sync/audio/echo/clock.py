@@ -2,7 +2,7 @@
 Estimates when each sample of a device was captured or is heard.
 
 A device reports a time with each block. These times have errors of milliseconds, because callbacks
-are late, but the clock of the device is steady. So the times of the last 30 s are fitted to a line.
+are late, but the clock of the device is steady. So a line is fitted to the times of the last 30 s.
 The slope of the line is the rate of the device's clock.
 """
 
@@ -15,13 +15,15 @@ from inworld_sync.audio.taps import BlockTime
 
 __all__ = ["DeviceClock"]
 
-# The blocks of this time are combined to one observation, which is the median of their errors.
+# The blocks of this many seconds are combined into one observation: the median of the blocks'
+# errors.
 _GROUP_SECONDS: Final = 0.1
 _MOST_GROUPS: Final = 300
-# The standard deviation of the difference between the nominal and the real rate, which is assumed
-# before the rate is measured. Most devices differ by less than 100 ppm.
+# The relative difference between the nominal and the real rate is assumed to have this standard
+# deviation until the rate is measured. Most devices differ by less than 100 ppm.
 _RATE_ERROR: Final = 150e-6
-# The same after a break, if the rate of the device was measured with this many observations.
+# After a break, a smaller standard deviation is assumed if the rate of the device was measured with
+# at least this many observations.
 _KNOWN_GROUPS: Final = 80
 _KNOWN_RATE_ERROR: Final = 20e-6
 # The errors of the observations are assumed to be at least this large, because the latency that a
@@ -48,23 +50,24 @@ class _Stretch:
         self.start = start
         self._start_ns = start_ns
         self._rate_hz = rate_hz
-        # The line: a sample is late by offset + skew * (seconds since the middle), in seconds.
+        # The line: the lateness of a sample in seconds is offset + skew * (seconds since the
+        # middle).
         self.skew = skew
         self._offset = 0.0
         self._middle = 0.0
         self._prior_skew, self._prior_spread = skew, spread
-        # Pairs of seconds by the sample count, and seconds of lateness.
+        # Each pair has the time by the sample count and the lateness, both in seconds.
         self._groups: deque[tuple[float, float]] = deque(maxlen=_MOST_GROUPS)
         self._group: list[tuple[float, float]] = []
         self._strays: list[tuple[float, float]] = []
 
     @property
     def is_known(self) -> bool:
-        """Whether the slope was measured for some time."""
+        """Whether the slope was measured for long enough."""
         return len(self._groups) >= _KNOWN_GROUPS
 
     def add(self, position: int, time_ns: int) -> bool:
-        """Add the time of a block. Return False if samples are missing since some time."""
+        """Add the time of a block. Return False if the recent blocks no longer fit the line."""
         at = (position - self.start) / self._rate_hz
         late = (time_ns - self._start_ns) / 1e9 - at
         if self._group and at - self._group[0][0] >= _GROUP_SECONDS:
@@ -83,7 +86,7 @@ class _Stretch:
         return (time_ns - self.time_ns(position)) / 1e9
 
     def time_ns(self, position: float) -> float:
-        """Return when the sample at *position* was captured or is heard."""
+        """Return the time at which the sample at *position* was captured or is heard."""
         at = (position - self.start) / self._rate_hz
         return self._start_ns + (at + self._offset + self.skew * (at - self._middle)) * 1e9
 
@@ -129,14 +132,14 @@ class _Stretch:
 
 class DeviceClock:
     """
-    Estimates the times of the samples of one device after another.
+    Estimates the times of samples, for several devices in succession.
 
     Args:
         rate_hz: The nominal sample rate of the devices.
 
     Attributes:
         devices: How many devices were used so far.
-        stretches: How many stretches of audio without missing samples there were so far.
+        stretches: How many stretches there were so far; a stretch is audio without missing samples.
 
     Thread safety: one thread at a time.
     """
@@ -178,7 +181,7 @@ class DeviceClock:
         self._breaks, self.devices = block.breaks, block.devices
 
     def time_ns(self, position: float) -> float:
-        """Return when a sample was captured or is heard. A block must have been added before."""
+        """Return the time at which a sample was captured or is heard. Call :meth:`add` before."""
         found = (each for each in reversed(self._stretches) if position >= each.start)
         return next(found, self._stretches[0]).time_ns(position)
 

@@ -3,8 +3,9 @@ Subtracts the linear part of an echo.
 
 The response of the room is estimated again every 0.2 s, by least squares over about the last two
 seconds: the Toeplitz equations of the correlations are solved with a few steps of the conjugate
-gradient method. A new estimate is used only if it removes more than the present one from audio that
-did not contribute to it. So the user's speech makes no estimate worse, and is not changed itself.
+gradient method. Each new estimate is tested with audio that did not contribute to the estimate. The
+estimate is used only if it removes more of this audio than the present estimate. So the user's
+speech makes the response no worse, and the speech itself is not changed.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ if TYPE_CHECKING:
 
 __all__ = ["LinearCanceller", "LinearResult"]
 
-# The longest response of a room that is estimated, from the direct sound on.
+# The response of a room is estimated for this time, beginning with the direct sound.
 _RESPONSE_SECONDS: Final = 0.2
-# The direct sound is this long after the first sample of the response.
+# The time from the first sample of the response to the direct sound.
 _LEAD_SECONDS: Final = 0.02
 _MOST_DELAY_SECONDS: Final = 0.4
 _SEGMENT_SECONDS: Final = 0.2
 # The weight of the earlier segments.
 _KEPT: Final = 0.88
 _STEPS: Final = 5
-# Added to the diagonal of the equations, as a share.
+# The diagonal of the equations is increased by this share of its value.
 _REGULARIZATION: Final = 1e-4
-# Quieter segments of played audio are not used. The unit is a 16-bit sample.
+# Segments of played audio that are quieter are not used. The unit is one step of a 16-bit sample.
 _LEAST_LEVEL: Final = 30.0
-# If the result is this much louder than the recorded audio (energy), it is not used.
+# A result with more than this many times the energy of the recorded audio is not used.
 _DIVERGED: Final = 2.0
 
 
 class LinearResult(NamedTuple):
     """
-    A frame of the recorded audio in two parts, whose sum is the recorded audio.
+    A frame of recorded audio, split into two parts. The sum of the parts is the recorded audio.
 
     Attributes:
         echo: The estimated echo.
@@ -79,7 +80,7 @@ class LinearCanceller:
         self._set_response(np.zeros(self._taps))
 
     def set_delay(self, seconds: float) -> None:
-        """Set the time from the played audio to the direct sound of its echo."""
+        """Set the delay of the direct sound of the echo after the played audio."""
         import numpy as np
 
         wanted = round(max(seconds - _LEAD_SECONDS, 0.0) * self._rate_hz)
@@ -136,7 +137,7 @@ class LinearCanceller:
         self._candidate: npt.NDArray[np.float64] | None = None
 
     def _learn(self) -> None:
-        """Judge the last estimate with the last segment, and make the next estimate."""
+        """Test the last estimate with the last segment, and make the next estimate."""
         import numpy as np
 
         before = self._taps - 1

@@ -1,5 +1,5 @@
 """
-Has the audio that a speaker played, and reads it at any position and any rate.
+Stores the audio that a speaker played, and reads this audio at any position and any rate.
 
 The clocks of a speaker and a microphone differ by up to 0.1 %. So the canceller reads the played
 audio a little faster or slower than it was recorded, with interpolation between the samples.
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PlayedAudio"]
 
-# The interpolation filter has this many zero crossings on each side. The steps between two samples
-# are rounded to this many phases, which is an error of -66 dB at a quarter of the sample rate.
+# The interpolation filter has _CROSSINGS zero crossings on each side. A position between two
+# samples is rounded to one of _PHASES phases. The error of the rounding is -66 dB at a quarter of
+# the sample rate.
 _CROSSINGS: Final = 12
 _PHASES: Final = 1024
-# The bandwidth, as a share of half of the lower of the two sample rates.
+# The bandwidth of the filter is this share of half of the lower sample rate.
 _BANDWIDTH: Final = 0.92
 
 
@@ -44,8 +45,9 @@ class PlayedAudio:
         import numpy as np
 
         self._held_samples = held_samples
-        # The samples are at the front. When the array is full, the newest held_samples move to the
-        # front. Silence and samples of one call have at most held_samples each.
+        # The samples are at the front of the array. When the array is full, the newest held_samples
+        # move to the front. One call adds at most held_samples of silence and held_samples of
+        # audio.
         self._samples: npt.NDArray[np.int16] = np.zeros(4 * held_samples, np.int16)
         self._filter = _filter(min(1.0, to_hz / from_hz))
         self._taps = int(self._filter.shape[1])
@@ -63,8 +65,8 @@ class PlayedAudio:
         Add samples.
 
         Args:
-            position: The position of the first sample. Missing samples before it are silence, and
-                samples that were added before are skipped.
+            position: The position of the first sample. If samples before this position are missing,
+                silence takes their place. Samples that were added earlier are skipped.
             pcm: 16-bit little-endian samples.
         """
         import numpy as np
@@ -90,7 +92,7 @@ class PlayedAudio:
 
         Args:
             position: The position of the first sample.
-            ratio: How many times faster than nominal to read, about 1.
+            ratio: The speed of reading, relative to the nominal rate; about 1.
             count: How many samples to return.
         """
         import numpy as np
@@ -108,7 +110,7 @@ class PlayedAudio:
         return result
 
     def _window(self, first: int, last: int) -> npt.NDArray[np.float32]:
-        """Return the samples of two positions and between them."""
+        """Return the samples from *first* to *last*, both included."""
         import numpy as np
 
         window = np.zeros(last - first + 1, np.float32)

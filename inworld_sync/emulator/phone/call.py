@@ -1,13 +1,13 @@
 """
-Has a simulated phone call: a caller who speaks, hears, presses keys and hangs up, in real time.
+Simulates a phone call in real time: a caller who speaks, hears, presses keys and hangs up.
 
-Time passes in steps of 20 ms, in which the caller's audio is sent and the audio of the program is
-played. Before a message of the program takes effect, all steps up to this moment are done, so a
-busy machine does not change what was heard before the message.
+Time passes in steps of 20 ms. In each step, 20 ms of the caller's audio are sent and 20 ms of the
+program's audio are played. Before a message of the program takes effect, all steps up to the
+present time are done. So a busy machine does not change how much was heard before the message.
 
 Threads: ``inworld-phone`` sends all messages of the carrier.
 
-Lock rule: ``_changed`` guards all fields. It is held while nothing is sent.
+Lock rule: ``_changed`` guards all fields. No message is sent while ``_changed`` is held.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class SimulatedCall:
 
     Args:
         carrier: ``twilio``, ``telnyx``, ``asterisk`` (``chan_websocket``) or ``audiosocket``.
-        encoding: ``mulaw``, ``alaw``, ``pcm`` for 16-bit samples, or any other name that the
-            carrier sends. AudioSocket always has ``pcm``.
+        encoding: ``mulaw``, ``alaw``, ``pcm`` for 16-bit samples, or another name, which the
+            carrier sends unchanged. AudioSocket always has ``pcm``.
         sample_rate_hz: Samples a second.
         call_id: The id of the call; None generates one.
         parameters: The custom parameters of the stream.
@@ -58,10 +58,10 @@ class SimulatedCall:
     Attributes:
         socket: A socket of this process with ``receive``, ``send`` and ``close``.
         carrier, encoding, call_id: The arguments.
-        messages: All messages of the program, as it sent them.
-        clears: How often the program has emptied the queue.
-        most_queued_ms: The longest queue of audio so far.
-        error: What was wrong with the first wrong message of the program; None if all are right.
+        messages: All messages of the program, unchanged.
+        clears: How often the program has emptied the carrier's queue of audio.
+        most_queued_ms: The largest duration of queued audio so far.
+        error: The error in the first wrong message of the program; None if all messages are right.
         is_over: Whether the program or the caller has ended the call.
 
     Thread safety: every method may be called from any thread.
@@ -101,7 +101,7 @@ class SimulatedCall:
         self._steps = 0
         self._began = 0.0
         self._is_paused = False
-        # The marks whose audio is played in the present step, and the messages to send.
+        # The marks that are reached in the present step, and the messages to send.
         self._reached: list[str] = []
         self._outgoing: deque[Message] = deque()
         self.messages: list[Message] = []
@@ -125,7 +125,7 @@ class SimulatedCall:
         Begin the call with a server.
 
         Args:
-            url: The address of its WebSocket; or ``tcp://HOST:PORT`` for AudioSocket.
+            url: The address of the server's WebSocket, or ``tcp://HOST:PORT`` for AudioSocket.
             headers: Headers of the request, such as a signature.
         """
         if url.startswith("tcp://"):
@@ -144,7 +144,7 @@ class SimulatedCall:
     # The caller.
 
     def say(self, pcm: bytes | memoryview, sample_rate_hz: int) -> None:
-        """Speak 16-bit little-endian PCM after everything that was said before."""
+        """Speak 16-bit little-endian PCM, after all speech that was queued before."""
         resampler = Resampler(sample_rate_hz, self._rate_hz)
         audio = self._encode(resampler.feed(bytes(pcm)) + resampler.finish())
         with self._changed:
@@ -165,28 +165,28 @@ class SimulatedCall:
             self._thread.join(_JOIN_SECONDS)
 
     def pause(self) -> None:
-        """Send nothing and play nothing any more, as a carrier whose network has failed."""
+        """Stop sending and playing, as a carrier whose network has failed."""
         with self._changed:
             self._is_paused = True
 
-    # What the caller has heard.
+    # The audio that the caller has heard.
 
     @property
     def heard(self) -> bytes:
-        """The audio of the program that was played, without the silence between."""
+        """The audio of the program that was played, without the silence between the pieces."""
         with self._changed:
             self._advance()
             return bytes(self._heard)
 
     @property
     def line(self) -> bytes:
-        """All that was heard since the start of the call, with silence, as 16-bit PCM."""
+        """The audio that was heard since the start of the call, with silence, as 16-bit PCM."""
         with self._changed:
             return bytes(self._line)
 
     @property
     def spoken(self) -> bytes:
-        """All that the caller has sent since the start of the call, as 16-bit PCM."""
+        """The audio that the caller has sent since the start of the call, as 16-bit PCM."""
         with self._changed:
             return bytes(self._spoken)
 
@@ -197,7 +197,7 @@ class SimulatedCall:
 
     @property
     def queued_ms(self) -> float:
-        """How much audio of the program is not played yet."""
+        """The duration of the program's audio that is not played yet."""
         with self._changed:
             return self._queued_bytes() / self._sample_bytes * 1000.0 / self._rate_hz
 
@@ -206,7 +206,7 @@ class SimulatedCall:
         Wait until a condition is true, which is checked every 20 ms.
 
         Raises:
-            DeadlineExceeded: It did not become true within *timeout* seconds.
+            DeadlineExceeded: The condition did not become true within *timeout* seconds.
             Exception: The program has sent a message that the carrier refuses.
         """
         deadline = time.monotonic() + timeout

@@ -34,7 +34,8 @@ class InProcessSocket:
     The socket of a program in this process, with the methods of flask-sock.
 
     Args:
-        on_message: Called with each message of the program, and with None at its end.
+        on_message: Called with each message of the program, and with None when the program has
+            closed the socket.
     """
 
     def __init__(self, on_message: _Receive) -> None:
@@ -67,7 +68,7 @@ class InProcessSocket:
         self._on_message(message)
 
     def close(self) -> None:
-        """Close the socket; the call has ended then."""
+        """Close the socket, which ends the call."""
         self.end()
         self._on_message(None)
 
@@ -91,7 +92,7 @@ class WebSocketLink:
     A WebSocket to a program.
 
     Args:
-        url: Its address.
+        url: The address of the program.
         headers: Headers of the request.
         on_message: As for :class:`InProcessSocket`.
     """
@@ -138,8 +139,8 @@ class TcpLink:
     A TCP connection to an AudioSocket server; see :class:`WebSocketLink`.
 
     Args:
-        host: Its host.
-        port: Its port.
+        host: The host of the server.
+        port: The port of the server.
         on_message: As for :class:`InProcessSocket`.
     """
 

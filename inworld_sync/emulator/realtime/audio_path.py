@@ -1,6 +1,6 @@
 """
-Has the way of a reply's audio to the client. On a WebSocket, the audio is in events. A WebRTC
-connection has a track instead; see ``rtc/track_audio.py``.
+Sends the audio of a reply to the client. On a WebSocket, the audio is in events. A WebRTC
+connection has an audio track instead; see ``rtc/track_audio.py``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class AudioPath(Protocol):
         cancelled: threading.Event,
     ) -> None:
         """
-        Send a piece of a spoken message; wait while too much audio is queued.
+        Send a piece of a spoken message. Wait while too much audio is queued.
 
         Args:
-            place: The fields that say to which message the audio belongs.
+            place: The fields that identify the message to which the audio belongs.
             audio: The audio in the output format of the session.
             times: The field with the times of words, or nothing.
             cancelled: Set when the response is cancelled.
@@ -48,7 +48,7 @@ class AudioPath(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Handle the start of the user's speech, after the active response was cancelled."""
+        """Handle the start of the user's speech. The active response was cancelled before."""
         ...
 
     def clear(self, active_id: str | None) -> None:
@@ -62,7 +62,7 @@ class EventAudio:
 
     Args:
         events: Sends the events.
-        with_buffer_events: Send ``output_audio_buffer.started`` and ``stopped``.
+        with_buffer_events: Whether to send ``output_audio_buffer.started`` and ``stopped``.
     """
 
     def __init__(self, events: EventSender, *, with_buffer_events: bool) -> None:
@@ -92,7 +92,7 @@ class EventAudio:
             self._events.send("output_audio_buffer.stopped", response_id=response_id)
 
     def interrupt(self) -> None:
-        """Do nothing, because the client has all audio that was sent."""
+        """Do nothing, because audio in events is already at the client."""
 
     def clear(self, active_id: str | None) -> None:
         """Send ``output_audio_buffer.cleared``."""

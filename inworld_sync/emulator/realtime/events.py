@@ -11,8 +11,8 @@ import attrs
 
 __all__ = ["EventPeer", "EventSender", "InvalidRequest", "new_id"]
 
-# The names of the OpenAI beta, which some clients still expect. None means that the beta has no
-# such event.
+# The event names of the OpenAI beta, which some clients still expect. None means that the beta has
+# no such event.
 _BETA_PREFIXES = {
     "response.output_audio_transcript.": "response.audio_transcript.",
     "response.output_audio.": "response.audio.",
@@ -47,7 +47,10 @@ class InvalidRequest(Exception):
 
     @classmethod
     def wrong_type(cls, param: str, wanted: str, *, name: str | None = None) -> InvalidRequest:
-        """Make the error for a field of another type than *wanted*. The message has *name*."""
+        """
+        Make the error for a field whose type is not *wanted*. The message names the field as
+        *name*.
+        """
         return cls("invalid_type", f"{name or param} must be {wanted}", param)
 
     @classmethod
@@ -84,8 +87,8 @@ class EventSender:
 
     Args:
         peer: The client.
-        beta_names: Use the event names of the OpenAI beta.
-        explains_errors: Send errors with their code and the id of the client's event.
+        beta_names: Whether to use the event names of the OpenAI beta.
+        explains_errors: Whether errors have their code and the id of the client's event.
 
     Thread safety: any thread. Events of one thread keep their order.
     """
@@ -124,7 +127,7 @@ class EventSender:
         self.send("error", error=error)
 
     def end_session(self, error_type: str, message: str) -> None:
-        """Send the service's message without ``type`` that ends a session, and close."""
+        """Send the message that ends a session, which has no ``type``, and close the connection."""
         last = {"errorType": error_type, "message": message, "reconnectType": "NO_RETRY"}
         self._peer.send(last, wait=False)
         self._peer.close()

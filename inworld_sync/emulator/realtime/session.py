@@ -5,9 +5,9 @@ Threads: the connection's thread handles all events in order, including audio. E
 thread of its own.
 
 Locks: ``_lock`` guards the settings and the responses; no thread waits while it holds the lock.
-``session.updated`` is queued while ``_lock`` is held, so that the last ``session.updated`` has the
-settings in use. A thread that holds ``_lock`` may acquire the conversation's lock. A thread that
-holds the conversation's lock must not acquire ``_lock``.
+``session.updated`` is queued while ``_lock`` is held, so that the last ``session.updated`` always
+has the present settings. A thread that holds ``_lock`` may acquire the conversation's lock. A
+thread that holds the conversation's lock must not acquire ``_lock``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from inworld_sync.emulator.shared_state import SharedState
 
 __all__ = ["Session"]
 
-# The most responses at the same time, because each response has a thread.
+# The limit of responses at the same time. There is a limit because each response has a thread.
 _MAX_RESPONSES: Final = 32
 _MAX_AUDIO_END_MS: Final = 24 * 3600 * 1000
 _EXHAUSTED: Final = "The resources of this session are exhausted."
@@ -191,7 +191,7 @@ class Session:
                 transcribe(self, self._config, str(item["id"]), text)
 
     def _continue_after_tools(self) -> None:
-        """Respond when every call has its output, unless the client itself requests it."""
+        """Respond when every call has its output, unless the client requests the response."""
         if not self._config.continues_after_tools:
             return
         items = self.conversation.items
@@ -211,7 +211,7 @@ class Session:
         with self._lock:
             ending = [response for response in self._responses if response.is_cancelled]
         for response in ending:
-            # The length of a cancelled response is known after its last event.
+            # The length of the audio of a cancelled response is known only after its last event.
             response.join()
         self.conversation.truncate(item_id, int(index), end_ms, audio_end_ms)
 

@@ -1,11 +1,11 @@
 """
-Has the WebRTC calls of one server, and the event loop on which they run.
+Holds the WebRTC calls of one server, and the event loop on which the calls run.
 
-Threads: one thread, ``inworld-emulator-rtc``, runs the loop. It begins with the first call and ends
-with ``close``. aiortc makes threads too, for its decoders; they are daemons because the thread of
-the loop is a daemon, so a process can exit without ``close``.
+Threads: one thread, ``inworld-emulator-rtc``, runs the loop. The thread begins with the first call
+and ends with ``close``. aiortc starts threads for its decoders. The thread of the loop is a daemon,
+and so are the threads that aiortc starts from it. So a process can exit without ``close``.
 
-Lock: ``_lock`` guards the loop and the table. It is not held during a call.
+Lock: ``_lock`` guards the loop and the table. ``_lock`` is not held as long as a call lasts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Endable(Protocol):
     """A call in the table."""
 
     async def end(self) -> None:
-        """End the call and its connection. This runs on the loop."""
+        """End the call and its connection. The loop runs this coroutine."""
         ...
 
     def join(self, seconds: float) -> None:
@@ -57,11 +57,11 @@ class CallTable:
 
         Args:
             work: The coroutine.
-            timeout: In seconds.
+            timeout: The longest wait in seconds.
             stop: An event that ends the wait when it is set.
 
         Raises:
-            Refused: The server is closing, or the time has passed.
+            Refused: The server is closing, or *timeout* has passed.
         """
         deadline = time.monotonic() + timeout
         try:
@@ -96,7 +96,7 @@ class CallTable:
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
             calls = list(self._calls)
-        # After a fork, the thread of the parent does not run here.
+        # In a forked child, the parent's thread does not run.
         if loop is None or thread is None or not thread.is_alive():
             return
         ending = asyncio.run_coroutine_threadsafe(_end_all(calls, seconds / 2), loop)

@@ -22,9 +22,10 @@ from inworld_sync.emulator.peer import PeerGone
 __all__ = ["Channel", "ChannelPeer"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
-# The most bytes of received events and audio that wait for the session: 170 s of audio.
+# At most this many bytes of received events and audio wait for the session. The limit is 170 s of
+# audio.
 _MAX_WAITING_BYTES = 16 << 20
-# A client that does not read is disconnected at this many bytes of events.
+# If a client does not read, it is disconnected when this many bytes of events are queued.
 _MAX_QUEUED_BYTES = 16 << 20
 _END_FAULTS = fault_kinds("drop reset close vanish")
 
@@ -48,7 +49,7 @@ class Channel(Protocol):
 
 
 class EndCall(Protocol):
-    """Ends a call after its queued events, or *silently*, without a message to the client."""
+    """Ends a call after its queued events. With *silently*, no message is sent to the client."""
 
     def __call__(self, *, silently: bool = False) -> None: ...
 
@@ -62,7 +63,7 @@ class ChannelPeer:
         channel: The data channel, which is open.
         faults: The faults of the call.
         latency: The seconds by which each event is delayed.
-        on_close: Ends the call. It is called on the loop.
+        on_close: Ends the call. This function is called on the loop.
 
     Thread safety: ``receive`` belongs to the session's thread, ``add_event`` and ``add_audio`` to
     the thread of the loop. All other methods may be called from any thread.

@@ -33,7 +33,7 @@ __all__ = ["ROUTES"]
 
 _CALLS = "/v1/realtime/calls"
 _WEBRTC = "/v1/realtime/webrtc"
-# One path for all calls, so that there is one limit.
+# All calls are counted under one path, so that one limit applies to all of them.
 _COUNTED = _CALLS
 _ANSWER_SECONDS = 10.0
 _NOT_SDP = "this is no session description"
@@ -61,7 +61,8 @@ def _call(request: Request, shared: SharedState) -> Response:
     session = body.get("session", {})
     if not isinstance(session, dict):
         raise Refused(INVALID_ARGUMENT, "session must be an object")
-    # The service does not apply the session: clients send session.update on the data channel.
+    # By default, the session of the offer is not applied, as in the service. Clients send
+    # session.update on the data channel.
     applied = session if shared.settings.realtime.calls_apply_session else {}
     answer = _answer(request, shared, call_id, body.get("sdp"), applied)
     servers = _listed_servers(shared)

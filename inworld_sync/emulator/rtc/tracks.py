@@ -1,5 +1,5 @@
 """
-Has the two audio tracks of a call. Opus is encoded here rather than by aiortc, whose encoder uses
+The two audio tracks of a call. This module encodes Opus itself, because the encoder of aiortc uses
 a pool of threads.
 """
 
@@ -28,16 +28,17 @@ _RATE_HZ = TRACK_FORMAT.sample_rate_hz
 _FRAME_SAMPLES = _RATE_HZ // 50
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)
 _BITS_PER_SECOND = 48_000
-# After a longer time without a packet, the sender has paused.
+# If no packet arrives for this time, the sender has paused.
 _PAUSE_SECONDS = 0.5
-# The jitter buffer of a receiver of aiortc. There is no public way to the packets.
+# The attribute with the jitter buffer of aiortc's receiver. aiortc has no public way to get the
+# packets.
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"
 # If the loop was blocked for longer than this, the track continues from now.
 _MAX_LATE_SECONDS = 5.0
 
 
 class _Packet(Protocol):
-    """What is used of a packet of aiortc."""
+    """The attributes of aiortc's packets that this module uses."""
 
     sequence_number: int
     timestamp: int
@@ -50,7 +51,7 @@ class OutputTrack(MediaStreamTrack):
     The track of the replies: Opus packets of 20 ms in real time.
 
     Attributes:
-        source: Returns the next bytes of 16-bit mono samples; None for silence.
+        source: Returns the next bytes of 16-bit mono samples. If *source* is None, silence is sent.
 
     Thread safety: the thread of the event loop.
     """
@@ -99,12 +100,12 @@ class OutputTrack(MediaStreamTrack):
 
 class InputTrack:
     """
-    The track of the client. It takes the place of the jitter buffer of aiortc, which drops about
-    100 ms of audio for each lost packet.
+    The track of the client. This class replaces the jitter buffer of aiortc, which drops about 100
+    ms of audio for each lost packet.
 
     Args:
         receiver: The receiver of the track.
-        handle: Called with each 20 ms of the track's audio in ``TRACK_FORMAT``, while packets
+        handle: Called with every 20 ms of the track's audio in ``TRACK_FORMAT`` while packets
             arrive.
 
     Thread safety: the thread of the event loop.
@@ -118,7 +119,7 @@ class InputTrack:
         setattr(receiver, _BUFFER, self)
 
     def add(self, packet: _Packet) -> tuple[bool, None]:
-        """Handle a packet. aiortc calls this method, and decodes nothing because of the result."""
+        """Handle a packet. aiortc calls this method. Its result makes aiortc decode nothing."""
         self._arrived_at = time.monotonic()
         self._packets.add(
             packet.ssrc,

@@ -50,8 +50,8 @@ __all__ = [
 
 Received: TypeAlias = RealtimeMessage | InvalidMessage
 
-# The client does not reconnect after these codes, because a new connection would end in the same
-# way. The service has ended the session, or the client has violated the protocol.
+# After these close codes, the client does not reconnect. The service has ended the session, or the
+# client has violated the protocol, so a new connection would end in the same way.
 _FINAL_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 
 _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode()})
@@ -59,7 +59,8 @@ _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode
 
 class Owner(Protocol):
     """
-    What a connection needs of its session. The monitor is held in every method.
+    The attributes and methods of a session that its connection uses. The caller of every method
+    holds the monitor.
 
     Attributes:
         monitor: Guards the session and its connections.
@@ -116,7 +117,8 @@ class RealtimeConnection(Connection[Received]):
         on_closed: Callable[[], None],
         renews_credential: bool = False,
     ) -> None:
-        # The session outlives its connections, and so do its streams and waiting threads.
+        # The streams and the waiting threads belong to the session, which continues after the end
+        # of a connection.
         super().__init__(link, options, on_closed=on_closed, monitor=owner.monitor)
         self._owner = owner
         self._renews_credential = renews_credential
@@ -146,7 +148,7 @@ class RealtimeConnection(Connection[Received]):
         :meth:`MessageLink.send_frame`.
 
         Raises:
-            ConnectionLost: The connection is over; nothing was queued.
+            ConnectionLost: The connection has ended; nothing was queued.
             ClosedError: This side closed the connection.
             DeadlineExceeded: There was no room in time; nothing was queued.
         """
@@ -167,7 +169,7 @@ class RealtimeConnection(Connection[Received]):
     def _expire(self, now: float) -> float:
         return self._owner.expire(self, now)
 
-    # The reader's part.
+    # Methods of the reader thread.
 
     def _parse(self, message: memoryview) -> Received:
         warnings: list[str] = []
@@ -208,7 +210,7 @@ class RealtimeConnection(Connection[Received]):
         try:
             return self._owner.connection_ended(self, ended)
         except Exception:
-            # Waiting threads must wake, even if the end could not be handled.
+            # Waiting threads must wake, even if handling the end has raised an exception.
             self._owner.end(ended)
             raise
 
@@ -243,7 +245,7 @@ class MessageReader:
         if split is None:
             return _read(message, None, warnings)
         audio, rest, (kind, event_id) = split
-        # Other deltas are texts, which may look like base64.
+        # Deltas of other types are text, which may look like base64.
         if audio is None or kind not in _AUDIO_TYPES:
             return _read(message, None, warnings)
         event: Received | None = self._template.read(rest, event_id, audio)
@@ -283,7 +285,7 @@ def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:
     return InvalidMessage(str(name), error, response_id if isinstance(response_id, str) else None)
 
 
-# The effect of the end of a connection on its session.
+# How the end of a connection affects its session.
 
 
 def session_end(ended: StreamEnded) -> StreamEnded:

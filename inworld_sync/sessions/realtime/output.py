@@ -1,14 +1,14 @@
 """
 Passes the assistant's speech to the players, and interrupts the speech.
 
-An interruption has two steps. The first step is done with the monitor held, when the user begins to
-speak or ``interrupt`` is called. After this step, audio that was received earlier reaches no player
-and no response. The second step stops the players and sends commands to the service. This step may
-wait, so it is done without the monitor.
+An interruption has two steps. The first step runs when the user begins to speak or ``interrupt`` is
+called. The monitor is held during this step. After the first step, audio that was received earlier
+reaches no player and no response. The second step stops the players and sends commands to the
+service. The second step may wait, so it runs without the monitor.
 
 Lock rule: ``_cutting`` is held while speech is pushed to a player and while players are cleared, so
-that no old speech follows a clear. A thread acquires ``_cutting`` before the session's monitor,
-which guards the other fields. A push never waits while ``_cutting`` is held.
+that no old speech is pushed after a clear. A thread acquires ``_cutting`` before the session's
+monitor, which guards the other fields. A push does not wait.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Output:
 
     Args:
         commands: Sends truncations.
-        executor: Runs what may wait.
+        executor: Runs tasks that may wait.
         items: Records how much of each item was heard.
         cancel: Cancels the conversation's responses; called with the monitor held. Returns the ids
             of the responses for which ``response.cancel`` must be sent.
@@ -93,7 +93,8 @@ class Output:
     _ledger: PlaybackLedger = attrs.field(init=False)
     _times: SegmentTimes = attrs.field(factory=SegmentTimes, init=False)
     _backchannel: ItemSink | None = attrs.field(default=None, init=False)
-    # The count of interruptions. Audio received before an interruption is not pushed after it.
+    # The number of interruptions. Audio that was received before an interruption is not pushed
+    # after the interruption.
     _interruptions: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -147,7 +148,7 @@ class Output:
             self._play_backchannel(event.backchannel_id, b"", end=True)
 
     def end_all(self) -> None:
-        """End all items, since no more speech arrives. Received speech is still played."""
+        """End all items, because no more speech arrives. Received speech is still played."""
         for item_id in self._ledger.items_of():
             self._end_item(item_id)
 
@@ -182,7 +183,7 @@ class Output:
         def push() -> None:
             while True:
                 with self._cutting:
-                    # Audio that was interrupted meanwhile is not pushed.
+                    # Audio that was interrupted in the meantime is not pushed.
                     if number != self._interruptions or player is not self.player:
                         return
                     if player.push(item_id, audio, audio_format, end=end):
@@ -223,7 +224,7 @@ class Output:
 
     @property
     def is_playing(self) -> bool:
-        """True while a part of the received speech still has to be played."""
+        """Whether a part of the received speech was not played yet."""
         return self.player is not None and not self.player.is_idle
 
     def drain(self, timeout: float | None) -> None:
@@ -275,7 +276,7 @@ class Output:
         return event
 
     def _cut(self, heard_ms: Mapping[str, float]) -> Cut:
-        """Stop all players, and find how much of each item was heard."""
+        """Stop all players, and find out how much of each item was heard."""
         with self._cutting:
             with self._commands.monitor:
                 players = list(self.response_players)

@@ -3,7 +3,8 @@ Opens the connection of a realtime session, and a new connection if a connection
 
 Threads: while a session has no connection, ``inworld-reconnect-...`` tries to open one.
 
-Lock rule: the session's monitor guards the thread. No connection is opened with the monitor held.
+Lock rule: the session's monitor guards ``_thread``. No connection is opened while the monitor is
+held.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from inworld_sync.transport.message_link import MessageLink
 
 __all__ = ["OpenLink", "Reconnector"]
 
-# Opens a link with a name, within a number of seconds. If the third argument is True, the caller
-# repeats attempts itself. The place of the link is released if the link cannot be opened.
+# The arguments are the name of the link, the timeout in seconds, whether the caller itself retries,
+# and the place of the link. The place is released if the link cannot be opened.
 OpenLink = Callable[[str, "float | None", bool, Place], MessageLink]
 
 # The delay before the second attempt. The first attempt is made at once.
 _FIRST_DELAY_SECONDS = 0.25
 
-# After a connection that lasted this long, or that had a response, the delay and the time limit of
-# reconnecting start anew.
+# If a connection lasted this long or had a response, the next reconnect begins with the first delay
+# and the full time limit.
 _GOOD_SECONDS = 10.0
 
 
@@ -93,7 +94,7 @@ class Reconnector:
             raise
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread, which stops when the session is closing."""
+        """Wait for the reconnect thread, which ends when the session is closing."""
         with self._state.monitor:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -106,7 +107,7 @@ class Reconnector:
         attempts = self._policy.attempts
         self._connections += 1
         place = connector.new_place()
-        # The policy repeats the attempts to reconnect.
+        # When the session reconnects, the policy retries, so opening the link must not retry.
         reconnects = self._connections > 1
         name, timeout = RealtimeConnection.next_name(), deadline.remaining()
         try:
@@ -120,7 +121,8 @@ class Reconnector:
             )
             with state.monitor:
                 messages, reply = state.begin(connection)
-                # The monitor is held here, so that a thread that sees the connection can close it.
+                # The connection starts with the monitor held, so that a thread that sees the
+                # connection can close it.
                 connection.start()
         except BaseException:
             place.release()
@@ -164,7 +166,7 @@ class Reconnector:
     # Reconnecting.
 
     def _connection_gone(self, place: Place) -> None:
-        """Start the reconnect of a lost session, after the threads of its connection have ended."""
+        """Start to reconnect a lost session after the threads of its connection have ended."""
         place.release()
         with self._state.monitor:
             # A connection that failed while it was opened is handled by the thread that opens it.
@@ -173,7 +175,8 @@ class Reconnector:
             self._thread = threading.Thread(
                 target=self._reconnect, name=f"inworld-reconnect-{self._state.name}", daemon=True
             )
-            # The monitor is held here, so that a thread that sees ``_thread`` can join it.
+            # The thread starts with the monitor held, so that another thread that sees ``_thread``
+            # can join it.
             try:
                 self._thread.start()
             except RuntimeError as error:
@@ -202,10 +205,7 @@ class Reconnector:
                     self._thread = None
 
     def _connect_until_open(self) -> InworldError | None:
-        """
-        Connect until the session is open, and return None; or return the error that ends the
-        session.
-        """
+        """Connect until the session is open. Return None or the error that ends the session."""
         state = self._state
         with state.monitor:
             if state.had_response or state.lost_at - state.opened_at > _GOOD_SECONDS:
@@ -228,7 +228,7 @@ class Reconnector:
         return True
 
     def _wait(self, seconds: float) -> bool:
-        """Wait, but return False as soon as the session is closing."""
+        """Wait. Return False as soon as the session is closing."""
         commands = self._state.commands
         with commands.monitor:
             return not commands.monitor.wait_for(lambda: commands.is_over, seconds)

@@ -166,14 +166,14 @@ class Realtime:
                 generates one.
             reconnect_timeout: For how many seconds the client tries to replace a lost connection
                 before the session ends; 0 turns reconnecting off.
-            barge_in: Whether the assistant stops speaking when the user begins to speak.
-                ``interrupt_response=False`` of the turn detection has the same effect as False
-                here.
+            barge_in: Whether the assistant stops speaking when the user begins to speak. The
+                setting ``interrupt_response=False`` of the turn detection has the same effect as
+                ``barge_in=False``.
             tool_timeout: Seconds for a function that has no timeout of its own, after which an
                 error is sent as its output; None for no timeout.
-            max_tools_at_once: The most functions that run at the same time.
-            on_approval: A function that gets each call of an MCP server that needs approval. It
-                runs on a thread of its own, and returns True to allow the call. With None, the
+            max_tools_at_once: The limit of functions that run at the same time.
+            on_approval: A function that gets each MCP call that needs approval. The function runs
+                on a thread of its own, and returns True to allow the call. With None, the
                 application calls ``approve``.
             tool_errors: The output that the model gets if a function raises: ``neutral`` says only
                 that the function failed, ``text`` has the type and the text of the exception.
@@ -183,11 +183,11 @@ class Realtime:
             response_timeout: Seconds between two messages of a response. If this time or
                 *response_start_timeout* passes, the response fails with ``DeadlineExceeded``, and
                 the next request is sent.
-            max_session_age: Seconds after which the client renews the session, before the service
-                ends it. To renew a session, another connection replaces the present one. The client
+            max_session_age: The age in seconds at which the client renews the session, before the
+                service ends it. To renew a session, the client replaces its connection. The client
                 first waits for 2 s without a response, speech of the user or a tool call. After 4
-                more minutes, it only waits until no response is in progress. Sessions are not
-                renewed if this is None or ``reconnect_timeout`` is 0.
+                more minutes, the client only waits until no response is in progress. Sessions are
+                not renewed if *max_session_age* is None or *reconnect_timeout* is 0.
 
         Raises:
             ConfigError: An argument is out of its range.

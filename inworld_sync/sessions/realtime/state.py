@@ -4,8 +4,8 @@ The state of one realtime session over all its connections, and the handling of 
 The reader thread handles messages with the monitor held. The executor does everything that may
 wait. ``commands.py`` has the phases of a session and the lock rule.
 
-A class of events may have steps. Steps that run before users get an event return the event, another
-event, or None to drop it. Other steps run afterwards. Without steps, an event is not changed.
+Events of a class may have steps. A step that runs before users get an event returns this event,
+another event, or None to drop the event. Other steps run afterwards.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class SessionState:
         )
         self._after = _routes(
             ((InvalidMessage,), self.pending.end_unreadable),
-            # Calls are handled before their response ends, so that they are known then.
+            # The calls of a response are handled before the end of the response.
             (get_args(FunctionEvent), self.tools.handle),
             (ITEM_EVENTS, self.tools.handle_item),
             (RESPONSE_EVENTS, self._handle_response),
@@ -237,7 +237,7 @@ class SessionState:
         self.commands.ask(reply, deadline)
 
     def await_final(self, response: Response, deadline: Deadline) -> None:
-        """Wait for a response's end."""
+        """Wait for the end of a response."""
         with self.monitor:
             self.commands.wait_for(lambda: response.is_final, deadline)
 
@@ -261,7 +261,7 @@ class SessionState:
         self.commands.send(CancelResponse(response_id, event_id=event_id))
 
     def add_player(self, player: ResponsePlayer) -> None:
-        """Make interruptions stop a player of one response too."""
+        """Add a player of one response, which interruptions stop too."""
         with self.monitor:
             self.output.response_players.append(player)
 
@@ -396,7 +396,7 @@ class SessionState:
 
     def opened(self, connection: RealtimeConnection, reply: PendingReply, attempts: int) -> None:
         """
-        Use a connection after the messages of :meth:`begin` were sent, or raise if it was refused.
+        Use a connection after the messages of :meth:`begin` were sent, or raise if refused.
 
         Args:
             connection: The present connection, or one that was lost again.

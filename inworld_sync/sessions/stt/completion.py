@@ -1,6 +1,6 @@
 """
-Decides whether an STT service has sent the whole transcript of a stream, and how long to wait for
-the rest.
+Decides whether an STT service has sent the whole transcript of a stream, and how long the stream
+waits for the rest.
 
 The service sends its usage once, after ``closeStream``, and leaves the connection open. A stream
 ends in one of these ways:
@@ -41,14 +41,14 @@ __all__ = ["Completion", "CompletionState", "is_regular_close"]
 # A final transcript may come up to this long after the usage.
 _AFTER_USAGE_SECONDS: Final = 1.0
 
-# After a stop of this process, the reader has this time to read what waits in the socket.
+# After this process was stopped, the reader has this time to read the messages in the socket.
 _CATCH_UP_SECONDS: Final = 1.0
 
-# With other codes, such as 1001 (going away), the service has not finished, and the stream
-# reconnects.
+# If the service closes with another code, such as 1001 (going away), it has not finished, and the
+# stream reconnects.
 _NORMAL_CLOSURE: Final = 1000
 
-# Less speech than this may be noise that the service rightly ignores.
+# Speech that is shorter may be noise, which the service rightly ignores.
 _LEAST_SPEECH_MS: Final = 1000.0
 
 
@@ -62,7 +62,7 @@ class CompletionState(enum.Enum):
 
 @attrs.frozen
 class _TurnEnd:
-    """An end of a turn that was sent and that the service has not answered."""
+    """An ``end_turn`` that was sent and that the service has not answered."""
 
     position_ms: float
     sent_at: float
@@ -75,17 +75,18 @@ class Completion:
 
     Args:
         log: The turns of the stream.
-        unanswered_ms: Returns the length of the speech that the service has not answered. The
-            argument is a position in milliseconds, and only speech before it counts. None means all
-            audio.
-        can_repeat: Whether the audio can be sent again. If not, only the usage proves that the
-            transcript is complete.
+        unanswered_ms: Returns the length in milliseconds of the speech that the service has not
+            answered. The argument is a position in milliseconds. Only speech before this position
+            counts; None means all audio.
+        can_repeat: Whether the audio can be sent again. If not, the transcript is known to be
+            complete only when the usage arrives.
 
     Attributes:
         close_sent: Whether ``closeStream`` was sent on this connection.
         heard_at: Time of the latest progress of the transcript, or of the connection's start, on
             the monotonic clock.
-        timeout: After the end of the audio, the most seconds without progress; None before the end.
+        timeout: The longest time without progress after the end of the audio, in seconds; None
+            before the end.
         is_accepted: Whether the transcript was accepted at the deadline.
     """
 
@@ -123,7 +124,7 @@ class Completion:
                 self._turn_ends.popleft()
 
     def handle_progress(self) -> None:
-        """Record progress, after which the end of the transcript must be confirmed again."""
+        """Record progress. After progress, the end of the transcript must be confirmed again."""
         self._is_confirming = False
 
     def handle_turn_end(self, position_ms: float, timeout: float) -> None:
@@ -148,7 +149,7 @@ class Completion:
         ) from cause.__cause__
 
     def restart(self, *, is_confirming: bool) -> None:
-        """Continue with another connection, which confirms an end or replaces a lost connection."""
+        """Continue on another connection, to confirm the end or to replace a lost connection."""
         self.close_sent = False
         self.heard_at = time.monotonic()
         self._usage_at = None
@@ -157,8 +158,8 @@ class Completion:
 
     def state(self, ended: StreamEnded | None) -> CompletionState:
         """
-        Return the state, which depends on the turns and on the end of the connection. *ended* is
-        None while the connection is open.
+        Return the state, which depends on the turns and on *ended*, the end of the connection.
+        *ended* is None while the connection is open.
 
         Raises:
             RemoteProtocolError: The final transcript of a turn is missing. If the audio can be sent
@@ -193,7 +194,7 @@ class Completion:
     # Deadlines.
 
     def begin_end(self, timeout: float) -> None:
-        """Begin the end of the stream: no more audio comes."""
+        """Begin the end of the stream, because the audio has ended."""
         if self.timeout is None:
             self.heard_at = time.monotonic()
         self.timeout = timeout
@@ -217,9 +218,10 @@ class Completion:
         Move a deadline that has passed, if the answer of the service may wait in the socket.
 
         Args:
-            deadline: The deadline. It is checked every second. If it passed a longer time ago, the
-                process was stopped.
-            has_unread: Whether bytes wait in the socket. The deadline moves once for this reason.
+            deadline: The deadline, which is checked every second. If the deadline passed more than
+                about a second ago, the process was stopped.
+            has_unread: Whether bytes wait in the socket. For this reason, the deadline moves only
+                once.
 
         Returns:
             Whether the deadline has moved.
@@ -261,7 +263,7 @@ class Completion:
         Return what the transcript lacks, as text for an error; empty if it is complete.
 
         Args:
-            until_ms: Audio after this position is left out; None means all audio.
+            until_ms: The position up to which audio is checked; None means all audio.
         """
         if self._log.is_unfinished:
             return "the last turn has no final transcript"

@@ -5,9 +5,9 @@ Threads: the sender thread sends and reconnects; each connection has a reader an
 (see ``base.py``). User code runs on none of them.
 
 Locks: the monitor ``changed`` guards the audio, the turns and all state here, and is the monitor of
-every connection and of the event stream. It is never held while a message is sent or a connection
-is opened or closed. It has two conditions: the sender thread waits for ``_work``, and threads that
-need room or wait for the end wait for ``_room``.
+every connection and of the event stream. No message is sent, and no connection is opened or closed,
+while the monitor is held. The monitor has two conditions: the sender thread waits for ``_work``;
+threads that need room or wait for the end of the stream wait for ``_room``.
 
 Audio that no final transcript covers is kept, up to ``KEEP_SECONDS``, and sent again after a
 reconnect.
@@ -52,17 +52,17 @@ __all__ = ["KEEP_SECONDS", "Delivery"]
 
 _Task: TypeAlias = Callable[[], object]
 
-# If a turn lasts for longer and its connection is lost, the beginning of the turn is lost. The
-# service itself ends turns after about 30 s.
+# If a turn is longer and its connection is lost, the beginning of the turn is lost. The service
+# itself ends turns after about 30 s.
 KEEP_SECONDS: Final = 60
 
 # If the beginning of a turn was discarded, the quietest sample in this time is between two words.
 _TRUNCATED_SEARCH_MS: Final = 500
 _FIRST_DELAY_SECONDS: Final = 0.2
-# The loss of a connection that was open for this long resets the count of attempts.
+# If a connection was open for this long, its loss resets the count of attempts.
 _GOOD_SECONDS: Final = 60.0
-# The service reports speech within this time after the audio was sent. If it closes the connection
-# later without an error, no words are missing, and the next audio opens another connection.
+# The service reports speech within this time after the audio was sent. If the service closes the
+# connection later without an error, no words are missing. The next audio reconnects.
 _IDLE_SECONDS: Final = 5.0
 # The shortest timeout of a reconnect just before the deadline of the stream.
 _SHORTEST_CONNECT_SECONDS: Final = 0.1
@@ -76,7 +76,7 @@ class Delivery:
         connector: Opens the connections.
         config: The service's settings; the audio is 16-bit mono PCM on this side.
         settings: How the audio is queued and sent.
-        max_reconnects: The most attempts to reconnect until the transcript makes progress.
+        max_reconnects: The limit of attempts to reconnect until the transcript makes progress.
         keeps_events: Whether to keep events. Without a consumer, kept events would accumulate.
         on_failed: Called by the sender thread before the stream ends with an error.
 
@@ -84,8 +84,8 @@ class Delivery:
         changed: The monitor.
         stream: The events.
         log: The turns; read them with the monitor held, or take a snapshot of a field.
-        is_finishing: Whether no more audio comes and the service's last messages are awaited.
-        reconnects: How many connections were replaced.
+        is_finishing: Whether the audio has ended and only messages of the service are due.
+        reconnects: The number of connections that replaced a lost connection.
 
     Thread safety: any thread.
     """
@@ -176,7 +176,7 @@ class Delivery:
                 self._work.notify_all()
 
     def append_rest(self, pcm: bytes) -> None:
-        """Queue the last samples of a resampler. They need no room, because they are few."""
+        """Queue the last samples of a resampler. These few samples need no room."""
         with self.changed:
             self._audio.append(pcm)
 
@@ -314,7 +314,7 @@ class Delivery:
         return self._completion.deadline(self._sent_at) - time.monotonic()
 
     def _expire(self) -> bool:
-        """Accept or abort the stream at its deadline; return False before. The monitor is held."""
+        """At the deadline, accept or abort the stream and return True. The monitor is held."""
         connection, deadline = self._connection, self._completion.deadline(self._sent_at)
         if connection is None or self.stream.ended is not None or deadline > time.monotonic():
             return False

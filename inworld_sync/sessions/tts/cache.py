@@ -1,5 +1,5 @@
 """
-Keeps speech on the disk, so that a text that is spoken again needs no request.
+Stores speech on the disk, so that the same text needs no second request.
 
 An entry is one file, which is replaced as a whole::
 
@@ -9,8 +9,8 @@ An entry is one file, which is replaced as a whole::
     <audio of all chunks>
 
 The name of the file is the SHA-256 of the text, all settings and the service. An entry that is
-damaged or cut off is removed and counts as missing. The time of the file is the time of its last
-use. Several processes may use one folder, because no entry is ever changed in place.
+damaged or cut off is removed and counts as missing. The modification time of the file is the time
+of its last use. Several processes may use one folder, because no process changes an entry in place.
 
 Threads: everything runs on the calling thread. There is no lock.
 """
@@ -53,13 +53,13 @@ _SUFFIX = ".speech"
 # The names of the entries and of the traces.
 _NAME = "cache"
 
-# When the limit is exceeded, entries are removed down to this part of it, so that not every new
-# entry removes another.
+# When the limit is exceeded, entries are removed until this part of the limit is used. So not every
+# new entry removes another entry.
 _KEPT_PART = 0.9
 # After this many new entries of this process, the folder is measured again, since other processes
 # add entries too.
 _MEASURE_EVERY = 64
-# A larger part of the limit is not worth one entry.
+# An entry that would use a larger part of the limit is not stored.
 _MAX_ENTRY_PART = 0.25
 
 
@@ -68,7 +68,7 @@ class SpeechCache:
     The cache in a folder.
 
     Args:
-        options: Has the folder, the limit and the service.
+        options: The settings with the folder, the limit and the service.
 
     Raises:
         ConfigError: Other users may read or change the folder.
@@ -83,17 +83,20 @@ class SpeechCache:
         self._folder = _private_folder(Path(options.cache))
         self._max_bytes = options.cache_max_bytes
         self._observers = Observers(options, _NAME)
-        # The size of the folder, as far as this process knows; None before it was measured.
+        # The size of the folder, as far as this process knows; None before the first measurement.
         self._size: int | None = None
         self._added = 0
 
     @property
     def max_entry_bytes(self) -> int:
-        """The largest entry."""
+        """The largest size of an entry."""
         return int(self._max_bytes * _MAX_ENTRY_PART)
 
     def utterance(self, text: str, utterance: AnyUtterance) -> AnyUtterance:
-        """Return an utterance from the cache, or *utterance*, whose speech is then kept."""
+        """
+        Return an utterance whose speech comes from the cache, or from *utterance* and is then
+        stored.
+        """
         return CachedUtterance(self, text, utterance)
 
     def path(self, text: str, config: ContextConfig) -> Path:
@@ -103,7 +106,7 @@ class SpeechCache:
         return self._folder / name[:2] / (name + _SUFFIX)
 
     def get(self, path: Path) -> list[AudioChunk] | None:
-        """Return the chunks of an entry. Return None if it is missing or damaged."""
+        """Return the chunks of an entry, or None if the entry is missing or damaged."""
         began = time.monotonic()
         chunks = None
         try:
@@ -124,7 +127,7 @@ class SpeechCache:
         return chunks
 
     def put(self, path: Path, chunks: list[AudioChunk]) -> None:
-        """Keep chunks. If the disk is full or fails, log a warning."""
+        """Store chunks. If the disk is full or fails, log a warning."""
         data = _written(chunks)
         if len(data) > self.max_entry_bytes:
             return
@@ -162,7 +165,7 @@ class SpeechCache:
 
 class CachedUtterance:
     """
-    One utterance, from the cache or from the service. Complete speech of the service is kept.
+    One utterance, from the cache or from the service. Complete speech of the service is stored.
 
     Args:
         cache: The cache.
@@ -172,7 +175,7 @@ class CachedUtterance:
     Thread safety: as for the utterance.
 
     Attributes:
-        from_cache: Whether the speech is from the cache; False before the iteration begins.
+        from_cache: Whether the speech comes from the cache; False before the iteration begins.
     """
 
     def __init__(self, cache: SpeechCache, text: str, utterance: AnyUtterance) -> None:
@@ -226,7 +229,7 @@ class CachedUtterance:
             if received is not None:
                 received.append(chunk)
             yield chunk
-        # An utterance that was stopped ends without an error.
+        # An utterance that was stopped ends without an error too, but its speech is incomplete.
         if received and not self._is_stopped:
             self._cache.put(self._path, received)
 

@@ -1,5 +1,6 @@
 """
-Has one utterance over HTTP. It sends a request for each piece of its text, one after another.
+An utterance over HTTP. The utterance sends one request after another, one for each piece of its
+text.
 
 Threads: everything runs on the thread that iterates.
 """
@@ -42,19 +43,18 @@ _FIRST_DELAY_SECONDS = 0.2
 
 class HttpUtterance:
     """
-    One utterance. If the service has not answered the request for a piece, the request is sent
-    again.
+    One utterance. If the service has not answered a request, the request is sent again.
 
     Args:
-        connector: Has the credential and the settings of the client.
+        connector: Provides the credential and the settings of the client.
         http: Sends the requests.
         text: The whole text, an iterable of its pieces, or the source of another attempt.
         config: The settings of the utterance.
-        timeout: Seconds until the first line of a response, connecting included, and for each
-            further line.
+        timeout: The timeout in seconds for the first line of a response, including connecting, and
+            for each further line.
 
     Raises:
-        ConfigError: A setting of *config* is for a WebSocket.
+        ConfigError: *config* has a setting that only a WebSocket supports.
 
     Thread safety: one thread iterates over :meth:`chunks`; any thread may call :meth:`stop`.
 
@@ -97,7 +97,7 @@ class HttpUtterance:
         return self._source.is_read_here
 
     def stop(self) -> None:
-        """End the present request; an iteration that waits for the service ends."""
+        """End the present request, and end an iteration that waits for the service."""
         self._stopped.set()
         self.state = "stopped"
         self._stopper.stop()
@@ -114,7 +114,7 @@ class HttpUtterance:
                 yield chunk
             if self._stopped.is_set():
                 return
-            # A piece that is only punctuation may have no audio.
+            # The service may send no audio for a piece that has only punctuation.
             if not has_audio and any(map(str.isalnum, piece)):
                 raise no_audio_error(len(piece))
             assembler.generation_ended()
@@ -130,8 +130,8 @@ class HttpUtterance:
 
     def _spoken(self, text: str, context_id: str, assembler: Assembler) -> Iterator[AudioChunk]:
         """Request a piece of the text, and retry if no audio of the piece was received."""
-        # The first attempt may have used a connection that was dead. Then a new connection helps at
-        # once.
+        # The first attempt may have used a dead connection. Then a retry on a new connection
+        # succeeds at once.
         backoff = Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True)
         while not self._stopped.is_set():
             is_answered = False
@@ -155,7 +155,7 @@ class HttpUtterance:
             self._stopped.wait(delay)
 
     def _may_retry(self, error: InworldError) -> bool:
-        """Return whether another attempt may help; a silent service is not asked again."""
+        """Return whether another attempt may help. After a timeout, there is no other attempt."""
         if isinstance(error, ServiceError):
             is_soon = self._timeout is None or retry_after_of(error) < self._timeout
             return error.retryable and is_soon
@@ -163,7 +163,7 @@ class HttpUtterance:
 
     def _received(self, text: str, context_id: str) -> Iterator[tts.AudioReceived]:
         self._stopper = stopper = Stopper()
-        # stop() may have found the stopper of the previous request.
+        # stop() may have stopped only the previous request.
         if self._stopped.is_set():
             return
         body = start_body(

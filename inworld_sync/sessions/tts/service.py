@@ -1,5 +1,5 @@
 r"""
-Speaks whole utterances. This module has the class of ``iw.tts``.
+Speaks whole utterances. ``iw.tts`` is an object of the class in this module.
 
 Threads: a long text or an iterator is sent by a separate thread (see ``text_feed.py``), so that
 the audio does not wait for the text, nor the text for the audio.
@@ -92,7 +92,7 @@ class Tts:
             from inworld_sync.sessions.tts.cache import SpeechCache
 
             self._cache = SpeechCache(connector.options)
-        # A client that is garbage-collected without being closed keeps no connection.
+        # If the client is garbage-collected without being closed, its idle connections are closed.
         weakref.finalize(self, self._pool.evict_all).atexit = False
 
     def _prewarm(self, deadline: Deadline) -> None:
@@ -155,10 +155,10 @@ class Tts:
                 same setting of *config*.
             method: ``stream`` uses a WebSocket; ``http`` sends a request for each 2000 characters
                 of a str, or each sentence of an iterable.
-            timeout: The most seconds to wait for a connection, and for each message of the service
-                after all text was sent.
-            create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit. Not used with ``method="http"``.
+            timeout: The longest wait in seconds for a connection, and for each message of the
+                service after all text was sent.
+            create_timeout: The longest time in seconds until the service confirms the utterance;
+                None means no limit. Not used with ``method="http"``.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -235,10 +235,10 @@ class Tts:
                 same setting of *config*.
             method: ``stream`` uses a WebSocket; ``http`` sends a request for each 2000 characters
                 of a str, or each sentence of an iterable.
-            timeout: The most seconds to wait for a connection, and for each message of the service
-                after all text was sent.
-            create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit. Not used with ``method="http"``.
+            timeout: The longest wait in seconds for a connection, and for each message of the
+                service after all text was sent.
+            create_timeout: The longest time in seconds until the service confirms the utterance;
+                None means no limit. Not used with ``method="http"``.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -266,7 +266,8 @@ class Tts:
             return Utterance(tts._pool, source, settings, timeout, create_timeout)
 
         utterance = self._route(settings, make) if self._route else make(self)
-        # The whole text of an iterable is known only at its end.
+        # The whole text of an iterable is known only at the end of the iteration, so the cache is
+        # not used.
         if self._cache is not None and isinstance(text, str):
             utterance = self._cache.utterance(text, utterance)
         return SpeechStream(utterance)
@@ -301,8 +302,8 @@ class Tts:
         """
         Speak a text as the bytes of an audio file, for a web response.
 
-        The call returns when the first audio has arrived. If the call raises, a web view can still
-        answer with an error status. Closing the iterator also stops the synthesis.
+        The call returns when the first audio has arrived. So if the call raises, a web view can
+        still answer with an error status. Closing the iterator stops the synthesis.
 
         *format* is ``wav``, ``mp3`` or ``opus`` (Ogg Opus). The header of ``wav`` has an unknown
         length, which players read as "until the end". *format* replaces the encoding of *audio*.
@@ -318,7 +319,7 @@ class Tts:
             TransportError: Could not connect, the connection was lost, or a timeout passed.
             ServiceError: The service reported another error.
 
-        The iteration raises the errors of the network and the service after the first block.
+        After the first block, the iteration raises errors of the network and the service.
         """
         if format not in _WEB_FORMATS:
             raise ConfigError(f"format must be {' or '.join(_WEB_FORMATS)}, got {format!r}")
@@ -391,10 +392,10 @@ class Tts:
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 same setting of *config*.
-            timeout: The most seconds to wait for a connection, and for each message of the service
-                after all text was sent.
-            create_timeout: The most seconds until the service confirms the utterance; None means
-                no limit.
+            timeout: The longest wait in seconds for a connection, and for each message of the
+                service after all text was sent.
+            create_timeout: The longest time in seconds until the service confirms the utterance;
+                None means no limit.
 
         Raises:
             ConfigError: The text is blank, a setting is out of its range, or *speaker* is not a
@@ -415,7 +416,8 @@ class Tts:
                 rate_hz = speaker.sample_rate_hz
                 own_rate = attrs.evolve(settings.audio, sample_rate_hz=rate_hz)
                 settings = attrs.evolve(settings, audio=own_rate)
-        # A program without a sound card needs neither of these.
+        # These modules are imported here, because a program without a sound card needs neither of
+        # them.
         with imports:
             from inworld_sync.devices.default import open_default_speaker
             from inworld_sync.sessions.playback import Playback

@@ -1,4 +1,4 @@
-"""Has the address of a realtime service, and the differences between services."""
+"""The address of a realtime service, and the differences between services."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class RealtimeEndpoint:
     Attributes:
         path: The path, such as ``/api/v1/realtime/session``.
         query: Parameters that are added to the address, such as a model's name.
-        is_inworld: Whether the service is Inworld's. Then each session has a ``key`` in the
-            address, the service knows ``providerData``, each transcript of the user is the whole
-            turn, and a cut of G.711 audio is counted on a timebase of 24 kHz. False for a service
-            that has only the common realtime protocol.
+        is_inworld: Whether the service is Inworld's. If so, each session has a ``key`` in the
+            address, the service knows ``providerData``, each transcript of the user has the whole
+            turn, and truncations of G.711 audio are counted at 24 kHz. False for a service that has
+            only the common realtime protocol.
     """
 
     path: str = attrs.field(default=commands.PATH, validator=_path)
@@ -57,13 +57,13 @@ class RealtimeEndpoint:
         """
         Return the endpoint of a service that is compatible with OpenAI's.
 
-        Use this endpoint with a client that has the ``base_url`` of the service, and whose
+        Use this endpoint with a client whose ``base_url`` is the address of the service and whose
         ``token`` is the key of the service.
         """
         return cls(path=path, query={"model": model}, is_inworld=False)
 
     def parameters(self, key: str | None) -> dict[str, str]:
-        """Return the query of one session's address. With None as *key*, a key is generated."""
+        """Return the query of the address of one session. If *key* is None, a key is generated."""
         if not self.is_inworld:
             return dict(self.query)
         return {"key": key or uuid.uuid4().hex, "protocol": "realtime", **self.query}
@@ -81,7 +81,10 @@ class RealtimeEndpoint:
         return dump_text(body)
 
     def audio_end_ms(self, duration_ms: float, output_format: AudioFormat) -> int:
-        """Return a duration as this service counts it in ``conversation.item.truncate``."""
+        """
+        Convert a duration to the ``audio_end_ms`` of ``conversation.item.truncate`` of this
+        service.
+        """
         # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
         if self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             duration_ms /= 3

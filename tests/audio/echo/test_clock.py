@@ -13,7 +13,7 @@ BLOCK = 160
 
 
 class Device:
-    """A device whose clock is fast by *ppm*, and whose callbacks are late."""
+    """A device whose clock is fast by *ppm* millionths, and whose callbacks are late."""
 
     def __init__(self, ppm: float = 0.0, late_ms: float = 0.0, seed: int = 1) -> None:
         self.rate_hz = RATE_HZ * (1 + ppm * 1e-6)
@@ -45,7 +45,7 @@ def test_finds_the_rate(ppm: float) -> None:
     device.run(30)
 
     assert -ppm == pytest.approx(device.clock.skew * 1e6, abs=10)
-    # The line has the median lateness, 2 ms.
+    # The line is late by the median of the lateness, 2 ms.
     assert 2.0 == pytest.approx(device.error_ms(device.position), abs=0.5)
     assert device.position - BLOCK == pytest.approx(
         device.clock.position(device.time_ns(device.position - BLOCK)), abs=48
@@ -74,7 +74,7 @@ def test_a_late_block_has_no_effect() -> None:
 
 @pytest.mark.parametrize("is_reported", [True, False])
 def test_missing_samples(is_reported: bool) -> None:
-    """After a gap, times are right on both sides of the gap, even if no gap is reported."""
+    """The times before and after a gap are right, even if the device does not report the gap."""
     device = Device(300)
     device.run(10)
     gap = device.position
@@ -94,7 +94,7 @@ def test_missing_samples(is_reported: bool) -> None:
 
 
 def test_a_gap_that_did_not_occur() -> None:
-    """Some systems report gaps that did not occur. Then the line continues."""
+    """If a system reports a gap that did not occur, the line continues."""
     device = Device()
     device.run(3)
     device.breaks += 1
@@ -104,7 +104,7 @@ def test_a_gap_that_did_not_occur() -> None:
 
 
 def test_another_device() -> None:
-    """Another device has another clock."""
+    """If another device is used, the rate of the new device is measured."""
     device = Device(1000)
     device.run(20)
     device.devices += 1
@@ -118,7 +118,7 @@ def test_another_device() -> None:
 
 
 def test_before_the_first_block() -> None:
-    """Times before the first block have no position."""
+    """A time before the first block has no position."""
     device = Device()
 
     assert not device.clock.is_started

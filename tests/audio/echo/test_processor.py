@@ -1,4 +1,4 @@
-"""The guard around the library, which ends the process if a frame has a wrong length."""
+"""The checks before calls of the library, which would crash the process at a wrong frame length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def new(rate_hz: int = 16000, delay_ms: int = 40) -> Processor:
 
 @pytest.mark.parametrize("rate_hz", processor.RATES_HZ)
 def test_processes_frames_of_10_ms(rate_hz: int) -> None:
-    """A frame of 10 ms gives a frame of 10 ms. The arguments are unchanged."""
+    """Processing a frame of 10 ms returns a frame of 10 ms, and does not change the arguments."""
     frame = b"\x05\x00" * (rate_hz // 100)
 
     assert len(frame) == len(new(rate_hz).process(frame, frame))

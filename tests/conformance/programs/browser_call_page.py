@@ -1,7 +1,7 @@
 """
-Drives the page of ``examples/browser_call.html`` in Chromium: it speaks, hears and interrupts.
+Drives the page ``examples/browser_call.html`` in Chromium: speaks, listens and interrupts.
 
-The audio that the page hears is counted in the page, from the track that the page plays.
+A script in the page counts the audio of the track that the page plays.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from chromium_pages import FLAGS
 from selenium import webdriver
 
 STEP_SECONDS = 60.0
-# It runs before the scripts of the page. It keeps the events of the session, and counts the samples
-# of the speaker that are not silent. The recording of the microphone has no echo, so the echo
-# cancellation is turned off. It would remove words that are spoken during a reply.
+# This script runs before the scripts of the page. The script stores the events of the session, and
+# counts the samples of the speaker that are not silent. The recording for the microphone has no
+# echo, so the script turns off the echo cancellation, which would remove words that are spoken
+# during a reply.
 RECORDER = """
 window.events = [];
 addEventListener("realtime", ({ detail }) => events.push({ ...detail, at: performance.now() }));
@@ -76,7 +77,7 @@ class Page:
         return [event for event in self.events() if event["type"] == kind]
 
     def until(self, what: str, holds: Callable[[], object]) -> None:
-        """Wait until a condition holds. The error has the text of the page and the events."""
+        """Wait until *holds* returns true. The error has the text of the page and the events."""
         deadline = time.monotonic() + STEP_SECONDS
         while not holds():
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Audio that is sent in small pieces is gathered to blocks of 100 ms, without loss or change."""
+"""Audio that is sent in small pieces is collected in blocks of 100 ms, without loss or change."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def blocks_of(act: Callable[[RealtimeSession], object]) -> list[bytes]:
 
 
 def pieces(audio: bytes, *sizes_bytes: int) -> Iterator[bytes]:
-    """Divide audio into pieces of these sizes, over and over."""
+    """Divide audio into pieces of these sizes, and repeat the sizes."""
     start = 0
     for size_bytes in itertools.cycle(sizes_bytes):
         if start >= len(audio):
@@ -130,7 +130,7 @@ def test_cleared_audio() -> None:
 
 
 def test_wrong_arguments_within_a_block() -> None:
-    """Arguments are checked although the audio is only kept."""
+    """Arguments are checked even if the audio is only buffered."""
 
     def act(rt: RealtimeSession) -> None:
         rt.send_audio(RAMP[:960])
@@ -143,7 +143,7 @@ def test_wrong_arguments_within_a_block() -> None:
 
 
 def test_closed_within_a_block() -> None:
-    """After close(), even audio that would only be kept raises an error."""
+    """After close(), sending raises an error even if the audio would only be buffered."""
 
     def script(service: Service) -> None:
         service.open()

@@ -1,4 +1,4 @@
-"""Speech that is spoken again comes from the cache, complete and unchanged."""
+"""If a text is spoken again, its speech comes from the cache, complete and unchanged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def without_source(speech: Speech) -> Speech:
 
 @pytest.mark.parametrize("method", ["stream", "http"])
 def test_a_hit_is_the_same_speech(server: Emulator, tmp_path: Path, method: Any) -> None:
-    """Audio, words, phonemes and tokens of a hit are those of the first request."""
+    """A hit has the same audio, words, phonemes and tokens as the first request."""
     with client(server, tmp_path) as iw:
         settings: dict[str, Any] = {"method": method, "timestamp_type": "WORD"}
         first = iw.tts.synthesize("One two. Three four.", **settings)
@@ -60,7 +60,7 @@ def test_a_hit_is_the_same_speech(server: Emulator, tmp_path: Path, method: Any)
 
 
 def test_chunks_of_a_hit(server: Emulator, tmp_path: Path) -> None:
-    """The stream of a hit has the same chunks with the same times."""
+    """The stream of a hit has the same chunks with the same times as the first request."""
 
     def chunks(iw: Inworld) -> list[tuple[object, ...]]:
         with iw.tts.stream("One two three.") as stream:
@@ -73,7 +73,7 @@ def test_chunks_of_a_hit(server: Emulator, tmp_path: Path) -> None:
 
 
 def test_another_process_gets_a_hit(server: Emulator, tmp_path: Path) -> None:
-    """The cache outlives the client, and another emulator on this machine is the same service."""
+    """Another process uses the cache. Another emulator on this machine is the same service."""
     with client(server, tmp_path) as iw:
         iw.tts.synthesize("One.")
     with Emulator(synthesizer=SpellingSynthesizer()) as other, client(other, tmp_path) as iw:
@@ -95,7 +95,7 @@ def test_another_process_gets_a_hit(server: Emulator, tmp_path: Path) -> None:
 def test_another_text_or_setting_is_a_miss(
     server: Emulator, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    """The text and every setting belong to the key of an entry."""
+    """The key of an entry includes the text and every setting."""
     with client(server, tmp_path) as iw:
         iw.tts.synthesize("One.")
         assert not iw.tts.synthesize(**{"text": "One.", **change}).from_cache
@@ -114,7 +114,7 @@ def test_off_by_default(server: Emulator, tmp_path: Path) -> None:
 
 
 def test_traces(server: Emulator, tmp_path: Path) -> None:
-    """Hits and misses are in the trace."""
+    """Hits and misses are trace events."""
     events: list[TraceEvent] = []
     with client(server, tmp_path, on_trace=events.append) as iw:
         size = len(iw.tts.synthesize("One.").data)
@@ -203,7 +203,8 @@ def test_the_limit(server: Emulator, tmp_path: Path) -> None:
             iw.tts.synthesize(f"{number} {text}")
             for age, path in enumerate(sorted(entries(tmp_path), key=lambda p: -p.stat().st_mtime)):
                 os.utime(path, (1e9 - age, 1e9 - age))
-            # The first text is used again and again.
+            # The first text is used again after each new text, so that it is never the oldest
+            # entry.
             assert iw.tts.synthesize(f"0 {text}").from_cache
         size = sum(path.stat().st_size for path in entries(tmp_path))
         assert iw.tts.synthesize(f"0 {text}").from_cache
@@ -213,7 +214,7 @@ def test_the_limit(server: Emulator, tmp_path: Path) -> None:
 
 
 def test_two_writers_of_one_entry(server: Emulator, tmp_path: Path) -> None:
-    """Threads and clients that write one entry at the same time leave one complete entry."""
+    """If threads and clients write one entry at the same time, one complete entry remains."""
     barrier = threading.Barrier(8)
     data: list[bytes] = []
     with client(server, tmp_path) as one, client(server, tmp_path) as two:

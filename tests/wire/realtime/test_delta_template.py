@@ -1,4 +1,4 @@
-"""A message that repeats an earlier one is not parsed, and has the same event as if it were."""
+"""A message that repeats an earlier message is not parsed, but gives the same event as parsing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def learned(message: bytes, event_id: bytes | None) -> DeltaTemplate:
 
 @pytest.mark.parametrize("event_id", ["event_2", "", "event_1", "x" * 200, "\u007e{}[],:"])
 def test_repeated(event_id: str) -> None:
-    """The event has the audio and the id of its own message, and the rest of the template."""
+    """The event has audio and id of the new message, and all other fields of the template."""
     message = text(event_id=event_id)
 
     event = learned(text(), b"event_1").read(message, event_id.encode(), b"3456")
@@ -65,11 +65,11 @@ OTHERS = [
 
 @pytest.mark.parametrize(("message", "event_id"), OTHERS)
 def test_another_message(message: bytes, event_id: bytes | None) -> None:
-    """A message that differs in anything else, or whose id is unusual, must be parsed."""
+    """A message must be parsed if another field differs, or if its id has unusual characters."""
     assert learned(text(), b"event_1").read(message, event_id, b"34") is None
 
 
-# Messages in which the event id is not certainly the text that was found.
+# Messages in which the text that was found may not be the event id.
 UNCLEAR = [
     (text(item_id="event_1"), b"event_1"),
     (text(event_id="type"), b"type"),
@@ -82,12 +82,12 @@ UNCLEAR = [
 
 @pytest.mark.parametrize(("message", "event_id"), UNCLEAR)
 def test_no_template(message: bytes, event_id: bytes | None) -> None:
-    """Such a message is no template, not even for the same message."""
+    """A message with an unclear event id is no template, even if the same message follows."""
     assert learned(message, event_id).read(message, event_id, b"34") is None
 
 
 def test_the_latest_message_is_the_template() -> None:
-    """A message that is no template removes the one before it."""
+    """A message that cannot be a template removes the previous template."""
     template = learned(text(), b"event_1")
     template.learn(text(further=1), b"event_1", parsed(text(further=1), b""))
 
