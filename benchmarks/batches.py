@@ -101,7 +101,7 @@ def throughput(server: Emulator, place: Path, count: int) -> None:
     }
     for name, rate in rates.items():
         ratio = rate / rates["loop with inworld-tts"]
-        report(f"{name:30} {rate:8.1f} texts per second {ratio:6.1f} times")
+        report(f"{name:30} {rate:8.1f} texts per second {ratio:6.1f} times the first rate")
 
 
 def killed_twice(server: Emulator, place: Path, count: int) -> None:

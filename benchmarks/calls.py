@@ -4,7 +4,8 @@ Count the calls of the package's Python functions for one message.
     python -m benchmarks.calls          print the counts
     python -m benchmarks.calls --list   also print each function, with its calls for one message
 
-The counts include generators and every thread of the client. The messages are:
+Calls on all threads of the client are counted. Each start or resumption of a generator counts as a
+call. The messages are:
 
 - an audio delta of 4,800 bytes that a realtime session receives and passes to one handler
 - a piece of text for an open TTS context, from ``send`` until the server has received the text

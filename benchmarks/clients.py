@@ -1,9 +1,10 @@
 """
 Compare the CPU time of whole clients. Each client opens twenty connections at once.
 
-Every connection receives two minutes of speech. The server sends as fast as possible, and all
-services send the same audio. Every client has its default settings and passes the audio to its
-user. The figure is the CPU time for one second of audio.
+Every connection receives two minutes of speech. One server simulates the services of all clients.
+It sends the same audio to every client, as fast as possible. Every client has its default settings
+and returns the audio to the calling code. The figure is the client's CPU time for one second of
+audio.
 
 The constructor of ElevenLabs' client accepts only addresses with TLS, so the WebSocket address is
 set after the client was created. LiveKit's plugin uses asyncio, so its twenty streams run on one

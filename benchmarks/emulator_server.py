@@ -120,7 +120,7 @@ def main() -> None:
     with Emulator() as server:
         begun = time.perf_counter()
         SpeechConnection(server, 1).run()
-        print(f"first speech, with engine load: {(time.perf_counter() - begun) * 1000:.0f} ms")
+        print(f"first speech, engine load included: {(time.perf_counter() - begun) * 1000:.0f} ms")
         for connections, contexts in ((1, 1), (1, 5), (20, 1), (20, 5)):
             measure_speech(server, connections, contexts)
 

@@ -5,10 +5,10 @@ Hold many paced conversations in one process for a long time.
     python -m benchmarks.growth --sessions 100 --minutes 20  one row for each minute
 
 Each session sends 20 ms of audio every 20 ms and receives 100 ms of audio every 100 ms. For each
-minute, the program prints the CPU time for one second of one session, the memory of the process,
-and the share of the messages that were sent in time. A message has 100 ms of audio. A message is in
-time if the operating system gets the whole message within 10 ms after the call with the last 20 ms
-of its audio. The CPU time includes the cost of this measurement.
+minute, the program prints the CPU time that one session uses per second, the growth of the memory
+per session, and the share of the messages that were sent in time. A message has 100 ms of audio,
+from five calls. A message is in time if the operating system gets the whole message within 10 ms
+after the last of these calls. The CPU time includes the cost of this measurement.
 """
 
 from __future__ import annotations
@@ -127,10 +127,10 @@ def _row(counts: Counts, sessions: int, seconds: float, before: int) -> str:
     audio_seconds = (sum(counts.received_bytes) - size) / 48_000 / sessions
     mib = (resident_bytes() - before) / sessions / 2**20
     return (
-        f"{sessions:4d} sessions {took:6.1f} s: {cpu / took / sessions * 1e6:7.0f} us CPU a "
-        f"session-second, {cpu / took:5.1%} of a core, {mib:.3f} MiB a session, "
+        f"{sessions:4d} sessions {took:6.1f} s: {cpu / took / sessions * 1e6:7.0f} us CPU per "
+        f"session and second, {cpu / took:5.1%} of a core, {mib:.3f} MiB per session, "
         f"{1 - late / max(sent, 1):.3%} of {sent} messages in time, "
-        f"{audio_seconds / took:.3f} of the audio"
+        f"{audio_seconds / took:.3f} of the audio received"
     )
 
 

@@ -1,4 +1,4 @@
-"""Compares the kernels, called from Python, with the fastest peers."""
+"""Compares the C kernels, called from Python, with the fastest functions of other libraries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def noise(samples: int, seed: int = 0) -> bytes:
 
 
 def cases(_: Settings) -> Iterator[Case]:
-    """Yield all cases, without the peers that are not installed."""
+    """Yield all cases, without the libraries that are not installed."""
     for size in (160, 640, 4800, 20_160, 65_536):
         yield from base64_cases(size)
     for samples in (160, 4800, 20_160):
@@ -51,7 +51,7 @@ def cases(_: Settings) -> Iterator[Case]:
 
 
 def base64_cases(size: int) -> Iterator[Case]:
-    """Yield the cases of base64, with the result in an existing buffer and in new bytes."""
+    """Yield the cases of base64: some fill an existing buffer, and others return new bytes."""
     plain = os.urandom(size)
     text = stdlib.b64encode(plain)
     out, text_out = bytearray(size), bytearray(len(text))

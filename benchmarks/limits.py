@@ -8,8 +8,8 @@ Each worker requests a place, uses the place for a random time, returns it and r
 place, with the delays of the limiter. During the simulation, the program kills a part of the
 workers, and Redis loses its data.
 
-The program prints the most places in use, the waits, how equally the places were shared, and how
-many calls Redis had to answer.
+The program prints the largest number of places in use at one time, how long workers waited for a
+place, how equally the places were shared, and how many calls Redis answered per second.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class SimulatedRedis:
 
 
 class Worker:
-    """A worker with one connection, which it needs all the time."""
+    """A worker that uses one place, returns the place, and then requests the next one."""
 
     def __init__(self, simulation: Simulation, number: int) -> None:
         self._simulation = simulation
@@ -212,7 +212,7 @@ class Worker:
             self._simulation.later(redis_limiter.HEARTBEAT_SECONDS, self.beat, number)
 
     def call(self, delay_ms: float) -> None:
-        """Request a place after *delay_ms*, when a place is free for this worker."""
+        """Handle a message that a place is free: request a place after *delay_ms*."""
         self._simulation.later(delay_ms / 1000.0 + 0.001, self.ask, self._turn)
 
 
@@ -241,12 +241,12 @@ class Simulation:
         heapq.heappush(self._events, event)
 
     def took(self, worker: Worker) -> None:
-        """Count a place that was granted."""
+        """Record that *worker* uses a place, and update the largest number of places in use."""
         self._in_use.add(worker.name)
         self.most = max(self.most, len(self._in_use))
 
     def returned(self, worker: Worker) -> None:
-        """Count a place that was returned."""
+        """Record that *worker* has returned its place."""
         self._in_use.discard(worker.name)
 
     def kill(self, part: float) -> list[str]:
@@ -305,7 +305,7 @@ def simulate(workers: int, places: int, seconds: float, seed: int) -> bool:
     values = list(counts.values())
     equality = sum(values) ** 2 / (len(values) * sum(value * value for value in values) or 1)
     report(f"{workers} workers, {places} places, {seconds:g} s, each place used for 0.5 to 1.5 s")
-    report(f"  most places in use      {simulation.most}")
+    report(f"  places in use, maximum  {simulation.most}")
     report(f"  places granted          {sum(values)}")
     report(f"  wait, median            {statistics.median(simulation.waits):.1f} s")
     report(f"  wait, longest           {max(simulation.waits):.1f} s")
@@ -323,7 +323,7 @@ def simulate(workers: int, places: int, seconds: float, seed: int) -> bool:
     report(f"  places of killed workers were used again after {waited:.1f} s")
     simulation.restart()
     simulation.run(20)
-    report(f"  most places in use after a restart without data: {simulation.most}")
+    report(f"  maximum of places in use after a restart without data: {simulation.most}")
     report(f"  the simulation took     {time.perf_counter() - began:.0f} s")
     return kept <= places and simulation.most <= places and waited <= 20
 

@@ -1,5 +1,5 @@
 r"""
-Has every exception that the package raises, in one tree.
+Defines every exception that the package raises, in one tree.
 
 ::
 

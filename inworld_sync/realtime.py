@@ -1,5 +1,5 @@
 """
-Has all public classes of realtime sessions: settings, items, commands, events and results.
+Exports all public classes of realtime sessions: settings, items, commands, events and results.
 
 The classes that most programs use can also be imported from ``inworld_sync``. A module is loaded
 when one of its names is first used.

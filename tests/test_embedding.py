@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
 }
 """
 
-# All objects stay open, and threads wait for them.
+# The program closes none of its objects. Threads still wait for these objects when it ends.
 _PROGRAM = """
 import sys, threading
 from inworld_sync import AudioChunk, Inworld, NullSpeaker

@@ -3,10 +3,10 @@ Measures how soon live mode reduces its delay again after a disturbance.
 
 A trace is a stream of 20 ms packets over a quiet link. The delay of a packet is 1 ms plus an
 exponential delay with a mean of 1.5 ms. A disturbance begins after 40 s and ends when its last
-packet has arrived. The trace continues for 90 s after the end. The reference is the same link
-without the disturbance.
+packet has arrived. The trace continues for 90 s after the end of the disturbance. The reference is
+a trace of the same link without the disturbance.
 
-Each figure is the value of the disturbed run minus the value of the reference:
+Each figure except recovery is the value with the disturbance minus the value of the reference:
 
 ========  =======================================================================================
 recovery  seconds from the end of the disturbance until the delay is near the reference and remains
@@ -62,7 +62,7 @@ def _jitter(most_ms: float, *, ordered: bool) -> Callable[[Floats, Random], Dist
 
 
 def _bursts(sent_s: Floats, random: Random) -> Disturbance:
-    """Add 5 s of jitter every 20 s, three times. Reducing the delay early causes more gaps."""
+    """Add 5 s of jitter every 20 s, three times. A delay that was reduced too early causes gaps."""
     added_ms = np.zeros(len(sent_s))
     for begin_s in (QUIET_S, QUIET_S + 20, QUIET_S + 40):
         hit = _between(sent_s, begin_s, begin_s + 5)

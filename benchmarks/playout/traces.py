@@ -53,13 +53,13 @@ class Trace:
 
     name: str
     family: str
-    place: Integers  # the place of the first sample
-    length: Integers  # samples
+    place: Integers  # the position of the packet's first sample in the stream
+    length: Integers  # the count of samples in the packet
     sent_s: Floats  # when the packet was complete
     arrival_s: Floats  # infinite for a lost packet
     item: Integers
     last: Mask  # True for the last packet of an item
-    pauses: list[tuple[int, int]] = attrs.field(factory=list)  # where the source is silent
+    pauses: list[tuple[int, int]] = attrs.field(factory=list)  # first sample and end of each pause
 
     @property
     def total(self) -> int:
@@ -497,7 +497,8 @@ def shaped(trace: Trace, source: Signal, active: Mask) -> tuple[Signal, Mask]:
     """
     Return the source of a burst trace, and a mask of its active samples.
 
-    The source is faded at the start and the end of each item, and almost silent in the pauses.
+    Each item is faded in at its start and faded out at its end. The pauses are almost silent, and
+    the mask is False there.
     """
     wave, spoken = source.copy(), active.copy()
     fade = int(0.015 * RATE_HZ)

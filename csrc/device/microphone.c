@@ -14,7 +14,7 @@
 
 #define CAPACITY_MAX ((size_t)1 << 26) /* 23 minutes at 48 kHz */
 
-enum { PIECE_SAMPLES = 512 }; /* the most samples that are mixed at a time */
+enum { PIECE_SAMPLES = 512 }; /* the largest number of samples that are mixed at a time */
 
 struct iw_microphone {
     const struct iw_gate *gate; /* or NULL */

@@ -14,7 +14,7 @@
 
 enum {
     HISTORY = 1024,         /* the count of stretches in the history; a power of two */
-    LOOK_BACK = HISTORY / 2 /* the most stretches that a reader looks at */
+    LOOK_BACK = HISTORY / 2 /* the largest number of stretches that a reader looks at */
 };
 
 /* A stretch: consecutive frames of output, and their source frames. */

@@ -1,1 +1,1 @@
-"""Has audio functions and classes on top of the C core."""
+"""Provides audio functions and classes on top of the C core."""

@@ -1,4 +1,4 @@
-"""Has the base class of playouts and mixers, from which one thread or device reads audio."""
+"""Defines the base class of playouts and mixers, from which one thread or device reads audio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has the base of classes whose objects are closed at the end of a ``with`` block."""
+"""Defines the base of classes whose objects are closed at the end of a ``with`` block."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-Has the jitter buffer between a network and a device. Audio arrives from the network at irregular
-times, but the device needs audio at a fixed rate.
+Implements the jitter buffer between a network and a device. Audio arrives from the network at
+irregular times, but the device needs audio at a fixed rate.
 
 One thread pushes audio as it arrives, one thread reads blocks of any size, and any thread may set
 marks, clear and poll. A read never waits. It returns queued audio. Where audio is missing, it

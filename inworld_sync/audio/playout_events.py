@@ -1,4 +1,4 @@
-"""Has the results, events and statistics of a :class:`~inworld_sync.audio.playout.Playout`."""
+"""Defines the results, events and statistics of a :class:`~inworld_sync.audio.playout.Playout`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """
-Has the C callbacks that the thread of a sound device calls. They run no Python code and never wait.
+Provides the C callbacks that the thread of a sound device calls. The callbacks run no Python code
+and never wait.
 
 The callbacks have the types of PortAudio 19. PortAudio gets the callbacks as addresses, so this
 module does not import PortAudio.

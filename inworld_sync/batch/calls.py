@@ -1,4 +1,4 @@
-"""Has the call ``iw.batch``. The other modules of this folder are imported at the first call."""
+"""Implements ``iw.batch``. The first call imports the other modules of this folder."""
 
 from __future__ import annotations
 

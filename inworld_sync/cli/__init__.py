@@ -1,5 +1,5 @@
 """
-Has the command line, which parses options, calls the client and prints the result.
+Implements the command line: parses options, calls the client and prints the result.
 
 ``failures.py`` has the exit statuses.
 """

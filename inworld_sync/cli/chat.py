@@ -31,7 +31,7 @@ _DEFAULT_TIMEOUT_SECONDS = 60.0
     show_default=True,
     help="provider/model, inworld/ROUTER, or auto for a choice of the service.",
 )
-@click.option("--max-tokens", type=int, help="The most tokens of the answer.")
+@click.option("--max-tokens", type=int, help="The largest number of tokens of the answer.")
 @click.option("--temperature", type=float, help="Randomness of the answer, 0 to 2.")
 @click.option("--speak", "speaks", is_flag=True, help="Speak the answer while it is written.")
 @click.option("--voice", default="Ashley", show_default=True, help="With --speak: the voice.")
@@ -148,4 +148,4 @@ def _end(answer: ChatCompletion, *, as_json: bool) -> None:
             }
         )
     elif answer.finish_reason == "length":
-        click.echo("the answer was cut: it has the most tokens that were allowed", err=True)
+        click.echo("the answer was cut: it reached the largest allowed number of tokens", err=True)

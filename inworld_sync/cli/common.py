@@ -1,4 +1,4 @@
-"""Has the code that several commands share: options, the client, progress and JSON."""
+"""Defines the code that several commands share: options, the client, progress and JSON."""
 
 from __future__ import annotations
 

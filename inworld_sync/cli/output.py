@@ -1,4 +1,4 @@
-"""Has the speaker, the file or standard output to which a command writes speech."""
+"""Provides the speaker, the file or standard output to which a command writes speech."""
 
 from __future__ import annotations
 

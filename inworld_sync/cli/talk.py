@@ -27,7 +27,8 @@ from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.tools.function import ToolFunction
 
-# The most seconds to wait for one response, and again for the end of the response's audio.
+# The largest number of seconds to wait for one response, and again for the end of the response's
+# audio.
 _WAIT_SECONDS = 300.0
 
 _Tool = ToolFunction[..., object]

@@ -1,5 +1,5 @@
 """
-Has the audio source and sink of a conversation, with level meters.
+Defines the audio source and sink of a conversation, with level meters.
 
 Lock rule: ``_lock`` of a metered sink guards its levels. No other code is called while it is held.
 """

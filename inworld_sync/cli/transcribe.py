@@ -66,8 +66,8 @@ _END_SECONDS = 0.5
 # Each file with two channels uses two of the twenty connections of an account.
 _MAX_SEPARATE_JOBS = 10
 
-# The most seconds without progress after the end of the audio. With --http, the most seconds of the
-# whole request.
+# The largest number of seconds without progress after the end of the audio. With --http, the
+# largest number of seconds of the whole request.
 TIMEOUT_SECONDS = 30.0
 
 _Advance = Callable[[float], None]

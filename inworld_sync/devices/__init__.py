@@ -1,5 +1,5 @@
 """
-Has audio input and output: a speaker, a microphone, WAV files, and a speaker without a device.
+Provides audio input and output: a speaker, a microphone, WAV files, and a speaker without a device.
 
 All sinks and sources use 16-bit little-endian mono PCM and the protocols of
 :mod:`inworld_sync.models.devices`. Importing this package needs no sound system. Creating a

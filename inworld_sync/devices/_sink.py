@@ -1,5 +1,5 @@
 """
-Has the base class of the sinks, which counts how much audio was heard and waits for its end.
+Defines the base class of the sinks, which counts how much audio was heard and waits for its end.
 
 Locks: ``_changed`` guards every field. A wait on ``_changed`` releases the lock. Each subclass
 documents what it does with the lock held. Methods whose names begin with an underscore are called
@@ -88,7 +88,7 @@ class Sink(Closing):
         Args:
             pcm: 16-bit little-endian mono samples as bytes; or an array of int16, int32, uint8 or
                 floats in [-1, 1]. The channels of an array are mixed.
-            timeout: The most seconds to wait; None means no limit.
+            timeout: The largest number of seconds to wait; None means no limit.
 
         Raises:
             AudioError: *pcm* is not audio, or its last sample is incomplete.
@@ -115,7 +115,7 @@ class Sink(Closing):
         Mark the utterance as complete, and wait until all written audio was heard or dropped.
 
         Args:
-            timeout: The most seconds to wait; None means no limit.
+            timeout: The largest number of seconds to wait; None means no limit.
 
         Raises:
             DeadlineExceeded: *timeout* seconds passed. The audio continues to play.

@@ -1,5 +1,5 @@
 """
-Has the sound device that plays a mixer. A lost device is opened again.
+Implements the output device that plays a mixer. A lost device is opened again.
 
 Locks: ``changed`` guards every field here and every field of the inputs that share the device, and
 serializes the writers of the inputs' playouts. ``changed`` is held while a device opens.

@@ -1,5 +1,5 @@
 """
-Has a sink that writes to a playout, which the program reads. The sink is for game engines,
+Implements a sink that writes to a playout, which the program reads. The sink is for game engines,
 telephone lines and tests.
 
 Locks: as in :mod:`inworld_sync.devices._sink`. ``_changed`` also serializes the writers of the
@@ -72,7 +72,7 @@ class PlayoutSink(PlayoutWriter):
             )
         if track is not None and latency_ms:
             raise ConfigError(
-                "PlayoutSink accepts track or latency_ms, since a track has the latency: leave out "
+                "PlayoutSink accepts track or latency_ms; the track knows the latency: leave out "
                 f"latency_ms={latency_ms!r}"
             )
         if track is not None and not isinstance(track, Track):
@@ -193,7 +193,7 @@ class PlayoutSink(PlayoutWriter):
         return heard
 
     def _forget(self, heard: int) -> None:
-        """Drop all items, of which *heard* samples were heard."""
+        """Drop all items, and set the count of heard samples to *heard*."""
         self._heard_before = self._heard_last = self._written_frames = heard
         self._items.clear()
         self._item = _Item()

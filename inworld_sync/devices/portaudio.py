@@ -292,10 +292,11 @@ def choose_format(
 
 def reopen_stream(kind: Kind, open_again: Callable[[], DeviceStream]) -> DeviceStream:
     """
-    Open a lost device again, or the current default device.
+    Return a stream of *open_again*, to replace the stream of a lost device.
 
-    If the first attempt fails, PortAudio restarts to update its list of devices. This ends all
-    streams of this process that use sounddevice; see :func:`refresh_devices`.
+    If the first call of *open_again* fails, PortAudio restarts to update its list of devices, and
+    *open_again* is called once more. The restart ends all streams of this process that use
+    sounddevice; see :func:`refresh_devices`.
 
     Raises:
         DeviceError: No device could be opened.

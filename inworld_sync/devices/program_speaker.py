@@ -1,5 +1,6 @@
 """
-Has a speaker for machines without PortAudio, where a program of the system plays the samples.
+Implements a speaker for machines without PortAudio, where a program of the system plays the
+samples.
 
 The speaker has no thread. A program that reads a pipe gets samples as soon as they are written.
 With such a program, ``write`` waits while more than ``buffer_ms`` of audio is not played. A program
@@ -31,11 +32,12 @@ from inworld_sync.errors import ConfigError, DeviceError
 
 __all__ = ["ProgramSpeaker"]
 
-# The most seconds that a program may run after the end of its input. During this time, the program
-# plays its last samples. A sound server buffers up to 2 s.
+# The largest number of seconds that a program may run after the end of its input. During this time,
+# the program plays its last samples. A sound server buffers up to 2 s.
 _LAST_SAMPLES_SECONDS = 5.0
 
-# The most seconds that a program may run after it was terminated. After this time it is killed.
+# The largest number of seconds that a program may run after it was terminated. After this time it
+# is killed.
 _EXIT_SECONDS = 1.0
 
 # The interval at which a wait checks whether the program has exited.

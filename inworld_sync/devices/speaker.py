@@ -1,5 +1,6 @@
 """
-Has the speaker. C code gives the device its audio, so that a busy interpreter causes no gaps.
+Implements the speaker. C code gives the device its audio, so that a busy interpreter causes no
+gaps.
 
 Written audio goes to a jitter buffer, a mixer adds the buffers, and the device's own thread reads
 from the mixer. See :mod:`inworld_sync.devices.speaker_input`, and

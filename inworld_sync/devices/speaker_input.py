@@ -1,5 +1,5 @@
 """
-Has the inputs that share a speaker. Each input has its own queue and its own count of heard
+Defines the inputs that share a speaker. Each input has its own queue and its own count of heard
 samples.
 
 Written audio goes to a jitter buffer (:class:`~inworld_sync.audio.playout.Playout`). The device's
@@ -160,8 +160,8 @@ class SpeakerInput(PlayoutWriter):
         :meth:`clear` and :meth:`close` cancel the marks after the audio that was heard.
 
         Args:
-            timeout: The most seconds to wait for a mark; None means no limit. The call returns at
-                once if no mark is set.
+            timeout: The largest number of seconds to wait for a mark; None means no limit. The call
+                returns at once if no mark is set.
 
         Raises:
             DeviceError: The device was lost, and no other device could be opened.

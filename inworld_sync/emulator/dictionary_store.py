@@ -36,7 +36,7 @@ class DictionaryStore:
     The dictionaries of one server.
 
     Args:
-        limit: The most dictionaries that may exist.
+        limit: The largest number of dictionaries that may exist.
 
     Thread safety: any thread; one lock guards the table.
     """

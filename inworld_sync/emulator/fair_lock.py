@@ -1,5 +1,5 @@
 """
-Has a lock that threads acquire in the order in which they began to wait.
+Implements a lock that threads acquire in the order in which they began to wait.
 
 A mutex guards the queue. The mutex is held for a few instructions only, never during a wait.
 """

@@ -1,5 +1,6 @@
 """
-Has the queue between the thread that reads a WebSocket and the thread that serves the WebSocket.
+Implements the queue between the thread that reads a WebSocket and the thread that serves the
+WebSocket.
 
 Lock: ``_changed`` guards the queue; nothing is called while it is held.
 """

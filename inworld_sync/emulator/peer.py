@@ -37,9 +37,9 @@ from inworld_sync.emulator.stream import Stream
 __all__ = ["PeerGone", "WebSocketPeer"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
-# The most bytes of received messages that wait for the service, about four minutes of audio of a
-# Realtime session. Beyond this limit the reader stops reading, and pings get no pong until there is
-# room.
+# The largest number of bytes of received messages that wait for the service, about four minutes of
+# audio of a Realtime session. Beyond this limit the reader stops reading, and pings get no pong
+# until there is room.
 _MAX_WAITING_BYTES = 16 << 20
 # A client that sends requests and never reads is disconnected at this many bytes of responses.
 _MAX_ANSWER_BYTES = 16 << 20

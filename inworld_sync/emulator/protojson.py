@@ -1,5 +1,5 @@
 """
-Has the rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
+Defines the rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
 
 Requests may write their keys in camelCase, in snake_case, or both; responses use camelCase. A
 message that cannot be read gets an error, and the connection continues. A bad credential is refused

@@ -1,6 +1,6 @@
 """
-Has a pytest plugin with the fixtures ``inworld_local``, a started emulator, and ``phone_call``,
-which makes simulated phone calls.
+Implements a pytest plugin with the fixtures ``inworld_local``, a started emulator, and
+``phone_call``, which makes simulated phone calls.
 
 The plugin is installed with the package, so it imports only pytest until a fixture is used.
 """

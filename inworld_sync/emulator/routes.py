@@ -1,5 +1,5 @@
 """
-Has the table of endpoints. Each service adds rows, and the connection looks up the path of a
+Defines the table of endpoints. Each service adds rows, and the connection looks up the path of a
 request.
 
 Handlers run on the connection's thread.

@@ -1,5 +1,5 @@
 """
-Has the emulator, which serves HTTP and WebSocket on one loopback port, with or without TLS.
+Implements the emulator, which serves HTTP and WebSocket on one loopback port, with or without TLS.
 
 Threads: one thread accepts connections. Each connection has one thread, and a WebSocket has two
 more, a reader and a writer. The WebRTC calls share one thread for their packets, and each call has

@@ -1,4 +1,4 @@
-"""Has the limits and quirks of one emulator."""
+"""Defines the limits and quirks of one emulator."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ class Settings:
         check_credentials: False accepts every credential, and requests without one.
         token_lifetime: How long a JSON Web Token and a session token are valid.
         workspaces: The workspaces of the account. A token for another workspace is refused.
-        max_contexts: The most TTS contexts on one connection. Another context is refused with code
-            8.
-        max_connections: The most WebSocket connections of one service at a time, and the most
-            WebRTC calls. Another connection or call gets HTTP 429.
-        max_text_characters: The most characters of one generation. Longer text is refused with code
-            3.
-        idle_timeout: A WebSocket without messages in either direction is closed after this time,
-            and a WebRTC call to which the client sends neither events nor audio.
+        max_contexts: The largest number of TTS contexts on one connection. Another context is
+            refused with code 8.
+        max_connections: The largest number of WebSocket connections of one service at a time, and
+            the largest number of WebRTC calls. Another connection or call gets HTTP 429.
+        max_text_characters: The largest number of characters of one generation. Longer text is
+            refused with code 3.
+        idle_timeout: A WebSocket is closed after this time without messages in either direction. A
+            WebRTC call is closed after this time without events and audio from the client.
         idle_close_code: The close code after ``idle_timeout``. The service's code is not known.
         close_timeout: How long a closing WebSocket waits for the client's CLOSE.
-        request_timeout: The most time to receive one HTTP request, and to complete a TLS handshake.
+        request_timeout: The longest time to receive one HTTP request, and to complete a TLS
+            handshake.
         credential_timeout: A connection without a request, and a WebSocket without a valid
             credential, is closed after this time. The service leaves such connections open.
         allowed_hosts: Host names that requests may have in ``Host`` and web pages in ``Origin``,
@@ -64,8 +65,8 @@ class Settings:
         any_sample_rate: Accept every sample rate from 8000 to 48000; the service accepts seven.
         http_null_timestamps: Send ``"timestampInfo": null`` in HTTP responses without times. The
             service omits ``timestampInfo`` there.
-        http_usage_without_model: Send ``usage`` of later HTTP lines without ``modelId``, as the
-            service may.
+        http_usage_without_model: Omit ``modelId`` in the ``usage`` of each HTTP line after the
+            first, as the service may do.
         check_language: Refuse a language that the synthesizer does not speak, and text without any
             character that the synthesizer can read. With False, such text is spoken as a short
             pause.
@@ -82,16 +83,16 @@ class Settings:
             sample of the documentation does.
         stt_repeats_partials: Send every partial transcript twice, as the service may.
         stt_closes_after_usage: Close the WebSocket after ``usage``. The service leaves it open.
-        stt_chunks_per_second: The most audio messages that one stream may send per second, and in
-            one burst. Another message is refused with code 8. 0 means no limit. The service's limit
-            and its response are not known.
-        stt_max_jobs: The most transcription jobs that run at a time. Another job is refused with
-            HTTP 429.
-        voices: The voices that exist.
-        max_custom_voices: The most cloned and published voices at a time. Another voice is refused
-            with HTTP 429.
-        max_dictionaries: The most pronunciation dictionaries at a time. Another dictionary is
+        stt_chunks_per_second: The largest number of audio messages that one stream may send per
+            second, and in one burst. Another message is refused with code 8. 0 means no limit. The
+            service's limit and its response are not known.
+        stt_max_jobs: The largest number of transcription jobs that run at a time. Another job is
             refused with HTTP 429.
+        voices: The voices that exist.
+        max_custom_voices: The largest number of cloned and published voices at a time. Another
+            voice is refused with HTTP 429.
+        max_dictionaries: The largest number of pronunciation dictionaries at a time. Another
+            dictionary is refused with HTTP 429.
         realtime: Limits and quirks of Realtime.
     """
 

@@ -1,4 +1,4 @@
-"""Has the state that all services of one server share, such as settings and speech engines."""
+"""Defines the state that all services of one server share, such as settings and speech engines."""
 
 from __future__ import annotations
 

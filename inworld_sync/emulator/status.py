@@ -1,4 +1,4 @@
-"""Has the gRPC status codes, the JSON of a status, and the two exceptions for bad requests."""
+"""Defines the gRPC status codes, the JSON of a status, and the two exceptions for bad requests."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Has the byte stream of a connection, which is a TCP socket or TLS over a TCP socket.
+Implements the byte stream of a connection, which is a TCP socket or TLS over a TCP socket.
 
 Locks: ``TlsStream._sending`` (acquired first) keeps records in the order in which they were made,
 and is held while they are sent. ``TlsStream._tls`` (acquired second) guards every call into

@@ -1,5 +1,5 @@
 """
-Has the voices of the emulator.
+Defines the voices of the emulator.
 
 The voices have the names that the service's documentation uses, so that the samples of the
 documentation run unchanged. The voices differ from each other, but do not resemble the voices of

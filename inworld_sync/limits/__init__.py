@@ -1,1 +1,1 @@
-"""Has the limit of connections, for one process or for several processes and machines."""
+"""Implements the limit of connections, for one process or for several processes and machines."""

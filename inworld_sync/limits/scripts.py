@@ -1,5 +1,5 @@
 """
-Has the Lua scripts of :class:`RedisLimiter`, which Redis runs one at a time.
+Defines the Lua scripts of :class:`RedisLimiter`, which Redis runs one at a time.
 
 All times are from the clock of Redis, so the clocks of the processes do not matter. Keys:
 

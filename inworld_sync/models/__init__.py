@@ -1,1 +1,1 @@
-"""Has the public values: options, settings, events, results, and the protocols of audio devices."""
+"""Exports the public values: options, settings, events, results, protocols of audio devices."""

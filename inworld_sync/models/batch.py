@@ -1,4 +1,4 @@
-"""Has the progress and the summary of a batch, without behavior."""
+"""Defines the progress and the summary of a batch, without behavior."""
 
 from __future__ import annotations
 

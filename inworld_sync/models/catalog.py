@@ -56,8 +56,10 @@ class ModelInfo:
         creator: The company that made the model.
         input_modalities: What the model reads, such as ``text`` and ``image``.
         output_modalities: What the model writes.
-        context_length: The most tokens of a conversation; None if the service sends no number.
-        max_completion_tokens: The most tokens of an answer; None if the service sends no number.
+        context_length: The largest number of tokens of a conversation; None if the service sends no
+            number.
+        max_completion_tokens: The largest number of tokens of an answer; None if the service sends
+            no number.
         parameters: The settings that the model supports, by their names on the wire.
         capabilities: What the model can do, such as ``functionCalling`` and ``vision``.
         pricing: Prices as the service sends them. The unit of the prices is not documented.

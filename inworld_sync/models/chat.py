@@ -188,7 +188,7 @@ class ChatConfig:
         tool_choice: ``auto``, ``none``, ``required``, or a ``FunctionChoice``.
         temperature: Randomness of the answer, 0 to 2.
         top_p: The probability mass of the tokens that are considered, above 0 to 1.
-        max_tokens: The most tokens of the answer, from 1.
+        max_tokens: The largest number of tokens of the answer, from 1.
         stop: Up to four texts at which the answer ends.
         seed: Makes answers repeatable, with models that support it.
         response_format: A JSON format as in OpenAI's reference, such as

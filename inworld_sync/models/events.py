@@ -1,4 +1,4 @@
-"""Has the events that every service may emit."""
+"""Defines the events that every service may emit."""
 
 from __future__ import annotations
 

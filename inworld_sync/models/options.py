@@ -1,4 +1,4 @@
-"""Has the settings of a client, which all connections of the client share."""
+"""Defines the settings of a client, which all connections of the client share."""
 
 from __future__ import annotations
 

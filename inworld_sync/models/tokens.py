@@ -1,4 +1,4 @@
-"""Has the tokens that the service makes for an API key."""
+"""Defines the tokens that the service makes for an API key."""
 
 from __future__ import annotations
 

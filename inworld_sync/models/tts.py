@@ -1,5 +1,5 @@
 """
-Has the settings, events and results of text to speech, without behavior.
+Defines the settings, events and results of text to speech, without behavior.
 
 Source of the fields and ranges: Inworld TTS WebSocket reference, ``create``.
 """

@@ -1,4 +1,4 @@
-"""Has the finished turns of a transcript, with words and the profile of a speaker's voice."""
+"""Defines the finished turns of a transcript, with words and the profile of a speaker's voice."""
 
 from __future__ import annotations
 

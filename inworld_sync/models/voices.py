@@ -1,4 +1,4 @@
-"""Has what the service says about the voices of the account, without behavior."""
+"""Defines the data of the service about the voices of the account, without behavior."""
 
 from __future__ import annotations
 

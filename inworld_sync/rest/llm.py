@@ -60,7 +60,7 @@ _EVENT_TIMEOUT_SECONDS: Final = 60.0
 # again only after this end.
 _END_SECONDS: Final = 0.1
 
-# The most bytes that are read of a response that is not a stream of events.
+# The largest number of bytes that are read of a response that is not a stream of events.
 _MAX_OTHER_BYTES: Final = 64 * 1024
 
 
@@ -115,7 +115,7 @@ class Llm:
             tool_choice: ``auto``, ``none``, ``required``, or a ``FunctionChoice``.
             temperature: Randomness of the answer, 0 to 2.
             top_p: The probability mass of the tokens that are considered, above 0 and at most 1.
-            max_tokens: The most tokens of the answer, at least 1.
+            max_tokens: The largest number of tokens of the answer, at least 1.
             stop: Up to four texts at which the answer ends.
             seed: A number that makes answers repeatable, if the model supports it.
             response_format: A JSON format as in OpenAI's reference.
@@ -128,7 +128,8 @@ class Llm:
             extra: Further fields of the request, by their names on the wire.
             config: All settings in one object. Each setting above that is not None replaces the
                 one in *config*.
-            timeout: The most seconds for the whole call, retries included; None means no limit.
+            timeout: The largest number of seconds for the whole call, retries included; None means
+                no limit.
 
         Raises:
             ConfigError: A message or a setting is wrong; nothing was sent.
@@ -190,7 +191,7 @@ class Llm:
             tool_choice: ``auto``, ``none``, ``required``, or a ``FunctionChoice``.
             temperature: Randomness of the answer, 0 to 2.
             top_p: The probability mass of the tokens that are considered, above 0 and at most 1.
-            max_tokens: The most tokens of the answer, at least 1.
+            max_tokens: The largest number of tokens of the answer, at least 1.
             stop: Up to four texts at which the answer ends.
             seed: A number that makes answers repeatable, if the model supports it.
             response_format: A JSON format as in OpenAI's reference.
@@ -203,9 +204,11 @@ class Llm:
             extra: Further fields of the request, by their names on the wire.
             config: All settings in one object. Each setting above that is not None replaces the
                 one in *config*.
-            timeout: The most seconds from the call to the end of the answer; None means no limit.
-            event_timeout: The most seconds to wait for the beginning of the response, and then
-                for each event; comments that keep the connection alive do not count as events.
+            timeout: The largest number of seconds from the call to the end of the answer; None
+                means no limit.
+            event_timeout: The largest number of seconds to wait for the beginning of the response,
+                and then for each event; comments that keep the connection alive do not count as
+                events.
 
         Raises:
             ConfigError: A message or a setting is wrong; nothing was sent.

@@ -34,7 +34,7 @@ class Models:
         Return the language models for ``iw.llm`` and realtime sessions.
 
         Args:
-            timeout: The most seconds for the request, retries included.
+            timeout: The largest number of seconds for the request, retries included.
 
         Raises:
             ServiceError: The service refused the request.

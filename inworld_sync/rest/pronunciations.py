@@ -30,8 +30,9 @@ class Pronunciations:
     """
     The pronunciation dictionaries of a workspace. Reached as ``iw.pronunciations``.
 
-    Each *timeout* is the most seconds for the whole call, retries and all pages included. A call
-    that changes something is sent once; only an attempt that could not connect is repeated.
+    Each *timeout* is the largest number of seconds for the whole call, retries and all pages
+    included. A call that changes something is sent once; only an attempt that could not connect is
+    repeated.
 
     Thread safety: every method may be called from any thread.
     """
@@ -47,7 +48,7 @@ class Pronunciations:
 
         Args:
             workspace: The id of the workspace, without ``workspaces/``.
-            timeout: The most seconds for the whole list.
+            timeout: The largest number of seconds for the whole list.
 
         Raises:
             ConfigError: *workspace* is not an id.
@@ -78,7 +79,7 @@ class Pronunciations:
 
         Args:
             dictionary: The id, such as ``workspaces/w/pronunciationDictionaries/u``.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Raises:
             ConfigError: *dictionary* is not the id of a dictionary.
@@ -104,7 +105,7 @@ class Pronunciations:
             workspace: The id of the workspace, without ``workspaces/``.
             name: The name for people, at most 64 characters.
             pronunciations: At most 1000 words; a word may occur once for each language.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Raises:
             ConfigError: An argument is wrong; nothing was sent.
@@ -136,7 +137,7 @@ class Pronunciations:
                 the latest.
             name: The new name; None keeps the present name.
             pronunciations: All new words; None keeps the present words.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Returns:
             The dictionary with its changes and its new etag.
@@ -169,7 +170,7 @@ class Pronunciations:
         Args:
             dictionary: The dictionary as :meth:`get` or another call returned it; its etag must be
                 the latest.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Raises:
             NotFoundError: No dictionary has this id.

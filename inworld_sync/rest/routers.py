@@ -44,7 +44,7 @@ class Routers:
         Return all routers.
 
         Args:
-            timeout: The most seconds for the whole list, retries included.
+            timeout: The largest number of seconds for the whole list, retries included.
 
         Raises:
             ServiceError: The service refused the request.
@@ -59,7 +59,7 @@ class Routers:
 
         Args:
             router: The id, with or without ``inworld/``.
-            timeout: The most seconds for the request, retries included.
+            timeout: The largest number of seconds for the request, retries included.
 
         Raises:
             ConfigError: *router* is blank or not a str.
@@ -73,8 +73,8 @@ class Routers:
 
         Args:
             router: The router.
-            timeout: The most seconds for the whole call. If it passes, the service may still make
-                the router; see :meth:`get`.
+            timeout: The largest number of seconds for the whole call. After this time, the service
+                may still make the router; see :meth:`get`.
 
         Returns:
             The router as the service has it.
@@ -92,7 +92,7 @@ class Routers:
 
         Args:
             router: The router; its id selects the one that is replaced.
-            timeout: The most seconds for the whole call.
+            timeout: The largest number of seconds for the whole call.
 
         Returns:
             The router as the service has it.
@@ -114,7 +114,7 @@ class Routers:
 
         Args:
             router: The id, with or without ``inworld/``.
-            timeout: The most seconds for the request.
+            timeout: The largest number of seconds for the request.
 
         Raises:
             ConfigError: *router* is blank or not a str.

@@ -114,7 +114,7 @@ class Transcriptions:
             extra: Further fields of the service's ``transcribeConfig``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 one in *config*.
-            timeout: The most seconds for the whole upload; None means no limit.
+            timeout: The largest number of seconds for the whole upload; None means no limit.
 
         Raises:
             AudioError: *audio* is empty, too large or not audio.
@@ -148,7 +148,7 @@ class Transcriptions:
 
         Args:
             job: The ``id`` of the job.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Raises:
             ConfigError: *job* is not the id of a job.
@@ -239,7 +239,7 @@ class TranscriptionJob:
         Ask the service for the state, and return it.
 
         Args:
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Raises:
             NotFoundError: The service no longer knows the job.
@@ -257,8 +257,8 @@ class TranscriptionJob:
         The client asks after 0.5 s, and then at growing intervals of up to 5 s.
 
         Args:
-            timeout: The most seconds for the end of the job and for the download of the
-                transcript; None means no limit.
+            timeout: The largest number of seconds for the end of the job and for the download of
+                the transcript; None means no limit.
 
         Raises:
             DeadlineExceeded: The job has not ended in time; it goes on, and ``wait`` may be called

@@ -41,8 +41,9 @@ class Voices:
     """
     The voices of the account. Reached as ``iw.voices``.
 
-    Each *timeout* is the most seconds for the whole call, retries and all pages included. A call
-    that changes something is sent once; only an attempt that could not connect is repeated.
+    Each *timeout* is the largest number of seconds for the whole call, retries and all pages
+    included. A call that changes something is sent once; only an attempt that could not connect is
+    repeated.
 
     Thread safety: every method may be called from any thread.
     """
@@ -72,7 +73,7 @@ class Voices:
                 ``PVC`` for professional clones. The client applies this filter and the next two.
             gender: ``female``, ``male`` or ``neutral``.
             tags: Words, all of which must be tags of the voice.
-            timeout: The most seconds for the whole list.
+            timeout: The largest number of seconds for the whole list.
 
         Raises:
             ConfigError: A filter has a wrong type or an unknown value.
@@ -111,7 +112,7 @@ class Voices:
 
         Args:
             voice: The id.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Raises:
             ConfigError: *voice* is blank or not a str.
@@ -154,7 +155,7 @@ class Voices:
             remove_background_noise: Whether the service removes noise from the recordings.
             sample_rate_hz: Sample rate in Hz of raw samples and arrays, 1 to 768000.
             channels: Channels of raw samples, 1 to 64.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Returns:
             The voice, and a report for each recording.
@@ -205,7 +206,7 @@ class Voices:
             voice: The id of the voice at ElevenLabs.
             api_key: A key of the ElevenLabs account; it is sent to *base_url* only.
             base_url: The address of the ElevenLabs service.
-            timeout: The most seconds for the whole call.
+            timeout: The largest number of seconds for the whole call.
 
         Raises:
             AudioError: The sample is not audio.
@@ -241,7 +242,7 @@ class Voices:
             preview_text: The text that the previews speak.
             language: The language of the voice, such as ``EN_US``.
             preview_count: How many voices to choose from, 1 to 3.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Raises:
             ConfigError: An argument is wrong; nothing was sent.
@@ -285,7 +286,7 @@ class Voices:
             name: The name of the voice for people.
             description: What the voice sounds like.
             tags: Words for filters.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Raises:
             ConfigError: An argument is wrong; nothing was sent.
@@ -319,7 +320,7 @@ class Voices:
             name: The new name for people.
             description: The new description; an empty text removes the description.
             tags: All new tags; an empty list removes all tags.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Returns:
             The voice with its changes.
@@ -349,7 +350,7 @@ class Voices:
 
         Args:
             voice: The id.
-            timeout: The most seconds for the call.
+            timeout: The largest number of seconds for the call.
 
         Raises:
             ConfigError: *voice* is blank or not a str.

@@ -1,5 +1,5 @@
 r"""
-Has the base class of connections, with one socket, a reader thread and a writer thread.
+Defines the base class of connections, with one socket, a reader thread and a writer thread.
 
 Threads: a connection has a reader and a writer, both daemons. Only the reader reads the socket and
 handles the messages of the service. The writer sends what the calling threads could not send at

@@ -1,5 +1,5 @@
 """
-Has the base class of TTS contexts, STT streams and realtime sessions, with four ways to receive
+Defines the base class of TTS contexts, STT streams and realtime sessions, with four ways to receive
 events.
 
 Locks: none; see ``event_stream.py`` for the lock of the stream.
@@ -52,7 +52,8 @@ class EventSource(Generic[E]):
         Iterate over the events until the stream ends; all calls share one position in the stream.
 
         Args:
-            timeout: The most seconds to wait for each event; None waits without a limit.
+            timeout: The largest number of seconds to wait for each event; None waits without a
+                limit.
 
         Raises:
             DeadlineExceeded: No event came in time. A new iteration continues with the next event.

@@ -1,5 +1,5 @@
 """
-Has the mailbox of one consumer of an event stream.
+Implements the mailbox of one consumer of an event stream.
 
 Lock rule: the monitor of the connection is held while events are added. A consumer takes events
 without the monitor: it waits in the queue, which has its own lock in C. The lock of a mailbox

@@ -36,7 +36,7 @@ class ReconnectPolicy:
 
     Args:
         backoff: The delays between the attempts.
-        max_attempts: The most attempts in a row. None means no limit.
+        max_attempts: The largest number of attempts in a row. None means no limit.
         timeout: Attempts are made for this many seconds after the loss of a connection. None means
             no limit.
         renews_credential: Whether an attempt after a refused credential may use another credential.

@@ -1,5 +1,5 @@
 """
-Has the list of this process's calls in progress, for tools and for the end of a deployment.
+Keeps the list of this process's calls in progress, for tools and for the end of a deployment.
 
 Lock rule: ``_changed`` guards the list. Nothing is called while this lock is held.
 """

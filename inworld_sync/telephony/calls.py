@@ -1,4 +1,4 @@
-"""Has the data classes of a call: the carrier's messages, the reason of the end, the summary."""
+"""Defines the data classes of a call: messages of the carrier, reason of the end, summary."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Has the audio formats of calls, and the conversion between a call and a realtime session.
+Defines the audio formats of calls, and the conversion between a call and a realtime session.
 
 Equal formats pass unchanged. Otherwise the audio is decoded, resampled and encoded.
 """

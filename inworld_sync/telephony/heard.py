@@ -1,5 +1,5 @@
 """
-Has the clock that counts how much audio a caller has heard.
+Implements the clock that counts how much audio a caller has heard.
 
 Positions are samples of the call's audio since its beginning. A carrier plays audio no faster than
 in real time: a run begins when audio is sent to an empty queue of the carrier, and a position of

@@ -1,5 +1,6 @@
 """
-Has the audio that is sent to a caller: the queue of items, the clock of heard audio, and pacing.
+Manages the audio that is sent to a caller: the queue of items, the clock of heard audio, and
+pacing.
 
 The session pushes items, the program adds announcements, and the writer thread takes frames when
 they are due. A frame is due one lead before it is played. The time follows from the start of the

@@ -1,5 +1,5 @@
 """
-Has the rules of a call that depend on time: keys, silence, and the end after a goodbye.
+Defines the rules of a call that depend on time: keys, silence, and the end after a goodbye.
 
 This module has no clock and no thread. The thread of the bridge passes the time in seconds.
 """

@@ -1,4 +1,4 @@
-"""Has functions that the model of a phone call may call: hang up, transfer, and keys."""
+"""Defines functions that the model of a phone call may call: hang up, transfer, and keys."""
 
 from __future__ import annotations
 

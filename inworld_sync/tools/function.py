@@ -1,6 +1,6 @@
 """
-Has functions that the model may call. The schema of a function comes from its signature, and its
-arguments come from JSON.
+Defines functions that the model may call. The schema of a function comes from its signature, and
+its arguments come from JSON.
 
 This module has no threads; a session decides on which thread a function runs.
 """

@@ -24,7 +24,7 @@ class ChunkRateLimiter:
     Spaces audio messages evenly, for one stream or for several that share a limit.
 
     Args:
-        max_chunks_per_second: The most messages per second, above 0.
+        max_chunks_per_second: The largest number of messages per second, above 0.
 
     Thread safety: any thread. ``_lock`` guards the time of the next message and is never held
     while waiting.

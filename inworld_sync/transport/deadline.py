@@ -1,4 +1,4 @@
-"""Has the time limit of a whole operation, which all its steps share."""
+"""Implements the time limit of a whole operation, which all its steps share."""
 
 from __future__ import annotations
 
@@ -92,11 +92,12 @@ class Deadline:
 
 class RunningDeadline(Deadline):
     """
-    A deadline for the service. The time while this process is stopped does not count.
+    A deadline for a message of the service. Time during which this process is stopped does not
+    count.
 
     SIGSTOP, a debugger or the sleep of the computer stops a process. When the process continues,
-    the awaited message may be in the socket. So if a wait ended more than a second too late, the
-    deadline moves by this delay, to at least one second from now.
+    the awaited message may be in the socket. So if a wait ended more than one second too late, the
+    deadline becomes later by the same number of seconds, and is at least one second from now.
 
     Each wait must be limited by :meth:`remaining` or :meth:`at_most`. The next call of a method
     must follow the wait at once.

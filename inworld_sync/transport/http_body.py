@@ -189,7 +189,7 @@ def lines_in(body: HttpBody, timeout: float | None, max_bytes: int) -> Iterator[
     Args:
         body: The body.
         timeout: Seconds for each line.
-        max_bytes: The most bytes of a line.
+        max_bytes: The largest number of bytes of a line.
 
     Raises:
         DeadlineExceeded: A line did not come in time.

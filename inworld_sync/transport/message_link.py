@@ -1,4 +1,4 @@
-"""Has the protocol of a link, which a WebSocket and a WebRTC connection implement."""
+"""Defines the protocol of a link, which a WebSocket and a WebRTC connection implement."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def parse_url(url: str) -> Place:
         )
     if not is_host(host):
         raise ConfigError(
-            f"the host {host!r} is not a name: each part between two dots must have 1 to 63 "
-            "characters, and the whole name at most 253; check base_url"
+            f"the host {host!r} is not a name: each part of a name (the text between dots) must "
+            "have 1 to 63 characters, and the whole name at most 253; check base_url"
         )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not url.isascii() or not url.isprintable() or " " in url:
@@ -88,8 +88,8 @@ def quote_part(name: str, text: str) -> str:
     Quote one part of a path, for the argument *name*.
 
     Raises:
-        ConfigError: *text* has half of a surrogate pair, or is ``.`` or ``..``, which proxies
-            remove from a path together with the previous part.
+        ConfigError: *text* has half of a surrogate pair, or is ``.`` or ``..``. Proxies remove
+            ``.`` from a path, and ``..`` together with the part before it.
     """
     if text in (".", ".."):
         raise ConfigError(f"{name} must be an id, got {text!r}")

@@ -1,5 +1,5 @@
 """
-Has the WebRTC connection of a realtime session, with the interface of a WebSocket's link.
+Implements the WebRTC connection of a realtime session, with the interface of a WebSocket's link.
 
 Threads: the reader and the writer of the connection, as for a WebSocket, and the thread of the
 event loop (``loop.py``). The peer calls the methods of its ``Events`` on the loop.

@@ -1,5 +1,5 @@
 """
-Has the audio track from the user to the service.
+Implements the audio track from the user to the service.
 
 A track sends a packet every 20 ms, also while the user is silent. So blocks of audio wait in a
 queue. While the queue is empty, the track sends silence. The track encodes the audio itself, since

@@ -398,7 +398,7 @@ class Collector:
     Collects the events of a stream into one answer, without the audio.
 
     Args:
-        max_characters: The most characters of text and arguments.
+        max_characters: The largest number of characters of text and arguments.
 
     Attributes:
         finish_reason: Why the answer ended; None before its end.

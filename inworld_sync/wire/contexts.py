@@ -300,10 +300,10 @@ class ContextProgress:
     The progress of one context, by the sent text and the service's answers.
 
     Args:
-        create_timeout: The most seconds until the service confirms the context; infinity for no
-            limit.
-        message_timeout: The most seconds without a message about the context while an answer is
-            pending.
+        create_timeout: The largest number of seconds until the service confirms the context;
+            infinity for no limit.
+        message_timeout: The largest number of seconds without a message about the context while an
+            answer is pending.
 
     Attributes:
         sent_characters: Characters of all text that was sent.
@@ -337,9 +337,9 @@ class ContextProgress:
         self.received_bytes = 0
         self.usage = TtsUsage()
         self.was_answered = False
-        # The most characters that the present and the earlier generations can have together. This
-        # is the number of characters that were sent when the first audio of the present generation
-        # arrived.
+        # The largest number of characters that the present and the earlier generations can have
+        # together. This is the number of characters that were sent when the first audio of the
+        # present generation arrived.
         self._generation_characters: int | None = None
         self._spoken_characters = 0
 

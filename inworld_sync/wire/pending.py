@@ -1,6 +1,6 @@
 """
-Has the table of the requests that a service has not answered yet. Each connection or session has
-one such table.
+Defines the table of the requests that a service has not answered yet. Each connection or session
+has one such table.
 
 An entry leaves the table in exactly one of these ways:
 

@@ -1,6 +1,6 @@
 """
-Keeps the turns of an STT stream over all its connections. A :class:`TurnLog` returns the events to
-emit and the transcript, and knows how much of the audio the final transcripts cover.
+Keeps the turns of an STT stream over all connections of the stream. A :class:`TurnLog` returns the
+events to emit and the transcript, and knows how much of the audio the final transcripts cover.
 
 Times are in milliseconds from the start of the stream. Each time is the sum of a time of the
 service and the position at which the audio of the connection began.
@@ -50,12 +50,13 @@ _TOLERANCE_MS: Final = 1000
 @attrs.frozen(kw_only=True)
 class Answer:
     """
-    Speech that has a final transcript, or that the service reported as noise.
+    The position up to which an event of the service has answered the audio.
 
     Attributes:
-        until_ms: The end of the last word, or the end of the sent audio if the words have no times.
-        is_exact: Whether *until_ms* is known exactly. Otherwise *until_ms* is only the end of the
-            sent audio.
+        until_ms: The end of the audio that is covered by final transcripts if *is_exact*, otherwise
+            the end of the sent audio.
+        is_exact: Whether the event or an ``endTurn`` gives the position of the end. If not, the
+            answered speech may end earlier than *until_ms*.
         is_final: Whether the turn has ended. If not, the final transcript of the turn may follow.
     """
 
@@ -75,9 +76,9 @@ class TurnLog:
     Attributes:
         covered_ms: The end of the audio that need not be sent again, because final transcripts
             cover it.
-        answer: The speech that the latest event answers, or None.
-        free_ms: Every word that begins before this position is covered. The audio of a new
-            connection may begin at any position between *covered_ms* and *free_ms*.
+        answer: What the latest event answers, or None if this event answers no audio.
+        free_ms: The last position at which the audio of a new connection may begin. The audio
+            between *covered_ms* and *free_ms* need not be sent again.
         is_speaking: Whether speech has started and has not stopped.
         is_open: Whether a turn has begun and has no final transcript yet.
         has_words: Whether this connection sent words of the open turn.
@@ -121,7 +122,7 @@ class TurnLog:
         return Transcript(tuple(self._turns), self.usage)
 
     def settle(self, start_ms: float) -> None:
-        """Set the position at which the audio of the next connection begins."""
+        """Handle that the audio of the next connection begins at *start_ms*."""
         if start_ms <= self.free_ms:
             self.covered_ms = max(self.covered_ms, start_ms)
         self.free_ms = 0.0
@@ -203,8 +204,8 @@ class TurnLog:
         text = event.text
         end_ms = self._end_of(event.words, sent_ms)
         if end_ms is not None:
-            # The position is the middle of the silence after the last word, so that no word before
-            # or after this silence is cut.
+            # New audio may begin in the middle of the silence after the last word. There, it cuts
+            # neither the last word nor the first word of the next turn.
             middle_ms = end_ms + max(self._silence_ms, event.silence_ms) / 2
             slack_ms = max(0.0, end_ms + _WORD_END_MS - middle_ms)
             self._cover(middle_ms - slack_ms, middle_ms + slack_ms, sent_ms)

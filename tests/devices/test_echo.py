@@ -158,7 +158,7 @@ def test_a_decision_is_kept(sound_card: SoundCard, settings: dict[str, Any]) -> 
 
 
 def test_without_the_extra(sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, a conversation continues without echo cancellation."""
+    """If the extra is not installed, remove_echo() returns False and the microphone works."""
     monkeypatch.setattr(echo_module, "has_processor", lambda: False)
     with Speaker(PLAYED_HZ) as speaker, Microphone(RATE_HZ) as microphone:
         assert not remove_echo(microphone, speaker)

@@ -70,13 +70,13 @@ def fuzz(driver: str, seconds: int, place: Path, *, keep: bool) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz the C core.")
-    parser.add_argument("drivers", nargs="*", help=f"of {', '.join(DRIVERS)}; default all")
-    parser.add_argument("--seconds", type=int, default=600, help="for each driver")
+    parser.add_argument("drivers", nargs="*", help=f"from {', '.join(DRIVERS)}; default: all")
+    parser.add_argument("--seconds", type=int, default=600, help="how long each driver runs")
     parser.add_argument("--keep", action="store_true", help="add new inputs to the corpus")
     arguments = parser.parse_args()
     drivers = arguments.drivers or DRIVERS
     if not set(drivers) <= set(DRIVERS):
-        parser.error(f"expected drivers of {', '.join(DRIVERS)}, got {' '.join(drivers)!r}")
+        parser.error(f"expected drivers from {', '.join(DRIVERS)}, got {' '.join(drivers)!r}")
     if not shutil.which("clang"):
         raise SystemExit("clang is not installed")
     with tempfile.TemporaryDirectory(prefix="inworld-sync-fuzz-") as place:

@@ -213,7 +213,7 @@ def test_bad_arguments(call: Callable[[Inworld], object], reason: str) -> None:
 
 
 def test_design_publish_update_and_delete_requests() -> None:
-    """Each call sends only the arguments that the caller gave."""
+    """A request has no field for an omitted argument, except the default language."""
     file = wav_file(1)
     preview = {
         "voiceId": "p1",

@@ -58,7 +58,7 @@ def failing(times: int) -> Callable[[float | None], str]:
 
 
 def test_delays() -> None:
-    """The longest delay doubles up to a limit, and delays are random."""
+    """Each delay is random. The upper limit of the delay doubles with each attempt, up to 5 s."""
     backoff = Backoff(0.2, 5.0)
     delays = [backoff.next_delay() for _ in range(8)]
 
@@ -120,7 +120,11 @@ def test_transient(error: InworldError, expected: bool) -> None:
 
 @pytest.mark.parametrize(("error", "is_transient"), ERRORS)
 def test_check(error: InworldError, is_transient: bool) -> None:
-    """check() raises errors that are not transient, and every error if no attempt is left."""
+    """
+    check() raises an error that is not transient. If no attempt is left, it raises every error.
+
+    A transient error that is not a ServiceError is raised as the cause of a ConnectionLost.
+    """
     policy = ReconnectPolicy(Backoff(0.2), max_attempts=0)
     with pytest.raises(type(error) if not is_transient else InworldError) as caught:
         policy.check(error)

@@ -1,8 +1,8 @@
 """
 A simulated sound card that replaces the module sounddevice, including its C callbacks.
 
-Its streams call the C callbacks on a thread in real time, as PortAudio does. They record every
-block with the time at which the block is played.
+The streams of the sound card call the C callbacks on a thread in real time, as PortAudio does. Each
+stream records every block, with the time at which the block is played.
 """
 
 from __future__ import annotations
@@ -102,9 +102,10 @@ class SoundCard:
         outputs: int = 2,
     ) -> None:
         """
-        Add a device that becomes the default device.
+        Add a device, which becomes the default device at the next call of look().
 
-        The first of *rates* is its default rate.
+        The first device of the machine becomes the default device at once. The first of *rates* is
+        the default rate of the device.
         """
         self.devices.insert(
             0,
@@ -121,7 +122,7 @@ class SoundCard:
             self.look()
 
     def unplug(self, name: str) -> None:
-        """Remove a device. Its streams end. The list of devices is updated by look()."""
+        """Remove a device and end its streams. Until look() is called, the device is listed."""
         device = next(device for device in self.devices if device.name == name)
         self.devices.remove(device)
         device.there = False

@@ -1,5 +1,5 @@
 """
-Has the session object, with its defaults and the updates of clients.
+Defines the session object, with its defaults and the updates of clients.
 
 Updates are merged at all levels. An update with a wrong value changes nothing.
 Source: Inworld Realtime reference, ``session.update``.

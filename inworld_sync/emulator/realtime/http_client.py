@@ -119,7 +119,7 @@ def _open(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
 
 def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
     try:
-        # A line of a chunked body is complete as soon as its last byte is received.
+        # In a chunked body too, readline() returns as soon as the end of a line was received.
         while line := response.readline():
             yield line
     except (OSError, http.client.HTTPException, ValueError) as error:

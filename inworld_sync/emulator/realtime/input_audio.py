@@ -1,5 +1,5 @@
 """
-Has the input audio buffer, which divides the user's audio into turns and transcribes them.
+Implements the input audio buffer, which divides the user's audio into turns and transcribes them.
 
 Times are milliseconds of appended audio since the session began.
 

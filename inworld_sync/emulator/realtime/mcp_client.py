@@ -1,5 +1,5 @@
 """
-Has a client of MCP servers over streamable HTTP, which lists tools and calls them.
+Implements a client of MCP servers over streamable HTTP, which lists tools and calls them.
 
 Source: Model Context Protocol 2025-06-18, "Streamable HTTP" and "Tools".
 """
@@ -20,7 +20,7 @@ __all__ = ["McpFailed", "McpServer"]
 
 _PROTOCOL = "2025-06-18"
 _TIMEOUT = 10.0
-# The most seconds for all requests of a listing, or of a call.
+# The largest number of seconds for all requests of a listing, or of a call.
 _TOTAL_TIMEOUT = 30.0
 _MAX_ANSWER_BYTES = 4 << 20
 _MAX_PAGES = 20

@@ -25,7 +25,8 @@ from inworld_sync.emulator.realtime.replies import ToolCall
 __all__ = ["ApprovedCall", "McpTools", "with_calls_as_functions"]
 
 _JOIN_SECONDS = 5.0
-# The most MCP servers of one session, and the most listings that run at the same time.
+# The largest number of MCP servers of one session, and the largest number of listings that run at
+# the same time.
 _MAX_SERVERS = 32
 _MAX_WAITING_CALLS = 100
 

@@ -1,5 +1,5 @@
 """
-Has the protocol of reply makers, which make a reply from a conversation.
+Defines the protocol of reply makers, which make a reply from a conversation.
 
 A reply maker is any callable with this signature. ``rules`` has the built-in reply maker, and
 ``chat`` has a reply maker for OpenAI-compatible endpoints.
@@ -46,8 +46,8 @@ class ReplyRequest:
         tool_choice: ``auto``, ``none``, ``required``, or the name of a tool.
         model: The name of the model, as the client wrote it.
         temperature: The temperature; None for the default of the reply maker.
-        max_output_tokens: The most tokens of the reply, or None for no limit. A longer reply is
-            cut.
+        max_output_tokens: The largest number of tokens of the reply, or None for no limit. A longer
+            reply is cut.
         cancelled: An event that is set when the reply is interrupted. A reply maker that waits
             should check it.
     """

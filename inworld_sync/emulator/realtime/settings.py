@@ -1,4 +1,4 @@
-"""Has the limits and quirks of the Realtime endpoint."""
+"""Defines the limits and quirks of the Realtime endpoint."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class RealtimeSettings:
         output_buffer_events: Send ``output_audio_buffer.started`` and ``stopped``. Over WebSocket,
             the service does not always send these events.
         turn_suggestions: Suggest ends of turns. This needs ``semantic_vad``.
-        max_responses: The most responses of one session. Further responses fail. 0 means no limit.
+        max_responses: The largest number of responses of one session. Further responses fail. 0
+            means no limit.
         max_session_responses: After this many responses, the session's resources are exhausted. The
             server sends one message without ``type``, then CLOSE. 0 means no limit.
         max_conversation_bytes: The largest total size of the items of a conversation. Beyond this
@@ -61,8 +62,9 @@ class RealtimeSettings:
             service ignores most of this object.
         ice_servers: The objects that the endpoint of the ICE servers lists.
         ice_timeout: A WebRTC call whose data channel is not open after this time is ended.
-        max_events_per_second: The most client events per second. Events with audio are not counted.
-            Further events are refused. 0 means no limit. The service's limit is not known.
+        max_events_per_second: The largest number of client events per second. Events with audio are
+            not counted. Further events are refused. 0 means no limit. The service's limit is not
+            known.
 
     Raises:
         ConfigError: A value is out of its range.

@@ -1,5 +1,5 @@
 """
-Has the recognizer that all streams of a server share.
+Defines the recognizer that all streams of a server share.
 
 Locks: one fair lock guards loading and every call of the recognizer and the aligner, which are not
 thread-safe. This lock is held while one segment of speech is processed, for about 15 ms for each
@@ -38,7 +38,7 @@ _log = logging.getLogger("inworld_sync.emulator")
 
 class SpeechEngine:
     """
-    Has a recognizer, an aligner and voice activity detection for any number of streams.
+    Provides a recognizer, an aligner and voice activity detection for any number of streams.
 
     All models are loaded at the first use, in about 0.4 s, or by :meth:`warm`.
 

@@ -1,4 +1,4 @@
-"""Has the events of a listener. All times are milliseconds of the stream's audio."""
+"""Defines the events of a listener. All times are milliseconds of the stream's audio."""
 
 from __future__ import annotations
 

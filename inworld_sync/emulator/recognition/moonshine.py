@@ -1,5 +1,5 @@
 """
-Has the recognizer Moonshine tiny-en, which onnxruntime decodes greedily.
+Adapts the recognizer Moonshine tiny-en, which onnxruntime decodes greedily.
 
 The weights are in the wheel of ``moonshine-voice`` (MIT). The library in this wheel is not loaded,
 because it reports no confidence, and its voice activity detection causes wrong words at the start

@@ -1,5 +1,5 @@
 """
-Has the protocols of a speech recognizer, a voice activity detector and a word aligner.
+Defines the protocols of a speech recognizer, a voice activity detector and a word aligner.
 
 All audio of these protocols is 16-bit little-endian mono PCM at 16 kHz in ``bytes``. numpy is not
 needed.

@@ -1,4 +1,4 @@
-"""Has segments of speech that are recognized in one run, and finds where they may be cut."""
+"""Defines segments of speech, which are recognized in one run, and finds where to cut them."""
 
 from __future__ import annotations
 

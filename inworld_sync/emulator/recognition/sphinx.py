@@ -16,8 +16,8 @@ from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, SAMPLE_RAT
 __all__ = ["SphinxAligner", "SphinxRecognizer", "spoken_forms"]
 
 _FRAME_MS: Final = 10
-# PocketSphinx reports the start and end of a word too early, by this time on average. The time was
-# measured by the rise of the energy at the first words of 24 sentences.
+# PocketSphinx reports the start and the end of a word too early, on average by this many ms. The
+# value was measured at the first words of 24 sentences, where the energy of the audio rises.
 _EARLY_MS: Final = 40
 _DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # The phonemes for each letter or pair of letters. This approximation is enough to align a word
@@ -34,7 +34,11 @@ _MAX_ADDED_WORDS: Final = 2000
 
 
 class SphinxAligner:
-    """Does forced alignment, with a mean error of 30 ms and 8 ms of CPU for a second of speech."""
+    """
+    Finds where given words are in speech (forced alignment).
+
+    The mean error of a time is 30 ms. One second of speech takes 8 ms of CPU time.
+    """
 
     def __init__(self) -> None:
         self._decoder = _open_decoder(lm=None)
@@ -75,9 +79,9 @@ class SphinxAligner:
 
 class SphinxRecognizer:
     """
-    Recognizes words with times and confidences, without a neural network.
+    Recognizes words, with their times and confidences, without a neural network.
 
-    One word in four or more is wrong.
+    At least a quarter of the recognized words are wrong.
     """
 
     languages: tuple[str, ...] = ("en",)

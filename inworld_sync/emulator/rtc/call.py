@@ -1,5 +1,6 @@
 """
-Has one WebRTC call: a peer connection with a data channel, two tracks, and a Realtime session.
+Implements one WebRTC call: a peer connection with a data channel, two tracks, and a Realtime
+session.
 
 Threads: everything here runs on the event loop, except the session, which has a thread of its own.
 A call ends when the client disconnects, when the session ends, when nothing was received for

@@ -1,5 +1,5 @@
 """
-Has the engine eSpeak NG, from the package espeakng-loader.
+Adapts the engine eSpeak NG, from the package espeakng-loader.
 
 eSpeak NG is under the GPL, so the extra ``local`` does not install it, and it is tried last.
 

@@ -1,5 +1,6 @@
 """
-Has the default engine, hibari-tts, a small neural model that is a hundred times faster than speech.
+Adapts the default engine, hibari-tts, a small neural model that is a hundred times faster than
+speech.
 
 The engine speaks English. Characters that it cannot read are left out. The same text gives the same
 samples, because the noise in the voice comes from a fixed seed.
@@ -38,8 +39,8 @@ __all__ = ["HibariSynthesizer"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 _SEED = 0
-# The most phonemes in one run. With more phonemes, the model makes mistakes. hibari has this limit
-# too.
+# The largest number of phonemes in one run. With more phonemes, the model makes mistakes. hibari
+# has this limit too.
 _MAX_PHONEMES = 400
 _SILENT_MARKS = "ˈˌ "
 # The model's alphabet has one letter for each diphthong. Its other letters are IPA.

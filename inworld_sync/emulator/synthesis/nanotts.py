@@ -1,5 +1,5 @@
 """
-Has the small engine SVOX Pico, from the package py-nanotts.
+Adapts the small engine SVOX Pico, from the package py-nanotts.
 
 Pico reports no times, so the duration of a sentence is divided among its words.
 """

@@ -35,8 +35,8 @@ __all__ = ["Context"]
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s|$)")
 _SENTENCE_END_FOLLOWED = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 _JOIN_SECONDS = 5.0
-# The most bytes of text that may wait, about twenty hours of speech. Each command counts as
-# _COMMAND_BYTES more.
+# The largest number of bytes of text that may wait, about twenty hours of speech. Each command
+# counts as _COMMAND_BYTES more.
 _MAX_WAITING_BYTES = 1 << 20
 _COMMAND_BYTES = 256
 _logger = logging.getLogger("inworld_sync.emulator")

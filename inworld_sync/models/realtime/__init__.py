@@ -1,5 +1,5 @@
 """
-Has the values of a realtime session: its settings, the conversation, commands and events.
+Exports the values of a realtime session: its settings, the conversation, commands and events.
 
 The values are frozen attrs classes without behavior. Settings are checked when they are made, so a
 wrong setting raises :class:`~inworld_sync.errors.ConfigError` before anything is sent.

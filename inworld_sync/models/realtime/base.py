@@ -1,4 +1,4 @@
-"""Has the base classes of all realtime values."""
+"""Defines the base classes of all realtime values."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Has the commands to the service, one class for each message.
+Defines the commands to the service, one class for each message.
 
 A command may have an event id. If the command fails, the service's error has the same id.
 Source: Inworld Realtime reference, client events.

@@ -1,5 +1,5 @@
 """
-Has the events about the session, the user's turn and the conversation.
+Defines the events about the session, the user's turn and the conversation.
 
 There is one class for each message. ``type`` is the message's name on the wire. A handler can be
 registered by the class or by this name. A message with an older name has the same class. The events

@@ -1,5 +1,5 @@
 """
-Has the audio formats of a realtime session, for both directions.
+Defines the audio formats of a realtime session, for both directions.
 
 The service expects an object. The older names (``pcm16``, ``g711_ulaw``) are accepted here and
 become objects.

@@ -1,5 +1,5 @@
 """
-Has the items of a conversation, and the parts of a message.
+Defines the items of a conversation, and the parts of a message.
 
 The service has two names for some parts: ``text`` and ``output_text``, ``audio`` and
 ``output_audio``. Here each pair has one class.

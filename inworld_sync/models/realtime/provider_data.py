@@ -1,5 +1,5 @@
 """
-Has the service's extensions of the OpenAI Realtime protocol.
+Defines the service's extensions of the OpenAI Realtime protocol.
 
 All settings can be changed during a session, except for the two fields that are marked. None means
 the service's default.

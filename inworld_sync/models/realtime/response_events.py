@@ -1,5 +1,5 @@
 """
-Has the events about responses: their items, text and speech, and calls of tools.
+Defines the events about responses: their items, text and speech, and calls of tools.
 
 All events have the ids of their response and item, because two responses may overlap.
 Sources: Inworld Realtime reference, server events; logs of clients; OpenAI Realtime reference for

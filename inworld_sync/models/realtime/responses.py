@@ -1,5 +1,5 @@
 """
-Has the settings of a response, and the service's description of a response.
+Defines the settings of a response, and the service's description of a response.
 
 Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 """

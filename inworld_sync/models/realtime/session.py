@@ -1,5 +1,5 @@
 """
-Has the settings of a realtime session, and the session as the service describes it.
+Defines the settings of a realtime session, and the session as the service describes it.
 
 Source: Inworld Realtime reference, the ``session`` object.
 """

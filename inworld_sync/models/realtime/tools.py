@@ -1,5 +1,5 @@
 """
-Has the tools that the model of a realtime session may call, and the choice of a tool.
+Defines the tools that the model of a realtime session may call, and the choice of a tool.
 
 Sources: Inworld Realtime reference, ``tools`` and ``tool_choice``; OpenAI Realtime reference for
 MCP.

@@ -1,5 +1,5 @@
 """
-Has the settings for turn detection, transcription and noise reduction of the user's speech.
+Defines the settings for turn detection, transcription and noise reduction of the user's speech.
 
 Source: Inworld Realtime reference, ``audio.input``.
 """

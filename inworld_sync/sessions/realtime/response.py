@@ -166,9 +166,9 @@ class Response:
         Iterate over the text as it arrives, written or spoken; all iterators share one position.
 
         Args:
-            timeout: The most seconds to wait for each piece. With None, only the timeouts of
-                ``connect`` apply. They limit the time until the response begins, and the time
-                between two messages of the response.
+            timeout: The largest number of seconds to wait for each piece. With None, only the
+                timeouts of ``connect`` apply. They limit the time until the response begins, and
+                the time between two messages of the response.
 
         Raises:
             DeadlineExceeded: No piece came in time. A new iteration can continue with the next
@@ -328,7 +328,7 @@ class ResponseAudio:
         The speech does not include audio that was received before, such as by another call.
 
         Args:
-            timeout: The most seconds to wait for each piece.
+            timeout: The largest number of seconds to wait for each piece.
         """
         # AudioConfig refuses some sample rates of sessions, so the rate is set afterwards.
         speech = Speech.join(self.stream(timeout), AudioConfig())
@@ -346,7 +346,7 @@ class ResponseAudio:
 
         Args:
             target: A path, or a binary file that is open for writing; it stays open.
-            timeout: The most seconds to wait for each piece.
+            timeout: The largest number of seconds to wait for each piece.
             format: As for :meth:`~inworld_sync.Speech.save`; needed for an open file.
 
         Raises:

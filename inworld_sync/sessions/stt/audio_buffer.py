@@ -84,8 +84,8 @@ class AudioBuffer:
 
     Args:
         sample_rate_hz: The sample rate of the audio.
-        keep_samples: The most samples of sent audio that are kept until a final transcript covers
-            them.
+        keep_samples: The largest number of samples of sent audio that are kept until a final
+            transcript covers them.
 
     Attributes:
         start: Position of the oldest sample that is kept.
@@ -153,7 +153,7 @@ class AudioBuffer:
         Return the next samples or the next end of a turn, and record that they are sent.
 
         Args:
-            chunk_samples: The most samples to return.
+            chunk_samples: The largest number of samples to return.
             flush: Whether to return fewer than *chunk_samples* samples if no more are left. The
                 last samples of a turn are returned in any case.
         """
@@ -369,7 +369,7 @@ class AudioQueue:
 
         Args:
             pcm: The samples.
-            timeout: The most seconds to wait for room; None means no limit.
+            timeout: The largest number of seconds to wait for room; None means no limit.
             require_open: Raises if the stream accepts no audio. It is called after each wait.
 
         Raises:
@@ -423,7 +423,7 @@ class MaxLead:
     Args:
         buffer: The audio.
         sample_rate_hz: The sample rate of the audio.
-        keep_samples: The most sent samples that the buffer keeps.
+        keep_samples: The largest number of sent samples that the buffer keeps.
     """
 
     def __init__(self, buffer: AudioBuffer, sample_rate_hz: int, keep_samples: int) -> None:
@@ -469,7 +469,7 @@ class SendSettings:
     Attributes:
         rate: Limits the audio messages per second.
         overflow: What happens when *max_waiting_bytes* wait to be sent.
-        max_waiting_bytes: The most audio that waits to be sent.
+        max_waiting_bytes: The largest amount of audio that waits to be sent.
     """
 
     rate: ChunkRateLimiter

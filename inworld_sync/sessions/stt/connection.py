@@ -1,5 +1,5 @@
 """
-Has one connection of an STT stream. A stream may use several connections.
+Implements one connection of an STT stream. A stream may use several connections.
 
 Threads and locks: those of ``base.py``; the monitor is the stream's. The reader handles no message
 before :meth:`SttConnection.begin`, because the stream must first set the position where the audio

@@ -41,7 +41,7 @@ class ChannelStreams:
 
     Args:
         opening: The lock to hold while the streams are opened.
-        connect_timeout: The most seconds to wait for the lock.
+        connect_timeout: The largest number of seconds to wait for the lock.
 
     Thread safety: one thread calls :meth:`transcribe`; the sender thread of any stream may report
     its failure.

@@ -150,13 +150,13 @@ class Stt:
                 waiting: ``block`` waits for room, ``raise`` raises
                 :class:`~inworld_sync.DeadlineExceeded`, ``drop_oldest`` drops the oldest waiting
                 audio and counts it in :attr:`~inworld_sync.SttStream.stats`.
-            max_waiting_bytes: The most audio that waits to be sent, in bytes of 16-bit samples at
-                the sample rate of the wire, 1 or more; the default is 30 s at 16 kHz.
-            max_reconnects: The most attempts in a row to replace a lost connection, 0 to 1000000.
-                After these attempts the stream fails. The delay between two attempts is 0.2 to 5 s.
-                Progress of the transcript resets the count.
-            max_chunks_per_second: The most audio messages, of 100 ms each, that are sent per
-                second, above 0; the default is the service's limit.
+            max_waiting_bytes: The largest amount of audio that waits to be sent, in bytes of 16-bit
+                samples at the sample rate of the wire, 1 or more; the default is 30 s at 16 kHz.
+            max_reconnects: The largest number of attempts in a row to replace a lost connection, 0
+                to 1000000. After these attempts the stream fails. The delay between two attempts is
+                0.2 to 5 s. Progress of the transcript resets the count.
+            max_chunks_per_second: The largest number of audio messages, of 100 ms each, that are
+                sent per second, above 0; the default is the service's limit.
             timeout: Seconds to wait for the connection; None means ``connect_timeout``.
 
         Raises:
@@ -264,9 +264,9 @@ class Stt:
             config: All settings in one object; the defaults are those of
                 :class:`~inworld_sync.TranscribeConfig`. Each setting above that is not None
                 replaces the same setting of *config*.
-            timeout: For ``stream``, the most seconds to wait for progress after the audio was
-                sent, see :meth:`~inworld_sync.SttStream.close`; for ``http``, the most seconds of
-                the whole request; None for no limit.
+            timeout: For ``stream``, the largest number of seconds to wait for progress after the
+                audio was sent, see :meth:`~inworld_sync.SttStream.close`; for ``http``, the largest
+                number of seconds of the whole request; None for no limit.
 
         Returns:
             All turns of the recording, in the order of their starts.

@@ -1,5 +1,6 @@
 """
-Has the public object of a live transcription, which takes audio and emits events and a transcript.
+Implements the public object of a live transcription, which takes audio and emits events and a
+transcript.
 
 Threads and locks: those of ``delivery.py``. ``_input_lock`` lets one thread at a time convert
 and queue audio. It is acquired before the monitor and may be held while a thread waits for room.
@@ -82,8 +83,8 @@ class SttStream(EventSource[SttEvent]):
                 sample may be cut between two calls; or an array of int16, int32, uint8 or floats in
                 [-1, 1], shaped (frames,), (frames, channels) or (channels, frames). It has the
                 sample rate and the channels that the stream was opened with.
-            timeout: The most seconds to wait for room; None waits until there is room or the
-                stream ends. Used only with ``overflow="block"``.
+            timeout: The largest number of seconds to wait for room; None waits until there is room
+                or the stream ends. Used only with ``overflow="block"``.
 
         Raises:
             AudioError: *audio* is not such audio; none of it was queued.
@@ -143,8 +144,8 @@ class SttStream(EventSource[SttEvent]):
         End the current turn after the audio sent so far. The final transcript of the turn follows.
 
         Args:
-            timeout: The most seconds without progress of the transcript, while speech of the turn
-                has no final transcript. Then the stream ends with
+            timeout: The largest number of seconds without progress of the transcript, while speech
+                of the turn has no final transcript. Then the stream ends with
                 :class:`~inworld_sync.DeadlineExceeded`. None means no limit.
 
         Raises:
@@ -163,8 +164,9 @@ class SttStream(EventSource[SttEvent]):
         End the audio without waiting; iteration ends after the last events.
 
         Args:
-            timeout: The most seconds without progress, as for :meth:`close`. Then the iteration
-                raises :class:`~inworld_sync.DeadlineExceeded` if the transcript is not complete.
+            timeout: The largest number of seconds without progress, as for :meth:`close`. Then the
+                iteration raises :class:`~inworld_sync.DeadlineExceeded` if the transcript is not
+                complete.
 
         Raises:
             ConfigError: *timeout* is negative or not a number.
@@ -187,8 +189,8 @@ class SttStream(EventSource[SttEvent]):
         A second call returns the same transcript.
 
         Args:
-            timeout: The most seconds without progress. Progress is audio that was sent or a new
-                message about the speech. None means no limit.
+            timeout: The largest number of seconds without progress. Progress is audio that was sent
+                or a new message about the speech. None means no limit.
 
         Returns:
             All finished turns. ``usage`` is None if all speech has final transcripts but the

@@ -1,5 +1,5 @@
 r"""
-Has one connection to the TTS service, with its contexts.
+Implements one connection to the TTS service, with its contexts.
 
 Threads and locks: those of ``base.py``.
 """

@@ -1,5 +1,5 @@
 r"""
-Has the context of a TTS connection, which takes text and emits events with audio.
+Implements the context of a TTS connection, which takes text and emits events with audio.
 
 Lock rule: ``_order`` is held while a command is made and queued, so that the messages of several
 threads keep the order of their calls. ``_reading`` guards the rest of a chunk that
@@ -180,8 +180,8 @@ class TtsContext(EventSource[ContextEvent]):
 
         Args:
             text: The text, which is not blank. It may have any length.
-            timeout: The most seconds to wait for each event; None waits until the deadlines of
-                the context.
+            timeout: The largest number of seconds to wait for each event; None waits until the
+                deadlines of the context.
 
         Raises:
             LocalProtocolError: The context has ``auto_mode`` or ``buffer_char_threshold``, or was
@@ -394,9 +394,9 @@ class TtsContext(EventSource[ContextEvent]):
         Wait until the service has begun to speak the text and the user has taken the audio.
 
         Args:
-            max_characters: The most characters that were sent and that the service has not begun to
-                speak.
-            max_bytes: The most audio that waits for the user.
+            max_characters: The largest number of characters that were sent and that the service has
+                not begun to speak.
+            max_bytes: The largest amount of audio that waits for the user.
 
         Returns:
             False if the context has ended.

@@ -1,5 +1,5 @@
 r"""
-Has the pool of a client's TTS connections, and the utterances that share them.
+Implements the pool of a client's TTS connections, and the utterances that share them.
 
 Lock rule: the monitor ``_changed`` guards the list of connections and the counts. ``_changed`` is
 held while the free contexts of a connection are read and while a connection stops accepting

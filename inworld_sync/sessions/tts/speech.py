@@ -1,5 +1,5 @@
 """
-Has the classes of speech: ``AudioChunk`` for one message, ``SpeechStream`` for the chunks of an
+Defines the classes of speech: ``AudioChunk`` for one message, ``SpeechStream`` for the chunks of an
 utterance, ``Speech`` for a whole utterance.
 
 Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next chunk. A second

@@ -23,9 +23,9 @@ from inworld_sync.wire.text import is_blank, join_halves, lone_surrogate_error, 
 
 __all__ = ["PieceSource", "TextFeed"]
 
-# The most characters that were sent and that the service has not begun to speak. A character is
-# about 3 KB of 24 kHz PCM. So if the user is slow, an utterance takes about 12 MB of memory at
-# most.
+# The largest number of characters that were sent and that the service has not begun to speak. A
+# character is about 3 KB of 24 kHz PCM. So if the user is slow, an utterance takes about 12 MB of
+# memory at most.
 MAX_AHEAD_CHARACTERS = 4 * tts.MAX_TEXT_CHARACTERS
 
 # No more text is sent while more audio than this waits for the user.
@@ -38,7 +38,7 @@ class PieceSource:
 
     Args:
         text: The whole text, or an iterable of its pieces.
-        max_characters: The most characters of a piece, if *text* is a str.
+        max_characters: The largest number of characters of a piece, if *text* is a str.
 
         Thread safety: any thread.
 

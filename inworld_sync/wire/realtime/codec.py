@@ -1,6 +1,6 @@
 """
-Has the codec of the realtime service. Names are in snake_case, and the field ``type`` selects the
-class of an object.
+Implements the codec of the realtime service. Names are in snake_case, and the field ``type``
+selects the class of an object.
 
 An item or a part that has an unknown kind, or lacks a required field, becomes an
 :class:`~inworld_sync.models.realtime.UnknownItem` or an ``UnknownPart`` with the JSON object.

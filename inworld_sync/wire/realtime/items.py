@@ -25,8 +25,8 @@ from inworld_sync.wire.realtime.replay import Replay, replay_of
 
 __all__ = ["Items"]
 
-# The most unacknowledged items that are kept. This limits the memory if the service acknowledges
-# no items.
+# The largest number of unacknowledged items that are kept. This limits the memory if the service
+# acknowledges no items.
 _MAX_UNACKNOWLEDGED = 1024
 
 

@@ -40,7 +40,7 @@ def iw() -> Iterator[Inworld]:
 
 
 class Guest(threading.Thread):
-    """A thread with one session that counts; the thread keeps the error of a failed session."""
+    """A thread with one session, whose tool adds numbers. *error* is the error of the session."""
 
     def __init__(self, iw: Inworld, number: int, start: threading.Barrier) -> None:
         super().__init__(name=f"guest-{number}")

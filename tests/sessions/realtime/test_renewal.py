@@ -264,7 +264,7 @@ EXPIRED = [
 
 @pytest.mark.parametrize(("message", "code"), EXPIRED)
 def test_an_expired_session_continues(message: Event | None, code: int | None) -> None:
-    """If the service ends an old session, the session continues on another connection."""
+    """If the service ends an expired session, the client continues on another connection."""
     gate = Gate()
 
     def first(service: Service) -> None:
@@ -306,7 +306,7 @@ def test_wrong_age(age: float) -> None:
 
 
 def test_the_reply_to_the_settings_may_report_a_memory() -> None:
-    """The first ``session.updated`` opens a session, even if it reports a memory."""
+    """connect() returns after the first ``session.updated``, even if that has a memory."""
 
     def script(service: Service) -> None:
         service.session["providerData"] = {"memory": {"state": {"version": 3, "summary": "x"}}}

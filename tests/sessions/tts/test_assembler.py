@@ -59,9 +59,9 @@ def test_times_of_the_next_generation() -> None:
 
 def test_a_word_that_ends_after_its_audio() -> None:
     """
-    The count of samples decides where a generation starts, not the end of its last word.
+    A generation starts after the samples of the previous generation.
 
-    Otherwise each rounded word end would shift all later times.
+    If it started at the end of the previous generation's last word, rounding errors would add up.
     """
     assembler = Assembler("c", SLOW)
     for _ in range(10):
@@ -72,7 +72,7 @@ def test_a_word_that_ends_after_its_audio() -> None:
 
 
 def test_times_of_compressed_audio() -> None:
-    """If samples cannot be counted, the end of the last word is added."""
+    """If samples cannot be counted, a generation starts at the end of the previous last word."""
     assembler = Assembler("c", AudioConfig("MP3"))
     first = assembler.chunk(received(b"mp3", words=[("one", 0, 90)]))
     assembler.generation_ended()
@@ -86,7 +86,7 @@ def test_words_and_characters_keep_their_own_time() -> None:
     """
     The times of words do not change the times of characters.
 
-    Otherwise all characters of a chunk would begin with its last word.
+    Otherwise all characters of a chunk would start at the time of the chunk's last word.
     """
     assembler = Assembler("c", SLOW)
     chunk = assembler.chunk(
@@ -97,7 +97,7 @@ def test_words_and_characters_keep_their_own_time() -> None:
 
 
 def test_tokens_are_joined_to_words() -> None:
-    """White space and punctuation belong to a word; phonemes keep their word."""
+    """Punctuation is joined to the word before it, and each phoneme has the index of its word."""
     assembler = Assembler("c", SLOW)
     chunk = assembler.chunk(
         received(
@@ -113,7 +113,7 @@ def test_tokens_are_joined_to_words() -> None:
 
 
 def test_visemes() -> None:
-    """Visemes from the audio are preferred. Without them, those of the phonemes are used."""
+    """The visemes of the phonemes are used until a message with its own visemes arrives."""
     assembler = Assembler("c", SLOW)
     phonemes = (Phoneme("b", "bmp", 0, 10, 0), Phoneme("x", "", 10, 20, 0))
     shapes = (Viseme("PP", 0, 10, 0.5),)
