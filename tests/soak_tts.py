@@ -44,7 +44,7 @@ class Soak:
         self._seed = seed
 
     def run(self, number: int) -> None:
-        """Perform random operations until the time is over."""
+        """Perform random operations until the end of the run."""
         chance = random.Random(f"{self._seed} {number}")
         while time.monotonic() < self.until:
             use: Callable[[str, random.Random], str] = chance.choice(

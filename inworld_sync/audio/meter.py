@@ -1,5 +1,5 @@
 r"""
-Measures the level of 16-bit samples, which is their peak and root mean square.
+Measures the level of 16-bit samples: the peak and the root mean square.
 
 Full scale is 32768, so a level is in [0, 1] and at most 0 dBFS. A sine of full scale has a peak
 of 0 dBFS and a root mean square of -3 dBFS.

@@ -1,5 +1,5 @@
 """
-Decodes the Opus packets of an RTP stream, which may be late, lost or in the wrong order.
+Decodes the Opus packets of an RTP stream. Packets may be late, lost or in the wrong order.
 
 An Opus decoder needs the packets in order. So a packet that arrives too early waits a moment for
 the packets before it. A playout in live mode then conceals missing audio, and adapts its delay to

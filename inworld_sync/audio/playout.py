@@ -79,7 +79,7 @@ _KEPT_ITEMS: Final = 4 * lib.IW_PLAYOUT_ITEMS
 
 class _ItemNumbers:
     """
-    Maps the items of the user, which may be any hashable, to numbers for the core.
+    Maps the items of the user to numbers for the core. An item may be any hashable object.
 
     Numbers start at 1. No number is used twice.
 

@@ -19,7 +19,7 @@ def remove_echo(microphone: AudioSource, speaker: AudioSink) -> bool:
     """
     Let a microphone remove the sound of a speaker, if both are devices and ``echo`` is installed.
 
-    A microphone with ``echo``, which may be False, or ``mute_while`` is not changed.
+    A microphone that was created with ``echo`` (even False) or ``mute_while`` is not changed.
 
     Returns:
         Whether the microphone removes the sound of a speaker.

@@ -241,7 +241,7 @@ class Connection:
         except Refused as error:
             return refusal(error)
         except Exception:
-            # The handler may call an engine of the user, which can raise any exception.
+            # The handler may call an engine of the user. The engine can raise any exception.
             _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
             return Response.of_status(INTERNAL, "internal error of the emulator", http_status=500)
 
@@ -364,7 +364,7 @@ class Connection:
         except PeerGone:
             pass
         except Exception:
-            # The handler may call an engine of the user, which can raise any exception.
+            # The handler may call an engine of the user. The engine can raise any exception.
             _logger.exception("%s: %s failed", self._name, request.path)
             peer.close(1011, "internal error of the emulator")
         finally:

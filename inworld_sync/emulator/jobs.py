@@ -116,7 +116,7 @@ class Jobs:
         except Refused as error:
             job.error = status(error.code, error.message)
         except Exception:
-            # The work may call an engine of the user, which can raise any exception.
+            # The work may call an engine of the user. The engine can raise any exception.
             _logger.exception("the job %s failed", job.name)
             job.error = status(INTERNAL, "internal error of the emulator")
         finally:

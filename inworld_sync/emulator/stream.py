@@ -1,5 +1,5 @@
 """
-Implements the byte stream of a connection, which is a TCP socket or TLS over a TCP socket.
+Implements the byte stream of a connection: a TCP socket, or TLS over a TCP socket.
 
 Locks: ``TlsStream._sending`` (acquired first) keeps records in the order in which they were made,
 and is held while they are sent. ``TlsStream._tls`` (acquired second) guards every call into
@@ -70,7 +70,7 @@ class Stream:
             self._socket.shutdown(socket.SHUT_RD if self._will_reset else socket.SHUT_RDWR)
 
     def reset(self) -> None:
-        """End with a TCP reset, which is sent when the owner calls ``close``."""
+        """End with a TCP reset. The reset is sent when the owner calls ``close``."""
         # close() here would not wake a receiver, and the kernel would keep the connection open.
         self._will_reset = True
         with contextlib.suppress(OSError):

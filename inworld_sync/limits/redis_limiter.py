@@ -182,7 +182,7 @@ class RedisLimiter(ClientAwareLimiter):
                 left = until - time.monotonic()
                 if left <= 0:
                     return False
-                # Wait for a message of Redis, but only until the time to ask again.
+                # Wait for a message of Redis, but only until Redis must be asked again.
                 pause = self._next_ask - time.monotonic()
                 if pause > 0 and not self._is_closed:
                     self._freed.wait(min(left, pause, _LONGEST_WAIT_SECONDS))
@@ -458,7 +458,7 @@ def _listen(reference: weakref.ref[RedisLimiter], client: Any, ending: Event) ->
 
 
 def _pause(ahead: int, pause_ms: int) -> float:
-    """Return the seconds until a process asks again. If many processes wait, the time is longer."""
+    """Return the seconds until a process asks again, with more seconds if many processes wait."""
     seconds = min(
         _ASK_AGAIN_SECONDS + ahead * _ASK_AGAIN_PER_PROCESS_SECONDS, _ASK_AGAIN_MOST_SECONDS
     )

@@ -31,7 +31,7 @@ _Token = TypeVar("_Token", WordTime, Word)
 
 class WordJoiner:
     """
-    Finds the words in the tokens of an utterance, which arrive in several messages.
+    Finds the words in the tokens of an utterance. The tokens arrive in several messages.
 
     Attributes:
         continues: Whether the first word of the latest tokens continues the last word of earlier

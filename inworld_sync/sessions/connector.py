@@ -254,7 +254,7 @@ class Connector:
                 raise _closed_error()
 
     def new_place(self) -> Place:
-        """Return a place for one connection, which is not taken yet."""
+        """Return a place for one connection. The place is not taken yet."""
         return Place(self.limiter, self.options.logger)
 
     def adopt(self, session: Session) -> None:

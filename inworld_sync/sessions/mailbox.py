@@ -73,7 +73,7 @@ class Mailbox(Generic[E]):
         return bool(self.takers) and self.queue.empty()
 
     def adopt(self, other: Mailbox[E]) -> None:
-        """Take over the content of another mailbox, which is not used afterwards."""
+        """Take over the content of another mailbox. The other mailbox is not used afterwards."""
         self.queue = other.queue
         self.put_bytes, self.taken_bytes = other.put_bytes, other.taken_bytes
         self.closed, self.error = other.closed, other.error

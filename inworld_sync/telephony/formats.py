@@ -126,7 +126,7 @@ class FromCall:
         """
         Return audio for ``send_audio``, and whether it has the session's input format already.
 
-        If not, the audio is PCM of the call's sample rate, which the session converts.
+        If not, the audio is PCM of the call's sample rate, and the session converts the audio.
         """
         if self._source.equals(target):
             return audio, True

@@ -45,7 +45,7 @@ class Pacing:
     Attributes:
         lead_ms: How much audio is sent before it is played, so that a late packet makes no gap.
         start_ms: How much audio is collected before the first frame after a pause is sent.
-        delay_ms: The assumed time from sending to hearing, until the time is measured.
+        delay_ms: The assumed delay from sending to hearing, until this delay is measured.
         pads_tails: Whether the last frame of an item is filled with silence to 20 ms.
         reports: How the carrier reports the audio that it has played.
         can_clear: Whether the carrier can drop audio that was sent. Otherwise the caller hears all

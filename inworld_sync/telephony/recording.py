@@ -92,7 +92,7 @@ class Recorder:
         self._written = 0
 
     def received(self, audio: bytes, timestamp_ms: float | None, now: float) -> None:
-        """Add audio of the caller, which has just arrived."""
+        """Add audio of the caller. The audio has just arrived."""
         pcm = self._received.decode(audio)
         seconds = len(pcm) / _SAMPLE_BYTES / self._rate_hz
         with self._lock:

@@ -209,7 +209,7 @@ def _call(value: object, name: str) -> object:
 
 
 def _reason(error: BaseException, _: type | None) -> str:
-    """Return the message for a converter's error, which the model reads to correct its call."""
+    """Return the message for a converter's error. The model reads it to correct the call."""
     if isinstance(error, KeyError):
         return "missing"
     if isinstance(error, ForbiddenExtraKeysError):

@@ -1,4 +1,4 @@
-"""Implements the time limit of a whole operation, which all its steps share."""
+"""Implements the time limit of a whole operation. All steps of the operation share the limit."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """Return the service's id for a request, which is in the headers of the response."""
+    """Return the service's id for a request. This id is in the headers of the response."""
     known = {name.lower(): value for name, value in headers.items()}
     return known.get("x-inworld-request-id") or known.get("x-request-id")
 

@@ -295,7 +295,7 @@ class Link:
         Any thread may call this method. Messages of one thread are sent in order.
 
         Args:
-            message: Text, or UTF-8 in a buffer, which is copied unless it is ``bytes``.
+            message: Text, or UTF-8 in a buffer. A buffer is copied unless it is ``bytes``.
             timeout: Seconds to wait for room; None waits until there is room or the link ends.
             needs_room: False queues the message without waiting, for small urgent messages.
 

@@ -190,8 +190,8 @@ class DeviceClock:
         Return which sample was captured or is heard at a time.
 
         Returns:
-            The position; None if the time is in a gap between two stretches of audio, or before
-            the first one.
+            The position; None if *time_ns* is in a gap between two stretches of audio, or before
+            the first stretch.
         """
         end = None
         for stretch in reversed(self._stretches):

@@ -98,8 +98,8 @@ class Processor:
         Remove the echo of *played* from *recorded*.
 
         Args:
-            played: 10 ms of 16-bit samples of the speaker, which are not used without
-                *cancel_echo*.
+            played: 10 ms of 16-bit samples of the speaker. Without *cancel_echo*, these samples are
+                not used.
             recorded: 10 ms of 16-bit samples of the microphone.
 
         Returns:

@@ -37,7 +37,7 @@ _ITEM_BYTES = 1024
 @attrs.frozen
 class SpokenText:
     """
-    The times of the words of a spoken reply, which truncation needs.
+    The times of the words of a spoken reply. Truncation needs these times.
 
     Attributes:
         words: For each word, the index in the transcript at which the word ends, and the second at

@@ -1,5 +1,5 @@
 """
-Implements a client of MCP servers over streamable HTTP, which lists tools and calls them.
+Implements a client of MCP servers over streamable HTTP. The client lists tools and calls them.
 
 Source: Model Context Protocol 2025-06-18, "Streamable HTTP" and "Tools".
 """

@@ -72,7 +72,7 @@ class Memory:
 
     @staticmethod
     def _facts(options: Json, items: Sequence[Mapping[str, object]]) -> list[str]:
-        """Add the facts in the conversation to the known facts, which the client may set."""
+        """Add the facts in the conversation to the known facts. The client may set known facts."""
         known = checks.inner(options, "state").get("facts")
         facts = [fact for fact in known if isinstance(fact, str)] if isinstance(known, list) else []
         for item in items:

@@ -84,7 +84,7 @@ ROUTES: Final = (
 
 
 def _read(request: Request) -> tuple[object, bytes]:
-    """Return the settings and the audio of a request, which is JSON or a form."""
+    """Return the settings and the audio of a request. The request is JSON or a form."""
     boundary = _BOUNDARY.search(request.headers.get("content-type", ""))
     if boundary is not None:
         return _read_form(request.body, boundary[1].encode("latin-1"))

@@ -124,7 +124,7 @@ def _words(words: Sequence[TimedWord], *, spaces: bool, tokens: bool) -> dict[st
 
 
 def _tokens(word: TimedWord) -> list[TimedText]:
-    """Separate a word from its punctuation, which has no duration."""
+    """Separate a word from its punctuation. Punctuation has no duration."""
     found = _TOKEN.findall(word.text)
     longest = max(range(len(found)), key=lambda at: len(found[at]))
     return [

@@ -15,7 +15,7 @@ __all__ = ["Extensible", "RealtimeEvent", "Setting"]
 @attrs.frozen(kw_only=True)
 class Extensible:
     """
-    A value of the service, which may have fields that this version does not know.
+    A value of the service. The value may have fields that this version does not know.
 
     Attributes:
         extra: The unknown fields, by their names on the wire. No repr shows them, because they may

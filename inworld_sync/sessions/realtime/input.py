@@ -164,7 +164,7 @@ class _Blocks:
     Args:
         audio_format: The input format of the session.
         from_hz: The sample rate of the user's audio.
-        channels: The number of channels of the user's audio, which are mixed to one.
+        channels: The number of channels of the user's audio. The channels are mixed to one.
         is_encoded: Whether the audio has the input format already, so that it is sent unchanged.
         has_tracks: Whether the audio is sent in a track.
 

@@ -90,7 +90,7 @@ class SessionResponses:
         self._executor = executor
         self._states = self.queue.responses
         self.accepts = self._states.accepts
-        # The key is the ``id()`` of a round's state, which the response keeps alive.
+        # The key is the ``id()`` of a round's state. The response keeps the state alive.
         self._held: weakref.WeakValueDictionary[int, Response] = weakref.WeakValueDictionary()
         # The ids of requests for further rounds of replies.
         self._rounds: set[str] = set()
@@ -227,7 +227,7 @@ class SessionResponses:
         return min(seconds, _FINISHED_SECONDS) if state.has_whole_items else seconds
 
     def refuse(self, entry: Pending[Request], error: ErrorInfo) -> None:
-        """Handle the refusal of a request, which may be sent again."""
+        """Handle the refusal of a request. The request may be sent again."""
         request_id = self._request_of(entry)
         state = self.queue.refuse(request_id, error)
         self._drop_needless()
@@ -237,7 +237,7 @@ class SessionResponses:
             # The request keeps its deadline.
             self._add_entry(Request.RETRY, None, self._backoff.next_delay())
         else:
-            # The request is sent again after the response in progress, which must end.
+            # The request is sent again after the end of the response in progress.
             self._requested.pop(request_id, None)
             self._commands.requests.table.cancel(entry)
             for active in self._states.active:

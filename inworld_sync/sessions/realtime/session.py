@@ -336,7 +336,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Args:
             audio: 16-bit PCM as bytes, or an array of int16 or of floats in [-1, 1].
             sample_rate_hz: Samples a second; None means the session's own input rate.
-            channels: The number of channels, which are mixed to one.
+            channels: The number of channels. The channels are mixed to one.
             is_encoded: Whether *audio* is bytes in the session's input format, such as mu-law,
                 which are sent unchanged.
             timeout: Seconds to wait for room, and for a session that reconnects; None means

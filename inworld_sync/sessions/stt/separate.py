@@ -161,7 +161,7 @@ def _handler(
     """
     Return a handler that adds the channel to a transcript and calls the user's handler.
 
-    The returned handler has the name of the user's handler, which log messages show.
+    The returned handler has the name of the user's handler, because log messages show this name.
     """
 
     @wraps(on_transcript)

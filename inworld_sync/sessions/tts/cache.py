@@ -235,7 +235,7 @@ class CachedUtterance:
 
 
 def _private_folder(folder: Path) -> Path:
-    """Create the folder of the entries, which no other user may read."""
+    """Create the folder of the entries. No other user may read the folder."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     own = folder / "speech"
     own.mkdir(mode=0o700, exist_ok=True)

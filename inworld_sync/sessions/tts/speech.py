@@ -63,7 +63,7 @@ class SupportsWrite(Protocol):
 
 
 class _Encoded:
-    """Audio in an encoding of the service, which can be converted to samples."""
+    """Audio in an encoding of the service. The audio can be converted to samples."""
 
     __slots__ = ()
 

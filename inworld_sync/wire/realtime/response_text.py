@@ -1,5 +1,5 @@
 """
-Collects the text of one response, which arrives in pieces, as a whole, or in both forms.
+Collects the text of one response. The text arrives in pieces, as a whole, or in both forms.
 
 Rules:
 
