@@ -43,7 +43,7 @@ _CHECKS = 8
 
 # The size of messages that a peer accepts if it does not say so; RFC 8841, section 6.1.
 _DEFAULT_MESSAGE_BYTES = 65536
-_MAX_MESSAGE_SIZE = re.compile(r"^a=max-message-size:\s*(\d+)", re.MULTILINE)
+_MAX_MESSAGE_SIZE = re.compile(r"^a=max-message-size:\s*([0-9]{1,18})\s*$", re.MULTILINE)
 
 # How much may wait in the data channel. More waits in the queue of the link.
 _CHANNEL_BYTES = 64 * 1024

@@ -38,6 +38,9 @@ _SPECIFICATION_PATH = "/v1/realtime/webrtc"
 # A slow answer about ICE servers must leave time for the rest. The list may be missing.
 _MAX_ICE_SECONDS = 3.0
 
+# An answer has about 2000 characters. Reading it takes the square of the number of candidates.
+_MAX_SDP_CHARACTERS = 64 * 1024
+
 
 @attrs.frozen
 class IceServer:
@@ -183,6 +186,11 @@ def read_answer(response: HttpResponse, form: OfferForm) -> Answer:
             "the answer to an offer must be a session description (SDP), which begins with v=0, "
             f"got {len(response.body)} bytes of "
             f"{response.headers.get('content-type', 'no content type')!r}"
+        )
+    if len(sdp) > _MAX_SDP_CHARACTERS:
+        raise RemoteProtocolError(
+            "the answer to an offer must be a session description (SDP) of at most "
+            f"{_MAX_SDP_CHARACTERS} characters, got {len(sdp)} characters"
         )
     return Answer(sdp, call_id if isinstance(call_id, str) else None)
 

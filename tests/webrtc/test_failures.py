@@ -22,6 +22,8 @@ from inworld_sync import (
     Session,
 )
 from inworld_sync.realtime import PcmFormat, SessionReconnected
+from inworld_sync.sessions.realtime.connection import RealtimeConnection
+from inworld_sync.sessions.realtime.state import SessionState
 
 from support.counting import CountingLimiter
 from support.webrtc_service import PATIENCE_SECONDS, Call, open_service, serve_http
@@ -44,6 +46,13 @@ def answers(status: int, body: str, kind: str = "application/sdp") -> Callable[.
         return status, kind, body.encode()
 
     return respond
+
+
+def wait_for_end_of_loops() -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(each.name.startswith("inworld-webrtc") for each in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def idle(call: Call) -> None:
@@ -160,6 +169,24 @@ def test_a_candidate_that_does_not_answer() -> None:
         assert time.monotonic() - began < 1.0 + SLACK_SECONDS
 
 
+def test_a_long_answer() -> None:
+    """Reading it would stall the connection, since each candidate is compared with all others."""
+    body = "v=0\r\n" + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * 2000
+    with serve_http(answers(200, body)) as url, Inworld("key", base_url=url) as iw:
+        with pytest.raises(RemoteProtocolError, match="at most 65536 characters, got"):
+            iw.connect_webrtc()
+
+
+def test_a_limit_of_messages_that_is_no_number() -> None:
+    """A number with 5000 digits has no meaning, so the usual limit applies."""
+
+    def changed(sdp: str) -> str:
+        return sdp.replace("m=audio", f"a=max-message-size:{'9' * 5000}\r\nm=audio", 1)
+
+    with open_service(idle, changed_answer=changed) as iw:
+        iw.connect_webrtc().close()
+
+
 def test_another_certificate() -> None:
     """DTLS fails if the certificate is not the one of the answer."""
 
@@ -249,6 +276,50 @@ def test_a_connect_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
         assert limiter.taken == 0
         iw.connect_webrtc().close()
     assert limiter.taken == 0
+
+
+def test_a_connect_that_is_interrupted_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread of the loop ends, whoever owns the link."""
+    start = threading.Thread.start
+
+    def begin(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith("inworld-webrtc"):
+            raise KeyboardInterrupt
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    limiter = CountingLimiter(1)
+    with open_service(idle, limiter=limiter) as iw:
+        iw.connect_webrtc().close()
+        for place, name, fault in (
+            (threading.Thread, "start", begin),
+            (RealtimeConnection, "__init__", interrupt),
+            (SessionState, "begin", interrupt),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(place, name, fault)
+                with pytest.raises(KeyboardInterrupt):
+                    iw.connect_webrtc()
+            assert limiter.taken == 0
+            wait_for_end_of_loops()
+
+
+def test_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def begin(thread: threading.Thread) -> None:
+        if thread.name.startswith("inworld-webrtc"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with open_service(idle, max_retries=0) as iw:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", begin)
+            with pytest.raises(ConnectError, match="no thread could start"):
+                iw.connect_webrtc()
+        iw.connect_webrtc().close()
 
 
 def test_only_the_loopback_interface(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,7 @@ class Reconnector:
         # The policy repeats the attempts to reconnect.
         reconnects = self._connections > 1
         name, timeout = RealtimeConnection.next_name(), deadline.remaining()
+        link: MessageLink | None = None
         try:
             link = self._open_link(name, timeout, reconnects, place)
             connection = RealtimeConnection(
@@ -121,8 +122,12 @@ class Reconnector:
             with state.monitor:
                 messages, reply = state.begin(connection)
                 # The monitor is held here, so that a thread that sees the connection can close it.
+                # From now on, the threads of the connection release the link.
+                link = None
                 connection.start()
         except BaseException:
+            if link is not None:
+                link.release()
             place.release()
             raise
         try:
