@@ -24,12 +24,11 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from inworld_sync.errors import ConnectError, ConnectionLost, RemoteProtocolError
 from inworld_sync.webrtc.incoming import IncomingAudio
 from inworld_sync.webrtc.outgoing import OutgoingTrack
-from inworld_sync.webrtc.signaling import IceServer
+from inworld_sync.webrtc.signaling import IceServer, is_readable
 
 __all__ = ["CHANNEL", "Peer"]
 
@@ -158,7 +157,12 @@ class Peer:
             return False
         if channel.bufferedAmount > _CHANNEL_BYTES:
             return False
-        channel.send(text)
+        try:
+            channel.send(text)
+        except ValueError as error:
+            # The SDP has several limits, and the message is longer than the one that aiortc uses.
+            self._end(ConnectionLost(f"a message could not be sent: {error}"))
+            return False
         return True
 
     @property
@@ -282,11 +286,9 @@ def _usable(servers: Iterable[IceServer], logger: logging.Logger) -> Iterable[RT
     for server in servers:
         urls = []
         for url in server.urls:
-            try:
-                parse_stun_turn_uri(url)
-            except ValueError:  # noqa: PERF203 - the list is short
-                logger.info("the ICE server %.80r is ignored: its address cannot be read", url)
-            else:
+            if is_readable(url):
                 urls.append(url)
+            else:
+                logger.info("the ICE server %.80r is ignored: its address cannot be read", url)
         if urls:
             yield RTCIceServer(urls, server.username, server.credential)

@@ -27,6 +27,7 @@ __all__ = [
     "check_form",
     "fetch_ice_servers",
     "given_ice_servers",
+    "is_readable",
     "send_offer",
 ]
 
@@ -37,6 +38,8 @@ _SPECIFICATION_PATH = "/v1/realtime/webrtc"
 
 # A slow answer about ICE servers must leave time for the rest. The list may be missing.
 _MAX_ICE_SECONDS = 3.0
+
+_MAX_PORT = 65535
 
 # An answer has about 2000 characters. Reading it takes the square of the number of candidates.
 _MAX_SDP_CHARACTERS = 64 * 1024
@@ -110,6 +113,17 @@ def read_ice_servers(body: object) -> list[IceServer]:
     return found
 
 
+def is_readable(url: str) -> bool:
+    """Whether an address of a STUN or TURN server can be read, and its port can exist."""
+    from aiortc.rtcicetransport import parse_stun_turn_uri
+
+    try:
+        # With a larger port, asyncio closes the sockets of all candidates.
+        return 0 < int(parse_stun_turn_uri(url)["port"]) <= _MAX_PORT
+    except ValueError:
+        return False
+
+
 def given_ice_servers(servers: Iterable[Mapping[str, object]]) -> list[IceServer]:
     """
     Read the servers of an application.
@@ -117,17 +131,13 @@ def given_ice_servers(servers: Iterable[Mapping[str, object]]) -> list[IceServer
     Raises:
         ConfigError: A server has no address, or one that cannot be read.
     """
-    from aiortc.rtcicetransport import parse_stun_turn_uri
-
     rows = list(servers)
     found = read_ice_servers({"ice_servers": rows})
     for url in (url for server in found for url in server.urls):
-        try:
-            parse_stun_turn_uri(url)
-        except ValueError as error:  # noqa: PERF203 - the list is short
+        if not is_readable(url):
             raise ConfigError(
                 f"urls of ice_servers must be such as 'turn:turn.example:3478', got {url!r:.80}"
-            ) from error
+            )
     if len(found) != len(rows):
         raise ConfigError(
             "ice_servers must be mappings with urls, and with username and credential for TURN, "

@@ -177,6 +177,17 @@ def test_a_long_answer() -> None:
             iw.connect_webrtc()
 
 
+def test_a_limit_of_messages_that_nothing_fits() -> None:
+    """The connection ends at once, instead of waiting for an answer to what was not sent."""
+
+    def changed(sdp: str) -> str:
+        return sdp.replace("a=max-message-size:262144", "a=max-message-size:-1")
+
+    with open_service(idle, changed_answer=changed) as iw:
+        with pytest.raises(ConnectionLost, match="a message could not be sent"):
+            iw.connect_webrtc()
+
+
 def test_a_limit_of_messages_that_is_no_number() -> None:
     """A number with 5000 digits has no meaning, so the usual limit applies."""
 
@@ -279,13 +290,16 @@ def test_a_connect_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_connect_that_is_interrupted_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread of the loop ends, whoever owns the link."""
+    """All threads end, whoever owns them at the time of the exception."""
     start = threading.Thread.start
 
-    def begin(thread: threading.Thread) -> None:
-        start(thread)
-        if thread.name.startswith("inworld-webrtc"):
-            raise KeyboardInterrupt
+    def after(name: str) -> Callable[[threading.Thread], None]:
+        def begin(thread: threading.Thread) -> None:
+            start(thread)
+            if thread.name.startswith(name):
+                raise KeyboardInterrupt
+
+        return begin
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -294,7 +308,8 @@ def test_a_connect_that_is_interrupted_between_two_steps(monkeypatch: pytest.Mon
     with open_service(idle, limiter=limiter) as iw:
         iw.connect_webrtc().close()
         for place, name, fault in (
-            (threading.Thread, "start", begin),
+            (threading.Thread, "start", after("inworld-executor")),
+            (threading.Thread, "start", after("inworld-webrtc")),
             (RealtimeConnection, "__init__", interrupt),
             (SessionState, "begin", interrupt),
         ):
@@ -340,8 +355,9 @@ def test_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         for servers in ([{}], [{"urls": 5}], ["turn:x"]):
             with pytest.raises(ConfigError, match="ice_servers must be mappings"):
                 iw.connect_webrtc(ice_servers=servers)
-        with pytest.raises(ConfigError, match="urls of ice_servers must be such as"):
-            iw.connect_webrtc(ice_servers=[{"urls": "http://turn.example"}])
+        for url in ("http://turn.example", "stun:turn.example:99999", "stun:turn.example:0"):
+            with pytest.raises(ConfigError, match="urls of ice_servers must be such as"):
+                iw.connect_webrtc(ice_servers=[{"urls": url}])
         with pytest.raises(ConfigError, match="no place for speed"):
             iw.connect_webrtc(Session(speed=1.5), offer_form="session_config")
         with pytest.raises(ConfigError, match="input_format"):
