@@ -24,6 +24,11 @@ __all__ = ["IncomingAudio"]
 
 _BLOCK_SECONDS = 0.02
 _BLOCKS_PER_CHECK = 25
+_SILENCE = bytes(1920)
+
+# Before the first packet, the delay of audio is unknown. A service that sends no packets while it
+# is silent needs this long at most from the end of the text to the first packet.
+_UNKNOWN_DELAY_SECONDS = 3.0
 
 # After a stall of the loop, the missed audio is delivered at once. After a stall longer than this,
 # delivery continues from the present time.
@@ -48,16 +53,16 @@ class IncomingAudio:
     Decodes the packets of a track, and delivers its audio in real time.
 
     Args:
-        deliver: Called every 20 ms after the first packet. The arguments are 1920 bytes of 16-bit
-            mono PCM of 48 kHz, and the time in seconds between the arrival and the delivery of
-            audio.
+        deliver: Called every 20 ms. The arguments are 1920 bytes of 16-bit mono PCM of 48 kHz, and
+            the time in seconds between the arrival and the delivery of audio. The audio is silence
+            until the first packet.
         logger: Gets the errors of packets that cannot be decoded.
     """
 
     def __init__(self, deliver: Callable[[bytes, float], object], logger: logging.Logger) -> None:
         self._deliver = deliver
         self._packets = OpusPackets(logger)
-        self._has_begun = asyncio.Event()
+        self._has_begun = False
 
     def attach(self, receiver: RTCRtpReceiver) -> None:
         """
@@ -81,12 +86,15 @@ class IncomingAudio:
             packet.payload,
             time.monotonic(),
         )
-        self._has_begun.set()
+        self._has_begun = True
         return False, None
 
     async def run(self) -> None:
         """Deliver audio until the task is cancelled."""
-        await self._has_begun.wait()
+        # A service that never sends a packet must not hold back the ends of its responses.
+        while not self._has_begun:
+            self._deliver(_SILENCE, _UNKNOWN_DELAY_SECONDS)
+            await asyncio.sleep(_BLOCK_SECONDS)
         due, delay_seconds = time.monotonic(), 0.0
         for number in itertools.count():
             now = time.monotonic()

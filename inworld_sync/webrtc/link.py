@@ -150,6 +150,7 @@ class WebRtcLink:
         deadline: Deadline,
     ) -> None:
         begun = time.monotonic()
+        self._loop.begin()
         with self._explained():
             offer = self._loop.run(self._peer.offer(), deadline)
         gathered = time.monotonic()
@@ -405,13 +406,15 @@ class WebRtcLink:
         with self._changed:
             self._inbox += messages
             self._inbox_bytes += sum(len(text) for text, _ in messages)
-            is_full = self._inbox_bytes > _MAX_WAITING_BYTES
+            waiting_bytes = self._inbox_bytes + self._speech.held_characters
+            is_full = waiting_bytes > _MAX_WAITING_BYTES
             self._changed.notify_all()
         if is_full:
             self._fail(
                 ConnectionLost(
                     f"more than {_MAX_WAITING_BYTES // 2**20} MiB of messages and audio wait: a "
-                    "consumer of the session does not read its events"
+                    "consumer of the session does not read its events, or the service does not end "
+                    "its responses"
                 )
             )
 

@@ -28,14 +28,11 @@ _CANCEL_SECONDS = 1.0
 
 class LoopThread:
     """
-    An event loop with its thread.
+    An event loop with its thread, which :meth:`begin` starts.
 
     Args:
         name: The name of the connection, for the thread.
         logger: Gets the exceptions that no task handles.
-
-    Raises:
-        ConnectError: The thread could not start.
 
     Thread safety: any thread may call the methods, except the thread of the loop.
     """
@@ -51,11 +48,18 @@ class LoopThread:
         self._thread = threading.Thread(
             target=self._run, name=f"inworld-webrtc-{name}", daemon=True
         )
+
+    def begin(self) -> None:
+        """
+        Start the thread.
+
+        Raises:
+            ConnectError: The thread could not start.
+        """
         try:
             self._thread.start()
         except RuntimeError as error:
-            self._loop.close()
-            raise ConnectError(f"{name}: no thread could start: {error}") from error
+            raise ConnectError(f"{self._name}: no thread could start: {error}") from error
 
     def run(self, work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
         """
@@ -81,6 +85,9 @@ class LoopThread:
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Run a coroutine on the loop, without waiting for it."""
+        if self._thread.ident is None:
+            work.close()
+            return
         try:
             asyncio.run_coroutine_threadsafe(work, self._loop)
         except RuntimeError:  # the loop has ended
@@ -92,6 +99,9 @@ class LoopThread:
 
     def join(self, timeout: float) -> bool:
         """Wait for the end of the thread, and return whether it has ended."""
+        if self._thread.ident is None:  # it has never started
+            self._loop.close()
+            return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
 

@@ -24,12 +24,11 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from inworld_sync.errors import ConnectError, ConnectionLost, RemoteProtocolError
 from inworld_sync.webrtc.incoming import IncomingAudio
 from inworld_sync.webrtc.outgoing import OutgoingTrack
-from inworld_sync.webrtc.signaling import IceServer
+from inworld_sync.webrtc.signaling import IceServer, is_readable
 
 __all__ = ["CHANNEL", "Peer"]
 
@@ -44,7 +43,7 @@ _CHECKS = 8
 
 # The largest message that a peer accepts if its SDP names no limit (RFC 8841, section 6.1).
 _DEFAULT_MESSAGE_BYTES = 65536
-_MAX_MESSAGE_SIZE = re.compile(r"^a=max-message-size:\s*(\d+)", re.MULTILINE)
+_MAX_MESSAGE_SIZE = re.compile(r"^a=max-message-size:\s*([0-9]{1,18})\s*$", re.MULTILINE)
 
 # At most this many bytes wait in the data channel. Further messages wait in the queue of the link.
 _CHANNEL_BYTES = 64 * 1024
@@ -161,7 +160,12 @@ class Peer:
             return False
         if channel.bufferedAmount > _CHANNEL_BYTES:
             return False
-        channel.send(text)
+        try:
+            channel.send(text)
+        except ValueError as error:
+            # The SDP has several limits, and the message is longer than the one that aiortc uses.
+            self._end(ConnectionLost(f"a message could not be sent: {error}"))
+            return False
         return True
 
     @property
@@ -285,11 +289,9 @@ def _usable(servers: Iterable[IceServer], logger: logging.Logger) -> Iterable[RT
     for server in servers:
         urls = []
         for url in server.urls:
-            try:
-                parse_stun_turn_uri(url)
-            except ValueError:  # noqa: PERF203 - the list is short
-                logger.info("the ICE server %.80r is ignored: its address cannot be read", url)
-            else:
+            if is_readable(url):
                 urls.append(url)
+            else:
+                logger.info("the ICE server %.80r is ignored: its address cannot be read", url)
         if urls:
             yield RTCIceServer(urls, server.username, server.credential)

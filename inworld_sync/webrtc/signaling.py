@@ -27,6 +27,7 @@ __all__ = [
     "check_form",
     "fetch_ice_servers",
     "given_ice_servers",
+    "is_readable",
     "send_offer",
 ]
 
@@ -38,6 +39,11 @@ _SPECIFICATION_PATH = "/v1/realtime/webrtc"
 # The timeout for the list of ICE servers, so that a slow answer leaves time for the rest of the
 # call. A connection may be possible without the list.
 _MAX_ICE_SECONDS = 3.0
+
+_MAX_PORT = 65535
+
+# An answer has about 2000 characters. Reading it takes the square of the number of candidates.
+_MAX_SDP_CHARACTERS = 64 * 1024
 
 
 @attrs.frozen
@@ -108,6 +114,17 @@ def read_ice_servers(body: object) -> list[IceServer]:
     return found
 
 
+def is_readable(url: str) -> bool:
+    """Whether an address of a STUN or TURN server can be read, and its port can exist."""
+    from aiortc.rtcicetransport import parse_stun_turn_uri
+
+    try:
+        # With a larger port, asyncio closes the sockets of all candidates.
+        return 0 < int(parse_stun_turn_uri(url)["port"]) <= _MAX_PORT
+    except ValueError:
+        return False
+
+
 def given_ice_servers(servers: Iterable[Mapping[str, object]]) -> list[IceServer]:
     """
     Read the servers of an application.
@@ -115,17 +132,13 @@ def given_ice_servers(servers: Iterable[Mapping[str, object]]) -> list[IceServer
     Raises:
         ConfigError: A server has no address, or an address that cannot be read.
     """
-    from aiortc.rtcicetransport import parse_stun_turn_uri
-
     rows = list(servers)
     found = read_ice_servers({"ice_servers": rows})
     for url in (url for server in found for url in server.urls):
-        try:
-            parse_stun_turn_uri(url)
-        except ValueError as error:  # noqa: PERF203 - the list is short
+        if not is_readable(url):
             raise ConfigError(
                 f"urls of ice_servers must be such as 'turn:turn.example:3478', got {url!r:.80}"
-            ) from error
+            )
     if len(found) != len(rows):
         raise ConfigError(
             "ice_servers must be mappings with urls, and with username and credential for TURN, "
@@ -184,6 +197,11 @@ def read_answer(response: HttpResponse, form: OfferForm) -> Answer:
             "the answer to an offer must be a session description (SDP), which begins with v=0, "
             f"got {len(response.body)} bytes of "
             f"{response.headers.get('content-type', 'no content type')!r}"
+        )
+    if len(sdp) > _MAX_SDP_CHARACTERS:
+        raise RemoteProtocolError(
+            "the answer to an offer must be a session description (SDP) of at most "
+            f"{_MAX_SDP_CHARACTERS} characters, got {len(sdp)} characters"
         )
     return Answer(sdp, call_id if isinstance(call_id, str) else None)
 

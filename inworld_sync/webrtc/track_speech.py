@@ -62,6 +62,9 @@ _MAX_EXTRA_SECONDS = 10.0
 _UNREPORTED_SILENCE_SECONDS = 1.0
 _MISSING_REPORT_SECONDS = 4.0
 
+# More items than a service needs. The audio of further items counts as audio of the earlier ones.
+_MAX_ITEMS = 1000
+
 _AUDIO_DELTA: Final = "response.output_audio.delta"
 _STARTED: Final = "output_audio_buffer.started"
 _STOPPED: Final = "output_audio_buffer.stopped"
@@ -101,10 +104,12 @@ class TrackSpeech:
 
     Attributes:
         lost_blocks: How many blocks of 20 ms were dropped because no message names their item.
+        held_characters: The length of the messages that are held back.
     """
 
     def __init__(self) -> None:
         self.lost_blocks = 0
+        self.held_characters = 0
         self._items: deque[_Item] = deque()
         # Messages that are held back, with the id of the response that they end. All responses of
         # the conversation share one queue. Each response that is out of band has its own queue.
@@ -149,6 +154,7 @@ class TrackSpeech:
         held = self._held[response_id if response_id in self._out_of_band else ""]
         if held or (ending is not None and self._is_speaking(ending)):
             held.append((text, ending))
+            self.held_characters += len(text)
             return self._release()
         return [text]
 
@@ -214,6 +220,7 @@ class TrackSpeech:
         """Return all messages that are held back, since no more audio arrives."""
         found = [text for held in self._held.values() for text, _ in held]
         self._held.clear()
+        self.held_characters = 0
         self._items.clear()
         return found
 
@@ -226,7 +233,8 @@ class TrackSpeech:
             isinstance(part, dict) and part.get("type") in ("audio", "output_audio")
         )
         item_id = body.get("item_id")
-        if is_audio and response_id is not None and isinstance(item_id, str):
+        is_new = is_audio and len(self._items) < _MAX_ITEMS
+        if is_new and response_id is not None and isinstance(item_id, str):
             self._items.append(_Item(response_id, item_id, _delta_head(body, response_id, item_id)))
         if kind in _ENDS:
             for item in self._items:
@@ -308,6 +316,7 @@ class TrackSpeech:
                 if ending is not None and self._is_speaking(ending):
                     break
                 held.popleft()
+                self.held_characters -= len(text)
                 found.append(text)
             if not held:
                 del self._held[name]

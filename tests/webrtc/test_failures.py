@@ -22,6 +22,8 @@ from inworld_sync import (
     Session,
 )
 from inworld_sync.realtime import PcmFormat, SessionReconnected
+from inworld_sync.sessions.realtime.connection import RealtimeConnection
+from inworld_sync.sessions.realtime.state import SessionState
 
 from support.counting import CountingLimiter
 from support.webrtc_service import PATIENCE_SECONDS, Call, open_service, serve_http
@@ -44,6 +46,13 @@ def answers(status: int, body: str, kind: str = "application/sdp") -> Callable[.
         return status, kind, body.encode()
 
     return respond
+
+
+def wait_for_end_of_loops() -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(each.name.startswith("inworld-webrtc") for each in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def idle(call: Call) -> None:
@@ -160,6 +169,35 @@ def test_a_candidate_that_does_not_answer() -> None:
         assert time.monotonic() - began < 1.0 + SLACK_SECONDS
 
 
+def test_a_long_answer() -> None:
+    """Reading it would stall the connection, since each candidate is compared with all others."""
+    body = "v=0\r\n" + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * 2000
+    with serve_http(answers(200, body)) as url, Inworld("key", base_url=url) as iw:
+        with pytest.raises(RemoteProtocolError, match="at most 65536 characters, got"):
+            iw.connect_webrtc()
+
+
+def test_a_limit_of_messages_that_nothing_fits() -> None:
+    """The connection ends at once, instead of waiting for an answer to what was not sent."""
+
+    def changed(sdp: str) -> str:
+        return sdp.replace("a=max-message-size:262144", "a=max-message-size:-1")
+
+    with open_service(idle, changed_answer=changed) as iw:
+        with pytest.raises(ConnectionLost, match="a message could not be sent"):
+            iw.connect_webrtc()
+
+
+def test_a_limit_of_messages_that_is_no_number() -> None:
+    """A number with 5000 digits has no meaning, so the usual limit applies."""
+
+    def changed(sdp: str) -> str:
+        return sdp.replace("m=audio", f"a=max-message-size:{'9' * 5000}\r\nm=audio", 1)
+
+    with open_service(idle, changed_answer=changed) as iw:
+        iw.connect_webrtc().close()
+
+
 def test_another_certificate() -> None:
     """DTLS fails if the certificate does not have the fingerprint in the answer."""
 
@@ -251,6 +289,54 @@ def test_a_connect_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert limiter.taken == 0
 
 
+def test_a_connect_that_is_interrupted_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All threads end, whoever owns them at the time of the exception."""
+    start = threading.Thread.start
+
+    def after(name: str) -> Callable[[threading.Thread], None]:
+        def begin(thread: threading.Thread) -> None:
+            start(thread)
+            if thread.name.startswith(name):
+                raise KeyboardInterrupt
+
+        return begin
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    limiter = CountingLimiter(1)
+    with open_service(idle, limiter=limiter) as iw:
+        iw.connect_webrtc().close()
+        for place, name, fault in (
+            (threading.Thread, "start", after("inworld-executor")),
+            (threading.Thread, "start", after("inworld-webrtc")),
+            (RealtimeConnection, "__init__", interrupt),
+            (SessionState, "begin", interrupt),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(place, name, fault)
+                with pytest.raises(KeyboardInterrupt):
+                    iw.connect_webrtc()
+            assert limiter.taken == 0
+            wait_for_end_of_loops()
+
+
+def test_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def begin(thread: threading.Thread) -> None:
+        if thread.name.startswith("inworld-webrtc"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with open_service(idle, max_retries=0) as iw:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", begin)
+            with pytest.raises(ConnectError, match="no thread could start"):
+                iw.connect_webrtc()
+        iw.connect_webrtc().close()
+
+
 def test_only_the_loopback_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without another address uses the loopback address for every host."""
     from inworld_sync.webrtc import peer
@@ -269,8 +355,9 @@ def test_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         for servers in ([{}], [{"urls": 5}], ["turn:x"]):
             with pytest.raises(ConfigError, match="ice_servers must be mappings"):
                 iw.connect_webrtc(ice_servers=servers)
-        with pytest.raises(ConfigError, match="urls of ice_servers must be such as"):
-            iw.connect_webrtc(ice_servers=[{"urls": "http://turn.example"}])
+        for url in ("http://turn.example", "stun:turn.example:99999", "stun:turn.example:0"):
+            with pytest.raises(ConfigError, match="urls of ice_servers must be such as"):
+                iw.connect_webrtc(ice_servers=[{"urls": url}])
         with pytest.raises(ConfigError, match="no place for speed"):
             iw.connect_webrtc(Session(speed=1.5), offer_form="session_config")
         with pytest.raises(ConfigError, match="input_format"):

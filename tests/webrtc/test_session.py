@@ -18,7 +18,7 @@ from inworld_sync.models.realtime import (
     MulawFormat,
     Session,
 )
-from inworld_sync.realtime import Interrupted, SessionReconnected, tool
+from inworld_sync.realtime import Interrupted, SessionReconnected, ToolOutputSent, tool
 
 from support.tone_hearing import tone
 from support.webrtc_service import PATIENCE_SECONDS, RATE_HZ, Call, open_service
@@ -144,6 +144,55 @@ def test_tools_run() -> None:
     with open_service(script) as iw, iw.connect_webrtc(Session(tools=[weather])) as rt:
         assert "".join(rt.respond().text_stream()) == "Rain."
     assert outputs == ["rain in Oslo"]
+
+
+def test_an_output_that_is_too_long_for_the_service() -> None:
+    """The model gets a short output instead, so that the reply continues."""
+
+    def limited(sdp: str) -> str:
+        return sdp.replace("a=max-message-size:262144", "a=max-message-size:4000")
+
+    @tool
+    def book() -> str:
+        """Read a book."""
+        return "x" * 5000
+
+    outputs: list[Any] = []
+
+    def script(call: Call) -> None:
+        call.open()
+        call.created("resp_1", call.request())
+        call.call("resp_1", "item_f", "call_1", "book", "{}")
+        call.done("resp_1")
+        outputs.append(call.until("conversation.item.create")["item"]["output"])
+        call.created("resp_2", call.request())
+        call.text("resp_2", "item_2", "Long.")
+        call.done("resp_2")
+        call.until_left()
+
+    with open_service(script, changed_answer=limited) as iw:
+        with iw.connect_webrtc(Session(tools=[book])) as rt:
+            events = rt.subscribe()
+            assert "".join(rt.respond().text_stream(PATIENCE_SECONDS)) == "Long."
+            while not isinstance(event := events.get(PATIENCE_SECONDS), ToolOutputSent):
+                pass
+    assert outputs == [event.output]
+    assert "cannot be shown" in event.output
+    assert isinstance(event.error, LocalProtocolError)
+
+
+def test_a_service_that_sends_no_packet() -> None:
+    """A response ends although its audio never arrives."""
+
+    def script(call: Call) -> None:
+        call.open()
+        finish(call, *begin(call))
+        call.until_left()
+
+    silent = lambda sdp: sdp.replace("a=sendrecv", "a=recvonly")  # noqa: E731
+    with open_service(script, changed_answer=silent) as iw, iw.connect_webrtc() as rt:
+        reply = rt.respond().wait(PATIENCE_SECONDS)
+    assert (reply.status, reply.text) == ("completed", "Hi.")
 
 
 def test_a_lost_connection_is_replaced() -> None:

@@ -294,3 +294,26 @@ def test_the_end_of_the_connection_releases_everything(network: Network) -> None
 @pytest.mark.parametrize("text", ["", "{", "[]", "5", '{"type": 5}', '{"type": "x"}'])
 def test_odd_messages_pass_unchanged(network: Network, text: str) -> None:
     assert network.speech.handle_message(text, 0.0) == [text]
+
+
+def test_messages_that_are_held_back_are_counted(network: Network) -> None:
+    """The owner limits their memory."""
+    network.begin()
+    network.end()
+    assert network.speech.held_characters > 100
+    network.silence(5.0)
+    assert network.speech.held_characters == 0
+    network.begin(2)
+    network.end(2)
+    network.speech.flush()
+    assert network.speech.held_characters == 0
+
+
+def test_a_flood_of_items(network: Network) -> None:
+    """Items whose audio never comes do not fill the memory: the client ignores further items."""
+    for number in range(1500):
+        network.begin(number)
+    assert len(network.kinds) == 3000
+    network.report("cleared", 1400)
+    network.audio(loud(500))
+    assert network.sounds == {"i0": loud(500)}

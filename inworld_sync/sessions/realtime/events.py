@@ -98,7 +98,8 @@ class ToolOutputSent:
         call: The call.
         output: The text that was sent.
         error: The exception of the function, or the reason why the function could not run. It is a
-            ``ConfigError`` if the result could not be sent, and None if there was no error.
+            ``ConfigError`` or a ``LocalProtocolError`` if the result could not be sent, and None if
+            there was no error.
         duration_ms: The time from the call to the output.
     """
 

@@ -40,7 +40,7 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.realtime.commands import Commands
 from inworld_sync.sessions.realtime.events import Interrupted
 from inworld_sync.sessions.realtime.executor import Executor
-from inworld_sync.sessions.realtime.player import player_for
+from inworld_sync.sessions.realtime.player import Player, player_for
 from inworld_sync.sessions.realtime.response import ResponsePlayer
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.items import Items
@@ -215,9 +215,18 @@ class Output:
 
     def set_players(self, player: ItemSink | None, backchannel: ItemSink | None) -> None:
         """Use other players from now on, and close the present ones."""
-        with self._cutting, self._commands.monitor:
-            olds = [self.player, self._backchannel]
-            self.player, self._backchannel = player, backchannel
+        with self._cutting:
+            old = self.player
+            played: Mapping[str, int] | None = {}
+            if old is not None:
+                # Closing a Player stops it, so this clear changes nothing but counts what was
+                # heard. Closing another ItemSink, such as a phone call, may play what it has.
+                is_known = isinstance(old, Player) and not self._commands.is_over
+                played = old.clear() if is_known else None
+            with self._commands.monitor:
+                self._ledger.change_player(played)
+                olds = [old, self._backchannel]
+                self.player, self._backchannel = player, backchannel
         for old in olds:
             if old is not None:
                 old.close()
@@ -280,10 +289,12 @@ class Output:
         with self._cutting:
             with self._commands.monitor:
                 players = list(self.response_players)
-            heard = {} if self.player is None else dict(self.player.clear())
-            for player in players:
-                heard.update(player.clear())
+            played = {} if self.player is None else self.player.clear()
+            heard_alone = [player.clear() for player in players]
             with self._commands.monitor:
+                heard = self._ledger.positions(played)
+                for each in heard_alone:
+                    heard.update(each)
                 rate_hz = self._format.sample_rate_hz
                 for item_id, each_ms in heard_ms.items():
                     heard[item_id] = round(each_ms * rate_hz / 1000.0)

@@ -110,6 +110,7 @@ class Reconnector:
         # When the session reconnects, the policy retries, so opening the link must not retry.
         reconnects = self._connections > 1
         name, timeout = RealtimeConnection.next_name(), deadline.remaining()
+        link: MessageLink | None = None
         try:
             link = self._open_link(name, timeout, reconnects, place)
             connection = RealtimeConnection(
@@ -122,9 +123,12 @@ class Reconnector:
             with state.monitor:
                 messages, reply = state.begin(connection)
                 # The connection starts with the monitor held, so that a thread that sees the
-                # connection can close it.
+                # connection can close it. From now on, its threads release the link.
+                link = None
                 connection.start()
         except BaseException:
+            if link is not None:
+                link.release()
             place.release()
             raise
         try:

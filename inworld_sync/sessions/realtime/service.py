@@ -82,6 +82,7 @@ def open_session(
         require_seconds("timeout", timeout)
     # The classes of a session are imported when the first session opens.
     with imports:
+        from inworld_sync.models.events import StreamEnded
         from inworld_sync.models.realtime import Session
         from inworld_sync.sessions.realtime.commands import Timeouts
         from inworld_sync.sessions.realtime.reconnect import Reconnector
@@ -111,9 +112,15 @@ def open_session(
         max_session_age=options.max_session_age,
     )
     reconnector = Reconnector(state, connector, key, options.reconnect_timeout, open_link)
-    state.executor.start()
-    reconnector.open(timeout)
-    opened = RealtimeSession(state, reconnector)
+    try:
+        state.executor.start()
+        reconnector.open(timeout)
+        opened = RealtimeSession(state, reconnector)
+    except BaseException:
+        # A signal handler may raise at any point.
+        with state.monitor:
+            state.end(StreamEnded("client", reason="not opened"))
+        raise
     state.tools.runner.bind(opened)
     connector.adopt(opened)
     close_if_forgotten(

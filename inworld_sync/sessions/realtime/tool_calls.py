@@ -211,7 +211,18 @@ class ToolCalls:
             log.error("%s: the output of a tool was not sent: %s", name, result.error)
         elif result.error is not None:
             log.warning("%s: tool %s failed: %s", name, result.call.name, result.error)
-        self.submit_output(result.call.call_id, result.output)
+        try:
+            self.submit_output(result.call.call_id, result.output)
+        except LocalProtocolError as error:
+            with self._commands.monitor:
+                is_pending = result.call.call_id in self._pending
+            if not is_pending:
+                raise
+            # The connection does not accept such a long message. The model still needs an answer.
+            self._count_error()
+            log.error("%s: the output of a tool was not sent: %s", name, error)  # noqa: TRY400 - the error says all
+            result = attrs.evolve(result, output=UNSENDABLE, error=error)
+            self.submit_output(result.call.call_id, result.output)
         with self._commands.monitor:
             self._emit(result)
 

@@ -26,13 +26,20 @@ _G711_TIMEBASE_HZ = 24000
 
 @attrs.define
 class _Item:
-    """An item; *is_played* is true if a player of the session plays it."""
+    """
+    An item; *is_played* is true if a player of the session plays it.
+
+    The present player gets the audio from *begin_samples* on. *heard_samples* is the position up to
+    which earlier players played the item.
+    """
 
     response_id: str
     content_index: int
     is_played: bool
     received_samples: int = 0
     is_complete: bool = False
+    begin_samples: int = 0
+    heard_samples: int = 0
 
 
 @attrs.frozen
@@ -107,15 +114,46 @@ class PlaybackLedger:
         """Remove an item, because it was played to its end or no longer exists."""
         self._items.pop(item_id, None)
 
+    def positions(self, played_samples: Mapping[str, int]) -> dict[str, int]:
+        """
+        Return the positions in the items up to which the present player has played.
+
+        Args:
+            played_samples: How many samples of each item the present player has played. An item of
+                which it has played nothing is left out.
+        """
+        return {
+            item_id: item.begin_samples + played_samples[item_id]
+            for item_id, item in self._items.items()
+            if played_samples.get(item_id, 0) > 0
+        }
+
+    def change_player(self, played_samples: Mapping[str, int] | None) -> None:
+        """
+        Record that the session's player is replaced, and remove the items that it played to their
+        end. The next player gets only audio that is received later.
+
+        Args:
+            played_samples: See :meth:`positions`. None if it is unknown; then the items so far are
+                not truncated.
+        """
+        for item_id, position in self.positions(played_samples or {}).items():
+            self._items[item_id].heard_samples = position
+        for item_id, item in list(self._items.items()):
+            item.is_played = item.is_played and played_samples is not None
+            item.begin_samples = item.received_samples
+            if item.is_complete and item.heard_samples >= item.received_samples:
+                self.forget(item_id)
+
     def interrupt(self, heard_samples: Mapping[str, int]) -> Cut:
         """
         Remove all items, because no more of them will be played.
 
         Args:
-            heard_samples: How many samples of each item were played, at the output format's rate.
-                If an item is missing here and a player of the session plays it, no sample was
-                played. If no player plays the item, the played part is unknown, and the item is not
-                truncated.
+            heard_samples: The position up to which each item was played, in samples at the output
+                format's rate. If an item is missing here and players of the session play it, the
+                position of the earlier players is used, which is 0 if they played nothing. If no
+                player plays the item, the played part is unknown, and the item is not truncated.
         """
         items, self._items = self._items, {}
         commands, heard_ms, heard_share = [], {}, {}
@@ -123,7 +161,7 @@ class PlaybackLedger:
             if item_id not in heard_samples and not item.is_played:
                 continue
             received = item.received_samples
-            heard = min(max(heard_samples.get(item_id, 0), 0), received)
+            heard = min(max(heard_samples.get(item_id, item.heard_samples), 0), received)
             if item.is_complete and heard == received:
                 continue
             end_ms = heard * 1000 // self._timebase_hz

@@ -319,6 +319,38 @@ def test_a_speaker_that_cannot_be_cleared(
     assert stage.rt.ended is None
 
 
+def test_another_speaker(stage: Stage) -> None:
+    """An interruption truncates an item to what the earlier and the present speaker have played."""
+    ears = [Ear(), Ear(), Ear()]
+    for number, (ear, heard) in enumerate(zip(ears, (24000, 12000, 2400), strict=True)):
+        stage.rt.play(ear)
+        stage.do(say(f"r{number}", f"a{number}", 24000))
+        ear.take(24000)
+        ear.hear(heard)
+        if number == 0:
+            stage.rt.play(None)
+    event = interrupted(stage)
+
+    assert [("a1", 0, 500), ("a2", 0, 100)] == stage.talk.cuts
+    assert {"a1": 500.0, "a2": 100.0} == event.heard_ms
+
+
+def test_another_speaker_within_an_item(stage: Stage) -> None:
+    """The second speaker plays the audio that arrives after the change."""
+    first, second = Ear(), Ear()
+    stage.rt.play(first)
+    stage.do(say("r1", "a1", 24000, done=False))
+    first.take(24000)
+    first.hear(12000)
+    stage.rt.play(second)
+    stage.do(lambda service: service.audio("r1", "a1", noise(24000)))
+    second.take(24000)
+    second.hear(2400)
+    interrupted(stage)
+
+    assert [("a1", 0, 1100)] == stage.talk.cuts
+
+
 # Interruptions.
 
 # (samples heard of an item of 24000, the truncation in ms).

@@ -97,6 +97,31 @@ def test_audio_that_the_application_plays():
         assert cuts == list(items.interrupt(heard).commands)
 
 
+def test_another_player():
+    """What earlier players played counts. The next player gets only audio that comes later."""
+    items = PlaybackLedger(PCM)
+    for item_id in ("a1", "a2", "a3"):
+        items.receive(item_id, "r1", 0, 24000, is_played=True)
+    items.complete("a1")
+    items.change_player({"a1": 24000, "a2": 12000, "a3": 2400})
+    items.change_player({})
+    for item_id in ("a2", "a3"):
+        items.receive(item_id, "r1", 0, 24000, is_played=False)
+
+    assert {"a3": 36000} == items.positions({"a2": 0, "a3": 12000, "a9": 5})
+    cut = items.interrupt(items.positions({"a2": 0, "a3": 12000}))
+    assert (rt.TruncateItem("a2", 0, 500), rt.TruncateItem("a3", 0, 1500)) == cut.commands
+
+
+def test_a_player_that_does_not_count():
+    """If it is unknown how much an earlier player played, its items are not truncated."""
+    items = PlaybackLedger(PCM)
+    items.receive("a1", "r1", 0, 24000, is_played=True)
+    items.change_player(None)
+
+    assert () == items.interrupt({}).commands
+
+
 def test_heard_time_and_share():
     """The heard time is in real time. The heard share is relative to the received audio."""
     items = PlaybackLedger(rt.MulawFormat())
