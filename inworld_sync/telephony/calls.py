@@ -263,7 +263,7 @@ class CallSummary:
     duration: float = 0.0
     heard_ms: float = 0.0
     conversation: tuple[ConversationEntry, ...] = attrs.field(default=(), repr=False)
-    keys: str = ""
+    keys: str = attrs.field(default="", repr=False)
     interruptions: int = 0
     lost_chunks: int = 0
     late_chunks: int = 0

@@ -16,8 +16,10 @@ __all__ = ["Reorder"]
 # How many later pieces of 20 ms may wait for a missing one.
 _WINDOW = 5
 
-# A number that is this much higher or lower begins a new count, for example after a reconnect.
+# A number that is this much higher or lower begins a new count, for example after a reconnect. So
+# do this many late pieces in a row.
 _JUMP = 500
+_LATE_IN_A_ROW = 10
 
 
 class Reorder:
@@ -32,6 +34,7 @@ class Reorder:
     def __init__(self) -> None:
         self.lost = self.late = 0
         self._next: int | None = None
+        self._late_in_a_row = 0
         self._waiting: dict[int, CallAudio] = {}
 
     def add(self, piece: CallAudio) -> Iterator[CallAudio]:
@@ -39,12 +42,15 @@ class Reorder:
         if piece.chunk is None:
             yield piece
             return
-        if self._next is None or abs(piece.chunk - self._next) > _JUMP:
+        is_new = self._late_in_a_row >= _LATE_IN_A_ROW
+        if self._next is None or is_new or abs(piece.chunk - self._next) > _JUMP:
             yield from self.finish()
             self._next = piece.chunk
         if piece.chunk < self._next or piece.chunk in self._waiting:
             self.late += 1
+            self._late_in_a_row += 1
             return
+        self._late_in_a_row = 0
         self._waiting[piece.chunk] = piece
         yield from self._ready()
         while len(self._waiting) >= _WINDOW:
