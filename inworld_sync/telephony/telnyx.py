@@ -234,6 +234,7 @@ def stream_parameters(
     Raises:
         ConfigError: An argument is out of its range.
     """
+    auth_token = Secret(auth_token)
     require_stream_url(url)
     _format(codec, sample_rate_hz)
     if not 0 < len(auth_token) <= _MAX_TOKEN:

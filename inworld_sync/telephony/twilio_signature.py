@@ -43,6 +43,10 @@ class TwilioSignature:
     def __init__(
         self, public_url: str, *, auth_token: str | None = None, shared_key: str | None = None
     ) -> None:
+        # A report of an error may show the variables of this function, and this object.
+        auth_token = Secret(auth_token or os.environ.get("TWILIO_AUTH_TOKEN", ""))
+        shared_key = None if shared_key is None else Secret(shared_key)
+        self._host = ""
         parts = _split(public_url)
         if parts is None:
             # The address may have a password.
@@ -51,14 +55,12 @@ class TwilioSignature:
                 "https://voice.example.com, without a user, a password or a query, got "
                 f"{public_url.rpartition('@')[2]!r}"
             )
-        token = auth_token or os.environ.get("TWILIO_AUTH_TOKEN", "")
-        if not token and shared_key is None:
+        if not auth_token and shared_key is None:
             raise ConfigError(
                 "TwilioSignature() needs auth_token= or the environment variable TWILIO_AUTH_TOKEN"
             )
-        self._parts = parts
-        self._token = Secret(token)
-        self._shared_key = None if shared_key is None else Secret(shared_key)
+        self._parts, self._host = parts, parts.netloc
+        self._token, self._shared_key = Secret(auth_token), shared_key and Secret(shared_key)
 
     def check_webhook(
         self, path: str, headers: Mapping[str, str], body: Mapping[str, str] | bytes
@@ -118,7 +120,7 @@ class TwilioSignature:
         pairs = (part.strip().partition("=") for part in settings.split(","))
         values = {name: value for name, _, value in pairs}
         algorithm = values.get("algorithm", "").upper() or "HMAC_SHA1"
-        if algorithm == "HMAC_SHA256" and self._shared_key is not None:
+        if algorithm == "HMAC_SHA256" and self._shared_key:
             return self._shared_key, "sha256"
         if algorithm == "HMAC_SHA1" and self._token:
             return self._token, "sha1"
@@ -141,7 +143,7 @@ class TwilioSignature:
         return f"{scheme}://{host}:{port}{rest}", f"{scheme}://{host}{rest}"
 
     def __repr__(self) -> str:
-        return f"<TwilioSignature {self._parts.netloc}>"
+        return f"<TwilioSignature {self._host}>"
 
 
 def _split(public_url: str) -> SplitResult | None:
