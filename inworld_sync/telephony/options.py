@@ -72,8 +72,8 @@ class CallOptions:
         max_duration: Seconds after which the call is ended; None for no limit.
         silence_timeout: Seconds without speech of either side after which the call is ended; None
             for no limit.
-        stall_timeout: Seconds without a message of the carrier, or for sending one, after which the
-            call is ended; None for no limit.
+        stall_timeout: Seconds without a message of the carrier, for sending one, or until the audio
+            begins, after which the call is ended; None for no limit.
         goodbye: Played before the call is ended because of silence, its duration or a shutdown.
         apology: Played once if the connection to the model is lost for longer than
             *apology_after*. The session reconnects meanwhile.
