@@ -85,8 +85,13 @@ def webhook(request: HttpRequest) -> HttpResponse:
 class Media(WebsocketConsumer):
     """Passes the messages of one call to the thread of this call."""
 
+    # None if the call was refused.
+    stream: MediaStream | None = None
+
     def connect(self) -> None:
-        headers = {name.decode(): value.decode() for name, value in self.scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in self.scope["headers"]
+        }
         try:
             self.stream = MediaStream(
                 self,
@@ -101,19 +106,21 @@ class Media(WebsocketConsumer):
             self.close()
             return
         self.accept()
-        threading.Thread(target=self.run, name="call").start()
+        threading.Thread(target=self.run, args=(self.stream,), name="call").start()
 
-    def run(self) -> None:
+    def run(self, stream: MediaStream) -> None:
         """Run the call; the method returns when the call has ended."""
-        summary = self.stream.run()
+        summary = stream.run()
         print(summary.end, f"{summary.heard_ms:.0f} ms heard", flush=True)
         print(summary.transcript, flush=True)
 
-    def receive(self, text_data: str | None = None, **_: object) -> None:
-        self.stream.feed(text_data)
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self.stream is not None:
+            self.stream.feed(text_data or bytes_data or "")  # None would be the end
 
     def disconnect(self, _: int) -> None:
-        self.stream.feed(None)
+        if self.stream is not None:
+            self.stream.feed(None)
 
 
 urlpatterns = [path("webhook", webhook)]

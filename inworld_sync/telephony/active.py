@@ -6,16 +6,19 @@ Lock rule: ``_changed`` guards the list. Nothing is called while this lock is he
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 from inworld_sync.errors import LocalProtocolError
 from inworld_sync.locks import Condition
-from inworld_sync.models.checks import require_timeout
+from inworld_sync.models.checks import require_seconds
 from inworld_sync.sessions.realtime.tool_runner import CURRENT_SESSION
 from inworld_sync.telephony.calls import Call, CallStart
+from inworld_sync.transport.deadline import LONGEST_TIMEOUT_SECONDS
 
-__all__ = ["ActiveCall", "active_calls", "add", "current_call", "drain", "find_call", "remove"]
+__all__ = ["ActiveCall", "active_calls", "current_call", "drain", "find_call", "listed"]
 
 
 class ActiveCall(Call, Protocol):
@@ -43,7 +46,7 @@ def active_calls() -> tuple[Call, ...]:
 
 def find_call(call_id: str) -> Call | None:
     """Return the call in progress with the carrier's id, or None."""
-    for call in active_calls():
+    for call in active_calls() if call_id else ():
         start: CallStart | None = call.start
         if start is not None and start.call_id == call_id:
             return call
@@ -81,7 +84,8 @@ def drain(timeout: float) -> int:
     Returns:
         How many calls have not ended.
     """
-    require_timeout(timeout)
+    require_seconds("timeout", timeout, is_zero_allowed=True)
+    timeout = min(timeout, LONGEST_TIMEOUT_SECONDS)
     began = time.monotonic()
     with _changed:
         _changed.wait_for(lambda: not _calls, timeout / 2)
@@ -93,15 +97,14 @@ def drain(timeout: float) -> int:
         return len(_calls)
 
 
-def add(call: ActiveCall) -> None:
-    """Add a call that begins."""
+@contextlib.contextmanager
+def listed(call: ActiveCall) -> Iterator[None]:
+    """List a call while the block runs."""
     with _changed:
         _calls.append(call)
-
-
-def remove(call: ActiveCall) -> None:
-    """Remove a call that has ended."""
-    with _changed:
-        if call in _calls:
+    try:
+        yield
+    finally:
+        with _changed:
             _calls.remove(call)
-        _changed.notify_all()
+            _changed.notify_all()

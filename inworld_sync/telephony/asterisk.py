@@ -26,7 +26,7 @@ from inworld_sync.telephony.calls import (
     QueueReported,
     WrongFormat,
 )
-from inworld_sync.telephony.codec import KEYS
+from inworld_sync.telephony.codec import KEYS, number_of
 from inworld_sync.telephony.formats import ALAW, MULAW, CallFormat
 from inworld_sync.telephony.options import CallOptions
 from inworld_sync.telephony.output import FRAME_MS, Pacing
@@ -98,6 +98,8 @@ class WebSocketCodec:
 
     def __init__(self, *, answers: bool = True) -> None:
         self._answers = answers
+        # 0 before the start.
+        self._sample_bytes = 0
 
     def begin(self) -> Message | None:
         """Return the command that answers the call."""
@@ -106,22 +108,27 @@ class WebSocketCodec:
     def read(self, message: Message) -> CarrierMessage | None:
         """Read audio, or an event as plain text or JSON."""
         if isinstance(message, bytes):
-            return CallAudio(message)
+            return CallAudio(message[: len(message) - len(message) % (self._sample_bytes or 1)])
         name, fields = _event(message)
         if name == "MEDIA_START":
-            return _start(fields)
+            if self._sample_bytes:
+                return CarrierFault("the call was started twice")
+            start = _start(fields)
+            if isinstance(start, CallStart):
+                self._sample_bytes = start.received.bytes_per_sample
+            return start
         if name in ("DTMF_END", "DTMF"):
             digit = fields.get("digit", "").upper()
             return KeyPressed(digit) if digit in KEYS else None
         if name in ("MEDIA_XOFF", "MEDIA_XON"):
             return FlowChanged(name == "MEDIA_XOFF")
         if name == "STATUS":
-            length = fields.get("queue_length", "")
-            if not length.isdecimal():
+            text = fields.get("queue_length", "")
+            if (frames := number_of(text)) is None:
                 raise RemoteProtocolError(
-                    f"queue_length of Asterisk's STATUS must be a number, got {length!r}"
+                    f"queue_length of Asterisk's STATUS must be a number, got {text!r:.100}"
                 )
-            return QueueReported(int(length) * FRAME_MS)
+            return QueueReported(frames * FRAME_MS)
         if name == "ERROR":
             return CarrierFault(message)
         return None

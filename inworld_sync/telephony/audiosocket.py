@@ -19,6 +19,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 import uuid
 from collections.abc import Callable
 
@@ -93,10 +94,11 @@ class FrameSocket:
         Return the next frame; b"" at the end of the connection.
 
         Raises:
-            TimeoutError: Nothing was received for *timeout* seconds.
+            TimeoutError: No complete frame was received for *timeout* seconds.
         """
+        until = time.monotonic() + timeout
         while (frame := self._frame()) is None:
-            if not _is_readable(self._socket, timeout):
+            if not _is_readable(self._socket, max(until - time.monotonic(), 0.0)):
                 raise TimeoutError
             data = self._socket.recv(65536)
             if not data:
@@ -305,7 +307,9 @@ class AudioSocketServer:
             else:
                 connection.close()
         for thread, connection in calls.items():
-            thread.join(_JOIN_SECONDS)
+            # A handler of a call may close the server.
+            if thread is not threading.current_thread():
+                thread.join(_JOIN_SECONDS)
             connection.close()
 
     def __enter__(self) -> AudioSocketServer:
@@ -321,19 +325,23 @@ class AudioSocketServer:
                     continue
                 try:
                     connection, _ = self._listener.accept()
-                except OSError as error:
+                    self._begin(connection)
+                # RuntimeError: the system has no further thread.
+                except (OSError, RuntimeError) as error:
                     self._logger.warning("AudioSocket: no call was accepted: %s", error)
                     self._is_over.wait(_ACCEPT_SECONDS)
-                    continue
-                self._begin(FrameSocket(connection))
 
-    def _begin(self, connection: FrameSocket) -> None:
-        thread = threading.Thread(
-            target=self._run, args=(connection,), name="inworld-audiosocket-call", daemon=True
-        )
-        with self._lock:
-            self._calls[thread] = connection
-        thread.start()
+    def _begin(self, connection: socket.socket) -> None:
+        with contextlib.ExitStack() as undo:
+            undo.callback(connection.close)
+            frames = FrameSocket(connection)
+            thread = threading.Thread(
+                target=self._run, args=(frames,), name="inworld-audiosocket-call", daemon=True
+            )
+            with self._lock:
+                thread.start()
+                self._calls[thread] = frames
+            undo.pop_all()
 
     def _run(self, connection: FrameSocket) -> None:
         try:

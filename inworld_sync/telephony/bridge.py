@@ -17,22 +17,18 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-import attrs
-
 from inworld_sync.errors import (
     AudioError,
     ConfigError,
     ConnectionLost,
     DeadlineExceeded,
     InworldError,
+    LocalProtocolError,
     QuotaError,
     RemoteProtocolError,
 )
-from inworld_sync.models.realtime import (
-    InputSpeechStarted,
-    InputSpeechStopped,
-    Message,
-)
+from inworld_sync.models.realtime import InputSpeechStarted, InputSpeechStopped, Message
+from inworld_sync.sessions.realtime.events import SessionReconnected
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tts.speech import Speech
 from inworld_sync.telephony import active
@@ -55,7 +51,7 @@ from inworld_sync.telephony.codec import Codec
 from inworld_sync.telephony.control import ControlRunner
 from inworld_sync.telephony.greeting import Greeting, announce
 from inworld_sync.telephony.options import CallOptions
-from inworld_sync.telephony.output import CallOutput, Pacing
+from inworld_sync.telephony.output import CallOutput
 from inworld_sync.telephony.recording import Recorder
 from inworld_sync.telephony.reorder import Reorder
 from inworld_sync.telephony.rules import Closing, KeyRule, OutageRule, SilenceRule
@@ -155,16 +151,21 @@ class Bridge:
 
         Returns:
             The reason for the end, and the conversation.
+
+        Raises:
+            LocalProtocolError: The method was called before.
         """
+        if self._began:
+            raise LocalProtocolError("run() can be called once: make another object for each call")
         self._began = self._received_at = time.monotonic()
-        try:
-            active.add(self)
-            self._loop()
-        except Exception as error:
-            self._logger.exception("%s: the call failed", self._name)
-            self._finish("failed", error)
-        finally:
-            self._release()
+        with active.listed(self):
+            try:
+                self._loop()
+            except Exception as error:
+                self._logger.exception("%s: the call failed", self._name)
+                self._finish("failed", error)
+            finally:
+                self._release()
         return self._summary()
 
     def feed(self, message: str | bytes | None) -> None:
@@ -269,16 +270,11 @@ class Bridge:
         recording = self._options.recording
         if (path := recording(start) if callable(recording) else recording) is not None:
             self._recorder = Recorder(path, start.received, start.sent, now, self._logger)
-        self._output = CallOutput(start.sent, self._pacing(), self._recorder)
+        pacing = self._codec.pacing.changed(self._options.lead_ms, self._options.start_ms)
+        self._output = CallOutput(start.sent, pacing, self._recorder)
         self._writer = Writer(self._name, self._transport, self._codec, self._output)
         self._link.start(start, self._output)
         self._tick(now)
-
-    def _pacing(self) -> Pacing:
-        pacing, options = self._codec.pacing, self._options
-        lead_ms = pacing.lead_ms if options.lead_ms is None else options.lead_ms
-        start_ms = pacing.start_ms if options.start_ms is None else options.start_ms
-        return attrs.evolve(pacing, lead_ms=lead_ms, start_ms=start_ms)
 
     def _handle_audio(self, piece: CallAudio, start: CallStart, now: float) -> None:
         if self._recorder is not None:
@@ -295,7 +291,7 @@ class Bridge:
         if self._options.on_key is not None:
             self._call(partial(self._options.on_key, digit), "on_key")
         if self._options.keys == "model" and is_first and self.session is not None:
-            self.session.interrupt()
+            self._do(self.session.interrupt)
 
     def _handle_voicemail(self) -> None:
         if self._options.on_voicemail is None:
@@ -348,6 +344,9 @@ class Bridge:
                 self._finish("carrier_lost", writer.error)
         elif limit is not None and now - self._received_at > limit:
             self._finish("stalled", DeadlineExceeded(f"the carrier sent nothing for {limit:g} s"))
+        elif limit is not None and self.start is None and now - self._began > limit:
+            error = DeadlineExceeded(f"the carrier began no audio within {limit:g} s")
+            self._finish("stalled", error)
         elif limit is not None and writer is not None and writer.stalled_seconds(now) > limit:
             error = DeadlineExceeded(f"the carrier accepted nothing for {limit:g} s")
             self._finish("stalled", error)
@@ -363,7 +362,9 @@ class Bridge:
         for event in link.events():
             if isinstance(event, InputSpeechStarted):
                 self._has_spoken = self._is_speaking = True
-            elif isinstance(event, InputSpeechStopped):
+                self._cancel_closing()
+            elif isinstance(event, (InputSpeechStopped, SessionReconnected)):
+                # A new connection reports speech again.
                 self._is_speaking = False
         if link.is_over and self._closing is None:
             self._close_later("hung_up" if link.is_closed_here else "model_lost")
@@ -387,15 +388,10 @@ class Bridge:
         is_responding = self.session is not None and self.session.is_responding
         is_active = self._is_speaking or is_responding or not output.is_idle
         is_silent = self._silence.handle(now, is_active=is_active)
-        closing, limit = self._closing, self._options.max_duration
-        if (
-            closing is not None
-            and closing.is_cancelable
-            and output.interruptions > self._interruptions
-        ):
-            # The caller did not hear the whole goodbye, so the model must decide again.
-            self._closing = closing = None
+        if output.interruptions > self._interruptions:
+            self._cancel_closing()
         self._interruptions = output.interruptions
+        closing, limit = self._closing, self._options.max_duration
         if closing is not None:
             is_heard = not is_responding and output.is_idle
             if is_heard and closing.goodbye is not None:
@@ -425,6 +421,11 @@ class Bridge:
     ) -> None:
         until = time.monotonic() + _CLOSING_SECONDS
         self._closing = Closing(end, until, target, goodbye, is_cancelable)
+
+    def _cancel_closing(self) -> None:
+        # The caller does not hear the goodbye to its end, so the model must decide again.
+        if self._closing is not None and self._closing.is_cancelable:
+            self._closing = None
 
     def _send_keys(self, digits: str) -> None:
         output, start = self._output, self.start
@@ -462,7 +463,6 @@ class Bridge:
 
     def _release(self) -> None:
         """End all threads, and close everything that the call has opened."""
-        active.remove(self)
         end = "failed" if self._end is None else self._end[0]
         is_ours = end not in ("caller_hung_up", "carrier_lost", "transferred")
         self._link.close()

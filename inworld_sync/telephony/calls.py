@@ -65,7 +65,7 @@ class Call(Protocol):
 
         Args:
             after_speech: Whether the assistant's present reply is heard first. If the caller
-                interrupts the reply, the call continues.
+                begins to speak before its end, the call continues.
         """
         ...
 
@@ -236,7 +236,8 @@ class CallSummary:
             - ``hung_up``, ``transferred``: The program or the model ended the call.
             - ``silence``, ``max_duration``, ``voicemail``, ``drained``: A rule of the options.
             - ``carrier_lost``: The connection to the carrier ended without a message.
-            - ``stalled``: The carrier sent nothing, or accepted nothing, for too long.
+            - ``stalled``: The carrier sent nothing, accepted nothing, or did not begin the audio
+              for too long.
             - ``wrong_codec``: The audio of the call has a format that cannot be used.
             - ``model_lost``: The realtime session ended.
             - ``model_unavailable``: The realtime session could not be opened.
@@ -263,7 +264,7 @@ class CallSummary:
     duration: float = 0.0
     heard_ms: float = 0.0
     conversation: tuple[ConversationEntry, ...] = attrs.field(default=(), repr=False)
-    keys: str = ""
+    keys: str = attrs.field(default="", repr=False)
     interruptions: int = 0
     lost_chunks: int = 0
     late_chunks: int = 0

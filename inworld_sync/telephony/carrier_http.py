@@ -49,9 +49,10 @@ class TwilioControl:
         base_url: str = "https://api.twilio.com",
         timeout: float = 10.0,
     ) -> None:
+        # A report of an error may show the variables of this function.
+        auth_token = _given(auth_token, "TWILIO_AUTH_TOKEN", "auth_token")
         account = _given(account_sid, "TWILIO_ACCOUNT_SID", "account_sid")
-        token = _given(auth_token, "TWILIO_AUTH_TOKEN", "auth_token")
-        basic = base64.encode(f"{account}:{token}".encode()).decode()
+        basic = Secret(base64.encode(f"{account}:{auth_token}".encode()).decode())
         self._header = ("authorization", Secret(f"Basic {basic}"))
         self._account, self._caller_id, self._timeout = account, caller_id, timeout
         self._http = HttpClient(Options(base_url=base_url))
@@ -108,8 +109,8 @@ class TelnyxControl:
         base_url: str = "https://api.telnyx.com",
         timeout: float = 10.0,
     ) -> None:
-        key = _given(api_key, "TELNYX_API_KEY", "api_key")
-        self._header = ("authorization", Secret(f"Bearer {key}"))
+        api_key = _given(api_key, "TELNYX_API_KEY", "api_key")
+        self._header = ("authorization", Secret(f"Bearer {api_key}"))
         self._timeout = timeout
         self._http = HttpClient(Options(base_url=base_url))
 

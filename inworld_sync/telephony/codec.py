@@ -9,6 +9,7 @@ Sources: Twilio Media Streams, "WebSocket Messages"; Telnyx, "Media Streaming".
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -26,11 +27,14 @@ from inworld_sync.telephony.calls import (
 )
 from inworld_sync.telephony.output import Pacing
 from inworld_sync.telephony.transport import Message
-from inworld_sync.wire.codec import dump_text, load_object
+from inworld_sync.wire.codec import load_object
 
-__all__ = ["KEYS", "Codec", "JsonCodec", "text_of"]
+__all__ = ["KEYS", "Codec", "JsonCodec", "number_of", "text_of"]
 
 KEYS = frozenset("0123456789ABCD*#")
+
+# A longer number is no count or time of a call.
+_MAX_DIGITS = 15
 
 # The tracks with the audio that the caller hears.
 _OUTBOUND = ("outbound", "outbound_track")
@@ -89,11 +93,17 @@ def text_of(values: Mapping[str, object], *names: str) -> str:
     return ""
 
 
+def number_of(text: str) -> int | None:
+    """Return a whole number of at most 15 digits; None for any other text."""
+    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
+
+
 class JsonCodec:
     """The JSON messages that Twilio and Telnyx have in common."""
 
     name = ""
     closing_ends_call = False
+    _has_started = False
 
     def begin(self) -> Message | None:
         """Return None: the carrier has answered the call."""
@@ -115,11 +125,14 @@ class JsonCodec:
             digit = text_of(self.part(body, "dtmf"), "digit").upper()
             return KeyPressed(digit) if digit in KEYS else None
         if event == "start":
+            if self._has_started:
+                return CarrierFault("the call was started twice")
+            self._has_started = True
             return self.start(body)
         if event == "stop":
             return CallStopped()
         if event == "error":
-            return CarrierFault(dump_text(self.part(body, "payload", is_required=False)))
+            return CarrierFault(json.dumps(self.part(body, "payload", is_required=False)))
         return None
 
     def part(
@@ -151,12 +164,7 @@ class JsonCodec:
             raise RemoteProtocolError(f"payload of {self.name} cannot be read: {error}") from None
         return CallAudio(
             audio,
-            _number(media, "chunk"),
-            _number(media, "timestamp"),
+            number_of(text_of(media, "chunk")),
+            number_of(text_of(media, "timestamp")),
             is_caller=media.get("track") not in _OUTBOUND,
         )
-
-
-def _number(values: Mapping[str, object], name: str) -> int | None:
-    value = text_of(values, name)
-    return int(value) if value.isdecimal() else None

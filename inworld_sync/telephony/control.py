@@ -16,6 +16,9 @@ from inworld_sync.telephony.calls import CallControl, KeyControl
 
 __all__ = ["ControlRunner"]
 
+# How long a call waits for the command that ends it.
+_HANG_UP_SECONDS = 15.0
+
 # Called with the error of a command, or None.
 _Done = Callable[["Exception | None"], object]
 
@@ -51,12 +54,10 @@ class ControlRunner:
             raise ConfigError("transfer() needs the control= of the call")
 
     def hang_up(self, call_id: str) -> None:
-        """End the call, and wait for the carrier's answer."""
+        """End the call, and wait at most 15 s for the answer of the carrier."""
         if self._control is not None:
-            try:
-                self._control.hang_up(call_id)
-            except Exception as error:  # noqa: BLE001 - the control may be the user's
-                self._log(error)
+            thread = self._start(partial(self._control.hang_up, call_id), lambda _: None)
+            thread.join(_HANG_UP_SECONDS)
 
     def transfer(self, call_id: str, target: str, done: _Done) -> None:
         """Begin a transfer, and return at once. *done* is called when the command has ended."""
@@ -71,17 +72,16 @@ class ControlRunner:
         self._start(partial(control.send_keys, call_id, digits), lambda _: None)
         return True
 
-    def _start(self, command: Callable[[], object], done: _Done) -> None:
+    def _start(self, command: Callable[[], object], done: _Done) -> threading.Thread:
         def run() -> None:
             error: Exception | None = None
             try:
                 command()
             except Exception as failure:  # noqa: BLE001 - the control may be the user's
                 error = failure
-                self._log(failure)
+                self._logger.warning("%s: a command to the carrier failed: %s", self._name, error)
             self._put(partial(done, error))
 
-        threading.Thread(target=run, name=f"inworld-{self._name}-control", daemon=True).start()
-
-    def _log(self, error: Exception) -> None:
-        self._logger.warning("%s: a command to the carrier failed: %s", self._name, error)
+        thread = threading.Thread(target=run, name=f"inworld-{self._name}-control", daemon=True)
+        thread.start()
+        return thread

@@ -37,6 +37,9 @@ _LOST_SECONDS = 2.0
 _MAX_DELAY_SECONDS = 5.0
 _PREFIX = "iw"
 
+# A longer name is not that of a mark of this side.
+_MAX_NAME = 40
+
 
 @attrs.define
 class _Run:
@@ -145,7 +148,9 @@ class HeardClock:
         """Record that a mark has returned, and return whether its audio was heard."""
         prefix, _, rest = name.partition(":")
         generation, _, position = rest.partition(":")
-        if prefix != _PREFIX or not (generation.isdecimal() and position.isdecimal()):
+        if prefix != _PREFIX or len(rest) > _MAX_NAME:
+            return False
+        if not (generation.isdecimal() and position.isdecimal()):
             return False
         if int(generation) != self.generation or int(position) not in self._marks:
             self.stale += 1

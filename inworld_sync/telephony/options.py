@@ -72,8 +72,9 @@ class CallOptions:
         max_duration: Seconds after which the call is ended; None for no limit.
         silence_timeout: Seconds without speech of either side after which the call is ended; None
             for no limit.
-        stall_timeout: The longest time in seconds without a message of the carrier, and the longest
-            time to send a message. After this time the call is ended; None for no limit.
+        stall_timeout: The longest time in seconds without a message of the carrier, until the
+            audio begins, and to send a message. After this time the call is ended; None for no
+            limit.
         goodbye: Played before a call ends because of silence, ``max_duration`` or a shutdown.
         apology: Played once if the connection to the model is lost for longer than *apology_after*.
             The session reconnects during this time.

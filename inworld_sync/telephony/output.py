@@ -59,6 +59,14 @@ class Pacing:
     reports: Reports
     can_clear: bool = True
 
+    def changed(self, lead_ms: float | None, start_ms: float | None) -> Pacing:
+        """Return a copy with other times; None keeps a time."""
+        return attrs.evolve(
+            self,
+            lead_ms=self.lead_ms if lead_ms is None else lead_ms,
+            start_ms=self.start_ms if start_ms is None else start_ms,
+        )
+
 
 class SentAudio(Protocol):
     """Gets the audio that is sent, for a recording. The methods are called with a lock held."""

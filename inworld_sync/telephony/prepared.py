@@ -12,6 +12,7 @@ held.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class _Prepared:
     """A session that is being opened, or that waits for its call."""
 
     session: RealtimeSession | None = None
-    error: Exception | None = None
+    is_ready: bool = False
     is_used: bool = False
 
 
@@ -74,13 +75,14 @@ class PreparedSessions:
         with self._changed:
             if self._closed or call_id in self._sessions or len(self._sessions) >= _MAX_SESSIONS:
                 return
-            prepared = self._sessions[call_id] = _Prepared()
-        threading.Thread(
-            target=self._run,
-            args=(call_id, prepared, connect),
-            name=f"inworld-prepare-{call_id}",
-            daemon=True,
-        ).start()
+            prepared = _Prepared()
+            threading.Thread(
+                target=self._run,
+                args=(call_id, prepared, connect),
+                name=f"inworld-prepare-{call_id}",
+                daemon=True,
+            ).start()
+            self._sessions[call_id] = prepared
 
     def pop(self, call_id: str, connect: _Open) -> RealtimeSession:
         """
@@ -97,7 +99,7 @@ class PreparedSessions:
             prepared = self._sessions.pop(call_id, None)
             if prepared is not None:
                 prepared.is_used = True
-                while prepared.session is None and prepared.error is None:
+                while not prepared.is_ready:
                     # ``connect`` has a timeout of its own.
                     self._changed.wait(LONGEST_WAIT_SECONDS)
                 self._changed.notify_all()
@@ -112,13 +114,14 @@ class PreparedSessions:
             self._changed.notify_all()
 
     def _run(self, call_id: str, prepared: _Prepared, connect: _Open) -> None:
-        session, error = None, None
-        try:
-            session = connect()
-        except Exception as failure:  # noqa: BLE001 - the function of the user may raise anything
-            error = failure
+        session = None
+        # The function of the user may raise or return anything. The call opens a session then, and
+        # gets the error.
+        with contextlib.suppress(BaseException):
+            opened: object = connect()
+            session = opened if isinstance(opened, RealtimeSession) else None
         with self._changed:
-            prepared.session, prepared.error = session, error
+            prepared.session, prepared.is_ready = session, True
             self._changed.notify_all()
             until = time.monotonic() + self._max_wait
             while not (prepared.is_used or self._closed) and time.monotonic() < until:

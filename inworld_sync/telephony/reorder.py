@@ -18,6 +18,8 @@ _WINDOW = 5
 # If a number differs by more than this from the expected number, a new count begins, for example
 # after a reconnect.
 _JUMP = 500
+# A new count also begins after this many late pieces in a row.
+_LATE_IN_A_ROW = 10
 
 
 class Reorder:
@@ -33,6 +35,7 @@ class Reorder:
     def __init__(self) -> None:
         self.lost = self.late = 0
         self._next: int | None = None
+        self._late_in_a_row = 0
         self._waiting: dict[int, CallAudio] = {}
 
     def add(self, piece: CallAudio) -> Iterator[CallAudio]:
@@ -40,12 +43,15 @@ class Reorder:
         if piece.chunk is None:
             yield piece
             return
-        if self._next is None or abs(piece.chunk - self._next) > _JUMP:
+        is_new = self._late_in_a_row >= _LATE_IN_A_ROW
+        if self._next is None or is_new or abs(piece.chunk - self._next) > _JUMP:
             yield from self.finish()
             self._next = piece.chunk
         if piece.chunk < self._next or piece.chunk in self._waiting:
             self.late += 1
+            self._late_in_a_row += 1
             return
+        self._late_in_a_row = 0
         self._waiting[piece.chunk] = piece
         yield from self._ready()
         while len(self._waiting) >= _WINDOW:

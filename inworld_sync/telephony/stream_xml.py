@@ -46,6 +46,8 @@ def require_stream_url(url: str) -> None:
     is_local = parts.scheme == "ws" and parts.hostname in _LOOPBACK
     if parts.scheme != "wss" and not is_local:
         raise ConfigError(f"url must begin with wss://, got {parts.scheme or 'no scheme'}://")
+    if not parts.hostname:
+        raise ConfigError(f"url must have a host, such as wss://voice.example.com/, got {url!r}")
     if parts.query or parts.fragment:
         raise ConfigError(
             "url must have no query, because the carrier removes it: use parameters= or the path"

@@ -14,11 +14,12 @@ from typing import Literal, TypeAlias
 
 from inworld_sync.audio import base64
 from inworld_sync.errors import ConfigError
+from inworld_sync.secret import Secret
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.telephony.bridge import Bridge
 from inworld_sync.telephony.calls import CallControl, CallStart, WrongFormat
 from inworld_sync.telephony.carrier_http import TelnyxControl
-from inworld_sync.telephony.codec import JsonCodec, text_of
+from inworld_sync.telephony.codec import JsonCodec, number_of, text_of
 from inworld_sync.telephony.formats import CallFormat
 from inworld_sync.telephony.options import CallOptions
 from inworld_sync.telephony.output import Pacing
@@ -97,6 +98,7 @@ class MediaStream(Bridge):
                     "WebSocket request and auth_token=, the stream_auth_token of the call; "
                     "verify=False turns the check off"
                 )
+            auth_token = Secret(auth_token)
             check_stream_token(headers, auth_token)
         codec = TelnyxCodec(sent, sent_hz, byte_order)
         super().__init__(socket, session, codec, options=options, control=control, logger=logger)
@@ -136,7 +138,7 @@ class TelnyxCodec(JsonCodec):
         encoding = text_of(media, "encoding").upper()
         rate = text_of(media, "sample_rate", "sampleRate")
         try:
-            self._received = _format(encoding, int(rate) if rate.isdecimal() else 0)
+            self._received = _format(encoding, number_of(rate) or 0)
         except ConfigError as error:
             return WrongFormat(f"Telnyx sends audio that cannot be used: {error}")
         given = start.get("custom_parameters")
@@ -151,8 +153,10 @@ class TelnyxCodec(JsonCodec):
         )
 
     def decode(self, audio: bytes) -> bytes:
-        """Return audio in little-endian order."""
-        return _swapped(audio) if self._swaps and self._received.encoding == "pcm" else audio
+        """Return whole samples in little-endian order."""
+        if self._received.encoding != "pcm":
+            return audio
+        return _swapped(audio) if self._swaps else audio[: len(audio) // 2 * 2]
 
     def media(self, audio: bytes) -> Message:
         """Return the message with audio."""
@@ -230,6 +234,7 @@ def stream_parameters(
     Raises:
         ConfigError: An argument is out of its range.
     """
+    auth_token = Secret(auth_token)
     require_stream_url(url)
     _format(codec, sample_rate_hz)
     if not 0 < len(auth_token) <= _MAX_TOKEN:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 
 from inworld_sync.errors import AuthError, ConfigError
+from inworld_sync.models.checks import require_seconds
 from inworld_sync.secret import Secret
 from inworld_sync.telephony.twilio_signature import header_of
 
@@ -21,6 +22,9 @@ __all__ = ["TelnyxSignature", "check_stream_token"]
 
 _SIGNATURE = "telnyx-signature-ed25519"
 _TIMESTAMP = "telnyx-timestamp"
+
+# Seconds since 1970.
+_MAX_DIGITS = 15
 
 
 class TelnyxSignature:
@@ -54,6 +58,7 @@ class TelnyxSignature:
                 "TelnyxSignature() needs public_key= or the environment variable "
                 "TELNYX_PUBLIC_KEY: the public key of the account, 32 bytes in base64"
             ) from None
+        require_seconds("tolerance", tolerance)
         self._tolerance = tolerance
 
     def check_webhook(self, headers: Mapping[str, str], body: bytes) -> None:
@@ -70,7 +75,8 @@ class TelnyxSignature:
         from cryptography.exceptions import InvalidSignature
 
         stamp = header_of(headers, _TIMESTAMP)
-        if not stamp.isdecimal() or abs(time.time() - int(stamp)) > self._tolerance:
+        is_time = stamp.isdecimal() and len(stamp) <= _MAX_DIGITS
+        if not is_time or abs(time.time() - int(stamp)) > self._tolerance:
             raise AuthError(
                 f"the webhook of Telnyx has no time within {self._tolerance:g} s of this server's"
             )
@@ -93,10 +99,15 @@ def check_stream_token(headers: Mapping[str, str], token: str) -> None:
     Raises:
         AuthError: No header has the token.
     """
-    secret = Secret(token)
+    token = Secret(token)
     found = False
     for value in headers.values():
         for each in (value, value.rpartition(" ")[2]):
-            found = hmac.compare_digest(each.encode(), secret.encode()) or found
+            found = _is_equal(each, token) or found
     if not found:
         raise AuthError("the request of the WebSocket has not the stream_auth_token of the call")
+
+
+def _is_equal(given: str, token: str) -> bool:
+    # A function of its own, so that no report of an error shows the bytes of the token.
+    return hmac.compare_digest(given.encode(errors="replace"), token.encode())

@@ -20,6 +20,8 @@ _TONE_MS = 100
 _PAUSE_MS = 100
 _WAIT_MS = {"w": 500, "W": 1000}
 
+_MAX_KEYS = 100
+
 # Each of the two tones has this amplitude, about -9 dB of full scale.
 _LEVEL = 11000
 _FADE_MS = 2
@@ -35,7 +37,7 @@ def key_tones(digits: str, sample_rate_hz: int = 8000) -> bytes:
         sample_rate_hz: Samples a second, 8000 or more.
 
     Raises:
-        ConfigError: *digits* is empty or has another character.
+        ConfigError: *digits* is empty, has another character, or has more than 100 characters.
     """
     require_digits(digits)
     samples = array.array("h")
@@ -53,7 +55,9 @@ def key_tones(digits: str, sample_rate_hz: int = 8000) -> bytes:
 def require_digits(digits: str) -> None:
     """Raise ConfigError if a text is not a sequence of keys and pauses."""
     if not digits or any(digit.upper() not in KEYS and digit not in _WAIT_MS for digit in digits):
-        raise ConfigError(f"keys must be 0-9, A-D, *, #, w and W, got {digits!r}")
+        raise ConfigError(f"keys must be 0-9, A-D, *, #, w and W, got {digits!r:.100}")
+    if len(digits) > _MAX_KEYS:
+        raise ConfigError(f"there can be {_MAX_KEYS} keys at once, got {len(digits)}")
 
 
 def _tone(digit: str, rate_hz: int) -> list[int]:

@@ -83,7 +83,15 @@ class Transport:
                 "a call needs a socket with send(), and receive() or recv(), got "
                 f"{type(socket).__name__}"
             )
+        if inspect.iscoroutinefunction(socket.send):
+            raise ConfigError(
+                f"a call needs a socket whose send() waits, and send() of {type(socket).__name__} "
+                "is an async function: use a synchronous framework, or a send() that passes each "
+                "message to the event loop"
+            )
         self._socket = socket
+        # A consumer of Django Channels has two arguments.
+        self._has_bytes_data = "bytes_data" in _parameters(socket.send)
         self._name = name
         self._read = _reader_of(socket)
         self._has_timeout = self._read is not None and _has_timeout(self._read)
@@ -94,7 +102,11 @@ class Transport:
 
     def send(self, message: Message) -> None:
         """Send a message; the framework decides how long this may take."""
-        self._socket.send(message)
+        if self._has_bytes_data and isinstance(message, bytes):
+            send: Callable[..., object] = self._socket.send
+            send(bytes_data=message)
+        else:
+            self._socket.send(message)
 
     def receive(self, timeout: float) -> Message | None:
         """

@@ -13,7 +13,7 @@ import hmac
 import os
 from collections.abc import Mapping
 from typing import Literal
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from inworld_sync.errors import AuthError, ConfigError
 from inworld_sync.secret import Secret
@@ -44,20 +44,24 @@ class TwilioSignature:
     def __init__(
         self, public_url: str, *, auth_token: str | None = None, shared_key: str | None = None
     ) -> None:
-        parts = urlsplit(public_url)
-        if parts.scheme not in _PORTS or not parts.hostname or parts.query or "@" in parts.netloc:
+        # A report of an error may show the variables of this function, and this object.
+        auth_token = Secret(auth_token or os.environ.get("TWILIO_AUTH_TOKEN", ""))
+        shared_key = None if shared_key is None else Secret(shared_key)
+        self._host = ""
+        parts = _split(public_url)
+        if parts is None:
+            # The address may have a password.
             raise ConfigError(
                 "public_url must be the address of this server that Twilio requests, such as "
-                f"https://voice.example.com, got {public_url!r}"
+                "https://voice.example.com, without a user, a password or a query, got "
+                f"{public_url.rpartition('@')[2]!r}"
             )
-        token = auth_token or os.environ.get("TWILIO_AUTH_TOKEN", "")
-        if not token and shared_key is None:
+        if not auth_token and shared_key is None:
             raise ConfigError(
                 "TwilioSignature() needs auth_token= or the environment variable TWILIO_AUTH_TOKEN"
             )
-        self._parts = parts
-        self._token = Secret(token)
-        self._shared_key = None if shared_key is None else Secret(shared_key)
+        self._parts, self._host = parts, parts.netloc
+        self._token, self._shared_key = Secret(auth_token), shared_key and Secret(shared_key)
 
     def check_webhook(
         self, path: str, headers: Mapping[str, str], body: Mapping[str, str] | bytes
@@ -104,9 +108,7 @@ class TwilioSignature:
         is_valid = isinstance(body, Mapping) or _has_hash(path, body)
         found = False
         for url in self._urls(scheme, path):
-            mac = hmac.new(secret.encode(), (url + signed_fields).encode(), digest)
-            expected = base64.b64encode(mac.digest())
-            found = hmac.compare_digest(expected, given.encode()) or found
+            found = _is_signed(url + signed_fields, given, secret, digest) or found
         if not (found and is_valid):
             raise AuthError(
                 "the request has no valid signature of Twilio: check the auth token, and that "
@@ -119,7 +121,7 @@ class TwilioSignature:
         pairs = (part.strip().partition("=") for part in settings.split(","))
         values = {name: value for name, _, value in pairs}
         algorithm = values.get("algorithm", "").upper() or "HMAC_SHA1"
-        if algorithm == "HMAC_SHA256" and self._shared_key is not None:
+        if algorithm == "HMAC_SHA256" and self._shared_key:
             return self._shared_key, "sha256"
         if algorithm == "HMAC_SHA1" and self._token:
             return self._token, "sha1"
@@ -136,17 +138,30 @@ class TwilioSignature:
         # A server without TLS, as in tests, has the schemes http and ws.
         is_plain = parts.scheme in ("http", "ws")
         scheme = {"https": "http", "wss": "ws"}[scheme] if is_plain else scheme
-        host = parts.hostname or ""
+        host = parts.netloc if parts.port is None else parts.netloc.rpartition(":")[0]
         port = parts.port or _PORTS[scheme]
-        tail = urlsplit(path)
-        rest = (parts.path.rstrip("/") + tail.path, tail.query, "")
-        return (
-            urlunsplit((scheme, f"{host}:{port}", *rest)),
-            urlunsplit((scheme, host, *rest)),
-        )
+        rest = parts.path.rstrip("/") + path
+        return f"{scheme}://{host}:{port}{rest}", f"{scheme}://{host}{rest}"
 
     def __repr__(self) -> str:
-        return f"<TwilioSignature {self._parts.netloc}>"
+        return f"<TwilioSignature {self._host}>"
+
+
+def _split(public_url: str) -> SplitResult | None:
+    """Return the parts of an address; None if it cannot be that of a server."""
+    try:
+        parts = urlsplit(public_url)
+        is_right = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_right and not parts.query and "@" not in parts.netloc else None
+
+
+def _is_signed(text: str, given: str, secret: Secret, digest: str) -> bool:
+    # A function of its own, so that no report of an error shows the right signature.
+    mac = hmac.new(secret.encode(), text.encode(errors="replace"), digest)
+    expected = base64.b64encode(mac.digest())
+    return hmac.compare_digest(expected, given.encode(errors="replace"))
 
 
 def header_of(headers: Mapping[str, str], name: str) -> str:
@@ -165,6 +180,6 @@ def _values(fields: Mapping[str, str], name: str) -> list[str]:
 
 def _has_hash(path: str, body: bytes) -> bool:
     """Whether the query has the hash of a JSON body."""
-    hashes = parse_qs(urlsplit(path).query).get("bodySHA256", [])
+    hashes = parse_qs(path.partition("?")[2]).get("bodySHA256", [])
     found = hashlib.sha256(body).hexdigest()
     return len(hashes) == 1 and hmac.compare_digest(hashes[0].encode(), found.encode())

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import time
+import traceback
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -182,3 +183,40 @@ def test_the_token_of_a_stream() -> None:
     for headers in ({}, {"authorization": "Bearer t0ken2"}, {"a": "xt0ken"}, {"a": ""}):
         with pytest.raises(AuthError):
             check_stream_token(headers, "t0ken")
+
+
+SECRET = "a-token-that-nobody-sees"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TwilioSignature("wrong", auth_token=SECRET, shared_key=SECRET),
+        lambda: twilio.TwilioControl("", SECRET),
+        lambda: twilio.TwilioControl("AC1", SECRET, base_url="wrong"),
+        lambda: telnyx.TelnyxControl(SECRET, base_url="wrong"),
+        lambda: telnyx.stream_parameters("wrong", auth_token=SECRET),
+        lambda: telnyx.MediaStream(None, None, headers={"a": "b"}, auth_token=SECRET),  # type: ignore[arg-type]
+        lambda: check_stream_token({"a": "b"}, SECRET),
+    ],
+)
+def test_reports_of_errors(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that shows the variables of each function shows no secret, and can be made."""
+    monkeypatch.delenv("TWILIO_ACCOUNT_SID", raising=False)
+    with pytest.raises((ConfigError, AuthError)) as caught:
+        make()
+
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    text = "".join(report.format())
+    assert SECRET not in text
+    assert base64.b64encode(f"AC1:{SECRET}".encode()).decode() not in text
+
+
+def test_a_report_does_not_show_the_right_signature() -> None:
+    """An attacker who can read the reports of errors does not get the right signature."""
+    signature = TwilioSignature("https://voice.example.com", auth_token=TOKEN)
+    with pytest.raises(AuthError) as caught:
+        signature.check_socket("/media", {"x-twilio-signature": "wrong"})
+
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert sign("wss://voice.example.com/media") not in "".join(report.format())
