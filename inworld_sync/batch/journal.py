@@ -9,6 +9,9 @@ newline, so an incomplete last line is cut off. For each key the last line decid
 - ``{"key", "output", "error", "message", "attempts"}``: the item failed.
 - ``{"key", "again": true}``: the item is done again, because its output is gone.
 
+An output belongs to the key that wrote it last. The record of an earlier key does not count, since
+the file that it describes was replaced.
+
 Lock rule: ``_changed`` guards the lines that wait. It is not held during ``write`` and ``fsync``.
 One thread writes for all threads that wait, so that many items need few calls of ``fsync``.
 """
@@ -48,7 +51,7 @@ class Journal:
 
     Attributes:
         records: The last record of each key, when the journal was opened.
-        outputs: All outputs of which the journal knows.
+        outputs: The outputs that the batch has written, each with its last key.
 
     Raises:
         ConfigError: Another process has the journal open.
@@ -60,7 +63,7 @@ class Journal:
     def __init__(self, folder: Path, logger: logging.Logger) -> None:
         self._path = folder / JOURNAL_NAME
         self.records: dict[str, Mapping[str, object]] = {}
-        self.outputs: set[str] = set()
+        self.outputs: dict[str, str] = {}
         self._changed = Condition()
         self._waiting: list[bytes] = []
         self._added = self._synced = 0
@@ -144,8 +147,11 @@ class Journal:
                 logger.warning("%s line %d cannot be read and is ignored", self._path, number)
                 continue
             self.records[str(key)] = record
-            if isinstance(output, str):
-                self.outputs.add(output)
+            if isinstance(output, str) and "bytes" in record:
+                before = self.outputs.get(output)
+                if before is not None and before != str(key):
+                    self.records.pop(before, None)
+                self.outputs[output] = str(key)
         if size < len(data):
             os.ftruncate(self._file, size)
         os.lseek(self._file, size, os.SEEK_SET)
