@@ -143,7 +143,7 @@ class Journal:
             try:
                 record = json.loads(line)
                 key, output = record["key"], record.get("output")
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 logger.warning("%s line %d cannot be read and is ignored", self._path, number)
                 continue
             self.records[str(key)] = record

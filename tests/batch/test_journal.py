@@ -54,10 +54,11 @@ def test_a_cut_line(tmp_path: Path) -> None:
 
 def test_a_damaged_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A complete line that cannot be read is ignored, with a warning."""
-    (tmp_path / JOURNAL_NAME).write_bytes(b'{"key": "a"}\n{oops}\n[1]\n{"key": "b"}\n')
+    damaged = b"{oops}\n[1]\n\0\0\n" + b"[" * 100_000 + b"\n"
+    (tmp_path / JOURNAL_NAME).write_bytes(b'{"key": "a"}\n' + damaged + b'{"key": "b"}\n')
     with opened(tmp_path) as journal:
         assert ["a", "b"] == list(journal.records)
-    assert 2 == caplog.text.count("cannot be read and is ignored")
+    assert 4 == caplog.text.count("cannot be read and is ignored")
 
 
 def test_a_replaced_output(tmp_path: Path) -> None:
