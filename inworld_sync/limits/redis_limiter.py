@@ -331,6 +331,9 @@ class RedisLimiter(ClientAwareLimiter):
             if not is_known:
                 self._held.pop(place, None)
                 self._release([place])
+                # Redis may do this before the request that was interrupted.
+                with self._freed:
+                    self._unreleased.add(place)
 
     def _ask_while_away(self, place: str, away_since: float) -> bool:
         with self._freed:
