@@ -216,6 +216,30 @@ def test_a_lost_answer(process: Process, monkeypatch: pytest.MonkeyPatch) -> Non
     assert b.acquire(redis_limiter.LEASE_SECONDS / 2)
 
 
+def test_an_interrupted_call(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If Redis does an interrupted request after the release, the place is still free soon."""
+    monkeypatch.setattr(redis_limiter, "HEARTBEAT_SECONDS", 0.05)
+    a, b = process(places=1), process(places=1)
+    run = a._run
+    late: list[tuple[str, ...]] = []
+
+    def interrupt(script: str, *arguments: str, **settings: Any) -> Any:
+        if script == scripts.ACQUIRE and not late:
+            late.append((script, *arguments))
+            raise KeyboardInterrupt
+        answer = run(script, *arguments, **settings)
+        if script == scripts.RELEASE and len(late) == 1:
+            assert [1, 0, 0] == run(*late[0])
+            late.append(())
+        return answer
+
+    monkeypatch.setattr(a, "_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        a.acquire(0)
+    assert 2 == len(late)
+    assert b.acquire(redis_limiter.LEASE_SECONDS / 2)
+
+
 def test_heartbeats_of_a_process(
     fake: FakeRedis, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
