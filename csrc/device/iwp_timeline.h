@@ -1,4 +1,4 @@
-/* A timeline: when the blocks of a device were captured or are heard. Included by device/ only. */
+/* When the blocks of a device were captured or are heard. Included by device/ only. */
 #ifndef IWP_TIMELINE_H
 #define IWP_TIMELINE_H
 
@@ -6,8 +6,10 @@
 #include "include/iw_device.h"
 
 enum {
-    IWP_TIMELINE_BLOCKS = 2048,                         /* the size of the ring; a power of two */
-    IWP_TIMELINE_LOOK_BACK = IWP_TIMELINE_BLOCKS - 1024 /* the limit of blocks that are read */
+    /* The size of the ring; a power of two. */
+    IWP_TIMELINE_BLOCKS = 2048,
+    /* The limit of blocks that are read. */
+    IWP_TIMELINE_LOOK_BACK = IWP_TIMELINE_BLOCKS - 1024
 };
 
 /* The fields of struct iw_block. */

@@ -88,7 +88,8 @@ size_t iw_tap_read(const struct iw_tap *tap, uint64_t *position, uint8_t *out, s
     return taken;
 }
 
-size_t iw_tap_blocks(const struct iw_tap *tap, uint64_t *next, struct iw_block *out, size_t most)
+size_t iw_tap_blocks(const struct iw_tap *tap, uint64_t *next, struct iw_block *out,
+                     size_t most)
 {
     return iwp_timeline_read(&tap->timeline, next, out, most);
 }

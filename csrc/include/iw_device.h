@@ -76,7 +76,8 @@ size_t iw_tap_read(const struct iw_tap *tap, uint64_t *position, uint8_t *out, s
  * Copy the times of up to `most` blocks from block `*next` on, and add the count to `*next`.
  * Blocks that are no longer held are skipped. Returns the count.
  */
-size_t iw_tap_blocks(const struct iw_tap *tap, uint64_t *next, struct iw_block *out, size_t most);
+size_t iw_tap_blocks(const struct iw_tap *tap, uint64_t *next, struct iw_block *out,
+                     size_t most);
 
 /*
  * A microphone with its ring buffer. Only the callback writes to the ring. One thread at a time

@@ -58,7 +58,13 @@ class OpenedStream:
     times_ms: dict[str, float]
 
     def has_unread(self) -> bool:
-        """Whether bytes wait in the socket. Any thread may call this method."""
+        """
+        Whether bytes wait in the socket, or the receiving thread is not done with earlier bytes.
+
+        Any thread may call this method.
+        """
+        if not self.stream.is_waiting:
+            return True
         try:
             Waiter(self.sock, self.self_pipe, write=False).wait(0)
         except (TimeoutError, WokenUp, OSError, ValueError):

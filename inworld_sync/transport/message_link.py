@@ -81,7 +81,7 @@ class MessageLink(Protocol):
         """Free all that the link holds, after the reader and the writer have returned."""
 
     def has_unread(self) -> bool:
-        """Whether bytes that the reader has not received yet have arrived."""
+        """Whether bytes have arrived that the reader has not received or handled yet."""
         ...
 
     def stats(self) -> LinkStats:

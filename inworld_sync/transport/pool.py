@@ -119,8 +119,11 @@ def from_urllib3(error: Exception, doing: str, deadline: Deadline) -> InworldErr
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, (exceptions.TimeoutError, TimeoutError)):
-            # If the timeout passed while connecting, the cause names the step.
-            step = cause if isinstance(cause.__cause__, DeadlineExceeded) else None
+            # If the timeout passed while connecting, an error of this package names the step.
+            own = [each for each in causes if isinstance(each, DeadlineExceeded)]
+            step = next(
+                (each for each in own if isinstance(each.__cause__, DeadlineExceeded)), None
+            )
             return extended(deadline.error(), suffix=f": {step}") if step else deadline.error()
         if isinstance(cause, InworldError):
             return cause

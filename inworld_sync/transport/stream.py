@@ -44,6 +44,11 @@ class Stream(Protocol):
         """True if receiving has produced TLS bytes, which the sender must send with flush."""
         ...
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the receiving thread waits for bytes from the network."""
+        ...
+
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """
         Receive the available bytes, at least one. Only the receiving thread may call it.
@@ -119,6 +124,7 @@ class PlainStream:
 
     def __init__(self, sock: socket.socket, self_pipe: SelfPipe) -> None:
         sock.setblocking(False)
+        self.is_waiting = False
         self._sock = sock
         self._self_pipe = self_pipe
         self._readable = Waiter(sock, self_pipe, write=False)
@@ -133,7 +139,9 @@ class PlainStream:
             self._timeout, self._timeout_ms = timeout, whole_milliseconds(timeout)
         # These lines do what Waiter.wait does. After a wait, a further function takes longer than
         # poll itself.
+        self.is_waiting = True
         is_ready = self._readable.poll(self._timeout_ms)
+        self.is_waiting = False
         if self._self_pipe.is_set:
             raise WokenUp
         if not is_ready:
@@ -198,6 +206,11 @@ class TlsStream:
         )
         self._ciphertext = memoryview(bytearray(_CIPHERTEXT_BYTES))
         self._has_more = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """See :attr:`Stream.is_waiting`."""
+        return self._under.is_waiting
 
     @property
     def version(self) -> str:

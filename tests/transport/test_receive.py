@@ -12,8 +12,9 @@ from inworld_sync.errors import ConnectionLost, RemoteProtocolError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link, LinkEnd
 
-from support.driver import PATIENT, driven
+from support.driver import PATIENCE_SECONDS, PATIENT, driven
 from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, Script, frame, serve
+from support.sound_card import until
 
 
 def speaking(*frames: bytes, then: Script = Peer.read_until_end) -> Script:
@@ -76,6 +77,29 @@ def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContex
         driven(server.url, Options(ssl_context=client_tls)) as driver,
     ):
         assert sizes == [len(driver.next()) for _ in sizes]
+
+
+def test_unread_messages() -> None:
+    """A message is unread until the reader has handled it, although the socket is empty before."""
+    go = threading.Event()
+    handled: list[bool] = []
+
+    def handle(_: bytes) -> None:
+        handled.append(driver.link.has_unread())
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        assert go.wait(PATIENCE_SECONDS)
+        peer.send(frame(TEXT, b"one"))
+        peer.read_until_end()
+
+    with serve(script) as server, driven(server.url, PATIENT, on_message=handle) as driver:
+        until(lambda: not driver.link.has_unread())
+        go.set()
+        driver.next()
+        until(lambda: not driver.link.has_unread())
+
+    assert [True] == handled
 
 
 def test_message_with_the_answer_to_the_upgrade() -> None:

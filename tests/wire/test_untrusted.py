@@ -10,7 +10,7 @@ import pytest
 
 from inworld_sync.errors import RemoteProtocolError, ServiceError
 from inworld_sync.models.stt import Transcript
-from inworld_sync.sessions.realtime.connection import audio_splitter, read_message
+from inworld_sync.sessions.realtime.connection import MessageReader
 from inworld_sync.transport.http import HttpResponse
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.wire import catalog, chat, stt, tts, voices
@@ -37,7 +37,7 @@ def subtitles(text: str) -> object:
 
 
 def realtime(text: str) -> object:
-    return read_message(text.encode(), audio_splitter())
+    return MessageReader().read(text.encode())
 
 
 # (name, function that reads a message, messages)
