@@ -18,5 +18,8 @@ JOBS = [{"id": f"line-{number}", "text": f"This is line {number}."} for number i
 if __name__ == "__main__":
     run = batch.submit(JOBS, "lines", template="{id}.wav", group_size=2)
     progress = run.wait(timeout=60)
-    print(f"{progress.done} of {progress.total} done, {progress.failed} failed")
+    done = progress.skipped + progress.done
+    print(f"{done} of {progress.total} done, {progress.failed} failed")
+    for failure in run.failures():
+        print(failure.id, failure.message)
     batch.close()

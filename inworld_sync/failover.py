@@ -47,6 +47,9 @@ _NAME = "failover"
 
 def is_failure_of_endpoint(error: BaseException) -> bool:
     """Return whether a call that failed with *error* may succeed on another endpoint."""
+    if isinstance(error, QuotaError) and error.code is None and error.status is None:
+        # The limiter of this client had no place in time, so the service was not asked.
+        return False
     if isinstance(error, ServiceError):
         is_down = error.status is not None and error.status >= 500
         return isinstance(error, (AuthError, QuotaError)) or is_down or error.retryable
@@ -205,7 +208,12 @@ class Endpoints(Generic[C]):
     ) -> None:
         own = options.base_url
         names = [own, *(e if e == "local" else e.base_url or own for e in further)]
-        self._failover = Failover(names, options)
+        self._own = [number for number, name in enumerate(names) if name == own]
+        labels = [
+            f"{name} (endpoint {number})" if names.count(name) > 1 else name
+            for number, name in enumerate(names, 1)
+        ]
+        self._failover = Failover(labels, options)
         self._first = first
         self._further = further
         self._make = make
@@ -244,6 +252,7 @@ class Endpoints(Generic[C]):
             config,
             lambda number: make(self.client(number).tts),
             len(self._further) + 1,
+            self._own,
         )
 
     def close(self) -> None:
@@ -265,12 +274,14 @@ class FailoverUtterance:
         config: The settings of the utterance.
         make: Makes the utterance for the endpoint with a number, always with the same text.
         count: The number of endpoints.
+        own: The numbers of the endpoints with the service of the client.
 
     Thread safety: one thread iterates over :meth:`chunks`; any thread may call :meth:`stop`.
 
     Attributes:
         config: The settings of the utterance.
         from_cache: False.
+        is_own_service: Whether the present endpoint has the service of the client.
     """
 
     from_cache = False
@@ -281,10 +292,13 @@ class FailoverUtterance:
         config: ContextConfig,
         make: Callable[[int], AnyUtterance],
         count: int,
+        own: Collection[int],
     ) -> None:
         self._failover = failover
         self._make = make
         self._count = count
+        self._own = own
+        self.is_own_service = True
         self._present: AnyUtterance | None = None
         self._is_stopped = False
         self.config = config
@@ -315,6 +329,7 @@ class FailoverUtterance:
         tried: list[int] = []
         while True:
             number = self._failover.choose(tried)
+            self.is_own_service = number in self._own
             self._present = utterance = self._make(number)
             # stop() may have stopped only the previous utterance.
             if self._is_stopped:

@@ -12,6 +12,7 @@ import pytest
 from inworld_sync import (
     ConfigError,
     ConnectError,
+    ConnectionLimiter,
     ConnectionLost,
     DeadlineExceeded,
     Endpoint,
@@ -19,6 +20,7 @@ from inworld_sync import (
     InworldError,
     NotFoundError,
     Options,
+    QuotaError,
     TraceEvent,
 )
 from inworld_sync.emulator import Emulator
@@ -123,6 +125,8 @@ def test_all_have_failed(failover: Failover, clock: Time) -> None:
         (ConnectError("no"), True),
         (DeadlineExceeded("mute"), True),
         (NotFoundError("no such voice"), False),
+        (QuotaError("too many requests", status=429, retryable=True), True),
+        (QuotaError("the own limit was reached", retryable=True), False),
         (ConfigError("wrong"), False),
     ],
     ids=lambda value: type(value).__name__,
@@ -204,6 +208,45 @@ def test_other_services(server: Emulator) -> None:
         assert iw.voices.list()
         with iw.realtime.connect() as session:
             assert session.ended is None
+
+
+def test_the_own_limit(server: Emulator, events: list[TraceEvent]) -> None:
+    """If this client has no free place, the service is not at fault, and no endpoint is changed."""
+    limiter = ConnectionLimiter(1)
+    assert limiter.acquire(0)
+    with client(
+        server,
+        api_key=server.api_key,
+        base_url=server.url,
+        limiter=limiter,
+        on_trace=events.append,
+        failover=["local"],
+    ) as iw:
+        for _ in range(4):
+            with pytest.raises(QuotaError):
+                iw.tts.synthesize("One.", timeout=0.05)
+        assert iw._endpoints is not None
+        assert not iw._endpoints._made
+    assert not [event for event in events if event.name == "endpoint_changed"]
+
+
+def test_endpoints_with_one_address(server: Emulator, events: list[TraceEvent], caplog) -> None:
+    """Endpoints that differ only in the key have different names in the event and in the log."""
+    with Inworld(
+        api_key="d3Jvbmc6d3Jvbmc=",
+        base_url=server.url,
+        failover=[Endpoint(api_key=server.api_key)],
+        on_trace=events.append,
+    ) as iw:
+        for _ in range(3):
+            iw.tts.synthesize("One.")
+    [event] = [event for event in events if event.name == "endpoint_changed"]
+    assert {
+        "from": f"{server.url} (endpoint 1)",
+        "to": f"{server.url} (endpoint 2)",
+        "reason": "AuthError",
+    } == event.facts
+    assert "(endpoint 2) instead of" in caplog.text
 
 
 def test_another_key(server: Emulator) -> None:

@@ -16,13 +16,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from inworld_sync.batch.jobs import BatchItem, Jobs, Row, read_items, read_rows
+from inworld_sync.batch.jobs import BatchItem, Jobs, Row, output_of, read_items, read_rows
 from inworld_sync.batch.remote_results import RemoteResults
 from inworld_sync.batch.runner import BatchRunner
 from inworld_sync.batch.work import ItemWorker
-from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError
+from inworld_sync.errors import ConfigError, DeadlineExceeded
 from inworld_sync.locks import Event
 from inworld_sync.models import checks
 from inworld_sync.models.batch import BatchFailure, BatchProgress
@@ -125,7 +126,7 @@ class CeleryBatch:
         Args:
             jobs: As for ``Inworld.batch``.
             output: A folder that all workers can write, or an fsspec URL such as
-                ``s3://bucket/out``.
+                ``s3://bucket/out``. A relative path is that of the caller.
             template: As for ``Inworld.batch``.
             voice: The voice of texts without a voice of their own.
             model: The model of texts without a model of their own.
@@ -147,7 +148,8 @@ class CeleryBatch:
         checks.require_seconds("timeout", timeout)
         run, rows = self._run(jobs, output, template, voice, model, language)
         settings = {
-            "output": output,
+            # A worker may have been started in another folder.
+            "output": output if "://" in output else str(Path(output).expanduser().absolute()),
             "template": template,
             "voice": voice,
             "model": model,
@@ -219,15 +221,15 @@ class CeleryBatch:
         timeout: float,
     ) -> None:
         items = _items(rows, template, voice, model, language)
-        client, stopped = self._client(), Event()
         with RemoteResults(output, self._storage_options) as results:
-            worker = ItemWorker(client.tts, lambda: client.stt, timeout, stopped)
-            runner = BatchRunner(
-                items, results, worker, stopped, concurrency=concurrency, retries=retries
-            )
             try:
+                client, stopped = self._client(), Event()
+                worker = ItemWorker(client.tts, lambda: client.stt, timeout, stopped)
+                runner = BatchRunner(
+                    items, results, worker, stopped, concurrency=concurrency, retries=retries
+                )
                 runner.run(None)
-            except (InworldError, OSError) as error:
+            except Exception as error:
                 # The caller sees why these items are missing.
                 for item in results.left(items):
                     results.fail(item, _failure(item, error))
@@ -264,8 +266,12 @@ class CeleryRun:
     def left(self) -> set[str]:
         """Return the keys of the items that are not done, and forget the errors of these items."""
         with self._results() as results:
-            left = self._keys - results.finished()[0]
-            results.forget_failures(results.finished()[1] & left)
+            done, failed = results.finished()
+            left = self._keys - done
+            results.forget_failures(failed & left)
+            # These outputs were written for items that have changed since then.
+            outputs = {output_of(key) for key in left}
+            results.forget_outputs(key for key in done - self._keys if output_of(key) in outputs)
             return left
 
     def progress(self) -> BatchProgress:

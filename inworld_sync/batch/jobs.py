@@ -18,7 +18,15 @@ from inworld_sync.models.stt import TranscribeConfig
 from inworld_sync.models.tts import FILE_ENCODINGS, FILE_FORMATS, AudioConfig, ContextConfig
 from inworld_sync.wire.text import require_text
 
-__all__ = ["TRANSCRIPT_SUFFIXES", "BatchItem", "Jobs", "Row", "read_items", "read_rows"]
+__all__ = [
+    "TRANSCRIPT_SUFFIXES",
+    "BatchItem",
+    "Jobs",
+    "Row",
+    "output_of",
+    "read_items",
+    "read_rows",
+]
 
 # The items of a batch as mappings, or the path of a file with one item per row.
 Jobs = str | os.PathLike[str] | Iterable[Mapping[str, object]]
@@ -43,6 +51,11 @@ _WRONG_COLUMNS = {
 }  # fmt: skip
 
 
+# The numbers of digits of a key.
+_OUTPUT_DIGITS = 12
+_FACTS_DIGITS = 20
+
+
 @attrs.frozen
 class BatchItem:
     """
@@ -56,7 +69,8 @@ class BatchItem:
         audio: The path of the recording; None for a text.
         speech: The settings of a text.
         transcript: The settings of a recording.
-        key: Identifies the item and all of its settings in the journal.
+        key: Identifies the item and all of its settings in the journal. It begins with the hash
+            of the output; see :func:`output_of`.
     """
 
     id: str
@@ -67,6 +81,11 @@ class BatchItem:
     speech: ContextConfig
     transcript: TranscribeConfig
     key: str
+
+
+def output_of(key: str) -> str:
+    """Return the part of a key that identifies the output."""
+    return key[:_OUTPUT_DIGITS]
 
 
 def read_rows(jobs: Jobs) -> list[Row]:
@@ -156,11 +175,17 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
+            header = [name for name in reader.fieldnames or () if name]
+            for name in header:
+                if header.count(name) > 1:
+                    raise ConfigError(f"{path} has the name {name!r:.100} twice in its header")
             for fields in reader:
                 row = f"line {reader.line_num}"
                 if None in fields:
                     raise ConfigError(f"{path} {row} has more values than the header has names")
-                yield row, fields
+                # A table program writes an empty row as separators only.
+                if any(fields.values()):
+                    yield row, fields
         except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path} line {reader.line_num} must be CSV in UTF-8: {error}; a .jsonl file may "
@@ -175,7 +200,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
                 continue
             try:
                 yield f"line {number}", json.loads(line.decode("utf-8-sig"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ConfigError(f"{path} line {number} must be a JSON object: {error}") from None
 
 
@@ -213,8 +238,14 @@ def _item(
         raise ConfigError(f"{row}: {error}") from None
     settings = attrs.asdict(speech) if text is not None else attrs.asdict(transcript)
     facts = {"text": text, "audio": audio, "output": output, "service": service, **settings}
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-    return BatchItem(identity, row, output, text, audio, speech, transcript, key[:32])
+    key = _digits(output, _OUTPUT_DIGITS) + _digits(
+        json.dumps(facts, sort_keys=True, default=str), _FACTS_DIGITS
+    )
+    return BatchItem(identity, row, output, text, audio, speech, transcript, key)
+
+
+def _digits(text: str, count: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:count]
 
 
 def _speech(config: ContextConfig, fields: dict[str, str], suffix: str) -> ContextConfig:

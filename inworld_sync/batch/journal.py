@@ -11,6 +11,9 @@ item with this key:
 - ``{"key", "output", "error", "message", "attempts"}``: the item failed.
 - ``{"key", "again": true}``: the item must be done again, because its output is missing.
 
+An output belongs to the key that wrote it last. The record of an earlier key does not count, since
+the file that it describes was replaced.
+
 Lock rule: ``_changed`` guards the lines that are not written yet. ``_changed`` is not held during
 ``write`` and ``fsync``. One thread writes the lines of all waiting threads, so that many items need
 few calls of ``fsync``.
@@ -51,7 +54,7 @@ class Journal:
 
     Attributes:
         records: The last record of each key at the time when the journal was opened.
-        outputs: All outputs that the journal names.
+        outputs: The outputs that the batch has written, each with its last key.
 
     Raises:
         ConfigError: Another process has the journal open.
@@ -63,7 +66,7 @@ class Journal:
     def __init__(self, folder: Path, logger: logging.Logger) -> None:
         self._path = folder / JOURNAL_NAME
         self.records: dict[str, Mapping[str, object]] = {}
-        self.outputs: set[str] = set()
+        self.outputs: dict[str, str] = {}
         self._changed = Condition()
         self._waiting: list[bytes] = []
         self._added = self._synced = 0
@@ -144,12 +147,15 @@ class Journal:
             try:
                 record = json.loads(line)
                 key, output = record["key"], record.get("output")
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 logger.warning("%s line %d cannot be read and is ignored", self._path, number)
                 continue
             self.records[str(key)] = record
-            if isinstance(output, str):
-                self.outputs.add(output)
+            if isinstance(output, str) and "bytes" in record:
+                before = self.outputs.get(output)
+                if before is not None and before != str(key):
+                    self.records.pop(before, None)
+                self.outputs[output] = str(key)
         if size < len(data):
             os.ftruncate(self._file, size)
         os.lseek(self._file, size, os.SEEK_SET)

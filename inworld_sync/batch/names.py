@@ -10,12 +10,15 @@ from inworld_sync.errors import ConfigError
 
 __all__ = ["RESERVED_NAMES", "check_collisions", "output_name"]
 
-# The journal and its lock are in the folder of the outputs.
+# The journal is in the folder of the outputs.
 RESERVED_NAMES = frozenset({"journal.jsonl"})
 
 _FIELD = re.compile(r"\{(\w+)(?::0(\d{1,2}))?\}")
 # Characters that are not allowed in the name of a file on some system, or that change folders.
-_REFUSED = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
+# Half of a surrogate pair cannot be written in UTF-8.
+_REFUSED = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*\ud800-\udfff]')
+# Windows opens a device for such a name, with any suffix.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _MAX_NAME_BYTES = 255
 
 
@@ -70,6 +73,8 @@ def _fault(part: str) -> str:
         return f"has {found[0]!r}, which is not allowed in the name of a file"
     if part[-1] in ". " or part[0] == " ":
         return "begins or ends with a space, or ends with a dot"
+    if _DEVICE.match(part):
+        return "is the name of a device on Windows"
     if len(part.encode(errors="replace")) > _MAX_NAME_BYTES:
         return f"is longer than {_MAX_NAME_BYTES} bytes"
     return ""
@@ -91,8 +96,11 @@ def check_collisions(names: Iterable[tuple[str, str]]) -> None:
     seen: dict[str, str] = {}
     for name, row in names:
         same = name.casefold()
-        if same in RESERVED_NAMES:
-            raise ConfigError(f"{row}: the output {name!r} is the name of the batch's own file")
+        # A folder with this name would be in the way of the file.
+        if same.partition("/")[0] in RESERVED_NAMES:
+            raise ConfigError(
+                f"{row}: the output {name!r:.300} has the name of the batch's own file"
+            )
         if same in seen:
             raise ConfigError(
                 f"{seen[same]} and {row} have the same output {name!r:.300}: put a field that "

@@ -88,8 +88,15 @@ class RemoteResults:
 
     def forget_failures(self, keys: Iterable[str]) -> None:
         """Remove the markers of failed items, because the items are tried again."""
+        self._remove(keys, _FAILED)
+
+    def forget_outputs(self, keys: Iterable[str]) -> None:
+        """Remove the markers of items whose outputs will be replaced."""
+        self._remove(keys, _DONE)
+
+    def _remove(self, keys: Iterable[str], suffix: str) -> None:
         for key in keys:
-            marker = self._marker(key, _FAILED)
+            marker = self._marker(key, suffix)
             if self._system.exists(marker):
                 self._system.rm_file(marker)
 

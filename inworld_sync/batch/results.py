@@ -72,7 +72,7 @@ class LocalResults:
     def partial(self, item: BatchItem) -> Path:
         """Return a hidden file next to the output, whose name depends on the key only."""
         output = self._folder / item.output
-        return output.with_name(f".{item.key[:16]}.partial")
+        return output.with_name(f".{item.key}.partial")
 
     def commit(self, item: BatchItem, result: ItemResult) -> None:
         """Record the complete output in the journal, then give the file its final name."""

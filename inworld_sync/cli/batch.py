@@ -18,7 +18,7 @@ from inworld_sync.cli.common import (
     print_json,
     print_message,
 )
-from inworld_sync.errors import printable
+from inworld_sync.errors import ConfigError, printable
 from inworld_sync.models.batch import BatchProgress, BatchSummary
 from inworld_sync.models.stt import TranscribeConfig
 from inworld_sync.models.tts import DEFAULT_TTS_MODEL
@@ -76,7 +76,10 @@ def command(
         if redis is not None:
             from inworld_sync.limits.redis_limiter import RedisLimiter
 
-            limiter = stack.enter_context(RedisLimiter(redis))
+            try:
+                limiter = stack.enter_context(RedisLimiter(redis))
+            except ModuleNotFoundError as error:
+                raise ConfigError(str(error)) from error
         iw = stack.enter_context(open_client(local=local, base_url=base_url, limiter=limiter))
         show = stack.enter_context(_shown(is_on=not as_json))
         summary = iw.batch(

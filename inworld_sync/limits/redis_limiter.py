@@ -21,11 +21,11 @@ import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
-from urllib.parse import urlsplit
 
 from inworld_sync.errors import ClosedError, ConfigError, ConnectError
 from inworld_sync.limits import scripts
 from inworld_sync.limits.limiter import DEFAULT_MAX_CONNECTIONS, ClientAwareLimiter
+from inworld_sync.limits.redis_address import require_address
 from inworld_sync.locks import Condition, Event
 from inworld_sync.models import checks
 from inworld_sync.secret import Secret
@@ -114,7 +114,7 @@ class RedisLimiter(ClientAwareLimiter):
     ) -> None:
         # A traceback may show the local variables.
         url = Secret(url) if isinstance(url, str) else url
-        _require_url(url)
+        require_address(url)
         if not isinstance(places, int) or isinstance(places, bool) or places < 1:
             raise ConfigError(f"places must be an integer of at least 1, got {places!r}")
         if not isinstance(name, str) or not name or set("{}:") & set(name):
@@ -130,7 +130,15 @@ class RedisLimiter(ClientAwareLimiter):
         self._prefix = f"inworld:{{{name}}}:"
         self._keys = [self._prefix + key for key in scripts.KEYS]
         self._is_closed = False
-        _redis()
+        try:
+            self._connect().connection_pool.make_connection()
+        except (TypeError, ValueError):
+            wrong = True
+        else:
+            wrong = False
+        if wrong:
+            # Outside of the block, because the exception above may show the password.
+            raise ConfigError("url has an option after '?' that redis-py does not accept")
         super().__init__()
 
     def _begin(self) -> None:
@@ -313,14 +321,19 @@ class RedisLimiter(ClientAwareLimiter):
                 self._next_ask = time.monotonic() + _pause(ahead, pause_ms)
                 return False
         except _redis().RedisError as error:
-            is_known = True  # a lost answer may have granted the place; its lease ends
+            is_known = True
             self._lose(error)
+            with self._freed:  # it may have been granted; the next heartbeat returns it
+                self._unreleased.add(place)
             return False
         finally:
             # A signal handler raised. The place may have been granted.
             if not is_known:
                 self._held.pop(place, None)
                 self._release([place])
+                # Redis may do this before the request that was interrupted.
+                with self._freed:
+                    self._unreleased.add(place)
 
     def _ask_while_away(self, place: str, away_since: float) -> bool:
         with self._freed:
@@ -399,15 +412,19 @@ class RedisLimiter(ClientAwareLimiter):
             # A place that was released during the request must not stay registered.
             released = [place for place in held if place not in self._held]
             self._processes = max(1, processes)
-            was_away = self._away_since is not None
-            self._away_since = None
+            # A place that was taken by the policy "local" meanwhile must be registered first.
+            is_behind = self._away_since is not None and not self._held.keys() <= set(held)
+            was_away = self._away_since is not None and not is_behind
             if was_away:
+                self._away_since = None
                 self._next_ask = -math.inf
                 self._freed.notify_all()
         if released:
             self._run(scripts.RELEASE, *released)
         if was_away:
             self._logger.info("the limiter reaches Redis again")
+        if is_behind:
+            self._beat()
 
     def _handle(self, data: bytes | str) -> None:
         text = data if isinstance(data, str) else data.decode()
@@ -464,19 +481,6 @@ def _pause(ahead: int, pause_ms: int) -> float:
     )
     seconds = max(seconds, min(pause_ms / 1000.0, _ASK_AGAIN_MOST_SECONDS))
     return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-
-
-def _require_url(url: str) -> None:
-    # The address may hold a password, so the error does not show it.
-    try:
-        scheme = urlsplit(url).scheme if isinstance(url, str) else ""
-    except ValueError:
-        scheme = ""
-    if scheme not in ("redis", "rediss", "unix"):
-        raise ConfigError(
-            "url must be the address of Redis, such as 'redis://localhost:6379/0', with redis, "
-            "rediss or unix"
-        )
 
 
 def _redis() -> Any:

@@ -79,6 +79,14 @@ local function owner_of(place)
 end
 
 local function remove_expired()
+  -- If the clock of the server was set back, these times would come too late.
+  for _, key in ipairs({{PLACES, ASKED, PROCESSES}}) do
+    if redis.call('ZCOUNT', key, '(' .. now + lease, '+inf') > 0 then
+      for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. now + lease, '+inf')) do
+        redis.call('ZADD', key, now + lease, member)
+      end
+    end
+  end
   for _, place in ipairs(redis.call('ZRANGEBYSCORE', PLACES, '-inf', now)) do
     redis.call('ZREM', PLACES, place)
     redis.call('ZREM', GRANTED, place)
@@ -106,7 +114,8 @@ local function settling()
       redis.call('HSET', STATE, 'settled', now + {SETTLE_MS})
     end
   end
-  return math.max(0, (tonumber(redis.call('HGET', STATE, 'settled') or 0)) - now)
+  local pause = tonumber(redis.call('HGET', STATE, 'settled') or 0) - now
+  return pause > 0 and pause <= {SETTLE_MS} and pause or 0
 end
 
 local function call_next(delay)
@@ -147,7 +156,8 @@ ACQUIRE: Final = (
 local place, patience, held = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local function press()
-  if now < tonumber(redis.call('HGET', STATE, 'pressed') or 0) + {_PRESS_MS} then return end
+  local pressed = tonumber(redis.call('HGET', STATE, 'pressed') or 0)
+  if pressed <= now and now < pressed + {_PRESS_MS} then return end
   redis.call('HSET', STATE, 'pressed', now)
   local granted = redis.call('ZRANGE', GRANTED, 0, -1, 'WITHSCORES')
   local counts, wanted, participants = {{}}, {{}}, 0

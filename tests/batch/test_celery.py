@@ -126,6 +126,46 @@ def test_a_refused_credential(app: Celery, server: Emulator, tmp_path: Path) -> 
         batch.close()
 
 
+def test_no_client(app: Celery, tmp_path: Path) -> None:
+    """If a worker cannot make its client, each item is reported as failed."""
+
+    def fail() -> Inworld:
+        raise ValueError("no key on this worker")
+
+    run = CeleryBatch(app, fail).submit(jobs(3), str(tmp_path))
+    assert 3 == run.wait(30).failed
+    assert {("ValueError", "no key on this worker")} == {
+        (failure.kind, failure.message) for failure in run.failures()
+    }
+
+
+def test_a_change_that_is_undone(batch: CeleryBatch, tmp_path: Path) -> None:
+    """An item is done again if another item has replaced its output."""
+    for text in ("Once.", "Ever.", "Once."):
+        assert 1 == batch.submit([{"id": "a", "text": text}], str(tmp_path)).wait(30).done
+        assert {"a": text} == spoken(tmp_path)
+
+
+def test_a_relative_output(
+    batch: CeleryBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative output is in the caller's folder, although the worker has another one."""
+    for name in ("caller", "worker"):
+        (tmp_path / name).mkdir()
+    task = batch._task
+
+    class Worker:
+        def apply_async(self, kwargs: dict[str, Any], **settings: Any) -> None:
+            monkeypatch.chdir(tmp_path / "worker")
+            task.apply_async(kwargs=kwargs, **settings)
+            monkeypatch.chdir(tmp_path / "caller")
+
+    batch._task = Worker()
+    monkeypatch.chdir(tmp_path / "caller")
+    assert 2 == batch.submit(jobs(2), "out").wait(30).done
+    assert expected(2) == spoken(tmp_path / "caller" / "out")
+
+
 def test_wait_has_a_timeout(app: Celery, batch: CeleryBatch, tmp_path: Path) -> None:
     """Without workers, wait() ends after its timeout."""
     app.conf.task_always_eager = False

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inworld_sync import AudioEncoding, ConfigError, ContextConfig, TranscribeConfig
-from inworld_sync.batch.jobs import BatchItem, read_items, read_rows
+from inworld_sync.batch.jobs import BatchItem, output_of, read_items, read_rows
 
 
 def read(jobs: Any, template: str | None = None, **settings: Any) -> list[BatchItem]:
@@ -37,6 +37,14 @@ def test_csv(tmp_path: Path) -> None:
         a.speech.audio.encoding,
     )
     assert ("b", "Ashley-b.mp3", 24000) == (b.id, b.output, b.speech.audio.sample_rate_hz)
+
+
+def test_empty_rows(tmp_path: Path) -> None:
+    """Empty rows of a table, with or without separators, are no items."""
+    path = tmp_path / "jobs.csv"
+    path.write_text("id,text,,\n\na,One.,,\n,,,\n\n,,,\n", "utf-8")
+
+    assert ["a.wav"] == [item.output for item in read(path)]
 
 
 def test_jsonl(tmp_path: Path) -> None:
@@ -67,6 +75,9 @@ def test_keys() -> None:
     ]
 
     assert 5 == len({item.key, *(other.key for [other] in others)})
+    assert [True, False, True, False] == [
+        output_of(item.key) == output_of(other.key) for [other] in others
+    ]
 
 
 WRONG = [
@@ -101,6 +112,9 @@ def test_wrong_jobs(jobs: Any, template: str | None, message: str) -> None:
         ("a.csv", b"id,text\na,One.,more\n", "line 2 has more values than the header"),
         ("a.csv", b'id,text\na,"One.\n', "must be CSV in UTF-8"),
         ("a.csv", b"id,text\na,\xff\n", "must be CSV in UTF-8"),
+        ("a.csv", b"id,text,text\na,One.,Two.\n", "has the name 'text' twice in its header"),
+        ("a.csv", b"id,text\n,,\n", "line 2 has more values than the header"),
+        ("a.jsonl", b"[" * 100_000 + b"\n", "line 1 must be a JSON object"),
         ("a.jsonl", b'{"text": "One."}\n{"text"\n', "line 2 must be a JSON object"),
         ("a.jsonl", b"[1]\n", "line 1 must be a mapping, got list"),
         ("a.jsonl", b'{"text": "\xff"}\n', "line 1 must be a JSON object"),

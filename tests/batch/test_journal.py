@@ -32,7 +32,7 @@ def test_records_are_read_again(tmp_path: Path) -> None:
             "a": {"key": "a", "again": True},
             "b": {"key": "b", "output": "b.wav", "bytes": 2},
         } == (journal.records)
-        assert {"a.wav", "b.wav"} == journal.outputs
+        assert {"a.wav": "a", "b.wav": "b"} == journal.outputs
 
 
 def test_a_cut_line(tmp_path: Path) -> None:
@@ -54,10 +54,22 @@ def test_a_cut_line(tmp_path: Path) -> None:
 
 def test_a_damaged_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A complete line that cannot be read is ignored, with a warning."""
-    (tmp_path / JOURNAL_NAME).write_bytes(b'{"key": "a"}\n{oops}\n[1]\n{"key": "b"}\n')
+    damaged = b"{oops}\n[1]\n\0\0\n" + b"[" * 100_000 + b"\n"
+    (tmp_path / JOURNAL_NAME).write_bytes(b'{"key": "a"}\n' + damaged + b'{"key": "b"}\n')
     with opened(tmp_path) as journal:
         assert ["a", "b"] == list(journal.records)
-    assert 2 == caplog.text.count("cannot be read and is ignored")
+    assert 4 == caplog.text.count("cannot be read and is ignored")
+
+
+def test_a_replaced_output(tmp_path: Path) -> None:
+    """An output belongs to its last key. A failure does not make an output known."""
+    with opened(tmp_path) as journal:
+        journal.append({"key": "a", "output": "x.wav", "bytes": 1})
+        journal.append({"key": "b", "output": "x.wav", "bytes": 1})
+        journal.append({"key": "c", "output": "y.wav", "error": "E", "message": "m"})
+    with opened(tmp_path) as journal:
+        assert ["b", "c"] == list(journal.records)
+        assert {"x.wav": "b"} == journal.outputs
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ def test_names(template: str, name: str) -> None:
         ("{id}.wav", {"id": "a\\b"}, "is not allowed in the name"),
         ("{id}.wav", {"id": "a\0b"}, "is not allowed in the name"),
         ("C:{id}.wav", {}, "has ':'"),
+        ("{id}.wav", {"id": "a\ud800"}, r"has '\\ud800'"),
+        ("{id}.wav", {"id": "Nul"}, "is the name of a device on Windows"),
+        ("com1/{id}.wav", {}, "is the name of a device on Windows"),
         ("{id}.wav", {"id": "x" * 252}, "longer than 255 bytes"),
         ("{id}.wav", {"id": "é" * 127}, "longer than 255 bytes"),
         ("{id} ", {}, "ends with a space"),
@@ -73,6 +76,7 @@ def test_any_value(identity: str, voice: str) -> None:
         (["a.wav", "b.wav", "a.wav"], r"line 1 and line 3 have the same output 'a\.wav'"),
         (["a.wav", "A.WAV"], "have the same output"),
         (["journal.jsonl"], "the batch's own file"),
+        (["Journal.jsonl/a.wav"], "the batch's own file"),
         (["a/b.wav", "a"], "is a folder in the output of line 1"),
     ],
 )

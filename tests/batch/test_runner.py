@@ -91,6 +91,13 @@ def test_changed_items_are_done_again(iw: Inworld, tmp_path: Path) -> None:
     assert {**expected(5), "n2": "Other.", "n5": "New."} == spoken(tmp_path)
 
 
+def test_a_change_that_is_undone(iw: Inworld, tmp_path: Path) -> None:
+    """An item is done again if another item has replaced its output, even by as many bytes."""
+    for text in ("Once.", "Ever.", "Once."):
+        assert 1 == iw.batch([{"id": "a", "text": text}], tmp_path).done
+        assert {"a": text} == spoken(tmp_path)
+
+
 def test_missing_outputs_are_written_again(iw: Inworld, tmp_path: Path) -> None:
     """An output that was removed, or that has another size, is written again."""
     iw.batch(jobs(3), tmp_path)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from inworld_sync import cli
 from inworld_sync.cli.batch import _facts
 from inworld_sync.emulator import Emulator
 from inworld_sync.models.batch import BatchProgress
@@ -85,6 +86,17 @@ def test_wrong_usage(
     assert 2 == done.status
     assert message in done.err
     assert not list((tmp_path).glob("out/*.wav"))
+
+
+def test_without_redis_py(jobs: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Without the extra, the command says how to install it."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    url = "redis://localhost:6379/0"
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["batch", str(jobs), "-o", str(tmp_path / "out"), "--local", "--redis", url])
+
+    assert 2 == ended.value.code
+    assert "pip install 'inworld-sync[redis]'" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT")

@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import redis
 
 from inworld_sync import ClosedError, ConfigError, ConnectError, Inworld, RedisLimiter, TraceEvent
 from inworld_sync.emulator import Emulator, Settings
-from inworld_sync.limits import redis_limiter
+from inworld_sync.limits import redis_limiter, scripts
 
 from support.fake_redis import URL, FakeRedis
 from support.spelling import SpellingSynthesizer, spelled
@@ -157,6 +159,30 @@ def test_a_local_share_while_redis_is_away(fake: FakeRedis, process: Process) ->
     assert not b.acquire(0)
 
 
+def test_a_local_place_during_the_return_of_redis(
+    fake: FakeRedis, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place that is taken while Redis comes back counts before further places are granted."""
+    limiter = process(places=2, when_away="local")
+    assert limiter.acquire(0)
+    run = limiter._run
+
+    def take(script: str, *arguments: str, **settings: Any) -> Any:
+        answer = run(script, *arguments, **settings)
+        if script == scripts.HEARTBEAT and limiter.held == 1:
+            assert limiter.acquire(0)
+        return answer
+
+    fake.go_away()
+    until(lambda: limiter._away_since is not None)
+    monkeypatch.setattr(limiter, "_run", take)
+    fake.come_back()
+    until(lambda: limiter._away_since is None)
+
+    assert 2 == limiter.held
+    assert not limiter.acquire(0)
+
+
 def test_release_while_redis_is_away(fake: FakeRedis, process: Process) -> None:
     """A place that was released while Redis was away is free when Redis is back."""
     a, b = process(places=1), process(places=1)
@@ -168,6 +194,50 @@ def test_release_while_redis_is_away(fake: FakeRedis, process: Process) -> None:
 
     assert b.acquire(PATIENCE_SECONDS)
     assert 0 == a.held
+
+
+def test_a_lost_answer(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place whose grant was lost with the answer of Redis is free before its lease ends."""
+    monkeypatch.setattr(redis_limiter, "HEARTBEAT_SECONDS", 0.05)
+    a, b = process(places=1), process(places=1)
+    run = a._run
+    answers: list[list[int]] = []
+
+    def lose_first(script: str, *arguments: str, **settings: Any) -> Any:
+        answer = run(script, *arguments, **settings)
+        if script == scripts.ACQUIRE and not answers:
+            answers.append(answer)
+            raise redis.TimeoutError("no answer")
+        return answer
+
+    monkeypatch.setattr(a, "_run", lose_first)
+    assert not a.acquire(0)
+    assert [1, 0, 0] == answers[0]
+    assert b.acquire(redis_limiter.LEASE_SECONDS / 2)
+
+
+def test_an_interrupted_call(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If Redis does an interrupted request after the release, the place is still free soon."""
+    monkeypatch.setattr(redis_limiter, "HEARTBEAT_SECONDS", 0.05)
+    a, b = process(places=1), process(places=1)
+    run = a._run
+    late: list[tuple[str, ...]] = []
+
+    def interrupt(script: str, *arguments: str, **settings: Any) -> Any:
+        if script == scripts.ACQUIRE and not late:
+            late.append((script, *arguments))
+            raise KeyboardInterrupt
+        answer = run(script, *arguments, **settings)
+        if script == scripts.RELEASE and len(late) == 1:
+            assert [1, 0, 0] == run(*late[0])
+            late.append(())
+        return answer
+
+    monkeypatch.setattr(a, "_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        a.acquire(0)
+    assert 2 == len(late)
+    assert b.acquire(redis_limiter.LEASE_SECONDS / 2)
 
 
 def test_heartbeats_of_a_process(
@@ -269,6 +339,10 @@ def test_a_forked_child_has_no_places_of_its_parent(process: Process) -> None:
 WRONG = [
     ({"url": "localhost:6379"}, "url must be the address of Redis"),
     ({"url": None}, "url must be the address of Redis"),
+    ({"url": "redis://localhost:port"}, "url must be the address of Redis"),
+    ({"url": "redis://localhost/name"}, "url must be the address of Redis"),
+    ({"url": "redis://localhost?socket_timeout=x"}, "url has an option after"),
+    ({"url": "redis://localhost?wrong=1"}, "url has an option after"),
     ({"places": 0}, "places must be an integer of at least 1"),
     ({"places": True}, "places must be an integer of at least 1"),
     ({"name": "a:b"}, "name must be a text without"),
@@ -288,6 +362,29 @@ def test_the_password_is_hidden(process: Process) -> None:
     limiter = process()
 
     assert "hidden-password" not in repr(limiter) + repr(vars(limiter))
+
+
+@pytest.mark.parametrize("password", ["hid/den", "12/den", "hid#den", "12?den", "12?a=den"])
+def test_a_password_that_is_not_quoted(password: str) -> None:
+    """A password that is not quoted is refused, and no part of it is in the error."""
+    with pytest.raises(ConfigError, match="write %2F for /") as caught:
+        RedisLimiter(f"redis://:{password}@localhost:6379/0")
+    assert "den" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis://[::1]:6379/0/",
+        "redis://:p@ss@host/3?socket_timeout=2",
+        "rediss://user:p%2Fss@host:6380",
+        "unix://user:pass@/run/redis.sock?db=1",
+    ],
+)
+def test_addresses(url: str) -> None:
+    """All forms of addresses of redis-py are accepted."""
+    RedisLimiter(url).close()
 
 
 def test_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:

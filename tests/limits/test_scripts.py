@@ -142,6 +142,21 @@ def test_places_of_a_killed_process_are_free_after_its_lease(fake: FakeRedis, pr
     assert waited <= 16
 
 
+def test_a_clock_that_is_set_back(fake: FakeRedis, processes) -> None:
+    """If the clock of Redis is set back, places of a killed process are still free in time."""
+    killed, gone, waiting = processes("killed", "gone", "waiting")
+    assert [True, True, False] == [killed.acquire(), killed.acquire(), gone.acquire()]
+    killed.messages()
+    fake.pass_time(-3600)
+    waited = 0
+    assert not waiting.acquire()
+    assert [["wanted 1"]] == [killed.messages()]
+    while not waiting.acquire():
+        fake.pass_time(1)
+        waited += 1
+        assert waited <= 16
+
+
 def test_heartbeats_keep_places(fake: FakeRedis, processes) -> None:
     """A process keeps its places as long as it sends heartbeats."""
     a, b = processes("a", "b", places=1)

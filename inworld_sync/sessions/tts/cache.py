@@ -22,6 +22,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,6 +202,11 @@ class CachedUtterance:
         return self._utterance.usage
 
     @property
+    def is_own_service(self) -> bool:
+        """Whether the service of the client has spoken."""
+        return self._utterance.is_own_service
+
+    @property
     def is_read_here(self) -> bool:
         """Whether the current thread is in the iterator of the text."""
         return self._utterance.is_read_here
@@ -229,8 +235,10 @@ class CachedUtterance:
             if received is not None:
                 received.append(chunk)
             yield chunk
-        # An utterance that was stopped ends without an error too, but its speech is incomplete.
-        if received and not self._is_stopped:
+        # An utterance that was stopped ends without an error too, but its speech is incomplete. The
+        # speech of another endpoint, such as the emulator, is not stored, because a later hit would
+        # return it as speech of the service of the client.
+        if received and not self._is_stopped and self._utterance.is_own_service:
             self._cache.put(self._path, received)
 
 
@@ -240,6 +248,12 @@ def _private_folder(folder: Path) -> Path:
     own = folder / "speech"
     own.mkdir(mode=0o700, exist_ok=True)
     if hasattr(os, "geteuid"):
+        mode = folder.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise ConfigError(
+                f"cache must be a folder in which other users cannot replace files: run chmod o-w "
+                f"{str(folder)!r}; its mode is {stat.S_IMODE(mode):o}"
+            )
         found = own.stat()
         if found.st_uid != os.geteuid() or found.st_mode & 0o077:
             raise ConfigError(
@@ -254,7 +268,8 @@ def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
     for path in folder.glob("*/*"):
         with contextlib.suppress(OSError):
             found = path.stat()
-            yield found.st_mtime, found.st_size, path
+            if stat.S_ISREG(found.st_mode):
+                yield found.st_mtime, found.st_size, path
 
 
 _TIMES: dict[str, Any] = {

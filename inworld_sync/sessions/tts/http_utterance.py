@@ -63,9 +63,11 @@ class HttpUtterance:
         usage: The service's counts so far.
         state: The state as text, for a repr.
         from_cache: False.
+        is_own_service: True.
     """
 
     from_cache = False
+    is_own_service = True
 
     def __init__(
         self,

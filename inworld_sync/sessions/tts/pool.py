@@ -327,9 +327,11 @@ class Utterance:
         config: The settings of the context.
         context: The present context; None before the first attempt and between two attempts.
         from_cache: False.
+        is_own_service: True.
     """
 
     from_cache = False
+    is_own_service = True
 
     def __init__(
         self,

@@ -371,6 +371,11 @@ class AnyUtterance(Protocol):
         ...
 
     @property
+    def is_own_service(self) -> bool:
+        """Whether the service of the client speaks, and not that of a further endpoint."""
+        ...
+
+    @property
     def is_read_here(self) -> bool:
         """Whether the current thread is in the iterator of the text."""
         ...

@@ -14,7 +14,15 @@ from typing import Any
 import attrs
 import pytest
 
-from inworld_sync import AudioConfig, ConfigError, Inworld, InworldError, Speech, TraceEvent
+from inworld_sync import (
+    AudioConfig,
+    ConfigError,
+    Endpoint,
+    Inworld,
+    InworldError,
+    Speech,
+    TraceEvent,
+)
 from inworld_sync.audio import whole_file
 from inworld_sync.emulator import Emulator, Settings
 from inworld_sync.sessions.tts import cache as cache_module
@@ -193,6 +201,14 @@ def test_only_this_user_may_read(server: Emulator, tmp_path: Path) -> None:
     (folder / "speech").chmod(0o750)
     with client(server, folder) as iw, pytest.raises(ConfigError, match="its mode is 750"):
         _ = iw.tts
+    (folder / "speech").chmod(0o700)
+    # Others could replace the folder in it.
+    folder.chmod(0o777)
+    with client(server, folder) as iw, pytest.raises(ConfigError, match=r"chmod o-w .*mode is 777"):
+        _ = iw.tts
+    folder.chmod(0o1777)
+    with client(server, folder) as iw:
+        assert iw.tts.synthesize("One.").from_cache
 
 
 def test_the_limit(server: Emulator, tmp_path: Path) -> None:
@@ -211,6 +227,43 @@ def test_the_limit(server: Emulator, tmp_path: Path) -> None:
         assert not iw.tts.synthesize(f"1 {text}").from_cache
 
     assert size <= 1 << 20
+
+
+def test_the_limit_with_a_folder_in_the_way(server: Emulator, tmp_path: Path) -> None:
+    """A folder among the entries does not prevent the removal of old entries."""
+    (tmp_path / "speech").mkdir(mode=0o700)
+    (tmp_path / "speech" / "00" / "folder").mkdir(parents=True)
+    os.utime(tmp_path / "speech" / "00" / "folder", (1, 1))
+    with client(server, tmp_path, cache_max_bytes=1 << 20) as iw:
+        for number in range(8):
+            iw.tts.synthesize(f"{number} " + "word " * 60)
+
+    assert sum(p.stat().st_size for p in entries(tmp_path) if p.is_file()) <= 1 << 20
+
+
+def test_speech_of_another_service_is_not_kept(server: Emulator, tmp_path: Path) -> None:
+    """A failover to another service must not put its speech under the name of the first one."""
+    dead = "http://127.0.0.1:1"
+    other = Endpoint(base_url=server.url, api_key=server.api_key)
+    with Inworld(
+        api_key=server.api_key, base_url=dead, cache=tmp_path, failover=[other], max_retries=0
+    ) as iw:
+        assert "One." == spelled(iw.tts.synthesize("One.").data, 400)
+        assert not iw.tts.synthesize("One.").from_cache
+
+    assert [] == entries(tmp_path)
+
+
+def test_speech_of_another_key_is_kept(server: Emulator, tmp_path: Path) -> None:
+    """Another credential of the same service has the same speech."""
+    with Inworld(
+        api_key="d3Jvbmc6d3Jvbmc=",
+        base_url=server.url,
+        cache=tmp_path,
+        failover=[Endpoint(api_key=server.api_key)],
+    ) as iw:
+        iw.tts.synthesize("One.")
+        assert iw.tts.synthesize("One.").from_cache
 
 
 def test_two_writers_of_one_entry(server: Emulator, tmp_path: Path) -> None:

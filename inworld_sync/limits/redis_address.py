@@ -1,0 +1,31 @@
+"""Checks the address of Redis, whose password may not appear in an error."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from inworld_sync.errors import ConfigError
+
+__all__ = ["require_address"]
+
+_ADDRESS = re.compile(r"unix://.+|rediss?://([^/?#]*@)?[^@/?#]*(/\d*)?/?(\?[^@#]*)?")
+
+
+def require_address(url: str) -> None:
+    """
+    Check the form of an address.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    # The address may hold a password. The errors of redis-py would show a part of it if it has "/".
+    try:
+        is_right = isinstance(url, str) and _ADDRESS.fullmatch(url) and urlsplit(url).port != 0
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise ConfigError(
+            "url must be the address of Redis, such as 'redis://localhost:6379/0', with redis, "
+            "rediss or unix; in a password, write %2F for / and %23 for #"
+        )
