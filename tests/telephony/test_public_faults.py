@@ -18,6 +18,10 @@ from inworld_sync.models.tts import WordTime
 from inworld_sync.telephony import CallOptions, PreparedSessions, active_calls
 from inworld_sync.telephony.audiosocket import AudioSocketCodec
 from inworld_sync.telephony.calls import CallAudio, CallStart, WrongFormat
+from inworld_sync.telephony.formats import MULAW
+from inworld_sync.telephony.greeting import Greeting
+from inworld_sync.telephony.output import CallOutput
+from inworld_sync.telephony.twilio import TwilioCodec
 
 from support.phone import (
     answer,
@@ -279,6 +283,26 @@ def test_the_callee_speaks_first() -> None:
             call.wait(lambda each: each.heard_ms >= 300)
 
     assert mulaw(300) == call.heard, "the model answers, and the greeting is left out"
+
+
+def test_the_greeting_is_left_out_for_good() -> None:
+    """When the callee has spoken, the greeting is not played after ``callee_timeout`` either."""
+    greeting = Greeting(CallOptions(greeting=speech(), who_starts="callee", callee_timeout=3))
+    output = CallOutput(MULAW, TwilioCodec.pacing)
+    for elapsed in (1.0, 100.0):
+        greeting.check(output, None, elapsed, has_spoken=True)
+
+    assert output.is_idle
+
+
+def test_the_lead_of_a_call() -> None:
+    """Vonage/vonage-python-sdk#70: the lead of the options is that of the call."""
+    script = serve_call(connected, lambda service: answer(service, 1, mulaw(1000)))
+    with realtime(script) as iw, iw.realtime.connect(session()) as rt, SimulatedCall() as call:
+        with in_call(call, rt, CallOptions(lead_ms=600)):
+            call.wait(lambda each: each.heard_ms >= 1000)
+
+    assert call.most_queued_ms > 400
 
 
 def test_a_silent_callee_is_greeted() -> None:
