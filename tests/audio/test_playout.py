@@ -431,7 +431,7 @@ def test_position_of_an_unknown_item() -> None:
 
 
 def test_marks_are_reported_once_and_in_order() -> None:
-    """A mark is reported when its position was played, whatever the order of setting the marks."""
+    """Marks may be set in any order. Each mark is reported when its position was played."""
     player = Player()
     for offset_ms in (30, 10, 20, 10):
         player.playout.mark("a", offset_ms, f"at {offset_ms}")

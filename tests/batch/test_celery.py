@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from inworld_sync import AuthError, CeleryBatch, ConfigError, DeadlineExceeded, 
 from inworld_sync.batch.remote_results import RemoteResults
 from inworld_sync.emulator import Emulator
 
-from support.spelling import SpellingSynthesizer, spelled, spoken_part
+from support.numbered_texts import expected, jobs, spoken
+from support.spelling import SpellingSynthesizer
 
 
 @pytest.fixture
@@ -46,22 +46,6 @@ def batch(app: Celery, server: Emulator) -> Iterator[CeleryBatch]:
     batch = CeleryBatch(app, lambda: Inworld(api_key=server.api_key, base_url=server.url))
     yield batch
     batch.close()
-
-
-def jobs(count: int) -> list[dict[str, str]]:
-    return [{"id": f"n{number}", "text": f"Number {number}."} for number in range(count)]
-
-
-def spoken(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in folder.glob("*.wav"):
-        with wave.open(str(path)) as file:
-            found[path.stem] = spelled(file.readframes(file.getnframes()))
-    return found
-
-
-def expected(count: int) -> dict[str, str]:
-    return {job["id"]: spoken_part(job["text"]) for job in jobs(count)}
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from inworld_sync import (
 from inworld_sync.batch import work
 from inworld_sync.emulator import Emulator, Settings
 
-from support.spelling import SpellingSynthesizer, spelled, spoken_part
+from support.numbered_texts import expected, jobs, spoken
+from support.spelling import SpellingSynthesizer, spoken_part
 
 # A limit for events that occur at once if the test succeeds.
 PATIENCE_SECONDS = 60.0
@@ -41,22 +41,6 @@ def server() -> Iterator[Emulator]:
 def iw(server: Emulator) -> Iterator[Inworld]:
     with Inworld(api_key=server.api_key, base_url=server.url, max_retries=0) as iw:
         yield iw
-
-
-def jobs(count: int) -> list[dict[str, str]]:
-    return [{"id": f"n{number}", "text": f"Number {number}."} for number in range(count)]
-
-
-def spoken(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in folder.glob("*.wav"):
-        with wave.open(str(path)) as file:
-            found[path.stem] = spelled(file.readframes(file.getnframes()))
-    return found
-
-
-def expected(count: int) -> dict[str, str]:
-    return {job["id"]: spoken_part(job["text"]) for job in jobs(count)}
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
