@@ -71,7 +71,13 @@ class Carrier:
 
     def media(self, audio: bytes, chunk: int) -> Message:
         """Return a piece of the caller's audio."""
-        raise NotImplementedError
+        media = {
+            "track": "inbound",
+            "chunk": str(chunk),
+            "timestamp": str((chunk - 1) * _FRAME_MS),
+            "payload": base64.b64encode(audio).decode(),
+        }
+        return self._message("media", media)
 
     def key(self, digit: str) -> Message:
         """Return a key that the caller presses."""
@@ -79,7 +85,7 @@ class Carrier:
 
     def mark(self, name: str) -> Message:
         """Return a mark."""
-        raise NotImplementedError
+        return self._message("mark", {"name": name})
 
     def status(self, queued_frames: int) -> Message:
         """Return the length of the queue."""
@@ -104,6 +110,10 @@ class Carrier:
         self._sequence += 1
         return self._sequence
 
+    def _message(self, event: str, body: Mapping[str, object]) -> Message:
+        """Return an event as JSON. Only carriers with JSON messages have this method."""
+        raise NotImplementedError
+
 
 class Twilio(Carrier):
     """Twilio Media Streams: all numbers are texts, except in the media format."""
@@ -125,21 +135,8 @@ class Twilio(Carrier):
         connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
         return [json.dumps(connected), self._message("start", start)]
 
-    def media(self, audio: bytes, chunk: int) -> Message:
-        payload = base64.b64encode(audio).decode()
-        media = {
-            "track": "inbound",
-            "chunk": str(chunk),
-            "timestamp": str((chunk - 1) * _FRAME_MS),
-            "payload": payload,
-        }
-        return self._message("media", media)
-
     def key(self, digit: str) -> Message:
         return self._message("dtmf", {"track": "inbound_track", "digit": digit})
-
-    def mark(self, name: str) -> Message:
-        return self._message("mark", {"name": name})
 
     def stop(self) -> Message | None:
         return self._message("stop", {"accountSid": "AC", "callSid": self._facts.call_id})
@@ -182,21 +179,8 @@ class Telnyx(Carrier):
         connected = {"event": "connected", "version": "1.0.0"}
         return [json.dumps(connected), self._message("start", start)]
 
-    def media(self, audio: bytes, chunk: int) -> Message:
-        payload = base64.b64encode(audio).decode()
-        media = {
-            "track": "inbound",
-            "chunk": str(chunk),
-            "timestamp": str((chunk - 1) * _FRAME_MS),
-            "payload": payload,
-        }
-        return self._message("media", media)
-
     def key(self, digit: str) -> Message:
         return self._message("dtmf", {"digit": digit})
-
-    def mark(self, name: str) -> Message:
-        return self._message("mark", {"name": name})
 
     def stop(self) -> Message | None:
         return self._message("stop", {"user_id": "user", "call_control_id": self._facts.call_id})
