@@ -35,6 +35,7 @@ RANKS = {
     "telephony": 5,
     "webrtc": 5,
     "client": 6,
+    "web": 6,
     "cli": 7,
 }
 
@@ -52,6 +53,7 @@ ALONE = {
     "aioice": {"emulator"},
     "aiortc": {"emulator", "webrtc"},
     "asyncio": {"emulator", "webrtc"},
+    "asgiref": {"web"},
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
     # tools uses cattrs for the arguments of functions, because their types are defined by the user.
     "cattrs": {"models", "wire", "tools"},
@@ -59,6 +61,8 @@ ALONE = {
     "certifi": {"transport"},
     "cffi": {"_native"},
     "click": {"cli"},
+    "django": {"web"},
+    "flask": {"web"},
     "fsspec": {"batch"},
     "livekit": {"audio"},
     "python_socks": {"transport"},

@@ -1,0 +1,33 @@
+"""
+Speech for web pages, in Flask and Django: streamed audio, server-sent events, and error responses.
+
+A name is imported when it is first used. Flask and Django are not imported unless the program
+itself has imported them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inworld_sync.web.failures import error_response as error_response
+
+# The module of each public name. A test compares this with the imports above.
+_HOMES = {
+    "web.failures": "error_response",
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+if not TYPE_CHECKING:
+    __all__ = [*_MODULES]
+
+    def __getattr__(name: str) -> object:
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"inworld_sync.{module}"), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULES})
