@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inworld_sync.web.failures import error_response as error_response
+    from inworld_sync.web.page_script import script as script
 
 # The module of each public name. A test compares this with the imports above.
 _HOMES = {
     "web.failures": "error_response",
+    "web.page_script": "script",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
