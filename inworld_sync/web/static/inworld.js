@@ -56,8 +56,8 @@ const TRACK_DELAY_MS = 300;
  * @typedef {object} Options
  * @property {string} [url] The address of the relay, such as "/talk". http becomes ws.
  * @property {"relay" | "webrtc"} [transport] The relay of your server, or WebRTC to the service.
- * @property {string} [tokenUrl] For WebRTC: your server answers POST with `{token, url}`.
- * @property {Record<string, unknown>} [session] For WebRTC: the settings of the session.
+ * @property {string} [tokenUrl] For WebRTC, "/token" by default: your server answers POST with
+ *   `{token, url, session}`. `session` has the settings of the session, and may be missing.
  * @property {MediaTrackConstraints | false} [microphone] Constraints, or false for typed text only.
  * @property {number} [contextRateHz] The rate of the AudioContext. By default the relay's rate, or
  *   the rate of the device if the browser refuses the relay's rate.
@@ -910,6 +910,8 @@ function webSocketUrl(url) {
   return absolute.href;
 }
 
+const RELAY_STATES = ["listening", "thinking", "speaking", "reconnecting"];
+
 /**
  * One WebSocket to the relay of the server.
  * @implements {Transport}
@@ -1084,6 +1086,7 @@ class RelayTransport {
         this.#clear(true);
         break;
       case "state":
+        if (!RELAY_STATES.includes(message.state)) throw new RangeError(`state: ${message.state}`);
         setState(message.state);
         break;
       case "error": {
@@ -1335,9 +1338,9 @@ class WebRtcTransport {
    */
   async #connect(mode, signal) {
     const headers = { "Content-Type": "application/json" };
-    const { tokenUrl = "/token", session = {} } = this.#options;
+    const { tokenUrl = "/token" } = this.#options;
     const answer = await request(tokenUrl, { method: "POST", headers, body: "{}" });
-    const { token, url } = JSON.parse(answer);
+    const { token, url, session = {} } = JSON.parse(answer);
     const authorization = { Authorization: `Bearer ${token}` };
     const listed = await request(`${url}/v1/realtime/ice-servers`, { headers: authorization });
     signal.throwIfAborted();
@@ -1373,7 +1376,7 @@ class WebRtcTransport {
         this.#handle(event);
       };
     });
-    // Nobody waits for this promise until the offer was answered.
+    // It may be rejected before the code below waits for it.
     opened.catch(() => {});
     await connection.setLocalDescription();
     await gathered(connection);

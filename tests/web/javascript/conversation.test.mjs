@@ -437,11 +437,18 @@ test("a page that is left closes the conversation", async () => {
 
 test("invalid messages are errors, and the conversation continues", async () => {
   const { conversation, socket, of } = await started();
-  const wrong = ["no JSON", "null", '{"type":"ready","rate_hz":-1}', '{"type":"words","item":1}'];
-  for (const data of [...wrong, new ArrayBuffer(3), new ArrayBuffer(7)]) socket.onmessage({ data });
+  const bodies = [
+    null,
+    { type: "ready", rate_hz: -1 },
+    { type: "words", item: 1 },
+    { type: "state", state: "closed" },
+  ];
+  for (const body of bodies) socket.receive(body);
+  const wrong = ["no JSON", new ArrayBuffer(3), new ArrayBuffer(7)];
+  for (const data of wrong) socket.onmessage({ data });
   socket.receive({ type: "something new" });
 
-  assert.deepEqual(of("error").map(({ code }) => code), Array(6).fill("invalid_message"));
+  assert.deepEqual(of("error").map(({ code }) => code), Array(7).fill("invalid_message"));
   socket.receive({ type: "user", item_id: "u", text: "hello", final: true });
   assert.deepEqual(of("user"), [{ name: "user", itemId: "u", text: "hello", final: true }]);
   socket.receive({ type: "error", code: "quota", message: "no time left", fatal: true });

@@ -69,6 +69,10 @@ class FakeContext {
     FakeContext.made.push(this);
   }
 
+  createAnalyser() {
+    return { fftSize: 0, getFloatTimeDomainData: (samples) => samples.fill(0.5) };
+  }
+
   createMediaStreamSource(stream) {
     if (FakeContext.microphoneNeedsDeviceRate && this.sampleRate !== FakeContext.deviceRate) {
       throw new Error("NotSupportedError");
@@ -176,6 +180,66 @@ export class FakeTrack {
 /** What `getUserMedia` gives. A test can replace the function. */
 export const devices = { tracks: [], open: null };
 
+export class FakeConnection {
+  static made = [];
+  static opens = true;
+
+  constructor() {
+    this.iceGatheringState = "complete";
+    this.connectionState = "new";
+    this.events = [];
+    this.tracks = [];
+    FakeConnection.made.push(this);
+  }
+
+  addTransceiver() {
+    return { sender: { replaceTrack: async (track) => this.tracks.push(track) } };
+  }
+
+  createDataChannel(label) {
+    const channel = { label, readyState: "connecting" };
+    channel.send = (data) => this.events.push(JSON.parse(data));
+    this.channel = channel;
+    return channel;
+  }
+
+  addEventListener() {}
+
+  async setLocalDescription() {
+    this.localDescription = { sdp: "the offer" };
+  }
+
+  async setRemoteDescription({ sdp }) {
+    this.answer = sdp;
+    if (!FakeConnection.opens) return;
+    this.channel.readyState = "open";
+    this.channel.onopen();
+    this.receive({ type: "session.updated" });
+  }
+
+  receive(event) {
+    this.channel.onmessage({ data: JSON.stringify(event) });
+  }
+
+  /** The events of a type that the page has sent. */
+  of(type) {
+    return this.events.filter((event) => event.type === type);
+  }
+
+  close() {
+    this.isClosed = true;
+  }
+}
+
+/** The responses to `fetch`, by the path, and what was requested. */
+export const site = { responses: {}, requests: [] };
+
+class FakeAudio {
+  muted = false;
+
+  async play() {}
+}
+
 class FakeDocument extends EventTarget {
   visibilityState = "visible";
 
@@ -188,7 +252,14 @@ class FakeDocument extends EventTarget {
 export function install() {
   FakeContext.made.length = FakeSocket.made.length = devices.tracks.length = 0;
   FakeContext.refusesRate = FakeContext.microphoneNeedsDeviceRate = false;
-  FakeSocket.answers = true;
+  FakeSocket.answers = FakeConnection.opens = true;
+  FakeConnection.made.length = site.requests.length = 0;
+  const session = { instructions: "Be brief." };
+  site.responses = {
+    "/token": { body: JSON.stringify({ token: "t0ken", url: "https://service", session }) },
+    "/v1/realtime/ice-servers": { body: '{"ice_servers": []}' },
+    "/v1/realtime/calls": { body: "the answer" },
+  };
   devices.open = async () => {
     const track = new FakeTrack();
     devices.tracks.push(track);
@@ -200,13 +271,22 @@ export function install() {
     WebSocket: FakeSocket,
     document: new FakeDocument(),
     window: new EventTarget(),
+    RTCPeerConnection: FakeConnection,
+    MediaStream: class {},
+    Audio: FakeAudio,
+    fetch: async (url, options) => {
+      const { pathname } = new URL(url, "https://example.com/");
+      site.requests.push({ pathname, ...options });
+      const { status = 200, body } = site.responses[pathname];
+      return { ok: status < 300, status, text: async () => body };
+    },
     location: { href: "https://example.com/page/" },
     navigator: { mediaDevices: { getUserMedia: (wanted) => devices.open(wanted) } },
   };
   for (const [name, value] of Object.entries(globals)) {
     Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   }
-  return { Context: FakeContext, Socket: FakeSocket };
+  return { Context: FakeContext, Socket: FakeSocket, Connection: FakeConnection };
 }
 
 /** Let all promises that are ready continue. */
