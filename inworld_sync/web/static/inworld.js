@@ -35,7 +35,8 @@ const MAX_TYPED = 16;
 /** The relay refuses longer messages. */
 const MAX_TEXT_CHARACTERS = 4000;
 const MAX_MARKS = 10000;
-const CONNECT_MS = 10000;
+/** Longer than the server needs to find out that the session cannot be opened. */
+const CONNECT_MS = 15000;
 /** The worklets answer within a few milliseconds, except when their context is suspended. */
 const WORKLET_MS = 250;
 const GATHERING_MS = 2000;
@@ -305,13 +306,19 @@ export class HeardClock {
     return { item: run.item, samples: run.from + count };
   }
 
-  /** @param {number} item @returns {number | null} The frame after the last sample of an item. */
+  /**
+   * @param {number} item
+   * @returns {number | null} The frame after its last sample; null if it was not the last item.
+   */
   endOf(item) {
     const last = this.#runs.at(-1);
     return last && last.item === item ? last.frame + last.count : null;
   }
 
-  /** @param {number} item Forget this item if it was the last one. */
+  /**
+   * Forget an item of which everything was heard, unless a later item follows.
+   * @param {number} item
+   */
   forget(item) {
     if (this.#runs.every((run) => run.item === item)) this.#runs = [];
   }
@@ -679,13 +686,15 @@ if ("registerProcessor" in globalThis) registerProcessors();
 /* ------------------------------------------------------------------------------- in pages */
 
 /**
- * The microphone and the player of a page.
+ * What the sound of a page reports.
  * @typedef {object} SoundHandlers
  * @property {(samples: Int16Array) => void} onBlock A block of the microphone.
  * @property {(position: Position | null, finished: number[]) => void} onPosition
  * @property {(item: number) => void} onFull The player has dropped audio of an item.
  * @property {(state: string) => void} onState The AudioContext was suspended or runs again.
  */
+
+/** The microphone and the player of a page. */
 class Sound {
   /** @type {AudioContext} */
   #context;
@@ -1738,7 +1747,7 @@ export class Conversation extends EventTarget {
    * Open the microphone and connect. Call this in the handler of a click.
    *
    * A refused or missing microphone is an event, and the user can type. It throws if there is no
-   * connection within ten seconds.
+   * connection within 15 seconds.
    * @param {Mode} mode
    */
   async start(mode = "open") {
