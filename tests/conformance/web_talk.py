@@ -2,7 +2,7 @@
 Runs the talk page of the web examples in Chromium.
 
 The command is ``python -m tests.conformance.web_talk``. The page talks to the server of
-``examples/web_flask.py`` and its emulator, over the relay and over WebRTC. The page's microphone is
+``examples/web_talk_flask.py`` and its emulator, over the relay and over WebRTC. The page's microphone is
 a recording of the emulator's own voice. The command exits with 1 if a check fails, and with 2 if
 Chromium or another program is missing. It takes about two minutes, and the machine must be fast
 enough for audio in real time.
@@ -25,7 +25,7 @@ from tests.conformance.clients import CLIENTS
 from tests.conformance.environments import SetupFailed, default_cache, python_environment
 from tests.conformance.runner import PROGRAMS, check_programs
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "web_flask.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "web_talk_flask.py"
 RATE_HZ = 48000
 PROGRAM_SECONDS = 480
 # For each turn, the second in the recording at which its text begins, and the text. The reply to

@@ -688,7 +688,7 @@ if ("registerProcessor" in globalThis) registerProcessors();
 /**
  * What the sound of a page reports.
  * @typedef {object} SoundHandlers
- * @property {(samples: Int16Array) => void} onBlock A block of the microphone.
+ * @property {(samples: Int16Array<ArrayBuffer>) => void} onBlock A block of the microphone.
  * @property {(position: Position | null, finished: number[]) => void} onPosition
  * @property {(item: number) => void} onFull The player has dropped audio of an item.
  * @property {(state: string) => void} onState The AudioContext was suspended or runs again.
@@ -1032,7 +1032,7 @@ class RelayTransport {
     if (this.#isReady) this.#socket?.send(JSON.stringify(message));
   }
 
-  /** @param {Int16Array} samples */
+  /** @param {Int16Array<ArrayBuffer>} samples */
   #sendBlock(samples) {
     const isWanted = this.#mode === "open" || this.#isDown;
     if (!isWanted || !this.#hasStarted) return;

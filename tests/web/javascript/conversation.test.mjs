@@ -153,6 +153,7 @@ test("clear stops the playback and is answered with what was heard", async () =>
   socket.receive({ type: "item", item: 2, item_id: "b" });
   socket.speak(2, SECOND);
   assert.ok(context.render(200).some((sample) => sample === 0.25));
+  assert.deepEqual(of("word"), []);
   await conversation.close();
 });
 

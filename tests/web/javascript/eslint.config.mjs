@@ -27,7 +27,7 @@ const rules = {
   ],
   "no-shadow": "error",
   "no-unused-vars": ["error", { argsIgnorePattern: "^_" }],
-  "no-use-before-define": ["error", { functions: false, classes: false }],
+  "no-use-before-define": ["error", { functions: false, classes: false, variables: false }],
   "no-var": "error",
   "object-shorthand": "error",
   "prefer-const": "error",

@@ -212,7 +212,7 @@ test("an end that arrives late finishes the item at its last sample", () => {
   play(player, 200);
   player.end(1);
   play(player, 5, 4800);
-  assert.deepEqual(player.finished(4800), [1]);
+  assert.deepEqual(player.finished(2400), [1]);
 });
 
 test("an item without audio is finished", () => {
