@@ -2,10 +2,10 @@
 Runs the talk page of the web examples in Chromium.
 
 The command is ``python -m tests.conformance.web_talk``. The page talks to the server of
-``examples/web_talk_flask.py`` and its emulator, over the relay and over WebRTC. The page's microphone is
-a recording of the emulator's own voice. The command exits with 1 if a check fails, and with 2 if
-Chromium or another program is missing. It takes about two minutes, and the machine must be fast
-enough for audio in real time.
+``examples/web_talk_flask.py`` and its emulator, over the relay and over WebRTC. The page's
+microphone is a recording of the emulator's own voice. The command exits with 1 if a check fails,
+and with 2 if Chromium or another program is missing. It takes about two minutes, and the machine
+must be fast enough for audio in real time.
 
 ``--pictures FOLDER`` writes screenshots of the page.
 """
@@ -51,7 +51,11 @@ def record_turns(path: Path, turns: tuple[tuple[float, str], ...]) -> str:
 
 def run_page(python: Path, folder: Path, pictures: str | None) -> int:
     """Run the program that drives the browser. Return its exit status."""
-    site = [sys.executable, "-m", "flask", "--app", str(EXAMPLE), "run", "--port", "PORT"]
+    # The development server of Flask sends an HTTP response into a WebSocket that has ended, and
+    # the browser reports this as an error.
+    server = [sys.executable, "-m", "gunicorn", "--chdir", str(EXAMPLE.parent)]
+    options = ["--threads", "16", "--graceful-timeout", "1", "--bind", "127.0.0.1:PORT"]
+    site = [*server, *options, f"{EXAMPLE.stem}:app"]
     wanted = json.dumps(
         {
             "command": site,

@@ -942,7 +942,7 @@ class RelayTransport {
   /** Items are numbered from 1 on each connection, and by this number on in the page. */
   #base = 0;
   #newest = 0;
-  /** Audio of this item and of earlier ones is dropped. */
+  /** Audio and text of this item and of earlier ones are dropped. */
   #cleared = 0;
   /** The items whose end has not come. @type {Set<number>} */
   #unended = new Set();
@@ -1124,12 +1124,11 @@ class RelayTransport {
    * @param {string} delta
    */
   #addText(item, delta) {
+    if (item <= this.#cleared) return;
     const text = (this.#texts.get(item) ?? "") + delta;
     this.#texts.set(item, text);
     this.#host.emit("text", { item, delta, text });
-    if (item > this.#cleared) {
-      this.#timeline.add(item, this.#receivedMs.get(item) ?? 0, "spoken", { item, delta });
-    }
+    this.#timeline.add(item, this.#receivedMs.get(item) ?? 0, "spoken", { item, delta });
   }
 
   /**

@@ -104,7 +104,7 @@ class Site:
 
     def start(self) -> None:
         environment = {**os.environ, "INWORLD_SYNC_LOCAL": "1"}
-        self.process = subprocess.Popen(self.command, env=environment)
+        self.process = subprocess.Popen(self.command, env=environment, start_new_session=True)
         deadline = time.monotonic() + STEP_SECONDS
         while True:
             try:
@@ -117,14 +117,14 @@ class Site:
                 return
 
     def stop(self) -> None:
-        """Stop the server at once. The browser sees a lost connection."""
+        """Stop the server and its workers. The browser sees a lost connection."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(STOP_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(STOP_SECONDS)
 
 
 class Page:
@@ -244,11 +244,9 @@ def check_open_microphone(page: Page, site: Site, pictures: Path | None) -> None
     page.until("words", lambda: "five" in page.words() or "5" in page.words())
     # A word is reported when it sounds, so the words of a minute cannot have come yet.
     assert not {"ninety", "90"} & {*page.words()}, page.words()
-    shown = page.value("document.querySelector('#log mark').textContent")
+    shown = page.value("document.querySelector('#log .assistant mark').textContent")
     assert shown, "no word is marked"
     report("words light up", shown)
-    if pictures is not None:
-        page.driver.save_screenshot(str(pictures / "web_talk.png"))
 
     page.until("interrupts by speech", lambda: page.of_kind("interrupted"))
     page.until("second turn", lambda: len(page.said()) > 1)
@@ -258,6 +256,12 @@ def check_open_microphone(page: Page, site: Site, pictures: Path | None) -> None
     report("interrupts by speech", f"after {heard_ms:.0f} ms: {page.said()[1]}")
     page.until("second reply", lambda: page.of_kind("finished"))
     page.until("silence after the reply", page.is_quiet)
+    if pictures is not None:
+        words, finished = len(page.words()), len(page.of_kind("finished"))
+        page.type("When do you open on Monday?")
+        page.until("an answer", lambda: len(page.words()) > words + 2)
+        page.driver.save_screenshot(str(pictures / "web_talk.png"))
+        page.until("its end", lambda: len(page.of_kind("finished")) > finished)
 
     before = page.sounding()
     page.type("Count to ninety.")
@@ -304,8 +308,6 @@ def check_push_to_talk(page: Page, site: Site, until_ms: float, pictures: Path |
         "the recording", lambda: page.value(f"performance.now() - microphoneAt > {until_ms}")
     )
     assert not page.said(), "the turn ended before the button was released"
-    if pictures is not None:
-        page.driver.save_screenshot(str(pictures / "web_talk_push.png"))
     ActionChains(page.driver).release().perform()
     page.until("push-to-talk", page.said)
     assert page.said()[0] == "say good morning", page.said()
@@ -316,9 +318,12 @@ def check_push_to_talk(page: Page, site: Site, until_ms: float, pictures: Path |
     before = page.sounding()
     page.type("Count to ninety.")
     page.until("a long reply", lambda: page.sounding() > before + 1)
-    ActionChains(page.driver).click_and_hold(button).release().perform()
+    ActionChains(page.driver).click_and_hold(button).perform()
     page.until("interrupts by the button", lambda: page.of_kind("interrupted"))
     page.until("silence", page.is_quiet)
+    if pictures is not None:
+        page.driver.save_screenshot(str(pictures / "web_talk_push.png"))
+    ActionChains(page.driver).release().perform()
     report("pressing interrupts", f"{page.of_kind('interrupted')[0]['ms']:.0f} ms were heard")
     serious = page.serious()
     assert not serious, serious

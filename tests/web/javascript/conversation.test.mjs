@@ -143,8 +143,10 @@ test("clear stops the playback and is answered with what was heard", async () =>
   // 40 ms of latency, and at most 20 ms until the worklet knew the latency.
   assert.ok(answer.ms >= 440 && answer.ms <= 470, `${answer.ms} ms`);
   assert.equal(of("interrupted").length, 1);
-  // Late audio of the item is dropped.
+  // Late audio and text of the item are dropped.
   socket.speak(1, SECOND);
+  socket.receive({ type: "text", item: 1, delta: "late" });
+  assert.deepEqual(of("text"), []);
   socket.receive({ type: "item_end", item: 1, ms: 2000 });
   assert.ok(context.render(300).slice(100).every((sample) => sample === 0));
   assert.deepEqual(of("finished"), []);
