@@ -819,10 +819,7 @@ def test_speech_that_the_player_has_not_got_yet() -> None:
 
     def script(service: Service) -> None:
         service.open()
-        service.until("response.create")
-        service.created("r1")
-        service.audio("r1", "a1", bytes(4800))
-        service.done("r1")
+        service.speak(service.request(), 1, "Hello", bytes(4800))
         service.until_left()
 
     sink = FullSink()
