@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
@@ -66,6 +67,11 @@ def django_say(request: HttpRequest) -> Any:
     return web.stream_response(request, iw.tts, request.GET.get("text"))
 
 
+async def django_async(request: HttpRequest) -> Any:
+    make_response = sync_to_async(web.stream_response, thread_sensitive=False)
+    return await make_response(request, iw.tts, request.GET.get("text"))
+
+
 def django_speak(request: HttpRequest) -> Any:
     return utterances.start_response(request, request.GET.get("text"))
 
@@ -84,6 +90,7 @@ def django_plain(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("say", django_say),
+    path("async", django_async),
     path("speak", django_speak),
     path("words/<speech_id>", django_words),
     path("audio/<speech_id>", django_audio),

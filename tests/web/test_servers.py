@@ -43,12 +43,14 @@ class SpeechService:
     A TTS service. The text decides what happens after the first audio.
 
     Attributes:
+        begin: The test sets this event when the service may begin to speak.
         received: The test sets this event when its browser has received the first audio.
         left: The test sets this event when its browser has left.
         cancelled: Set when the client has cancelled a context.
     """
 
     def __init__(self) -> None:
+        self.begin = threading.Event()
         self.received = threading.Event()
         self.left = threading.Event()
         self.cancelled = threading.Event()
@@ -58,6 +60,8 @@ class SpeechService:
             while True:
                 context_id = service.until("close_context")
                 text = service.text_of(context_id)
+                if text == "waits":
+                    assert self.begin.wait(30)
                 service.audio(context_id, BLOCK, timestampInfo=WORDS)
                 if text == "lost":
                     assert self.received.wait(30)
@@ -88,11 +92,17 @@ class Server:
 
     @contextlib.contextmanager
     def get(self, path: str, method: str = "GET") -> Iterator[http.client.HTTPResponse]:
+        """Get a response on a connection that is closed at the end of the block."""
+        with self.send(path, method) as connection:
+            yield connection.getresponse()
+
+    @contextlib.contextmanager
+    def send(self, path: str, method: str = "GET") -> Iterator[http.client.HTTPConnection]:
         """Send a request on a connection that is closed at the end of the block."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
             connection.request(method, path)
-            yield connection.getresponse()
+            yield connection
 
 
 @contextlib.contextmanager
@@ -120,9 +130,18 @@ def started(command: list[str], folder: Path) -> Iterator[Server]:
             process.wait(20)
 
 
-def a_whole_speech(server: Server) -> None:
+def pages_while_a_text_begins(server: Server) -> None:
+    """While a view waits for the first audio, other pages are served."""
+    with server.send("/say?text=waits") as connection:
+        with server.get("/plain") as plain:
+            assert b"plain" == plain.read()
+        server.service.begin.set()
+        assert BLOCK * 100 == connection.getresponse().read()
+
+
+def a_whole_speech(server: Server, path: str) -> None:
     """The response is chunked, and has the whole speech."""
-    with server.get("/say?text=all") as response:
+    with server.get(f"{path}?text=all") as response:
         assert 200 == response.status
         assert "audio/mpeg" == response.headers["Content-Type"]
         assert "no" == response.headers["X-Accel-Buffering"]
@@ -197,7 +216,10 @@ NEEDS_GEVENT = pytest.mark.skipif(
 def test_servers(name: str, tmp_path: Path) -> None:
     """Each server streams, cuts off and closes the responses."""
     with started(SERVERS[name], tmp_path) as server:
-        a_whole_speech(server)
+        pages_while_a_text_begins(server)
+        a_whole_speech(server, "/say")
+        if name == "asgi":
+            a_whole_speech(server, "/async")
         head(server)
         an_error_before_the_first_byte(server)
         words_of_a_speech(server)
