@@ -11,13 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from inworld_sync.web.audio_response import stream_response as stream_response
+    from inworld_sync.web.event_response import sse_response as sse_response
     from inworld_sync.web.failures import error_response as error_response
     from inworld_sync.web.page_script import script as script
+    from inworld_sync.web.utterances import Utterances as Utterances
 
 # The module of each public name. A test compares this with the imports above.
 _HOMES = {
+    "web.audio_response": "stream_response",
+    "web.event_response": "sse_response",
     "web.failures": "error_response",
     "web.page_script": "script",
+    "web.utterances": "Utterances",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
