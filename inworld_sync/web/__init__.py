@@ -12,10 +12,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inworld_sync.web.failures import error_response as error_response
+    from inworld_sync.web.origin import check_origin as check_origin
+    from inworld_sync.web.relay import Relay as Relay
+    from inworld_sync.web.relay_list import drain_relays as drain_relays
+    from inworld_sync.web.relay_models import (
+        RelayEnd as RelayEnd,
+        RelayOptions as RelayOptions,
+        RelayStart as RelayStart,
+        RelaySummary as RelaySummary,
+    )
+    from inworld_sync.web.user_limit import UserLimit as UserLimit
 
 # The module of each public name. A test compares this with the imports above.
 _HOMES = {
     "web.failures": "error_response",
+    "web.origin": "check_origin",
+    "web.relay": "Relay",
+    "web.relay_list": "drain_relays",
+    "web.relay_models": "RelayEnd RelayOptions RelayStart RelaySummary",
+    "web.user_limit": "UserLimit",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
