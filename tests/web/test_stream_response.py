@@ -237,6 +237,13 @@ def test_a_wrong_format_is_an_error_of_the_program(iw: Inworld, page: Page) -> N
         web.stream_response(request, iw.tts, "Hello.", format="opus")
 
 
+def test_the_client_instead_of_its_tts(iw: Inworld, page: Page) -> None:
+    with page.request() as request, pytest.raises(ConfigError, match=r"tts must be iw.tts .*, got"):
+        web.stream_response(request, iw, "Hello.")
+    with pytest.raises(ConfigError, match=r"tts must be iw.tts .*, got Inworld"):
+        web.Utterances(iw)
+
+
 def test_another_framework(iw: Inworld) -> None:
     with pytest.raises(ConfigError, match=r"request must be flask.request, or .*, got dict"):
         web.stream_response({}, iw.tts, "Hello.")
