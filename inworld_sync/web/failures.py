@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import flask
     from django.http import HttpRequest, HttpResponseBase
 
-__all__ = ["Failure", "error_response", "failure_of", "respond_error"]
+__all__ = ["Failure", "error_response", "failure_of", "log", "respond_error", "respond_failure"]
 
 _logger = logging.getLogger("inworld_sync.web")
 
@@ -97,11 +97,21 @@ def _retry_after(error: InworldError) -> int | None:
     return max(1, math.ceil(min(seconds, _MAX_RETRY_AFTER_SECONDS)))
 
 
-def respond_error(request: WebRequest, error: InworldError) -> object:
-    """Make the response to an error, and log the error if the client did not cause it."""
+def log(error: InworldError) -> Failure:
+    """Return what a response says about an error, and log an error of the server or the service."""
     failure = failure_of(error)
     if failure.status >= 500:
-        _logger.warning("responded with %d: %s: %s", failure.status, type(error).__name__, error)
+        _logger.warning("%d %s: %s: %s", failure.status, failure.code, type(error).__name__, error)
+    return failure
+
+
+def respond_error(request: WebRequest, error: InworldError) -> object:
+    """Make the response to an error, and log the error if the client did not cause it."""
+    return respond_failure(request, log(error))
+
+
+def respond_failure(request: WebRequest, failure: Failure) -> object:
+    """Make the response with a status and a JSON body."""
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(failure.retry_after)
