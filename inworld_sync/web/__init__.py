@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from inworld_sync.web.event_response import sse_response as sse_response
     from inworld_sync.web.failures import error_response as error_response
     from inworld_sync.web.origin import check_origin as check_origin
+    from inworld_sync.web.page_script import script as script
     from inworld_sync.web.relay import Relay as Relay
     from inworld_sync.web.relay_list import drain_relays as drain_relays
     from inworld_sync.web.relay_models import (
@@ -36,6 +37,7 @@ _HOMES = {
     "web.relay_list": "drain_relays",
     "web.relay_models": "RelayEnd RelayOptions RelayStart RelaySummary",
     "web.user_limit": "UserLimit",
+    "web.page_script": "script",
     "web.utterances": "Utterances",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}

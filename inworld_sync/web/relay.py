@@ -378,7 +378,7 @@ class Relay:
             return
         if not self._link.is_connected:
             state = "reconnecting"
-        elif not self._output.is_idle:
+        elif session.is_playing:
             state = "speaking"
         else:
             state = "thinking" if session.is_responding else "listening"

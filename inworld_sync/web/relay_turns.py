@@ -106,7 +106,7 @@ class UserTurns:
         session = self._link.session
         if self._output.begin_clear():
             self._clear_until = now + ANSWER_SECONDS
-        elif session is not None and session.is_responding:
+        elif session is not None and (session.is_responding or session.is_playing):
             self._do(RealtimeSession.interrupt)
 
     def _put(self, action: Callable[[RealtimeSession], object]) -> None:
