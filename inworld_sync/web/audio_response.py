@@ -17,7 +17,7 @@ from inworld_sync.errors import ConfigError, InworldError, RemoteProtocolError
 from inworld_sync.models.tts import FILE_ENCODINGS, AudioConfig, ContextConfig
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.sessions.tts.speech import AudioChunk, SpeechStream
-from inworld_sync.web.arguments import require_count, require_short_text
+from inworld_sync.web.arguments import require_count, require_short_text, require_tts
 from inworld_sync.web.failures import respond_error
 from inworld_sync.web.frameworks import EmptyBody, web_request
 
@@ -110,12 +110,13 @@ def stream_response(
         asynchronous iterator.
 
     Raises:
-        ConfigError: *request*, *format* or *max_characters* is wrong.
+        ConfigError: *request*, *tts*, *format* or *max_characters* is wrong.
 
     Thread safety: may be called from any thread.
     """
     web = web_request(request)
     headers = {"Content-Type": content_type_of(format), "Accept-Ranges": "none", **STREAM_HEADERS}
+    require_tts(tts)
     require_count(max_characters, "max_characters")
     try:
         require_short_text(text, max_characters)

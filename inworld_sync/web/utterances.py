@@ -23,7 +23,7 @@ from inworld_sync.errors import ClosedError, DeadlineExceeded, InworldError, Quo
 from inworld_sync.models import checks
 from inworld_sync.models.tts import AudioConfig, AudioEncoding, ContextConfig
 from inworld_sync.sessions.tts.service import Tts
-from inworld_sync.web.arguments import require_count, require_short_text
+from inworld_sync.web.arguments import require_count, require_short_text, require_tts
 from inworld_sync.web.audio_response import STREAM_HEADERS, first_chunks
 from inworld_sync.web.byte_range import asks_part, byte_range
 from inworld_sync.web.event_format import write_event
@@ -61,7 +61,7 @@ class Utterances:
             service.
 
     Raises:
-        ConfigError: An argument is out of its range.
+        ConfigError: *tts* is not the ``tts`` of a client, or an argument is out of its range.
 
     Thread safety: every method may be called from any thread.
     """
@@ -75,6 +75,7 @@ class Utterances:
         keep_seconds: float = 60.0,
         timeout: float = 30.0,
     ) -> None:
+        require_tts(tts)
         require_count(max_utterances, "max_utterances")
         require_count(max_characters, "max_characters")
         checks.require_timeout(keep_seconds, "keep_seconds")

@@ -1,12 +1,13 @@
 """
 A Flask app and a Django app with the same views. Servers run them in processes of their own.
 
-The environment has the address of the service (``SERVICE_URL``).
+The environment has the address of the service (``SERVICE_URL``), and its key (``SERVICE_KEY``).
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -28,7 +29,7 @@ settings.configure(
 )
 
 iw = Inworld(
-    api_key="a2V5OnNlY3JldA==",
+    api_key=os.environ.get("SERVICE_KEY", "a2V5OnNlY3JldA=="),
     base_url=os.environ["SERVICE_URL"],
     max_retries=0,
     sends_cancel_context=True,
@@ -61,6 +62,12 @@ def audio(speech_id: str) -> Any:
 @flask_app.get("/plain")
 def plain() -> str:
     return "plain"
+
+
+@flask_app.get("/threads")
+def threads() -> list[str]:
+    """List the threads that receive speech."""
+    return [each.name for each in threading.enumerate() if each.name.startswith("inworld-web")]
 
 
 def django_say(request: HttpRequest) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from typing import ClassVar
 
 import pytest
@@ -26,9 +25,7 @@ from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.web import event_response
 
-from support.web_pages import Answer, Page, events_of
-
-IN_SECTION = {"item_id": "i1", "response_id": "r1", "output_index": 0}
+from support.web_pages import Page, events_of
 
 
 class Source(EventSource[object]):
@@ -65,10 +62,6 @@ def sent(source: Source, page: Page | None = None) -> list[tuple[str, dict[str, 
     assert [{"retry": "2000"}] == events[:1]
     assert not [event for event in events if "id" in event]
     return [(event["event"], json.loads(event["data"])) for event in events[1:]]
-
-
-def read(answer: Answer) -> list[str]:
-    return [event["event"] for event in events_of(answer.body) if "event" in event]
 
 
 def test_transcripts_of_a_stream(page: Page) -> None:
@@ -141,14 +134,12 @@ def test_words_of_a_context(iw: Inworld, page: Page) -> None:
 @pytest.mark.parametrize("error", [errors.ConnectionLost("x"), errors.DeadlineExceeded("x")])
 def test_a_source_that_fails(error: errors.InworldError, caplog) -> None:
     """The last event is "failed". The error is logged once. Earlier events are not lost."""
-    source, begun = Source(Transcription("Hi")), threading.Event()
-    page = Page("flask")
+    source, page = Source(Transcription("Hi")), Page("flask")
     with page.request() as request:
         response = web.sse_response(request, source)
     source.end(error)
     blocks = list(page.blocks(response))
     response.close()
-    begun.set()
     events = events_of(b"".join(blocks))[1:]
 
     assert ["transcript", "failed"] == [event["event"] for event in events]

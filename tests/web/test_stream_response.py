@@ -237,6 +237,31 @@ def test_a_wrong_format_is_an_error_of_the_program(iw: Inworld, page: Page) -> N
         web.stream_response(request, iw.tts, "Hello.", format="opus")
 
 
+def test_closing_frees_the_place(page: Page) -> None:
+    """More browsers than places may leave. Each next browser gets the place of an earlier one."""
+
+    def script(service: Service) -> None:
+        while True:
+            service.audio(service.until("send_text"), b"\1\2")
+            service.closed(service.until("cancel_context"))
+
+    options = {"limiter": ConnectionLimiter(1), "sends_cancel_context": True}
+    with scripted(script, **options) as iw:
+        for _ in range(7):
+            with page.request() as request:
+                response = web.stream_response(request, iw.tts, "Hello.", timeout=20)
+            response.close()
+
+            assert 200 == response.status_code
+
+
+def test_the_client_instead_of_its_tts(iw: Inworld, page: Page) -> None:
+    with page.request() as request, pytest.raises(ConfigError, match=r"tts must be iw.tts .*, got"):
+        web.stream_response(request, iw, "Hello.")
+    with pytest.raises(ConfigError, match=r"tts must be iw.tts .*, got Inworld"):
+        web.Utterances(iw)
+
+
 def test_another_framework(iw: Inworld) -> None:
     with pytest.raises(ConfigError, match=r"request must be flask.request, or .*, got dict"):
         web.stream_response({}, iw.tts, "Hello.")
