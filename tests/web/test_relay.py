@@ -444,12 +444,16 @@ def test_a_browser_that_leaves_while_it_is_interrupted() -> None:
 
     def interrupt(service: Service) -> None:
         answer(service, 1, speech(3000))
+        page_plays.wait(PATIENCE_SECONDS)
         speech_started(service)
 
+    page_plays = threading.Event()
     script = script_of(heard_first_audio, interrupt)
     with realtime(script) as iw, relay_server(opener(iw)) as server, Browser(server.url) as page:
         page.answers = False
         page.speak(100)
+        page.wait(lambda: page.audio)
+        page_plays.set()
         page.wait_for("clear")
         page.close()
         assert "browser_left" == server.summary().end
