@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -104,7 +103,7 @@ class Site:
 
     def start(self) -> None:
         environment = {**os.environ, "INWORLD_SYNC_LOCAL": "1"}
-        self.process = subprocess.Popen(self.command, env=environment, start_new_session=True)
+        self.process = subprocess.Popen(self.command, env=environment)
         deadline = time.monotonic() + STEP_SECONDS
         while True:
             try:
@@ -117,14 +116,14 @@ class Site:
                 return
 
     def stop(self) -> None:
-        """Stop the server and its workers. The browser sees a lost connection."""
+        """Stop the server. The browser sees a lost connection."""
         if self.process is not None:
             self.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 self.process.wait(STOP_SECONDS)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(STOP_SECONDS)
 
 
 class Page:
