@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from inworld_sync import ConfigError, ConnectionLimiter, LocalProtocolError, Session, tool
@@ -22,9 +23,8 @@ AUDIO = bytes(range(240)) * 200
 
 def speech(milliseconds: int, first: int = 1) -> bytes:
     """Return 24 kHz PCM whose samples differ."""
-    return b"".join(
-        ((first + index) % 30000).to_bytes(2, "little") for index in range(milliseconds * 24)
-    )
+    samples = (np.arange(milliseconds * 24) + first) % 30_000
+    return samples.astype("<i2").tobytes()
 
 
 def answer(service: Service, number: int, audio: bytes, request: Any = None) -> None:
@@ -214,6 +214,7 @@ def test_a_reply_that_begins_before_the_page_has_answered() -> None:
         truncated.append(service.until("conversation.item.truncate")["item_id"])
         service.until("input_audio_buffer.append")
         truncated.extend(each["item_id"] for each in service.said("conversation.item.truncate"))
+        service.error("server_error")
 
     script = script_of(heard_first_audio, talk)
     with realtime(script) as iw, relay_server(opener(iw)) as server, Browser(server.url) as page:
@@ -226,7 +227,7 @@ def test_a_reply_that_begins_before_the_page_has_answered() -> None:
         page.send("interrupted", item=1, ms=600)
         page.wait_for("item_end", item=2)
         page.speak(100)
-        page.wait(lambda: len(truncated) == 2)
+        page.wait(lambda: len(page.of("error", code="model_error")) == 3)
 
     assert ["item_a1", "item_a1"] == truncated
     assert speech(300, first=7) == page.audio[2]
@@ -444,12 +445,16 @@ def test_a_browser_that_leaves_while_it_is_interrupted() -> None:
 
     def interrupt(service: Service) -> None:
         answer(service, 1, speech(3000))
+        page_plays.wait(PATIENCE_SECONDS)
         speech_started(service)
 
+    page_plays = threading.Event()
     script = script_of(heard_first_audio, interrupt)
     with realtime(script) as iw, relay_server(opener(iw)) as server, Browser(server.url) as page:
         page.answers = False
         page.speak(100)
+        page.wait(lambda: page.audio)
+        page_plays.set()
         page.wait_for("clear")
         page.close()
         assert "browser_left" == server.summary().end

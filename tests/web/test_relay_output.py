@@ -105,13 +105,15 @@ def test_the_item_is_truncated_at_the_millisecond_of_the_page(
     assert heard_ms == samples * 1000 // audio_format.sample_rate_hz
 
 
-def test_positions_of_all_items(clock: Clock) -> None:
+@pytest.mark.parametrize("is_reported", [True, False])
+def test_positions_of_all_items(clock: Clock, is_reported: bool) -> None:
     """Items before the present one were heard, later ones were not."""
     output = output_of(9000)
     for name in "abc":
         output.push(name, bytes(1000 * PER_MS), PCM, end=True)
     sent(output)
-    output.handle_finished(1)
+    if is_reported:
+        output.handle_finished(1)
     output.begin_clear()
     output.handle_stop(2, 400)
 

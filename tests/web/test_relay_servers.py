@@ -52,6 +52,8 @@ def converse(peer: Peer) -> None:
 def running(command: list[str]) -> Iterator[str]:
     """Run a server in another process with a scripted model. Yield its host and port."""
     with serve(converse) as model, socket.create_server(("127.0.0.1", 0)) as listener:
+        # The sockets of the server inherit this size, so that no long message fits.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         environment = {
             **os.environ,
             "INWORLD_API_KEY": KEY,
