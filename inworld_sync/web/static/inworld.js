@@ -1060,7 +1060,11 @@ class RelayTransport {
 
   /** @param {any} message */
   #handle(message) {
-    const item = Number.isInteger(message.item) ? this.#base + message.item : 0;
+    const isAboutItem = ["item", "text", "words", "item_end"].includes(message.type);
+    if (isAboutItem && !(Number.isInteger(message.item) && message.item > 0)) {
+      throw new RangeError(`item: ${message.item}`);
+    }
+    const item = this.#base + message.item;
     const { emit, setState } = this.#host;
     switch (message.type) {
       case "ready":
@@ -1124,6 +1128,7 @@ class RelayTransport {
    * @param {string} delta
    */
   #addText(item, delta) {
+    if (typeof delta !== "string") throw new TypeError(`delta: ${delta}`);
     if (item <= this.#cleared) return;
     const text = (this.#texts.get(item) ?? "") + delta;
     this.#texts.set(item, text);
@@ -1828,16 +1833,19 @@ export class Conversation extends EventTarget {
       stream = await navigator.mediaDevices.getUserMedia({ audio: { ...usual, ...wanted } });
       if (this.#isClosed()) throw new Error("the conversation was closed");
       this.#releaseMicrophone();
+      this.#stream = stream;
+      // Before its audio is sent, since the user may have muted the conversation.
+      this.#enableTrack();
       await this.#transport.setMicrophone(stream);
     } catch (error) {
       for (const track of stream?.getTracks() ?? []) track.stop();
+      if (this.#stream === stream) this.#stream = null;
       const name = error instanceof Error ? error.name : "";
       const reasons = { NotAllowedError: "refused", NotFoundError: "missing" };
       const state = reasons[/** @type {keyof typeof reasons} */ (name)] ?? "failed";
       this.#emit("microphone", { state, message: messageOf(error) });
       return false;
     }
-    this.#stream = stream;
     const [track] = stream.getAudioTracks();
     track.onended = () => {
       if (this.#stream !== stream) return;
@@ -1846,7 +1854,6 @@ export class Conversation extends EventTarget {
       this.push(false);
       this.#emit("microphone", { state: "ended", message: "the microphone was unplugged" });
     };
-    this.#enableTrack();
     this.#emit("microphone", { state: "on", message: track.label });
     return true;
   }

@@ -227,10 +227,18 @@ test("a hidden page releases the button, since it gets no keyup", async () => {
 });
 
 test("mute makes the track silent, and survives a new microphone", async () => {
-  const { conversation, of } = await started();
+  const { conversation, of, context } = await started();
   conversation.muted = true;
   assert.equal(devices.tracks[0].enabled, false);
+  // The new track must be silent before it is connected.
+  const { createMediaStreamSource } = context;
+  const connected = [];
+  context.createMediaStreamSource = function (stream) {
+    connected.push(stream.getTracks()[0].enabled);
+    return createMediaStreamSource.call(this, stream);
+  };
   await conversation.openMicrophone();
+  assert.deepEqual(connected, [false]);
   assert.deepEqual(devices.tracks.map((track) => track.enabled), [false, false]);
   assert.equal(devices.tracks[0].isStopped, true);
   conversation.muted = false;
@@ -444,6 +452,8 @@ test("invalid messages are errors, and the conversation continues", async () => 
     null,
     { type: "ready", rate_hz: -1 },
     { type: "words", item: 1 },
+    { type: "item", item: 0 },
+    { type: "text", item: 1 },
     { type: "state", state: "closed" },
   ];
   for (const body of bodies) socket.receive(body);
@@ -451,7 +461,7 @@ test("invalid messages are errors, and the conversation continues", async () => 
   for (const data of wrong) socket.onmessage({ data });
   socket.receive({ type: "something new" });
 
-  assert.deepEqual(of("error").map(({ code }) => code), Array(7).fill("invalid_message"));
+  assert.deepEqual(of("error").map(({ code }) => code), Array(9).fill("invalid_message"));
   socket.receive({ type: "user", item_id: "u", text: "hello", final: true });
   assert.deepEqual(of("user"), [{ name: "user", itemId: "u", text: "hello", final: true }]);
   socket.receive({ type: "error", code: "quota", message: "no time left", fatal: true });
