@@ -105,7 +105,9 @@ class Browser:
         errors: The error messages of the relay.
     """
 
-    def __init__(self, host: str, number: int, seconds: float) -> None:
+    def __init__(
+        self, host: str, number: int, seconds: float, *, is_compressed: bool = False
+    ) -> None:
         self.playback = Playback()
         self.first_ms: list[float] = []
         self.errors: list[str] = []
@@ -120,7 +122,7 @@ class Browser:
         opened = connect(
             f"ws://{host}/talk?user=user-{number}",
             origin=f"http://{host}",  # type: ignore[arg-type]
-            compression=None,
+            compression="deflate" if is_compressed else None,
             max_queue=None,
         )
         self._socket = self._left.enter_context(opened)
@@ -312,6 +314,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--pace", type=float, default=2.0, help="speed of the model's speech")
     parser.add_argument("--page-limit", type=float, default=1.0, help="seconds")
+    parser.add_argument("--deflate", action="store_true", help="compress, as browsers offer")
     parser.add_argument("--emulator", type=float, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.emulator is not None:
@@ -323,7 +326,10 @@ def main() -> int:
         warm.join()
         began, cpu = time.monotonic(), float(str(counters(host)["cpu_seconds"]))
         pages = Pages(host)
-        browsers = [Browser(host, number, chosen.seconds) for number in range(chosen.browsers)]
+        browsers = [
+            Browser(host, number, chosen.seconds, is_compressed=chosen.deflate)
+            for number in range(chosen.browsers)
+        ]
         time.sleep(chosen.seconds / 2)
         during = counters(host)
         for browser in browsers:

@@ -24,7 +24,6 @@ from django.test import Client
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
-from websockets.sync.client import connect
 
 from inworld_sync import AuthError, Inworld, InworldError, Session, web
 from inworld_sync.emulator import Emulator
@@ -131,6 +130,8 @@ application = ProtocolTypeRouter(
 
 def try_it() -> None:
     """Talk with the app as a page with an open microphone does: speak, and hear the answer."""
+    from websockets.sync.client import connect
+
     question = iw.tts.synthesize("When do you open on Monday?")
     listener = sockets.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off"))

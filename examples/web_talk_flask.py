@@ -13,7 +13,6 @@ from pathlib import Path
 from flask import Flask, Response, abort, jsonify, request, send_file
 from flask_sock import Sock
 from simple_websocket import Server
-from websockets.sync.client import connect
 from werkzeug.serving import make_server
 
 from inworld_sync import Inworld, InworldError, RealtimeSession, Session, tool, web
@@ -98,6 +97,8 @@ def token() -> Response:
 
 def try_it() -> None:
     """Talk with the app as a page does: press the button, ask, release it, and hear the answer."""
+    from websockets.sync.client import connect
+
     question = iw.tts.synthesize("When do you open on Monday?")
     server = make_server("127.0.0.1", 0, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
