@@ -35,7 +35,8 @@ RANKS = {
     "telephony": 5,
     "webrtc": 5,
     "client": 6,
-    "cli": 7,
+    "games": 7,
+    "cli": 8,
 }
 
 # Unit: the only units that may import this unit, although the ranks would allow other units too.
