@@ -80,8 +80,8 @@ class Conversation(GameVoice):
             Otherwise the service detects when the player speaks.
         tools_in_update: Whether the functions of the session run inside :meth:`update`, so that
             they may use the objects of the game. Otherwise they run on threads of the package.
-        sample_rate_hz: The sample rate of the engine's mixer in Hz, 8000 to 48000. Another rate
-            than the session's 24000 Hz needs the extra ``resample``.
+        sample_rate_hz: The sample rate of the engine's mixer in Hz, 8000 to 48000. The speech of
+            the session is converted to this rate.
         latency_ms: The time from the read of a sample until it is heard, 0 to 60000 ms.
         reconnect_timeout: For how many seconds the client tries to replace a lost connection; 0
             turns reconnecting off.

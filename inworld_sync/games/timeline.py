@@ -29,7 +29,7 @@ __all__ = ["TIMELINE_FORMATS", "MouthTimeline", "TimelineFormat", "mouth_timelin
 
 TimelineFormat: TypeAlias = Literal["json", "tsv", "xml", "dat", "rhubarb"]
 
-TIMELINE_FORMATS: Final = get_args(TimelineFormat)
+TIMELINE_FORMATS: Final[tuple[str, ...]] = get_args(TimelineFormat)
 
 # Without visemes, the loudness is converted to visemes in steps of this length.
 _STEP_MS = 40.0
@@ -187,13 +187,16 @@ def mouth_timeline(speech: Speech) -> MouthTimeline:
     those of the phonemes, or follow the loudness.
 
     Raises:
-        AudioError: The encoding is compressed.
+        AudioError: The encoding is compressed, and there are neither visemes nor phonemes.
     """
-    samples, rate_hz = speech.pcm, speech.sample_rate_hz
-    duration_ms = len(samples) / 2 * 1000.0 / rate_hz
-    track = MouthTrack(rate_hz)
-    track.add_audio(samples)
     visemes, source = to_openxr(speech.visemes, speech.phonemes)
+    track = MouthTrack(speech.sample_rate_hz)
+    duration_ms = speech.duration_ms
+    if duration_ms is not None or not visemes:
+        track.add_audio(speech.pcm)
+    if duration_ms is None:
+        # The length of compressed audio is not known.
+        duration_ms = max(each.end_ms for each in (*visemes, *speech.words))
     if visemes:
         track.add_visemes(visemes, source)
         found = track.visemes

@@ -1,0 +1,104 @@
+"""The thread of the game never waits, whatever the service does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from inworld_sync import Inworld
+from inworld_sync.games import Conversation, GameVoice, VoiceLine
+
+from support.game_loop import FRAME_SECONDS, no_waiting_calls
+from support.peers import Peer, serve
+from support.scripted import KEY
+from support.scripted_realtime import Service as RealtimeService
+
+Make = Callable[[Inworld], GameVoice]
+
+
+def line(client: Inworld) -> VoiceLine:
+    made = VoiceLine(client, "Hello there.")
+    made.start()
+    return made
+
+
+def conversation(client: Inworld) -> Conversation:
+    made = Conversation(client)
+    made.start()
+    made.say("Hello")
+    return made
+
+
+def no_answer(peer: Peer) -> None:
+    """Accept the connection, and send nothing."""
+    peer.hold()
+
+
+def silent(peer: Peer) -> None:
+    """Upgrade the connection, and send nothing more."""
+    peer.upgrade()
+    peer.hold()
+
+
+def unread(peer: Peer) -> None:
+    """Open the session, and read nothing more."""
+    RealtimeService(peer, 1).open()
+    peer.hold()
+
+
+@pytest.mark.parametrize("make", [line, conversation])
+@pytest.mark.parametrize("script", [no_answer, silent, unread])
+def test_a_service_that_does_not_answer(make: Make, script: Callable[[Peer], None]) -> None:
+    """No call of the loop waits, nor do cancelling and closing."""
+    with serve(script) as server:
+        client = Inworld(
+            api_key=KEY, base_url=f"ws://127.0.0.1:{server.port}", connect_timeout=20, max_retries=0
+        )
+        with client:
+            with no_waiting_calls():
+                voice = make(client)
+                for _ in range(200):
+                    voice.read_audio(400)
+                    voice.update(FRAME_SECONDS)
+                    if isinstance(voice, Conversation):
+                        voice.send_audio(bytes(9600))
+                assert not voice.is_over
+                voice.cancel()
+                voice.pause()
+                voice.fade_out()
+                voice.update(FRAME_SECONDS)
+                voice.close()
+                voice.update(FRAME_SECONDS)
+            assert voice.is_over
+
+
+def test_a_stalled_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lookup of a name that takes long does not stop the loop."""
+    looks, release = threading.Event(), threading.Event()
+
+    def lookup(*_: object, **__: object) -> None:
+        looks.set()
+        release.wait(30)
+        raise OSError("no such name")
+
+    monkeypatch.setattr("socket.getaddrinfo", lookup)
+    with Inworld(api_key=KEY, base_url="ws://voice.example", max_retries=0) as client:
+        with no_waiting_calls():
+            voice = line(client)
+            for _ in range(100):
+                voice.update(FRAME_SECONDS)
+        assert looks.wait(30)
+        with no_waiting_calls():
+            voice.update(FRAME_SECONDS)
+            voice.close()
+        release.set()
+
+
+def test_a_call_that_waits_is_found() -> None:
+    """The check of these tests finds a call that waits."""
+    import time
+
+    with pytest.raises(AssertionError, match="sleep in"), no_waiting_calls():
+        time.sleep(0)
