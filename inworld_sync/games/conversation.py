@@ -323,10 +323,12 @@ class Conversation(GameVoice):
     def _handle_next(self) -> bool:
         if self._state == "connecting":
             self._check_open()
+        elif self._state == "closed":
+            return False
         opened = self._thread.opened
         if self._tools.run_next():
             return True
-        if opened is None or self._is_received or self._state == "closed":
+        if opened is None or self._is_received:
             return False
         event = self._next_event(opened)
         if event is None:

@@ -276,7 +276,7 @@ class SpeechOutput:
 
         Args:
             out: A writable buffer of whole frames.
-            only_speech: Whether a block without speech is not given to the device.
+            only_speech: Whether a block without speech is not played, so it is not counted.
 
         Returns:
             How many frames are speech.
@@ -345,7 +345,11 @@ class SpeechOutput:
     def _push(self, item_id: str, item: _Item, pcm: memoryview, *, end: bool) -> None:
         if self._playout.push(pcm, item=item_id, end=end):
             item.pushed += len(pcm) // _SAMPLE_BYTES
-        item.is_ended = item.is_ended or end
+            item.is_ended = item.is_ended or end
+        elif not item.pushed:
+            # Audio of an item that was cleared has arrived late.
+            self._items.pop(item_id, None)
+            self._unread.pop(item_id, None)
 
     def _drop(self) -> dict[str, int]:
         """Drop all audio; return how many samples of each item were heard, at the item's rate."""
