@@ -13,21 +13,20 @@ import pytest
 
 from inworld_sync import (
     AudioConfig,
-    AudioEncoding,
     ConfigError,
     ConnectionLost,
     ContextConfig,
     Inworld,
     LocalProtocolError,
     NotFoundError,
-    Speech,
 )
 from inworld_sync.games import Listener, VoiceLine
-from inworld_sync.models.tts import Viseme, WordTime
+from inworld_sync.models.tts import WordTime
 
 from support.game_loop import (
     FRAME_SECONDS,
     RATE_HZ,
+    existing_speech,
     run_frames,
     run_to_end,
     run_until,
@@ -38,14 +37,7 @@ from support.scripted import Service, scripted
 TEXT = "One two three."
 FRAMES = RATE_HZ // 60
 
-SPEECH = Speech(
-    tone(1000, 0.4),
-    AudioEncoding.PCM,
-    RATE_HZ,
-    words=(WordTime("one", 0, 400), WordTime("two", 500, 900)),
-    tokens=("one", " ", "two"),
-    visemes=(Viseme("PP", 0, 100), Viseme("aa", 100, 400), Viseme("ou", 500, 900)),
-)
+SPEECH = existing_speech()
 
 
 @pytest.fixture

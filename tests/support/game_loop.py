@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from inworld_sync import AudioEncoding, Speech
 from inworld_sync.games import GameVoice
+from inworld_sync.models.tts import Viseme, WordTime
 
 from support.peers import PATIENCE_SECONDS
 
@@ -31,6 +33,18 @@ def tone(milliseconds: int, amplitude: float) -> bytes:
     count = RATE_HZ * milliseconds // 1000
     peak, step = amplitude * 32767, 2 * math.pi * 200 / RATE_HZ
     return struct.pack(f"<{count}h", *(round(peak * math.sin(at * step)) for at in range(count)))
+
+
+def existing_speech() -> Speech:
+    """Return a second of speech with two words and mouth shapes."""
+    return Speech(
+        tone(1000, 0.4),
+        AudioEncoding.PCM,
+        RATE_HZ,
+        words=(WordTime("one", 0, 400), WordTime("two", 500, 900)),
+        tokens=("one", " ", "two"),
+        visemes=(Viseme("PP", 0, 100), Viseme("aa", 100, 400), Viseme("ou", 500, 900)),
+    )
 
 
 def run_until(
