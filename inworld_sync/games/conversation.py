@@ -37,7 +37,11 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.models.tts import TimestampType
 from inworld_sync.sessions.event_stream import require_callable
-from inworld_sync.sessions.realtime.events import Interrupted, ResponseStarted
+from inworld_sync.sessions.realtime.events import (
+    SESSION_EVENT_CLASSES,
+    Interrupted,
+    ResponseStarted,
+)
 from inworld_sync.wire.text import require_text
 
 if TYPE_CHECKING:
@@ -284,10 +288,16 @@ class Conversation(GameVoice):
 
         Returns:
             *handler*.
+
+        Raises:
+            ConfigError: Events of the class never occur, or *kind* is neither a class nor a text.
         """
         require_callable(handler, "handler")
         if not isinstance(kind, (type, str)):
             raise ConfigError(f"kind must be a class or a name, got {kind!r}")
+        emitted = (*SESSION_EVENT_CLASSES, StreamEnded)
+        if isinstance(kind, type) and not any(issubclass(each, kind) for each in emitted):
+            raise ConfigError(f"a conversation never emits {kind.__name__}")
         self._handlers.append((kind, handler))
         return handler
 

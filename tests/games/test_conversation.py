@@ -437,6 +437,7 @@ def test_close_before_the_session_is_open() -> None:
         (lambda talk: talk.send_audio(b"", 5), ConfigError, "sample_rate_hz must be 8000"),
         (lambda talk: talk.listen_to(5), ConfigError, "microphone must be an AudioSource"),
         (lambda talk: talk.on(5, print), ConfigError, "kind must be a class or a name"),
+        (lambda talk: talk.on(int, print), ConfigError, "a conversation never emits int"),
         (lambda talk: talk.begin_talking(), LocalProtocolError, "push_to_talk=True"),
         (lambda talk: talk.end_talking(), LocalProtocolError, "push_to_talk=True"),
         (lambda talk: pickle.dumps(talk), TypeError, "a Conversation cannot be saved"),
