@@ -11,6 +11,7 @@ The locks of the playout are acquired while ``_lock`` is held.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -38,6 +39,9 @@ _MAX_TRACKS = 64
 _SAMPLE_BYTES = 2
 _RAMP_FRAMES = 64
 _LOOK_SECONDS = 0.02
+
+# If the device has no more speech, the next block of the same item follows within this time.
+_BETWEEN_SECONDS = 0.05
 
 
 @attrs.define(eq=False)
@@ -97,6 +101,11 @@ class SpeechOutput:
         # counts when it clears. Until then, audio is refused.
         self._stopped: dict[str, int] | None = None
         self._closed = False
+        self._is_speaking = False
+        # For how long the device has had no speech.
+        self._dry_seconds = math.inf
+        # Whether reads return silence because the voice was paused before it spoke.
+        self._is_held = False
         self._fade_frames = self._fade_left = 0
 
     # ---- the package's threads ---------------------------------------------------------------
@@ -182,7 +191,11 @@ class SpeechOutput:
             name, position = self._segments.item, self._segments.position
             track = None
             upcoming = self._segments.upcoming(self._clock.heard_frames)
-            if self._segments.is_speaking and name is not None:
+            # Without a latency, all audio that was read was heard, and the next block follows.
+            self._dry_seconds = self._dry_seconds + seconds if upcoming is None else 0.0
+            is_between = name in self._unread and self._dry_seconds < _BETWEEN_SECONDS
+            self._is_speaking = self._segments.is_speaking or is_between
+            if self._is_speaking and name is not None:
                 track = self._tracks.get(name)
             elif upcoming is not None:
                 name, position = upcoming
@@ -214,9 +227,8 @@ class SpeechOutput:
 
     @property
     def is_speaking(self) -> bool:
-        """Whether speech is heard now."""
-        with self._lock:
-            return self._segments.is_speaking
+        """Whether speech was heard at the last :meth:`advance`, and was not dropped since."""
+        return self._is_speaking
 
     @property
     def has_speech(self) -> bool:
@@ -254,6 +266,8 @@ class SpeechOutput:
     def pause(self, *, is_paused: bool) -> None:
         """Stop reading speech, or continue."""
         with self._lock:
+            # The playout fades out, but there is nothing to fade before the first read.
+            self._is_held = is_paused and (self._is_held or self._is_dry)
             (self._playout.pause if is_paused else self._playout.resume)()
 
     def fade_out(self, duration_ms: float) -> None:
@@ -283,7 +297,11 @@ class SpeechOutput:
         """
         with self._lock:
             frames = len(out) // _SAMPLE_BYTES
-            count = self._playout.read(out)
+            count = 0
+            if self._is_held:
+                out[:] = bytes(len(out))
+            else:
+                count = self._playout.read(out)
             start = self._clock.read_frames
             self._relate(start, start + max(count, 1))
             if count == 0 and only_speech:
@@ -306,6 +324,8 @@ class SpeechOutput:
             if not item.is_ended or position < item.pushed:
                 break
             del self._unread[name]
+        if found:
+            self._dry_seconds = 0.0
         total = sum(until - since for _, since, until in found)
         place = float(start)
         for name, since, until in found:
@@ -327,6 +347,11 @@ class SpeechOutput:
             self._fade_left -= len(part) // _SAMPLE_BYTES
 
     # ---- inside; the lock is held ------------------------------------------------------------
+
+    @property
+    def _is_dry(self) -> bool:
+        """Whether the device has no speech, and had none recently."""
+        return self._segments.is_empty and self._dry_seconds >= _BETWEEN_SECONDS
 
     @property
     def _refuses(self) -> bool:
@@ -365,6 +390,8 @@ class SpeechOutput:
         self._fade_frames = self._fade_left = 0
         self._segments.clear()
         self._clock.drop()
+        self._is_speaking = False
+        self._dry_seconds = math.inf
         self._items.clear()
         self._unread.clear()
         self._tracks.clear()

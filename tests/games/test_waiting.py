@@ -48,8 +48,16 @@ def unread(peer: Peer) -> None:
     peer.hold()
 
 
-@pytest.mark.parametrize("make", [line, conversation])
-@pytest.mark.parametrize("script", [no_answer, silent, unread])
+@pytest.mark.parametrize(
+    ("make", "script"),
+    [
+        (line, no_answer),
+        (line, silent),
+        (conversation, no_answer),
+        (conversation, silent),
+        (conversation, unread),
+    ],
+)
 def test_a_service_that_does_not_answer(make: Make, script: Callable[[Peer], None]) -> None:
     """No call of the loop waits, nor do cancelling and closing."""
     with serve(script) as server:

@@ -103,4 +103,5 @@ def no_waiting_calls() -> Iterator[list[str]]:
         yield found
     finally:
         sys.setprofile(None)
-    assert found == []
+    if found:
+        raise AssertionError(f"the thread of the game waited: {', '.join(found)}")
