@@ -36,7 +36,8 @@ RANKS = {
     "webrtc": 5,
     "client": 6,
     "web": 6,
-    "cli": 7,
+    "games": 7,
+    "cli": 8,
 }
 
 # Unit: the only units that may import this unit, although the ranks would allow other units too.
@@ -211,7 +212,7 @@ PLANTED = [
     ("wire/a.py", "import inworld_sync.audio", "lower ranks only, got rank 2"),
     ("errors.py", "from inworld_sync import models", "lower ranks only, got rank 1"),
     ("auth.py", "from inworld_sync.transport.http import HttpClient", "got rank 3"),
-    ("client.py", "import inworld_sync.cli.say", "got rank 7"),
+    ("client.py", "import inworld_sync.cli.say", "got rank 8"),
     ("audio/a.py", "def f():\n    import inworld_sync.wire", "got rank 2"),
     ("audio/a.py", "class A:\n    from inworld_sync.wire import tts", "got rank 2"),
     (
