@@ -62,6 +62,7 @@ ALONE = {
     "click": {"cli"},
     "fsspec": {"batch"},
     "livekit": {"audio"},
+    "pygame": {"games"},
     "python_socks": {"transport"},
     "redis": {"limits"},
     "rich": {"cli"},
