@@ -24,8 +24,8 @@ from inworld_sync.games.voice import GameVoice, require_range
 
 __all__ = ["Actor", "Joint", "MorphMouth", "SoundManager", "VoiceSound"]
 
-# Panda3D gets no pieces that are shorter than this. A loop may be faster than the display.
-_LEAST_SECONDS = 0.005
+# The sound gets more audio when this share of its buffer is free.
+_FREE_SHARE = 1 / 4
 
 # A sound ends at the latest after this time, if the game does not update its manager.
 _ENDING_SECONDS = 0.5
@@ -74,8 +74,8 @@ class VoiceSound:
         positional: Whether OpenAL computes the loudness and the direction from the position of the
             voice, which has the coordinates of Panda3D, and from the listener of the manager. If
             it is False, only the volume of the voice counts.
-        buffer_ms: How much audio waits in OpenAL, 50 to 1000. It must be greater than the longest
-            frame of the game.
+        buffer_ms: How much audio waits in OpenAL, 50 to 1000. Three quarters of it must be longer
+            than the longest frame of the game.
         latency_ms: The time from OpenAL to the loudspeaker, 0 to 1000. The mouth and the words are
             later by this time.
 
@@ -127,6 +127,8 @@ class VoiceSound:
         # Positions in the frames that the voice has returned.
         self._pulled = self._heard = 0
         self._sound_from = self._played = 0.0
+        # The time of the sound at the last update.
+        self._sound_seconds = 0.0
         # The audio from _unplayed_from, which is _played rounded down, to _pulled.
         self._unplayed = bytearray()
         self._unplayed_from = 0
@@ -174,14 +176,16 @@ class VoiceSound:
             return
         left = self._pulled - self._played
         elapsed = (now - self._updated) * self._rate_hz
-        if not self._plays(self._sound):
+        seconds = self._sound.get_time()
+        if elapsed >= left:
+            # The game has stopped for longer than the sound. get_time() does not show this yet.
+            played = float(self._pulled)
+        elif seconds == self._sound_seconds and not self._plays(self._sound):
             # There is no device, or the game has switched sounds off. The voice continues.
             played = self._played + elapsed
-        elif elapsed >= left:
-            # The game has stopped for longer than the sound. get_time() does not show this yet.
-            played = self._pulled
         else:
-            played = self._sound_from + self._sound.get_time() * self._rate_hz
+            played = self._sound_from + seconds * self._rate_hz
+        self._sound_seconds = seconds
         self._played = min(max(played, self._played), float(self._pulled))
         done = int(self._played) - self._unplayed_from
         del self._unplayed[: done * 2]
@@ -219,10 +223,10 @@ class VoiceSound:
     def _next_audio(self) -> bytes:
         """Return audio that fills the buffer, or nothing."""
         wanted = self._buffer_frames - (self._pulled - int(self._played))
-        available = round(self.voice.queued_ms * self._rate_hz / 1000)
-        if not available or wanted < _LEAST_SECONDS * self._rate_hz:
+        if wanted < self._buffer_frames * _FREE_SHARE:
             return b""
-        return self.voice.pull_audio(min(wanted, available))
+        available = round(self.voice.queued_ms * self._rate_hz / 1000)
+        return self.voice.pull_audio(min(wanted, available)) if available else b""
 
     def _start(self) -> None:
         self.gaps += self._is_dry
@@ -232,6 +236,7 @@ class VoiceSound:
         self._audio.append(bytes(self._unplayed))
         self._sound = self._manager.get_sound(self._audio, self._positional)
         self._sound_from = self._played = float(self._unplayed_from)
+        self._sound_seconds = 0.0
         self._place()
         self._sound.play()
 
@@ -299,6 +304,8 @@ class MorphMouth:
         wanted = {shape: (names or {}).get(shape, shape) for shape in mouth.weights(shapes)}
         self._mouth = mouth
         self._shapes = shapes
+        # The weights of the sliders that were set.
+        self._weights: dict[str, float] = {}
         self._nodes: dict[str, Any] = {
             shape: actor.control_joint(None, part, slider)
             for shape, slider in wanted.items()
@@ -316,4 +323,7 @@ class MorphMouth:
         """Set each slider to the weight of its shape, 0 to 1."""
         weights = self._mouth.weights(self._shapes)
         for shape, node in self._nodes.items():
-            node.set_x(weights[shape])
+            weight = weights[shape]
+            if weight != self._weights.get(shape):
+                self._weights[shape] = weight
+                node.set_x(weight)

@@ -272,5 +272,6 @@ def test_refuses_arguments(arguments, message):
 def test_needs_panda3d(monkeypatch):
     """Without Panda3D, the error says what to install."""
     monkeypatch.setitem(sys.modules, "panda3d", None)
+    monkeypatch.setitem(sys.modules, "panda3d.core", None)
     with pytest.raises(ImportError, match=r"pip install 'inworld-sync\[panda3d\]'"):
         VoiceSound(line_of(noise(1)), object())
