@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.games.mouth import Mouth
+from inworld_sync.games.spatial import Position
 from inworld_sync.games.voice import GameVoice, require_range
 
 __all__ = ["Actor", "Joint", "MorphMouth", "SoundManager", "VoiceSound"]
@@ -122,6 +123,8 @@ class VoiceSound:
         # The sound that plays now, and the object that it reads from.
         self._sound: Any = None
         self._audio: Any = None
+        # The volume and the position of the sound.
+        self._placed: tuple[float, Position | None] | None = None
         # The sound before, until OpenAL has played its last sample.
         self._ending: Any = None
         # Positions in the frames that the voice has returned.
@@ -237,15 +240,19 @@ class VoiceSound:
         self._sound = self._manager.get_sound(self._audio, self._positional)
         self._sound_from = self._played = float(self._unplayed_from)
         self._sound_seconds = 0.0
+        self._placed = None
         self._place()
         self._sound.play()
 
     def _place(self) -> None:
-        if self._sound is None:
+        """Set the volume and the position of the sound, if they have changed."""
+        volume, position = self.voice.volume, self.voice.position
+        if self._sound is None or self._placed == (volume, position):
             return
-        self._sound.set_volume(self.voice.volume)
-        if self._positional and self.voice.position is not None:
-            self._sound.set_3d_attributes(*self.voice.position, 0.0, 0.0, 0.0)
+        self._placed = (volume, position)
+        self._sound.set_volume(volume)
+        if self._positional and position is not None:
+            self._sound.set_3d_attributes(*position, 0.0, 0.0, 0.0)
 
     # ---- pause and interruption --------------------------------------------------------------
 
