@@ -209,6 +209,29 @@ def test_cancel_ends_the_thread() -> None:
         until(lambda: game_threads() == 0)
 
 
+def test_cancel_ends_the_synthesis() -> None:
+    """The service is asked to end the speech, even while the text of the line is not complete."""
+    closed, asked, release = threading.Event(), threading.Event(), threading.Event()
+
+    def script(service: Service) -> None:
+        service.until("close_context")
+        closed.set()
+        service.until_left()
+
+    def pieces() -> Iterator[str]:
+        yield "One. "
+        asked.set()
+        release.wait(60)
+
+    with scripted(script) as client:
+        line = VoiceLine(client, pieces(), start=True)
+        assert asked.wait(30)
+        assert not closed.is_set()
+        line.cancel()
+        until(closed.is_set)
+        release.set()
+
+
 def game_threads() -> int:
     return sum(each.name.startswith("inworld-game-line") for each in threading.enumerate())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from inworld_sync import Inworld
-from inworld_sync.games import Conversation, GameVoice, VoiceLine
+from inworld_sync.games import Conversation, GameVoice, VoiceLine, prepare
 
 from support.game_loop import FRAME_SECONDS, no_waiting_calls, run_frames, run_until, tone
 from support.peers import Peer, serve
@@ -66,6 +66,7 @@ def test_a_service_that_does_not_answer(make: Make, script: Callable[[Peer], Non
             api_key=KEY, base_url=f"ws://127.0.0.1:{server.port}", connect_timeout=20, max_retries=0
         )
         with client:
+            prepare(client)
             with no_waiting_calls():
                 voice = make(client)
                 for _ in range(200):
@@ -117,14 +118,14 @@ def test_closing_ends_a_command_that_waits() -> None:
         lost.wait(30)
         service.hang_up()
 
-    with realtime(first, lambda service: service.peer.hold(), send_timeout=60) as client:
-        talk = conversation(client)
+    with realtime(first, lambda service: service.peer.hold(), send_timeout=120) as client:
+        talk = Conversation(client, reconnect_timeout=120)
+        talk.start()
         run_until(talk, lambda: talk.state == "open")
         lost.set()
         run_until(talk, lambda: talk.state == "reconnecting")
-        assert isinstance(talk, Conversation)
         talk.say("Hello?")
-        run_frames(talk, 3)
+        until(lambda: not talk._thread._commands)
         talk.close()
         until(lambda: not threads_of("session"))
 
@@ -146,6 +147,7 @@ def test_a_stalled_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("socket.getaddrinfo", lookup)
     with Inworld(api_key=KEY, base_url="ws://voice.example", max_retries=0) as client:
+        prepare(client)
         with no_waiting_calls():
             voice = line(client)
             for _ in range(100):
