@@ -161,6 +161,8 @@ class VoiceChannel:
         self._sample_gains: Gains = (1.0, 1.0)
         self._queued_gains: Gains = (1.0, 1.0)
         self._open_format()
+        # The sound of another voice may not have ended yet.
+        self._is_fading = self._channel.get_sound() is not None
         _taken[self.channel] = self
 
     def update(self) -> None:
