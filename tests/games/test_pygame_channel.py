@@ -17,7 +17,7 @@ import pytest
 
 from inworld_sync import ConfigError
 from inworld_sync.audio.resample import Resampler
-from inworld_sync.games import Listener
+from inworld_sync.games import GameVoice, Listener, pygame as channels
 from inworld_sync.games.mixer_format import MixerFormat
 from inworld_sync.games.pygame import VoiceChannel
 
@@ -59,6 +59,9 @@ def open_mixer(tmp_path, monkeypatch) -> Iterator[OpenMixer]:
         yield open_it
     # The pipe is closed, so the driver does not wait.
     pygame.mixer.quit()
+    # A test that has failed has not closed its voices.
+    channels._taken.clear()
+    channels._reserved.clear()
 
 
 def frames(pipe: AudioPipe, channel: VoiceChannel, count: int) -> None:
@@ -236,6 +239,51 @@ def test_speaks_after_an_interruption(open_mixer):
 
     assert played(pipe)[-RATE_HZ:, 0].tobytes() == sound
     second.close()
+
+
+class Character(GameVoice):
+    """A voice that speaks several items and is interrupted, as in a conversation."""
+
+    state = "open"
+    is_over = False
+
+    def __init__(self) -> None:
+        super().__init__(RATE_HZ, 0.0)
+
+    def speak(self, item: str, pcm: bytes) -> None:
+        self._output.push_pcm(item, memoryview(pcm), end=True)
+
+    def cancel(self) -> None:
+        self._output.stop()
+        self._output.clear()
+
+    def _handle_next(self) -> bool:
+        return False
+
+
+def test_character_is_interrupted(open_mixer):
+    """After an interruption, the next item is complete and has its full volume."""
+    pipe = open_mixer()
+    voice = Character()
+    channel = VoiceChannel(voice, clock=lambda: pipe.seconds)
+    voice.speak("first", noise(2))
+    frames(pipe, channel, 40)
+    voice.cancel()
+    answer = noise(1, seed=2)
+    voice.speak("second", answer)
+    frames(pipe, channel, 200)
+
+    assert voice.drops == 1
+    assert voice.heard_ms == pytest.approx(1000)
+    assert played(pipe)[-RATE_HZ:, 0].tobytes() == answer
+    assert len(played(pipe)) < 2.5 * RATE_HZ
+    assert channel.gaps == 0
+    # After a silence, the next item is not a gap.
+    voice.speak("third", answer)
+    frames(pipe, channel, 120)
+    assert channel.gaps == 0
+    assert played(pipe)[-RATE_HZ:, 0].tobytes() == answer
+    channel.close()
 
 
 def test_pause_loses_nothing(open_mixer):
