@@ -66,6 +66,7 @@ ALONE = {
     "flask": {"web"},
     "fsspec": {"batch"},
     "livekit": {"audio"},
+    "pygame": {"games"},
     "python_socks": {"transport"},
     "redis": {"limits"},
     "rich": {"cli"},

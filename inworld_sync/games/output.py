@@ -170,10 +170,7 @@ class SpeechOutput:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                for name, item in self._unread.items():
-                    if not item.is_ended:
-                        self._playout.end(name)
-                        item.is_ended = True
+                self._end_all()
 
     # ---- the thread of the game --------------------------------------------------------------
 
@@ -235,6 +232,12 @@ class SpeechOutput:
         """Whether speech was received that was not read."""
         with self._lock:
             return bool(self._unread)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the beginning of speech was read, and its rest was not."""
+        with self._lock:
+            return any(item.read for item in self._unread.values())
 
     @property
     def queued_ms(self) -> float:
@@ -361,21 +364,31 @@ class SpeechOutput:
 
     def _add(self, item_id: str, from_hz: int) -> _Item:
         # The earlier items have no more audio, even if the service has not ended them.
-        for name, earlier in self._unread.items():
-            if not earlier.is_ended:
-                self._playout.end(name)
-                earlier.is_ended = True
+        self._end_all()
         item = self._items[item_id] = self._unread[item_id] = _Item(from_hz)
         return item
 
     def _push(self, item_id: str, item: _Item, pcm: memoryview, *, end: bool) -> None:
         if self._playout.push(pcm, item=item_id, end=end):
             item.pushed += len(pcm) // _SAMPLE_BYTES
-            item.is_ended = item.is_ended or end
+            if end:
+                self._end(item_id, item)
         elif not item.pushed:
             # Audio of an item that was cleared has arrived late.
             self._items.pop(item_id, None)
             self._unread.pop(item_id, None)
+
+    def _end(self, name: str, item: _Item) -> None:
+        """Mark an item as complete. Its last audio may have been read before."""
+        item.is_ended = True
+        if item.read >= item.pushed:
+            self._unread.pop(name, None)
+
+    def _end_all(self) -> None:
+        for name, item in list(self._unread.items()):
+            if not item.is_ended:
+                self._playout.end(name)
+                self._end(name, item)
 
     def _drop(self) -> dict[str, int]:
         """Drop all audio; return how many samples of each item were heard, at the item's rate."""

@@ -152,6 +152,11 @@ class GameVoice:
         return self._output.queued_ms
 
     @property
+    def is_incomplete(self) -> bool:
+        """Whether the engine has read the beginning of an item of speech, and not its end."""
+        return self._output.is_incomplete
+
+    @property
     def drops(self) -> int:
         """
         How many times audio that was read must be dropped.
