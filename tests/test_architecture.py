@@ -65,12 +65,12 @@ ALONE = {
     "python_socks": {"transport"},
     "redis": {"limits"},
     "rich": {"cli"},
-    "socket": {"transport", "emulator", "telephony"},
+    "socket": {"transport", "emulator", "games", "telephony"},
     "sounddevice": {"devices"},
     "ssl": {"transport", "emulator"},
     "urllib3": {"transport"},
     "websocket": {"transport"},
-    "websockets": {"emulator"},
+    "websockets": {"emulator", "games"},
 }
 
 # These modules occur in the signature of an option. They are imported only for type checkers.
@@ -208,7 +208,7 @@ PLANTED = [
     ("wire/a.py", "import inworld_sync.audio", "lower ranks only, got rank 2"),
     ("errors.py", "from inworld_sync import models", "lower ranks only, got rank 1"),
     ("auth.py", "from inworld_sync.transport.http import HttpClient", "got rank 3"),
-    ("client.py", "import inworld_sync.cli.say", "got rank 7"),
+    ("client.py", "import inworld_sync.cli.say", "got rank 8"),
     ("audio/a.py", "def f():\n    import inworld_sync.wire", "got rank 2"),
     ("audio/a.py", "class A:\n    from inworld_sync.wire import tts", "got rank 2"),
     (
@@ -230,7 +230,11 @@ PLANTED = [
     ("auth.py", "def f():\n    import urllib3.util", "only transport may import urllib3"),
     ("sessions/a.py", "import ssl", "only emulator and transport may import ssl"),
     ("models/a.py", "import ssl", "only emulator and transport may import ssl"),
-    ("client.py", "import socket", "only emulator and telephony and transport may import socket"),
+    (
+        "client.py",
+        "import socket",
+        "only emulator and games and telephony and transport may import socket",
+    ),
     ("audio/a.py", "import sounddevice", "only devices may import sounddevice"),
     ("audio/a.py", "import cffi", "only _native may import cffi"),
     ("client.py", "import cattrs", "only models and tools and wire may import cattrs"),
