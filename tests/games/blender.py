@@ -218,7 +218,11 @@ def test_addon() -> None:
         # The recognizer recognizes nothing, so the mouth follows the loudness of a recording.
         recognizer = engine_for(ScriptedRecognizer())
         synthesizer = SpellingSynthesizer(1200, has_phonemes=True)
-        with Emulator(synthesizer=synthesizer, speech_engine=recognizer) as server:
+        with (
+            tempfile.TemporaryDirectory() as temporary,
+            Emulator(synthesizer=synthesizer, speech_engine=recognizer) as server,
+        ):
+            tempfile.tempdir = temporary
             os.environ["INWORLD_API_KEY"] = server.api_key
             os.environ["INWORLD_BASE_URL"] = server.url
             mesh = make_mesh(["jawOpen", "mouthPucker", "mouthClose"])
@@ -241,6 +245,7 @@ def test_addon() -> None:
                 raised = str(error)
             assert "blank" in raised or "text" in raised, raised
     finally:
+        tempfile.tempdir = None
         addon.unregister()
 
 
