@@ -42,6 +42,7 @@ from inworld_sync.sessions.realtime.events import (
     Interrupted,
     ResponseStarted,
 )
+from inworld_sync.transport.forgotten import close_if_forgotten
 from inworld_sync.wire.text import require_text
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class Conversation(GameVoice):
         self._unchecked_seconds = 0.0
         self._handlers: list[tuple[type | str, Callable[..., object]]] = []
         self._microphone: object = None
+        self._forgotten: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         return f"<Conversation {self._state}>"
@@ -187,6 +189,10 @@ class Conversation(GameVoice):
             )
         self._state = "connecting"
         self._thread.start()
+        thread = self._thread
+        self._forgotten = close_if_forgotten(
+            self, f"conversation {self._number}", lambda: not thread.has_ended, thread.close
+        )
 
     def say(self, text: str) -> None:
         """
@@ -238,6 +244,8 @@ class Conversation(GameVoice):
             raise ConfigError(
                 f"microphone must be an AudioSource or None, got {type(microphone).__name__}"
             )
+        if self._microphone is microphone:
+            return
         self._microphone = microphone
         thread = GameThread(
             f"microphone-{self._number}", lambda: self._listen(microphone), microphone.close
@@ -321,6 +329,8 @@ class Conversation(GameVoice):
         self._output.close()
         self._forget_words()
         self._tools.close()
+        if self._forgotten is not None:
+            self._forgotten()
         self._thread.close()
 
     # ---- update ------------------------------------------------------------------------------
@@ -425,6 +435,9 @@ class Conversation(GameVoice):
             failure = InworldError(f"the microphone raised {type(error).__name__}")
             failure.__cause__ = error
             self.microphone_error = failure
+        finally:
+            if self._microphone is microphone:
+                self._microphone = None
 
 
 def _commit(session: RealtimeSession) -> None:

@@ -37,8 +37,8 @@ _SHORTEST_CLOSED_MS: Final = 34.0
 # Shorter movements of the tongue between two equal vowels are not visible.
 _DROPPED_MS: Final = 40.0
 _TONGUE: Final = frozenset({"DD", "kk", "SS", "nn"})
-# Visemes that begin earlier than this before a position have ended, or are held by a later one.
-_LONGEST_MS: Final = 2000.0
+# The longest time after the end of a viseme in which it may still be seen.
+_AFTER_MS: Final = _FALL_MS + _SHORTEST_MS
 
 _BLOCK_MS: Final = 20
 # The loudness at which the mouth begins to open, and at which it is open.
@@ -96,6 +96,7 @@ class MouthTrack:
         self._source: MouthSource = "none"
         self._visemes: list[Viseme] = []
         self._starts: list[float] = []
+        self._longest_ms = 0.0
         self._block_bytes = sample_rate_hz * _BLOCK_MS // 1000 * 2
         self._rest = b""
         # For each block of 20 ms: how far the mouth is open, and the factor for the weights.
@@ -118,6 +119,7 @@ class MouthTrack:
         """Add visemes with the names of OpenXR."""
         for viseme in visemes:
             self._source = source
+            self._longest_ms = max(self._longest_ms, viseme.end_ms - viseme.start_ms)
             at = bisect.bisect_right(self._starts, viseme.start_ms)
             self._visemes.insert(at, viseme)
             self._starts.insert(at, viseme.start_ms)
@@ -138,10 +140,11 @@ class MouthTrack:
             return self._weights_of_loudness(position_ms)
         closed: dict[str, float] = {}
         open_shapes: dict[str, float] = {}
+        first_ms = position_ms - self._longest_ms - _AFTER_MS
         last = bisect.bisect_left(self._starts, position_ms + self.lead_ms + _RISE_MS)
         for at in range(last - 1, -1, -1):
             viseme = self._visemes[at]
-            if viseme.start_ms < position_ms - _LONGEST_MS:
+            if viseme.start_ms < first_ms:
                 break
             weight = self._envelope(viseme, position_ms) * min(max(viseme.weight, 0.0), 1.0)
             if weight > 0.0 and viseme.name != "sil":
@@ -194,6 +197,7 @@ class MouthTrack:
         ):
             weight = max(first.weight, last.weight)
             joined = attrs.evolve(first, end_ms=max(first.end_ms, last.end_ms), weight=weight)
+            self._longest_ms = max(self._longest_ms, joined.end_ms - joined.start_ms)
             self._visemes[-3:] = [joined]
             self._starts[-3:] = [joined.start_ms]
 

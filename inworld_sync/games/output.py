@@ -123,7 +123,7 @@ class SpeechOutput:
         with self._lock:
             if self._refuses:
                 return True
-            if self._playout.stats().queued_ms > _FULL_MS:
+            if self.queued_ms > _FULL_MS:
                 return False
             item = self._items.get(item_id)
             if item is None:
@@ -240,7 +240,8 @@ class SpeechOutput:
     def queued_ms(self) -> float:
         """How much speech was received and not read."""
         with self._lock:
-            return self._playout.stats().queued_ms
+            frames = sum(item.pushed - item.read for item in self._unread.values())
+            return frames * 1000.0 / self.sample_rate_hz
 
     @property
     def starved_frames(self) -> int:

@@ -28,7 +28,7 @@ __all__ = [
     "viseme_of",
 ]
 
-VISEMES: Final = (
+VISEMES: Final[tuple[str, ...]] = (
     "sil",
     "PP",
     "FF",

@@ -56,7 +56,7 @@ class MouthTimeline:
     duration_ms: float
     source: MouthSource
     words: tuple[WordTime, ...] = ()
-    _track: MouthTrack = attrs.field(factory=lambda: MouthTrack(24000), repr=False, kw_only=True)
+    _track: MouthTrack = attrs.field(repr=False, kw_only=True, alias="track")
 
     def weights_at(self, position_ms: float, shapes: str = "openxr") -> dict[str, float]:
         """
@@ -196,7 +196,8 @@ def mouth_timeline(speech: Speech) -> MouthTimeline:
         track.add_audio(speech.pcm)
     if duration_ms is None:
         # The length of compressed audio is not known.
-        duration_ms = max(each.end_ms for each in (*visemes, *speech.words))
+        ends_ms = [each.end_ms for each in visemes] + [each.end_ms for each in speech.words]
+        duration_ms = max(ends_ms)
     if visemes:
         track.add_visemes(visemes, source)
         found = track.visemes

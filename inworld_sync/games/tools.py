@@ -32,8 +32,12 @@ class _Task:
         """Call the function. Its exception is raised by :meth:`result`."""
         try:
             self._result = self._context.run(self._function)
-        except BaseException as error:  # noqa: BLE001 - raised on the thread of the tool
+        except BaseException as error:
             self._error = error
+            # An exception of the function is raised on the thread of the tool, but Ctrl-C must end
+            # the game.
+            if not isinstance(error, Exception):
+                raise
         finally:
             self.done.set()
 

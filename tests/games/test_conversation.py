@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -322,6 +323,27 @@ def test_an_exception_of_a_tool_is_reported() -> None:
     assert isinstance(outputs[0].error, ValueError)
 
 
+def test_ctrl_c_in_a_tool_ends_the_game() -> None:
+    """Ctrl-C in a function of the game is raised in the loop."""
+
+    @tool
+    def stop() -> str:
+        """Stop the program."""
+        raise KeyboardInterrupt
+
+    def script(service: Service) -> None:
+        service.open()
+        service.created("resp_1", service.request())
+        service.call("resp_1", "item_1", "call_1", "stop")
+        service.done("resp_1")
+        service.until_left()
+
+    with realtime(script) as client, started(client, session=Session(tools=[stop])) as talk:
+        talk.say("Stop")
+        with pytest.raises(KeyboardInterrupt):
+            run_until(talk, lambda: False)
+
+
 def test_closing_ends_a_tool_that_waits() -> None:
     """A function that waits for the game ends with an error when the conversation is closed."""
 
@@ -421,6 +443,31 @@ def test_close_before_the_session_is_open() -> None:
         assert talk.state == "closed"
         hold.set()
         run_frames(talk, 2)
+
+
+def test_a_conversation_that_is_dropped_is_closed() -> None:
+    """The session of a conversation that the program drops is closed, with a warning."""
+    left = threading.Event()
+
+    def script(service: Service) -> None:
+        service.open()
+        try:
+            service.until_left()
+        finally:
+            left.set()
+
+    def use(client: Inworld) -> None:
+        talk = started(client)
+        run_until(talk, lambda: talk.state == "open")
+
+    def drop(client: Inworld) -> None:
+        use(client)
+        gc.collect()
+
+    with realtime(script) as client:
+        with pytest.warns(ResourceWarning, match=r"conversation .* was not closed"):
+            drop(client)
+        assert left.wait(30)
 
 
 @pytest.mark.parametrize(

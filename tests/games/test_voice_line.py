@@ -436,7 +436,7 @@ def test_start_twice(line: VoiceLine) -> None:
     ("call", "message"),
     [
         (lambda line: VoiceLine(None, "text"), "client is needed"),
-        (lambda line: VoiceLine(None, b"text"), "client is needed"),
+        (lambda line: VoiceLine(None, ["text"]), "client is needed"),
         (lambda line: line.update(-0.1), "dt must be 0 to inf"),
         (lambda line: line.update(math.nan), "dt must be a finite number"),
         (lambda line: line.update(0.1, -1), "budget_ms must be 0 to"),
