@@ -10,6 +10,7 @@ Only the main thread of Blender may call these functions, as all of ``bpy``.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -166,14 +167,13 @@ def add_sound(path: str | os.PathLike[str], *, start_frame: int = 1, channel: in
 
 def _bpy() -> Any:
     try:
-        import bpy
+        return importlib.import_module("bpy")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "inworld_sync.games.blender works only in Blender, or with the package bpy: "
             "pip install bpy",
             name=error.name,
         ) from error
-    return bpy
 
 
 def _shape_keys(mesh: Any) -> Any:
