@@ -80,7 +80,7 @@ def speak_long(service: Service, milliseconds: int) -> None:
 
 
 def test_the_engine_interrupts(stack: ExitStack) -> None:
-    """The item is truncated to exactly the part that the engine has heard."""
+    """The item is truncated to the part that the engine has heard."""
     truncated: list[Any] = []
 
     def script(service: Service) -> None:
@@ -92,14 +92,16 @@ def test_the_engine_interrupts(stack: ExitStack) -> None:
     engine = engine_of(stack, script)
     engine.send("start")
     engine.send("say", text="Tell me a story.")
-    engine.until(lambda: -1 in engine.lines and engine.lines[-1].received_ms >= 400)
+    engine.until(lambda: -1 in engine.lines and engine.lines[-1].received_ms >= 500)
     engine.send("interrupt", line=-1, heard_ms=321)
     end = engine.wait_for("end", line=-1)
     while not truncated:
         threading.Event().wait(0.01)
 
     assert "interrupted" == end["reason"]
-    assert ("item_a1", 321) == (truncated[0]["item_id"], truncated[0]["audio_end_ms"])
+    assert "item_a1" == truncated[0]["item_id"]
+    # The time since the report is counted too, but for at most 300 ms.
+    assert 321 <= truncated[0]["audio_end_ms"] <= 621
 
 
 def test_the_player_interrupts(stack: ExitStack) -> None:

@@ -228,7 +228,7 @@ class EngineConnection:
                 if line.number == command.line:
                     line.stop()
         elif self._conversation is not None:
-            self._conversation.interrupt(command)
+            self._conversation.interrupt()
 
     def _start(self, command: Start) -> None:
         if self._conversation is not None:

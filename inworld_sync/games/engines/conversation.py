@@ -22,7 +22,6 @@ from inworld_sync.client import Inworld
 from inworld_sync.errors import DeadlineExceeded, InworldError
 from inworld_sync.games.engines.messages import (
     BadMessage,
-    Interrupt,
     Push,
     Say,
     Start,
@@ -156,12 +155,11 @@ class EngineConversation:
         if lost_bytes:
             self._report_lost(lost_bytes)
 
-    def interrupt(self, command: Interrupt) -> None:
-        """Interrupt the replies. The engine has reported how much was heard."""
+    def interrupt(self) -> None:
+        """Interrupt the replies. The engine has just reported how much was heard."""
         with self._news:
             session = self._session
         if session is not None:
-            self._replies.expect_exact(command.line)
             with contextlib.suppress(InworldError):  # the session may have ended
                 session.interrupt()
 

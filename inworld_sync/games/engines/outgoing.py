@@ -207,19 +207,12 @@ class Outgoing:
             self._news.notify_all()
             return line
 
-    def heard_ms(self, line: OutgoingLine, *, is_exact: bool = False) -> tuple[float, bool]:
-        """
-        Return how much of a line was heard, and whether this is all of it.
-
-        Args:
-            line: The line.
-            is_exact: Whether the engine has reported just now, so that nothing must be guessed.
-        """
+    def heard_ms(self, line: OutgoingLine) -> tuple[float, bool]:
+        """Return how much of a line was heard until now, and whether this is all of it."""
         with self._news:
             if line.is_heard:
                 return line.received_ms, True
-            heard_ms = line.heard_ms if is_exact else line.heard_now_ms(time.monotonic())
-            return heard_ms, False
+            return line.heard_now_ms(time.monotonic()), False
 
     def has_line(self, number: int) -> bool:
         """Return whether a line has begun and was neither interrupted nor heard to its end."""

@@ -72,7 +72,6 @@ class Replies:
         self._lock = threading.Lock()
         self._items: dict[str, _Item] = {}
         self._past: deque[str] = deque(maxlen=_MAX_PAST_ITEMS)
-        self._exact: int | None = None
         self._closed = False
         self.failure: InworldError | None = None
 
@@ -102,12 +101,11 @@ class Replies:
         """Stop all replies. Return how many samples of each item were heard."""
         heard = {}
         with self._lock:
-            exact, self._exact = self._exact, None
             for item_id, item in self._items.items():
                 self._past.append(item_id)
                 if item.line is None:
                     continue
-                heard_ms, is_all = self._outgoing.heard_ms(item.line, is_exact=item.number == exact)
+                heard_ms, is_all = self._outgoing.heard_ms(item.line)
                 samples = round(heard_ms * RATE_HZ / 1000.0)
                 heard[item_id] = item.pushed_samples if is_all else samples
                 self._outgoing.end(item.line, "interrupted")
@@ -160,11 +158,6 @@ class Replies:
         with self._lock:
             item = self._item(item_id)
             return None if item is None else item.number
-
-    def expect_exact(self, number: int) -> None:
-        """Use the last report of a line for the next interruption, without a guess."""
-        with self._lock:
-            self._exact = number
 
     # ``_lock`` is held.
 
