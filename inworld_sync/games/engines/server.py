@@ -16,6 +16,7 @@ import contextlib
 import http
 import itertools
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -142,6 +143,7 @@ class EngineServer:
         self._changed = Condition()
         self._engines: set[EngineConnection] = set()
         self._is_over = Event()
+        self._is_shut_down = False
         self._client = Inworld() if client is None else client
         self._owns_client = client is None
         try:
@@ -196,8 +198,12 @@ class EngineServer:
         with self._changed:
             while self._engines and not deadline.expired:
                 self._changed.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
+            if self._is_shut_down:
+                return
+            self._is_shut_down = True
         self._server.shutdown()
         self._thread.join(_JOIN_SECONDS)
+        _close_pipe(self._server)
         if self._owns_client:
             self._client.close()
 
@@ -260,6 +266,15 @@ def _listen() -> Callable[..., Server]:
             name=error.name,
         ) from error
     return serve
+
+
+def _close_pipe(server: Server) -> None:
+    """Close the pipe that ends ``serve_forever``. The library closes it from version 17 on."""
+    for name in ("shutdown_notifier", "shutdown_watcher"):
+        descriptor: object = getattr(server, name, None)
+        if isinstance(descriptor, int):
+            setattr(server, name, None)
+            os.close(descriptor)
 
 
 _servers: weakref.WeakSet[EngineServer] = weakref.WeakSet()
