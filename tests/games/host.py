@@ -19,7 +19,9 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +33,7 @@ from inworld_sync.emulator import Emulator  # noqa: E402
 
 from support.spelling import SpellingSynthesizer  # noqa: E402
 
-_TIMEOUT_SECONDS = 1800.0
+_TIMEOUT_SECONDS = 3600.0
 _MAX_GROWTH_MIB_PER_CYCLE = 2.0
 
 HOST = r"""
@@ -208,26 +210,25 @@ def run(cycles: int, *, is_plain: bool) -> None:
         if not is_plain:
             sanitize.build(place, "address")
         program = compile_host(place, is_plain=is_plain)
+        begun = time.monotonic()
         with Emulator(synthesizer=SpellingSynthesizer(samples=240)) as server:
-            begun = time.monotonic()
-            done = subprocess.run(
-                [
-                    *(str(program), sys.executable, PROGRAM, str(cycles)),
-                    *("game", server.url, server.api_key),
-                ],
+            command = [
+                *(str(program), sys.executable, PROGRAM, str(cycles)),
+                *("game", server.url, server.api_key),
+            ]
+            with subprocess.Popen(
+                command,
                 env=environment(place, is_plain=is_plain),
                 cwd=place,
                 stdout=subprocess.PIPE,
                 text=True,
-                timeout=_TIMEOUT_SECONDS,
-                check=False,
-            )
-    rows = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
-    for cycle, heard, kib in rows:
-        if cycle % 10 == 0 or cycle == cycles:
-            _show(f"cycle {cycle:4}  {heard:6} samples heard  {kib / 1024:6.0f} MiB")
-    if done.returncode or len(rows) != cycles:
-        raise SystemExit(f"the host ended with status {done.returncode} after {len(rows)} cycles")
+            ) as host:
+                timer = threading.Timer(_TIMEOUT_SECONDS, host.kill)
+                timer.start()
+                rows = list(_read_cycles(host, cycles))
+                timer.cancel()
+    if host.returncode or len(rows) != cycles:
+        raise SystemExit(f"the host ended with status {host.returncode} after {len(rows)} cycles")
     if min(heard for _, heard, _ in rows) < 4000:
         raise SystemExit("a cycle has heard less speech than the line has")
     growth_mib = (rows[-1][2] - rows[len(rows) // 2][2]) / 1024
@@ -238,6 +239,16 @@ def run(cycles: int, *, is_plain: bool) -> None:
     )
     if per_cycle_mib > _MAX_GROWTH_MIB_PER_CYCLE:
         raise SystemExit(f"expected at most {_MAX_GROWTH_MIB_PER_CYCLE} MiB a cycle")
+
+
+def _read_cycles(host: subprocess.Popen[str], cycles: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the number, the samples and the memory of each cycle, and show each tenth cycle."""
+    assert host.stdout is not None
+    for line in host.stdout:
+        cycle, heard, kib = map(int, line.split())
+        if cycle % 10 == 0 or cycle == cycles:
+            _show(f"cycle {cycle:4}  {heard:6} samples heard  {kib / 1024:6.0f} MiB")
+        yield cycle, heard, kib
 
 
 def _show(line: str) -> None:
