@@ -16,6 +16,7 @@ __all__ = ["TimedSpeech"]
 # The time between two frames of the mouth. An engine interpolates between frames.
 _FRAME_MS = 20
 _FRAMES_PER_MESSAGE = 12
+_WORDS_PER_MESSAGE = 50
 
 # The shapes at a position depend on visemes that begin up to this much later.
 _LOOK_AHEAD_MS = 150.0
@@ -62,13 +63,14 @@ class TimedSpeech:
         found, source = to_openxr(visemes, phonemes)
         self._track.add_visemes(found, source)
         self._visemes_end_ms = max(self._visemes_end_ms, *(each.end_ms for each in found), 0.0)
-        if words:
+        for start in range(0, len(words), _WORDS_PER_MESSAGE):
+            part = words[start : start + _WORDS_PER_MESSAGE]
             fields = [
                 {"text": each.text, "start_ms": _ms(each.start_ms), "end_ms": _ms(each.end_ms)}
-                for each in words
+                for each in part
             ]
             message = write_event("words", line=self._line.number, words=fields)
-            self._outgoing.put_event(self._line, words[0].start_ms, message)
+            self._outgoing.put_event(self._line, part[0].start_ms, message)
         known_ms = self._audio_ms
         if self._track.source != "loudness":
             known_ms = max(min(known_ms, self._visemes_end_ms), known_ms - _MAX_LAG_MS)
