@@ -24,7 +24,7 @@ from inworld_sync.emulator import Emulator
 from inworld_sync.games import Conversation
 
 from support.game_loop import run_frames, run_until, tone
-from support.scripted_realtime import Service, realtime
+from support.scripted_realtime import Service, place, realtime
 from support.sound_card import until
 
 SECOND = tone(1000, 0.4)
@@ -85,8 +85,64 @@ def test_the_emulator_speaks_with_words(tone_server: Emulator) -> None:
         assert talk.mouth.source in ("phonemes", "loudness")
 
 
-def test_an_interruption_reports_what_was_heard() -> None:
-    """After a cancel, the service gets exactly how much was heard, without the latency."""
+def test_phonemes_move_the_mouth() -> None:
+    """The phonemes of the service's times are the source of the mouth shapes."""
+    times = {
+        "word_alignment": {
+            "words": ["moo"],
+            "word_start_time_seconds": [0.0],
+            "word_end_time_seconds": [0.5],
+            "phonetic_details": [
+                {
+                    "word_index": 0,
+                    "phones": [
+                        {
+                            "phone_symbol": symbol,
+                            "viseme_symbol": viseme,
+                            "start_time_seconds": start,
+                            "duration_seconds": 0.25,
+                        }
+                        for symbol, viseme, start in (("m", "bmp", 0.0), ("u", "u", 0.25))
+                    ],
+                }
+            ],
+        }
+    }
+
+    def script(service: Service) -> None:
+        service.open()
+        service.created("resp_1", service.request())
+        service.item("resp_1", "item_1")
+        service.event(
+            "response.output_audio.delta",
+            **place("resp_1", "item_1"),
+            delta=base64.b64encode(tone(500, 0.4)).decode(),
+            timestamp_info=times,
+        )
+        service.item_done("resp_1", "item_1", "moo")
+        service.done("resp_1")
+        service.until_left()
+
+    shapes: list[str] = []
+
+    def is_heard(talk: Conversation) -> bool:
+        if talk.is_speaking and talk.mouth.shape("openxr") not in shapes:
+            shapes.append(talk.mouth.shape("openxr"))
+        return talk.heard_ms >= 499 and not talk.is_speaking
+
+    with realtime(script) as client, started(client) as talk:
+        talk.say("Hi")
+        run_until(talk, lambda: talk.queued_ms >= 500, reads=False)
+        run_until(talk, lambda: is_heard(talk))
+        assert talk.mouth.source == "phonemes"
+        assert talk.heard_text == "moo"
+
+    assert shapes[:2] == ["PP", "ou"]
+
+
+@pytest.mark.parametrize("rate_hz", [24000, 48000])
+def test_an_interruption_reports_what_was_heard(rate_hz: int) -> None:
+    """After a cancel, the service gets exactly how much was heard, at any rate of the engine."""
     truncated: list[dict[str, Any]] = []
 
     def script(service: Service) -> None:
@@ -94,9 +150,13 @@ def test_an_interruption_reports_what_was_heard() -> None:
         truncated.append(service.until("conversation.item.truncate"))
         service.until_left()
 
-    with realtime(script) as client, started(client, latency_ms=200) as talk:
+    with (
+        realtime(script) as client,
+        started(client, latency_ms=200, sample_rate_hz=rate_hz) as talk,
+    ):
         talk.say("Hi")
-        run_until(talk, lambda: talk.queued_ms >= 2000, reads=False)
+        # A part of the audio waits in the filter that changes the rate.
+        run_until(talk, lambda: talk.queued_ms >= 1900, reads=False)
         run_frames(talk, 60)
         heard_ms, drops = talk.heard_ms, talk.drops
         assert heard_ms == pytest.approx(800, abs=1)

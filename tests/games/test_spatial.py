@@ -55,6 +55,14 @@ def test_a_voice_at_the_listener_is_in_the_middle() -> None:
     assert power((left, right)) == pytest.approx(1.0)
 
 
+def test_a_voice_near_the_listener_moves_to_the_middle() -> None:
+    """Inside the smallest distance, a voice on the right is also heard on the left."""
+    near, far = stereo_gains((0.5, 0, 0), HERE), stereo_gains((1, 0, 0), HERE)
+
+    assert far[0] == pytest.approx(0, abs=1e-9)
+    assert 0.2 < near[0] < near[1]
+
+
 @pytest.mark.parametrize(
     ("model", "gains"),
     [

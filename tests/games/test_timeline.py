@@ -119,6 +119,17 @@ def test_phonemes_and_loudness() -> None:
     assert 180 <= found.cues()[1].start_ms <= 260
 
 
+@pytest.mark.parametrize(("gap_ms", "shapes"), [(40, "DF"), (120, "DXF")])
+def test_a_short_gap_does_not_close_the_mouth(gap_ms: float, shapes: str) -> None:
+    """A gap between two visemes is a cue at rest only if it is long enough to be seen."""
+    visemes = (Viseme("aa", 0, 300), Viseme("ou", 300 + gap_ms, 1000))
+    spoken = Speech(tone(1000, 0.4), AudioEncoding.PCM, RATE_HZ, visemes=visemes)
+
+    cues = mouth_timeline(spoken).cues()
+    assert "".join(cue.shape for cue in cues) == shapes
+    assert cues[-1].start_ms == (300 if gap_ms < 80 else 300 + gap_ms)
+
+
 def test_silence_is_one_closed_cue() -> None:
     """A speech without sound gives one shape, the mouth at rest."""
     silence = Speech(bytes(4800), AudioEncoding.PCM, RATE_HZ)

@@ -6,6 +6,7 @@ import copy
 import math
 import pickle
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +34,7 @@ from support.game_loop import (
     tone,
 )
 from support.scripted import Service, scripted
+from support.sound_card import until
 
 TEXT = "One two three."
 FRAMES = RATE_HZ // 60
@@ -193,16 +195,45 @@ def test_cancel_of_audio_that_was_read() -> None:
 
 
 def test_cancel_ends_the_thread() -> None:
-    """Cancelling a line of a silent service ends its thread; the fixture of all tests checks it."""
+    """Cancelling a line of a silent service ends its thread."""
     with scripted(lambda service: service.until_left()) as client:
         line = VoiceLine(client, TEXT, start=True)
         run_frames(line, 3)
+        until(lambda: game_threads() == 1)
         line.cancel()
         assert line.state == "cancelled"
         ends: list[str] = []
         line.on_end(lambda: ends.append("end"))
         run_frames(line, 2)
         assert ends == ["end"]
+        until(lambda: game_threads() == 0)
+
+
+def test_cancel_ends_the_synthesis() -> None:
+    """The service is asked to end the speech, even while the text of the line is not complete."""
+    closed, asked, release = threading.Event(), threading.Event(), threading.Event()
+
+    def script(service: Service) -> None:
+        service.until("close_context")
+        closed.set()
+        service.until_left()
+
+    def pieces() -> Iterator[str]:
+        yield "One. "
+        asked.set()
+        release.wait(60)
+
+    with scripted(script) as client:
+        line = VoiceLine(client, pieces(), start=True)
+        assert asked.wait(30)
+        assert not closed.is_set()
+        line.cancel()
+        until(closed.is_set)
+        release.set()
+
+
+def game_threads() -> int:
+    return sum(each.name.startswith("inworld-game-line") for each in threading.enumerate())
 
 
 def test_an_unknown_voice_fails_the_line(iw: Inworld) -> None:

@@ -11,6 +11,7 @@ from inworld_sync import ConfigError, Inworld
 from inworld_sync.games import VoiceLine, Voices, prepare
 
 from support.game_loop import FRAME_SECONDS, RATE_HZ, existing_speech
+from support.peers import Peer, serve
 
 FRAMES = RATE_HZ // 60
 
@@ -128,6 +129,40 @@ for _ in range(30):
     talk.update(1 / 60)
 print(line.state, talk.state)
 """
+
+
+def silent(peer: Peer) -> None:
+    """Upgrade the connection, and send nothing more."""
+    peer.upgrade()
+    peer.hold()
+
+
+CONNECTED = """
+import atexit, sys, threading
+names = lambda: [each.name for each in threading.enumerate() if "-game-" in each.name]
+atexit.register(lambda: print(names()))  # runs after the functions of the package
+from inworld_sync import Inworld
+from inworld_sync.games import VoiceLine
+
+client = Inworld(api_key="a2V5LWlkOmtleS1zZWNyZXQ=", base_url=f"ws://127.0.0.1:{sys.argv[1]}")
+line = VoiceLine(client, "Hello.", start=True)
+print(len(names()))
+"""
+
+
+def test_threads_end_with_the_program() -> None:
+    """When the program ends, the threads of voices have ended."""
+    with serve(silent) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", CONNECTED, str(server.port)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "1\n[]\n"
 
 
 def test_the_program_ends_without_close() -> None:
