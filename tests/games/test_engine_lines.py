@@ -35,6 +35,12 @@ def server(emulator: Emulator) -> Iterator[EngineServer]:
             yield server
 
 
+def wait_until_ended(name: str) -> None:
+    """Wait until no thread has this name; the time limit of the test is the deadline."""
+    while any(name in each.name for each in threading.enumerate()):
+        threading.Event().wait(0.01)
+
+
 def test_a_line(server: EngineServer) -> None:
     """The engine gets all audio of a line, its words and its mouth shapes, and one end."""
     with Engine(server.url, {}) as engine:
@@ -172,7 +178,7 @@ def test_the_server_closes(server: EngineServer) -> None:
 
         assert 1001 == engine.until_closed()
     assert 0 == server.engines
-    assert [] == [each.name for each in threading.enumerate() if "inworld-engine" in each.name]
+    wait_until_ended("inworld-engine")
 
 
 def test_the_engine_vanishes(server: EngineServer) -> None:
@@ -184,7 +190,7 @@ def test_the_engine_vanishes(server: EngineServer) -> None:
     while server.engines:
         threading.Event().wait(0.01)
 
-    assert [] == [each.name for each in threading.enumerate() if "-line" in each.name]
+    wait_until_ended("-line")
 
 
 def test_an_engine_that_reads_nothing(
@@ -204,4 +210,4 @@ def test_an_engine_that_reads_nothing(
     finally:
         engine.vanish()
 
-    assert [] == [each.name for each in threading.enumerate() if "-line" in each.name]
+    wait_until_ended("-line")
