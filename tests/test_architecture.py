@@ -70,12 +70,12 @@ ALONE = {
     "python_socks": {"transport"},
     "redis": {"limits"},
     "rich": {"cli"},
-    "socket": {"transport", "emulator", "telephony"},
+    "socket": {"transport", "emulator", "games", "telephony"},
     "sounddevice": {"devices"},
     "ssl": {"transport", "emulator"},
     "urllib3": {"transport"},
     "websocket": {"transport"},
-    "websockets": {"emulator"},
+    "websockets": {"emulator", "games"},
 }
 
 # These modules occur in the signature of an option. They are imported only for type checkers.
@@ -235,7 +235,11 @@ PLANTED = [
     ("auth.py", "def f():\n    import urllib3.util", "only transport may import urllib3"),
     ("sessions/a.py", "import ssl", "only emulator and transport may import ssl"),
     ("models/a.py", "import ssl", "only emulator and transport may import ssl"),
-    ("client.py", "import socket", "only emulator and telephony and transport may import socket"),
+    (
+        "client.py",
+        "import socket",
+        "only emulator and games and telephony and transport may import socket",
+    ),
     ("audio/a.py", "import sounddevice", "only devices may import sounddevice"),
     ("audio/a.py", "import cffi", "only _native may import cffi"),
     ("client.py", "import cattrs", "only models and tools and wire may import cattrs"),
