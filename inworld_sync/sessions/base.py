@@ -60,6 +60,7 @@ from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.link_stats import LinkStats
 from inworld_sync.transport.message_link import MessageLink
+from inworld_sync.wire.codec import NotUtf8Error
 from inworld_sync.wire.faults import ConnectionFault
 
 __all__ = ["Connection"]
@@ -236,6 +237,8 @@ class Connection(Generic[M]):
         try:
             event = self._parse(message)
         except RemoteProtocolError as error:
+            if isinstance(error, NotUtf8Error) and self._link.refuse_text(error):
+                return
             self._log_odd("a message was ignored", error)
             event = InvalidMessage("", error)
         if self._fault is not None:

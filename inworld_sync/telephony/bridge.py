@@ -270,8 +270,7 @@ class Bridge:
         pacing = self._codec.pacing.changed(self._options.lead_ms, self._options.start_ms)
         recording = self._options.recording
         if (path := recording(start) if callable(recording) else recording) is not None:
-            delay = pacing.recorded_delay
-            self._recorder = Recorder(path, start.received, start.sent, now, delay, self._logger)
+            self._recorder = Recorder(path, start, now, pacing.recorded_delay, self._logger)
         self._output = CallOutput(start.sent, pacing, self._recorder)
         self._writer = Writer(self._name, self._transport, self._codec, self._output)
         self._link.start(start, self._output)
@@ -386,15 +385,17 @@ class Bridge:
             self._logger.warning("%s: not sent: %s", self._name, error)
 
     def _check_end(self, now: float, output: CallOutput) -> None:
-        is_responding = self.session is not None and self.session.is_responding
-        is_active = self._is_speaking or is_responding or not output.is_idle
+        session = self.session
+        # Received speech may not have reached the output yet, although the response has ended.
+        is_answering = session is not None and (session.is_responding or session.is_playing)
+        is_active = self._is_speaking or is_answering or not output.is_idle
         is_silent = self._silence.handle(now, is_active=is_active)
         if output.interruptions > self._interruptions:
             self._cancel_closing()
         self._interruptions = output.interruptions
         closing, limit = self._closing, self._options.max_duration
         if closing is not None:
-            is_heard = not is_responding and output.is_idle
+            is_heard = not is_answering and output.is_idle
             if is_heard and closing.goodbye is not None:
                 announce(output, "goodbye", closing.goodbye)
                 closing.goodbye = None
@@ -407,8 +408,7 @@ class Bridge:
         elif limit is not None and now - self._began >= limit:
             self._close_later("max_duration", goodbye=self._options.goodbye)
         elif is_silent:
-            goodbye = self._options.goodbye
-            self._close_later("silence", goodbye=goodbye, is_cancelable=True)
+            self._close_later("silence", goodbye=self._options.goodbye, is_cancelable=True)
 
     # The end.
 

@@ -27,7 +27,7 @@ from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.wav import WavWriter
 from inworld_sync.errors import InworldError
 from inworld_sync.telephony.arrivals import Arrivals, PlacedAudio
-from inworld_sync.telephony.formats import CallFormat
+from inworld_sync.telephony.calls import CallStart
 
 __all__ = ["Recorder"]
 
@@ -81,8 +81,7 @@ class Recorder:
 
     Args:
         path: The path of the file. An existing file is replaced when the call ends.
-        received: The format of the caller's audio.
-        sent: The format of the audio to the caller.
+        start: The formats of the audio in both directions.
         began: When the stream began, on the monotonic clock.
         delay: The assumed time in seconds from sending to playing, until it is reported.
         logger: Gets an error of the file. After the error, the call continues without a recording.
@@ -94,8 +93,7 @@ class Recorder:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        received: CallFormat,
-        sent: CallFormat,
+        start: CallStart,
         began: float,
         delay: float,
         logger: logging.Logger,
@@ -103,8 +101,8 @@ class Recorder:
         self.completed: Path | None = None
         self._path, self._logger = Path(path), logger
         self._has_failed = False
-        self._received, self._sent_format = received, sent
-        self._rate_hz = received.sample_rate_hz
+        self._received, self._sent_format = start.received, start.sent
+        self._rate_hz = start.received.sample_rate_hz
         self._file: WavWriter | None = None
         self._lock = threading.Lock()
         # The time on the monotonic clock at which the stream's time is 0.
@@ -117,7 +115,7 @@ class Recorder:
         self._run = _Run()
         # When the audio that was sent has been played, without the delay.
         self._played_until = 0.0
-        self._resampler = Resampler(sent.sample_rate_hz, received.sample_rate_hz)
+        self._resampler = Resampler(start.sent.sample_rate_hz, self._rate_hz)
         # The position in the file after the assistant's audio.
         self._placed_until: int | None = None
         self._written = 0

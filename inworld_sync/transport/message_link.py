@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from inworld_sync.errors import RemoteProtocolError
 from inworld_sync.transport.link_stats import LinkEnd, LinkStats
 
 __all__ = ["MessageLink"]
@@ -39,11 +40,27 @@ class MessageLink(Protocol):
         """
         ...
 
+    def refuse_text(self, error: RemoteProtocolError) -> bool:
+        """
+        End the link with *error*, unless the message of the last :meth:`receive` was binary.
+
+        The reader calls this method for a message that is not UTF-8. RFC 6455, section 8.1, forbids
+        such a text; a binary message may have any bytes.
+
+        Returns:
+            Whether the link was ended.
+        """
+        ...
+
     def run_writer(self, on_timer: Callable[[], None] | None = None) -> None:
         """Until the end, send queued messages and call *on_timer* at the :meth:`set_timer` time."""
 
     def set_timer(self, when: float) -> None:
-        """Make the writer call *on_timer* once, at a time of ``time.monotonic()`` in seconds."""
+        """
+        Make the writer call *on_timer* once, at a time of ``time.monotonic()`` in seconds.
+
+        The time replaces the time of an earlier call.
+        """
 
     def send(self, message: str, *, timeout: float | None = None, needs_room: bool = True) -> None:
         """

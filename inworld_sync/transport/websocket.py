@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.audio.frame import build_frame
-from inworld_sync.errors import ConnectionLost, DeadlineExceeded, redact
+from inworld_sync.errors import ConnectionLost, DeadlineExceeded, RemoteProtocolError, redact
 from inworld_sync.locks import Event
 from inworld_sync.models import checks
 from inworld_sync.models.options import Options
@@ -89,6 +89,7 @@ class Link:
         self._unsendable: OSError | None = None
         self._buffer = frames.MessageBuffer(options.max_message_bytes, opened.upgraded.received)
         self._messages_in = self._binary_messages = self._messages_out = 0
+        self._is_binary = False  # the last message
         self._bytes_in, self._bytes_out = len(opened.upgraded.received), 0
         self._pings = Pings()
 
@@ -135,8 +136,7 @@ class Link:
         """
         Wait for the next complete message. Only the reader thread may call it.
 
-        Control frames are handled during the wait. A text message is valid UTF-8. A binary message
-        is returned unchecked, since some services send JSON in binary frames.
+        Control frames are handled during the wait. See :meth:`refuse_text` for invalid UTF-8.
 
         Returns:
             The message, valid until the next call; None after the end of the link, when
@@ -166,13 +166,13 @@ class Link:
                     if not self._messages_in:
                         self._observers.trace("first_message", time.monotonic() - self._opened_at)
                     self._messages_in += 1
-                    self._binary_messages += opcode == frames.BINARY
+                    self._is_binary = opcode == frames.BINARY
+                    self._binary_messages += self._is_binary
                     if self._observers.records:
                         self._observers.message("in", bytes(message))
                     return message
         except frames.FrameError as error:
-            end = LinkEnd(by="client", code=error.code, reason=str(error), error=error)
-            self._finish(end, last=frames.close_payload(error.code, str(error)))
+            self._refuse(error.code, error)
         except (EOFError, OSError, ConnectionLost) as error:
             self._finish_by_network(error)
         except WokenUp:
@@ -180,6 +180,16 @@ class Link:
         # This is necessary if a signal handler interrupted the thread that ended the link.
         self._cut()
         return None
+
+    def refuse_text(self, error: RemoteProtocolError) -> bool:
+        """See :meth:`MessageLink.refuse_text`. The answer to the server has the code 1007."""
+        if not self._is_binary:
+            self._refuse(1007, error)
+        return not self._is_binary
+
+    def _refuse(self, code: int, error: RemoteProtocolError) -> None:
+        end = LinkEnd(by="client", code=code, reason=str(error), error=error)
+        self._finish(end, last=frames.close_payload(code, str(error)))
 
     def _handle_control(self, opcode: int, payload: memoryview) -> None:
         if opcode == frames.PING:
@@ -273,12 +283,7 @@ class Link:
     # ---- any thread
 
     def set_timer(self, when: float) -> None:
-        """
-        Make the writer call *on_timer* once. A stalled write delays the call by ``send_timeout``.
-
-        Args:
-            when: A time of ``time.monotonic()``, in seconds. It replaces the time set before.
-        """
+        """See :meth:`MessageLink.set_timer`. A stalled write can delay the call by send_timeout."""
         self._timer_at = when
         self._outbox.wake_writer()
 
@@ -404,12 +409,7 @@ class Link:
         self._cut_closing()
 
     def abort(self, why: str = "") -> None:
-        """
-        End the link at once, without CLOSE. Any thread may call it, even twice.
-
-        Args:
-            why: The reason in :attr:`end`.
-        """
+        """End the link at once, without CLOSE. *why* is the reason in :attr:`end`."""
         if self._fork_guard.in_child:
             return
         self._finish(LinkEnd(by="client", code=1006, reason=why))

@@ -243,6 +243,10 @@ class WebRtcLink:
 
     # ---- any thread
 
+    def refuse_text(self, error: RemoteProtocolError) -> bool:  # noqa: ARG002
+        """Return False, since aiortc has decoded the text; see :class:`MessageLink`."""
+        return False
+
     def set_timer(self, when: float) -> None:
         """Make the writer call *on_timer*; see :class:`MessageLink`."""
         with self._changed:

@@ -34,6 +34,7 @@ __all__ = [
     "Codec",
     "Json",
     "JsonObject",
+    "NotUtf8Error",
     "camel",
     "dump_text",
     "ignore_field",
@@ -47,6 +48,11 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 JsonObject: TypeAlias = "dict[str, Json]"
 
 _T = TypeVar("_T")
+
+
+class NotUtf8Error(RemoteProtocolError):
+    """A message is not UTF-8."""
+
 
 # The functions that read or write a value may call themselves for each level of the value.
 _MAX_LEVELS = 100
@@ -97,13 +103,14 @@ def load_object(message: bytes | bytearray | memoryview | str) -> JsonObject:
     Read one message as a JSON object.
 
     Raises:
-        RemoteProtocolError: *message* is not UTF-8, not JSON, or not an object.
+        NotUtf8Error: *message* is not UTF-8.
+        RemoteProtocolError: *message* is not JSON, or not an object.
     """
     try:
         text = message if isinstance(message, str) else str(message, "utf-8")
         value = parse_json(text)
     except UnicodeDecodeError as error:
-        raise RemoteProtocolError(
+        raise NotUtf8Error(
             f"expected a message in UTF-8, got the byte 0x{error.object[error.start]:02x} "
             f"at {error.start}"
         ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from inworld_sync.telephony import (
 )
 from inworld_sync.telephony.calls import CallAudio
 from inworld_sync.telephony.formats import MULAW, FromCall
+from inworld_sync.telephony.output import CallOutput
 from inworld_sync.telephony.reorder import Reorder
 from inworld_sync.telephony.transport import Transport, TransportEnded
 
@@ -233,8 +235,21 @@ def calls_tool(name: str, arguments: str, then: str = "Bye."):
     return script, outputs
 
 
-def test_the_model_transfers_the_call() -> None:
-    """The model sees only names. The transfer waits until the words of the model were heard."""
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_model_transfers_the_call(monkeypatch, is_late) -> None:
+    """
+    The model sees only names. The transfer waits until the words of the model were heard.
+
+    With *is_late*, the words reach the output of the call after the end of their response.
+    """
+    if is_late:
+
+        def push_late(*args: Any, **kwargs: Any) -> bool:
+            control.done.wait(0.5)
+            return push(*args, **kwargs)
+
+        push = CallOutput.push
+        monkeypatch.setattr(CallOutput, "push", push_late)
     tool = transfer_tool({"sales": "+4930123456"})
     control = Control()
     script, outputs = calls_tool("transfer", '{"target":"sales"}')

@@ -18,6 +18,7 @@ from inworld_sync.audio import g711
 from inworld_sync.emulator.phone import SimulatedCall
 from inworld_sync.telephony import CallFormat, CallOptions, CallSummary
 from inworld_sync.telephony.asterisk import AudioSocketServer, WebSocketChannel
+from inworld_sync.telephony.calls import CallStart
 from inworld_sync.telephony.formats import MULAW
 from inworld_sync.telephony.recording import Recorder
 from inworld_sync.telephony.telnyx import MediaStream as TelnyxStream
@@ -28,6 +29,7 @@ from support.scripted_realtime import realtime
 from support.wav_files import read_wav
 
 LOGGER = logging.getLogger("test")
+START = CallStart("", "", MULAW, MULAW)
 RATE_HZ = 8000
 FRAME = 160
 FRAME_SECONDS = 0.02
@@ -102,7 +104,7 @@ def record(path: Path, *, has_timestamps: bool, stalls: Sequence[Span], gap: Spa
         Event(SPEAKS_AT + (each + 1) * MARK_SECONDS + PLAYED, "mark", each)
         for each in range(round(SPEAKS_FOR / MARK_SECONDS))
     ]
-    recorder = Recorder(path, MULAW, MULAW, BEGAN, 0.0, LOGGER)
+    recorder = Recorder(path, START, BEGAN, 0.0, LOGGER)
     now = 0.0
     for event in sorted(events):
         now = max(now + WORK, event.at)
@@ -178,7 +180,7 @@ def test_a_carrier_that_pauses(
 def test_a_caller_who_sends_nothing(tmp_path: Path) -> None:
     """While no audio of the caller arrives, at most a minute of the recording is in memory."""
     path = tmp_path / "call.wav"
-    recorder = Recorder(path, MULAW, MULAW, BEGAN, 0.0, LOGGER)
+    recorder = Recorder(path, START, BEGAN, 0.0, LOGGER)
     for number in range(75 * 50):
         recorder.sent(LOUD, number * FRAME, BEGAN + number * FRAME_SECONDS)
         recorder.write(BEGAN + number * FRAME_SECONDS)
@@ -192,7 +194,7 @@ def test_a_caller_who_sends_nothing(tmp_path: Path) -> None:
 
 def test_a_cleared_part(tmp_path: Path) -> None:
     """Audio that was cleared is not in the recording. A late piece does not move the channels."""
-    recorder = Recorder(tmp_path / "call.wav", MULAW, MULAW, BEGAN, 0.04, LOGGER)
+    recorder = Recorder(tmp_path / "call.wav", START, BEGAN, 0.04, LOGGER)
     for number in range(100):
         # The network needs 30 ms, and for some pieces much longer.
         late = 0.2 if number % 10 == 5 else 0.0
@@ -215,8 +217,8 @@ def test_a_cleared_part(tmp_path: Path) -> None:
 
 def test_wrong_timestamps(tmp_path: Path) -> None:
     """A timestamp far in the future does not make an endless file."""
-    pcm = CallFormat("pcm", 16000)
-    recorder = Recorder(tmp_path / "call.wav", MULAW, pcm, BEGAN, 0.0, LOGGER)
+    start = CallStart("", "", MULAW, CallFormat("pcm", 16000))
+    recorder = Recorder(tmp_path / "call.wav", start, BEGAN, 0.0, LOGGER)
     recorder.received(b"\x80" * FRAME, 10**12, BEGAN + 0.1)
     recorder.sent(bytes(640), 0, BEGAN + 0.1)
     recorder.close(BEGAN + 1.0)

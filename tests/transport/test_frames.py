@@ -156,25 +156,6 @@ def test_limit_of_fragments() -> None:
     )
 
 
-# A wrong byte, a cut character, a surrogate, a form that is too long, a number that is too high.
-NOT_UTF8 = [b"a\xff", b"\xe2\x82", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]
-
-
-@pytest.mark.parametrize("payload", NOT_UTF8)
-def test_text_that_is_not_utf8(payload: bytes) -> None:
-    """Text that is not UTF-8 raises an error with code 1007. Binary messages may have any bytes."""
-    for data in (
-        frame(TEXT, payload),
-        frame(TEXT & 0x7F, payload[:1]) + frame(CONTINUATION, payload[1:]),
-    ):
-        with pytest.raises(FrameError, match="not UTF-8 at byte") as caught:
-            feed(MessageBuffer(100), data, 1 << 20)
-
-        assert caught.value.code == 1007
-
-    assert [(BINARY_OPCODE, payload)] == feed(MessageBuffer(100), frame(BINARY, payload), 1)
-
-
 def test_character_in_two_fragments() -> None:
     """A character may be divided between two fragments of a text."""
     text = "€".encode()

@@ -29,7 +29,7 @@ from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.transport.message_link import MessageLink
-from inworld_sync.wire.codec import JsonObject, load_object
+from inworld_sync.wire.codec import JsonObject, NotUtf8Error, load_object
 from inworld_sync.wire.realtime import events
 from inworld_sync.wire.realtime.delta_template import DeltaTemplate
 from inworld_sync.wire.realtime.events import RealtimeMessage
@@ -262,6 +262,8 @@ class MessageReader:
 def _read(message: memoryview | bytes, audio: bytes | None, warnings: list[str] | None) -> Received:
     try:
         body = load_object(message)
+    except NotUtf8Error:
+        raise
     except RemoteProtocolError as error:
         return InvalidMessage("", error)
     try:

@@ -56,6 +56,7 @@ class Executor:
         self._timed: list[tuple[float, int, _Task]] = []
         self._numbers = itertools.count()
         self._waiting_bytes = 0
+        self._is_running = False
         self.is_full = False
         self._stopped = False
         self._thread = SessionThread(
@@ -93,6 +94,11 @@ class Executor:
         self._ready.notify()
 
     # The monitor is not held.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all queued tasks have run. Tasks that run later are not counted."""
+        return not (self._tasks or self._is_running)
 
     def flush(self, deadline: Deadline) -> None:
         """
@@ -133,11 +139,14 @@ class Executor:
 
     def _next(self) -> _Task | None:
         with self._monitor:
+            self._is_running = False
             while True:
                 now = time.monotonic()
                 if self._timed and self._timed[0][0] <= now:
                     return heapq.heappop(self._timed)[2]
                 if self._tasks:
+                    # Set first, so that is_idle, which takes no lock, is never true too early.
+                    self._is_running = True
                     task, size_bytes = self._tasks.popleft()
                     self._waiting_bytes -= size_bytes
                     self.is_full = self._waiting_bytes > MAX_WAITING_BYTES

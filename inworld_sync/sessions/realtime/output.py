@@ -234,7 +234,9 @@ class Output:
     @property
     def is_playing(self) -> bool:
         """Whether a part of the received speech was not played yet."""
-        return self.player is not None and not self.player.is_idle
+        # The executor passes the speech to the player, so it must be asked first.
+        player = self.player
+        return player is not None and not (self._executor.is_idle and player.is_idle)
 
     def drain(self, timeout: float | None) -> None:
         """

@@ -60,10 +60,10 @@ _FUNCTION_SECONDS = 0.2
 
 class RealtimeSession(EventSource[SessionEvent]):
     """
-    A realtime conversation with a model, by speech and text.
+    A realtime conversation with a model, by speech and text, from ``iw.realtime.connect()``.
 
-    Made by ``iw.realtime.connect()``. Iterate over the session for its events, or add handlers with
-    :meth:`on`, or queues with :meth:`subscribe`. Leaving a ``with`` block closes the session.
+    Iterate over the session for its events, or add handlers with :meth:`on`, or queues with
+    :meth:`subscribe`. Leaving a ``with`` block closes the session.
 
     Only the newest 256 events are buffered until the first consumer attaches. While the session
     reconnects, each command waits for the new connection, up to the timeout of the command.
@@ -121,6 +121,11 @@ class RealtimeSession(EventSource[SessionEvent]):
         """Whether a response is requested or in progress, or a function runs."""
         with self._state.monitor:
             return self._state.responses.is_busy or self._state.tools.is_busy
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether a part of the received speech was not played yet; see :meth:`play`."""
+        return self._state.output.is_playing
 
     @property
     def unclaimed_events(self) -> int:
@@ -378,8 +383,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         Play all speech from now on, and return at once.
 
-        When the user begins to speak, playback stops, and each item is truncated at the service
-        to the part that was heard.
+        When the user begins to speak, playback stops, and each item is truncated to its heard part.
 
         Args:
             output: A speaker, a :class:`~inworld_sync.Playout` that the application reads, or an
