@@ -128,7 +128,8 @@ class WebSocketCodec:
                 raise RemoteProtocolError(
                     f"queue_length of Asterisk's STATUS must be a number, got {text!r:.100}"
                 )
-            return QueueReported(frames * FRAME_MS)
+            # The frame that is being played is not in the queue.
+            return QueueReported((frames + 1) * FRAME_MS)
         if name == "ERROR":
             return CarrierFault(message)
         return None

@@ -264,10 +264,10 @@ class Bridge:
         self.start = start
         self._began = now
         self._silence = SilenceRule(self._options.silence_timeout, now)
+        pacing = self._codec.pacing.changed(self._options.lead_ms, self._options.start_ms)
         recording = self._options.recording
         if (path := recording(start) if callable(recording) else recording) is not None:
-            self._recorder = Recorder(path, start.received, start.sent, now, self._logger)
-        pacing = self._codec.pacing.changed(self._options.lead_ms, self._options.start_ms)
+            self._recorder = Recorder(path, start, now, pacing.recorded_delay, self._logger)
         self._output = CallOutput(start.sent, pacing, self._recorder)
         messages = CallMessages(self._codec, self._output)
         self._writer = SocketWriter(self._name, self._socket, messages)
@@ -324,7 +324,7 @@ class Bridge:
             self._send_message(self.session, keys)
         self._check_end(now, output)
         if self._recorder is not None:
-            self._recorder.write(now, output.delay)
+            self._recorder.write(now)
 
     def _run_tasks(self, tasks: deque[Callable[[], object]]) -> None:
         # A task may queue itself again.
@@ -475,8 +475,8 @@ class Bridge:
         if self._writer is not None:
             self._writer.finish(self._codec.hang_up() if is_ours else None, _JOIN_SECONDS)
         self._socket.close(_JOIN_SECONDS)
-        if recorder is not None and output is not None:
-            recorder.close(time.monotonic(), output.delay)
+        if recorder is not None:
+            recorder.close(time.monotonic())
 
     def _summary(self) -> CallSummary:
         end, error = self._end or ("failed", None)
