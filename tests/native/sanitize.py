@@ -69,7 +69,7 @@ def test(place: Path, sanitizers: str, arguments: list[str]) -> int:
         # The interpreter does not free all memory at exit.
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
-        "TSAN_OPTIONS": "halt_on_error=1",
+        "TSAN_OPTIONS": "halt_on_error=1:ignore_noninstrumented_modules=1",
     }
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):
         environment["PYTHONMALLOC"] = "malloc"
