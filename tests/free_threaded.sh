@@ -70,4 +70,4 @@ pip install -q .
 # Without this variable, a module that does not support free threading turns the GIL on.
 export PYTHON_GIL=0
 
-"$folder/bin/python" -m pytest "$@"
+"$folder/bin/pytest" "$@"
