@@ -21,7 +21,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 # The threads, sockets and pipes of a test must end within this many seconds after the test.
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 60.0
 
 record_sockets()
 

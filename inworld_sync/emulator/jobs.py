@@ -58,7 +58,7 @@ class Jobs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._threads: dict[str, threading.Thread] = {}
+        self._threads: list[tuple[Job, threading.Thread]] = []
 
     def start(self, kind: str, limit: int, work: Callable[[], object]) -> Job:
         """
@@ -81,15 +81,17 @@ class Jobs:
             daemon=True,
         )
         with self._lock:
-            if len(self._threads) >= limit:
+            # A job may be done before its thread has ended.
+            self._threads = [each for each in self._threads if each[1].is_alive()]
+            if sum(not each.is_done for each, _ in self._threads) >= limit:
                 message = f"{limit} jobs are running, which is the limit of the plan"
                 raise Refused(RESOURCE_EXHAUSTED, message, http_status=429)
-            self._threads[job.name] = thread
+            self._threads.append((job, thread))
             self._jobs[job.name] = job
             ended = [name for name, each in self._jobs.items() if each.is_done]
             for name in ended[: max(0, len(self._jobs) - _MAX_KEPT)]:
                 del self._jobs[name]
-        thread.start()
+            thread.start()
         return job
 
     def get(self, name: str) -> Job | None:
@@ -106,8 +108,8 @@ class Jobs:
         """Wait until no job runs, for at most *seconds*. This call does not stop the jobs."""
         deadline = time.monotonic() + seconds
         with self._lock:
-            threads = list(self._threads.values())
-        for thread in threads:
+            threads = list(self._threads)
+        for _, thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self, job: Job, work: Callable[[], object]) -> None:
@@ -119,6 +121,3 @@ class Jobs:
             # The work may call an engine of the user. The engine can raise any exception.
             _logger.exception("the job %s failed", job.name)
             job.error = status(INTERNAL, "internal error of the emulator")
-        finally:
-            with self._lock:
-                del self._threads[job.name]

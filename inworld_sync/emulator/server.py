@@ -266,7 +266,7 @@ class Emulator:
             if thread.is_alive():
                 _logger.error("%s did not end within %s s", thread.name, _JOIN_SECONDS)
         self._shared.calls.close(_JOIN_SECONDS)
-        self._shared.jobs.join(max(0.0, deadline - time.monotonic()))
+        self._shared.jobs.join(_JOIN_SECONDS)
 
     def _close_at_exit(self) -> None:
         # In a forked child the connections belong to the parent, which still uses them.

@@ -23,6 +23,7 @@ from inworld_sync.sessions.realtime.events import Interrupted, ResponseStarted
 from inworld_sync.sessions.realtime.session import RealtimeSession
 
 from support.scripted_realtime import Service, realtime
+from support.sound_card import until
 
 PATIENCE_SECONDS = 30.0
 
@@ -789,3 +790,44 @@ def test_a_real_device_clock(talk: Talk) -> None:
 
         assert cut_ms == speaker.heard_samples * 1000 // 24000
         assert 200 <= cut_ms < 30_000
+
+
+class FullSink:
+    """An ``ItemSink`` that accepts no audio before ``accepts`` is set, and plays audio at once."""
+
+    is_idle = True
+    failure = None
+
+    def __init__(self) -> None:
+        self.accepts = threading.Event()
+
+    def push(self, item_id: str, audio: bytes, audio_format: object, *, end: bool = False) -> bool:
+        return self.accepts.is_set()
+
+    def clear(self) -> dict[str, int]:
+        return {}
+
+    def drain(self, timeout: float | None) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_speech_that_the_player_has_not_got_yet() -> None:
+    """``is_playing`` is true while received speech waits for a player that is full."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.speak(service.request(), 1, "Hello", bytes(4800))
+        service.until_left()
+
+    sink = FullSink()
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        rt.play(sink)
+        assert not rt.is_playing
+        rt.respond().wait(PATIENCE_SECONDS)
+        assert (rt.is_responding, rt.is_playing) == (False, True)
+        sink.accepts.set()
+        rt.drain(PATIENCE_SECONDS)
+        until(lambda: not rt.is_playing)
