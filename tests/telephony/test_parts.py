@@ -32,7 +32,7 @@ from inworld_sync.telephony.calls import CallAudio
 from inworld_sync.telephony.formats import MULAW, FromCall
 from inworld_sync.telephony.output import CallOutput
 from inworld_sync.telephony.reorder import Reorder
-from inworld_sync.telephony.transport import Transport, TransportEnded
+from inworld_sync.transport.framework_socket import FrameworkSocket, SocketEnded
 
 from support.phone import answer, connected, in_call, mulaw, received, serve_call, session
 from support.scripted_realtime import Service, realtime
@@ -93,12 +93,12 @@ class Blocking:
 def test_a_socket_without_a_timeout() -> None:
     """A socket whose read blocks is read on a thread of its own."""
     socket = Blocking()
-    transport = Transport(socket, "test")
+    transport = FrameworkSocket(socket, "test")
 
     assert ["a", b"b", b"c"] == [transport.receive(30) for _ in range(3)]
     assert transport.receive(0.01) is None
     socket.released.set()
-    with pytest.raises(TransportEnded):
+    with pytest.raises(SocketEnded):
         transport.receive(30)
 
 
@@ -112,8 +112,8 @@ def test_the_end_of_a_socket(end: object) -> None:
 
         def send(self, _: object) -> None: ...
 
-    with pytest.raises(TransportEnded):
-        Transport(Ends(), "test").receive(30)
+    with pytest.raises(SocketEnded):
+        FrameworkSocket(Ends(), "test").receive(30)
 
 
 def test_a_consumer_that_gets_messages() -> None:
@@ -125,14 +125,14 @@ def test_a_consumer_that_gets_messages() -> None:
 
         def send(self, text_data: str | None = None) -> None: ...
 
-    transport = Transport(Consumer(), "test")
+    transport = FrameworkSocket(Consumer(), "test")
     transport.feed("x")
     assert "x" == transport.receive(30)
     transport.feed(None)
-    with pytest.raises(TransportEnded):
+    with pytest.raises(SocketEnded):
         transport.receive(30)
     with pytest.raises(ConfigError, match="send"):
-        Transport(object(), "test")  # type: ignore[arg-type]
+        FrameworkSocket(object(), "test")  # type: ignore[arg-type]
 
 
 def test_too_many_messages_are_fed() -> None:
@@ -141,10 +141,10 @@ def test_too_many_messages_are_fed() -> None:
     class Sends:
         def send(self, _: object) -> None: ...
 
-    transport = Transport(Sends(), "test")
+    transport = FrameworkSocket(Sends(), "test")
     for _ in range(4000):
         transport.feed("x")
-    with pytest.raises(TransportEnded):
+    with pytest.raises(SocketEnded):
         for _ in range(4000):
             transport.receive(30)
 
