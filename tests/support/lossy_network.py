@@ -1,0 +1,150 @@
+"""
+Sentences whose audio passes a lossy network, in virtual time and with fixed seeds.
+
+Each sentence is encoded as over WebRTC, passes the network, is decoded as by the emulator or as by
+the client, and is recognized by the emulator. So the result does not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import fractions
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+import attrs
+import av
+import numpy as np
+
+from inworld_sync import Inworld
+from inworld_sync.audio.opus_packets import OpusPackets, OpusStream
+from inworld_sync.audio.resample import Resampler
+
+from support.sentences import word_errors, words_of
+
+__all__ = ["DECODERS", "Sentence", "sentences"]
+
+RATE_HZ = 48000
+FRAME = 960
+FRAME_SECONDS = 0.02
+# Silence before and after each sentence: this many packets.
+PAUSE = 25
+VOICES = ("Dennis", "Ashley")
+# How many later steps of 20 ms the emulator waits for a missing packet.
+REORDER_STEPS = 10
+LOGGER = logging.getLogger("test")
+
+# A sequence number, the time of arrival in seconds, and the packet.
+Arrival = tuple[int, float, bytes]
+Decoder = Callable[[Sequence[Arrival], int], bytes]
+
+
+def encoded(pcm: bytes, *, fec: bool) -> list[bytes]:
+    """Return the Opus packets of 16-bit PCM of 48000 Hz."""
+    encoder = av.CodecContext.create("libopus", "w")
+    encoder.sample_rate, encoder.format, encoder.layout = RATE_HZ, "s16", "mono"
+    encoder.bit_rate, encoder.time_base = 48_000, fractions.Fraction(1, RATE_HZ)
+    encoder.options = {"application": "voip"}
+    if fec:
+        encoder.options = {"application": "voip", "fec": "1", "packet_loss": "5"}
+    pause = bytes(2 * FRAME * PAUSE)
+    samples = np.frombuffer(pause + pcm + pause, "<i2")
+    packets: list[bytes] = []
+    for at in range(0, len(samples) - FRAME + 1, FRAME):
+        frame = av.AudioFrame.from_ndarray(
+            samples[at : at + FRAME].reshape(1, -1), format="s16", layout="mono"
+        )
+        frame.sample_rate, frame.pts = RATE_HZ, at
+        frame.time_base = encoder.time_base
+        packets += [bytes(packet) for packet in encoder.encode(frame)]
+    return packets
+
+
+def sent(packets: Sequence[bytes], seed: int, loss: float, delay: float) -> list[Arrival]:
+    """Return the packets that arrive, in the order of their arrival."""
+    numbers = random.Random(seed)
+    arrivals = [
+        (number, number * FRAME_SECONDS + numbers.uniform(0.0, delay), packet)
+        for number, packet in enumerate(packets)
+        if numbers.random() >= loss
+    ]
+    return sorted(arrivals, key=lambda each: each[1])
+
+
+def heard_by_emulator(arrivals: Sequence[Arrival], count: int) -> bytes:
+    """Return the audio that the emulator gets."""
+    stream, waiting, pcm = OpusStream(LOGGER, REORDER_STEPS), list(arrivals), b""
+    for step in range(count + 2 * REORDER_STEPS):
+        while waiting and waiting[0][1] <= step * FRAME_SECONDS:
+            number, _, packet = waiting.pop(0)
+            pcm += b"".join(
+                each.pcm for each in stream.add(1, number, number * FRAME, packet, step)
+            )
+        pcm += b"".join(each.pcm for each in stream.due(step))
+    return pcm
+
+
+def heard_by_client(arrivals: Sequence[Arrival], count: int) -> bytes:
+    """Return the audio that the client gets."""
+    packets, waiting, pcm = OpusPackets(LOGGER), list(arrivals), b""
+    for step in range(count + PAUSE):
+        now = 1000.0 + step * FRAME_SECONDS
+        while waiting and 1000.0 + waiting[0][1] <= now:
+            number, at, packet = waiting.pop(0)
+            packets.add(1, number, number * FRAME, packet, 1000.0 + at)
+        pcm += packets.read(now)
+    packets.close()
+    return pcm
+
+
+# The side that speaks: how the other side decodes. Only the client adds copies of packets (FEC).
+DECODERS: dict[str, Decoder] = {"user": heard_by_emulator, "answer": heard_by_client}
+
+
+@attrs.frozen
+class Sentence:
+    """
+    A sentence and its packets.
+
+    Attributes:
+        number: The number of the sentence, which is a part of the seed.
+        text: The words.
+        packets: The packets of each side.
+    """
+
+    number: int
+    text: str
+    packets: dict[str, list[bytes]]
+    iw: Inworld
+
+    @property
+    def words(self) -> int:
+        """The number of words."""
+        return len(words_of(self.text))
+
+    def errors(self, side: str, seed: int, *, loss: float, delay: float) -> int:
+        """
+        Return how many words are recognized wrongly.
+
+        Args:
+            side: ``user`` or ``answer``.
+            seed: The seed of the network.
+            loss: The share of lost packets.
+            delay: The longest delay of a packet in seconds.
+        """
+        packets = self.packets[side]
+        pcm = DECODERS[side](sent(packets, 1000 * seed + self.number, loss, delay), len(packets))
+        found = self.iw.stt.transcribe(pcm, sample_rate_hz=RATE_HZ).text
+        return word_errors(self.text, found)
+
+
+def sentences(iw: Inworld, texts: Sequence[str]) -> list[Sentence]:
+    """Speak the texts with two voices in turn, and encode them."""
+    found = []
+    for number, text in enumerate(texts):
+        spoken = iw.tts.synthesize(text, voice=VOICES[number % len(VOICES)])
+        resampler = Resampler(spoken.sample_rate_hz, RATE_HZ)
+        pcm = resampler.feed(bytes(spoken.pcm)) + resampler.finish()
+        packets = {"user": encoded(pcm, fec=True), "answer": encoded(pcm, fec=False)}
+        found.append(Sentence(number, text, packets, iw))
+    return found
