@@ -35,6 +35,7 @@ RANKS = {
     "telephony": 5,
     "webrtc": 5,
     "client": 6,
+    "web": 6,
     "games": 7,
     "cli": 8,
 }
@@ -53,6 +54,7 @@ ALONE = {
     "aioice": {"emulator"},
     "aiortc": {"emulator", "webrtc"},
     "asyncio": {"emulator", "webrtc"},
+    "asgiref": {"web"},
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
     # tools uses cattrs for the arguments of functions, because their types are defined by the user.
     "cattrs": {"models", "wire", "tools"},
@@ -60,18 +62,20 @@ ALONE = {
     "certifi": {"transport"},
     "cffi": {"_native"},
     "click": {"cli"},
+    "django": {"web"},
+    "flask": {"web"},
     "fsspec": {"batch"},
     "livekit": {"audio"},
     "pygame": {"games"},
     "python_socks": {"transport"},
     "redis": {"limits"},
     "rich": {"cli"},
-    "socket": {"transport", "emulator", "telephony"},
+    "socket": {"transport", "emulator", "games", "telephony"},
     "sounddevice": {"devices"},
     "ssl": {"transport", "emulator"},
     "urllib3": {"transport"},
     "websocket": {"transport"},
-    "websockets": {"emulator"},
+    "websockets": {"emulator", "games"},
 }
 
 # These modules occur in the signature of an option. They are imported only for type checkers.
@@ -231,7 +235,11 @@ PLANTED = [
     ("auth.py", "def f():\n    import urllib3.util", "only transport may import urllib3"),
     ("sessions/a.py", "import ssl", "only emulator and transport may import ssl"),
     ("models/a.py", "import ssl", "only emulator and transport may import ssl"),
-    ("client.py", "import socket", "only emulator and telephony and transport may import socket"),
+    (
+        "client.py",
+        "import socket",
+        "only emulator and games and telephony and transport may import socket",
+    ),
     ("audio/a.py", "import sounddevice", "only devices may import sounddevice"),
     ("audio/a.py", "import cffi", "only _native may import cffi"),
     ("client.py", "import cattrs", "only models and tools and wire may import cattrs"),

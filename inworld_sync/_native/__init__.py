@@ -2,12 +2,13 @@
 Loads the compiled C core, and selects its instruction set.
 
 :data:`lib` has the functions and constants of ``csrc/include``; :data:`ffi` creates their
-arguments. A call keeps the GIL. A call for a message of the service takes a few microseconds, and a
-call for 12 MB of base64 takes about 2 ms.
+arguments. A call keeps the GIL, if there is one. A call for a message of the service takes a few
+microseconds, and a call for 12 MB of base64 takes about 2 ms.
 
 Only :mod:`inworld_sync.audio` imports this package.
 
-Thread safety: any thread may call every function at any time.
+Thread safety: any thread may call every function at any time. For the objects of the core, the
+headers name the calls that need a lock; the classes of :mod:`inworld_sync.audio` have these locks.
 """
 
 from __future__ import annotations

@@ -17,8 +17,10 @@ The thread of the game never waits. Connecting, sending and closing run on threa
 from __future__ import annotations
 
 from inworld_sync.games.conversation import Conversation
+from inworld_sync.games.engines.server import EngineServer, serve
 from inworld_sync.games.export import Cue
 from inworld_sync.games.mouth import Mouth
+from inworld_sync.games.recording import mouth_of_recording
 from inworld_sync.games.shapes import SHAPE_SETS, VISEMES, shape_weights
 from inworld_sync.games.spatial import Listener, Rolloff, stereo_gains
 from inworld_sync.games.timeline import MouthTimeline, mouth_timeline
@@ -31,6 +33,7 @@ __all__ = [
     "VISEMES",
     "Conversation",
     "Cue",
+    "EngineServer",
     "GameVoice",
     "Listener",
     "Mouth",
@@ -38,8 +41,10 @@ __all__ = [
     "Rolloff",
     "VoiceLine",
     "Voices",
+    "mouth_of_recording",
     "mouth_timeline",
     "prepare",
+    "serve",
     "shape_weights",
     "stereo_gains",
 ]

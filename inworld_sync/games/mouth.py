@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.games.mouth_track import DEFAULT_LEAD_MS, MouthSource, MouthTrack
-from inworld_sync.games.shapes import VISEMES, require_set, rest_shape, shape_weights
+from inworld_sync.games.shapes import VISEMES, shape_weights, strongest_shape
 
 __all__ = ["Mouth"]
 
 # After an interruption, the mouth closes in this time.
 _CLOSING_MS = 80.0
-
-# A set with one shape for each picture shows the mouth at rest below this weight.
-_LEAST_SHAPE = 0.15
 
 
 class Mouth:
@@ -88,12 +85,7 @@ class Mouth:
         Raises:
             ConfigError: The set is unknown.
         """
-        require_set(shapes)
-        weights = {name: weight for name, weight in self._weights.items() if name != "sil"}
-        if sum(weights.values()) < _LEAST_SHAPE:
-            return rest_shape(shapes)
-        found = shape_weights(weights, shapes)
-        return max(found, key=lambda name: found[name])
+        return strongest_shape(self._weights, shapes)
 
     # The voice calls the following methods.
 

@@ -24,6 +24,7 @@ __all__ = [
     "require_set",
     "rest_shape",
     "shape_weights",
+    "strongest_shape",
     "viseme_of",
 ]
 
@@ -144,6 +145,9 @@ _SYMBOL_DECIDES: Final = frozenset({"cdgknstxyz", "aei"})
 _SILENCES: Final = frozenset({"sil", "[silence]"})
 _UNKNOWN_WEIGHT: Final = 0.5
 
+# A mouth that is a picture is at rest below this weight of all shapes.
+_LEAST_SHAPE: Final = 0.15
+
 
 def _arkit(viseme: str) -> dict[str, float]:
     found: dict[str, float] = {}
@@ -224,6 +228,29 @@ def shape_weights(weights: Mapping[str, float], shapes: str = "openxr") -> dict[
             for name, part in table[viseme].items():
                 found[name] = min(found[name] + weight * part, 1.0)
     return found
+
+
+def strongest_shape(weights: Mapping[str, float], shapes: str = "rhubarb") -> str:
+    """
+    Return the strongest shape of a set, for mouths that are pictures.
+
+    Args:
+        weights: The weights of the OpenXR visemes.
+        shapes: The name of a set in :data:`SHAPE_SETS`.
+
+    Returns:
+        The name of the shape; an empty text if the mouth is at rest and the set has no name for
+        this.
+
+    Raises:
+        ConfigError: The set is unknown.
+    """
+    require_set(shapes)
+    spoken = {name: weight for name, weight in weights.items() if name != "sil"}
+    if sum(spoken.values()) < _LEAST_SHAPE:
+        return rest_shape(shapes)
+    found = shape_weights(spoken, shapes)
+    return max(found, key=lambda name: found[name])
 
 
 def viseme_of(name: str, symbol: str = "") -> tuple[str, float]:

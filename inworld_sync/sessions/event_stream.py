@@ -204,6 +204,8 @@ class EventStream(Generic[E]):
     @property
     def waiting_bytes(self) -> int:
         """How many bytes of events the slowest consumer has not taken yet; a snapshot."""
+        if self._changed.in_child:
+            self._changed.refuse()
         return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
     def raise_end(self, mailbox: Mailbox[E] | None = None) -> None:
@@ -316,7 +318,7 @@ class EventStream(Generic[E]):
             self._polls.remove(call)
 
     def count_error(self) -> None:
-        """Count an error of the user's code that was raised outside the dispatch thread."""
+        """Count an error of the user's code."""
         with self._changed:
             self.handler_errors += 1
 
@@ -357,7 +359,8 @@ class EventStream(Generic[E]):
         deadline = None if timeout is None else RunningDeadline(timeout, "waiting for an event")
         seconds = LONGEST_WAIT_SECONDS
         try:
-            mailbox.takers.append(call)
+            with mailbox.lock:
+                mailbox.takers.append(call)
             # If the reader has paused because of another consumer, it must continue now.
             if changed.watchers:
                 with changed:
@@ -446,7 +449,7 @@ class EventStream(Generic[E]):
                 # No exception of a handler may end the dispatch thread.
                 if self._dispatch == "poll" and not isinstance(error, Exception):
                     raise
-                self.handler_errors += 1
+                self.count_error()
                 if id(handler) not in self._reported:
                     self._reported.add(id(handler))
                     self._logger.exception(

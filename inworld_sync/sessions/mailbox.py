@@ -3,7 +3,13 @@ Implements the mailbox of one consumer of an event stream.
 
 Lock rule: the monitor of the connection is held while events are added. A consumer takes events
 without the monitor: it waits in the queue, which has its own lock in C. The lock of a mailbox
-guards the count of the bytes that were taken, and is held for one statement.
+guards the count of the bytes that were taken and the list of takers. It is held for one statement.
+
+A thread that waits for a consumer first increments ``Monitor.watchers``, and then reads the count
+or the list with the lock. A consumer first changes the count or the list with the lock, and then
+reads ``watchers``. So at least one of the two threads sees the change of the other thread. Without
+the lock and without the GIL, the processor may read before it writes, and neither thread may see
+the change of the other one.
 """
 
 from __future__ import annotations
@@ -58,7 +64,8 @@ class Mailbox(Generic[E]):
     @property
     def waiting_bytes(self) -> int:
         """The bytes of the events that wait."""
-        return self.put_bytes - self.taken_bytes
+        with self.lock:
+            return self.put_bytes - self.taken_bytes
 
     @property
     def is_full(self) -> bool:
@@ -70,7 +77,9 @@ class Mailbox(Generic[E]):
     @property
     def is_starving(self) -> bool:
         """Whether the consumer waits for an event now."""
-        return bool(self.takers) and self.queue.empty()
+        with self.lock:
+            is_awaited = bool(self.takers)
+        return is_awaited and self.queue.empty()
 
     def adopt(self, other: Mailbox[E]) -> None:
         """Take over the content of another mailbox. The other mailbox is not used afterwards."""

@@ -164,6 +164,23 @@ def test_at_exit_all_devices_stop(sound_card: SoundCard, monkeypatch: pytest.Mon
             speaker.write(bytes(2_000_000))
 
 
+def test_the_exit_function_is_registered(
+    sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first use of sounddevice registers the function that stops all devices at exit."""
+    registered: list[object] = []
+    monkeypatch.setattr(portaudio.atexit, "register", registered.append)
+    portaudio._close_at_exit.cache_clear()
+    try:
+        list_devices()
+        list_devices()
+    finally:
+        # The next use registers the function again.
+        portaudio._close_at_exit.cache_clear()
+
+    assert [portaudio._shut_down] == registered
+
+
 def test_a_second_close_does_nothing(sound_card: SoundCard) -> None:
     """A stream that refresh_devices() has closed is not closed a second time."""
     closed: list[object] = []

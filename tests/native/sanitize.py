@@ -6,7 +6,8 @@ Build the core with sanitizers in a temporary folder, and test C and audio with 
 
 This command needs Linux and gcc. The library of the sanitizer is preloaded, because Python was not
 built with this library. malloc replaces Python's allocator. Each bytes object is then a separate
-block, and the sanitizer detects an access beyond the block.
+block, and the sanitizer detects an access beyond the block. A CPython without the GIL has no other
+allocator.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from pathlib import Path
@@ -64,12 +66,13 @@ def test(place: Path, sanitizers: str, arguments: list[str]) -> int:
         **os.environ,
         "LD_PRELOAD": runtime_of(sanitizers),
         "PYTHONPATH": str(place),
-        "PYTHONMALLOC": "malloc",
         # The interpreter does not free all memory at exit.
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
-        "TSAN_OPTIONS": "halt_on_error=1",
+        "TSAN_OPTIONS": "halt_on_error=1:ignore_noninstrumented_modules=1",
     }
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        environment["PYTHONMALLOC"] = "malloc"
     # Sanitizers write to file descriptor 2, so pytest must not capture it.
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys"]
     return subprocess.run(

@@ -338,6 +338,25 @@ def test_a_raising_handler(
     assert "raised an exception on Number; further exceptions of this handler" in caplog.text
 
 
+def test_errors_of_two_threads(source: Source) -> None:
+    """If handlers and other code of the user fail at the same time, no error is left out."""
+    count = 20_000
+    done = threading.Event()
+
+    def broken(_: object) -> None:
+        raise ValueError
+
+    source.stream.on(Number, broken)
+    source.stream.on(StreamEnded, lambda _: done.set())
+    source.give(*[Number(1)] * count)
+    for _ in range(count):
+        source.stream.count_error()
+    source.end()
+    assert done.wait(PATIENCE_SECONDS)
+
+    assert 2 * count == source.stream.handler_errors
+
+
 @pytest.mark.parametrize("dispatch", ["thread", "poll"])
 def test_a_late_handler_gets_the_end(dispatch: Literal["thread", "poll"]) -> None:
     """

@@ -12,7 +12,9 @@ The name of the file is the SHA-256 of the text, all settings and the service. A
 damaged or cut off is removed and counts as missing. The modification time of the file is the time
 of its last use. Several processes may use one folder, because no process changes an entry in place.
 
-Threads: everything runs on the calling thread. There is no lock.
+Threads: everything runs on the calling thread. There is no lock, because a forked child could not
+release it. If two threads store entries at the same time, the estimated size of the folder may lack
+one of the two entries, until the folder is measured again.
 """
 
 from __future__ import annotations

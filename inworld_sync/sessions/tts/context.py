@@ -4,9 +4,9 @@ Implements the context of a TTS connection, which takes text and emits events wi
 Lock rule: ``_order`` is held while a command is made and queued, so that the messages of several
 threads keep the order of their calls. ``_reading`` guards the rest of a chunk that
 :meth:`TtsContext.read_audio` keeps. A thread acquires either lock before the connection's monitor,
-never after it. :meth:`TtsContext.interrupt` acquires only the monitor, so that a stalled ``send``
-does not delay an interruption. The reader handles the messages of the service with the monitor
-held.
+never after it. ``_counting`` guards the counts of the events that were taken, and is held for one
+statement. :meth:`TtsContext.interrupt` acquires only the monitor, so that a stalled ``send`` does
+not delay an interruption. The reader handles the messages of the service with the monitor held.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ class TtsContext(EventSource[ContextEvent]):
         self._progress = progress
         self._order = threading.Lock()
         self._reading = threading.Lock()
+        self._counting = threading.Lock()
         self._held = ""
         self._was_sent_to = False
         self._said_pieces = 0
@@ -218,7 +219,8 @@ class TtsContext(EventSource[ContextEvent]):
         events = self._stream.events(timeout)
         while self._popped_pieces < last and (event := next(events, None)) is not None:
             if isinstance(event, FlushCompleted):
-                self._popped_pieces += 1
+                with self._counting:
+                    self._popped_pieces += 1
             elif isinstance(event, AudioChunk) and self._popped_pieces >= first:
                 size_bytes += len(event.data)
                 self._count(event)
@@ -280,7 +282,7 @@ class TtsContext(EventSource[ContextEvent]):
         """Iterate over the audio and skip the other events; see :meth:`events`."""
         for event in self._stream.events(timeout):
             if isinstance(event, AudioChunk):
-                self._popped_bytes += len(event.data)
+                self._count(event)
                 yield event
 
     def read_audio(self, buffer: bytearray | memoryview) -> int:
@@ -333,7 +335,8 @@ class TtsContext(EventSource[ContextEvent]):
 
     def _count(self, event: ContextEvent) -> ContextEvent:
         if isinstance(event, AudioChunk):
-            self._popped_bytes += len(event.data)
+            with self._counting:
+                self._popped_bytes += len(event.data)
         return event
 
     # State.

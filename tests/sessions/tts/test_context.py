@@ -320,6 +320,31 @@ def test_interrupt(connection: TtsConnection) -> None:
         context.send("More.")
 
 
+def test_two_threads_take_audio() -> None:
+    """interrupt() counts all audio, even if two threads take the audio at the same time."""
+    chunks = 4000
+
+    def speaking(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.result(context_id, contextCreated={})
+        for _ in range(chunks):
+            service.audio(context_id, bytes(48))
+        service.closed(context_id)
+        service.until_left()
+
+    with scripted(speaking) as iw, iw.tts.connect() as connection, connection.context() as context:
+        context.send("Hi.")
+        context.close()
+        takers = [threading.Thread(target=list, args=(context.audio(30),)) for _ in range(2)]
+        for taker in takers:
+            taker.start()
+        for taker in takers:
+            taker.join()
+
+        # Each chunk has 1 ms.
+        assert chunks == context.interrupt()
+
+
 def test_interrupt_reaches_every_consumer(connection: TtsConnection) -> None:
     """interrupt() also drops the audio that waits in the queues of subscribe()."""
     context = connection.context()
