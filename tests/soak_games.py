@@ -97,20 +97,24 @@ def play_with_panda3d(voice: VoiceLine, folder: Path, seconds: float) -> tuple[b
 
 
 def faults_in(played: bytes, seconds: float) -> list[str]:
-    """Compare what was played with what was sent. The volume may differ, but not change."""
+    """
+    Compare what was played with what was sent.
+
+    The volume may differ, but not change. No sample of the noise is 0, so a sample of 0 is a gap.
+    """
     found = np.frombuffer(played, "<i2")
     sounding = np.flatnonzero(found)
-    if not len(sounding):
-        return ["nothing was played"]
-    position = int(sounding[0])
-    count = round(seconds / CHUNK_SECONDS) * round(CHUNK_SECONDS * RATE_HZ)
     faults = []
-    if sounding[-1] + 1 - position != count:
-        faults.append(f"{sounding[-1] + 1 - position} samples were played, and {count} were sent")
-    gain = 0.0
+    gaps = np.diff(sounding) - 1
+    if gaps.any():
+        faults.append(
+            f"{np.count_nonzero(gaps)} gaps were played, with {gaps.sum() / RATE_HZ:.2f} s in total"
+        )
+    heard = found[sounding].astype(float)
+    position, gain = 0, 0.0
     for number, chunk in enumerate(sent(seconds)):
         wanted = np.frombuffer(chunk, "<i2").astype(float)
-        here = found[position : position + len(wanted)].astype(float)
+        here = heard[position : position + len(wanted)]
         position += len(wanted)
         if len(here) < len(wanted):
             break
@@ -118,6 +122,9 @@ def faults_in(played: bytes, seconds: float) -> list[str]:
         different = int((np.abs(here - gain * wanted) > 1.5).sum())
         if different:
             faults.append(f"at {number * CHUNK_SECONDS} s, {different} samples are different")
+    count = round(seconds / CHUNK_SECONDS) * round(CHUNK_SECONDS * RATE_HZ)
+    if len(heard) != count:
+        faults.append(f"{len(heard)} samples were played, and {count} were sent")
     return faults
 
 

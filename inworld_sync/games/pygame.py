@@ -375,21 +375,27 @@ class VoiceChannel:
         """Read the format of the mixer, which the game has just opened."""
         opened = self._mixer.get_init()
         assert opened is not None
-        self._opened = opened
+        self._opened: tuple[int, int, int] | None = opened
         self._format = MixerFormat(*opened)
         _reserve(self._mixer)
+        if self.channel >= self._mixer.get_num_channels():
+            self._mixer.set_num_channels(self.channel + 1)
         self._channel = self._mixer.Channel(self.channel)
         self._silence = self._mixer.Sound(buffer=self._format.encode(bytes(_SILENCE_BYTES)))
         # Import the libraries of the resampler now, instead of in the loop of the game.
         Resampler(self.voice.sample_rate_hz, self._format.sample_rate_hz).feed(bytes(2))
 
     def _is_mixer_ready(self) -> bool:
-        """Return whether the mixer is open. The game may close it and open it in another format."""
+        """Return whether the mixer is open. The game may close it and open it again."""
         opened = self._mixer.get_init()
-        if opened != self._opened and opened is not None:
+        if opened is None:
+            self._opened = None
+            return False
+        # A mixer that was opened again has fewer channels, and pygame does not check their numbers.
+        if opened != self._opened or self.channel >= self._mixer.get_num_channels():
             self._forget()
             self._open_format()
-        return opened is not None
+        return True
 
 
 # The voices that play now, by channel, and the channels that this module has reserved.

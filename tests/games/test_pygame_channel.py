@@ -48,7 +48,7 @@ def open_mixer(tmp_path, monkeypatch) -> Iterator[OpenMixer]:
         def open_it(
             rate_hz: int = RATE_HZ, size: int = -16, channels: int = 2, buffer: int = 256
         ) -> AudioPipe:
-            path = tmp_path / f"sound-{rate_hz}-{size}-{channels}"
+            path = tmp_path / f"sound-{len(list(tmp_path.iterdir()))}"
             pipe = stack.enter_context(AudioPipe(path, channels * abs(size) // 8, rate_hz))
             monkeypatch.setenv("SDL_AUDIODRIVER", "disk")
             monkeypatch.setenv("SDL_DISKAUDIOFILE", str(path))
@@ -459,6 +459,25 @@ def test_mixer_may_be_opened_again(open_mixer):
 
     assert 1.0 < len(played(second)) / 48000 < 1.8
     channel.close()
+
+
+def test_mixer_may_be_opened_between_two_frames(open_mixer):
+    """A mixer that is opened again has eight channels. The voice makes its channel again."""
+    first = open_mixer()
+    others = [VoiceChannel(line_of(noise(1))) for _ in range(12)]
+    channel = others[-1]
+    frames(first, channel, 10)
+    first.close()
+    pygame.mixer.quit()
+    second = open_mixer()
+    assert pygame.mixer.get_num_channels() <= channel.channel
+
+    play(second, channel)
+
+    assert channel.voice.state == "finished"
+    assert pygame.mixer.get_num_channels() > channel.channel
+    for each in others:
+        each.close()
 
 
 @pytest.mark.parametrize(
