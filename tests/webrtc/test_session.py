@@ -79,7 +79,8 @@ def test_speech_in_both_directions() -> None:
         assert rt.session.voice == "Dennis"
 
     samples = np.frombuffer(pcm, "<i2")
-    assert 0.5 < loud_seconds(samples) < 0.8
+    # A machine that stalls may conceal packets, which lengthens the tone.
+    assert 0.5 < loud_seconds(samples)
     assert pitch_hz(samples[4800:24000]) == pytest.approx(1000.0, abs=5)
     loud = np.flatnonzero(np.abs(heard[0].astype(int)) > SILENT)
     assert pitch_hz(heard[0][loud[0] + 4800 : loud[0] + 24000]) == pytest.approx(440.0, abs=5)
