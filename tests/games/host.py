@@ -34,7 +34,8 @@ from inworld_sync.emulator import Emulator  # noqa: E402
 from support.spelling import SpellingSynthesizer  # noqa: E402
 
 _TIMEOUT_SECONDS = 3600.0
-_MAX_GROWTH_MIB_PER_CYCLE = 2.0
+# With --plain; AddressSanitizer keeps freed memory.
+_MAX_GROWTH_MIB_PER_CYCLE = 1.0
 
 HOST = r"""
 #include <Python.h>
@@ -203,7 +204,7 @@ def run(cycles: int, *, is_plain: bool) -> None:
     Run the host.
 
     Raises:
-        SystemExit: A cycle has failed, no speech was heard, or the memory grows.
+        SystemExit: A cycle has failed, no speech was heard, or with *is_plain*, the memory grows.
     """
     with tempfile.TemporaryDirectory(prefix="inworld-sync-host-") as name:
         place = Path(name)
@@ -237,7 +238,7 @@ def run(cycles: int, *, is_plain: bool) -> None:
         f"{cycles} cycles in {time.monotonic() - begun:.0f} s, without an error; the memory grows "
         f"by {per_cycle_mib:.2f} MiB a cycle"
     )
-    if per_cycle_mib > _MAX_GROWTH_MIB_PER_CYCLE:
+    if is_plain and per_cycle_mib > _MAX_GROWTH_MIB_PER_CYCLE:
         raise SystemExit(f"expected at most {_MAX_GROWTH_MIB_PER_CYCLE} MiB a cycle")
 
 
