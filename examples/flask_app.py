@@ -1,8 +1,8 @@
 """Run a Flask app that streams MP3 while the speech is generated: /say?text=Hello."""
 
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, request
 
-from inworld_sync import Inworld, InworldError, NotFoundError
+from inworld_sync import Inworld, web
 
 app = Flask(__name__)
 iw = Inworld()
@@ -12,15 +12,8 @@ iw = Inworld()
 def say() -> Response:
     """Stream speech. The browser plays it as it arrives. Closing the page ends the synthesis."""
     text = request.args.get("text", "Hello from Flask.")
-    voice = request.args.get("voice", "Ashley")
-    try:
-        # Errors are raised before the first byte, so the status can still be set.
-        blocks = iw.tts.stream_bytes(text, format="mp3", voice=voice)
-    except NotFoundError:
-        abort(404, f"no voice {voice!r}")
-    except InworldError:
-        abort(502, "the speech service failed")
-    return Response(blocks, mimetype="audio/mpeg")
+    # Errors before the first byte become responses such as 400 and 503.
+    return web.stream_response(request, iw.tts, text, voice=request.args.get("voice"))
 
 
 if __name__ == "__main__":

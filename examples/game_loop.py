@@ -1,32 +1,29 @@
-"""Receive speech in a loop of sixty frames per second that never waits, as a game does."""
+"""Speak a line in a loop of sixty frames per second that never waits, as a game does."""
 
 import time
 
-from inworld_sync import ContextClosed, Inworld, StreamEnded
+from inworld_sync import Inworld
+from inworld_sync.games import VoiceLine, prepare
 
 FRAME_SECONDS = 1 / 60
-SAMPLES_PER_FRAME = 24000 // 60
+RATE_HZ = 24000
 
-with Inworld(dispatch="poll") as iw, iw.tts.connect() as connection:
-    context = connection.context(voice="Wren" if "127.0.0.1" in iw.options.base_url else "Hana")
-    speaking = True
+with Inworld() as iw:
+    prepare(iw)  # while the game loads
+    line = VoiceLine(iw, "A frame is a sixtieth of a second.", sample_rate_hz=RATE_HZ)
+    line.on_word(lambda word: print(f"{line.heard_ms:5.0f} ms  {word.text}"))
+    line.start()
 
-    def ended(_: StreamEnded) -> None:
-        """Stop the loop. poll() calls this function on the thread of the loop."""
-        global speaking
-        speaking = False
-
-    context.on(ContextClosed, lambda _: print("all audio has arrived"))
-    context.on(StreamEnded, ended)
-    context.send("A frame is a sixtieth of a second.")
-    context.close()
-
-    buffer = bytearray(SAMPLES_PER_FRAME * 2)
-    played_bytes = frames = size_bytes = 0
-    while speaking or size_bytes:
-        context.poll(budget_ms=2)
-        size_bytes = context.read_audio(buffer)
-        played_bytes += size_bytes
+    frames = size_bytes = 0
+    longest_ms = 0.0
+    while not line.is_over:
+        began = time.perf_counter()
+        block = line.read_audio(RATE_HZ // 60)  # for the mixer of the engine
+        line.update(FRAME_SECONDS)
+        mouth = line.mouth.weights("arkit")  # for the face of the character
+        longest_ms = max(longest_ms, (time.perf_counter() - began) * 1000)
         frames += 1
+        size_bytes += len(block)
         time.sleep(FRAME_SECONDS)
-    print(f"{frames} frames, {played_bytes / 48:.0f} ms of sound")
+    print(f"{frames} frames, {line.heard_ms:.0f} ms of speech, {line.state}")
+    print(f"shapes from {line.mouth.source}; the longest frame took {longest_ms:.1f} ms")

@@ -35,7 +35,9 @@ RANKS = {
     "telephony": 5,
     "webrtc": 5,
     "client": 6,
-    "cli": 7,
+    "web": 6,
+    "games": 7,
+    "cli": 8,
 }
 
 # Unit: the only units that may import this unit, although the ranks would allow other units too.
@@ -52,6 +54,7 @@ ALONE = {
     "aioice": {"emulator"},
     "aiortc": {"emulator", "webrtc"},
     "asyncio": {"emulator", "webrtc"},
+    "asgiref": {"web"},
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
     # tools uses cattrs for the arguments of functions, because their types are defined by the user.
     "cattrs": {"models", "wire", "tools"},
@@ -59,17 +62,20 @@ ALONE = {
     "certifi": {"transport"},
     "cffi": {"_native"},
     "click": {"cli"},
+    "django": {"web"},
+    "flask": {"web"},
     "fsspec": {"batch"},
     "livekit": {"audio"},
+    "pygame": {"games"},
     "python_socks": {"transport"},
     "redis": {"limits"},
     "rich": {"cli"},
-    "socket": {"transport", "emulator", "telephony"},
+    "socket": {"transport", "emulator", "games", "telephony"},
     "sounddevice": {"devices"},
     "ssl": {"transport", "emulator"},
     "urllib3": {"transport"},
     "websocket": {"transport"},
-    "websockets": {"emulator"},
+    "websockets": {"emulator", "games"},
 }
 
 # These modules occur in the signature of an option. They are imported only for type checkers.
@@ -207,7 +213,7 @@ PLANTED = [
     ("wire/a.py", "import inworld_sync.audio", "lower ranks only, got rank 2"),
     ("errors.py", "from inworld_sync import models", "lower ranks only, got rank 1"),
     ("auth.py", "from inworld_sync.transport.http import HttpClient", "got rank 3"),
-    ("client.py", "import inworld_sync.cli.say", "got rank 7"),
+    ("client.py", "import inworld_sync.cli.say", "got rank 8"),
     ("audio/a.py", "def f():\n    import inworld_sync.wire", "got rank 2"),
     ("audio/a.py", "class A:\n    from inworld_sync.wire import tts", "got rank 2"),
     (
@@ -229,7 +235,11 @@ PLANTED = [
     ("auth.py", "def f():\n    import urllib3.util", "only transport may import urllib3"),
     ("sessions/a.py", "import ssl", "only emulator and transport may import ssl"),
     ("models/a.py", "import ssl", "only emulator and transport may import ssl"),
-    ("client.py", "import socket", "only emulator and telephony and transport may import socket"),
+    (
+        "client.py",
+        "import socket",
+        "only emulator and games and telephony and transport may import socket",
+    ),
     ("audio/a.py", "import sounddevice", "only devices may import sounddevice"),
     ("audio/a.py", "import cffi", "only _native may import cffi"),
     ("client.py", "import cattrs", "only models and tools and wire may import cattrs"),

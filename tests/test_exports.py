@@ -12,9 +12,11 @@ import pytest
 
 import inworld_sync
 import inworld_sync.emulator
+import inworld_sync.games
 import inworld_sync.realtime
+import inworld_sync.web
 
-FACADES = (inworld_sync, inworld_sync.realtime, inworld_sync.emulator)
+FACADES = (inworld_sync, inworld_sync.realtime, inworld_sync.emulator, inworld_sync.web)
 NAMES = [(facade, name) for facade in FACADES for name in facade._MODULES]
 
 
@@ -65,6 +67,17 @@ def test_every_name_imports(facade: ModuleType, name: str) -> None:
     assert name in home.__all__
 
 
+def test_games_has_its_names() -> None:
+    """Each public name of inworld_sync.games is there, and public in its own module."""
+    games = inworld_sync.games
+
+    assert len(set(games.__all__)) == len(games.__all__)
+    for name in games.__all__:
+        found = getattr(games, name)
+        if home := getattr(found, "__module__", ""):
+            assert name in import_module(home).__all__
+
+
 @pytest.mark.parametrize("facade", FACADES)
 def test_no_name_twice(facade: ModuleType) -> None:
     """Each public name comes from only one module."""
@@ -74,7 +87,7 @@ def test_no_name_twice(facade: ModuleType) -> None:
 def test_no_two_public_classes_share_a_name() -> None:
     """No two public classes have the same name, because a handler could get the wrong class."""
     homes: dict[str, set[type]] = {}
-    for facade in FACADES:
+    for facade in (*FACADES, inworld_sync.games):
         for name in facade.__all__:
             if inspect.isclass(found := getattr(facade, name)):
                 homes.setdefault(name, set()).add(found)

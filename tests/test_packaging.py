@@ -71,7 +71,8 @@ def test_sdist_holds_every_source(built: tuple[Path, Path]) -> None:
         path.relative_to(ROOT).as_posix()
         for folder in ("csrc", "inworld_sync")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".c", ".h", ".py", ".pyi", ".md", ".typed"} and "/." not in str(path)
+        if path.suffix in {".c", ".h", ".js", ".md", ".py", ".pyi", ".typed"}
+        and "/." not in str(path)
     }
     expected |= {"setup.py", "pyproject.toml", "README.md", "LICENSE"}
 
@@ -87,11 +88,11 @@ def test_wheel_tag(built: tuple[Path, Path]) -> None:
 
 
 def test_wheel_holds_the_package(wheel_files: set[str]) -> None:
-    """The wheel has every module, the stub files and py.typed."""
+    """The wheel has every module, the script for pages, the stub files and py.typed."""
     expected = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "inworld_sync").rglob("*")
-        if path.suffix in {".py", ".pyi", ".typed"}
+        if path.suffix in {".js", ".py", ".pyi", ".typed"}
     }
 
     assert expected - wheel_files == set()

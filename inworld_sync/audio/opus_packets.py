@@ -2,8 +2,12 @@
 Decodes the Opus packets of an RTP stream. Packets may be late, lost or in the wrong order.
 
 An Opus decoder needs the packets in order. So a packet that arrives too early waits a moment for
-the packets before it. A playout in live mode then conceals missing audio, and adapts its delay to
-the network.
+the packets before it. If a packet is lost, the Opus decoder itself generates the missing audio: it
+continues the speech from its own state, so that the next packet fits to this audio.
+
+- :class:`OpusStream` returns the audio as soon as it is in order. A recognizer needs this.
+- :class:`OpusPackets` adds a playout in live mode, which adapts its delay to the network. A
+  listener needs this.
 
 This module needs PyAV. Thread safety: none; only one thread may use an object.
 """
@@ -13,46 +17,168 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from inworld_sync.audio.playout import Playout
 
 if TYPE_CHECKING:
     import av
     import av.error
 
-__all__ = ["OpusPackets"]
+__all__ = ["DecodedAudio", "OpusPackets", "OpusStream"]
 
 RATE_HZ: Final = 48000
 BLOCK_MS: Final = 20
 _BLOCK_BYTES: Final = RATE_HZ * BLOCK_MS // 1000 * 2
+_SAMPLE_BYTES: Final = 2
 
-# A packet that arrives too early waits this long for the packets before it.
+# For a listener, a packet that arrives too early waits this long for the packets before it.
 _REORDER_SECONDS: Final = 0.06
 
 # If the sequence number jumps by more than this, the sender has begun a new stream.
 _MAX_JUMP: Final = 1000
 
+# A longer loss is not concealed, because the decoder fades to silence.
+_MOST_CONCEALED_SAMPLES: Final = RATE_HZ * 120 // 1000
+
+# A packet with only its first byte, whose last two bits are 0, has one empty frame. An Opus decoder
+# conceals such a frame (RFC 6716, sections 3.1 and 3.2.1). PyAV has no other way to request this.
+_ONE_FRAME: Final = 0xFC
+
+_TIMESTAMPS: Final = 0xFFFFFFFF
+
+
+@attrs.frozen
+class DecodedAudio:
+    """
+    The audio of one packet, after the audio that replaces the lost packets before it.
+
+    Attributes:
+        timestamp: The RTP timestamp of the first sample.
+        pcm: 16-bit mono PCM of 48000 Hz.
+        is_first: Whether a stream begins, with other timestamps than the stream before it.
+    """
+
+    timestamp: int
+    pcm: bytes = attrs.field(repr=False)
+    is_first: bool = False
+
+
+@attrs.frozen
+class _Packet:
+    timestamp: int
+    payload: bytes
+    arrived: float
+
+
+class OpusStream:
+    """
+    The packets of one stream, and their audio in order.
+
+    Args:
+        logger: Gets the errors of packets that cannot be decoded.
+        wait: How long a packet that arrives too early waits for the packets before it, in seconds.
+    """
+
+    def __init__(self, logger: logging.Logger, wait: float) -> None:
+        import av
+        import av.error
+
+        self._av = av
+        self._logger = logger
+        self._wait = wait
+        self._source: int | None = None
+        # The sequence number and the timestamp that follow the audio so far.
+        self._next = self._end = 0
+        self._is_first = True
+        # Whether packets before the next packet are lost.
+        self._has_lost = False
+        # A packet that the decoder conceals; empty before the first packet.
+        self._empty_packet = b""
+        self._decoder = _new_decoder()
+        # The packets that wait for an earlier packet, by sequence number.
+        self._early: dict[int, _Packet] = {}
+
+    def add(
+        self, source: int, sequence: int, timestamp: int, payload: bytes, now: float
+    ) -> list[DecodedAudio]:
+        """
+        Add a packet when it arrives, and return the audio that is in order now.
+
+        Args:
+            source: The synchronization source (SSRC). Another source begins a new stream.
+            sequence: The sequence number, modulo 2**16.
+            timestamp: The timestamp at 48000 Hz, modulo 2**32.
+            payload: The Opus packet; may be empty.
+            now: The time in seconds, on a clock of the caller.
+        """
+        ahead = (sequence - self._next) & 0xFFFF
+        if source != self._source or _MAX_JUMP < ahead < 0x10000 - _MAX_JUMP:
+            self._early.clear()
+            self._decoder, self._empty_packet = _new_decoder(), b""
+            self._is_first, self._has_lost = True, False
+            self._source, self._next, ahead = source, sequence, 0
+        if ahead <= _MAX_JUMP:  # otherwise the packet is late, and its audio is concealed already
+            self._early[sequence] = _Packet(timestamp, payload, now)
+        return self.due(now)
+
+    def due(self, now: float) -> list[DecodedAudio]:
+        """Return the audio that does not wait for earlier packets any more."""
+        found: list[DecodedAudio] = []
+        while self._early:
+            packet = self._early.pop(self._next, None)
+            if packet is None:
+                if now - min(each.arrived for each in self._early.values()) < self._wait:
+                    break
+                self._has_lost = True
+            elif packet.payload and (audio := self._decoded(packet)) is not None:
+                found.append(audio)
+            self._next = (self._next + 1) & 0xFFFF
+        return found
+
+    def _decoded(self, packet: _Packet) -> DecodedAudio | None:
+        """Return the audio of a packet; None if it cannot be decoded."""
+        concealed = self._conceal(packet.timestamp) if self._has_lost else b""
+        pcm = self._decode(packet.payload)
+        self._has_lost = not pcm
+        if not pcm:
+            return None
+        self._empty_packet = bytes([packet.payload[0] & _ONE_FRAME])
+        self._end = (packet.timestamp + len(pcm) // _SAMPLE_BYTES) & _TIMESTAMPS
+        is_first, self._is_first = self._is_first, False
+        start = (packet.timestamp - len(concealed) // _SAMPLE_BYTES) & _TIMESTAMPS
+        return DecodedAudio(start, concealed + pcm, is_first)
+
+    def _conceal(self, until: int) -> bytes:
+        """Return audio that replaces lost packets, up to a timestamp."""
+        missing = (until - self._end) & _TIMESTAMPS
+        if not self._empty_packet or missing > _MOST_CONCEALED_SAMPLES:
+            return b""
+        pcm = b""
+        while len(pcm) < missing * _SAMPLE_BYTES and (more := self._decode(self._empty_packet)):
+            pcm += more
+        return pcm[: missing * _SAMPLE_BYTES]
+
+    def _decode(self, payload: bytes) -> bytes:
+        try:
+            frames = self._decoder.decode(self._av.Packet(payload))
+        except self._av.error.FFmpegError as error:
+            self._logger.debug("a packet of audio was not decoded: %s", error)
+            return b""
+        return b"".join(bytes(each.planes[0])[: each.samples * _SAMPLE_BYTES] for each in frames)
+
 
 class OpusPackets:
     """
-    The packets of one stream, and its audio as 16-bit mono PCM of 48000 Hz.
+    The packets of one stream, and its audio at the rate of a listener.
 
     Args:
         logger: Gets the errors of packets that cannot be decoded.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
-        import av
-        import av.error
-
-        self._av = av
-        self._logger = logger
+        self._stream = OpusStream(logger, _REORDER_SECONDS)
         self._playout = _new_playout()
-        self._decoder = _new_decoder()
-        self._source: int | None = None
-        self._next = 0
-        # Packets that wait for an earlier packet, by sequence number: timestamp, payload, time of
-        # arrival.
-        self._early: dict[int, tuple[int, bytes, float]] = {}
 
     @property
     def delay_ms(self) -> float:
@@ -61,31 +187,25 @@ class OpusPackets:
 
     def add(self, source: int, sequence: int, timestamp: int, payload: bytes, now: float) -> None:
         """
-        Add a packet when it arrives.
+        Add a packet when it arrives; see :meth:`OpusStream.add`.
 
         Args:
-            source: The synchronization source (SSRC). Another source begins a new stream.
-            sequence: The sequence number, modulo 2**16.
-            timestamp: The timestamp at 48000 Hz, modulo 2**32.
-            payload: The Opus packet; may be empty.
+            source: The synchronization source.
+            sequence: The sequence number.
+            timestamp: The timestamp.
+            payload: The Opus packet.
             now: The monotonic time in seconds.
         """
-        ahead = (sequence - self._next) & 0xFFFF
-        if source != self._source or _MAX_JUMP < ahead < 0x10000 - _MAX_JUMP:
-            self._begin()
-            self._source, self._next, ahead = source, sequence, 0
-        if ahead <= _MAX_JUMP:  # otherwise the packet is late, and its audio is concealed already
-            self._early[sequence] = timestamp, payload, now
-            self._decode_due(now)
+        self._push(self._stream.add(source, sequence, timestamp, payload, now), now)
 
     def read(self, now: float) -> bytes:
         """
-        Return the next 20 ms of audio; call it every 20 ms.
+        Return the next 20 ms of audio, 16-bit mono PCM of 48000 Hz; call it every 20 ms.
 
         Args:
             now: The monotonic time in seconds.
         """
-        self._decode_due(now)
+        self._push(self._stream.due(now), now)
         block = bytearray(_BLOCK_BYTES)
         self._playout.read(block, now_ns=_nanoseconds(now))
         return bytes(block)
@@ -94,36 +214,12 @@ class OpusPackets:
         """Free the memory."""
         self._playout.close()
 
-    def _begin(self) -> None:
-        """
-        Forget the present stream, because the next stream has other sequence numbers and
-        timestamps.
-        """
-        self._early.clear()
-        if self._source is not None:
-            self._playout.close()
-            self._playout, self._decoder = _new_playout(), _new_decoder()
-
-    def _decode_due(self, now: float) -> None:
-        """Decode the packets in order, and stop before a missing packet that may still arrive."""
-        while self._early:
-            found = self._early.pop(self._next, None)
-            if found is not None:
-                self._decode(found[0], found[1], now)
-            elif now - min(arrived for _, _, arrived in self._early.values()) < _REORDER_SECONDS:
-                return
-            self._next = (self._next + 1) & 0xFFFF
-
-    def _decode(self, timestamp: int, payload: bytes, now: float) -> None:
-        if not payload:
-            return
-        try:
-            frames = self._decoder.decode(self._av.Packet(payload))
-        except self._av.error.FFmpegError as error:
-            self._logger.debug("a packet of audio was not decoded: %s", error)
-            return
-        pcm = b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in frames)
-        self._playout.push(pcm, timestamp=timestamp, now_ns=_nanoseconds(now))
+    def _push(self, pieces: list[DecodedAudio], now: float) -> None:
+        for each in pieces:
+            if each.is_first:
+                self._playout.close()
+                self._playout = _new_playout()
+            self._playout.push(each.pcm, timestamp=each.timestamp, now_ns=_nanoseconds(now))
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -27,8 +27,8 @@ logging.getLogger("inworld_sync").addHandler(logging.NullHandler())
 
 # The file of a command is imported when the command is called, so that --help is fast.
 _COMMANDS = (
-    *("batch", "chat", "demo", "emulator", "models", "say", "talk", "token", "transcribe"),
-    "voices",
+    *("batch", "chat", "demo", "emulator", "models", "say", "serve-game", "talk", "token"),
+    *("transcribe", "voices"),
 )
 
 
@@ -39,7 +39,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(f"{__name__}.{cmd_name}").command
+        command = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

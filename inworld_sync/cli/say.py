@@ -17,8 +17,11 @@ from inworld_sync.cli.common import (
 from inworld_sync.cli.failures import message_of
 from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
 from inworld_sync.errors import InworldError, printable
-from inworld_sync.models.tts import FILE_ENCODINGS, SAMPLE_RATES_HZ, AudioConfig
+from inworld_sync.models.tts import FILE_ENCODINGS, SAMPLE_RATES_HZ, AudioConfig, VisemeSet
 from inworld_sync.sessions.tts.connection import MESSAGE_TIMEOUT_SECONDS
+from inworld_sync.sessions.tts.speech import AudioChunk, Speech
+
+_VISEME_SUFFIXES = (".json", ".tsv", ".xml", ".dat")
 
 _RATES = ", ".join(map(str, SAMPLE_RATES_HZ))
 
@@ -49,6 +52,11 @@ _LONG_CHARACTERS = 500
 @click.option("--rate", default=24000, show_default=True, help=f"Sample rate in Hz: {_RATES}.")
 @click.option("--speed", type=float, help="Speaking rate, 0.5 to 1.5; 1 is the normal rate.")
 @click.option(
+    "--visemes",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the mouth shapes to this file: .json, .tsv or .xml of Rhubarb, or .dat of Moho.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=MESSAGE_TIMEOUT_SECONDS,
@@ -67,6 +75,7 @@ def command(
     language: str | None,
     rate: int,
     speed: float | None,
+    visemes: Path | None,
     timeout: float,
     *,
     verbose: bool,
@@ -83,9 +92,14 @@ def command(
         raise click.UsageError(
             "--json and -o - cannot be combined, since both write to standard output"
         )
+    if visemes is not None and visemes.suffix.lower() not in _VISEME_SUFFIXES:
+        raise click.UsageError(
+            f"--visemes must end in {', '.join(_VISEME_SUFFIXES)}, got {str(visemes)!r}"
+        )
     audio = AudioConfig(encoding_of(output, file_format), rate, speaking_rate=speed)
     spoken = _read(text, file)
     sink = SpeechOutput(output, audio, file_format)
+    chunks: list[AudioChunk] = []
     is_long = len(spoken) > _LONG_CHARACTERS
     facts: dict[str, object] = {"output": output, "characters": len(spoken)}
     try:
@@ -95,15 +109,30 @@ def command(
             progress("speaking", len(spoken), "characters", show=is_long) as advance,
         ):
             for chunk in iw.tts.stream(
-                spoken, voice=voice, model=model, language=language, audio=audio, timeout=timeout
+                spoken,
+                voice=voice,
+                model=model,
+                language=language,
+                audio=audio,
+                viseme_set=None if visemes is None else VisemeSet.OPENXR,
+                timeout=timeout,
             ):
                 sink.write(chunk)
+                if visemes is not None:
+                    chunks.append(chunk)
                 advance(chunk.usage.characters if chunk.usage else 0)
     except InworldError as error:
         if as_json and sink.partial_path is not None:
             output = str(sink.partial_path)
             print_json({**facts, "output": output, **sink.facts(), "error": message_of(error)})
         raise
+    if visemes is not None:
+        # Imported here, because most calls of the command do not need it.
+        from inworld_sync.games.timeline import mouth_timeline
+
+        sound_file = "" if output in (None, STANDARD_OUTPUT) else Path(str(output)).name
+        mouth_timeline(Speech.join(chunks, audio)).save(visemes, sound_file=sound_file)
+        facts["visemes"] = str(visemes)
     if as_json:
         print_json({**facts, **sink.facts()})
     elif output not in (None, STANDARD_OUTPUT):

@@ -21,6 +21,7 @@ from inworld_sync.telephony.calls import (
     CallStart,
     CarrierFault,
     CarrierMessage,
+    Connect,
     FlowChanged,
     KeyPressed,
     QueueReported,
@@ -30,8 +31,7 @@ from inworld_sync.telephony.codec import KEYS, number_of
 from inworld_sync.telephony.formats import ALAW, MULAW, CallFormat
 from inworld_sync.telephony.options import CallOptions
 from inworld_sync.telephony.output import FRAME_MS, Pacing
-from inworld_sync.telephony.session_link import Connect
-from inworld_sync.telephony.transport import Message, Sender
+from inworld_sync.transport.framework_socket import Message, Sender
 from inworld_sync.wire.codec import load_object
 
 __all__ = ["AudioSocketServer", "WebSocketChannel", "WebSocketCodec"]
@@ -128,7 +128,8 @@ class WebSocketCodec:
                 raise RemoteProtocolError(
                     f"queue_length of Asterisk's STATUS must be a number, got {text!r:.100}"
                 )
-            return QueueReported(frames * FRAME_MS)
+            # The frame that is being played is not in the queue.
+            return QueueReported((frames + 1) * FRAME_MS)
         if name == "ERROR":
             return CarrierFault(message)
         return None

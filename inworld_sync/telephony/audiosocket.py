@@ -34,6 +34,7 @@ from inworld_sync.telephony.calls import (
     CallSummary,
     CarrierFault,
     CarrierMessage,
+    Connect,
     KeyPressed,
     WrongFormat,
 )
@@ -41,9 +42,8 @@ from inworld_sync.telephony.codec import KEYS
 from inworld_sync.telephony.formats import CallFormat
 from inworld_sync.telephony.options import CallOptions
 from inworld_sync.telephony.output import Pacing
-from inworld_sync.telephony.session_link import Connect
-from inworld_sync.telephony.transport import Message
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS
+from inworld_sync.transport.framework_socket import Message
 
 __all__ = ["AudioSocketCodec", "AudioSocketServer", "FrameSocket"]
 

@@ -2,7 +2,7 @@
 Connects a phone call with a realtime session.
 
 Threads: the thread that calls :meth:`Bridge.run` reads the carrier's messages, reads the session's
-events, and applies the rules. ``writer.py`` has the thread that sends.
+events, and applies the rules. ``SocketWriter`` sends on its own thread.
 
 Lock rule: ``_lock`` guards the tasks of other threads. No task runs while ``_lock`` is held.
 """
@@ -19,7 +19,6 @@ from functools import partial
 
 from inworld_sync.errors import (
     AudioError,
-    ConfigError,
     ConnectionLost,
     DeadlineExceeded,
     InworldError,
@@ -30,8 +29,10 @@ from inworld_sync.errors import (
 from inworld_sync.models.realtime import InputSpeechStarted, InputSpeechStopped, Message
 from inworld_sync.sessions.realtime.events import SessionReconnected
 from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.sessions.realtime.session_link import SessionLink
 from inworld_sync.sessions.tts.speech import Speech
 from inworld_sync.telephony import active
+from inworld_sync.telephony.call_messages import CallMessages
 from inworld_sync.telephony.calls import (
     CallAudio,
     CallControl,
@@ -41,6 +42,7 @@ from inworld_sync.telephony.calls import (
     CallSummary,
     CarrierFault,
     CarrierMessage,
+    Connect,
     FlowChanged,
     KeyPressed,
     MarkReturned,
@@ -49,16 +51,16 @@ from inworld_sync.telephony.calls import (
 )
 from inworld_sync.telephony.codec import Codec
 from inworld_sync.telephony.control import ControlRunner
+from inworld_sync.telephony.formats import FromCall
 from inworld_sync.telephony.greeting import Greeting, announce
 from inworld_sync.telephony.options import CallOptions
 from inworld_sync.telephony.output import CallOutput
 from inworld_sync.telephony.recording import Recorder
 from inworld_sync.telephony.reorder import Reorder
 from inworld_sync.telephony.rules import Closing, KeyRule, OutageRule, SilenceRule
-from inworld_sync.telephony.session_link import Connect, SessionLink
 from inworld_sync.telephony.tones import key_tones, require_digits
-from inworld_sync.telephony.transport import Sender, Transport, TransportEnded
-from inworld_sync.telephony.writer import Writer
+from inworld_sync.transport.framework_socket import FrameworkSocket, Sender, SocketEnded
+from inworld_sync.transport.framework_writer import SocketWriter
 
 __all__ = ["Bridge"]
 
@@ -108,17 +110,12 @@ class Bridge:
         control: CallControl | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
-        if not isinstance(session, RealtimeSession) and not callable(session):
-            raise ConfigError(
-                "session must be the session that iw.realtime.connect() returns, or a function "
-                f"that opens it, got {type(session).__name__}"
-            )
         self._name = f"call-{next(_calls)}"
         self._options = options or CallOptions()
         self._codec = codec
         self._logger = logger or logging.getLogger("inworld_sync")
         self._control = ControlRunner(control, self._name, self._logger, self._put)
-        self._transport = Transport(socket, self._name)
+        self._socket = FrameworkSocket(socket, self._name)
         self._link = SessionLink(session, self._name)
         self._lock = threading.Lock()
         self._tasks: deque[Callable[[], object]] = deque()
@@ -126,7 +123,7 @@ class Bridge:
         self.start: CallStart | None = None
         self._began = self._ticked = self._received_at = 0.0
         self._output: CallOutput | None = None
-        self._writer: Writer | None = None
+        self._writer: SocketWriter | None = None
         self._recorder: Recorder | None = None
         self._reorder = Reorder()
         self._greeting = Greeting(self._options)
@@ -170,7 +167,7 @@ class Bridge:
 
     def feed(self, message: str | bytes | None) -> None:
         """Pass a message that the program has received; None means that the socket has ended."""
-        self._transport.feed(message)
+        self._socket.feed(message)
 
     def hang_up(self, *, after_speech: bool = True) -> None:
         """End the call; see :class:`~inworld_sync.telephony.Call`."""
@@ -211,8 +208,8 @@ class Bridge:
     def _loop(self) -> None:
         while self._end is None:
             try:
-                message = self._transport.receive(_IDLE_SECONDS)
-            except TransportEnded as ended:
+                message = self._socket.receive(_IDLE_SECONDS)
+            except SocketEnded as ended:
                 if self._target or (self._codec.closing_ends_call and ended.is_normal):
                     self._stop()
                     return
@@ -267,13 +264,15 @@ class Bridge:
         self.start = start
         self._began = now
         self._silence = SilenceRule(self._options.silence_timeout, now)
+        pacing = self._codec.pacing.changed(self._options.lead_ms, self._options.start_ms)
         recording = self._options.recording
         if (path := recording(start) if callable(recording) else recording) is not None:
-            self._recorder = Recorder(path, start.received, start.sent, now, self._logger)
-        pacing = self._codec.pacing.changed(self._options.lead_ms, self._options.start_ms)
+            self._recorder = Recorder(path, start, now, pacing.recorded_delay, self._logger)
         self._output = CallOutput(start.sent, pacing, self._recorder)
-        self._writer = Writer(self._name, self._transport, self._codec, self._output)
-        self._link.start(start, self._output)
+        messages = CallMessages(self._codec, self._output)
+        self._writer = SocketWriter(self._name, self._socket, messages)
+        convert = FromCall(start.received).convert
+        self._link.start(start, self._output, start.received.sample_rate_hz, convert)
         self._tick(now)
 
     def _handle_audio(self, piece: CallAudio, start: CallStart, now: float) -> None:
@@ -325,7 +324,7 @@ class Bridge:
             self._send_message(self.session, keys)
         self._check_end(now, output)
         if self._recorder is not None:
-            self._recorder.write(now, output.delay)
+            self._recorder.write(now)
 
     def _run_tasks(self, tasks: deque[Callable[[], object]]) -> None:
         # A task may queue itself again.
@@ -475,9 +474,9 @@ class Bridge:
             self._control.hang_up(self.start.call_id)
         if self._writer is not None:
             self._writer.finish(self._codec.hang_up() if is_ours else None, _JOIN_SECONDS)
-        self._transport.close(_JOIN_SECONDS)
-        if recorder is not None and output is not None:
-            recorder.close(time.monotonic(), output.delay)
+        self._socket.close(_JOIN_SECONDS)
+        if recorder is not None:
+            recorder.close(time.monotonic())
 
     def _summary(self) -> CallSummary:
         end, error = self._end or ("failed", None)

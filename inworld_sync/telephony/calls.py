@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
 from inworld_sync.models.realtime import ConversationEntry, Message
+from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.telephony.formats import CallFormat
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "CallSummary",
     "CarrierFault",
     "CarrierMessage",
+    "Connect",
     "FlowChanged",
     "KeyControl",
     "KeyPressed",
@@ -144,6 +146,9 @@ class CallStart:
     from_number: str = ""
     to_number: str = ""
     parameters: Mapping[str, str] = attrs.field(factory=dict)
+
+
+Connect: TypeAlias = Callable[[CallStart], RealtimeSession]
 
 
 @attrs.frozen

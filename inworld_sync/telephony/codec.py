@@ -26,7 +26,7 @@ from inworld_sync.telephony.calls import (
     WrongFormat,
 )
 from inworld_sync.telephony.output import Pacing
-from inworld_sync.telephony.transport import Message
+from inworld_sync.transport.framework_socket import Message
 from inworld_sync.wire.codec import load_object
 
 __all__ = ["KEYS", "Codec", "JsonCodec", "number_of", "text_of"]

@@ -144,44 +144,54 @@ class HeardClock:
             self._requested_at = now
         return f"{_PREFIX}:{self.generation}:{self.sent}"
 
-    def handle_mark(self, name: str, now: float) -> bool:
-        """Record that a mark has returned, and return whether its audio was heard."""
+    def handle_mark(self, name: str, now: float) -> int | None:
+        """
+        Record that a mark has returned.
+
+        Returns:
+            The position up to which the audio was heard; None if the mark does not count.
+        """
         prefix, _, rest = name.partition(":")
         generation, _, position = rest.partition(":")
         if prefix != _PREFIX or len(rest) > _MAX_NAME:
-            return False
+            return None
         if not (generation.isdecimal() and position.isdecimal()):
-            return False
+            return None
         if int(generation) != self.generation or int(position) not in self._marks:
             self.stale += 1
-            return False
+            return None
         while self._marks and self._marks[0] <= int(position):
             self._marks.popleft()
         return self._report(int(position), now)
 
-    def handle_queue(self, samples: int, now: float) -> bool:
-        """Handle the answer to the oldest request: *samples* were in the queue at that time."""
+    def handle_queue(self, samples: int, now: float) -> int | None:
+        """
+        Handle the answer to the oldest request: *samples* were in the queue at that time.
+
+        Returns:
+            As for :meth:`handle_mark`.
+        """
         if not self._requests:
-            return False
+            return None
         generation, position = self._requests.popleft()
         if generation != self.generation:
             self.stale += 1
-            return False
+            return None
         return self._report(max(position - samples, 0), now)
 
-    def _report(self, position: int, now: float) -> bool:
-        """Record that the audio up to a position was played. Return False if that is too early."""
+    def _report(self, position: int, now: float) -> int | None:
+        """Record that the audio up to a position was played. Return None if that is too early."""
         run = self._run_of(position)
         if run is None:
-            return position <= self._heard
+            return None
         played_at = run.began + (position - run.position) / self._rate_hz
         tolerance = _EARLY_SECONDS + _DRIFT * (played_at - run.began)
         if now + tolerance < played_at:
             self.early += 1
-            return False
+            return None
         self.delay = min(max(now - played_at, 0.0), _MAX_DELAY_SECONDS)
         self._heard = max(self._heard, position)
-        return True
+        return position
 
     def _played(self, at: float) -> int:
         """Return how many samples can have been played at a time."""

@@ -59,6 +59,17 @@ class Pacing:
     reports: Reports
     can_clear: bool = True
 
+    @property
+    def recorded_delay(self) -> float:
+        """
+        The assumed time in seconds from sending to playing at the carrier, for a recording.
+
+        A carrier that reports nothing passes audio to the phone with its next frame, which is half
+        a frame later on average.
+        """
+        delay_ms = FRAME_MS / 2 if self.reports == "none" else self.delay_ms
+        return delay_ms / 1000.0
+
     def changed(self, lead_ms: float | None, start_ms: float | None) -> Pacing:
         """Return a copy with other times; None keeps a time."""
         return attrs.evolve(
@@ -73,6 +84,15 @@ class SentAudio(Protocol):
 
     def sent(self, audio: bytes, position: int, played_at: float) -> None:
         """Get audio, the position of its first sample, and the earliest time of playing it."""
+
+    def reported(self, position: int, delay: float) -> None:
+        """
+        Use a report of the carrier that the audio up to a position was played.
+
+        Args:
+            position: The position after the last sample.
+            delay: The time in seconds from the earliest time of playing to the report.
+        """
 
     def cleared(self, position: int) -> None:
         """Drop the audio from a position on, because it was not heard."""
@@ -302,15 +322,13 @@ class CallOutput:
     def handle_mark(self, name: str) -> None:
         """Handle a mark that the carrier returns."""
         with self._news:
-            self._clock.handle_mark(name, time.monotonic())
-            self._news.notify_all()
+            self._report(self._clock.handle_mark(name, time.monotonic()))
 
     def handle_queue(self, queued_ms: float) -> None:
         """Handle the length of the carrier's queue."""
         with self._news:
             samples = int(queued_ms * self._format.sample_rate_hz / 1000)
-            self._clock.handle_queue(samples, time.monotonic())
-            self._news.notify_all()
+            self._report(self._clock.handle_queue(samples, time.monotonic()))
 
     def pause(self, *, is_paused: bool) -> None:
         """Send no audio while the carrier's queue is full."""
@@ -344,6 +362,11 @@ class CallOutput:
             return self._frame(time.monotonic())
 
     # ``_news`` is held.
+
+    def _report(self, position: int | None) -> None:
+        if position is not None and self._recorder is not None:
+            self._recorder.reported(position, self._clock.delay)
+        self._news.notify_all()
 
     def _put(self, item: _Item, audio: bytes) -> None:
         if audio:

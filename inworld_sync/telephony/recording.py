@@ -1,9 +1,14 @@
 """
 Records a call in a WAV file with two channels: the caller left, the assistant right.
 
-The timestamps of the carrier's stream give the place of the caller's audio. The assistant's audio
-is placed where the caller heard it. For that, the earliest arrival of the caller's audio relates
-the clocks of both sides, and the returned marks give the delay.
+The timestamps of the carrier's stream give the place of the caller's audio; for carriers without
+timestamps, see ``arrivals.py``. The assistant's audio is placed where the caller heard it. The
+earliest arrival of the caller's audio relates the clocks of both sides, and the reports of the
+carrier, such as marks, give the delay of each run of audio.
+
+If the process stalls, messages are read late. So the least delay of all reports of a run counts,
+and the file is written up to 3 s before the audio that was received, and not before the present
+time.
 
 Lock rule: ``_lock`` guards all fields except the file, which only the thread of the bridge uses.
 """
@@ -21,16 +26,16 @@ import attrs
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.wav import WavWriter
 from inworld_sync.errors import InworldError
-from inworld_sync.telephony.formats import CallFormat
+from inworld_sync.telephony.arrivals import Arrivals, PlacedAudio
+from inworld_sync.telephony.calls import CallStart
 
 __all__ = ["Recorder"]
 
 # Audio is written to the file with this delay. During the delay, it can be cleared and aligned.
 _BEHIND_SECONDS = 3.0
 
-# Without timestamps, if audio comes this much later than expected, the carrier has paused. Shorter
-# delays come from the network or from a busy machine.
-_GAP_SECONDS = 2.0
+# If no audio of the caller arrives for longer than this, the file is written nevertheless.
+_LONGEST_PAUSE_SECONDS = 60.0
 
 # Frames of one run of audio follow each other without a gap.
 _JOIN_SECONDS = 0.001
@@ -42,12 +47,32 @@ _SAMPLE_BYTES = 2
 
 
 @attrs.define
+class _Run:
+    """
+    Audio that is played without a pause.
+
+    Attributes:
+        delay: The least time in seconds from sending to playing that was reported.
+        next: The position in the file of the next sample; None before the first sample is placed.
+    """
+
+    delay: float | None = None
+    next: int | None = None
+
+
+@attrs.define
 class _Sent:
     """Audio that was sent: the position of its first sample, and when it is played."""
 
     pcm: bytes
     position: int
     played_at: float
+    run: _Run
+
+    @property
+    def end(self) -> int:
+        """The position after the last sample."""
+        return self.position + len(self.pcm) // _SAMPLE_BYTES
 
 
 class Recorder:
@@ -56,9 +81,9 @@ class Recorder:
 
     Args:
         path: The path of the file. An existing file is replaced when the call ends.
-        received: The format of the caller's audio.
-        sent: The format of the audio to the caller.
-        began: When the stream began, on the monotonic clock; for carriers without timestamps.
+        start: The formats of the audio in both directions.
+        began: When the stream began, on the monotonic clock.
+        delay: The assumed time in seconds from sending to playing, until it is reported.
         logger: Gets an error of the file. After the error, the call continues without a recording.
 
     Attributes:
@@ -68,70 +93,83 @@ class Recorder:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        received: CallFormat,
-        sent: CallFormat,
+        start: CallStart,
         began: float,
+        delay: float,
         logger: logging.Logger,
     ) -> None:
         self.completed: Path | None = None
         self._path, self._logger = Path(path), logger
         self._has_failed = False
-        self._received, self._sent_format = received, sent
-        self._rate_hz = received.sample_rate_hz
+        self._received, self._sent_format = start.received, start.sent
+        self._rate_hz = start.received.sample_rate_hz
         self._file: WavWriter | None = None
         self._lock = threading.Lock()
         # The time on the monotonic clock at which the stream's time is 0.
         self._zero: float | None = None
-        self._began = began
+        self._began, self._delay = began, delay
+        self._arrivals = Arrivals(self._rate_hz)
         self._caller = _Channel(self._rate_hz)
         self._assistant = _Channel(self._rate_hz)
         self._pending: deque[_Sent] = deque()
-        self._resampler = Resampler(sent.sample_rate_hz, received.sample_rate_hz)
-        # When the next frame of the present run is played, and at which sample of the file.
-        self._placed: tuple[float, int] | None = None
+        self._run = _Run()
+        # When the audio that was sent has been played, without the delay.
+        self._played_until = 0.0
+        self._resampler = Resampler(start.sent.sample_rate_hz, self._rate_hz)
+        # The position in the file after the assistant's audio.
+        self._placed_until: int | None = None
         self._written = 0
 
     def received(self, audio: bytes, timestamp_ms: float | None, now: float) -> None:
         """Add audio of the caller. The audio has just arrived."""
         pcm = self._received.decode(audio)
-        seconds = len(pcm) / _SAMPLE_BYTES / self._rate_hz
         with self._lock:
-            if (
-                timestamp_ms is not None
-                and timestamp_ms / 1000.0 > now - self._began + _AHEAD_SECONDS
-            ):
-                timestamp_ms = None
             if timestamp_ms is None:
-                # Without timestamps, a piece follows the previous piece, unless it is much later.
-                expected = self._caller.end / self._rate_hz
-                arrived = now - self._began - seconds
-                timestamp_ms = 1000.0 * (arrived if arrived > expected + _GAP_SECONDS else expected)
-            zero = now - seconds - timestamp_ms / 1000.0
-            self._zero = zero if self._zero is None else min(self._zero, zero)
-            self._caller.place(round(timestamp_ms * self._rate_hz / 1000.0), pcm)
+                for piece in self._arrivals.add(pcm, now):
+                    self._place_caller(piece)
+                return
+            at = round(timestamp_ms * self._rate_hz / 1000.0)
+            if timestamp_ms / 1000.0 > now - self._began + _AHEAD_SECONDS:
+                at = self._caller.end
+            self._place_caller(PlacedAudio(pcm, at, now))
 
     def sent(self, audio: bytes, position: int, played_at: float) -> None:
         """Add audio that is sent; see :class:`~inworld_sync.telephony.output.SentAudio`."""
+        pcm = self._sent_format.decode(audio)
         with self._lock:
-            self._pending.append(_Sent(self._sent_format.decode(audio), position, played_at))
+            if abs(played_at - self._played_until) >= _JOIN_SECONDS:
+                self._run = _Run()
+            seconds = len(pcm) / _SAMPLE_BYTES / self._sent_format.sample_rate_hz
+            self._played_until = played_at + seconds
+            self._pending.append(_Sent(pcm, position, played_at, self._run))
+
+    def reported(self, position: int, delay: float) -> None:
+        """Use a report; see :class:`~inworld_sync.telephony.output.SentAudio`."""
+        with self._lock:
+            for each in reversed(self._pending):
+                if each.position < position <= each.end:
+                    run = each.run
+                    run.delay = delay if run.delay is None else min(run.delay, delay)
+                    self._delay = run.delay
+                    return
 
     def cleared(self, position: int) -> None:
         """Drop the audio from a position on."""
         with self._lock:
             kept = deque[_Sent]()
             for each in self._pending:
-                samples = min(max(position - each.position, 0), len(each.pcm) // _SAMPLE_BYTES)
-                if samples:
+                samples = min(position, each.end) - each.position
+                if samples > 0:
                     kept.append(attrs.evolve(each, pcm=each.pcm[: samples * _SAMPLE_BYTES]))
             self._pending = kept
 
-    def write(self, now: float, delay: float) -> None:
-        """Write the audio that is older than 3 s; *delay* is the delay of the returned marks."""
-        self._write(now, delay, is_last=False)
+    def write(self, now: float) -> None:
+        """Write the audio that is old enough."""
+        self._write(now, is_last=False)
 
-    def close(self, now: float, delay: float) -> None:
+    def close(self, now: float) -> None:
         """Write all audio, and complete the file."""
-        self._write(now, delay, is_last=True)
+        self._write(now, is_last=True)
         try:
             if self._file is not None and not self._has_failed:
                 self._file.close()
@@ -139,8 +177,8 @@ class Recorder:
         except (OSError, InworldError) as error:
             self._fail(error)
 
-    def _write(self, now: float, delay: float, *, is_last: bool) -> None:
-        pcm = self._pop(now, delay, is_last=is_last)
+    def _write(self, now: float, *, is_last: bool) -> None:
+        pcm = self._pop(now, is_last=is_last)
         if self._has_failed or not (pcm or is_last):
             return
         try:
@@ -154,15 +192,22 @@ class Recorder:
         self._has_failed = True
         self._logger.error("the call is not recorded any more: %s", error)
 
-    def _pop(self, now: float, delay: float, *, is_last: bool) -> bytes:
+    def _pop(self, now: float, *, is_last: bool) -> bytes:
         """Return the samples of both channels that are old enough."""
         with self._lock:
+            if is_last:
+                for piece in self._arrivals.finish():
+                    self._place_caller(piece)
             zero = self._began if self._zero is None else self._zero
-            until = now - zero - _BEHIND_SECONDS
+            elapsed = now - zero
+            until = max(
+                min(elapsed, self._caller.end / self._rate_hz) - _BEHIND_SECONDS,
+                elapsed - _LONGEST_PAUSE_SECONDS,
+            )
             while self._pending and (is_last or self._pending[0].played_at - zero < until):
-                self._place(self._pending.popleft(), zero, delay)
-            if is_last and self._placed is not None:
-                self._assistant.place(self._placed[1], self._resampler.finish())
+                self._place(self._pending.popleft(), zero)
+            if is_last and self._placed_until is not None:
+                self._assistant.place(self._placed_until, self._resampler.finish())
             end = max(self._caller.end, self._assistant.end)
             if not is_last:
                 end = min(end, round(until * self._rate_hz))
@@ -172,14 +217,21 @@ class Recorder:
             self._written = end
             return _interleaved(self._caller.pop(samples), self._assistant.pop(samples))
 
-    def _place(self, sent: _Sent, zero: float, delay: float) -> None:
-        at = round((sent.played_at + delay - zero) * self._rate_hz)
-        if self._placed is not None and abs(sent.played_at - self._placed[0]) < _JOIN_SECONDS:
-            at = self._placed[1]
+    def _place_caller(self, piece: PlacedAudio) -> None:
+        self._caller.place(piece.position, piece.pcm)
+        end = piece.position + len(piece.pcm) // _SAMPLE_BYTES
+        zero = piece.arrived - end / self._rate_hz
+        self._zero = zero if self._zero is None else min(self._zero, zero)
+
+    def _place(self, sent: _Sent, zero: float) -> None:
+        run = sent.run
+        if run.next is None:
+            delay = self._delay if run.delay is None else run.delay
+            run.next = round((sent.played_at + delay - zero) * self._rate_hz)
         pcm = self._resampler.feed(sent.pcm)
-        seconds = len(sent.pcm) / _SAMPLE_BYTES / self._sent_format.sample_rate_hz
-        self._assistant.place(at, pcm)
-        self._placed = (sent.played_at + seconds, at + len(pcm) // _SAMPLE_BYTES)
+        self._assistant.place(run.next, pcm)
+        run.next += len(pcm) // _SAMPLE_BYTES
+        self._placed_until = run.next
 
 
 class _Channel:

@@ -14,16 +14,15 @@ from inworld_sync.audio import base64
 from inworld_sync.errors import ConfigError
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.telephony.bridge import Bridge
-from inworld_sync.telephony.calls import CallControl, CallStart, WrongFormat
+from inworld_sync.telephony.calls import CallControl, CallStart, Connect, WrongFormat
 from inworld_sync.telephony.carrier_http import TwilioControl
 from inworld_sync.telephony.codec import JsonCodec, text_of
 from inworld_sync.telephony.formats import MULAW
 from inworld_sync.telephony.options import CallOptions
 from inworld_sync.telephony.output import Pacing
-from inworld_sync.telephony.session_link import Connect
 from inworld_sync.telephony.stream_xml import stream_xml
-from inworld_sync.telephony.transport import Message, Sender
 from inworld_sync.telephony.twilio_signature import TwilioSignature
+from inworld_sync.transport.framework_socket import Message, Sender
 
 __all__ = ["MediaStream", "TwilioControl", "TwilioSignature", "stream_twiml"]
 

@@ -34,6 +34,11 @@ _UNKNOWN_DELAY_SECONDS = 3.0
 # delivery continues from the present time.
 _MAX_LATE_SECONDS = 5.0
 
+# After a stall of the loop, packets wait in the socket. The loop reads one packet in a few passes.
+# When no packet has arrived during this many passes, all packets have been read.
+_PASSES = 10
+_MOST_PASSES = 5000
+
 # The attribute with the jitter buffer of a receiver, in all versions of aiortc that the extra
 # allows.
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"
@@ -63,6 +68,7 @@ class IncomingAudio:
         self._deliver = deliver
         self._packets = OpusPackets(logger)
         self._has_begun = False
+        self._passes_without_packet = 0
 
     def attach(self, receiver: RTCRtpReceiver) -> None:
         """
@@ -87,6 +93,7 @@ class IncomingAudio:
             time.monotonic(),
         )
         self._has_begun = True
+        self._passes_without_packet = 0
         return False, None
 
     async def run(self) -> None:
@@ -97,6 +104,8 @@ class IncomingAudio:
             await asyncio.sleep(_BLOCK_SECONDS)
         due, delay_seconds = time.monotonic(), 0.0
         for number in itertools.count():
+            if time.monotonic() - due > _BLOCK_SECONDS:
+                await self._read_waiting_packets()
             now = time.monotonic()
             if number % _BLOCKS_PER_CHECK == 0:
                 delay_seconds = self._packets.delay_ms / 1000.0
@@ -105,6 +114,17 @@ class IncomingAudio:
             self._deliver(self._packets.read(now), delay_seconds)
             due += _BLOCK_SECONDS
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def _read_waiting_packets(self) -> None:
+        """
+        Let aiortc read the packets that have arrived during a stall. Otherwise the playout would
+        conceal their audio.
+        """
+        passes = self._passes_without_packet = 0
+        while self._passes_without_packet < _PASSES and passes < _MOST_PASSES:
+            self._passes_without_packet += 1
+            passes += 1
+            await asyncio.sleep(0)
 
     def close(self) -> None:
         """Free the memory."""

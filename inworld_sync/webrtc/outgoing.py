@@ -38,8 +38,9 @@ _START_BYTES = _START_PACKETS * _PACKET_BYTES
 # How much audio may wait to be sent. A longer queue would only delay the user's speech.
 _CAPACITY_BYTES = 25 * _PACKET_BYTES
 
-# After a stall of the loop of up to this time, the packets of that time are sent at once. After a
-# longer stall, they would only be late.
+# After a stall of the loop of up to this time, the queued audio of that time is sent at once. After
+# a longer stall, it would only be late. Silence is not sent at once, because it would separate the
+# audio before the stall from the audio that is queued next.
 _MAX_LATE_SECONDS = 2.0
 
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)
@@ -119,8 +120,7 @@ class OutgoingTrack(MediaStreamTrack):
         """Return the next packet, at the time when it has to be sent."""
         while not self._is_over:
             now = time.monotonic()
-            if now - self._due > _MAX_LATE_SECONDS:
-                self._due = now
+            self._due = self._next_due(now)
             await asyncio.sleep(max(0.0, self._due - now))
             self._due += _PACKET_SECONDS
             self._samples += _PACKET_SAMPLES
@@ -129,6 +129,16 @@ class OutgoingTrack(MediaStreamTrack):
                 packet.pts, packet.time_base = self._samples, _TIME_BASE
                 return packet
         raise MediaStreamError
+
+    def _next_due(self, now: float) -> float:
+        """Return when the next packet is due."""
+        late = now - self._due
+        if late > _MAX_LATE_SECONDS:
+            return now
+        with self._changed:
+            # The thread that queues audio has probably stalled too, so this thread gets some time.
+            is_starved = late > _PACKET_SECONDS and not self._queue
+        return now + _PACKET_SECONDS if is_starved else self._due
 
     def _next_frame(self) -> av.AudioFrame:
         frame = av.AudioFrame(format="s16", layout="mono", samples=_PACKET_SAMPLES)

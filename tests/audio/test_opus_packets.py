@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import fractions
 import logging
-import math
 import random
 from collections.abc import Sequence
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 
-from inworld_sync.audio.opus_packets import OpusPackets
+from inworld_sync.audio.opus_packets import OpusPackets, OpusStream
 
-FRAME = 960
-RATE_HZ = 48000
-HZ = 440.0
+from support.opus_tone import FRAME, HZ, RATE_HZ, opus_tone as opus
+
 SOURCE = 7
 # The monotonic clock of the test.
 BEGIN = 1000.0
 # A sequence number, the time of arrival in seconds from the start, and the packet.
 Arrival = tuple[int, float, bytes]
-
-
-def opus(count: int, *, silent: int = 0) -> list[bytes]:
-    """Return packets with 20 ms of a tone each. The last *silent* packets have silence."""
-    encoder: Any = av.CodecContext.create("libopus", "w")
-    encoder.sample_rate, encoder.format, encoder.layout = RATE_HZ, "s16", "mono"
-    packets: list[bytes] = []
-    for number in range(count + silent + 1):
-        times = np.arange(number * FRAME, (number + 1) * FRAME) / RATE_HZ
-        level = 8000 if number < count else 0
-        samples = (level * np.sin(2 * math.pi * HZ * times)).astype("<i2").reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-        frame.sample_rate, frame.pts = RATE_HZ, number * FRAME
-        frame.time_base = fractions.Fraction(1, RATE_HZ)
-        packets += [bytes(packet) for packet in encoder.encode(frame)]
-    return packets[: count + silent]
 
 
 def received(
@@ -113,6 +93,54 @@ def test_lost_and_late_packets(seed: int) -> None:
 
     assert quiet[inside[0] : inside[-1]].sum() <= 1
     assert purity(samples) > 0.9
+
+
+def decoded(numbers: Sequence[int], packets: Sequence[bytes], wait: int = 5) -> list[Any]:
+    """Return the audio of a stream whose packets arrive in this order, one in each step."""
+    stream = OpusStream(logging.getLogger("test"), wait)
+    found: list[Any] = []
+    for step, number in enumerate(numbers):
+        found += stream.add(SOURCE, number, number * FRAME, packets[number], step)
+    for step in range(len(numbers), len(numbers) + wait + 1):
+        found += stream.due(step)
+    return found
+
+
+def test_order_of_a_stream() -> None:
+    """The order of arrival has no effect while no packet is more than *wait* too early."""
+    packets = opus(50)
+    right = decoded(range(50), packets)
+    wrong = decoded([*range(10), 12, 14, 11, 10, 13, *range(15, 50)], packets)
+
+    assert b"".join(each.pcm for each in right) == b"".join(each.pcm for each in wrong)
+    assert [each.is_first for each in right] == [True] + 49 * [False]
+
+
+def test_lost_packets_of_a_stream() -> None:
+    """
+    The decoder continues a tone where packets are lost. The audio has no gap, and its duration is
+    that of all packets.
+    """
+    lost = {12, 23, 24, 35, 36, 37}
+    found = decoded([each for each in range(50) if each not in lost], opus(50))
+
+    end = 0
+    for each in found:
+        assert each.timestamp == end
+        end += len(each.pcm) // 2
+    samples = np.frombuffer(b"".join(each.pcm for each in found), "<i2").astype(float)
+    assert len(samples) == 50 * FRAME == end
+    assert loud_seconds(samples) == 1.0
+    assert purity(samples[24 * FRAME // 2 :]) > 0.98
+
+
+def test_a_long_loss() -> None:
+    """A loss of more than 120 ms is not concealed, so that the timestamps show a gap."""
+    found = decoded([*range(10), *range(30, 40)], opus(40))
+
+    assert [each.timestamp for each in found] == [
+        number * FRAME for number in (*range(10), *range(30, 40))
+    ]
 
 
 def test_a_new_source_begins_a_new_stream() -> None:

@@ -24,7 +24,7 @@ from support.peers import Peer, serve
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
-COMMANDS = ["chat", "demo", "emulator", "models", "say", "token", "voices"]
+COMMANDS = ["chat", "demo", "emulator", "models", "say", "serve-game", "token", "voices"]
 
 
 def test_help(run: Run) -> None:

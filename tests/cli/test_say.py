@@ -251,6 +251,40 @@ def test_json(say: Callable[..., Done], tmp_path: Path) -> None:
     assert facts["first_audio_ms"] == round(facts["first_audio_ms"], 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("a.json", "{"), ("a.tsv", "0.00\t"), ("a.xml", "<?xml"), ("a.dat", "MohoSwitch1")],
+)
+def test_visemes(say: Callable[..., Done], tmp_path: Path, name: str, begins: str) -> None:
+    """--visemes writes the mouth shapes in the form of the suffix, also of compressed audio."""
+    for audio in ("a.wav", "a.mp3"):
+        done = say("One two.", "-o", str(tmp_path / audio), "--visemes", str(tmp_path / name))
+
+        assert 0 == done.status, done.err
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
+        (tmp_path / name).unlink()
+
+
+def test_visemes_are_those_of_the_service(say: Callable[..., Done], tmp_path: Path) -> None:
+    """The file has the visemes that the service has computed, and --json names the file."""
+    path = tmp_path / "a.json"
+    done = say("One two.", "-o", str(tmp_path / "a.wav"), "--visemes", str(path), "--json")
+    found = json.loads(path.read_text(encoding="utf-8"))
+
+    assert str(path) == json.loads(done.out)["visemes"]
+    assert ("service", 0.001) == (found["source"], found["duration"])
+    assert ["One", "two."] == [word["text"] for word in found["words"]]
+
+
+def test_wrong_suffix_of_visemes(say: Callable[..., Done], tmp_path: Path) -> None:
+    """A file of mouth shapes with an unknown suffix is refused before anything is sent."""
+    done = say("One two.", "-o", str(tmp_path / "a.wav"), "--visemes", "shapes.txt")
+
+    assert 2 == done.status
+    assert "--visemes must end in .json, .tsv, .xml, .dat" in done.err
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_settings(say: Callable[..., Done], tmp_path: Path) -> None:
     """The service gets the voice, the model and the sample rate of the options."""
     path = tmp_path / "a.wav"

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from websockets.sync.server import ServerConnection, serve
+
 from inworld_sync import AlawFormat, MulawFormat, PcmFormat, Session
 from inworld_sync.emulator.phone import SimulatedCall
 from inworld_sync.models.realtime import AudioFormat
@@ -17,7 +19,17 @@ from inworld_sync.telephony.audiosocket import AudioSocketCodec
 
 from support.scripted_realtime import Service
 
-__all__ = ["RATE_HZ", "Running", "answer", "bridge_of", "in_call", "mulaw", "serve_call", "session"]
+__all__ = [
+    "RATE_HZ",
+    "Running",
+    "answer",
+    "bridge_of",
+    "in_call",
+    "mulaw",
+    "serve_call",
+    "session",
+    "websocket_server",
+]
 
 RATE_HZ = 8000
 PATIENCE_SECONDS = 90.0
@@ -134,3 +146,21 @@ def serve_call(*steps: Callable[[Service], object]) -> Callable[[Service], None]
         service.until_left()
 
     return script
+
+
+@contextlib.contextmanager
+def websocket_server(
+    run: Callable[[ServerConnection], CallSummary],
+) -> Iterator[tuple[str, list[CallSummary]]]:
+    """Serve calls on a free port. Yield the server's address and the summaries of the calls."""
+    summaries: list[CallSummary] = []
+
+    def handle(connection: ServerConnection) -> None:
+        summaries.append(run(connection))
+
+    with serve(handle, "127.0.0.1", 0, compression=None) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/media", summaries
+        server.shutdown()
+        thread.join()

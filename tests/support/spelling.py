@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from inworld_sync.emulator.synthesis import SpokenSentence, SpokenWord
+from inworld_sync.emulator.synthesis import Phoneme, SpokenSentence, SpokenWord
 from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["SpellingSynthesizer", "spelled", "spoken_part"]
@@ -21,12 +21,13 @@ class SpellingSynthesizer:
 
     Args:
         samples: The number of samples for each character.
+        has_phonemes: Whether each character is a phoneme too.
     """
 
     sample_rate_hz = 24000
 
-    def __init__(self, samples: int = 4) -> None:
-        self._samples = samples
+    def __init__(self, samples: int = 4, *, has_phonemes: bool = False) -> None:
+        self._samples, self._has_phonemes = samples, has_phonemes
 
     def speak(
         self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
@@ -38,7 +39,14 @@ class SpellingSynthesizer:
                 for character in word.group():
                     pcm += struct.pack("<h", ord(character)) * self._samples
                 end = len(pcm) // 2
-                words.append(SpokenWord(word.start(), word.end(), start, end))
+                phonemes = tuple(
+                    Phoneme(character, at, at + self._samples)
+                    for character, at in zip(
+                        word.group().lower(), range(start, end, self._samples), strict=True
+                    )
+                )
+                heard = phonemes if self._has_phonemes else ()
+                words.append(SpokenWord(word.start(), word.end(), start, end, heard))
                 start = end
             yield SpokenSentence(pcm, tuple(words))
 

@@ -9,11 +9,12 @@ import random
 import re
 import select
 import socket
+import struct
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from support.webrtc_service import serve_http
 
@@ -22,6 +23,12 @@ __all__ = ["UdpRelay", "open_relay"]
 _CANDIDATE = re.compile(r"a=candidate:.* (127\.0\.0\.1) (\d+) typ host.*")
 _ANY_CANDIDATE = re.compile(r"a=candidate:[^\r\n]*\r?\n")
 _TIMEOUT = 20.0
+
+# SO_TIMESTAMPNS of Linux. The kernel adds to each packet the time at which the packet arrived. So a
+# busy machine, on which this thread gets no time, does not change the delays and the order of the
+# packets.
+_TIMESTAMPS = 35
+_TIMESTAMP_MESSAGE = (socket.SOL_SOCKET, _TIMESTAMPS)
 
 Address = tuple[str, int]
 
@@ -85,6 +92,7 @@ class UdpRelay:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.bind(("127.0.0.1", 0))
         made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, _TIMESTAMPS, 1)
         return made
 
     def _run(self) -> None:
@@ -101,12 +109,12 @@ class UdpRelay:
     def _receive(self, side: int) -> None:
         with contextlib.suppress(OSError):
             while True:
-                data, _ = self._sockets[side].recvfrom(65536)
+                data, extra, _, _ = self._sockets[side].recvmsg(65536, 64)
                 if self.is_cut or self._random.random() < self._loss:
                     self.dropped += 1
                     continue
                 self.passed += 1
-                at = time.monotonic() + self._random.uniform(0.0, self._max_delay)
+                at = _arrival(extra) + self._random.uniform(0.0, self._max_delay)
                 heapq.heappush(self._late, (at, next(self._numbers), data, side))
 
     def _send(self, data: bytes, side: int) -> None:
@@ -115,6 +123,13 @@ class UdpRelay:
         if target is not None:
             with contextlib.suppress(OSError):
                 self._sockets[1 - side].sendto(data, target)
+
+
+def _arrival(extra: Sequence[tuple[int, int, bytes]]) -> float:
+    """Return the monotonic time at which a packet arrived."""
+    [stamp] = [data for level, kind, data in extra if (level, kind) == _TIMESTAMP_MESSAGE]
+    seconds, nanoseconds = struct.unpack("@ll", stamp)
+    return time.monotonic() - (time.time() - seconds - nanoseconds / 1e9)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,8 @@ PATIENCE_SECONDS = 20.0
 RATE_HZ = 48000
 _FRAME = 960
 _TIME_BASE = fractions.Fraction(1, RATE_HZ)
+# The protocol identifier of a text message on a data channel (RFC 8831, section 8).
+_TEXT = 51
 
 Http = Callable[[str, str, str, bytes], "tuple[int, str, bytes]"]
 
@@ -117,6 +119,10 @@ class Call(Service):
         """Send a value as JSON. Text is sent unchanged."""
         self.run(self._send(message if isinstance(message, str) else json.dumps(message)))
 
+    def send_text(self, data: bytes) -> None:
+        """Send a text message whose bytes may not be UTF-8, which aiortc itself cannot send."""
+        self.run(self._send_text(data))
+
     def play(self, pcm: bytes) -> None:
         """Queue samples for the track."""
         self._loop.call_soon_threadsafe(self._track.waiting.extend, pcm)
@@ -160,6 +166,9 @@ class Call(Service):
 
     async def _send(self, text: str) -> None:
         self._channel.send(text)
+
+    async def _send_text(self, data: bytes) -> None:
+        await self._connection.sctp._send(self._channel.id, _TEXT, data)
 
     def _opened(self, channel: Any) -> None:
         self._channel = channel

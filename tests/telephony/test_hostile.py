@@ -39,9 +39,9 @@ from inworld_sync.telephony.heard import HeardClock
 from inworld_sync.telephony.reorder import Reorder
 from inworld_sync.telephony.telnyx import TelnyxCodec
 from inworld_sync.telephony.telnyx_signature import TelnyxSignature
-from inworld_sync.telephony.transport import Transport
 from inworld_sync.telephony.twilio import TwilioCodec, stream_twiml
 from inworld_sync.telephony.twilio_signature import TwilioSignature
+from inworld_sync.transport.framework_socket import FrameworkSocket
 
 from support.phone import (
     Running,
@@ -169,7 +169,7 @@ def test_an_asynchronous_socket() -> None:
         async def send(self, data: object) -> None: ...
 
     with pytest.raises(ConfigError, match="async"):
-        Transport(Asynchronous(), "test")
+        FrameworkSocket(Asynchronous(), "test")
 
 
 def test_a_consumer_gets_binary_messages() -> None:
@@ -180,7 +180,7 @@ def test_a_consumer_gets_binary_messages() -> None:
         def send(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
             sent.append((text_data, bytes_data))
 
-    transport = Transport(Consumer(), "test")
+    transport = FrameworkSocket(Consumer(), "test")
     transport.send("text")
     transport.send(b"bytes")
     assert [("text", None), (None, b"bytes")] == sent

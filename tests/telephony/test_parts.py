@@ -22,7 +22,6 @@ from inworld_sync.emulator.phone import SimulatedCall
 from inworld_sync.locks import Event
 from inworld_sync.telephony import (
     CallFormat,
-    CallOptions,
     PreparedSessions,
     current_call,
     hang_up,
@@ -32,13 +31,11 @@ from inworld_sync.telephony import (
 from inworld_sync.telephony.calls import CallAudio
 from inworld_sync.telephony.formats import MULAW, FromCall
 from inworld_sync.telephony.output import CallOutput
-from inworld_sync.telephony.recording import Recorder
 from inworld_sync.telephony.reorder import Reorder
-from inworld_sync.telephony.transport import Transport, TransportEnded
+from inworld_sync.transport.framework_socket import FrameworkSocket, SocketEnded
 
 from support.phone import answer, connected, in_call, mulaw, received, serve_call, session
 from support.scripted_realtime import Service, realtime
-from support.wav_files import read_wav
 
 LOGGER = logging.getLogger("test")
 
@@ -77,80 +74,6 @@ def test_a_new_count() -> None:
     assert [CallAudio(b"x")] == list(reorder.add(CallAudio(b"x")))
 
 
-def test_recording_is_aligned(tmp_path) -> None:
-    """The caller's audio is placed by timestamps, the assistant's audio by the time of hearing."""
-    recorder = Recorder(tmp_path / "call.wav", MULAW, MULAW, 100.0, LOGGER)
-    loud = b"\x80" * 160
-    for number in range(100):
-        # The network needs 30 ms, and for some pieces much longer.
-        arrival = 100.0 + number * 0.02 + 0.05 + (0.2 if number % 10 == 5 else 0.0)
-        recorder.received(loud if number == 50 else b"\xff" * 160, number * 20, arrival)
-    # The caller hears this audio 40 ms after 101.5, which is 1.51 s of the stream.
-    recorder.sent(loud, 0, 101.5)
-    recorder.sent(loud, 160, 101.52)
-    recorder.sent(loud, 320, 101.54)
-    recorder.cleared(240)
-    recorder.write(110.0, 0.04)
-    recorder.close(110.0, 0.04)
-
-    wav = read_wav(tmp_path / "call.wav")
-    samples = np.frombuffer(wav.pcm, "<i2").reshape(-1, 2)
-    assert (2, 8000) == (wav.channels, wav.sample_rate_hz)
-    caller, assistant = (np.flatnonzero(samples[:, each] > 10000) for each in (0, 1))
-    assert (50 * 160, 51 * 160 - 1) == (caller[0], caller[-1])
-    assert 240 == len(assistant), "the cleared part was not heard"
-    assert abs(assistant[0] / 8 - 1510) <= 1
-
-
-def test_recording_of_a_call(tmp_path) -> None:
-    """A recording has the audio of both sides, and both sides stay aligned."""
-    options = CallOptions(recording=lambda start: tmp_path / f"{start.call_id}.wav")
-    script = serve_call(connected, lambda service: answer(service, 1, mulaw(400)))
-    with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
-        call.say(b"\x00\x40" * 1600, 8000)
-        with in_call(call, rt, options) as running:
-            call.wait(lambda each: each.heard_ms >= 400)
-            call.hang_up()
-            summary = running.summary()
-
-    path = tmp_path / f"{call.call_id}.wav"
-    assert path == summary.recording
-    samples = np.frombuffer(read_wav(path).pcm, "<i2").reshape(-1, 2)
-    spoken = np.frombuffer(call.spoken, "<i2")
-    assert np.array_equal(samples[: len(spoken), 0], spoken)
-    assert mulaw(400) in _mulaw(samples[:, 1])
-
-
-def _mulaw(samples) -> bytes:
-    from inworld_sync.audio import g711
-
-    return g711.encode_ulaw(samples.astype("<i2").tobytes())
-
-
-def test_a_recording_that_cannot_be_written(tmp_path) -> None:
-    """If the recording cannot be written, the call continues."""
-    options = CallOptions(recording=tmp_path / "missing" / "call.wav")
-    script = serve_call(connected, lambda service: answer(service, 1, mulaw(100)))
-    with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
-        with in_call(call, rt, options) as running:
-            call.wait(lambda each: each.heard_ms >= 100)
-            call.hang_up()
-            summary = running.summary()
-
-    assert "caller_hung_up" == summary.end
-    assert summary.recording is None
-
-
-def test_recording_with_wrong_timestamps(tmp_path) -> None:
-    """A timestamp far in the future does not make an endless file."""
-    recorder = Recorder(tmp_path / "call.wav", MULAW, CallFormat("pcm", 16000), 100.0, LOGGER)
-    recorder.received(b"\x80" * 160, 10**12, 100.1)
-    recorder.sent(bytes(640), 0, 100.1)
-    recorder.close(101.0, 0.0)
-
-    assert len(read_wav(tmp_path / "call.wav").pcm) < 8000 * 4
-
-
 class Blocking:
     """A socket whose ``recv`` has no timeout."""
 
@@ -170,12 +93,12 @@ class Blocking:
 def test_a_socket_without_a_timeout() -> None:
     """A socket whose read blocks is read on a thread of its own."""
     socket = Blocking()
-    transport = Transport(socket, "test")
+    transport = FrameworkSocket(socket, "test")
 
     assert ["a", b"b", b"c"] == [transport.receive(30) for _ in range(3)]
     assert transport.receive(0.01) is None
     socket.released.set()
-    with pytest.raises(TransportEnded):
+    with pytest.raises(SocketEnded):
         transport.receive(30)
 
 
@@ -189,8 +112,8 @@ def test_the_end_of_a_socket(end: object) -> None:
 
         def send(self, _: object) -> None: ...
 
-    with pytest.raises(TransportEnded):
-        Transport(Ends(), "test").receive(30)
+    with pytest.raises(SocketEnded):
+        FrameworkSocket(Ends(), "test").receive(30)
 
 
 def test_a_consumer_that_gets_messages() -> None:
@@ -202,14 +125,14 @@ def test_a_consumer_that_gets_messages() -> None:
 
         def send(self, text_data: str | None = None) -> None: ...
 
-    transport = Transport(Consumer(), "test")
+    transport = FrameworkSocket(Consumer(), "test")
     transport.feed("x")
     assert "x" == transport.receive(30)
     transport.feed(None)
-    with pytest.raises(TransportEnded):
+    with pytest.raises(SocketEnded):
         transport.receive(30)
     with pytest.raises(ConfigError, match="send"):
-        Transport(object(), "test")  # type: ignore[arg-type]
+        FrameworkSocket(object(), "test")  # type: ignore[arg-type]
 
 
 def test_too_many_messages_are_fed() -> None:
@@ -218,10 +141,10 @@ def test_too_many_messages_are_fed() -> None:
     class Sends:
         def send(self, _: object) -> None: ...
 
-    transport = Transport(Sends(), "test")
+    transport = FrameworkSocket(Sends(), "test")
     for _ in range(4000):
         transport.feed("x")
-    with pytest.raises(TransportEnded):
+    with pytest.raises(SocketEnded):
         for _ in range(4000):
             transport.receive(30)
 

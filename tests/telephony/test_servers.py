@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import threading
 
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
 
 from inworld_sync import PcmFormat
 from inworld_sync.emulator.phone import SimulatedCall
@@ -14,27 +12,11 @@ from inworld_sync.telephony import CallSummary
 from inworld_sync.telephony.asterisk import AudioSocketServer, WebSocketChannel
 from inworld_sync.telephony.twilio import MediaStream
 
-from support.phone import answer, connected, mulaw, serve_call, session
+from support.phone import answer, connected, mulaw, serve_call, session, websocket_server
 from support.scripted_realtime import realtime
 
 AUDIO = mulaw(300)
 SCRIPT = serve_call(connected, lambda service: answer(service, 1, AUDIO))
-
-
-@contextlib.contextmanager
-def websocket_server(run):
-    """Serve calls on a free port. Yield the server's address and the summaries of the calls."""
-    summaries: list[CallSummary] = []
-
-    def handle(connection: ServerConnection) -> None:
-        summaries.append(run(connection))
-
-    with serve(handle, "127.0.0.1", 0, compression=None) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/media", summaries
-        server.shutdown()
-        thread.join()
 
 
 def test_a_websocket_of_twilio() -> None:

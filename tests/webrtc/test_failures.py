@@ -271,6 +271,24 @@ def test_a_service_that_leaves() -> None:
             list(rt)
 
 
+def test_a_text_message_that_is_not_utf_8() -> None:
+    """aiortc ends the connection, as a WebSocket ends it, and the session reconnects at once."""
+
+    def first(call: Call) -> None:
+        call.open()
+        call.until("response.create")
+        call.send_text(b'{"type": "\xff"}')
+
+    with open_service(first, idle) as iw, iw.connect_webrtc() as rt:
+        events = rt.subscribe()
+        rt.respond()
+        began = time.monotonic()
+        while not isinstance(event := events.get(timeout=PATIENCE_SECONDS), SessionReconnected):
+            pass
+        assert "code 1005" in str(event.cause)
+        assert time.monotonic() - began < SLACK_SECONDS
+
+
 def test_a_connect_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception of a signal handler leaves no thread and no place of the limiter."""
     from inworld_sync.webrtc import link

@@ -97,6 +97,8 @@ class SimulatedCall:
         self._queue: deque[bytes | str] = deque()
         self._heard = bytearray()
         self._line = bytearray()
+        # The frame of the present step, and all frames that were sent.
+        self._saying = b""
         self._spoken = bytearray()
         self._steps = 0
         self._began = 0.0
@@ -291,8 +293,11 @@ class SimulatedCall:
         said = bytes(self._said[: self._frame_bytes])
         del self._said[: self._frame_bytes]
         said += self._encode(bytes((self._frame_bytes - len(said)) // self._sample_bytes * 2))
-        self._spoken += self._decode(said)
-        self._outgoing.append(self._messages.media(said, self._steps))
+        # A carrier sends a frame when its 20 ms have passed.
+        if self._saying:
+            self._spoken += self._decode(self._saying)
+            self._outgoing.append(self._messages.media(self._saying, self._steps - 1))
+        self._saying = said
         played = b""
         while self._queue and (len(played) < self._frame_bytes or isinstance(self._queue[0], str)):
             first = self._queue.popleft()

@@ -86,7 +86,6 @@ class Call:
         self._loop = asyncio.get_running_loop()
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._output = OutputTrack()
-        self._input: InputTrack | None = None
         self._channel: RTCDataChannel | None = None
         self._peer: ChannelPeer | None = None
         self._audio: TrackAudio | None = None
@@ -112,7 +111,7 @@ class Call:
         try:
             transceiver = connection.addTransceiver(self._output)
             transceiver.setCodecPreferences(_opus())
-            self._input = InputTrack(transceiver.receiver, self._on_audio)
+            track = InputTrack(transceiver.receiver, self._on_audio)
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             self._restrict_addresses()
             await connection.setLocalDescription(await connection.createAnswer())
@@ -125,7 +124,7 @@ class Call:
             message = f"sdp is not an offer that can be answered: {reason}"
             raise Refused(INVALID_ARGUMENT, message) from error
         self._start(self._watch())
-        self._start(self._input.run())
+        self._start(track.run())
         return connection.localDescription.sdp
 
     async def end(self, *, silently: bool = False) -> None:
@@ -152,8 +151,6 @@ class Call:
         finally:
             for task in self._tasks:
                 task.cancel()
-            if self._input is not None:
-                self._input.close()
             self._slot.close()
             self._leave()
 

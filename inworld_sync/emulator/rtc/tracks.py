@@ -17,7 +17,7 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError
 
-from inworld_sync.audio.opus_packets import OpusPackets
+from inworld_sync.audio.opus_packets import DecodedAudio, OpusStream
 from inworld_sync.emulator.realtime.formats import TRACK_FORMAT
 
 __all__ = ["InputTrack", "OutputTrack"]
@@ -28,8 +28,14 @@ _RATE_HZ = TRACK_FORMAT.sample_rate_hz
 _FRAME_SAMPLES = _RATE_HZ // 50
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)
 _BITS_PER_SECOND = 48_000
-# If no packet arrives for this time, the sender has paused.
-_PAUSE_SECONDS = 0.5
+# A packet that arrives too early waits for the packets before it, at most for this many steps of 20
+# ms. If no packet arrives for the second number of steps, the client has paused, and the pause
+# counts as so much silence. Steps are counted instead of reading a clock: while the process stalls,
+# packets wait in the socket, and a clock would find them missing.
+_STEP_SECONDS = 0.02
+_REORDER_STEPS = 10
+_PAUSE_STEPS = 25
+_PAUSE_SAMPLES = _PAUSE_STEPS * _FRAME_SAMPLES
 # The attribute with the jitter buffer of aiortc's receiver. aiortc has no public way to get the
 # packets.
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"
@@ -103,48 +109,52 @@ class InputTrack:
     The track of the client. This class replaces the jitter buffer of aiortc, which drops about 100
     ms of audio for each lost packet.
 
+    The session needs all audio, but not at a fixed rate. So the timestamps of the packets decide
+    where audio belongs, and no clock: late audio is complete audio.
+
     Args:
         receiver: The receiver of the track.
-        handle: Called with every 20 ms of the track's audio in ``TRACK_FORMAT`` while packets
-            arrive.
+        handle: Called with the track's audio in ``TRACK_FORMAT``, as soon as the audio is in order.
 
     Thread safety: the thread of the event loop.
     """
 
     def __init__(self, receiver: RTCRtpReceiver, handle: Callable[[bytes], object]) -> None:
         self._handle = handle
-        self._packets = OpusPackets(_logger)
-        self._arrived = asyncio.Event()
-        self._arrived_at = 0.0
+        self._stream = OpusStream(_logger, _REORDER_STEPS)
+        self._steps = 0
+        # How many steps ago the last packet arrived; None before the first packet.
+        self._idle_steps: int | None = None
+        # The timestamp after the audio so far.
+        self._end = 0
         setattr(receiver, _BUFFER, self)
 
     def add(self, packet: _Packet) -> tuple[bool, None]:
         """Handle a packet. aiortc calls this method. Its result makes aiortc decode nothing."""
-        self._arrived_at = time.monotonic()
-        self._packets.add(
-            packet.ssrc,
-            packet.sequence_number,
-            packet.timestamp,
-            packet.payload,
-            self._arrived_at,
+        pieces = self._stream.add(
+            packet.ssrc, packet.sequence_number, packet.timestamp, packet.payload, self._steps
         )
-        self._arrived.set()
+        self._idle_steps = 0
+        self._deliver(pieces)
         return False, None
 
     async def run(self) -> None:
-        """Handle the audio until the task is cancelled."""
-        due = 0.0
+        """Handle the audio after lost packets, and pauses, until the task is cancelled."""
         while True:
-            await self._arrived.wait()
-            now = time.monotonic()
-            if due < now - _MAX_LATE_SECONDS:
-                due = now
-            self._handle(self._packets.read(now))
-            if now - self._arrived_at > _PAUSE_SECONDS:
-                self._arrived.clear()
-            due += _FRAME_SAMPLES / _RATE_HZ
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await asyncio.sleep(_STEP_SECONDS)
+            self._steps += 1
+            self._deliver(self._stream.due(self._steps))
+            if self._idle_steps is not None:
+                self._idle_steps += 1
+                if self._idle_steps == _PAUSE_STEPS:
+                    self._handle(bytes(2 * _PAUSE_SAMPLES))
 
-    def close(self) -> None:
-        """Free the memory."""
-        self._packets.close()
+    def _deliver(self, pieces: list[DecodedAudio]) -> None:
+        for each in pieces:
+            missing = (each.timestamp - self._end) & 0xFFFFFFFF
+            # A client that sends nothing while its user is silent leaves gaps. The silence of a
+            # longer gap is that of a pause.
+            if 0 < missing <= _PAUSE_SAMPLES and not each.is_first:
+                self._handle(bytes(2 * missing))
+            self._handle(each.pcm)
+            self._end = (each.timestamp + len(each.pcm) // 2) & 0xFFFFFFFF

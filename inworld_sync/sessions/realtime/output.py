@@ -4,7 +4,8 @@ Passes the assistant's speech to the players, and interrupts the speech.
 An interruption has two steps. The first step runs when the user begins to speak or ``interrupt`` is
 called. The monitor is held during this step. After the first step, audio that was received earlier
 reaches no player and no response. The second step stops the players and sends commands to the
-service. The second step may wait, so it runs without the monitor.
+service. The second step may wait, so it runs without the monitor. Items that begin between the two
+steps are not interrupted.
 
 Lock rule: ``_cutting`` is held while speech is pushed to a player and while players are cleared, so
 that no old speech is pushed after a clear. A thread acquires ``_cutting`` before the session's
@@ -59,6 +60,20 @@ _FULL_SECONDS = 0.02
 
 # The events that :meth:`Output.handle_end` handles.
 END_EVENTS = (AudioDone, OutputItemDone, ResponseDone, BackchannelDone)
+
+
+@attrs.frozen
+class _Interruption:
+    """
+    The first step of an interruption.
+
+    Attributes:
+        ids: The ids of the responses for which ``response.cancel`` must be sent.
+        begun: How many items had begun.
+    """
+
+    ids: list[str]
+    begun: int
 
 
 @attrs.define(eq=False)
@@ -154,8 +169,8 @@ class Output:
 
     def interrupt_later(self) -> None:
         """Interrupt speech. Do the first step now, and queue the second step on the executor."""
-        ids = self._begin_interruption()
-        self._executor.put(lambda: self._finish_interruption(ids, None))
+        first = self._begin_interruption()
+        self._executor.put(lambda: self._finish_interruption(first, None))
 
     def remove_response_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
         """Forget a player. If *is_heard* is True, its items are not truncated later."""
@@ -193,9 +208,9 @@ class Output:
 
         self._executor.put(push, len(audio))
 
-    def _begin_interruption(self) -> list[str]:
+    def _begin_interruption(self) -> _Interruption:
         self._interruptions += 1
-        return self._cancel()
+        return _Interruption(self._cancel(), self._ledger.begun)
 
     # The monitor is not held.
 
@@ -266,13 +281,13 @@ class Output:
             require_finite(f"heard_ms of {item_id!r}", each_ms)
         with self._cutting:
             with self._commands.monitor:
-                ids = self._begin_interruption()
-            return self._finish_interruption(ids, heard_ms, clears=True)
+                first = self._begin_interruption()
+            return self._finish_interruption(first, heard_ms, clears=True)
 
     def _finish_interruption(
-        self, ids: list[str], heard_ms: Mapping[str, float] | None, *, clears: bool = False
+        self, first: _Interruption, heard_ms: Mapping[str, float] | None, *, clears: bool = False
     ) -> Interrupted:
-        cut = self._cut(heard_ms or {})
+        ids, cut = first.ids, self._cut(heard_ms or {}, first.begun)
         # With tracks, the service has an output buffer, which may have audio of ended responses.
         # When the user begins to speak, the service itself clears this buffer.
         if clears and self._commands.endpoint.has_tracks:
@@ -286,7 +301,7 @@ class Output:
                 self._emit(event)
         return event
 
-    def _cut(self, heard_ms: Mapping[str, float]) -> Cut:
+    def _cut(self, heard_ms: Mapping[str, float], begun: int) -> Cut:
         """Stop all players, and find out how much of each item was heard."""
         with self._cutting:
             with self._commands.monitor:
@@ -300,4 +315,4 @@ class Output:
                 rate_hz = self._format.sample_rate_hz
                 for item_id, each_ms in heard_ms.items():
                     heard[item_id] = round(each_ms * rate_hz / 1000.0)
-                return self._ledger.interrupt(heard)
+                return self._ledger.interrupt(heard, begun)

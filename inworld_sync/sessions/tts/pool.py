@@ -9,6 +9,8 @@ never held while a thread opens or closes a connection, waits for a connection o
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import threading
 import time
 from collections import deque
@@ -199,7 +201,10 @@ class TtsPool:
         # No lock is acquired, since a finalizer may call this on a thread that holds a lock.
         if not self._changed.in_child:
             self._kept_idle = 0
-            threading.Thread(target=self._evict_idle, name="inworld-evict", daemon=True).start()
+            thread = threading.Thread(target=self._evict_idle, name="inworld-evict", daemon=True)
+            # While the interpreter ends, no thread starts, and start() would wait forever.
+            with contextlib.suppress(RuntimeError):
+                _thread.start_new_thread(thread.start, ())
 
     def close(self) -> None:
         """Create no more contexts; the connector closes the connections."""

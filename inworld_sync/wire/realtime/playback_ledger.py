@@ -27,7 +27,8 @@ _G711_TIMEBASE_HZ = 24000
 @attrs.define
 class _Item:
     """
-    An item; *is_played* is true if a player of the session plays it.
+    An item; *is_played* is true if a player of the session plays it. Items are numbered from 1 in
+    the order in which they begin.
 
     The present player gets the audio from *begin_samples* on. *heard_samples* is the position up to
     which earlier players played the item.
@@ -36,6 +37,7 @@ class _Item:
     response_id: str
     content_index: int
     is_played: bool
+    number: int
     received_samples: int = 0
     is_complete: bool = False
     begin_samples: int = 0
@@ -64,6 +66,9 @@ class PlaybackLedger:
 
     Args:
         output_format: The session's output format; samples are counted at its rate.
+
+    Attributes:
+        begun: How many items have begun.
     """
 
     def __init__(self, output_format: AudioFormat) -> None:
@@ -71,6 +76,7 @@ class PlaybackLedger:
         self._rate_hz = output_format.sample_rate_hz
         self._timebase_hz = _G711_TIMEBASE_HZ if is_g711 else self._rate_hz
         self._items: dict[str, _Item] = {}
+        self.begun = 0
 
     def __len__(self) -> int:
         return len(self._items)
@@ -91,7 +97,9 @@ class PlaybackLedger:
         """
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = _Item(response_id, content_index, is_played)
+            self.begun += 1
+            item = _Item(response_id, content_index, is_played, self.begun)
+            self._items[item_id] = item
         item.received_samples += samples
 
     def complete(self, item_id: str) -> bool:
@@ -145,17 +153,20 @@ class PlaybackLedger:
             if item.is_complete and item.heard_samples >= item.received_samples:
                 self.forget(item_id)
 
-    def interrupt(self, heard_samples: Mapping[str, int]) -> Cut:
+    def interrupt(self, heard_samples: Mapping[str, int], begun: int | None = None) -> Cut:
         """
-        Remove all items, because no more of them will be played.
+        Remove all items that had begun before an interruption, because no more of them is played.
 
         Args:
             heard_samples: The position up to which each item was played, in samples at the output
                 format's rate. If an item is missing here and players of the session play it, the
                 position of the earlier players is used, which is 0 if they played nothing. If no
                 player plays the item, the played part is unknown, and the item is not truncated.
+            begun: The value of :attr:`begun` when the interruption began; None means now.
         """
-        items, self._items = self._items, {}
+        begun = self.begun if begun is None else begun
+        items = {name: item for name, item in self._items.items() if item.number <= begun}
+        self._items = {name: item for name, item in self._items.items() if item.number > begun}
         commands, heard_ms, heard_share = [], {}, {}
         for item_id, item in items.items():
             if item_id not in heard_samples and not item.is_played:

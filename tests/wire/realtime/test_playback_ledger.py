@@ -156,3 +156,16 @@ def test_never_beyond_the_received_audio(chunks, heard, rate_hz):
     (cut,) = items.interrupt({"a1": heard}).commands
 
     assert 0 <= cut.audio_end_ms * rate_hz <= max(0, min(heard, sum(chunks))) * 1000
+
+
+def test_items_that_begin_after_an_interruption_stay():
+    """An interruption removes only the items that had begun when it began."""
+    items = PlaybackLedger(PCM)
+    items.receive("a1", "r1", 0, 24000, is_played=True)
+    begun = items.begun
+    items.receive("a1", "r1", 0, 24000, is_played=True)
+    items.receive("a2", "r2", 0, 24000, is_played=True)
+
+    assert ["a1"] == list(items.interrupt({"a1": 240}, begun).heard_ms)
+    assert ["a2"] == items.items_of()
+    assert ["a2"] == list(items.interrupt({}).heard_ms)

@@ -1,9 +1,8 @@
 """
-Connects a call with its realtime session: opens the session, keeps the caller's audio until the
-session is ready, and reads the session's events.
+Connects a phone call or a browser with its realtime session: opens the session, keeps the user's
+audio until the session is ready, and reads the session's events.
 
-Threads: ``inworld-call-...-open`` opens a session; all other methods run on the thread of the
-bridge.
+Threads: ``inworld-...-open`` opens a session; all other methods run on the thread of the call.
 """
 
 from __future__ import annotations
@@ -12,22 +11,25 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError
-from inworld_sync.models.realtime import ConversationEntry
+from inworld_sync.models.devices import ItemSink
+from inworld_sync.models.realtime import AudioFormat, ConversationEntry
 from inworld_sync.sessions.event_stream import Subscription
 from inworld_sync.sessions.realtime.events import SessionEvent
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.telephony.calls import CallStart
-from inworld_sync.telephony.formats import FromCall
-from inworld_sync.telephony.output import CallOutput
 
-__all__ = ["Connect", "SessionLink"]
+__all__ = ["Convert", "SessionLink"]
 
-Connect: TypeAlias = Callable[[CallStart], RealtimeSession]
+# Describes the call or the browser, for the function that opens the session.
+StartT = TypeVar("StartT")
 
-# The caller's audio that is kept while there is no connection to the model.
+# Returns audio for the input format of the session, and whether the audio has this format already.
+# Otherwise the audio is 16-bit PCM, which the session converts.
+Convert: TypeAlias = Callable[[bytes, "AudioFormat | None"], "tuple[bytes, bool]"]
+
+# The user's audio that is kept while there is no connection to the model.
 _MAX_KEPT_MS = 30_000.0
 
 # The service accepts 50 messages a second. So audio that was kept is sent at most at five times the
@@ -38,23 +40,34 @@ _SEND_SECONDS = 0.2
 _JOIN_SECONDS = 1.0
 
 
-class SessionLink:
+class SessionLink(Generic[StartT]):
     """
-    The realtime session of a call.
+    The realtime session of a phone call or a browser.
 
     Args:
         source: An open session, which the program closes, or a function that opens a session, which
-            the bridge closes.
-        name: The name of the call, for the thread.
+            this object closes.
+        name: The name of the call or relay, for the thread.
+
+    Raises:
+        ConfigError: *source* is neither a session nor a function.
 
     Attributes:
         session: The session; None until it is open.
         error: The error because of which the session could not be opened, or ended.
         is_over: Whether the session has ended.
-        lost_input_ms: How many milliseconds of the caller's audio could not be sent.
+        has_failed: Whether the session could not be opened.
+        lost_input_ms: How many milliseconds of the user's audio could not be sent.
     """
 
-    def __init__(self, source: RealtimeSession | Connect, name: str) -> None:
+    def __init__(
+        self, source: RealtimeSession | Callable[[StartT], RealtimeSession], name: str
+    ) -> None:
+        if not isinstance(source, RealtimeSession) and not callable(source):
+            raise ConfigError(
+                "session must be the session that iw.realtime.connect() returns, or a function "
+                f"that opens it, got {type(source).__name__}"
+            )
         self._source, self._name = source, name
         self.session: RealtimeSession | None = None
         self.error: Exception | None = None
@@ -64,30 +77,47 @@ class SessionLink:
         self._opened: RealtimeSession | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
-        self._output: CallOutput | None = None
+        self._sink: ItemSink | None = None
         self._queue: Subscription[SessionEvent] | None = None
-        self._from_call: FromCall | None = None
+        self._convert: Convert = _pcm
+        self._rate_hz = 8000
         self._kept: deque[tuple[bytes, float]] = deque()
         self._kept_ms = 0.0
-        self._call_hz = 8000
 
-    def start(self, start: CallStart, output: CallOutput) -> None:
-        """Play the session's speech. Open the session first if necessary."""
-        self._output = output
-        self._from_call = FromCall(start.received)
-        self._call_hz = start.received.sample_rate_hz
-        source = self._source
-        if isinstance(source, RealtimeSession):
-            self._opened = source
+    def start(
+        self,
+        start: StartT,
+        sink: ItemSink,
+        sample_rate_hz: int,
+        convert: Convert | None = None,
+        prepare: Callable[[RealtimeSession], object] | None = None,
+    ) -> None:
+        """
+        Play the session's speech. Open the session first if necessary.
+
+        Args:
+            start: The argument of the function that opens the session.
+            sink: Plays the speech.
+            sample_rate_hz: The sample rate of the user's audio.
+            convert: Converts the user's audio; None for 16-bit PCM.
+            prepare: Called with the open session before it is used, on a thread of its own.
+        """
+        self._sink, self._rate_hz = sink, sample_rate_hz
+        self._convert = convert or _pcm
+        if isinstance(self._source, RealtimeSession) and prepare is None:
+            self._opened = self._source
             return
         self._thread = threading.Thread(
-            target=self._open, args=(source, start), name=f"inworld-{self._name}-open", daemon=True
+            target=self._open,
+            args=(start, prepare),
+            name=f"inworld-{self._name}-open",
+            daemon=True,
         )
         self._thread.start()
 
     def poll(self) -> None:
         """Use the session as soon as it is open."""
-        if self.session is not None or self._output is None or self.has_failed:
+        if self.session is not None or self._sink is None or self.has_failed:
             return
         with self._lock:
             opened = self._opened
@@ -95,7 +125,7 @@ class SessionLink:
             return
         try:
             self._queue = opened.subscribe()
-            opened.play(self._output)
+            opened.play(self._sink)
         except InworldError as error:
             self.error, self.has_failed = error, True
         else:
@@ -123,7 +153,7 @@ class SessionLink:
         return () if self.session is None else self.session.conversation
 
     def send(self, audio: bytes, duration_ms: float) -> None:
-        """Send audio of the caller, or keep it until the session can send it."""
+        """Send audio of the user, or keep it until the session can send it."""
         self._kept.append((audio, duration_ms))
         self._kept_ms += duration_ms
         if self.is_connected:
@@ -165,20 +195,29 @@ class SessionLink:
         self.is_over = True
         return None
 
+    @property
+    def is_all_sent(self) -> bool:
+        """Whether no audio of the user waits for the session."""
+        return not self._kept
+
+    def send_kept(self) -> None:
+        """Send audio that was kept, if the session can send it."""
+        if self._kept and self.is_connected:
+            self._send_kept()
+
     def _send_kept(self) -> None:
-        session, from_call = self.session, self._from_call
+        session = self.session
         assert session is not None
-        assert from_call is not None
         left_ms = _CATCH_UP_MS
         target = session.session.input_format
         while self._kept and left_ms > 0:
             audio, duration_ms = self._kept.popleft()
             self._kept_ms -= duration_ms
             left_ms -= duration_ms
-            data, is_encoded = from_call.convert(audio, target)
+            data, is_encoded = self._convert(audio, target)
             try:
                 session.send_audio(
-                    data, self._call_hz, timeout=_SEND_SECONDS, is_encoded=is_encoded
+                    data, self._rate_hz, timeout=_SEND_SECONDS, is_encoded=is_encoded
                 )
             except DeadlineExceeded:
                 # The socket to the model is full, or the connection was lost at this moment.
@@ -187,27 +226,38 @@ class SessionLink:
             except InworldError:
                 return  # ``events`` has the end of the session
 
-    def _open(self, connect: Connect, start: CallStart) -> None:
+    def _open(self, start: StartT, prepare: Callable[[RealtimeSession], object] | None) -> None:
+        source = self._source
         opened: RealtimeSession | None = None
         try:
-            opened = _checked(connect(start))
+            opened = source if isinstance(source, RealtimeSession) else _checked(source(start))
+            if prepare is not None:
+                prepare(opened)
         except BaseException as error:  # noqa: BLE001 - the function of the user may raise anything
             failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
             self.error, self.has_failed = failure, True
+            self._close_unused(opened)
             return
         with self._lock:
             is_late = self._closed
             if not is_late:
                 self._opened = opened
         if is_late:
-            # The caller has hung up while the session was being opened.
+            # The user has left while the session was being opened.
+            self._close_unused(opened)
+
+    def _close_unused(self, opened: RealtimeSession | None) -> None:
+        if opened is not None and opened is not self._source:
             opened.close()
+
+
+def _pcm(audio: bytes, _: AudioFormat | None) -> tuple[bytes, bool]:
+    return audio, False
 
 
 def _checked(session: object) -> RealtimeSession:
     if isinstance(session, RealtimeSession):
         return session
     raise ConfigError(
-        "the function that opens the session of a call must return a session, got "
-        f"{type(session).__name__}"
+        f"the function that opens the session must return a session, got {type(session).__name__}"
     )

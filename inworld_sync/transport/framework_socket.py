@@ -1,18 +1,24 @@
 """
-Adapts the sockets of web frameworks, so that a bridge can wait for the next message with a timeout.
+Adapts the WebSockets of web frameworks, so that a thread can wait for the next message with a
+timeout.
 
 ::
 
     the socket has                          how it is read
-    receive(timeout) or recv(timeout)       on the thread of the bridge
+    receive(timeout) or recv(timeout)       on the thread that calls ``receive``
     receive() or recv()                     on a thread of its own, since such a wait has no timeout
     only send()                             the program passes the messages to ``feed``
+
+simple-websocket, which flask-sock uses, writes with one call of ``socket.send``. Under gevent, this
+call may write only a part of the message. The thread that answers pings writes too. So the raw
+socket of simple-websocket is replaced by an object that writes whole messages, one after another.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import socket as sockets
 import threading
 import time
 from collections import deque
@@ -22,12 +28,13 @@ from typing import Protocol, TypeAlias
 from inworld_sync.errors import ConfigError, ConnectionLost
 from inworld_sync.locks import Condition
 
-__all__ = ["Message", "Sender", "Transport", "TransportEnded"]
+__all__ = ["FrameworkSocket", "Message", "Sender", "SocketEnded"]
 
 Message: TypeAlias = "str | bytes"
 
-# At most this many messages wait if the bridge does not read. This is one minute of audio.
+# At most this many messages and bytes wait if no thread receives. This is one minute of audio.
 _MAX_WAITING = 3000
+_MAX_WAITING_BYTES = 8 * 1024 * 1024
 
 # If a socket returns None before this part of the timeout has passed, the socket has ended.
 _EARLY = 0.5
@@ -37,7 +44,7 @@ _EARLY = 0.5
 _NORMAL_CODES = (1000, 1001, 1005)
 
 
-class TransportEnded(Exception):
+class SocketEnded(Exception):
     """The socket has ended. The ``__cause__`` is the error of the socket."""
 
     @property
@@ -62,13 +69,15 @@ class Sender(Protocol):
         ...
 
 
-class Transport:
+class FrameworkSocket:
     """
-    One socket.
+    One WebSocket of a framework.
 
     Args:
-        socket: The socket of a framework.
-        name: The name of the call, for the thread.
+        socket: The socket.
+        name: The name of the call or relay, for the threads.
+        max_message_bytes: A longer message of the other side ends the socket, if the framework
+            has not refused the message already; None for no limit.
 
     Raises:
         ConfigError: The socket cannot send.
@@ -77,17 +86,16 @@ class Transport:
     :meth:`close`.
     """
 
-    def __init__(self, socket: Sender, name: str) -> None:
+    def __init__(self, socket: Sender, name: str, *, max_message_bytes: int | None = None) -> None:
         if not callable(getattr(socket, "send", None)):
             raise ConfigError(
-                "a call needs a socket with send(), and receive() or recv(), got "
-                f"{type(socket).__name__}"
+                f"a socket needs send(), and receive() or recv(), got {type(socket).__name__}"
             )
         if inspect.iscoroutinefunction(socket.send):
             raise ConfigError(
-                f"a call needs a socket whose send() waits, and send() of {type(socket).__name__} "
-                "is an async function: use a synchronous framework, or a send() that passes each "
-                "message to the event loop"
+                f"a socket needs a send() that waits, and send() of {type(socket).__name__} is an "
+                "async function: use a synchronous framework, or a send() that passes each message "
+                "to the event loop"
             )
         self._socket = socket
         # A consumer of Django Channels has two arguments.
@@ -97,8 +105,14 @@ class Transport:
         self._has_timeout = self._read is not None and _has_timeout(self._read)
         self._news = Condition()
         self._waiting: deque[Message] = deque()
-        self._end: TransportEnded | None = None
+        self._waiting_bytes = 0
+        self._end: SocketEnded | None = None
         self._is_reading = self._closed = False
+        self._max_message_bytes = max_message_bytes
+        _write_whole_messages(socket)
+        if max_message_bytes is not None and getattr(socket, "max_message_size", 0) is None:
+            # simple-websocket would buffer a message of any size.
+            socket.max_message_size = max_message_bytes  # type: ignore[attr-defined]
 
     def send(self, message: Message) -> None:
         """Send a message; the framework decides how long this may take."""
@@ -113,7 +127,7 @@ class Transport:
         Return the next message; None after *timeout* seconds without one.
 
         Raises:
-            TransportEnded: The socket has ended.
+            SocketEnded: The socket has ended.
         """
         if self._has_timeout and self._read is not None and not (self._waiting or self._end):
             return self._receive(self._read, timeout)
@@ -125,7 +139,9 @@ class Transport:
         with self._news:
             self._news.wait_for(lambda: bool(self._waiting or self._end), timeout)
             if self._waiting:
-                return self._waiting.popleft()
+                message = self._waiting.popleft()
+                self._waiting_bytes -= len(message)
+                return message
             if self._end is not None:
                 raise self._end
             return None
@@ -135,16 +151,32 @@ class Transport:
         with self._news:
             if self._end is not None or self._closed:
                 return
+            limit = self._max_message_bytes
             if message is None:
-                self._end = TransportEnded("the socket was closed")
-            elif len(self._waiting) >= _MAX_WAITING:
-                self._end = TransportEnded(f"{_MAX_WAITING} messages were not read")
+                self._end = SocketEnded("the socket was closed")
+            elif limit is not None and len(message) > limit:
+                self._end = SocketEnded(f"a message has {len(message)} bytes, more than {limit}")
+            elif (
+                len(self._waiting) >= _MAX_WAITING
+                or self._waiting_bytes + len(message) > _MAX_WAITING_BYTES
+            ):
+                self._end = SocketEnded(
+                    f"{len(self._waiting)} messages with {self._waiting_bytes} bytes were not read"
+                )
             else:
                 self._waiting.append(message)
+                self._waiting_bytes += len(message)
             self._news.notify_all()
 
-    def close(self, timeout: float) -> None:
-        """Close the socket if it has ``close``. Wait at most *timeout* seconds."""
+    def close(self, timeout: float, code: int = 1000) -> None:
+        """
+        Close the socket if it has ``close``. If it is not closed after *timeout* seconds, end the
+        TCP connection.
+
+        Args:
+            timeout: Seconds to wait.
+            code: The close code of the WebSocket.
+        """
         self.feed(None)
         if self._closed:
             return
@@ -153,10 +185,24 @@ class Transport:
         if callable(close):
             # If the other side reads nothing, ``close`` of the framework may wait without a limit.
             thread = threading.Thread(
-                target=_quietly, args=(close,), name=f"inworld-{self._name}-close", daemon=True
+                target=_quietly,
+                args=(close, _close_arguments(close, code)),
+                name=f"inworld-{self._name}-close",
+                daemon=True,
             )
             thread.start()
             thread.join(timeout)
+            if thread.is_alive():
+                self.abort()
+
+    def abort(self) -> None:
+        """End the TCP connection at once, so that no thread waits for the other side."""
+        # simple-websocket and websockets.sync have their raw socket in these attributes.
+        for name in ("sock", "socket"):
+            shutdown = getattr(getattr(self._socket, name, None), "shutdown", None)
+            if callable(shutdown):
+                with contextlib.suppress(OSError):
+                    shutdown(sockets.SHUT_RDWR)
 
     @staticmethod
     def _receive(read: Callable[..., object], timeout: float) -> Message | None:
@@ -166,7 +212,7 @@ class Transport:
         except TimeoutError:
             return None
         except Exception as error:
-            raise TransportEnded(f"{type(error).__name__}: {error}") from error
+            raise SocketEnded(f"{type(error).__name__}: {error}") from error
         if message is None and time.monotonic() - began >= timeout * _EARLY:
             return None
         return _checked(message)
@@ -175,14 +221,14 @@ class Transport:
         try:
             while not self._closed:
                 self.feed(_checked(read()))
-        except TransportEnded as ended:
+        except SocketEnded as ended:
             self._fail(ended)
         except Exception as error:  # noqa: BLE001 - each framework has its own errors
-            failure = TransportEnded(f"{type(error).__name__}: {error}")
+            failure = SocketEnded(f"{type(error).__name__}: {error}")
             failure.__cause__ = error
             self._fail(failure)
 
-    def _fail(self, ended: TransportEnded) -> None:
+    def _fail(self, ended: SocketEnded) -> None:
         with self._news:
             self._end = self._end or ended
             self._news.notify_all()
@@ -211,9 +257,48 @@ def _parameters(read: Callable[..., object]) -> list[str]:
         return []
 
 
-def _quietly(close: Callable[[], object]) -> None:
-    with contextlib.suppress(Exception):  # the call is over, and the socket may be closed
-        close()
+def _quietly(close: Callable[..., object], arguments: dict[str, int]) -> None:
+    with contextlib.suppress(Exception):  # the conversation is over, and the socket may be closed
+        close(**arguments)
+
+
+def _close_arguments(close: Callable[..., object], code: int) -> dict[str, int]:
+    """Return how the close code is passed: ``code``, or ``reason`` for simple-websocket."""
+    parameters = _parameters(close)
+    for name in ("code", "reason"):
+        if code != _NORMAL_CODES[0] and name in parameters:
+            return {name: code}
+    return {}
+
+
+class _WholeMessages:
+    """
+    Writes whole messages to a raw socket, also if several threads write.
+
+    Args:
+        raw: The socket.
+    """
+
+    def __init__(self, raw: sockets.socket) -> None:
+        self._raw = raw
+        self._writing = threading.Lock()
+
+    def send(self, data: bytes) -> int:
+        """Write all of *data*."""
+        with self._writing:
+            self._raw.sendall(data)
+        return len(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._raw, name)
+
+
+def _write_whole_messages(socket: object) -> None:
+    if type(socket).__module__.partition(".")[0] != "simple_websocket":
+        return
+    raw = getattr(socket, "sock", None)
+    if raw is not None and not isinstance(raw, _WholeMessages):
+        socket.sock = _WholeMessages(raw)  # type: ignore[attr-defined]
 
 
 def _checked(message: object) -> Message:
@@ -221,4 +306,4 @@ def _checked(message: object) -> Message:
         return message
     if isinstance(message, (bytearray, memoryview)) and len(message):
         return bytes(message)
-    raise TransportEnded("the socket was closed")
+    raise SocketEnded("the socket was closed")

@@ -1,0 +1,458 @@
+"""Runs a conversation with a character of a game: speech and text in both directions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from inworld_sync.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    InworldError,
+    LocalProtocolError,
+)
+from inworld_sync.games.mouth_track import to_openxr
+from inworld_sync.games.session_thread import OpenSession, SessionThread
+from inworld_sync.games.threads import GameThread
+from inworld_sync.games.tools import GameTools
+from inworld_sync.games.voice import GameVoice
+from inworld_sync.models.checks import require_seconds, require_whole
+from inworld_sync.models.devices import AudioSource
+from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.realtime import (
+    AudioDelta,
+    InputSpeechStarted,
+    InputSpeechStopped,
+    ManualTurns,
+    ProviderData,
+    Session,
+    TextDelta,
+    TranscriptDelta,
+    TtsTuning,
+    UserTranscriptCompleted,
+    UserTranscriptUpdated,
+)
+from inworld_sync.models.tts import TimestampType
+from inworld_sync.sessions.event_stream import require_callable
+from inworld_sync.sessions.realtime.events import (
+    SESSION_EVENT_CLASSES,
+    Interrupted,
+    ResponseStarted,
+)
+from inworld_sync.transport.forgotten import close_if_forgotten
+from inworld_sync.wire.text import require_text
+
+if TYPE_CHECKING:
+    from inworld_sync.client import Inworld
+    from inworld_sync.sessions.realtime.session import RealtimeSession
+
+__all__ = ["Conversation"]
+
+ConversationState: TypeAlias = Literal[
+    "new", "connecting", "open", "reconnecting", "closed", "failed"
+]
+
+K = TypeVar("K")
+
+_numbers = itertools.count(1)
+
+# The service refuses less audio than this in a turn.
+_SHORTEST_TURN_MS = 100.0
+
+# Whether the connection is lost is checked at this interval.
+_CHECK_SECONDS = 0.25
+
+
+class Conversation(GameVoice):
+    """
+    A conversation of the player with a character of the game, by speech and text.
+
+    :meth:`start` returns at once. Threads of the package open the session and run all commands, in
+    order. Commands before the session is open are sent when it is open. The state is ``new``,
+    ``connecting``, ``open``, ``reconnecting``, and at the end ``closed`` or ``failed``.
+
+    When the player begins to speak, the character stops. The service then gets how much of the
+    speech was heard, so that the model knows what it has said.
+
+    Args:
+        client: The client. Only threads of the conversation use the client.
+        session: The settings. Without ``provider_data``, the conversation requests the times of
+            words, which the words and the mouth need.
+        push_to_talk: Whether the player presses a key to speak; see :meth:`begin_talking`.
+            Otherwise the service detects when the player speaks.
+        tools_in_update: Whether the functions of the session run inside :meth:`update`, so that
+            they may use the objects of the game. Otherwise they run on threads of the package.
+        sample_rate_hz: The sample rate of the engine's mixer in Hz, 8000 to 48000. The speech of
+            the session is converted to this rate.
+        latency_ms: The time from the read of a sample until it is heard, 0 to 60000 ms.
+        reconnect_timeout: For how many seconds the client tries to replace a lost connection; 0
+            turns reconnecting off.
+
+    Attributes:
+        player_text: The transcript of the player's last turn.
+        npc_text: The text of the newest reply, as far as it has arrived.
+        is_user_speaking: Whether the service detects speech of the player.
+        microphone_error: Why the microphone of :meth:`listen_to` ended; None if there was no error.
+
+    Raises:
+        ConfigError: A setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        client: Inworld,
+        session: Session | None = None,
+        *,
+        push_to_talk: bool = False,
+        tools_in_update: bool = True,
+        sample_rate_hz: int = 24000,
+        latency_ms: float = 0.0,
+        reconnect_timeout: float = 30.0,
+    ) -> None:
+        if session is not None and not isinstance(session, Session):
+            raise ConfigError(f"session must be a Session or None, got {type(session).__name__}")
+        require_seconds("reconnect_timeout", reconnect_timeout, is_zero_allowed=True)
+        super().__init__(sample_rate_hz, latency_ms)
+        self.player_text = self.npc_text = ""
+        self.is_user_speaking = False
+        self.microphone_error: InworldError | None = None
+        self._push_to_talk = push_to_talk
+        self._is_talking = False
+        self._talked_ms = 0.0
+        self._tools = GameTools()
+        settings = _settings(session or Session(), push_to_talk=push_to_talk)
+        if tools_in_update and settings.tools is not None:
+            settings = attrs.evolve(settings, tools=self._tools.bind(settings.tools))
+        self._number = str(next(_numbers))
+        self._thread = SessionThread(
+            client, settings, reconnect_timeout, self._output, self._number
+        )
+        self._state: ConversationState = "new"
+        self._error: InworldError | None = None
+        self._is_received = False
+        self._unchecked_seconds = 0.0
+        self._handlers: list[tuple[type | str, Callable[..., object]]] = []
+        self._microphone: object = None
+        self._forgotten: Callable[[], object] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Conversation {self._state}>"
+
+    # ---- state -------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConversationState:
+        """``new``, ``connecting``, ``open``, ``reconnecting``, ``closed`` or ``failed``."""
+        return self._state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the conversation is closed or failed."""
+        return self._state in ("closed", "failed")
+
+    @property
+    def error(self) -> InworldError | None:
+        """Why the session could not be opened, or ended; otherwise None."""
+        return self._error
+
+    @property
+    def session(self) -> RealtimeSession | None:
+        """The session; None until it is open. Many of its methods wait for the service."""
+        opened = self._thread.opened
+        return None if opened is None else opened.session
+
+    @property
+    def lost_input_ms(self) -> float:
+        """
+        How many milliseconds of the player's audio were dropped.
+
+        Without a connection, the last 30 seconds are kept.
+        """
+        return self._thread.lost_input_ms
+
+    # ---- commands ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """
+        Begin to open the session, and return at once.
+
+        Raises:
+            LocalProtocolError: The conversation was started or closed before.
+        """
+        if self._state != "new":
+            raise LocalProtocolError(
+                f"a conversation can be started once, and this one is {self._state}: make a new "
+                "Conversation"
+            )
+        self._state = "connecting"
+        self._thread.start()
+        thread = self._thread
+        self._forgotten = close_if_forgotten(
+            self, f"conversation {self._number}", lambda: not thread.has_ended, thread.close
+        )
+
+    def say(self, text: str) -> None:
+        """
+        Send a text of the player, which the character answers.
+
+        Raises:
+            ConfigError: *text* is blank.
+        """
+        require_text(text)
+        self._thread.put(lambda session: session.send_message(text))
+
+    def send_audio(self, audio: bytes, sample_rate_hz: int = 24000) -> None:
+        """
+        Send audio of the player's microphone. Never waits.
+
+        With ``push_to_talk``, audio is ignored unless the player talks.
+
+        Args:
+            audio: 16-bit little-endian mono PCM.
+            sample_rate_hz: The sample rate of *audio* in Hz.
+
+        Raises:
+            ConfigError: *audio* is not bytes, has half a sample, or the rate is out of range.
+        """
+        require_whole("sample_rate_hz", sample_rate_hz, 8000, 192_000, " Hz")
+        if not isinstance(audio, (bytes, bytearray, memoryview)):
+            raise ConfigError(f"audio must be bytes, got {type(audio).__name__}")
+        data = bytes(audio)
+        if len(data) % 2:
+            raise ConfigError(f"audio must have whole 16-bit samples, got {len(data)} bytes")
+        if data and (self._is_talking or not self._push_to_talk) and not self.is_over:
+            self._talked_ms += len(data) / 2 * 1000.0 / sample_rate_hz
+            self._thread.put_audio(data, sample_rate_hz)
+
+    def listen_to(self, microphone: AudioSource | None) -> None:
+        """
+        Send the audio of a microphone from now on, which a thread of the package reads.
+
+        Args:
+            microphone: The microphone, which the conversation does not close. None stops sending.
+
+        Raises:
+            ConfigError: *microphone* is not an :class:`~inworld_sync.AudioSource`.
+        """
+        if microphone is None or self.is_over:
+            self._microphone = None
+            return
+        if not isinstance(microphone, AudioSource):
+            raise ConfigError(
+                f"microphone must be an AudioSource or None, got {type(microphone).__name__}"
+            )
+        if self._microphone is microphone:
+            return
+        self._microphone = microphone
+        thread = GameThread(
+            f"microphone-{self._number}", lambda: self._listen(microphone), microphone.close
+        )
+        thread.start()
+
+    def begin_talking(self) -> None:
+        """
+        Begin a turn of the player, when the key is pressed. The character stops speaking.
+
+        Raises:
+            LocalProtocolError: The conversation was made without ``push_to_talk``.
+        """
+        self._require_push_to_talk("begin_talking")
+        if not self._is_talking:
+            self.cancel()
+            self._thread.put(lambda session: session.clear())
+            self._talked_ms = 0.0
+            self._is_talking = True
+
+    def end_talking(self) -> None:
+        """
+        End the turn of the player, when the key is released. The character answers.
+
+        A turn of less than 100 ms is ignored.
+
+        Raises:
+            LocalProtocolError: The conversation was made without ``push_to_talk``.
+        """
+        self._require_push_to_talk("end_talking")
+        if self._is_talking:
+            self._is_talking = False
+            is_long = self._talked_ms >= _SHORTEST_TURN_MS
+            self._thread.put(_commit if is_long else lambda session: session.clear())
+
+    @property
+    def is_talking(self) -> bool:
+        """Whether a turn of the player was begun and not ended, with ``push_to_talk``."""
+        return self._is_talking
+
+    def on(self, kind: type[K] | str, handler: Callable[[K], object]) -> Callable[[K], object]:
+        """
+        Call *handler* inside :meth:`update` with every event of a class or name.
+
+        Args:
+            kind: An event class of a realtime session, or the name of a class or a message.
+            handler: Called with the event.
+
+        Returns:
+            *handler*.
+
+        Raises:
+            ConfigError: Events of the class never occur, or *kind* is neither a class nor a text.
+        """
+        require_callable(handler, "handler")
+        if not isinstance(kind, (type, str)):
+            raise ConfigError(f"kind must be a class or a name, got {kind!r}")
+        emitted = (*SESSION_EVENT_CLASSES, StreamEnded)
+        if isinstance(kind, type) and not any(issubclass(each, kind) for each in emitted):
+            raise ConfigError(f"a conversation never emits {kind.__name__}")
+        self._handlers.append((kind, handler))
+        return handler
+
+    def cancel(self) -> None:
+        """
+        Interrupt the character: it stops at once, and its reply is cancelled.
+
+        The service gets how much was heard. The conversation continues.
+        """
+        if self._thread.opened is not None and not self.is_over:
+            self._output.stop()
+            self._forget_words()
+            self._thread.put_first(lambda session: session.interrupt())
+
+    def close(self) -> None:
+        """End the conversation, and return at once. May be called twice."""
+        self._microphone = None
+        if not self.is_over:
+            self._state = "closed"
+        self._output.stop()
+        self._output.close()
+        self._forget_words()
+        self._tools.close()
+        if self._forgotten is not None:
+            self._forgotten()
+        self._thread.close()
+
+    # ---- update ------------------------------------------------------------------------------
+
+    def update(self, dt: float, budget_ms: float = 1.0) -> int:
+        """See :meth:`GameVoice.update`."""
+        self._unchecked_seconds += dt
+        return super().update(dt, budget_ms)
+
+    def _handle_next(self) -> bool:
+        if self._state == "connecting":
+            self._check_open()
+        elif self._state == "closed":
+            return False
+        opened = self._thread.opened
+        if self._tools.run_next():
+            return True
+        if opened is None or self._is_received:
+            return False
+        event = self._next_event(opened)
+        if event is None:
+            return False
+        self._handle(event)
+        for kind, handler in self._handlers:
+            if isinstance(event, kind) if isinstance(kind, type) else _is_named(event, kind):
+                self._calls.append(self._call_of(handler, event))
+        return True
+
+    def _check_open(self) -> None:
+        if self._thread.opened is not None:
+            self._state = "open"
+        elif self._thread.failure is not None:
+            self._error, self._state = self._thread.failure, "failed"
+
+    def _next_event(self, opened: OpenSession) -> object | None:
+        session = opened.session
+        ended = session.ended
+        if ended is None and not session.waiting_bytes:
+            return None
+        try:
+            return opened.events.get(timeout=0)
+        except DeadlineExceeded:
+            if ended is None:
+                return None
+        except InworldError as error:
+            if session.ended is None:
+                self._error = error  # the queue of events has overflowed
+        self._is_received = True
+        ended = session.ended
+        if ended is not None and ended.error is not None:
+            self._error = ended.error
+        return ended or StreamEnded("client", error=self._error)
+
+    def _handle(self, event: object) -> None:
+        if isinstance(event, AudioDelta):
+            self._add_words(event.item_id, event.words, event.tokens)
+            visemes, source = to_openxr((), event.phonemes)
+            if visemes:
+                self._output.track(event.item_id).add_visemes(visemes, source)
+        elif isinstance(event, (TranscriptDelta, TextDelta)):
+            self.npc_text += event.delta
+        elif isinstance(event, ResponseStarted):
+            self.npc_text = ""
+        elif isinstance(event, (UserTranscriptUpdated, UserTranscriptCompleted)):
+            self.player_text = event.transcript
+        elif isinstance(event, InputSpeechStarted):
+            self.is_user_speaking = True
+        elif isinstance(event, InputSpeechStopped):
+            self.is_user_speaking = False
+        elif isinstance(event, Interrupted):
+            self._forget_words()
+
+    def _after_update(self) -> None:
+        if self._is_received and not self.is_over and self._output.is_idle:
+            self._state = "closed" if self._error is None else "failed"
+            self._thread.close()
+        elif self._state in ("open", "reconnecting") and self._unchecked_seconds >= _CHECK_SECONDS:
+            self._unchecked_seconds = 0.0
+            session = self.session
+            is_lost = session is not None and session.stats is None and not self._is_received
+            self._state = "reconnecting" if is_lost else "open"
+
+    def _require_push_to_talk(self, method: str) -> None:
+        if not self._push_to_talk:
+            raise LocalProtocolError(
+                f"{method}() needs Conversation(push_to_talk=True); without it, the service "
+                "detects when the player speaks"
+            )
+
+    # ---- the thread of the microphone --------------------------------------------------------
+
+    def _listen(self, microphone: AudioSource) -> None:
+        try:
+            rate_hz = microphone.sample_rate_hz
+            for block in microphone:
+                if self._microphone is not microphone:
+                    return
+                self.send_audio(block, rate_hz)
+        except InworldError as error:
+            self.microphone_error = error
+        except Exception as error:  # noqa: BLE001 - the source of a user may raise anything
+            failure = InworldError(f"the microphone raised {type(error).__name__}")
+            failure.__cause__ = error
+            self.microphone_error = failure
+        finally:
+            if self._microphone is microphone:
+                self._microphone = None
+
+
+def _commit(session: RealtimeSession) -> None:
+    session.commit()
+    session.respond()
+
+
+def _is_named(event: object, kind: str) -> bool:
+    return kind in (getattr(event, "type", None), type(event).__name__)
+
+
+def _settings(session: Session, *, push_to_talk: bool) -> Session:
+    if push_to_talk:
+        session = attrs.evolve(session, turn_detection=ManualTurns())
+    if session.provider_data is None:
+        tuning = TtsTuning(timestamp_type=TimestampType.WORD)
+        session = attrs.evolve(session, provider_data=ProviderData(tts=tuning))
+    return session

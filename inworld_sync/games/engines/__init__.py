@@ -1,0 +1,1 @@
+"""Serves game engines over WebSockets; ``docs/games.md`` describes the protocol."""

@@ -1,0 +1,340 @@
+"""
+Runs the conversation of an engine: its realtime session, the player's audio, and the replies.
+
+Threads: ``inworld-engine-...-talk`` opens the session, and then sends what the engine sends, in the
+same order. ``inworld-engine-...-events`` reads the events of the session.
+
+Lock rule: ``_news`` guards the commands that wait and the fields that both threads use. It is not
+held during a call of the session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+import attrs
+
+from inworld_sync.client import Inworld
+from inworld_sync.errors import DeadlineExceeded, InworldError
+from inworld_sync.games.engines.messages import (
+    BadMessage,
+    Push,
+    Say,
+    Start,
+    write_event,
+)
+from inworld_sync.games.engines.outgoing import RATE_HZ, Outgoing
+from inworld_sync.games.engines.replies import Replies
+from inworld_sync.locks import Condition
+from inworld_sync.models.realtime import (
+    AudioDelta,
+    AudioDone,
+    ErrorReported,
+    InputSpeechStarted,
+    InputSpeechStopped,
+    ManualTurns,
+    OutputItemDone,
+    PcmFormat,
+    ProviderData,
+    ResponseDone,
+    Session,
+    TranscriptDelta,
+    TtsTuning,
+    UserTranscriptCompleted,
+    UserTranscriptUpdated,
+)
+from inworld_sync.sessions.realtime.events import ResponseStarted, SessionEvent
+from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS
+
+__all__ = ["EngineConversation"]
+
+_JOIN_SECONDS = 2.0
+
+# How long audio of the player waits for a connection, after which it is lost.
+_SEND_SECONDS = 2.0
+
+# When a session has ended, its last audio is passed to the replies within this time.
+_LAST_PUSH_SECONDS = 0.3
+
+# The player's audio that waits for the session. Older audio is dropped.
+_MAX_WAITING_SECONDS = 30
+_MAX_WAITING_COMMANDS = 3000
+
+
+class EngineConversation:
+    """
+    The conversation of one engine.
+
+    Args:
+        client: Opens the session.
+        template: The settings of every session; the command may replace some of them.
+        command: What the engine asks for.
+        outgoing: Gets the replies and the events.
+        shapes: The set of mouth shapes.
+        numbers: The numbers of the replies' lines.
+        name: The name of the engine's connection, for the threads.
+        logger: Receives the log.
+
+    Thread safety: any thread may call the methods, and none of the methods waits, except
+    :meth:`join`.
+    """
+
+    def __init__(
+        self,
+        client: Inworld,
+        template: Session | None,
+        command: Start,
+        outgoing: Outgoing,
+        *,
+        shapes: str,
+        numbers: Iterator[int],
+        name: str,
+        logger: logging.Logger,
+    ) -> None:
+        self._client, self._command, self._outgoing = client, command, outgoing
+        self._session_config = _configured(template or Session(), command)
+        self._name, self._logger = name, logger
+        self._replies = Replies(outgoing, shapes, numbers)
+        self._news = Condition()
+        self._waiting: deque[bytes | Say | Push] = deque()
+        self._waiting_bytes = 0
+        self._max_waiting_bytes = _MAX_WAITING_SECONDS * command.rate_hz * 2
+        self._session: RealtimeSession | None = None
+        # Whether the conversation has ended, and whether the engine has ended it.
+        self._is_over = self._is_stopped = False
+        self._has_failed = False
+        self._state = ""
+        self._has_audio = False
+        self._is_down = not command.push_to_talk
+        self._threads = [
+            threading.Thread(target=self._run, name=f"{name}-talk", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Open the session in the background."""
+        self._send_state("connecting")
+        self._threads[0].start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the conversation has ended."""
+        with self._news:
+            return self._is_over
+
+    def put(self, command: bytes | Say | Push) -> None:
+        """
+        Send audio of the player, a text, or the state of the button, in the order of the calls.
+
+        Raises:
+            BadMessage: The conversation has no button, or too many commands wait.
+        """
+        if isinstance(command, Push) and not self._command.push_to_talk:
+            raise BadMessage("push needs a conversation that was started with push_to_talk")
+        lost_bytes = 0
+        with self._news:
+            if isinstance(command, bytes):
+                if not self._is_down:
+                    return
+                self._waiting_bytes += len(command)
+            elif len(self._waiting) > _MAX_WAITING_COMMANDS:
+                raise BadMessage("too many commands wait for the session")
+            if isinstance(command, Push):
+                self._is_down = command.down
+            self._waiting.append(command)
+            while (
+                self._waiting_bytes > self._max_waiting_bytes
+                or len(self._waiting) > _MAX_WAITING_COMMANDS
+            ) and (dropped := self._drop_oldest_audio()):
+                lost_bytes += dropped
+            self._news.notify_all()
+        if lost_bytes:
+            self._report_lost(lost_bytes)
+
+    def interrupt(self) -> None:
+        """Interrupt the replies. The engine has just reported how much was heard."""
+        with self._news:
+            session = self._session
+        if session is not None:
+            with contextlib.suppress(InworldError):  # the session may have ended
+                session.interrupt()
+
+    def stop(self) -> None:
+        """End the conversation, and return at once."""
+        with self._news:
+            self._is_over = self._is_stopped = True
+            self._news.notify_all()
+
+    def join(self) -> None:
+        """Wait for the threads after :meth:`stop`."""
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():
+                thread.join(_JOIN_SECONDS)
+
+    # The thread ``talk``.
+
+    def _run(self) -> None:
+        try:
+            self._talk()
+        except InworldError as error:
+            self._fail("service", str(error))
+        except Exception:
+            self._logger.exception("the conversation of a game engine failed")
+            self._fail("internal", "the conversation failed, see the log of the server")
+        finally:
+            self._end()
+            if self._is_stopped:
+                self._replies.clear()
+            self._replies.end_all()
+            self._send_state("closed")
+
+    def _talk(self) -> None:
+        with self._client.realtime.connect(self._session_config) as session:
+            events = threading.Thread(
+                target=self._read_events, args=(session,), name=f"{self._name}-events", daemon=True
+            )
+            session.play(self._replies)
+            with self._news:
+                self._session = session
+            events.start()
+            self._threads.append(events)
+            self._send_state("listening")
+            while (command := self._next()) is not None:
+                self._send(session, command)
+            if not self._is_stopped:
+                # The session has ended. Its audio that has arrived is still played.
+                with contextlib.suppress(InworldError):
+                    session.drain(_LAST_PUSH_SECONDS)
+
+    def _next(self) -> bytes | Say | Push | None:
+        with self._news:
+            while not self._is_over:
+                if self._waiting:
+                    command = self._waiting.popleft()
+                    if isinstance(command, bytes):
+                        self._waiting_bytes -= len(command)
+                    return command
+                self._news.wait(LONGEST_WAIT_SECONDS)
+            return None
+
+    def _send(self, session: RealtimeSession, command: bytes | Say | Push) -> None:
+        if isinstance(command, Say):
+            session.send_message(command.text)
+        elif isinstance(command, Push):
+            self._push(session, command)
+        else:
+            self._has_audio = True
+            try:
+                session.send_audio(command, self._command.rate_hz, timeout=_SEND_SECONDS)
+            except DeadlineExceeded:
+                self._report_lost(len(command))
+
+    def _push(self, session: RealtimeSession, command: Push) -> None:
+        if command.down:
+            self._has_audio = False
+            session.interrupt()
+            session.clear()
+        elif self._has_audio:
+            self._has_audio = False
+            session.commit()
+            session.respond()
+        else:
+            message = "the button was released, but no audio was sent while it was pressed"
+            self._outgoing.event(write_event("error", code="no_audio", message=message))
+
+    # The thread ``events``.
+
+    def _read_events(self, session: RealtimeSession) -> None:
+        try:
+            for event in session:
+                self._handle(event)
+        except InworldError as error:
+            self._fail("service", str(error))
+        except Exception:
+            self._logger.exception("an event of a game engine's conversation failed")
+            self._fail("internal", "the conversation failed, see the log of the server")
+        finally:
+            self._end()
+
+    def _handle(self, event: SessionEvent) -> None:
+        if isinstance(event, AudioDelta):
+            self._replies.add_times(event)
+            if event.audio and self._state != "responding":
+                self._send_state("responding")
+        elif isinstance(event, AudioDone):
+            self._replies.finish_times(event.item_id)
+        elif isinstance(event, OutputItemDone):
+            self._replies.finish_times(event.item.id or "")
+        elif isinstance(event, TranscriptDelta):
+            number = self._replies.number_of(event.item_id)
+            if number is not None:
+                self._outgoing.event(write_event("reply", line=number, text=event.delta))
+        elif isinstance(event, (UserTranscriptUpdated, UserTranscriptCompleted)):
+            is_final = isinstance(event, UserTranscriptCompleted)
+            self._outgoing.event(write_event("player", text=event.transcript, final=is_final))
+        elif isinstance(event, InputSpeechStarted):
+            self._send_state("hearing")
+        elif isinstance(event, (InputSpeechStopped, ResponseStarted)):
+            self._send_state("thinking")
+        elif isinstance(event, ResponseDone):
+            self._replies.finish_times()
+            self._send_state("listening")
+        elif isinstance(event, ErrorReported):
+            message = event.error.message or "the service reports an error"
+            self._outgoing.event(write_event("error", code="service", message=message))
+
+    # Any thread.
+
+    def _send_state(self, state: str) -> None:
+        self._state = state
+        self._outgoing.event(write_event("state", state=state))
+
+    def _fail(self, code: str, message: str) -> None:
+        with self._news:
+            is_expected = self._is_stopped or self._has_failed
+            self._has_failed = True
+        if not is_expected:
+            self._outgoing.event(write_event("error", code=code, message=message))
+
+    def _end(self) -> None:
+        with self._news:
+            self._is_over = True
+            self._news.notify_all()
+
+    def _report_lost(self, lost_bytes: int) -> None:
+        lost_ms = lost_bytes * 500 / self._command.rate_hz
+        message = f"{lost_ms:.0f} ms of the player's audio were lost: the session is not connected"
+        self._outgoing.event(write_event("error", code="input_lost", message=message))
+
+    def _drop_oldest_audio(self) -> int:
+        """Drop the oldest audio, and return its size; ``_news`` is held."""
+        for index, command in enumerate(self._waiting):
+            if isinstance(command, bytes):
+                del self._waiting[index]
+                self._waiting_bytes -= len(command)
+                return len(command)
+        return 0
+
+
+def _configured(template: Session, command: Start) -> Session:
+    """Return the settings of the session of an engine."""
+    provider_data = template.provider_data or ProviderData()
+    tuning = provider_data.tts or TtsTuning()
+    if tuning.timestamp_type is None:
+        # The words and the mouth shapes need it.
+        tuning = attrs.evolve(tuning, timestamp_type="WORD")
+    turn_detection = ManualTurns() if command.push_to_talk else template.turn_detection
+    return attrs.evolve(
+        template,
+        input_format=PcmFormat(RATE_HZ),
+        output_format=PcmFormat(RATE_HZ),
+        instructions=command.instructions or template.instructions,
+        voice=command.voice or template.voice,
+        model=command.model or template.model,
+        turn_detection=turn_detection,
+        provider_data=attrs.evolve(provider_data, tts=tuning),
+    )

@@ -1,0 +1,159 @@
+"""
+Computes which part of the audio that an engine has read was heard.
+
+Audio positions are counted in frames of output: all frames that the reads have returned. A segment
+relates a range of output frames to a range of an item of speech.
+
+Thread safety: none; the owner's lock guards all objects.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+__all__ = ["HeardClock", "Segments"]
+
+# The positions of this many items are kept.
+_MAX_ITEMS = 64
+
+
+class HeardClock:
+    """
+    Estimates how many output frames were heard.
+
+    Without reports, the device is simulated: it plays the first frame *latency_ms* after the frame
+    was read, and then continues in real time while it has frames. With reports, the position is
+    that of the last report, and the time since then.
+
+    Args:
+        sample_rate_hz: Output frames per second.
+
+    Attributes:
+        latency_ms: The time from the read of a frame until it is heard, if the device is idle.
+        read_frames: How many frames were read.
+        heard_frames: How many of these frames were heard. It never decreases.
+    """
+
+    def __init__(self, sample_rate_hz: int, latency_ms: float) -> None:
+        self._rate_hz = sample_rate_hz
+        self.latency_ms = latency_ms
+        self.read_frames = 0
+        self.heard_frames = 0.0
+        self._last_read_frames = 0
+        # Frames until the device plays the first frame that was read while the device was idle.
+        self._start_in = 0.0
+        self._reported: float | None = None
+
+    def read(self, frames: int) -> None:
+        """Count frames that were read."""
+        latency_frames = self.latency_ms * self._rate_hz / 1000.0
+        if self._reported is None and self.heard_frames >= self.read_frames:
+            self._start_in = latency_frames
+        self.read_frames += frames
+        self._last_read_frames = frames
+        if self._reported is None:
+            # The device cannot have more than two reads and the latency. This limit corrects a
+            # clock of the game that is slower than the device.
+            least = self.read_frames - 2 * frames - latency_frames
+            self.heard_frames = max(self.heard_frames, least)
+
+    def advance(self, seconds: float) -> None:
+        """Advance by real time."""
+        frames = seconds * self._rate_hz
+        if self._reported is not None:
+            self._reported = min(self._reported + frames, float(self.read_frames))
+            self.heard_frames = max(self.heard_frames, self._reported)
+            return
+        waited = min(frames, self._start_in)
+        self._start_in -= waited
+        self.heard_frames = min(self.heard_frames + frames - waited, float(self.read_frames))
+
+    def report(self, frames: int) -> None:
+        """Set how many of the frames that were read the device has played or dropped."""
+        self._reported = min(float(frames), float(self.read_frames))
+        self.heard_frames = max(self.heard_frames, self._reported)
+
+    def drop(self) -> None:
+        """Count all frames that were read as heard, because the device drops the rest."""
+        self.heard_frames = float(self.read_frames)
+        self._start_in = 0.0
+        if self._reported is not None:
+            self._reported = self.heard_frames
+
+
+@attrs.define
+class _Segment:
+    item: str
+    output_start: float
+    output_end: float
+    start: float
+    end: float
+
+
+class Segments:
+    """
+    The speech in the output frames that were read and not heard yet.
+
+    Attributes:
+        item: The item that was heard last; None before the first item.
+        position: How many frames of *item* were heard.
+        is_speaking: Whether speech is heard at the last position passed to :meth:`reach`.
+    """
+
+    def __init__(self) -> None:
+        self._segments: deque[_Segment] = deque()
+        self._heard: dict[str, float] = {}
+        self.item: str | None = None
+        self.position = 0.0
+        self.is_speaking = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all speech that was read was heard."""
+        return not self._segments
+
+    def add(
+        self, item: str, output_start: float, output_end: float, start: float, end: float
+    ) -> None:
+        """Relate the output frames from *output_start* to a part of an item."""
+        self._segments.append(_Segment(item, output_start, output_end, start, end))
+
+    def reach(self, output_frames: float) -> None:
+        """Set the position in the output up to which audio was heard."""
+        self.is_speaking = False
+        while self._segments:
+            first = self._segments[0]
+            if output_frames <= first.output_start:
+                return
+            share = (output_frames - first.output_start) / (first.output_end - first.output_start)
+            self.item = first.item
+            self.position = first.start + min(share, 1.0) * (first.end - first.start)
+            self._heard[first.item] = self.position
+            if len(self._heard) > _MAX_ITEMS:
+                del self._heard[next(iter(self._heard))]
+            if share < 1.0:
+                self.is_speaking = True
+                return
+            self._segments.popleft()
+
+    def upcoming(self, output_frames: float) -> tuple[str, float] | None:
+        """
+        Return the next item that will be heard and a position in it, or None.
+
+        The position is negative before the beginning of the item.
+        """
+        if not self._segments:
+            return None
+        first = self._segments[0]
+        return first.item, first.start - (first.output_start - output_frames)
+
+    def heard(self, item: str) -> float:
+        """Return how many frames of an item were heard."""
+        return self._heard.get(item, 0.0)
+
+    def clear(self) -> None:
+        """Drop all speech that was not heard."""
+        self._segments.clear()
+        self.is_speaking = False

@@ -1,0 +1,111 @@
+"""Has the mouth of a voice, which a game asks for weights of mouth shapes in each frame."""
+
+from __future__ import annotations
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.games.mouth_track import DEFAULT_LEAD_MS, MouthSource, MouthTrack
+from inworld_sync.games.shapes import VISEMES, shape_weights, strongest_shape
+
+__all__ = ["Mouth"]
+
+# After an interruption, the mouth closes in this time.
+_CLOSING_MS = 80.0
+
+
+class Mouth:
+    """
+    The mouth of a :class:`~inworld_sync.games.GameVoice`. ``update`` of the voice moves it.
+
+    The position of the mouth is that of the audio that is heard, so set ``latency_ms`` of the
+    voice.
+
+    Thread safety: none; only the thread of the game uses a mouth.
+    """
+
+    def __init__(self) -> None:
+        self._lead_ms = DEFAULT_LEAD_MS
+        self._source: MouthSource = "none"
+        self._weights = dict.fromkeys(VISEMES, 0.0)
+        self._weights["sil"] = 1.0
+        self._closing_from: dict[str, float] | None = None
+        self._closing_ms = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Mouth {self.shape('openxr')} from {self._source}>"
+
+    @property
+    def source(self) -> MouthSource:
+        """
+        Where the present shapes come from.
+
+        ``service`` means visemes that the service has computed from the audio, ``phonemes`` the
+        visemes of phonemes, ``loudness`` the level of the audio, and ``none`` that nothing was
+        spoken yet.
+        """
+        return self._source
+
+    @property
+    def lead_ms(self) -> float:
+        """How long before its sound a shape is shown, 0 to 200 ms; 45 by default."""
+        return self._lead_ms
+
+    @lead_ms.setter
+    def lead_ms(self, value: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 200:
+            raise ConfigError(f"lead_ms must be 0 to 200 ms, got {value!r}")
+        self._lead_ms = float(value)
+
+    @property
+    def openness(self) -> float:
+        """How far the jaw is open, 0 to 1, for a mouth that has only one movement."""
+        # The jaw of the widest viseme has the weight 0.6.
+        return min(1.0, shape_weights(self._weights, "arkit")["jawOpen"] / 0.6)
+
+    def weights(self, shapes: str = "openxr") -> dict[str, float]:
+        """
+        Return the weight of each shape of a set, 0 to 1.
+
+        Args:
+            shapes: The name of a set in ``SHAPE_SETS``: ``openxr``, ``oculus``, ``arkit``, ``vrm``,
+                ``vrm0``, ``rhubarb``, ``preston_blair`` or ``sapi``.
+
+        Raises:
+            ConfigError: The set is unknown.
+        """
+        return shape_weights(self._weights, shapes)
+
+    def shape(self, shapes: str = "rhubarb") -> str:
+        """
+        Return the strongest shape of a set, for mouths that are pictures.
+
+        Returns:
+            The name of the shape; an empty text if the mouth is at rest and the set has no name for
+            this.
+
+        Raises:
+            ConfigError: The set is unknown.
+        """
+        return strongest_shape(self._weights, shapes)
+
+    # The voice calls the following methods.
+
+    def _follow(self, track: MouthTrack, position_ms: float) -> None:
+        """Show the shapes at a position that is heard."""
+        track.lead_ms = self._lead_ms
+        self._source = track.source
+        self._weights = track.weights_at(position_ms)
+        self._closing_from = None
+
+    def _close(self, dt_ms: float) -> None:
+        """Move toward the mouth at rest, because no speech is heard."""
+        if self._closing_from is None:
+            if self._weights["sil"] >= 1.0:
+                return
+            self._closing_from, self._closing_ms = self._weights, 0.0
+        self._closing_ms += dt_ms
+        left = max(0.0, 1.0 - self._closing_ms / _CLOSING_MS)
+        self._weights = {name: weight * left for name, weight in self._closing_from.items()}
+        rest = sum(weight for name, weight in self._weights.items() if name != "sil")
+        self._weights["sil"] = 1.0 - rest
+        if left == 0.0:
+            self._closing_from = None

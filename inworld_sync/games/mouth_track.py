@@ -1,0 +1,236 @@
+"""
+Computes the weights of mouth shapes at any position of an item of speech.
+
+Neighboring shapes are blended, since a mouth moves steadily. A shape begins before its sound, as in
+natural speech, but closed lips are reached exactly when the sound of ``p`` or ``f`` begins. Without
+visemes, the loudness of the audio opens and closes the mouth.
+
+The times are common practice in animation: 30 to 60 ms of anticipation, 60 to 80 ms to reach a
+shape, 80 to 120 ms to leave it, and at least two pictures for a shape.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from inworld_sync.audio.meter import measure
+from inworld_sync.games.shapes import CLOSED_VISEMES, VISEMES, viseme_of
+from inworld_sync.models.tts import Phoneme, Viseme
+
+__all__ = ["DEFAULT_LEAD_MS", "MouthSource", "MouthTrack", "to_openxr"]
+
+MouthSource: TypeAlias = Literal["service", "phonemes", "loudness", "none"]
+
+DEFAULT_LEAD_MS: Final = 45.0
+
+_RISE_MS: Final = 70.0
+_FALL_MS: Final = 100.0
+_CLOSED_FALL_MS: Final = 60.0
+# Two pictures, and one picture, at 30 pictures per second.
+_SHORTEST_MS: Final = 66.0
+_SHORTEST_CLOSED_MS: Final = 34.0
+# Shorter movements of the tongue between two equal vowels are not visible.
+_DROPPED_MS: Final = 40.0
+_TONGUE: Final = frozenset({"DD", "kk", "SS", "nn"})
+# The longest time after the end of a viseme in which it may still be seen.
+_AFTER_MS: Final = _FALL_MS + _SHORTEST_MS
+
+_BLOCK_MS: Final = 20
+# The loudness at which the mouth begins to open, and at which it is open.
+_GATE_DBFS: Final = -45.0
+_OPEN_DBFS: Final = -12.0
+_ATTACK: Final = 1.0 - math.exp(-_BLOCK_MS / 25.0)
+_RELEASE: Final = 1.0 - math.exp(-_BLOCK_MS / 100.0)
+_WIDEST: Final = 0.8
+# Quiet speech opens the mouth less. At this level and above, the weights do not change.
+_FULL_DBFS: Final = -24.0
+_QUIET_FACTOR: Final = 0.4
+
+
+def to_openxr(
+    visemes: Iterable[Viseme], phonemes: Sequence[Phoneme] = ()
+) -> tuple[tuple[Viseme, ...], MouthSource]:
+    """
+    Return visemes with the names of OpenXR, and their source.
+
+    Args:
+        visemes: Visemes as a chunk or a speech has them. They may be those of *phonemes*.
+        phonemes: The phonemes. Their symbols are more precise than the names of their visemes.
+    """
+    found = tuple(visemes)
+    if any(each.name in VISEMES and each.name != "sil" for each in found):
+        known = (each if each.name in VISEMES else attrs.evolve(each, name="sil") for each in found)
+        return tuple(known), "service"
+    named = [(each.viseme, each.symbol, each) for each in phonemes if each.viseme]
+    if named:
+        return tuple(_converted(*each) for each in named), "phonemes"
+    return tuple(_converted(each.name, "", each) for each in found), (
+        "phonemes" if found else "none"
+    )
+
+
+def _converted(name: str, symbol: str, timed: Phoneme | Viseme) -> Viseme:
+    viseme, weight = viseme_of(name, symbol)
+    if isinstance(timed, Viseme):
+        weight *= timed.weight
+    return Viseme(viseme, timed.start_ms, timed.end_ms, weight)
+
+
+class MouthTrack:
+    """
+    The mouth shapes of one item of speech.
+
+    Attributes:
+        lead_ms: How long before its sound a shape is shown.
+
+    Thread safety: one thread calls :meth:`add_audio`, and one thread calls the other methods.
+    """
+
+    def __init__(self, sample_rate_hz: int, lead_ms: float = DEFAULT_LEAD_MS) -> None:
+        self.lead_ms = lead_ms
+        self._source: MouthSource = "none"
+        self._visemes: list[Viseme] = []
+        self._starts: list[float] = []
+        self._longest_ms = 0.0
+        self._block_bytes = sample_rate_hz * _BLOCK_MS // 1000 * 2
+        self._rest = b""
+        # For each block of 20 ms: how far the mouth is open, and the factor for the weights.
+        self._openness: list[float] = []
+        self._factors: list[float] = []
+
+    @property
+    def source(self) -> MouthSource:
+        """The source of the weights. Visemes are preferred to loudness."""
+        if self._source != "none":
+            return self._source
+        return "loudness" if self._openness else "none"
+
+    @property
+    def visemes(self) -> tuple[Viseme, ...]:
+        """The visemes in order. Those that are too short to be seen are left out."""
+        return tuple(self._visemes)
+
+    def add_visemes(self, visemes: Iterable[Viseme], source: MouthSource) -> None:
+        """Add visemes with the names of OpenXR."""
+        for viseme in visemes:
+            self._source = source
+            self._longest_ms = max(self._longest_ms, viseme.end_ms - viseme.start_ms)
+            at = bisect.bisect_right(self._starts, viseme.start_ms)
+            self._visemes.insert(at, viseme)
+            self._starts.insert(at, viseme.start_ms)
+            if at == len(self._visemes) - 1:
+                self._drop_short()
+
+    def add_audio(self, pcm: bytes | memoryview) -> None:
+        """Measure the next samples of the item."""
+        data = self._rest + bytes(pcm)
+        end = len(data) // self._block_bytes * self._block_bytes
+        for start in range(0, end, self._block_bytes):
+            self._add_level(measure(data[start : start + self._block_bytes]).rms_dbfs)
+        self._rest = data[end:]
+
+    def weights_at(self, position_ms: float) -> dict[str, float]:
+        """Return the weights of the OpenXR visemes, which have the sum 1."""
+        if self._source == "none":
+            return self._weights_of_loudness(position_ms)
+        closed: dict[str, float] = {}
+        open_shapes: dict[str, float] = {}
+        first_ms = position_ms - self._longest_ms - _AFTER_MS
+        last = bisect.bisect_left(self._starts, position_ms + self.lead_ms + _RISE_MS)
+        for at in range(last - 1, -1, -1):
+            viseme = self._visemes[at]
+            if viseme.start_ms < first_ms:
+                break
+            weight = self._envelope(viseme, position_ms) * min(max(viseme.weight, 0.0), 1.0)
+            if weight > 0.0 and viseme.name != "sil":
+                kind = closed if viseme.name in CLOSED_VISEMES else open_shapes
+                kind[viseme.name] = max(kind.get(viseme.name, 0.0), weight)
+        return self._blended(closed, open_shapes, self._factor(position_ms))
+
+    def _blended(
+        self, closed: dict[str, float], open_shapes: dict[str, float], factor: float
+    ) -> dict[str, float]:
+        weights = dict.fromkeys(VISEMES, 0.0)
+        room = 1.0
+        for name, weight in closed.items():
+            weights[name] = min(weight, room)
+            room -= weights[name]
+        total = sum(open_shapes.values())
+        # Closed lips leave less room for open shapes, so a "p" closes the mouth completely.
+        scale = min(1.0, room / total) if total > 0.0 else 0.0
+        for name, weight in open_shapes.items():
+            weights[name] = weight * scale * factor
+        weights["sil"] = max(0.0, 1.0 - sum(weights.values()))
+        return weights
+
+    def _envelope(self, viseme: Viseme, position_ms: float) -> float:
+        """Return how far a shape is reached at a position, 0 to 1."""
+        start_ms, end_ms = viseme.start_ms, viseme.end_ms
+        if viseme.name in CLOSED_VISEMES:
+            rise_end = start_ms
+            fall_start = max(end_ms, start_ms + _SHORTEST_CLOSED_MS)
+            fall_ms = _CLOSED_FALL_MS
+        else:
+            rise_end = start_ms - self.lead_ms + _RISE_MS / 2.0
+            shown_until = max(end_ms, start_ms + _SHORTEST_MS)
+            fall_start = max(rise_end, shown_until - self.lead_ms - _FALL_MS / 2.0)
+            fall_ms = _FALL_MS
+        if position_ms < rise_end:
+            return max(0.0, 1.0 - (rise_end - position_ms) / _RISE_MS)
+        return min(1.0, max(0.0, 1.0 - (position_ms - fall_start) / fall_ms))
+
+    def _drop_short(self) -> None:
+        """Drop a short movement of the tongue between the last two vowels if they are equal."""
+        if len(self._visemes) < 3:
+            return
+        first, middle, last = self._visemes[-3:]
+        if (
+            middle.name in _TONGUE
+            and middle.end_ms - middle.start_ms < _DROPPED_MS
+            and first.name == last.name
+            and first.name not in CLOSED_VISEMES | _TONGUE | {"sil"}
+        ):
+            weight = max(first.weight, last.weight)
+            joined = attrs.evolve(first, end_ms=max(first.end_ms, last.end_ms), weight=weight)
+            self._longest_ms = max(self._longest_ms, joined.end_ms - joined.start_ms)
+            self._visemes[-3:] = [joined]
+            self._starts[-3:] = [joined.start_ms]
+
+    # Loudness.
+
+    def _add_level(self, dbfs: float) -> None:
+        wanted = min(max((dbfs - _GATE_DBFS) / (_OPEN_DBFS - _GATE_DBFS), 0.0), 1.0)
+        before = self._openness[-1] if self._openness else 0.0
+        share = _ATTACK if wanted > before else _RELEASE
+        # The factors have no smoothing, since the envelopes of the shapes are smooth. The factor of
+        # a block is added first, so that another thread finds a factor for each openness.
+        amplitude = 10.0 ** ((min(dbfs, _FULL_DBFS) - _FULL_DBFS) / 20.0)
+        smoothed = amplitude if not self._factors else (amplitude + 2.0 * self._factors[-1]) / 3.0
+        self._factors.append(max(smoothed, _QUIET_FACTOR))
+        self._openness.append(before + share * (wanted - before))
+
+    def _factor(self, position_ms: float) -> float:
+        return _interpolated(self._factors, position_ms, 1.0)
+
+    def _weights_of_loudness(self, position_ms: float) -> dict[str, float]:
+        weights = dict.fromkeys(VISEMES, 0.0)
+        weights["aa"] = _WIDEST * _interpolated(self._openness, position_ms, 0.0)
+        weights["sil"] = 1.0 - weights["aa"]
+        return weights
+
+
+def _interpolated(values: Sequence[float], position_ms: float, missing: float) -> float:
+    """Return the value at a position between the ends of two blocks."""
+    count = len(values)
+    place = position_ms / _BLOCK_MS
+    if not count or place < 0.0 or place >= count:
+        return missing
+    at = int(place)
+    first = values[at]
+    second = values[at + 1] if at + 1 < count else first
+    return first + (place - at) * (second - first)

@@ -1,0 +1,421 @@
+"""
+Plays a voice on a channel of pygame's mixer.
+
+A channel plays one sound, and its queue has one more sound. :class:`VoiceChannel` refills the queue
+in each frame of the game, so speech has no gaps while a frame is shorter than a chunk::
+
+    voice ─ pull_audio ─ Resampler ─ MixerFormat ─ Sound ─ queue ─ channel ─ mixer
+      └──── report_heard ──── the sound that the channel plays, and the time since its start
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
+
+import attrs
+
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.errors import ConfigError
+from inworld_sync.games.mixer_format import Gains, MixerFormat
+from inworld_sync.games.spatial import Listener
+from inworld_sync.games.voice import GameVoice, require_range
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pygame
+
+__all__ = ["VoiceChannel"]
+
+FADE_MS: Final = 20
+
+# The queue gets a chunk that is shorter than usual only if less than this share of a chunk is left.
+_LATE_SHARE = 2 / 3
+
+# In the middle of speech, the resampler is ended only if less than this is left in the mixer, since
+# its end would be heard.
+_REST_SECONDS = 0.05
+
+# At least so many channels are left for other sounds, as many as a mixer has by default.
+_OTHER_CHANNELS = 8
+
+# A sound that should have ended this long ago, and that the mixer does not play, has ended.
+_LOST_SECONDS = 1.0
+
+_SILENCE_BYTES = 256
+
+
+@attrs.frozen(eq=False)
+class _Chunk:
+    """
+    A sound in the mixer.
+
+    Attributes:
+        sound: The sound.
+        seconds: Its length.
+        start: The position of its first frame in the frames that the voice has returned.
+        end: The position after its last frame.
+    """
+
+    sound: pygame.mixer.Sound
+    seconds: float
+    start: int
+    end: int
+
+
+class VoiceChannel:
+    """
+    Play a voice on a channel of pygame's mixer, without gaps.
+
+    Call :meth:`update` in each frame, after the ``update`` of the voice. It never waits.
+    The audio is converted to the sample rate, the channels and the sample format of the mixer.
+
+    If the voice is cancelled or interrupted, the sound ends within 20 ms after the next
+    :meth:`update`, with a fade. The buffer of the mixer is added to this time (12 ms by default).
+
+    Args:
+        voice: The voice. It may be started before or later.
+        channel: The number of a channel, which the caller has reserved. None reserves the first
+            channel that no voice uses and that plays nothing.
+        listener: The ears of the player, for a voice with a position. A change of the volume or the
+            distance is heard at once, and a change of the direction with the next chunk.
+        chunk_ms: The length of a chunk, 40 to 1000. It must be greater than the longest frame of
+            the game. At most two chunks wait in the mixer.
+        latency_ms: The time from the mixer to the loudspeaker, 0 to 1000. The mouth and the words
+            are later by this time.
+        clock: Returns the time of the mixer in seconds.
+
+    Attributes:
+        voice: See above.
+        listener: See above. It may be set at any time.
+        channel: The number of the channel.
+        gaps: How often the channel had nothing to play because the next audio of the speech came
+            too late.
+
+    Raises:
+        ConfigError: A value is out of range, the mixer is not initialized, or no channel is free.
+        ImportError: pygame is not installed.
+
+    Thread safety: only the thread of the game may use it.
+    """
+
+    def __init__(
+        self,
+        voice: GameVoice,
+        *,
+        channel: int | None = None,
+        listener: Listener | None = None,
+        chunk_ms: float = 150.0,
+        latency_ms: float = 25.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        require_range("chunk_ms", chunk_ms, 40, 1000, " ms")
+        require_range("latency_ms", latency_ms, 0, 1000, " ms")
+        try:
+            import pygame.mixer
+        except ImportError as error:
+            raise ImportError(
+                "VoiceChannel() needs pygame-ce: pip install 'inworld-sync[pygame]'",
+                name="pygame",
+            ) from error
+        self._mixer = pygame.mixer
+        if self._mixer.get_init() is None:
+            raise ConfigError("the mixer is not initialized: call pygame.mixer.init() first")
+        self.voice: Final = voice
+        self.listener = listener or Listener()
+        self.channel: Final = _choose(self._mixer, channel)
+        self.gaps = 0
+        self._clock = clock
+        self._chunk_seconds = chunk_ms / 1000
+        self._late_seconds = self._chunk_seconds * _LATE_SHARE
+        self._chunk_frames = round(voice.sample_rate_hz * self._chunk_seconds)
+        self._latency_frames = voice.sample_rate_hz * latency_ms / 1000
+        self._drops = voice.drops
+        self._is_paused = False
+        self._is_fading = False
+        self._is_closed = False
+
+        # Chunks that the mixer has not finished, and the time at which the first one began.
+        self._chunks: deque[_Chunk] = deque()
+        self._began = 0.0
+        self._updated = clock()
+        # The time at which the channel had nothing more to play.
+        self._idle_since = self._updated
+        self._heard = 0
+        # Frames of the voice: returned by the voice, and those of all chunks.
+        self._pulled = self._queued = 0
+        # Whether the channel has nothing to play in the middle of speech.
+        self._is_dry = False
+        self._resampler: Resampler | None = None
+        # Where the resampler began, in frames of the voice, and the frames that it has returned.
+        self._resampled_from = self._resampled = 0
+        self._paused_at = 0.0
+        # The volume of the channel, and the factors for the samples of the next chunk and at the
+        # end of the last one.
+        self._volume = 1.0
+        self._sample_gains: Gains = (1.0, 1.0)
+        self._queued_gains: Gains = (1.0, 1.0)
+        self._open_format()
+        # The sound of another voice may not have ended yet.
+        self._is_fading = self._channel.get_sound() is not None
+        _taken[self.channel] = self
+
+    def update(self) -> None:
+        """
+        Report what was heard, refill the queue of the channel, and set its volume.
+
+        Does nothing after :meth:`close`, and while the mixer is not initialized.
+        """
+        if self._is_closed or not self._is_mixer_ready():
+            return
+        now = self._clock()
+        if self.voice.drops != self._drops:
+            self._drops = self.voice.drops
+            self._drop()
+        self._set_paused(now)
+        if self._is_paused:
+            self.voice.report_heard(self._heard)
+        else:
+            self._advance(now)
+            self.voice.report_heard(self._heard_at(now))
+            self._is_dry = not self._chunks and self.voice.is_incomplete
+            self._set_volume()
+            self._fill(now)
+        self._updated = now
+
+    def close(self) -> None:
+        """
+        Stop the sound with a fade and release the channel. The voice is not closed.
+
+        May be called more than once.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._mixer.get_init() is not None:
+            self._drop()
+        if _taken.get(self.channel) is self:
+            del _taken[self.channel]
+
+    # ---- what the mixer plays ----------------------------------------------------------------
+
+    def _advance(self, now: float) -> None:
+        """Remove the chunks that the mixer has finished."""
+        sound, has_begun_now = self._find_sound(now)
+        while self._chunks and self._chunks[0].sound is not sound:
+            chunk = self._chunks.popleft()
+            # Chunks follow each other without a gap, so the end of a chunk is known better than the
+            # time of this frame. It was not finished in the frame before.
+            self._began = min(max(self._began + chunk.seconds, self._updated), now)
+            if not self._chunks:
+                self._idle_since = self._began
+        if has_begun_now:
+            self._began = now
+
+    def _find_sound(self, now: float) -> tuple[pygame.mixer.Sound | None, bool]:
+        """
+        Return the sound that the channel plays, and whether it has begun only now.
+
+        get_busy() is False while the mixer waits for the GIL to begin the next sound, so it is not
+        used for that. pygame has two races at the end of a sound. If queue() is called while the
+        mixer waits for the GIL after a sound without a successor, the queue is never played. If a
+        sound has ended before queue() or play() has returned, pygame takes it for the present sound
+        for ever.
+        """
+        sound, waiting = self._channel.get_sound(), self._channel.get_queue()
+        if sound is not None and not self._channel.get_busy() and self._chunks:
+            late_seconds = now - self._began - self._chunks[0].seconds
+            if late_seconds > _LOST_SECONDS:
+                sound = None
+        if sound is None and waiting is not None:
+            self._channel.play(waiting)
+            return waiting, True
+        return sound, False
+
+    def _heard_at(self, now: float) -> int:
+        """Return how many frames of the voice were heard."""
+        mixed = float(self._queued)
+        idle_seconds = 0.0
+        if self._chunks:
+            chunk = self._chunks[0]
+            share = min((now - self._began) / chunk.seconds, 1.0)
+            mixed = chunk.start + share * (chunk.end - chunk.start)
+        else:
+            idle_seconds = now - self._idle_since
+        behind = max(0.0, self._latency_frames - idle_seconds * self.voice.sample_rate_hz)
+        self._heard = max(self._heard, round(mixed - behind))
+        return self._heard
+
+    def _left_seconds(self, now: float) -> float:
+        """Return how much audio is left in the mixer."""
+        if not self._chunks:
+            return 0.0
+        return max(0.0, self._began + sum(each.seconds for each in self._chunks) - now)
+
+    # ---- refilling ---------------------------------------------------------------------------
+
+    def _fill(self, now: float) -> None:
+        if self._is_fading:
+            self._is_fading = self._channel.get_sound() is not None
+        while len(self._chunks) < 2 and not self._is_fading:
+            samples, end = self._next_samples(self._left_seconds(now))
+            if not samples:
+                return
+            self._queue(samples, end, now)
+
+    def _next_samples(self, left_seconds: float) -> tuple[bytes, int]:
+        """
+        Return the next samples at the rate of the mixer, and the position of their end.
+
+        Args:
+            left_seconds: How much audio is left in the mixer. While enough is left, the next chunk
+                waits until it is complete.
+        """
+        voice_hz, mixer_hz = self.voice.sample_rate_hz, self._format.sample_rate_hz
+        while True:
+            available = round(self.voice.queued_ms * voice_hz / 1000)
+            if available < self._chunk_frames and left_seconds > self._late_seconds:
+                return b"", 0
+            pcm = self.voice.pull_audio(min(available, self._chunk_frames)) if available else b""
+            if not pcm:
+                return self._rest(left_seconds)
+            if self._resampler is None:
+                self._resampler = Resampler(voice_hz, mixer_hz)
+                self._resampled_from, self._resampled = self._pulled, 0
+            self._pulled += len(pcm) // 2
+            samples = self._resampler.feed(pcm)
+            self._resampled += len(samples) // 2
+            if samples:
+                end = self._resampled_from + self._resampled * voice_hz // mixer_hz
+                return samples, min(end, self._pulled)
+
+    def _rest(self, left_seconds: float) -> tuple[bytes, int]:
+        """Return what the resampler holds back, if the speech has ended or comes too late."""
+        may_wait = left_seconds > _REST_SECONDS and self.voice.is_incomplete
+        if self._resampler is None or may_wait:
+            return b"", 0
+        samples, self._resampler = self._resampler.finish(), None
+        if not samples:
+            self._queued = self._pulled
+        return samples, self._pulled
+
+    def _queue(self, samples: bytes, end: int, now: float) -> None:
+        if not self._chunks:
+            self.gaps += self._is_dry
+            self._is_dry = False
+            self._began = now
+            self._queued_gains = self._sample_gains
+            # A fade may have left another volume.
+            self._channel.set_volume(self._volume)
+        encoded = self._format.encode(samples, self._queued_gains, self._sample_gains)
+        self._queued_gains = self._sample_gains
+        sound = self._mixer.Sound(buffer=encoded)
+        # If the channel is idle, the sound begins at once.
+        self._channel.queue(sound)
+        seconds = len(samples) / 2 / self._format.sample_rate_hz
+        self._chunks.append(_Chunk(sound, seconds, self._queued, end))
+        self._queued = end
+
+    # ---- volume, pause and interruption ------------------------------------------------------
+
+    def _set_volume(self) -> None:
+        """
+        Set the volume of the channel, and the factors for the samples of the next chunk.
+
+        The volume of a channel is at most 1. Its panning ends with each sound, so the samples have
+        the panning.
+        """
+        left, right = self.voice.gains(self.listener)
+        if self._format.channels == 1:
+            left = right = math.sqrt((left * left + right * right) / 2)
+        volume = min(max(left, right), 1.0)
+        self._sample_gains = (left / volume, right / volume) if volume else (1.0, 1.0)
+        if volume != self._volume:
+            self._volume = volume
+            self._channel.set_volume(volume)
+
+    def _set_paused(self, now: float) -> None:
+        if self.voice.is_paused == self._is_paused:
+            return
+        self._is_paused = self.voice.is_paused
+        if self._is_paused:
+            self._advance(now)
+            self._channel.pause()
+            self._paused_at = now
+        else:
+            self._channel.unpause()
+            self._began += now - self._paused_at
+            self._updated = now
+
+    def _drop(self) -> None:
+        """End the sound that is playing, and forget all audio that was not heard."""
+        if self._channel.get_sound() is not None:
+            # The sound in the queue would begin when the other sound ends.
+            self._channel.queue(self._silence)
+            if self._is_paused:
+                self._channel.stop()
+            else:
+                self._channel.fadeout(FADE_MS)
+                self._is_fading = True
+        self._forget()
+
+    def _forget(self) -> None:
+        self._chunks.clear()
+        self._resampler = None
+        self._heard = self._queued = self._pulled
+
+    # ---- the mixer ---------------------------------------------------------------------------
+
+    def _open_format(self) -> None:
+        """Read the format of the mixer, which the game has just opened."""
+        opened = self._mixer.get_init()
+        assert opened is not None
+        self._opened = opened
+        self._format = MixerFormat(*opened)
+        _reserve(self._mixer)
+        self._channel = self._mixer.Channel(self.channel)
+        self._silence = self._mixer.Sound(buffer=self._format.encode(bytes(_SILENCE_BYTES)))
+        # Import the libraries of the resampler now, instead of in the loop of the game.
+        Resampler(self.voice.sample_rate_hz, self._format.sample_rate_hz).feed(bytes(2))
+
+    def _is_mixer_ready(self) -> bool:
+        """Return whether the mixer is open. The game may close it and open it in another format."""
+        opened = self._mixer.get_init()
+        if opened != self._opened and opened is not None:
+            self._forget()
+            self._open_format()
+        return opened is not None
+
+
+# The voices that play now, by channel, and the channels that this module has reserved.
+_taken: WeakValueDictionary[int, VoiceChannel] = WeakValueDictionary()
+_reserved: set[int] = set()
+
+
+def _choose(mixer: ModuleType, channel: int | None) -> int:
+    """Return the channel for a voice."""
+    count = mixer.get_num_channels()
+    if channel is None:
+        channel = 0
+        while channel in _taken or (channel < count and mixer.Channel(channel).get_busy()):
+            channel += 1
+        _reserved.add(channel)
+    elif not 0 <= channel < count:
+        raise ConfigError(f"channel must be 0 to {count - 1}, got {channel!r}")
+    elif channel in _taken:
+        raise ConfigError(f"channel {channel} plays another voice: close() its VoiceChannel first")
+    return channel
+
+
+def _reserve(mixer: ModuleType) -> None:
+    """Reserve the channels again, because a mixer that is opened has no reserved channels."""
+    if _reserved:
+        count = max(_reserved) + 1
+        if mixer.get_num_channels() < count + _OTHER_CHANNELS:
+            mixer.set_num_channels(count + _OTHER_CHANNELS)
+        mixer.set_reserved(count)

@@ -1,0 +1,498 @@
+"""
+Has the base class of all voices of a game: audio for the engine, the words and the mouth, volume
+and position.
+
+Threads: the thread of the game calls every method. The engine may call the methods that read audio
+on another thread. No method waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from inworld_sync.audio.mix import gain
+from inworld_sync.errors import ConfigError, InworldError
+from inworld_sync.games.mouth import Mouth
+from inworld_sync.games.output import HeardItem, SpeechOutput
+from inworld_sync.games.spatial import Listener, Position, Rolloff, require_position, stereo_gains
+from inworld_sync.models.checks import require_finite, require_whole
+from inworld_sync.models.tts import WordTime
+from inworld_sync.models.words import text_of_tokens, text_until
+from inworld_sync.sessions.cues import Cues
+from inworld_sync.sessions.event_stream import require_callable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["GameVoice"]
+
+_logger = logging.getLogger("inworld_sync")
+
+_T = TypeVar("_T")
+
+_MAX_LATENCY_MS = 60_000.0
+_MAX_VOLUME = 4.0
+_SAMPLE_BYTES = 2
+# A minute at 48 kHz.
+_MAX_READ_FRAMES = 2_880_000
+# A change of the volume is divided into steps of this length, so that it is not heard as a click.
+_STEP_FRAMES = 32
+_FADE_PATIENCE_SECONDS = 1.0
+# The words of this many items are kept.
+_MAX_ITEMS = 64
+
+
+def require_range(name: str, value: float, least: float, most: float, unit: str = "") -> float:
+    """Return a number; raise :class:`ConfigError` if it is out of its range."""
+    require_finite(name, value)
+    if not least <= value <= most:
+        raise ConfigError(f"{name} must be {least:g} to {most:g}{unit}, got {value!r}")
+    return float(value)
+
+
+class _ItemWords:
+    """The words of one item of speech."""
+
+    def __init__(self) -> None:
+        self.cues: Cues[WordTime] = Cues()
+        self.tokens: list[str] = []
+
+    def add(self, words: Iterable[WordTime], tokens: Iterable[str]) -> None:
+        """Add words with their times, and the text that they are part of."""
+        found = tuple(words)
+        self.cues.add(found)
+        self.tokens += list(tokens) or [word.text for word in found]
+
+
+class GameVoice:
+    """
+    A voice of a game: the base class of `VoiceLine` and `Conversation`.
+
+    The loop of the game calls :meth:`update` in each frame, and the engine takes audio with one of
+    the methods that read. Neither raises an error of the network, the service or the audio: such an
+    error ends the voice, and :attr:`error` has it. Only a wrong argument or a call in a wrong state
+    raises.
+
+    Attributes:
+        mouth: The mouth shapes.
+        volume: A factor for :meth:`gains` and :meth:`read_stereo`, 0 to 4.
+        position: The position of the voice, for :meth:`gains`. None means that the voice has no
+            position, as a narrator.
+        rolloff: How the voice becomes quieter with the distance.
+        handler_errors: How many times a handler raised. The first exception is logged.
+
+    Thread safety: one thread, that of the game. The engine may read on another thread.
+    """
+
+    def __init__(self, sample_rate_hz: int, latency_ms: float) -> None:
+        require_whole("sample_rate_hz", sample_rate_hz, 8000, 48000, " Hz")
+        latency_ms = require_range("latency_ms", latency_ms, 0, _MAX_LATENCY_MS, " ms")
+        self.mouth = Mouth()
+        self.rolloff = Rolloff()
+        self.handler_errors = 0
+        self._volume = 1.0
+        self._position: Position | None = None
+        self._output = SpeechOutput(sample_rate_hz, latency_ms)
+        self._words: dict[str, _ItemWords] = {}
+        self._heard = HeardItem(None, 0.0, None)
+        self._on_word: list[Callable[[WordTime], object]] = []
+        self._on_end: list[Callable[[], object]] = []
+        self._calls: deque[Callable[[], object]] = deque()
+        self._has_ended = False
+        self._is_paused = False
+        self._time_scale = 1.0
+        self._gains: tuple[float, float] | None = None
+        # Seconds until a fade counts as complete, also if the engine reads no more audio.
+        self._fade_seconds: float | None = None
+
+    # ---- state -------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """The state as a word; see the subclass."""
+        raise NotImplementedError
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the voice has ended, and all audio that it had was heard or dropped."""
+        raise NotImplementedError
+
+    @property
+    def error(self) -> InworldError | None:
+        """The error that ended the voice, or None."""
+        raise NotImplementedError
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples per second of the audio."""
+        return self._output.sample_rate_hz
+
+    @property
+    def latency_ms(self) -> float:
+        """The time in milliseconds from the read of a sample until it is heard."""
+        return self._output.latency_ms
+
+    @latency_ms.setter
+    def latency_ms(self, value: float) -> None:
+        self._output.latency_ms = require_range("latency_ms", value, 0, _MAX_LATENCY_MS, " ms")
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether speech is heard now."""
+        return self._output.is_speaking
+
+    @property
+    def queued_ms(self) -> float:
+        """How many milliseconds of speech were received and not read."""
+        return self._output.queued_ms
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the engine has read the beginning of an item of speech, and not its end."""
+        return self._output.is_incomplete
+
+    @property
+    def drops(self) -> int:
+        """
+        How many times audio that was read must be dropped.
+
+        When the number increases, speech was stopped. An engine that has taken audio in advance
+        then stops its channel, so that the audio is not heard.
+        """
+        return self._output.drops
+
+    @property
+    def starved_frames(self) -> int:
+        """How many frames of silence were read inside speech, because audio was missing."""
+        return self._output.starved_frames
+
+    # ---- the loop of the game ----------------------------------------------------------------
+
+    def update(self, dt: float, budget_ms: float = 1.0) -> int:
+        """
+        Handle what has arrived, call handlers, and move the mouth. Call this once in each frame.
+
+        Args:
+            dt: Real seconds since the last call, not scaled by the time scale of the game.
+            budget_ms: After this many milliseconds, no further event or handler is started. The
+                rest is done in the next frame.
+
+        Returns:
+            How many events and handlers were processed.
+
+        Raises:
+            ConfigError: *dt* or *budget_ms* is negative or not a number.
+        """
+        require_range("dt", dt, 0, math.inf)
+        require_range("budget_ms", budget_ms, 0, math.inf)
+        until = time.perf_counter() + budget_ms / 1000.0
+        processed = 0
+        while self._handle_next():
+            processed += 1
+            if time.perf_counter() >= until:
+                break
+        if self._fade_seconds is not None:
+            self._fade_seconds -= dt
+            if self._output.has_faded or self._fade_seconds <= 0.0:
+                self._fade_seconds = None
+                self.cancel()
+        self._heard = heard = self._output.advance(dt)
+        self._reach_words()
+        if heard.track is not None:
+            self.mouth._follow(heard.track, heard.position_ms)  # noqa: SLF001 - not for users
+        else:
+            self.mouth._close(dt * 1000.0)  # noqa: SLF001
+        self._after_update()
+        if self.is_over and not self._has_ended:
+            self._has_ended = True
+            self._calls.extend(self._on_end)
+        while self._calls:
+            self._run(self._calls.popleft())
+            processed += 1
+            if time.perf_counter() >= until:
+                break
+        return processed
+
+    def on_word(self, handler: Callable[[WordTime], object]) -> Callable[[WordTime], object]:
+        """
+        Call *handler* inside :meth:`update` with each word when it is heard.
+
+        Returns:
+            *handler*.
+        """
+        require_callable(handler, "handler")
+        self._on_word.append(handler)
+        return handler
+
+    def on_end(self, handler: Callable[[], object]) -> Callable[[], object]:
+        """
+        Call *handler* inside :meth:`update`, once, without arguments, when :attr:`is_over` is True.
+
+        Returns:
+            *handler*.
+        """
+        require_callable(handler, "handler")
+        self._on_end.append(handler)
+        return handler
+
+    @property
+    def heard_ms(self) -> float:
+        """How many milliseconds of the present item of speech were heard."""
+        return max(0.0, self._heard.position_ms)
+
+    @property
+    def word(self) -> WordTime | None:
+        """The word that is heard now; None between words."""
+        words = self._words_of_now()
+        return None if words is None else words.cues.at(self._heard.position_ms)
+
+    @property
+    def heard_text(self) -> str:
+        """The text of the present item of speech up to the last word that was heard."""
+        words = self._words_of_now()
+        if words is None:
+            return ""
+        heard = [word.text for word in words.cues.before(self._heard.position_ms)]
+        return text_until(text_of_tokens(words.tokens), heard)
+
+    # ---- audio for the engine ----------------------------------------------------------------
+
+    def read_audio(self, frames: int) -> bytes:
+        """
+        Return the next frames of audio, with silence where there is no speech. Never waits.
+
+        This method is for a mixer that needs a block at a fixed rate, such as in a callback.
+
+        Args:
+            frames: The number of samples, 0 to 2880000.
+
+        Returns:
+            ``2 * frames`` bytes of 16-bit little-endian mono PCM.
+        """
+        require_whole("frames", frames, 0, _MAX_READ_FRAMES)
+        out = bytearray(frames * _SAMPLE_BYTES)
+        if frames:
+            self._output.read(out, only_speech=False)
+        return bytes(out)
+
+    def pull_audio(self, frames: int) -> bytes:
+        """
+        Return the next frames if there is speech to play now. Never waits.
+
+        This method is for a mixer that queues blocks, and needs no block while nothing is spoken.
+
+        Returns:
+            ``2 * frames`` bytes of 16-bit little-endian mono PCM; empty if there is no speech.
+        """
+        require_whole("frames", frames, 0, _MAX_READ_FRAMES)
+        out = bytearray(frames * _SAMPLE_BYTES)
+        return bytes(out) if frames and self._output.read(out, only_speech=True) else b""
+
+    def read_into(self, buffer: bytearray | memoryview) -> int:
+        """
+        Fill a buffer as :meth:`read_audio` does, and return how many frames are speech.
+
+        Raises:
+            ConfigError: The buffer is not writable, or does not have whole samples.
+        """
+        out = memoryview(buffer)
+        if out.readonly or not out.contiguous or out.nbytes % _SAMPLE_BYTES:
+            raise ConfigError("buffer must be writable and have whole 16-bit samples")
+        return self._output.read(out.cast("B"), only_speech=False) if out.nbytes else 0
+
+    def read_stereo(self, frames: int, listener: Listener | None = None) -> bytes:
+        """
+        Return the next frames as stereo, with :meth:`gains` applied. Never waits.
+
+        A change of the gains is spread over the block, so that it is not heard as a click.
+
+        Args:
+            frames: The number of frames, 0 to 2880000.
+            listener: The listener; None ignores the position of the voice.
+
+        Returns:
+            ``4 * frames`` bytes of 16-bit little-endian PCM, interleaved.
+        """
+        mono = self.read_audio(frames)
+        gains = self.gains(listener)
+        before = self._gains or gains
+        self._gains = gains
+        out = bytearray(2 * len(mono))
+        view = memoryview(out).cast("H")
+        for channel in (0, 1):
+            scaled = _ramped(mono, before[channel], gains[channel])
+            view[channel::2] = memoryview(scaled).cast("H")
+        view.release()
+        return bytes(out)
+
+    def report_heard(self, frames: int) -> None:
+        """
+        Set how many of the frames that were read the device has played or dropped.
+
+        Without reports, the position is estimated from the reads, :attr:`latency_ms` and *dt*. With
+        reports, the position is that of the last report and the time since then.
+
+        Args:
+            frames: The count since the first read. Silence that was read counts too.
+        """
+        require_whole("frames", frames, 0)
+        self._output.report_heard(frames)
+
+    # ---- volume and position -----------------------------------------------------------------
+
+    @property
+    def volume(self) -> float:
+        """A factor for the amplitude, 0 to 4; 1 by default."""
+        return self._volume
+
+    @volume.setter
+    def volume(self, value: float) -> None:
+        self._volume = require_range("volume", value, 0, _MAX_VOLUME)
+
+    @property
+    def position(self) -> Position | None:
+        """The position of the voice in the game; None means no position."""
+        return self._position
+
+    @position.setter
+    def position(self, value: Iterable[float] | None) -> None:
+        self._position = None if value is None else require_position("position", value)
+
+    def gains(self, listener: Listener | None = None) -> tuple[float, float]:
+        """
+        Return the factors for the left and the right channel: volume, distance and panning.
+
+        A voice without a position, or without a listener, has its volume in both channels.
+        """
+        if listener is None or self._position is None:
+            return self._volume, self._volume
+        return stereo_gains(self._position, listener, self.rolloff, self._volume)
+
+    # ---- pause, fade, end --------------------------------------------------------------------
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the voice is paused, by :meth:`pause` or a time scale of 0."""
+        return self._is_paused or self._time_scale == 0.0
+
+    def pause(self) -> None:
+        """Stop speaking until :meth:`resume`. Audio that arrives meanwhile is kept."""
+        self._is_paused = True
+        self._output.pause(is_paused=True)
+
+    def resume(self) -> None:
+        """Continue after :meth:`pause`."""
+        self._is_paused = False
+        self._output.pause(is_paused=self.is_paused)
+
+    @property
+    def time_scale(self) -> float:
+        """
+        The time scale of the game, 0 or more.
+
+        0 pauses the voice. With any other value, speech keeps its normal speed and pitch.
+        """
+        return self._time_scale
+
+    @time_scale.setter
+    def time_scale(self, value: float) -> None:
+        self._time_scale = require_range("time_scale", value, 0, 1e6)
+        self._output.pause(is_paused=self.is_paused)
+
+    def fade_out(self, duration_ms: float = 300.0) -> None:
+        """
+        Reduce the volume to 0, and then call :meth:`cancel`. For the end of a scene.
+
+        Args:
+            duration_ms: The length of the fade, 0 to 60000 ms.
+        """
+        require_range("duration_ms", duration_ms, 0, 60_000, " ms")
+        if duration_ms == 0 or self.is_paused or not self._output.has_speech:
+            self.cancel()
+            return
+        self._output.fade_out(duration_ms)
+        self._fade_seconds = duration_ms / 1000.0 + _FADE_PATIENCE_SECONDS
+
+    @property
+    def is_fading(self) -> bool:
+        """Whether :meth:`fade_out` was called, and the fade has not ended."""
+        return self._fade_seconds is not None
+
+    def cancel(self) -> None:
+        """Stop speaking at once."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the voice, and return at once. May be called twice."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> Any:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be saved or copied: it has threads and a connection. "
+            "Save the text of the line, and make a new voice when the game is loaded"
+        )
+
+    # ---- for subclasses ----------------------------------------------------------------------
+
+    def _handle_next(self) -> bool:
+        """Handle one event that has arrived; return False if there is none."""
+        raise NotImplementedError
+
+    def _after_update(self) -> None:
+        """Change the state after the position has moved."""
+
+    def _add_words(self, item: str, words: Iterable[WordTime], tokens: Iterable[str]) -> None:
+        self._words.setdefault(item, _ItemWords()).add(words, tokens)
+        if len(self._words) > _MAX_ITEMS:
+            # Words that arrive after their speech was dropped are never heard.
+            del self._words[next(iter(self._words))]
+
+    def _forget_words(self) -> None:
+        """Forget the words of speech that was dropped. The present item keeps its heard text."""
+        now = self._heard.name
+        self._words = {name: words for name, words in self._words.items() if name == now}
+
+    def _call_of(self, handler: Callable[[_T], object], value: _T) -> Callable[[], object]:
+        return lambda: handler(value)
+
+    def _words_of_now(self) -> _ItemWords | None:
+        return None if self._heard.name is None else self._words.get(self._heard.name)
+
+    def _reach_words(self) -> None:
+        for name, words in list(self._words.items()):
+            heard_ms = self._output.heard_ms(name)
+            for word in words.cues.reach(heard_ms):
+                self._calls.extend(self._call_of(handler, word) for handler in self._on_word)
+            if heard_ms and name != self._heard.name and self._output.is_heard(name):
+                del self._words[name]
+
+    def _run(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Exception:
+            self.handler_errors += 1
+            if self.handler_errors == 1:
+                _logger.exception("a handler of %r raised; later ones are only counted", self)
+
+
+def _ramped(mono: bytes, before: float, after: float) -> bytes:
+    """Multiply samples by a factor that changes in steps."""
+    if before == after:
+        return gain(mono, after)
+    size_bytes = _STEP_FRAMES * _SAMPLE_BYTES
+    steps = -(-len(mono) // size_bytes)
+    return b"".join(
+        gain(mono[at * size_bytes : (at + 1) * size_bytes], before + (after - before) * at / steps)
+        for at in range(steps)
+    )

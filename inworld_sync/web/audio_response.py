@@ -1,0 +1,192 @@
+"""
+Makes responses that stream the speech of one text while the service generates it.
+
+The first audio is read before the response is made, so an earlier error can still choose the
+status. The server reads the rest of the audio as fast as the browser accepts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, Literal, cast, overload
+
+import attrs
+
+from inworld_sync.audio import wav
+from inworld_sync.errors import ConfigError, InworldError, RemoteProtocolError
+from inworld_sync.models.tts import FILE_ENCODINGS, AudioConfig, ContextConfig
+from inworld_sync.sessions.tts.service import Tts
+from inworld_sync.sessions.tts.speech import AudioChunk, SpeechStream
+from inworld_sync.web.arguments import require_count, require_short_text, require_tts
+from inworld_sync.web.failures import respond_error
+from inworld_sync.web.frameworks import EmptyBody, web_request
+
+if TYPE_CHECKING:
+    import flask
+    from django.http import HttpRequest, HttpResponseBase
+
+__all__ = [
+    "STREAM_HEADERS",
+    "AudioBody",
+    "first_chunks",
+    "stream_response",
+]
+
+# Browsers play files of these formats while they receive them.
+_CONTENT_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
+
+# The first header keeps nginx from buffering. The speech of a text may differ each time.
+STREAM_HEADERS: Final = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+
+
+@overload
+def stream_response(
+    request: flask.Request,
+    tts: Tts,
+    text: str | None,
+    *,
+    format: Literal["mp3", "wav"] = "mp3",
+    voice: str | None = None,
+    model: str | None = None,
+    language: str | None = None,
+    config: ContextConfig | None = None,
+    max_characters: int = 5000,
+    timeout: float = 30.0,
+) -> flask.Response: ...
+@overload
+def stream_response(
+    request: HttpRequest,
+    tts: Tts,
+    text: str | None,
+    *,
+    format: Literal["mp3", "wav"] = "mp3",
+    voice: str | None = None,
+    model: str | None = None,
+    language: str | None = None,
+    config: ContextConfig | None = None,
+    max_characters: int = 5000,
+    timeout: float = 30.0,
+) -> HttpResponseBase: ...
+def stream_response(
+    request: object,
+    tts: Tts,
+    text: str | None,
+    *,
+    format: Literal["mp3", "wav"] = "mp3",  # noqa: A002 - the name of stream_bytes
+    voice: str | None = None,
+    model: str | None = None,
+    language: str | None = None,
+    config: ContextConfig | None = None,
+    max_characters: int = 5000,
+    timeout: float = 30.0,
+) -> object:
+    """
+    Speak a text, and make the response that streams the speech to a browser.
+
+    The call returns when the first audio has arrived. An error before this moment becomes a
+    response with a status from 400 on and a JSON body. A later error is raised to the server, which
+    logs the error and cuts the response off, so that the browser does not take the part for the
+    whole. If the browser leaves, the synthesis is stopped at the next block of audio.
+
+    A request with the method HEAD gets the headers, and nothing is spoken. A ``Range`` header is
+    ignored, since the speech has no length until it is complete.
+
+    Args:
+        request: ``flask.request``, or the ``HttpRequest`` that Django passes to the view.
+        tts: ``iw.tts`` of a client.
+        text: The text. None, a blank text and more than *max_characters* characters are answered
+            with the status 400.
+        format: ``mp3`` or ``wav``. ``wav`` has no length in its header; Safari may not play it.
+        voice: Id of a voice; ``Ashley`` by default.
+        model: Id of a model; ``inworld-tts-2`` by default.
+        language: BCP-47 tag, or ``AUTO``.
+        config: Further settings; *format* replaces the encoding of its audio.
+        max_characters: The longest accepted text, at least 1 character.
+        timeout: The longest wait in seconds for a free connection, and for each message of the
+            service.
+
+    Returns:
+        A ``Response`` of Flask, or a response of Django. Under ASGI, Django's response has an
+        asynchronous iterator.
+
+    Raises:
+        ConfigError: *request*, *tts*, *format* or *max_characters* is wrong.
+
+    Thread safety: may be called from any thread.
+    """
+    web = web_request(request)
+    headers = {"Content-Type": content_type_of(format), "Accept-Ranges": "none", **STREAM_HEADERS}
+    require_tts(tts)
+    require_count(max_characters, "max_characters")
+    try:
+        require_short_text(text, max_characters)
+        if web.method == "HEAD":
+            return web.respond(200, headers, EmptyBody())
+        audio = config.audio if config else AudioConfig()
+        stream = tts.stream(
+            cast("str", text),
+            voice=voice,
+            model=model,
+            language=language,
+            audio=attrs.evolve(audio, encoding=FILE_ENCODINGS[format]),
+            config=config,
+            timeout=timeout,
+        )
+        header = wav.header(audio.sample_rate_hz) if format == "wav" else b""
+        return web.respond(200, headers, AudioBody(header + first_chunks(stream)[-1].data, stream))
+    except InworldError as error:
+        return respond_error(web, error)
+
+
+def first_chunks(stream: SpeechStream) -> list[AudioChunk]:
+    """
+    Wait for the first audio. Return its chunk, after earlier chunks that have only times.
+
+    Raises:
+        InworldError: The speech failed before its first audio.
+    """
+    chunks: list[AudioChunk] = []
+    try:
+        for chunk in stream:
+            chunks.append(chunk)
+            if chunk.data:
+                return chunks
+    except BaseException:
+        stream.close()
+        raise
+    raise RemoteProtocolError("the service sent no audio for a text")
+
+
+def content_type_of(value: object) -> str:
+    """Return the content type of a format. Raise ConfigError if browsers may not play it."""
+    if isinstance(value, str) and value in _CONTENT_TYPES:
+        return _CONTENT_TYPES[value]
+    advice = ""
+    if value == "opus":
+        advice = ": the service sends Opus only as Ogg, which not all browsers play"
+    raise ConfigError(f"format must be 'mp3' or 'wav', got {value!r}{advice}")
+
+
+class AudioBody:
+    """The blocks of a speech."""
+
+    def __init__(self, first: bytes, stream: SpeechStream) -> None:
+        self._first = first
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        first, self._first = self._first, b""
+        if first:
+            return first
+        for chunk in self._stream:
+            if chunk.data:
+                return chunk.data
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stop the synthesis, and free its place."""
+        self._first = b""
+        self._stream.close()

@@ -1,0 +1,26 @@
+"""The JavaScript for pages, which the package contains as ``static/inworld.js``."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+__all__ = ["script"]
+
+
+@cache
+def script() -> str:
+    """
+    Return the JavaScript module for pages, to be served as ``text/javascript``.
+
+    The page imports the class ``Conversation`` from it. The module loads itself from the same
+    address as an AudioWorklet, so serve it from a URL and not inside of the page. In Flask::
+
+        @app.get("/inworld.js")
+        def inworld_js():
+            return Response(web.script(), mimetype="text/javascript")
+
+    The text is read once. Threads may call this function at the same time.
+    """
+    file = resources.files("inworld_sync.web") / "static" / "inworld.js"
+    return file.read_text(encoding="utf-8")

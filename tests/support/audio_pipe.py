@@ -1,0 +1,85 @@
+"""Gives tests the audio that an engine plays, at a speed that the test decides."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from pathlib import Path
+
+__all__ = ["AudioPipe"]
+
+_F_SETPIPE_SZ = 1031
+_TIMEOUT_SECONDS = 20.0
+
+
+class AudioPipe:
+    """
+    A named pipe that an audio driver writes to instead of a file.
+
+    The driver waits while the pipe is full, so its time advances only when the test reads. The
+    driver is ahead of the test by the size of the pipe (4096 bytes), its own buffers and the
+    buffer of its file.
+
+    Args:
+        path: Where to make the pipe.
+        frame_bytes: The size of a frame.
+        sample_rate_hz: Frames per second.
+        header_bytes: The size of the header of a file, which is skipped.
+    """
+
+    def __init__(
+        self, path: Path, frame_bytes: int, sample_rate_hz: int, header_bytes: int = 0
+    ) -> None:
+        # Only Linux can change the size of a pipe.
+        import fcntl
+
+        os.mkfifo(path)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(self._descriptor, _F_SETPIPE_SZ, 4096)
+        self._frame_bytes = frame_bytes
+        self._rate_hz = sample_rate_hz
+        self._header_bytes = header_bytes
+        self.played = bytearray()
+
+    def __enter__(self) -> AudioPipe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pipe. The driver does not wait any more. May be called twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    @property
+    def seconds(self) -> float:
+        """How much audio was read. This is the clock of the engine."""
+        return len(self.played) / self._frame_bytes / self._rate_hz
+
+    def read(self, seconds: float) -> None:
+        """Read audio, until the clock has advanced by this time."""
+        size_bytes = round(seconds * self._rate_hz) * self._frame_bytes
+        self._skip_header()
+        end = len(self.played) + size_bytes
+        while len(self.played) < end:
+            self.played += self._receive(end - len(self.played))
+
+    def _skip_header(self) -> None:
+        while self._header_bytes:
+            self._header_bytes -= len(self._receive(self._header_bytes))
+
+    def _receive(self, size_bytes: int) -> bytes:
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            select.select([self._descriptor], [], [], 0.5)
+            try:
+                data = os.read(self._descriptor, size_bytes)
+            except BlockingIOError:
+                continue
+            if data:
+                return data
+            time.sleep(0.001)  # no driver has opened the pipe yet
+        raise TimeoutError("the audio driver has written nothing")

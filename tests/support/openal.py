@@ -1,0 +1,55 @@
+"""Lets OpenAL, which Panda3D uses, write to a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from support.audio_pipe import AudioPipe
+
+__all__ = ["AHEAD_BYTES", "openal_pipe"]
+
+_PERIOD_FRAMES = 480
+_FRAME_BYTES = 4
+_HEADER_BYTES = 68
+
+# OpenAL is ahead of the pipe by at most this: the pipe, the buffer of the file, and four periods.
+AHEAD_BYTES = 4096 + 4096 + 4 * _PERIOD_FRAMES * _FRAME_BYTES
+
+_CONFIGURATION = """\
+[general]
+drivers=wave
+frequency={rate_hz}
+channels=stereo
+sample-type=int16
+dither=false
+period_size={period_frames}
+[wave]
+file={path}
+"""
+
+
+@contextlib.contextmanager
+def openal_pipe(folder: Path, rate_hz: int) -> Iterator[tuple[Any, AudioPipe]]:
+    """
+    Return a manager of Panda3D, and the pipe with what it plays as stereo.
+
+    OpenAL plays in real time, and waits while the pipe is full. A process can use this only once,
+    because OpenAL reads its configuration once.
+    """
+    from panda3d.core import AudioManager, load_prc_file_data
+
+    path, configuration = folder / "sound", folder / "openal.conf"
+    configuration.write_text(
+        _CONFIGURATION.format(rate_hz=rate_hz, period_frames=_PERIOD_FRAMES, path=path)
+    )
+    os.environ["ALSOFT_CONF"] = str(configuration)
+    load_prc_file_data("", "audio-library-name p3openal_audio\nwindow-type none")
+    with AudioPipe(path, _FRAME_BYTES, rate_hz, _HEADER_BYTES) as pipe:
+        manager = AudioManager.create_AudioManager()
+        yield manager, pipe
+    manager.shutdown()
+    del os.environ["ALSOFT_CONF"]

@@ -1,0 +1,32 @@
+"""Opus packets with a tone."""
+
+from __future__ import annotations
+
+import fractions
+import math
+from typing import Any
+
+import av
+import numpy as np
+
+__all__ = ["FRAME", "HZ", "RATE_HZ", "opus_tone"]
+
+RATE_HZ = 48000
+FRAME = 960
+HZ = 440.0
+
+
+def opus_tone(count: int, *, silent: int = 0) -> list[bytes]:
+    """Return packets with 20 ms of a tone each. The last *silent* packets have silence."""
+    encoder: Any = av.CodecContext.create("libopus", "w")
+    encoder.sample_rate, encoder.format, encoder.layout = RATE_HZ, "s16", "mono"
+    packets: list[bytes] = []
+    for number in range(count + silent + 1):
+        times = np.arange(number * FRAME, (number + 1) * FRAME) / RATE_HZ
+        level = 8000 if number < count else 0
+        samples = (level * np.sin(2 * math.pi * HZ * times)).astype("<i2").reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate, frame.pts = RATE_HZ, number * FRAME
+        frame.time_base = fractions.Fraction(1, RATE_HZ)
+        packets += [bytes(packet) for packet in encoder.encode(frame)]
+    return packets[: count + silent]
