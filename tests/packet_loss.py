@@ -21,7 +21,7 @@ from support.sentences import MORE_SENTENCES, SENTENCES
 
 
 def main() -> None:
-    """Print one row for each side."""
+    """Print one row for the user's speech and one row for the service's speech."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--loss", type=float, default=0.05)

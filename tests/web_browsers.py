@@ -100,7 +100,7 @@ class Run:
             time.sleep(0.05)
 
     def guard(self, work: Callable[..., None], *arguments: object) -> None:
-        """Run the work of a thread, and record its error."""
+        """Run the work of a thread, and record an error of the work."""
         try:
             work(*arguments)
         except (OSError, http.client.HTTPException) as error:

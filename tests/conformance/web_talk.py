@@ -47,8 +47,9 @@ SERVERS = {
 RATE_HZ = 48000
 PROGRAM_SECONDS = 480
 STOP_SECONDS = 10
-# Each turn has the second of the recording at which its text begins, and the text. The reply to the
-# first turn takes more than a minute, so every machine is fast enough to interrupt this reply.
+# Each turn has a text, and the time in seconds at which this text begins in the recording. The
+# reply to the first turn takes more than a minute, so every machine is fast enough to interrupt
+# this reply.
 OPEN_TURNS = ((6.0, "Count to ninety."), (22.0, "Say good morning."))
 PUSH_TURNS = ((6.0, "Say good morning."),)
 # The button is released this many milliseconds after the microphone was opened.

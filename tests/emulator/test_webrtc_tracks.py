@@ -64,7 +64,7 @@ class Track:
 
 def test_packets_that_arrive_at_once() -> None:
     """
-    If packets arrive late or all at once, no silence is inserted, and no later packet is missing.
+    If all packets arrive at once, no audio is missing, and no silence is inserted.
     """
     one, other = Track(), Track()
     for number in range(50):
@@ -102,7 +102,7 @@ def test_a_client_that_sends_no_silence() -> None:
 
 def test_a_pause() -> None:
     """
-    During a pause of any length without packets, the session gets half a second of silence once.
+    If no packet arrives for half a second or longer, the session gets half a second of silence.
     """
     track = Track()
     track.add(range(10))

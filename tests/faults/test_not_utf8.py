@@ -39,7 +39,7 @@ def answer_of(service: scripted.Service) -> bytes:
 
 @pytest.mark.parametrize("payload", NOT_UTF8)
 def test_the_reader_of_messages(payload: bytes) -> None:
-    """The error names the byte, and shows nothing else of the message."""
+    """The error names the wrong byte, and shows nothing else of the message."""
     with pytest.raises(NotUtf8Error, match="in UTF-8, got the byte 0x"):
         load_object(b'{"a":"' + payload + b'"}')
 
@@ -47,7 +47,7 @@ def test_the_reader_of_messages(payload: bytes) -> None:
 @pytest.mark.parametrize("message", MESSAGES)
 def test_tts(message: bytes) -> None:
     """
-    After such a message, the synthesis raises RemoteProtocolError, and the client closes with 1007.
+    A text message that is not UTF-8 makes the synthesis fail with RemoteProtocolError.
     """
     answers: list[bytes] = []
 
@@ -69,7 +69,7 @@ def test_tts(message: bytes) -> None:
 @pytest.mark.parametrize("message", MESSAGES)
 def test_stt(message: bytes) -> None:
     """
-    After such a message, the stream raises RemoteProtocolError, and the client closes with 1007.
+    A text message that is not UTF-8 makes the stream fail with RemoteProtocolError.
     """
     answers: list[bytes] = []
 
@@ -93,7 +93,7 @@ def test_stt(message: bytes) -> None:
 @pytest.mark.parametrize("message", MESSAGES)
 def test_realtime(message: bytes) -> None:
     """
-    The reply fails with RemoteProtocolError. The session ends, and the client does not reconnect.
+    A text message that is not UTF-8 ends the session. The client does not reconnect.
     """
     answers: list[bytes] = []
 
@@ -135,7 +135,7 @@ def heard(iw: Inworld) -> bool:
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_binary_messages(message: bytes) -> None:
-    """The client ignores a binary message of these bytes, and the call of the service succeeds."""
+    """The client ignores a binary message that is not UTF-8, and the call succeeds."""
 
     def speak(service: scripted.Service) -> None:
         service.peer.send_frame(BINARY, message)

@@ -4,8 +4,8 @@ Tests the animation of shape keys in Blender, and the add-on of the examples.
     python3.11 -m venv blender && blender/bin/pip install bpy==5.0.1 '.[games]'
     blender/bin/python -m tests.games.blender
 
-The command fails if the package bpy is missing. Run it with the versions 4.2, 4.5 and 5.0 of bpy.
-In version 4.2, actions have no slots.
+The command fails if the package bpy is missing. Run the command with the versions 4.2, 4.5 and 5.0
+of bpy. In version 4.2, actions have no slots.
 """
 
 from __future__ import annotations

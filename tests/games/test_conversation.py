@@ -157,7 +157,7 @@ def test_an_interruption_reports_what_was_heard(rate_hz: int) -> None:
         started(client, latency_ms=200, sample_rate_hz=rate_hz) as talk,
     ):
         talk.say("Hi")
-        # The rest of the 2000 ms is still in the resampler.
+        # At 48000 Hz, the rest of the 2000 ms is still in the resampler.
         run_until(talk, lambda: talk.queued_ms >= 1900, reads=False)
         run_frames(talk, 60)
         heard_ms, drops = talk.heard_ms, talk.drops
@@ -174,7 +174,7 @@ def test_an_interruption_reports_what_was_heard(rate_hz: int) -> None:
 
 def test_speech_after_an_interruption_is_heard() -> None:
     """
-    Audio of an interrupted reply is dropped, even if it arrives later. The next reply is heard.
+    Late audio of an interrupted reply is dropped. The next reply is heard.
     """
     cancelled = threading.Event()
 
@@ -225,7 +225,7 @@ def test_the_player_interrupts() -> None:
 
 
 class Microphone:
-    """A source of *blocks* blocks, which ends with *error* if there is one."""
+    """A source that yields *blocks* blocks, and then raises *error* unless it is None."""
 
     sample_rate_hz = 24000
 
@@ -479,7 +479,9 @@ def test_the_end_of_the_session_is_the_end_of_the_conversation() -> None:
 
 
 def test_a_lost_connection_is_replaced() -> None:
-    """While the client reconnects, the state is reconnecting. Then the conversation continues."""
+    """
+    While the client reconnects, the state is ``reconnecting``. Then the conversation continues.
+    """
     again = threading.Event()
 
     def first(service: Service) -> None:
@@ -519,7 +521,7 @@ def test_close_before_the_session_is_open() -> None:
 
 
 def test_a_conversation_that_is_dropped_is_closed() -> None:
-    """If the program drops a conversation, its session is closed, and Python shows a warning."""
+    """If the program drops a conversation, the session is closed, and Python shows a warning."""
     left = threading.Event()
 
     def script(service: Service) -> None:
@@ -562,7 +564,7 @@ def test_wrong_calls(
     iw: Inworld, call: Callable[[Conversation], object], error: type[Exception], message: str
 ) -> None:
     """
-    A wrong argument raises an error that names the argument. A call in a wrong state raises too.
+    A wrong argument or a call in a wrong state raises an error that names the cause.
     """
     with pytest.raises(error, match=message):
         call(Conversation(iw))

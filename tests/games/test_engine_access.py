@@ -71,7 +71,7 @@ def test_web_pages_are_refused(server: EngineServer, headers: dict[str, str]) ->
 
 
 def test_an_allowed_page(server: EngineServer) -> None:
-    """A page may connect only if allowed_origins has its exact origin, with the port."""
+    """A page may connect only if allowed_origins has the page's exact origin, with the port."""
     with Engine(server.url, {"token": TOKEN}, origin="http://localhost:8060") as engine:
         engine.wait_for("ready")
     with pytest.raises(InvalidStatus):

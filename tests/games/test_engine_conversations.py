@@ -100,7 +100,7 @@ def test_the_engine_interrupts(stack: ExitStack) -> None:
 
     assert "interrupted" == end["reason"]
     assert "item_a1" == truncated[0]["item_id"]
-    # The heard part includes the time since the report, but at most 300 ms of it.
+    # At most 300 ms of the time since the report are added to the position.
     assert 321 <= truncated[0]["audio_end_ms"] <= 621
 
 
@@ -132,12 +132,12 @@ def test_the_player_interrupts(stack: ExitStack) -> None:
         threading.Event().wait(0.01)
 
     assert "interrupted" == end["reason"]
-    # The heard part includes the time since the report, but at most 300 ms of it.
+    # At most 300 ms of the time since the report are added to the position.
     assert 250 <= truncated[0]["audio_end_ms"] <= 550
 
 
 def test_the_player_interrupts_audio_that_waits_in_the_engine(stack: ExitStack) -> None:
-    """If the player interrupts after all audio was sent, the line ends again, as interrupted."""
+    """If the player interrupts after all audio was sent, a second ``end`` says ``interrupted``."""
     truncated: list[Any] = []
     spoken = threading.Event()
 

@@ -102,7 +102,7 @@ def test_audio_is_sent_shortly_before_it_is_heard(server: EngineServer) -> None:
 
 
 def test_interruption(server: EngineServer) -> None:
-    """After an interruption, a line ends, and its number may be used again."""
+    """After an interruption, the line ends, and the number of the line may be used again."""
     with Engine(server.url, {"ahead_ms": 300}) as engine:
         engine.send("speak", line=1, text="a" * 500)
         engine.until(lambda: 1 in engine.lines and engine.lines[1].received_ms >= 300)
@@ -156,7 +156,7 @@ def test_an_error_of_the_service(server: EngineServer) -> None:
 
 
 def test_the_limit_of_engines(server: EngineServer) -> None:
-    """The third engine is refused. It may connect after another engine has left."""
+    """The third engine is refused. This engine may connect after another engine has left."""
     with Engine(server.url, {}) as first, Engine(server.url, {}) as second:
         first.wait_for("ready")
         second.wait_for("ready")

@@ -8,7 +8,7 @@ from inworld_sync.games.heard import HeardClock, Segments
 
 
 def test_a_callback_mixer_hears_after_the_latency() -> None:
-    """A mixer that reads a block in each frame plays each sample latency_ms after its read."""
+    """A mixer that reads a block in each frame plays each sample latency_ms after the read."""
     clock = HeardClock(1000, latency_ms=30)
     heard = []
     for _ in range(6):
@@ -54,7 +54,7 @@ def test_reports_replace_the_estimate() -> None:
 
 
 def test_the_position_never_decreases() -> None:
-    """After a report of an earlier position, the position waits until the report catches up."""
+    """A report of an earlier position stops the position until the reported position catches up."""
     clock = HeardClock(1000, latency_ms=0)
     clock.read(100)
     clock.advance(0.080)
@@ -67,7 +67,9 @@ def test_the_position_never_decreases() -> None:
 
 
 def test_segments_skip_silence_and_scaled_speech() -> None:
-    """Neither silence before an item nor slower playback changes the heard frames of the item."""
+    """
+    Neither silence before an item nor slower playback changes the item's count of heard frames.
+    """
     segments = Segments()
     segments.add("a", 100, 200, 0, 50)
     segments.add("b", 200, 210, 0, 10)

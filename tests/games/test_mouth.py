@@ -132,7 +132,7 @@ def test_audio_in_any_pieces_gives_the_same_loudness() -> None:
 
 def test_sources_of_visemes() -> None:
     """
-    Visemes of OpenXR are kept. Other visemes are converted, with the help of phonemes if known.
+    Visemes of OpenXR are kept. Other visemes are converted, by their phonemes if these are known.
     """
     phonemes = [Phoneme("m", "bmp", 0, 50, 0), Phoneme("ɛ", "aei", 50, 90, 0)]
     own = [Viseme("bmp", 0, 50), Viseme("aei", 50, 90)]

@@ -161,7 +161,7 @@ def test_pause_is_silent(openal):
 @pytest.mark.slow
 def test_direction_is_that_of_the_voice(openal):
     """
-    A voice on the left is louder in the left channel, and a voice on the right in the right one.
+    Each channel is the louder one while the voice is on the side of this channel.
     """
     voice = line_of(noise(2))
     voice.position = (-3, 0, 0)

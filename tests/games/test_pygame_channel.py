@@ -42,7 +42,7 @@ OpenMixer = Callable[..., AudioPipe]
 
 @pytest.fixture
 def open_mixer(tmp_path, monkeypatch) -> Iterator[OpenMixer]:
-    """Return a function that opens the mixer in a format and returns its pipe."""
+    """Return a function that opens the mixer in a format and returns the mixer's pipe."""
     with ExitStack() as stack:
 
         def open_it(
@@ -73,7 +73,7 @@ def frames(pipe: AudioPipe, channel: VoiceChannel, count: int) -> None:
 
 
 def play(pipe: AudioPipe, channel: VoiceChannel) -> None:
-    """Run the loop of a game until the voice is over and its sound has left the pipe."""
+    """Run the loop of a game until the voice is over and all its sound was read from the pipe."""
     while not channel.voice.is_over:
         frames(pipe, channel, 1)
     pipe.read(0.5)
@@ -168,7 +168,9 @@ def test_format_moves_evenly():
 
 
 def test_position_is_that_of_the_mixer(open_mixer):
-    """The position differs from the mixer's by at most AHEAD_BYTES and one frame of the game."""
+    """
+    The voice's position differs from the mixer's position by at most AHEAD_BYTES and one frame.
+    """
     pipe = open_mixer(48000)
     voice = line_of(noise(3))
     channel = VoiceChannel(voice, latency_ms=0, clock=lambda: pipe.seconds)
@@ -225,7 +227,9 @@ def test_cancel_ends_the_sound(open_mixer):
 
 
 def test_speaks_after_an_interruption(open_mixer):
-    """Another line on the same channel is played completely and at its full volume."""
+    """
+    After an interruption, another line on the same channel is played completely at full volume.
+    """
     pipe = open_mixer()
     first = VoiceChannel(line_of(noise(3)), channel=5, clock=lambda: pipe.seconds)
     frames(pipe, first, 30)
@@ -366,7 +370,8 @@ def test_counts_gaps(open_mixer):
 
 class LostSound:
     """
-    A channel that does not play its queued sound. With *reports_ended*, it has an ended sound.
+    A channel that does not play its queued sound. With *reports_ended*, ``get_sound`` returns a
+    sound that has ended.
     """
 
     def __init__(self, channel: pygame.mixer.Channel, *, reports_ended: bool) -> None:

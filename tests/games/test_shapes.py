@@ -108,7 +108,7 @@ def test_sums_are_limited() -> None:
     ],
 )
 def test_phonemes_of_the_service(name: str, symbol: str, viseme: str) -> None:
-    """Each viseme name of the service becomes an OpenXR viseme. If needed, the phoneme decides."""
+    """Each viseme name of the service becomes an OpenXR viseme, which may depend on the phoneme."""
     assert viseme_of(name, symbol) == (viseme, 1.0)
 
 

@@ -58,7 +58,7 @@ def test_a_voice_at_the_listener_is_in_the_middle() -> None:
 
 
 def test_a_voice_near_the_listener_moves_to_the_middle() -> None:
-    """Nearer than min_distance, a voice on the right is also heard on the left."""
+    """A voice on the right that is nearer than min_distance is also heard on the left."""
     near, far = stereo_gains((0.5, 0, 0), HERE), stereo_gains((1, 0, 0), HERE)
 
     assert far[0] == pytest.approx(0, abs=1e-9)
@@ -75,7 +75,9 @@ def test_a_voice_near_the_listener_moves_to_the_middle() -> None:
     ],
 )
 def test_rolloff(model: Any, gains: dict[float, float]) -> None:
-    """Each model has its own gains. The gain does not change outside of the two distances."""
+    """
+    Each model has its own gains. The gain is constant below min_distance and above max_distance.
+    """
     rolloff = Rolloff(model, min_distance=1, max_distance=10)
 
     assert {at: rolloff.gain(at) for at in gains} == pytest.approx(gains)

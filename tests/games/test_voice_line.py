@@ -438,7 +438,7 @@ def test_a_handler_that_raises(line: VoiceLine, caplog: pytest.LogCaptureFixture
 
 
 def test_the_budget_limits_handlers(line: VoiceLine) -> None:
-    """With a budget of 0, each update runs one handler. Later updates run the others."""
+    """With a budget of 0, each update runs one handler. Later updates run the other handlers."""
     calls: list[str] = []
     for name in "abc":
         line.on_word(lambda word, name=name: calls.append(name))

@@ -56,7 +56,7 @@ class AudioPipe:
 
     @property
     def seconds(self) -> float:
-        """How many seconds of audio were read. This is the clock of the engine."""
+        """How many seconds of audio were read. This number is the clock of the engine."""
         return len(self.played) / self._frame_bytes / self._rate_hz
 
     def read(self, seconds: float) -> None:

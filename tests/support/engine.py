@@ -1,7 +1,8 @@
 """
-A game engine that speaks the protocol of ``docs/games.md``. It shares no code with the package.
+A game engine that uses the protocol of ``docs/engines.md``.
 
-The engine plays audio in virtual time. ``play`` reports the heard position after each step.
+The engine shares no code with the package. It plays audio in virtual time. ``play`` reports the
+heard position after each step.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Engine:
 
     Args:
         url: The address of the server.
-        hello: Further fields of ``hello``. If this is None, the engine sends no ``hello``.
+        hello: Further fields of ``hello``. If *hello* is None, the engine sends no ``hello``.
         options: Arguments of ``websockets.sync.client.connect``.
     """
 

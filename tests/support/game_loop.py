@@ -89,7 +89,7 @@ def run_to_end(voice: GameVoice) -> bytes:
 
 @contextmanager
 def no_waiting_calls() -> Iterator[list[str]]:
-    """Record the calls of this thread that may wait, and fail if there are any."""
+    """Record the calls of this thread that may wait, and fail if there are such calls."""
     found: list[str] = []
     thread = threading.current_thread()
 

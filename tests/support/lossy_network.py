@@ -109,7 +109,7 @@ class Sentence:
     A sentence and its packets.
 
     Attributes:
-        number: The number of the sentence. It is added to the seed of the network.
+        number: The number of the sentence. This number is a part of the seed.
         text: The spoken text.
         packets: The Opus packets, for each side that speaks.
     """

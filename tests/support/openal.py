@@ -36,7 +36,7 @@ file={path}
 @contextlib.contextmanager
 def openal_pipe(folder: Path, rate_hz: int) -> Iterator[tuple[Any, AudioPipe]]:
     """
-    Return an audio manager of Panda3D, and the pipe that gets its audio in stereo.
+    Return an audio manager of Panda3D, and the pipe that gets the manager's audio in stereo.
 
     OpenAL plays in real time, and waits while the pipe is full. A process can call this function
     only once, because OpenAL reads its configuration only once.

@@ -125,7 +125,7 @@ def record(path: Path, *, has_timestamps: bool, stalls: Sequence[Span], gap: Spa
 
 
 def check_assistant(samples: Samples) -> None:
-    """Check that the assistant's audio is complete and within 1 ms of its place."""
+    """Check that the assistant's audio is complete and within 1 ms of the right place."""
     loud = np.flatnonzero(samples > 10000)
     assert len(loud) == SPEAKS_FOR * RATE_HZ == loud[-1] - loud[0] + 1
     # The recording begins with the caller's first frame, which arrives NETWORK late. So the
@@ -146,7 +146,7 @@ STALLS: dict[str, list[Span]] = {
 @pytest.mark.parametrize("has_timestamps", [True, False])
 @pytest.mark.parametrize("stalls", STALLS.values(), ids=STALLS)
 def test_a_process_that_stalls(tmp_path: Path, stalls: list[Span], has_timestamps: bool) -> None:
-    """Even if the process stalls, all audio is at its place, with or without timestamps."""
+    """Even if the process stalls, all audio is at the right place, with or without timestamps."""
     path = tmp_path / "call.wav"
     frames = record(path, has_timestamps=has_timestamps, stalls=stalls, gap=(0.0, 0.0))
 

@@ -401,7 +401,10 @@ def test_the_tools_of_the_session_work() -> None:
 
 
 def test_the_page_learns_of_a_lost_connection_to_the_model() -> None:
-    """While the session reconnects, the page gets this state. Then the conversation continues."""
+    """
+    While the session reconnects, the page gets the state ``reconnecting``. Afterwards, the
+    conversation continues.
+    """
 
     def lose(service: Service) -> None:
         service.open()

@@ -43,7 +43,9 @@ def error_of(answer: Answer) -> tuple[int, str]:
 
 
 def test_audio_and_words(utterances: web.Utterances, page: Page) -> None:
-    """All responses of a speech have the same audio, or the same words with the same ids."""
+    """
+    All responses with the audio are equal. All responses with the words are equal, and have ids.
+    """
     speech_id = started(utterances, page)
     first, second = (audio(utterances, page, speech_id) for _ in range(2))
     sent, again = (words(utterances, page, speech_id) for _ in range(2))

@@ -146,7 +146,9 @@ class Page:
         return found
 
     def until(self, what: str, holds: Callable[[], object]) -> None:
-        """Wait until *holds* returns true. An error shows the page's text and events."""
+        """
+        Wait until *holds* returns true. After the deadline, raise an error with the page's text.
+        """
         deadline = time.monotonic() + STEP_SECONDS
         while not holds():
             if time.monotonic() > deadline:
@@ -257,8 +259,8 @@ def check_open_microphone(page: Page, site: Site, pictures: Path | None) -> None
     page.until("hears", lambda: page.sounding() > 2)
     report("hears", f"{page.sounding():.1f} s of sound in {page.value('heard.samples')} samples")
     page.until("words", lambda: "five" in page.words() or "5" in page.words())
-    # A word is reported when it is heard. The reply takes more than a minute, so its last word
-    # cannot have been reported yet.
+    # A word is reported when it is heard. The reply takes more than a minute, so the last word of
+    # the reply cannot have been reported yet.
     assert not {"ninety", "90"} & {*page.words()}, page.words()
     shown = page.value("document.querySelector('#log .assistant mark').textContent")
     assert shown, "no word is marked"

@@ -99,7 +99,7 @@ class FakeContext {
     this.state = "closed";
   }
 
-  /** Run the worklets for *ms*. Return the samples that the player has played. */
+  /** Run the worklets for `ms` milliseconds. Return the samples that the player has played. */
   render(ms, microphone = () => 0) {
     const played = [];
     globalThis.sampleRate = this.sampleRate;
