@@ -29,7 +29,9 @@ while not speaker.heard_samples and time.monotonic() < until:
 
 
 def test_the_end_of_a_program() -> None:
-    """The service gets a CLOSE on each connection, and the speaker drops the rest of the audio."""
+    """
+    The service gets a close frame on each connection, and the speaker drops the rest of the audio.
+    """
     closed: list[Service] = []
 
     def script(peer: Peer) -> None:
