@@ -93,7 +93,7 @@ def coverage(places: Integers, sizes: Integers, total: int) -> Mask:
 
 
 def before_speech(played: Played, active: Mask, end: int) -> Mask:
-    """Return a mask of the gaps. It is True for a gap that active speech follows."""
+    """Return a mask of the gaps. The mask is True for a gap that active speech follows."""
     sound = played.is_played
     place = np.where(sound, played.place, -1)
     following = end

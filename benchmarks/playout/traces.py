@@ -140,7 +140,7 @@ def bufferbloat(random: Random, sent_s: Floats) -> Floats:
 
 
 def step(random: Random, sent_s: Floats) -> Floats:
-    """Return delays that rise by 120 ms for the middle third, as if the route had changed."""
+    """Return delays that are 120 ms higher in the middle third, as if the route had changed."""
     delay = random.gamma(2, 5, len(sent_s))
     delay[(sent_s > sent_s[-1] / 3) & (sent_s < 2 * sent_s[-1] / 3)] += 120
     return delay
