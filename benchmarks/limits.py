@@ -267,7 +267,7 @@ class Simulation:
             self.later(self.chance.uniform(0, 1), worker.beat, worker.granted)
 
     def run(self, seconds: float) -> None:
-        """Advance the clock."""
+        """Advance the clock, and run all events that are due in this time."""
         end = self.redis.now + seconds
         while self._events and self._events[0][0] <= end:
             self.redis.now, _, function, arguments = heapq.heappop(self._events)
@@ -287,7 +287,7 @@ class Simulation:
 
     @property
     def in_use(self) -> int:
-        """How many places living workers use."""
+        """The number of places that living workers use."""
         return len(self._in_use)
 
 

@@ -80,7 +80,7 @@ class Carrier:
         )
 
     def send(self, message: str) -> None:
-        """Record the time of audio. Queue a mark, which is returned when its audio was played."""
+        """Record the time of audio. Queue a mark until the audio before the mark was played."""
         now = time.monotonic()
         if message.startswith('{"event":"media"'):
             size = len(base64.b64decode(json.loads(message)["media"]["payload"]))

@@ -31,9 +31,9 @@ FADE_S = 0.005
 class Outcome(NamedTuple):
     """The measurements of one room."""
 
-    removed_db: float  # without the first second of each speech of the assistant
-    worst_db: float  # the smallest value of all speeches
-    detected_ms: list[float]  # time after the start of the user's speech; infinity if not detected
+    removed_db: float  # while only the assistant speaks, without the first second of each speech
+    worst_db: float  # the smallest such value of one speech
+    detected_ms: list[float]  # delay until the user's speech is detected; infinity if never
     false: int  # interruptions without speech of the user
     false_before: int  # the same number without echo cancellation
     took: float  # CPU time, as a share of the duration
