@@ -1,4 +1,4 @@
-"""Clone a voice from recordings, speak with it, and delete it again."""
+"""Clone a voice from recordings, speak with the cloned voice, and delete this voice."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A Flask app that gives each logged-in user tokens for the browser: POST /token."""
+"""Run a Flask app that gives each logged-in user tokens for the browser: POST /token."""
 
 import time
 

@@ -174,7 +174,7 @@ RTO_LEAST_MS = 200.0  # Linux
 
 @attrs.frozen
 class Tcp:
-    """The segments that a connection loses, and its interruptions."""
+    """The lost segments and the interruptions of a TCP connection."""
 
     loss: float  # share of lost segments
     # The mean time between interruptions in s, and their shortest and longest duration in ms.
