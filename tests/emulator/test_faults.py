@@ -33,7 +33,7 @@ def server() -> Iterator[Emulator]:
 
 
 def messages(client: TtsClient, count: int) -> list[str | bytes]:
-    """Make the server send *count* messages, and return them as bytes or text."""
+    """Make the server send *count* messages. Return these messages as bytes or text."""
     for number in range(count):
         client.close(f"c{number}")
     return [client.connection.recv(timeout=30) for _ in range(count)]
@@ -57,7 +57,7 @@ def test_parse_refuses(text: str) -> None:
 
 
 def test_queue_is_used_in_order() -> None:
-    """Each connection gets one entry of the queue. When the queue is empty, there are no faults."""
+    """Each connection takes one fault from the queue. When the queue is empty, no fault happens."""
     queue = FaultQueue(["drop@1", "", [Fault(FaultKind.STALL), Fault(FaultKind.DELAY, 1)]])
 
     assert [1, 0, 2, 0] == [len(queue.pop()) for _ in range(4)]

@@ -103,7 +103,7 @@ def test_reply() -> None:
 
 
 def test_call_and_output() -> None:
-    """A tool call that arrives in pieces is made, and the next request has the output."""
+    """A tool call may arrive in pieces. The next request has the output of the tool."""
     pieces = [
         {"tool_calls": [{"index": 0, "function": {"name": "get_weather", "arguments": ""}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]},

@@ -52,7 +52,7 @@ def with_quirk(**settings: Any) -> Emulator:
 
 
 def test_spoken_reply(realtime: RealtimeClient) -> None:
-    """A spoken reply with its transcript has the service's order of events."""
+    """The events of a spoken reply and its transcript have the order of the service."""
     realtime.write("Hi there!")
     realtime.until("conversation.item.done")
     realtime.send("response.create")
@@ -73,7 +73,9 @@ def test_spoken_reply(realtime: RealtimeClient) -> None:
 
 
 def test_ids_agree(realtime: RealtimeClient) -> None:
-    """Every event has the id of its response, and every part has its item and its index."""
+    """
+    Every event of a part has the ids of the response and the item, and the indexes of the part.
+    """
     events = realtime.ask("Hi there!")[2:]
 
     response_id = events[0]["response"]["id"]
@@ -100,7 +102,7 @@ def test_written_reply(realtime: RealtimeClient) -> None:
     assert [{"type": "text", "text": REPLY}] == events[-1]["response"]["output"][0]["content"]
 
 
-# (format, bytes of a second in this format)
+# (format, number of bytes for a second of audio in this format)
 FORMATS = [
     ({"type": "audio/pcm", "rate": 16000}, 32000),
     ({"type": "audio/pcm", "rate": 48000}, 96000),
@@ -134,7 +136,7 @@ def test_acknowledged_item(realtime: RealtimeClient) -> None:
 
 
 def test_cancel(paced: RealtimeClient) -> None:
-    """A cancelled response ends at once, is incomplete, and still gets response.done."""
+    """A cancelled response ends at once with response.done, and its output is incomplete."""
     paced.write("Count to 90.")
     paced.send("response.create")
     paced.next("response.output_audio.delta")
@@ -200,7 +202,7 @@ def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
 
 
 def test_responses_follow_each_other() -> None:
-    """A response begins after response.done of the cancelled response before it."""
+    """A response begins after response.done of the previous response, which was cancelled."""
     may_end = threading.Event()
 
     def slow_to_end(request: ReplyRequest) -> Iterator[ReplyPart]:
@@ -233,7 +235,7 @@ def test_responses_follow_each_other() -> None:
 
 
 def test_second_response_is_refused(paced: RealtimeClient) -> None:
-    """The conversation has one active response. The request of another response is an error."""
+    """While a response is active, the request for another response gets an error."""
     paced.write("Count to 90.")
     paced.send("response.create")
     paced.send("response.create")
@@ -242,7 +244,7 @@ def test_second_response_is_refused(paced: RealtimeClient) -> None:
 
 
 def test_nothing_to_cancel(realtime: RealtimeClient) -> None:
-    """Cancelling without an active response is an error that is not fatal."""
+    """Without an active response, a cancel gets an error that is not fatal."""
     realtime.send("response.cancel")
 
     assert "response_cancel_not_active" == realtime.error()["code"]
@@ -250,7 +252,7 @@ def test_nothing_to_cancel(realtime: RealtimeClient) -> None:
 
 
 def test_out_of_band(realtime: RealtimeClient) -> None:
-    """A response outside the conversation uses its own input and adds no item."""
+    """An out-of-band response uses its own input and adds no item to the conversation."""
     text = {"type": "input_text", "text": "Say elsewhere."}
     asked = [{"type": "message", "role": "user", "content": [text]}]
     realtime.write("My name is Alice.")
@@ -381,7 +383,9 @@ QUIRKS: list[tuple[dict[str, bool], Callable[[list[Event]], bool]]] = [
 
 @pytest.mark.parametrize(("settings", "shows"), QUIRKS, ids=[str(row[0]) for row in QUIRKS])
 def test_quirks(settings: dict[str, Any], shows: Any) -> None:
-    """Each quirk of the service can be switched on. An ordinary reply does not have this quirk."""
+    """
+    A setting switches on each quirk of the service. Without the setting, replies lack the quirk.
+    """
     with with_quirk() as plain, open_realtime(plain) as client:
         assert not shows(client.ask("Hi there!"))
     with with_quirk(**settings) as server, open_realtime(server) as client:
@@ -423,7 +427,7 @@ def test_unexplained() -> None:
 
 
 def test_quota() -> None:
-    """Beyond the quota a response fails with the service's message."""
+    """If the quota is used up, a response fails with the service's message."""
     with with_quirk(max_responses=1) as server, open_realtime(server) as client:
         assert "completed" == client.ask("Hi there!")[-1]["response"]["status"]
         response = client.ask("Hi there!")[-1]["response"]

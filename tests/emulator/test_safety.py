@@ -164,7 +164,7 @@ with Emulator() as server:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_NOFILE")
 def test_no_descriptor_left() -> None:
-    """The server accepts connections again when the process again has free descriptors."""
+    """The server accepts connections again as soon as the process has free descriptors."""
     process = subprocess.Popen(
         [sys.executable, "-c", STARVED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -289,7 +289,7 @@ def test_session_is_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_responses_are_bounded(realtime: RealtimeClient) -> None:
-    """A session has at most a bounded number of responses, and of their threads, at one time."""
+    """The number of responses that a session has at one time, and of their threads, is bounded."""
     realtime.write("Count to 200.")
     for _ in range(40):
         realtime.send("response.create", response={"conversation": "none"})
@@ -298,7 +298,7 @@ def test_responses_are_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_mcp_servers_are_bounded(realtime: RealtimeClient) -> None:
-    """A session has at most a bounded number of MCP servers, and of threads for these servers."""
+    """The number of MCP servers of a session, and of threads for these servers, is bounded."""
     tools = [
         {"type": "mcp", "server_label": f"s{number}", "server_url": "ftp://127.0.0.1"}
         for number in range(40)
@@ -309,7 +309,7 @@ def test_mcp_servers_are_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_text_that_waits_is_bounded() -> None:
-    """Beyond a bound, text that waits for speech is refused with code 8."""
+    """If too much text waits for speech, further text is refused with code 8."""
     with serve(pace=0.001) as server, open_tts(server) as client:
         client.create()
         for _ in range(600):
@@ -394,7 +394,7 @@ BAD_FAULTS = [
 
 @pytest.mark.parametrize(("kind", "value"), BAD_FAULTS)
 def test_bad_fault(kind: FaultKind, value: float) -> None:
-    """A value that a fault cannot have is refused."""
+    """A fault with an invalid value is refused."""
     with pytest.raises(ConfigError, match=kind.value):
         Fault(kind, value)
 

@@ -64,7 +64,7 @@ def test_other_hosts_are_refused(host: str) -> None:
         Emulator(host)
 
 
-# (arguments, a part of the message) of errors before the server listens.
+# (arguments, a part of the message). Each error is raised before the server listens.
 WRONG: list[tuple[dict[str, object], str]] = [
     ({"port": 99999}, "port must be 0 to 65535, got 99999"),
     ({"port": "8080"}, "port must be 0 to 65535, got '8080'"),
@@ -159,7 +159,9 @@ def test_tls() -> None:
 
 
 def test_tls_certificate_is_checked() -> None:
-    """Only a client that has the server's certificate authority accepts its certificate."""
+    """
+    Only a client that has the server's certificate authority accepts the server's certificate.
+    """
     with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
         with pytest.raises(ssl.SSLCertVerificationError):
             talk_over_tls(server, [], count=0, context=ssl.create_default_context())
@@ -223,7 +225,7 @@ def test_client_closes_in_the_middle(tone_server: Emulator) -> None:
 
 
 def test_client_that_sends_all_before_it_reads(tone_server: Emulator) -> None:
-    """A client can send everything before it reads, since the server does not wait for it."""
+    """A client can send everything before it reads, since the server sends on another thread."""
     with open_tts(tone_server) as client:
         client.create()
         for _ in range(2000):
@@ -374,7 +376,8 @@ def test_many_connections_at_once() -> None:
     assert [5] * 20 == done
 
 
-# The server either waits until the engine has finished a sentence, or does not wait at all.
+# The code of two cases: the server waits until the engine has finished a sentence, or the server
+# does not wait.
 PATIENCE = ["", "server._JOIN_SECONDS = server._GRACE_SECONDS = context._JOIN_SECONDS = 0.0"]
 
 

@@ -79,7 +79,7 @@ def test_linear16_headers(client: TtsClient, rate_hz: int) -> None:
 
 
 def test_linear16_is_the_same_audio_as_pcm(client: TtsClient) -> None:
-    """Without its headers LINEAR16 is the same as PCM."""
+    """Without its headers, LINEAR16 is the same as PCM."""
     chunks = spoken(client, audioEncoding="LINEAR16", sampleRateHertz=24000)
     bare = [chunks[0][44:], *chunks[1:-1], chunks[-1][44:]]
 

@@ -69,7 +69,7 @@ def test_characters(client: TtsClient) -> None:
 
 
 def test_times_restart_with_every_generation(client: TtsClient) -> None:
-    """Times count from the start of the generation, not of the context."""
+    """Times count from the start of the generation (the text up to a flush), not of the context."""
     client.create(timestampType="WORD", autoMode=True)
     firsts = []
     for text in ("One two.", "Three four."):

@@ -46,7 +46,9 @@ def message_of(body: str) -> str:
 
 
 def test_json_offer(rtc_server: Emulator) -> None:
-    """An offer in JSON gets an object. As on the service, the session of the offer is ignored."""
+    """
+    An offer in JSON gets a JSON object. As on the service, the session of the offer is ignored.
+    """
     with contextlib.closing(RtcConnection()) as rtc:
         body = {"sdp": rtc.offer(), "session": {"instructions": "Be short."}}
         status, text, headers = post_offer(rtc_server, body)
@@ -75,7 +77,7 @@ def test_session_of_offer_can_be_applied() -> None:
 
 
 def test_offer_of_openapi_text(rtc_server: Emulator) -> None:
-    """The path of the OpenAPI text applies its ``sessionConfig``."""
+    """An offer to the path of the OpenAPI document applies the ``sessionConfig`` of the offer."""
     config = {
         "instructions": "Be short.",
         "voice": "Ashley",
@@ -116,7 +118,7 @@ def test_manual_turns_of_openapi_text(rtc_server: Emulator) -> None:
 
 
 def test_ice_servers(rtc_server: Emulator) -> None:
-    """The list of the ICE servers is empty unless the settings have some."""
+    """The list of the ICE servers is empty unless the settings have ICE servers."""
     server = {"urls": ["turn:127.0.0.1:3478"], "username": "u", "credential": "c"}
     settings = Settings(realtime=RealtimeSettings(ice_servers=(server,)))
     with Emulator(synthesizer=ToneSynthesizer(), settings=settings) as other:
@@ -421,7 +423,7 @@ def test_end_after_events(fault: str) -> None:
     ],
 )
 def test_faults_of_events(fault: str, expected: list[str]) -> None:
-    """Events are sent twice, lost, or follow an unknown event."""
+    """A fault sends an event twice, drops an event, or sends an unknown event before an event."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), faults=[fault]) as server,
         open_rtc(server) as client,
@@ -499,7 +501,7 @@ def test_limit_of_calls() -> None:
         with open_rtc(server), contextlib.closing(RtcConnection()) as rtc:
             assert 429 == post_offer(server, rtc.offer())[0]
         assert no_calls(server)
-        # Refused offers do not count either.
+        # A refused offer does not count as a call.
         assert 400 == post_offer(server, HEAD + PRINT + AUDIO + DATA)[0]
 
         with open_rtc(server) as client:
@@ -507,7 +509,7 @@ def test_limit_of_calls() -> None:
 
 
 def test_server_that_closes() -> None:
-    """The end of the server ends its calls and threads. The client sees the end."""
+    """When the server closes, its calls and threads end, and the client detects the end."""
     before = set(threading.enumerate())
     with contextlib.closing(RtcConnection()) as rtc:
         with Emulator(synthesizer=ToneSynthesizer()) as server:
@@ -550,7 +552,7 @@ sys.stdin.read()
 
 
 def test_exit_without_close() -> None:
-    """A process that exits with a call, and without ``close``, ends the call and exits cleanly."""
+    """If a process exits during a call without calling ``close``, the call ends cleanly."""
     with (
         subprocess.Popen(
             [sys.executable, "-c", UNCLOSED],

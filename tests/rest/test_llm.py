@@ -200,7 +200,10 @@ def test_retry_after_is_too_long() -> None:
 
 
 def test_no_retry_of_a_request_that_may_be_handled() -> None:
-    """If the connection breaks after a request, there is no retry, which might cost twice."""
+    """
+    If the connection breaks after a request, the request is not sent again, since it may cost
+    twice.
+    """
     seen: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -371,7 +374,7 @@ def break_off(peer: Peer, last: bytes) -> None:
 
 @pytest.mark.parametrize("name", UNFINISHED)
 def test_unfinished(name: str) -> None:
-    """A stream that ends before its answer raises an error with the text that has arrived."""
+    """A stream that ends before the answer is complete raises an error with the received text."""
     texts: list[str] = []
     with client(UNFINISHED[name]) as iw:
         stream = iw.llm.stream("x")
@@ -547,7 +550,7 @@ def test_close_from_another_thread(closes_client: bool, script: Script) -> None:
 
 
 def test_leaving_early_closes_the_connection() -> None:
-    """If the block is left or the stream is dropped, the request ends at the service."""
+    """If the ``with`` block is left or the stream is dropped, the connection is closed."""
     ended = threading.Semaphore(0)
 
     def script(peer: Peer) -> None:
@@ -601,7 +604,7 @@ def test_fork() -> None:
 
 
 def test_two_threads() -> None:
-    """A second thread that iterates gets an error, so the threads do not share the pieces."""
+    """If a second thread iterates over the same stream, this thread gets an error."""
     with client(streaming(said("a"), ends=False)) as iw, ThreadPoolExecutor(1) as pool:
         stream, waiting = waiting_stream(iw, pool)
         deadline = time.monotonic() + 30

@@ -124,7 +124,7 @@ DONE = {
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Make every wait between two requests end at once; return the waits."""
+    """Replace the waits between requests: no wait takes time. Return the lengths of the waits."""
     found: list[float] = []
     monkeypatch.setattr(HttpClient, "pause", lambda _, seconds: found.append(seconds))
     return found
@@ -415,7 +415,7 @@ def test_documents(document: object, texts: list[str]) -> None:
 
 @pytest.mark.parametrize("document", [[], {"segments": [5]}, {"transcript": 5}])
 def test_wrong_documents(document: object) -> None:
-    """A transcript that would lose words raises a protocol error."""
+    """A transcript whose words cannot all be read raises a protocol error."""
     with client(Service((OK, DONE), (OK, document))) as iw, pytest.raises(RemoteProtocolError):
         iw.transcriptions.get(JOB).wait()
 

@@ -42,7 +42,7 @@ def _callers(frame: FrameType | None) -> str:
 
 
 def open_descriptors() -> dict[str, int]:
-    """Return the names of the open sockets and pipes of this process with their numbers (Linux)."""
+    """Return the number of each open socket and pipe of this process by its name (Linux)."""
     found: dict[str, int] = {}
     for path in list(_DESCRIPTORS.iterdir()) if _DESCRIPTORS.exists() else ():
         try:

@@ -45,8 +45,8 @@ class Room:
 
     Attributes:
         played: The samples that the loudspeaker plays, at 24 kHz.
-        delay_ms: How much later the echo comes than the devices report.
-        ppm: How fast the clock of the loudspeaker is, in parts per million.
+        delay_ms: How many ms later the echo arrives than at the time that the devices report.
+        ppm: How much too fast the clock of the loudspeaker is, in parts per million.
         gap_at: The sample before which the loudspeaker plays nothing for 30 ms, or 0.
         other_at: The first sample of another loudspeaker, which starts after a pause of 0.5 s.
             With 0, there is only one loudspeaker.

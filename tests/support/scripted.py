@@ -161,7 +161,9 @@ def scripted(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworl
 
 
 def obedient(service: Service) -> None:
-    """Speak the text of each context when the context is closed. Each sample is a character."""
+    """
+    Speak the text of each context when the context is closed. Each sample encodes a character.
+    """
     while True:
         context_id = service.until("close_context")
         service.speak(context_id, samples_of(service.text_of(context_id)))

@@ -105,7 +105,10 @@ class SttConnectionScript(Service):
         raise ScriptEnded
 
     def send_close(self, code: int = 1011) -> None:
-        """Send CLOSE and read until the client sends CLOSE, since a reset could overtake it."""
+        """
+        Send CLOSE, and read until the client sends CLOSE. Otherwise a reset could drop the CLOSE
+        frame.
+        """
         self.close(code)
         raise ScriptEnded
 

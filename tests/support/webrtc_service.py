@@ -258,7 +258,7 @@ def open_service(
     Args:
         scripts: The scripts of the calls.
         changed_answer: A function that changes each answer before the answer is sent.
-        has_udp: False closes the sockets of each call before its answer is sent.
+        has_udp: If False, the service closes the sockets of each call before it answers the offer.
         settings: Settings of the client.
     """
     loop = asyncio.new_event_loop()

@@ -71,7 +71,7 @@ async def _run(checks: Sequence[Check], server: Server) -> int:
             failed += 1
         name = check.__name__.replace("_", " ")
         report = {"feature": feature, "check": name, "passed": passed, "detail": detail[:1000]}
-        # A library may have written a part of a line before this line.
+        # The result begins on a new line, because a library may have written an incomplete line.
         sys.stdout.write(f"\n{MARK}{json.dumps(report)}\n")
         sys.stdout.flush()
     return failed
