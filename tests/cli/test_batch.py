@@ -1,4 +1,4 @@
-"""``inworld-sync batch``: its output, its exit status, and its end by a signal."""
+"""The output, the exit status and the interruption of ``inworld-sync batch``."""
 
 from __future__ import annotations
 

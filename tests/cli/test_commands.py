@@ -249,7 +249,7 @@ def test_emulator_with_a_chat_endpoint(start: Start) -> None:
 
 
 def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
-    """With --tls, the emulator writes its certificate to the file whose path it prints."""
+    """With --tls, the emulator writes a certificate to a file, and prints the path of the file."""
     ca_file = tmp_path / "ca.pem"
     process = start("emulator", "--tls", "--ca-file", str(ca_file), "--json")
     facts = read_object(process)
@@ -263,7 +263,7 @@ def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
 
 
 def test_emulator_for_other_machines(run: Run) -> None:
-    """A --host that other machines can reach raises an error without --allow-remote."""
+    """Without --allow-remote, a --host that other machines can reach raises an error."""
     done = run("emulator", "--host", "0.0.0.0")
 
     assert 2 == done.status

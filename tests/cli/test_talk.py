@@ -87,7 +87,7 @@ def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
 
 
 def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """--json prints one object for each event and one for the end. Each object is one line."""
+    """--json prints an object for each event and an object for the end. Each object is one line."""
     output = str(tmp_path / "a.wav")
     said = ["--say", "How is the weather in Oslo?", "--json"]
     printed = rows(talk(*said, "--tools", tools, "-o", output).out)
@@ -300,7 +300,7 @@ def test_meters(
 
 
 def all_of(descriptor: int) -> str:
-    """Read from a terminal until its other side is closed."""
+    """Read from a terminal until the other side is closed."""
     data, deadline = b"", time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if not select.select([descriptor], [], [], 1)[0]:

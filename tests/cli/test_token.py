@@ -1,4 +1,4 @@
-"""``inworld-sync token``: what it prints, and what it never prints."""
+"""``inworld-sync token``: the printed token, and the secrets that are never printed."""
 
 from __future__ import annotations
 

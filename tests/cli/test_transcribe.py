@@ -241,7 +241,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_partials_on_a_terminal(
     transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
 ) -> None:
-    """With --live, a partial transcript is replaced by the next one, and then by the turn."""
+    """With --live, each partial transcript is replaced by the next transcript of the turn."""
     done = transcribe("--live", wav(tmp_path / "a.wav", spoken_turns(2)[0]))
 
     assert b"w1 w2\n" == done.out
@@ -420,7 +420,7 @@ def test_settings(
 
 
 def test_one_file_of_several_fails(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """If one file fails, a message says so, other files are transcribed, and the status is 1."""
+    """If one file fails, a message says so. The other files are transcribed. The status is 1."""
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     done = transcribe(tmp_path / "none.wav", wav(tmp_path / "a.wav"), tmp_path / "bad.wav")
 
@@ -460,7 +460,9 @@ def stopping(run: Run) -> Iterator[Callable[..., Done]]:
 
 
 def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
-    """If the service stops, finished turns are printed, then one message. The status is 4."""
+    """
+    If the service stops, the finished turns and then one message are printed. The status is 4.
+    """
     path = wav(tmp_path / "a.wav", LOUD)
     done = stopping(path)
 

@@ -215,7 +215,9 @@ def get_weather(city: str) -> str:
 
 
 def test_tools(server: Emulator) -> None:
-    """The model calls a function, and the next answer has its output, streamed or not."""
+    """
+    The model calls a function, and the next answer has the function's output, streamed or not.
+    """
     for streamed in (False, True):
         with client_of(server) as iw:
 
@@ -251,7 +253,7 @@ def test_tools(server: Emulator) -> None:
     ],
 )
 def test_faults(fault: str, kind: type[Exception]) -> None:
-    """Each fault raises an error. The error has the part of the answer that arrived before."""
+    """Each fault raises an error. The error has the part of the answer before the fault."""
     server = Emulator(synthesizer=ToneSynthesizer(), faults=[fault])
     with server, client_of(server) as iw, pytest.raises(kind) as caught:
         list(iw.llm.stream("Count to twenty.", event_timeout=0.5))

@@ -39,7 +39,7 @@ time.sleep({seconds})
 """
 
 
-# The script exits 0.1 s after the work has begun, or 0.4 s after each kind of work has begun.
+# The script exits 0.1 s after synthesis has begun, or 0.4 s after each kind of work has begun.
 @pytest.mark.parametrize(("work", "seconds"), [("synthesis", 0.1), *((work, 0.4) for work in WORK)])
 def test_end_of_the_process(work: str, seconds: float) -> None:
     """

@@ -68,7 +68,7 @@ def test_try():
 
 
 def test_context_manager(monkeypatch):
-    """A with statement releases the lock at its end, and raises if it cannot acquire the lock."""
+    """A with statement raises if the lock cannot be acquired, and releases the lock at the end."""
     monkeypatch.setattr("inworld_sync.emulator.fair_lock._PATIENCE_SECONDS", 0.01)
     lock = FairLock()
     with lock, pytest.raises(TimeoutError, match="busy"), lock:

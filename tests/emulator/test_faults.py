@@ -64,7 +64,7 @@ def test_queue_is_used_in_order() -> None:
 
 
 def test_next_connection_has_no_fault(server: Emulator) -> None:
-    """A fault affects one connection, and does not affect the next connection."""
+    """A fault does not affect the connection after the faulty connection."""
     server.faults.add("drop@0")
     with open_tts(server) as client, pytest.raises(ConnectionClosed):
         messages(client, 1)

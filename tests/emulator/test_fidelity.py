@@ -125,7 +125,7 @@ def test_closed_list_of_sample_rates(rate_hz: int) -> None:
     ],
 )
 def test_accepted_fields(client: TtsClient, fields: dict[str, Any]) -> None:
-    """Fields of the documentation are accepted, and contextCreated returns them."""
+    """Fields of the documentation are accepted, and contextCreated returns these fields."""
     client.create(**fields)
 
     created = client.result()["contextCreated"]

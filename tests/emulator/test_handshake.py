@@ -139,7 +139,7 @@ def test_token(tone_server: Emulator) -> None:
 
 
 def test_single_use_token(tone_server: Emulator) -> None:
-    """A single-use token opens one TTS WebSocket, and Realtime refuses it."""
+    """A single-use token opens one TTS WebSocket. Realtime refuses such a token."""
     token = tone_server._shared.credentials.issue_token(60, is_single_use=True)
     path = f"{TTS_PATH}?authorization=Bearer%20{token}"
     with Inworld(token=token, base_url=tone_server.url) as iw, pytest.raises(AuthError):

@@ -213,7 +213,7 @@ def test_readable_text(text: str) -> None:
 
 
 def test_unreadable_reply() -> None:
-    """If a reply cannot be spoken, its response fails, and the error says why."""
+    """If a reply cannot be spoken, the response fails with an error that has the reason."""
     with Emulator(synthesizer=EnglishTones()) as server, open_realtime(server) as client:
         response = client.ask("Say こんにちは")[-1]["response"]
 

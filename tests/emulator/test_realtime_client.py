@@ -95,7 +95,7 @@ def test_spoken_turn_with_a_call(session: RealtimeSession) -> None:
 
 
 def test_manual_turn(session: RealtimeSession) -> None:
-    """Without turn detection, the client commits and requests the response."""
+    """Without turn detection, the client commits the audio and requests the response."""
     session.update(Session(turn_detection=ManualTurns()))
     session.send_audio(sound(20, 0.8, word=2), 16000)
     session.commit()

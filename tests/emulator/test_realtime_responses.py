@@ -125,7 +125,7 @@ def test_formats(
 
 
 def test_acknowledged_item(realtime: RealtimeClient) -> None:
-    """A created item is acknowledged with the client's id and the id of the item before it."""
+    """A created item is acknowledged with the client's id and the id of the previous item."""
     realtime.write("One.", id="mine_1")
     realtime.write("Two.", id="mine_2")
 
@@ -136,7 +136,9 @@ def test_acknowledged_item(realtime: RealtimeClient) -> None:
 
 
 def test_cancel(paced: RealtimeClient) -> None:
-    """A cancelled response ends at once with response.done, and its output is incomplete."""
+    """
+    A cancelled response ends at once with response.done. The output of the response is incomplete.
+    """
     paced.write("Count to 90.")
     paced.send("response.create")
     paced.next("response.output_audio.delta")
@@ -151,7 +153,7 @@ def test_cancel(paced: RealtimeClient) -> None:
 
 def test_truncate_right_after_cancel(paced: RealtimeClient) -> None:
     """
-    A reply may be truncated right after its cancel, as clients do after an interruption.
+    A client may truncate a reply right after the cancel, for example after an interruption.
 
     The truncation is accepted even before the last events of the reply.
     """
@@ -278,7 +280,7 @@ def test_out_of_band(realtime: RealtimeClient) -> None:
 
 
 def test_truncate(realtime: RealtimeClient) -> None:
-    """Truncating a spoken reply cuts its transcript to the words that had begun."""
+    """After a truncation, the transcript of a spoken reply has only the words that had begun."""
     events = realtime.ask("Say alpha bravo charlie.")
     item_id = events[-1]["response"]["output"][0]["id"]
     # "alpha" has five characters of 50 ms each, so the second word begins at 250 ms.
@@ -384,7 +386,7 @@ QUIRKS: list[tuple[dict[str, bool], Callable[[list[Event]], bool]]] = [
 @pytest.mark.parametrize(("settings", "shows"), QUIRKS, ids=[str(row[0]) for row in QUIRKS])
 def test_quirks(settings: dict[str, Any], shows: Any) -> None:
     """
-    A setting switches on each quirk of the service. Without the setting, replies lack the quirk.
+    Each quirk of the service has a setting. Without the setting, replies do not have the quirk.
     """
     with with_quirk() as plain, open_realtime(plain) as client:
         assert not shows(client.ask("Hi there!"))
@@ -410,7 +412,7 @@ def test_failing_reply() -> None:
 
 
 def test_unexplained() -> None:
-    """Failures and errors can be sent without their reasons."""
+    """With certain settings, failures and errors are sent without reasons."""
     with with_quirk(explains_failures=False, explains_errors=False, max_responses=1) as server:
         with open_realtime(server) as client:
             client.ask("Hi there!")

@@ -151,7 +151,7 @@ def test_unknown_call(with_tools: RealtimeClient) -> None:
 
 
 def test_tool_choice(with_tools: RealtimeClient) -> None:
-    """A response may forbid tools, or require one."""
+    """A response may forbid tools, or require a tool."""
     weather = "What is the weather in Oslo?"
     none = with_tools.ask(weather, tool_choice="none")[-1]["response"]["output"][0]
     chosen = {"type": "function", "name": "current_time"}

@@ -50,7 +50,7 @@ def deltas_of(events: list[Event]) -> list[str]:
 
 
 def test_manual_turn() -> None:
-    """Without turn detection there are no events until the client commits."""
+    """Without turn detection, there are no events until the client commits the audio."""
     with session(None) as client:
         client.hear(HELLO + SILENCE)
         client.send("input_audio_buffer.commit")
@@ -98,7 +98,10 @@ def test_detected_turn() -> None:
 
 @pytest.mark.parametrize(("padding_ms", "expected"), [(0, 160), (100, 60), (300, 0)])
 def test_padding(padding_ms: int, expected: int) -> None:
-    """``server_vad`` adds the padding before the turn, or all earlier audio if there is less."""
+    """
+    ``server_vad`` adds the padding before the turn. If the earlier audio is shorter than the
+    padding, all earlier audio is added.
+    """
     detection = {"type": "server_vad", "prefix_padding_ms": padding_ms}
     with session(detection) as client:
         client.hear(sound(5, 0.0) + HELLO)
@@ -264,7 +267,7 @@ def test_idle_timeout() -> None:
 
 
 def test_voice_profile() -> None:
-    """A client that requests the voice profile gets it."""
+    """The server sends the voice profile to a client that requests the profile."""
     with session(None) as client:
         client.update(providerData={"stt": {"voice_profile": True}})
         client.hear(HELLO)

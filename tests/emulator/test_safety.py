@@ -1,4 +1,6 @@
-"""A hostile client or web page cannot stop the server, fill its memory, or keep others out."""
+"""
+A hostile client or web page cannot stop the server, fill its memory, or keep other clients out.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,7 @@ def test_allowed_hosts(allowed: str) -> None:
 @pytest.mark.parametrize("path", [TTS_PATH, STT_PATH])
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic abcd"}])
 def test_idle_websocket_without_a_credential(path: str, headers: dict[str, str]) -> None:
-    """A WebSocket without a good credential is closed even if it sends no message."""
+    """A WebSocket without a good credential is closed, even if the client sends no message."""
     with (
         serve(credential_timeout=0.1) as server,
         open_tts(server, path=path, headers=headers) as client,
@@ -185,7 +187,9 @@ def test_no_descriptor_left() -> None:
 
 @pytest.mark.parametrize("thread", ["inworld-emulator-2", "-reader-", "-writer-", "-tts-"])
 def test_no_thread_left(thread: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a thread cannot be started, one connection ends, and the server continues."""
+    """
+    If the thread of a connection cannot be started, this connection ends. The server continues.
+    """
     start = threading.Thread.start
     failed = []
 
@@ -289,7 +293,7 @@ def test_session_is_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_responses_are_bounded(realtime: RealtimeClient) -> None:
-    """The number of responses that a session has at one time, and of their threads, is bounded."""
+    """The number of responses of a session at one time is limited, which limits the threads."""
     realtime.write("Count to 200.")
     for _ in range(40):
         realtime.send("response.create", response={"conversation": "none"})
@@ -298,7 +302,7 @@ def test_responses_are_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_mcp_servers_are_bounded(realtime: RealtimeClient) -> None:
-    """The number of MCP servers of a session, and of threads for these servers, is bounded."""
+    """The number of MCP servers of a session is limited, which limits the threads."""
     tools = [
         {"type": "mcp", "server_label": f"s{number}", "server_url": "ftp://127.0.0.1"}
         for number in range(40)

@@ -149,7 +149,7 @@ SPEAK = [
 
 
 def test_tls() -> None:
-    """With tls=True a client with the server's context connects over TLS."""
+    """With tls=True, a client that uses the server's TLS context connects over TLS."""
     chunks = math.ceil(tone_seconds("A sentence over TLS. " * 20) / 0.25)
     with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
         messages = talk_over_tls(server, SPEAK, count=chunks + 3)
@@ -254,7 +254,7 @@ def deaf_client(server: Emulator) -> Iterator[socket.socket]:
 
 
 def masked(request: dict[str, Any]) -> bytes:
-    """Make a masked text frame, as a client must. The mask is zero."""
+    """Make a masked text frame, because a client must mask its frames. The mask is zero."""
     data = json.dumps(request).encode()
     return b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data
 
@@ -333,7 +333,7 @@ def test_close_sends_close_1001(quiet: None) -> None:
 
 
 def test_failing_engine() -> None:
-    """If an engine fails, its context ends with code 13, and the connection continues."""
+    """If an engine fails, the context ends with code 13, and the connection continues."""
 
     class Broken(ToneSynthesizer):
         def speak(self, text: str, *_: object, **__: object) -> Iterator[SpokenSentence]:
@@ -384,7 +384,7 @@ PATIENCE = ["", "server._JOIN_SECONDS = server._GRACE_SECONDS = context._JOIN_SE
 @pytest.mark.parametrize("patience", PATIENCE, ids=["in time", "late"])
 def test_program_ends_while_it_speaks(patience: str) -> None:
     """
-    A program that never closes its server ends with its own status.
+    A program that never closes its server still ends with the program's own exit status.
 
     If threads of the engine were still inside C++ when the interpreter shuts down, the process
     would abort.

@@ -38,7 +38,7 @@ def client() -> Iterator[SttClient]:
 
 
 def fatal(client: SttClient) -> dict[str, Any]:
-    """Return the error of the next message; a CLOSE frame with code 1000 must follow it."""
+    """Return the error of the next message; a CLOSE frame with code 1000 must follow."""
     message = client.receive()
     assert "error" in message, message
     with pytest.raises(ConnectionClosedOK) as caught:
@@ -218,7 +218,8 @@ def test_voice_profile_of_another_model(client: SttClient) -> None:
 )
 def test_words_of_a_model(model: str | None, is_set: bool, words: int) -> None:
     """
-    The default model sends words only with stt_words_of_default_model. Other models always do.
+    The default model sends words only with stt_words_of_default_model. Other models always send
+    words.
     """
     fields = {"modelId": model} if model else {}
     with client_of(stt_words_of_default_model=is_set) as client:
@@ -316,7 +317,7 @@ def test_malformed(client: SttClient, message: str | bytes) -> None:
 
 @pytest.mark.parametrize("content", ["?", "AAA=A", "ä", 5, ["AAAA"]])
 def test_content_that_is_no_base64(client: SttClient, content: object) -> None:
-    """A chunk that is not base64 gets code 3; the chunks before and after it are transcribed."""
+    """A chunk that is not base64 gets code 3, and all other chunks are transcribed."""
     client.configure()
     client.audio(HELLO[:6400])
     client.send(audioChunk={"content": content})
@@ -446,7 +447,7 @@ def test_quirk_of_closing() -> None:
 
 
 def test_answers_while_it_recognizes() -> None:
-    """During recognition the server still reads, so pings get their pong."""
+    """During recognition, the server still reads, so pings are answered."""
     recognizer = ScriptedRecognizer("Hello.")
     recognizer.may_answer.clear()
     with Emulator(speech_engine=engine_for(recognizer)) as server, open_stt(server) as client:

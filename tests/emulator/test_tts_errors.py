@@ -106,7 +106,7 @@ def test_sixth_context(client: TtsClient) -> None:
 
 
 def test_context_limit_is_a_setting() -> None:
-    """max_contexts limits the contexts of a connection, including closing ones."""
+    """max_contexts limits the contexts of a connection, including contexts that are closing."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=Settings(max_contexts=1)) as server,
         open_tts(server) as client,

@@ -197,7 +197,7 @@ def test_flush_of_nothing_can_get_no_response() -> None:
 
 
 def test_usage_is_on_the_first_chunk(client: TtsClient) -> None:
-    """The first chunk of a flush counts all characters of the flush; other chunks count none."""
+    """The first chunk of a flush counts all characters of the flush; other chunks count 0."""
     client.create()
     client.text("Twenty-nine characters, fine.")
     client.flush()
@@ -233,7 +233,7 @@ def test_close_speaks_buffered_text(client: TtsClient) -> None:
 
 
 def test_contexts_interleave(client: TtsClient) -> None:
-    """Five contexts speak at once on one connection; the messages of each stay in order."""
+    """Five contexts speak at once on one connection; the messages of each context stay in order."""
     names = [f"c{number}" for number in range(5)]
     for name in names:
         client.create(name)
@@ -299,7 +299,7 @@ def test_update_config(client: TtsClient) -> None:
 
 
 def test_retired_models_have_successors(client: TtsClient) -> None:
-    """The name of a retired model is accepted, and its successor is used."""
+    """The name of a retired model is accepted, and the successor of the model is used."""
     client.create(modelId="inworld-tts-1-max")
 
     assert "inworld-tts-1.5-max" == client.result()["contextCreated"]["modelId"]

@@ -38,7 +38,7 @@ class ToneVad:
 
 
 class ToneRecognizer:
-    """Recognizes the words by their frequencies."""
+    """Recognizes each text by the frequency of the tone."""
 
     languages = ("en",)
 

@@ -254,7 +254,7 @@ def test_changed_offer(rtc_server: Emulator, changed: str, by: str) -> None:
 
 
 def test_wrong_content_type(rtc_server: Emulator) -> None:
-    """An offer in another form gets 415."""
+    """An offer with another content type gets 415."""
     status, text, _ = post_offer(rtc_server, "v=0", **{"Content-Type": "text/plain"})
 
     assert 415 == status
@@ -333,7 +333,10 @@ def test_answer_has_the_loopback_address_only() -> None:
     ],
 )
 def test_addresses_of_a_call(listening: str, expected: list[str]) -> None:
-    """A call uses the address on which the server listens, or all addresses of the machine."""
+    """
+    A call uses the address of the server. If the server listens on all addresses, the call uses
+    all.
+    """
     from inworld_sync.emulator.rtc.call import _use_addresses
 
     class Connection:
@@ -530,7 +533,7 @@ def test_second_start() -> None:
 
 
 def test_calls_at_once(rtc_server: Emulator) -> None:
-    """Three calls at the same time each get their own reply."""
+    """Three calls at the same time get three separate replies."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(open_rtc(rtc_server)) for _ in range(3)]
         for number, client in enumerate(clients):
@@ -541,7 +544,7 @@ def test_calls_at_once(rtc_server: Emulator) -> None:
             assert f"number {number}." == response["output"][0]["content"][0]["transcript"]
 
 
-# The program prints the address and the key, and exits without close() when its input ends.
+# The program prints the address and the key, and exits without close() when standard input ends.
 UNCLOSED = """
 import sys
 from inworld_sync.emulator import Emulator

@@ -191,7 +191,7 @@ class Numbered:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make attempts follow each other without a delay."""
+    """Remove the delay between attempts."""
     monkeypatch.setattr(Backoff, "next_delay", _count)
 
 

@@ -42,7 +42,7 @@ Sent = list[tuple[str, str, Any]]
 
 @contextmanager
 def answering(*answers: object) -> Iterator[tuple[Inworld, Sent]]:
-    """Yield a client and the requests that its server gets; the last answer is repeated."""
+    """Yield a client, and the requests that its server gets. The server repeats the last answer."""
     sent: Sent = []
 
     def script(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Tokens: the requests for them, which tokens are kept, and when the next token is requested."""
+"""How tokens are requested, which tokens are kept, and when the next token is requested."""
 
 from __future__ import annotations
 
@@ -317,7 +317,7 @@ def test_one_request_for_twenty_threads() -> None:
 
 
 def test_a_failure_reaches_every_thread() -> None:
-    """If a request fails, all waiting threads get its error; the next call makes a new request."""
+    """If a request fails, all waiting threads get the error; the next call makes a new request."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 401
         service.gate.clear()

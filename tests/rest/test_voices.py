@@ -19,7 +19,7 @@ from support.scripted import KEY
 
 @contextmanager
 def pages(*answers: object) -> Iterator[tuple[Inworld, list[dict[str, list[str]]]]]:
-    """Yield a client of a server with these answers; the last answer is repeated."""
+    """Yield a client of a server with these answers. The server repeats the last answer."""
     queries: list[dict[str, list[str]]] = []
 
     def answer(peer: Peer) -> None:

@@ -1,5 +1,6 @@
 """
-A simulated room: a microphone records the sound of a loudspeaker, with its own clock and a delay.
+A simulated room. A microphone records the sound of a loudspeaker after a delay. The microphone and
+the loudspeaker have different clocks.
 
 All times are virtual, so a test of some seconds of audio takes a fraction of that time and does not
 depend on the speed of the machine.
@@ -41,7 +42,7 @@ def babble(seconds: float, rate_hz: int, seed: int) -> Wave:
 @attrs.define
 class Room:
     """
-    One loudspeaker, one microphone and the times that their devices report.
+    One loudspeaker, one microphone and the times that the devices report.
 
     Attributes:
         played: The samples that the loudspeaker plays, at 24 kHz.

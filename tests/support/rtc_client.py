@@ -63,7 +63,7 @@ class _Microphone(MediaStreamTrack):
 
 class RtcConnection:
     """
-    One peer connection, whose event loop has a thread of its own.
+    One peer connection, whose event loop runs on a separate thread.
 
     Attributes:
         states: The states of the connection, in order.

@@ -55,7 +55,7 @@ class Service:
 
     def until(self, verb: str) -> str:
         """
-        Read requests up to one that has the key *verb*.
+        Read requests up to the first request that has the key *verb*.
 
         Return the context id of this request.
         """
@@ -170,7 +170,7 @@ def obedient(service: Service) -> None:
 
 
 def samples_of(text: str) -> bytes:
-    """Return a text as samples. Each sample is one character."""
+    """Return a text as samples. Each sample encodes one character."""
     return text.encode("utf-16-le")
 
 

@@ -65,7 +65,7 @@ class _Device(SimpleNamespace):
 
 
 class SoundCard:
-    """The devices of a machine, and the module sounddevice with which they are used."""
+    """Simulates the devices of a machine, and replaces the module sounddevice."""
 
     def __init__(self) -> None:
         self.devices: list[_Device] = []

@@ -83,7 +83,11 @@ class TtsClient:
         return self.result()["contextId"] == "probe"
 
     def ask(self) -> None:
-        """Request an answer for context "probe". This answer comes after all earlier ones."""
+        """
+        Request an answer for context "probe".
+
+        This answer arrives after the answers to all earlier requests.
+        """
         self.close("probe")
 
 

@@ -31,7 +31,7 @@ LANGUAGES = [
 
 @pytest.fixture
 def without(monkeypatch):
-    """Make a module look as if it were not installed."""
+    """Let the import of a module fail, as if the module were not installed."""
     find = importlib.util.find_spec
     hidden = set()
     monkeypatch.setattr(

@@ -49,7 +49,7 @@ def without_partials(events):
 
 
 def test_one_turn():
-    """A turn starts and stops with the speech, and its transcript follows."""
+    """A turn starts and stops with the speech. Then the transcript of the turn follows."""
     pcm = sound(10, 0.0) + sound(20, 1.0, word=1) + sound(20, 0.0)
 
     events, _ = listen(pcm, "Yes.")
@@ -113,7 +113,7 @@ def test_speech_continues_after_a_pause():
 
 
 def test_doubt_keeps_speech_going():
-    """Speech does not end while its probability is only slightly below the threshold."""
+    """Speech continues while the probability of speech is only slightly below the threshold."""
     pcm = sound(5, 0.8, word=1) + sound(60, 0.4, word=1) + sound(12, 0.3)
 
     events, _ = listen(pcm, "Yes.")
@@ -241,7 +241,7 @@ def test_end_turn_while_speaking():
 
 
 def test_recognized_audio():
-    """Speech is recognized with 200 ms of audio before it and 150 ms after it."""
+    """The recognizer gets the speech, 200 ms of audio before and 150 ms after the speech."""
     silent, spoken = sound(20, 0.0), sound(20, 1.0, word=1)
 
     _, recognizer = listen(

@@ -76,6 +76,6 @@ def test_long_short_silence():
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_ranges(name, value):
-    """The error for a setting out of its range names the setting."""
+    """A setting that is out of range raises an error that names the setting."""
     with pytest.raises(ConfigError, match=name):
         TurnSettings(**{name: value})
