@@ -383,7 +383,7 @@ def test_stop_text_over_pieces(stops: list[str]) -> None:
 
 
 def test_close_during_an_answer() -> None:
-    """An answer whose reply maker waits ends when the emulator closes."""
+    """If the emulator closes while a reply maker waits, the answer ends."""
     waiting = threading.Event()
 
     def slow(request: ReplyRequest) -> Iterator[str]:

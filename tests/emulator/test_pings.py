@@ -37,7 +37,7 @@ class Loading:
 
     Attributes:
         begun: An event that is set when a thread begins to load an engine.
-        may_end: An event that the test sets to let the engines finish loading.
+        may_end: The engines finish loading when the test sets this event.
     """
 
     def __init__(self) -> None:

@@ -293,7 +293,7 @@ def test_session_is_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_responses_are_bounded(realtime: RealtimeClient) -> None:
-    """The number of responses of a session at one time is limited, which limits the threads."""
+    """A session has a limited number of responses, so the number of threads is limited too."""
     realtime.write("Count to 200.")
     for _ in range(40):
         realtime.send("response.create", response={"conversation": "none"})
@@ -302,7 +302,7 @@ def test_responses_are_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_mcp_servers_are_bounded(realtime: RealtimeClient) -> None:
-    """The number of MCP servers of a session is limited, which limits the threads."""
+    """A session has a limited number of MCP servers, so the number of threads is limited too."""
     tools = [
         {"type": "mcp", "server_label": f"s{number}", "server_url": "ftp://127.0.0.1"}
         for number in range(40)

@@ -93,7 +93,7 @@ def test_another_key(inworld_local: Emulator) -> None:
 
 
 def test_a_lifetime_that_is_refused(inworld_local: Emulator) -> None:
-    """The emulator refuses a request for a token whose body is wrong."""
+    """The emulator refuses a token request with a wrong body."""
     status, _ = ask(
         inworld_local, "/auth/v1/tokens", f"Basic {inworld_local.api_key}", {"single_use": False}
     )

@@ -353,7 +353,7 @@ def test_addresses_of_a_call(listening: str, expected: list[str]) -> None:
 
 
 def test_hidden_addresses(rtc_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names with which a browser hides its addresses are not looked up."""
+    """A browser may hide addresses behind names. The server does not look up these names."""
 
     def hide(sdp: str) -> str:
         hidden = sdp.replace(" 127.0.0.1 ", " 0c0e1a2b-3c4d-4e5f-8a9b-0123456789ab.local ")
@@ -462,7 +462,7 @@ def test_client_that_closes() -> None:
 
 
 def test_client_that_vanishes() -> None:
-    """A call whose client is gone ends after the idle timeout."""
+    """If a client vanishes, the call ends after the idle timeout."""
     settings = Settings(idle_timeout=0.5)
     with Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server:
         with open_rtc(server) as client:
@@ -471,7 +471,7 @@ def test_client_that_vanishes() -> None:
 
 
 def test_client_that_does_not_connect() -> None:
-    """A call whose client does not use the answer ends after the ICE timeout."""
+    """If a client does not use the answer, the call ends after the ICE timeout."""
     settings = Settings(realtime=RealtimeSettings(ice_timeout=0.3))
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

@@ -136,7 +136,7 @@ def _expired(auth: JwtAuth) -> Any:
 
 
 def test_twenty_threads(server: Emulator) -> None:
-    """Threads whose token is refused at the same time share one new token."""
+    """If the token of several threads is refused at the same time, they share one new token."""
     with client(server) as (iw, auth):
         auth.header()
         server.expire_tokens()

@@ -55,7 +55,7 @@ class ConnectProxy:
 
 class SocksProxy:
     """
-    A SOCKS5 proxy (RFC 1928) whose tunnels lead to this machine. Used like :class:`ConnectProxy`.
+    A SOCKS5 proxy (RFC 1928) whose tunnels lead to this machine. See :class:`ConnectProxy`.
 
     Args:
         credential: ``user:password`` that the client must send (RFC 1929). If None, every client is
