@@ -26,8 +26,8 @@ __all__ = ["SharedSpeech"]
 # The synthesis stops after this time without a reader. It does not stop at once, because a browser
 # may end its request and then send another one, for example for a part of the file.
 _LEAVE_SECONDS = 5.0
-# A wait for audio usually ends earlier, because the thread that receives the speech ends when the
-# timeout of the utterance has passed.
+# The longest wait for audio. Usually a wait ends earlier, because the thread that receives the
+# speech ends within the timeout of the utterance.
 _LONGEST_WAIT_SECONDS = 120.0
 _BLOCK_BYTES = 64 * 1024
 
@@ -117,7 +117,7 @@ class SharedSpeech:
 
     def read_events(self, start: int, timeout: float) -> list[SentEvent] | None:
         """
-        Wait up to *timeout* seconds, and return the events from number *start* on.
+        Wait up to *timeout* seconds for the event with number *start*. Return it and later events.
 
         The result is None after the last event.
         """

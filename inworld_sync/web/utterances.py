@@ -174,8 +174,8 @@ class Utterances:
         if speech is None:
             return respond_failure(web, _UNKNOWN)
         headers = {"Content-Type": "audio/mpeg", "Accept-Ranges": "bytes", **STREAM_HEADERS}
-        # The responses have no validator such as an ETag. So the validator in If-Range cannot match,
-        # and the whole speech is sent.
+        # The responses have no validator such as an ETag. So If-Range cannot match, and the whole
+        # speech is sent.
         wanted = "" if web.header("If-Range") else web.header("Range")
         is_part = asks_part(wanted)
         length_bytes = speech.wait_complete(self._timeout if is_part else 0.0)
