@@ -9,11 +9,12 @@ microphone in messages of 40 ms and asks for a long answer. After a third of ``-
 browser stops this answer and asks again. Meanwhile, a plain page is requested about ten times in a
 second.
 
-A browser begins to play an item when 80 ms of its audio, or all of its audio, have arrived. From
-then on, the number of samples gives the time at which each later sample is needed. Audio is late if
-it arrives after the time at which it is needed. A place of the limiter is leaked if the place is
-still in use after all browsers have left. The program ends with status 1 if audio is late, if a
-place is leaked, if a conversation fails, or if a page takes longer than ``--page-limit`` seconds.
+A browser begins to play an item when 80 ms of audio have arrived, or when the item is complete.
+From then on, the number of samples gives the time at which each later sample is needed. Audio is
+late if it arrives after the time at which it is needed. A place of the limiter is leaked if the
+place is still in use after all browsers have left. The program ends with status 1 if audio is late,
+if a place is leaked, if a conversation fails, or if a page takes longer than ``--page-limit``
+seconds.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ Finds the position in the stream for the audio of a carrier that sends no timest
 
 Such a carrier sends audio in real time. It sends nothing while it has no audio, for example if
 packets from the phone are lost. The position of a piece is the number of samples that arrived
-before the piece, plus the samples that the gaps would have. One late piece does not prove a gap: if
+before the piece, plus the lengths of the gaps in samples. One late piece does not prove a gap: if
 this process stalls, pieces wait in the socket, and then all of them arrive at once. So a gap counts
 only if all pieces of the next two seconds are late too.
 
@@ -18,7 +18,7 @@ import attrs
 
 __all__ = ["Arrivals", "PlacedAudio"]
 
-# A piece is placed after pieces have been watched for this much longer.
+# A piece is placed when later pieces have been watched for this long.
 _WATCHED_SECONDS = 2.0
 
 # Of the time between two pieces, at most this much counts as watched, because the process may have

@@ -38,7 +38,7 @@ class MessageSource(Protocol):
 
 class SocketWriter:
     """
-    The thread that sends.
+    The thread that sends the messages.
 
     Args:
         name: The name of the call or relay.
@@ -59,12 +59,12 @@ class SocketWriter:
         self._thread.start()
 
     def stalled_seconds(self, now: float) -> float:
-        """Return for how many seconds the present message has waited in ``send``; 0 if none has."""
+        """Return how many seconds the present message has been in ``send``; 0 without a message."""
         since = self._sending_since
         return 0.0 if since is None else now - since
 
     def finish(self, message: Message | None, timeout: float) -> None:
-        """Send *message* unless it is None, and wait at most *timeout* seconds for the thread."""
+        """Send *message* unless it is None. Wait up to *timeout* seconds until the thread ends."""
         if message is not None:
             self._last.append(message)
         self._is_over = True

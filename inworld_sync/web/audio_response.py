@@ -145,7 +145,7 @@ def first_chunks(stream: SpeechStream) -> list[AudioChunk]:
     Wait for the first chunk with audio.
 
     Returns:
-        All chunks up to this chunk. The earlier chunks have no audio, only times.
+        The earlier chunks, which have no audio but only times, and then this chunk.
 
     Raises:
         InworldError: The speech failed before its first audio.

@@ -37,7 +37,7 @@ def drain_relays(timeout: float) -> int:
     The pages connect again after a short time, so another process must accept their connections.
 
     Args:
-        timeout: Seconds to wait until all conversations have ended.
+        timeout: The longest wait in seconds until all conversations have ended.
 
     Returns:
         The number of conversations that have not ended.

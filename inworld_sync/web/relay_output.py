@@ -123,7 +123,7 @@ class _Item:
 
 @attrs.define
 class _Clear:
-    """A clear. The browser's answer has the item and its heard ms; None before the answer."""
+    """A clear. *answer* has the item and its heard ms; None until the browser has answered."""
 
     answer: tuple[int, float] | None = None
 
@@ -199,7 +199,7 @@ class PageOutput:
 
     def clear(self) -> Mapping[str, int]:
         """
-        Make the browser drop the unheard audio. Wait for its answer how much was heard.
+        Make the browser drop the unheard audio. Wait until the browser reports how much was heard.
 
         Returns:
             How many samples of each item were heard.
@@ -289,7 +289,7 @@ class PageOutput:
                 return "answer"
             if self._item(number) is None or not self._is_unfinished():
                 return "stale"
-            # If a newer item is on its way, the page needs a clear, so that it drops that item.
+            # If a newer item is on its way, send a clear, so that the page drops that item.
             is_newest = self._last is not None and self._last.number == number
             self._begin_clear((number, heard_ms), is_sent=not is_newest)
             return "stopped"

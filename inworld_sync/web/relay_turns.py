@@ -63,7 +63,7 @@ class UserTurns:
 
     @property
     def is_interrupting(self) -> bool:
-        """Whether the relay still waits for the page's answer how much was heard."""
+        """Whether the relay still waits until the page answers how much was heard."""
         return self._clear_until is not None
 
     def add_audio(self, audio: bytes) -> None:

@@ -26,9 +26,9 @@ const BLOCK_MS = 20;
 const REPORT_MS = 20;
 /** The page reports to the server how much was heard, at this interval. */
 const HEARD_MS = 200;
-/** The player buffers at most this much audio. The rest of an item is dropped with an error. */
+/** The player buffers at most this much audio. Further audio is dropped, with an `error` event. */
 const MAX_QUEUED_SECONDS = 60;
-/** If more bytes (about five seconds of audio) wait to be sent, the connection is replaced. */
+/** If more bytes than this wait to be sent (about five seconds), the connection is replaced. */
 const MAX_UNSENT_BYTES = 262144;
 /** At most this many typed messages wait for a connection. */
 const MAX_TYPED = 16;
@@ -349,7 +349,7 @@ export class HeardClock {
  * of audio again.
  */
 export class Player {
-  /** Null marks the end of an item. @type {{ item: number, samples: Int16Array | null }[]} */
+  /** Null is the end of an item. @type {{ item: number, samples: Int16Array | null }[]} */
   #queue = [];
   /** How many samples of the first entry were played. */
   #offset = 0;
@@ -954,7 +954,7 @@ class RelayTransport {
   #isReady = false;
   #hasStarted = false;
   #isDown = false;
-  /** The number of an item in the page is this number plus its number on the connection. */
+  /** An item's number in the page is this number plus the item's number on the connection. */
   #base = 0;
   #newest = 0;
   /** Audio and text of this item and of all earlier items are dropped. */
@@ -1258,7 +1258,7 @@ class RelayTransport {
 /** The error of a connection that could not be opened. */
 class ConnectError extends Error {
   /**
-   * @param {number} code The close code of the WebSocket, or a close code for the same reason.
+   * @param {number} code The close code of the WebSocket; for another failure, a similar code.
    * @param {string} reason
    */
   constructor(code, reason) {
@@ -1714,7 +1714,7 @@ export class Conversation extends EventTarget {
   #connectedAt = 0;
   /** @type {string[]} */
   #typed = [];
-  /** Is fulfilled when all changes of the push-to-talk button so far have been handled. */
+  /** A promise that is fulfilled when all changes of the button so far have been handled. */
   #pushes = Promise.resolve();
   /** Ends the wait before the next attempt to connect. */
   #stopWaiting = () => {};
