@@ -4,15 +4,17 @@ Measure the work that speech adds to a frame of a game: ``python -m benchmarks.g
     python -m benchmarks.game_frames pygame --seconds 120
     python -m benchmarks.game_frames panda3d --seconds 120
 
-The loop of a game runs at 60 frames per second: 2 ms of Python, and the drawing or the tasks of the
-engine, without a window. Blocks of 5 s with and without speech alternate. In a block with speech, a
-line with words and visemes is received from an emulator in another process, played by the adapter
-of the engine, and shown by a mouth.
+The loop of a game runs at 60 frames per second. Each frame runs 2 ms of Python, and the drawing or
+the tasks of the engine, without a window. Blocks of 5 s with speech alternate with blocks of 5 s
+without speech. In a block with speech, the game receives a line with words and visemes from an
+emulator in another process. The adapter of the engine plays the line, and a mouth shows the
+visemes.
 
-The program prints the CPU time and the time of the calls for speech in a frame, and the time of a
-whole frame with and without speech. The time contains the waits for the GIL, and for the CPU if
-other programs run. The time between two frames is not counted. The targets are a median of 0.1 ms
-and a worst case of 2 ms.
+The program prints two times for the calls for speech in a frame: the CPU time, and the elapsed
+time. It also prints the elapsed time of a whole frame, with and without speech. An elapsed time
+contains the waits for the GIL, and the waits for the CPU if other programs run. The time between
+two frames is not counted. The targets for the calls for speech are a CPU time of 0.1 ms in the
+median and at most 2 ms in the worst case.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ BLOCK_SECONDS = 5.0
 WORK_SECONDS = 0.002
 TEXT = "A guard walks along the wall, and tells you what he has seen in the night. " * 4
 
-# Makes the frame of an engine, and what an adapter adds to it for a voice.
+# A Frame is called in each frame. An Adapter makes two functions for a voice: the first function
+# is called in each frame, and the second function closes the adapter of the voice.
 Frame = Callable[[], object]
 Adapter = Callable[[VoiceLine], tuple[Frame, Frame]]
 
@@ -65,7 +68,7 @@ def serve() -> None:
 
 
 def pygame_game() -> tuple[Frame, Adapter]:
-    """Open a window and a mixer without devices. The mixer runs in real time."""
+    """Open a pygame window and mixer that use no devices. The mixer runs in real time."""
     os.environ.update(SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
     import pygame
 
@@ -94,7 +97,7 @@ def pygame_game() -> tuple[Frame, Adapter]:
 
 
 def panda3d_game() -> tuple[Frame, Adapter]:
-    """Make a game without a window, with OpenAL's driver without a device, in real time."""
+    """Start Panda3D without a window. OpenAL uses its null driver, which runs in real time."""
     os.environ["ALSOFT_DRIVERS"] = "null"
     from direct.actor.Actor import Actor
     from direct.showbase.ShowBase import ShowBase
@@ -180,7 +183,7 @@ def _work() -> None:
 
 
 def _rounds() -> int:
-    """Return the number of rounds that take as long as the work of a game."""
+    """Return how many rounds of :func:`_work` take ``WORK_SECONDS``."""
     global _ROUNDS
     _ROUNDS = 100_000
     times = []

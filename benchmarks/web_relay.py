@@ -4,14 +4,17 @@ Measure conversations of many browsers through one web server: ``python -m bench
     python -m benchmarks.web_relay --browsers 20 --seconds 30
 
 The server is one gunicorn worker with 64 threads. The model is the emulator with prepared speech,
-in a process of its own. The browsers run in this process. Each browser sends its microphone in
-messages of 40 ms, asks for a long answer, stops this answer after a third of the time, and asks
-again. Meanwhile, a plain page is requested ten times in a second.
+in a process of its own. The browsers are simulated in this process. Each browser sends its
+microphone in messages of 40 ms and asks for a long answer. After a third of ``--seconds``, the
+browser stops this answer and asks again. Meanwhile, a plain page is requested about ten times in a
+second.
 
-A browser plays an item when 80 ms of it have arrived, or all of it. From then on, the count of its
-samples gives the time at which each further sample is needed. Audio is late if it arrives after
-that time. A place is leaked if it is in use after its browser has left. The program ends with
-status 1 if audio is late, if a place is leaked, or if a page waits for more than ``--page-limit``.
+A browser begins to play an item when 80 ms of audio have arrived, or when the item is complete.
+From then on, the number of samples gives the time at which each later sample is needed. Audio is
+late if it arrives after the time at which it is needed. A place of the limiter is leaked if the
+place is still in use after all browsers have left. The program ends with status 1 if audio is late,
+if a place is leaked, if a conversation fails, or if a page takes longer than ``--page-limit``
+seconds.
 """
 
 from __future__ import annotations
@@ -45,11 +48,11 @@ PAGE_SECONDS = 0.1
 
 class Playback:
     """
-    What a browser has played, by the count of its samples.
+    The simulated playback of one browser, computed from the number of samples.
 
     Attributes:
-        late_ms: How late each piece of audio was that was late.
-        played_seconds: How much audio was played or is buffered.
+        late_ms: For each piece of audio that was late, how many milliseconds it was late.
+        played_seconds: How many seconds of audio were played or are buffered.
     """
 
     def __init__(self) -> None:
@@ -87,7 +90,7 @@ class Playback:
             self._ends_at = now + self._buffered
 
     def heard_ms(self, now: float) -> int:
-        """Return how much of the item was heard."""
+        """Return how many milliseconds of the item were heard."""
         left = self._buffered if self._ends_at is None else max(0.0, self._ends_at - now)
         return int((self._item_seconds - left) * 1000)
 
@@ -98,10 +101,11 @@ class Playback:
 
 class Browser:
     """
-    One page that talks.
+    One simulated browser with its conversation.
 
     Attributes:
-        first_ms: The time from each question to the first audio of its answer.
+        first_ms: For each question, the milliseconds from the question to the first audio of the
+            answer.
         errors: The error messages of the relay.
     """
 
@@ -112,7 +116,7 @@ class Browser:
         self.first_ms: list[float] = []
         self.errors: list[str] = []
         self.stops = 0
-        # The newest item, and the newest item that is no longer played.
+        # The number of the newest item, and the number of the newest item that was stopped.
         self._newest = self._cleared = 0
         self._until = time.monotonic() + seconds
         self._stop_at = time.monotonic() + seconds / 3
@@ -220,10 +224,10 @@ class Browser:
 
 class Pages:
     """
-    Requests a plain page all the time, each time on a new connection.
+    Requests a plain page again and again, each time on a new connection.
 
     Attributes:
-        waited_ms: The time of each request.
+        waited_ms: How many milliseconds each request took.
     """
 
     def __init__(self, host: str) -> None:
@@ -245,7 +249,7 @@ class Pages:
 
 
 def fetch(url: str) -> bytes:
-    """Request a page."""
+    """Request a page, and return its body."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=60) as response:
         body: bytes = response.read()
@@ -258,7 +262,7 @@ def counters(host: str) -> dict[str, object]:
 
 
 def run_emulator(pace: float) -> None:
-    """Serve until the standard input is closed; for the process of the emulator."""
+    """Run the emulator in this process until the standard input is closed."""
     settings = Settings(prepared_speech=True, pace=pace, max_connections=200)
     with Emulator(settings=settings) as server:
         print(json.dumps([server.url, server.api_key]), flush=True)
@@ -267,7 +271,7 @@ def run_emulator(pace: float) -> None:
 
 @contextlib.contextmanager
 def emulator(pace: float) -> Iterator[dict[str, str]]:
-    """Run the emulator in another process. Yield the environment for its clients."""
+    """Run the emulator in another process. Yield the environment variables for its clients."""
     command = [sys.executable, "-m", "benchmarks.web_relay", "--emulator", str(pace)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -299,7 +303,7 @@ def web_server(environment: dict[str, str]) -> Iterator[str]:
 
 
 def spread(values: list[float]) -> str:
-    """Return percentiles in milliseconds."""
+    """Return the percentiles of values in milliseconds, as text."""
     if not values:
         return "none"
     marks = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "worst": 100.0}
@@ -322,7 +326,7 @@ def main() -> int:
         return 0
     with emulator(chosen.pace) as environment, web_server(environment) as host:
         before = counters(host)
-        warm = Browser(host, 0, 5.0)  # the emulator records its speech
+        warm = Browser(host, 0, 5.0)  # the emulator makes its recording for prepared speech
         warm.join()
         began, cpu = time.monotonic(), float(str(counters(host)["cpu_seconds"]))
         pages = Pages(host)

@@ -16,7 +16,7 @@ PLACES = 200
 
 
 class Places(ConnectionLimiter):
-    """A limiter that tells how many places are in use."""
+    """A limiter that reports how many places are in use."""
 
     @property
     def used(self) -> int:

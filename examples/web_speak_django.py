@@ -18,7 +18,7 @@ PAGE = Path(__file__).with_name("web_speak.html")
 
 settings.configure(ROOT_URLCONF=__name__, SECRET_KEY="example", ALLOWED_HOSTS=["*"])
 django.setup()
-# Also stop the speech of text that the service has received but not spoken.
+# With this option, a stop also cancels text that the service has received but not yet spoken.
 iw = Inworld(sends_cancel_context=True)
 utterances = web.Utterances(iw.tts, max_utterances=50, max_characters=5000)
 
@@ -29,7 +29,7 @@ def page(_: HttpRequest) -> HttpResponseBase:
 
 @require_POST
 def speak(request: HttpRequest) -> HttpResponseBase:
-    """Start to speak a text. Check the login of the user here, and how often a user may speak."""
+    """Start to speak a text. Your app must check the login and the limits of the user here."""
     # Before a page of another site can send JSON, the browser asks this app for permission (CORS).
     # This app does not give the permission.
     if request.content_type != "application/json":

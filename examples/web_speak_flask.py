@@ -9,7 +9,7 @@ from inworld_sync import Inworld, web
 PAGE = Path(__file__).with_name("web_speak.html")
 
 app = Flask(__name__)
-# Also stop the speech of text that the service has received but not spoken.
+# With this option, a stop also cancels text that the service has received but not yet spoken.
 iw = Inworld(sends_cancel_context=True)
 utterances = web.Utterances(iw.tts, max_utterances=50, max_characters=5000)
 
@@ -21,7 +21,7 @@ def page() -> Response:
 
 @app.post("/speak")
 def speak() -> Response:
-    """Start to speak a text. Check the login of the user here, and how often a user may speak."""
+    """Start to speak a text. Your app must check the login and the limits of the user here."""
     # Before a page of another site can send JSON, the browser asks this app for permission (CORS).
     # This app does not give the permission.
     if not request.is_json:

@@ -50,7 +50,7 @@ else:
 
 conversation = Session(
     instructions="You answer questions about a bakery. Be brief.",
-    # The page marks each word when it sounds.
+    # With the times of words, the page marks each word when the user hears the word.
     provider_data=ProviderData(tts=TtsTuning(timestamp_type="WORD")),
 )
 users = web.UserLimit(2, per_period=60)
@@ -112,7 +112,7 @@ class Talk(WebsocketConsumer):
 
     def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self.relay is not None:
-            self.relay.feed(text_data or bytes_data or "")  # None would be the end
+            self.relay.feed(text_data or bytes_data or "")  # None would end the conversation
 
     def disconnect(self, _: int) -> None:
         if self.relay is not None:

@@ -1,8 +1,9 @@
 """
 Talk with the model in a web page, in Flask: push-to-talk and open microphone.
 
-Try it with ``flask --app web_talk_flask run`` and open http://127.0.0.1:5000. For many users, each
-conversation needs a thread: gunicorn --worker-class gthread --threads 64 web_talk_flask:app
+Try it with ``flask --app web_talk_flask run`` and open http://127.0.0.1:5000. Each conversation
+needs a thread, so for many users run:
+gunicorn --worker-class gthread --threads 64 web_talk_flask:app
 """
 
 import json
@@ -22,7 +23,7 @@ from inworld_sync.realtime import ProviderData, TtsTuning
 PAGE = Path(__file__).with_name("web_talk.html")
 
 app = Flask(__name__)
-# A browser whose network is lost sends no close, so the server sends pings.
+# The pings detect a browser that has lost its network, since such a browser sends no close.
 app.config["SOCK_SERVER_OPTIONS"] = {"ping_interval": 25, "max_message_size": 65_536}
 sock = Sock(app)
 if os.environ.get("INWORLD_SYNC_LOCAL") == "1":
@@ -43,7 +44,7 @@ def opening_hours(day: str) -> str:
 conversation = Session(
     instructions="You answer questions about a bakery. Be brief.",
     tools=[opening_hours],
-    # The page marks each word when it sounds.
+    # With the times of words, the page marks each word when the user hears the word.
     provider_data=ProviderData(tts=TtsTuning(timestamp_type="WORD")),
 )
 users = web.UserLimit(2, per_period=60)

@@ -1,11 +1,11 @@
 """
-Gives the audio of a carrier that sends no timestamps its place in the stream.
+Finds the position in the stream for the audio of a carrier that sends no timestamps.
 
-Such a carrier sends audio in real time, and sends nothing while there is no audio, for example if
-packets from the phone are lost. The position of a piece is the number of samples before it, plus
-the gaps. A late piece does not show a gap: if this process stalls, the pieces wait in the socket,
-and the later pieces then arrive at once. So a gap counts only if all pieces of the next two seconds
-are late too.
+Such a carrier sends audio in real time. It sends nothing while it has no audio, for example if
+packets from the phone are lost. The position of a piece is the number of samples that arrived
+before the piece, plus the lengths of the gaps in samples. One late piece does not prove a gap: if
+this process stalls, pieces wait in the socket, and then all of them arrive at once. So a gap counts
+only if all pieces of the next two seconds are late too.
 
 This module has no clock and no lock. The owner passes the time and serializes the calls.
 """
@@ -18,15 +18,16 @@ import attrs
 
 __all__ = ["Arrivals", "PlacedAudio"]
 
-# A piece is placed after the pieces of this time have been seen.
+# A piece is placed when later pieces have been watched for this long.
 _WATCHED_SECONDS = 2.0
 
-# The time between two pieces counts at most this long, because nothing is seen while the process
-# stalls.
+# Of the time between two pieces, at most this much counts as watched, because the process may have
+# stalled between the pieces.
 _MOST_STEP_SECONDS = 0.04
 
-# A shorter gap is ignored. Gaps of a carrier are frames of 20 ms. At the end of a call, two seconds
-# of further pieces are missing, so only a gap that is longer than most stalls counts.
+# A shorter gap is ignored. A gap of a carrier has at least one frame of 20 ms. The second value is
+# for the last pieces of a call. No two seconds of later pieces can confirm such a gap, so the gap
+# counts only if it is longer than most stalls.
 _GAP_SECONDS = 0.015
 _LAST_GAP_SECONDS = 2.0
 
@@ -48,9 +49,9 @@ class _Piece:
     A piece that is not placed yet.
 
     Attributes:
-        received: How many samples have arrived before it.
-        began: When the stream has begun at the latest if there was no gap before this piece.
-        watched: For how long pieces had been seen when it arrived.
+        received: How many samples had arrived before this piece.
+        began: The latest possible beginning of the stream, if there was no gap before this piece.
+        watched: For how many seconds pieces had been watched when this piece arrived.
     """
 
     pcm: bytes = attrs.field(repr=False)
@@ -65,7 +66,7 @@ class Arrivals:
     The pieces of one stream.
 
     Args:
-        rate_hz: Samples a second.
+        rate_hz: The sample rate.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -74,14 +75,14 @@ class Arrivals:
         self._watched = 0.0
         self._arrived: float | None = None
         self._pieces: deque[_Piece] = deque()
-        # The values of ``began`` that are less than those of all later pieces, in order. So the
-        # first value is the least one of all pieces.
+        # The values of ``began`` of the pieces, in order, without each value that is greater than a
+        # later value. So the first value is the least of all.
         self._least: deque[float] = deque()
         self._began: float | None = None
         self._gap_seconds = 0.0
 
     def add(self, pcm: bytes, now: float) -> list[PlacedAudio]:
-        """Add a piece that has just arrived, and return the pieces whose place is known now."""
+        """Add a piece that has just arrived, and return the pieces whose position is now known."""
         if self._arrived is not None:
             self._watched += min(max(now - self._arrived, 0.0), _MOST_STEP_SECONDS)
         self._arrived = now
@@ -94,11 +95,11 @@ class Arrivals:
         return self._placed(self._watched - _WATCHED_SECONDS, _GAP_SECONDS)
 
     def finish(self) -> list[PlacedAudio]:
-        """Return the other pieces, since no more pieces follow."""
+        """Return the pieces that are not placed yet. No more pieces may follow."""
         return self._placed(self._watched, _LAST_GAP_SECONDS)
 
     def _placed(self, until: float, least_gap_seconds: float) -> list[PlacedAudio]:
-        """Return the pieces that arrived up to a time of :attr:`_watched`."""
+        """Place and return the pieces whose ``watched`` is at most *until*."""
         found = []
         while self._pieces and self._pieces[0].watched <= until:
             piece, least = self._pieces.popleft(), self._least[0]
@@ -108,7 +109,7 @@ class Arrivals:
             gap_seconds = least - began - self._gap_seconds
             if gap_seconds > least_gap_seconds:
                 self._gap_seconds += gap_seconds
-            # If this is negative, the first pieces were late, and the stream began earlier.
+            # If the gap is negative, the first pieces were late, and the stream began earlier.
             self._began = began + min(gap_seconds, 0.0)
             position = piece.received + round(self._gap_seconds * self._rate_hz)
             found.append(PlacedAudio(piece.pcm, position, piece.arrived))

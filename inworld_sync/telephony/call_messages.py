@@ -17,8 +17,8 @@ class CallMessages:
     The messages to the carrier of one call, in order.
 
     Args:
-        codec: Makes the messages.
-        output: Provides the audio.
+        codec: The codec of the carrier, which makes the messages.
+        output: The output of the call, which provides the audio.
     """
 
     def __init__(self, codec: Codec, output: CallOutput) -> None:
@@ -26,7 +26,7 @@ class CallMessages:
         self._has_begun = False
 
     def next_messages(self, timeout: float) -> Iterable[Message]:
-        """Return the next messages when they are due; none after *timeout* seconds."""
+        """Wait until messages are due, and return them. Return none after *timeout* seconds."""
         if not self._has_begun:
             self._has_begun = True
             return _present(self._codec.begin())

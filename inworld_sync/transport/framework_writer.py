@@ -1,5 +1,5 @@
 """
-Sends all messages of a framework's WebSocket, on one thread.
+Sends all messages on a framework's WebSocket, from one thread.
 
 Threads: ``inworld-...-out``. No other thread sends on the socket.
 """
@@ -24,7 +24,7 @@ class MessageSource(Protocol):
     """Provides the messages that are sent."""
 
     def next_messages(self, timeout: float) -> Iterable[Message]:
-        """Return the next messages when they are due; none after *timeout* seconds."""
+        """Wait until messages are due, and return them. Return none after *timeout* seconds."""
         ...
 
     def notify(self) -> None:
@@ -38,12 +38,12 @@ class MessageSource(Protocol):
 
 class SocketWriter:
     """
-    The thread that sends.
+    The thread that sends the messages.
 
     Args:
         name: The name of the call or relay.
-        socket: Sends the messages.
-        source: Provides the messages.
+        socket: The WebSocket on which the messages are sent.
+        source: The source of the messages.
 
     Attributes:
         error: Why no more messages can be sent; None while messages can be sent.
@@ -59,12 +59,12 @@ class SocketWriter:
         self._thread.start()
 
     def stalled_seconds(self, now: float) -> float:
-        """Return how many seconds ago the sending of the present message began."""
+        """Return how many seconds the present message has been in ``send``; 0 without a message."""
         since = self._sending_since
         return 0.0 if since is None else now - since
 
     def finish(self, message: Message | None, timeout: float) -> None:
-        """Send a last message, and end the thread; wait at most *timeout* seconds."""
+        """Send *message* unless it is None. Wait up to *timeout* seconds until the thread ends."""
         if message is not None:
             self._last.append(message)
         self._is_over = True

@@ -1,8 +1,8 @@
 """
 Speech for web pages, in Flask and Django: streamed audio, server-sent events, and error responses.
 
-A name is imported when it is first used. Flask and Django are not imported unless the program
-itself has imported them.
+The module of a name is imported when the name is first used. This package does not import Flask or
+Django unless the program itself has imported it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from inworld_sync.web.user_limit import UserLimit as UserLimit
     from inworld_sync.web.utterances import Utterances as Utterances
 
-# The module of each public name. A test compares this with the imports above.
+# The module of each public name. A test compares this table with the imports above.
 _HOMES = {
     "web.audio_response": "stream_response",
     "web.event_response": "sse_response",

@@ -1,4 +1,4 @@
-"""Checks the arguments of the program, and the texts of browsers."""
+"""Checks the arguments that the program passes, and the texts that browsers send."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def require_tts(value: object) -> None:
 
 
 def require_short_text(text: object, max_characters: int) -> str:
-    """Return the text of a request. Raise ConfigError if it is missing, blank or too long."""
+    """Return the text of a request. Raise ConfigError if the text is missing, blank or too long."""
     if text is None:
         raise ConfigError("text is missing in the request")
     if not isinstance(text, str):

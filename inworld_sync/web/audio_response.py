@@ -1,8 +1,8 @@
 """
 Makes responses that stream the speech of one text while the service generates it.
 
-The first audio is read before the response is made, so an earlier error can still choose the
-status. The server reads the rest of the audio as fast as the browser accepts it.
+The response is made after the first audio has arrived, so an error before the first audio can still
+decide the status. The server reads the rest of the audio as fast as the browser accepts it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ __all__ = [
 # Browsers play files of these formats while they receive them.
 _CONTENT_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 
-# The first header keeps nginx from buffering. The speech of a text may differ each time.
+# X-Accel-Buffering keeps nginx from buffering. No cache may store the speech, because the service
+# may speak the same text differently the next time.
 STREAM_HEADERS: Final = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 
 
@@ -84,24 +85,25 @@ def stream_response(
     Speak a text, and make the response that streams the speech to a browser.
 
     The call returns when the first audio has arrived. An error before this moment becomes a
-    response with a status from 400 on and a JSON body. A later error is raised to the server, which
-    logs the error and cuts the response off, so that the browser does not take the part for the
-    whole. If the browser leaves, the synthesis is stopped at the next block of audio.
+    response with a status of at least 400 and a JSON body. A later error is raised to the server,
+    which logs the error and cuts the response off. So the browser reports an error, and does not
+    treat the part as the whole speech. If the browser leaves, the synthesis is stopped at the next
+    block of audio.
 
     A request with the method HEAD gets the headers, and nothing is spoken. A ``Range`` header is
-    ignored, since the speech has no length until it is complete.
+    ignored, since the length of a speech is unknown until the speech is complete.
 
     Args:
         request: ``flask.request``, or the ``HttpRequest`` that Django passes to the view.
         tts: ``iw.tts`` of a client.
-        text: The text. None, a blank text and more than *max_characters* characters are answered
-            with the status 400.
+        text: The text. If it is None, blank or longer than *max_characters*, the response has the
+            status 400.
         format: ``mp3`` or ``wav``. ``wav`` has no length in its header; Safari may not play it.
         voice: Id of a voice; ``Ashley`` by default.
         model: Id of a model; ``inworld-tts-2`` by default.
         language: BCP-47 tag, or ``AUTO``.
-        config: Further settings; *format* replaces the encoding of its audio.
-        max_characters: The longest accepted text, at least 1 character.
+        config: Further settings; *format* replaces the encoding in *config*.
+        max_characters: How many characters a text may have, at least 1.
         timeout: The longest wait in seconds for a free connection, and for each message of the
             service.
 
@@ -140,7 +142,10 @@ def stream_response(
 
 def first_chunks(stream: SpeechStream) -> list[AudioChunk]:
     """
-    Wait for the first audio. Return its chunk, after earlier chunks that have only times.
+    Wait for the first chunk with audio.
+
+    Returns:
+        The earlier chunks, which have no audio but only times, and then this chunk.
 
     Raises:
         InworldError: The speech failed before its first audio.

@@ -6,14 +6,15 @@ import re
 
 __all__ = ["asks_part", "byte_range"]
 
-# One range. A server may ignore requests of several ranges, and browsers send none for audio.
+# The pattern matches one range. A server may ignore a request for several ranges, and browsers send
+# no such requests for audio.
 _RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
-# No range that the pattern accepts is so long.
+# This length is greater than every number that the pattern accepts.
 _ENDLESS = 10**19
 
 
 def asks_part(header: str) -> bool:
-    """Return whether the length of a file must be known for the response to a ``Range``."""
+    """Return whether a ``Range`` header requests less than the whole file."""
     return byte_range(header, _ENDLESS) not in (None, (0, _ENDLESS))
 
 
@@ -21,8 +22,8 @@ def byte_range(header: str, length_bytes: int) -> tuple[int, int] | None:
     """
     Return the first byte of a range, and the byte after its end.
 
-    Both are equal if no byte of the file is in the range. The result is None if the header must be
-    ignored, because it is missing or malformed.
+    Both numbers are equal if no byte of the file is in the range. The result is None if the header
+    is missing or malformed. Then the header must be ignored.
     """
     match = _RANGE.fullmatch(header)
     if match is None or not (match[1] or match[2]):

@@ -1,7 +1,7 @@
 """
-Writes the words and transcripts of a program's events as server-sent events.
+Makes server-sent events from the words and transcripts of a context, stream or session.
 
-The format is described in the HTML standard, section 9.2.
+The HTML standard describes the format in section 9.2.
 """
 
 from __future__ import annotations
@@ -47,7 +47,11 @@ END: Final[SentEvent] = ("end", {})
 
 
 def failed(failure: Failure) -> SentEvent:
-    """Return the last event of a stream that ends early. "error" is the name of another event."""
+    """
+    Return the last event of a stream that ends early.
+
+    Its name is not "error", because a browser reports a lost connection as an event "error".
+    """
     return "failed", {"error": failure.code, "message": failure.message}
 
 
@@ -57,12 +61,12 @@ def write_event(event: SentEvent, number: int | None = None) -> bytes:
 
     Args:
         event: The name and the data.
-        number: The id of the event, which a browser sends when it connects again; None if the
-            stream cannot be continued.
+        number: The id of the event; None if the stream cannot be continued. A browser that connects
+            again sends the id of the last event that it has received.
     """
     name, data = event
     head = "" if number is None else f"id: {number}\n"
-    # JSON has no line break, which would end the field.
+    # A line break would end the field. ``json.dumps`` writes no line break.
     return f"{head}event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
@@ -110,7 +114,7 @@ class EventFormat:
 
     def __init__(self) -> None:
         self._words = WordFormat()
-        # The texts of the parts of responses that are not complete.
+        # The text so far of each content part that is not complete.
         self._texts: dict[tuple[str, int], str] = {}
 
     def add(self, event: object) -> list[SentEvent]:

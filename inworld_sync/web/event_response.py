@@ -1,8 +1,9 @@
 """
 Makes responses of server-sent events.
 
-A body waits for events on the thread of the request. It sends a comment if nothing else was sent
-for some time, so that proxies keep the connection and a browser that has left is noticed.
+The body of a response waits for events on the thread of the request. If nothing was sent for 15
+seconds, the body sends a comment. The comment keeps proxies from closing the connection. It also
+lets the server notice that a browser has left.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class EventFeed(Protocol):
         ...
 
     def close(self) -> None:
-        """End a :meth:`read` that waits. May be called twice, and from any thread."""
+        """End a :meth:`read` that waits. This method may be called twice, and from any thread."""
 
 
 class EventBody:
@@ -59,7 +60,7 @@ class EventBody:
     def __next__(self) -> bytes:
         first, self._first = self._first, b""
         if first:
-            # The browser learns at once that the stream is open.
+            # With this first block, the browser learns at once that the stream is open.
             return first
         until = time.monotonic() + _PING_SECONDS
         while (left := until - time.monotonic()) > 0:
@@ -87,7 +88,8 @@ class _SourceFeed(Generic[_E]):
     def read(self, timeout: float) -> bytes | None:
         if self._has_ended:
             return None
-        # If this is set, the queue returns the remaining events, or raises the error of the end.
+        # After the end of the source, the queue does not wait: it returns the remaining events, and
+        # then raises the error of the end.
         had_ended = self._source.ended is not None
         try:
             events = self._format.add(self._queue.get(timeout))
@@ -114,17 +116,17 @@ def sse_response(request: object, source: EventSource[_E]) -> object:
     """
     Make a response that sends words and transcripts to a browser as server-sent events.
 
-    The response has the events from this call on. It ends with the event ``end`` when the source
-    ends, or with ``failed`` if the source ends with an error. If the source has already ended with
-    an error, the response has a status from 400 on and a JSON body.
+    The response has the events that occur after this call. The last event is ``end``, or ``failed``
+    if the source ends with an error. If the source has already ended with an error, the response
+    has a status of at least 400 and a JSON body.
 
     The events have no ``id``, because a browser that connects again cannot get the events that it
-    has missed. The events of :meth:`Utterances.sse_response` have one.
+    has missed. The events of :meth:`Utterances.sse_response` have an ``id``.
 
     Args:
         request: ``flask.request``, or the ``HttpRequest`` that Django passes to the view.
-        source: A realtime session, an STT stream or a TTS context. It stays open when the browser
-            leaves.
+        source: A realtime session, an STT stream or a TTS context. The source stays open when the
+            browser leaves.
 
     Returns:
         A ``Response`` of Flask, or a response of Django. Under ASGI, Django's response has an

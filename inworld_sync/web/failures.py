@@ -1,8 +1,8 @@
 """
 Turns errors into responses with a status and a short JSON body.
 
-The message of a status below 500 is the message of the error, which helps the author of the
-request. All messages from 500 on are fixed texts, and the error itself is logged.
+For a status below 500, the response has the message of the error, so that the author of the request
+can correct the request. From status 500 on, the response has a fixed text, and the error is logged.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _UNAVAILABLE_CODE = 14
 @attrs.frozen
 class Failure:
     """
-    What a response says about an error.
+    The content of the response to an error.
 
     Attributes:
         status: The HTTP status.
         code: A name for programs, such as ``bad_request``.
         message: A text for people.
-        retry_after: Seconds until the request may succeed; None if this is unknown.
+        retry_after: The number of seconds until the request may succeed; None if it is unknown.
     """
 
     status: int
@@ -67,7 +67,7 @@ class Failure:
 
 
 def failure_of(error: InworldError) -> Failure:
-    """Return what a response says about an error."""
+    """Return the content of the response to an error."""
     if isinstance(error, (ConfigError, InvalidRequestError, NotFoundError)):
         text = error.message if isinstance(error, ServiceError) else str(error)
         return Failure(400, "bad_request", text[:_MAX_MESSAGE_CHARACTERS])
@@ -98,7 +98,7 @@ def _retry_after(error: InworldError) -> int | None:
 
 
 def log(error: InworldError) -> Failure:
-    """Return what a response says about an error, and log an error of the server or the service."""
+    """Return the content of the response to an error. Log the error from status 500 on."""
     failure = failure_of(error)
     if failure.status >= 500:
         _logger.warning("%d %s: %s: %s", failure.status, failure.code, type(error).__name__, error)
@@ -106,12 +106,12 @@ def log(error: InworldError) -> Failure:
 
 
 def respond_error(request: WebRequest, error: InworldError) -> object:
-    """Make the response to an error, and log the error if the client did not cause it."""
+    """Make the response to an error. Log the error if its status is 500 or more."""
     return respond_failure(request, log(error))
 
 
 def respond_failure(request: WebRequest, failure: Failure) -> object:
-    """Make the response with a status and a JSON body."""
+    """Make the response with the status and the JSON body of a failure."""
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(failure.retry_after)
@@ -126,8 +126,8 @@ def error_response(request: object, error: InworldError) -> object:
     """
     Make the response to an error of the client, for a view that catches the error itself.
 
-    The body is JSON with ``error`` and ``message``. It has no credential, and no details of the
-    server. An error with a status from 500 on is logged.
+    The body is JSON with ``error`` and ``message``. The body has no credential, and no details of
+    the server. The error is logged if its status is 500 or more.
 
     Args:
         request: ``flask.request``, or the ``HttpRequest`` that Django passes to the view.

@@ -2,7 +2,7 @@
 Reads requests of Flask and Django, and makes their responses.
 
 The class of the request decides which framework is used. This module imports a framework only if
-the program has imported it, so neither of them is needed.
+the program has imported that framework, so the package requires neither Flask nor Django.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ __all__ = ["Body", "EmptyBody", "WebRequest", "web_request"]
 
 
 class Body(Protocol):
-    """The blocks of a response. The server iterates, and calls :meth:`close` at the end."""
+    """The blocks of a response. The server iterates over them, and finally calls :meth:`close`."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
     def __next__(self) -> bytes: ...
 
     def close(self) -> None:
-        """Free everything that the response uses. May be called twice, and from any thread."""
+        """Free all that the response uses. This method may be called twice, and from any thread."""
 
 
 class EmptyBody:
-    """The body of a response to HEAD. Unlike ``b""``, it gives the response no length."""
+    """
+    The body of a response to HEAD.
+
+    A response with this body has no ``Content-Length``. With ``b""``, the length would be 0.
+    """
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -46,7 +50,7 @@ class EmptyBody:
 
 
 class WebRequest(Protocol):
-    """The parts of a request that responses need."""
+    """A request in the form that this package uses."""
 
     @property
     def method(self) -> str:
@@ -64,12 +68,12 @@ class WebRequest(Protocol):
 
 def web_request(request: object) -> WebRequest:
     """
-    Return the parts of a framework's request.
+    Return the request of a framework in the form that this package uses.
 
     Raises:
         ConfigError: *request* is not the request of Flask or Django.
     """
-    # No framework has been imported if its request does not exist.
+    # If the program has not imported a framework, the request does not belong to that framework.
     flask_module = sys.modules.get("flask")
     if flask_module is not None and isinstance(request, flask_module.Request):
         return _FlaskRequest(cast("flask.Request", request))
@@ -128,7 +132,7 @@ class _DjangoRequest:
 
 class _AsyncBody:
     """
-    A body for ASGI servers. A thread of its own waits for each block.
+    A body for ASGI servers. Each body has one thread, which waits for the next block.
 
     Django's shared threads would limit how many responses can wait at once.
     """
@@ -155,6 +159,6 @@ class _AsyncBody:
         return next(self._body, None)
 
     def close(self) -> None:
-        """Close the body, which ends a wait of the thread, and let the thread end."""
+        """Close the wrapped body. This ends a wait of the thread, and then the thread ends."""
         self._body.close()
         self._executor.shutdown(wait=False, cancel_futures=True)

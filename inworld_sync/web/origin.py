@@ -1,9 +1,10 @@
 """
-Checks from which site a page opens a WebSocket.
+Checks the site of the page that opens a WebSocket.
 
-A browser lets every page open a WebSocket to every server, and sends the user's cookies with it. So
-without this check, a page of another site could speak in the name of a user who is logged in. The
-browser sends the site of the page in the header ``Origin``, which the page cannot change.
+A browser lets every page open a WebSocket to every server, and sends the user's cookies with the
+request. So without this check, a page of another site could start conversations as a user who is
+logged in. The browser sends the site of the page in the header ``Origin``. The page cannot change
+this header.
 Source: RFC 6455, 10.2; RFC 6454.
 """
 
@@ -21,7 +22,7 @@ _PORTS = {"http": 80, "https": 443}
 
 def origins_of(allowed_origins: Sequence[str]) -> tuple[str, ...]:
     """
-    Check the origins that a program allows, and return them in one form.
+    Check the origins that a program allows, and return each in lower case and with its port.
 
     Raises:
         ConfigError: A value is not an origin.
@@ -44,8 +45,8 @@ def check_origin(headers: Mapping[str, str], allowed_origins: Sequence[str] = ()
             empty, the page must have the same host and port as the request.
 
     Raises:
-        AuthError: The page belongs to another site, or the request has no origin, because the
-            client is not a browser.
+        AuthError: The page belongs to another site, or the request has no ``Origin``. All browsers
+            send this header.
         ConfigError: *allowed_origins* has a value that is not an origin.
     """
     allowed = origins_of(allowed_origins)
@@ -105,7 +106,7 @@ def _normal(origin: str) -> str | None:
 
 
 def _is_same_host(origin: str, host: str) -> bool:
-    # A proxy may end TLS, so the scheme of the request is unknown. A missing port is the default
-    # port of the page's scheme.
+    # A proxy may end TLS, so the scheme of the request is unknown. If *host* has no port, the
+    # default port of the page's scheme is used.
     scheme = origin.partition(":")[0]
     return bool(host) and _normal(f"{scheme}://{host}") == origin

@@ -11,16 +11,16 @@ __all__ = ["script"]
 @cache
 def script() -> str:
     """
-    Return the JavaScript module for pages, to be served as ``text/javascript``.
+    Return the JavaScript module for pages. Serve it as ``text/javascript``.
 
-    The page imports the class ``Conversation`` from it. The module loads itself from the same
-    address as an AudioWorklet, so serve it from a URL and not inside of the page. In Flask::
+    The page imports the class ``Conversation`` from the module. The module also loads itself as an
+    AudioWorklet from its own address, so serve it from a URL and not inside of the page. In Flask::
 
         @app.get("/inworld.js")
         def inworld_js():
             return Response(web.script(), mimetype="text/javascript")
 
-    The text is read once. Threads may call this function at the same time.
+    The file is read at the first call. Threads may call this function at the same time.
     """
     file = resources.files("inworld_sync.web") / "static" / "inworld.js"
     return file.read_text(encoding="utf-8")

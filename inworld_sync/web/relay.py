@@ -69,17 +69,17 @@ _ACTIVE_SECONDS = 0.03
 _IDLE_SECONDS = 0.05
 _JOIN_SECONDS = 1.0
 
-# After a message could not be sent, messages are still read for this time.
+# After the writer has failed, messages of the browser are still read for this time.
 _BROKEN_SECONDS = 0.5
 
-# The conversation ends after so many wrong messages. The page learns of the first few.
+# The conversation ends after this many wrong messages. Only the first few are reported to the page.
 _MAX_WRONG = 100
 _MAX_WRONG_REPORTS = 5
 
 # A longer message ends the conversation.
 _MAX_MESSAGE_BYTES = 1024 * 1024
 
-# The conversation ends when so much audio was ignored because it arrived too fast.
+# The conversation ends when this much audio was ignored because it arrived too fast.
 _MAX_EXCESS_MS = 60_000.0
 
 _relays = itertools.count(1)
@@ -93,23 +93,23 @@ class Relay:
         socket: The WebSocket: any object with ``send``, and with ``receive`` or ``recv``, such as a
             socket of flask-sock or ``websockets.sync``. If the server calls a function with each
             message, as Django Channels does, pass each message to :meth:`feed`.
-        session: An open session, which you close; or a function that gets a :class:`RelayStart` and
-            opens a session, which the relay closes. Until the session is open, the user's audio is
-            kept.
+        session: An open session, or a function that gets a :class:`RelayStart` and returns an open
+            session. You close a session that you pass. The relay closes a session that the
+            function has opened. The relay buffers the user's audio until the session is open.
         headers: The headers of the upgrade request, for the check of the origin.
         allowed_origins: The sites whose pages may connect, such as ``https://www.example.com``. If
             the list is empty, the page must have the same host as the server.
         verify_origin: With False, every page and every program may connect.
-        user: The name or id of the user, for *limit* and the summary. It is not sent anywhere.
-        limit: Limits the conversations of each user; it needs *user*.
+        user: The name or id of the user, for *limit* and the summary. The relay does not send it.
+        limit: Limits the conversations of each user. A limit requires *user*.
         options: The settings of the relay.
-        logger: Gets what happens in the conversation; None means the logger ``inworld_sync``.
+        logger: Logs the problems of the conversation; None means the logger ``inworld_sync``.
 
     Raises:
         ConfigError: An argument is wrong or missing.
 
     Attributes:
-        start: What the page has chosen; None before it has started the conversation.
+        start: The mode that the page has chosen, and the user; None before the conversation starts.
 
     Thread safety: one thread calls :meth:`run`; any thread may call the other methods.
     """
@@ -165,7 +165,7 @@ class Relay:
 
     def run(self) -> RelaySummary:
         """
-        Run the conversation until it ends. Neither a lost connection nor a wrong message raises.
+        Run the conversation until it ends. A lost connection or a wrong message raises no error.
 
         Returns:
             The reason for the end, and the conversation.
@@ -201,7 +201,7 @@ class Relay:
         """End the conversation, for example before a deployment. The page connects again."""
         self._requested_end = self._requested_end or "drained"
 
-    # The thread of ``run``.
+    # The methods below run on the thread of ``run``.
 
     def _admit(self, held: contextlib.ExitStack) -> None:
         """Check the origin and the limit, before any message of the page is read."""
@@ -292,7 +292,7 @@ class Relay:
         self._link.start(self.start, self._output, RATE_HZ, prepare=self._prepare)
 
     def _prepare(self, session: RealtimeSession) -> None:
-        """Set who ends the turns of the user; on the thread that opens the session."""
+        """Choose turn detection or manual turns. The thread that opens the session calls this."""
         assert self.start is not None
         is_manual = session.session.turn_detection is None
         if self.start.mode == "push" and not is_manual:
@@ -318,7 +318,7 @@ class Relay:
         elif self._wrong >= _MAX_WRONG:
             self._finish("wrong_messages", RemoteProtocolError(reason))
 
-    # The rules, at every tick.
+    # The rules. They are applied at every tick.
 
     def _tick(self, now: float) -> None:
         if self._requested_end is not None:
@@ -336,7 +336,7 @@ class Relay:
         writer, limit = self._writer, self._options.stall_timeout
         assert writer is not None
         if writer.error is not None:
-            # The message that ends the conversation may still wait to be read.
+            # The browser's message that ends the conversation may still wait to be read.
             self._broken_at = self._broken_at or now
             if now - self._broken_at > _BROKEN_SECONDS:
                 self._finish("browser_left", writer.error)
@@ -365,7 +365,7 @@ class Relay:
             if isinstance(event, InputSpeechStarted):
                 self._is_speaking = True
             elif isinstance(event, (InputSpeechStopped, SessionReconnected)):
-                # A new connection reports speech again.
+                # After a reconnect, the new connection reports speech that continues.
                 self._is_speaking = False
             self._events.handle(event)
         if link.is_over:
@@ -404,7 +404,7 @@ class Relay:
     def _release(self) -> None:
         """End all threads, and close everything that the relay has opened."""
         end = "failed" if self._end is None else self._end[0]
-        # A thread of the session may wait for an answer of the browser.
+        # A thread of the session may wait for an answer of the browser. ``close`` ends this wait.
         self._output.close()
         self._link.close()
         code, text = END_MESSAGES.get(end, (1000, ""))

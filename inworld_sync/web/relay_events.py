@@ -19,7 +19,7 @@ from inworld_sync.web.relay_output import PageOutput
 
 __all__ = ["PageEvents"]
 
-# The texts of this many items are remembered.
+# The kind of text is remembered for this many items.
 _MAX_ITEMS = 1000
 
 
@@ -33,7 +33,8 @@ class PageEvents:
 
     def __init__(self, output: PageOutput) -> None:
         self._output = output
-        # Text and transcript may arrive for the same words. The kind that arrives first is used.
+        # The kind of text of each item, by the id of the item. The service may send the same words
+        # as text and as transcript. The kind that arrives first is used.
         self._kinds: dict[str, str] = {}
 
     def handle(self, event: SessionEvent) -> None:
@@ -46,7 +47,7 @@ class PageEvents:
             if self._kinds.setdefault(event.item_id, kind) == kind:
                 self._output.send_about(event.item_id, "text", delta=event.delta)
         elif isinstance(event, (TranscriptDone, TextDone)):
-            # Some services send only the whole text.
+            # Some services send no deltas, only the whole text.
             if event.item_id not in self._kinds:
                 text = event.text if isinstance(event, TextDone) else event.transcript
                 self._kinds[event.item_id] = "whole"

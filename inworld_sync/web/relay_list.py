@@ -1,7 +1,7 @@
 """
-Keeps the list of this process's relays, for the end of a deployment.
+Keeps the list of this process's relays, so that a program can end all conversations.
 
-Lock rule: ``_changed`` guards the list. Nothing is called while this lock is held.
+Lock rule: ``_changed`` guards the list. No method of a relay is called while ``_changed`` is held.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["ListedRelay", "drain_relays", "listed"]
 
 
 class ListedRelay(Protocol):
-    """A relay, for this module."""
+    """The part of a relay that this module uses."""
 
     def drain(self) -> None:
         """End the conversation, so that the page connects again."""
@@ -34,13 +34,13 @@ def drain_relays(timeout: float) -> int:
     """
     End all conversations of this process, for example before a deployment.
 
-    The pages connect again after a short time, so another process must accept connections.
+    The pages connect again after a short time, so another process must accept their connections.
 
     Args:
-        timeout: Seconds to wait until all conversations have ended.
+        timeout: The longest wait in seconds until all conversations have ended.
 
     Returns:
-        How many conversations have not ended.
+        The number of conversations that have not ended.
     """
     require_seconds("timeout", timeout, is_zero_allowed=True)
     until = time.monotonic() + min(timeout, LONGEST_TIMEOUT_SECONDS)
@@ -55,7 +55,7 @@ def drain_relays(timeout: float) -> int:
 
 @contextlib.contextmanager
 def listed(relay: ListedRelay) -> Iterator[None]:
-    """List a relay while the block runs."""
+    """Keep a relay in the list while the block runs."""
     try:
         with _changed:
             _relays.append(relay)

@@ -1,5 +1,7 @@
 """
-Reads the messages of a browser, and writes the messages to it. docs/web.md describes all messages.
+Reads the messages from a browser, and writes the messages to the browser.
+
+docs/web.md describes all messages.
 
 A browser is not trusted: each field of its messages is checked, and all numbers have limits.
 """
@@ -42,7 +44,8 @@ Mode: TypeAlias = Literal["open", "push"]
 # The sample rate of the audio in both directions.
 RATE_HZ = 24_000
 
-# One binary message has at most 1.3 s of audio, and one text message at most this many characters.
+# The greatest length of a binary message (1.36 s of audio), of a text message, and of the typed
+# text in a text message.
 MAX_AUDIO_BYTES = 65_536
 MAX_JSON_CHARACTERS = 16_384
 MAX_TEXT_CHARACTERS = 4_000
@@ -53,7 +56,7 @@ _MAX_MS = 86_400_000.0
 
 @attrs.frozen
 class Start:
-    """The conversation begins."""
+    """The page starts the conversation."""
 
     mode: Mode
 
@@ -82,7 +85,7 @@ class Heard:
 
 @attrs.frozen
 class Interrupted:
-    """The page has stopped playing an item, or nothing (item 0), after *ms* milliseconds."""
+    """The page has stopped after *ms* milliseconds of an item. Item 0 means that none played."""
 
     item: int
     ms: float
@@ -103,7 +106,7 @@ def read_audio(data: bytes) -> bytes:
     Check a binary message of the browser.
 
     Raises:
-        RemoteProtocolError: The message is too long, or has half a sample.
+        RemoteProtocolError: The message is too long, or ends in the middle of a sample.
     """
     if len(data) > MAX_AUDIO_BYTES:
         raise RemoteProtocolError(
@@ -201,7 +204,7 @@ def audio_message(item: int, pcm: bytes) -> bytes:
 
 
 def word_list(words: Sequence[WordTime]) -> list[dict[str, object]]:
-    """Return words and their times for a message."""
+    """Return words and their times in the form of a message."""
     return [
         {"text": word.text, "start_ms": round(word.start_ms, 1), "end_ms": round(word.end_ms, 1)}
         for word in words

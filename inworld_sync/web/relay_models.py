@@ -34,7 +34,7 @@ RelayEnd: TypeAlias = Literal[
 
 _REFUSED, _FAILED, _GOING_AWAY, _NORMAL = 1008, 1011, 1001, 1000
 
-# For each end of which the browser learns: the close code, and the text for the page. The texts
+# The close code and the text for the page, for each end that is reported to the browser. The texts
 # have no details of the server or of the account.
 END_MESSAGES: Mapping[RelayEnd, tuple[int, str]] = MappingProxyType(
     {
@@ -74,17 +74,18 @@ def _lead(_: object, field: attrs.Attribute[Any], value: float) -> None:
 @attrs.frozen(kw_only=True)
 class RelayOptions:
     """
-    The settings of a relay. One object may serve any number of relays.
+    The settings of a relay. Any number of relays may use the same object.
 
     Attributes:
-        max_duration: Seconds after which the conversation ends; None for no limit.
-        idle_timeout: Seconds without speech of either side and without a typed message after which
-            the conversation ends; None for no limit.
-        stall_timeout: Seconds after which the conversation ends if the browser does not accept a
-            message.
-        start_timeout: Seconds in which the page must send its first message.
-        lead_ms: How many milliseconds before its playback audio is sent, 100 to 10000. A larger
-            value prevents gaps on bad networks.
+        max_duration: The conversation ends after this many seconds; None for no limit.
+        idle_timeout: The conversation ends after this many seconds without speech of either side
+            and without a typed message; None for no limit.
+        stall_timeout: The conversation ends if the browser does not accept a message for this many
+            seconds.
+        start_timeout: The conversation ends if the page does not send its first message within this
+            many seconds.
+        lead_ms: Audio is sent at most this many milliseconds before it is played, 100 to 10000. A
+            larger value prevents gaps on bad networks.
     """
 
     max_duration: float | None = attrs.field(default=3600.0, validator=_seconds)
@@ -97,12 +98,12 @@ class RelayOptions:
 @attrs.frozen
 class RelayStart:
     """
-    A page has started a conversation.
+    The start of a conversation by a page.
 
     Attributes:
         mode: ``open`` for an open microphone with the turn detection of the session, ``push`` for
             push-to-talk.
-        user: The user, as the program has named them to the relay.
+        user: The argument *user* of the relay.
     """
 
     mode: Mode
@@ -120,7 +121,7 @@ class RelaySummary:
             - ``browser_left``: The browser closed the socket, or the connection was lost.
             - ``hung_up``: The program called :meth:`Relay.close`, or closed the session.
             - ``drained``: The program called ``drain_relays``.
-            - ``max_duration``, ``idle``: The time of this option has passed.
+            - ``max_duration``, ``idle``: The ``max_duration`` or ``idle_timeout`` has passed.
             - ``wrong_origin``: The page belongs to another site.
             - ``user_limit``: The user has too many conversations, see :class:`UserLimit`.
             - ``no_capacity``: The account or the limiter allows no further session.
@@ -129,17 +130,17 @@ class RelaySummary:
             - ``stalled``: The browser accepted no messages for too long.
             - ``model_unavailable``: The session could not be opened.
             - ``model_lost``: The session ended.
-            - ``failed``: An unexpected error, which is in *error*.
+            - ``failed``: An unexpected error has occurred; see *error*.
         error: The error that ended the conversation; None for a normal end.
-        user: The user, as the program has named them.
-        mode: The mode that the page chose; None if it never started.
-        duration: Seconds from the call of ``run`` to the end.
-        heard_ms: How much speech the user has heard, as the browser reports it.
-        interruptions: How often speech was interrupted that was not heard to its end.
+        user: The argument *user* of the relay.
+        mode: The mode that the page chose; None if the page did not start the conversation.
+        duration: The number of seconds from the call of ``run`` to the end.
+        heard_ms: How many milliseconds of speech the user has heard, as the browser reported.
+        interruptions: How often speech was interrupted before the user had heard its end.
         wrong_messages: How many messages of the browser were ignored because they are not of the
-            protocol, or too long, or because too many text messages arrived.
-        lost_input_ms: How much of the user's audio could not be sent to the model, or arrived much
-            faster than real time.
+            protocol, are too long, or are text messages that arrived too fast.
+        lost_input_ms: How many milliseconds of the user's audio were lost, because the audio could
+            not be sent to the model, or because it arrived much faster than real time.
         conversation: The items of the session's conversation.
     """
 

@@ -1,13 +1,13 @@
 """
 Manages everything that is sent to a browser: the audio of the items, and the text messages.
 
-The session pushes items. The writer thread takes messages when they are due. Audio is sent at most
-one lead before it is played, so that little audio waits in the network when the user interrupts. A
-message has the audio of only one item.
+The session pushes the audio of items. The writer thread takes each message when it is due. Audio is
+sent at most *lead_ms* before it is played, so that little audio waits in the network when the user
+interrupts. A message has the audio of only one item.
 
 The browser counts how much of each item was heard. When the audio is cleared, the browser answers
 with its count at that moment, and :meth:`PageOutput.clear` waits for this answer. If no answer
-comes, the position is computed from the last report and the time.
+comes, the position is computed from the last report and the time since then.
 
 Lock rule: ``_news`` guards all fields. ``_news`` is never held while a message is sent.
 """
@@ -37,8 +37,8 @@ __all__ = ["ANSWER_SECONDS", "PageOutput", "Stop"]
 # How long a clear waits for the answer of the browser.
 ANSWER_SECONDS = 1.0
 
-# What an ``interrupted`` message was: the answer to a clear, a stop by the user, a message about
-# audio that is no longer played, or a message about an item that never existed.
+# The meaning of an ``interrupted`` message: the answer to a clear, a stop by the user, a message
+# about audio that is no longer played, or a message about an item that never existed.
 Stop: TypeAlias = Literal["answer", "stopped", "stale", "wrong"]
 
 _SAMPLE_BYTES = 2
@@ -55,10 +55,10 @@ _MAX_TEXTS = 1000
 # The numbers of this many items are kept, for transcripts that arrive late.
 _MAX_NUMBERS = 1000
 
-# An item counts as heard if the browser has not reported its end so long after it must have ended.
+# An item counts as heard this long after its end must have been played, even without a report.
 _LOST_SECONDS = 2.0
 
-# An item counts as heard to its end if at most this much is missing. Pages may round.
+# An item counts as heard to its end if at most this much is missing, because pages may round.
 _ROUNDING_MS = 1.0
 
 _DRAIN_POLL_SECONDS = 0.05
@@ -75,12 +75,13 @@ class _Item:
         resampler: Converts the audio to the rate of the browser; None if nothing is converted.
         pushed_samples: How many samples were pushed, at *source_hz*.
         sent_samples: How many samples were sent, at the rate of the browser.
-        queued_bytes: How much audio waits in the queue.
+        queued_bytes: How many bytes of its audio wait in the queue.
         is_ended: Whether no more audio is pushed.
         is_end_sent: Whether all audio and the end were sent.
         is_finished: Whether the browser has reported that all audio was heard.
-        heard_ms: How much was heard at the time *heard_at*. At first, this is the time at which
-            the first sample is due.
+        heard_ms: How many milliseconds were heard at the time *heard_at*.
+        heard_at: When the browser last reported *heard_ms*. Before the first report, this is the
+            time at which the first sample is due.
     """
 
     number: int
@@ -97,7 +98,7 @@ class _Item:
 
     @property
     def sent_ms(self) -> float:
-        """How much audio was sent."""
+        """How many milliseconds of audio were sent."""
         return self.sent_samples * 1000.0 / RATE_HZ
 
     def is_heard(self, now: float) -> bool:
@@ -107,38 +108,38 @@ class _Item:
         return self.is_finished or is_lost
 
     def estimated_ms(self, now: float) -> float:
-        """Return how much was heard, if the browser has played since its last report."""
+        """Return the heard milliseconds, if the browser has played on since its last report."""
         return min(self.sent_ms, self.heard_ms + max(0.0, now - self.heard_at) * 1000.0)
 
     def samples(self, heard_ms: float) -> int:
-        """Return the first sample that was not heard, at the rate of the pushed audio."""
+        """Return how many samples were heard, at the rate of the pushed audio."""
         is_whole = self.is_end_sent and heard_ms >= self.sent_ms - _ROUNDING_MS
         if self.is_finished or is_whole:
             return self.pushed_samples
-        # With the next sample, the item is truncated at this millisecond and not before it.
+        # The number is rounded up, so that the item is not truncated at an earlier millisecond.
         samples = math.ceil(heard_ms * self.source_hz / 1000.0 - 1e-6)
         return min(samples, self.pushed_samples)
 
 
 @attrs.define
 class _Clear:
-    """A clear that the browser has not answered (None), or its answer: the item, and its ms."""
+    """A clear. *answer* has the item and its heard ms; None until the browser has answered."""
 
     answer: tuple[int, float] | None = None
 
 
 class PageOutput:
     """
-    Everything that is sent to one browser. The session uses it as an ``ItemSink``.
+    Everything that is sent to one browser. The session uses this object as its ``ItemSink``.
 
     Args:
-        lead_ms: How many milliseconds before its playback audio is sent.
+        lead_ms: Audio is sent at most this many milliseconds before it is played.
 
     Attributes:
         failure: Why nothing more is sent; None while messages are sent.
         interruptions: How often unheard audio was cleared.
         late_answers: How many clears the browser did not answer in time.
-        reader: The thread that reads the browser's messages. It never waits for an answer.
+        reader: The thread that reads the browser's messages, and never waits for an answer.
     """
 
     def __init__(self, lead_ms: float) -> None:
@@ -153,7 +154,8 @@ class PageOutput:
         # The newest item.
         self._last: _Item | None = None
         self._clear: _Clear | None = None
-        # The samples that were sent in all, and the last run of audio without a pause.
+        # How many samples were sent in all, and how many of them before the present run. A run is
+        # audio that is played without a pause.
         self._sent = self._run_position = 0
         self._run_began: float | None = None
         self._heard_before_ms = 0.0
@@ -183,7 +185,7 @@ class PageOutput:
             if item is None:
                 if end and not audio:
                     return True
-                # The earlier item has no more audio, even if the service has not ended it.
+                # A new item ends the earlier item, even if the service has not ended that item.
                 if self._last is not None:
                     self._end(self._last)
                 item = self._items[item_id] = self._last = self._new(item_id, audio_format)
@@ -197,7 +199,7 @@ class PageOutput:
 
     def clear(self) -> Mapping[str, int]:
         """
-        Make the browser drop the unheard audio. Wait until it has answered how much was heard.
+        Make the browser drop the unheard audio. Wait until the browser reports how much was heard.
 
         Returns:
             How many samples of each item were heard.
@@ -241,7 +243,7 @@ class PageOutput:
         Make the browser drop the unheard audio, and return at once.
 
         Returns:
-            Whether the browser will answer. Then call :attr:`is_clear_answered` until it has.
+            Whether the browser must answer. If so, read :attr:`is_clear_answered` until it is True.
         """
         with self._news:
             if self._clear is None and self._is_unfinished():
@@ -255,7 +257,7 @@ class PageOutput:
             return self._clear is None or self._clear.answer is not None
 
     def handle_heard(self, number: int, heard_ms: float) -> bool:
-        """Handle how much of an item was heard so far. Return False for an unknown item."""
+        """Record how much of an item was heard so far. Return False for an unknown item."""
         with self._news:
             item = self._item(number)
             if item is not None:
@@ -265,7 +267,7 @@ class PageOutput:
             return 0 < number <= self._count
 
     def handle_finished(self, number: int) -> bool:
-        """Handle that an item was heard to its end. Return False if that cannot be true."""
+        """Record that an item was heard to its end. Return False if this cannot be true."""
         with self._news:
             item = self._item(number)
             if item is not None and not item.is_end_sent:
@@ -276,7 +278,7 @@ class PageOutput:
             return 0 < number <= self._count
 
     def handle_stop(self, number: int, heard_ms: float) -> Stop:
-        """Handle that the browser has stopped playing an item, after *heard_ms* of it."""
+        """Handle a report that the browser has stopped after *heard_ms* of an item."""
         with self._news:
             if number > self._count:
                 return "wrong"
@@ -287,7 +289,7 @@ class PageOutput:
                 return "answer"
             if self._item(number) is None or not self._is_unfinished():
                 return "stale"
-            # The page may not have received the newest audio yet, and must not play it later.
+            # If a newer item is on its way, send a clear, so that the page drops that item.
             is_newest = self._last is not None and self._last.number == number
             self._begin_clear((number, heard_ms), is_sent=not is_newest)
             return "stopped"
@@ -311,7 +313,7 @@ class PageOutput:
 
     @property
     def heard_ms(self) -> float:
-        """How much audio was heard in the whole conversation."""
+        """How many milliseconds of audio were heard in the whole conversation."""
         with self._news:
             return self._heard_before_ms + sum(item.heard_ms for item in self._items.values())
 
@@ -329,7 +331,7 @@ class PageOutput:
         self.close()
 
     def next_messages(self, timeout: float) -> list[Message]:
-        """Return the messages that are due; none after *timeout* seconds or a notification."""
+        """Wait at most *timeout* seconds or until :meth:`notify`. Return the due messages."""
         with self._news:
             now = time.monotonic()
             if messages := self._due(now):
@@ -340,7 +342,7 @@ class PageOutput:
             self._news.wait(max(wait, 0.0))
             return self._due(time.monotonic())
 
-    # ``_news`` is held.
+    # The caller of the methods below holds ``_news``.
 
     def _item(self, number: int) -> _Item | None:
         for item in self._items.values():
@@ -355,7 +357,7 @@ class PageOutput:
         return _Item(self._number(item_id), rate_hz, resampler)
 
     def _number(self, item_id: str) -> int:
-        """Return the number of an item. The browser learns a new number."""
+        """Return the number of an item. A new number is also sent to the browser."""
         number = self._numbers.get(item_id)
         if number is None:
             self._count += 1
@@ -394,7 +396,7 @@ class PageOutput:
         return any(not item.is_heard(now) for item in self._items.values())
 
     def _is_unfinished(self) -> bool:
-        """Whether the browser may still play, even if the audio must have ended by now."""
+        """Return whether the browser may still play: it has not reported the end of all items."""
         return any(not item.is_finished for item in self._items.values())
 
     def _begin_clear(
@@ -432,7 +434,7 @@ class PageOutput:
         return found
 
     def _run_due(self) -> float | None:
-        """Return when the next sample is played at the earliest; None without a run."""
+        """Return the earliest time at which the next sample is played; None without a run."""
         if self._run_began is None:
             return None
         return self._run_began + (self._sent - self._run_position) / RATE_HZ

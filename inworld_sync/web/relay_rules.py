@@ -12,12 +12,13 @@ from inworld_sync.web.relay_messages import RATE_HZ
 
 __all__ = ["MessageRates", "TokenBucket"]
 
-# Audio may arrive at one and a half times the speed of real time, and 30 s more at once, since a
-# browser sends audio late after a stall of its network.
+# Audio may arrive at 1.5 times the speed of real time, with bursts of 30 s. Bursts are allowed
+# because a browser sends the audio of a stall at once when its network works again.
 _AUDIO_BYTES = RATE_HZ * 2 * 1.5
 _AUDIO_BURST_BYTES = RATE_HZ * 2 * 30.0
 
-# A page sends 25 to 50 messages with audio in a second, or 188 with the blocks of an AudioWorklet.
+# A page sends 25 to 50 messages with audio in a second, or 188 if it sends each block of an
+# AudioWorklet in one message.
 _BINARY_MESSAGES = 250.0
 _BINARY_BURST = 7500.0
 
@@ -42,7 +43,7 @@ class TokenBucket:
     _at: float = attrs.field(init=False, default=0.0)
 
     def allows(self, amount: float, now: float) -> bool:
-        """Return whether *amount* is allowed now. If it is, count it."""
+        """Return whether *amount* is allowed now. An allowed amount counts as used."""
         self._used = max(0.0, self._used - (now - self._at) * self.rate)
         self._at = now
         if self._used + amount > self.burst:
@@ -52,7 +53,7 @@ class TokenBucket:
 
 
 class MessageRates:
-    """The rates of the messages of one browser."""
+    """Limits the rates of the messages from one browser."""
 
     def __init__(self) -> None:
         self._texts = TokenBucket(_TEXT_MESSAGES, _TEXT_BURST)
@@ -60,7 +61,7 @@ class MessageRates:
         self._audio = TokenBucket(_AUDIO_BYTES, _AUDIO_BURST_BYTES)
 
     def allow(self, message: str | bytes, now: float) -> bool:
-        """Return whether a message is read; if not, the browser sends too fast."""
+        """Return whether a message may be read. False means that the browser sends too fast."""
         if isinstance(message, str):
             return self._texts.allows(1, now)
         return self._binaries.allows(1, now) and self._audio.allows(len(message), now)

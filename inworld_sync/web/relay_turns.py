@@ -1,9 +1,9 @@
 """
 Sends what the user says to the session: audio, the turns of push-to-talk, and typed messages.
 
-If the page must first stop the speech, the session is interrupted when the page has answered how
-much was heard. Typed messages and the ends of turns wait for this, and for a session that is not
-open yet or reconnects.
+If the page is playing speech, an interruption begins with a clear of the page. The session is
+interrupted when the page has answered how much was heard. Typed messages and the ends of turns wait
+until the interruption is finished. They also wait while the session is not open or reconnects.
 
 All methods run on the thread of the relay.
 """
@@ -24,7 +24,7 @@ from inworld_sync.web.relay_output import ANSWER_SECONDS, PageOutput
 
 __all__ = ["UserTurns", "duration_ms_of"]
 
-# A shorter turn of push-to-talk is dropped, since the service refuses less than 100 ms.
+# A shorter turn of push-to-talk is dropped, since the service refuses less than 100 ms of audio.
 _LEAST_TURN_MS = 100.0
 
 # At most this many typed messages and turns wait for the session.
@@ -32,7 +32,7 @@ _MAX_ACTIONS = 50
 
 
 def duration_ms_of(audio: bytes) -> float:
-    """Return the duration of audio of the browser."""
+    """Return the duration of audio from the browser, in milliseconds."""
     return len(audio) / 2 * 1000.0 / RATE_HZ
 
 
@@ -41,10 +41,10 @@ class UserTurns:
     What the user says in one conversation.
 
     Args:
-        link: The session.
-        output: Everything that is sent to the page.
+        link: The link to the session.
+        output: The messages to the page.
         name: The name of the relay, for logs.
-        logger: Reports commands that could not be sent.
+        logger: Logs the commands that could not be sent.
 
     Attributes:
         is_down: Whether the button of push-to-talk is pressed.
@@ -57,13 +57,13 @@ class UserTurns:
         self._name, self._logger = name, logger
         self.is_down = False
         self._turn_ms = 0.0
-        # Until when the page may answer a clear; None without such a clear.
+        # The time until which the page may answer a clear; None if there is no such clear.
         self._clear_until: float | None = None
         self._actions: deque[Callable[[RealtimeSession], object]] = deque()
 
     @property
     def is_interrupting(self) -> bool:
-        """Whether the page has not answered yet how much was heard."""
+        """Whether the relay still waits until the page answers how much was heard."""
         return self._clear_until is not None
 
     def add_audio(self, audio: bytes) -> None:
@@ -73,7 +73,7 @@ class UserTurns:
         self._link.send(audio, duration_ms)
 
     def push(self, now: float, *, is_down: bool) -> None:
-        """Handle the button: a press interrupts, and a release ends the turn."""
+        """Handle the button. A press interrupts the session, and a release ends the turn."""
         if is_down and not self.is_down:
             self._turn_ms = 0.0
             self._interrupt(now)
@@ -87,11 +87,11 @@ class UserTurns:
         self._put(partial(_send_text, text))
 
     def handle_stop(self, now: float) -> None:
-        """Interrupt the session, because the page has stopped the speech."""
+        """Interrupt the session at the next :meth:`advance`: the page has stopped the speech."""
         self._clear_until = now
 
     def advance(self, now: float) -> None:
-        """Finish an interruption, and do what waits for the interruption or for the session."""
+        """Finish an interruption, and run the commands that wait for it or for the session."""
         if self._clear_until is not None:
             if now < self._clear_until and not self._output.is_clear_answered:
                 return
@@ -115,7 +115,7 @@ class UserTurns:
         self._actions.append(action)
 
     def _do(self, action: Callable[[RealtimeSession], object]) -> None:
-        """Send a command to the session. The page learns that it could not be sent."""
+        """Send a command to the session. If this fails, report the failure to the page."""
         session = self._link.session
         assert session is not None
         try:

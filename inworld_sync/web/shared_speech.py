@@ -1,11 +1,12 @@
 """
-Keeps the speech of one text, which any number of responses read while it is generated.
+Keeps the speech of one text. Any number of responses can read the speech while it is generated.
 
 A thread receives the speech, so the place of the utterance is free as soon as the service has
-sent everything, no matter how slowly a browser reads. The speech is as large as its MP3 file.
+sent everything, even if a browser reads slowly. A speech needs as much memory as its MP3 file.
 
-Lock rule: ``_changed`` guards the audio, the events and the count of readers. Nothing is called
-while it is held. A thread that holds the lock of the table of speeches may acquire ``_changed``.
+Lock rule: ``_changed`` guards the audio, the events and the count of readers. A thread that holds
+``_changed`` acquires no other lock. A thread that holds the lock of the table of speeches may
+acquire ``_changed``.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from inworld_sync.web.failures import failure_of
 
 __all__ = ["SharedSpeech"]
 
-# A browser may end its request and send another one, for example for a part of the file.
+# The synthesis stops after this time without a reader. It does not stop at once, because a browser
+# may end its request and then send another one, for example for a part of the file.
 _LEAVE_SECONDS = 5.0
-# The thread that receives the speech ends within the timeout of the utterance. This is a bound.
+# The longest wait for audio. Usually a wait ends earlier, because the thread that receives the
+# speech ends within the timeout of the utterance.
 _LONGEST_WAIT_SECONDS = 120.0
 _BLOCK_BYTES = 64 * 1024
 
@@ -35,7 +38,7 @@ class SharedSpeech:
 
     Args:
         stream: The speech.
-        first: Its first chunks, which the caller has read.
+        first: The first chunks of the stream, which the caller has already read.
 
     Thread safety: every method may be called from any thread.
     """
@@ -58,16 +61,16 @@ class SharedSpeech:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no more audio will come, also after an error."""
+        """Whether no more audio will come. A speech that has failed is complete too."""
         return self._is_complete
 
     @property
     def error(self) -> InworldError | None:
-        """The error that ended the speech early."""
+        """The error that ended the speech early; None if there is no such error."""
         return self._error
 
     def is_unread_since(self, moment: float) -> bool:
-        """Whether no response has read the speech since a moment of the monotonic clock."""
+        """Return whether no response has read the speech since a time of the monotonic clock."""
         with self._changed:
             return not self._readers and self._left_at <= moment
 
@@ -81,7 +84,11 @@ class SharedSpeech:
         self._thread.join(timeout)
 
     def wait_complete(self, timeout: float) -> int | None:
-        """Wait for the end, and return the length in bytes. None means that it has not come."""
+        """
+        Wait up to *timeout* seconds for the end of the speech, and return its length in bytes.
+
+        The result is None if the speech has not ended, or has ended with an error.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._is_complete, timeout)
             return len(self._audio) if self._is_complete and self._error is None else None
@@ -109,7 +116,11 @@ class SharedSpeech:
             return block
 
     def read_events(self, start: int, timeout: float) -> list[SentEvent] | None:
-        """Wait for the events from number *start* on. Return None after the last event."""
+        """
+        Wait up to *timeout* seconds for the event with number *start*. Return it and later events.
+
+        The result is None after the last event.
+        """
         with self._changed:
             self._changed.wait_for(lambda: len(self._events) > start or self._is_complete, timeout)
             events = self._events[start:]
@@ -121,7 +132,7 @@ class SharedSpeech:
             self._readers += 1
 
     def detach(self) -> None:
-        """Count the end of a response. If no response is left, the synthesis stops soon."""
+        """Count the end of a response. After 5 s without a response, the synthesis stops."""
         with self._changed:
             self._readers -= 1
             self._left_at = time.monotonic()
@@ -144,7 +155,7 @@ class SharedSpeech:
                 self._changed.notify_all()
 
     def _add(self, chunk: AudioChunk) -> bool:
-        """Add a chunk, and return whether anybody needs the rest of the speech."""
+        """Add a chunk, and return whether the rest of the speech is still needed."""
         with self._changed:
             self._audio += chunk.data
             self._events += self._words.add(chunk)

@@ -30,18 +30,18 @@ class UserLimit:
     """
     Limits how many conversations one user may have at once, and in a period.
 
-    The limit counts the conversations of this process. It works beside the limiter of the client,
-    which limits the connections of the whole account.
+    The limit counts the conversations of this process. The limiter of the client also applies; it
+    limits the connections of the whole account.
 
     Args:
         at_once: How many conversations one user may have at the same time. With 1, a page that is
-            reloaded may be refused, because its last conversation has not ended yet.
+            reloaded may be refused, because its earlier conversation has not ended yet.
         per_period: How many conversations one user may begin in *period* seconds; None for no
             limit.
         period: The period in seconds.
 
     Raises:
-        ConfigError: A value is out of its range.
+        ConfigError: An argument is out of its range.
 
     Thread safety:
         Every method may be called from any thread.
@@ -65,11 +65,12 @@ class UserLimit:
         Count a conversation of a user while the block runs.
 
         Args:
-            user: The user's name or id in your program. It is not sent anywhere.
+            user: The user's name or id in your program. This value is not sent anywhere.
 
         Raises:
-            QuotaError: The user has too many conversations. The ``code`` is ``user_limit``, and
-                ``retry_after`` has the seconds until the period allows another conversation.
+            QuotaError: The user has too many conversations. The ``code`` is ``user_limit``. If
+                *per_period* is reached, ``retry_after`` has the seconds until another conversation
+                is allowed.
             ConfigError: *user* is not a text, or is empty.
         """
         if not isinstance(user, str) or not user:
@@ -126,7 +127,7 @@ class UserLimit:
             usage.began.popleft()
 
     def _forget_old(self, now: float) -> None:
-        """Forget users without conversations in the last period, at most once in a period."""
+        """Remove users without present or recent conversations, at most once in a period."""
         if now - self._cleaned_at < self.period:
             return
         self._cleaned_at = now

@@ -1,11 +1,11 @@
 """
 Serves the audio and the words of one synthesis in separate responses.
 
-An ``<audio>`` element and an ``EventSource`` each send a request of their own, and may send it
-again. All of them read one :class:`SharedSpeech`, which has an id.
+An ``<audio>`` element and an ``EventSource`` each send a request of their own, and may send this
+request again. All these requests read the same :class:`SharedSpeech`, which has an id.
 
-Lock rule: ``_lock`` guards the table of speeches. While it is held, only short methods of speeches
-are called.
+Lock rule: ``_lock`` guards the table of speeches. While ``_lock`` is held, a method of a speech is
+called only if it returns at once.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class Utterances:
 
     Args:
         tts: ``iw.tts`` of a client.
-        max_utterances: How many speeches are kept, also those that are being generated, at least 1.
-            A new text replaces the oldest complete speech. If no speech is complete, the new text
-            is answered with the status 503.
-        max_characters: The longest accepted text, at least 1 character.
-        keep_seconds: How long a complete speech is kept after it was last read.
+        max_utterances: How many speeches are kept, at least 1. Speeches that are being generated
+            count too. If the limit is reached, a new text replaces the oldest complete speech. If
+            no speech is complete, the new text is answered with the status 503.
+        max_characters: How many characters a text may have, at least 1.
+        keep_seconds: How many seconds a complete speech is kept after a response last read it.
         timeout: The longest wait in seconds for a free connection, and for each message of the
             service.
 
     Raises:
-        ConfigError: *tts* is not the ``tts`` of a client, or an argument is out of its range.
+        ConfigError: *tts* is not the ``tts`` of a client, or another argument is out of its range.
 
     Thread safety: every method may be called from any thread.
     """
@@ -126,13 +126,12 @@ class Utterances:
         """
         Start to speak a text, and make a response with the id of the speech: ``{"id": "..."}``.
 
-        The call returns when the first audio has arrived. The status is 201, or the status of the
-        error, as in :func:`stream_response`.
+        The call returns when the first audio has arrived. The response has the status 201. After an
+        error, the response has the status of the error, as in :func:`stream_response`.
 
         Args:
             request: ``flask.request``, or the ``HttpRequest`` that Django passes to the view.
-            text: The text. None, a blank text and a text that is too long are answered with the
-                status 400.
+            text: The text. If it is None, blank or too long, the response has the status 400.
             voice: Id of a voice; ``Ashley`` by default.
             model: Id of a model; ``inworld-tts-2`` by default.
             language: BCP-47 tag, or ``AUTO``.
@@ -159,13 +158,13 @@ class Utterances:
         Make the response that streams the audio of a speech.
 
         The response begins with the start of the speech. If the speech is complete, the response
-        has a length, and a part of the speech can be requested with ``Range``. A request of a part
-        waits until the speech is complete.
+        has a ``Content-Length``. With ``Range``, a browser can request a part of the speech. Such a
+        request waits until the speech is complete.
 
         Args:
             request: ``flask.request``, or the ``HttpRequest`` that Django passes to the view.
-            utterance_id: The id from :meth:`start_response`. The status is 404 if no such speech
-                is kept.
+            utterance_id: The id from :meth:`start_response`. The status is 404 if no speech with
+                this id is kept.
 
         Raises:
             ConfigError: *request* is wrong.
@@ -175,7 +174,8 @@ class Utterances:
         if speech is None:
             return respond_failure(web, _UNKNOWN)
         headers = {"Content-Type": "audio/mpeg", "Accept-Ranges": "bytes", **STREAM_HEADERS}
-        # The client has no validator of an earlier response that If-Range could name.
+        # The responses have no validator such as an ETag. So If-Range cannot match, and the whole
+        # speech is sent.
         wanted = "" if web.header("If-Range") else web.header("Range")
         is_part = asks_part(wanted)
         length_bytes = speech.wait_complete(self._timeout if is_part else 0.0)
@@ -207,13 +207,13 @@ class Utterances:
 
         Each event ``word`` has ``index``, ``text``, ``start_ms`` and ``end_ms``. A later event with
         the same index replaces the word. The last event is ``end``, or ``failed`` if the speech
-        ends early. A browser that connects again gets the events after its ``Last-Event-ID``, and
-        the status 204 after the last event.
+        ends early. A browser that connects again gets the events after its ``Last-Event-ID``. If
+        it has already received the last event, the response has the status 204.
 
         Args:
             request: ``flask.request``, or the ``HttpRequest`` that Django passes to the view.
-            utterance_id: The id from :meth:`start_response`. The status is 404 if no such speech
-                is kept.
+            utterance_id: The id from :meth:`start_response`. The status is 404 if no speech with
+                this id is kept.
 
         Raises:
             ConfigError: *request* is wrong.
@@ -232,7 +232,7 @@ class Utterances:
 
     def close(self) -> None:
         """
-        Stop all speeches, and wait at most 2 seconds for their threads.
+        Stop all speeches, and wait at most 2 seconds until their threads have ended.
 
         Later texts are answered with the status 503. The client stays open.
         """
@@ -285,7 +285,7 @@ class Utterances:
         return speech_id
 
     def _make_room(self) -> None:
-        """Drop speeches that are too old or too many; the lock is held."""
+        """Drop old speeches, until there is room for another one. The caller holds the lock."""
         if self._is_closed:
             raise ClosedError("the utterances were closed")
         oldest = time.monotonic() - self._keep_seconds
@@ -301,7 +301,7 @@ class Utterances:
     def _find(self, speech_id: str) -> SharedSpeech | None:
         with self._lock:
             speech = self._speeches.get(speech_id)
-        # The synthesis was stopped, because no response read the speech.
+        # A ClosedError means that the synthesis was stopped because no response read the speech.
         return None if speech is None or isinstance(speech.error, ClosedError) else speech
 
 
@@ -326,7 +326,7 @@ class _Reader:
         self._attached = [speech]
 
     def close(self) -> None:
-        """End the response. May be called twice."""
+        """End the response. This method may be called twice."""
         try:
             speech = self._attached.pop()
         except IndexError:
@@ -335,7 +335,7 @@ class _Reader:
 
 
 class _AudioBody(_Reader):
-    """The bytes of a speech from *start* to *end*; None is the end of the speech."""
+    """The bytes of a speech from *start* to *end*. None means the end of the speech."""
 
     def __init__(self, speech: SharedSpeech, start: int, end: int | None) -> None:
         super().__init__(speech)

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Talks to a realtime session from a web page: microphone, playback, and words at the moment they
- * sound.
+ * Connects a web page with a realtime session. The module has the microphone, the playback, and
+ * events for the words that the user hears.
  *
  * The page imports this file as a module. The file loads itself as the module of its AudioWorklets,
  * so a content security policy needs no `blob:`. There is no build step and no dependency.
@@ -11,12 +11,12 @@
  *     conversation.addEventListener("word", ({ detail }) => console.log(detail.text));
  *     button.onclick = () => conversation.start("open");
  *
- * Order of the file: sound without a browser (Resampler, MicrophoneBlocks, HeardClock, Player),
- * the rest without a browser (Timeline, Backoff), AudioWorklets, Sound, the two transports, and
- * Conversation.
+ * Order of the file: code for sound that needs no browser (Resampler, MicrophoneBlocks, HeardClock,
+ * Player), other code that needs no browser (Timeline, Backoff), AudioWorklets, Sound, the two
+ * transports, and Conversation.
  */
 
-/** The player waits for this much audio before it starts, also after an underrun. */
+/** The player waits for this much audio before it starts, and again after an underrun. */
 const START_MS = 80;
 /** The volume rises and falls within this time, so that starts and stops do not click. */
 const RAMP_MS = 3;
@@ -26,21 +26,27 @@ const BLOCK_MS = 20;
 const REPORT_MS = 20;
 /** The page reports to the server how much was heard, at this interval. */
 const HEARD_MS = 200;
-/** The player buffers at most this much audio. The rest of an item is dropped with an error. */
+/** The player buffers at most this much audio. Further audio is dropped, with an `error` event. */
 const MAX_QUEUED_SECONDS = 60;
-/** If the network has not taken this many bytes, the connection is replaced. About five seconds. */
+/** If more bytes than this wait to be sent (about five seconds), the connection is replaced. */
 const MAX_UNSENT_BYTES = 262144;
-/** Typed messages that wait for a connection. */
+/** At most this many typed messages wait for a connection. */
 const MAX_TYPED = 16;
 /** The relay refuses longer messages. */
 const MAX_TEXT_CHARACTERS = 4000;
 const MAX_MARKS = 10000;
-/** Longer than the server needs to find out that the session cannot be opened. */
+/**
+ * The longest wait for a connection. If the session cannot be opened, the server reports this
+ * earlier.
+ */
 const CONNECT_MS = 15000;
-/** The worklets answer within a few milliseconds, except when their context is suspended. */
+/**
+ * The longest wait for an answer of a worklet. A worklet answers within a few milliseconds, unless
+ * its context is suspended.
+ */
 const WORKLET_MS = 250;
 const GATHERING_MS = 2000;
-/** A connection that lasted this long resets the count of failed attempts. */
+/** If a connection lasted this long, the count of failed attempts restarts at 0. */
 const STABLE_MS = 10000;
 /** Over WebRTC, the last audio of a turn arrives this long after the button was released. */
 const TRACK_DELAY_MS = 300;
@@ -55,18 +61,21 @@ const TRACK_DELAY_MS = 300;
 
 /**
  * @typedef {object} Options
- * @property {string} [url] The address of the relay, such as "/talk". http becomes ws.
+ * @property {string} [url] The address of the relay, such as "/talk". The module replaces http by
+ *   ws.
  * @property {"relay" | "webrtc"} [transport] The relay of your server, or WebRTC to the service.
- * @property {string} [tokenUrl] For WebRTC, "/token" by default: your server answers POST with
- *   `{token, url, session}`. `session` has the settings of the session, and may be missing.
+ * @property {string} [tokenUrl] The address of the tokens for WebRTC, "/token" by default. Your
+ *   server must answer a POST to this address with `{token, url, session}`. `session` has the
+ *   settings of the session, and may be missing.
  * @property {MediaTrackConstraints | false} [microphone] Constraints, or false for typed text only.
- * @property {number} [contextRateHz] The rate of the AudioContext. By default the relay's rate, or
- *   the rate of the device if the browser refuses the relay's rate.
- * @property {number} [reconnectAttempts] How often a lost connection is opened again, 6 by default.
+ * @property {number} [contextRateHz] The rate of the AudioContext. The default is the relay's rate,
+ *   or the rate of the device if the browser refuses the relay's rate.
+ * @property {number} [reconnectAttempts] How many times in succession the module tries to open a
+ *   lost connection again, 6 by default.
  */
 
 /**
- * What a transport reports to its conversation.
+ * The functions with which a transport reports to its conversation.
  * @typedef {object} Host
  * @property {(name: string, detail: object) => void} emit
  * @property {(state: State) => void} setState
@@ -74,7 +83,8 @@ const TRACK_DELAY_MS = 300;
  */
 
 /**
- * A way to the session. Conversation calls `connect` again after a lost connection.
+ * The connection to the session, over the relay or over WebRTC. If the connection is lost,
+ * `Conversation` calls `connect` again.
  * @typedef {object} Transport
  * @property {() => Promise<void>} prepare
  * @property {(stream: MediaStream | null) => Promise<void>} setMicrophone
@@ -94,8 +104,9 @@ const TRACK_DELAY_MS = 300;
 /**
  * Converts samples between two rates, piece by piece, with a windowed sinc.
  *
- * Each output sample has the time of an input sample or lies between two of them. The table has one
- * filter for each such place, so the conversion is exact for any two integer rates.
+ * The time of an output sample equals the time of an input sample, or lies between the times of two
+ * input samples. The table has one filter for each possible place of an output sample between two
+ * input samples. So the two rates can be any integers, and no time is rounded.
  */
 export class Resampler {
   #up;
@@ -103,9 +114,9 @@ export class Resampler {
   #half;
   /** @type {Float32Array} */
   #table;
-  /** Input that a later output still needs. @type {Float32Array} */
+  /** The input samples that later output samples still need. @type {Float32Array} */
   #history;
-  /** The index of the first sample of the history. */
+  /** The index in the whole input of the first sample of the history. */
   #first;
   #received = 0;
   #made = 0;
@@ -122,7 +133,7 @@ export class Resampler {
     while (rest) [divisor, rest] = [rest, divisor % rest];
     this.#up = toHz / divisor;
     this.#down = fromHz / divisor;
-    // Half of the lower rate, less the width of the filter's slope.
+    // The filter cuts off below half of the lower rate, because its slope has a width.
     const cutoff = 0.92 * Math.min(1, toHz / fromHz);
     this.#half = Math.ceil(16 * Math.max(1, fromHz / toHz));
     const taps = 2 * this.#half;
@@ -145,7 +156,7 @@ export class Resampler {
   }
 
   /**
-   * Convert a piece. The result is shorter by the half length of the filter until `flush`.
+   * Convert a piece. An output sample that needs later input is returned by a later call.
    * @param {Float32Array} input
    * @returns {Float32Array}
    */
@@ -156,7 +167,7 @@ export class Resampler {
   }
 
   /**
-   * Return the rest. All results together have as many samples as the input has at the new rate.
+   * Return the remaining samples. All results together last as long as the whole input.
    * @returns {Float32Array}
    */
   flush() {
@@ -175,7 +186,7 @@ export class Resampler {
     known.set(input, this.#history.length);
     const taps = 2 * this.#half;
     const end = this.#first + known.length;
-    // The last output whose filter lies within the known samples.
+    // The number of outputs whose filters need only known samples.
     const count = Math.min(Math.ceil(((end - this.#half) * this.#up) / this.#down), limit);
     const output = new Float32Array(Math.max(count - this.#made, 0));
     for (let at = 0; at < output.length; at++) {
@@ -227,7 +238,7 @@ export function levelOf(samples) {
   return samples.length ? Math.sqrt(sum / samples.length) : 0;
 }
 
-/** Makes blocks of 16-bit samples of one channel from what a microphone gives. */
+/** Converts the audio of a microphone to blocks of one channel at another rate. */
 export class MicrophoneBlocks {
   #resampler;
   #block;
@@ -263,7 +274,7 @@ export class MicrophoneBlocks {
     return blocks;
   }
 
-  /** @returns {Float32Array} The samples of the block that is not full. */
+  /** @returns {Float32Array} The samples of the block that is not full. The next block is empty. */
   flush() {
     const block = this.#block.slice(0, this.#filled);
     this.#filled = 0;
@@ -272,16 +283,17 @@ export class MicrophoneBlocks {
 }
 
 /**
- * Knows which sample of which item is heard at which frame of the output.
+ * Records which samples of which item are played at which frames of the output.
  *
- * The samples of an item have gaps after an underrun, so a frame alone does not give the position.
+ * An underrun makes a gap between two samples of an item. So the position in the item cannot be
+ * computed from the frame alone.
  */
 export class HeardClock {
   /** @type {{ frame: number, item: number, from: number, count: number }[]} */
   #runs = [];
 
   /**
-   * Note that samples were given to the output.
+   * Record that samples were given to the output.
    * @param {number} frame The frame of the output at which the first sample is played.
    * @param {number} item
    * @param {number} from The index of the first sample in its item.
@@ -294,7 +306,7 @@ export class HeardClock {
   }
 
   /**
-   * Return the position at a frame. Later calls must not ask for an earlier frame.
+   * Return the position at a frame. A later call must not pass an earlier frame.
    * @param {number} frame
    * @returns {{ item: number, samples: number } | null} Null if no item is played.
    */
@@ -308,7 +320,8 @@ export class HeardClock {
 
   /**
    * @param {number} item
-   * @returns {number | null} The frame after its last sample; null if it was not the last item.
+   * @returns {number | null} The frame after the last sample of the item; null if another item was
+   *   played last, or none.
    */
   endOf(item) {
     const last = this.#runs.at(-1);
@@ -316,7 +329,7 @@ export class HeardClock {
   }
 
   /**
-   * Forget an item of which everything was heard, unless a later item follows.
+   * Forget an item that was heard to its end, unless a later item follows.
    * @param {number} item
    */
   forget(item) {
@@ -331,11 +344,12 @@ export class HeardClock {
 /**
  * Plays items in their order from a bounded queue.
  *
- * It starts when `START_MS` of audio is queued or an item is complete. If the audio does not arrive
- * in time, it plays silence, counts an underrun, and waits for `START_MS` again.
+ * The player starts when `START_MS` of audio is queued or when an item is complete. If later audio
+ * does not arrive in time, the player plays silence, counts an underrun, and waits for `START_MS`
+ * of audio again.
  */
 export class Player {
-  /** Audio, or the end of an item. @type {{ item: number, samples: Int16Array | null }[]} */
+  /** Null is the end of an item. @type {{ item: number, samples: Int16Array | null }[]} */
   #queue = [];
   /** How many samples of the first entry were played. */
   #offset = 0;
@@ -378,13 +392,13 @@ export class Player {
     return true;
   }
 
-  /** @param {number} item No more audio of this item will come. */
+  /** @param {number} item The item of which no more audio will come. */
   end(item) {
     this.#queue.push({ item, samples: null });
     this.#completeItems++;
   }
 
-  /** @returns {boolean} Whether something is queued or is still to be heard. */
+  /** @returns {boolean} Whether audio is queued, or was played but is not heard yet. */
   get isBusy() {
     return this.#queue.length > 0 || this.#ends.length > 0 || this.#isPlaying || this.#isItemOpen;
   }
@@ -392,7 +406,7 @@ export class Player {
   /**
    * Fill a block of the output.
    * @param {Float32Array} output
-   * @param {number} frame The frame of its first sample.
+   * @param {number} frame The frame of the first sample of the block.
    */
   read(output, frame) {
     let at = 0;
@@ -424,9 +438,9 @@ export class Player {
   }
 
   /**
-   * Handle the ends of items at the head of the queue, then start or stop.
+   * Handle the ends of items at the head of the queue. Then start or stop the playback.
    * @param {number} frame
-   * @returns {boolean} Whether the first entry is audio that is to be played now.
+   * @returns {boolean} Whether the first entry of the queue is audio that must be played now.
    */
   #hasAudio(frame) {
     while (this.#queue.length && !this.#queue[0].samples) {
@@ -458,8 +472,8 @@ export class Player {
   }
 
   /**
-   * Return what is heard at a frame, which is the frame of the output minus its latency.
-   * @param {number} frame
+   * Return the position that is heard.
+   * @param {number} frame The frame of the output minus the latency of the output.
    * @returns {Position | null}
    */
   heard(frame) {
@@ -468,8 +482,8 @@ export class Player {
   }
 
   /**
-   * Return the items of which everything was heard, each once.
-   * @param {number} frame
+   * Return the items that were heard to their ends. Each item is returned only once.
+   * @param {number} frame The frame of the output minus the latency of the output.
    * @returns {number[]}
    */
   finished(frame) {
@@ -484,9 +498,9 @@ export class Player {
   }
 
   /**
-   * Drop everything.
-   * @param {number} frame
-   * @returns {Position} What was heard; item 0 if there was nothing to play.
+   * Stop the playback, and drop all audio that is queued.
+   * @param {number} frame The frame of the output minus the latency of the output.
+   * @returns {Position} The position that was heard; item 0 if there was nothing to play.
    */
   clear(frame) {
     const position = this.heard(frame) ?? { item: this.#queue[0]?.item ?? 0, ms: 0 };
@@ -501,7 +515,7 @@ export class Player {
   }
 }
 
-/* ------------------------------------------------------------ the rest without a browser */
+/* ------------------------------------------------------------ other code without a browser */
 
 /** Words and texts that wait until their audio is heard. */
 export class Timeline {
@@ -511,7 +525,7 @@ export class Timeline {
   /**
    * @param {number} item
    * @param {number} ms The position in the item.
-   * @param {string} name The event.
+   * @param {string} name The name of the event.
    * @param {object} detail
    */
   add(item, ms, name, detail) {
@@ -524,7 +538,7 @@ export class Timeline {
   }
 
   /**
-   * Remove and return what sounds up to a position, and what is left of earlier items.
+   * Remove and return the marks up to a position of an item, and all marks of earlier items.
    * @param {number} item
    * @param {number} ms
    */
@@ -561,7 +575,7 @@ export class Backoff {
 
   /**
    * @param {number} random From 0 to 1.
-   * @returns {number | null} Milliseconds until the next attempt, or null after the last one.
+   * @returns {number | null} Milliseconds until the next attempt; null if no attempt is left.
    */
   next(random = Math.random()) {
     if (this.#failed >= this.#attempts) return null;
@@ -686,7 +700,7 @@ if ("registerProcessor" in globalThis) registerProcessors();
 /* ------------------------------------------------------------------------------- in pages */
 
 /**
- * What the sound of a page reports.
+ * The functions to which `Sound` reports.
  * @typedef {object} SoundHandlers
  * @property {(samples: Int16Array<ArrayBuffer>) => void} onBlock A block of the microphone.
  * @property {(position: Position | null, finished: number[]) => void} onPosition
@@ -698,7 +712,7 @@ if ("registerProcessor" in globalThis) registerProcessors();
 class Sound {
   /** @type {AudioContext} */
   #context;
-  /** The context of the microphone, if its rate must differ. @type {AudioContext | null} */
+  /** A second context, if the microphone needs its own rate. @type {AudioContext | null} */
   #microphoneContext = null;
   /** @type {AudioWorkletNode | null} */
   #microphone = null;
@@ -756,7 +770,7 @@ class Sound {
   /** Start the contexts. Browsers refuse this before the first click on the page. */
   resume() {
     for (const context of [this.#context, this.#microphoneContext]) {
-      // Without a click, the promise stays open or fails. `onState` reports the result.
+      // Without a click, the promise stays pending or is rejected. `onState` reports the result.
       if (context && context.state !== "running") context.resume().catch(() => {});
     }
   }
@@ -778,7 +792,7 @@ class Sound {
     try {
       this.#source = context.createMediaStreamSource(stream);
     } catch {
-      // Firefox connects a microphone only to a context that has the rate of its device.
+      // Firefox connects a microphone only to a context that has the rate of the microphone.
       context = this.#microphoneContext = new AudioContext();
       const added = context.audioWorklet.addModule(import.meta.url);
       await within(added, CONNECT_MS, "the AudioWorklet");
@@ -788,7 +802,7 @@ class Sound {
       const node = new AudioWorkletNode(context, "inworld-microphone", { numberOfInputs: 1 });
       node.port.onmessage = ({ data }) => this.#handleMicrophone(data);
       node.port.postMessage({ type: "rate", rateHz: this.#rateHz });
-      // A node runs only while it is connected. Its output is silence.
+      // A node runs only while it is connected to the destination. This node outputs silence.
       node.connect(context.destination);
       this.#microphone = node;
     }
@@ -830,8 +844,8 @@ class Sound {
   }
 
   /**
-   * Stop the playback and drop what is queued.
-   * @returns {Promise<Position>} What was heard. Item 0 if there was nothing to play.
+   * Stop the playback, and drop all audio that is queued.
+   * @returns {Promise<Position>} The position that was heard; item 0 if there was nothing to play.
    */
   async clear() {
     this.#resampledItem = 0;
@@ -847,7 +861,8 @@ class Sound {
   /**
    * @param {AudioWorkletNode | null} node
    * @param {string} type
-   * @returns {Promise<any>} The answer of the worklet. A suspended context may give none.
+   * @returns {Promise<any>} The answer of the worklet; undefined if the worklet does not answer in
+   *   time, for example because its context is suspended.
    */
   #ask(node, type) {
     const id = this.#nextId++;
@@ -885,7 +900,7 @@ class Sound {
     }
   }
 
-  /** Safari has no `outputLatency`. */
+  /** Pass the present latency to the player. Safari has no `outputLatency`. */
   #updateLatency() {
     const seconds = (this.#context.baseLatency || 0) + (this.#context.outputLatency || 0);
     if (Math.abs(seconds - this.#latency) < 0.001) return;
@@ -939,18 +954,18 @@ class RelayTransport {
   #isReady = false;
   #hasStarted = false;
   #isDown = false;
-  /** Items are numbered from 1 on each connection, and by this number on in the page. */
+  /** An item's number in the page is this number plus the item's number on the connection. */
   #base = 0;
   #newest = 0;
-  /** Audio and text of this item and of earlier ones are dropped. */
+  /** Audio and text of this item and of all earlier items are dropped. */
   #cleared = 0;
-  /** The items whose end has not come. @type {Set<number>} */
+  /** The items whose `item_end` has not arrived. @type {Set<number>} */
   #unended = new Set();
-  /** The items of which audio was dropped, so that each is reported once. @type {Set<number>} */
+  /** The items of which audio was dropped. Each is reported only once. @type {Set<number>} */
   #overfull = new Set();
-  /** Milliseconds of audio that came for an item. @type {Map<number, number>} */
+  /** For each item, how many milliseconds of audio have arrived. @type {Map<number, number>} */
   #receivedMs = new Map();
-  /** The transcript of an item so far. @type {Map<number, string>} */
+  /** For each item, the transcript so far. @type {Map<number, string>} */
   #texts = new Map();
   /** @type {Position} */
   #reported = { item: 0, ms: 0 };
@@ -1019,7 +1034,7 @@ class RelayTransport {
     const socket = this.#socket;
     this.#socket = null;
     this.#isReady = this.#isDown = false;
-    // What has arrived is played to its end. The items of the next connection follow.
+    // Audio that has arrived is played to its end. Then the items of the next connection follow.
     for (const item of this.#unended) this.#sound?.end(item);
     this.#unended.clear();
     this.#base = this.#newest;
@@ -1240,10 +1255,10 @@ class RelayTransport {
   }
 }
 
-/** A connection that did not open. */
+/** The error of a connection that could not be opened. */
 class ConnectError extends Error {
   /**
-   * @param {number} code The close code of the WebSocket, or 1006.
+   * @param {number} code The close code of the WebSocket; for another failure, a similar code.
    * @param {string} reason
    */
   constructor(code, reason) {
@@ -1257,10 +1272,10 @@ class ConnectError extends Error {
 const BUFFER_ENDS = ["output_audio_buffer.stopped", "output_audio_buffer.cleared"];
 
 /**
- * WebRTC to the service itself, with a token that the server of the page has minted.
+ * A WebRTC connection to the service itself, with a token from the server of the page.
  *
- * The browser plays the audio. The service reports when the first audio of a reply is played, so the
- * position in the reply is the time since this report.
+ * The browser plays the audio. The service reports when the audio of a reply begins. The position
+ * in the reply is the time since this report.
  * @implements {Transport}
  */
 class WebRtcTransport {
@@ -1288,15 +1303,15 @@ class WebRtcTransport {
   /** The numbers of items by their ids. @type {Map<string, number>} */
   #numbers = new Map();
   #newest = 0;
-  /** This item and earlier ones were heard or interrupted. */
+  /** This item and all earlier items were heard or interrupted. */
   #ended = 0;
-  /** The items of each response that was not heard to its end. @type {Map<string, string[]>} */
+  /** The item ids of each response that has not been heard yet. @type {Map<string, string[]>} */
   #itemsOf = new Map();
   /** @type {Map<number, string>} */
   #texts = new Map();
-  /** The end of the last word of an item, and what is added to the times of its words. */
+  /** The end of the item's last word, and the offset that is added to the times of its words. */
   #wordsOf = { item: 0, endMs: 0, offsetMs: 0 };
-  /** The reply that is heard. @type {{ responseId: string, since: number } | null} */
+  /** The reply that the user hears now. @type {{ responseId: string, since: number } | null} */
   #heard = null;
   #timeline = new Timeline();
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -1389,7 +1404,7 @@ class WebRtcTransport {
         this.#handle(event);
       };
     });
-    // It may be rejected before the code below waits for it.
+    // This promise may be rejected before the code below waits for the promise.
     opened.catch(() => {});
     await connection.setLocalDescription();
     await gathered(connection);
@@ -1434,7 +1449,7 @@ class WebRtcTransport {
     } else if (type === "response.output_audio.delta") {
       this.#addWords(this.#number(itemId, responseId), event.timestamp_info?.word_alignment);
     } else if (type === "conversation.item.input_audio_transcription.delta") {
-      // The service sends the whole text of the turn so far.
+      // In this event, `delta` is the whole text of the turn so far.
       emit("user", { itemId, text: event.delta, final: false });
     } else if (type === "conversation.item.input_audio_transcription.completed") {
       emit("user", { itemId, text: event.transcript, final: true });
@@ -1479,7 +1494,8 @@ class WebRtcTransport {
 
   /**
    * @param {number} item
-   * @param {any} alignment The arrays of the service. The times restart at 0 with each sentence.
+   * @param {any} alignment The words and times of the service. The times restart at 0 with each
+   *   sentence.
    */
   #addWords(item, alignment) {
     if (item <= this.#ended) return;
@@ -1539,7 +1555,7 @@ class WebRtcTransport {
     for (const [index, itemId] of itemIds.entries()) {
       const item = this.#numbers.get(itemId) ?? 0;
       if (isCleared) {
-        // The position is in the first item. Nothing was heard of the others.
+        // The position belongs to the first item. The other items count as not heard.
         const ms = index || !position ? 0 : Math.floor(position.ms);
         const place = { item_id: itemId, content_index: 0, audio_end_ms: ms };
         this.#send("conversation.item.truncate", place);
@@ -1556,7 +1572,8 @@ class WebRtcTransport {
   async interrupt() {
     if (this.#isResponding) this.#send("response.cancel");
     if (!this.#heard) return;
-    // The service drops the rest of the reply, and reports `output_audio_buffer.cleared`.
+    // After this command, the service drops the rest of the reply, and then reports
+    // `output_audio_buffer.cleared`.
     this.#speaker.muted = true;
     this.#send("output_audio_buffer.clear");
   }
@@ -1622,18 +1639,21 @@ class WebRtcTransport {
 /**
  * @param {string} url
  * @param {RequestInit} options
- * @returns {Promise<string>} The body. An error status throws.
+ * @returns {Promise<string>} The body of the response. An HTTP error throws a `ConnectError`.
  */
 async function request(url, options) {
   const answer = await fetch(url, { ...options, signal: AbortSignal.timeout(CONNECT_MS) });
   const text = await answer.text();
-  // 1008: the same request would be refused again.
+  // Code 1008 prevents further attempts, because the same request would be refused again.
   const code = answer.status < 500 && answer.status !== 429 ? 1008 : 1006;
   if (!answer.ok) throw new ConnectError(code, `${url}: ${answer.status} ${text.slice(0, 300)}`);
   return text;
 }
 
-/** @param {RTCPeerConnection} connection Wait for its candidates, but not for a slow STUN server. */
+/**
+ * Wait until all candidates of a connection are known. For a slow STUN server, wait `GATHERING_MS`.
+ * @param {RTCPeerConnection} connection
+ */
 function gathered(connection) {
   return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
     const timer = setTimeout(resolve, GATHERING_MS);
@@ -1648,7 +1668,7 @@ function gathered(connection) {
 }
 
 /**
- * Return the settings of a session with the turn detection of a mode.
+ * Return the settings of a session, with the turn detection that the mode needs.
  * @param {any} session
  * @param {Mode} mode
  */
@@ -1666,16 +1686,16 @@ export function withTurns(session, mode) {
  * - `state` {state}: "connecting", "listening", "thinking", "speaking", "reconnecting", "closed".
  * - `user` {itemId, text, final}: the transcript of the user's turn so far.
  * - `item` {item, itemId}: a spoken item of the assistant begins to arrive.
- * - `text` {item, delta, text}: its transcript, as it arrives.
- * - `words` {item, words}: its words with `text`, `startMs` and `endMs`, as they arrive.
- * - `spoken` {item, delta}: a part of the transcript at about the moment it sounds.
- * - `word` {item, text, startMs, endMs}: a word at the moment it begins to sound.
- * - `finished` {item}: all of the item was heard.
- * - `interrupted` {item, ms}: the playback was stopped after these milliseconds of the item.
+ * - `text` {item, delta, text}: the transcript of the item has grown by `delta`, to `text`.
+ * - `words` {item, words}: words of the item have arrived, with `text`, `startMs` and `endMs`.
+ * - `spoken` {item, delta}: the user hears this part of the transcript at about this moment.
+ * - `word` {item, text, startMs, endMs}: the user hears the beginning of this word.
+ * - `finished` {item}: the user has heard the whole item.
+ * - `interrupted` {item, ms}: the playback was stopped after `ms` milliseconds of the item.
  * - `microphone` {state, message}: "on", "refused", "missing", "failed" or "ended" (unplugged).
  * - `audio` {state}: "running", or "suspended" until `resume()` is called in a click.
- * - `error` {code, message, isFatal}.
- * - `close` {code, reason}: the end. No event follows.
+ * - `error` {code, message, isFatal}: an error of the server or of a message.
+ * - `close` {code, reason}: the conversation has ended. No event follows.
  */
 export class Conversation extends EventTarget {
   #options;
@@ -1694,9 +1714,9 @@ export class Conversation extends EventTarget {
   #connectedAt = 0;
   /** @type {string[]} */
   #typed = [];
-  /** The changes of the push-to-talk button, one after the other. */
+  /** A promise that is fulfilled when all changes of the button so far have been handled. */
   #pushes = Promise.resolve();
-  /** Ends the wait before the next attempt. */
+  /** Ends the wait before the next attempt to connect. */
   #stopWaiting = () => {};
 
   /** @param {Options} options */
@@ -1732,7 +1752,10 @@ export class Conversation extends EventTarget {
     return this.#transport.levels();
   }
 
-  /** `underruns`: pauses in the playback. `dropped`: samples lost while there was no connection. */
+  /**
+   * `underruns` is the number of gaps in the playback. `dropped` is the number of samples of the
+   * microphone that were lost because there was no connection.
+   */
   get stats() {
     return this.#transport.stats();
   }
@@ -1741,7 +1764,7 @@ export class Conversation extends EventTarget {
     return this.#isMuted;
   }
 
-  /** Whether silence is sent instead of the microphone. */
+  /** Whether silence is sent instead of the user's audio. */
   set muted(isMuted) {
     this.#isMuted = isMuted;
     this.#enableTrack();
@@ -1750,8 +1773,8 @@ export class Conversation extends EventTarget {
   /**
    * Open the microphone and connect. Call this in the handler of a click.
    *
-   * A refused or missing microphone is an event, and the user can type. It throws if there is no
-   * connection within 15 seconds.
+   * If the microphone is refused or missing, a `microphone` event reports this, and the user can
+   * type. The promise is rejected if there is no connection within 15 seconds.
    * @param {Mode} mode
    */
   async start(mode = "open") {
@@ -1783,7 +1806,7 @@ export class Conversation extends EventTarget {
     this.#isConnected = true;
     this.#connectedAt = performance.now();
     if (this.#state === "connecting" || this.#state === "reconnecting") this.#setState("listening");
-    // The user still holds the button.
+    // The new connection needs the press again, because the user still holds the button.
     if (this.#isPushed) await this.#transport.push(true);
     for (const text of this.#typed.splice(0)) this.#transport.sendText(text);
   }
@@ -1834,7 +1857,7 @@ export class Conversation extends EventTarget {
       if (this.#isClosed()) throw new Error("the conversation was closed");
       this.#releaseMicrophone();
       this.#stream = stream;
-      // Before its audio is sent, since the user may have muted the conversation.
+      // Mute the track before its audio is sent, if the user has muted the conversation.
       this.#enableTrack();
       await this.#transport.setMicrophone(stream);
     } catch (error) {
@@ -1864,15 +1887,16 @@ export class Conversation extends EventTarget {
   }
 
   #enableTrack() {
-    // A WebRTC track is sent all the time, so it is silent until the button is pressed.
+    // A WebRTC track is sent all the time. With push-to-talk, the track is silent while the button
+    // is not pressed.
     const isTrackOpen = this.#options.transport !== "webrtc" || this.#mode === "open";
     const isEnabled = !this.#isMuted && (isTrackOpen || this.#isPushed);
     for (const track of this.#stream?.getTracks() ?? []) track.enabled = isEnabled;
   }
 
   /**
-   * Press or release the push-to-talk button. Pressing interrupts the assistant. In the mode "open",
-   * it does nothing.
+   * Press or release the push-to-talk button. A press interrupts the assistant. In the mode "open",
+   * this method does nothing.
    * @param {boolean} isDown
    */
   push(isDown) {
@@ -1887,7 +1911,8 @@ export class Conversation extends EventTarget {
   }
 
   /**
-   * Send a message that the user typed. Without a connection, it is sent after the next one opens.
+   * Send a message that the user typed. Without a connection, the message waits for the next
+   * connection.
    * @param {string} text
    */
   sendText(text) {
@@ -1900,17 +1925,17 @@ export class Conversation extends EventTarget {
     else throw new Error(`${MAX_TYPED} messages wait for a connection`);
   }
 
-  /** Stop what the assistant says. */
+  /** Stop the speech of the assistant. */
   async interrupt() {
     await this.#transport.interrupt();
   }
 
-  /** Start the audio in a click, if the `audio` event has reported that it is suspended. */
+  /** Start suspended audio again. Call this in the handler of a click, after an `audio` event. */
   async resume() {
     await this.#transport.resume();
   }
 
-  /** End the conversation, and free the microphone and the audio. It can be called again. */
+  /** End the conversation, and free the microphone and the audio. Further calls have no effect. */
   async close() {
     await this.#end(1000, "closed by the page");
   }
@@ -1932,7 +1957,10 @@ export class Conversation extends EventTarget {
     this.dispatchEvent(new CustomEvent("close", { detail: { code, reason } }));
   }
 
-  /** A hidden page gets no `keyup`. A page that is shown again may have a suspended AudioContext. */
+  /**
+   * Release the button when the page is hidden, because a hidden page gets no `keyup`. Resume the
+   * audio when the page is shown again, because the browser may have suspended the audio.
+   */
   #handleVisibility = () => {
     if (document.visibilityState === "hidden") this.push(false);
     else void this.#transport.resume().catch(() => {});
@@ -1952,7 +1980,7 @@ export class Conversation extends EventTarget {
    * @param {object} detail
    */
   #emit(name, detail) {
-    // After the end, only its own event follows.
+    // After the end, only the `state` event "closed" is sent here. `#end` sends the `close` event.
     if (this.#isClosed() && name !== "state") return;
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
