@@ -1774,7 +1774,8 @@ export class Conversation extends EventTarget {
    * Open the microphone and connect. Call this in the handler of a click.
    *
    * If the microphone is refused or missing, a `microphone` event reports this, and the user can
-   * type. The promise is rejected if there is no connection within 15 seconds.
+   * type. The promise is rejected if there is no connection within 15 seconds, or 30
+   * seconds over WebRTC.
    * @param {Mode} mode
    */
   async start(mode = "open") {
