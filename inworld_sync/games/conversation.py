@@ -155,7 +155,7 @@ class Conversation(GameVoice):
 
     @property
     def error(self) -> InworldError | None:
-        """The error for which the session was not opened, or has ended; otherwise None."""
+        """The error that ended the session, or prevented it from opening; otherwise None."""
         return self._error
 
     @property
@@ -283,7 +283,7 @@ class Conversation(GameVoice):
 
     @property
     def is_talking(self) -> bool:
-        """Whether :meth:`begin_talking` was called, and :meth:`end_talking` not yet after it."""
+        """Whether :meth:`begin_talking` was called, and the turn has not ended."""
         return self._is_talking
 
     def on(self, kind: type[K] | str, handler: Callable[[K], object]) -> Callable[[K], object]:
@@ -299,7 +299,7 @@ class Conversation(GameVoice):
             *handler*.
 
         Raises:
-            ConfigError: *kind* is the class of no event, or is neither a class nor a text.
+            ConfigError: No event has the class *kind*, or *kind* is neither a class nor a text.
         """
         require_callable(handler, "handler")
         if not isinstance(kind, (type, str)):

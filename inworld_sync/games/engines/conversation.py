@@ -133,7 +133,8 @@ class EngineConversation:
         in the order of the calls.
 
         Raises:
-            BadMessage: The conversation has no button, or too many commands wait.
+            BadMessage: The conversation was started without ``push_to_talk`` and has no button, or
+                too many commands wait.
         """
         if isinstance(command, Push) and not self._command.push_to_talk:
             raise BadMessage("push needs a conversation that was started with push_to_talk")
@@ -158,7 +159,7 @@ class EngineConversation:
             self._report_lost(lost_bytes)
 
     def interrupt(self) -> None:
-        """Interrupt the replies. The engine must have reported before how much was heard."""
+        """Interrupt the replies. The caller has handled the report of the heard audio before."""
         with self._news:
             session = self._session
         if session is not None:
@@ -172,7 +173,7 @@ class EngineConversation:
             self._news.notify_all()
 
     def join(self) -> None:
-        """Wait for the threads after :meth:`stop`."""
+        """Wait until the threads have ended. Call :meth:`stop` first."""
         for thread in list(self._threads):
             if thread is not threading.current_thread():
                 thread.join(_JOIN_SECONDS)

@@ -1,8 +1,8 @@
 """
 Speaks a text of an engine as one line.
 
-Threads: each line has a thread ``inworld-engine-...-line``, which receives the speech and
-queues its audio.
+Threads: each line has a thread ``inworld-engine-...-line``, which receives the speech
+and queues the audio.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class SpokenLine:
             stream.close()
 
     def join(self) -> None:
-        """Wait for the end of the thread after :meth:`stop`."""
+        """Wait until the thread has ended. Call :meth:`stop` first."""
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:

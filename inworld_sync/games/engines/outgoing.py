@@ -221,7 +221,7 @@ class Outgoing:
             return number in self._lines
 
     def open_lines(self, *, are_replies: bool) -> int:
-        """Return how many lines were not heard to their end."""
+        """Return how many replies, or how many other lines, were not heard to their end."""
         with self._news:
             return sum((number < 0) == are_replies for number in self._lines)
 

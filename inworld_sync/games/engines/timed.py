@@ -21,7 +21,7 @@ _WORDS_PER_MESSAGE = 50
 # The shapes at a position depend on visemes that begin up to this time later.
 _LOOK_AHEAD_MS = 150.0
 
-# If the service sends visemes late, frames of the mouth wait for at most this much newer audio.
+# If visemes arrive late, the frames of the mouth are delayed by at most this much audio.
 _MAX_LAG_MS = 1500.0
 
 
