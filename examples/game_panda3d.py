@@ -1,4 +1,4 @@
-"""A head in Panda3D speaks from its position and moves its mouth. The space bar interrupts it."""
+"""A head in Panda3D speaks from its position and moves its mouth. The space bar ends the speech."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A face in a pygame window speaks and moves its mouth. Any key interrupts it."""
+"""A face in a pygame window speaks and moves its mouth. Any key interrupts the speech."""
 
 import pygame
 

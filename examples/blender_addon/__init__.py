@@ -58,7 +58,7 @@ class AnimateMouth(bpy.types.Operator):
         return self.end()
 
     def invoke(self, context, _event):
-        # The service is called on a thread, so that Blender does not freeze.
+        # A thread calls the service, so that Blender does not freeze.
         self.begin(context)
         self._timer = context.window_manager.event_timer_add(0.1, window=context.window)
         context.window_manager.modal_handler_add(self)
@@ -75,7 +75,7 @@ class AnimateMouth(bpy.types.Operator):
         self._mesh_name = context.active_object.name
         recording = bpy.path.abspath(self.recording) if self.recording else ""
         self._result = self._error = None
-        # The speech is saved beside the file of the scene, if this file was saved.
+        # The speech is saved in the folder of the .blend file. A new scene has no such folder yet.
         folder = bpy.path.abspath("//") or tempfile.gettempdir()
         job = (make_client(context), self.text, recording, self.voice, folder)
         self._thread = threading.Thread(target=self.call_service, args=job, daemon=True)

@@ -1,11 +1,11 @@
 """
-Writes mouth shapes to the shape keys of a mesh in Blender. It needs Blender's module ``bpy``.
+Writes mouth shapes to the shape keys of a mesh in Blender, with Blender's module ``bpy``.
 
-From Blender 4.4 on, an action has slots, layers and strips. Before that, an action has its curves
-itself; Blender 5.0 has removed this older interface. This module uses the interface that the
-running Blender has.
+From Blender 4.4 on, the curves of an action belong to slots, layers and strips. In older versions,
+the curves belong to the action itself; Blender 5.0 has removed this older interface. This module
+uses the interface that the running Blender has.
 
-Only the main thread of Blender may call these functions, as all of ``bpy``.
+Only the main thread of Blender may call these functions, because Blender requires this for ``bpy``.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _LINEAR = "LINEAR"
 @attrs.frozen
 class ShapeAnimation:
     """
-    What :func:`animate_shape_keys` has written.
+    Describes the key frames that :func:`animate_shape_keys` has written.
 
     Attributes:
         action: The name of the action.
         shapes: The set of mouth shapes.
         animated: The names of the shape keys that have key frames now.
-        missing: The shapes of the set for which the mesh has no shape key.
+        missing: The names of the shape keys that were wanted, but that the mesh does not have.
         key_frames: How many key frames were written.
         first_frame: The first frame.
         last_frame: The last frame, at which the mouth is at rest.
@@ -54,7 +54,7 @@ class ShapeAnimation:
 
 def matching_set(names: Sequence[str]) -> str:
     """
-    Return the set of mouth shapes that has most of these names.
+    Return the name of the set of mouth shapes that has the most names in common with *names*.
 
     Raises:
         ConfigError: No set has any of the names.
@@ -80,23 +80,24 @@ def animate_shape_keys(
     """
     Write key frames for the mouth shapes of a speech.
 
-    The key frames are linear, at the frame rate of the scene. Key frames of the same shape keys in
-    the same range are replaced; other key frames of the action stay.
+    The key frames have linear interpolation, and follow the frame rate of the scene. They replace
+    earlier key frames of the same shape keys in the same range of frames. All other key frames of
+    the action stay.
 
     Args:
         mesh: A Blender object that is a mesh with shape keys.
         timeline: The mouth shapes, from ``mouth_timeline(speech)`` or ``mouth_of_recording(...)``.
         start_frame: The frame at which the speech begins.
-        shapes: The name of a set in ``SHAPE_SETS``; None chooses the set that has most of the names
-            of the shape keys.
-        names: The name of the shape key for each shape, if they differ. Shapes that are not in
-            *names* are not animated.
+        shapes: The name of a set in ``SHAPE_SETS``. None chooses the set that has the most names in
+            common with the shape keys, or with the keys of *names*.
+        names: The name of the shape key for each shape, if the shape keys have other names than the
+            shapes. Shapes that are not in *names* are not animated.
 
     Returns:
-        What was written.
+        A description of the key frames that were written.
 
     Raises:
-        ConfigError: The object has no shape keys, or none of them is the shape of a mouth.
+        ConfigError: The object has no shape keys for mouth shapes, or an argument is wrong.
         ModuleNotFoundError: The program does not run in Blender.
     """
     require_whole("start_frame", start_frame, -1_000_000, 1_000_000)
@@ -154,7 +155,7 @@ def add_sound(path: str | os.PathLike[str], *, start_frame: int = 1, channel: in
     bpy = _bpy()
     scene = bpy.context.scene
     editor = scene.sequence_editor or scene.sequence_editor_create()
-    # Blender 5.0 has removed the older name.
+    # Blender 5.0 has removed the older name ``sequences``.
     strips = editor.strips if hasattr(editor, "strips") else editor.sequences
     name = os.path.basename(os.fspath(path))  # noqa: PTH119 - any kind of path
     try:

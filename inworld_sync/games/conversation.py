@@ -59,10 +59,10 @@ K = TypeVar("K")
 
 _numbers = itertools.count(1)
 
-# The service refuses less audio than this in a turn.
+# The service refuses a turn that has less audio than this.
 _SHORTEST_TURN_MS = 100.0
 
-# Whether the connection is lost is checked at this interval.
+# How often the conversation checks whether the connection is lost.
 _CHECK_SECONDS = 0.25
 
 
@@ -71,16 +71,16 @@ class Conversation(GameVoice):
     A conversation of the player with a character of the game, by speech and text.
 
     :meth:`start` returns at once. Threads of the package open the session and run all commands, in
-    order. Commands before the session is open are sent when it is open. The state is ``new``,
-    ``connecting``, ``open``, ``reconnecting``, and at the end ``closed`` or ``failed``.
+    order. Commands wait until the session is open. The state is ``new``, ``connecting``, ``open``,
+    ``reconnecting``, and at the end ``closed`` or ``failed``.
 
-    When the player begins to speak, the character stops. The service then gets how much of the
-    speech was heard, so that the model knows what it has said.
+    When the player begins to speak, the character stops. The session then reports to the service
+    how much of the speech was heard, so that the model knows what the player has heard.
 
     Args:
         client: The client. Only threads of the conversation use the client.
-        session: The settings. Without ``provider_data``, the conversation requests the times of
-            words, which the words and the mouth need.
+        session: The settings of the session. If ``provider_data`` is None, the conversation
+            requests the times of words. The handlers of words and the mouth need these times.
         push_to_talk: Whether the player presses a key to speak; see :meth:`begin_talking`.
             Otherwise the service detects when the player speaks.
         tools_in_update: Whether the functions of the session run inside :meth:`update`, so that
@@ -95,7 +95,7 @@ class Conversation(GameVoice):
         player_text: The transcript of the player's last turn.
         npc_text: The text of the newest reply, as far as it has arrived.
         is_user_speaking: Whether the service detects speech of the player.
-        microphone_error: Why the microphone of :meth:`listen_to` ended; None if there was no error.
+        microphone_error: The error that ended the microphone of :meth:`listen_to`, or None.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -155,7 +155,7 @@ class Conversation(GameVoice):
 
     @property
     def error(self) -> InworldError | None:
-        """Why the session could not be opened, or ended; otherwise None."""
+        """The error that ended the session, or prevented it from opening; otherwise None."""
         return self._error
 
     @property
@@ -169,7 +169,7 @@ class Conversation(GameVoice):
         """
         How many milliseconds of the player's audio were dropped.
 
-        Without a connection, the last 30 seconds are kept.
+        While there is no connection, the last 30 seconds of audio are kept.
         """
         return self._thread.lost_input_ms
 
@@ -208,14 +208,14 @@ class Conversation(GameVoice):
         """
         Send audio of the player's microphone. Never waits.
 
-        With ``push_to_talk``, audio is ignored unless the player talks.
+        With ``push_to_talk``, audio is ignored while :attr:`is_talking` is False.
 
         Args:
             audio: 16-bit little-endian mono PCM.
             sample_rate_hz: The sample rate of *audio* in Hz.
 
         Raises:
-            ConfigError: *audio* is not bytes, has half a sample, or the rate is out of range.
+            ConfigError: *audio* is not bytes of whole samples, or the rate is out of its range.
         """
         require_whole("sample_rate_hz", sample_rate_hz, 8000, 192_000, " Hz")
         if not isinstance(audio, (bytes, bytearray, memoryview)):
@@ -229,10 +229,10 @@ class Conversation(GameVoice):
 
     def listen_to(self, microphone: AudioSource | None) -> None:
         """
-        Send the audio of a microphone from now on, which a thread of the package reads.
+        Send the audio of a microphone from now on. A thread of the package reads the microphone.
 
         Args:
-            microphone: The microphone, which the conversation does not close. None stops sending.
+            microphone: The microphone. The conversation does not close it. None stops the sending.
 
         Raises:
             ConfigError: *microphone* is not an :class:`~inworld_sync.AudioSource`.
@@ -254,7 +254,7 @@ class Conversation(GameVoice):
 
     def begin_talking(self) -> None:
         """
-        Begin a turn of the player, when the key is pressed. The character stops speaking.
+        Begin a turn of the player. Call this when the key is pressed. The character stops speaking.
 
         Raises:
             LocalProtocolError: The conversation was made without ``push_to_talk``.
@@ -268,9 +268,9 @@ class Conversation(GameVoice):
 
     def end_talking(self) -> None:
         """
-        End the turn of the player, when the key is released. The character answers.
+        End the turn of the player. Call this when the key is released. The character answers.
 
-        A turn of less than 100 ms is ignored.
+        A turn with less than 100 ms of audio is ignored.
 
         Raises:
             LocalProtocolError: The conversation was made without ``push_to_talk``.
@@ -283,7 +283,7 @@ class Conversation(GameVoice):
 
     @property
     def is_talking(self) -> bool:
-        """Whether a turn of the player was begun and not ended, with ``push_to_talk``."""
+        """Whether :meth:`begin_talking` was called, and the turn has not ended."""
         return self._is_talking
 
     def on(self, kind: type[K] | str, handler: Callable[[K], object]) -> Callable[[K], object]:
@@ -291,14 +291,15 @@ class Conversation(GameVoice):
         Call *handler* inside :meth:`update` with every event of a class or name.
 
         Args:
-            kind: An event class of a realtime session, or the name of a class or a message.
+            kind: An event class of a realtime session, the name of an event class, or the type of a
+                message.
             handler: Called with the event.
 
         Returns:
             *handler*.
 
         Raises:
-            ConfigError: Events of the class never occur, or *kind* is neither a class nor a text.
+            ConfigError: No event has the class *kind*, or *kind* is neither a class nor a text.
         """
         require_callable(handler, "handler")
         if not isinstance(kind, (type, str)):
@@ -311,9 +312,9 @@ class Conversation(GameVoice):
 
     def cancel(self) -> None:
         """
-        Interrupt the character: it stops at once, and its reply is cancelled.
+        Interrupt the character. The speech stops at once, and the reply is cancelled.
 
-        The service gets how much was heard. The conversation continues.
+        The session reports to the service how much was heard. The conversation continues.
         """
         if self._thread.opened is not None and not self.is_over:
             self._output.stop()

@@ -28,7 +28,7 @@ __all__ = [
 
 # A gap between two visemes that is shorter than this does not close the mouth.
 _SHORT_GAP_MS = 80.0
-# Below this weight, the mouth is at rest.
+# A viseme with less weight than this is written as the mouth at rest.
 _LEAST_WEIGHT = 0.05
 
 
@@ -128,7 +128,8 @@ def to_rhubarb_tsv(cues: Sequence[Cue]) -> str:
     rows = [(f"{cue.start_ms / 1000.0:.2f}", cue.shape) for cue in cues]
     end = f"{cues[-1].end_ms / 1000.0:.2f}"
     last = (end, rest_shape("rhubarb"))
-    # With two decimals, a short cue may have the time of the next one, which then counts.
+    # With two decimals, a short cue may have the same time as the next cue. Then only the next cue
+    # is written.
     kept = [row for row, following in zip(rows, [*rows[1:], last], strict=True) if row[0] != end]
     kept = [row for at, row in enumerate(kept) if at + 1 == len(kept) or row[0] != kept[at + 1][0]]
     return "".join(f"{start}\t{shape}\n" for start, shape in [*_distinct(kept), last])
@@ -176,7 +177,7 @@ def to_rhubarb_xml(cues: Sequence[Cue], sound_file: str) -> str:
 
 
 def to_moho(cues: Sequence[Cue], fps: float) -> str:
-    """Return a switch file. Frames are counted from 1; of two shapes, a frame has the later one."""
+    """Return a switch file whose first frame is 1. A frame with two shapes gets the later one."""
     shapes: dict[int, str] = {}
     for cue in cues:
         shapes[1 + round(cue.start_ms * fps / 1000.0)] = cue.shape

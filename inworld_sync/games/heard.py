@@ -1,7 +1,7 @@
 """
-Computes which part of the audio that an engine has read was heard.
+Computes the position that is heard. An engine reads audio before this audio is heard.
 
-Audio positions are counted in frames of output: all frames that the reads have returned. A segment
+Positions are counted in output frames, which are all frames that the reads have returned. A segment
 relates a range of output frames to a range of an item of speech.
 
 Thread safety: none; the owner's lock guards all objects.
@@ -25,7 +25,7 @@ class HeardClock:
 
     Without reports, the device is simulated: it plays the first frame *latency_ms* after the frame
     was read, and then continues in real time while it has frames. With reports, the position is
-    that of the last report, and the time since then.
+    the last report, plus the time since this report.
 
     Args:
         sample_rate_hz: Output frames per second.
@@ -33,7 +33,7 @@ class HeardClock:
     Attributes:
         latency_ms: The time from the read of a frame until it is heard, if the device is idle.
         read_frames: How many frames were read.
-        heard_frames: How many of these frames were heard. It never decreases.
+        heard_frames: How many of these frames were heard. This number never decreases.
     """
 
     def __init__(self, sample_rate_hz: int, latency_ms: float) -> None:
@@ -54,13 +54,13 @@ class HeardClock:
         self.read_frames += frames
         self._last_read_frames = frames
         if self._reported is None:
-            # The device cannot have more than two reads and the latency. This limit corrects a
-            # clock of the game that is slower than the device.
+            # At most the last two reads and the latency wait in the device. This limit corrects the
+            # position if the clock of the game is slower than the device.
             least = self.read_frames - 2 * frames - latency_frames
             self.heard_frames = max(self.heard_frames, least)
 
     def advance(self, seconds: float) -> None:
-        """Advance by real time."""
+        """Advance the position by real time."""
         frames = seconds * self._rate_hz
         if self._reported is not None:
             self._reported = min(self._reported + frames, float(self.read_frames))
@@ -71,12 +71,12 @@ class HeardClock:
         self.heard_frames = min(self.heard_frames + frames - waited, float(self.read_frames))
 
     def report(self, frames: int) -> None:
-        """Set how many of the frames that were read the device has played or dropped."""
+        """Set the number of frames that the device has played or dropped since the first read."""
         self._reported = min(float(frames), float(self.read_frames))
         self.heard_frames = max(self.heard_frames, self._reported)
 
     def drop(self) -> None:
-        """Count all frames that were read as heard, because the device drops the rest."""
+        """Move the position to the end of all reads, because the device drops its audio."""
         self.heard_frames = float(self.read_frames)
         self._start_in = 0.0
         if self._reported is not None:
@@ -94,7 +94,7 @@ class _Segment:
 
 class Segments:
     """
-    The speech in the output frames that were read and not heard yet.
+    The speech in the output frames that were read, but not heard yet.
 
     Attributes:
         item: The item that was heard last; None before the first item.
@@ -111,13 +111,13 @@ class Segments:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all speech that was read was heard."""
+        """Whether all speech that the engine has read was heard."""
         return not self._segments
 
     def add(
         self, item: str, output_start: float, output_end: float, start: float, end: float
     ) -> None:
-        """Relate the output frames from *output_start* to a part of an item."""
+        """Add a segment: these output frames have the frames *start* to *end* of an item."""
         self._segments.append(_Segment(item, output_start, output_end, start, end))
 
     def reach(self, output_frames: float) -> None:
@@ -140,9 +140,9 @@ class Segments:
 
     def upcoming(self, output_frames: float) -> tuple[str, float] | None:
         """
-        Return the next item that will be heard and a position in it, or None.
+        Return the next item that will be heard and the position in this item, or None.
 
-        The position is negative before the beginning of the item.
+        The position is negative while the beginning of the item is not heard yet.
         """
         if not self._segments:
             return None

@@ -24,7 +24,8 @@ class MixerFormat:
 
     Attributes:
         sample_rate_hz: Frames per second.
-        size: The bits of a sample; negative if the samples are signed. 32 bits are a float.
+        size: The bits of a sample; negative if the samples are signed. A sample of 32 bits
+            is a float.
         channels: Samples per frame.
 
     Raises:
@@ -52,7 +53,8 @@ class MixerFormat:
             pcm: Samples with the rate of the mixer.
             before: The factors for the left and the right channel at the first sample. A mixer with
                 one channel uses the first factor.
-            after: The factors at the last sample. The factors change evenly.
+            after: The factors at the last sample. The factors change evenly from *before* to
+                *after*.
         """
         import numpy as np
 

@@ -1,4 +1,4 @@
-"""Has the mouth of a voice, which a game asks for weights of mouth shapes in each frame."""
+"""Has the mouth of a voice. In each frame, a game reads weights of mouth shapes from the mouth."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _CLOSING_MS = 80.0
 
 class Mouth:
     """
-    The mouth of a :class:`~inworld_sync.games.GameVoice`. ``update`` of the voice moves it.
+    The mouth of a :class:`~inworld_sync.games.GameVoice`. The method ``update`` of the voice moves
+    the mouth.
 
-    The position of the mouth is that of the audio that is heard, so set ``latency_ms`` of the
-    voice.
+    The mouth follows the audio that is heard now. So set ``latency_ms`` of the voice to the latency
+    of the device.
 
     Thread safety: none; only the thread of the game uses a mouth.
     """
@@ -38,15 +39,15 @@ class Mouth:
         """
         Where the present shapes come from.
 
-        ``service`` means visemes that the service has computed from the audio, ``phonemes`` the
-        visemes of phonemes, ``loudness`` the level of the audio, and ``none`` that nothing was
-        spoken yet.
+        ``service``: the service has computed visemes from the audio. ``phonemes``: the shapes are
+        the visemes of phonemes. ``loudness``: the mouth follows the level of the audio. ``none``:
+        nothing was spoken yet.
         """
         return self._source
 
     @property
     def lead_ms(self) -> float:
-        """How long before its sound a shape is shown, 0 to 200 ms; 45 by default."""
+        """How many milliseconds before its sound a shape is shown, 0 to 200; 45 by default."""
         return self._lead_ms
 
     @lead_ms.setter
@@ -76,11 +77,11 @@ class Mouth:
 
     def shape(self, shapes: str = "rhubarb") -> str:
         """
-        Return the strongest shape of a set, for mouths that are pictures.
+        Return the strongest shape of a set, for a mouth that is drawn as pictures.
 
         Returns:
-            The name of the shape; an empty text if the mouth is at rest and the set has no name for
-            this.
+            The name of the shape. If the mouth is at rest, and the set has no name for the mouth at
+            rest, the name is an empty text.
 
         Raises:
             ConfigError: The set is unknown.
@@ -90,14 +91,14 @@ class Mouth:
     # The voice calls the following methods.
 
     def _follow(self, track: MouthTrack, position_ms: float) -> None:
-        """Show the shapes at a position that is heard."""
+        """Show the shapes at the position that is heard now."""
         track.lead_ms = self._lead_ms
         self._source = track.source
         self._weights = track.weights_at(position_ms)
         self._closing_from = None
 
     def _close(self, dt_ms: float) -> None:
-        """Move toward the mouth at rest, because no speech is heard."""
+        """Close the mouth further, because no speech is heard."""
         if self._closing_from is None:
             if self._weights["sil"] >= 1.0:
                 return

@@ -31,23 +31,24 @@ DEFAULT_LEAD_MS: Final = 45.0
 _RISE_MS: Final = 70.0
 _FALL_MS: Final = 100.0
 _CLOSED_FALL_MS: Final = 60.0
-# Two pictures, and one picture, at 30 pictures per second.
+# The shortest time for which a shape is shown: two pictures, at 30 pictures per second. Closed lips
+# are shown for at least one picture.
 _SHORTEST_MS: Final = 66.0
 _SHORTEST_CLOSED_MS: Final = 34.0
-# Shorter movements of the tongue between two equal vowels are not visible.
+# Between two equal vowels, a movement of the tongue that is shorter than this is not visible.
 _DROPPED_MS: Final = 40.0
 _TONGUE: Final = frozenset({"DD", "kk", "SS", "nn"})
-# The longest time after the end of a viseme in which it may still be seen.
+# After its end, a viseme may be visible for at most this time.
 _AFTER_MS: Final = _FALL_MS + _SHORTEST_MS
 
 _BLOCK_MS: Final = 20
-# The loudness at which the mouth begins to open, and at which it is open.
+# The loudness at which the mouth begins to open, and the loudness at which it is widest.
 _GATE_DBFS: Final = -45.0
 _OPEN_DBFS: Final = -12.0
 _ATTACK: Final = 1.0 - math.exp(-_BLOCK_MS / 25.0)
 _RELEASE: Final = 1.0 - math.exp(-_BLOCK_MS / 100.0)
 _WIDEST: Final = 0.8
-# Quiet speech opens the mouth less. At this level and above, the weights do not change.
+# Quiet speech opens the mouth less. At this level and above, the weights are not reduced.
 _FULL_DBFS: Final = -24.0
 _QUIET_FACTOR: Final = 0.4
 
@@ -59,8 +60,8 @@ def to_openxr(
     Return visemes with the names of OpenXR, and their source.
 
     Args:
-        visemes: Visemes as a chunk or a speech has them. They may be those of *phonemes*.
-        phonemes: The phonemes. Their symbols are more precise than the names of their visemes.
+        visemes: The visemes of a chunk or of a speech. They may be the visemes of *phonemes*.
+        phonemes: The phonemes. The symbol of a phoneme is more precise than its viseme.
     """
     found = tuple(visemes)
     if any(each.name in VISEMES and each.name != "sil" for each in found):
@@ -86,9 +87,9 @@ class MouthTrack:
     The mouth shapes of one item of speech.
 
     Attributes:
-        lead_ms: How long before its sound a shape is shown.
+        lead_ms: How many milliseconds before its sound a shape is shown.
 
-    Thread safety: one thread calls :meth:`add_audio`, and one thread calls the other methods.
+    Thread safety: one thread calls :meth:`add_audio`; another thread may call the other methods.
     """
 
     def __init__(self, sample_rate_hz: int, lead_ms: float = DEFAULT_LEAD_MS) -> None:
@@ -105,14 +106,14 @@ class MouthTrack:
 
     @property
     def source(self) -> MouthSource:
-        """The source of the weights. Visemes are preferred to loudness."""
+        """The source of the weights. It is ``loudness`` only if there are no visemes."""
         if self._source != "none":
             return self._source
         return "loudness" if self._openness else "none"
 
     @property
     def visemes(self) -> tuple[Viseme, ...]:
-        """The visemes in order. Those that are too short to be seen are left out."""
+        """The visemes in order. Visemes that are too short to be seen are left out."""
         return tuple(self._visemes)
 
     def add_visemes(self, visemes: Iterable[Viseme], source: MouthSource) -> None:
@@ -135,7 +136,7 @@ class MouthTrack:
         self._rest = data[end:]
 
     def weights_at(self, position_ms: float) -> dict[str, float]:
-        """Return the weights of the OpenXR visemes, which have the sum 1."""
+        """Return the weights of the OpenXR visemes. The sum of the weights is 1."""
         if self._source == "none":
             return self._weights_of_loudness(position_ms)
         closed: dict[str, float] = {}
@@ -169,7 +170,7 @@ class MouthTrack:
         return weights
 
     def _envelope(self, viseme: Viseme, position_ms: float) -> float:
-        """Return how far a shape is reached at a position, 0 to 1."""
+        """Return how much of a shape the mouth shows at a position, 0 to 1."""
         start_ms, end_ms = viseme.start_ms, viseme.end_ms
         if viseme.name in CLOSED_VISEMES:
             rise_end = start_ms
@@ -185,7 +186,7 @@ class MouthTrack:
         return min(1.0, max(0.0, 1.0 - (position_ms - fall_start) / fall_ms))
 
     def _drop_short(self) -> None:
-        """Drop a short movement of the tongue between the last two vowels if they are equal."""
+        """Drop a short movement of the tongue between the last two vowels, if both are equal."""
         if len(self._visemes) < 3:
             return
         first, middle, last = self._visemes[-3:]
@@ -207,8 +208,8 @@ class MouthTrack:
         wanted = min(max((dbfs - _GATE_DBFS) / (_OPEN_DBFS - _GATE_DBFS), 0.0), 1.0)
         before = self._openness[-1] if self._openness else 0.0
         share = _ATTACK if wanted > before else _RELEASE
-        # The factors have no smoothing, since the envelopes of the shapes are smooth. The factor of
-        # a block is added first, so that another thread finds a factor for each openness.
+        # The factor is a moving average of the amplitude. It is added before the openness, so that
+        # another thread finds a factor for each openness.
         amplitude = 10.0 ** ((min(dbfs, _FULL_DBFS) - _FULL_DBFS) / 20.0)
         smoothed = amplitude if not self._factors else (amplitude + 2.0 * self._factors[-1]) / 3.0
         self._factors.append(max(smoothed, _QUIET_FACTOR))
@@ -225,7 +226,7 @@ class MouthTrack:
 
 
 def _interpolated(values: Sequence[float], position_ms: float, missing: float) -> float:
-    """Return the value at a position between the ends of two blocks."""
+    """Return the value at a position; *missing* if the position is outside of all blocks."""
     count = len(values)
     place = position_ms / _BLOCK_MS
     if not count or place < 0.0 or place >= count:

@@ -1,11 +1,11 @@
 """
-Manages the speech of a voice between the package's threads and the engine: the playout, the
-position that is heard, and the loudness.
+Passes the speech of a voice from the threads of the package to the engine. Has the playout, the
+position that is heard, and the mouth shapes.
 
-Threads: one thread of the package pushes, one thread of the engine reads, and the thread of the
-game advances the position. A realtime session may clear from any thread.
+Threads: one thread of the package pushes audio, one thread of the engine reads audio, and the
+thread of the game advances the position. A realtime session may call ``clear`` on any thread.
 
-Lock rule: ``_lock`` guards the items and the position. It is never held while user code runs.
+Lock rule: ``_lock`` guards the items and the position. No thread holds it while user code runs.
 The locks of the playout are acquired while ``_lock`` is held.
 """
 
@@ -29,7 +29,7 @@ from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["HeardItem", "SpeechOutput"]
 
-# Half an hour. Memory is allocated when it is needed.
+# The playout has room for half an hour. Memory is allocated only when it is needed.
 _CAPACITY_MS = 1_800_000
 _FULL_MS = _CAPACITY_MS - 60_000
 
@@ -40,13 +40,14 @@ _SAMPLE_BYTES = 2
 _RAMP_FRAMES = 64
 _LOOK_SECONDS = 0.02
 
-# If the device has no more speech, the next block of the same item follows within this time.
+# If the device has no more speech of an incomplete item, the voice still counts as speaking for
+# this time, because the engine usually reads the next block soon.
 _BETWEEN_SECONDS = 0.05
 
 
 @attrs.define(eq=False)
 class _Item:
-    """An item of speech. All counts have the rate of the output."""
+    """An item of speech. *pushed* and *read* count frames at the rate of the output."""
 
     from_hz: int
     resampler: Resampler | None = None
@@ -64,7 +65,8 @@ class HeardItem:
         name: The name of the item; None before the first item.
         position_ms: The position in the item. It is negative if the item has been read, but is not
             heard yet.
-        track: The mouth shapes of the item; None if no speech is heard or will be heard soon.
+        track: The mouth shapes of the item; None if no speech is heard now, and the device has no
+            speech that will be heard next.
     """
 
     name: str | None
@@ -81,8 +83,8 @@ class SpeechOutput:
         latency_ms: The time from the read of a sample until it is heard.
 
     Attributes:
-        drops: How many times the device had to drop audio that was read.
-        failure: None; a voice plays until it is closed.
+        drops: How many times speech was dropped while audio that was read had not been heard.
+        failure: Always None, because a voice plays until it is closed.
     """
 
     def __init__(self, sample_rate_hz: int, latency_ms: float) -> None:
@@ -93,12 +95,13 @@ class SpeechOutput:
         self._lock = threading.RLock()
         self._clock = HeardClock(sample_rate_hz, latency_ms)
         self._segments = Segments()
-        # The items that were pushed since the last clear, in order, and those not read completely.
+        # The items that were pushed since the last clear, in order. _unread has only the items that
+        # the engine has not read completely.
         self._items: dict[str, _Item] = {}
         self._unread: dict[str, _Item] = {}
         self._tracks: dict[str, MouthTrack] = {}
-        # What was heard of each item when the game stopped the speech. The session gets these
-        # counts when it clears. Until then, audio is refused.
+        # How much of each item was heard when the game stopped the speech. The session gets these
+        # counts when it calls clear(). Until then, new audio is dropped.
         self._stopped: dict[str, int] | None = None
         self._closed = False
         self._is_speaking = False
@@ -133,7 +136,8 @@ class SpeechOutput:
             track = self.track(item_id)
         if item.is_ended:
             return True
-        # Only one thread pushes. The lock is not held, so that the game does not wait.
+        # Only one thread pushes. The lock is not held during the conversion, so that the game does
+        # not wait.
         pcm = pcm_of(audio, audio_format)
         if item.from_hz != self.sample_rate_hz:
             if item.resampler is None:
@@ -175,20 +179,20 @@ class SpeechOutput:
     # ---- the thread of the game --------------------------------------------------------------
 
     def stop(self) -> None:
-        """Stop at once. Audio is refused until the session clears this sink."""
+        """Stop at once. New audio is dropped until the session calls :meth:`clear`."""
         with self._lock:
             if self._stopped is None:
                 self._stopped = self._drop()
 
     def advance(self, seconds: float) -> HeardItem:
-        """Advance the position that is heard."""
+        """Advance the position that is heard, and return the item at this position."""
         with self._lock:
             self._clock.advance(seconds)
             self._segments.reach(self._clock.heard_frames)
             name, position = self._segments.item, self._segments.position
             track = None
             upcoming = self._segments.upcoming(self._clock.heard_frames)
-            # Without a latency, all audio that was read was heard, and the next block follows.
+            # If the latency is 0, all audio that was read has been heard, but more may follow soon.
             self._dry_seconds = self._dry_seconds + seconds if upcoming is None else 0.0
             is_between = name in self._unread and self._dry_seconds < _BETWEEN_SECONDS
             self._is_speaking = self._segments.is_speaking or is_between
@@ -205,7 +209,7 @@ class SpeechOutput:
             return self._segments.heard(item_id) * 1000.0 / self.sample_rate_hz
 
     def is_heard(self, item_id: str) -> bool:
-        """Return whether a complete item was heard to its end."""
+        """Return whether an item is complete and was heard to its end."""
         with self._lock:
             item = self._items.get(item_id)
             if item is None:
@@ -213,7 +217,7 @@ class SpeechOutput:
             return item.is_ended and round(self._segments.heard(item_id)) >= item.pushed
 
     def track(self, item_id: str) -> MouthTrack:
-        """Return the mouth shapes of an item, which may begin later."""
+        """Return the mouth shapes of an item. The audio of the item may arrive later."""
         with self._lock:
             track = self._tracks.get(item_id)
             if track is None:
@@ -224,24 +228,24 @@ class SpeechOutput:
 
     @property
     def is_speaking(self) -> bool:
-        """Whether speech was heard at the last :meth:`advance`, and was not dropped since."""
+        """Whether speech was heard at the last :meth:`advance`; False after speech was dropped."""
         return self._is_speaking
 
     @property
     def has_speech(self) -> bool:
-        """Whether speech was received that was not read."""
+        """Whether speech has arrived that the engine has not read."""
         with self._lock:
             return bool(self._unread)
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether the beginning of speech was read, and its rest was not."""
+        """Whether the engine has read the beginning of an item, but not the whole item."""
         with self._lock:
             return any(item.read for item in self._unread.values())
 
     @property
     def queued_ms(self) -> float:
-        """How much speech was received and not read."""
+        """How many milliseconds of speech have arrived that the engine has not read."""
         with self._lock:
             frames = sum(item.pushed - item.read for item in self._unread.values())
             return frames * 1000.0 / self.sample_rate_hz
@@ -263,14 +267,15 @@ class SpeechOutput:
             self._clock.latency_ms = value
 
     def report_heard(self, frames: int) -> None:
-        """Set how many of the frames that were read the device has played or dropped."""
+        """Set the number of frames that the device has played or dropped since the first read."""
         with self._lock:
             self._clock.report(frames)
 
     def pause(self, *, is_paused: bool) -> None:
-        """Stop reading speech, or continue."""
+        """Pause the speech, or continue."""
         with self._lock:
-            # The playout fades out, but there is nothing to fade before the first read.
+            # The playout fades out at a pause. If no speech was read recently, there is nothing to
+            # fade out, so reads return silence at once.
             self._is_held = is_paused and (self._is_held or self._is_dry)
             (self._playout.pause if is_paused else self._playout.resume)()
 
@@ -290,11 +295,12 @@ class SpeechOutput:
 
     def read(self, out: bytearray | memoryview, *, only_speech: bool) -> int:
         """
-        Fill a buffer with speech, and with silence where there is none.
+        Fill a buffer with speech, and with silence where there is no speech.
 
         Args:
             out: A writable buffer of whole frames.
-            only_speech: Whether a block without speech is not played, so it is not counted.
+            only_speech: Whether the engine plays only blocks with speech. A block without speech is
+                then not counted.
 
         Returns:
             How many frames are speech.
@@ -354,16 +360,16 @@ class SpeechOutput:
 
     @property
     def _is_dry(self) -> bool:
-        """Whether the device has no speech, and had none recently."""
+        """Whether the device has no speech, and had no speech recently."""
         return self._segments.is_empty and self._dry_seconds >= _BETWEEN_SECONDS
 
     @property
     def _refuses(self) -> bool:
-        """Whether audio is dropped, since it belongs to speech that was stopped."""
+        """Whether new audio is dropped, because the speech was stopped or the output was closed."""
         return self._closed or self._stopped is not None
 
     def _add(self, item_id: str, from_hz: int) -> _Item:
-        # The earlier items have no more audio, even if the service has not ended them.
+        # The earlier items get no more audio, even if the service has not ended them.
         self._end_all()
         item = self._items[item_id] = self._unread[item_id] = _Item(from_hz)
         return item
@@ -379,7 +385,7 @@ class SpeechOutput:
             self._unread.pop(item_id, None)
 
     def _end(self, name: str, item: _Item) -> None:
-        """Mark an item as complete. Its last audio may have been read before."""
+        """Mark an item as complete. The engine may have read all audio of the item before."""
         item.is_ended = True
         if item.read >= item.pushed:
             self._unread.pop(name, None)
@@ -391,7 +397,7 @@ class SpeechOutput:
                 self._end(name, item)
 
     def _drop(self) -> dict[str, int]:
-        """Drop all audio; return how many samples of each item were heard, at the item's rate."""
+        """Drop all audio. Return how many samples of each item were heard, at the item's rate."""
         self._segments.reach(self._clock.heard_frames)
         heard = {
             name: round(self._segments.heard(name) * item.from_hz / self.sample_rate_hz)

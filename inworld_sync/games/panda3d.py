@@ -6,9 +6,9 @@ Plays a voice as a sound of Panda3D, and moves the morph sliders of an actor.
     voice ─ pull_audio ─ UserDataAudio ─ AudioSound ─ AudioManager
       └──── report_heard ──── the time of the sound
 
-Each part of the speech without a gap has its own sound. The time of a sound continues while the
-sound has nothing to play, so it would be wrong after a gap. A sound that has been stopped cannot
-continue, so after a pause another sound begins with the audio that was not heard.
+After each gap in the speech, a new sound begins. The time of a sound continues while the sound has
+nothing to play, so this time would be wrong after a gap. A sound that was stopped cannot continue.
+So after a pause, a new sound begins with the audio that was not heard.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ __all__ = ["Actor", "Joint", "MorphMouth", "SoundManager", "VoiceSound"]
 # The sound gets more audio when this share of its buffer is free.
 _FREE_SHARE = 1 / 4
 
-# A sound ends at the latest after this time, if the game does not update its manager.
+# If the game does not update the manager, a sound that has no more audio counts as ended after this
+# time.
 _ENDING_SECONDS = 0.5
 
 
@@ -62,26 +63,26 @@ class VoiceSound:
     """
     Play a voice as a sound of Panda3D, without gaps.
 
-    Call :meth:`update` in each frame, after the ``update`` of the voice. It never waits. Panda3D
-    converts the sample rate. The manager must be updated in each frame too; ``ShowBase`` does this
-    for its own managers.
+    Call :meth:`update` in each frame, after the ``update`` of the voice. This method never
+    waits. Panda3D converts the sample rate. The game must update the manager in each frame too;
+    ``ShowBase`` does this for its own managers.
 
-    If the voice is cancelled or interrupted, the sound ends at the next :meth:`update`, with the
-    fade of OpenAL. The buffer of OpenAL is added to this time (20 ms by default).
+    If the voice is cancelled or interrupted, the next :meth:`update` stops the sound. OpenAL fades
+    out the sound within its buffer, which has 20 ms by default.
 
     Args:
-        voice: The voice. It may be started before or later.
+        voice: The voice. It may be started before or after this object is made.
         manager: The manager of the sounds, such as ``base.sfxManagerList[0]``.
-        positional: Whether OpenAL computes the loudness and the direction from the position of the
-            voice, which has the coordinates of Panda3D, and from the listener of the manager. If
-            it is False, only the volume of the voice counts.
-        buffer_ms: How much audio waits in OpenAL, 50 to 1000. Three quarters of it must be longer
-            than the longest frame of the game.
-        latency_ms: The time from OpenAL to the loudspeaker, 0 to 1000. The mouth and the words are
-            later by this time.
+        positional: Whether OpenAL computes the loudness and the direction of the sound. OpenAL uses
+            the position of the voice, in the coordinates of Panda3D, and the listener of the
+            manager. If *positional* is False, only the volume of the voice counts.
+        buffer_ms: How many milliseconds of audio wait in OpenAL, 50 to 1000. Three quarters of this
+            time must be longer than the longest frame of the game.
+        latency_ms: The time from OpenAL to the loudspeaker, 0 to 1000 ms. The mouth and the words
+            are later by this time.
 
     Attributes:
-        voice: See above.
+        voice: The voice.
         gaps: How often the sound had nothing to play because the next audio of the speech came too
             late.
 
@@ -89,7 +90,7 @@ class VoiceSound:
         ConfigError: A value is out of range.
         ImportError: Panda3D is not installed.
 
-    Thread safety: only the thread of the game may use it.
+    Thread safety: only the thread of the game may use this object.
     """
 
     def __init__(
@@ -125,14 +126,14 @@ class VoiceSound:
         self._audio: Any = None
         # The volume and the position of the sound.
         self._placed: tuple[float, Position | None] | None = None
-        # The sound before, until OpenAL has played its last sample.
+        # The previous sound; None after OpenAL has played the last sample of this sound.
         self._ending: Any = None
-        # Positions in the frames that the voice has returned.
+        # Positions, counted in the frames that the voice has returned.
         self._pulled = self._heard = 0
         self._sound_from = self._played = 0.0
         # The time of the sound at the last update.
         self._sound_seconds = 0.0
-        # The audio from _unplayed_from, which is _played rounded down, to _pulled.
+        # The audio from _unplayed_from to _pulled. _unplayed_from is _played, rounded down.
         self._unplayed = bytearray()
         self._unplayed_from = 0
         # Whether a sound has ended in the middle of speech.
@@ -181,7 +182,8 @@ class VoiceSound:
         elapsed = (now - self._updated) * self._rate_hz
         seconds = self._sound.get_time()
         if elapsed >= left:
-            # The game has stopped for longer than the sound. get_time() does not show this yet.
+            # More time has passed since the last update than the sound had audio left. get_time()
+            # does not show this yet.
             played = float(self._pulled)
         elif seconds == self._sound_seconds and not self._plays(self._sound):
             # There is no device, or the game has switched sounds off. The voice continues.
@@ -224,7 +226,7 @@ class VoiceSound:
             self._audio.append(pcm)
 
     def _next_audio(self) -> bytes:
-        """Return audio that fills the buffer, or nothing."""
+        """Return audio for the free part of the buffer; nothing if only a small part is free."""
         wanted = self._buffer_frames - (self._pulled - int(self._played))
         if wanted < self._buffer_frames * _FREE_SHARE:
             return b""
@@ -257,7 +259,7 @@ class VoiceSound:
     # ---- pause and interruption --------------------------------------------------------------
 
     def _stop(self, now: float) -> None:
-        """Stop the sound. The audio that it has not played begins the next sound."""
+        """Stop the sound. The next sound begins with the audio that was not played."""
         for sound in (self._sound, self._ending):
             if sound is not None:
                 sound.stop()
@@ -295,7 +297,7 @@ class MorphMouth:
     Raises:
         ConfigError: *shapes* is unknown, or the actor has none of the sliders.
 
-    Thread safety: only the thread of the game may use it.
+    Thread safety: only the thread of the game may use this object.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 Plays a voice on a channel of pygame's mixer.
 
 A channel plays one sound, and its queue has one more sound. :class:`VoiceChannel` refills the queue
-in each frame of the game, so speech has no gaps while a frame is shorter than a chunk::
+in each frame of the game. So speech has no gaps if each frame is shorter than a chunk::
 
     voice ─ pull_audio ─ Resampler ─ MixerFormat ─ Sound ─ queue ─ channel ─ mixer
       └──── report_heard ──── the sound that the channel plays, and the time since its start
@@ -34,17 +34,18 @@ __all__ = ["VoiceChannel"]
 
 FADE_MS: Final = 20
 
-# The queue gets a chunk that is shorter than usual only if less than this share of a chunk is left.
+# A chunk that is shorter than usual is queued only if the mixer has less audio left than this share
+# of a chunk.
 _LATE_SHARE = 2 / 3
 
-# In the middle of speech, the resampler is ended only if less than this is left in the mixer, since
-# its end would be heard.
+# In the middle of speech, the resampler is ended only if the mixer has less audio left than this,
+# because the end of a resampler can be heard.
 _REST_SECONDS = 0.05
 
-# At least so many channels are left for other sounds, as many as a mixer has by default.
+# At least this many channels are left for other sounds. A mixer has this many channels by default.
 _OTHER_CHANNELS = 8
 
-# A sound that should have ended this long ago, and that the mixer does not play, has ended.
+# If a sound should have ended this long ago, and the mixer does not play, it counts as ended.
 _LOST_SECONDS = 1.0
 
 _SILENCE_BYTES = 256
@@ -57,9 +58,9 @@ class _Chunk:
 
     Attributes:
         sound: The sound.
-        seconds: Its length.
-        start: The position of its first frame in the frames that the voice has returned.
-        end: The position after its last frame.
+        seconds: The length of the sound.
+        start: The position of the first frame, counted in the frames that the voice has returned.
+        end: The position after the last frame.
     """
 
     sound: pygame.mixer.Sound
@@ -72,27 +73,28 @@ class VoiceChannel:
     """
     Play a voice on a channel of pygame's mixer, without gaps.
 
-    Call :meth:`update` in each frame, after the ``update`` of the voice. It never waits.
-    The audio is converted to the sample rate, the channels and the sample format of the mixer.
+    Call :meth:`update` in each frame, after the ``update`` of the voice. This method never
+    waits. The audio is converted to the sample rate, the channels and the sample format of the
+    mixer.
 
-    If the voice is cancelled or interrupted, the sound ends within 20 ms after the next
-    :meth:`update`, with a fade. The buffer of the mixer is added to this time (12 ms by default).
+    If the voice is cancelled or interrupted, the next :meth:`update` fades out the sound in 20 ms.
+    The buffer of the mixer (12 ms by default) is added to this time.
 
     Args:
-        voice: The voice. It may be started before or later.
-        channel: The number of a channel, which the caller has reserved. None reserves the first
+        voice: The voice. It may be started before or after this object is made.
+        channel: The number of a channel that the caller has reserved. None reserves the first
             channel that no voice uses and that plays nothing.
-        listener: The ears of the player, for a voice with a position. A change of the volume or the
-            distance is heard at once, and a change of the direction with the next chunk.
-        chunk_ms: The length of a chunk, 40 to 1000. It must be greater than the longest frame of
-            the game. At most two chunks wait in the mixer.
-        latency_ms: The time from the mixer to the loudspeaker, 0 to 1000. The mouth and the words
-            are later by this time.
+        listener: The listener, for a voice with a position. A change of the volume or the distance
+            is heard at once. A change of the direction is heard when the next chunk begins.
+        chunk_ms: The length of a chunk, 40 to 1000 ms. A chunk must be longer than the longest
+            frame of the game. At most two chunks wait in the mixer.
+        latency_ms: The time from the mixer to the loudspeaker, 0 to 1000 ms. The mouth and the
+            words are later by this time.
         clock: Returns the time of the mixer in seconds.
 
     Attributes:
-        voice: See above.
-        listener: See above. It may be set at any time.
+        voice: The voice.
+        listener: The listener. It may be set at any time.
         channel: The number of the channel.
         gaps: How often the channel had nothing to play because the next audio of the speech came
             too late.
@@ -101,7 +103,7 @@ class VoiceChannel:
         ConfigError: A value is out of range, the mixer is not initialized, or no channel is free.
         ImportError: pygame is not installed.
 
-    Thread safety: only the thread of the game may use it.
+    Thread safety: only the thread of the game may use this object.
     """
 
     def __init__(
@@ -144,24 +146,25 @@ class VoiceChannel:
         self._chunks: deque[_Chunk] = deque()
         self._began = 0.0
         self._updated = clock()
-        # The time at which the channel had nothing more to play.
+        # The time at which the channel has become idle.
         self._idle_since = self._updated
         self._heard = 0
-        # Frames of the voice: returned by the voice, and those of all chunks.
+        # How many frames the voice has returned, and how many of these frames are in chunks so far.
         self._pulled = self._queued = 0
         # Whether the channel has nothing to play in the middle of speech.
         self._is_dry = False
         self._resampler: Resampler | None = None
-        # Where the resampler began, in frames of the voice, and the frames that it has returned.
+        # The position at which the resampler began, in frames of the voice, and how many frames the
+        # resampler has returned.
         self._resampled_from = self._resampled = 0
         self._paused_at = 0.0
-        # The volume of the channel, and the factors for the samples of the next chunk and at the
-        # end of the last one.
+        # The volume of the channel, the factors for the samples of the next chunk, and the factors
+        # at the end of the last chunk.
         self._volume = 1.0
         self._sample_gains: Gains = (1.0, 1.0)
         self._queued_gains: Gains = (1.0, 1.0)
         self._open_format()
-        # The sound of another voice may not have ended yet.
+        # The channel may still play the sound of another voice.
         self._is_fading = self._channel.get_sound() is not None
         _taken[self.channel] = self
 
@@ -209,8 +212,9 @@ class VoiceChannel:
         sound, has_begun_now = self._find_sound(now)
         while self._chunks and self._chunks[0].sound is not sound:
             chunk = self._chunks.popleft()
-            # Chunks follow each other without a gap, so the end of a chunk is known better than the
-            # time of this frame. It was not finished in the frame before.
+            # Chunks follow each other without a gap. So the end of a chunk is its start plus its
+            # length, which is more exact than the time of this frame. The end is after the last
+            # update, because the chunk was still playing then.
             self._began = min(max(self._began + chunk.seconds, self._updated), now)
             if not self._chunks:
                 self._idle_since = self._began
@@ -219,13 +223,15 @@ class VoiceChannel:
 
     def _find_sound(self, now: float) -> tuple[pygame.mixer.Sound | None, bool]:
         """
-        Return the sound that the channel plays, and whether it has begun only now.
+        Return the sound that the channel plays, and whether this sound has just begun.
 
-        get_busy() is False while the mixer waits for the GIL to begin the next sound, so it is not
-        used for that. pygame has two races at the end of a sound. If queue() is called while the
-        mixer waits for the GIL after a sound without a successor, the queue is never played. If a
-        sound has ended before queue() or play() has returned, pygame takes it for the present sound
-        for ever.
+        While the mixer waits for the GIL to begin the next sound, get_busy() is False. So
+        get_busy() alone does not show that a sound has ended.
+
+        pygame has two races at the end of a sound. First: the queue is empty at the end of a sound,
+        and queue() is called while the mixer waits for the GIL. Then the new sound is never played.
+        Second: a sound has ended before queue() or play() returns. Then get_sound() returns this
+        sound for ever.
         """
         sound, waiting = self._channel.get_sound(), self._channel.get_queue()
         if sound is not None and not self._channel.get_busy() and self._chunks:
@@ -252,7 +258,7 @@ class VoiceChannel:
         return self._heard
 
     def _left_seconds(self, now: float) -> float:
-        """Return how much audio is left in the mixer."""
+        """Return how many seconds of audio are left in the mixer."""
         if not self._chunks:
             return 0.0
         return max(0.0, self._began + sum(each.seconds for each in self._chunks) - now)
@@ -270,11 +276,11 @@ class VoiceChannel:
 
     def _next_samples(self, left_seconds: float) -> tuple[bytes, int]:
         """
-        Return the next samples at the rate of the mixer, and the position of their end.
+        Return the next samples at the rate of the mixer, and the position after the last sample.
 
         Args:
-            left_seconds: How much audio is left in the mixer. While enough is left, the next chunk
-                waits until it is complete.
+            left_seconds: How many seconds of audio are left in the mixer. While enough audio is
+                left, a chunk that is not complete is not returned.
         """
         voice_hz, mixer_hz = self.voice.sample_rate_hz, self._format.sample_rate_hz
         while True:
@@ -295,7 +301,7 @@ class VoiceChannel:
                 return samples, min(end, self._pulled)
 
     def _rest(self, left_seconds: float) -> tuple[bytes, int]:
-        """Return what the resampler holds back, if the speech has ended or comes too late."""
+        """Return the last samples of the resampler, if the speech has ended or is late."""
         may_wait = left_seconds > _REST_SECONDS and self.voice.is_incomplete
         if self._resampler is None or may_wait:
             return b"", 0
@@ -310,7 +316,7 @@ class VoiceChannel:
             self._is_dry = False
             self._began = now
             self._queued_gains = self._sample_gains
-            # A fade may have left another volume.
+            # A fade may have changed the volume.
             self._channel.set_volume(self._volume)
         encoded = self._format.encode(samples, self._queued_gains, self._sample_gains)
         self._queued_gains = self._sample_gains
@@ -327,8 +333,8 @@ class VoiceChannel:
         """
         Set the volume of the channel, and the factors for the samples of the next chunk.
 
-        The volume of a channel is at most 1. Its panning ends with each sound, so the samples have
-        the panning.
+        The volume of a channel is at most 1, and the panning of a channel ends with each sound. So
+        the factors for the samples contain the panning, and a volume above 1.
         """
         left, right = self.voice.gains(self.listener)
         if self._format.channels == 1:
@@ -355,7 +361,7 @@ class VoiceChannel:
     def _drop(self) -> None:
         """End the sound that is playing, and forget all audio that was not heard."""
         if self._channel.get_sound() is not None:
-            # The sound in the queue would begin when the other sound ends.
+            # Replace the sound in the queue, because it would begin when the present sound ends.
             self._channel.queue(self._silence)
             if self._is_paused:
                 self._channel.stop()
@@ -391,7 +397,8 @@ class VoiceChannel:
         if opened is None:
             self._opened = None
             return False
-        # A mixer that was opened again has fewer channels, and pygame does not check their numbers.
+        # A mixer that was opened again may have fewer channels, and pygame does not check whether a
+        # channel exists.
         if opened != self._opened or self.channel >= self._mixer.get_num_channels():
             self._forget()
             self._open_format()
@@ -419,7 +426,7 @@ def _choose(mixer: ModuleType, channel: int | None) -> int:
 
 
 def _reserve(mixer: ModuleType) -> None:
-    """Reserve the channels again, because a mixer that is opened has no reserved channels."""
+    """Reserve the channels again, because a newly opened mixer has no reserved channels."""
     if _reserved:
         count = max(_reserved) + 1
         if mixer.get_num_channels() < count + _OTHER_CHANNELS:

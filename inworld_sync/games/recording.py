@@ -1,9 +1,9 @@
 """
 Finds the mouth shapes of a recording whose text is known, such as the lines of a voice actor.
 
-The service computes mouth shapes only for speech that it synthesizes. So the text is synthesized,
-and the times of its visemes are moved to the times of the recording: the words that the speech
-recognition has heard in the recording are matched with the words of the synthesized speech.
+The service computes mouth shapes only for speech that it synthesizes. So this module synthesizes
+the text, and converts the times of the visemes to times in the recording. For this, it matches the
+words that are recognized in the recording with the words of the synthesized speech.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TimeMap", "mouth_of_recording"]
 
-# A model that sends the times of words.
+# A recognition model that sends the times of words.
 _STT_MODEL = "soniox/stt-rt-v5"
 _RATE_HZ = 24000
 _BARE = re.compile(r"[^\w']+")
@@ -63,8 +63,8 @@ def mouth_of_recording(
         recording: The path of an audio file, or any other form that ``iw.stt.transcribe`` accepts.
         transcript: The words of the recording.
         sample_rate_hz: The sample rate of raw samples; files have their own rate.
-        voice: The voice that speaks the transcript. It is not heard; a voice of the same accent
-            gives better shapes.
+        voice: The voice for the synthesis of the transcript. The synthesized speech is not played,
+            but a voice with the accent of the recording gives better shapes.
         language: A BCP-47 tag, such as ``en-US``.
         stt_model: A recognition model that sends the times of words.
 
@@ -126,8 +126,9 @@ class TimeMap:
     """
     Converts times of a synthesized speech to times of a recording of the same words.
 
-    Both ends of each word that was recognized are fixed points. Between two fixed points, times are
-    interpolated; before the first and after the last one, they are shifted.
+    The start and the end of each recognized word are fixed points. A fixed point has a time in the
+    synthesized speech and a time in the recording. Between two fixed points, times are
+    interpolated. Before the first fixed point and after the last fixed point, times are shifted.
 
     Args:
         spoken: The words of the synthesized speech.
@@ -155,7 +156,7 @@ class TimeMap:
         self.is_known = bool(self._from)
 
     def _add(self, from_ms: float | None, to_ms: float | None) -> None:
-        """Add a fixed point. Times never decrease, so a point before the last one is ignored."""
+        """Add a fixed point. A point that is earlier than the last point is ignored."""
         if from_ms is None or to_ms is None:
             return
         if not self._from or (from_ms > self._from[-1] and to_ms >= self._to[-1]):
@@ -163,7 +164,7 @@ class TimeMap:
             self._to.append(to_ms)
 
     def at(self, time_ms: float) -> float:
-        """Return the time in the recording."""
+        """Convert a time in the synthesized speech to a time in the recording."""
         after = bisect.bisect_right(self._from, time_ms)
         if after == 0:
             moved_ms = self._to[0] - (self._from[0] - time_ms)

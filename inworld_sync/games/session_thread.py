@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenSession", "SessionThread"]
 
-# The player's audio that is kept while there is no connection.
+# At most this much of the player's audio is kept while there is no connection.
 _MAX_KEPT_MS = 30_000.0
 # The service accepts 50 messages a second. So audio that was kept is sent at most at five times the
 # speed of real time.
@@ -110,7 +110,7 @@ class SessionThread:
                 self._changed.notify_all()
 
     def put_first(self, command: Callable[[RealtimeSession], object]) -> None:
-        """Queue a command before all others."""
+        """Queue a command before all commands that wait."""
         with self._changed:
             if not self._closing:
                 self._commands.appendleft(command)
@@ -178,7 +178,7 @@ class SessionThread:
         return None
 
     def _next(self) -> _Audio | Callable[[RealtimeSession], object] | None:
-        """Wait for the next command; return None at the end."""
+        """Wait for the next command; return None if the session has ended."""
         opened = self.opened
         assert opened is not None
         while True:

@@ -48,7 +48,7 @@ VISEMES: Final[tuple[str, ...]] = (
 """The names of the 15 visemes of OpenXR. ``sil`` is the closed mouth at rest."""
 
 CLOSED_VISEMES: Final = frozenset({"PP", "FF"})
-"""The visemes that close the lips. They must be reached exactly when their sound begins."""
+"""The visemes that close the lips. These shapes must be reached exactly when their sound begins."""
 
 # The columns after the viseme: Rhubarb, Preston Blair, SAPI id, VRM 1.0 expression with its weight.
 _ONE_FOR_EACH: Final = {
@@ -140,12 +140,13 @@ _OF_SYMBOL: Final = {
     }.items()
     for symbol in symbols.split()
 }
-# The names of the service for which the symbol of the phoneme decides.
+# For these viseme names of the service, the symbol of the phoneme selects the viseme.
 _SYMBOL_DECIDES: Final = frozenset({"cdgknstxyz", "aei"})
 _SILENCES: Final = frozenset({"sil", "[silence]"})
 _UNKNOWN_WEIGHT: Final = 0.5
 
-# A mouth that is a picture is at rest below this weight of all shapes.
+# A mouth that is drawn as one of several pictures is at rest if the sum of all weights is below
+# this number.
 _LEAST_SHAPE: Final = 0.15
 
 
@@ -190,7 +191,7 @@ SHAPE_SETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """The names of each set: ``openxr``, ``oculus``, ``arkit``, ``vrm``, ``vrm0``, and so on."""
 
-# The name of the mouth at rest. In the other sets, all weights are 0 at rest.
+# The name of the mouth at rest in each set. A set with an empty name has only weights of 0 at rest.
 _REST: Final = {name: next(iter(table["sil"]), "") for name, table in _PARTS.items()}
 
 
@@ -232,15 +233,15 @@ def shape_weights(weights: Mapping[str, float], shapes: str = "openxr") -> dict[
 
 def strongest_shape(weights: Mapping[str, float], shapes: str = "rhubarb") -> str:
     """
-    Return the strongest shape of a set, for mouths that are pictures.
+    Return the strongest shape of a set, for a mouth that is drawn as pictures.
 
     Args:
         weights: The weights of the OpenXR visemes.
         shapes: The name of a set in :data:`SHAPE_SETS`.
 
     Returns:
-        The name of the shape; an empty text if the mouth is at rest and the set has no name for
-        this.
+        The name of the shape. If the mouth is at rest, and the set has no name for the mouth at
+        rest, the name is an empty text.
 
     Raises:
         ConfigError: The set is unknown.
@@ -259,10 +260,10 @@ def viseme_of(name: str, symbol: str = "") -> tuple[str, float]:
 
     Args:
         name: The service's name of the viseme, such as ``bmp``.
-        symbol: The phoneme. It selects the viseme of vowels and of most consonants.
+        symbol: The phoneme. For vowels and most consonants, the phoneme selects the viseme.
 
     Returns:
-        The viseme and 1. A name that is unknown gets ``DD`` with half the weight.
+        The viseme and the weight 1. An unknown name gets ``DD`` and the weight 0.5.
     """
     if name in _SILENCES:
         return "sil", 1.0

@@ -60,8 +60,8 @@ class Rolloff:
 
     Attributes:
         model: ``inverse`` halves the amplitude at each doubling of the distance if *factor* is 1.
-            ``linear`` reaches 0 at *max_distance* if *factor* is 1. ``exponential`` is the ratio of
-            the distances to the power of ``-factor``. ``none`` ignores the distance.
+            ``linear`` reaches 0 at *max_distance* if *factor* is 1. ``exponential`` is
+            ``(distance / min_distance) ** -factor``. ``none`` ignores the distance.
         min_distance: The distance, above 0, up to which a voice has its full volume.
         max_distance: Beyond this distance, a voice does not become quieter.
         factor: How fast a voice becomes quieter; 0 or more.

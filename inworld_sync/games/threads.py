@@ -27,10 +27,10 @@ class GameThread:
     A thread of a voice.
 
     Args:
-        name: What the thread does, for its name.
+        name: The last part of the name of the thread.
         run: Runs on the thread.
-        stop: Makes *run* return soon. It may wait a little, so it never runs on the thread of the
-            game.
+        stop: Makes *run* return soon. *stop* may wait a little, so it never runs on the thread of
+            the game.
     """
 
     def __init__(self, name: str, run: Callable[[], None], stop: Callable[[], None]) -> None:
@@ -41,7 +41,7 @@ class GameThread:
         self._name = name
 
     def start(self) -> None:
-        """Start the thread. The caller does not wait for the function."""
+        """Start the thread. The caller does not wait for *run*."""
         _running.add(self)
         try:
             self._thread.start()
@@ -51,23 +51,23 @@ class GameThread:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the function runs."""
+        """Whether *run* has not returned yet."""
         return self in _running
 
     def stop_later(self) -> None:
-        """Stop the function on another thread, and return at once. May be called twice."""
+        """Call *stop* on another thread, and return at once. May be called twice."""
         if self._stopping or not self.is_alive:
             return
         self._stopping = True
         stopper = threading.Thread(
             target=self._stop, name=f"inworld-game-stop-{self._name}", daemon=True
         )
-        # When the interpreter ends, no thread can be started. Then the function below stops it.
+        # While the interpreter ends, no thread can be started. Then _stop_at_exit() stops *run*.
         with contextlib.suppress(RuntimeError):
             stopper.start()
 
     def stop_at_exit(self) -> None:
-        """Stop the function on the calling thread."""
+        """Call *stop* on the calling thread."""
         self._stopping = True
         self._stop()
 
@@ -83,7 +83,7 @@ class GameThread:
             _running.discard(self)
 
     def _stop(self) -> None:
-        # A connection that has ended needs no stop.
+        # If the connection has ended, the stop function may raise an error, which is ignored.
         with contextlib.suppress(Exception):
             self._stop_function()
 

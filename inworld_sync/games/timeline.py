@@ -34,7 +34,7 @@ TIMELINE_FORMATS: Final[tuple[str, ...]] = get_args(TimelineFormat)
 # Without visemes, the loudness is converted to visemes in steps of this length.
 _STEP_MS = 40.0
 _OPEN_WEIGHT = 0.12
-# Differences of weights below this are not written.
+# Key frames do not contain changes of a weight that are smaller than this.
 _LEAST_CHANGE = 0.005
 
 
@@ -82,8 +82,9 @@ class MouthTimeline:
             shapes: The name of a set in ``SHAPE_SETS``.
 
         Returns:
-            For each shape of the set, frame numbers from 0 with the weight at this frame. Frames at
-            which a weight does not change are left out. The first and the last frame are present.
+            For each shape of the set, a list of frame numbers, counted from 0, with the weights at
+            these frames. Frames at which the weight does not change are left out. The first and the
+            last frame are always present.
 
         Raises:
             ConfigError: The set is unknown, or *fps* is out of its range.
@@ -98,7 +99,7 @@ class MouthTimeline:
 
     def cues(self, shapes: str = "rhubarb") -> tuple[Cue, ...]:
         """
-        Return one shape after the other, without gaps, for mouths that are pictures.
+        Return one shape after the other, without gaps, for a mouth that is drawn as pictures.
 
         Args:
             shapes: A set with one name for each viseme, such as ``rhubarb`` or ``preston_blair``.
@@ -154,7 +155,7 @@ class MouthTimeline:
         Args:
             path: The file. A file at this path is replaced when the new file is complete.
             format: ``json`` (see :meth:`to_json`), ``tsv``, ``xml``, ``dat`` (Moho) or ``rhubarb``
-                (Rhubarb's JSON). None means the suffix of the path.
+                (Rhubarb's JSON). None chooses the format by the suffix of *path*.
             sound_file: The name of the audio file, for ``xml`` and ``rhubarb``.
             fps: Frames per second, for ``dat``.
 
@@ -183,8 +184,9 @@ def mouth_timeline(speech: Speech) -> MouthTimeline:
     """
     Return the mouth shapes of a speech.
 
-    The shapes are those that the service has computed from the audio (``viseme_set="OPENXR"``), or
-    those of the phonemes, or follow the loudness.
+    If the service has computed visemes from the audio (``viseme_set="OPENXR"``), the shapes are
+    these visemes. Otherwise the shapes are the visemes of the phonemes. If the speech has no
+    phonemes either, the shapes follow the loudness.
 
     Raises:
         AudioError: The encoding is compressed, and there are neither visemes nor phonemes.
@@ -207,7 +209,7 @@ def mouth_timeline(speech: Speech) -> MouthTimeline:
 
 
 def _from_loudness(track: MouthTrack, duration_ms: float) -> Iterable[Viseme]:
-    """Yield a viseme for each time in which the mouth is open."""
+    """Yield a viseme for each part of the speech in which the mouth is open."""
     start_ms: float | None = None
     widest = 0.0
     for step in range(math.ceil(duration_ms / _STEP_MS) + 1):
@@ -222,7 +224,7 @@ def _from_loudness(track: MouthTrack, duration_ms: float) -> Iterable[Viseme]:
 
 
 def _without_equal(values: list[float]) -> list[tuple[int, float]]:
-    """Return the indexes and values without those that equal both neighbors."""
+    """Return the indexes and values. Values that equal both neighbors are left out."""
     last = len(values) - 1
     rounded = [round(value, 3) for value in values]
     return [

@@ -1,4 +1,4 @@
-"""Runs functions that the model calls on the thread of the game, inside ``update``."""
+"""Runs the functions of the user that the model calls, inside ``update`` of a conversation."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class _Task:
         self.done = Event()
 
     def run(self) -> None:
-        """Call the function. Its exception is raised by :meth:`result`."""
+        """Call the function. :meth:`result` raises the exception of the function."""
         try:
             self._result = self._context.run(self._function)
         except BaseException as error:
             self._error = error
-            # An exception of the function is raised on the thread of the tool, but Ctrl-C must end
-            # the game.
+            # result() raises this exception on the thread of the tool. Ctrl-C must also end the
+            # game, so Ctrl-C is raised here too.
             if not isinstance(error, Exception):
                 raise
         finally:
@@ -64,7 +64,7 @@ class _GameTool(ToolFunction[..., object]):
 
 class GameTools:
     """
-    The functions of a conversation that wait for the thread of the game.
+    The calls of functions that wait for the thread of the game.
 
     Thread safety: any thread may call every method.
     """
@@ -80,7 +80,7 @@ class GameTools:
         ]
 
     def run_next(self) -> bool:
-        """Run the next function that waits; return False if there is none."""
+        """Run the next function that waits; return False if no function waits."""
         try:
             task = self._tasks.popleft()
         except IndexError:
@@ -89,7 +89,7 @@ class GameTools:
         return True
 
     def close(self) -> None:
-        """End the calls that wait with an error."""
+        """Make the calls that wait raise :class:`ClosedError`."""
         self._closed = True
 
     def _run(self, function: Callable[[], object]) -> object:

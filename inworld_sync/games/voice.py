@@ -1,6 +1,6 @@
 """
-Has the base class of all voices of a game: audio for the engine, the words and the mouth, volume
-and position.
+Has the base class of all voices of a game. A voice has audio for the engine, words, a mouth, a
+volume and a position.
 
 Threads: the thread of the game calls every method. The engine may call the methods that read audio
 on another thread. No method waits.
@@ -63,7 +63,7 @@ class _ItemWords:
         self.tokens: list[str] = []
 
     def add(self, words: Iterable[WordTime], tokens: Iterable[str]) -> None:
-        """Add words with their times, and the text that they are part of."""
+        """Add words with their times, and the tokens of the text that has these words."""
         found = tuple(words)
         self.cues.add(found)
         self.tokens += list(tokens) or [word.text for word in found]
@@ -73,20 +73,20 @@ class GameVoice:
     """
     A voice of a game: the base class of `VoiceLine` and `Conversation`.
 
-    The loop of the game calls :meth:`update` in each frame, and the engine takes audio with one of
-    the methods that read. Neither raises an error of the network, the service or the audio: such an
-    error ends the voice, and :attr:`error` has it. Only a wrong argument or a call in a wrong state
-    raises.
+    The loop of the game calls :meth:`update` in each frame, and the engine reads audio with one of
+    the methods for audio. These methods raise no error of the network, the service or the audio.
+    Such an error ends the voice, and is in :attr:`error`. The methods raise an exception only for a
+    wrong argument or a call in a wrong state.
 
     Attributes:
         mouth: The mouth shapes.
         volume: A factor for :meth:`gains` and :meth:`read_stereo`, 0 to 4.
         position: The position of the voice, for :meth:`gains`. None means that the voice has no
-            position, as a narrator.
+            position, such as the voice of a narrator.
         rolloff: How the voice becomes quieter with the distance.
-        handler_errors: How many times a handler raised. The first exception is logged.
+        handler_errors: How many exceptions the handlers have raised. The first exception is logged.
 
-    Thread safety: one thread, that of the game. The engine may read on another thread.
+    Thread safety: only the thread of the game. The engine may read on another thread.
     """
 
     def __init__(self, sample_rate_hz: int, latency_ms: float) -> None:
@@ -107,7 +107,7 @@ class GameVoice:
         self._is_paused = False
         self._time_scale = 1.0
         self._gains: tuple[float, float] | None = None
-        # Seconds until a fade counts as complete, also if the engine reads no more audio.
+        # Seconds until a fade counts as complete, even if the engine reads no more audio.
         self._fade_seconds: float | None = None
 
     # ---- state -------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class GameVoice:
 
     @property
     def is_over(self) -> bool:
-        """Whether the voice has ended, and all audio that it had was heard or dropped."""
+        """Whether the voice has ended, and all its audio was heard or dropped."""
         raise NotImplementedError
 
     @property
@@ -148,21 +148,21 @@ class GameVoice:
 
     @property
     def queued_ms(self) -> float:
-        """How many milliseconds of speech were received and not read."""
+        """How many milliseconds of speech have arrived that the engine has not read."""
         return self._output.queued_ms
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether the engine has read the beginning of an item of speech, and not its end."""
+        """Whether the engine has read the beginning of an item of speech, but not its end."""
         return self._output.is_incomplete
 
     @property
     def drops(self) -> int:
         """
-        How many times audio that was read must be dropped.
+        How many times speech was stopped while audio that was read had not been heard.
 
-        When the number increases, speech was stopped. An engine that has taken audio in advance
-        then stops its channel, so that the audio is not heard.
+        When this number increases, an engine that queues audio must stop its channel, so that the
+        queued audio is not heard.
         """
         return self._output.drops
 
@@ -220,7 +220,7 @@ class GameVoice:
 
     def on_word(self, handler: Callable[[WordTime], object]) -> Callable[[WordTime], object]:
         """
-        Call *handler* inside :meth:`update` with each word when it is heard.
+        Call *handler* inside :meth:`update` with each word when the word is heard.
 
         Returns:
             *handler*.
@@ -284,7 +284,7 @@ class GameVoice:
         """
         Return the next frames if there is speech to play now. Never waits.
 
-        This method is for a mixer that queues blocks, and needs no block while nothing is spoken.
+        This method is for a mixer that queues blocks, and that needs no blocks of silence.
 
         Returns:
             ``2 * frames`` bytes of 16-bit little-endian mono PCM; empty if there is no speech.
@@ -332,13 +332,13 @@ class GameVoice:
 
     def report_heard(self, frames: int) -> None:
         """
-        Set how many of the frames that were read the device has played or dropped.
+        Set the number of frames that the device has played or dropped since the first read.
 
         Without reports, the position is estimated from the reads, :attr:`latency_ms` and *dt*. With
-        reports, the position is that of the last report and the time since then.
+        reports, the position is the last report, plus the time since this report.
 
         Args:
-            frames: The count since the first read. Silence that was read counts too.
+            frames: The number of frames. Frames of silence count too.
         """
         require_whole("frames", frames, 0)
         self._output.report_heard(frames)
@@ -406,7 +406,7 @@ class GameVoice:
 
     def fade_out(self, duration_ms: float = 300.0) -> None:
         """
-        Reduce the volume to 0, and then call :meth:`cancel`. For the end of a scene.
+        Reduce the volume to 0, and then call :meth:`cancel`. Use this at the end of a scene.
 
         Args:
             duration_ms: The length of the fade, 0 to 60000 ms.
@@ -459,7 +459,7 @@ class GameVoice:
             del self._words[next(iter(self._words))]
 
     def _forget_words(self) -> None:
-        """Forget the words of speech that was dropped. The present item keeps its heard text."""
+        """Forget the words of speech that was dropped, except the words of the present item."""
         now = self._heard.name
         self._words = {name: words for name, words in self._words.items() if name == now}
 

@@ -1,8 +1,8 @@
 """
 Speaks one text in a game.
 
-Threads: ``inworld-game-line-...`` receives the speech. It passes audio to the output, and all
-chunks to a queue, which the thread of the game reads.
+Threads: ``inworld-game-line-...`` receives the speech. This thread passes the audio to the output,
+and passes all chunks to a queue. The thread of the game reads the queue.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ LineState: TypeAlias = Literal["new", "connecting", "speaking", "finished", "can
 _ITEM = "line"
 _numbers = itertools.count(1)
 
-# Speech that is complete from the start is queued in pieces of this length, up to this much.
+# Existing speech is queued in pieces of _PIECE_MS. No piece is queued while the queue has more than
+# _AHEAD_MS.
 _PIECE_MS = 200
 _AHEAD_MS = 2000.0
 
@@ -45,16 +46,16 @@ class VoiceLine(GameVoice):
     One text that is spoken, such as a sentence of a character.
 
     :meth:`start` returns at once. A thread of the package connects, and receives the speech. The
-    state is ``new``, ``connecting`` until the engine has read the first audio, ``speaking``, and at
-    the end ``finished``, ``cancelled`` or ``failed``. Speech that was received before an error is
-    spoken.
+    state is first ``new``. It is ``connecting`` until the engine has read the first audio, then
+    ``speaking``, and at the end ``finished``, ``cancelled`` or ``failed``. Speech that was received
+    before an error is still spoken.
 
     Args:
         client: The client. Only the thread of the line uses the client. A line of existing speech
             needs no client.
-        text: The text, of any length, or an iterable of pieces, such as the tokens of an LLM. The
-            thread of the line iterates over the pieces. Or existing speech, such as from a file;
-            then the settings below are not used, except *latency_ms* and *start*.
+        text: A text of any length, an iterable of pieces, such as the tokens of an LLM, or existing
+            speech. The thread of the line iterates over the pieces. For existing speech, only the
+            settings *latency_ms* and *start* are used.
         voice: Id of a voice; ``Ashley`` by default.
         model: Id of a model; ``inworld-tts-2`` by default.
         language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
@@ -62,9 +63,11 @@ class VoiceLine(GameVoice):
         config: All settings in one object. Each setting above that is not None replaces the same
             setting of *config*. The encoding must be PCM.
         sample_rate_hz: The sample rate of the engine's mixer, in Hz: 8000, 16000, 22050, 24000,
-            32000, 44100 or 48000. None means that of *config*, or 24000.
+            32000, 44100 or 48000. None means the rate of *config*. Without *config*, None means
+            24000.
         latency_ms: The time from the read of a sample until it is heard, 0 to 60000 ms.
-        visemes: Whether to request mouth shapes. Without them, the mouth follows the loudness.
+        visemes: Whether to request mouth shapes. Without mouth shapes, the mouth follows the
+            loudness.
         start: Whether to start the line at once.
 
     Raises:
@@ -149,12 +152,12 @@ class VoiceLine(GameVoice):
 
     @property
     def error(self) -> InworldError | None:
-        """Why the speech is not complete. It is set before the state is ``failed``."""
+        """Why the speech is incomplete, or None. It is set before the state becomes ``failed``."""
         return self._error
 
     @property
     def speech(self) -> Speech | None:
-        """The whole speech after all of it was received, to save or export it; otherwise None."""
+        """The whole speech, for saving or exporting; None until all audio was received."""
         return self._speech
 
     def cancel(self) -> None:
@@ -191,7 +194,7 @@ class VoiceLine(GameVoice):
             self._output.track(_ITEM).add_visemes(visemes, source)
 
     def _push_rest(self) -> bool:
-        """Queue a piece of existing speech; return False if enough is queued."""
+        """Queue a piece of existing speech; return False if enough speech is queued already."""
         if not self._rest:
             self._is_received = True
             return False

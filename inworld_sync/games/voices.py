@@ -24,8 +24,8 @@ def prepare(client: Inworld) -> None:
     """
     Import all modules that voices need. Call this function while the game loads.
 
-    Without this call, the thread of the first voice imports the modules. The loop of the game does
-    not wait for the thread, but both share the CPU during these 100 ms.
+    Without this call, the thread of the first voice imports the modules, which takes about 100 ms.
+    The loop of the game does not wait for this thread, but both share the CPU.
 
     Args:
         client: The client of the voices.
@@ -43,7 +43,7 @@ class Voices:
 
     A voice that is over is removed by :meth:`update`.
 
-    Thread safety: one thread, that of the game.
+    Thread safety: only the thread of the game may use this object.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Voices:
         return len(self._voices)
 
     def add(self, voice: V) -> V:
-        """Add a voice, and return it. A paused group pauses the voice."""
+        """Add a voice, and return it. If the group is paused, the voice is paused too."""
         if not isinstance(voice, GameVoice):
             raise ConfigError(
                 f"voice must be a VoiceLine or a Conversation, got {type(voice).__name__}"
@@ -78,8 +78,8 @@ class Voices:
 
         Args:
             dt: Real seconds since the last call.
-            budget_ms: The budget for all voices together. Each voice processes at least one event
-                if one waits. The voices begin in turn.
+            budget_ms: The budget for all voices together. If a voice has events, it processes at
+                least one event. In each call, another voice is the first.
 
         Returns:
             How many events and handlers were processed.
@@ -101,7 +101,7 @@ class Voices:
         return processed
 
     def pause(self) -> None:
-        """Pause all voices, and those that are added later, until :meth:`resume`."""
+        """Pause all voices, and voices that are added later, until :meth:`resume`."""
         self._is_paused = True
         for voice in self._voices:
             voice.pause()

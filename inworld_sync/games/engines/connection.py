@@ -1,8 +1,8 @@
 """
 Serves one engine: reads its commands, and owns its lines, its conversation and its writer.
 
-Threads: the thread of the connection reads, and ``inworld-engine-...-writer`` writes. No command
-waits on the thread that reads, so an engine that stops reading is noticed.
+Threads: the thread of the connection reads, and ``inworld-engine-...-writer`` writes. The thread
+that reads never waits for a command to end. So it notices in time that an engine reads no messages.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class EngineConnection:
     The connection of one engine.
 
     Args:
-        client: Speaks and opens sessions.
+        client: Speaks the lines, and opens the sessions.
         connection: The WebSocket, after its handshake.
         settings: The settings of the server.
         name: The name for threads and the log.
@@ -96,14 +96,15 @@ class EngineConnection:
         self._is_over = threading.Event()
         self._lines: list[SpokenLine] = []
         self._conversation: EngineConversation | None = None
-        # Conversations that have ended, whose threads may still close the session.
+        # Conversations that have ended. Their threads may still be closing a session.
         self._ended: list[EngineConversation] = []
         self._reply_numbers = itertools.count(-1, -1)
-        # Audio without a conversation is reported once, not for each message.
+        # Whether an error about audio was reported. An engine sends audio many times a second, so
+        # only the first of several errors is reported.
         self._is_audio_refused = False
 
     def run(self) -> None:
-        """Serve the engine until it goes, the server closes, or the engine breaks a rule."""
+        """Serve the engine until the engine disconnects or breaks a rule, or the server closes."""
         writer = threading.Thread(target=self._write, name=f"{self._name}-writer", daemon=True)
         writer.start()
         code, reason = _GOING_AWAY, "the server is closing"
@@ -119,13 +120,13 @@ class EngineConnection:
             self._end(writer, code, reason)
 
     def close(self) -> None:
-        """End the connection soon."""
+        """Make :meth:`run` end soon, and return at once."""
         self._is_over.set()
 
     # Reading.
 
     def _greet(self) -> bool:
-        """Return whether the engine has sent a right ``hello`` in time."""
+        """Return whether the engine has sent a valid ``hello`` in time."""
         message = self._receive(_HELLO_SECONDS)
         try:
             command = _read_hello(message)
@@ -145,7 +146,7 @@ class EngineConnection:
         return True
 
     def _read(self) -> tuple[int, str]:
-        """Handle messages until the end. Return the code and the reason of the close."""
+        """Handle messages until the end. Return the code and the reason for closing the socket."""
         while not self._is_over.is_set():
             if self._outgoing.stalled > _STALL_SECONDS:
                 self._logger.warning("%s: the engine reads no messages", self._name)
@@ -158,7 +159,7 @@ class EngineConnection:
         return _GOING_AWAY, "the server is closing"
 
     def _receive(self, timeout: float) -> str | bytes | None:
-        """Return the next message; None if there is none in time, or the engine has gone."""
+        """Return the next message; None after the timeout, or if the engine has disconnected."""
         from websockets.exceptions import ConnectionClosed
 
         try:
@@ -217,8 +218,8 @@ class EngineConnection:
         line.start()
 
     def _interrupt(self, command: Interrupt) -> None:
-        # A line that has just been heard to its end, or was interrupted by the player's speech,
-        # is no longer known. This is no error, since the two messages crossed.
+        # While this command was on its way, the line may have ended: its last audio was heard, or
+        # the player has interrupted it. So a line that is not known is no error.
         outgoing = self._outgoing.heard(command.line, command.heard_ms)
         if outgoing is None:
             return
@@ -254,7 +255,7 @@ class EngineConnection:
         return self._conversation
 
     def _hear(self, audio: bytes) -> None:
-        """Handle audio of the player."""
+        """Pass audio of the player to the conversation."""
         try:
             _require_samples(audio)
             self._open_conversation().put(audio)

@@ -1,11 +1,12 @@
 """
 Runs the conversation of an engine: its realtime session, the player's audio, and the replies.
 
-Threads: ``inworld-engine-...-talk`` opens the session, and then sends what the engine sends, in the
-same order. ``inworld-engine-...-events`` reads the events of the session.
+Threads: ``inworld-engine-...-talk`` opens the session, and then passes the audio and the commands
+of the engine to the session, in order. ``inworld-engine-...-events`` reads the events of the
+session.
 
-Lock rule: ``_news`` guards the commands that wait and the fields that both threads use. It is not
-held during a call of the session.
+Lock rule: ``_news`` guards the commands that wait and the fields that both threads use. No thread
+holds ``_news`` while it calls a method of the session.
 """
 
 from __future__ import annotations
@@ -55,13 +56,14 @@ __all__ = ["EngineConversation"]
 
 _JOIN_SECONDS = 2.0
 
-# How long audio of the player waits for a connection, after which it is lost.
+# Audio of the player waits for a connection at most this long. After this time, it is lost.
 _SEND_SECONDS = 2.0
 
 # When a session has ended, its last audio is passed to the replies within this time.
 _LAST_PUSH_SECONDS = 0.3
 
-# The player's audio that waits for the session. Older audio is dropped.
+# At most this much audio of the player, and this many commands, wait for the session. If more audio
+# arrives, the oldest audio is dropped.
 _MAX_WAITING_SECONDS = 30
 _MAX_WAITING_COMMANDS = 3000
 
@@ -72,16 +74,15 @@ class EngineConversation:
 
     Args:
         client: Opens the session.
-        template: The settings of every session; the command may replace some of them.
-        command: What the engine asks for.
+        template: The settings of every session; *command* may replace some of these settings.
+        command: The command with which the engine starts this conversation.
         outgoing: Gets the replies and the events.
         shapes: The set of mouth shapes.
         numbers: The numbers of the replies' lines.
         name: The name of the engine's connection, for the threads.
         logger: Receives the log.
 
-    Thread safety: any thread may call the methods, and none of the methods waits, except
-    :meth:`join`.
+    Thread safety: any thread may call the methods. Only :meth:`join` waits.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class EngineConversation:
         self._waiting_bytes = 0
         self._max_waiting_bytes = _MAX_WAITING_SECONDS * command.rate_hz * 2
         self._session: RealtimeSession | None = None
-        # Whether the conversation has ended, and whether the engine has ended it.
+        # Whether the conversation has ended, and whether stop() has ended it.
         self._is_over = self._is_stopped = False
         self._has_failed = False
         self._state = ""
@@ -116,7 +117,7 @@ class EngineConversation:
         ]
 
     def start(self) -> None:
-        """Open the session in the background."""
+        """Open the session on a thread, and return at once."""
         self._send_state("connecting")
         self._threads[0].start()
 
@@ -128,10 +129,12 @@ class EngineConversation:
 
     def put(self, command: bytes | Say | Push) -> None:
         """
-        Send audio of the player, a text, or the state of the button, in the order of the calls.
+        Queue audio of the player, a text, or the state of the button. The session gets all of them
+        in the order of the calls.
 
         Raises:
-            BadMessage: The conversation has no button, or too many commands wait.
+            BadMessage: The conversation was started without ``push_to_talk`` and has no button, or
+                too many commands wait.
         """
         if isinstance(command, Push) and not self._command.push_to_talk:
             raise BadMessage("push needs a conversation that was started with push_to_talk")
@@ -156,7 +159,7 @@ class EngineConversation:
             self._report_lost(lost_bytes)
 
     def interrupt(self) -> None:
-        """Interrupt the replies. The engine has just reported how much was heard."""
+        """Interrupt the replies. The caller has handled the report of the heard audio before."""
         with self._news:
             session = self._session
         if session is not None:
@@ -170,7 +173,7 @@ class EngineConversation:
             self._news.notify_all()
 
     def join(self) -> None:
-        """Wait for the threads after :meth:`stop`."""
+        """Wait until the threads have ended. Call :meth:`stop` first."""
         for thread in list(self._threads):
             if thread is not threading.current_thread():
                 thread.join(_JOIN_SECONDS)
@@ -206,7 +209,7 @@ class EngineConversation:
             while (command := self._next()) is not None:
                 self._send(session, command)
             if not self._is_stopped:
-                # The session has ended. Its audio that has arrived is still played.
+                # The session has ended, but the engine still plays the audio that has arrived.
                 with contextlib.suppress(InworldError):
                     session.drain(_LAST_PUSH_SECONDS)
 
@@ -311,7 +314,7 @@ class EngineConversation:
         self._outgoing.event(write_event("error", code="input_lost", message=message))
 
     def _drop_oldest_audio(self) -> int:
-        """Drop the oldest audio, and return its size; ``_news`` is held."""
+        """Drop the oldest audio, and return its size. The caller holds ``_news``."""
         for index, command in enumerate(self._waiting):
             if isinstance(command, bytes):
                 del self._waiting[index]
@@ -321,11 +324,11 @@ class EngineConversation:
 
 
 def _configured(template: Session, command: Start) -> Session:
-    """Return the settings of the session of an engine."""
+    """Return the settings of a session: the template, changed by the command."""
     provider_data = template.provider_data or ProviderData()
     tuning = provider_data.tts or TtsTuning()
     if tuning.timestamp_type is None:
-        # The words and the mouth shapes need it.
+        # The words and the mouth shapes need the times of words.
         tuning = attrs.evolve(tuning, timestamp_type="WORD")
     turn_detection = ManualTurns() if command.push_to_talk else template.turn_detection
     return attrs.evolve(

@@ -1,7 +1,8 @@
 """
 Speaks a text of an engine as one line.
 
-Threads: each line has a thread ``inworld-engine-...-line``, which reads the speech and queues it.
+Threads: each line has a thread ``inworld-engine-...-line``, which receives the speech
+and queues the audio.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _JOIN_SECONDS = 2.0
 
 class SpokenLine:
     """
-    A text that is spoken. The line begins with the creation of this object.
+    A text that is spoken. The constructor queues the message that begins the line.
 
     Args:
         client: Speaks the text.
@@ -66,7 +67,7 @@ class SpokenLine:
 
     @property
     def is_running(self) -> bool:
-        """Whether the speech is still read."""
+        """Whether the thread still receives the speech."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
@@ -78,7 +79,7 @@ class SpokenLine:
             stream.close()
 
     def join(self) -> None:
-        """Wait for the end of the thread after :meth:`stop`."""
+        """Wait until the thread has ended. Call :meth:`stop` first."""
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:

@@ -3,7 +3,7 @@ Reads the messages of an engine, and writes the messages to an engine.
 
 A text message is a JSON object with ``type``. A binary message from the engine is audio of its
 microphone. A binary message to the engine is the number of a line, as 4 bytes in little-endian
-order, and audio of this line. ``docs/games.md`` has a table of all messages.
+order, and audio of this line. ``docs/engines.md`` has a table of all messages.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class BadMessage(Exception):
 
 @attrs.frozen
 class Hello:
-    """The first message: the version of the protocol, the token, and what the engine wants."""
+    """Begin the connection, with the version of the protocol, the token and the settings."""
 
     version: int
     token: str | None = attrs.field(default=None, repr=False)
@@ -69,7 +69,7 @@ class Hello:
 
 @attrs.frozen
 class Speak:
-    """Speak a text as the line of this number."""
+    """Speak a text as the line with this number."""
 
     line: int
     text: str
@@ -80,7 +80,7 @@ class Speak:
 
 @attrs.frozen
 class Heard:
-    """The player has heard this much of a line."""
+    """Report that the player has heard *ms* of a line."""
 
     line: int
     ms: float
@@ -88,7 +88,7 @@ class Heard:
 
 @attrs.frozen
 class Interrupt:
-    """Stop a line, of which the player has heard this much."""
+    """Stop a line, of which the player has heard *heard_ms*."""
 
     line: int
     heard_ms: float
@@ -107,14 +107,14 @@ class Start:
 
 @attrs.frozen
 class Say:
-    """A text message of the player."""
+    """Send a text message of the player to the model."""
 
     text: str
 
 
 @attrs.frozen
 class Push:
-    """The player has pressed or released the button of push-to-talk."""
+    """Report that the player has pressed or released the button of push-to-talk."""
 
     down: bool
 
@@ -128,7 +128,7 @@ Command: TypeAlias = Hello | Speak | Heard | Interrupt | Start | Say | Push | St
 
 
 class _Fields:
-    """The fields of a message that were not read yet. Each method reads one field."""
+    """The fields of a message that were not read yet. A method that returns a field removes it."""
 
     def __init__(self, message: Mapping[str, object]) -> None:
         self._left = dict(message)
@@ -171,13 +171,13 @@ class _Fields:
         raise self._wrong(name, f"a number from {low:g} to {high:g}", value)
 
     def end(self) -> None:
-        """Raise if a field was not read, because its name may be misspelled."""
+        """Raise :class:`BadMessage` if a field was not read. The name of the field may be wrong."""
         if self._left:
             names = ", ".join(repr(name)[:40] for name in sorted(self._left)[:5])
             raise BadMessage(f"{self.kind} has no field {names}")
 
     def _wrong(self, name: str, expected: str, value: object) -> BadMessage:
-        # A token is not repeated.
+        # The error does not repeat a token, because a token is secret.
         got = "another value" if name == "token" else _shortened(value)
         return BadMessage(f"{name} of {self.kind} must be {expected}, got {got}")
 
@@ -191,7 +191,7 @@ def read_command(message: str, shape_sets: Sequence[str]) -> Command:
         shape_sets: The names that ``shapes`` may have.
 
     Raises:
-        BadMessage: The message is no JSON object, has an unknown type, or a field is wrong.
+        BadMessage: The message is not a JSON object, has an unknown type, or has a wrong field.
     """
     try:
         value = json.loads(message)
@@ -268,13 +268,13 @@ _READERS: dict[str, Callable[[_Fields], Command]] = {
 
 
 def write_event(kind: EventType, **fields: object) -> str:
-    """Write a text message to the engine. Fields that are None are left out."""
+    """Return a text message to the engine as JSON. Fields that are None are left out."""
     present = {name: value for name, value in fields.items() if value is not None}
     return json.dumps({"type": kind, **present}, separators=(",", ":"))
 
 
 def audio_message(line: int, pcm: bytes) -> bytes:
-    """Write a binary message to the engine: audio of a line."""
+    """Return a binary message to the engine, which has audio of a line."""
     return _LINE_NUMBER.pack(line) + pcm
 
 

@@ -1,11 +1,11 @@
 """
 Sends messages to an engine: events at once, and the audio of a line shortly before it is heard.
 
-The writer thread sends an entry of a line (audio, words or mouth shapes) when the engine has
-reported enough heard audio, so that at most ``ahead_ms`` of a line wait in the engine. So a game
-that is paused gets no more audio, and an interruption leaves little audio to drop.
+Each entry of a line (audio, words or mouth shapes) has a position. The writer thread sends an entry
+only if its position is at most ``ahead_ms`` after the position that the engine has reported as
+heard. So a paused game gets no more audio, and an interruption drops little audio.
 
-Lock rule: ``_news`` guards all fields. It is not held while a message is sent.
+Lock rule: ``_news`` guards all fields. No thread holds ``_news`` while it sends a message.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ RATE_HZ = 24000
 _BYTES_PER_MS = RATE_HZ * 2 / 1000.0
 _MESSAGE_MS = 100
 
-# An engine that reads nothing gets no more events than this.
+# At most this many events wait for an engine that reads no messages.
 _MAX_EVENTS = 2000
 
-# How much audio of a line may wait here. A producer of more audio must wait.
+# At most this much audio of a line waits in the queue. A thread that has more audio must wait.
 _MAX_WAITING_MS = 60_000.0
 
-# The engine counts in other units, so its last report may be a little less than the whole line.
+# The engine may round its reports. So its last report may be a little less than the whole line.
 _TOLERANCE_MS = 50.0
 
-# Between two reports, audio is assumed to be played, but for no longer than this.
+# The engine is assumed to play audio after its last report, but at most this much audio.
 _MAX_GUESS_MS = 300.0
 
 EndReason = Literal["complete", "interrupted", "failed"]
@@ -48,21 +48,22 @@ EndReason = Literal["complete", "interrupted", "failed"]
 @attrs.define(eq=False)
 class OutgoingLine:
     """
-    A line that the engine plays. Only :class:`Outgoing` changes it.
+    A line that the engine plays. Only :class:`Outgoing` changes this object.
 
-    The number of a line that has ended may be used again, so the threads that send a line identify
-    it by this object.
+    The number of a line that has ended may be used again. So a thread that sends a line identifies
+    the line by this object.
 
     Attributes:
         number: The number of the line.
-        entries: What was not sent yet: a heap of (position in ms, number, message), where the
-            number keeps the order of messages about one position.
+        entries: The messages that were not sent yet, as a heap of (position in ms, count, message).
+            The count keeps the order of messages that have the same position.
         received_ms: How much audio was put into the queue.
         sent_ms: How much audio was sent.
-        heard_ms: The last report of the engine.
-        reported_at: The time of this report, or of the first audio; None before.
+        heard_ms: The position that the engine has reported as heard.
+        reported_at: When the engine has sent its last report. Before the first report, when the
+            first audio was sent; None before the first audio.
         is_complete: Whether all audio was put into the queue.
-        end: Why the line has ended; None while it is sent.
+        end: Why the line has ended; None while the line is being sent.
     """
 
     number: int
@@ -86,7 +87,7 @@ class OutgoingLine:
         return self.is_complete and self.heard_ms >= self.received_ms - _TOLERANCE_MS
 
     def heard_now_ms(self, now: float) -> float:
-        """Return how much was heard, if the engine has played on since its last report."""
+        """Return how much was heard, assuming that the engine plays on after its last report."""
         if self.reported_at is None:
             return 0.0
         guess_ms = min((now - self.reported_at) * 1000.0, _MAX_GUESS_MS)
@@ -95,15 +96,15 @@ class OutgoingLine:
 
 class Outgoing:
     """
-    The messages that one engine will get.
+    The queue of messages to one engine.
 
     Args:
-        send: Sends one message, and may wait. It raises an exception when the engine has gone.
+        send: Sends one message, and may wait. Raises an exception if the engine has disconnected.
 
     Thread safety: one thread calls :meth:`run`; any thread may call the other methods.
 
     Attributes:
-        ahead_ms: How much audio of a line is sent before it is heard.
+        ahead_ms: How far the audio that was sent may be ahead of the audio that was heard.
     """
 
     def __init__(self, send: Callable[[str | bytes], object]) -> None:
@@ -118,7 +119,7 @@ class Outgoing:
     # For the threads that have something to send.
 
     def event(self, message: str) -> None:
-        """Send a message as soon as possible. Without room, the engine counts as stalled."""
+        """Queue a message. If the queue is full, the message is lost, and the engine is stalled."""
         with self._news:
             if self._closed:
                 return
@@ -146,8 +147,8 @@ class Outgoing:
             wait: Whether to wait for room in the queue.
 
         Returns:
-            Whether the audio was accepted or belongs to a line that has ended; False if the queue
-            is full.
+            False if the queue is full. True if the audio was queued, or was dropped because the
+            line has ended.
         """
         with self._news:
             while self._is_full(line) and wait:
@@ -163,7 +164,7 @@ class Outgoing:
             return True
 
     def put_event(self, line: OutgoingLine, position_ms: float, message: str) -> None:
-        """Send a message about a position of a line no earlier than the audio before it."""
+        """Queue a message about a position. Audio before this position is sent first."""
         with self._news:
             if line.end is None:
                 line.add(position_ms, message)
@@ -195,7 +196,7 @@ class Outgoing:
             self.end(line, "failed")
 
     def heard(self, number: int, heard_ms: float) -> OutgoingLine | None:
-        """Handle a report of the engine. Return the line, or None if it is not known."""
+        """Handle a report of the engine. Return the line, or None if the line is not known."""
         with self._news:
             line = self._lines.get(number)
             if line is None:
@@ -208,7 +209,7 @@ class Outgoing:
             return line
 
     def heard_ms(self, line: OutgoingLine) -> tuple[float, bool]:
-        """Return how much of a line was heard until now, and whether this is all of it."""
+        """Return how much of a line was heard until now, and whether this is the whole line."""
         with self._news:
             if line.is_heard:
                 return line.received_ms, True
@@ -220,7 +221,7 @@ class Outgoing:
             return number in self._lines
 
     def open_lines(self, *, are_replies: bool) -> int:
-        """Return how many lines were not heard to their end."""
+        """Return how many replies, or how many other lines, were not heard to their end."""
         with self._news:
             return sum((number < 0) == are_replies for number in self._lines)
 
@@ -228,7 +229,7 @@ class Outgoing:
 
     @property
     def stalled(self) -> float:
-        """For how many seconds the engine has accepted no message; infinite without room."""
+        """For how many seconds the engine has accepted no message; infinite after an overflow."""
         with self._news:
             if self._overflowed:
                 return float("inf")
@@ -245,13 +246,13 @@ class Outgoing:
                 self._news.wait(deadline.remaining())
 
     def close(self) -> None:
-        """End the writer, and every wait for room."""
+        """End :meth:`run`, and every call of :meth:`put` that waits for room."""
         with self._news:
             self._closed = True
             self._news.notify_all()
 
     def run(self) -> None:
-        """Send messages until the end."""
+        """Send messages until :meth:`close` is called."""
         try:
             while (message := self._next()) is not None:
                 self._send(message)
@@ -261,7 +262,7 @@ class Outgoing:
                 self._has_ended = True
                 self._news.notify_all()
 
-    # ``_news`` is held.
+    # ``_next`` acquires ``_news``. The callers of the other methods hold ``_news``.
 
     def _is_full(self, line: OutgoingLine) -> bool:
         if line.end is not None or self._closed:

@@ -2,8 +2,8 @@
 Passes the replies of a session to an engine. Each item of the session is a line with a negative
 number.
 
-Lock rule: ``_lock`` guards the items. A thread that holds it acquires only the lock of the outgoing
-messages.
+Lock rule: ``_lock`` guards the items. A thread that holds ``_lock`` acquires no other lock than the
+lock of :class:`Outgoing`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ __all__ = ["Replies"]
 
 _DRAIN_POLL_SECONDS = 0.05
 
-# Events about an item may arrive after its interruption. So the last items are remembered.
+# Events about an item may arrive after its interruption. So the ids of this many interrupted items
+# are kept.
 _MAX_PAST_ITEMS = 256
 
 
@@ -34,14 +35,14 @@ class _Item:
     """
     An item of the session.
 
-    The session passes the audio on one thread, and the times on another thread. The line is
-    complete after the ends of both.
+    One thread passes the audio of an item, and another thread passes the words and mouth shapes.
+    The line is complete when all audio, all words and all mouth shapes have been passed.
 
     Attributes:
-        number: The number of its line.
+        number: The number of the line of this item.
         line: The line; None before the first audio.
         speech: The words and mouth shapes; None before the first audio and after the last times.
-        pushed_samples: How much audio was pushed.
+        pushed_samples: How many samples of audio were pushed.
         has_all_audio: Whether no more audio follows.
         has_all_times: Whether no more words and mouth shapes follow.
     """
@@ -61,10 +62,10 @@ class Replies:
     Args:
         outgoing: Gets the audio, the words and the mouth shapes.
         shapes: The set of mouth shapes.
-        numbers: The negative numbers that no line of the engine has had yet.
+        numbers: Yields the next unused negative number, for the line of each item.
 
     Attributes:
-        failure: Always None: an engine that has gone closes the session.
+        failure: Always None. If the engine disconnects, the connection closes the session.
     """
 
     def __init__(self, outgoing: Outgoing, shapes: str, numbers: Iterator[int]) -> None:
@@ -128,7 +129,7 @@ class Replies:
     # For the conversation.
 
     def end_all(self) -> None:
-        """End all items, because no more audio arrives. Their audio so far is still played."""
+        """End all items, because no more audio arrives. Audio that has arrived is still played."""
         with self._lock:
             self._closed = True
             for item in self._items.values():
@@ -159,7 +160,7 @@ class Replies:
             item = self._item(item_id)
             return None if item is None else item.number
 
-    # ``_lock`` is held.
+    # The callers of the following methods hold ``_lock``.
 
     def _item(self, item_id: str) -> _Item | None:
         item = self._items.get(item_id)

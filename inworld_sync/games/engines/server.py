@@ -1,8 +1,8 @@
 """
 Accepts game engines on the loopback interface.
 
-The server refuses web pages: a browser sends the site of a page in ``Origin``, and the host name
-that the page has used in ``Host``.
+The server refuses web pages. A browser sends two headers for a page: ``Origin`` has the site of the
+page, and ``Host`` has the host name to which the page connects.
 
 Threads: ``inworld-engines`` accepts connections. Each connection has a thread ``inworld-engine-N``.
 The websockets library has two more threads for each connection, which read the socket and send
@@ -46,12 +46,13 @@ _LOOPBACK_NAMES = {"127.0.0.1", "localhost", "::1"}
 _MAX_MESSAGE_BYTES = 65_536
 _OPEN_SECONDS = 5.0
 _CLOSE_SECONDS = 1.0
-# A game that loads a level may read no messages for this time together.
+# A game that loads a level may answer no pings for a while, so these times are long.
 _PING_SECONDS, _PONG_SECONDS = 20.0, 40.0
 _JOIN_SECONDS = 10.0
 _TRY_AGAIN_LATER = 1013
 
-# The library logs each connection, and the headers of a request at DEBUG.
+# This logger drops the messages of the websockets library, which logs each connection, and at DEBUG
+# the headers of each request.
 _no_logger = logging.Logger("inworld_sync.games.websockets", logging.CRITICAL)  # noqa: LOG001
 
 
@@ -68,7 +69,7 @@ def serve(
     """
     Serve game engines on the loopback interface, and return at once. The extra ``games`` is needed.
 
-    An engine connects to ``ws://127.0.0.1:8970/`` and follows the protocol of ``docs/games.md``.
+    An engine connects to ``ws://127.0.0.1:8970/`` and follows the protocol of ``docs/engines.md``.
     Only programs on this machine can connect, and web pages are refused.
 
     Args:
@@ -76,12 +77,12 @@ def serve(
         client: Speaks the lines and opens the conversations. None creates a client, which the
             server closes. The server does not close a client that you pass.
         session: The settings of every conversation, such as its tools. An engine may replace the
-            instructions, the voice and the model, and may turn turn detection off.
-        token: A text that each engine must send. Without it, every program on this machine may
-            connect.
+            instructions, the voice and the model, and may switch off the detection of turns.
+        token: A text that each engine must send. Without a token, every program on this machine
+            may connect.
         allowed_origins: Web pages that may connect, such as ``http://localhost:8060`` for a game
             that was exported to the web.
-        max_engines: The limit of engines at the same time, 1 to 64.
+        max_engines: How many engines may be connected at the same time, 1 to 64.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
 
     Returns:
@@ -105,7 +106,7 @@ def serve(
 
 class EngineServer:
     """
-    A server for game engines, made by :func:`serve`, which describes the arguments.
+    A server for game engines. :func:`serve` makes the server, and describes the arguments.
 
     Thread safety: every method may be called from any thread.
 
@@ -167,7 +168,8 @@ class EngineServer:
             raise
         self.port: int = self._server.socket.getsockname()[1]
         self.url = f"ws://{_HOST}:{self.port}/"
-        # The server has no pages, so no page has this origin. Some libraries of clients send it.
+        # Some WebSocket libraries send the address of the server as origin. No web page has this
+        # origin, because the server has no web pages.
         own = (f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost"))
         self._origins = self._origins.union(own)
         self._thread = threading.Thread(
@@ -188,7 +190,7 @@ class EngineServer:
             pass
 
     def close(self) -> None:
-        """Close all connections with code 1001, and accept no more. May be called twice."""
+        """Close all connections with code 1001, and accept no others. May be called twice."""
         self._is_over.set()
         with self._changed:
             engines = list(self._engines)
@@ -219,7 +221,7 @@ class EngineServer:
     # Threads of connections.
 
     def _refusal(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Return the answer to a request that is refused; None accepts it."""
+        """Return the HTTP response that refuses a request; None accepts the request."""
         origins = request.headers.get_all("Origin")
         if any(origin.lower() not in self._origins for origin in origins):
             return connection.respond(
@@ -269,7 +271,7 @@ def _listen() -> Callable[..., Server]:
 
 
 def _close_pipe(server: Server) -> None:
-    """Close the pipe that ends ``serve_forever``. The library closes it from version 17 on."""
+    """Close the pipe that ends ``serve_forever``. From version 17 on, the library closes it."""
     for name in ("shutdown_notifier", "shutdown_watcher"):
         descriptor: object = getattr(server, name, None)
         if isinstance(descriptor, int):

@@ -18,10 +18,10 @@ _FRAME_MS = 20
 _FRAMES_PER_MESSAGE = 12
 _WORDS_PER_MESSAGE = 50
 
-# The shapes at a position depend on visemes that begin up to this much later.
+# The shapes at a position depend on visemes that begin up to this time later.
 _LOOK_AHEAD_MS = 150.0
 
-# If the service sends visemes late, the mouth is at most this much later than the audio.
+# If visemes arrive late, the frames of the mouth are delayed by at most this much audio.
 _MAX_LAG_MS = 1500.0
 
 
@@ -47,7 +47,8 @@ class TimedSpeech:
         # Each frame is a time, the strongest shape, and the weights in the order of the set.
         self._frames: list[tuple[int, str, list[float]]] = []
         self._last: list[float] | None = None
-        # A frame that was left out because it equals the frame before it.
+        # The last frame that was left out, because it equals the frame before it. It is sent before
+        # the next frame that differs.
         self._skipped: tuple[int, str, list[float]] | None = None
 
     def add(
@@ -57,7 +58,7 @@ class TimedSpeech:
         visemes: Iterable[Viseme] = (),
         phonemes: Sequence[Phoneme] = (),
     ) -> None:
-        """Add the next audio of the line, and times that the service has sent with it."""
+        """Add the next audio of the line, and the times that the service has sent with it."""
         self._track.add_audio(pcm)
         self._audio_ms += len(pcm) * 500.0 / RATE_HZ
         found, source = to_openxr(visemes, phonemes)
