@@ -5,7 +5,7 @@ Play one line of speech for a long time, and compare the played audio with the s
     python tests/soak_games.py panda3d --minutes 30
 
 All samples must be played in order and without a gap. The mixer of pygame plays as fast as the
-program reads, which is about sixty times as fast as in a game. OpenAL plays in real time. A server
+program reads, which is 50 to 100 times as fast as in a game. OpenAL plays in real time. A server
 in this process replaces the service. This server sends noise as fast as the client reads. The test
 suite does not run this program.
 """
