@@ -17,7 +17,12 @@ from inworld_sync.errors import ConfigError, InworldError, RemoteProtocolError
 from inworld_sync.models.tts import FILE_ENCODINGS, AudioConfig, ContextConfig
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.sessions.tts.speech import AudioChunk, SpeechStream
-from inworld_sync.web.arguments import require_count, require_short_text, require_tts
+from inworld_sync.web.arguments import (
+    require_count,
+    require_short_names,
+    require_short_text,
+    require_tts,
+)
 from inworld_sync.web.failures import respond_error
 from inworld_sync.web.frameworks import EmptyBody, web_request
 
@@ -120,6 +125,7 @@ def stream_response(
     require_count(max_characters, "max_characters")
     try:
         require_short_text(text, max_characters)
+        require_short_names(voice=voice, model=model, language=language)
         if web.method == "HEAD":
             return web.respond(200, headers, EmptyBody())
         audio = config.audio if config else AudioConfig()

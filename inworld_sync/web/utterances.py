@@ -10,6 +10,7 @@ are called.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import threading
@@ -23,7 +24,12 @@ from inworld_sync.errors import ClosedError, DeadlineExceeded, InworldError, Quo
 from inworld_sync.models import checks
 from inworld_sync.models.tts import AudioConfig, AudioEncoding, ContextConfig
 from inworld_sync.sessions.tts.service import Tts
-from inworld_sync.web.arguments import require_count, require_short_text, require_tts
+from inworld_sync.web.arguments import (
+    require_count,
+    require_short_names,
+    require_short_text,
+    require_tts,
+)
 from inworld_sync.web.audio_response import STREAM_HEADERS, first_chunks
 from inworld_sync.web.byte_range import asks_part, byte_range
 from inworld_sync.web.event_format import write_event
@@ -144,6 +150,7 @@ class Utterances:
         web = web_request(request)
         try:
             require_short_text(text, self._max_characters)
+            require_short_names(voice=voice, model=model, language=language)
             speech_id = self._start(str(text), voice, model, language, config)
         except InworldError as error:
             return respond_error(web, error)
@@ -178,7 +185,9 @@ class Utterances:
         # The client has no validator of an earlier response that If-Range could name.
         wanted = "" if web.header("If-Range") else web.header("Range")
         is_part = asks_part(wanted)
-        length_bytes = speech.wait_complete(self._timeout if is_part else 0.0)
+        # The synthesis continues while the request waits.
+        with contextlib.closing(_Reader(speech)):
+            length_bytes = speech.wait_complete(self._timeout if is_part else 0.0)
         if speech.error is not None:
             return respond_error(web, speech.error)
         if length_bytes is None:

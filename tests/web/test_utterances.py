@@ -145,6 +145,18 @@ def test_an_unknown_voice(utterances: web.Utterances, page: Page) -> None:
     assert (400, "bad_request") == error_of(answer)
 
 
+@pytest.mark.parametrize("name", ["voice", "model", "language"])
+def test_a_name_that_is_too_long(utterances: web.Utterances, page: Page, name: str) -> None:
+    """A huge message would end the connection of other speeches."""
+    options = {name: "x" * 257}
+    answer = page.call(lambda r: utterances.start_response(r, TEXT, **options), "POST")
+
+    assert (400, f"{name} may have at most 256 characters, got 257") == (
+        answer.status,
+        json.loads(answer.body)["message"],
+    )
+
+
 def test_the_oldest_speech_is_replaced(iw: Inworld, page: Page) -> None:
     with web.Utterances(iw.tts, max_utterances=2) as utterances:
         ids = []
@@ -284,6 +296,36 @@ def test_a_part_of_a_slow_speech(page: Page) -> None:
         answer = audio(utterances, page, speech_id, headers={"Range": "bytes=0-1"})
 
     assert (504, "timeout") == error_of(answer)
+
+
+def test_a_request_of_a_part_keeps_the_synthesis(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The speech does not stop while the only request waits for its end."""
+    monkeypatch.setattr(shared_speech, "_LEAVE_SECONDS", 0.0)
+    go_on = threading.Event()
+    wait = shared_speech.SharedSpeech.wait_complete
+
+    def wait_complete(speech: shared_speech.SharedSpeech, timeout: float) -> int | None:
+        go_on.set()
+        return wait(speech, timeout)
+
+    monkeypatch.setattr(shared_speech.SharedSpeech, "wait_complete", wait_complete)
+
+    def script(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.audio(context_id, b"\1\2")
+        assert go_on.wait(30)
+        for _ in range(9):
+            service.audio(context_id, b"\3\4")
+        service.closed(context_id)
+        service.until_left()
+
+    with held(script) as utterances:
+        speech_id = started(utterances, page)
+        answer = audio(utterances, page, speech_id, headers={"Range": "bytes=1-2"})
+
+    assert (206, b"\2\3") == (answer.status, answer.body)
 
 
 def test_closed(iw: Inworld, page: Page) -> None:
