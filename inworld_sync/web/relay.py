@@ -34,7 +34,7 @@ from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.realtime.session_link import SessionLink
 from inworld_sync.transport.framework_socket import FrameworkSocket, Sender, SocketEnded
 from inworld_sync.transport.framework_writer import SocketWriter
-from inworld_sync.web.origin import check_origin, origins_of
+from inworld_sync.web.origin import check_origin, origins_of, require_headers
 from inworld_sync.web.relay_events import PageEvents
 from inworld_sync.web.relay_list import listed
 from inworld_sync.web.relay_messages import (
@@ -132,6 +132,14 @@ class Relay:
                 "the origin of the page cannot be checked without headers: pass the headers of the "
                 "request, or verify_origin=False"
             )
+        if verify_origin:
+            require_headers(headers)
+        if not isinstance(user, str):
+            raise ConfigError(f"user must be a text such as str(user.id), got {user!r}")
+        if limit is not None and not isinstance(limit, UserLimit):
+            raise ConfigError(f"limit must be a UserLimit, got {type(limit).__name__}")
+        if options is not None and not isinstance(options, RelayOptions):
+            raise ConfigError(f"options must be RelayOptions, got {type(options).__name__}")
         if limit is not None and not user:
             raise ConfigError("limit needs the user: pass user='...'")
         self._origins = origins_of(allowed_origins)

@@ -161,6 +161,15 @@ def test_a_page_of_another_site() -> None:
             assert isinstance(server.summary().error, AuthError)
 
 
+@pytest.mark.parametrize(
+    "wrong", [None, "Origin", [("origin", "a")], {b"origin": b"a", b"host": b"a"}, {"Host": 5}]
+)
+def test_headers_of_a_wrong_type(wrong: Any) -> None:
+    """The message does not advise to switch off the check, as it does for a missing origin."""
+    with pytest.raises(ConfigError, match="headers must be a mapping of texts"):
+        check_origin(wrong)
+
+
 # Durations.
 
 
