@@ -79,8 +79,10 @@ _MAX_WRONG_REPORTS = 5
 # A longer message ends the conversation.
 _MAX_MESSAGE_BYTES = 1024 * 1024
 
-# The conversation ends when so much audio was ignored because it arrived too fast.
+# The conversation ends when so much audio, or so many messages with audio, were ignored because the
+# audio arrived too fast.
 _MAX_EXCESS_MS = 60_000.0
+_MAX_EXCESS_MESSAGES = 15_000
 
 _relays = itertools.count(1)
 
@@ -161,7 +163,7 @@ class Relay:
         # The end that another thread has requested.
         self._requested_end: RelayEnd | None = None
         self._is_ready = self._is_speaking = False
-        self._excess_ms = 0.0
+        self._excess_ms, self._excess_messages = 0.0, 0
         self._state = ""
         self._broken_at: float | None = None
         self._wrong = 0
@@ -265,7 +267,8 @@ class Relay:
             self._count_wrong("expected fewer messages in a second")
             return
         self._excess_ms += duration_ms_of(message)
-        if self._excess_ms > _MAX_EXCESS_MS:
+        self._excess_messages += 1
+        if self._excess_ms > _MAX_EXCESS_MS or self._excess_messages > _MAX_EXCESS_MESSAGES:
             error = RemoteProtocolError("expected audio at about the speed of real time")
             self._finish("wrong_messages", error)
 
