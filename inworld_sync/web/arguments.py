@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.tts import ContextConfig
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.wire.text import require_text
 
-__all__ = ["require_count", "require_short_names", "require_short_text", "require_tts"]
+__all__ = [
+    "require_config",
+    "require_count",
+    "require_short_names",
+    "require_short_text",
+    "require_tts",
+]
 
 _MAX_NAME_CHARACTERS = 256
 
@@ -21,6 +28,12 @@ def require_tts(value: object) -> None:
     """Raise ConfigError if a value is not the ``tts`` of a client."""
     if not isinstance(value, Tts):
         raise ConfigError(f"tts must be iw.tts of a client, got {type(value).__name__}")
+
+
+def require_config(value: object) -> None:
+    """Raise ConfigError if a value is neither a ContextConfig nor None."""
+    if value is not None and not isinstance(value, ContextConfig):
+        raise ConfigError(f"config must be a ContextConfig, got {type(value).__name__}")
 
 
 def require_short_text(text: object, max_characters: int) -> str:

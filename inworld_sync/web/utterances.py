@@ -25,6 +25,7 @@ from inworld_sync.models import checks
 from inworld_sync.models.tts import AudioConfig, AudioEncoding, ContextConfig
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.web.arguments import (
+    require_config,
     require_count,
     require_short_names,
     require_short_text,
@@ -145,9 +146,10 @@ class Utterances:
             config: Further settings. The encoding is always MP3.
 
         Raises:
-            ConfigError: *request* is wrong.
+            ConfigError: *request* or *config* is wrong.
         """
         web = web_request(request)
+        require_config(config)
         try:
             require_short_text(text, self._max_characters)
             require_short_names(voice=voice, model=model, language=language)

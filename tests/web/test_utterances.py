@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,16 @@ def test_an_unknown_voice(utterances: web.Utterances, page: Page) -> None:
     answer = page.call(lambda r: utterances.start_response(r, TEXT, voice="Nobody"), "POST")
 
     assert (400, "bad_request") == error_of(answer)
+
+
+def test_a_wrong_config_is_an_error_of_the_program(utterances: web.Utterances, page: Page) -> None:
+    wrong: Any = {"voice": "Ashley"}
+    for view in (
+        lambda r: utterances.start_response(r, TEXT, config=wrong),
+        lambda r: web.stream_response(r, utterances._tts, TEXT, config=wrong),
+    ):
+        with pytest.raises(ConfigError, match="config must be a ContextConfig, got dict"):
+            page.call(view, "POST")
 
 
 @pytest.mark.parametrize("name", ["voice", "model", "language"])
