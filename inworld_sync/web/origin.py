@@ -10,6 +10,7 @@ Source: RFC 6455, 10.2; RFC 6454.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 from urllib.parse import urlsplit
 
 from inworld_sync.errors import AuthError, ConfigError
@@ -87,7 +88,8 @@ def require_headers(headers: object) -> None:
             "headers must be a mapping of texts such as request.headers, got "
             f"{type(headers).__name__}"
         )
-    if not all(isinstance(name, str) and isinstance(value, str) for name, value in items()):
+    pairs = cast("Iterable[tuple[object, object]]", items())
+    if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
         raise ConfigError(
             "headers must be a mapping of texts such as request.headers, got names or values of "
             "another type: decode the headers of an ASGI scope with latin-1"
