@@ -336,8 +336,12 @@ class _Reader:
         speech.attach()
         self._attached = [speech]
 
+    def has_left(self) -> bool:
+        """Return whether the response has ended."""
+        return not self._attached
+
     def close(self) -> None:
-        """End the response. May be called twice."""
+        """End the response, and a read that waits. May be called twice, and from any thread."""
         try:
             speech = self._attached.pop()
         except IndexError:
@@ -356,7 +360,7 @@ class _AudioBody(_Reader):
         return self
 
     def __next__(self) -> bytes:
-        block = self._speech.read_audio(self._next, self._end)
+        block = self._speech.read_audio(self._next, self._end, self.has_left)
         if not block:
             raise StopIteration
         self._next += len(block)
@@ -371,8 +375,8 @@ class _SpeechFeed(_Reader):
         self._next = start
 
     def read(self, timeout: float) -> bytes | None:
-        events = self._speech.read_events(self._next, timeout)
-        if events is None:
+        events = self._speech.read_events(self._next, timeout, self.has_left)
+        if events is None or self.has_left():
             return None
         first = self._next
         self._next += len(events)

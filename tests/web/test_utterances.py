@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from inworld_sync import ConfigError, ConnectionLost, Inworld, web
-from inworld_sync.web import shared_speech
+from inworld_sync.web import event_response, shared_speech
 
 from support.scripted import Script, Service, scripted
 from support.web_pages import Answer, Page, events_of
@@ -264,6 +264,37 @@ def test_a_speech_that_is_read_continues(page: Page, monkeypatch: pytest.MonkeyP
 
         assert "end" == events[-1]["event"]
         assert b"\1\2" + b"\3\4" * 9 == audio(utterances, page, speech_id).body
+
+
+@pytest.mark.parametrize("kind", ["audio", "words"])
+def test_a_response_that_is_closed_while_it_waits(
+    page: Page, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ASGI server closes responses on another thread; then no thread waits for the service."""
+    monkeypatch.setattr(event_response, "_PING_SECONDS", 1000.0)
+
+    def script(service: Service) -> None:
+        service.audio(service.until("close_context"), b"\1\2")
+        service.until_left()
+
+    with held(script, timeout=1000) as utterances:
+        speech_id = started(utterances, page)
+        view = utterances.stream_response if kind == "audio" else utterances.sse_response
+        with page.request() as request:
+            response = view(request, speech_id)
+        blocks = page.blocks(response)
+        next(blocks)
+        rest: list[bytes] = []
+        thread = threading.Thread(target=lambda: rest.extend(blocks))
+        thread.start()
+        response.close()
+        thread.join(30)
+        has_ended = not thread.is_alive()
+        utterances.close()
+        thread.join(30)
+
+    assert has_ended
+    assert [] == rest
 
 
 def test_a_speech_that_fails(page: Page) -> None:
