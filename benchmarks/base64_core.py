@@ -1,9 +1,10 @@
 """
 Compare base64 in C, without Python, with libbase64 and simdutf.
 
-Run it with ``python -m benchmarks.base64_core``. libbase64 is built from the source distribution of
-pybase64; this needs cmake and a C compiler. simdutf is not on PyPI, but Node.js contains simdutf.
-If ``node`` is on the path, the C program is built as an addon of Node.js and also measures simdutf.
+Run the program with ``python -m benchmarks.base64_core``. libbase64 is built from the source
+distribution of pybase64. The build needs cmake and a C compiler. simdutf is not on PyPI, but
+Node.js contains simdutf. If ``node`` is on the path, the C program is built as an addon of Node.js,
+and also measures simdutf.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FOLDER = ROOT / "build" / "base64-core"
 
 
 def main() -> int:
-    """Build the C program and run it."""
+    """Build the C program, and run this program."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     library = libbase64()
     node = shutil.which("node")
@@ -50,7 +51,7 @@ def main() -> int:
 
 
 def libbase64() -> Path:
-    """Build libbase64 if it is not built yet, and return its folder."""
+    """Build libbase64 if it is not built yet. Return the folder of libbase64."""
     python = peers_python()
     asked = "import importlib.metadata as m; print(m.version('pybase64'))"
     found = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True)

@@ -90,8 +90,9 @@ class CallCounter:
         Send messages one after another and return the count of calls of each function.
 
         Args:
-            send: Sends a message, and returns when the message was handled.
-            finish: Is called after each message. The functions that it calls are not counted.
+            send: A function that sends a message, and returns when the message was handled.
+            finish: A function that is called after each message. The functions that *finish* calls
+                are not counted.
         """
         for number in range(_WARM_UP + MESSAGES):
             self._is_counting = number >= _WARM_UP

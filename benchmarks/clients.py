@@ -2,9 +2,9 @@
 Compare the CPU time of whole clients. Each client opens twenty connections at once.
 
 Every connection receives two minutes of speech. One server simulates the services of all clients.
-It sends the same audio to every client, as fast as possible. Every client has its default settings
-and returns the audio to the calling code. The figure is the client's CPU time for one second of
-audio.
+This server sends the same audio to every client, as fast as possible. Every client has its default
+settings and returns the audio to the calling code. The figure is the client's CPU time for one
+second of audio.
 
 The constructor of ElevenLabs' client accepts only addresses with TLS, so the WebSocket address is
 set after the client was created. LiveKit's plugin uses asyncio, so its twenty streams run on one
@@ -55,7 +55,11 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 
 def threaded(make: Callable[[], Callable[[], int]], seconds: float) -> Call:
-    """Return a call that measures CPU time per second of audio, with a thread per connection."""
+    """
+    Return a function that measures the CPU seconds for one second of audio.
+
+    The function runs each connection on a thread of its own.
+    """
 
     def run() -> float:
         speak = make()
@@ -81,7 +85,7 @@ def _check(got_bytes: int, seconds: float) -> None:
 
 
 def by_inworld(url: str) -> Callable[[], int]:
-    """Return a call that receives speech with this package and returns the count of its bytes."""
+    """Return a function that receives speech with this package, and returns how many bytes."""
     http = url.replace("ws://", "http://")
 
     def speak() -> int:

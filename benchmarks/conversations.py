@@ -1,7 +1,7 @@
 """
 Compares the CPU time of paced conversations, of opening a connection, and of imports.
 
-Each run of a conversation is a new process, see ``benchmarks/talkers.py``. The threads sleep
+Each run of a conversation is a new process (``benchmarks/talkers.py``). The threads sleep
 between two messages, so they find their caches cold, as in a real conversation. A benchmark at full
 speed does not show the cost of cold caches.
 """

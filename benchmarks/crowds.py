@@ -115,7 +115,7 @@ def crowd(
     pace_ms: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Call:
-    """Return a call that measures the seconds per message with *clock*."""
+    """Return a function that measures the seconds per message with *clock*."""
     count = (32 if settings.is_quick else 256) if not pace_ms else 30
     address = f"{url}/tts?count={count}&pace_ms={pace_ms}"
 
@@ -169,10 +169,10 @@ def latency(
     settings: Settings,
 ) -> Call:
     """
-    Return a call that measures the latency of a message.
+    Return a function that measures the latency of a message.
 
     The latency is the time from the server's write until the consumer, on another thread, has the
-    message. The call returns the median in seconds.
+    message. The function returns the median in seconds.
     """
     count = 100 if settings.is_quick else 300
 

@@ -1,7 +1,7 @@
 """
 Measure the speed of the emulator: ``python benchmarks/emulator_server.py``.
 
-It measures:
+The program measures:
 
 - the time to start and to close a server, in a process that has already imported the emulator
 - the time until the first audio of a text arrives

@@ -58,12 +58,13 @@ def standard_modules(statement: str) -> list[str]:
 
 def importing(statement: str, late: tuple[str, ...] = ()) -> Call:
     """
-    Return a call that measures the CPU seconds of a statement in a new interpreter.
+    Return a function that measures the CPU seconds of a statement in a new interpreter.
 
-    The call raises an error if the statement imports a module of *late*.
+    The function raises an error if the statement imports a module of *late*.
     """
     command = [sys.executable, "-c", _TEMPLATE.format(statement=statement, late=late)]
-    # A first run writes the bytecode. Without it, the measured runs would also compile the package.
+    # A first run writes the bytecode. Without the bytecode, the measured runs would also compile
+    # the package.
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(ROOT / "build" / "pycache")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run(command, check=True, capture_output=True, env=environment)

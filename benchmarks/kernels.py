@@ -121,7 +121,7 @@ def g711_cases(samples: int) -> Iterator[Case]:
 
 
 def av_encoder(linear: bytes) -> Call:
-    """Return a call of PyAV's mu-law encoder. All calls use one codec context."""
+    """Return a function that calls PyAV's mu-law encoder, always with the same codec context."""
     context = av.CodecContext.create("pcm_mulaw", "w")
     context.sample_rate, context.layout, context.format = 8000, "mono", "s16"
     context.open()
@@ -132,7 +132,7 @@ def av_encoder(linear: bytes) -> Call:
 
 
 def copy_of(data: bytes) -> Call:
-    """Return a call that copies the data. Its time shows the speed of the memory."""
+    """Return a function that copies the data. The time of a call shows the speed of the memory."""
     source, target = memoryview(data), memoryview(bytearray(len(data)))
     return lambda: target.__setitem__(slice(None), source)
 

@@ -1,11 +1,12 @@
 """
 Simulate ten thousand workers with the algorithm of ``RedisLimiter``, in virtual time without Redis.
 
-Run it with ``python -m benchmarks.limits``; it needs lupa (in the extra ``test``) and took twenty
-minutes on two busy cores. The Lua scripts of the limiter run on a stand-in for Redis whose clock
-the simulation sets.
-Each worker requests a place, uses the place for a random time, returns it and requests the next
-place, with the delays of the limiter. During the simulation, the program kills a part of the
+Run the program with ``python -m benchmarks.limits``. It needs lupa (in the extra ``test``), and
+took twenty minutes on two busy cores. The Lua scripts of the limiter run on a stand-in for Redis,
+whose clock the simulation sets.
+
+Each worker requests a place, uses the place for a random time, returns the place and requests the
+next place, with the delays of the limiter. During the simulation, the program kills a part of the
 workers, and Redis loses its data.
 
 The program prints the largest number of places in use at one time, how long workers waited for a
@@ -42,7 +43,7 @@ class SortedSet:
         self.order: Any = SortedList()
 
     def add(self, member: str, score: float) -> None:
-        """Add a member, or move it."""
+        """Add a member. If the member exists, change its score."""
         self.remove(member)
         self.scores[member] = score
         self.order.add((score, member))
@@ -177,7 +178,7 @@ class Worker:
         )
 
     def ask(self, turn: int) -> None:
-        """Request a place. If there is none, request again later."""
+        """Request a place. If no place is free, request a place again later."""
         if not self.is_alive or self.place is not None or turn != self._turn:
             return
         simulation = self._simulation
@@ -259,14 +260,14 @@ class Simulation:
         return holders
 
     def restart(self) -> None:
-        """Make Redis lose its data. The threads of the workers detect this within a second."""
+        """Delete all data in Redis. The threads of the workers detect this within a second."""
         self.redis.lose_everything()
         for name in self._in_use:
             worker = self.workers[name]
             self.later(self.chance.uniform(0, 1), worker.beat, worker.granted)
 
     def run(self, seconds: float) -> None:
-        """Advance the clock."""
+        """Advance the clock, and run all events that are due in this time."""
         end = self.redis.now + seconds
         while self._events and self._events[0][0] <= end:
             self.redis.now, _, function, arguments = heapq.heappop(self._events)
@@ -286,7 +287,7 @@ class Simulation:
 
     @property
     def in_use(self) -> int:
-        """How many places living workers use."""
+        """The number of places that living workers use."""
         return len(self._in_use)
 
 

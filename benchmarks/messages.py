@@ -153,7 +153,7 @@ def sample_cases(size: int) -> Iterator[Case]:
 
 
 def cold(call: Call) -> Call:
-    """Return a call that measures *call* after its data was removed from the caches."""
+    """Return a function that measures *call* after its data was removed from the caches."""
     waste = np.zeros(_COLD_BYTES, np.uint8)
 
     def run() -> float:

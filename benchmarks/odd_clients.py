@@ -1,9 +1,10 @@
 """
 Make one call with one client: ``odd_clients.py CLIENT CALL PORT``.
 
-``benchmarks.odd_services`` runs this program. It prints ``ready`` when the client is created. Then
-it prints one line of JSON, which says how the call ended and after how many seconds. The program
-imports nothing of this repository, because it also runs in the environments of the other clients.
+``benchmarks.odd_services`` runs this program. The program prints ``ready`` when the client is
+created. Then it prints one line of JSON, which says how the call ended and after how many seconds.
+The program imports nothing of this repository, because it also runs in the environments of the
+other clients.
 """
 
 from __future__ import annotations

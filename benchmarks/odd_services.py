@@ -1,7 +1,7 @@
 """
 Test clients with services that are silent or slow, or that never complete a result.
 
-Run it with ``python -m benchmarks.odd_services``.
+Run the program with ``python -m benchmarks.odd_services``.
 
 A scripted service on this machine has the paths that the five clients use, and one port for each
 situation. Each call runs in its own process, and the clients have their default settings. A process

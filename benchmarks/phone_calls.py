@@ -7,7 +7,7 @@ Each call has a model that speaks all the time, in mu-law in real time, and a ca
 of audio every 20 ms. The model runs in another process. The carriers run in the process of the
 calls, so the CPU time includes the cost of the carriers. The program prints how late each frame was
 passed to the socket, and the CPU time of all calls. A frame is due at the time of the first frame,
-plus the duration of the audio between the two frames, minus the lead.
+plus the duration of the audio between the first frame and this frame, minus the lead.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ START = {
 
 class Carrier:
     """
-    A carrier in this process. The carrier sends frames in real time, and returns each mark when it
-    is due.
+    A carrier in this process. The carrier sends frames in real time, and returns each mark when
+    the mark is due.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -80,7 +80,7 @@ class Carrier:
         )
 
     def send(self, message: str) -> None:
-        """Record the time of audio. Queue a mark, which is returned when its audio was played."""
+        """Record the time of audio. Queue a mark until the audio before the mark was played."""
         now = time.monotonic()
         if message.startswith('{"event":"media"'):
             size = len(base64.b64decode(json.loads(message)["media"]["payload"]))

@@ -6,8 +6,8 @@ and ElevenLabs), the server waits until the client has requested speech, and the
 the count of messages. On the other paths, the server sends at once, and the query sets the count of
 messages. After the last message, the server ignores everything that the client sends.
 
-With a pace, the paths of the two realtime services have a conversation: the server sends the
-messages of one response at this pace, and ignores the user's audio.
+If a pace is given, the server has a conversation on the paths of the two realtime services: it
+sends the messages of one response at this pace, and ignores the user's audio.
 """
 
 from __future__ import annotations

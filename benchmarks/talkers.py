@@ -11,8 +11,8 @@ The clients are:
 - ``websockets``: the shortest program with websockets, orjson and pybase64
 - ``websockets100``: the same program, which sends its audio every 100 ms
 - ``openai``: the blocking realtime client of OpenAI
-- ``floor``: the least work of any program: waking up every 20 ms, and passing the same bytes to and
-  from a socket, without parsing
+- ``floor``: the least work that any program must do: it wakes up every 20 ms, and passes the same
+  bytes to and from a socket, without parsing them
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ _APPEND = '{"type":"input_audio_buffer.append","audio":"'
 _UPDATE = '{"type":"session.update","session":{"type":"realtime","instructions":"Be brief."}}'
 _RESPOND = '{"type":"response.create"}'
 
-# A client is called with two functions. The first waits until all sessions are open. To the second,
-# the client passes the number of bytes of each delta; the floor does not know this number.
+# A client gets two functions. The first function waits until all sessions are open. The client
+# calls the second function with the number of bytes of each delta. The floor does not know this
+# number.
 Talk = Callable[[Callable[[], object], Callable[[int], object]], None]
 
 

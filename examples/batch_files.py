@@ -1,4 +1,4 @@
-"""Speak many texts to files. After an interruption, start again: only missing files are made."""
+"""Speak many texts to files. After an interruption, the next run makes only the missing files."""
 
 from inworld_sync import BatchProgress, Inworld
 

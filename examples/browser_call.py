@@ -1,4 +1,4 @@
-"""A Flask app with a page that talks to the model over WebRTC: flask --app browser_call run."""
+"""Run a Flask app whose page talks to the model over WebRTC: flask --app browser_call run."""
 
 import os
 from pathlib import Path

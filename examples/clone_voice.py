@@ -1,4 +1,4 @@
-"""Clone a voice from recordings, speak with it, and delete it again."""
+"""Clone a voice from recordings, speak with the cloned voice, and delete this voice."""
 
 import sys
 
@@ -9,7 +9,7 @@ TEXT = "Hello. This is what I sound like now."
 with Inworld() as iw:
     recordings = sys.argv[1:]
     if not recordings:
-        # Without a recording of yours, a voice of the service is the speaker.
+        # If you pass no recording, this example makes a recording with a voice of the service.
         iw.tts.synthesize("The quick brown fox jumps over the lazy dog.").save("sample.wav")
         recordings = ["sample.wav"]
     try:

@@ -14,7 +14,7 @@ iw = Inworld()
 
 
 def say(request: HttpRequest) -> HttpResponseBase:
-    """Stream speech. The browser plays it as it arrives. Closing the page ends the synthesis."""
+    """Stream speech, which the browser plays at once. Closing the page ends the synthesis."""
     text = request.GET.get("text", "Hello from Django.")
     # Errors before the first byte become responses such as 400 and 503.
     return web.stream_response(request, iw.tts, text, voice=request.GET.get("voice"))

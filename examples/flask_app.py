@@ -10,7 +10,7 @@ iw = Inworld()
 
 @app.get("/say")
 def say() -> Response:
-    """Stream speech. The browser plays it as it arrives. Closing the page ends the synthesis."""
+    """Stream speech, which the browser plays at once. Closing the page ends the synthesis."""
     text = request.args.get("text", "Hello from Flask.")
     # Errors before the first byte become responses such as 400 and 503.
     return web.stream_response(request, iw.tts, text, voice=request.args.get("voice"))

@@ -1,4 +1,4 @@
-"""Speak a line in a loop of sixty frames per second that never waits, as a game does."""
+"""Speak a line in the loop of a game, with sixty frames per second. The loop never waits."""
 
 import time
 

@@ -1,5 +1,5 @@
 """
-Answer calls of Telnyx in Django with Channels: /webhook answers, and /media has the audio.
+Answer calls of Telnyx in Django with Channels: /webhook answers, and /media receives the audio.
 
 Channels runs all synchronous consumers of a process on one thread. So each call runs on a separate
 thread. The consumer passes the messages of the call to feed().
@@ -116,7 +116,7 @@ class Media(WebsocketConsumer):
 
     def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self.stream is not None:
-            self.stream.feed(text_data or bytes_data or "")  # None would be the end
+            self.stream.feed(text_data or bytes_data or "")  # None would end the call
 
     def disconnect(self, _: int) -> None:
         if self.stream is not None:

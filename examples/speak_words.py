@@ -9,7 +9,7 @@ TEXT = "Press Enter to interrupt me, and I tell you how much of this you have he
 
 
 def open_speaker() -> AudioSink:
-    """Return the speaker. A machine without one gets a silent sink that runs in real time."""
+    """Return the speaker. If there is no speaker, return a silent sink that runs in real time."""
     try:
         return Speaker(24000)
     except DeviceError as error:

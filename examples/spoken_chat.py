@@ -12,7 +12,7 @@ def tide(harbor: str) -> str:
 
 
 def answer(iw: Inworld, messages: list[ChatMessage]) -> Iterator[str]:
-    """Yield the text of the answer while it arrives, and add it to the conversation."""
+    """Yield the text of the answer while it arrives. Then add the answer to the conversation."""
     while True:
         with iw.llm.stream(messages, tools=[tide]) as stream:
             yield from stream

@@ -1,4 +1,4 @@
-"""A Django app that gives each logged-in user tokens for the browser: POST /token."""
+"""Run a Django app that gives each logged-in user tokens for the browser: POST /token."""
 
 import django
 from django.conf import settings

@@ -1,4 +1,4 @@
-"""A Flask app that gives each logged-in user tokens for the browser: POST /token."""
+"""Run a Flask app that gives each logged-in user tokens for the browser: POST /token."""
 
 import time
 
@@ -12,7 +12,7 @@ app = Flask(__name__)
 app.config.update(SECRET_KEY="example", SESSION_COOKIE_SAMESITE="Lax")
 iw = Inworld()
 
-# For one process; several processes need a shared store such as Redis.
+# This dict serves one process only. Several processes need a shared store such as Redis.
 last_token_at: dict[str, float] = {}
 SECONDS_BETWEEN_TOKENS = 2.0
 

@@ -1,12 +1,12 @@
 """
-Counts the words that lost packets of audio change: ``python tests/packet_loss.py``.
+Counts the words that are recognized wrongly because packets of audio were lost.
 
     python tests/packet_loss.py --seeds 5 --loss 0.05 --delay-ms 60
 
-The test suite does not run this program. The emulator's voices speak 50 sentences, whose packets
-pass a simulated network in virtual time, see ``support/lossy_network.py``. ``user`` is the user's
-speech, which the emulator decodes, and ``answer`` is the service's speech, which the client
-decodes. A sentence that is recognized wrongly without loss is left out.
+The test suite does not run this program. The emulator's voices speak 50 sentences. The packets of
+these sentences pass a simulated network in virtual time (``support/lossy_network.py``). In the
+output, ``user`` is the user's speech, which the emulator decodes. ``answer`` is the service's
+speech, which the client decodes. Sentences that are recognized wrongly without loss are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from support.sentences import MORE_SENTENCES, SENTENCES
 
 
 def main() -> None:
-    """Print one row for each side."""
+    """Print one row for the user's speech and one row for the service's speech."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--loss", type=float, default=0.05)

@@ -1,13 +1,13 @@
 """
-Play one line of speech for a long time, and compare what an engine plays with what was sent.
+Play one line of speech for a long time, and compare the played audio with the sent audio.
 
     python tests/soak_games.py pygame --minutes 30
     python tests/soak_games.py panda3d --minutes 30
 
-Every sample must be played, in its order and without a gap. The mixer of pygame plays as fast as
-the program reads, about sixty times as fast as a game. OpenAL plays in real time. The service is a
-server in this process that sends noise as fast as the client takes it. The test suite does not run
-this program.
+All samples must be played in order and without a gap. The mixer of pygame plays as fast as the
+program reads, which is about sixty times as fast as in a game. OpenAL plays in real time. A server
+in this process replaces the service. This server sends noise as fast as the client reads. The test
+suite does not run this program.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def sent(seconds: float) -> Iterator[bytes]:
 
 
 def run(voice: VoiceLine, pipe: AudioPipe, update: Callable[[], None], limit: float) -> float:
-    """Run the loop of a game until the line is over, and return how long it took."""
+    """Run the loop of a game until the line is over, and return how many seconds the loop took."""
     began = time.monotonic()
     while not voice.is_over:
         if time.monotonic() - began > limit:
             raise TimeoutError(f"the line is {voice.state} after {limit:.0f} s")
         while voice.queued_ms < AHEAD_MS and voice.speech is None and voice.error is None:
-            time.sleep(0.001)  # the service must not be slower than in real time
+            time.sleep(0.001)  # the loop must not overtake the service
         pipe.read(FRAME_SECONDS)
         voice.update(FRAME_SECONDS)
         update()
@@ -63,7 +63,7 @@ def left(pipe: AudioPipe) -> bytes:
 
 
 def play_with_pygame(voice: VoiceLine, folder: Path, seconds: float) -> tuple[bytes, int, float]:
-    """Return the samples of the left channel, the gaps that were counted, and the time it took."""
+    """Return the samples of the left channel, the number of gaps, and the duration in seconds."""
     import pygame.mixer
 
     from inworld_sync.games.pygame import VoiceChannel
@@ -81,7 +81,7 @@ def play_with_pygame(voice: VoiceLine, folder: Path, seconds: float) -> tuple[by
 
 
 def play_with_panda3d(voice: VoiceLine, folder: Path, seconds: float) -> tuple[bytes, int, float]:
-    """Return the samples of the left channel, the gaps that were counted, and the time it took."""
+    """Return the samples of the left channel, the number of gaps, and the duration in seconds."""
     from inworld_sync.games.panda3d import VoiceSound
 
     with openal_pipe(folder, RATE_HZ) as (manager, pipe):
@@ -98,9 +98,10 @@ def play_with_panda3d(voice: VoiceLine, folder: Path, seconds: float) -> tuple[b
 
 def faults_in(played: bytes, seconds: float) -> list[str]:
     """
-    Compare what was played with what was sent.
+    Compare the played audio with the sent audio, and return the differences.
 
-    The volume may differ, but not change. No sample of the noise is 0, so a sample of 0 is a gap.
+    The volume may differ from the volume that was sent, but it must not change. No sample of the
+    noise is 0, so a sample of 0 is a gap.
     """
     found = np.frombuffer(played, "<i2")
     sounding = np.flatnonzero(found)

@@ -29,7 +29,9 @@ while not speaker.heard_samples and time.monotonic() < until:
 
 
 def test_the_end_of_a_program() -> None:
-    """The service gets a CLOSE on each connection, and the speaker drops the rest of the audio."""
+    """
+    The service gets a close frame on each connection, and the speaker drops the rest of the audio.
+    """
     closed: list[Service] = []
 
     def script(peer: Peer) -> None:
@@ -54,3 +56,24 @@ def test_the_end_of_a_program() -> None:
     assert (0, "") == (done.returncode, done.stderr)
     assert {"cleared"} == set(done.stdout.split())
     assert 2 == server.accepted == len(closed)
+
+
+# A thread makes the client's TTS service while the program ends, so only the end of the interpreter
+# finalizes the service.
+_LATE_PROGRAM = """
+import atexit, threading
+from inworld_sync import Inworld
+
+iw = Inworld("a2V5OmtleQ==", base_url="http://127.0.0.1:9")
+may_begin = threading.Event()
+late = threading.Thread(target=lambda: may_begin.wait() and iw.tts, daemon=True)
+late.start()
+atexit.register(lambda: (may_begin.set(), late.join(30)))
+"""
+
+
+def test_a_service_that_is_made_while_the_program_ends() -> None:
+    """The program ends. Its finalizer starts no thread, which would never run."""
+    done = subprocess.run([sys.executable, "-c", _LATE_PROGRAM], timeout=60, check=False)
+
+    assert 0 == done.returncode

@@ -1,13 +1,14 @@
 """
-Let browsers play speech from one worker of gunicorn, while other browsers read plain pages.
+Simulate browsers that play speech from one gunicorn worker, and browsers that read plain pages.
 
-Run it with ``python tests/web_browsers.py --browsers 20 --seconds 20``. The test suite does not run
-it. Each simulated browser starts a speech, plays its audio in real time and receives its words. A
-quarter of the browsers leave in the middle. The emulator repeats prepared speech in real time.
+The command is ``python tests/web_browsers.py --browsers 20 --seconds 20``. The test suite does not
+run this program. Each simulated browser starts a speech, plays the audio in real time and receives
+the words. A quarter of the browsers leave in the middle of a speech. The emulator repeats prepared
+speech in real time.
 
-It prints the longest wait for a plain page, the longest wait for the first audio, and how often a
-browser had no audio to play. It fails if a browser ran out of audio, if a response was incomplete,
-or if a place or thread of the server is in use at the end.
+The program prints the longest wait for a plain page, the longest wait for the first audio, and how
+often a browser had no audio to play. The program fails if a browser ran out of audio, if a response
+was incomplete, or if a thread of the server still receives speech at the end.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ TIMEOUT_SECONDS = 60
 
 
 class Run:
-    """The state that the threads share: the address, the end and the results."""
+    """The state that the threads share: the port, the end of the run and the results."""
 
     def __init__(self, port: int, seconds: float) -> None:
         self.port = port
@@ -99,7 +100,7 @@ class Run:
             time.sleep(0.05)
 
     def guard(self, work: Callable[..., None], *arguments: object) -> None:
-        """Report the error of a thread."""
+        """Run the work of a thread, and record an error of the work."""
         try:
             work(*arguments)
         except (OSError, http.client.HTTPException) as error:
@@ -107,7 +108,7 @@ class Run:
 
 
 class Response:
-    """A response on its own connection, which the end of the block closes."""
+    """A response on its own connection. The end of the ``with`` block closes the connection."""
 
     def __init__(self, port: int, path: str, method: str) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
@@ -144,7 +145,7 @@ def browse(port: int, browsers: int, seconds: float) -> Run:
 
 
 def main() -> int:
-    """Run the browsers, and print what they have seen."""
+    """Run the browsers, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--browsers", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=20)

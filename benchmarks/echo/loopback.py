@@ -2,8 +2,8 @@
 Run an assistant that hears its own speech: ``python -m benchmarks.echo.loopback [--minutes 10]``.
 
 The microphone records the output of the loudspeaker, through a sound server without a sound card.
-In this time, nothing may interrupt the assistant. Afterwards a user speaks, which must interrupt
-the assistant.
+For the given minutes, nothing may interrupt the assistant. Afterwards a user speaks, and this
+speech must interrupt the assistant.
 
 The program needs the extras ``audio``, ``echo`` and ``local``, and the system packages that
 ``benchmarks/sound/pulse.py`` lists. The program fails if an extra or a package is missing, and

@@ -24,9 +24,9 @@ __all__ = ["Recording", "Room", "cancel", "record"]
 
 Wave = npt.NDArray[np.float32]
 
-# When the first samples of both devices are heard and captured.
+# The time at which the first samples of both devices are heard and captured.
 START_S = 1.0
-# The time for which the device has audio in its buffer.
+# The duration of the audio in the buffer of the loudspeaker.
 OUTPUT_LATENCY_S = 0.08
 INPUT_LATENCY_S = 0.02
 OUTPUT_BLOCK_S = 0.02
@@ -48,13 +48,13 @@ class Room:
         delay_ms: How much later the echo is than the devices report.
         reverberation_s: The time in which the reverberation decays by 60 dB.
         distortion: How much the loudspeaker distorts: 0 is none, 1 is much.
-        speaker_ppm: How fast the clock of the loudspeaker is, in parts per million.
-        microphone_ppm: How fast the clock of the microphone is, in parts per million.
+        speaker_ppm: By how many parts per million the clock of the loudspeaker is too fast.
+        microphone_ppm: By how many parts per million the clock of the microphone is too fast.
         speaker_hz: The sample rate of the loudspeaker.
         microphone_hz: The sample rate of the microphone.
         late_ms: The mean time by which callbacks are late.
         is_reported: Whether the devices report how late each callback is.
-        underruns: How often the loudspeaker has nothing to play for a moment.
+        underruns: How many times the loudspeaker has nothing to play for a moment.
         replaced: Whether the loudspeaker is replaced by another after half of the time.
         near_db: By how many decibels the user is louder than the echo.
     """
@@ -147,7 +147,7 @@ def _impulses(room: Room, chance: np.random.Generator) -> Wave:
 
 
 def _reverberated(wave: Wave, response: Wave) -> Wave:
-    """Convolve in pieces, so that half an hour needs little memory."""
+    """Convolve in pieces, so that half an hour of audio needs little memory."""
     piece = 1 << 16
     size = 1 << (piece + len(response)).bit_length()
     spectrum = np.fft.rfft(response, size)

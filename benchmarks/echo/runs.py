@@ -1,4 +1,4 @@
-"""Simulates an assistant and a user who speak in a room, and measures the rest of the echo."""
+"""Simulates an assistant and a user who speak in a room, and measures the remaining echo."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ FADE_S = 0.005
 class Outcome(NamedTuple):
     """The measurements of one room."""
 
-    removed_db: float  # from 1 s after each begin of speech of the assistant alone
-    worst_db: float  # the smallest value of one speech
-    detected_ms: list[float]  # from the begin of the user's speech; infinity if not detected
+    removed_db: float  # while only the assistant speaks, without the first second of each speech
+    worst_db: float  # the smallest such value of one speech
+    detected_ms: list[float]  # delay until the user's speech is detected; infinity if never
     false: int  # interruptions without speech of the user
-    false_before: int  # as *false*, without echo cancellation
+    false_before: int  # the same number without echo cancellation
     took: float  # CPU time, as a share of the duration
     skew_ppm: float
 
@@ -66,16 +66,16 @@ class Conversation:
 
     Attributes:
         recorded: The audio that the microphone records.
-        alone: Begin and end of each part in which only the assistant speaks, in seconds of the
-            microphone. A part begins 1 s after the begin of the speech.
-        turns: Begin and end of each speech of the user, in seconds of the microphone.
+        alone: Start and end of each part in which only the assistant speaks, in seconds of the
+            microphone. A part starts 1 s after the start of the speech.
+        turns: Start and end of each speech of the user, in seconds of the microphone.
     """
 
     def __init__(self, room: Room, *, keeps_talking: bool = False) -> None:
         chance = np.random.default_rng(room.seed + 2000)
         rate = room.speaker_hz
         pieces = [np.zeros(int(FIRST_S * rate), np.int16)]
-        speeches: list[tuple[int, int]] = []  # begin, and begin of the user's speech
+        speeches: list[tuple[int, int]] = []  # start, and start of the user's speech
         self.texts: list[str] = []
         at, index = len(pieces[0]), int(chance.integers(100))
         while at < room.seconds * rate:
@@ -174,7 +174,7 @@ def _energy(wave: npt.NDArray[np.int16], start_s: float, end_s: float, rate_hz: 
 
 
 def _starts(wave: npt.NDArray[np.int16]) -> list[float]:
-    """Return the times in seconds at which the emulator's service detects a begin of speech."""
+    """Return the times in seconds at which the emulator's service detects a start of speech."""
     listener = Listener(SpeechEngine(_NoWords()))
     found = []
     for at in range(0, len(wave), RATE_HZ // 100):

@@ -1,4 +1,4 @@
-"""Makes the speech for the rooms with the emulator's voices, and counts wrong recognized words."""
+"""Synthesizes speech with the emulator's voices, and counts wrongly recognized words."""
 
 from __future__ import annotations
 

@@ -298,7 +298,7 @@ class PerItem:
 
 
 def live_peers() -> dict[str, Callable[[], Buffer]]:
-    """Return the other buffers for live streams. Leave out buffers that are not installed."""
+    """Return the installed buffers of other projects for live streams."""
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 120 ms": lambda: Fixed(120),
         "fixed 300 ms": lambda: Fixed(300),
@@ -313,7 +313,7 @@ def live_peers() -> dict[str, Callable[[], Buffer]]:
 
 
 def burst_peers() -> dict[str, Callable[[], Buffer]]:
-    """Return the other buffers for bursts. Leave out buffers that are not installed."""
+    """Return the installed buffers of other projects for bursts."""
     live = live_peers()
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 0 ms": lambda: Fixed(0),

@@ -4,8 +4,8 @@ Computes the figures of one trace that was played through one buffer.
 A gap is a part of the output that has no sound of the source. Output before the first and after the
 last played sample is not a gap. Two gaps that are less than 20 ms apart count as one gap.
 
-The delay of a sample is the time at which it was played, minus the time at which it could have been
-played if all packets were as fast as the fastest packet.
+The delay of a sample is the time at which the sample was played, minus the time at which it could
+have been played if all packets were as fast as the fastest packet.
 
 Figures of live mode:
 
@@ -13,10 +13,10 @@ Figures of live mode:
 mean     mean delay, ms
 p95      95th percentile of the delay, ms
 max      largest delay, ms
-conc     gaps, % of the output
-audible  gaps that are followed by active speech, % of the output
-events   gaps per minute
-intr     gaps of 150 ms or more, per minute
+conc     duration of the gaps, % of the output
+audible  duration of the gaps that are followed by active speech, % of the output
+events   count of gaps per minute
+intr     count of gaps of 150 ms or more, per minute
 discard  received samples that were not played, % of the received samples
 acc      samples that time scaling removed, % of the output
 dec      samples that time scaling inserted, % of the output
@@ -33,15 +33,15 @@ Figures of burst mode:
 =======  ======================================================================================
 ttfa     mean time from the first packet of an utterance to its first played sample, ms
 ttfa95   95th percentile of this time, ms
-stall    gaps, ms per utterance
-audible  gaps that are followed by active speech, ms per utterance
-events   gaps per minute
+stall    duration of the gaps, ms per utterance
+audible  duration of the gaps that are followed by active speech, ms per utterance
+events   count of gaps per minute
 lost     samples that were not played, % of the source
 acc      samples that time scaling removed, % of the source
 dec      samples that time scaling inserted, % of the source
 clicks   clicks at seams per minute
 fin      time from the first packet to the last played sample, minus the source's duration, ms
-tail     sound after the end of an utterance, ms
+tail     duration of the sound after the end of an utterance, ms
 J        ttfa + 2 * audible + 250 * (mean count of gaps of an utterance)
 =======  ======================================================================================
 """
@@ -93,7 +93,7 @@ def coverage(places: Integers, sizes: Integers, total: int) -> Mask:
 
 
 def before_speech(played: Played, active: Mask, end: int) -> Mask:
-    """Return a mask of the gaps. It is True for a gap that active speech follows."""
+    """Return a mask of the gaps. The mask is True for a gap that active speech follows."""
     sound = played.is_played
     place = np.where(sound, played.place, -1)
     following = end
@@ -168,8 +168,8 @@ def utterance_figures(played: Played, active: Mask, low: int, high: int, first_s
     """
     Return the figures of one item.
 
-    The item has the samples from *low* to *high* of the source. Its first packet arrived at
-    *first_s*.
+    The item has the samples from *low* to *high* of the source. The first packet of the item
+    arrived at *first_s*.
     """
     mine = played.is_played & (played.place < high) & (played.place + played.source > low)
     index = np.flatnonzero(mine)

@@ -9,8 +9,8 @@ a trace of the same link without the disturbance.
 Each figure except recovery is the value with the disturbance minus the value of the reference:
 
 ========  =======================================================================================
-recovery  seconds from the end of the disturbance until the delay is near the reference and remains
-          so: the mean over every later window of 5 s is at most 20 ms above the reference
+recovery  seconds from the end of the disturbance until the delay is near the reference: the mean
+          delay of every later window of 5 s is at most 20 ms above the reference
 gaps      count of gaps
 conc      concealed or silent output, ms
 scaled    samples after the end that time scaling removed or inserted, % of the output
@@ -62,7 +62,7 @@ def _jitter(most_ms: float, *, ordered: bool) -> Callable[[Floats, Random], Dist
 
 
 def _bursts(sent_s: Floats, random: Random) -> Disturbance:
-    """Add 5 s of jitter every 20 s, three times. A delay that was reduced too early causes gaps."""
+    """Add 5 s of jitter every 20 s, three times. Gaps follow if the delay is reduced too early."""
     added_ms = np.zeros(len(sent_s))
     for begin_s in (QUIET_S, QUIET_S + 20, QUIET_S + 40):
         hit = _between(sent_s, begin_s, begin_s + 5)

@@ -1,8 +1,8 @@
 """
 Synthesizes speech from formants, so that the evaluation needs no recordings.
 
-The speech has voiced syllables with moving formants and falling pitch. It also has fricatives,
-stops, and pauses between words and phrases. The same seed makes the same sound, so the figures of
+The speech has voiced syllables with moving formants and falling pitch, fricatives, stops, and
+pauses between words and phrases. The same seed makes the same sound, so the figures of
 two runs can be compared.
 """
 

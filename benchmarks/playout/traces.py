@@ -140,7 +140,7 @@ def bufferbloat(random: Random, sent_s: Floats) -> Floats:
 
 
 def step(random: Random, sent_s: Floats) -> Floats:
-    """Return delays that rise by 120 ms for the middle third, as if the route had changed."""
+    """Return delays that are 120 ms higher in the middle third, as if the route had changed."""
     delay = random.gamma(2, 5, len(sent_s))
     delay[(sent_s > sent_s[-1] / 3) & (sent_s < 2 * sent_s[-1] / 3)] += 120
     return delay
@@ -174,7 +174,7 @@ RTO_LEAST_MS = 200.0  # Linux
 
 @attrs.frozen
 class Tcp:
-    """The segments that a connection loses, and its interruptions."""
+    """The lost segments and the interruptions of a TCP connection."""
 
     loss: float  # share of lost segments
     # The mean time between interruptions in s, and their shortest and longest duration in ms.

@@ -90,7 +90,7 @@ FORMATS = (
 
 
 def signal(rate_hz: int, channels: int) -> npt.NDArray[np.float64]:
-    """Return a tone with rising frequency, and noise. Each channel has another tone and noise."""
+    """Return a tone with rising frequency, and noise. The tone and noise differ in each channel."""
     at = np.arange(round(rate_hz * SECONDS)) / rate_hz
     noise = np.random.default_rng(1)
     columns = []

@@ -126,7 +126,7 @@ def serve() -> None:
         sys.stdin.read()
 
 
-# The client. It runs in another process than the service, so only the client's memory is measured.
+# The client and the service run in different processes, so only the client's memory is measured.
 
 
 def peak_mib() -> float:

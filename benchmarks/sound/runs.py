@@ -1,7 +1,7 @@
 """
 Measures playback and recording.
 
-Each function makes one measurement. It returns the goal, whether the goal is met, and the figures.
+Each function makes one measurement, and returns the goal, whether the goal is met, and the figures.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BUSY_S = float(os.environ.get("BUSY_S", "30"))
 INTERRUPTIONS = int(os.environ.get("INTERRUPTIONS", "200"))
 WORDS = int(os.environ.get("WORDS", "200"))
 
-# PortAudio requests a quarter of the latency as period from PulseAudio. The latency is 80 ms.
+# PortAudio requests a quarter of the latency (80 ms) as the period of PulseAudio.
 PERIOD_MS = 20.0
 
 TEXT = (

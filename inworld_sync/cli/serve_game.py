@@ -54,7 +54,7 @@ def command(
 
     Engines such as Godot, Unity, Unreal and Ren'Py connect over a WebSocket.
     """
-    # Imported here, so that --help stays fast.
+    # This import is slow. It is here so that --help stays fast.
     from inworld_sync.games import serve
 
     stop = threading.Event()
@@ -88,13 +88,13 @@ def command(
             click.echo(f"url {server.url}")
             click.echo("Press Ctrl-C to stop")
         sys.stdout.flush()
-        # On Windows Ctrl-C does not end a wait without a timeout.
+        # On Windows, Ctrl-C does not end a wait without a timeout.
         while not stop.wait(1.0):
             pass
 
 
 def _with_options(message: str) -> str:
-    """Replace the names of parameters by the names of options."""
+    """Replace the parameter at the start of a message by the name of its option."""
     for name, option in {
         "allowed_origins": "--allow-origin",
         "max_engines": "--max-engines",

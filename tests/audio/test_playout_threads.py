@@ -20,9 +20,11 @@ MARKS = (PlayoutEventKind.MARK, PlayoutEventKind.MARK_CANCELLED)
 
 def test_reader_writer_and_observer() -> None:
     """
-    One thread pushes, marks, clears and polls, one thread reads, and one asks for statistics.
+    One thread pushes audio, sets marks, clears the playout and polls its events. Another thread
+    reads audio. A third thread gets the statistics, pauses and resumes.
 
-    Every item ends once, every mark is reported once, and every frame that was read is counted.
+    Every item ends once, every mark is reported once, and the statistics count every frame that was
+    read.
     """
     playout = Playout(RATE_HZ, capacity_ms=500)
     over = threading.Event()

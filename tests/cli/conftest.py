@@ -24,7 +24,7 @@ def server() -> Iterator[Emulator]:
 
 @pytest.fixture
 def environment(server: Emulator) -> Mapping[str, str]:
-    """Return the environment of a user with the key of the emulator."""
+    """Return the environment variables of a user who has the key of the emulator."""
     other = ("INWORLD_", "PYTHONUNBUFFERED")
     rest = {name: value for name, value in os.environ.items() if not name.startswith(other)}
     return {**rest, "INWORLD_API_KEY": server.api_key}

@@ -1,4 +1,4 @@
-"""``inworld-sync batch``: its output, its exit status, and its end by a signal."""
+"""The output, the exit status and the interruption of ``inworld-sync batch``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def spoken(path: Path) -> str:
 
 
 def test_files(batch: Callable[..., Done], jobs: Path, tmp_path: Path) -> None:
-    """Each text is written to its file; a second call does nothing."""
+    """Each text is spoken into a file. A second run of the command skips all texts."""
     done = batch(jobs, "-o", tmp_path / "out")
     assert (0, b"") == (done.status, done.out)
     assert "2 items done in" in done.err
@@ -56,7 +56,7 @@ def test_files(batch: Callable[..., Done], jobs: Path, tmp_path: Path) -> None:
 
 
 def test_a_failure(batch: Callable[..., Done], tmp_path: Path) -> None:
-    """An item that fails is named, and the exit status is 1."""
+    """If an item fails, a message names the item, and the exit status is 1."""
     path = tmp_path / "jobs.jsonl"
     path.write_text('{"id": "a", "text": "One."}\n{"id": "b", "text": "Two.", "voice": "No"}\n')
     done = batch(path, "-o", tmp_path / "out", "--template", "{id}.wav")
@@ -89,7 +89,7 @@ def test_wrong_usage(
 
 
 def test_without_redis_py(jobs: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """Without the extra, the command says how to install it."""
+    """Without redis-py, the error says how to install the extra."""
     monkeypatch.setitem(sys.modules, "redis", None)
     url = "redis://localhost:6379/0"
     with pytest.raises(SystemExit) as ended:
@@ -101,7 +101,7 @@ def test_without_redis_py(jobs: Path, tmp_path: Path, monkeypatch, capsys) -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT")
 def test_ctrl_c(start, server: Emulator, tmp_path: Path) -> None:
-    """Ctrl-C ends the command with status 130, and the same command continues."""
+    """Ctrl-C ends the command with status 130 and the message "interrupted"."""
     path = tmp_path / "jobs.jsonl"
     rows = [json.dumps({"id": f"n{n}", "text": f"Number {n}. " * 50}) for n in range(3000)]
     path.write_text("\n".join(rows))
@@ -117,7 +117,7 @@ def test_ctrl_c(start, server: Emulator, tmp_path: Path) -> None:
 
 
 def test_the_progress() -> None:
-    """The bar shows the rate, the remaining time and the failures."""
+    """The progress bar shows the rate, the remaining time and the failures."""
     progress = BatchProgress(
         total=9000, done=10, failed=2, items_per_second=2.5, remaining_seconds=3725.4
     )

@@ -73,7 +73,7 @@ def test_standard_input(
 
 
 def test_json(ask: Callable[..., Done]) -> None:
-    """--json prints one JSON value with the answer, its finish reason and its token counts."""
+    """--json prints one JSON value with the answer, the finish reason and the token counts."""
     answer = json.loads(ask("Count to two.", "--json").out)
 
     assert ("One. Two.", "stop", "openai/gpt-4o-mini") == (

@@ -130,7 +130,7 @@ def test_voices_of_a_language(run: Run, server: Emulator) -> None:
 
 
 def test_a_reader_that_has_gone(start: Start, server: Emulator) -> None:
-    """If the reader of the output has ended, the command ends without a message."""
+    """If the program that reads the output has ended, the command ends without a message."""
     process = start("voices", "--base-url", server.url, "--json")
     assert process.stdout is not None
     process.stdout.close()
@@ -208,7 +208,7 @@ def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_signals_arrive_under_nohup(start: Start) -> None:
-    """SIGINT ends a command that a test has started, even if the tests ignore SIGINT (nohup)."""
+    """SIGINT ends a command of a test, even if the process of the tests ignores SIGINT (nohup)."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = start("emulator", "--json")
@@ -249,7 +249,7 @@ def test_emulator_with_a_chat_endpoint(start: Start) -> None:
 
 
 def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
-    """With --tls, the emulator writes its certificate to the file whose path it prints."""
+    """With --tls, the emulator writes a certificate to a file, and prints the path of the file."""
     ca_file = tmp_path / "ca.pem"
     process = start("emulator", "--tls", "--ca-file", str(ca_file), "--json")
     facts = read_object(process)
@@ -263,7 +263,7 @@ def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
 
 
 def test_emulator_for_other_machines(run: Run) -> None:
-    """A --host that other machines can reach raises an error without --allow-remote."""
+    """Without --allow-remote, a --host that other machines can reach raises an error."""
     done = run("emulator", "--host", "0.0.0.0")
 
     assert 2 == done.status

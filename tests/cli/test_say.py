@@ -104,7 +104,7 @@ def test_speaker(say: Callable[..., Done], speaker: type[Speaker]) -> None:
 
 
 def test_verbose(say: Callable[..., Done], environment: dict[str, str]) -> None:
-    """-v prints the messages of both directions, without audio and without the key."""
+    """-v prints all sent and received messages, without audio and without the key."""
     done = say(TEXT, "-o", "-", "-v")
 
     assert spoken_part(TEXT) == spelled(done.out)
@@ -256,7 +256,9 @@ def test_json(say: Callable[..., Done], tmp_path: Path) -> None:
     [("a.json", "{"), ("a.tsv", "0.00\t"), ("a.xml", "<?xml"), ("a.dat", "MohoSwitch1")],
 )
 def test_visemes(say: Callable[..., Done], tmp_path: Path, name: str, begins: str) -> None:
-    """--visemes writes the mouth shapes in the form of the suffix, also of compressed audio."""
+    """
+    The suffix of --visemes selects the format of the mouth shapes. The audio may be compressed.
+    """
     for audio in ("a.wav", "a.mp3"):
         done = say("One two.", "-o", str(tmp_path / audio), "--visemes", str(tmp_path / name))
 
@@ -266,7 +268,7 @@ def test_visemes(say: Callable[..., Done], tmp_path: Path, name: str, begins: st
 
 
 def test_visemes_are_those_of_the_service(say: Callable[..., Done], tmp_path: Path) -> None:
-    """The file has the visemes that the service has computed, and --json names the file."""
+    """The file of --visemes has the visemes of the service. The output of --json names the file."""
     path = tmp_path / "a.json"
     done = say("One two.", "-o", str(tmp_path / "a.wav"), "--visemes", str(path), "--json")
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -339,7 +341,7 @@ def test_failures(
 
 
 def test_a_failure_keeps_an_older_file(say: Callable[..., Done], tmp_path: Path) -> None:
-    """A failure does not change an existing file, because no speech has arrived."""
+    """A failure before any speech has arrived does not change an existing file."""
     (tmp_path / "a.wav").write_bytes(b"older")
     assert 1 == say(TEXT, "--voice", "Nobody", "-o", str(tmp_path / "a.wav")).status
 
@@ -375,14 +377,14 @@ def half_spoken(service: Service) -> None:
 
 
 def partial_of(path: Path) -> Path:
-    """Return the only partial file of a path."""
+    """Return the only partial file that a command has written for the output path."""
     (partial,) = path.parent.glob(f"{path.stem}.partial-*{path.suffix}")
     return partial
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.pcm"])
 def test_lost_connection(run: Run, tmp_path: Path, name: str) -> None:
-    """If the service fails in the middle, a partial file has the speech that has arrived."""
+    """If the connection ends during the speech, a partial file has the audio that has arrived."""
     path = tmp_path / name
     path.write_bytes(b"older")
     with scripted(half_spoken) as iw:
@@ -462,7 +464,7 @@ def test_ctrl_c_while_the_service_is_silent(start: Start, environment: dict[str,
 
 
 def test_broken_pipe(start: Start, server: Emulator) -> None:
-    """If the reader of the output ends, as head does, the command ends without a message."""
+    """If the program that reads the output ends, as head does, the command prints no message."""
     process = start("say", LONG * 20, "--base-url", server.url, "-o", "-")
     assert process.stdout is not None
     assert process.stdout.read(100)

@@ -1,4 +1,4 @@
-"""``inworld-sync serve-game``."""
+"""Tests of the command ``inworld-sync serve-game``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_line(start: Start, server: Emulator, end: signal.Signals, status: int) -> None:
-    """The command prints its address, serves an engine, and runs until a signal ends it."""
+    """
+    The command prints the URL of the server, serves an engine, and ends when a signal arrives.
+    """
     options = ("--port", "0", "--token", "sesame-open", "--base-url", server.url, "--json")
     process = start("serve-game", *options)
     assert process.stdout is not None
@@ -32,7 +34,7 @@ def test_a_line(start: Start, server: Emulator, end: signal.Signals, status: int
     with Engine(json.loads(text)["url"], {"token": "sesame-open"}) as engine:
         engine.send("speak", line=1, text="Halt!")
         line = engine.play(1)
-        # The engine is still connected.
+        # The signal arrives while the engine is connected.
         process.send_signal(end)
         _, err = process.communicate(timeout=30)
         code = engine.until_closed()
@@ -52,7 +54,7 @@ def test_a_line(start: Start, server: Emulator, end: signal.Signals, status: int
     ],
 )
 def test_wrong_options(run: Run, server: Emulator, options: tuple[str, ...], words: str) -> None:
-    """The error names the option."""
+    """The error for a wrong value names the option."""
     done = run("serve-game", "--port", "0", "--base-url", server.url, *options)
 
     assert done.status != 0

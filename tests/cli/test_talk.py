@@ -64,7 +64,10 @@ def tools(tmp_path: Path) -> Path:
 
 
 def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """Several --say are sent in order. Texts and tool calls are printed, the speech is written."""
+    """
+    The texts of several --say are sent in order. The command prints texts and tool calls, and
+    writes the speech.
+    """
     output = tmp_path / "a.wav"
     said = ["--say", "Hello!", "--say", "How is the weather in Oslo?"]
     done = talk(*said, "--voice", "Ashley", "--tools", tools, "-o", output)
@@ -84,7 +87,7 @@ def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
 
 
 def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """--json prints one object for each event and one for the end. Each object is one line."""
+    """--json prints an object for each event and an object for the end. Each object is one line."""
     output = str(tmp_path / "a.wav")
     said = ["--say", "How is the weather in Oslo?", "--json"]
     printed = rows(talk(*said, "--tools", tools, "-o", output).out)
@@ -224,7 +227,9 @@ def test_microphone_and_speaker(
 
 
 def test_interruption(run: Run, question: Path, tmp_path: Path) -> None:
-    """An interruption is printed with the duration that was played. The file has this duration."""
+    """
+    An interruption is printed with the duration of the played audio. The file has this duration.
+    """
     output = tmp_path / "a.wav"
     with realtime(speaking(interrupted=True)) as iw:
         where = ("--base-url", iw.options.base_url, "--json")
@@ -250,7 +255,7 @@ def test_no_devices(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch)
 
 
 class Terminal(io.StringIO):
-    """A standard input on which a user types."""
+    """A standard input that is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -295,7 +300,7 @@ def test_meters(
 
 
 def all_of(descriptor: int) -> str:
-    """Read from a terminal until its other side is closed."""
+    """Read from a terminal until the other side is closed."""
     data, deadline = b"", time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if not select.select([descriptor], [], [], 1)[0]:

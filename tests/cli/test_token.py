@@ -1,4 +1,4 @@
-"""``inworld-sync token``: what it prints, and what it never prints."""
+"""``inworld-sync token``: the printed token, and the secrets that are never printed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_options(run: Run) -> None:
     ],
 )
 def test_wrong_usage(run: Run, arguments: tuple[str, ...], words: str) -> None:
-    """A wrong option ends with status 2 and names the option."""
+    """With a wrong option, the exit status is 2 and the message names the option."""
     done = run("token", *arguments, "--base-url", "http://127.0.0.1:9")
 
     assert (2, b"") == (done.status, done.out)
@@ -80,7 +80,9 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...], words: str) -> None:
 
 
 def test_failures(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The status is 3 for a refused key, 4 without a network. No output has a part of the key."""
+    """
+    The status is 3 for a refused key, and 4 without a network. The output has no part of the key.
+    """
     key = base64.b64encode(b"other-id:topsecret").decode()
     monkeypatch.setenv("INWORLD_API_KEY", key)
     refused = [

@@ -127,7 +127,10 @@ def test_folder(transcribe: Callable[..., Done], tmp_path: Path, form: str, suff
 def test_each_result_when_it_is_ready(
     transcribe: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each result is written while later files are transcribed. A failed write is a failure too."""
+    """
+    Each result is written while later files are transcribed. A file fails if its result cannot be
+    written.
+    """
     files = [wav(tmp_path / f"{name}.wav") for name in "abc"]
     output = tmp_path / "out"
     (output / "b.txt").mkdir(parents=True)
@@ -238,7 +241,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_partials_on_a_terminal(
     transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
 ) -> None:
-    """With --live, a partial transcript is replaced by the next one, and then by the turn."""
+    """With --live, each partial transcript is replaced by the next transcript of the turn."""
     done = transcribe("--live", wav(tmp_path / "a.wav", spoken_turns(2)[0]))
 
     assert b"w1 w2\n" == done.out
@@ -272,7 +275,7 @@ def test_raw_file(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_unknown_format(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """The message about a file of an unknown format names the options of raw samples."""
+    """The message about a file of an unknown format names the options for raw samples."""
     path = tmp_path / "a.bin"
     path.write_bytes(b"\x01\x02 no header")
     done = transcribe(path)
@@ -417,7 +420,7 @@ def test_settings(
 
 
 def test_one_file_of_several_fails(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """If one file fails, a message says so, other files are transcribed, and the status is 1."""
+    """If one file fails, a message says so. The other files are transcribed. The status is 1."""
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     done = transcribe(tmp_path / "none.wav", wav(tmp_path / "a.wav"), tmp_path / "bad.wav")
 
@@ -457,7 +460,9 @@ def stopping(run: Run) -> Iterator[Callable[..., Done]]:
 
 
 def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
-    """If the service stops, finished turns are printed, then one message. The status is 4."""
+    """
+    If the service stops, the finished turns and then one message are printed. The status is 4.
+    """
     path = wav(tmp_path / "a.wav", LOUD)
     done = stopping(path)
 
@@ -526,7 +531,7 @@ def test_no_key(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_interrupt(
     start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, separate: bool
 ) -> None:
-    """Ctrl-C ends the command at once, in the middle of several files or channels."""
+    """Ctrl-C ends the command at once, even while it transcribes several files or channels."""
     files = [str(wav(tmp_path / f"{name}.wav", PCM * 100)) for name in "abc"]
     if separate:
         files = ["--channels", "separate", str(call(tmp_path / "a.wav", CALL * 100))]
@@ -553,7 +558,7 @@ def test_interrupt_while_a_pipe_is_silent(
     fifo = tmp_path / "audio"
     os.mkfifo(fifo)
     process = start("transcribe", "--base-url", "ws://127.0.0.1:9", "--rate", "16000", str(fifo))
-    # The call of open() returns when the command has opened the FIFO to read it.
+    # The call of open() returns when the command has opened the FIFO for reading.
     with fifo.open("wb"):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)

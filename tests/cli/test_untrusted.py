@@ -58,7 +58,7 @@ ANSWERS: dict[str, tuple[str, str]] = {
 
 
 def check(done: Done) -> None:
-    """Require output without control characters, and no traceback."""
+    """Require that the output has no control characters and no traceback."""
     for text in (done.out.decode(), done.err):
         assert not CONTROL.search(text), text
         assert "Traceback" not in text
@@ -148,7 +148,7 @@ def test_websockets(run: Run, hostile_service: RawServer, tmp_path: Path, comman
 
 @pytest.mark.parametrize("form", ["text", "json", "srt", "vtt"])
 def test_transcripts(run: Run, tmp_path: Path, form: str) -> None:
-    """A transcript with escapes and HTML is shown as text, in every form."""
+    """A transcript with escapes and HTML is shown as text in every output format."""
     recording = tmp_path / "a.wav"
     recording.write_bytes(wav_file(0.5))
     word = {"word": E, "startTimeMs": 0, "endTimeMs": 400, "speaker": E}

@@ -31,7 +31,7 @@ from tests.conformance.runner import PROGRAMS, check_programs
 EXAMPLE = Path(__file__).parents[2] / "examples" / "browser_call.py"
 RATE_HZ = 48000
 PROGRAM_SECONDS = 180
-# For each turn, the second in the recording at which its text begins, and the text. The first reply
+# Each turn has the second of the recording at which its text begins, and this text. The first reply
 # takes more than a minute, so every machine is fast enough to interrupt this reply. The button of
 # the page interrupts the last reply.
 TURNS = ((9.0, "Count to ninety."), (18.0, "Say good morning."), (28.0, "Count to ninety."))

@@ -1,8 +1,8 @@
 """
 The clients of other people that are run against the emulator.
 
-Each client is pinned. Its programs are in the folder ``programs`` and report every check under one
-of the names in ``FEATURES``. To update a client, change its version, run
+The version of each client is pinned. The programs of the clients are in the folder ``programs``.
+Every check has one of the names in ``FEATURES``. To update a client, change its version, run
 ``python -m tests.conformance NAME``, then ``python -m tests.conformance --write``.
 """
 
@@ -58,7 +58,7 @@ class Client:
         programs: The files in the folder ``programs`` that use the client.
         needs: Programs of this machine that the client needs.
         needs_tls: Whether the client refuses a server without TLS.
-        limits: Features whose checks are known to fail because of the client, and why.
+        limits: Features whose checks fail because of the client, and the reason of each failure.
     """
 
     name: str

@@ -25,7 +25,7 @@ PROGRAM_SECONDS = 600
 MARK = "RESULT "
 # The name of the feature in a result about the program as a whole.
 PROGRAM = "program"
-# The programs have the same two texts.
+# The texts of the two recordings. The programs in the folder have copies of these texts.
 QUESTION = "What is the weather in London?"
 SENTENCE = "The museum opens at ten and closes at six in the evening."
 # Clients that respect these variables can reach this machine only.
@@ -59,7 +59,7 @@ class _ErrorLog(logging.Handler):
 
 
 def record_speech(folder: Path) -> dict[str, str]:
-    """Write the recordings that clients send. Return each path under its name in the programs."""
+    """Write the recordings that clients send. Return the path of each recording by its name."""
     files = {
         "question": (QUESTION, 24000, folder / "question.wav"),
         "sentence": (SENTENCE, 16000, folder / "sentence.wav"),

@@ -1,12 +1,12 @@
 """
 Runs the talk page of the web examples in Chromium.
 
-The command is ``python -m tests.conformance.web_talk``. The page talks to the server of
-``examples/web_talk_flask.py`` and its emulator, over the relay and over WebRTC; with
-``--server django``, to that of ``examples/web_talk_django.py``. The page's microphone is a
-recording of the emulator's own voice. The command exits with 1 if a check fails, and with 2 if
-Chromium or another program is missing. It takes about two minutes, and the machine must be fast
-enough for audio in real time.
+The command is ``python -m tests.conformance.web_talk``. The page connects to the server of
+``examples/web_talk_flask.py``, which uses the emulator. The page uses the relay first, and WebRTC
+afterwards. With ``--server django``, the server is that of ``examples/web_talk_django.py``. The
+page's microphone is a recording of the emulator's own voice. The command exits with 1 if a check
+fails, and with 2 if Chromium or another program is missing. The command takes about two minutes,
+and needs a machine that is fast enough for audio in real time.
 
 ``--pictures FOLDER`` writes screenshots of the page.
 """
@@ -31,8 +31,9 @@ from tests.conformance.environments import SetupFailed, default_cache, python_en
 from tests.conformance.runner import PROGRAMS, check_programs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# The module and the arguments of each server. The development server of Flask is not used: it sends
-# an HTTP response into a WebSocket that has ended, and the browser reports this as an error.
+# The module and the arguments of each server. The development server of Flask is not used, because
+# it sends an HTTP response into a WebSocket that has ended. The browser reports this response as an
+# error.
 SERVERS = {
     "flask": (
         *("gunicorn", "--chdir", str(EXAMPLES), "--threads", "16", "--graceful-timeout", "1"),
@@ -46,16 +47,17 @@ SERVERS = {
 RATE_HZ = 48000
 PROGRAM_SECONDS = 480
 STOP_SECONDS = 10
-# For each turn, the second in the recording at which its text begins, and the text. The reply to
-# the first turn takes more than a minute, so every machine is fast enough to interrupt this reply.
+# Each turn has a text, and the time in seconds at which this text begins in the recording. The
+# reply to the first turn takes more than a minute, so every machine is fast enough to interrupt
+# this reply.
 OPEN_TURNS = ((6.0, "Count to ninety."), (22.0, "Say good morning."))
 PUSH_TURNS = ((6.0, "Say good morning."),)
-# The button is released so long after the microphone was opened.
+# The button is released this many milliseconds after the microphone was opened.
 PUSH_MS = 10000
 
 
 def record_turns(path: Path, turns: tuple[tuple[float, str], ...]) -> str:
-    """Write the recording of a microphone."""
+    """Write a recording of the turns for the microphone, and return the path of the file."""
     with Inworld(local=True) as iw, wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -68,7 +70,7 @@ def record_turns(path: Path, turns: tuple[tuple[float, str], ...]) -> str:
 
 
 def run_page(python: Path, folder: Path, server: str, pictures: str | None) -> int:
-    """Run the program that drives the browser. Return its exit status."""
+    """Run the program that drives the browser, and return the program's exit status."""
     wanted = json.dumps(
         {
             "command": [sys.executable, "-m", *SERVERS[server]],
@@ -79,7 +81,8 @@ def run_page(python: Path, folder: Path, server: str, pictures: str | None) -> i
         }
     )
     command = [str(python), str(PROGRAMS / "web_talk_page.py"), wanted]
-    # The program, the browser and the server are one group of processes, which ends as a whole.
+    # The program, the browser and the server are one process group, so that all of them can be
+    # ended at once.
     program = subprocess.Popen(command, start_new_session=True)
     try:
         return program.wait(PROGRAM_SECONDS)

@@ -29,11 +29,11 @@ def speech_server() -> Iterator[Emulator]:
 @pytest.fixture(scope="session")
 def rtc_server() -> Iterator[Emulator]:
     """
-    Yield a server that had a WebRTC call. The event loop of the server runs until it is closed.
+    Yield a server that had a WebRTC call. The server's event loop runs until the server is closed.
 
     On a busy machine, the last packet of a client may be lost. Then the idle timeout ends the call.
     """
-    from support.rtc_client import open_rtc  # it is slow to import
+    from support.rtc_client import open_rtc  # this import is slow
 
     with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(idle_timeout=5)) as server:
         with open_rtc(server):
@@ -61,6 +61,6 @@ def realtime(tone_server: Emulator) -> Iterator[RealtimeClient]:
 
 @pytest.fixture
 def paced(paced_server: Emulator) -> Iterator[RealtimeClient]:
-    """Yield a client of a server that sends audio in real time. Its replies can be interrupted."""
+    """Yield a client of a server that sends audio in real time, so replies can be interrupted."""
     with open_realtime(paced_server) as client:
         yield client

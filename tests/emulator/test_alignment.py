@@ -32,7 +32,9 @@ ALIGNMENTS = [
 
 @pytest.mark.parametrize(("written", "spoken", "counts"), ALIGNMENTS)
 def test_align(written: str, spoken: str, counts: list[int]) -> None:
-    """A written word gets the time of its spoken words. Without spoken words, its duration is 0."""
+    """
+    A written word has the times of its spoken words. A word that is not spoken has the duration 0.
+    """
     heard = [
         EngineWord(word, number * 100, number * 100 + 100)
         for number, word in enumerate(spoken.split())
@@ -49,7 +51,7 @@ def test_align_nothing() -> None:
 
 
 def test_spread() -> None:
-    """If the engine reports no times, the duration is divided among the words by their length."""
+    """If the engine reports no times, a longer word gets a longer part of the duration."""
     words = spread_words(written_words("aaa a", 0, 5), 600)
 
     assert [(0, 400), (400, 600)] == [(word.start_samples, word.end_samples) for word in words]

@@ -55,7 +55,9 @@ def client_of(server: Emulator) -> Iterator[Inworld]:
 def post(
     server: Emulator, body: object, *, key: str | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send a request without the package. Return the status, the headers and the body."""
+    """
+    Send a request without the code of the package. Return the status, the headers and the body.
+    """
     with closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {server.api_key if key is None else key}"}
@@ -91,7 +93,7 @@ def test_whole_answer(server: Emulator) -> None:
 
 
 def test_events(server: Emulator) -> None:
-    """A streamed answer begins with the role and ends with the reason, usage and [DONE]."""
+    """A streamed answer begins with the role and ends with the finish reason, usage and [DONE]."""
     options = {"stream_options": {"include_usage": True}}
     body = {"model": "auto", "messages": USER, "stream": True, **options}
     status, headers, data = post(server, body)
@@ -106,7 +108,9 @@ def test_events(server: Emulator) -> None:
 
 
 def test_calls_in_events(server: Emulator) -> None:
-    """The arguments of a call arrive in pieces. The id and the name are in the first event only."""
+    """
+    The arguments of a tool call arrive in pieces. The id and the name are in the first event only.
+    """
     messages = [{"role": "user", "content": "What is the weather in Oslo?"}]
     body = {"model": "auto", "messages": messages, "tools": [WEATHER], "stream": True}
     calls = [
@@ -168,7 +172,7 @@ def test_refused_credential(server: Emulator, key: str) -> None:
     ],
 )
 def test_invalid_requests(server: Emulator, fields: dict[str, Any]) -> None:
-    """An invalid request gets 400 with an error in OpenAI's form, even if it asks for a stream."""
+    """An invalid request, also for a stream, gets 400 with an error in OpenAI's form."""
     for stream in (False, True):
         body = {"model": "auto", "messages": USER, "stream": stream, **fields}
         status, _, data = post(server, body)
@@ -211,7 +215,9 @@ def get_weather(city: str) -> str:
 
 
 def test_tools(server: Emulator) -> None:
-    """The model calls a function and answers with the function's output, whole and streamed."""
+    """
+    The model calls a function, and the next answer has the function's output, streamed or not.
+    """
     for streamed in (False, True):
         with client_of(server) as iw:
 
@@ -247,7 +253,7 @@ def test_tools(server: Emulator) -> None:
     ],
 )
 def test_faults(fault: str, kind: type[Exception]) -> None:
-    """Each fault reaches the client as an error, with the part of the answer before it."""
+    """Each fault raises an error. The error has the part of the answer before the fault."""
     server = Emulator(synthesizer=ToneSynthesizer(), faults=[fault])
     with server, client_of(server) as iw, pytest.raises(kind) as caught:
         list(iw.llm.stream("Count to twenty.", event_timeout=0.5))
@@ -286,7 +292,7 @@ def sse(*deltas: dict[str, Any]) -> bytes:
 
 
 def test_answers_of_an_endpoint() -> None:
-    """With a chat endpoint, text and calls pass through in both directions, streamed or not."""
+    """With a chat endpoint, texts and tool calls pass in both directions, streamed or not."""
     call = {"index": 0, "function": {"name": "get_weather", "arguments": '{"city": "Rome"}'}}
     calls, text = sse({"tool_calls": [call]}) + b"data: [DONE]\n\n", sse({"content": "Rain."})
     with chat_endpoint(calls, text) as (url, bodies):
@@ -312,7 +318,9 @@ def test_answers_of_an_endpoint() -> None:
 
 
 def test_endpoint_that_fails() -> None:
-    """An endpoint's error before the first text gets 502. A later error is sent as an event."""
+    """
+    If the endpoint fails before the first text, the client gets 502. A later error is an event.
+    """
     error = b'data: {"error": {"message": "overloaded"}}\n\n'
     with chat_endpoint(error, sse({"content": "Once"}) + error) as (url, _):
         with Emulator(reply_maker=ChatReplies(url)) as server, client_of(server) as iw:
@@ -327,7 +335,7 @@ def test_endpoint_that_fails() -> None:
 
 
 def test_reply_maker_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """An error in a reply maker of the user gets 500, or ends a stream that has begun."""
+    """If a reply maker of the user raises, the client gets 500, or a stream that has begun ends."""
 
     def broken(request: ReplyRequest) -> Iterator[str]:
         if "late" in str(request.items):
@@ -346,7 +354,7 @@ def test_reply_maker_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_text_beside_a_call() -> None:
-    """Text before and after a call is kept, and the finish reason is tool_calls."""
+    """Text before and after a tool call is kept, and the finish reason is tool_calls."""
 
     def both(_: ReplyRequest) -> Iterator[str | ToolCall]:
         yield "Let me see. "
@@ -363,7 +371,7 @@ def test_text_beside_a_call() -> None:
 
 @pytest.mark.parametrize("stops", [["ef"], ["zz", "ef"], ["fgh", "ef"], ["bcdef"]])
 def test_stop_text_over_pieces(stops: list[str]) -> None:
-    """A stop text that is cut between two pieces ends the answer, and is not part of it."""
+    """The answer ends before a stop text, even if the stop text is split between pieces."""
 
     def pieces(_: ReplyRequest) -> Iterator[str]:
         yield from ("ab", "cd", "e", "f", "gh")
@@ -375,7 +383,7 @@ def test_stop_text_over_pieces(stops: list[str]) -> None:
 
 
 def test_close_during_an_answer() -> None:
-    """If a reply maker waits, its answer ends when the emulator closes."""
+    """If the emulator closes while a reply maker waits, the answer ends."""
     waiting = threading.Event()
 
     def slow(request: ReplyRequest) -> Iterator[str]:

@@ -47,7 +47,7 @@ def iw(server: Emulator) -> Iterator[Inworld]:
 def request(
     server: Emulator, method: str, path: str, body: object = None
 ) -> tuple[int, dict[str, Any]]:
-    """Send a request without the package. Return the status and the answer."""
+    """Send a request without the code of the package. Return the status and the answer."""
     call = urllib.request.Request(
         f"{server.url}{path}",
         data=None if body is None else json.dumps(body).encode(),
@@ -141,7 +141,7 @@ def test_a_designed_voice(server: Emulator, iw: Inworld) -> None:
 
 
 def test_limits(server: Emulator, iw: Inworld) -> None:
-    """The numbers of voices and of previews are limited, so that the memory for them is limited."""
+    """The emulator limits the numbers of voices and previews, so its memory is limited."""
     for _ in range(3):
         iw.voices.clone(wav_file(), name="Anna")
     with pytest.raises(QuotaError, match="limit") as caught:
@@ -216,7 +216,7 @@ def test_refusals(
 
 
 def test_a_body_of_60_megabytes(server: Emulator) -> None:
-    """A body that is larger than the limit gets 413, which the client reports."""
+    """A body that is larger than the limit gets 413, and the client raises an error."""
     http = HttpClient(Options(base_url=server.url))
     with pytest.raises(ServiceError, match="exceeds") as caught:
         http.request(
@@ -261,7 +261,7 @@ def test_faults_of_an_upload(
 
 
 def test_paths_with_a_workspace(server: Emulator) -> None:
-    """The older paths of the documentation name the workspace."""
+    """The older paths of the documentation, which name the workspace, are supported."""
     body = {"displayName": "A", "voiceSamples": [sample(wav_file())]}
     status, answer = request(server, "POST", "/voices/v1/workspaces/w/voices:clone", body)
     assert 200 == status

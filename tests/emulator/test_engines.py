@@ -36,7 +36,7 @@ def test_default_engine_is_made_once() -> None:
 
 
 class Tiny:
-    """A class in the place of a smaller engine."""
+    """Replaces the class of a smaller engine."""
 
 
 def test_next_engine_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""If a process exits while its emulator works and is not closed, the exit is clean."""
+"""A process exits cleanly, even if its emulator still works and was not closed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ time.sleep({seconds})
 """
 
 
-# The script exits shortly after the first use, or during each kind of work.
+# The script exits 0.1 s after synthesis has begun, or 0.4 s after each kind of work has begun.
 @pytest.mark.parametrize(("work", "seconds"), [("synthesis", 0.1), *((work, 0.4) for work in WORK)])
 def test_end_of_the_process(work: str, seconds: float) -> None:
     """

@@ -13,7 +13,7 @@ def waiting(lock):
 
 
 def queue_up(lock, name, served):
-    """Start a thread that acquires the lock and records *name*. Wait until it is queued."""
+    """Start a thread that acquires the lock and records *name*. Wait until the thread is queued."""
     before = waiting(lock)
 
     def work():
@@ -30,7 +30,7 @@ def queue_up(lock, name, served):
 
 
 def test_order():
-    """All threads get the lock in the order of requests, even the thread that has released it."""
+    """Threads get the lock in the order of requests. After a release, a thread queues again."""
     lock, served = FairLock(), []
     assert lock.acquire(0)
     threads = [queue_up(lock, number, served) for number in range(5)]
@@ -68,7 +68,7 @@ def test_try():
 
 
 def test_context_manager(monkeypatch):
-    """A with statement releases the lock at its end, and raises if it cannot acquire the lock."""
+    """A with statement raises if the lock cannot be acquired, and releases the lock at the end."""
     monkeypatch.setattr("inworld_sync.emulator.fair_lock._PATIENCE_SECONDS", 0.01)
     lock = FairLock()
     with lock, pytest.raises(TimeoutError, match="busy"), lock:

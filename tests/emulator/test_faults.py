@@ -33,7 +33,7 @@ def server() -> Iterator[Emulator]:
 
 
 def messages(client: TtsClient, count: int) -> list[str | bytes]:
-    """Make the server send *count* messages, and return them as bytes or text."""
+    """Make the server send *count* messages. Return these messages as bytes or text."""
     for number in range(count):
         client.close(f"c{number}")
     return [client.connection.recv(timeout=30) for _ in range(count)]
@@ -57,14 +57,14 @@ def test_parse_refuses(text: str) -> None:
 
 
 def test_queue_is_used_in_order() -> None:
-    """Each connection gets one entry of the queue. When the queue is empty, there are no faults."""
+    """Each connection takes one fault from the queue. When the queue is empty, no fault happens."""
     queue = FaultQueue(["drop@1", "", [Fault(FaultKind.STALL), Fault(FaultKind.DELAY, 1)]])
 
     assert [1, 0, 2, 0] == [len(queue.pop()) for _ in range(4)]
 
 
 def test_next_connection_has_no_fault(server: Emulator) -> None:
-    """A fault affects one connection, and does not affect the next connection."""
+    """A fault does not affect the connection after the faulty connection."""
     server.faults.add("drop@0")
     with open_tts(server) as client, pytest.raises(ConnectionClosed):
         messages(client, 1)

@@ -1,4 +1,6 @@
-"""The emulator has the behavior on which clients of the service rely. Settings change it."""
+"""
+The emulator has the behavior on which clients of the service rely. Settings change this behavior.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,7 @@ def alignment_of(client: TtsClient, text: str, kind: str = "wordAlignment", **fi
 
 @pytest.mark.parametrize("null", [False, True])
 def test_no_times_over_http(null: bool) -> None:
-    """A line without times has no timestampInfo, or null with the setting http_null_timestamps."""
+    """A line without times has no timestampInfo. http_null_timestamps sets the field to null."""
     with serve(http_null_timestamps=null) as server:
         lines = lines_of(server)
 
@@ -65,7 +67,7 @@ def test_no_times_over_http(null: bool) -> None:
 
 
 def test_usage_of_later_lines() -> None:
-    """http_usage_without_model omits the model after the first line."""
+    """With http_usage_without_model, only the usage of the first line names the model."""
     with serve(http_usage_without_model=True) as server:
         first, *others = [line["usage"] for line in lines_of(server)]
 
@@ -123,7 +125,7 @@ def test_closed_list_of_sample_rates(rate_hz: int) -> None:
     ],
 )
 def test_accepted_fields(client: TtsClient, fields: dict[str, Any]) -> None:
-    """Fields of the documentation are accepted, and contextCreated returns them."""
+    """Fields of the documentation are accepted, and contextCreated returns these fields."""
     client.create(**fields)
 
     created = client.result()["contextCreated"]
@@ -162,7 +164,7 @@ VISEMES = {"sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E
 
 
 def test_lipsync(speech_server: Emulator) -> None:
-    """lipsyncConfig adds the visemes of OpenXR, also without timestamps."""
+    """lipsyncConfig adds the visemes of OpenXR, even if no timestamps are requested."""
     with open_tts(speech_server) as client:
         found = alignment_of(client, "Bob may go.", "lipsyncAlignment", lipsyncConfig={})
 
@@ -241,7 +243,7 @@ def turn_of(server: Emulator) -> list[Event]:
 
 
 def test_transcript_on_the_path_of_openai() -> None:
-    """The deltas of a transcript join to the whole transcript, and usage is sent."""
+    """The joined deltas of a transcript are the whole transcript, and usage is sent."""
     with openai_server() as server:
         events = turn_of(server)
 
@@ -261,7 +263,7 @@ def test_common_words() -> None:
 
 @pytest.mark.parametrize("form", ["subprotocol", "query", "beta"])
 def test_key_of_a_browser(tone_server: Emulator, form: str) -> None:
-    """Browsers send the key as a subprotocol of OpenAI's clients, or in the query."""
+    """A browser may send the key in a subprotocol, as OpenAI's clients do, or in the query."""
     key = tone_server.api_key.rstrip("=")
     offered = ["realtime", f"openai-insecure-api-key.{key}"]
     url = tone_server.ws_url + OPENAI_PATH

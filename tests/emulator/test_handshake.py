@@ -90,7 +90,9 @@ def test_no_credential(tone_server: Emulator) -> None:
 # A wrong key, the key encoded twice, and forms that this endpoint does not accept.
 @pytest.mark.parametrize("header", ["Basic abcdefgh", "Bearer abcdefgh", "Basic abcd"])
 def test_bad_key(tone_server: Emulator, header: str) -> None:
-    """An upgrade with a bad key is accepted. The error has the first four characters of the key."""
+    """
+    An upgrade with a bad key is accepted. The later error has the key's first four characters.
+    """
     with open_tts(tone_server, headers={"Authorization": header}) as client:
         error = fatal_error(client)
 
@@ -99,7 +101,7 @@ def test_bad_key(tone_server: Emulator, header: str) -> None:
 
 
 def test_bearer_with_the_key(tone_server: Emulator) -> None:
-    """At a WebSocket upgrade the key works only as Basic."""
+    """At a WebSocket upgrade, the key works only with the scheme Basic."""
     headers = {"Authorization": f"Bearer {tone_server.api_key}"}
     with open_tts(tone_server, headers=headers) as client:
         assert 7 == fatal_error(client)["code"]
@@ -137,7 +139,7 @@ def test_token(tone_server: Emulator) -> None:
 
 
 def test_single_use_token(tone_server: Emulator) -> None:
-    """A single-use token opens one TTS WebSocket, and Realtime refuses it."""
+    """A single-use token opens one TTS WebSocket. Realtime refuses such a token."""
     token = tone_server._shared.credentials.issue_token(60, is_single_use=True)
     path = f"{TTS_PATH}?authorization=Bearer%20{token}"
     with Inworld(token=token, base_url=tone_server.url) as iw, pytest.raises(AuthError):

@@ -27,7 +27,7 @@ REQUEST = {
 
 
 class HttpPeer:
-    """One keep-alive connection that sends the server's key."""
+    """One keep-alive connection, whose requests have the server's key."""
 
     def __init__(self, server: Emulator) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -58,7 +58,7 @@ def lines(peer: HttpPeer, body: object) -> list[dict[str, Any]]:
 
 
 def test_whole_file(peer: HttpPeer) -> None:
-    """POST /tts/v1/voice returns one file with its length in the header."""
+    """POST /tts/v1/voice returns one WAV file, whose header has the length of the samples."""
     status, answer, _ = peer.ask("POST", "/tts/v1/voice", REQUEST)
     data = base64.b64decode(answer["audioContent"])
 
@@ -148,7 +148,9 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "status", "code", "words"), BAD)
 def test_errors(peer: HttpPeer, change: dict[str, Any], status: int, code: int, words: str) -> None:
-    """The whole-file endpoint returns the error as the body. The stream returns it in "error"."""
+    """
+    The whole-file endpoint returns the error as the body. The stream has the error in "error".
+    """
     for path, unwrap in (
         ("/tts/v1/voice", lambda body: body),
         ("/tts/v1/voice:stream", lambda body: body["error"]),
@@ -344,7 +346,7 @@ def preflight(peer: HttpPeer, path: str, **headers: str) -> http.client.HTTPResp
 
 
 def test_preflight(peer: HttpPeer) -> None:
-    """A browser learns that a page may send the request with its headers."""
+    """The response allows a page to send the request with the requested headers."""
     asked = "authorization,content-type"
     response = preflight(peer, "/tts/v1/voice:stream", **{"Access-Control-Request-Headers": asked})
 
@@ -377,7 +379,7 @@ def test_preflight_of_a_foreign_page(peer: HttpPeer) -> None:
 
 
 def test_no_cors() -> None:
-    """With cors=False the headers are left out."""
+    """With cors=False, responses have no CORS headers."""
     with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(cors=False)) as server:
         peer = HttpPeer(server)
         response = preflight(peer, "/tts/v1/voice")

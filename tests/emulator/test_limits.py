@@ -21,7 +21,10 @@ def serve(**settings: float) -> Emulator:
 
 
 def connect_when_free(server: Emulator, stack: contextlib.ExitStack) -> None:
-    """Connect when a slot is free. A connection has a slot until its thread in the server ends."""
+    """
+    Connect when a slot is free. A slot is free when the server's thread of the old connection has
+    ended.
+    """
     deadline = time.monotonic() + 30
     while True:
         try:

@@ -80,7 +80,7 @@ def words_of(results: list[dict[str, Any]]) -> list[str]:
 
 
 def test_words_and_pause_on_the_wire(client: TtsClient) -> None:
-    """The audio has the pause, and the list of words has no markup."""
+    """The audio has the pause of the markup, and the list of words has no markup."""
     text = "[happy] One *two* <break time='1s'/> three /kriːt/ four."
     results = speak(client, text, timestampType="WORD")
 
@@ -199,7 +199,7 @@ def test_language(language: str, code: int) -> None:
 
 
 def test_check_is_a_setting() -> None:
-    """With check_language=False, text in another language is a short pause."""
+    """With check_language=False, text in another language becomes a short pause."""
     settings = Settings(check_language=False)
     with Emulator(synthesizer=EnglishTones(), settings=settings) as server:
         with open_tts(server) as client:
@@ -213,7 +213,7 @@ def test_readable_text(text: str) -> None:
 
 
 def test_unreadable_reply() -> None:
-    """If a reply cannot be spoken, its response fails, and the error says why."""
+    """If a reply cannot be spoken, the response fails with an error that has the reason."""
     with Emulator(synthesizer=EnglishTones()) as server, open_realtime(server) as client:
         response = client.ask("Say こんにちは")[-1]["response"]
 

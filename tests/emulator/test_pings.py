@@ -1,4 +1,4 @@
-"""A client's pings get their pong while an engine loads or works."""
+"""The server answers a client's pings while an engine loads or works."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Loading:
 
     Attributes:
         begun: An event that is set when a thread begins to load an engine.
-        may_end: An event that the test sets to let the engines finish loading.
+        may_end: The engines finish loading when the test sets this event.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ def test_pings_are_answered_while_an_engine_works() -> None:
 
 @pytest.mark.parametrize("use", USES)
 def test_a_client_may_close_while_an_engine_loads(use: Use, loading: Loading) -> None:
-    """The client's CLOSE gets its response while an engine loads."""
+    """The server answers the client's CLOSE while an engine loads."""
     with Emulator() as server:
         with contextlib.suppress(ConnectionClosed), use(server) as connection:
             assert loading.begun.wait(PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""Prepared speech for load tests has one recording for every text."""
+"""Prepared speech for load tests uses the same recording for all texts."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def test_speaking_rate() -> None:
 
 
 def test_many_sessions() -> None:
-    """Fifty sessions at once get their audio, although the synthesizer would block them."""
+    """
+    Fifty sessions get audio at the same time, because the synthesizer does not speak each text.
+    """
     results: list[float] = []
     with Emulator(synthesizer=Counting(), settings=SETTINGS) as server:
         threads = [

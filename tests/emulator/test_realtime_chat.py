@@ -103,7 +103,7 @@ def test_reply() -> None:
 
 
 def test_call_and_output() -> None:
-    """A tool call that arrives in pieces is made, and the next request has the output."""
+    """A tool call may arrive in pieces. The next request has the output of the tool."""
     pieces = [
         {"tool_calls": [{"index": 0, "function": {"name": "get_weather", "arguments": ""}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]},
@@ -138,7 +138,7 @@ def test_not_http() -> None:
 
 
 def message_of(endpoint: ChatEndpoint) -> dict[str, Any]:
-    """Ask for a reply. Return its first output item, or the error."""
+    """Request a reply. Return the first output item of the response, or the error."""
     with session(endpoint) as client:
         response: dict[str, Any] = client.ask("Weather in Oslo?")[-1]["response"]
     failure = response["status_details"]
@@ -180,7 +180,9 @@ def test_error_in_the_stream() -> None:
 
 
 def test_calls_in_one_message() -> None:
-    """A request has the calls in one message, then their outputs, and no call without output."""
+    """
+    A request has the calls in one message, then the outputs. Calls without output are omitted.
+    """
     calls = [
         {"index": at, "function": {"name": "get_weather", "arguments": "{}"}} for at in range(3)
     ]
@@ -201,5 +203,5 @@ def test_calls_in_one_message() -> None:
 
 
 def test_url_with_its_path() -> None:
-    """A URL that already ends with the path of the endpoint is used as it is."""
+    """A URL that already ends with the path of the endpoint is used unchanged."""
     assert "/v1/chat/completions'" in repr(ChatReplies("http://localhost/v1/chat/completions/"))

@@ -95,7 +95,7 @@ def test_spoken_turn_with_a_call(session: RealtimeSession) -> None:
 
 
 def test_manual_turn(session: RealtimeSession) -> None:
-    """Without turn detection, the client commits and requests the response."""
+    """Without turn detection, the client commits the audio and requests the response."""
     session.update(Session(turn_detection=ManualTurns()))
     session.send_audio(sound(20, 0.8, word=2), 16000)
     session.commit()
@@ -110,7 +110,7 @@ def current_time() -> str:
     return "noon"
 
 
-# Each deviation of a service from its reference alone, and all deviations together.
+# Each entry has one deviation of a service from the reference. The last entry has all deviations.
 QUIRKS: list[dict[str, bool]] = [
     {},
     {"beta_names": True},
@@ -150,7 +150,7 @@ def test_quirks(quirk: dict[str, bool]) -> None:
     ) as server:
         with Inworld(base_url=server.url, api_key=server.api_key) as iw:
             with iw.realtime.connect(session) as rt:
-                rt.cancel()  # the refusal is no error of the session
+                rt.cancel()  # a refused cancel is no error of the session
                 hello = rt.send_message("Hello!").wait(PATIENCE_SECONDS)
                 told = rt.subscribe()
                 rt.send_audio(sound(20, 0.8, word=1) + sound(40, 0.0), 16000)
@@ -178,8 +178,8 @@ def test_every_quirk_is_tested() -> None:
     """The table above has each switch of the emulator that a client can notice."""
     switches = {field.name for field in attrs.fields(RealtimeSettings) if field.type == "bool"}
 
-    # The table lacks explains_failures, because errors have no code without this switch, and
-    # calls_apply_session, which concerns calls over WebRTC only.
+    # The table lacks two switches. Without explains_failures, errors have no code. The switch
+    # calls_apply_session concerns calls over WebRTC only.
     assert switches - {"explains_failures", "calls_apply_session"} == set(QUIRKS[-1])
 
 

@@ -1,4 +1,4 @@
-"""The emulator has memory, backchannels, fillers, pings and limits."""
+"""The emulator simulates memory, backchannels, fillers, pings and limits."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_no_memory(realtime: RealtimeClient) -> None:
 
 
 def backchannel_of(options: dict[str, Any], windows: int = 150) -> list[Event]:
-    """Return the backchannels during speech of a number of windows of 32 ms."""
+    """Return the backchannel events during speech. The speech has *windows* windows of 32 ms."""
     engine = engine_for(ScriptedRecognizer("hello"))
     with Emulator(synthesizer=ToneSynthesizer(), speech_engine=engine) as server:
         with open_realtime(server) as client:
@@ -225,7 +225,7 @@ def test_disconnect_during_a_reply() -> None:
             client.next("response.output_audio.delta")
 
 
-# Values that are wrong for every field of providerData.
+# Each of these values is wrong for every field of providerData.
 ODD = [1e308, -1, "x", [], {}, None]
 
 

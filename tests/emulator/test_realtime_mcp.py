@@ -102,7 +102,7 @@ def test_listing(realtime: RealtimeClient, mcp: McpServer) -> None:
 
 
 def test_call(realtime: RealtimeClient, mcp: McpServer) -> None:
-    """The server calls the tool itself, and the same response continues with the result."""
+    """The emulator calls the tool itself, and the same response continues with the result."""
     list_tools(realtime, mcp.url, require_approval="never")
     events = realtime.ask("Where is my order 42?")
 

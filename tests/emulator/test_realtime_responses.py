@@ -52,7 +52,7 @@ def with_quirk(**settings: Any) -> Emulator:
 
 
 def test_spoken_reply(realtime: RealtimeClient) -> None:
-    """A spoken reply with its transcript has the service's order of events."""
+    """The events of a spoken reply and its transcript have the order of the service."""
     realtime.write("Hi there!")
     realtime.until("conversation.item.done")
     realtime.send("response.create")
@@ -73,7 +73,9 @@ def test_spoken_reply(realtime: RealtimeClient) -> None:
 
 
 def test_ids_agree(realtime: RealtimeClient) -> None:
-    """Every event has the id of its response, and every part has its item and its index."""
+    """
+    Every event of a part has the ids of the response and the item, and the indexes of the part.
+    """
     events = realtime.ask("Hi there!")[2:]
 
     response_id = events[0]["response"]["id"]
@@ -100,7 +102,7 @@ def test_written_reply(realtime: RealtimeClient) -> None:
     assert [{"type": "text", "text": REPLY}] == events[-1]["response"]["output"][0]["content"]
 
 
-# (format, bytes of a second in this format)
+# (format, number of bytes for a second of audio in this format)
 FORMATS = [
     ({"type": "audio/pcm", "rate": 16000}, 32000),
     ({"type": "audio/pcm", "rate": 48000}, 96000),
@@ -123,7 +125,7 @@ def test_formats(
 
 
 def test_acknowledged_item(realtime: RealtimeClient) -> None:
-    """A created item is acknowledged with the client's id and the id of the item before it."""
+    """A created item is acknowledged with the client's id and the id of the previous item."""
     realtime.write("One.", id="mine_1")
     realtime.write("Two.", id="mine_2")
 
@@ -134,7 +136,9 @@ def test_acknowledged_item(realtime: RealtimeClient) -> None:
 
 
 def test_cancel(paced: RealtimeClient) -> None:
-    """A cancelled response ends at once, is incomplete, and still gets response.done."""
+    """
+    A cancelled response ends at once with response.done. The output of the response is incomplete.
+    """
     paced.write("Count to 90.")
     paced.send("response.create")
     paced.next("response.output_audio.delta")
@@ -149,7 +153,7 @@ def test_cancel(paced: RealtimeClient) -> None:
 
 def test_truncate_right_after_cancel(paced: RealtimeClient) -> None:
     """
-    A reply may be truncated right after its cancel, as clients do after an interruption.
+    A client may truncate a reply right after the cancel, for example after an interruption.
 
     The truncation is accepted even before the last events of the reply.
     """
@@ -200,7 +204,7 @@ def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
 
 
 def test_responses_follow_each_other() -> None:
-    """A response begins after response.done of the cancelled response before it."""
+    """A response begins after response.done of the previous response, which was cancelled."""
     may_end = threading.Event()
 
     def slow_to_end(request: ReplyRequest) -> Iterator[ReplyPart]:
@@ -233,7 +237,7 @@ def test_responses_follow_each_other() -> None:
 
 
 def test_second_response_is_refused(paced: RealtimeClient) -> None:
-    """The conversation has one active response. The request of another response is an error."""
+    """While a response is active, the request for another response gets an error."""
     paced.write("Count to 90.")
     paced.send("response.create")
     paced.send("response.create")
@@ -242,7 +246,7 @@ def test_second_response_is_refused(paced: RealtimeClient) -> None:
 
 
 def test_nothing_to_cancel(realtime: RealtimeClient) -> None:
-    """Cancelling without an active response is an error that is not fatal."""
+    """Without an active response, a cancel gets an error that is not fatal."""
     realtime.send("response.cancel")
 
     assert "response_cancel_not_active" == realtime.error()["code"]
@@ -250,7 +254,7 @@ def test_nothing_to_cancel(realtime: RealtimeClient) -> None:
 
 
 def test_out_of_band(realtime: RealtimeClient) -> None:
-    """A response outside the conversation uses its own input and adds no item."""
+    """An out-of-band response uses its own input and adds no item to the conversation."""
     text = {"type": "input_text", "text": "Say elsewhere."}
     asked = [{"type": "message", "role": "user", "content": [text]}]
     realtime.write("My name is Alice.")
@@ -276,7 +280,7 @@ def test_out_of_band(realtime: RealtimeClient) -> None:
 
 
 def test_truncate(realtime: RealtimeClient) -> None:
-    """Truncating a spoken reply cuts its transcript to the words that had begun."""
+    """After a truncation, the transcript of a spoken reply has only the words that had begun."""
     events = realtime.ask("Say alpha bravo charlie.")
     item_id = events[-1]["response"]["output"][0]["id"]
     # "alpha" has five characters of 50 ms each, so the second word begins at 250 ms.
@@ -381,7 +385,9 @@ QUIRKS: list[tuple[dict[str, bool], Callable[[list[Event]], bool]]] = [
 
 @pytest.mark.parametrize(("settings", "shows"), QUIRKS, ids=[str(row[0]) for row in QUIRKS])
 def test_quirks(settings: dict[str, Any], shows: Any) -> None:
-    """Each quirk of the service can be switched on. An ordinary reply does not have this quirk."""
+    """
+    Each quirk of the service has a setting. Without the setting, replies do not have the quirk.
+    """
     with with_quirk() as plain, open_realtime(plain) as client:
         assert not shows(client.ask("Hi there!"))
     with with_quirk(**settings) as server, open_realtime(server) as client:
@@ -406,7 +412,7 @@ def test_failing_reply() -> None:
 
 
 def test_unexplained() -> None:
-    """Failures and errors can be sent without their reasons."""
+    """With certain settings, failures and errors are sent without reasons."""
     with with_quirk(explains_failures=False, explains_errors=False, max_responses=1) as server:
         with open_realtime(server) as client:
             client.ask("Hi there!")
@@ -423,7 +429,7 @@ def test_unexplained() -> None:
 
 
 def test_quota() -> None:
-    """Beyond the quota a response fails with the service's message."""
+    """If the quota is used up, a response fails with the service's message."""
     with with_quirk(max_responses=1) as server, open_realtime(server) as client:
         assert "completed" == client.ask("Hi there!")[-1]["response"]["status"]
         response = client.ask("Hi there!")[-1]["response"]

@@ -1,4 +1,4 @@
-"""The first event, updates, formats and refused updates of the session object."""
+"""The session object: its first event, its updates, its formats and refused updates."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_alias_paths(tone_server: Emulator, path: str) -> None:
 
 
 def test_beta_field_names(tone_server: Emulator) -> None:
-    """A client of OpenAI's beta writes flat names and gets the older event names."""
+    """A client of OpenAI's beta sends flat field names and gets the older event names."""
     headers = {"Authorization": f"Bearer {tone_server.api_key}", "OpenAI-Beta": "realtime=v1"}
     with open_realtime(tone_server, "/v1/realtime?model=gpt-x", headers) as client:
         session = client.update(

@@ -1,4 +1,4 @@
-"""A function is chosen and called with deltas, and the reply has the function's output."""
+"""The model calls a function with arguments in deltas, and the reply has the function's output."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("said", "name", "arguments"), CALLS)
 def test_rules(with_tools: RealtimeClient, said: str, name: str, arguments: dict[str, Any]) -> None:
-    """The tool that matches the user's words is called, with arguments from these words."""
+    """The tool that matches the user's words is called, and its arguments come from these words."""
     call = call_of(with_tools.ask(said))
 
     assert (name, arguments) == (call["name"], json.loads(call["arguments"]))
@@ -151,7 +151,7 @@ def test_unknown_call(with_tools: RealtimeClient) -> None:
 
 
 def test_tool_choice(with_tools: RealtimeClient) -> None:
-    """A response may forbid tools, or require one."""
+    """A response may forbid tools, or require a tool."""
     weather = "What is the weather in Oslo?"
     none = with_tools.ask(weather, tool_choice="none")[-1]["response"]["output"][0]
     chosen = {"type": "function", "name": "current_time"}
@@ -172,7 +172,7 @@ VARIANTS: list[tuple[dict[str, bool], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("settings", "expected"), VARIANTS)
 def test_variants(settings: dict[str, bool], expected: dict[str, Any]) -> None:
-    """With some settings the name or the id is missing, or the arguments are an empty string."""
+    """With some settings, the name or the id is missing, or the arguments are an empty string."""
     server_settings = Settings(realtime=RealtimeSettings(**settings))
     with Emulator(synthesizer=ToneSynthesizer(), settings=server_settings) as server:
         with open_realtime(server) as client:

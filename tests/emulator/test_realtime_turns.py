@@ -1,4 +1,4 @@
-"""Spoken turns of the emulator have ends, events and interruptions."""
+"""The emulator detects the ends of spoken turns, sends their events, and handles interruptions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def deltas_of(events: list[Event]) -> list[str]:
 
 
 def test_manual_turn() -> None:
-    """Without turn detection there are no events until the client commits."""
+    """Without turn detection, there are no events until the client commits the audio."""
     with session(None) as client:
         client.hear(HELLO + SILENCE)
         client.send("input_audio_buffer.commit")
@@ -98,7 +98,10 @@ def test_detected_turn() -> None:
 
 @pytest.mark.parametrize(("padding_ms", "expected"), [(0, 160), (100, 60), (300, 0)])
 def test_padding(padding_ms: int, expected: int) -> None:
-    """``server_vad`` adds the padding before the turn, or all earlier audio if that is shorter."""
+    """
+    ``server_vad`` adds the padding before the turn. If the earlier audio is shorter than the
+    padding, all earlier audio is added.
+    """
     detection = {"type": "server_vad", "prefix_padding_ms": padding_ms}
     with session(detection) as client:
         client.hear(sound(5, 0.0) + HELLO)
@@ -107,7 +110,7 @@ def test_padding(padding_ms: int, expected: int) -> None:
 
 
 def test_silence_of_server_vad() -> None:
-    """``server_vad`` ends a turn by its silence alone. A shorter pause is part of the turn."""
+    """``server_vad`` ends a turn after enough silence. A shorter pause is part of the turn."""
     with session({"type": "server_vad", "silence_duration_ms": 600}) as client:
         client.hear(HELLO + sound(12, 0.0) + BOB + SILENCE)
         events = client.until(f"{TRANSCRIPTION}.completed")
@@ -232,7 +235,10 @@ def test_times_continue_after_a_clear() -> None:
 
 
 def test_turn_suggestion() -> None:
-    """A turn end is suggested at a pause. The suggestion is revoked if the user continues."""
+    """
+    At a pause, the server suggests the end of the turn. The server revokes the suggestion if the
+    user continues.
+    """
     detection = {"type": "semantic_vad", "eagerness": "low"}
     with session(detection) as client:
         client.hear(HELLO + sound(12, 0.0) + BOB + sound(100, 0.0))
@@ -261,7 +267,7 @@ def test_idle_timeout() -> None:
 
 
 def test_voice_profile() -> None:
-    """A client that requests the voice profile gets it."""
+    """The server sends the voice profile to a client that requests the profile."""
     with session(None) as client:
         client.update(providerData={"stt": {"voice_profile": True}})
         client.hear(HELLO)

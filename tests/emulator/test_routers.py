@@ -1,4 +1,4 @@
-"""The emulator's list of models and its routers, without the client of this package."""
+"""The emulator's list of models and its routers, tested without the client of this package."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_no_route(server: Emulator) -> None:
 
     assert (400, True) == (status, "No route matched" in error["error"]["message"])
     chat["extra_body"] = {"metadata": {"tier": "gold"}}  # type: ignore[assignment]
-    chat["user"] = "\ud800"  # one half of a surrogate pair
+    chat["user"] = "\ud800"  # this is one half of a surrogate pair
     assert 200 == send(server, "POST", "/v1/chat/completions", chat)[0]
 
 

@@ -1,4 +1,6 @@
-"""A hostile client or web page cannot stop the server, fill its memory, or keep others out."""
+"""
+A hostile client or web page cannot stop the server, fill its memory, or keep other clients out.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,7 @@ def test_allowed_hosts(allowed: str) -> None:
 @pytest.mark.parametrize("path", [TTS_PATH, STT_PATH])
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic abcd"}])
 def test_idle_websocket_without_a_credential(path: str, headers: dict[str, str]) -> None:
-    """A WebSocket without a good credential is closed even if it sends no message."""
+    """A WebSocket without a good credential is closed, even if the client sends no message."""
     with (
         serve(credential_timeout=0.1) as server,
         open_tts(server, path=path, headers=headers) as client,
@@ -164,7 +166,7 @@ with Emulator() as server:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_NOFILE")
 def test_no_descriptor_left() -> None:
-    """The server accepts connections again when the process again has free descriptors."""
+    """The server accepts connections again as soon as the process has free descriptors."""
     process = subprocess.Popen(
         [sys.executable, "-c", STARVED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -185,7 +187,9 @@ def test_no_descriptor_left() -> None:
 
 @pytest.mark.parametrize("thread", ["inworld-emulator-2", "-reader-", "-writer-", "-tts-"])
 def test_no_thread_left(thread: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a thread cannot be started, one connection ends, and the server continues."""
+    """
+    If the thread of a connection cannot be started, this connection ends. The server continues.
+    """
     start = threading.Thread.start
     failed = []
 
@@ -289,7 +293,7 @@ def test_session_is_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_responses_are_bounded(realtime: RealtimeClient) -> None:
-    """A session has at most a bounded number of responses, and of their threads, at one time."""
+    """A session has a limited number of responses, so the number of threads is limited too."""
     realtime.write("Count to 200.")
     for _ in range(40):
         realtime.send("response.create", response={"conversation": "none"})
@@ -298,7 +302,7 @@ def test_responses_are_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_mcp_servers_are_bounded(realtime: RealtimeClient) -> None:
-    """A session has at most a bounded number of MCP servers, and of threads for these servers."""
+    """A session has a limited number of MCP servers, so the number of threads is limited too."""
     tools = [
         {"type": "mcp", "server_label": f"s{number}", "server_url": "ftp://127.0.0.1"}
         for number in range(40)
@@ -309,7 +313,7 @@ def test_mcp_servers_are_bounded(realtime: RealtimeClient) -> None:
 
 
 def test_text_that_waits_is_bounded() -> None:
-    """Beyond a bound, text that waits for speech is refused with code 8."""
+    """If too much text waits for speech, further text is refused with code 8."""
     with serve(pace=0.001) as server, open_tts(server) as client:
         client.create()
         for _ in range(600):
@@ -394,7 +398,7 @@ BAD_FAULTS = [
 
 @pytest.mark.parametrize(("kind", "value"), BAD_FAULTS)
 def test_bad_fault(kind: FaultKind, value: float) -> None:
-    """A value that a fault cannot have is refused."""
+    """A fault with an invalid value is refused."""
     with pytest.raises(ConfigError, match=kind.value):
         Fault(kind, value)
 

@@ -64,7 +64,7 @@ def test_other_hosts_are_refused(host: str) -> None:
         Emulator(host)
 
 
-# (arguments, a part of the message) of errors before the server listens.
+# (arguments, a part of the message). Each error is raised before the server listens.
 WRONG: list[tuple[dict[str, object], str]] = [
     ({"port": 99999}, "port must be 0 to 65535, got 99999"),
     ({"port": "8080"}, "port must be 0 to 65535, got '8080'"),
@@ -149,7 +149,7 @@ SPEAK = [
 
 
 def test_tls() -> None:
-    """With tls=True a client with the server's context connects over TLS."""
+    """With tls=True, a client that uses the server's TLS context connects over TLS."""
     chunks = math.ceil(tone_seconds("A sentence over TLS. " * 20) / 0.25)
     with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
         messages = talk_over_tls(server, SPEAK, count=chunks + 3)
@@ -159,7 +159,9 @@ def test_tls() -> None:
 
 
 def test_tls_certificate_is_checked() -> None:
-    """Only a client that has the server's certificate authority accepts its certificate."""
+    """
+    Only a client that has the server's certificate authority accepts the server's certificate.
+    """
     with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
         with pytest.raises(ssl.SSLCertVerificationError):
             talk_over_tls(server, [], count=0, context=ssl.create_default_context())
@@ -223,7 +225,7 @@ def test_client_closes_in_the_middle(tone_server: Emulator) -> None:
 
 
 def test_client_that_sends_all_before_it_reads(tone_server: Emulator) -> None:
-    """A client can send everything before it reads, since the server does not wait for it."""
+    """A client can send everything before it reads, since the server sends on another thread."""
     with open_tts(tone_server) as client:
         client.create()
         for _ in range(2000):
@@ -252,7 +254,7 @@ def deaf_client(server: Emulator) -> Iterator[socket.socket]:
 
 
 def masked(request: dict[str, Any]) -> bytes:
-    """Make a masked text frame, as a client must. The mask is zero."""
+    """Make a masked text frame, because a client must mask its frames. The mask is zero."""
     data = json.dumps(request).encode()
     return b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data
 
@@ -331,7 +333,7 @@ def test_close_sends_close_1001(quiet: None) -> None:
 
 
 def test_failing_engine() -> None:
-    """If an engine fails, its context ends with code 13, and the connection continues."""
+    """If an engine fails, the context ends with code 13, and the connection continues."""
 
     class Broken(ToneSynthesizer):
         def speak(self, text: str, *_: object, **__: object) -> Iterator[SpokenSentence]:
@@ -374,14 +376,15 @@ def test_many_connections_at_once() -> None:
     assert [5] * 20 == done
 
 
-# The server either waits until the engine has finished a sentence, or does not wait at all.
+# The code of two cases: the server waits until the engine has finished a sentence, or the server
+# does not wait.
 PATIENCE = ["", "server._JOIN_SECONDS = server._GRACE_SECONDS = context._JOIN_SECONDS = 0.0"]
 
 
 @pytest.mark.parametrize("patience", PATIENCE, ids=["in time", "late"])
 def test_program_ends_while_it_speaks(patience: str) -> None:
     """
-    A program that never closes its server ends with its own status.
+    A program that never closes its server still ends with the program's own exit status.
 
     If threads of the engine were still inside C++ when the interpreter shuts down, the process
     would abort.

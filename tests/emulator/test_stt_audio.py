@@ -25,7 +25,7 @@ TEXT = "The museum opens at ten and closes at six in the evening."
 
 
 def pcm(rate_hz: int = RATE_HZ) -> bytes:
-    """Return the sentence with silence around it."""
+    """Return the sentence with silence before and after the speech."""
     wave = np.frombuffer(silence(0.5) + say(TEXT).pcm + silence(1.0), "<i2") / 32768
     return pcm_of(wave if rate_hz == RATE_HZ else soxr.resample(wave, RATE_HZ, rate_hz))
 
@@ -80,7 +80,7 @@ def test_streamed(speech_server: Emulator, fields: dict[str, Any], make: Any) ->
 
 
 def test_partials_of_compressed_audio(speech_server: Emulator) -> None:
-    """Compressed audio is transcribed while the server receives it, not only at its end."""
+    """Compressed audio is transcribed while the server receives the audio, not only at the end."""
     with open_stt(speech_server) as client:
         client.configure(audioEncoding="FLAC")
         client.audio(file_of("FLAC"))

@@ -38,7 +38,7 @@ def client() -> Iterator[SttClient]:
 
 
 def fatal(client: SttClient) -> dict[str, Any]:
-    """Return the error of the next message; a CLOSE frame with code 1000 must follow it."""
+    """Return the error of the next message; a CLOSE frame with code 1000 must follow."""
     message = client.receive()
     assert "error" in message, message
     with pytest.raises(ConnectionClosedOK) as caught:
@@ -217,7 +217,10 @@ def test_voice_profile_of_another_model(client: SttClient) -> None:
     ("model", "is_set", "words"), [(None, False, 0), (None, True, 1), (SONIOX, False, 1)]
 )
 def test_words_of_a_model(model: str | None, is_set: bool, words: int) -> None:
-    """The default model sends words only with stt_words_of_default_model; others always do."""
+    """
+    The default model sends words only with stt_words_of_default_model. Other models always send
+    words.
+    """
     fields = {"modelId": model} if model else {}
     with client_of(stt_words_of_default_model=is_set) as client:
         client.configure(**fields, includeWordTimestamps=True)
@@ -229,7 +232,7 @@ def test_words_of_a_model(model: str | None, is_set: bool, words: int) -> None:
 
 
 def test_speakers(client: SttClient) -> None:
-    """With diarization every word names its speaker."""
+    """With diarization, every word names its speaker."""
     client.configure(modelId=SONIOX, enableSpeakerDiarization=True, includeWordTimestamps=True)
     client.audio(HELLO)
 
@@ -314,7 +317,7 @@ def test_malformed(client: SttClient, message: str | bytes) -> None:
 
 @pytest.mark.parametrize("content", ["?", "AAA=A", "ä", 5, ["AAAA"]])
 def test_content_that_is_no_base64(client: SttClient, content: object) -> None:
-    """A chunk that is not base64 gets code 3; the chunks before and after it are transcribed."""
+    """A chunk that is not base64 gets code 3, and all other chunks are transcribed."""
     client.configure()
     client.audio(HELLO[:6400])
     client.send(audioChunk={"content": content})
@@ -398,7 +401,7 @@ def test_rate_limit() -> None:
 
 
 def test_rate_of_arrival() -> None:
-    """Chunks are counted when they arrive; a burst may have as many chunks as one second."""
+    """Chunks are counted when they arrive. A burst may have as many chunks as a second may have."""
     rate = _ChunkRate(8)
     for number in range(50):
         rate.count(number / 8)
@@ -424,7 +427,7 @@ def test_quirks_of_april() -> None:
 
 
 def test_quirk_of_repeated_partials() -> None:
-    """Every partial transcript can be sent twice."""
+    """With stt_repeats_partials, every partial transcript is sent twice."""
     with client_of(stt_repeats_partials=True) as client:
         client.configure()
         client.audio(HELLO)
@@ -434,7 +437,7 @@ def test_quirk_of_repeated_partials() -> None:
 
 
 def test_quirk_of_closing() -> None:
-    """The server can close the connection after usage."""
+    """With stt_closes_after_usage, the server closes the connection after usage."""
     with client_of(stt_closes_after_usage=True) as client:
         client.configure()
         client.rest()
@@ -444,7 +447,7 @@ def test_quirk_of_closing() -> None:
 
 
 def test_answers_while_it_recognizes() -> None:
-    """During recognition the server still reads, so pings get their pong."""
+    """During recognition, the server still reads, so pings are answered."""
     recognizer = ScriptedRecognizer("Hello.")
     recognizer.may_answer.clear()
     with Emulator(speech_engine=engine_for(recognizer)) as server, open_stt(server) as client:
@@ -470,7 +473,7 @@ def test_leaves_while_it_recognizes() -> None:
 
 
 def test_quality_of_the_recognizer() -> None:
-    """The server describes the quality of its recognizer."""
+    """The attribute ``recognizer`` of the server describes the quality of recognition."""
     with Emulator() as server:
         assert "1.8 %" in server.recognizer
         assert "the service has fewer errors" in server.recognizer

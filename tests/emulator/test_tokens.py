@@ -1,4 +1,4 @@
-"""The emulator makes tokens for signed requests, and accepts them until they expire."""
+"""The emulator makes tokens for signed requests, and accepts these tokens until they expire."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_realtime_refuses_a_single_use_token(tone_server: Emulator) -> None:
 
 
 def test_a_credential_that_renews_itself(inworld_local: Emulator) -> None:
-    """A client with JwtAuth makes its own tokens, and the emulator accepts them."""
+    """A client with JwtAuth requests its own tokens, and the emulator accepts these tokens."""
     auth = JwtAuth(inworld_local.api_key, options=Options(base_url=inworld_local.url))
     with Inworld(auth=auth, base_url=inworld_local.url) as iw:
         assert iw.voices.list()
@@ -93,7 +93,7 @@ def test_another_key(inworld_local: Emulator) -> None:
 
 
 def test_a_lifetime_that_is_refused(inworld_local: Emulator) -> None:
-    """The emulator checks the body of a request itself."""
+    """The emulator refuses a token request with a wrong body."""
     status, _ = ask(
         inworld_local, "/auth/v1/tokens", f"Basic {inworld_local.api_key}", {"single_use": False}
     )

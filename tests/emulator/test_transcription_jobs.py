@@ -40,7 +40,9 @@ def iw(server: Emulator) -> Iterator[Inworld]:
 
 
 def post(server: Emulator, body: bytes, content_type: str) -> tuple[int, dict[str, Any]]:
-    """Send an upload without the package; return the status and the body of the answer."""
+    """
+    Send an upload without the code of the package; return the status and the body of the answer.
+    """
     call = urllib.request.Request(
         f"{server.url}/stt/v1/transcribe:async",
         data=body,
@@ -190,7 +192,7 @@ def test_refusals(
 
 @pytest.mark.parametrize("is_form", [True, False])
 def test_uploads_of_other_clients(server: Emulator, iw: Inworld, is_form: bool) -> None:
-    """A form and JSON with base64 both start a job."""
+    """A job can be started with a form, or with JSON whose audio is base64."""
     if is_form:
         body, kind = form(("transcribeConfig", CONFIG), ("file", wav_file(1))), FORM
     else:

@@ -79,7 +79,7 @@ def test_linear16_headers(client: TtsClient, rate_hz: int) -> None:
 
 
 def test_linear16_is_the_same_audio_as_pcm(client: TtsClient) -> None:
-    """Without its headers LINEAR16 is the same as PCM."""
+    """Without its headers, LINEAR16 is the same as PCM."""
     chunks = spoken(client, audioEncoding="LINEAR16", sampleRateHertz=24000)
     bare = [chunks[0][44:], *chunks[1:-1], chunks[-1][44:]]
 
@@ -87,7 +87,7 @@ def test_linear16_is_the_same_audio_as_pcm(client: TtsClient) -> None:
 
 
 def test_linear16_headers_of_every_flush(client: TtsClient) -> None:
-    """A second flush has its own two headers."""
+    """The audio of a second flush has two headers, too."""
     client.create(audioConfig={"audioEncoding": "LINEAR16", "sampleRateHertz": 24000})
     for _ in range(2):
         client.text("Hello.")

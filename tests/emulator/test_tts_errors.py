@@ -106,7 +106,7 @@ def test_sixth_context(client: TtsClient) -> None:
 
 
 def test_context_limit_is_a_setting() -> None:
-    """max_contexts limits the contexts of a connection, including closing ones."""
+    """max_contexts limits the contexts of a connection, including contexts that are closing."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=Settings(max_contexts=1)) as server,
         open_tts(server) as client,
@@ -168,7 +168,9 @@ BAD_CONFIG = [
 
 @pytest.mark.parametrize(("fields", "code", "words"), BAD_CONFIG)
 def test_refused_config(client: TtsClient, fields: dict[str, Any], code: int, words: str) -> None:
-    """A value out of range refuses only the context, whose id stays unknown."""
+    """
+    If a value is out of range, only the context is refused. Later requests find no such context.
+    """
     client.create(**fields)
     context_id, got, message = refused(client)
 

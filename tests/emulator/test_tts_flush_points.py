@@ -1,4 +1,9 @@
-"""Buffered text is spoken without a flush in the documented cases."""
+"""
+Buffered text is spoken without a flush in the documented cases.
+
+A generation is a piece of text that the server speaks at once. Each generation ends with
+``flushCompleted``.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +37,9 @@ AUTO_MODE = [
 
 @pytest.mark.parametrize(("texts", "expected"), AUTO_MODE)
 def test_auto_mode(client: TtsClient, texts: list[str], expected: list[int]) -> None:
-    """With autoMode ended sentences are spoken at once, and each generation is completed."""
+    """
+    With autoMode, ended sentences are spoken at once, and flushCompleted ends each generation.
+    """
     client.create(autoMode=True)
     for text in texts:
         client.text(text)
@@ -60,7 +67,7 @@ def test_auto_mode_keeps_an_unfinished_sentence(client: TtsClient) -> None:
 
 
 def test_without_auto_mode_nothing_is_spoken_early(client: TtsClient) -> None:
-    """Without autoMode a whole sentence waits for the flush."""
+    """Without autoMode, a whole sentence waits for the flush."""
     client.create()
     client.text("Hello there. How are you?")
     client.result()

@@ -1,4 +1,4 @@
-"""The TTS WebSocket sends the same messages as the recorded service."""
+"""The TTS WebSocket sends the same messages as the service in recorded conversations."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("request_", SPELLINGS, ids=["camel", "snake", "mixed"])
 def test_spellings(client: TtsClient, request_: dict[str, Any]) -> None:
-    """Keys may be written in either case, and responses are always in camelCase."""
+    """Keys may be in camelCase or snake_case, and responses are always in camelCase."""
     client.send(**request_)
 
     created = client.result()["contextCreated"]
@@ -118,7 +118,7 @@ def test_spellings(client: TtsClient, request_: dict[str, Any]) -> None:
     ],
 )
 def test_verbs_in_either_case(client: TtsClient, text: str, flush: str, close: str) -> None:
-    """The names of commands may be written in either case, too."""
+    """The names of commands may be in camelCase or snake_case, too."""
     client.create()
     client.send(**{text: {"text": "Hi."}, "contextId": "c1"})
     client.send(**{flush: {}, "contextId": "c1"})
@@ -150,7 +150,9 @@ def test_context_id_is_echoed_verbatim(client: TtsClient, context_id: str) -> No
 
 
 def test_single_context_without_an_id(client: TtsClient) -> None:
-    """The server makes a missing id; while only one context is open, requests need no id."""
+    """
+    If the client sends no id, the server makes one. With one open context, requests need no id.
+    """
     client.send(create={"voiceId": "Ashley", "modelId": "inworld-tts-2"})
     context_id = client.result()["contextId"]
     client.send(send_text={"text": "Hi."})
@@ -195,7 +197,7 @@ def test_flush_of_nothing_can_get_no_response() -> None:
 
 
 def test_usage_is_on_the_first_chunk(client: TtsClient) -> None:
-    """The first chunk of a flush counts all characters of the flush; other chunks count none."""
+    """The first chunk of a flush counts all characters of the flush; other chunks count 0."""
     client.create()
     client.text("Twenty-nine characters, fine.")
     client.flush()
@@ -231,7 +233,7 @@ def test_close_speaks_buffered_text(client: TtsClient) -> None:
 
 
 def test_contexts_interleave(client: TtsClient) -> None:
-    """Five contexts speak at once on one connection; the messages of each stay in order."""
+    """Five contexts speak at once on one connection; the messages of each context stay in order."""
     names = [f"c{number}" for number in range(5)]
     for name in names:
         client.create(name)
@@ -297,7 +299,7 @@ def test_update_config(client: TtsClient) -> None:
 
 
 def test_retired_models_have_successors(client: TtsClient) -> None:
-    """The name of a retired model is accepted, and its successor is used."""
+    """The name of a retired model is accepted, and the successor of the model is used."""
     client.create(modelId="inworld-tts-1-max")
 
     assert "inworld-tts-1.5-max" == client.result()["contextCreated"]["modelId"]

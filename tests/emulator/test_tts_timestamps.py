@@ -32,7 +32,7 @@ def test_no_timestamps_unless_asked(client: TtsClient) -> None:
 
 
 def test_words(client: TtsClient) -> None:
-    """WORD lists words, punctuation and white space, each with its start and end."""
+    """WORD lists words, punctuation and white space. Each entry has a start and an end."""
     found = infos(client, 'Dr. Smith paid $12.50 — "really"!', timestampType="WORD")
 
     words = joined(found, "wordAlignment", "words")
@@ -69,7 +69,7 @@ def test_characters(client: TtsClient) -> None:
 
 
 def test_times_restart_with_every_generation(client: TtsClient) -> None:
-    """Times count from the start of the generation, not of the context."""
+    """Times count from the start of the generation (the text up to a flush), not of the context."""
     client.create(timestampType="WORD", autoMode=True)
     firsts = []
     for text in ("One two.", "Three four."):
@@ -82,7 +82,7 @@ def test_times_restart_with_every_generation(client: TtsClient) -> None:
 
 
 def test_times_continue_over_the_sentences_of_a_generation(client: TtsClient) -> None:
-    """Within one flush the times of the second sentence follow those of the first."""
+    """Within one flush, the times of the second sentence follow the times of the first sentence."""
     found = infos(client, "One two. Three four.", timestampType="WORD")
 
     words = joined(found, "wordAlignment", "words")
@@ -107,7 +107,7 @@ def test_async(client: TtsClient, kind: str) -> None:
 
 
 def test_spaces_among_the_words() -> None:
-    """With spaces_in_words the list contains the spaces, and its joined entries are the text."""
+    """With spaces_in_words, the list contains the spaces, and the joined entries are the text."""
     settings = Settings(word_tokens=False, spaces_in_words=True)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

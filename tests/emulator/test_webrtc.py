@@ -21,10 +21,10 @@ from support.scripted_recognizer import ScriptedAligner
 from support.tone import ToneSynthesizer, tone_seconds
 
 BUFFER = "output_audio_buffer"
-# The user's words, as tones of these frequencies.
+# The simulated user speaks each text as a tone of this frequency.
 HELLO_HZ, COUNT_HZ = 400, 800
 WORDS = {HELLO_HZ: "hello", COUNT_HZ: "Count to ninety."}
-# Opus rounds the beginning and the end of a tone.
+# Opus changes the start and the end of a tone, so measured durations differ by up to this time.
 EDGE_SECONDS = 0.04
 
 
@@ -38,7 +38,7 @@ class ToneVad:
 
 
 class ToneRecognizer:
-    """Recognizes the words by their frequencies."""
+    """Recognizes each text by the frequency of the tone."""
 
     languages = ("en",)
 
@@ -58,7 +58,7 @@ def tone(frequency_hz: float, seconds: float = 0.5) -> np.ndarray[Any, Any]:
 
 
 def sounding_seconds(heard: np.ndarray[Any, Any]) -> float:
-    """Return how much of the audio is not silent, in steps of 10 ms."""
+    """Return how many seconds of the audio are not silent. Blocks of 10 ms are counted."""
     step = RATE_HZ // 100
     steps = heard[: len(heard) // step * step].reshape(-1, step)
     return float((np.abs(steps.astype(int)).max(axis=1) > 1000).sum()) / 100
@@ -169,7 +169,7 @@ def test_interruption_by_command(rtc_server: Emulator) -> None:
 
 
 def test_truncation(rtc_server: Emulator) -> None:
-    """A reply that was interrupted keeps the words that the client says were heard."""
+    """After a truncation, an interrupted reply has only the words that the user has heard."""
     with open_rtc(rtc_server) as client:
         events = client.ask("Say one two three four.")
         item = next(each for each in events if each["type"] == "response.done")["response"][
@@ -231,7 +231,7 @@ def test_word_times(rtc_server: Emulator) -> None:
 
 
 def test_appended_audio_is_refused(rtc_server: Emulator) -> None:
-    """Audio in an event is an error, because the audio of a call is in its track."""
+    """An event with audio gets an error, because the audio of a call is in a track."""
     with open_rtc(rtc_server) as client:
         client.send("input_audio_buffer.append", audio="AAAA")
 

@@ -48,7 +48,9 @@ def send(audio: TrackAudio, response_id: str, pcm: bytes, cancelled: Any = NEVER
 
 
 def test_order(audio: TrackAudio, peer: RecordingPeer) -> None:
-    """Audio keeps its order. Start and end of each message are reported once, when played."""
+    """
+    Audio keeps its order. The start and the end of each message are reported when they are played.
+    """
     send(audio, "one", b"ab")
     send(audio, "one", b"cdef")
     audio.end("one")
@@ -86,7 +88,9 @@ def test_message_without_audio(audio: TrackAudio, peer: RecordingPeer) -> None:
 
 
 def test_interruption(audio: TrackAudio, peer: RecordingPeer) -> None:
-    """An interruption drops the audio that is not played, and later audio of the same response."""
+    """
+    An interruption drops the audio that is not played yet, and later audio of the same response.
+    """
     send(audio, "one", b"abcdef")
     audio.pop(2)
     audio.interrupt()
@@ -111,8 +115,8 @@ def test_interruption_of_silence(audio: TrackAudio, peer: RecordingPeer) -> None
 
 def test_clear_names_the_response(audio: TrackAudio, peer: RecordingPeer) -> None:
     """
-    ``clear`` always sends an event, with the id of the played or the active response, or without
-    id.
+    ``clear`` always sends an event. The event has the id of the response that is played. If no
+    response is played, the event has the id of the active response, or no id.
     """
     audio.clear(None)
     audio.clear("one")

@@ -46,7 +46,9 @@ def message_of(body: str) -> str:
 
 
 def test_json_offer(rtc_server: Emulator) -> None:
-    """An offer in JSON gets an object. As on the service, the session of the offer is ignored."""
+    """
+    An offer in JSON gets a JSON object. As on the service, the session of the offer is ignored.
+    """
     with contextlib.closing(RtcConnection()) as rtc:
         body = {"sdp": rtc.offer(), "session": {"instructions": "Be short."}}
         status, text, headers = post_offer(rtc_server, body)
@@ -75,7 +77,7 @@ def test_session_of_offer_can_be_applied() -> None:
 
 
 def test_offer_of_openapi_text(rtc_server: Emulator) -> None:
-    """The path of the OpenAPI text applies its ``sessionConfig``."""
+    """An offer to the path of the OpenAPI document applies the ``sessionConfig`` of the offer."""
     config = {
         "instructions": "Be short.",
         "voice": "Ashley",
@@ -116,7 +118,7 @@ def test_manual_turns_of_openapi_text(rtc_server: Emulator) -> None:
 
 
 def test_ice_servers(rtc_server: Emulator) -> None:
-    """The list of the ICE servers is empty unless the settings have some."""
+    """The list of the ICE servers is empty unless the settings have ICE servers."""
     server = {"urls": ["turn:127.0.0.1:3478"], "username": "u", "credential": "c"}
     settings = Settings(realtime=RealtimeSettings(ice_servers=(server,)))
     with Emulator(synthesizer=ToneSynthesizer(), settings=settings) as other:
@@ -252,7 +254,7 @@ def test_changed_offer(rtc_server: Emulator, changed: str, by: str) -> None:
 
 
 def test_wrong_content_type(rtc_server: Emulator) -> None:
-    """An offer in another form gets 415."""
+    """An offer with another content type gets 415."""
     status, text, _ = post_offer(rtc_server, "v=0", **{"Content-Type": "text/plain"})
 
     assert 415 == status
@@ -331,7 +333,10 @@ def test_answer_has_the_loopback_address_only() -> None:
     ],
 )
 def test_addresses_of_a_call(listening: str, expected: list[str]) -> None:
-    """A call uses the address on which the server listens, or all addresses of the machine."""
+    """
+    A call uses the address of the server. If the server listens on all addresses, the call uses
+    all.
+    """
     from inworld_sync.emulator.rtc.call import _use_addresses
 
     class Connection:
@@ -348,7 +353,7 @@ def test_addresses_of_a_call(listening: str, expected: list[str]) -> None:
 
 
 def test_hidden_addresses(rtc_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names with which a browser hides its addresses are not looked up."""
+    """A browser may hide addresses behind names. The server does not look up these names."""
 
     def hide(sdp: str) -> str:
         hidden = sdp.replace(" 127.0.0.1 ", " 0c0e1a2b-3c4d-4e5f-8a9b-0123456789ab.local ")
@@ -421,7 +426,7 @@ def test_end_after_events(fault: str) -> None:
     ],
 )
 def test_faults_of_events(fault: str, expected: list[str]) -> None:
-    """Events are sent twice, lost, or follow an unknown event."""
+    """A fault sends an event twice, drops an event, or sends an unknown event before an event."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), faults=[fault]) as server,
         open_rtc(server) as client,
@@ -457,7 +462,7 @@ def test_client_that_closes() -> None:
 
 
 def test_client_that_vanishes() -> None:
-    """A call whose client is gone ends after the idle timeout."""
+    """If a client vanishes, the call ends after the idle timeout."""
     settings = Settings(idle_timeout=0.5)
     with Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server:
         with open_rtc(server) as client:
@@ -466,7 +471,7 @@ def test_client_that_vanishes() -> None:
 
 
 def test_client_that_does_not_connect() -> None:
-    """A call whose client does not use the answer ends after the ICE timeout."""
+    """If a client does not use the answer, the call ends after the ICE timeout."""
     settings = Settings(realtime=RealtimeSettings(ice_timeout=0.3))
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
@@ -499,7 +504,7 @@ def test_limit_of_calls() -> None:
         with open_rtc(server), contextlib.closing(RtcConnection()) as rtc:
             assert 429 == post_offer(server, rtc.offer())[0]
         assert no_calls(server)
-        # Refused offers do not count either.
+        # A refused offer does not count as a call.
         assert 400 == post_offer(server, HEAD + PRINT + AUDIO + DATA)[0]
 
         with open_rtc(server) as client:
@@ -507,7 +512,7 @@ def test_limit_of_calls() -> None:
 
 
 def test_server_that_closes() -> None:
-    """The end of the server ends its calls and threads. The client sees the end."""
+    """When the server closes, its calls and threads end, and the client detects the end."""
     before = set(threading.enumerate())
     with contextlib.closing(RtcConnection()) as rtc:
         with Emulator(synthesizer=ToneSynthesizer()) as server:
@@ -528,7 +533,7 @@ def test_second_start() -> None:
 
 
 def test_calls_at_once(rtc_server: Emulator) -> None:
-    """Three calls at the same time each get their own reply."""
+    """Three calls at the same time get three separate replies."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(open_rtc(rtc_server)) for _ in range(3)]
         for number, client in enumerate(clients):
@@ -539,7 +544,7 @@ def test_calls_at_once(rtc_server: Emulator) -> None:
             assert f"number {number}." == response["output"][0]["content"][0]["transcript"]
 
 
-# The program prints the address and the key, and exits without close() when its input ends.
+# The program prints the address and the key, and exits without close() when standard input ends.
 UNCLOSED = """
 import sys
 from inworld_sync.emulator import Emulator
@@ -550,7 +555,7 @@ sys.stdin.read()
 
 
 def test_exit_without_close() -> None:
-    """A process that exits with a call, and without ``close``, ends the call and exits cleanly."""
+    """If a process exits during a call without calling ``close``, the call ends cleanly."""
     with (
         subprocess.Popen(
             [sys.executable, "-c", UNCLOSED],

@@ -1,4 +1,4 @@
-"""The track of the client: the session gets all audio in order, whenever the packets arrive."""
+"""The emulator's session gets the audio of the client's track in order, whenever packets arrive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKETS = opus_tone(50)
 
 
 class Track:
-    """A track, and the audio that the session gets."""
+    """An input track, and the audio that the session has received from this track."""
 
     def __init__(self) -> None:
         self.pcm = b""
@@ -35,7 +35,10 @@ class Track:
         return np.frombuffer(self.pcm, "<i2")
 
     def add(self, numbers: Sequence[int], shift: int = 0) -> None:
-        """Add packets, whose timestamps are *shift* samples later than those without a pause."""
+        """
+        Add packets. Their timestamps are *shift* samples later than those of packets without a
+        pause.
+        """
         for number in numbers:
             packet = SimpleNamespace(
                 ssrc=1,
@@ -46,7 +49,7 @@ class Track:
             self.track.add(packet)
 
     def run_until(self, samples: int) -> None:
-        """Let the track run until the session has this many samples, and for a while longer."""
+        """Run the track until the session has this many samples, and then for 0.1 s more."""
 
         async def run() -> None:
             task = asyncio.ensure_future(self.track.run())
@@ -60,19 +63,21 @@ class Track:
 
 
 def test_packets_that_arrive_at_once() -> None:
-    """After a stall, no audio is missing, and no silence is inserted."""
+    """
+    If all packets arrive at once, no audio is missing, and no silence is inserted.
+    """
     one, other = Track(), Track()
     for number in range(50):
         one.add([number])
     other.add([*range(9, -1, -1), *range(10, 50)])
 
     assert len(one.samples) == 50 * FRAME
-    # The first packet begins the stream, so the nine packets before it are not played.
+    # Packet 9 arrives first and begins the stream, so packets 0 to 8 are not played.
     assert len(other.samples) == 41 * FRAME
 
 
 def test_a_lost_packet() -> None:
-    """The audio after a lost packet waits for it, at most for 200 ms."""
+    """The audio after a lost packet waits for this packet, for at most 200 ms."""
     track = Track()
     track.add([*range(10), *range(11, 20)])
     assert len(track.samples) == 10 * FRAME
@@ -85,7 +90,7 @@ def test_a_lost_packet() -> None:
 
 
 def test_a_client_that_sends_no_silence() -> None:
-    """A gap in the timestamps without a lost packet is silence."""
+    """If no packet is lost, a gap in the timestamps becomes silence."""
     track = Track()
     track.add(range(10))
     track.add(range(10, 20), shift=RATE_HZ * 4 // 10)
@@ -96,7 +101,9 @@ def test_a_client_that_sends_no_silence() -> None:
 
 
 def test_a_pause() -> None:
-    """If no packet arrives for half a second, the session gets half a second of silence once."""
+    """
+    If no packet arrives for half a second or longer, the session gets half a second of silence.
+    """
     track = Track()
     track.add(range(10))
     track.run_until(10 * FRAME + RATE_HZ // 2)

@@ -1,8 +1,8 @@
 """
-A text message that is not UTF-8 ends the connection of all three services with the code 1007.
+For all three services, the client closes the connection with 1007 if a text message is not UTF-8.
 
-RFC 6455, section 8.1, demands this. A binary message of the same bytes is an unreadable message,
-which is ignored.
+RFC 6455, section 8.1, requires this close code. If a binary message has the same bytes, the client
+ignores the message.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from support.peers import BINARY, CLOSE, TEXT
 from support.scripted_stt import SttConnectionScript, stt_server
 from support.spoken_words import spoken_turns
 
-# A wrong byte, a cut character, a surrogate, a form that is too long, a number that is too high.
+# A wrong byte, an incomplete character, a surrogate, an overlong form, a code point over 0x10FFFF.
 NOT_UTF8 = [b"a\xff", b"\xe2\x82", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]
 
-# Bytes that are no JSON, a result whose audio has a wrong byte, a result whose name has one.
+# Bytes that are no JSON, an audio delta and a TTS result whose audio has a wrong byte, and a
+# message whose type has an incomplete character.
 MESSAGES = [
     b"\xff\xfe{}",
     b'{"type":"response.output_audio.delta","response_id":"r","item_id":"i","delta":"AA\xffA"}',
@@ -30,7 +31,7 @@ MESSAGES = [
 
 
 def answer_of(service: scripted.Service) -> bytes:
-    """Return the close code with which the client answers."""
+    """Return the close code that the client sends, as two bytes."""
     while (frame := service.peer.read_frame())[0] != CLOSE:
         pass
     return frame[1][:2]
@@ -38,14 +39,16 @@ def answer_of(service: scripted.Service) -> bytes:
 
 @pytest.mark.parametrize("payload", NOT_UTF8)
 def test_the_reader_of_messages(payload: bytes) -> None:
-    """The error names the byte, and shows nothing else of the message."""
+    """The error names the wrong byte, and shows nothing else of the message."""
     with pytest.raises(NotUtf8Error, match="in UTF-8, got the byte 0x"):
         load_object(b'{"a":"' + payload + b'"}')
 
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_tts(message: bytes) -> None:
-    """The synthesis fails with the error."""
+    """
+    A text message that is not UTF-8 makes the synthesis fail with RemoteProtocolError.
+    """
     answers: list[bytes] = []
 
     def script(service: scripted.Service) -> None:
@@ -65,7 +68,9 @@ def test_tts(message: bytes) -> None:
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_stt(message: bytes) -> None:
-    """The stream fails with the error."""
+    """
+    A text message that is not UTF-8 makes the stream fail with RemoteProtocolError.
+    """
     answers: list[bytes] = []
 
     def hook(service: SttConnectionScript, point: str) -> None:
@@ -87,7 +92,9 @@ def test_stt(message: bytes) -> None:
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_realtime(message: bytes) -> None:
-    """The session ends with the error, and is not opened again."""
+    """
+    A text message that is not UTF-8 ends the session. The client does not reconnect.
+    """
     answers: list[bytes] = []
 
     def script(service: scripted_realtime.Service) -> None:
@@ -128,7 +135,7 @@ def heard(iw: Inworld) -> bool:
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_binary_messages(message: bytes) -> None:
-    """The same bytes in a binary message are ignored, and the service goes on."""
+    """The client ignores a binary message that is not UTF-8, and the call succeeds."""
 
     def speak(service: scripted.Service) -> None:
         service.peer.send_frame(BINARY, message)

@@ -4,7 +4,8 @@ Tests the animation of shape keys in Blender, and the add-on of the examples.
     python3.11 -m venv blender && blender/bin/pip install bpy==5.0.1 '.[games]'
     blender/bin/python -m tests.games.blender
 
-The command fails if the package bpy is missing. Run it with 4.2 (the older actions), 4.5 and 5.0.
+The command fails if the package bpy is missing. Run the command with the versions 4.2, 4.5 and 5.0
+of bpy. In version 4.2, actions have no slots.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def make_mesh(names: list[str]) -> Any:
 
 
 def speech(milliseconds: int = 1000) -> Speech:
-    """Return a speech whose mouth opens, closes and opens."""
+    """Return a speech with visemes of a mouth that opens, closes, and opens again."""
     loud = b"\x00\x40\x00\xc0" * (milliseconds * 12)
     visemes = (
         Viseme("aa", 0.0, 300.0),
@@ -103,7 +104,7 @@ def test_weights() -> None:
 
 
 def test_some_shapes_of_arkit() -> None:
-    """A mesh may have a part of a set; the missing names are reported."""
+    """A mesh may have only some shapes of a set. The names of the missing shapes are reported."""
     mesh = make_mesh(["jawOpen", "mouthPucker", "eyeBlinkLeft"])
     done = animate_shape_keys(mesh, mouth_timeline(speech()))
 
@@ -114,7 +115,7 @@ def test_some_shapes_of_arkit() -> None:
 
 
 def test_other_names() -> None:
-    """Shape keys may have names of their own, also with quotes."""
+    """The caller can give the names of the shape keys. A name may have quotes."""
     odd = 'the "A" key'
     mesh = make_mesh([odd])
     animate_shape_keys(mesh, mouth_timeline(speech()), shapes="openxr", names={"aa": odd})
@@ -123,7 +124,7 @@ def test_other_names() -> None:
 
 
 def test_other_animation_stays() -> None:
-    """Key frames outside of the speech, and those of other shape keys, stay."""
+    """Key frames outside of the speech are kept. Key frames of other shape keys are kept too."""
     mesh = make_mesh(["aa", "PP", "ou", "blink"])
     block = mesh.data.shape_keys.key_blocks
     for frame, value in ((1, 0.0), (500, 1.0)):
@@ -175,7 +176,7 @@ def test_errors() -> None:
 
 
 def has_sound() -> bool:
-    """Return whether this build of Blender has sound; the package bpy 4.2 has none."""
+    """Return whether this build of Blender supports sound. The package bpy 4.2 does not."""
     return bool(bpy.app.build_options.audaspace)
 
 
@@ -190,7 +191,7 @@ def raises(words: str, call: Callable[[], object], kind: type[Exception] = Confi
 
 
 def test_sound() -> None:
-    """The speech becomes a sound strip that begins at the frame."""
+    """The speech becomes a sound strip that begins at the given frame."""
     make_mesh([])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "line.wav")

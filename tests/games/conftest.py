@@ -1,4 +1,4 @@
-"""Clients of an emulator that speaks tones, 50 ms for each character."""
+"""Clients of an emulator that speaks each word as a tone of 50 ms per character."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ Checks the code of ``docs/engines.md`` in the languages of the engines.
     pip install gdtoolkit; apt-get install mono-mcs g++
     python -m tests.games.engine_examples
 
-GDScript is parsed; C# and C++ are compiled with stubs of Unity and Unreal; the Python module of
-Ren'Py runs with the server and the emulator, and the script of Ren'Py is compiled as Python. The
-command fails if a program is missing.
+GDScript is parsed. C# and C++ are compiled with stubs of Unity and Unreal. The Python module for
+Ren'Py runs with the server and the emulator. The Python code in the script for Ren'Py is compiled.
+The command fails if the parser or a compiler is missing.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def run(*command: str) -> None:
 
 
 def check_godot(place: Path) -> None:
-    """The GDScript is right."""
+    """The GDScript can be parsed."""
     [code] = blocks("gdscript")
     file = place / "voice.gd"
     file.write_text(code)
@@ -97,7 +97,9 @@ def check_unreal(place: Path) -> None:
 
 
 def check_renpy(_: Path) -> None:
-    """The module of Ren'Py gets a line, and the Python of the script compiles."""
+    """
+    The module for Ren'Py gets the audio of a line, and the Python code in the script compiles.
+    """
     module, script = blocks("renpy")
     names: dict[str, Any] = {}
     exec(compile(module, "inworld_voice.py", "exec"), names)

@@ -1,14 +1,15 @@
 """
-A game in C with an embedded Python, which opens and closes the interpreter many times.
+A game in C that starts and ends an embedded Python interpreter many times.
 
     python -m tests.games.host                  # 100 cycles, with AddressSanitizer
     python -m tests.games.host --cycles 10 --plain
 
 In each cycle, the host starts Python, runs a line and a conversation frame by frame, copies their
-audio, and ends Python. In every second cycle, nothing is closed before Python ends. The host and
-the core of the package are compiled with AddressSanitizer; every error ends the command.
+audio, and ends Python. In every second cycle, the host does not close the line, the conversation
+and the client before Python ends. The host and the core of the package are compiled with
+AddressSanitizer. The command ends at the first error.
 
-The command needs Linux and gcc, and prints the memory of the process after each ten cycles.
+The command needs Linux and gcc, and prints the memory of the host after every ten cycles.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "native")]
 
-import sanitize  # noqa: E402 - it is in a folder of the tests
+import sanitize  # noqa: E402 - the module is in a folder of the tests
 
 from inworld_sync.emulator import Emulator  # noqa: E402
 
 from support.spelling import SpellingSynthesizer  # noqa: E402
 
 _TIMEOUT_SECONDS = 3600.0
-_MAX_GROWTH_MIB_PER_CYCLE = 2.0
+# With --plain; AddressSanitizer keeps freed memory.
+_MAX_GROWTH_MIB_PER_CYCLE = 1.0
 
 HOST = r"""
 #include <Python.h>
@@ -130,7 +132,7 @@ int main(int argc, char **argv) {
 }
 """
 
-# The host runs it in each new interpreter.
+# The host runs this program in each new interpreter.
 PROGRAM = """
 import sys
 from inworld_sync import Inworld
@@ -189,7 +191,7 @@ def environment(place: Path, *, is_plain: bool) -> dict[str, str]:
         return dict(os.environ)
     return {
         **os.environ,
-        # The core with AddressSanitizer.
+        # This folder has the core that was compiled with AddressSanitizer.
         "PYTHONPATH": str(place),
         # malloc makes each object a separate block, so that accesses beyond a block are found.
         "PYTHONMALLOC": "malloc",
@@ -203,7 +205,8 @@ def run(cycles: int, *, is_plain: bool) -> None:
     Run the host.
 
     Raises:
-        SystemExit: A cycle has failed, no speech was heard, or the memory grows.
+        SystemExit: A cycle has failed or played too little speech. With *is_plain*, also if the
+            memory grows too fast.
     """
     with tempfile.TemporaryDirectory(prefix="inworld-sync-host-") as name:
         place = Path(name)
@@ -237,12 +240,14 @@ def run(cycles: int, *, is_plain: bool) -> None:
         f"{cycles} cycles in {time.monotonic() - begun:.0f} s, without an error; the memory grows "
         f"by {per_cycle_mib:.2f} MiB a cycle"
     )
-    if per_cycle_mib > _MAX_GROWTH_MIB_PER_CYCLE:
+    if is_plain and per_cycle_mib > _MAX_GROWTH_MIB_PER_CYCLE:
         raise SystemExit(f"expected at most {_MAX_GROWTH_MIB_PER_CYCLE} MiB a cycle")
 
 
 def _read_cycles(host: subprocess.Popen[str], cycles: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the number, the samples and the memory of each cycle, and show each tenth cycle."""
+    """
+    Yield the number, the heard samples and the KiB of memory of each cycle. Print each tenth cycle.
+    """
     assert host.stdout is not None
     for line in host.stdout:
         cycle, heard, kib = map(int, line.split())

@@ -1,4 +1,4 @@
-"""A conversation runs in the loop of a game: speech, words, interruptions, microphone, tools."""
+"""Tests of a conversation in the loop of a game, with interruptions, a microphone and tools."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def started(client: Inworld, **settings: Any) -> Conversation:
 
 
 def test_a_reply_is_heard() -> None:
-    """The text is sent when the session is open, and the audio of the reply is read unchanged."""
+    """
+    The text is sent when the session is open, and the game reads the audio of the reply unchanged.
+    """
 
     def script(service: Service) -> None:
         speak(service, SECOND)
@@ -86,7 +88,7 @@ def test_the_emulator_speaks_with_words(tone_server: Emulator) -> None:
 
 
 def test_phonemes_move_the_mouth() -> None:
-    """The phonemes of the service's times are the source of the mouth shapes."""
+    """If the service sends phonemes with times, these phonemes decide the mouth shapes."""
     times = {
         "word_alignment": {
             "words": ["moo"],
@@ -142,7 +144,7 @@ def test_phonemes_move_the_mouth() -> None:
 
 @pytest.mark.parametrize("rate_hz", [24000, 48000])
 def test_an_interruption_reports_what_was_heard(rate_hz: int) -> None:
-    """After a cancel, the service gets exactly how much was heard, at any rate of the engine."""
+    """After a cancel, the client reports how much was heard, for any sample rate of the engine."""
     truncated: list[dict[str, Any]] = []
 
     def script(service: Service) -> None:
@@ -155,7 +157,7 @@ def test_an_interruption_reports_what_was_heard(rate_hz: int) -> None:
         started(client, latency_ms=200, sample_rate_hz=rate_hz) as talk,
     ):
         talk.say("Hi")
-        # A part of the audio waits in the filter that changes the rate.
+        # At 48000 Hz, the rest of the 2000 ms is still in the resampler.
         run_until(talk, lambda: talk.queued_ms >= 1900, reads=False)
         run_frames(talk, 60)
         heard_ms, drops = talk.heard_ms, talk.drops
@@ -171,7 +173,9 @@ def test_an_interruption_reports_what_was_heard(rate_hz: int) -> None:
 
 
 def test_speech_after_an_interruption_is_heard() -> None:
-    """Audio of an interrupted reply is dropped, also if it arrives later; the next one is heard."""
+    """
+    Late audio of an interrupted reply is dropped. The next reply is heard.
+    """
     cancelled = threading.Event()
 
     def script(service: Service) -> None:
@@ -197,7 +201,7 @@ def test_speech_after_an_interruption_is_heard() -> None:
 
 
 def test_the_player_interrupts() -> None:
-    """If the player begins to speak, the character stops, and the engine drops what it has."""
+    """If the player begins to speak, the character stops, and all queued audio is dropped."""
 
     def script(service: Service) -> None:
         speak(service, SECOND * 2, is_complete=False)
@@ -221,7 +225,7 @@ def test_the_player_interrupts() -> None:
 
 
 class Microphone:
-    """A source of blocks, which ends when it is closed or has no more blocks."""
+    """A source that yields *blocks* blocks, and then raises *error* unless it is None."""
 
     sample_rate_hz = 24000
 
@@ -247,7 +251,7 @@ def received_bytes(service: Service) -> int:
 
 
 def test_push_to_talk() -> None:
-    """Audio is sent between the two calls only; then the turn is committed and answered."""
+    """Only audio between begin_talking() and end_talking() is sent. Then a reply is requested."""
     turns: list[int] = []
     updates: list[dict[str, Any]] = []
 
@@ -273,7 +277,7 @@ def test_push_to_talk() -> None:
 
 
 def test_a_short_turn_is_ignored() -> None:
-    """If the player presses the key for less than 100 ms, nothing is committed."""
+    """If the player speaks for less than 100 ms, nothing is committed."""
     done = threading.Event()
 
     def script(service: Service) -> None:
@@ -292,7 +296,9 @@ def test_a_short_turn_is_ignored() -> None:
 
 
 def test_a_microphone_is_read_by_the_package() -> None:
-    """The audio of a microphone is sent; its error does not end the conversation."""
+    """
+    The audio of a microphone is sent. An error of the microphone does not end the conversation.
+    """
     received = threading.Event()
 
     def script(service: Service) -> None:
@@ -312,7 +318,7 @@ def test_a_microphone_is_read_by_the_package() -> None:
 
 
 def test_input_without_a_connection_is_limited() -> None:
-    """Before the session is open, the last 30 seconds of input are kept."""
+    """Until the session is open, only the last 30 seconds of input are kept."""
     hold = threading.Event()
 
     def script(service: Service) -> None:
@@ -330,7 +336,7 @@ def test_input_without_a_connection_is_limited() -> None:
 
 @pytest.mark.parametrize("in_update", [True, False])
 def test_tools(in_update: bool) -> None:
-    """The functions of a session run on the thread of the game, unless this is turned off."""
+    """The tools of a session run on the thread of the game if tools_in_update is true."""
     threads: list[threading.Thread] = []
 
     @tool
@@ -360,7 +366,9 @@ def test_tools(in_update: bool) -> None:
 
 
 def test_an_exception_of_a_tool_is_reported() -> None:
-    """A tool that raises on the thread of the game does not raise in the loop."""
+    """
+    If a tool raises an exception, ToolOutputSent has the exception, and update() does not raise it.
+    """
 
     @tool
     def fail() -> str:
@@ -384,7 +392,7 @@ def test_an_exception_of_a_tool_is_reported() -> None:
 
 
 def test_ctrl_c_in_a_tool_ends_the_game() -> None:
-    """Ctrl-C in a function of the game is raised in the loop."""
+    """If a tool raises KeyboardInterrupt, the loop of the game gets this exception."""
 
     @tool
     def stop() -> str:
@@ -405,7 +413,10 @@ def test_ctrl_c_in_a_tool_ends_the_game() -> None:
 
 
 def test_closing_ends_a_tool_that_waits() -> None:
-    """A function that waits for the game ends with an error when the conversation is closed."""
+    """
+    If the conversation is closed, a tool call that waits for update() ends without calling the
+    tool.
+    """
 
     @tool
     def never() -> str:
@@ -424,14 +435,16 @@ def test_closing_ends_a_tool_that_waits() -> None:
         until(lambda: any("inworld-tool-" in each.name for each in threading.enumerate()))
         talk.close()
         run_frames(talk, 3)
-    # The fixture of all tests checks that the thread of the function ends.
+    # A fixture that all tests use checks that the thread of the tool call ends.
 
 
 # ---- ends ------------------------------------------------------------------------------------
 
 
 def test_a_refused_credential(tone_server: Emulator) -> None:
-    """If the session cannot be opened, the conversation fails, and no call raises."""
+    """
+    If the session cannot be opened, the conversation fails, and no later call raises an error.
+    """
     with (
         Inworld(api_key="d3Jvbmc6a2V5", base_url=tone_server.url) as client,
         started(client) as talk,
@@ -449,7 +462,7 @@ def test_a_refused_credential(tone_server: Emulator) -> None:
 
 
 def test_the_end_of_the_session_is_the_end_of_the_conversation() -> None:
-    """Speech that was received is heard before the conversation ends with the error."""
+    """If the session ends, the speech that was received is heard before the conversation fails."""
 
     def script(service: Service) -> None:
         speak(service, SECOND)
@@ -466,7 +479,9 @@ def test_the_end_of_the_session_is_the_end_of_the_conversation() -> None:
 
 
 def test_a_lost_connection_is_replaced() -> None:
-    """While the client reconnects, the state says so; then the conversation continues."""
+    """
+    While the client reconnects, the state is ``reconnecting``. Then the conversation continues.
+    """
     again = threading.Event()
 
     def first(service: Service) -> None:
@@ -506,7 +521,7 @@ def test_close_before_the_session_is_open() -> None:
 
 
 def test_a_conversation_that_is_dropped_is_closed() -> None:
-    """The session of a conversation that the program drops is closed, with a warning."""
+    """If the program drops a conversation, the session is closed, and Python shows a warning."""
     left = threading.Event()
 
     def script(service: Service) -> None:
@@ -548,13 +563,15 @@ def test_a_conversation_that_is_dropped_is_closed() -> None:
 def test_wrong_calls(
     iw: Inworld, call: Callable[[Conversation], object], error: type[Exception], message: str
 ) -> None:
-    """A wrong argument, or a call in a wrong state, raises an error that names it."""
+    """
+    A wrong argument or a call in a wrong state raises an error that names the cause.
+    """
     with pytest.raises(error, match=message):
         call(Conversation(iw))
 
 
 def test_wrong_settings(iw: Inworld) -> None:
-    """Wrong settings are refused."""
+    """A wrong setting raises ConfigError, which names the setting."""
     with pytest.raises(ConfigError, match="session must be a Session"):
         Conversation(iw, {})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="reconnect_timeout must be"):

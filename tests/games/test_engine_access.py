@@ -1,4 +1,4 @@
-"""``games.serve``: who may connect, and messages that are wrong."""
+"""Tests of ``games.serve``: which clients may connect, and how wrong messages are answered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOKEN = "correct horse"
 
 @pytest.fixture
 def iw() -> Iterator[Inworld]:
-    # Nothing listens on this port; the tests of this file speak no line.
+    # No server listens on this port. The tests of this file need no service.
     with Inworld(api_key="a2V5OnNlY3JldA==", base_url="http://127.0.0.1:9") as iw:
         yield iw
 
@@ -48,7 +48,11 @@ def server(iw: Inworld) -> Iterator[EngineServer]:
     ],
 )
 def test_web_pages_are_refused(server: EngineServer, headers: dict[str, str]) -> None:
-    """A browser sends the site of a page in Origin, and the page's host name in Host."""
+    """
+    A request gets the status 403 if its Origin or its Host is not allowed.
+
+    A browser puts the site of the page into Origin, and the host name of the URL into Host.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     upgrade = {
         "Upgrade": "websocket",
@@ -67,7 +71,7 @@ def test_web_pages_are_refused(server: EngineServer, headers: dict[str, str]) ->
 
 
 def test_an_allowed_page(server: EngineServer) -> None:
-    """A page that is listed may connect."""
+    """A page may connect only if allowed_origins has the page's exact origin, with the port."""
     with Engine(server.url, {"token": TOKEN}, origin="http://localhost:8060") as engine:
         engine.wait_for("ready")
     with pytest.raises(InvalidStatus):
@@ -75,7 +79,7 @@ def test_an_allowed_page(server: EngineServer) -> None:
 
 
 def test_a_plain_request(server: EngineServer) -> None:
-    """A request of a browser without an upgrade gets an answer and no page."""
+    """A plain HTTP request without an upgrade to a WebSocket gets an error status."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     connection.request("GET", "/")
     response = connection.getresponse()
@@ -98,7 +102,7 @@ def test_a_wrong_token(server: EngineServer, hello: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("first", ['{"type":"say","text":"Hi"}', "[]", b"\0\0"])
 def test_no_hello(server: EngineServer, first: str | bytes) -> None:
-    """The first message must be hello."""
+    """If the first message is not hello, the connection is closed with 1008."""
     with Engine(server.url) as engine:
         engine.socket.send(first)
         assert 1008 == engine.until_closed()
@@ -158,7 +162,9 @@ _fields = st.dictionaries(_names, _values | st.lists(_values) | st.dictionaries(
 @settings(max_examples=40)
 @given(_kinds, _fields)
 def test_any_message(kind: str, fields: dict[str, object]) -> None:
-    """Any JSON is a command, or a BadMessage with a line number that can be sent."""
+    """
+    Any JSON object is a command or raises BadMessage. A line number of the error fits in 32 bits.
+    """
     line = None
     try:
         read_command(json.dumps({"type": kind, **fields}), SETS)
@@ -181,7 +187,7 @@ def test_errors_keep_the_connection(server: EngineServer) -> None:
         for message in wrong:
             engine.socket.send(message)
         engine.until(lambda: len(engine.events) == 1 + len(wrong))
-        # Audio without a conversation is one error, not one for each message.
+        # Fifty audio messages without a conversation cause only one error.
         for _ in range(50):
             engine.send_audio(bytes(960))
         engine.send("heard", line=5, ms=10)
@@ -202,7 +208,7 @@ def test_a_large_message(server: EngineServer) -> None:
 
 
 def test_half_a_sample(server: EngineServer) -> None:
-    """Audio must have whole samples."""
+    """Audio that is not whole 16-bit samples causes an error."""
     with Engine(server.url, {"token": TOKEN}) as engine:
         engine.send_audio(bytes(3))
         assert "16-bit" in engine.wait_for("error")["message"]
@@ -222,7 +228,7 @@ def test_half_a_sample(server: EngineServer) -> None:
     ],
 )
 def test_wrong_arguments(iw: Inworld, arguments: dict[str, Any], words: str) -> None:
-    """A wrong argument is named."""
+    """A wrong argument raises ConfigError, which names the argument."""
     with pytest.raises(ConfigError, match=words):
         serve(**{"port": 0, "client": iw, **arguments})
 

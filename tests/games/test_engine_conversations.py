@@ -1,4 +1,4 @@
-"""``games.serve``: conversations of an engine, against a scripted service."""
+"""Tests of ``games.serve``: conversations of an engine with a scripted service."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def stack() -> AbstractContextManager[ExitStack]:
 
 
 def test_text(stack: ExitStack) -> None:
-    """A reply is a line with a negative number. The states follow the session."""
+    """Each reply is a line with a negative number. The engine gets every state of the session."""
     engine = engine_of(stack, obedient)
     engine.send("start")
     engine.wait_for("state", state="listening")
@@ -54,7 +54,7 @@ def test_text(stack: ExitStack) -> None:
 
 
 def test_settings(stack: ExitStack) -> None:
-    """The engine replaces some settings of the server; the others stay."""
+    """The engine can replace settings of the server's session. The other settings are kept."""
     asked: list[Any] = []
 
     def script(service: Service) -> None:
@@ -80,7 +80,7 @@ def speak_long(service: Service, milliseconds: int) -> None:
 
 
 def test_the_engine_interrupts(stack: ExitStack) -> None:
-    """The item is truncated to the part that the engine has heard."""
+    """If the engine interrupts a reply, the item is truncated to the part that was heard."""
     truncated: list[Any] = []
 
     def script(service: Service) -> None:
@@ -100,12 +100,14 @@ def test_the_engine_interrupts(stack: ExitStack) -> None:
 
     assert "interrupted" == end["reason"]
     assert "item_a1" == truncated[0]["item_id"]
-    # The time since the report is counted too, but for at most 300 ms.
+    # At most 300 ms of the time since the report are added to the position.
     assert 321 <= truncated[0]["audio_end_ms"] <= 621
 
 
 def test_the_player_interrupts(stack: ExitStack) -> None:
-    """When the player begins to speak, the line ends, and the last report decides."""
+    """
+    When the player begins to speak, the line ends. The engine's last report gives the heard part.
+    """
     truncated: list[Any] = []
     spoken = threading.Event()
 
@@ -130,12 +132,12 @@ def test_the_player_interrupts(stack: ExitStack) -> None:
         threading.Event().wait(0.01)
 
     assert "interrupted" == end["reason"]
-    # The time since the report is counted too, but for at most 300 ms.
+    # At most 300 ms of the time since the report are added to the position.
     assert 250 <= truncated[0]["audio_end_ms"] <= 550
 
 
 def test_the_player_interrupts_audio_that_waits_in_the_engine(stack: ExitStack) -> None:
-    """If all audio was sent and not heard, the line ends a second time, as interrupted."""
+    """If the player interrupts after all audio was sent, a second ``end`` says ``interrupted``."""
     truncated: list[Any] = []
     spoken = threading.Event()
 
@@ -161,7 +163,7 @@ def test_the_player_interrupts_audio_that_waits_in_the_engine(stack: ExitStack) 
 
 
 def test_push_to_talk(stack: ExitStack) -> None:
-    """Only audio while the button is pressed is sent. Its release requests a reply."""
+    """Audio is sent only while the button is pressed. Releasing the button requests a reply."""
     received: list[bytes] = []
 
     def script(service: Service) -> None:
@@ -199,7 +201,7 @@ def test_a_button_without_audio(stack: ExitStack) -> None:
 
 
 def test_a_button_without_push_to_talk(stack: ExitStack) -> None:
-    """With an open microphone there is no button."""
+    """Without push_to_talk, the message push causes an error."""
     engine = engine_of(stack, obedient)
     engine.send("start")
     engine.send("push", down=True)
@@ -207,7 +209,7 @@ def test_a_button_without_push_to_talk(stack: ExitStack) -> None:
 
 
 def test_transcripts_of_the_player(stack: ExitStack) -> None:
-    """The engine gets the transcripts of the player's speech, and whether they are final."""
+    """The engine gets partial and final transcripts of the player's speech."""
 
     def script(service: Service) -> None:
         service.open()
@@ -277,7 +279,7 @@ def test_the_numbers_of_replies_never_repeat(stack: ExitStack) -> None:
 
 
 def test_stop_during_a_reply(stack: ExitStack) -> None:
-    """If the engine stops a conversation, the line of its reply is interrupted."""
+    """If the engine stops a conversation, the line of the present reply is interrupted."""
 
     def script(service: Service) -> None:
         service.open()
@@ -296,7 +298,7 @@ def test_stop_during_a_reply(stack: ExitStack) -> None:
 
 
 def test_the_service_ends_the_session(stack: ExitStack) -> None:
-    """If the session ends, the audio so far is still heard, and the engine gets the reason."""
+    """If the service ends the session, the engine plays the audio so far and gets the error."""
 
     def script(service: Service) -> None:
         service.open()

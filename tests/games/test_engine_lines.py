@@ -1,4 +1,4 @@
-"""``games.serve``: lines that an engine asks for."""
+"""Tests of ``games.serve``: lines that an engine requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inworld_sync.games.engines import connection as connection_module
 from support.engine import Engine
 from support.spelling import SpellingSynthesizer, spelled, spoken_part
 
-# 20 ms for each letter.
+# Each letter has 480 samples, which are 20 ms.
 SAMPLES = 480
 TEXT = "Halt! Who goes there?"
 LETTERS_MS = 20.0 * len(spoken_part(TEXT))
@@ -36,13 +36,13 @@ def server(emulator: Emulator) -> Iterator[EngineServer]:
 
 
 def wait_until_ended(name: str) -> None:
-    """Wait until no thread has this name; the time limit of the test is the deadline."""
+    """Wait until no thread has *name* in its name. The time limit of the test ends the wait."""
     while any(name in each.name for each in threading.enumerate()):
         threading.Event().wait(0.01)
 
 
 def test_a_line(server: EngineServer) -> None:
-    """The engine gets all audio of a line, its words and its mouth shapes, and one end."""
+    """The engine gets all audio and all words of a line, and one message ``end``."""
     with Engine(server.url, {}) as engine:
         ready = engine.wait_for("ready")
         engine.send("speak", line=7, text=TEXT)
@@ -57,7 +57,7 @@ def test_a_line(server: EngineServer) -> None:
 
 
 def test_the_mouth(server: EngineServer) -> None:
-    """Frames have increasing times up to the end, where the mouth is at rest."""
+    """The times of the mouth frames increase. In the last frame, the mouth is at rest."""
     with Engine(server.url, {}) as engine:
         engine.send("speak", line=1, text=TEXT)
         line = engine.play(1)
@@ -75,7 +75,7 @@ def test_the_mouth(server: EngineServer) -> None:
 
 
 def test_another_set_of_shapes(server: EngineServer) -> None:
-    """The engine chooses the names of the shapes."""
+    """The engine can choose the set of mouth shapes."""
     with Engine(server.url, {"shapes": "arkit"}) as engine:
         engine.send("speak", line=1, text=TEXT)
         line = engine.play(1)
@@ -85,12 +85,12 @@ def test_another_set_of_shapes(server: EngineServer) -> None:
 
 
 def test_audio_is_sent_shortly_before_it_is_heard(server: EngineServer) -> None:
-    """Without reports of heard audio, the engine gets no more than ahead_ms and one message."""
+    """If the engine reports nothing, it gets at most ahead_ms of audio, and one message more."""
     text = "a" * 100  # 2 s
     with Engine(server.url, {"ahead_ms": 300}) as engine:
         engine.send("speak", line=1, text=text)
         engine.until(lambda: 1 in engine.lines and engine.lines[1].received_ms >= 300)
-        # The answer to a further message arrives after all audio that was sent without a report.
+        # All audio that is sent without a report has arrived when no message arrives for 0.5 s.
         while engine.receive(timeout=0.5):
             pass
         line = engine.lines[1]
@@ -102,7 +102,7 @@ def test_audio_is_sent_shortly_before_it_is_heard(server: EngineServer) -> None:
 
 
 def test_interruption(server: EngineServer) -> None:
-    """After an interruption, a line ends, and its number may be used again."""
+    """After an interruption, the line ends, and the number of the line may be used again."""
     with Engine(server.url, {"ahead_ms": 300}) as engine:
         engine.send("speak", line=1, text="a" * 500)
         engine.until(lambda: 1 in engine.lines and engine.lines[1].received_ms >= 300)
@@ -118,7 +118,7 @@ def test_interruption(server: EngineServer) -> None:
 
 
 def test_lines_at_the_same_time(server: EngineServer) -> None:
-    """Two engines speak several lines at the same time; no audio is mixed up."""
+    """Two engines speak several lines at the same time. Each line has only its own audio."""
     texts = {number: f"{chr(96 + number)}" * 20 for number in range(1, 5)}
     with Engine(server.url, {}) as first, Engine(server.url, {}) as second:
         for engine in (first, second):
@@ -130,7 +130,7 @@ def test_lines_at_the_same_time(server: EngineServer) -> None:
 
 
 def test_too_many_lines(server: EngineServer) -> None:
-    """The ninth line that is not heard is refused, and accepted when another one was heard."""
+    """The ninth unheard line is refused. This line is accepted after another line was heard."""
     with Engine(server.url, {}) as engine:
         for number in range(1, 10):
             engine.send("speak", line=number, text="abc")
@@ -144,7 +144,7 @@ def test_too_many_lines(server: EngineServer) -> None:
 
 
 def test_an_error_of_the_service(server: EngineServer) -> None:
-    """The engine gets the message of the service, and the end of the line."""
+    """If the service refuses a line, the engine gets the service's message, and the line ends."""
     with Engine(server.url, {}) as engine:
         engine.send("speak", line=3, text="Hello.", voice="Nobody")
         error = engine.wait_for("error", line=3)
@@ -156,7 +156,7 @@ def test_an_error_of_the_service(server: EngineServer) -> None:
 
 
 def test_the_limit_of_engines(server: EngineServer) -> None:
-    """The third engine is refused. When another one has gone, there is room again."""
+    """The third engine is refused. This engine may connect after another engine has left."""
     with Engine(server.url, {}) as first, Engine(server.url, {}) as second:
         first.wait_for("ready")
         second.wait_for("ready")
@@ -170,7 +170,7 @@ def test_the_limit_of_engines(server: EngineServer) -> None:
 
 
 def test_the_server_closes(server: EngineServer) -> None:
-    """An engine whose line is spoken gets close code 1001; no thread is left."""
+    """If the server closes during a line, the engine gets close code 1001, and all threads end."""
     with Engine(server.url, {}) as engine:
         engine.send("speak", line=1, text="a" * 2000)
         engine.until(lambda: 1 in engine.lines)
@@ -182,7 +182,7 @@ def test_the_server_closes(server: EngineServer) -> None:
 
 
 def test_the_engine_vanishes(server: EngineServer) -> None:
-    """If an engine goes without a word, its lines end and its place is free."""
+    """If an engine disappears without a close frame, its lines end, and its place becomes free."""
     engine = Engine(server.url, {})
     engine.send("speak", line=1, text="a" * 2000)
     engine.until(lambda: 1 in engine.lines)

@@ -1,4 +1,4 @@
-"""The position that is heard follows the reads, the latency, the time and the reports."""
+"""The position that is heard depends on the reads, the latency, the time and the reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from inworld_sync.games.heard import HeardClock, Segments
 
 
 def test_a_callback_mixer_hears_after_the_latency() -> None:
-    """A mixer that reads a block in each frame plays each sample one latency after its read."""
+    """A mixer that reads a block in each frame plays each sample latency_ms after the read."""
     clock = HeardClock(1000, latency_ms=30)
     heard = []
     for _ in range(6):
@@ -20,7 +20,7 @@ def test_a_callback_mixer_hears_after_the_latency() -> None:
 
 
 def test_a_dry_device_stops_at_the_last_frame() -> None:
-    """Without further reads, everything that was read is heard, and no more."""
+    """Without further reads, the position stops at the last frame that was read."""
     clock = HeardClock(1000, latency_ms=0)
     clock.read(10)
     clock.advance(1.0)
@@ -29,7 +29,9 @@ def test_a_dry_device_stops_at_the_last_frame() -> None:
 
 
 def test_a_slow_clock_of_the_game_is_corrected() -> None:
-    """If the game counts too little time, the position stays near the reads."""
+    """
+    If the game counts too little time, the position still stays near the frames that were read.
+    """
     clock = HeardClock(1000, latency_ms=20)
     for _ in range(100):
         clock.read(10)
@@ -39,7 +41,7 @@ def test_a_slow_clock_of_the_game_is_corrected() -> None:
 
 
 def test_reports_replace_the_estimate() -> None:
-    """With reports, the position is that of the report and the time since then."""
+    """With reports, the position is the last reported position plus the time since the report."""
     clock = HeardClock(1000, latency_ms=0)
     clock.read(200)
     clock.report(0)
@@ -52,7 +54,7 @@ def test_reports_replace_the_estimate() -> None:
 
 
 def test_the_position_never_decreases() -> None:
-    """A report of an earlier position holds the position."""
+    """A report of an earlier position stops the position until the reported position catches up."""
     clock = HeardClock(1000, latency_ms=0)
     clock.read(100)
     clock.advance(0.080)
@@ -65,7 +67,9 @@ def test_the_position_never_decreases() -> None:
 
 
 def test_segments_skip_silence_and_scaled_speech() -> None:
-    """Silence before an item, and speech that is played slower, do not change the item's count."""
+    """
+    Neither silence before an item nor slower playback changes the item's count of heard frames.
+    """
     segments = Segments()
     segments.add("a", 100, 200, 0, 50)
     segments.add("b", 200, 210, 0, 10)

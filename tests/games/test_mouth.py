@@ -1,4 +1,4 @@
-"""The mouth anticipates, blends and closes; without visemes it follows the loudness."""
+"""Mouth shapes begin before their sounds, and blend. Without visemes, loudness moves the mouth."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_sum_is_always_one() -> None:
 
 
 def test_an_open_shape_leads_its_sound() -> None:
-    """A vowel begins to show before its sound, and is complete near the beginning of its sound."""
+    """The shape of a vowel begins before the sound, and is complete when the sound begins."""
     track = track_of(Viseme("aa", 500, 700))
 
     assert track.weights_at(400)["aa"] == 0.0
@@ -56,7 +56,9 @@ def test_closed_lips_are_reached_at_the_onset(closed: str) -> None:
 
 
 def test_shapes_cross_fade() -> None:
-    """Between two vowels, one fades out while the other fades in, and the mouth stays open."""
+    """
+    Between two vowels, the first shape fades out while the second fades in. The mouth stays open.
+    """
     track = track_of(Viseme("aa", 300, 500), Viseme("ou", 500, 700))
     weights = track.weights_at(500 - 45)
 
@@ -66,7 +68,7 @@ def test_shapes_cross_fade() -> None:
 
 
 def test_a_short_movement_of_the_tongue_is_dropped() -> None:
-    """A short ``d`` between two equal vowels is not shown, but a longer one is."""
+    """A short ``d`` between two equal vowels is not shown, but a longer ``d`` is shown."""
     short = track_of(Viseme("aa", 0, 200), Viseme("DD", 200, 230), Viseme("aa", 230, 400))
     long = track_of(Viseme("aa", 0, 200), Viseme("DD", 200, 250), Viseme("aa", 250, 400))
 
@@ -94,7 +96,7 @@ def test_quiet_speech_opens_the_mouth_less() -> None:
 
 
 def test_loudness_opens_and_closes_the_mouth() -> None:
-    """Without visemes, the mouth opens fast, closes slower, and ignores noise."""
+    """Without visemes, the mouth opens fast, closes more slowly, and ignores noise."""
     track = MouthTrack(RATE_HZ)
     track.add_audio(tone(200, 0.4) + bytes(RATE_HZ * 2 // 5) + tone(200, 0.002))
 
@@ -106,7 +108,7 @@ def test_loudness_opens_and_closes_the_mouth() -> None:
 
 
 def test_visemes_replace_the_loudness() -> None:
-    """When the first visemes arrive, they are the source."""
+    """The first visemes replace the loudness as the source of the mouth shapes."""
     track = MouthTrack(RATE_HZ)
     track.add_audio(tone(100, 0.4))
     track.add_visemes([Viseme("ou", 0, 100)], "phonemes")
@@ -129,7 +131,9 @@ def test_audio_in_any_pieces_gives_the_same_loudness() -> None:
 
 
 def test_sources_of_visemes() -> None:
-    """Visemes of OpenXR come from the service, all others from the phonemes."""
+    """
+    Visemes of OpenXR are kept. Other visemes are converted, by their phonemes if these are known.
+    """
     phonemes = [Phoneme("m", "bmp", 0, 50, 0), Phoneme("ɛ", "aei", 50, 90, 0)]
     own = [Viseme("bmp", 0, 50), Viseme("aei", 50, 90)]
 
@@ -156,7 +160,9 @@ def test_the_mouth_closes_in_80_ms() -> None:
 
 
 def test_the_strongest_shape() -> None:
-    """``shape`` names the strongest shape, and the mouth at rest if there is none."""
+    """
+    ``shape`` returns the strongest shape, or the name of the mouth at rest if there is no shape.
+    """
     mouth = Mouth()
     assert (mouth.shape(), mouth.shape("preston_blair"), mouth.shape("vrm")) == ("X", "rest", "")
     assert mouth.openness == 0.0
@@ -166,7 +172,7 @@ def test_the_strongest_shape() -> None:
 
 
 def test_wrong_arguments() -> None:
-    """A wrong set or lead raises an error that names it."""
+    """A wrong set of shapes or a wrong lead_ms raises an error that names the argument."""
     mouth = Mouth()
     with pytest.raises(ConfigError, match="shapes must be one of"):
         mouth.weights("visage")

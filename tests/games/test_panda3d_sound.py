@@ -1,8 +1,8 @@
 """
 VoiceSound plays a voice with Panda3D, and MorphMouth moves the sliders of an actor.
 
-OpenAL writes to a pipe, in real time, and waits while the pipe is full. The tests need Panda3D, and
-fail without it: ``pip install 'inworld-sync[panda3d]'``.
+OpenAL writes to a pipe, in real time, and waits while the pipe is full. The tests fail without
+Panda3D. ``pip install 'inworld-sync[panda3d]'`` installs Panda3D.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def openal(tmp_path_factory) -> Iterator[tuple[Any, AudioPipe]]:
-    """Return the manager and the pipe of OpenAL, which a process can configure only once."""
+    """Return the manager and the pipe. A process can configure OpenAL only once."""
     with openal_pipe(tmp_path_factory.mktemp("openal"), RATE_HZ) as opened:
         yield opened
 
@@ -74,7 +74,7 @@ def without_silence(samples: npt.NDArray) -> npt.NDArray:
 
 @pytest.mark.slow
 def test_has_no_gap(openal):
-    """OpenAL plays the samples of the service."""
+    """OpenAL plays all samples of the service without a gap."""
     sound = noise(4)
     game = Game(openal, line_of(sound))
 
@@ -112,7 +112,7 @@ def test_continues_after_a_gap(openal):
 
 @pytest.mark.slow
 def test_cancel_ends_the_sound(openal):
-    """After cancel(), OpenAL plays only what it has mixed before, with a fade."""
+    """After cancel(), OpenAL plays only the audio that it has already mixed, and a short fade."""
     game = Game(openal, line_of(noise(3)))
     game.frames(60)
     game.voice.cancel()
@@ -124,7 +124,7 @@ def test_cancel_ends_the_sound(openal):
     assert game.played()[: (cancelled - game.began) // 4].any()
     assert not game.played(cancelled + AHEAD_BYTES).any()
     assert game.voice.heard_ms == heard_ms
-    # Another line on the same manager is complete.
+    # Another line on the same manager is played completely.
     again = Game(openal, line_of(noise(1, seed=2)))
     again.play()
     again.frames(20)
@@ -160,7 +160,9 @@ def test_pause_is_silent(openal):
 
 @pytest.mark.slow
 def test_direction_is_that_of_the_voice(openal):
-    """A voice on the left is louder in the left channel, and then in the right channel."""
+    """
+    Each channel is the louder one while the voice is on the side of this channel.
+    """
     voice = line_of(noise(2))
     voice.position = (-3, 0, 0)
     game = Game(openal, voice, positional=True)
@@ -200,7 +202,7 @@ def test_line_ends_without_a_device(openal):
 
 @pytest.mark.slow
 def test_sliders_follow_the_mouth():
-    """The slider of each shape has its weight in each frame."""
+    """In each frame, each slider has the weight of its mouth shape."""
     from direct.actor.Actor import Actor
     from panda3d.core import ClockObject
 
@@ -264,7 +266,7 @@ def test_example_runs(tmp_path):
     ],
 )
 def test_refuses_arguments(arguments, message):
-    """A wrong argument is an error that names it."""
+    """A wrong argument raises an error that names the argument."""
     with pytest.raises(ConfigError, match=message):
         VoiceSound(line_of(noise(1)), object(), **arguments)
 

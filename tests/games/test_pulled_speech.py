@@ -1,4 +1,4 @@
-"""An engine that queues blocks knows whether more speech must follow."""
+"""For engines that queue blocks, ``is_incomplete`` says whether more speech must follow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from support.game_lines import RATE_HZ, noise
 
 
 def test_speech_is_incomplete_until_its_end_is_read() -> None:
-    """Speech that has begun is incomplete until its end was read, even if the end comes late."""
+    """
+    Speech is incomplete from its first read until its end was read, even if the end comes late.
+    """
     output = SpeechOutput(RATE_HZ, 0.0)
     sound = noise(0.5)
     assert not output.is_incomplete
@@ -29,7 +31,7 @@ def test_speech_is_incomplete_until_its_end_is_read() -> None:
 
 
 def test_speech_ends_when_the_next_item_begins() -> None:
-    """Speech that the service does not end has ended when another item begins."""
+    """If the service does not end an item, the item ends when another item begins."""
     output = SpeechOutput(RATE_HZ, 0.0)
     output.push_pcm("a", memoryview(noise(0.2)))
     output.read(bytearray(RATE_HZ // 5 * 2), only_speech=True)

@@ -33,8 +33,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the size of a p
 
 FRAME_SECONDS = 1 / 60
 
-# The mixer is ahead of the pipe by at most this: the pipe, the buffer of the file, and three
-# buffers of 256 frames.
+# The mixer is ahead of the test by at most this many bytes: the size of the pipe, of the buffer of
+# the file, and of three buffers of 256 frames.
 AHEAD_BYTES = 4096 + 4096 + 3 * 256 * 4
 
 OpenMixer = Callable[..., AudioPipe]
@@ -42,7 +42,7 @@ OpenMixer = Callable[..., AudioPipe]
 
 @pytest.fixture
 def open_mixer(tmp_path, monkeypatch) -> Iterator[OpenMixer]:
-    """Return a function that opens the mixer in a format and returns its pipe."""
+    """Return a function that opens the mixer in a format and returns the mixer's pipe."""
     with ExitStack() as stack:
 
         def open_it(
@@ -59,7 +59,7 @@ def open_mixer(tmp_path, monkeypatch) -> Iterator[OpenMixer]:
         yield open_it
     # The pipe is closed, so the driver does not wait.
     pygame.mixer.quit()
-    # A test that has failed has not closed its voices.
+    # A test that has failed may not have closed its voice channels.
     channels._taken.clear()
     channels._reserved.clear()
 
@@ -73,14 +73,14 @@ def frames(pipe: AudioPipe, channel: VoiceChannel, count: int) -> None:
 
 
 def play(pipe: AudioPipe, channel: VoiceChannel) -> None:
-    """Run the loop of a game until the voice is over and its sound has left the pipe."""
+    """Run the loop of a game until the voice is over and all its sound was read from the pipe."""
     while not channel.voice.is_over:
         frames(pipe, channel, 1)
     pipe.read(0.5)
 
 
 def played(pipe: AudioPipe) -> npt.NDArray[np.int16]:
-    """Return the frames of a stereo pipe from the first to the last one that is not silent."""
+    """Return the frames of a stereo pipe from the first to the last frame that is not silent."""
     found = stereo(pipe)
     sounding = np.flatnonzero(found.any(axis=1))
     return found[sounding[0] : sounding[-1] + 1]
@@ -168,7 +168,9 @@ def test_format_moves_evenly():
 
 
 def test_position_is_that_of_the_mixer(open_mixer):
-    """The position differs from that of the mixer by what the mixer has ahead, and one frame."""
+    """
+    The voice's position differs from the mixer's position by at most AHEAD_BYTES and one frame.
+    """
     pipe = open_mixer(48000)
     voice = line_of(noise(3))
     channel = VoiceChannel(voice, latency_ms=0, clock=lambda: pipe.seconds)
@@ -188,7 +190,7 @@ def test_position_is_that_of_the_mixer(open_mixer):
 
 
 def test_latency_delays_the_position(open_mixer):
-    """The position is later by latency_ms, and the end of the line too."""
+    """Both the position and the end of the line are later by latency_ms."""
     pipe = open_mixer(48000)
     ends = []
     for latency_ms in (0, 500):
@@ -210,7 +212,7 @@ def test_cancel_ends_the_sound(open_mixer):
     voice.cancel()
     frames(pipe, channel, 1)
     heard_ms = voice.heard_ms
-    # The fade depends on the time of SDL, which is real time.
+    # The clock of SDL, which runs in real time, decides when the fade ends.
     faded = time.monotonic() + 0.03
     while time.monotonic() < faded:
         pass
@@ -225,7 +227,9 @@ def test_cancel_ends_the_sound(open_mixer):
 
 
 def test_speaks_after_an_interruption(open_mixer):
-    """Another line on the same channel is complete and has its full volume."""
+    """
+    After an interruption, another line on the same channel is played completely at full volume.
+    """
     pipe = open_mixer()
     first = VoiceChannel(line_of(noise(3)), channel=5, clock=lambda: pipe.seconds)
     frames(pipe, first, 30)
@@ -262,7 +266,7 @@ class Character(GameVoice):
 
 
 def test_character_is_interrupted(open_mixer):
-    """After an interruption, the next item is complete and has its full volume."""
+    """After an interruption, the next item is played completely and at its full volume."""
     pipe = open_mixer()
     voice = Character()
     channel = VoiceChannel(voice, clock=lambda: pipe.seconds)
@@ -278,7 +282,7 @@ def test_character_is_interrupted(open_mixer):
     assert played(pipe)[-RATE_HZ:, 0].tobytes() == answer
     assert len(played(pipe)) < 2.5 * RATE_HZ
     assert channel.gaps == 0
-    # After a silence, the next item is not a gap.
+    # A silence between two items is not counted as a gap.
     voice.speak("third", answer)
     frames(pipe, channel, 120)
     assert channel.gaps == 0
@@ -325,7 +329,7 @@ def test_gains_are_those_of_the_voice(open_mixer):
     play(pipe, channel)
 
     samples = np.abs(stereo(pipe).astype(int))
-    # The direction is that of the third chunk from now.
+    # A new direction is heard from the third chunk after the change.
     before, after = samples[:moved], samples[moved + RATE_HZ // 2 :]
     assert before.max(axis=0).tolist() == pytest.approx([0, 10_000], rel=0.02, abs=1)
     assert after.max(axis=0).tolist() == pytest.approx([5_000, 0], rel=0.02, abs=1)
@@ -333,7 +337,7 @@ def test_gains_are_those_of_the_voice(open_mixer):
 
 
 def test_mono_mixer_has_the_power_of_both_channels(open_mixer):
-    """A mixer with one channel plays a voice beside the listener 3 dB softer."""
+    """On a mixer with one channel, a voice on one side of the listener is 3 dB softer."""
     pipe = open_mixer(RATE_HZ, -16, 1)
     voice = line_of(noise(1))
     voice.position = (1, 0, 0)
@@ -347,7 +351,9 @@ def test_mono_mixer_has_the_power_of_both_channels(open_mixer):
 
 
 def test_counts_gaps(open_mixer):
-    """A frame that is longer than the audio in the mixer is a gap, and the speech is complete."""
+    """
+    A frame that is longer than the audio in the mixer causes a gap. All speech is still played.
+    """
     pipe = open_mixer()
     sound = noise(3)
     channel = VoiceChannel(line_of(sound), clock=lambda: pipe.seconds)
@@ -363,7 +369,10 @@ def test_counts_gaps(open_mixer):
 
 
 class LostSound:
-    """A channel that does not play the sound in its queue. It may report an ended sound."""
+    """
+    A channel that does not play its queued sound. With *reports_ended*, ``get_sound`` returns a
+    sound that has ended.
+    """
 
     def __init__(self, channel: pygame.mixer.Channel, *, reports_ended: bool) -> None:
         self._present = channel.get_sound() if reports_ended else None
@@ -389,7 +398,7 @@ class LostSound:
 
 @pytest.mark.parametrize("reports_ended", [False, True])
 def test_recovers_from_races_of_pygame(open_mixer, reports_ended):
-    """A sound that pygame has in its queue and does not play is played."""
+    """If pygame does not start a queued sound, the voice channel plays this sound."""
     pipe = open_mixer()
     now = 0.0
     channel = VoiceChannel(line_of(noise(2)), clock=lambda: now)
@@ -408,7 +417,7 @@ def test_recovers_from_races_of_pygame(open_mixer, reports_ended):
 
 
 def test_each_voice_has_a_channel(open_mixer):
-    """Voices get different channels, which other sounds of the game do not get."""
+    """Each voice gets its own channel. Other sounds of the game get none of these channels."""
     open_mixer()
     pygame.mixer.Channel(1).play(pygame.mixer.Sound(buffer=bytes(400_000)))
     channels = [VoiceChannel(line_of(noise(1))) for _ in range(9)]
@@ -423,7 +432,7 @@ def test_each_voice_has_a_channel(open_mixer):
     channels[3].close()
     again = VoiceChannel(line_of(noise(1)))
     assert again.channel == 4
-    # A voice that is forgotten does not keep its channel.
+    # A voice channel that is garbage-collected frees its mixer channel.
     del again
     assert VoiceChannel(line_of(noise(1))).channel == 4
     for channel in channels:
@@ -462,7 +471,9 @@ def test_mixer_may_be_opened_again(open_mixer):
 
 
 def test_mixer_may_be_opened_between_two_frames(open_mixer):
-    """A mixer that is opened again has eight channels. The voice makes its channel again."""
+    """
+    A mixer that is opened again has eight channels. The voice channel adds the missing channels.
+    """
     first = open_mixer()
     others = [VoiceChannel(line_of(noise(1))) for _ in range(12)]
     channel = others[-1]
@@ -490,7 +501,7 @@ def test_mixer_may_be_opened_between_two_frames(open_mixer):
     ],
 )
 def test_refuses_arguments(open_mixer, arguments, message):
-    """A wrong argument is an error that names it."""
+    """A wrong argument raises an error that names the argument."""
     open_mixer()
     with pytest.raises(ConfigError, match=message):
         VoiceChannel(line_of(noise(1)), **arguments)

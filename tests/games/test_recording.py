@@ -26,7 +26,9 @@ def words(*times: tuple[str, float, float]) -> list[WordTime]:
 
 
 def test_times_between_words() -> None:
-    """Times inside a word are interpolated; times outside of all words are shifted."""
+    """
+    Times inside and between words are interpolated. Times before and after all words are shifted.
+    """
     spoken = words(("One,", 100, 200), ("two.", 300, 400))
     heard = words(("one", 1000, 1200), ("two", 1500, 1600))
     times = TimeMap(spoken, heard, 2000)
@@ -46,7 +48,7 @@ def test_a_word_that_was_not_recognized() -> None:
 
 
 def test_nothing_in_common() -> None:
-    """Without a common word, nothing is known."""
+    """Without a common word, ``is_known`` is false."""
     assert not TimeMap(words(("a", 0, 100)), words(("b", 0, 100)), 1000).is_known
     assert not TimeMap([], [], 1000).is_known
 
@@ -68,7 +70,7 @@ def test_times_never_decrease(first: list[tuple[str, int, int]], second: list) -
 
 
 def test_a_slow_recording(iw: Inworld, tmp_path: Path) -> None:
-    """The shapes of a slower speech are found, from its sound and its text."""
+    """The mouth shapes of a slow recording are found from the recording and its text."""
     slow = AudioConfig("PCM", 24000, speaking_rate=0.8)
     actor = iw.tts.synthesize(TEXT, voice="Dennis", audio=slow, viseme_set="OPENXR")
     actor.save(tmp_path / "take.wav")
@@ -81,7 +83,7 @@ def test_a_slow_recording(iw: Inworld, tmp_path: Path) -> None:
         abs(found.start_ms - right.start_ms)
         for found, right in zip(timeline.words, actor.words, strict=True)
     ]
-    # Recognition finds the times of words to about 100 ms.
+    # The recognizer finds the times of words to within about 100 ms.
     assert sorted(errors_ms)[len(errors_ms) // 2] < 100, errors_ms
     closed = [each for each in actor.visemes if each.name == "PP"]
     found = [each for each in timeline.visemes if each.name == "PP"]

@@ -8,7 +8,8 @@ from inworld_sync import ConfigError
 from inworld_sync.games import SHAPE_SETS, VISEMES, shape_weights
 from inworld_sync.games.shapes import viseme_of
 
-# A copy of the design's table: viseme, Rhubarb, Preston Blair, SAPI id, VRM, jawOpen of ARKit.
+# Each row has the viseme, its names in Rhubarb and Preston Blair, its SAPI id, its VRM shape with a
+# weight, and the weight of jawOpen in ARKit.
 TABLE = """
 sil X rest 0  -      0
 PP  A MBP  21 -      0
@@ -34,7 +35,7 @@ def only(weights: dict[str, float]) -> dict[str, float]:
 
 
 def test_the_table_has_every_viseme() -> None:
-    """The table of this test has the 15 visemes."""
+    """The table of this test has all 15 visemes."""
     assert sorted(row[0] for row in ROWS) == sorted(VISEMES)
     assert len(VISEMES) == 15
 
@@ -107,17 +108,17 @@ def test_sums_are_limited() -> None:
     ],
 )
 def test_phonemes_of_the_service(name: str, symbol: str, viseme: str) -> None:
-    """Each viseme name of the service becomes a viseme of OpenXR, by the phoneme if needed."""
+    """Each viseme name of the service becomes an OpenXR viseme, which may depend on the phoneme."""
     assert viseme_of(name, symbol) == (viseme, 1.0)
 
 
 def test_an_unknown_name_gets_half_the_weight() -> None:
-    """An unknown name is a consonant of half the weight, unless the phoneme is known."""
+    """An unknown name becomes the viseme DD with half the weight, unless the phoneme is known."""
     assert viseme_of("zz", "ʢ") == ("DD", 0.5)
     assert viseme_of("zz", "u") == ("ou", 1.0)
 
 
 def test_an_unknown_set_is_refused() -> None:
-    """The error names the sets."""
+    """The error for an unknown set lists the known sets."""
     with pytest.raises(ConfigError, match="shapes must be one of openxr, oculus"):
         shape_weights({}, "visage")

@@ -18,7 +18,9 @@ def power(gains: tuple[float, float]) -> float:
 
 
 def test_directions() -> None:
-    """A voice on the right is heard on the right, and a voice in front on both sides."""
+    """
+    A voice on the right is heard only on the right. A voice in front is equally loud on both sides.
+    """
     right = stereo_gains((5, 0, 0), HERE)
     left = stereo_gains((-5, 0, 0), HERE)
     front = stereo_gains((0, 0, -5), HERE)
@@ -29,7 +31,7 @@ def test_directions() -> None:
 
 
 def test_the_power_does_not_depend_on_the_direction() -> None:
-    """The panning has equal power."""
+    """The total power of both gains is the same in every direction."""
     around = [
         stereo_gains((5 * math.sin(angle), 0, -5 * math.cos(angle)), HERE)
         for angle in (0, 0.4, 1.1, 2.0, 3.1, 4.5)
@@ -56,7 +58,7 @@ def test_a_voice_at_the_listener_is_in_the_middle() -> None:
 
 
 def test_a_voice_near_the_listener_moves_to_the_middle() -> None:
-    """Inside the smallest distance, a voice on the right is also heard on the left."""
+    """A voice on the right that is nearer than min_distance is also heard on the left."""
     near, far = stereo_gains((0.5, 0, 0), HERE), stereo_gains((1, 0, 0), HERE)
 
     assert far[0] == pytest.approx(0, abs=1e-9)
@@ -73,7 +75,9 @@ def test_a_voice_near_the_listener_moves_to_the_middle() -> None:
     ],
 )
 def test_rolloff(model: Any, gains: dict[float, float]) -> None:
-    """Each model has its gains, which do not change beyond the limits."""
+    """
+    Each model has its own gains. The gain is constant below min_distance and above max_distance.
+    """
     rolloff = Rolloff(model, min_distance=1, max_distance=10)
 
     assert {at: rolloff.gain(at) for at in gains} == pytest.approx(gains)
@@ -91,6 +95,6 @@ def test_rolloff(model: Any, gains: dict[float, float]) -> None:
     ],
 )
 def test_wrong_values(make: Any, message: str) -> None:
-    """A wrong value raises an error that names it."""
+    """A wrong value raises an error that says which values are accepted."""
     with pytest.raises(ConfigError, match=message):
         make()

@@ -1,4 +1,4 @@
-"""A speech becomes visemes, key frames and files of animation programs."""
+"""A speech becomes visemes, key frames and files for animation programs."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ SPEECH = Speech(
 
 
 def test_tsv_of_rhubarb() -> None:
-    """The lines begin at 0, end with the sound, and do not repeat a shape."""
+    """The first line is at 0 s, and the last line is at the end of the sound."""
     assert mouth_timeline(SPEECH).to_rhubarb_tsv() == (
         "0.00\tA\n0.10\tD\n0.40\tX\n0.50\tB\n0.72\tF\n0.90\tX\n1.00\tX\n"
     )
 
 
 def test_json_of_rhubarb() -> None:
-    """The cues have no gaps, and the metadata has the file and its length."""
+    """The cues have no gaps, and the metadata has the file name and the duration."""
     found = json.loads(mouth_timeline(SPEECH).to_rhubarb_json("hello.wav"))
     cues = found["mouthCues"]
 
@@ -51,7 +51,7 @@ def test_json_of_rhubarb() -> None:
 
 
 def test_xml_of_rhubarb() -> None:
-    """The XML has the same cues as the JSON, and escapes the name of the file."""
+    """The XML has the same cues as the JSON. The name of the file is escaped."""
     timeline = mouth_timeline(SPEECH)
     root = ElementTree.fromstring(timeline.to_rhubarb_xml("a<b>&.wav").encode())
     cues = json.loads(timeline.to_rhubarb_json())["mouthCues"]
@@ -65,7 +65,7 @@ def test_xml_of_rhubarb() -> None:
 
 
 def test_switch_file_of_moho() -> None:
-    """Frames begin at 1, and each line changes the shape."""
+    """The first frame has the number 1, and each line changes the shape."""
     assert mouth_timeline(SPEECH).to_moho() == (
         "MohoSwitch1\n1 MBP\n3 AI\n11 rest\n13 etc\n18 U\n23 rest\n"
     )
@@ -106,7 +106,9 @@ def test_keyframes_end_at_rest() -> None:
 
 
 def test_phonemes_and_loudness() -> None:
-    """Without visemes of the service, the phonemes are used, and without phonemes the loudness."""
+    """
+    Without visemes, the mouth follows the phonemes. Without phonemes, it follows the loudness.
+    """
     phonemes = (Phoneme("m", "bmp", 0, 100, 0), Phoneme("u", "u", 100, 300, 0))
     spoken = Speech(tone(300, 0.4), AudioEncoding.PCM, RATE_HZ, phonemes=phonemes)
     sound = Speech(bytes(9600) + tone(300, 0.4) + bytes(24000), AudioEncoding.PCM, RATE_HZ)
@@ -121,7 +123,7 @@ def test_phonemes_and_loudness() -> None:
 
 @pytest.mark.parametrize(("gap_ms", "shapes"), [(40, "DF"), (120, "DXF")])
 def test_a_short_gap_does_not_close_the_mouth(gap_ms: float, shapes: str) -> None:
-    """A gap between two visemes is a cue at rest only if it is long enough to be seen."""
+    """A gap between two visemes becomes a cue at rest only if the gap is long enough."""
     visemes = (Viseme("aa", 0, 300), Viseme("ou", 300 + gap_ms, 1000))
     spoken = Speech(tone(1000, 0.4), AudioEncoding.PCM, RATE_HZ, visemes=visemes)
 
@@ -149,14 +151,14 @@ def test_silence_is_one_closed_cue() -> None:
     ],
 )
 def test_files(name: str, kind: str | None, begins: str, tmp_path: Path) -> None:
-    """The suffix or the format selects the form of the file."""
+    """The suffix of the name or the argument *format* selects the file format."""
     mouth_timeline(SPEECH).save(tmp_path / name, kind)  # type: ignore[arg-type]
 
     assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
-    """An unknown format, a wrong rate of frames and a set without single shapes are refused."""
+    """An unknown format, a wrong frame rate, and a set without a name for rest are refused."""
     timeline = mouth_timeline(SPEECH)
     with pytest.raises(ConfigError, match="format must be one of json, tsv"):
         timeline.save(tmp_path / "a.txt")

@@ -1,4 +1,4 @@
-"""A line speaks in the loop of a game, and its state shows every end."""
+"""Tests of lines in the loop of a game. The state of a line shows how the line has ended."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SPEECH = existing_speech()
 
 
 def started(latency_ms: float = 0) -> VoiceLine:
-    """Return a line of existing speech that was started, with all of its audio queued."""
+    """Return a started line of existing speech. All audio of the line is queued."""
     line = VoiceLine(None, SPEECH, latency_ms=latency_ms, start=True)
     line.update(0, 1000)
     assert line.queued_ms == 1000
@@ -52,7 +52,7 @@ def started(latency_ms: float = 0) -> VoiceLine:
 
 @pytest.fixture
 def line() -> Iterator[VoiceLine]:
-    """A line of existing speech, which was started."""
+    """A started line of existing speech."""
     with started() as line:
         yield line
 
@@ -63,7 +63,7 @@ def spoken(audio: bytes) -> bytes:
 
 
 def test_existing_speech_is_read_unchanged(line: VoiceLine) -> None:
-    """The engine reads exactly the speech, without a gap, and the line is finished when heard."""
+    """The engine reads the speech unchanged. The line is finished when all audio was heard."""
     audio = run_to_end(line)
 
     assert audio.startswith(SPEECH.data)
@@ -85,7 +85,7 @@ def test_words_are_reported_when_heard() -> None:
 
 
 def test_the_position_waits_for_the_latency() -> None:
-    """A sample is heard one latency after its read, and the mouth follows what is heard."""
+    """A sample is heard latency_ms after the engine has read the sample."""
     line = started(200)
     run_frames(line, 6)
     assert (line.heard_ms, line.is_speaking) == (0.0, False)
@@ -96,7 +96,7 @@ def test_the_position_waits_for_the_latency() -> None:
 
 
 def test_now(line: VoiceLine) -> None:
-    """The word, the text and the mouth are those of the position that is heard."""
+    """The word, the text and the mouth belong to the position that is heard now."""
     run_frames(line, 15)
     assert line.heard_ms == pytest.approx(250, abs=1)
     assert line.word == SPEECH.words[0]
@@ -110,7 +110,7 @@ def test_now(line: VoiceLine) -> None:
 
 
 def test_speech_of_the_service(iw: Inworld) -> None:
-    """A line receives speech with words and mouth shapes, and ends by itself."""
+    """A line receives speech with words and mouth shapes, and ends when all speech was heard."""
     line = VoiceLine(iw, TEXT, voice="Dennis")
     heard: list[str] = []
     ends: list[str] = []
@@ -175,14 +175,14 @@ def test_cancel(line: VoiceLine) -> None:
     line.cancel()
 
     assert (line.state, line.is_speaking, line.queued_ms) == ("cancelled", False, 0.0)
-    # The playout fades within 5 ms.
+    # The playout fades out within 5 ms.
     assert not run_frames(line, 5)[RATE_HZ // 200 * 2 :].strip(b"\0")
     assert line.mouth.weights()["sil"] == 1.0
     assert words == ["one"]
 
 
 def test_cancel_of_audio_that_was_read() -> None:
-    """``drops`` increases only if the engine has audio that it must drop."""
+    """``drops`` increases only if the engine has read audio that was not heard yet."""
     line = started(100)
     run_frames(line, 15)
     assert line.drops == 0
@@ -195,7 +195,7 @@ def test_cancel_of_audio_that_was_read() -> None:
 
 
 def test_cancel_ends_the_thread() -> None:
-    """Cancelling a line of a silent service ends its thread."""
+    """If the service is silent, cancel() ends the thread of the line."""
     with scripted(lambda service: service.until_left()) as client:
         line = VoiceLine(client, TEXT, start=True)
         run_frames(line, 3)
@@ -210,7 +210,7 @@ def test_cancel_ends_the_thread() -> None:
 
 
 def test_cancel_ends_the_synthesis() -> None:
-    """The service is asked to end the speech, even while the text of the line is not complete."""
+    """cancel() closes the context, even while the text of the line is incomplete."""
     closed, asked, release = threading.Event(), threading.Event(), threading.Event()
 
     def script(service: Service) -> None:
@@ -237,7 +237,9 @@ def game_threads() -> int:
 
 
 def test_an_unknown_voice_fails_the_line(iw: Inworld) -> None:
-    """An error of the service is the error of the line, and no call raises it."""
+    """
+    An error of the service becomes the error of the line. No call of the game raises this error.
+    """
     line = VoiceLine(iw, TEXT, voice="nobody", start=True)
     audio = run_to_end(line)
 
@@ -288,7 +290,7 @@ def test_an_exception_of_the_text_fails_the_line(iw: Inworld) -> None:
 
 
 def test_pause_and_resume(line: VoiceLine) -> None:
-    """A paused line gives silence and loses nothing."""
+    """A paused line returns silence. No speech is lost."""
     audio = run_frames(line, 12)
     line.pause()
     assert line.is_paused
@@ -296,7 +298,7 @@ def test_pause_and_resume(line: VoiceLine) -> None:
     position = line.heard_ms
     run_frames(line, 30)
     assert line.heard_ms == position
-    # The playout fades out.
+    # The playout fades out in the first 50 ms.
     assert not silence[RATE_HZ // 20 * 2 :].strip(b"\0")
     line.resume()
     run_to_end(line)
@@ -307,7 +309,7 @@ def test_pause_and_resume(line: VoiceLine) -> None:
 
 @pytest.mark.parametrize(("scale", "is_paused"), [(0.0, True), (0.5, False), (3.0, False)])
 def test_time_scale(line: VoiceLine, scale: float, is_paused: bool) -> None:
-    """A time scale of 0 pauses. With any other scale, speech keeps its speed."""
+    """A time scale of 0 pauses the line. With any other scale, speech keeps its speed."""
     line.time_scale = scale
     audio = run_frames(line, 15)
 
@@ -318,7 +320,7 @@ def test_time_scale(line: VoiceLine, scale: float, is_paused: bool) -> None:
 
 
 def test_a_pause_outlasts_the_time_scale(line: VoiceLine) -> None:
-    """If the time scale is no longer 0, a line that was paused stays paused."""
+    """A line that was paused with pause() stays paused when the time scale is no longer 0."""
     line.pause()
     line.time_scale = 0.0
     line.time_scale = 1.0
@@ -327,7 +329,7 @@ def test_a_pause_outlasts_the_time_scale(line: VoiceLine) -> None:
 
 
 def test_pull_gives_only_speech() -> None:
-    """``pull_audio`` returns nothing before, between and after speech."""
+    """``pull_audio`` returns only speech. Before and after the speech, it returns nothing."""
     line = VoiceLine(None, SPEECH)
     assert line.pull_audio(FRAMES) == b""
     line.start()
@@ -341,7 +343,7 @@ def test_pull_gives_only_speech() -> None:
 
 
 def test_reports_of_the_engine() -> None:
-    """An engine that queues blocks reports which frames it has played."""
+    """If the engine reports which frames it has played, the heard position follows the reports."""
     line = started()
     line.pull_audio(2400)
     line.pull_audio(2400)
@@ -357,7 +359,7 @@ def test_reports_of_the_engine() -> None:
 
 
 def test_read_into_a_buffer(line: VoiceLine) -> None:
-    """``read_into`` fills a buffer and counts the frames of speech."""
+    """``read_into`` fills a buffer, and returns the number of frames with speech."""
     buffer = bytearray(4800)
     assert line.read_into(memoryview(buffer)) == 2400
     assert bytes(buffer) == SPEECH.data[:4800]
@@ -365,7 +367,7 @@ def test_read_into_a_buffer(line: VoiceLine) -> None:
 
 
 def test_fade_out(line: VoiceLine) -> None:
-    """A fade reduces the volume in a straight line, and then cancels the line."""
+    """``fade_out`` reduces the volume linearly, and then cancels the line."""
     run_frames(line, 15)
     line.fade_out(200)
     assert line.is_fading
@@ -381,7 +383,7 @@ def test_fade_out(line: VoiceLine) -> None:
 
 
 def test_fade_without_an_engine(line: VoiceLine) -> None:
-    """If the engine reads no more, the line still ends."""
+    """A fade ends the line even if the engine reads no more audio."""
     run_frames(line, 3)
     line.fade_out(100)
     run_frames(line, 120, read=False)
@@ -389,7 +391,7 @@ def test_fade_without_an_engine(line: VoiceLine) -> None:
 
 
 def test_stereo(line: VoiceLine) -> None:
-    """A voice on the right is heard in the right channel, with its volume and distance."""
+    """A voice on the right is heard only in the right channel, with the voice's volume."""
     line.position = (2, 0, 0)
     line.volume = 0.5
     line.rolloff = type(line.rolloff)("none")
@@ -403,7 +405,7 @@ def test_stereo(line: VoiceLine) -> None:
 
 
 def test_a_change_of_gains_has_no_step(line: VoiceLine) -> None:
-    """A voice that moves to the other side changes its gains within a block."""
+    """If a voice moves to the other side, the gains change gradually within one block."""
     line.position = (5, 0, 0)
     line.read_stereo(FRAMES, Listener())
     line.position = (-5, 0, 0)
@@ -418,7 +420,9 @@ def test_a_change_of_gains_has_no_step(line: VoiceLine) -> None:
 
 
 def test_a_handler_that_raises(line: VoiceLine, caplog: pytest.LogCaptureFixture) -> None:
-    """An exception of a handler is counted and logged once; the other handlers run."""
+    """
+    Each exception of a handler is counted. Only the first one is logged. Other handlers still run.
+    """
     heard: list[str] = []
 
     def fail(_: WordTime) -> None:
@@ -434,7 +438,7 @@ def test_a_handler_that_raises(line: VoiceLine, caplog: pytest.LogCaptureFixture
 
 
 def test_the_budget_limits_handlers(line: VoiceLine) -> None:
-    """With a budget of 0, each update runs one handler; the rest follows later."""
+    """With a budget of 0, each update runs one handler. Later updates run the other handlers."""
     calls: list[str] = []
     for name in "abc":
         line.on_word(lambda word, name=name: calls.append(name))
@@ -455,7 +459,7 @@ def test_a_line_is_not_saved(line: VoiceLine, save: Callable[[object], object]) 
 
 
 def test_start_twice(line: VoiceLine) -> None:
-    """A line can be started once."""
+    """A line can be started only once."""
     with pytest.raises(LocalProtocolError, match="a line can be started once"):
         line.start()
     line.cancel()
@@ -485,7 +489,7 @@ def test_start_twice(line: VoiceLine) -> None:
     ],
 )
 def test_wrong_arguments(line: VoiceLine, call: Any, message: str) -> None:
-    """A wrong argument raises an error that names it."""
+    """A wrong argument raises an error that names the argument."""
     with pytest.raises(ConfigError, match=message):
         call(line)
 

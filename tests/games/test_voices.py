@@ -32,7 +32,7 @@ def line() -> VoiceLine:
 
 
 def test_voices_that_are_over_are_removed() -> None:
-    """All voices are updated, and those that are over are removed."""
+    """A group updates all voices, and removes voices that are over."""
     with Voices() as voices:
         first, second = voices.add(line()), voices.add(line())
         assert len(voices) == 2
@@ -42,7 +42,9 @@ def test_voices_that_are_over_are_removed() -> None:
 
 
 def test_pause_and_time_scale() -> None:
-    """A paused group pauses its voices and those that are added later."""
+    """
+    A paused group also pauses voices that are added later. A time scale of 0 has the same effect.
+    """
     with Voices() as voices:
         first = voices.add(line())
         voices.pause()
@@ -58,7 +60,7 @@ def test_pause_and_time_scale() -> None:
 
 
 def test_a_change_of_the_scene() -> None:
-    """The voices of a scene fade out and are closed; a voice that is kept continues."""
+    """A change of the scene fades out and closes all voices except the voices to keep."""
     with Voices() as voices:
         narrator, guard = voices.add(line()), voices.add(line())
         run(voices, 5)
@@ -74,7 +76,7 @@ def test_a_change_of_the_scene() -> None:
 
 
 def test_each_voice_gets_its_turn() -> None:
-    """With a budget of 0, every voice processes an event, and the handlers follow later."""
+    """With a budget of 0, no voice keeps the other voices from running their handlers."""
     calls: list[str] = []
     with Voices() as voices:
         for name in "ab":
@@ -97,7 +99,7 @@ def test_close_ends_all_voices() -> None:
 
 
 def test_wrong_arguments() -> None:
-    """A group accepts voices only."""
+    """A group accepts only voices."""
     with pytest.raises(ConfigError, match="voice must be a VoiceLine or a Conversation"):
         Voices().add("hello")  # type: ignore[type-var]
 
@@ -151,7 +153,7 @@ print(len(names()))
 
 
 def test_threads_end_with_the_program() -> None:
-    """When the program ends, the threads of voices have ended."""
+    """The threads of voices end before the program ends."""
     with serve(silent) as server:
         done = subprocess.run(
             [sys.executable, "-c", CONNECTED, str(server.port)],
@@ -166,7 +168,7 @@ def test_threads_end_with_the_program() -> None:
 
 
 def test_the_program_ends_without_close() -> None:
-    """A program may end while voices connect: no thread delays or disturbs the end."""
+    """A program may end while voices connect. No thread delays the end or shows an error."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
     )

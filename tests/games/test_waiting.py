@@ -1,4 +1,4 @@
-"""The thread of the game never waits, whatever the service does."""
+"""The thread of the game never waits for the service."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def unread(peer: Peer) -> None:
     ],
 )
 def test_a_service_that_does_not_answer(make: Make, script: Callable[[Peer], None]) -> None:
-    """No call of the loop waits, nor do cancelling and closing."""
+    """
+    If the service does not answer, no call of the loop waits. cancel() and close() return at once.
+    """
     with serve(script) as server:
         client = Inworld(
             api_key=KEY, base_url=f"ws://127.0.0.1:{server.port}", connect_timeout=20, max_retries=0
@@ -85,7 +87,7 @@ def test_a_service_that_does_not_answer(make: Make, script: Callable[[Peer], Non
 
 
 def test_an_interruption_does_not_send() -> None:
-    """Interrupting a character that speaks sends nothing on the thread of the game."""
+    """When a character is interrupted, the thread of the game sends nothing."""
     truncated = threading.Event()
 
     def script(service: RealtimeService) -> None:
@@ -131,13 +133,13 @@ def test_closing_ends_a_command_that_waits() -> None:
 
 
 def threads_of(kind: str) -> list[str]:
-    """Return the names of the threads of voices."""
+    """Return the names of the threads of this kind that voices have started."""
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith(f"inworld-game-{kind}")]
 
 
 def test_a_stalled_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lookup of a name that takes long does not stop the loop."""
+    """A slow lookup of a host name does not stop the loop."""
     looks, release = threading.Event(), threading.Event()
 
     def lookup(*_: object, **__: object) -> None:
@@ -160,7 +162,7 @@ def test_a_stalled_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_call_that_waits_is_found() -> None:
-    """The check of these tests finds a call that waits."""
+    """``no_waiting_calls`` finds a call that may wait."""
     import time
 
     with pytest.raises(AssertionError, match="sleep in"), no_waiting_calls():

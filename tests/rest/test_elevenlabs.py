@@ -68,7 +68,10 @@ FACTS = {
 
 
 def test_first_sample(tone_server: Emulator) -> None:
-    """The first sample is cloned with the name and the language; each key goes to its service."""
+    """
+    The first sample is cloned with the name and the language; each key is sent only to its own
+    service.
+    """
     other = ElevenLabs(FACTS, wav_file())
     with (
         serving(other) as url,
@@ -156,7 +159,7 @@ def test_arguments(iw: Inworld) -> None:
 
 
 def test_one_timeout(iw: Inworld) -> None:
-    """The timeout covers both services."""
+    """The timeout covers the requests to both services."""
     with serve(lambda peer: peer.hold()) as server, pytest.raises(DeadlineExceeded):
         iw.voices.clone_from_elevenlabs(
             "v", api_key=SECRET, base_url=f"http://127.0.0.1:{server.port}", timeout=0.3

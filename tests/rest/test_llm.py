@@ -148,7 +148,7 @@ def test_chat() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_refused(status: str, body: object, kind: type[Exception], is_streamed: bool) -> None:
-    """A refused request raises the error of its HTTP status at once, and is sent only once."""
+    """A refused request raises the error for the HTTP status at once, and is sent only once."""
     with serve(lambda peer: answer_all(peer, whole(status, body), counted)) as server:
         counted: list[bytes] = []
         with Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{server.port}") as iw:
@@ -200,7 +200,10 @@ def test_retry_after_is_too_long() -> None:
 
 
 def test_no_retry_of_a_request_that_may_be_handled() -> None:
-    """If the connection breaks after a request, there is no retry, which might cost twice."""
+    """
+    If the connection breaks after a request, the request is not sent again, since a second
+    request might also be charged.
+    """
     seen: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -371,7 +374,7 @@ def break_off(peer: Peer, last: bytes) -> None:
 
 @pytest.mark.parametrize("name", UNFINISHED)
 def test_unfinished(name: str) -> None:
-    """A stream that ends before its answer raises an error with the text that has arrived."""
+    """A stream that ends before the answer is complete raises an error with the received text."""
     texts: list[str] = []
     with client(UNFINISHED[name]) as iw:
         stream = iw.llm.stream("x")
@@ -404,7 +407,7 @@ def test_reset() -> None:
 
 
 def test_error_event() -> None:
-    """An error event ends the stream with an error of its class and with the text so far."""
+    """An error event ends the stream. The raised error has the right class and the text so far."""
     error = b'data: {"error": {"message": "slow down", "type": "rate_limit_error"}}\n\n'
     with client(streaming(said("a"), error, DONE)) as iw:
         stream = iw.llm.stream("x")
@@ -451,7 +454,7 @@ def test_endless_answer_is_limited() -> None:
 
 
 def test_not_a_stream() -> None:
-    """A response that is no stream raises a protocol error, or the error in its body."""
+    """A response that is not a stream raises a protocol error, or the error in the body."""
     for answer, kind in (
         (completion({"content": "Hi."}), RemoteProtocolError),
         (whole("200 OK", b"<html>", "Content-Type: text/html"), RemoteProtocolError),
@@ -503,7 +506,7 @@ def test_endless_stream() -> None:
 
 
 def test_slow_whole_answer() -> None:
-    """A whole answer must be complete within the timeout, however slowly its bytes arrive."""
+    """A whole answer must be complete within the timeout, even if the bytes arrive slowly."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -547,7 +550,7 @@ def test_close_from_another_thread(closes_client: bool, script: Script) -> None:
 
 
 def test_leaving_early_closes_the_connection() -> None:
-    """If the block is left or the stream is dropped, the request ends at the service."""
+    """If the ``with`` block is left or the stream is dropped, the connection is closed."""
     ended = threading.Semaphore(0)
 
     def script(peer: Peer) -> None:
@@ -601,7 +604,7 @@ def test_fork() -> None:
 
 
 def test_two_threads() -> None:
-    """A second thread that iterates gets an error, so the threads do not share the pieces."""
+    """A second thread that iterates over the same stream gets an error."""
     with client(streaming(said("a"), ends=False)) as iw, ThreadPoolExecutor(1) as pool:
         stream, waiting = waiting_stream(iw, pool)
         deadline = time.monotonic() + 30

@@ -104,7 +104,7 @@ def test_an_expired_token(server: Emulator, use: Callable[[Inworld], None]) -> N
     """A token that the service no longer accepts is replaced once; the call does not fail."""
     with client(server) as (iw, auth):
         use(iw)
-        # The clients of TTS keep a connection, which would still be accepted.
+        # A TTS client keeps its connection. The service would still accept this connection.
         iw._connector.evict_idle()
         server.expire_tokens()
         use(iw)
@@ -136,7 +136,7 @@ def _expired(auth: JwtAuth) -> Any:
 
 
 def test_twenty_threads(server: Emulator) -> None:
-    """Threads whose token is refused at the same time share one new token."""
+    """If the token of several threads is refused at the same time, they share one new token."""
     with client(server) as (iw, auth):
         auth.header()
         server.expire_tokens()
@@ -191,7 +191,7 @@ class Numbered:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make attempts follow each other without a delay."""
+    """Remove the delay between attempts."""
     monkeypatch.setattr(Backoff, "next_delay", _count)
 
 
@@ -229,7 +229,7 @@ def test_a_function_that_fails_while_realtime_reconnects() -> None:
 
 
 def test_a_function_that_always_fails_while_realtime_reconnects() -> None:
-    """The session ends after its time for reconnecting; the error names the exception."""
+    """The session ends when the time for reconnecting has passed; the error names the exception."""
     tokens = Numbered(*range(2, 1000))
 
     def first(service: Service) -> None:
@@ -315,7 +315,7 @@ def test_a_stream_without_reconnects() -> None:
 
 
 def test_an_utterance_of_a_voice_that_is_forbidden() -> None:
-    """An error of a context alone is not about the credential, so nothing is repeated."""
+    """An error of only one context is not about the credential, so nothing is repeated."""
     tokens = Numbered()
 
     def forbids(service: TtsService) -> None:
@@ -366,7 +366,7 @@ def test_a_function_that_fails() -> None:
 def test_places(
     server: Emulator, place: Any, use: Callable[[Inworld], None], *, is_key: bool
 ) -> None:
-    """An upgrade may have the credential in three places; HTTP requests have it in a header."""
+    """An upgrade has the credential in one of three places; an HTTP request has it in a header."""
     with Inworld(server.api_key, base_url=server.url) as iw:
         token = iw.tokens.mint("session").token
     credential = {"api_key": server.api_key} if is_key else {"token": token}
@@ -396,7 +396,7 @@ def test_the_key_is_in_no_other_place() -> None:
 
 @pytest.mark.parametrize("echoed", ["bearer_t", None])
 def test_an_echoed_subprotocol(echoed: str | None) -> None:
-    """A server may accept the subprotocol, or not mention it."""
+    """The connection opens, whether the server's response names the subprotocol or not."""
 
     def serve_one(peer: Peer) -> None:
         peer.upgrade(*([f"Sec-WebSocket-Protocol: {echoed}"] if echoed else []))

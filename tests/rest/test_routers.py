@@ -42,7 +42,7 @@ Sent = list[tuple[str, str, Any]]
 
 @contextmanager
 def answering(*answers: object) -> Iterator[tuple[Inworld, Sent]]:
-    """Yield a client and the requests that its server gets; the last answer is repeated."""
+    """Yield a client, and the requests that its server gets. The server repeats the last answer."""
     sent: Sent = []
 
     def script(peer: Peer) -> None:
@@ -187,7 +187,7 @@ def test_nothing_is_sent_for_wrong_arguments() -> None:
 
 
 def test_id_is_quoted() -> None:
-    """An id cannot select another path."""
+    """An id is quoted in a path, so the id cannot select another path."""
     with answering(DESCRIBED) as (iw, sent):
         iw.routers.get("../v1/a?b#c")
 

@@ -1,4 +1,4 @@
-"""Tokens: the requests for them, which tokens are kept, and when the next token is requested."""
+"""How tokens are requested, which tokens are kept, and when the next token is requested."""
 
 from __future__ import annotations
 
@@ -216,7 +216,9 @@ def test_a_client_without_a_key() -> None:
     ],
 )
 def test_odd_expiry(answer: dict[str, Any], lifetime: float | None) -> None:
-    """An expiry that is impossible, or past by this machine's clock, counts as not sent."""
+    """
+    If the expiry is missing, impossible or past by this machine's clock, the lifetime is None.
+    """
     assert lifetime == _minted(json.dumps(answer).encode()).lifetime
 
 
@@ -256,7 +258,7 @@ def test_no_token(answer: bytes) -> None:
 
 
 def test_a_huge_answer() -> None:
-    """An answer is read up to the limit for messages."""
+    """An answer that is larger than the limit for messages raises an error."""
     with pytest.raises(RemoteProtocolError, match="max_message_bytes"):
         _minted(b'{"token": "' + b"a" * 300_000 + b'"}', max_message_bytes=100_000)
 
@@ -315,7 +317,7 @@ def test_one_request_for_twenty_threads() -> None:
 
 
 def test_a_failure_reaches_every_thread() -> None:
-    """If a request fails, all waiting threads get its error; the next call makes a new request."""
+    """If a request fails, all waiting threads get the error; the next call makes a new request."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 401
         service.gate.clear()
@@ -396,14 +398,14 @@ def test_a_token_that_a_connection_refuses() -> None:
 
 @pytest.mark.parametrize("skew", [-600, 600, 56 * 365 * 86400])
 def test_a_signature_of_a_wrong_clock(skew: float) -> None:
-    """If a time is refused, the answer's ``Date`` corrects it, and the next signature is right."""
+    """If the service refuses the time, the next signature uses the ``Date`` of the answer."""
     with token_service() as service, jwt_auth(service) as auth:
         service.skew, service.max_age = skew, 60
         assert "Bearer t2" == auth.header()[1]
         auth.rejected("Bearer t2")
         assert "Bearer t3" == auth.header()[1]
 
-        # The clock of the machine is set right.
+        # From here on, the clock of the machine is right.
         service.skew = 0.0
         auth.rejected("Bearer t3")
         assert "Bearer t5" == auth.header()[1]
@@ -428,7 +430,7 @@ def test_a_key_and_a_clock_that_are_wrong() -> None:
             with pytest.raises(AuthError):
                 iw.tokens.mint()
 
-    # The corrected clock is kept.
+    # The client keeps the corrected time, so the second call sends only one request.
     assert 3 == len(service.requests)
 
 
@@ -493,7 +495,10 @@ def test_a_caller_with_less_time() -> None:
 
 
 def test_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If no renewal thread can start, a valid token is used; without one, an error is raised."""
+    """
+    If no renewal thread can start, a valid token is used. Without a valid token, an error is
+    raised.
+    """
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
 
@@ -564,7 +569,7 @@ def test_no_answer() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child() -> None:
-    """A child uses the token of its parent, though the parent's lock was held when it forked."""
+    """A child uses the token of its parent, even if the parent held the lock during the fork."""
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
         with auth._changed:
@@ -667,7 +672,7 @@ def test_wrong_settings() -> None:
 
 
 def test_a_token_of_the_users() -> None:
-    """The existing classes for credentials still work."""
+    """``Token`` and ``ApiKey`` still work as credentials."""
     assert ("Authorization", "Bearer x") == Token("x").header()
     assert re.fullmatch(r"[A-Za-z0-9+/=]+", ApiKey(KEY).key)
 

@@ -97,7 +97,9 @@ def _line(peer: Peer) -> bytes:
 
 
 class Service:
-    """A service that sends these statuses and values in turn, and repeats the last of them."""
+    """
+    A service that sends these statuses and values in turn, and then repeats the last response.
+    """
 
     def __init__(self, *answers: tuple[str, object]) -> None:
         self.answers = answers
@@ -124,7 +126,7 @@ DONE = {
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Make every wait between two requests end at once; return the waits."""
+    """Replace each wait between requests by no wait. Return the requested lengths in seconds."""
     found: list[float] = []
     monkeypatch.setattr(HttpClient, "pause", lambda _, seconds: found.append(seconds))
     return found
@@ -257,7 +259,7 @@ def test_forms_of_files(tmp_path: Path) -> None:
 
 
 def test_url() -> None:
-    """The address of a recording is sent instead of its audio."""
+    """The address of a recording is sent instead of the audio."""
     service = Service((OK, RUNNING))
     with client(service) as iw:
         iw.transcriptions.submit(url="https://example.com/a.mp3", prompts=["Inworld"])
@@ -294,7 +296,7 @@ def test_wrong_arguments(arguments: dict[str, Any], kind: type[InworldError], re
 
 
 def test_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file above the limit of the service is refused before it is sent."""
+    """A file above the limit of the service is refused, and is not sent."""
     path = tmp_path / "long.wav"
     with path.open("wb") as file:
         file.write(wav_file(1))
@@ -367,7 +369,7 @@ def test_error_of_the_audio_during_the_upload() -> None:
 
 
 def test_failed_job(delays: list[float]) -> None:
-    """A job that fails raises its error from every ``wait``."""
+    """If a job fails, every ``wait`` raises the error of the job."""
     failed = {"name": JOB, "done": True, "error": {"code": 3, "message": "no speech"}}
     with client(Service((OK, RUNNING), (OK, failed))) as iw:
         job = iw.transcriptions.submit(wav_file())
@@ -415,7 +417,7 @@ def test_documents(document: object, texts: list[str]) -> None:
 
 @pytest.mark.parametrize("document", [[], {"segments": [5]}, {"transcript": 5}])
 def test_wrong_documents(document: object) -> None:
-    """A transcript that would lose words raises a protocol error."""
+    """A transcript whose words cannot all be read raises a protocol error."""
     with client(Service((OK, DONE), (OK, document))) as iw, pytest.raises(RemoteProtocolError):
         iw.transcriptions.get(JOB).wait()
 

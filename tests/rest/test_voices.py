@@ -19,7 +19,7 @@ from support.scripted import KEY
 
 @contextmanager
 def pages(*answers: object) -> Iterator[tuple[Inworld, list[dict[str, list[str]]]]]:
-    """Yield a client of a server with these answers; the last answer is repeated."""
+    """Yield a client of a server with these answers. The server repeats the last answer."""
     queries: list[dict[str, list[str]]] = []
 
     def answer(peer: Peer) -> None:
@@ -100,7 +100,7 @@ def test_pages_in_a_circle() -> None:
     "page", [[], {"voices": {"a": 1}}, {"voices": ["A"]}, {"voices": [{"name": "A"}]}]
 )
 def test_wrong_pages(page: object) -> None:
-    """A page of the wrong form raises a protocol error."""
+    """A page that does not have the documented form raises a protocol error."""
     with pages(page) as (iw, _), pytest.raises(RemoteProtocolError, match="expected"):
         iw.voices.list()
 

@@ -1,4 +1,4 @@
-"""Gives tests the audio that an engine plays, at a speed that the test decides."""
+"""Gives a test the audio that an engine plays. The test decides how fast the engine plays."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class AudioPipe:
     """
     A named pipe that an audio driver writes to instead of a file.
 
-    The driver waits while the pipe is full, so its time advances only when the test reads. The
-    driver is ahead of the test by the size of the pipe (4096 bytes), its own buffers and the
-    buffer of its file.
+    The driver waits while the pipe is full, so the time of the driver advances only when the test
+    reads. The driver is ahead of the test by at most the sizes of the pipe (4096 bytes), of the
+    driver's buffers and of the buffer of the file.
 
     Args:
-        path: Where to make the pipe.
+        path: The path at which the pipe is created.
         frame_bytes: The size of a frame.
         sample_rate_hz: Frames per second.
-        header_bytes: The size of the header of a file, which is skipped.
+        header_bytes: The size of the file header before the audio. The header is skipped.
     """
 
     def __init__(
@@ -49,18 +49,18 @@ class AudioPipe:
         self.close()
 
     def close(self) -> None:
-        """Close the pipe. The driver does not wait any more. May be called twice."""
+        """Close the pipe, so that the driver no longer waits. A second call does nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     @property
     def seconds(self) -> float:
-        """How much audio was read. This is the clock of the engine."""
+        """How many seconds of audio were read. This number is the clock of the engine."""
         return len(self.played) / self._frame_bytes / self._rate_hz
 
     def read(self, seconds: float) -> None:
-        """Read audio, until the clock has advanced by this time."""
+        """Read audio until the clock has advanced by *seconds*."""
         size_bytes = round(seconds * self._rate_hz) * self._frame_bytes
         self._skip_header()
         end = len(self.played) + size_bytes

@@ -1,4 +1,4 @@
-"""A browser with a page, on the other side of a relay's WebSocket, and servers for relays."""
+"""A simulated browser that connects to a relay, and a server for relays."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PATIENCE_SECONDS = 30.0
 
 class Browser:
     """
-    A page that records all messages. A test sets what the page has played.
+    A page that records all messages. A test decides which position the page reports.
 
     Attributes:
         messages: The text messages of the relay.
         audio: The audio of each item.
-        position: The item that is played, and its milliseconds. It is the answer to each clear.
+        position: The item that is played, and how many ms were heard: the answer to each clear.
         answers: Whether the page answers clears.
         close_code: The code with which the relay has closed the socket.
     """
@@ -52,7 +52,9 @@ class Browser:
         self._thread = threading.Thread(target=self._run, name="test-browser", daemon=True)
         self._thread.start()
         if mode is not None:
-            self.send("start", mode=mode)
+            # The server may refuse the conversation before it has read the start.
+            with contextlib.suppress(ConnectionClosed):
+                self.send("start", mode=mode)
 
     def send(self, kind: str, **fields: object) -> None:
         """Send a text message."""
@@ -120,11 +122,11 @@ class Browser:
 
 class RelayServer:
     """
-    A server whose sockets are relays.
+    A server that runs a relay for each WebSocket.
 
     Attributes:
         url: The address for browsers.
-        relays: The relays so far.
+        relays: All relays that have begun.
         summaries: The summaries of the relays that have ended.
     """
 
@@ -135,13 +137,13 @@ class RelayServer:
         self.ended = threading.Event()
 
     def run(self, relay: Relay) -> None:
-        """Run a relay, and keep its summary."""
+        """Run a relay, and keep the summary of the relay."""
         self.relays.append(relay)
         self.summaries.append(relay.run())
         self.ended.set()
 
     def summary(self) -> RelaySummary:
-        """Wait for the end of the first relay."""
+        """Wait for the end of the first relay, and return the summary of this relay."""
         assert self.ended.wait(PATIENCE_SECONDS), "the relay did not end"
         return self.summaries[0]
 
@@ -152,7 +154,7 @@ def relay_server(source: Any, **settings: Any) -> Iterator[RelayServer]:
     Serve relays on a free port.
 
     Args:
-        source: The session of the relays, or the function that opens it.
+        source: The session of the relays, or a function that opens a session.
         settings: Further arguments of the relays.
     """
 

@@ -1,7 +1,7 @@
 """
 A Celery application whose tasks speak, for ``tests/redis_limits.py``.
 
-The settings of the application are variables of the environment.
+The settings of the application are environment variables.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ app.conf.update(
 
 
 def client() -> Inworld:
-    """Make the client of a worker process, which shares the limit with all others."""
+    """Make the client of a worker process. All these clients share one limit."""
     return Inworld(
         api_key=os.environ["TEST_KEY"],
         base_url=os.environ["TEST_URL"],
@@ -37,7 +37,7 @@ batch = CeleryBatch(app, client)
 
 @app.task(name="speak", acks_late=False)
 def speak(until: float, threads: int) -> None:
-    """Speak on many threads until a time, and write a line for each utterance or error."""
+    """Speak on many threads until the time *until*. Write a line for each utterance or error."""
     path = Path(os.environ["TEST_FOLDER"], f"{os.getpid()}.log")
     with client() as iw, path.open("a") as log:
 

@@ -6,7 +6,9 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Replaces the ``time`` module of one module. Its time changes only if the test changes it."""
+    """
+    Replaces the module ``time`` in one module. The time changes only when the test changes it.
+    """
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -24,11 +24,12 @@ Run = Callable[..., Done]
 
 def start_command(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """
-    Start a process that SIGINT ends, even if this process ignores SIGINT.
+    Start a process that SIGINT ends, even if the present process ignores SIGINT.
 
-    ``nohup ... &`` and background steps of scripts start processes that ignore SIGINT, and their
-    children also ignore it. If a process has a handler for a signal, the signal has its default
-    action in a new child. So this function sets a handler while it starts the child.
+    ``nohup ... &`` and background steps of scripts start processes that ignore SIGINT. The children
+    of these processes also ignore SIGINT. But if a process has a handler for a signal, this signal
+    has the default action in a new child. So this function sets a handler before it starts the
+    child, and restores the previous handler afterwards.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

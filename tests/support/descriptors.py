@@ -42,7 +42,7 @@ def _callers(frame: FrameType | None) -> str:
 
 
 def open_descriptors() -> dict[str, int]:
-    """Return the names of the open sockets and pipes of this process with their numbers (Linux)."""
+    """Return the number of each open socket and pipe of this process by its name (Linux)."""
     found: dict[str, int] = {}
     for path in list(_DESCRIPTORS.iterdir()) if _DESCRIPTORS.exists() else ():
         try:
@@ -60,8 +60,8 @@ def _is_name_lookup(number: int) -> bool:
     """
     Return whether a descriptor is a socket of the system's resolver.
 
-    A lookup cannot be interrupted. If a connect gives up earlier, its lookup continues until the
-    timeout of the resolver, which may be during another test.
+    A lookup of a name cannot be interrupted. If a connect ends earlier, the lookup continues until
+    the timeout of the resolver. So the lookup may still run during another test.
     """
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as twin:
         return twin.type == socket.SOCK_DGRAM and twin.getpeername()[1] == _DNS_PORT

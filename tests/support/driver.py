@@ -75,7 +75,7 @@ def driven(
     on_message: Callable[[bytes], object] | None = None,
     on_timer: Callable[[], None] | None = None,
 ) -> Iterator[Driver]:
-    """Open a link to *url*, run its threads during the block, and release it."""
+    """Open a link to *url*, run the threads of the link during the block, and release the link."""
     link = Link.open(url, headers=headers or {}, options=options, name="test-1")
     with driving(link, on_message=on_message, on_timer=on_timer) as driver:
         yield driver
@@ -88,7 +88,7 @@ def driving(
     on_message: Callable[[bytes], object] | None = None,
     on_timer: Callable[[], None] | None = None,
 ) -> Iterator[Driver]:
-    """Run the threads of *link* during the block, and release it."""
+    """Run the threads of *link* during the block, and release the link."""
     driver = Driver(link, on_message, on_timer)
     try:
         yield driver

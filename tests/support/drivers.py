@@ -34,7 +34,7 @@ def compile_core(place: Path, *options: str) -> list[Path]:
 
 
 def build(place: Path, driver: str, core: list[Path], *options: str) -> Path:
-    """Compile a program of tests/native, and link it with the core."""
+    """Compile a program of tests/native, and link the program with the core."""
     program = place / driver
     source = str(HERE / f"{driver}.c")
     _compile(*options, source, *map(str, core), "-lm", "-o", str(program))

@@ -1,7 +1,8 @@
 """
-A game engine that speaks the protocol of ``docs/games.md``. It shares no code with the package.
+A game engine that uses the protocol of ``docs/engines.md``.
 
-It plays audio in virtual time: ``play`` hears a part of a line and reports it.
+The engine shares no code with the package. It plays audio in virtual time. ``play`` reports the
+heard position after each step.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ PATIENCE_SECONDS = 30.0
 
 
 class Line:
-    """What the engine has received of one line."""
+    """The audio and messages that the engine has received for one line."""
 
     def __init__(self) -> None:
         self.pcm = b""
@@ -42,11 +43,11 @@ class Line:
 
 class Engine:
     """
-    One engine.
+    One engine and its connection.
 
     Args:
         url: The address of the server.
-        hello: Further fields of ``hello``; None sends no ``hello``.
+        hello: Further fields of ``hello``. If *hello* is None, the engine sends no ``hello``.
         options: Arguments of ``websockets.sync.client.connect``.
     """
 
@@ -69,7 +70,7 @@ class Engine:
         self.socket.send(pcm)
 
     def receive(self, timeout: float = PATIENCE_SECONDS) -> bool:
-        """Handle one message. Return False if there is none in time, or at the end."""
+        """Handle one message. Return False after the timeout or after the end of the connection."""
         try:
             message = self.socket.recv(timeout)
         except TimeoutError:
@@ -90,7 +91,7 @@ class Engine:
         return True
 
     def until(self, is_done: Callable[[], Any]) -> Any:
-        """Handle messages until the function returns something true, and return this."""
+        """Handle messages until the function returns a true value, and return this value."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not (found := is_done()):
             assert self.receive(max(deadline - time.monotonic(), 0)), (
@@ -99,7 +100,7 @@ class Engine:
         return found
 
     def wait_for(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """Return the first event with these fields."""
+        """Wait for the first event with these fields, and return the event."""
 
         def find() -> dict[str, Any] | None:
             for event in self.events:
@@ -111,7 +112,7 @@ class Engine:
         return found
 
     def until_closed(self) -> int | None:
-        """Handle messages until the server closes, and return the code."""
+        """Handle messages until the server closes the connection, and return the close code."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self.close_code is None:
             left = deadline - time.monotonic()
@@ -120,7 +121,7 @@ class Engine:
         return self.close_code
 
     def play(self, number: int, step_ms: float = 100.0) -> Line:
-        """Hear a line to its end, and report after each step."""
+        """Play a line to its end, and report the heard position after each step."""
         self.until(lambda: number in self.lines)
         line = self.lines[number]
         heard_ms = 0.0

@@ -1,4 +1,4 @@
-"""Marks for tests that need a speech engine, because some platforms cannot install it."""
+"""Marks for tests that need a speech engine, because some platforms have no such engine."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ URL = "redis://:hidden-password@redis.invalid:6379/0"
 
 class FakeRedis:
     """
-    A server without a socket. Each read of its clock advances the clock by a microsecond.
+    A server without a socket. Each read of the server's clock advances the clock by 1 us.
 
     Attributes:
         now: The time of the server, in seconds.

@@ -1,4 +1,4 @@
-"""Speech for tests of game engines: noise, so that no two pieces of it are equal."""
+"""Speech for tests of game engines. The speech is noise, so that no two parts are equal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RATE_HZ = 24000
 
 
 def noise(seconds: float, seed: int = 1) -> bytes:
-    """Return noise at 24 kHz. No sample is near 0, so silence in it is a gap."""
+    """Return noise at 24 kHz. No sample is near 0, so a sample of 0 in played audio is a gap."""
     samples = np.random.default_rng(seed).integers(100, 20_000, round(seconds * RATE_HZ))
     signs = np.where(np.arange(len(samples)) // 40 % 2, 1, -1)
     return (samples * signs).astype("<i2").tobytes()

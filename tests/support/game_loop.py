@@ -20,8 +20,8 @@ from support.peers import PATIENCE_SECONDS
 FRAME_SECONDS = 1 / 60
 RATE_HZ = 24000
 
-# Functions in C that may wait for a network, for another thread's work, or for a time. A lock is
-# not in the list, because a lock is also acquired for the start of a thread.
+# Functions in C that may wait for a network, for another thread's work, or until a time. The
+# functions of locks are not in the list, because the start of a thread also acquires a lock.
 WAITING = {
     *("accept", "connect", "getaddrinfo", "recv", "recv_into", "recvmsg", "select", "poll"),
     *("send", "sendall", "sendmsg", "sleep", "do_handshake", "read", "write"),
@@ -89,7 +89,7 @@ def run_to_end(voice: GameVoice) -> bytes:
 
 @contextmanager
 def no_waiting_calls() -> Iterator[list[str]]:
-    """Record the calls of this thread that may wait, and fail if there are any."""
+    """Record the calls of this thread that may wait, and fail if there are such calls."""
     found: list[str] = []
     thread = threading.current_thread()
 

@@ -28,7 +28,7 @@ class GuardedBytes:
         self._protect(self._address + _PAGE + self._room, _NO_ACCESS)
 
     def close(self) -> None:
-        """Make the pages accessible and free them."""
+        """Make the protected pages accessible, and free the memory."""
         for address in (self._address, self._address + _PAGE + self._room):
             self._protect(address, mmap.PROT_READ | mmap.PROT_WRITE)
         del self._view

@@ -21,7 +21,7 @@ class Import:
     Attributes:
         path: The file, relative to the package.
         line: The line in the file.
-        unit: The unit of the file: the first folder or file below the package; "" for its __init__.
+        unit: The unit of the file: the first folder or file below the package; "" for __init__.py.
         module: The full name of the module. For ``from package import name``, it is the package.
         runs_at_import: Whether the import is neither in a function nor under TYPE_CHECKING.
         for_types: Whether the import is under TYPE_CHECKING.
@@ -60,7 +60,7 @@ def circles(package: Path) -> list[list[str]]:
     """
     Find files that import each other, directly or through other files.
 
-    Imports that are only for types count too.
+    Imports under TYPE_CHECKING count too.
 
     Returns:
         Each circle as a sorted list of modules, without the name of the package.

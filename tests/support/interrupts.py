@@ -19,7 +19,7 @@ class Interrupted(Exception):
 
 def interrupted(call: Callable[[], object], point: int) -> bool:
     """
-    Call a function and raise :class:`Interrupted` in it, as the handler of a signal does.
+    Call a function, and raise :class:`Interrupted` in the function, as a signal handler does.
 
     Python runs handlers at many points. Two kinds of points are counted, so each can be tested:
     the start of a function, and the return of a C function.

@@ -11,7 +11,7 @@ from inworld_sync import _native
 
 @pytest.fixture(params=_native.levels())
 def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Select an instruction set for the test, and return its name."""
+    """Select an instruction set for the test, and return the name of the set."""
     name: str = request.param
     _native.force_level(name)
     yield name

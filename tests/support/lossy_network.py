@@ -1,8 +1,9 @@
 """
-Sentences whose audio passes a lossy network, in virtual time and with fixed seeds.
+Sends spoken sentences over a simulated lossy network, in virtual time and with fixed seeds.
 
-Each sentence is encoded as over WebRTC, passes the network, is decoded as by the emulator or as by
-the client, and is recognized by the emulator. So the result does not depend on the machine.
+Each sentence is encoded as for WebRTC. The packets that pass the network are decoded with the code
+of the emulator or of the client. Then the emulator recognizes the sentence. The result does not
+depend on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ __all__ = ["DECODERS", "Sentence", "sentences"]
 RATE_HZ = 48000
 FRAME = 960
 FRAME_SECONDS = 0.02
-# Silence before and after each sentence: this many packets.
+# The number of packets with silence before and after each sentence.
 PAUSE = 25
 VOICES = ("Dennis", "Ashley")
-# How many later steps of 20 ms the emulator waits for a missing packet.
+# The emulator waits this many steps of 20 ms for a missing packet.
 REORDER_STEPS = 10
 LOGGER = logging.getLogger("test")
 
@@ -72,7 +73,7 @@ def sent(packets: Sequence[bytes], seed: int, loss: float, delay: float) -> list
 
 
 def heard_by_emulator(arrivals: Sequence[Arrival], count: int) -> bytes:
-    """Return the audio that the emulator gets."""
+    """Return the audio that the emulator decodes."""
     stream, waiting, pcm = OpusStream(LOGGER, REORDER_STEPS), list(arrivals), b""
     for step in range(count + 2 * REORDER_STEPS):
         while waiting and waiting[0][1] <= step * FRAME_SECONDS:
@@ -85,7 +86,7 @@ def heard_by_emulator(arrivals: Sequence[Arrival], count: int) -> bytes:
 
 
 def heard_by_client(arrivals: Sequence[Arrival], count: int) -> bytes:
-    """Return the audio that the client gets."""
+    """Return the audio that the client decodes."""
     packets, waiting, pcm = OpusPackets(LOGGER), list(arrivals), b""
     for step in range(count + PAUSE):
         now = 1000.0 + step * FRAME_SECONDS
@@ -97,7 +98,8 @@ def heard_by_client(arrivals: Sequence[Arrival], count: int) -> bytes:
     return pcm
 
 
-# The side that speaks: how the other side decodes. Only the client adds copies of packets (FEC).
+# For each side that speaks, the decoder of the other side. Only the client sends forward error
+# correction (FEC).
 DECODERS: dict[str, Decoder] = {"user": heard_by_emulator, "answer": heard_by_client}
 
 
@@ -107,9 +109,9 @@ class Sentence:
     A sentence and its packets.
 
     Attributes:
-        number: The number of the sentence, which is a part of the seed.
-        text: The words.
-        packets: The packets of each side.
+        number: The number of the sentence. This number is a part of the seed.
+        text: The spoken text.
+        packets: The Opus packets, for each side that speaks.
     """
 
     number: int
@@ -127,7 +129,7 @@ class Sentence:
         Return how many words are recognized wrongly.
 
         Args:
-            side: ``user`` or ``answer``.
+            side: The side that speaks: ``user`` or ``answer``.
             seed: The seed of the network.
             loss: The share of lost packets.
             delay: The longest delay of a packet in seconds.
@@ -139,7 +141,7 @@ class Sentence:
 
 
 def sentences(iw: Inworld, texts: Sequence[str]) -> list[Sentence]:
-    """Speak the texts with two voices in turn, and encode them."""
+    """Speak the texts with two voices in turn, and encode the speech."""
     found = []
     for number, text in enumerate(texts):
         spoken = iw.tts.synthesize(text, voice=VOICES[number % len(VOICES)])

@@ -16,7 +16,8 @@ _PERIOD_FRAMES = 480
 _FRAME_BYTES = 4
 _HEADER_BYTES = 68
 
-# OpenAL is ahead of the pipe by at most this: the pipe, the buffer of the file, and four periods.
+# OpenAL is ahead of the test by at most this many bytes: the size of the pipe, of the buffer of the
+# file, and of four periods.
 AHEAD_BYTES = 4096 + 4096 + 4 * _PERIOD_FRAMES * _FRAME_BYTES
 
 _CONFIGURATION = """\
@@ -35,10 +36,10 @@ file={path}
 @contextlib.contextmanager
 def openal_pipe(folder: Path, rate_hz: int) -> Iterator[tuple[Any, AudioPipe]]:
     """
-    Return a manager of Panda3D, and the pipe with what it plays as stereo.
+    Return an audio manager of Panda3D, and the pipe that gets the manager's audio in stereo.
 
-    OpenAL plays in real time, and waits while the pipe is full. A process can use this only once,
-    because OpenAL reads its configuration once.
+    OpenAL plays in real time, and waits while the pipe is full. A process can call this function
+    only once, because OpenAL reads its configuration only once.
     """
     from panda3d.core import AudioManager, load_prc_file_data
 

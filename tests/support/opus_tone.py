@@ -17,7 +17,9 @@ HZ = 440.0
 
 
 def opus_tone(count: int, *, silent: int = 0) -> list[bytes]:
-    """Return packets with 20 ms of a tone each. The last *silent* packets have silence."""
+    """
+    Return *count* packets with 20 ms of a tone, followed by *silent* packets with 20 ms of silence.
+    """
     encoder: Any = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.format, encoder.layout = RATE_HZ, "s16", "mono"
     packets: list[bytes] = []

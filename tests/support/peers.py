@@ -24,7 +24,9 @@ PATIENCE_SECONDS = 30.0
 
 
 def frame(first: int, payload: bytes = b"", *, mask: bytes | None = None) -> bytes:
-    """Return one frame of a server. With *mask*, the frame is masked, which only clients may do."""
+    """
+    Return one frame of a server. *mask* masks the frame, although only clients may mask frames.
+    """
     size = len(payload)
     bit = 0x80 if mask else 0
     if size < 126:
@@ -148,7 +150,7 @@ def _unmasked(data: bytes, mask: bytes) -> bytes:
 
 class RawServer:
     """
-    Runs a script for each connection on its own thread. An exception in a script fails the test.
+    Runs a script on a new thread for each connection. An exception in a script fails the test.
 
     Use :func:`serve`.
     """

@@ -94,7 +94,7 @@ def bridge_of(
 def in_call(
     call: SimulatedCall, source: Any, options: CallOptions | None = None, **more: Any
 ) -> Iterator[Running]:
-    """Run the bridge of a call in a block, and end it afterwards."""
+    """Run the bridge of a call during the block, and end the call afterwards."""
     running = Running(bridge_of(call, source, options, **more))
     try:
         call.start()

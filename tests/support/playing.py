@@ -15,7 +15,9 @@ PER_MS = RATE_HZ // 1000
 
 
 def counting(first: int, count: int) -> bytes:
-    """Return *count* samples from index *first*. A sample is its index + 1, modulo 30000."""
+    """
+    Return *count* samples from index *first*. The value of a sample is its index + 1, modulo 30000.
+    """
     return struct.pack(f"<{count}h", *(1 + (first + k) % 30000 for k in range(count)))
 
 

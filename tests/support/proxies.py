@@ -55,7 +55,7 @@ class ConnectProxy:
 
 class SocksProxy:
     """
-    A SOCKS5 proxy (RFC 1928) whose tunnels lead to this machine. Used like :class:`ConnectProxy`.
+    A SOCKS5 proxy (RFC 1928) whose tunnels lead to this machine. See :class:`ConnectProxy`.
 
     Args:
         credential: ``user:password`` that the client must send (RFC 1929). If None, every client is
@@ -149,7 +149,9 @@ def proxy(
     scheme: str = "http",
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[tuple[RawServer, ConnectProxy | SocksProxy]]:
-    """Run a :class:`ConnectProxy`, or a :class:`SocksProxy` for the scheme, during the block."""
+    """
+    Run a proxy during the block: a :class:`SocksProxy` for SOCKS, else a :class:`ConnectProxy`.
+    """
     kind = SocksProxy if scheme.startswith("socks") else ConnectProxy
     script = kind(credential, refusal)
     with serve(script, tls=tls if scheme == "https" else None) as server:

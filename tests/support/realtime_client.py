@@ -82,7 +82,7 @@ class RealtimeClient:
 
 
 def kinds_of(events: list[Event]) -> list[str]:
-    """Return the types of the events in order. Successive events of one type are one entry."""
+    """Return the types of the events in order. Successive events of the same type are one entry."""
     kinds: list[str] = []
     for event in events:
         kind = "deltas" if event["type"].endswith(".delta") else event["type"]

@@ -1,4 +1,4 @@
-"""Realtime messages as JSON text. They are read and written by the package."""
+"""Reads and writes realtime messages as JSON text, with the code of the package."""
 
 from __future__ import annotations
 

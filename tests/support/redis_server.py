@@ -40,7 +40,7 @@ class RedisServer:
         self.start()
 
     def start(self) -> None:
-        """Start the server, and return when it answers."""
+        """Start the server, and return when the server answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + _START_SECONDS
         with redis.Redis.from_url(self.url) as client:

@@ -1,5 +1,6 @@
 """
-A simulated room: a microphone records the sound of a loudspeaker, with its own clock and a delay.
+A simulated room. A microphone records the sound of a loudspeaker after a delay. The microphone and
+the loudspeaker have different clocks.
 
 All times are virtual, so a test of some seconds of audio takes a fraction of that time and does not
 depend on the speed of the machine.
@@ -41,12 +42,12 @@ def babble(seconds: float, rate_hz: int, seed: int) -> Wave:
 @attrs.define
 class Room:
     """
-    One loudspeaker, one microphone and the times that their devices report.
+    One loudspeaker, one microphone and the times that the devices report.
 
     Attributes:
         played: The samples that the loudspeaker plays, at 24 kHz.
-        delay_ms: How much later the echo comes than the devices report.
-        ppm: How fast the clock of the loudspeaker is, in parts per million.
+        delay_ms: How many ms later the echo arrives than at the time that the devices report.
+        ppm: How much too fast the clock of the loudspeaker is, in parts per million.
         gap_at: The sample before which the loudspeaker plays nothing for 30 ms, or 0.
         other_at: The first sample of another loudspeaker, which starts after a pause of 0.5 s.
             With 0, there is only one loudspeaker.

@@ -63,7 +63,7 @@ class _Microphone(MediaStreamTrack):
 
 class RtcConnection:
     """
-    One peer connection, whose event loop has a thread of its own.
+    One peer connection, whose event loop runs on a separate thread.
 
     Attributes:
         states: The states of the connection, in order.
@@ -122,7 +122,7 @@ class RtcConnection:
             return np.concatenate([np.zeros(0, "<i2"), *self._heard])
 
     def listen(self, seconds: float) -> np.ndarray[Any, Any]:
-        """Wait for so many more seconds of the server's track. Return all samples so far."""
+        """Wait for *seconds* more of the server's track. Return all samples so far."""
         wanted = len(self.heard()) + round(seconds * RATE_HZ)
         with self._news:
             enough = self._news.wait_for(lambda: sum(map(len, self._heard)) >= wanted, _TIMEOUT)

@@ -55,7 +55,7 @@ class Service:
 
     def until(self, verb: str) -> str:
         """
-        Read requests up to one that has the key *verb*.
+        Read requests up to the first request that has the key *verb*.
 
         Return the context id of this request.
         """
@@ -161,14 +161,16 @@ def scripted(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworl
 
 
 def obedient(service: Service) -> None:
-    """Speak the text of each context when the context is closed. Each sample is a character."""
+    """
+    Speak the text of each context when the context is closed. Each sample encodes a character.
+    """
     while True:
         context_id = service.until("close_context")
         service.speak(context_id, samples_of(service.text_of(context_id)))
 
 
 def samples_of(text: str) -> bytes:
-    """Return a text as samples. Each sample is one character."""
+    """Return a text as samples. Each sample encodes one character."""
     return text.encode("utf-16-le")
 
 

@@ -122,7 +122,7 @@ class Service:
         self.event("conversation.item.done", item=item, previous_item_id=previous)
 
     def request(self) -> Event:
-        """Read up to the next request for a response. Acknowledge the items before it."""
+        """Read up to the next request for a response. Acknowledge the items before this request."""
         while (command := self.command())["type"] != "response.create":
             if command["type"] == "conversation.item.create":
                 self.acknowledge(command)

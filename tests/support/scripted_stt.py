@@ -26,9 +26,10 @@ class SttConnectionScript(Service):
     """
     One connection that transcribes numbered words, on the side of the service.
 
-    It calls the hook at these points: ``config``, ``chunk`` (before a chunk is read), ``partial``
+    The hook is called at these points: ``config``, ``chunk`` (before a chunk is read), ``partial``
     and ``final`` (before the transcript is sent), ``final_sent`` (after a final was sent),
-    ``endTurn`` and ``closeStream`` (after the request was read), and ``usage`` (before it is sent).
+    ``endTurn`` and ``closeStream`` (after the request was read), and ``usage`` (before the usage is
+    sent).
 
     Attributes:
         counts: How many times the connection has reached each point.
@@ -69,7 +70,7 @@ class SttConnectionScript(Service):
             self.usage(round(self.recognizer.received_ms))
 
     def send_results(self, results: list[dict[str, Any]]) -> None:
-        """Send results, and call the hook at their points."""
+        """Send results, and call the hook at the point of each result."""
         for result in results:
             transcription = result.get("transcription")
             if transcription is not None:
@@ -105,7 +106,10 @@ class SttConnectionScript(Service):
         raise ScriptEnded
 
     def send_close(self, code: int = 1011) -> None:
-        """Send CLOSE and read until the client sends CLOSE, since a reset could overtake it."""
+        """
+        Send CLOSE, and read until the client sends CLOSE. Otherwise a reset could drop the CLOSE
+        frame.
+        """
         self.close(code)
         raise ScriptEnded
 

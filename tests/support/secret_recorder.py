@@ -1,7 +1,8 @@
 """
 A plugin of pytest that writes all credentials of a run to a file.
 
-It needs ``-p support.secret_recorder``, and the name of the file in ``SECRETS_FILE``.
+The option ``-p support.secret_recorder`` loads the plugin. The environment variable
+``SECRETS_FILE`` has the name of the file.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ SENTENCES = [
     "Good night, sleep well and see you tomorrow.",
 ]
 
-# These sentences and the sentences above are fifty sentences together.
+# Together with the sentences above, there are fifty sentences.
 MORE_SENTENCES = [
     "Would you like some coffee or would you prefer tea?",
     "The train to Berlin leaves from platform nine.",

@@ -29,7 +29,7 @@ typedef int PaStreamCallback(const void *, void *, unsigned long,
 typedef void PaStreamFinishedCallback(void *);
 """
 
-# Much longer than any wait of a test that succeeds.
+# In a test that succeeds, every wait is much shorter than this time.
 PATIENCE_S = 30.0
 
 
@@ -42,7 +42,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 class PortAudioError(Exception):
-    """Replaces the exception of sounddevice with this name."""
+    """Replaces the exception of the same name in sounddevice."""
 
 
 class Block(SimpleNamespace):
@@ -65,7 +65,7 @@ class _Device(SimpleNamespace):
 
 
 class SoundCard:
-    """The devices of a machine, and the module sounddevice with which they are used."""
+    """Simulates the devices of a machine, and replaces the module sounddevice."""
 
     def __init__(self) -> None:
         self.devices: list[_Device] = []
@@ -221,7 +221,7 @@ class _Stream:
         self._thread = threading.Thread(target=self._run, name="sound-card", daemon=True)
 
     def start(self) -> None:
-        """Start to call the callback, as in sounddevice."""
+        """Begin to call the callback, as in sounddevice."""
         self.active = True
         self._thread.start()
 

@@ -66,7 +66,7 @@ class ScriptedRecognizer:
         is_manual: Whether only the client ends turns.
         reports_speech: Whether the start and the end of speech are reported.
         counts_only: Whether samples are only counted, and no words are recognized.
-        max_words: A turn ends after so many words, without silence. 0 means no limit.
+        max_words: A turn ends after this number of words, without silence. 0 means no limit.
         time_error_ms: An error that is added to the times of words.
     """
 
@@ -114,7 +114,7 @@ class ScriptedRecognizer:
         return results
 
     def end_turn(self) -> list[dict[str, Any]]:
-        """End the turn. With manual turns, silence also has a result."""
+        """End the turn. With manual turns, a turn without words also has a result."""
         results: list[dict[str, Any]] = []
         self._end_word(results)
         if self._is_speaking or self._words or self.is_manual:
@@ -213,7 +213,7 @@ class NumberedRecognizer:
         for number, run in groupby(array("h", pcm)):
             length_ms = sum(1 for _ in run) / _PER_MS
             if number:
-                # The full stop has the effect that a short silence ends the turn.
+                # Because of the full stop, a short silence ends the turn.
                 text = f"{_word(number, length_ms)}."
                 words.append(HeardWord(text, 0.8, round(at_ms), round(at_ms + length_ms)))
             at_ms += length_ms

@@ -1,4 +1,6 @@
-"""A speech engine that recognizes tones instead of words. It is fast and makes no errors."""
+"""
+A speech engine that recognizes tones instead of words. This engine is fast and makes no errors.
+"""
 
 from __future__ import annotations
 

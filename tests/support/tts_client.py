@@ -76,12 +76,18 @@ class TtsClient:
                 return results
 
     def is_silent(self, done: Callable[[], None]) -> bool:
-        """Call *done*, which requests an answer for "probe". Return whether the answer is next."""
+        """
+        Call *done*, which requests an answer for "probe". Return whether this answer arrives next.
+        """
         done()
         return self.result()["contextId"] == "probe"
 
     def ask(self) -> None:
-        """Request an answer for context "probe". It comes after the answers to earlier requests."""
+        """
+        Request an answer for context "probe".
+
+        This answer arrives after the answers to all earlier requests.
+        """
         self.close("probe")
 
 

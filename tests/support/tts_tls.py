@@ -2,7 +2,7 @@
 A TTS client over TLS that uses only one thread.
 
 The blocking client of the library ``websockets`` reads and writes on two threads with one
-SSLSocket. On some Python versions, this use loses a few connections in a thousand.
+SSLSocket. On some Python versions, this loses a few of a thousand connections.
 """
 
 from __future__ import annotations

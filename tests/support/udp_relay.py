@@ -24,9 +24,9 @@ _CANDIDATE = re.compile(r"a=candidate:.* (127\.0\.0\.1) (\d+) typ host.*")
 _ANY_CANDIDATE = re.compile(r"a=candidate:[^\r\n]*\r?\n")
 _TIMEOUT = 20.0
 
-# SO_TIMESTAMPNS of Linux. The kernel adds to each packet the time at which the packet arrived. So a
-# busy machine, on which this thread gets no time, does not change the delays and the order of the
-# packets.
+# The value of SO_TIMESTAMPNS on Linux. With this option, the kernel adds to each packet the time at
+# which the packet arrived. So if this thread runs late on a busy machine, the delays and the order
+# of the packets do not change.
 _TIMESTAMPS = 35
 _TIMESTAMP_MESSAGE = (socket.SOL_SOCKET, _TIMESTAMPS)
 
@@ -35,7 +35,8 @@ Address = tuple[str, int]
 
 class UdpRelay:
     """
-    Passes packets between a client and a server, which know only the addresses of the relay.
+    Passes packets between a client and a server. The client and the server know only the addresses
+    of the relay.
 
     Args:
         seed: The seed of the random numbers.

@@ -1,7 +1,8 @@
 """
-A Flask app and a Django app with the same views. Servers run them in processes of their own.
+A Flask app and a Django app with the same views. Web servers in other processes run the apps.
 
-The environment has the address of the service (``SERVICE_URL``), and its key (``SERVICE_KEY``).
+The environment variable ``SERVICE_URL`` has the address of the service, and ``SERVICE_KEY`` has the
+API key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calls of views of Flask and Django without a server."""
+"""Calls views of Flask and Django without a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRAMEWORKS = ["flask", "django"]
 
 @attrs.frozen
 class Answer:
-    """A response."""
+    """The response of a view."""
 
     status: int
     headers: Mapping[str, str]

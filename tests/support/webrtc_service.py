@@ -67,7 +67,7 @@ class _Track(MediaStreamTrack):
 
 class Call(Service):
     """
-    One call, on the side of the service. Scripts call the methods on a thread of their own.
+    One call, on the side of the service. Each script calls the methods on a separate thread.
 
     Attributes:
         commands: The commands of the client so far.
@@ -253,12 +253,13 @@ def open_service(
     **settings: Any,
 ) -> Iterator[Inworld]:
     """
-    Run a service, and yield a client of it. Each call uses the next script; the last one repeats.
+    Run a service, and yield a client of this service. Each call uses the next script. After the
+    last script, each further call uses the last script.
 
     Args:
         scripts: The scripts of the calls.
         changed_answer: A function that changes each answer before the answer is sent.
-        has_udp: False closes the sockets of each call before its answer is sent.
+        has_udp: If False, the service closes the sockets of each call before it answers the offer.
         settings: Settings of the client.
     """
     loop = asyncio.new_event_loop()

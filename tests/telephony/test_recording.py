@@ -1,4 +1,4 @@
-"""Recordings of calls: no audio is lost or inserted, and both channels are aligned."""
+"""Tests of call recordings. No audio is lost or inserted, and both channels are aligned."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ RATE_HZ = 8000
 FRAME = 160
 FRAME_SECONDS = 0.02
 LOUD = b"\x80" * FRAME
-# The recordings of the tests with a scripted clock. All times are seconds. The stream of the
-# carrier begins at BEGAN. A message needs NETWORK, and the carrier plays audio PLAYED after it was
-# sent.
+# These constants are for the tests with a scripted clock. All times are seconds. The stream of the
+# carrier begins at BEGAN. A message arrives NETWORK after the carrier has sent it. The carrier
+# plays audio PLAYED after the process has sent it.
 BEGAN = 100.0
 NETWORK = 0.03
 PLAYED = 0.05
@@ -44,7 +44,7 @@ SECONDS = 30.0
 SPEAKS_AT = 5.0
 SPEAKS_FOR = 10.0
 MARK_SECONDS = 0.2
-# How long the process needs for a message.
+# The process needs this many seconds for a message.
 WORK = 0.0001
 
 Samples = np.ndarray[Any, Any]
@@ -68,7 +68,7 @@ def caller_frame(number: int) -> bytes:
 
 @attrs.frozen(order=True)
 class Event:
-    """A message or a frame to send, and the time when the process can handle it."""
+    """An event of the call, and the time from which the process can handle the event."""
 
     at: float
     kind: str
@@ -83,8 +83,8 @@ def record(path: Path, *, has_timestamps: bool, stalls: Sequence[Span], gap: Spa
     Args:
         path: The file.
         has_timestamps: Whether the carrier sends timestamps.
-        stalls: When the process handles no message.
-        gap: When the carrier sends no frames.
+        stalls: The times when the process handles no messages.
+        gap: The time when the carrier sends no frames.
 
     Returns:
         The numbers of the caller's frames.
@@ -113,7 +113,7 @@ def record(path: Path, *, has_timestamps: bool, stalls: Sequence[Span], gap: Spa
             stamp = event.number * 20 if has_timestamps else None
             recorder.received(caller_frame(event.number), stamp, BEGAN + now)
         elif event.kind == "send":
-            # Another process sends, so that the carrier's queue never becomes empty.
+            # A stall does not delay the sent audio, so the carrier's queue never becomes empty.
             recorder.sent(LOUD, event.number * FRAME, BEGAN + event.at)
         else:
             played_at = SPEAKS_AT + (event.number + 1) * MARK_SECONDS
@@ -125,10 +125,11 @@ def record(path: Path, *, has_timestamps: bool, stalls: Sequence[Span], gap: Spa
 
 
 def check_assistant(samples: Samples) -> None:
-    """Check that the assistant's audio is complete and within 1 ms of its place."""
+    """Check that the assistant's audio is complete and within 1 ms of the right place."""
     loud = np.flatnonzero(samples > 10000)
     assert len(loud) == SPEAKS_FOR * RATE_HZ == loud[-1] - loud[0] + 1
-    # The first frame of the caller arrives NETWORK after the time that it belongs to.
+    # The recording begins with the caller's first frame, which arrives NETWORK late. So the
+    # assistant's audio is NETWORK earlier in the recording.
     assert loud[0] == pytest.approx((SPEAKS_AT + PLAYED - NETWORK) * RATE_HZ, abs=8)
 
 
@@ -145,7 +146,7 @@ STALLS: dict[str, list[Span]] = {
 @pytest.mark.parametrize("has_timestamps", [True, False])
 @pytest.mark.parametrize("stalls", STALLS.values(), ids=STALLS)
 def test_a_process_that_stalls(tmp_path: Path, stalls: list[Span], has_timestamps: bool) -> None:
-    """If the process stalls, all audio is at its place, with and without timestamps."""
+    """Even if the process stalls, all audio is at the right place, with or without timestamps."""
     path = tmp_path / "call.wav"
     frames = record(path, has_timestamps=has_timestamps, stalls=stalls, gap=(0.0, 0.0))
 
@@ -169,7 +170,8 @@ def test_a_carrier_that_pauses(
     silent = np.flatnonzero(caller == 0)
     assert len(silent) == pytest.approx(gap_seconds * RATE_HZ, abs=8)
     assert np.array_equal(caller[caller != 0], decoded(b"".join(map(caller_frame, frames))))
-    # If the process stalls when the carrier pauses, the arrival of the last frames is not known.
+    # If the process stalls when the carrier pauses, the arrival times of the last frames are not
+    # known.
     begins = [begin - NETWORK - FRAME_SECONDS for begin, _ in stalls if not has_timestamps]
     earliest = min([gap[0], *begins])
     assert earliest * RATE_HZ - 8 <= silent[0] <= gap[0] * RATE_HZ
@@ -193,14 +195,15 @@ def test_a_caller_who_sends_nothing(tmp_path: Path) -> None:
 
 
 def test_a_cleared_part(tmp_path: Path) -> None:
-    """Audio that was cleared is not in the recording. A late piece does not move the channels."""
+    """Audio that was cleared is not in the recording. A late frame does not move the channels."""
     recorder = Recorder(tmp_path / "call.wav", START, BEGAN, 0.04, LOGGER)
     for number in range(100):
-        # The network needs 30 ms, and for some pieces much longer.
+        # The network needs 30 ms for most frames, and 230 ms for every tenth frame.
         late = 0.2 if number % 10 == 5 else 0.0
         arrival = BEGAN + (number + 1) * FRAME_SECONDS + NETWORK + late
         recorder.received(LOUD if number == 50 else b"\xff" * FRAME, number * 20, arrival)
-    # The caller hears this audio 40 ms after 101.5, which is 1.51 s of the stream.
+    # The caller hears this audio at BEGAN + 1.54. The recording begins at BEGAN + NETWORK, so the
+    # audio is at 1.51 s of the recording.
     recorder.sent(LOUD, 0, BEGAN + 1.5)
     recorder.sent(LOUD, 160, BEGAN + 1.52)
     recorder.sent(LOUD, 320, BEGAN + 1.54)
@@ -243,13 +246,14 @@ def test_a_recording_that_cannot_be_written(tmp_path: Path) -> None:
 # Calls over real sockets.
 
 SPOKEN_MS = 4000
-# So much audio is sent in advance that the carrier plays without a gap on a busy machine.
+# This much audio is sent in advance, so that the carrier plays without a gap even on a busy
+# machine.
 LEAD_MS = 1500
 
 
 @contextlib.contextmanager
 def serving(carrier: str, script: Any, options: CallOptions) -> Iterator[tuple[str, list[Any]]]:
-    """Serve calls of a carrier; yield the address and the summaries."""
+    """Serve calls of a carrier, and yield the address and the summaries."""
     with realtime(script) as iw:
         if carrier == "audiosocket":
             summaries: list[CallSummary] = []
@@ -274,15 +278,16 @@ def serving(carrier: str, script: Any, options: CallOptions) -> Iterator[tuple[s
             yield served
 
 
-# Asterisk reports nothing for AudioSocket, so the alignment depends on the latency of the machine.
+# Asterisk reports no positions for AudioSocket, so the alignment depends on the latency of the
+# machine.
 AUDIOSOCKET = pytest.param("audiosocket", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx", "asterisk", AUDIOSOCKET])
 def test_a_live_call(tmp_path: Path, carrier: str) -> None:
     """
-    Both channels of a recording have the samples that the caller has spoken and heard, and the
-    channels are aligned within 20 ms.
+    The channels of a recording have the samples that the caller has spoken and heard. The channels
+    are aligned within 20 ms.
     """
     path = tmp_path / "call.wav"
     options = CallOptions(recording=path, lead_ms=LEAD_MS)
@@ -300,7 +305,7 @@ def test_a_live_call(tmp_path: Path, carrier: str) -> None:
         call.wait(lambda _: summaries)
 
     caller, assistant = channels(path)
-    # The first frame of AudioSocket shows the sample rate.
+    # The first frame of AudioSocket only shows the sample rate, and is not recorded.
     skipped = FRAME if carrier == "audiosocket" else 0
     spoken = np.frombuffer(call.spoken, "<i2")[skipped:]
     assert len(spoken) > RATE_HZ * 3

@@ -1,4 +1,4 @@
-"""Fixtures of all tests of this folder: a client of a fast emulator, and both frameworks."""
+"""Fixtures for the tests in this folder: a client of a fast emulator, and a page per framework."""
 
 from __future__ import annotations
 

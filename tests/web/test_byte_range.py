@@ -1,4 +1,4 @@
-"""The header ``Range``, with the examples of RFC 9110."""
+"""Tests of the header ``Range``, with the examples of RFC 9110."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_script_is_the_file_of_the_package():
-    """It is the text of the file, with the class that pages import, and without an import."""
+    """``script`` returns the text of the file, which exports Conversation and imports nothing."""
     text = web.script()
 
     assert text == (ROOT / "inworld_sync/web/static/inworld.js").read_text(encoding="utf-8")

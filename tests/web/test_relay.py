@@ -1,4 +1,4 @@
-"""Conversations of a page with a scripted model, over real sockets."""
+"""Tests of conversations between a page and a scripted model, over real sockets."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def opener(iw: Any, session: Session | None = None) -> Callable[[RelayStart], An
 
 
 def test_the_page_gets_the_audio_and_text_of_the_reply() -> None:
-    """The bytes of the service arrive unchanged, with the messages about them in their order."""
+    """
+    The page gets the bytes of the service unchanged, and the messages about this audio in order.
+    """
     audio = speech(650)
     script = script_of(heard_first_audio, lambda service: answer(service, 1, audio))
     with realtime(script) as iw, relay_server(opener(iw)) as server, Browser(server.url) as page:
@@ -114,7 +116,7 @@ def test_the_model_gets_the_bytes_of_the_microphone() -> None:
 
 @pytest.mark.parametrize("heard_ms", [0, 1, 1234, 2998])
 def test_an_interruption_by_the_milliseconds_heard(heard_ms: int) -> None:
-    """The item is truncated at exactly the number of the page, and a queued item at 0."""
+    """The item is truncated at the position that the page reports, and a queued item at 0."""
     truncated: list[tuple[str, int]] = []
 
     def interrupt(service: Service) -> None:
@@ -176,7 +178,7 @@ def test_what_was_heard_is_never_truncated() -> None:
 
 
 def test_a_page_that_does_not_answer_a_clear() -> None:
-    """Without an answer, the item is truncated at the time since the last report of the page."""
+    """Without an answer of the page, the item is truncated at the last report or later."""
     truncated: list[int] = []
 
     def interrupt(service: Service) -> None:
@@ -202,7 +204,7 @@ def test_a_page_that_does_not_answer_a_clear() -> None:
 
 
 def test_a_reply_that_begins_before_the_page_has_answered() -> None:
-    """The next reply is heard and not truncated, although the last one is still being cleared."""
+    """The next reply is not truncated, although the page has not answered the last clear yet."""
     truncated: list[str] = []
 
     def talk(service: Service) -> None:
@@ -235,7 +237,9 @@ def test_a_reply_that_begins_before_the_page_has_answered() -> None:
 
 
 def test_the_stop_button_of_the_page() -> None:
-    """The page stops its player by itself; the reply is cancelled and truncated at its number."""
+    """
+    If the page stops its player, the reply is cancelled and truncated at the reported position.
+    """
     truncated: list[dict[str, Any]] = []
 
     def stop(service: Service) -> None:
@@ -259,7 +263,7 @@ def test_the_stop_button_of_the_page() -> None:
 
 
 def test_push_to_talk() -> None:
-    """The service detects no turns. A release ends the turn and requests the reply."""
+    """The service detects no turns. Releasing the button ends the turn and requests a reply."""
     seen: list[Any] = []
 
     def reply(service: Service) -> None:
@@ -289,7 +293,7 @@ def test_push_to_talk() -> None:
 
 
 def test_a_press_interrupts_the_reply() -> None:
-    """Pressing the button stops the speech at the position of the page."""
+    """Pressing the button truncates the reply at the position that the page reports."""
     truncated: list[int] = []
 
     def talk(service: Service) -> None:
@@ -369,7 +373,7 @@ def test_transcripts_and_words() -> None:
 
 
 def test_the_tools_of_the_session_work() -> None:
-    """The session runs its functions, and the reply after them reaches the page."""
+    """The session runs its tools, and the reply after the tool outputs reaches the page."""
     outputs: list[str] = []
 
     @tool
@@ -397,7 +401,10 @@ def test_the_tools_of_the_session_work() -> None:
 
 
 def test_the_page_learns_of_a_lost_connection_to_the_model() -> None:
-    """While the session reconnects, the page shows it; then the conversation continues."""
+    """
+    While the session reconnects, the page gets the state ``reconnecting``. Afterwards, the
+    conversation continues.
+    """
 
     def lose(service: Service) -> None:
         service.open()
@@ -472,7 +479,7 @@ def test_the_session_of_the_program_stays_open() -> None:
 
 
 def test_the_program_ends_the_conversation() -> None:
-    """close() ends with code 1000, after which the page does not connect again."""
+    """close() closes the socket with code 1000, after which the page does not connect again."""
     with realtime(script_of()) as iw, relay_server(opener(iw)) as server:
         with Browser(server.url) as page:
             page.wait_for("ready")
@@ -485,7 +492,7 @@ def test_the_program_ends_the_conversation() -> None:
 
 @pytest.mark.parametrize("mode", ["open", "push"])
 def test_a_session_with_manual_turns(mode: str) -> None:
-    """A session without turn detection fits push-to-talk, and no open microphone."""
+    """A session without turn detection works with push-to-talk, but not with an open microphone."""
     session = Session(turn_detection=ManualTurns())
     with realtime(script_of()) as iw, relay_server(opener(iw, session)) as server:
         with Browser(server.url, mode) as page:

@@ -49,7 +49,9 @@ def await_end_of_all(limit: UserLimit) -> None:
 
 
 def test_a_user_with_too_many_conversations() -> None:
-    """The second conversation is refused with a message. After the first, another may begin."""
+    """
+    The second conversation is refused. After the first has ended, another conversation may begin.
+    """
     limit = UserLimit(1)
     with realtime(silent, silent) as iw:
         connect = lambda _: iw.realtime.connect()  # noqa: E731
@@ -63,7 +65,8 @@ def test_a_user_with_too_many_conversations() -> None:
             await_end_of_all(limit)
             with Browser(server.url) as third:
                 third.wait_for("ready")
-            # The server closes a conversation that is left, so its end must be noticed before.
+            # At its end, the server closes all conversations. So the test first waits until the
+            # relay has noticed that the browser left.
             await_end_of_all(limit)
     ends = sorted(summary.end for summary in server.summaries)
     assert ["browser_left", "browser_left", "user_limit"] == ends
@@ -71,7 +74,9 @@ def test_a_user_with_too_many_conversations() -> None:
 
 
 def test_a_user_limit_for_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the period, a user may begin conversations again, and the memory is freed."""
+    """
+    After the period, a user may begin conversations again, and the memory for past users is freed.
+    """
     now = [1000.0]
     monkeypatch.setattr("inworld_sync.web.user_limit.time.monotonic", lambda: now[0])
     limit = UserLimit(5, per_period=2, period=60)
@@ -189,7 +194,7 @@ def test_a_conversation_that_is_too_long(options: dict[str, float], end: str) ->
 
 
 def test_a_page_that_never_starts() -> None:
-    """Pages that send no first message do not keep a thread."""
+    """If a page does not send its first message in time, the relay ends."""
     options = RelayOptions(start_timeout=0.2)
     with relay_server(lambda _: pytest.fail("opened"), options=options) as server:
         with Browser(server.url, None) as page:
@@ -198,7 +203,7 @@ def test_a_page_that_never_starts() -> None:
 
 
 def test_drain() -> None:
-    """At the end of a deployment, the page is asked to connect again."""
+    """``drain_relays`` closes the socket with code 1001, after which the page connects again."""
     with realtime(silent) as iw, relay_server(lambda _: iw.realtime.connect()) as server:
         with Browser(server.url) as page:
             page.wait_for("ready")
@@ -235,7 +240,7 @@ def test_a_session_that_cannot_be_opened() -> None:
 
 
 def test_a_session_that_ends() -> None:
-    """If the session cannot be continued, the page may connect again."""
+    """If the session ends, the socket is closed with code 1011, and the page may connect again."""
 
     def quit_at_once(service: Service) -> None:
         service.open()
@@ -256,7 +261,7 @@ def test_a_session_that_ends() -> None:
 
 
 def test_a_browser_that_reads_nothing() -> None:
-    """A conversation ends when the browser accepts nothing for stall_timeout."""
+    """A conversation ends when the browser accepts no data for stall_timeout."""
 
     def talk(service: Service) -> None:
         service.open()
@@ -392,7 +397,9 @@ def test_too_many_wrong_messages() -> None:
 
 @pytest.mark.parametrize("size", [60_000, 2])
 def test_a_flood_of_audio(size: int) -> None:
-    """Audio that arrives much faster than real time is ignored, and ends the conversation."""
+    """
+    Audio that arrives much faster than real time is ignored. Too much of it ends the conversation.
+    """
     with realtime(silent) as iw, relay_server(lambda _: iw.realtime.connect()) as server:
         with Browser(server.url) as page:
             page.wait_for("ready")
@@ -413,13 +420,13 @@ def _flood(page: Browser, size: int) -> None:
 
 
 def test_the_rates() -> None:
-    """An average rate with bursts is allowed."""
+    """A bucket allows a burst, and then only the average rate."""
     bucket = TokenBucket(10, 20)
     assert [True, True, False] == [bucket.allows(10, 100.0) for _ in range(3)]
     assert bucket.allows(10, 101.0)
     assert not bucket.allows(1, 101.0)
 
-    # An hour of audio in blocks of 5.3 ms, with 5 text messages in a second.
+    # The limits allow audio in real time in blocks of 5.3 ms, and 5 text messages per second.
     rates, block = MessageRates(), bytes(256)
     assert all(rates.allow(block, index * 0.00533) for index in range(60_000))
     assert all(rates.allow("{}", index * 0.2) for index in range(1000))

@@ -1,4 +1,4 @@
-"""The audio and messages for a page, in simulated time."""
+"""Tests of the audio and messages for a page, in simulated time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def sent(output: PageOutput) -> list[Any]:
 
 
 def test_audio_is_sent_one_lead_ahead(clock: Clock) -> None:
-    """At most one lead of audio, and one message, is sent before it is played."""
+    """The output is ahead of the playback by at most lead_ms of audio and one message."""
     output = output_of(1000)
     output.push("a", bytes(3000 * PER_MS), PCM, end=True)
 
@@ -63,7 +63,7 @@ def test_audio_is_sent_one_lead_ahead(clock: Clock) -> None:
 
 
 def test_small_pieces_are_joined(clock: Clock) -> None:
-    """Small pieces become messages of 100 ms, but not too late."""
+    """Small pieces are joined to messages of 100 ms, unless the page has little audio left."""
     output = output_of(1000)
     for _ in range(10):
         output.push("a", bytes(20 * PER_MS), PCM)
@@ -75,7 +75,7 @@ def test_small_pieces_are_joined(clock: Clock) -> None:
 
 
 def test_the_page_keeps_the_order_of_items(clock: Clock) -> None:
-    """An item ends when the next one begins, and a message has the audio of one item."""
+    """An item ends when the next item begins. A message has the audio of only one item."""
     output = output_of()
     output.push("a", bytes(30 * PER_MS), PCM)
     output.push("b", bytes(30 * PER_MS), PCM)
@@ -94,7 +94,9 @@ def test_the_page_keeps_the_order_of_items(clock: Clock) -> None:
 def test_the_item_is_truncated_at_the_millisecond_of_the_page(
     clock: Clock, audio_format: Any, per_second: int, heard_ms: int
 ) -> None:
-    """The samples of every rate are those of the whole millisecond that the page names."""
+    """
+    At every sample rate, the item is truncated at the whole millisecond that the page reports.
+    """
     output = output_of(3000)
     output.push("a", bytes(per_second), audio_format)
     sent(output)
@@ -107,7 +109,7 @@ def test_the_item_is_truncated_at_the_millisecond_of_the_page(
 
 @pytest.mark.parametrize("is_reported", [True, False])
 def test_positions_of_all_items(clock: Clock, is_reported: bool) -> None:
-    """Items before the present one were heard, later ones were not."""
+    """Items before the present item count as heard, and later items as not heard."""
     output = output_of(9000)
     for name in "abc":
         output.push(name, bytes(1000 * PER_MS), PCM, end=True)
@@ -125,7 +127,7 @@ def test_positions_of_all_items(clock: Clock, is_reported: bool) -> None:
 
 @pytest.mark.parametrize(("heard_ms", "samples"), [(999.2, 24000), (998.9, 23974)])
 def test_a_rounded_position_at_the_end(clock: Clock, heard_ms: float, samples: int) -> None:
-    """A page that rounds down at the end of an item has heard the item."""
+    """A reported position within 1 ms of the end of an item counts as the end."""
     output = output_of(3000)
     output.push("a", bytes(1000 * PER_MS), PCM, end=True)
     sent(output)
@@ -135,7 +137,7 @@ def test_a_rounded_position_at_the_end(clock: Clock, heard_ms: float, samples: i
 
 
 def test_a_page_cannot_hear_more_than_was_sent(clock: Clock) -> None:
-    """Positions of a hostile page are limited by what was sent."""
+    """A position that a page reports is limited to the audio that was sent."""
     output = output_of(1000)
     output.push("a", bytes(3000 * PER_MS), PCM)
     sent(output)
@@ -151,7 +153,7 @@ def test_a_page_cannot_hear_more_than_was_sent(clock: Clock) -> None:
 
 
 def test_without_an_answer_the_time_decides(clock: Clock) -> None:
-    """The last report and the time since then give the position."""
+    """If the page does not answer, the position is the last report plus the time since then."""
     output = output_of(3000)
     output.push("a", bytes(2000 * PER_MS), PCM)
     sent(output)
@@ -165,7 +167,7 @@ def test_without_an_answer_the_time_decides(clock: Clock) -> None:
 
 
 def test_item_0_means_that_nothing_is_played(clock: Clock) -> None:
-    """The page has played only what it has reported."""
+    """If the page answers with item 0, only the finished items were heard."""
     output = output_of(3000)
     output.push("a", bytes(100 * PER_MS), PCM, end=True)
     output.push("b", bytes(100 * PER_MS), PCM, end=True)
@@ -177,7 +179,7 @@ def test_item_0_means_that_nothing_is_played(clock: Clock) -> None:
 
 
 def test_audio_is_dropped_while_the_page_answers(clock: Clock) -> None:
-    """After a clear, nothing of the old reply is sent."""
+    """After a clear, no audio or text of the old reply is sent."""
     output = output_of(1000)
     output.push("a", bytes(3000 * PER_MS), PCM)
     sent(output)
@@ -195,7 +197,7 @@ def test_audio_is_dropped_while_the_page_answers(clock: Clock) -> None:
 
 
 def test_a_stop_before_the_newest_item(clock: Clock) -> None:
-    """The page is told to drop an item that was on its way when the user pressed stop."""
+    """The page gets a clear for an item that was on its way when the user pressed stop."""
     output = output_of(3000)
     output.push("a", bytes(100 * PER_MS), PCM, end=True)
     output.push("b", bytes(100 * PER_MS), PCM, end=True)
@@ -207,7 +209,7 @@ def test_a_stop_before_the_newest_item(clock: Clock) -> None:
 
 
 def test_a_page_that_never_reports_the_end(clock: Clock) -> None:
-    """An item counts as heard some time after its end."""
+    """If the page never reports the end of an item, the item counts as heard 2 s after its end."""
     output = output_of(3000)
     output.push("a", bytes(1000 * PER_MS), PCM, end=True)
     assert not output.is_idle
@@ -231,7 +233,9 @@ def test_other_formats_are_converted(clock: Clock) -> None:
 
 
 def test_memory_is_limited(clock: Clock) -> None:
-    """The session waits while two minutes are queued; a page that reads nothing is noticed."""
+    """
+    The session waits while two minutes of audio are queued. A page that reads nothing is detected.
+    """
     output = output_of()
     assert output.push("a", bytes(121_000 * PER_MS), PCM)
     assert not output.push("a", bytes(PER_MS), PCM)
@@ -243,7 +247,7 @@ def test_memory_is_limited(clock: Clock) -> None:
 
 
 def test_a_failure_and_the_end(clock: Clock) -> None:
-    """After a failure, nothing is played, and drain raises the failure."""
+    """After a failure, no audio is sent, and drain() raises the error."""
     output = output_of()
     output.push("a", bytes(4800), PCM)
     with pytest.raises(DeadlineExceeded):
@@ -257,7 +261,7 @@ def test_a_failure_and_the_end(clock: Clock) -> None:
 
 
 def test_a_clear_waits_for_the_page() -> None:
-    """Another thread than that of the relay waits until the page has answered."""
+    """On a thread other than the relay's, clear() waits until the page has answered."""
     output = PageOutput(1000)
     output.push("a", bytes(4800), PCM)
     output.next_messages(0)
@@ -273,7 +277,7 @@ def test_a_clear_waits_for_the_page() -> None:
 
 
 def test_closing_ends_a_clear() -> None:
-    """If the browser leaves, no thread waits for its answer."""
+    """After close(), no thread waits for an answer of the page."""
     output = PageOutput(1000)
     output.push("a", bytes(4800), PCM)
     thread = threading.Thread(target=output.clear)

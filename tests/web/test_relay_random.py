@@ -19,7 +19,7 @@ MESSAGES = 150
 
 
 class RandomBrowser:
-    """A socket whose messages are random. It ends with an error."""
+    """A socket with random messages. After the last message, ``receive`` raises an error."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -50,7 +50,7 @@ class RandomBrowser:
 
 
 def talk(service: Service) -> None:
-    """Answer every request, and interrupt now and then."""
+    """Answer every request, and interrupt every third reply."""
     service.open()
     number = 0
     while True:
@@ -68,7 +68,7 @@ def talk(service: Service) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_random_messages(seed: int) -> None:
-    """The conversation ends when the browser leaves, or because of its wrong messages."""
+    """The conversation ends because the browser leaves or sends too many wrong messages."""
     with realtime(talk) as iw:
         source = lambda _: iw.realtime.connect()  # noqa: E731
         summary = Relay(RandomBrowser(seed), source, verify_origin=False).run()

@@ -1,4 +1,4 @@
-"""Relays in the servers of Flask and Django: gunicorn with threads and gevent, and uvicorn."""
+"""Tests of relays in web servers: gunicorn with threads, gunicorn with gevent, and uvicorn."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SERVERS = {
     "channels": ["uvicorn", "support.relay_channels:application", "--fd", "{}", "--lifespan=off"],
 }
 
-# Much more than fits into the buffer of a socket.
+# This text is much longer than the buffer of a socket.
 LONG_TEXT = "long" * 200_000
 
 
@@ -50,9 +50,9 @@ def converse(peer: Peer) -> None:
 
 @contextlib.contextmanager
 def running(command: list[str]) -> Iterator[str]:
-    """Run a server in another process with a scripted model. Yield its host and port."""
+    """Run a server in another process with a scripted model. Yield the server's host and port."""
     with serve(converse) as model, socket.create_server(("127.0.0.1", 0)) as listener:
-        # The sockets of the server inherit this size, so that no long message fits.
+        # The sockets of the server inherit this buffer size, so that a long message does not fit.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         environment = {
             **os.environ,
@@ -83,7 +83,7 @@ def running(command: list[str]) -> Iterator[str]:
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn has no Windows version")
 @pytest.mark.parametrize("name", SERVERS)
 def test_two_browsers(name: str) -> None:
-    """Two browsers talk at once. All messages arrive whole, and pages are served meanwhile."""
+    """Two browsers talk at the same time. All messages arrive complete. Pages are still served."""
     with running(SERVERS[name]) as host:
         with Browser(f"ws://{host}/talk") as first, Browser(f"ws://{host}/talk") as second:
             for page in (first, second):
@@ -128,7 +128,9 @@ class HalfSending:
 
 
 def test_simple_websocket_sends_whole_messages() -> None:
-    """The raw socket of simple-websocket is replaced once, and keeps its other methods."""
+    """
+    FrameworkSocket replaces the raw socket of simple-websocket once. Other methods still work.
+    """
 
     class Server:
         __module__ = "simple_websocket.ws"
@@ -159,7 +161,7 @@ def test_simple_websocket_sends_whole_messages() -> None:
     ],
 )
 def test_close_codes(close: object, expected: list[object]) -> None:
-    """The close code is passed as the framework expects it."""
+    """The close code is passed in the argument that the framework expects."""
     found: list[object] = []
 
     class Socket:

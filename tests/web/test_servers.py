@@ -1,4 +1,4 @@
-"""Responses over real sockets, on the servers that run Flask and Django."""
+"""Tests of responses over real sockets, on the web servers that run Flask and Django."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class SpeechService:
 
     Attributes:
         begin: The test sets this event when the service may begin to speak.
-        received: The test sets this event when its browser has received the first audio.
-        left: The test sets this event when its browser has left.
-        cancelled: Set when the client has cancelled a context.
+        received: The test sets this event when the browser has received the first audio.
+        left: The test sets this event when the browser has left.
+        cancelled: The service sets this event when the client has cancelled a context.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class SpeechService:
 
     def _send_until_cancelled(self, service: Service, context_id: str) -> None:
         assert self.left.wait(30)
-        # A server notices that a browser has left when it writes a second time.
+        # A web server notices that a browser has left only at the second write.
         for _ in range(99):
             service.audio(context_id, BLOCK)
         service.until("cancel_context")
@@ -84,7 +84,7 @@ class SpeechService:
 
 @attrs.frozen
 class Server:
-    """A web server in a process of its own."""
+    """A web server in another process."""
 
     port: int
     log: Path
@@ -162,7 +162,7 @@ def an_error_before_the_first_byte(server: Server) -> None:
 
 
 def an_error_after_the_first_byte(server: Server) -> None:
-    """The response is cut off, so that the browser does not take the part for the whole."""
+    """The response is cut off, so that the browser knows that audio is missing."""
     with server.get("/say?text=lost") as response:
         assert 200 == response.status
         assert BLOCK[:10] == response.read(10)
@@ -175,7 +175,7 @@ def an_error_after_the_first_byte(server: Server) -> None:
 
 
 def a_browser_that_leaves(server: Server) -> None:
-    """The synthesis is cancelled. Meanwhile, other pages are served."""
+    """If the browser leaves, the synthesis is cancelled. Other pages are still served."""
     with server.get("/say?text=left") as response:
         assert BLOCK[:10] == response.read(10)
         with server.get("/plain") as plain:
@@ -186,7 +186,7 @@ def a_browser_that_leaves(server: Server) -> None:
 
 
 def words_of_a_speech(server: Server) -> None:
-    """A speech has an id. Its audio and its words are separate responses."""
+    """The audio and the words of a speech are separate responses with the same id."""
     with server.get("/speak?text=all", "POST") as response:
         assert 201 == response.status
         speech_id = json.loads(response.read())["id"]
@@ -214,7 +214,7 @@ NEEDS_GEVENT = pytest.mark.skipif(
     "name", [pytest.param(name, marks=[NEEDS_GEVENT] * (name == "gevent")) for name in SERVERS]
 )
 def test_servers(name: str, tmp_path: Path) -> None:
-    """Each server streams, cuts off and closes the responses."""
+    """All checks of this file pass on each web server."""
     with started(SERVERS[name], tmp_path) as server:
         pages_while_a_text_begins(server)
         a_whole_speech(server, "/say")

@@ -1,4 +1,4 @@
-"""Server-sent events of sessions, streams and contexts."""
+"""Tests of server-sent events of sessions, streams and contexts."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_words_of_a_context(iw: Inworld, page: Page) -> None:
 
 @pytest.mark.parametrize("error", [errors.ConnectionLost("x"), errors.DeadlineExceeded("x")])
 def test_a_source_that_fails(error: errors.InworldError, caplog) -> None:
-    """The last event is "failed". The error is logged once. Earlier events are not lost."""
+    """If a source fails, "failed" is the last event. The error is logged once. No event is lost."""
     source, page = Source(Transcription("Hi")), Page("flask")
     with page.request() as request:
         response = web.sse_response(request, source)
@@ -149,7 +149,7 @@ def test_a_source_that_fails(error: errors.InworldError, caplog) -> None:
 
 
 def test_a_source_that_has_failed(page: Page) -> None:
-    """An error before the response is a status."""
+    """If the source failed before the response began, the response has an error status."""
     source = Source().end(errors.ConnectionLost("x"))
     answer = page.call(lambda request: web.sse_response(request, source))
 
@@ -157,7 +157,7 @@ def test_a_source_that_has_failed(page: Page) -> None:
 
 
 def test_pings(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If there is no event to send, a comment is sent, also while other events arrive."""
+    """If there is no event for some time, a comment is sent. Later events are still sent."""
     monkeypatch.setattr(event_response, "_PING_SECONDS", 0.01)
     source = Source()
     with page.request() as request:
@@ -174,7 +174,9 @@ def test_pings(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_closing_ends_the_subscription(page: Page) -> None:
-    """After the response was closed, the source keeps no events for it and stays open."""
+    """
+    After the response was closed, the source stays open, and keeps no events for the response.
+    """
     source = Source()
     with page.request() as request:
         response = web.sse_response(request, source)

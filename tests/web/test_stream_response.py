@@ -1,4 +1,4 @@
-"""Responses that stream the speech of one text, and their errors before the first byte."""
+"""Tests of responses that stream the speech of a text, and of errors before the first byte."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_head_speaks_nothing(page: Page) -> None:
 
 
 def test_range_is_ignored(iw: Inworld, page: Page) -> None:
-    """A request of a part gets the whole speech."""
+    """A request for a part of the speech gets the whole speech."""
     whole = page.call(lambda r: web.stream_response(r, iw.tts, "Hello."))
     part = page.call(
         lambda r: web.stream_response(r, iw.tts, "Hello."), headers={"Range": "bytes=0-1"}
@@ -131,7 +131,7 @@ def test_a_wrong_setting(iw: Inworld, page: Page, setting) -> None:
 
 
 def test_a_wrong_key(iw: Inworld, page: Page, caplog: pytest.LogCaptureFixture) -> None:
-    """A key that the service refuses is an error of the server. The browser sees no detail."""
+    """If the service refuses the API key, the status is 500. The browser gets no details."""
     with Inworld("aGlkZGVuLXNlY3JldDpoaWRkZW4=", base_url=iw.options.base_url) as wrong:
         answer = page.call(lambda r: web.stream_response(r, wrong.tts, "Hello."))
 
@@ -156,7 +156,7 @@ def test_a_silent_service(page: Page) -> None:
 
 
 def test_no_audio(page: Page) -> None:
-    """A service that ends a text without audio has failed."""
+    """If the service ends a text without audio, the status is 502."""
 
     def script(service: Service) -> None:
         service.closed(service.until("close_context"))
@@ -169,7 +169,9 @@ def test_no_audio(page: Page) -> None:
 
 
 def test_all_places_in_use(web_server: Emulator, page: Page) -> None:
-    """If no place comes free in time, the status is 503, with the time of the next attempt."""
+    """
+    If no place becomes free in time, the status is 503, and Retry-After says when to try again.
+    """
     limiter = ConnectionLimiter(1)
     assert limiter.acquire(0)
     key, url = web_server.api_key, web_server.url
@@ -184,7 +186,7 @@ def test_all_places_in_use(web_server: Emulator, page: Page) -> None:
 
 
 def test_a_closed_client(iw: Inworld, page: Page) -> None:
-    """A server that is shutting down is not available."""
+    """If the client is closed, the status is 503."""
     tts = iw.tts
     iw.close()
     answer = page.call(lambda r: web.stream_response(r, tts, "Hello."))
@@ -217,7 +219,10 @@ STATUSES = [
 def test_the_status_of_an_error(
     page: Page, error, status: int, code: str, retry_after: str | None, caplog
 ) -> None:
-    """Each error has one status. Errors of the server are logged once, errors of a browser not."""
+    """
+    Each error has one status. Errors of the server are logged once. Errors of a browser are not
+    logged.
+    """
     answer = page.call(lambda request: web.error_response(request, error))
 
     assert (status, code) == error_of(answer)
@@ -247,7 +252,7 @@ def test_a_wrong_format_is_an_error_of_the_program(iw: Inworld, page: Page) -> N
 
 
 def test_closing_frees_the_place(page: Page) -> None:
-    """More browsers than places may leave. Each next browser gets the place of an earlier one."""
+    """If a browser leaves, its place becomes free. So seven browsers can use one place in turn."""
 
     def script(service: Service) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The audio and the words of one synthesis in separate responses."""
+"""Tests of the audio and the words of one synthesis in separate responses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def error_of(answer: Answer) -> tuple[int, str]:
 
 
 def test_audio_and_words(utterances: web.Utterances, page: Page) -> None:
-    """Any number of responses have the same audio and the same words with ids."""
+    """
+    All responses with the audio are equal. All responses with the words are equal, and have ids.
+    """
     speech_id = started(utterances, page)
     first, second = (audio(utterances, page, speech_id) for _ in range(2))
     sent, again = (words(utterances, page, speech_id) for _ in range(2))
@@ -71,7 +73,7 @@ def test_words_after_a_lost_connection(utterances: web.Utterances, page: Page) -
 
     assert events[2:] == events_of(rest.body)[1:]
     assert whole.body == unknown.body
-    # EventSource connects again after any other status.
+    # Only the status 204 keeps EventSource from connecting again.
     assert (204, b"") == (end.status, end.body)
 
 
@@ -86,7 +88,7 @@ RANGES = [
 
 @pytest.mark.parametrize(("header", "status", "part"), RANGES)
 def test_parts(utterances: web.Utterances, page: Page, header: str, status: int, part) -> None:
-    """If the speech is complete, a part of it can be requested, as Safari does."""
+    """A browser can request a part of a complete speech, as Safari does."""
     speech_id = started(utterances, page)
     whole = audio(utterances, page, speech_id, headers={"Range": "bytes=0-9999999"})
     answer = audio(utterances, page, speech_id, headers={"Range": header})
@@ -108,7 +110,7 @@ def test_a_part_outside(utterances: web.Utterances, page: Page) -> None:
 
 
 def test_if_range(utterances: web.Utterances, page: Page) -> None:
-    """A response of an earlier time cannot be continued, so the browser gets the whole speech."""
+    """With If-Range, the browser gets the whole speech, since a speech has no entity tag."""
     speech_id = started(utterances, page)
     answer = audio(utterances, page, speech_id, headers={"Range": "bytes=1-2", "If-Range": '"tag"'})
 
@@ -117,7 +119,7 @@ def test_if_range(utterances: web.Utterances, page: Page) -> None:
 
 
 def test_head(utterances: web.Utterances, page: Page) -> None:
-    """HEAD has the length of a complete speech."""
+    """The response to HEAD has the length of a complete speech."""
     speech_id = started(utterances, page)
     whole = audio(utterances, page, speech_id, headers={"Range": "bytes=0-9999999"})
     head = audio(utterances, page, speech_id, method="HEAD")
@@ -199,7 +201,7 @@ def held(script: Script, **options) -> Iterator[web.Utterances]:
 
 
 def test_too_many_speeches(page: Page) -> None:
-    """If all speeches are being generated, a text gets the status 503."""
+    """If all speeches are still being generated, a new text gets the status 503."""
 
     def script(service: Service) -> None:
         service.audio(service.until("send_text"), b"\1\2")
@@ -214,7 +216,9 @@ def test_too_many_speeches(page: Page) -> None:
 
 
 def test_a_speech_that_nobody_reads(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The synthesis is cancelled, and the speech is no longer kept."""
+    """
+    If no response reads a speech, the synthesis is cancelled, and the speech is no longer kept.
+    """
     monkeypatch.setattr(shared_speech, "_LEAVE_SECONDS", 0.0)
     go_on, cancelled = threading.Event(), threading.Event()
 
@@ -235,13 +239,13 @@ def test_a_speech_that_nobody_reads(page: Page, monkeypatch: pytest.MonkeyPatch)
         response.close()
         go_on.set()
         assert cancelled.wait(30)
-        # A request of a part waits for the end of the speech.
+        # A request for a part waits for the end of the speech.
         answer = audio(utterances, page, speech_id, headers={"Range": "bytes=0-1"})
         assert 404 in (answer.status, audio(utterances, page, speech_id).status)
 
 
 def test_a_speech_that_is_read_continues(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A response of words keeps the synthesis running."""
+    """A response that reads only the words keeps the synthesis running."""
     monkeypatch.setattr(shared_speech, "_LEAVE_SECONDS", 0.0)
     go_on = threading.Event()
 
@@ -298,7 +302,9 @@ def test_a_response_that_is_closed_while_it_waits(
 
 
 def test_a_speech_that_fails(page: Page) -> None:
-    """The audio is cut off with an error, the words end with "failed", later requests fail."""
+    """
+    If a speech fails, the audio is cut off, the words end with "failed", and later requests fail.
+    """
     go_on = threading.Event()
 
     def script(service: Service) -> None:
@@ -327,7 +333,7 @@ def test_a_speech_that_fails(page: Page) -> None:
 
 
 def test_a_part_of_a_slow_speech(page: Page) -> None:
-    """A request of a part waits at most for the timeout."""
+    """A request for a part waits for the complete speech, but at most for the timeout."""
 
     def script(service: Service) -> None:
         service.audio(service.until("send_text"), b"\1\2")
@@ -382,7 +388,9 @@ def test_closed(iw: Inworld, page: Page) -> None:
 
 
 def test_close_while_a_text_starts(page: Page) -> None:
-    """A text whose first audio arrives after close() is stopped."""
+    """
+    If close() is called before the first audio of a text arrives, the text gets the status 503.
+    """
     is_asked, go_on = threading.Event(), threading.Event()
 
     def script(service: Service) -> None:

@@ -10,7 +10,8 @@ from inworld_sync import Inworld
 
 from support.lossy_network import DECODERS, Sentence, sentences
 
-# How many words of 1000 may be changed. Of 1000 words, 3 to 4 were changed.
+# At most this many words of 1000 may be changed. In measurements, 3 to 4 words of 1000 were
+# changed.
 ALLOWED = 10
 SEEDS = 3
 TEXTS = [

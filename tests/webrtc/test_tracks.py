@@ -1,4 +1,4 @@
-"""A stall of the process changes the audio of neither track."""
+"""A stall of the process does not change the audio of the tracks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 20.0
 
 
 def loud_blocks(samples: np.ndarray[Any, Any]) -> list[bool]:
-    """Return for each 20 ms whether there is sound."""
+    """Return for each block of 20 ms whether the block has sound."""
     blocks = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
     return [bool(np.abs(block.astype(int)).max() > 1000) for block in blocks]
 
@@ -71,7 +71,7 @@ def test_the_service_s_audio_after_a_stall() -> None:
                     ssrc=1, sequence_number=number, timestamp=number * FRAME, payload=payload
                 )
             )
-            # The loop needs several passes for a packet.
+            # The event loop needs several passes to handle a packet.
             for _ in range(3):
                 await asyncio.sleep(0)
             if number == 50:

@@ -9,8 +9,8 @@ never held while a thread opens or closes a connection, waits for a connection o
 
 from __future__ import annotations
 
-import _thread
 import contextlib
+import sys
 import threading
 import time
 from collections import deque
@@ -198,13 +198,12 @@ class TtsPool:
 
     def evict_all(self) -> None:
         """Close every connection as soon as it is idle, since no utterances can follow."""
-        # No lock is acquired, since a finalizer may call this on a thread that holds a lock.
-        if not self._changed.in_child:
+        # No lock is acquired, since a finalizer may call this on a thread that holds a lock. While
+        # the interpreter ends, no thread runs, and start() would wait for ever.
+        if not self._changed.in_child and not sys.is_finalizing():
             self._kept_idle = 0
-            thread = threading.Thread(target=self._evict_idle, name="inworld-evict", daemon=True)
-            # While the interpreter ends, no thread starts, and start() would wait forever.
-            with contextlib.suppress(RuntimeError):
-                _thread.start_new_thread(thread.start, ())
+            with contextlib.suppress(RuntimeError):  # the system has no thread left
+                threading.Thread(target=self._evict_idle, name="inworld-evict", daemon=True).start()
 
     def close(self) -> None:
         """Create no more contexts; the connector closes the connections."""

@@ -1,9 +1,9 @@
 """
 Code that the programs in this folder share: it reads the arguments and reports each check.
 
-A check is a function or a coroutine function with one argument, the server. It returns a text about
-what happened, or raises. This file runs in the environments of all clients, so it imports the
-standard library only.
+A check is a function or a coroutine function with one argument, the server. A check returns a text
+about the result, or raises an exception. This file runs in the environments of all clients, so this
+file imports the standard library only.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def words_of(text: str) -> list[str]:
 
 
 def tokens_of(text: str) -> list[str]:
-    """Split a text into pieces like those of a language model."""
+    """Split a text into pieces like the tokens of a language model."""
     return [text[at : at + 4] for at in range(0, len(text), 4)]
 
 
@@ -71,7 +71,7 @@ async def _run(checks: Sequence[Check], server: Server) -> int:
             failed += 1
         name = check.__name__.replace("_", " ")
         report = {"feature": feature, "check": name, "passed": passed, "detail": detail[:1000]}
-        # A library may have written a part of a line before this line.
+        # The result begins on a new line, because a library may have written an incomplete line.
         sys.stdout.write(f"\n{MARK}{json.dumps(report)}\n")
         sys.stdout.flush()
     return failed

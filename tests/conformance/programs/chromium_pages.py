@@ -49,7 +49,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def microphone_file(recording: str, folder: str) -> Path:
-    """Write a recording with silence around it, since the start of the file may be lost."""
+    """Write a recording between silences, since the browser may lose the start of the file."""
     path = Path(folder) / "microphone.wav"
     with wave.open(recording) as source, wave.open(str(path), "w") as target:
         target.setparams(source.getparams())

@@ -77,7 +77,7 @@ def generate(server: Server) -> str:
 
 
 def generate_long_text(server: Server) -> str:
-    """A text needs several requests, and the client sends these requests at the same time."""
+    """A long text needs several requests, which the client sends at the same time."""
     text = "The museum opens at ten and closes at six in the evening. " * 60
     with client_of(server) as tts:
         seconds = len(tts.generate(text, **SPEECH)) / 2 / RATE_HZ

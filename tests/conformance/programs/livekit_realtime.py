@@ -82,7 +82,9 @@ async def written_turn(server: Server) -> str:
 
 
 async def spoken_turn(server: Server) -> str:
-    """The words and the end of a spoken question are detected, and the reply is text and audio."""
+    """
+    The server detects the words and the end of a spoken question. The reply is text and audio.
+    """
     heard: asyncio.Queue[Any] = asyncio.Queue()
     created: asyncio.Queue[Any] = asyncio.Queue()
     started = asyncio.Event()
@@ -102,7 +104,7 @@ async def spoken_turn(server: Server) -> str:
 
 
 async def tool_call(server: Server) -> str:
-    """A question leads to a call whose output is in the next reply."""
+    """A question causes a tool call. The next reply has the output of the tool."""
     chat = llm.ChatContext.empty()
     chat.add_message(role="user", content="What is the weather in London?")
     async with session_of(server) as session:

@@ -80,7 +80,7 @@ def written_turn(server: Server) -> str:
 
 
 def spoken_turn(server: Server) -> str:
-    """The words and the end of a spoken question are detected, and the reply is spoken."""
+    """The server detects the words and the end of a spoken question. The reply is spoken."""
     with connection_of(server, output_modalities=["audio"], audio=AUDIO) as connection:
         sound = server.question_pcm() + bytes(SECOND)
         for at in range(0, len(sound), CHUNK_BYTES):
@@ -116,7 +116,7 @@ def manual_turn(server: Server) -> str:
 
 
 def tool_call(server: Server) -> str:
-    """A question leads to a call whose output is in the next reply."""
+    """A question causes a tool call. The next reply has the output of the tool."""
     with connection_of(server, output_modalities=["text"], tools=[WEATHER]) as connection:
         write(connection, "What is the weather in London?")
         connection.response.create()
@@ -134,7 +134,9 @@ def tool_call(server: Server) -> str:
 
 
 def interruption(server: Server) -> str:
-    """A response can be cancelled, and its item can be truncated to the audio that was played."""
+    """
+    A response can be cancelled, and the item of the response can be truncated to the played audio.
+    """
     with connection_of(server, output_modalities=["audio"]) as connection:
         write(connection, "Count to 90.")
         connection.response.create()

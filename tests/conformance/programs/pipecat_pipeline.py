@@ -17,7 +17,7 @@ RATE_HZ = 24000
 
 
 class Collector(FrameProcessor):
-    """Collects the frames of the service, and wakes up the task that waits for them."""
+    """Collects the frames of the service, and wakes up the task that waits for frames."""
 
     def __init__(self) -> None:
         super().__init__()

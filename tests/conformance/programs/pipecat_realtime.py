@@ -77,7 +77,7 @@ async def tool_call(server: Server) -> str:
 
 
 async def interruption(server: Server) -> str:
-    """Speech interrupts a long reply, and gets a reply of its own."""
+    """Speech interrupts a long reply. Then the model replies to the speech."""
     async with conversation_of(server, "Count to 90.") as (worker, collector):
         await collector.until(lambda: collector.seconds() > 1)
         await speak(worker, server.question_pcm() + bytes(4 * RATE_HZ))

@@ -1,7 +1,7 @@
 """
 Pipecat's Inworld TTS services, unmodified.
 
-No argument of the HTTP service sets its address, so this program sets an attribute of the service.
+The HTTP service has no argument for the address, so this program sets an attribute of the service.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ async def speak(tts: Any) -> Collector:
     async with pipeline_of(collector, tts, collector) as worker:
         await worker.queue_frame(TTSSpeakFrame(TEXT))
         await collector.until(lambda: bool(collector.of(TTSStoppedFrame)))
-        # Each word arrives at the time at which it is played.
+        # Each word arrives at the time at which the word is played.
         await collector.until(
             lambda: (
                 words_of(" ".join(collector.words()))[-1:] == ["goodbye"]

@@ -41,7 +41,10 @@ class Track:
 
 @asynccontextmanager
 async def tts_of(server: Server, **options: Any) -> AsyncIterator[tuple[Any, Track, list[str]]]:
-    """Create the plugin. Yield the plugin, its track, and a list of the errors that it reports."""
+    """
+    Create the plugin. Yield the plugin, its track, and a list of the errors that the plugin
+    reports.
+    """
     plugin.INWORLD_TTS_HTTP_ENDPOINT = f"{server.url}/tts/v1/voice:stream"
     plugin.INWORLD_TTS_WSS_ENDPOINT = f"{server.ws_url}/tts/v1/voice:streamBidirectional"
     tts = InworldAITTS(**{"api_key": server.api_key, "model_id": "inworld-tts-2", **options})

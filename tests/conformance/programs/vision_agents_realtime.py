@@ -124,8 +124,8 @@ async def interruption(server: Server) -> str:
         assert "weather in london" in talk.turns[0].lower(), talk.turns
         before = talk.sounding_seconds
         await talk.until(lambda: "London" in talk.replies[-1])
-        # The reply to the question is one sentence. Without the interruption, the reply that counts
-        # would continue for a minute.
+        # The reply to the question is one sentence. If the first reply were not interrupted, this
+        # reply would count to ninety for a minute.
         quiet_since = asyncio.get_running_loop().time()
         heard = talk.sounding_seconds
         while asyncio.get_running_loop().time() - quiet_since < 1:

@@ -1,7 +1,9 @@
 """
-Drives the page ``examples/web_talk.html`` in Chromium: speaks, listens, interrupts and reconnects.
+Drives the page ``examples/web_talk.html`` in Chromium.
 
-A script in the page stores the events of the conversation, and counts the samples that it plays.
+The program speaks to the page, listens to replies, interrupts replies and restarts the server. A
+script in the page stores the events of the conversation, and counts the samples that the page
+plays.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from selenium.webdriver.common.action_chains import ActionChains
 
 STEP_SECONDS = 60.0
 STOP_SECONDS = 10.0
-# This script runs before the scripts of the page. The recording for the microphone has no echo, so
-# the script turns off the echo cancellation, which would remove words that are spoken during a
-# reply.
+# This script runs before the scripts of the page. The microphone plays a recording without echo.
+# Echo cancellation would remove words that are spoken during a reply, so the script turns the echo
+# cancellation off.
 RECORDER = """
 window.events = [];
 const dispatch = EventTarget.prototype.dispatchEvent;
@@ -80,7 +82,8 @@ async function count(player) {
   connect.call(player, node);
 }
 """
-# The browser refuses the rate of the relay, so the page resamples in both directions.
+# With this script, the browser refuses the sample rate of the relay, so the page resamples in both
+# directions.
 OTHER_RATE = """
 const Usual = AudioContext;
 window.AudioContext = class extends Usual {
@@ -117,7 +120,7 @@ class Site:
                 return
 
     def stop(self) -> None:
-        """Stop the server. The browser sees a lost connection."""
+        """Stop the server, so that the browser loses its connection."""
         if self.process is not None:
             self.process.terminate()
             try:
@@ -143,7 +146,9 @@ class Page:
         return found
 
     def until(self, what: str, holds: Callable[[], object]) -> None:
-        """Wait until *holds* returns true. The error has the text of the page and the events."""
+        """
+        Wait until *holds* returns true. After the deadline, raise an error with the page's text.
+        """
         deadline = time.monotonic() + STEP_SECONDS
         while not holds():
             if time.monotonic() > deadline:
@@ -163,7 +168,7 @@ class Page:
         return float(self.value("heard.rate && heard.sounding / heard.rate"))
 
     def is_quiet(self) -> bool:
-        """Return whether there was no sound for a second, although samples are still played."""
+        """Return whether the page has played only silence in the last second."""
         return bool(self.value("performance.now() - heard.last > 1000"))
 
     def said(self) -> list[str]:
@@ -184,17 +189,17 @@ class Page:
         self.click("send")
 
     def serious(self) -> list[dict[str, Any]]:
-        """Return the errors and warnings of the console since the last call."""
+        """Return the errors and warnings that the console has shown since the last call."""
         messages = self.driver.get_log("browser")
         return [each for each in messages if each["level"] in ("SEVERE", "WARNING")]
 
 
 def require_prompt_silence(seconds: float, step: str) -> None:
     """
-    Check how much sound was played after an interruption.
+    Check that the page played less than 0.5 s of sound after an interruption.
 
-    The server sends audio two seconds before it is played, so a page that does not drop this audio
-    plays much more.
+    The server sends audio two seconds before the page plays the audio. A page that does not drop
+    this audio plays much more than 0.5 s.
     """
     assert seconds < 0.5, f"{step}: {seconds:.1f} s of sound after the interruption"
 
@@ -206,7 +211,9 @@ def report(step: str, detail: object) -> None:
 
 @contextlib.contextmanager
 def browser(microphone: str, *scripts: str) -> Iterator[Page]:
-    """Open a browser whose microphone is a recording, which begins when a page opens it."""
+    """
+    Open a browser whose microphone plays a recording from the moment a page opens the microphone.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         options = webdriver.ChromeOptions()
         options.binary_location = str(shutil.which("chromium"))
@@ -230,7 +237,7 @@ def browser(microphone: str, *scripts: str) -> Iterator[Page]:
 
 
 def hear_good_morning(page: Page, step: str) -> None:
-    """Type a message. The page must show and play the whole answer."""
+    """Type a message. The page must show and play the whole reply."""
     before, finished = page.sounding(), len(page.of_kind("finished"))
     page.type("Say good morning.")
     page.until(f"{step}: the answer", lambda: len(page.of_kind("finished")) > finished)
@@ -252,7 +259,8 @@ def check_open_microphone(page: Page, site: Site, pictures: Path | None) -> None
     page.until("hears", lambda: page.sounding() > 2)
     report("hears", f"{page.sounding():.1f} s of sound in {page.value('heard.samples')} samples")
     page.until("words", lambda: "five" in page.words() or "5" in page.words())
-    # A word is reported when it sounds, so the words of a minute cannot have come yet.
+    # A word is reported when it is heard. The reply takes more than a minute, so the last word of
+    # the reply cannot have been reported yet.
     assert not {"ninety", "90"} & {*page.words()}, page.words()
     shown = page.value("document.querySelector('#log .assistant mark').textContent")
     assert shown, "no word is marked"
@@ -292,7 +300,7 @@ def check_open_microphone(page: Page, site: Site, pictures: Path | None) -> None
     page.until_state("reconnecting")
     site.start()
     page.until_state("listening")
-    # The browser itself writes a line for each attempt while the server is down.
+    # While the server is down, the browser itself writes a line for each attempt to connect.
     serious = [each for each in page.serious() if "/talk" not in each["message"]]
     assert not serious, serious
     hear_good_morning(page, "reconnects after a restart")

@@ -31,7 +31,7 @@ LANGUAGES = [
 
 @pytest.fixture
 def without(monkeypatch):
-    """Make a module look as if it were not installed."""
+    """Let the import of a module fail, as if the module were not installed."""
     find = importlib.util.find_spec
     hidden = set()
     monkeypatch.setattr(
@@ -78,7 +78,7 @@ def test_moonshine_is_preferred():
 
 @needs_pocketsphinx
 def test_fallback_recognizer(without, caplog):
-    """Without Moonshine's weights PocketSphinx is used, and the log has a warning."""
+    """Without Moonshine's weights, PocketSphinx is used, and the log has a warning."""
     without("moonshine_voice")
 
     assert isinstance(open_recognizer(), SphinxRecognizer)
@@ -86,7 +86,7 @@ def test_fallback_recognizer(without, caplog):
 
 
 def test_no_recognizer(without):
-    """Without both recognizers, the error names the extra to install."""
+    """If neither recognizer is installed, the error names the extra to install."""
     without("moonshine_voice")
     without("pocketsphinx")
 
@@ -95,7 +95,7 @@ def test_no_recognizer(without):
 
 
 def test_no_aligner(without):
-    """Without PocketSphinx words still get times, in order."""
+    """Without PocketSphinx, words still get times, in order."""
     without("pocketsphinx")
     engine = SpeechEngine(ScriptedRecognizer(), new_vad=LoudnessVad)
     words = (HeardWord("Good", 0.5), HeardWord("night.", 0.5))

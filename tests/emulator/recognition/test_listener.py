@@ -49,7 +49,7 @@ def without_partials(events):
 
 
 def test_one_turn():
-    """A turn starts and stops with the speech, and its transcript follows."""
+    """A turn starts and stops with the speech. Then the transcript of the turn follows."""
     pcm = sound(10, 0.0) + sound(20, 1.0, word=1) + sound(20, 0.0)
 
     events, _ = listen(pcm, "Yes.")
@@ -87,7 +87,9 @@ SILENCES = [("Yes.", 10), ("Is it?", 10), ("I", 10), ("Yes, and", 32), ("I think
 
 @pytest.mark.parametrize(("text", "windows"), SILENCES)
 def test_silence_that_ends_a_turn(text, windows):
-    """A turn that seems complete ends after the short silence. Others need the long silence."""
+    """
+    A turn that seems complete ends after the short silence. Other turns need the long silence.
+    """
     speech = sound(20, 1.0, word=1)
     recognizer = ScriptedRecognizer(text)
     listener = Listener(engine_for(recognizer))
@@ -111,7 +113,7 @@ def test_speech_continues_after_a_pause():
 
 
 def test_doubt_keeps_speech_going():
-    """Speech continues with a probability that is slightly below the threshold."""
+    """Speech continues while the probability of speech is only slightly below the threshold."""
     pcm = sound(5, 0.8, word=1) + sound(60, 0.4, word=1) + sound(12, 0.3)
 
     events, _ = listen(pcm, "Yes.")
@@ -129,7 +131,7 @@ def test_nothing_understood():
 
 
 def test_partials_grow():
-    """Partial transcripts have the whole turn so far, not only the addition."""
+    """Each partial transcript has all words of the turn so far, not only the new words."""
     words = [sound(20, 1.0, word=number) for number in (1, 2, 3)]
 
     events, _ = listen(b"".join(words) + sound(40, 0.0), "One", "two", "three.")
@@ -151,8 +153,8 @@ def test_partials_hold_earlier_segments():
 
 def test_interval_of_partials_grows():
     """
-    The interval between partial transcripts grows with the segment. So the sum of all recognized
-    audio is less than six times the audio of the stream.
+    The interval between partial transcripts grows with the length of the segment. So the recognizer
+    processes less than six times the audio of the stream.
     """
     pcm = sound(300, 1.0, word=1)
 
@@ -162,7 +164,7 @@ def test_interval_of_partials_grows():
 
 
 def test_no_partials_on_request():
-    """With an interval of 0 there are only final transcripts."""
+    """With an interval of 0, there are only final transcripts."""
     events, _ = listen(sound(60, 1.0, word=1) + sound(20, 0.0), "Yes.", partial_interval_ms=0)
 
     assert [] == partials(events)
@@ -197,7 +199,7 @@ def test_partials_end_with_a_word():
 
 
 def test_manual_turns():
-    """With a threshold of 0 only the caller ends a turn, and there are no speech events."""
+    """With a threshold of 0, only the caller ends a turn, and there are no speech events."""
     recognizer = ScriptedRecognizer("Yes.", "No.")
     listener = Listener(engine_for(recognizer), TurnSettings(vad_threshold=0))
 
@@ -227,7 +229,7 @@ def test_end_turn_without_a_turn():
 
 
 def test_end_turn_while_speaking():
-    """If a turn is ended during speech, its silence is 0 ms and it has all words so far."""
+    """A turn that is ended during speech has a silence of 0 ms and all words so far."""
     recognizer = ScriptedRecognizer("Yes.")
     listener = Listener(engine_for(recognizer))
 
@@ -239,7 +241,7 @@ def test_end_turn_while_speaking():
 
 
 def test_recognized_audio():
-    """Speech is recognized with 200 ms of audio before it and 150 ms after it."""
+    """The recognizer gets the speech, 200 ms of audio before and 150 ms after the speech."""
     silent, spoken = sound(20, 0.0), sound(20, 1.0, word=1)
 
     _, recognizer = listen(
@@ -320,7 +322,7 @@ def test_settings_may_change():
 
 
 def test_usage():
-    """The usage is the length of the turns, including their silence, in steps of 50 ms."""
+    """The usage is the length of all turns with the silence at their end, in steps of 50 ms."""
     listener = Listener(engine_for(ScriptedRecognizer("Yes.")))
 
     listener.feed(sound(100, 0.0) + sound(20, 1.0, word=1) + sound(100, 0.0))
@@ -348,7 +350,7 @@ def test_word_times(word_times):
 
 
 def test_finished():
-    """After finish no audio can be fed, and a second finish does nothing."""
+    """After ``finish``, no audio can be fed, and a second ``finish`` does nothing."""
     listener = Listener(engine_for(ScriptedRecognizer("Yes.")))
     listener.feed(sound(20, 1.0, word=1))
 

@@ -21,7 +21,7 @@ def test_level():
 
 
 def test_quietest():
-    """The quietest moment is searched only between two positions."""
+    """Only the audio between the two positions is searched for the quietest moment."""
     wave = np.full(16_000, 0.5)
     wave[2000:3000] = 0.0
     wave[9000:9600] = 0.1
@@ -33,6 +33,6 @@ def test_quietest():
 
 
 def test_nothing():
-    """Without samples the position is the start."""
+    """Without samples, the quietest position is the start."""
     assert 0 == loudness(b"").size
     assert 10 == quietest_byte(bytes(10), 10, 10)

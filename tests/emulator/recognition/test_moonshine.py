@@ -73,7 +73,7 @@ def test_confidences(recognizer):
 
 
 def test_fifteen_seconds(recognizer):
-    """A segment of the maximum length is recognized to its end."""
+    """A segment of the maximum length is recognized to the end."""
     texts = [
         "The museum opens at ten and closes at six in the evening.",
         "There are twelve months in a year and seven days in a week.",

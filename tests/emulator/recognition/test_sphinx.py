@@ -45,7 +45,7 @@ def test_spoken_forms(written, spoken):
 
 @needs_pocketsphinx
 def test_near_the_truth(aligner):
-    """Words begin within 40 ms of the synthesizer's times, on average, and in order."""
+    """On average, words begin within 40 ms of the synthesizer's times. The words are in order."""
     differences = []
     for text in SENTENCES[:8]:
         spoken = say(text)

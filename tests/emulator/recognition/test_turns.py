@@ -25,7 +25,8 @@ TEXTS = [
     ("And", 0.5),
 ]
 
-# (silence in ms, confidence, has ended) with the limits 300 ms, 0.4 and 1000 ms.
+# (silence in ms, confidence, whether the turn is over). The short silence is 300 ms, the long
+# silence is 1000 ms, and the confidence must be at least 0.4 for the short silence.
 SILENCES = [
     (299, 1.0, False),
     (300, 0.4, True),
@@ -51,7 +52,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "confidence"), TEXTS)
 def test_confidence(text, confidence):
-    """The last mark decides how complete a text seems, unless a word must follow the text."""
+    """The last punctuation mark decides how complete a text seems, unless a word must follow."""
     assert confidence == end_of_turn_confidence(text)
 
 
@@ -69,12 +70,12 @@ def test_manual():
 
 
 def test_long_short_silence():
-    """If only a short silence is set, the long silence is at least as long."""
+    """If only the short silence is set, the long silence is not shorter than the short silence."""
     assert 2500 == TurnSettings(min_silence_ms=2500).max_silence_ms
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_ranges(name, value):
-    """The error for a setting out of its range names the setting."""
+    """A setting that is out of range raises an error that names the setting."""
     with pytest.raises(ConfigError, match=name):
         TurnSettings(**{name: value})

@@ -52,7 +52,7 @@ def test_silence(detector):
 @pytest.mark.parametrize("level", [0.001, 0.01, 0.1, 0.3])
 @pytest.mark.parametrize("pink", [True, False])
 def test_noise(level, pink):
-    """Silero detects no noise as speech, however loud."""
+    """Silero does not detect noise as speech, even if the noise is loud."""
     assert not (likelihoods(open_vad()(), pcm_of(noise(10, level, pink=pink))) > 0.5).any()
 
 
@@ -87,7 +87,7 @@ def test_streams_are_independent():
 
 
 def test_fallback(monkeypatch):
-    """Without Silero's weights WebRTC's detector is used."""
+    """Without Silero's weights, WebRTC's detector is used."""
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if "silero" in name else find(name)
@@ -97,7 +97,7 @@ def test_fallback(monkeypatch):
 
 
 def test_none(monkeypatch):
-    """Without both detectors, the error names the extra to install."""
+    """If neither detector is installed, the error names the extra to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match=r"inworld-sync\[local\]"):

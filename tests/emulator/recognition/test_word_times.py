@@ -1,4 +1,4 @@
-"""Words get estimated times without an aligner."""
+"""Without an aligner, words get estimated times."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-// The classes of Unreal that the example in docs/engines.md uses, to compile the example.
+// Stubs of the Unreal classes that the C++ example in docs/engines.md uses. The example is only
+// compiled with them.
 #pragma once
 #include <cstddef>
 #include <cstdint>

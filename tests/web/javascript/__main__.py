@@ -1,11 +1,11 @@
 """
-Checks ``inworld.js`` without a browser: ``python -m tests.web.javascript``.
+Checks ``inworld.js`` without a browser. The command is ``python -m tests.web.javascript``.
 
-- ``tests``: its unit tests, with the test runner of Node and no package.
-- ``types``: the types in its JSDoc comments, with TypeScript.
-- ``lint``: ESLint, also for the tests and for the script in ``examples/web_talk.html``.
+- ``tests`` runs the unit tests of ``inworld.js`` with the test runner of Node, without packages.
+- ``types`` checks the types in the JSDoc comments with TypeScript.
+- ``lint`` runs ESLint, also for the tests and for the script in ``examples/web_talk.html``.
 
-Exits with 1 if a check fails, and with 2 if Node, npm or a package from npm is missing.
+The command exits with 1 if a check fails, and with 2 if Node, npm or a package from npm is missing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHECK_SECONDS = 300
 
 
 def run(*command: str, text: str | None = None, **variables: str) -> bool:
-    """Run a program in the folder of the project. Return whether it succeeded."""
+    """Run a program in the folder of the project. Return whether the program succeeded."""
     try:
         done = subprocess.run(
             command,
@@ -52,7 +52,7 @@ def run(*command: str, text: str | None = None, **variables: str) -> bool:
 
 
 def node() -> str:
-    """Return the path of Node. The version must be new enough."""
+    """Return the path of Node. Raise SetupFailed if the version is too old."""
     program = find_program("node")
     answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
     version = tuple(int(number) for number in re.findall(r"\d+", answer.stdout)[:2])
@@ -63,7 +63,7 @@ def node() -> str:
 
 
 def packages() -> Path:
-    """Return a folder with the packages of npm."""
+    """Return a folder with the npm packages."""
     return node_environment(
         default_cache(), "javascript checks", tuple(each.replace("==", "@") for each in PACKAGES)
     )

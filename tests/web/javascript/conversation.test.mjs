@@ -1,4 +1,4 @@
-/** Conversation over the relay, with the real worklets in a browser that the test drives. */
+/** Tests of Conversation over the relay, with the real worklets in a simulated browser. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -140,7 +140,8 @@ test("clear stops the playback and is answered with what was heard", async () =>
 
   const [answer] = socket.of("interrupted");
   assert.equal(answer.item, 1);
-  // 40 ms of latency, and at most 20 ms until the worklet knew the latency.
+  // 500 ms were played. The latency of 40 ms is subtracted, and the worklet learned the latency
+  // after at most 20 ms.
   assert.ok(answer.ms >= 440 && answer.ms <= 470, `${answer.ms} ms`);
   assert.equal(of("interrupted").length, 1);
   // Late audio and text of the item are dropped.

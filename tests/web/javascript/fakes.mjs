@@ -1,5 +1,6 @@
 /**
- * A browser for the tests: AudioContext with the real worklets, WebSocket, and microphone.
+ * A simulated browser for the tests. It has an AudioContext with the real worklets, a WebSocket and
+ * a microphone.
  *
  * The audio runs only when a test calls `render`, so no test depends on the speed of the machine.
  */
@@ -19,7 +20,7 @@ globalThis.sampleRate = 24000;
 
 const BLOCK = 128;
 
-/** Two ports. What one of them posts arrives at the other one at once. */
+/** Return two ports. A message that one port posts arrives at the other port at once. */
 function portPair() {
   const ports = [{}, {}];
   for (const [index, port] of ports.entries()) {
@@ -98,7 +99,7 @@ class FakeContext {
     this.state = "closed";
   }
 
-  /** Run the worklets. Return what the player has played. */
+  /** Run the worklets for `ms` milliseconds. Return the samples that the player has played. */
   render(ms, microphone = () => 0) {
     const played = [];
     globalThis.sampleRate = this.sampleRate;
@@ -143,7 +144,7 @@ export class FakeSocket {
     this.onmessage?.({ data: JSON.stringify(message) });
   }
 
-  /** Send samples of an item to the page, one second or less at once. */
+  /** Send samples of an item to the page in one message. */
   speak(item, samples) {
     const data = new ArrayBuffer(4 + 2 * samples.length);
     new DataView(data).setUint32(0, item, true);
@@ -155,12 +156,12 @@ export class FakeSocket {
     this.onclose?.({ code, reason });
   }
 
-  /** The messages of a type that the page has sent. */
+  /** Return the messages of a type that the page has sent. */
   of(type) {
     return this.sent.filter((message) => message.type === type);
   }
 
-  /** How many samples of the microphone the page has sent. */
+  /** The number of microphone samples that the page has sent. */
   get samples() {
     const blocks = this.sent.filter((message) => ArrayBuffer.isView(message));
     return blocks.reduce((sum, block) => sum + block.length, 0);
@@ -177,7 +178,7 @@ export class FakeTrack {
   }
 }
 
-/** What `getUserMedia` gives. A test can replace the function. */
+/** The tracks that `getUserMedia` has returned. A test can replace the function `open`. */
 export const devices = { tracks: [], open: null };
 
 export class FakeConnection {
@@ -221,7 +222,7 @@ export class FakeConnection {
     this.channel.onmessage({ data: JSON.stringify(event) });
   }
 
-  /** The events of a type that the page has sent. */
+  /** Return the events of a type that the page has sent. */
   of(type) {
     return this.events.filter((event) => event.type === type);
   }
@@ -231,7 +232,7 @@ export class FakeConnection {
   }
 }
 
-/** The responses to `fetch`, by the path, and what was requested. */
+/** The response to `fetch` for each path, and the requests that the page has sent. */
 export const site = { responses: {}, requests: [] };
 
 class FakeAudio {
@@ -289,7 +290,7 @@ export function install() {
   return { Context: FakeContext, Socket: FakeSocket, Connection: FakeConnection };
 }
 
-/** Let all promises that are ready continue. */
+/** Wait until the code that waits for settled promises has run. */
 export async function settle() {
   await new Promise((resolve) => setImmediate(resolve));
 }

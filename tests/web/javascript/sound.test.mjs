@@ -1,4 +1,4 @@
-/** The parts of inworld.js that need no browser: rates, blocks, player, clock, marks, backoff. */
+/** Tests of the parts of inworld.js that need no browser, such as the resampler and the player. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -37,7 +37,7 @@ function converted(fromHz, toHz, samples) {
   return joined([resampler.process(samples), resampler.flush()]);
 }
 
-/** The root mean square, without the ends, where the filter meets silence. */
+/** Return the root mean square without both ends, because the filter uses silence beyond them. */
 function middleLevel(samples) {
   const middle = samples.subarray(200, samples.length - 200);
   return Math.sqrt(middle.reduce((sum, sample) => sum + sample * sample, 0) / middle.length);
@@ -112,7 +112,7 @@ const RATE = 24000;
 /** Samples of the value 0.25. */
 const loud = (count) => new Int16Array(count).fill(8192);
 
-/** Play blocks of 120 samples, which are 5 ms. */
+/** Play blocks of 120 samples (5 ms), and return the samples. */
 function play(player, ms, from = 0) {
   const output = new Float32Array((RATE * ms) / 1000);
   for (let at = 0; at < output.length; at += 120) {

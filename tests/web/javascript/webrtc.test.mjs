@@ -1,4 +1,4 @@
-/** Conversation over WebRTC, with a connection whose messages the test sends. */
+/** Tests of Conversation over WebRTC. Each test sends the messages of the service itself. */
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -16,7 +16,7 @@ beforeEach(() => {
   ({ Connection } = install());
 });
 
-/** A conversation, and a clock that stands still until the test moves it. */
+/** Start a conversation. The clock stands still until the test calls `pass`. */
 async function started(t, mode = "open") {
   let now = 100000;
   t.mock.method(performance, "now", () => now);
@@ -110,7 +110,7 @@ test("an interruption truncates the item to what was heard", async (t) => {
     { type: "conversation.item.truncate", item_id: "i1", content_index: 0, audio_end_ms: 500 },
   ]);
   assert.deepEqual(of("interrupted").map(({ item, ms }) => [item, ms]), [[1, 500]]);
-  // What arrives late about the item is ignored.
+  // A late message about the item is ignored.
   const late = { ...PLACE, delta: "late" };
   connection.receive({ type: "response.output_audio_transcript.delta", ...late });
   assert.equal(of("text").length, 1);
