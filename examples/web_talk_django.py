@@ -98,7 +98,9 @@ class Talk(WebsocketConsumer):
             self,
             lambda _: iw.realtime.connect(conversation),
             headers=headers,
-            user=self.scope["client"][0],  # better: the name of the user who is logged in
+            # Better: the name of the user who is logged in. Behind a proxy, all users have the
+            # address of the proxy. At a Unix socket, nobody has an address.
+            user=(self.scope["client"] or ["unknown"])[0],
             limit=users,
             options=options,
         )

@@ -73,7 +73,9 @@ def talk(socket: Server) -> None:
         socket,
         open_session,
         headers=request.headers,
-        user=request.remote_addr or "unknown",  # better: the name of the user who is logged in
+        # Better: the name of the user who is logged in. Behind a proxy, all users have the address
+        # of the proxy.
+        user=request.remote_addr or "unknown",
         limit=users,
         options=options,
     )

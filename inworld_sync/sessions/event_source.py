@@ -14,7 +14,7 @@ from inworld_sync.errors import ConfigError
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.sessions.event_stream import EventStream, Subscription
 
-__all__ = ["EventSource"]
+__all__ = ["EventSource", "subscribe_without_pause"]
 
 E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
@@ -180,3 +180,10 @@ def _public_name(kind: type) -> str:
     # top of the package.
     module = f"{package}.realtime" if "realtime" in rest.split(".") else package
     return f"{module}.{kind.__qualname__}"
+
+
+def subscribe_without_pause(source: EventSource[E]) -> Subscription[E]:
+    """Open a queue that ends with an error, instead of delaying the source, if it is not read."""
+    subscription = source._stream.subscribe(pauses=False)  # noqa: SLF001
+    subscription.source = source
+    return subscription

@@ -235,17 +235,21 @@ class EventStream(Generic[E]):
             self._attach(self._pull)
         return self.drain(self._pull, timeout)
 
-    def subscribe(self, maxsize: int | None = None) -> Subscription[E]:
+    def subscribe(self, maxsize: int | None = None, *, pauses: bool = True) -> Subscription[E]:
         """
         Open a queue of events.
 
         Args:
             maxsize: If this many events wait, the reader pauses. With None, only the bytes of the
                 events are limited.
+            pauses: Whether the reader pauses if the queue is full. Otherwise the queue ends with an
+                error if :data:`MAX_BEHIND_BYTES` wait.
         """
         if maxsize is not None and not (isinstance(maxsize, int) and maxsize >= 1):
             raise ConfigError(f"maxsize must be an integer of at least 1, got {maxsize!r}")
         mailbox: Mailbox[E] = Mailbox(maxsize)
+        if not pauses:
+            mailbox.max_bytes = MAX_BEHIND_BYTES
         try:
             with self._changed:
                 self._attach(mailbox)

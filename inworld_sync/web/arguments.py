@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.tts import ContextConfig
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.wire.text import require_text
 
-__all__ = ["require_count", "require_short_text", "require_tts"]
+__all__ = [
+    "require_config",
+    "require_count",
+    "require_short_names",
+    "require_short_text",
+    "require_tts",
+]
+
+_MAX_NAME_CHARACTERS = 256
 
 
 def require_count(value: object, name: str) -> None:
@@ -21,6 +30,12 @@ def require_tts(value: object) -> None:
         raise ConfigError(f"tts must be iw.tts of a client, got {type(value).__name__}")
 
 
+def require_config(value: object) -> None:
+    """Raise ConfigError if a value is neither a ContextConfig nor None."""
+    if value is not None and not isinstance(value, ContextConfig):
+        raise ConfigError(f"config must be a ContextConfig, got {type(value).__name__}")
+
+
 def require_short_text(text: object, max_characters: int) -> str:
     """Return the text of a request. Raise ConfigError if the text is missing, blank or too long."""
     if text is None:
@@ -33,3 +48,17 @@ def require_short_text(text: object, max_characters: int) -> str:
         )
     require_text(text)
     return text
+
+
+def require_short_names(**names: object) -> None:
+    """
+    Raise ConfigError if a voice, model or language is too long.
+
+    The service closes a connection that receives a huge message, and with the connection it ends
+    the speeches of other users.
+    """
+    for name, value in names.items():
+        if isinstance(value, str) and len(value) > _MAX_NAME_CHARACTERS:
+            raise ConfigError(
+                f"{name} may have at most {_MAX_NAME_CHARACTERS} characters, got {len(value)}"
+            )

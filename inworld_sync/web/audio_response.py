@@ -17,7 +17,13 @@ from inworld_sync.errors import ConfigError, InworldError, RemoteProtocolError
 from inworld_sync.models.tts import FILE_ENCODINGS, AudioConfig, ContextConfig
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.sessions.tts.speech import AudioChunk, SpeechStream
-from inworld_sync.web.arguments import require_count, require_short_text, require_tts
+from inworld_sync.web.arguments import (
+    require_config,
+    require_count,
+    require_short_names,
+    require_short_text,
+    require_tts,
+)
 from inworld_sync.web.failures import respond_error
 from inworld_sync.web.frameworks import EmptyBody, web_request
 
@@ -112,7 +118,7 @@ def stream_response(
         asynchronous iterator.
 
     Raises:
-        ConfigError: *request*, *tts*, *format* or *max_characters* is wrong.
+        ConfigError: *request*, *tts*, *format*, *config* or *max_characters* is wrong.
 
     Thread safety: may be called from any thread.
     """
@@ -120,8 +126,10 @@ def stream_response(
     headers = {"Content-Type": content_type_of(format), "Accept-Ranges": "none", **STREAM_HEADERS}
     require_tts(tts)
     require_count(max_characters, "max_characters")
+    require_config(config)
     try:
         require_short_text(text, max_characters)
+        require_short_names(voice=voice, model=model, language=language)
         if web.method == "HEAD":
             return web.respond(200, headers, EmptyBody())
         audio = config.audio if config else AudioConfig()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, overload
 
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, InworldError
-from inworld_sync.sessions.event_source import EventSource
+from inworld_sync.sessions.event_source import EventSource, subscribe_without_pause
 from inworld_sync.web.audio_response import STREAM_HEADERS
 from inworld_sync.web.event_format import END, PING, RETRY, EventFormat, failed, write_event
 from inworld_sync.web.failures import log, respond_error
@@ -81,7 +81,7 @@ class _SourceFeed(Generic[_E]):
 
     def __init__(self, source: EventSource[_E]) -> None:
         self._source = source
-        self._queue = source.subscribe()
+        self._queue = subscribe_without_pause(source)
         self._format = EventFormat()
         self._has_ended = False
 

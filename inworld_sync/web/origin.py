@@ -10,12 +10,13 @@ Source: RFC 6455, 10.2; RFC 6454.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 from urllib.parse import urlsplit
 
 from inworld_sync.errors import AuthError, ConfigError
 
-__all__ = ["check_origin", "origins_of"]
+__all__ = ["check_origin", "origins_of", "require_headers"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -27,8 +28,10 @@ def origins_of(allowed_origins: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigError: A value is not an origin.
     """
-    if isinstance(allowed_origins, str):
-        raise ConfigError("allowed_origins must be a list of origins, got one text")
+    if isinstance(allowed_origins, str) or not isinstance(allowed_origins, Iterable):
+        raise ConfigError(
+            f"allowed_origins must be a list of origins, got {type(allowed_origins).__name__}"
+        )
     return tuple(_allowed(each) for each in allowed_origins)
 
 
@@ -47,9 +50,11 @@ def check_origin(headers: Mapping[str, str], allowed_origins: Sequence[str] = ()
     Raises:
         AuthError: The page belongs to another site, or the request has no ``Origin``. All browsers
             send this header.
-        ConfigError: *allowed_origins* has a value that is not an origin.
+        ConfigError: *allowed_origins* has a value that is not an origin, or *headers* is not a
+            mapping of texts.
     """
     allowed = origins_of(allowed_origins)
+    require_headers(headers)
     origin = _header(headers, "origin")
     if not origin:
         raise AuthError(
@@ -72,6 +77,23 @@ def check_origin(headers: Mapping[str, str], allowed_origins: Sequence[str] = ()
             f"pages of {origin[:200]!r} may not connect to {host[:200]!r}: pass allowed_origins "
             "if your pages have another host, or if a proxy changes the Host header",
             status=403,
+        )
+
+
+def require_headers(headers: object) -> None:
+    """Raise ConfigError if a value is not a mapping of texts."""
+    # The headers of Flask are no Mapping.
+    items = getattr(headers, "items", None)
+    if not callable(items):
+        raise ConfigError(
+            "headers must be a mapping of texts such as request.headers, got "
+            f"{type(headers).__name__}"
+        )
+    pairs = cast("Iterable[tuple[object, object]]", items())
+    if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
+        raise ConfigError(
+            "headers must be a mapping of texts such as request.headers, got names or values of "
+            "another type: decode the headers of an ASGI scope with latin-1"
         )
 
 

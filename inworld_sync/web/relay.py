@@ -34,7 +34,7 @@ from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.realtime.session_link import SessionLink
 from inworld_sync.transport.framework_socket import FrameworkSocket, Sender, SocketEnded
 from inworld_sync.transport.framework_writer import SocketWriter
-from inworld_sync.web.origin import check_origin, origins_of
+from inworld_sync.web.origin import check_origin, origins_of, require_headers
 from inworld_sync.web.relay_events import PageEvents
 from inworld_sync.web.relay_list import listed
 from inworld_sync.web.relay_messages import (
@@ -79,8 +79,10 @@ _MAX_WRONG_REPORTS = 5
 # A longer message ends the conversation.
 _MAX_MESSAGE_BYTES = 1024 * 1024
 
-# The conversation ends when this much audio was ignored because it arrived too fast.
+# The conversation ends when this much audio, or this many messages with audio, were ignored because
+# the audio arrived too fast.
 _MAX_EXCESS_MS = 60_000.0
+_MAX_EXCESS_MESSAGES = 15_000
 
 _relays = itertools.count(1)
 
@@ -132,6 +134,14 @@ class Relay:
                 "the origin of the page cannot be checked without headers: pass the headers of the "
                 "request, or verify_origin=False"
             )
+        if verify_origin:
+            require_headers(headers)
+        if not isinstance(user, str):
+            raise ConfigError(f"user must be a text such as str(user.id), got {user!r}")
+        if limit is not None and not isinstance(limit, UserLimit):
+            raise ConfigError(f"limit must be a UserLimit, got {type(limit).__name__}")
+        if options is not None and not isinstance(options, RelayOptions):
+            raise ConfigError(f"options must be RelayOptions, got {type(options).__name__}")
         if limit is not None and not user:
             raise ConfigError("limit needs the user: pass user='...'")
         self._origins = origins_of(allowed_origins)
@@ -153,7 +163,7 @@ class Relay:
         # The end that another thread has requested.
         self._requested_end: RelayEnd | None = None
         self._is_ready = self._is_speaking = False
-        self._excess_ms = 0.0
+        self._excess_ms, self._excess_messages = 0.0, 0
         self._state = ""
         self._broken_at: float | None = None
         self._wrong = 0
@@ -257,7 +267,8 @@ class Relay:
             self._count_wrong("expected fewer messages in a second")
             return
         self._excess_ms += duration_ms_of(message)
-        if self._excess_ms > _MAX_EXCESS_MS:
+        self._excess_messages += 1
+        if self._excess_ms > _MAX_EXCESS_MS or self._excess_messages > _MAX_EXCESS_MESSAGES:
             error = RemoteProtocolError("expected audio at about the speed of real time")
             self._finish("wrong_messages", error)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from inworld_sync.errors import ClosedError, DeadlineExceeded, InworldError, fresh
 from inworld_sync.locks import Condition
@@ -93,11 +93,12 @@ class SharedSpeech:
             self._changed.wait_for(lambda: self._is_complete, timeout)
             return len(self._audio) if self._is_complete and self._error is None else None
 
-    def read_audio(self, start: int, end: int | None) -> bytes:
+    def read_audio(self, start: int, end: int | None, has_left: Callable[[], bool]) -> bytes:
         """
         Wait for the audio from byte *start* on, and return a part of it.
 
-        The result is empty at *end* or at the end of the speech.
+        The result is empty at *end*, at the end of the speech, or if *has_left* returns True, which
+        is called again after each :meth:`detach`.
 
         Raises:
             InworldError: The speech has ended early.
@@ -105,7 +106,7 @@ class SharedSpeech:
         end = start + _BLOCK_BYTES if end is None else min(end, start + _BLOCK_BYTES)
         with self._changed:
             is_there = self._changed.wait_for(
-                lambda: len(self._audio) > start or self._is_complete or end <= start,
+                lambda: len(self._audio) > start or self._is_complete or end <= start or has_left(),
                 _LONGEST_WAIT_SECONDS,
             )
             if not is_there:
@@ -115,14 +116,19 @@ class SharedSpeech:
                 raise fresh(self._error)
             return block
 
-    def read_events(self, start: int, timeout: float) -> list[SentEvent] | None:
+    def read_events(
+        self, start: int, timeout: float, has_left: Callable[[], bool] = lambda: False
+    ) -> list[SentEvent] | None:
         """
-        Wait up to *timeout* seconds for the event with number *start*. Return it and later events.
+        Wait for the event with number *start*. Return it and later events.
 
-        The result is None after the last event.
+        The result is None after the last event. The result is empty after *timeout* seconds, or if
+        *has_left* returns True. *has_left* is called again after each :meth:`detach`.
         """
         with self._changed:
-            self._changed.wait_for(lambda: len(self._events) > start or self._is_complete, timeout)
+            self._changed.wait_for(
+                lambda: len(self._events) > start or self._is_complete or has_left(), timeout
+            )
             events = self._events[start:]
             return None if self._is_complete and not events else events
 
@@ -136,6 +142,7 @@ class SharedSpeech:
         with self._changed:
             self._readers -= 1
             self._left_at = time.monotonic()
+            self._changed.notify_all()
 
     def _receive(self) -> None:
         error: InworldError | None = ClosedError("the speech was stopped")

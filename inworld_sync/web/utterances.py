@@ -10,6 +10,7 @@ called only if it returns at once.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import threading
@@ -23,7 +24,13 @@ from inworld_sync.errors import ClosedError, DeadlineExceeded, InworldError, Quo
 from inworld_sync.models import checks
 from inworld_sync.models.tts import AudioConfig, AudioEncoding, ContextConfig
 from inworld_sync.sessions.tts.service import Tts
-from inworld_sync.web.arguments import require_count, require_short_text, require_tts
+from inworld_sync.web.arguments import (
+    require_config,
+    require_count,
+    require_short_names,
+    require_short_text,
+    require_tts,
+)
 from inworld_sync.web.audio_response import STREAM_HEADERS, first_chunks
 from inworld_sync.web.byte_range import asks_part, byte_range
 from inworld_sync.web.event_format import write_event
@@ -138,11 +145,13 @@ class Utterances:
             config: Further settings. The encoding is always MP3.
 
         Raises:
-            ConfigError: *request* is wrong.
+            ConfigError: *request* or *config* is wrong.
         """
         web = web_request(request)
+        require_config(config)
         try:
             require_short_text(text, self._max_characters)
+            require_short_names(voice=voice, model=model, language=language)
             speech_id = self._start(str(text), voice, model, language, config)
         except InworldError as error:
             return respond_error(web, error)
@@ -178,7 +187,9 @@ class Utterances:
         # speech is sent.
         wanted = "" if web.header("If-Range") else web.header("Range")
         is_part = asks_part(wanted)
-        length_bytes = speech.wait_complete(self._timeout if is_part else 0.0)
+        # The synthesis continues while the request waits.
+        with contextlib.closing(_Reader(speech)):
+            length_bytes = speech.wait_complete(self._timeout if is_part else 0.0)
         if speech.error is not None:
             return respond_error(web, speech.error)
         if length_bytes is None:
@@ -325,8 +336,12 @@ class _Reader:
         speech.attach()
         self._attached = [speech]
 
+    def has_left(self) -> bool:
+        """Return whether the response has ended."""
+        return not self._attached
+
     def close(self) -> None:
-        """End the response. This method may be called twice."""
+        """End the response, and a read that waits. May be called twice, and from any thread."""
         try:
             speech = self._attached.pop()
         except IndexError:
@@ -345,7 +360,7 @@ class _AudioBody(_Reader):
         return self
 
     def __next__(self) -> bytes:
-        block = self._speech.read_audio(self._next, self._end)
+        block = self._speech.read_audio(self._next, self._end, self.has_left)
         if not block:
             raise StopIteration
         self._next += len(block)
@@ -360,8 +375,8 @@ class _SpeechFeed(_Reader):
         self._next = start
 
     def read(self, timeout: float) -> bytes | None:
-        events = self._speech.read_events(self._next, timeout)
-        if events is None:
+        events = self._speech.read_events(self._next, timeout, self.has_left)
+        if events is None or self.has_left():
             return None
         first = self._next
         self._next += len(events)

@@ -522,6 +522,15 @@ def test_wrong_arguments() -> None:
         Relay(Silent(), 5, verify_origin=False)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="send"):
         Relay(object(), source, verify_origin=False)  # type: ignore[arg-type]
+    for name, value in {
+        "headers": [("origin", "a")],
+        "user": 7,
+        "limit": 2,
+        "options": {"lead_ms": 500},
+        "allowed_origins": None,
+    }.items():
+        with pytest.raises(ConfigError, match=f"{name} must be"):
+            Relay(Silent(), source, **{"headers": {}, name: value})  # type: ignore[arg-type]
     for wrong in ({"lead_ms": 5}, {"max_duration": -1}, {"stall_timeout": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             RelayOptions(**wrong)  # type: ignore[arg-type]

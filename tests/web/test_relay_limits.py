@@ -166,6 +166,15 @@ def test_a_page_of_another_site() -> None:
             assert isinstance(server.summary().error, AuthError)
 
 
+@pytest.mark.parametrize(
+    "wrong", [None, "Origin", [("origin", "a")], {b"origin": b"a", b"host": b"a"}, {"Host": 5}]
+)
+def test_headers_of_a_wrong_type(wrong: Any) -> None:
+    """The message does not advise to switch off the check, as it does for a missing origin."""
+    with pytest.raises(ConfigError, match="headers must be a mapping of texts"):
+        check_origin(wrong)
+
+
 # Durations.
 
 
@@ -386,14 +395,15 @@ def test_too_many_wrong_messages() -> None:
             assert 100 == server.summary().wrong_messages
 
 
-def test_a_flood_of_audio() -> None:
+@pytest.mark.parametrize("size", [60_000, 2])
+def test_a_flood_of_audio(size: int) -> None:
     """
     Audio that arrives much faster than real time is ignored. Too much of it ends the conversation.
     """
     with realtime(silent) as iw, relay_server(lambda _: iw.realtime.connect()) as server:
         with Browser(server.url) as page:
             page.wait_for("ready")
-            flood = threading.Thread(target=_flood, args=(page,))
+            flood = threading.Thread(target=_flood, args=(page, size))
             flood.start()
             assert "wrong_messages" == server.summary().end
             # The close frame may be behind messages that the page does not read.
@@ -401,10 +411,10 @@ def test_a_flood_of_audio() -> None:
             flood.join()
 
 
-def _flood(page: Browser) -> None:
+def _flood(page: Browser, size: int) -> None:
     try:
-        for _ in range(300):
-            page.connection.send(bytes(60_000))
+        for _ in range(50_000):
+            page.connection.send(bytes(size))
     except Exception:
         return
 

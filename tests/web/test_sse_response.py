@@ -22,6 +22,7 @@ from inworld_sync.models.stt import SpeechStarted, Transcription
 from inworld_sync.models.turns import Word
 from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.mailbox import MAX_WAITING_BYTES
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.web import event_response
 
@@ -204,3 +205,22 @@ def test_head(page: Page) -> None:
 def test_a_wrong_source(page: Page) -> None:
     with page.request() as request, pytest.raises(ConfigError, match="source must be a realtime"):
         web.sse_response(request, [])
+
+
+def test_a_browser_that_reads_nothing() -> None:
+    """The source is not delayed. The response ends with an error if too much waits."""
+    source, page = Source(), Page("flask")
+    with page.request() as request:
+        response = web.sse_response(request, source)
+    for _ in range(3):
+        with source.monitor:
+            source.stream.append(object(), MAX_WAITING_BYTES)
+    assert not source.stream.is_full
+    for _ in range(2):
+        with source.monitor:
+            source.stream.append(object(), MAX_WAITING_BYTES)
+    events = events_of(b"".join(page.blocks(response)))
+    response.close()
+
+    assert "failed" == events[-1]["event"]
+    assert not source.stream.is_full

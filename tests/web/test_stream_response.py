@@ -106,6 +106,15 @@ def test_range_is_ignored(iw: Inworld, page: Page) -> None:
     assert whole.body == part.body
 
 
+def test_a_name_that_is_too_long(page: Page) -> None:
+    """A huge message would end the connection of other speeches."""
+    with Inworld("a2V5OnNlY3JldA==", base_url="http://127.0.0.1:9") as iw:
+        answer = page.call(lambda r: web.stream_response(r, iw.tts, "Hello.", voice="x" * 257))
+
+    assert (400, "bad_request") == error_of(answer)
+    assert "voice may have at most 256 characters, got 257" == message_of(answer)
+
+
 def test_an_unknown_voice(iw: Inworld, page: Page) -> None:
     answer = page.call(lambda r: web.stream_response(r, iw.tts, "Hello.", voice="Nobody"))
 

@@ -6,11 +6,12 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from inworld_sync import ConfigError, ConnectionLost, Inworld, web
-from inworld_sync.web import shared_speech
+from inworld_sync.web import event_response, shared_speech
 
 from support.scripted import Script, Service, scripted
 from support.web_pages import Answer, Page, events_of
@@ -147,6 +148,28 @@ def test_an_unknown_voice(utterances: web.Utterances, page: Page) -> None:
     assert (400, "bad_request") == error_of(answer)
 
 
+def test_a_wrong_config_is_an_error_of_the_program(utterances: web.Utterances, page: Page) -> None:
+    wrong: Any = {"voice": "Ashley"}
+    for view in (
+        lambda r: utterances.start_response(r, TEXT, config=wrong),
+        lambda r: web.stream_response(r, utterances._tts, TEXT, config=wrong),
+    ):
+        with pytest.raises(ConfigError, match="config must be a ContextConfig, got dict"):
+            page.call(view, "POST")
+
+
+@pytest.mark.parametrize("name", ["voice", "model", "language"])
+def test_a_name_that_is_too_long(utterances: web.Utterances, page: Page, name: str) -> None:
+    """A huge message would end the connection of other speeches."""
+    options = {name: "x" * 257}
+    answer = page.call(lambda r: utterances.start_response(r, TEXT, **options), "POST")
+
+    assert (400, f"{name} may have at most 256 characters, got 257") == (
+        answer.status,
+        json.loads(answer.body)["message"],
+    )
+
+
 def test_the_oldest_speech_is_replaced(iw: Inworld, page: Page) -> None:
     with web.Utterances(iw.tts, max_utterances=2) as utterances:
         ids = []
@@ -247,6 +270,37 @@ def test_a_speech_that_is_read_continues(page: Page, monkeypatch: pytest.MonkeyP
         assert b"\1\2" + b"\3\4" * 9 == audio(utterances, page, speech_id).body
 
 
+@pytest.mark.parametrize("kind", ["audio", "words"])
+def test_a_response_that_is_closed_while_it_waits(
+    page: Page, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ASGI server closes responses on another thread; then no thread waits for the service."""
+    monkeypatch.setattr(event_response, "_PING_SECONDS", 1000.0)
+
+    def script(service: Service) -> None:
+        service.audio(service.until("close_context"), b"\1\2")
+        service.until_left()
+
+    with held(script, timeout=1000) as utterances:
+        speech_id = started(utterances, page)
+        view = utterances.stream_response if kind == "audio" else utterances.sse_response
+        with page.request() as request:
+            response = view(request, speech_id)
+        blocks = page.blocks(response)
+        next(blocks)
+        rest: list[bytes] = []
+        thread = threading.Thread(target=lambda: rest.extend(blocks))
+        thread.start()
+        response.close()
+        thread.join(30)
+        has_ended = not thread.is_alive()
+        utterances.close()
+        thread.join(30)
+
+    assert has_ended
+    assert [] == rest
+
+
 def test_a_speech_that_fails(page: Page) -> None:
     """
     If a speech fails, the audio is cut off, the words end with "failed", and later requests fail.
@@ -290,6 +344,36 @@ def test_a_part_of_a_slow_speech(page: Page) -> None:
         answer = audio(utterances, page, speech_id, headers={"Range": "bytes=0-1"})
 
     assert (504, "timeout") == error_of(answer)
+
+
+def test_a_request_of_a_part_keeps_the_synthesis(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The speech does not stop while the only request waits for its end."""
+    monkeypatch.setattr(shared_speech, "_LEAVE_SECONDS", 0.0)
+    go_on = threading.Event()
+    wait = shared_speech.SharedSpeech.wait_complete
+
+    def wait_complete(speech: shared_speech.SharedSpeech, timeout: float) -> int | None:
+        go_on.set()
+        return wait(speech, timeout)
+
+    monkeypatch.setattr(shared_speech.SharedSpeech, "wait_complete", wait_complete)
+
+    def script(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.audio(context_id, b"\1\2")
+        assert go_on.wait(30)
+        for _ in range(9):
+            service.audio(context_id, b"\3\4")
+        service.closed(context_id)
+        service.until_left()
+
+    with held(script) as utterances:
+        speech_id = started(utterances, page)
+        answer = audio(utterances, page, speech_id, headers={"Range": "bytes=1-2"})
+
+    assert (206, b"\2\3") == (answer.status, answer.body)
 
 
 def test_closed(iw: Inworld, page: Page) -> None:
