@@ -39,6 +39,7 @@ from inworld_sync.games.engines.outgoing import RATE_HZ, Outgoing
 from inworld_sync.games.shapes import SHAPE_SETS
 from inworld_sync.models.realtime import Session
 from inworld_sync.secret import Secret
+from inworld_sync.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     from websockets.sync.server import ServerConnection
@@ -55,6 +56,8 @@ _FLUSH_SECONDS = 1.0
 _JOIN_SECONDS = 2.0
 
 _MAX_LINES = 8
+# Conversations that were stopped, while their sessions still end.
+_MAX_ENDING_CONVERSATIONS = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -234,7 +237,10 @@ class EngineConnection:
         if self._conversation is not None:
             if not self._conversation.is_over:
                 raise BadMessage("the engine has a conversation already: send stop first")
-            self._ended.append(self._conversation)
+            ended = [each for each in (*self._ended, self._conversation) if each.is_running]
+            if len(ended) > _MAX_ENDING_CONVERSATIONS:
+                raise BadMessage("the sessions of earlier conversations still end: start later")
+            self._ended = ended
         self._is_audio_refused = False
         self._conversation = EngineConversation(
             self._client,
@@ -297,11 +303,12 @@ class EngineConnection:
             self._shut_down()
             writer.join(_JOIN_SECONDS)
         self._socket.close(code, reason)
+        deadline = Deadline(_JOIN_SECONDS, "ending the lines and conversations of the engine")
         for line in self._lines:
-            line.join()
+            line.join(deadline)
         for conversation in (*self._ended, self._conversation):
             if conversation is not None:
-                conversation.join()
+                conversation.join(deadline)
 
     def _shut_down(self) -> None:
         with contextlib.suppress(OSError):  # the engine may have closed the connection
