@@ -72,7 +72,7 @@ class HeardClock:
 
     def report(self, frames: int) -> None:
         """Set how many of the frames that were read the device has played or dropped."""
-        self._reported = min(float(frames), float(self.read_frames))
+        self._reported = float(min(frames, self.read_frames))
         self.heard_frames = max(self.heard_frames, self._reported)
 
     def drop(self) -> None:

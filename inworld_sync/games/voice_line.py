@@ -232,7 +232,7 @@ class VoiceLine(GameVoice):
         except InworldError as error:
             self._error = error
         except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
-            self._error = InworldError(f"the text of the line raised {type(error).__name__}")
+            self._error = InworldError(f"speaking the line raised {type(error).__name__}")
             self._error.__cause__ = error
         finally:
             if self._stream is not None:

@@ -13,6 +13,7 @@ import pytest
 
 from inworld_sync import (
     AuthError,
+    ClosedError,
     ConfigError,
     Inworld,
     LocalProtocolError,
@@ -311,6 +312,41 @@ def test_a_microphone_is_read_by_the_package() -> None:
         assert talk.state == "open"
 
 
+class MutedMicrophone(Microphone):
+    """A source that gives a block for each release of a semaphore."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.blocks = threading.Semaphore(0)
+        self.begun = threading.Semaphore(0)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.begun.release()
+        while not self.closed.is_set():
+            self.blocks.acquire()
+            yield bytes(960)
+
+
+def test_a_microphone_is_read_by_one_thread(iw: Inworld) -> None:
+    """A microphone that is muted and soon used again is not read by two threads."""
+    microphone = MutedMicrophone()
+
+    def readers() -> int:
+        names = [thread.name for thread in threading.enumerate()]
+        return sum(name.startswith("inworld-game-microphone") for name in names)
+
+    with Conversation(iw) as talk:
+        talk.listen_to(microphone)
+        assert microphone.begun.acquire(timeout=30)
+        talk.listen_to(None)
+        talk.listen_to(microphone)
+        assert microphone.begun.acquire(timeout=30)
+        microphone.blocks.release(20)
+        until(lambda: readers() == 1)
+        microphone.close()
+        microphone.blocks.release(5)
+
+
 def test_input_without_a_connection_is_limited() -> None:
     """Before the session is open, the last 30 seconds of input are kept."""
     hold = threading.Event()
@@ -427,6 +463,35 @@ def test_closing_ends_a_tool_that_waits() -> None:
     # The fixture of all tests checks that the thread of the function ends.
 
 
+def test_the_end_of_the_session_ends_a_tool_that_waits() -> None:
+    """The same if the service has ended the session."""
+
+    @tool
+    def never() -> str:
+        """Never run."""
+        raise AssertionError("the conversation is closed")
+
+    def script(service: Service) -> None:
+        service.open()
+        service.close()
+
+    with realtime(script) as client, started(client, session=Session(tools=[never])) as talk:
+        run_until(talk, lambda: talk.is_over)
+        [late] = talk._tools.bind([never])  # as if the model had called it just before the end
+        raised: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                late.call({})
+            except ClosedError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert "before the function could run" in str(raised)
+
+
 # ---- ends ------------------------------------------------------------------------------------
 
 
@@ -540,6 +605,7 @@ def test_a_conversation_that_is_dropped_is_closed() -> None:
         (lambda talk: talk.listen_to(5), ConfigError, "microphone must be an AudioSource"),
         (lambda talk: talk.on(5, print), ConfigError, "kind must be a class or a name"),
         (lambda talk: talk.on(int, print), ConfigError, "a conversation never emits int"),
+        (lambda talk: talk.update("1"), ConfigError, "dt must be"),
         (lambda talk: talk.begin_talking(), LocalProtocolError, "push_to_talk=True"),
         (lambda talk: talk.end_talking(), LocalProtocolError, "push_to_talk=True"),
         (lambda talk: pickle.dumps(talk), TypeError, "a Conversation cannot be saved"),
