@@ -127,7 +127,11 @@ def stereo_gains(
         listener: The position and direction of the listener.
         rolloff: How the voice becomes quieter with the distance.
         volume: A factor for both channels.
+
+    Raises:
+        ConfigError: The position is not three numbers from -1e30 to 1e30.
     """
+    position = require_position("position", position)
     x, y, z = (a - b for a, b in zip(position, listener.position, strict=True))
     distance = math.sqrt(x * x + y * y + z * z)
     level = volume * rolloff.gain(distance)

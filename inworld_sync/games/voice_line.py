@@ -267,6 +267,8 @@ def _settings(
     *,
     visemes: bool,
 ) -> ContextConfig:
+    if config is not None and not isinstance(config, ContextConfig):
+        raise ConfigError(f"config must be a ContextConfig or None, got {type(config).__name__}")
     settings = config or ContextConfig(timestamp_type=TimestampType.WORD, auto_mode=True)
     audio = settings.audio
     if audio.encoding.is_compressed:

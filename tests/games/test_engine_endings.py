@@ -13,6 +13,7 @@ from inworld_sync.games import serve
 from support.engine import Engine
 from support.peers import Peer, serve as serve_peer
 from support.scripted_realtime import obedient, realtime
+from support.sound_card import until
 
 
 def silent(peer: Peer) -> None:
@@ -36,6 +37,18 @@ def engine() -> Iterator[Engine]:
 def threads(ending: str) -> int:
     names = [thread.name for thread in threading.enumerate()]
     return sum(name.startswith("inworld-engine-") and name.endswith(ending) for name in names)
+
+
+def test_an_engine_without_hello_does_not_delay_the_close() -> None:
+    """The server closes with 1001, also while it waits for ``hello``."""
+    with (
+        Inworld(api_key="a2V5OnNlY3JldA==", base_url="http://127.0.0.1:9") as iw,
+        serve(0, client=iw) as server,
+        Engine(server.url) as engine,
+    ):
+        until(lambda: server.engines == 1)
+        server.close()
+        assert engine.until_closed() == 1001
 
 
 def states(engine: Engine) -> list[str]:

@@ -523,6 +523,7 @@ def test_wrong_arguments(line: VoiceLine, call: Any, message: str) -> None:
         ({"text": 5}, "text must be a str or an iterable"),
         ({"sample_rate_hz": 12345}, "sample_rate_hz must be one of"),
         ({"config": ContextConfig(audio=AudioConfig("MP3"))}, "must have AudioConfig"),
+        ({"config": 5}, "config must be a ContextConfig or None, got int"),
         ({"speaking_rate": 9}, "speaking_rate must be"),
         ({"latency_ms": math.inf}, "latency_ms must be a finite number"),
     ],

@@ -113,7 +113,7 @@ class EngineConnection:
         try:
             if self._greet():
                 code, reason = self._read()
-            else:
+            elif not self._is_over.is_set():
                 code, reason = _POLICY, "expected hello with the right token"
         except Exception:
             self._logger.exception("%s: the connection failed", self._name)
@@ -129,7 +129,12 @@ class EngineConnection:
 
     def _greet(self) -> bool:
         """Return whether the engine has sent a right ``hello`` in time."""
-        message = self._receive(_HELLO_SECONDS)
+        deadline = Deadline(_HELLO_SECONDS, "the hello of the engine")
+        message = None
+        while message is None and not deadline.expired:
+            message = self._receive(deadline.at_most(_CHECK_SECONDS))
+            if self._is_over.is_set():
+                return False
         try:
             command = _read_hello(message)
         except BadMessage as error:
