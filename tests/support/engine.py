@@ -1,5 +1,5 @@
 """
-A game engine that speaks the protocol of ``docs/games.md``. It shares no code with the package.
+A game engine that speaks the protocol of ``docs/engines.md``. It shares no code with the package.
 
 It plays audio in virtual time: ``play`` hears a part of a line and reports it.
 """

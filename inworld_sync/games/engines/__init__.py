@@ -1,1 +1,1 @@
-"""Serves game engines over WebSockets; ``docs/games.md`` describes the protocol."""
+"""Serves game engines over WebSockets; ``docs/engines.md`` describes the protocol."""

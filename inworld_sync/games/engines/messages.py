@@ -3,7 +3,7 @@ Reads the messages of an engine, and writes the messages to an engine.
 
 A text message is a JSON object with ``type``. A binary message from the engine is audio of its
 microphone. A binary message to the engine is the number of a line, as 4 bytes in little-endian
-order, and audio of this line. ``docs/games.md`` has a table of all messages.
+order, and audio of this line. ``docs/engines.md`` has a table of all messages.
 """
 
 from __future__ import annotations

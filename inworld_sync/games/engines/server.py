@@ -69,7 +69,7 @@ def serve(
     """
     Serve game engines on the loopback interface, and return at once. The extra ``games`` is needed.
 
-    An engine connects to ``ws://127.0.0.1:8970/`` and follows the protocol of ``docs/games.md``.
+    An engine connects to ``ws://127.0.0.1:8970/`` and follows the protocol of ``docs/engines.md``.
     Only programs on this machine can connect, and web pages are refused.
 
     Args:
