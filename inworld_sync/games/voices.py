@@ -94,7 +94,7 @@ class Voices:
                 left_ms = max(0.0, until - time.perf_counter()) * 1000.0
                 processed += voice.update(dt, left_ms)
         for voice in self._leaving:
-            if not voice.is_fading and not voice.is_over:
+            if not voice.is_fading:
                 voice.close()
         # A voice whose handlers wait for the next frame is updated once more.
         self._voices = [voice for voice in self._voices if not voice._is_done]  # noqa: SLF001

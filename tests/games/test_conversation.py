@@ -313,17 +313,17 @@ def test_a_microphone_is_read_by_the_package() -> None:
 
 
 class MutedMicrophone(Microphone):
-    """A source that gives a block for each release of a semaphore."""
+    """A source whose iterations give a block for each release of their semaphore."""
 
     def __init__(self) -> None:
         super().__init__(0)
-        self.blocks = threading.Semaphore(0)
-        self.begun = threading.Semaphore(0)
+        self.iterations: list[threading.Semaphore] = []
 
     def __iter__(self) -> Iterator[bytes]:
-        self.begun.release()
+        blocks = threading.Semaphore(0)
+        self.iterations.append(blocks)
         while not self.closed.is_set():
-            self.blocks.acquire()
+            blocks.acquire()
             yield bytes(960)
 
 
@@ -337,14 +337,15 @@ def test_a_microphone_is_read_by_one_thread(iw: Inworld) -> None:
 
     with Conversation(iw) as talk:
         talk.listen_to(microphone)
-        assert microphone.begun.acquire(timeout=30)
+        until(lambda: len(microphone.iterations) == 1)
         talk.listen_to(None)
         talk.listen_to(microphone)
-        assert microphone.begun.acquire(timeout=30)
-        microphone.blocks.release(20)
+        until(lambda: len(microphone.iterations) == 2)
+        assert readers() == 2
+        microphone.iterations[0].release()
         until(lambda: readers() == 1)
         microphone.close()
-        microphone.blocks.release(5)
+        microphone.iterations[1].release()
 
 
 def test_input_without_a_connection_is_limited() -> None:
