@@ -66,6 +66,13 @@ _SHORTEST_TURN_MS = 100.0
 _CHECK_SECONDS = 0.25
 
 
+@attrs.frozen(eq=False)
+class _Listening:
+    """One call of ``listen_to``, whose thread ends when another call follows."""
+
+    microphone: AudioSource
+
+
 class Conversation(GameVoice):
     """
     A conversation of the player with a character of the game, by speech and text.
@@ -135,7 +142,8 @@ class Conversation(GameVoice):
         self._is_received = False
         self._unchecked_seconds = 0.0
         self._handlers: list[tuple[type | str, Callable[..., object]]] = []
-        self._microphone: object = None
+        # The source of the microphone's audio: an object for each call of `listen_to`.
+        self._listening: _Listening | None = None
         self._forgotten: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
@@ -238,17 +246,17 @@ class Conversation(GameVoice):
             ConfigError: *microphone* is not an :class:`~inworld_sync.AudioSource`.
         """
         if microphone is None or self.is_over:
-            self._microphone = None
+            self._listening = None
             return
         if not isinstance(microphone, AudioSource):
             raise ConfigError(
                 f"microphone must be an AudioSource or None, got {type(microphone).__name__}"
             )
-        if self._microphone is microphone:
+        if self._listening is not None and self._listening.microphone is microphone:
             return
-        self._microphone = microphone
+        self._listening = listening = _Listening(microphone)
         thread = GameThread(
-            f"microphone-{self._number}", lambda: self._listen(microphone), microphone.close
+            f"microphone-{self._number}", lambda: self._listen(listening), microphone.close
         )
         thread.start()
 
@@ -323,7 +331,7 @@ class Conversation(GameVoice):
 
     def close(self) -> None:
         """End the conversation, and return at once. May be called twice."""
-        self._microphone = None
+        self._listening = None
         if not self.is_over:
             self._state = "closed"
         self._output.stop()
@@ -338,8 +346,9 @@ class Conversation(GameVoice):
 
     def update(self, dt: float, budget_ms: float = 1.0) -> int:
         """See :meth:`GameVoice.update`."""
+        processed = super().update(dt, budget_ms)
         self._unchecked_seconds += dt
-        return super().update(dt, budget_ms)
+        return processed
 
     def _handle_next(self) -> bool:
         if self._state == "connecting":
@@ -407,6 +416,7 @@ class Conversation(GameVoice):
     def _after_update(self) -> None:
         if self._is_received and not self.is_over and self._output.is_idle:
             self._state = "closed" if self._error is None else "failed"
+            self._tools.close()
             self._thread.close()
         elif self._state in ("open", "reconnecting") and self._unchecked_seconds >= _CHECK_SECONDS:
             self._unchecked_seconds = 0.0
@@ -423,11 +433,12 @@ class Conversation(GameVoice):
 
     # ---- the thread of the microphone --------------------------------------------------------
 
-    def _listen(self, microphone: AudioSource) -> None:
+    def _listen(self, listening: _Listening) -> None:
+        microphone = listening.microphone
         try:
             rate_hz = microphone.sample_rate_hz
             for block in microphone:
-                if self._microphone is not microphone:
+                if self._listening is not listening:
                     return
                 self.send_audio(block, rate_hz)
         except InworldError as error:
@@ -437,8 +448,8 @@ class Conversation(GameVoice):
             failure.__cause__ = error
             self.microphone_error = failure
         finally:
-            if self._microphone is microphone:
-                self._microphone = None
+            if self._listening is listening:
+                self._listening = None
 
 
 def _commit(session: RealtimeSession) -> None:

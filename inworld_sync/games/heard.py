@@ -72,7 +72,7 @@ class HeardClock:
 
     def report(self, frames: int) -> None:
         """Set the number of frames that the device has played or dropped since the first read."""
-        self._reported = min(float(frames), float(self.read_frames))
+        self._reported = float(min(frames, self.read_frames))
         self.heard_frames = max(self.heard_frames, self._reported)
 
     def drop(self) -> None:

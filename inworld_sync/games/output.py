@@ -18,7 +18,7 @@ import time
 import attrs
 
 from inworld_sync.audio.formats import pcm_of
-from inworld_sync.audio.mix import gain_into
+from inworld_sync.audio.mix import gain, gain_into
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.errors import DeadlineExceeded, InworldError, LocalProtocolError
@@ -27,7 +27,7 @@ from inworld_sync.games.mouth_track import MouthTrack
 from inworld_sync.models.realtime import AudioFormat, PcmFormat
 from inworld_sync.transport.deadline import Deadline
 
-__all__ = ["HeardItem", "SpeechOutput"]
+__all__ = ["HeardItem", "SpeechOutput", "ramped"]
 
 # The playout has room for half an hour. Memory is allocated only when it is needed.
 _CAPACITY_MS = 1_800_000
@@ -38,6 +38,8 @@ _MAX_TRACKS = 64
 
 _SAMPLE_BYTES = 2
 _RAMP_FRAMES = 64
+# A change of the volume is divided into steps of this length, so that it is not heard as a click.
+_STEP_FRAMES = 32
 _LOOK_SECONDS = 0.02
 
 # If the device has no more speech of an incomplete item, the voice still counts as speaking for
@@ -287,6 +289,11 @@ class SpeechOutput:
                 self._fade_frames = self._fade_left = frames
 
     @property
+    def is_fading(self) -> bool:
+        """Whether a fade was begun for the present speech."""
+        return self._fade_frames > 0
+
+    @property
     def has_faded(self) -> bool:
         """Whether the end of a fade has been read."""
         return self._fade_frames > 0 and self._fade_left <= 0
@@ -416,3 +423,15 @@ class SpeechOutput:
         self._unread.clear()
         self._tracks.clear()
         return heard
+
+
+def ramped(mono: bytes, before: float, after: float) -> bytes:
+    """Multiply samples by a factor that changes in steps."""
+    if before == after:
+        return gain(mono, after)
+    size_bytes = _STEP_FRAMES * _SAMPLE_BYTES
+    steps = -(-len(mono) // size_bytes)
+    return b"".join(
+        gain(mono[at * size_bytes : (at + 1) * size_bytes], before + (after - before) * at / steps)
+        for at in range(steps)
+    )

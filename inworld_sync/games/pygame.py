@@ -24,6 +24,7 @@ from inworld_sync.errors import ConfigError
 from inworld_sync.games.mixer_format import Gains, MixerFormat
 from inworld_sync.games.spatial import Listener
 from inworld_sync.games.voice import GameVoice, require_range
+from inworld_sync.models.checks import require_whole
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -116,6 +117,14 @@ class VoiceChannel:
         latency_ms: float = 25.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not isinstance(voice, GameVoice):
+            raise ConfigError(
+                f"voice must be a VoiceLine or a Conversation, got {type(voice).__name__}"
+            )
+        if listener is not None and not isinstance(listener, Listener):
+            raise ConfigError(f"listener must be a Listener or None, got {type(listener).__name__}")
+        if channel is not None:
+            require_whole("channel", channel, 0)
         require_range("chunk_ms", chunk_ms, 40, 1000, " ms")
         require_range("latency_ms", latency_ms, 0, 1000, " ms")
         try:

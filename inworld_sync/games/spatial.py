@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import attrs
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.checks import require_finite
 
 __all__ = ["Listener", "Position", "Rolloff", "require_position", "stereo_gains"]
 
@@ -17,6 +18,8 @@ RolloffModel: TypeAlias = Literal["inverse", "linear", "exponential", "none"]
 
 # Shorter vectors have no direction.
 _SHORTEST = 1e-9
+# The squares of larger coordinates may be infinite.
+_LARGEST = 1e30
 
 
 def require_position(name: str, value: Iterable[float]) -> Position:
@@ -25,8 +28,12 @@ def require_position(name: str, value: Iterable[float]) -> Position:
         x, y, z = (float(each) for each in value)
     except (TypeError, ValueError):
         raise ConfigError(f"{name} must be three numbers (x, y, z), got {value!r}") from None
-    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
-        raise ConfigError(f"{name} must be three finite numbers, got {value!r}")
+    except OverflowError:
+        x = y = z = math.inf
+    if not all(abs(each) <= _LARGEST for each in (x, y, z)):  # NaN fails the comparison
+        raise ConfigError(
+            f"{name} must be three numbers from -{_LARGEST:g} to {_LARGEST:g}, got {value!r}"
+        )
     return x, y, z
 
 
@@ -79,12 +86,15 @@ class Rolloff:
         if self.model not in get_args(RolloffModel):
             models = ", ".join(get_args(RolloffModel))
             raise ConfigError(f"model must be one of {models}, got {self.model!r}")
-        if not 0 < self.min_distance < self.max_distance < math.inf:
+        require_finite("min_distance", self.min_distance)
+        require_finite("max_distance", self.max_distance)
+        require_finite("factor", self.factor)
+        if not 0 < self.min_distance < self.max_distance:
             raise ConfigError(
                 "0 < min_distance < max_distance is required, got "
                 f"{self.min_distance!r} and {self.max_distance!r}"
             )
-        if not 0 <= self.factor < math.inf:
+        if self.factor < 0:
             raise ConfigError(f"factor must be 0 or more, got {self.factor!r}")
 
     def gain(self, distance: float) -> float:
@@ -117,7 +127,11 @@ def stereo_gains(
         listener: The position and direction of the listener.
         rolloff: How the voice becomes quieter with the distance.
         volume: A factor for both channels.
+
+    Raises:
+        ConfigError: The position is not three numbers from -1e30 to 1e30.
     """
+    position = require_position("position", position)
     x, y, z = (a - b for a, b in zip(position, listener.position, strict=True))
     distance = math.sqrt(x * x + y * y + z * z)
     level = volume * rolloff.gain(distance)

@@ -67,8 +67,9 @@ class MouthTimeline:
             shapes: The name of a set in ``SHAPE_SETS``.
 
         Raises:
-            ConfigError: The set is unknown.
+            ConfigError: The set is unknown, or the position is not a finite number.
         """
+        require_finite("position_ms", position_ms)
         return shape_weights(self._track.weights_at(position_ms), shapes)
 
     def keyframes(

@@ -15,10 +15,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from inworld_sync.audio.mix import gain
 from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.games.mouth import Mouth
-from inworld_sync.games.output import HeardItem, SpeechOutput
+from inworld_sync.games.output import HeardItem, SpeechOutput, ramped
 from inworld_sync.games.spatial import Listener, Position, Rolloff, require_position, stereo_gains
 from inworld_sync.models.checks import require_finite, require_whole
 from inworld_sync.models.tts import WordTime
@@ -40,8 +39,6 @@ _MAX_VOLUME = 4.0
 _SAMPLE_BYTES = 2
 # A minute at 48 kHz.
 _MAX_READ_FRAMES = 2_880_000
-# A change of the volume is divided into steps of this length, so that it is not heard as a click.
-_STEP_FRAMES = 32
 _FADE_PATIENCE_SECONDS = 1.0
 # The words of this many items are kept.
 _MAX_ITEMS = 64
@@ -198,7 +195,9 @@ class GameVoice:
                 break
         if self._fade_seconds is not None:
             self._fade_seconds -= dt
-            if self._output.has_faded or self._fade_seconds <= 0.0:
+            if not self._output.is_fading:  # the speech was stopped before the end of the fade
+                self._fade_seconds = None
+            elif self._output.has_faded or self._fade_seconds <= 0.0:
                 self._fade_seconds = None
                 self.cancel()
         self._heard = heard = self._output.advance(dt)
@@ -300,7 +299,10 @@ class GameVoice:
         Raises:
             ConfigError: The buffer is not writable, or does not have whole samples.
         """
-        out = memoryview(buffer)
+        try:
+            out = memoryview(buffer)
+        except TypeError:
+            out = memoryview(b"")
         if out.readonly or not out.contiguous or out.nbytes % _SAMPLE_BYTES:
             raise ConfigError("buffer must be writable and have whole 16-bit samples")
         return self._output.read(out.cast("B"), only_speech=False) if out.nbytes else 0
@@ -325,7 +327,7 @@ class GameVoice:
         out = bytearray(2 * len(mono))
         view = memoryview(out).cast("H")
         for channel in (0, 1):
-            scaled = _ramped(mono, before[channel], gains[channel])
+            scaled = ramped(mono, before[channel], gains[channel])
             view[channel::2] = memoryview(scaled).cast("H")
         view.release()
         return bytes(out)
@@ -443,6 +445,11 @@ class GameVoice:
             "Save the text of the line, and make a new voice when the game is loaded"
         )
 
+    @property
+    def _is_done(self) -> bool:
+        """Whether the voice is over, and all handlers were called."""
+        return self.is_over and self._has_ended and not self._calls
+
     # ---- for subclasses ----------------------------------------------------------------------
 
     def _handle_next(self) -> bool:
@@ -484,15 +491,3 @@ class GameVoice:
             self.handler_errors += 1
             if self.handler_errors == 1:
                 _logger.exception("a handler of %r raised; later ones are only counted", self)
-
-
-def _ramped(mono: bytes, before: float, after: float) -> bytes:
-    """Multiply samples by a factor that changes in steps."""
-    if before == after:
-        return gain(mono, after)
-    size_bytes = _STEP_FRAMES * _SAMPLE_BYTES
-    steps = -(-len(mono) // size_bytes)
-    return b"".join(
-        gain(mono[at * size_bytes : (at + 1) * size_bytes], before + (after - before) * at / steps)
-        for at in range(steps)
-    )

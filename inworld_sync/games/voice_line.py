@@ -235,7 +235,7 @@ class VoiceLine(GameVoice):
         except InworldError as error:
             self._error = error
         except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
-            self._error = InworldError(f"the text of the line raised {type(error).__name__}")
+            self._error = InworldError(f"speaking the line raised {type(error).__name__}")
             self._error.__cause__ = error
         finally:
             if self._stream is not None:
@@ -270,6 +270,8 @@ def _settings(
     *,
     visemes: bool,
 ) -> ContextConfig:
+    if config is not None and not isinstance(config, ContextConfig):
+        raise ConfigError(f"config must be a ContextConfig or None, got {type(config).__name__}")
     settings = config or ContextConfig(timestamp_type=TimestampType.WORD, auto_mode=True)
     audio = settings.audio
     if audio.encoding.is_compressed:

@@ -41,7 +41,7 @@ class Voices:
     """
     The voices of a game, which are updated, paused and ended together.
 
-    A voice that is over is removed by :meth:`update`.
+    A voice that is over, and whose handlers were called, is removed by :meth:`update`.
 
     Thread safety: only the thread of the game may use this object.
     """
@@ -93,11 +93,12 @@ class Voices:
             for voice in voices[self._first :] + voices[: self._first]:
                 left_ms = max(0.0, until - time.perf_counter()) * 1000.0
                 processed += voice.update(dt, left_ms)
-        self._voices = [voice for voice in self._voices if not voice.is_over]
         for voice in self._leaving:
             if not voice.is_fading:
                 voice.close()
-        self._leaving = [voice for voice in self._leaving if voice.is_fading]
+        # A voice whose handlers wait for the next frame is updated once more.
+        self._voices = [voice for voice in self._voices if not voice._is_done]  # noqa: SLF001
+        self._leaving = [voice for voice in self._leaving if not voice._is_done]  # noqa: SLF001
         return processed
 
     def pause(self) -> None:

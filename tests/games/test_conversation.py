@@ -13,6 +13,7 @@ import pytest
 
 from inworld_sync import (
     AuthError,
+    ClosedError,
     ConfigError,
     Inworld,
     LocalProtocolError,
@@ -317,6 +318,42 @@ def test_a_microphone_is_read_by_the_package() -> None:
         assert talk.state == "open"
 
 
+class MutedMicrophone(Microphone):
+    """A source whose iterations give a block for each release of their semaphore."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.iterations: list[threading.Semaphore] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        blocks = threading.Semaphore(0)
+        self.iterations.append(blocks)
+        while not self.closed.is_set():
+            blocks.acquire()
+            yield bytes(960)
+
+
+def test_a_microphone_is_read_by_one_thread(iw: Inworld) -> None:
+    """A microphone that is muted and soon used again is not read by two threads."""
+    microphone = MutedMicrophone()
+
+    def readers() -> int:
+        names = [thread.name for thread in threading.enumerate()]
+        return sum(name.startswith("inworld-game-microphone") for name in names)
+
+    with Conversation(iw) as talk:
+        talk.listen_to(microphone)
+        until(lambda: len(microphone.iterations) == 1)
+        talk.listen_to(None)
+        talk.listen_to(microphone)
+        until(lambda: len(microphone.iterations) == 2)
+        assert readers() == 2
+        microphone.iterations[0].release()
+        until(lambda: readers() == 1)
+        microphone.close()
+        microphone.iterations[1].release()
+
+
 def test_input_without_a_connection_is_limited() -> None:
     """Until the session is open, only the last 30 seconds of input are kept."""
     hold = threading.Event()
@@ -438,6 +475,35 @@ def test_closing_ends_a_tool_that_waits() -> None:
     # A fixture that all tests use checks that the thread of the tool call ends.
 
 
+def test_the_end_of_the_session_ends_a_tool_that_waits() -> None:
+    """The same if the service has ended the session."""
+
+    @tool
+    def never() -> str:
+        """Never run."""
+        raise AssertionError("the conversation is closed")
+
+    def script(service: Service) -> None:
+        service.open()
+        service.close()
+
+    with realtime(script) as client, started(client, session=Session(tools=[never])) as talk:
+        run_until(talk, lambda: talk.is_over)
+        [late] = talk._tools.bind([never])  # as if the model had called it just before the end
+        raised: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                late.call({})
+            except ClosedError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert "before the function could run" in str(raised)
+
+
 # ---- ends ------------------------------------------------------------------------------------
 
 
@@ -555,6 +621,7 @@ def test_a_conversation_that_is_dropped_is_closed() -> None:
         (lambda talk: talk.listen_to(5), ConfigError, "microphone must be an AudioSource"),
         (lambda talk: talk.on(5, print), ConfigError, "kind must be a class or a name"),
         (lambda talk: talk.on(int, print), ConfigError, "a conversation never emits int"),
+        (lambda talk: talk.update("1"), ConfigError, "dt must be"),
         (lambda talk: talk.begin_talking(), LocalProtocolError, "push_to_talk=True"),
         (lambda talk: talk.end_talking(), LocalProtocolError, "push_to_talk=True"),
         (lambda talk: pickle.dumps(talk), TypeError, "a Conversation cannot be saved"),

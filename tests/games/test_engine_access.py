@@ -221,6 +221,10 @@ def test_half_a_sample(server: EngineServer) -> None:
         ({"port": "80"}, "port"),
         ({"max_engines": 0}, "max_engines"),
         ({"token": ""}, "token"),
+        # An engine could not send these.
+        ({"token": "  "}, "token"),
+        ({"token": 1001 * "x"}, "token"),
+        ({"token": "\ud800"}, "token"),
         ({"session": {}}, "session"),
         ({"allowed_origins": "http://localhost"}, "allowed_origins"),
         ({"allowed_origins": ["localhost"]}, "allowed_origins"),

@@ -498,13 +498,16 @@ def test_mixer_may_be_opened_between_two_frames(open_mixer):
         ({"latency_ms": -1}, "latency_ms must be 0 to 1000 ms, got -1"),
         ({"latency_ms": float("nan")}, "latency_ms.*nan"),
         ({"channel": 99}, "channel must be 0 to .*, got 99"),
+        ({"channel": "a"}, "channel must be an integer, got 'a'"),
+        ({"listener": 3}, "listener must be a Listener or None, got int"),
+        ({"voice": 5}, "voice must be a VoiceLine or a Conversation, got int"),
     ],
 )
 def test_refuses_arguments(open_mixer, arguments, message):
     """A wrong argument raises an error that names the argument."""
     open_mixer()
     with pytest.raises(ConfigError, match=message):
-        VoiceChannel(line_of(noise(1)), **arguments)
+        VoiceChannel(**{"voice": line_of(noise(1)), **arguments})
 
 
 def test_needs_an_open_mixer():

@@ -88,10 +88,16 @@ def test_rolloff(model: Any, gains: dict[float, float]) -> None:
     [
         (lambda: Rolloff("quadratic"), "model must be one of inverse, linear"),  # type: ignore[arg-type]
         (lambda: Rolloff(min_distance=0), "0 < min_distance < max_distance"),
-        (lambda: Rolloff(max_distance=math.nan), "0 < min_distance < max_distance"),
+        (lambda: Rolloff(max_distance=math.nan), "max_distance must be a finite number"),
+        (lambda: stereo_gains((1e200, 0, 0), Listener()), "position must be three numbers"),
         (lambda: Rolloff(factor=-1), "factor must be 0 or more"),
         (lambda: Listener(position=(0, 0)), "must be three numbers"),  # type: ignore[arg-type]
-        (lambda: Listener(up=(0, math.inf, 0)), "must be three finite numbers"),
+        (lambda: Listener(up=(0, math.inf, 0)), "must be three numbers from -1e\\+30 to 1e\\+30"),
+        (lambda: Listener(position=(0, math.nan, 0)), "must be three numbers from -1e"),
+        # The squares of such numbers are infinite, and so the gains would not be numbers.
+        (lambda: Listener(forward=(1e200, 0, 0)), "must be three numbers from -1e"),
+        (lambda: Listener(position=(10**400, 0, 0)), "must be three numbers from -1e"),
+        (lambda: Rolloff(min_distance="near"), "min_distance must be a"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_values(make: Any, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -164,6 +165,8 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         timeline.save(tmp_path / "a.txt")
     with pytest.raises(ConfigError, match="fps must be above 0"):
         timeline.keyframes(0)
+    with pytest.raises(ConfigError, match="position_ms must be a finite number"):
+        timeline.weights_at(math.nan)
     with pytest.raises(ConfigError, match="a name for the mouth at rest"):
         timeline.cues("arkit")
     assert list(tmp_path.iterdir()) == []

@@ -286,6 +286,14 @@ def test_an_exception_of_the_text_fails_the_line(iw: Inworld) -> None:
     assert isinstance(line.error.__cause__, KeyError)
 
 
+def test_a_wrong_client_is_no_error_of_the_text() -> None:
+    """The error does not blame the text for an exception of something else."""
+    line = VoiceLine(object(), TEXT, start=True)  # type: ignore[arg-type]
+    run_to_end(line)
+
+    assert str(line.error) == "speaking the line raised AttributeError"
+
+
 # ---- pause, time, volume ---------------------------------------------------------------------
 
 
@@ -358,6 +366,14 @@ def test_reports_of_the_engine() -> None:
     line.close()
 
 
+def test_a_report_of_too_many_frames(line: VoiceLine) -> None:
+    """More frames than were read count as all that were read."""
+    run_frames(line, 3)
+    line.report_heard(10**400)
+    run_frames(line, 1, read=False)
+    assert line.heard_ms == 50.0
+
+
 def test_read_into_a_buffer(line: VoiceLine) -> None:
     """``read_into`` fills a buffer, and returns the number of frames with speech."""
     buffer = bytearray(4800)
@@ -380,6 +396,15 @@ def test_fade_out(line: VoiceLine) -> None:
     assert peaks == sorted(peaks, reverse=True)
     assert 0.4 < peaks[5] / peaks[0] < 0.65
     assert peaks[-1] <= peaks[0] / 8
+
+
+def test_a_fade_ends_with_the_speech(line: VoiceLine) -> None:
+    """A fade of speech that was stopped does not stop later speech."""
+    run_frames(line, 3)
+    line.fade_out(1000)
+    line.cancel()
+    run_frames(line, 1)
+    assert not line.is_fading
 
 
 def test_fade_without_an_engine(line: VoiceLine) -> None:
@@ -479,6 +504,7 @@ def test_start_twice(line: VoiceLine) -> None:
         (lambda line: line.pull_audio(1.5), "frames must be an integer"),
         (lambda line: line.read_into(bytes(4)), "buffer must be writable"),
         (lambda line: line.read_into(bytearray(3)), "whole 16-bit samples"),
+        (lambda line: line.read_into("text"), "buffer must be writable"),
         (lambda line: line.report_heard(-1), "frames must be 0 or more"),
         (lambda line: setattr(line, "volume", 5), "volume must be 0 to 4"),
         (lambda line: setattr(line, "position", 5), "position must be three numbers"),
@@ -501,6 +527,7 @@ def test_wrong_arguments(line: VoiceLine, call: Any, message: str) -> None:
         ({"text": 5}, "text must be a str or an iterable"),
         ({"sample_rate_hz": 12345}, "sample_rate_hz must be one of"),
         ({"config": ContextConfig(audio=AudioConfig("MP3"))}, "must have AudioConfig"),
+        ({"config": 5}, "config must be a ContextConfig or None, got int"),
         ({"speaking_rate": 9}, "speaking_rate must be"),
         ({"latency_ms": math.inf}, "latency_ms must be a finite number"),
     ],

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from inworld_sync import ConfigError, Inworld
-from inworld_sync.games import VoiceLine, Voices, prepare
+from inworld_sync.games import Conversation, VoiceLine, Voices, prepare
 
 from support.game_loop import FRAME_SECONDS, RATE_HZ, existing_speech
 from support.peers import Peer, serve
@@ -73,6 +73,34 @@ def test_a_change_of_the_scene() -> None:
             voices.update(FRAME_SECONDS)
         assert guard.state == "cancelled"
         assert narrator.state == "speaking"
+
+
+def test_a_conversation_that_leaves_reports_its_end(iw: Inworld) -> None:
+    """After a change of the scene, the handlers of ``on_end`` are called."""
+    ends: list[str] = []
+    with Voices() as voices:
+        talk = voices.add(Conversation(iw))
+        talk.on_end(lambda: ends.append(talk.state))
+        voices.change_scene(fade_ms=0)
+        for _ in range(3):
+            voices.update(FRAME_SECONDS)
+
+    assert ends == ["closed"]
+
+
+def test_no_handler_is_left_out_at_the_end() -> None:
+    """Handlers that had no room in the budget of the last frame are called later."""
+    ends: list[int] = []
+    with Voices() as voices:
+        first = voices.add(line())
+        for number in range(3):
+            first.on_end(lambda number=number: ends.append(number))
+        for _ in range(80):
+            first.read_audio(FRAMES)
+            voices.update(FRAME_SECONDS, 0)
+        assert len(voices) == 0
+
+    assert ends == [0, 1, 2]
 
 
 def test_each_voice_gets_its_turn() -> None:

@@ -39,6 +39,7 @@ from inworld_sync.games.engines.outgoing import RATE_HZ, Outgoing
 from inworld_sync.games.shapes import SHAPE_SETS
 from inworld_sync.models.realtime import Session
 from inworld_sync.secret import Secret
+from inworld_sync.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     from websockets.sync.server import ServerConnection
@@ -55,6 +56,8 @@ _FLUSH_SECONDS = 1.0
 _JOIN_SECONDS = 2.0
 
 _MAX_LINES = 8
+# Conversations that were stopped, while their sessions still end.
+_MAX_ENDING_CONVERSATIONS = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -111,7 +114,7 @@ class EngineConnection:
         try:
             if self._greet():
                 code, reason = self._read()
-            else:
+            elif not self._is_over.is_set():
                 code, reason = _POLICY, "expected hello with the right token"
         except Exception:
             self._logger.exception("%s: the connection failed", self._name)
@@ -127,7 +130,12 @@ class EngineConnection:
 
     def _greet(self) -> bool:
         """Return whether the engine has sent a valid ``hello`` in time."""
-        message = self._receive(_HELLO_SECONDS)
+        deadline = Deadline(_HELLO_SECONDS, "the hello of the engine")
+        message = None
+        while message is None and not deadline.expired:
+            message = self._receive(deadline.at_most(_CHECK_SECONDS))
+            if self._is_over.is_set():
+                return False
         try:
             command = _read_hello(message)
         except BadMessage as error:
@@ -235,7 +243,10 @@ class EngineConnection:
         if self._conversation is not None:
             if not self._conversation.is_over:
                 raise BadMessage("the engine has a conversation already: send stop first")
-            self._ended.append(self._conversation)
+            ended = [each for each in (*self._ended, self._conversation) if each.is_running]
+            if len(ended) > _MAX_ENDING_CONVERSATIONS:
+                raise BadMessage("the sessions of earlier conversations still end: start later")
+            self._ended = ended
         self._is_audio_refused = False
         self._conversation = EngineConversation(
             self._client,
@@ -298,11 +309,12 @@ class EngineConnection:
             self._shut_down()
             writer.join(_JOIN_SECONDS)
         self._socket.close(code, reason)
+        deadline = Deadline(_JOIN_SECONDS, "ending the lines and conversations of the engine")
         for line in self._lines:
-            line.join()
+            line.join(deadline)
         for conversation in (*self._ended, self._conversation):
             if conversation is not None:
-                conversation.join()
+                conversation.join(deadline)
 
     def _shut_down(self) -> None:
         with contextlib.suppress(OSError):  # the engine may have closed the connection

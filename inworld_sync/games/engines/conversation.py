@@ -50,11 +50,9 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.realtime.events import ResponseStarted, SessionEvent
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 
 __all__ = ["EngineConversation"]
-
-_JOIN_SECONDS = 2.0
 
 # Audio of the player waits for a connection at most this long. After this time, it is lost.
 _SEND_SECONDS = 2.0
@@ -167,16 +165,27 @@ class EngineConversation:
                 session.interrupt()
 
     def stop(self) -> None:
-        """End the conversation, and return at once."""
+        """
+        End the conversation, and return at once.
+
+        The session may need longer to close. The engine gets nothing more of this conversation.
+        """
         with self._news:
             self._is_over = self._is_stopped = True
             self._news.notify_all()
+        self._replies.close()
+        self._replies.clear()
+        self._send_state("closed")
 
-    def join(self) -> None:
+    @property
+    def is_running(self) -> bool:
+        """Whether a thread of the conversation still runs, such as to close the session."""
+        return any(thread.is_alive() for thread in list(self._threads))
+
+    def join(self, deadline: Deadline) -> None:
         """Wait until the threads have ended. Call :meth:`stop` first."""
         for thread in list(self._threads):
-            if thread is not threading.current_thread():
-                thread.join(_JOIN_SECONDS)
+            thread.join(deadline.remaining())
 
     # The thread ``talk``.
 
@@ -190,8 +199,6 @@ class EngineConversation:
             self._fail("internal", "the conversation failed, see the log of the server")
         finally:
             self._end()
-            if self._is_stopped:
-                self._replies.clear()
             self._replies.end_all()
             self._send_state("closed")
 
@@ -264,6 +271,8 @@ class EngineConversation:
             self._end()
 
     def _handle(self, event: SessionEvent) -> None:
+        if self._is_stopped:
+            return
         if isinstance(event, AudioDelta):
             self._replies.add_times(event)
             if event.audio and self._state != "responding":
@@ -293,8 +302,11 @@ class EngineConversation:
     # Any thread.
 
     def _send_state(self, state: str) -> None:
-        self._state = state
-        self._outgoing.event(write_event("state", state=state))
+        with self._news:
+            if self._state == "closed":
+                return
+            self._state = state
+            self._outgoing.event(write_event("state", state=state))
 
     def _fail(self, code: str, message: str) -> None:
         with self._news:

@@ -17,10 +17,9 @@ from inworld_sync.games.engines.outgoing import RATE_HZ, Outgoing, OutgoingLine
 from inworld_sync.games.engines.timed import TimedSpeech
 from inworld_sync.models.tts import AudioConfig
 from inworld_sync.sessions.tts.speech import SpeechStream
+from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["SpokenLine"]
-
-_JOIN_SECONDS = 2.0
 
 
 class SpokenLine:
@@ -78,9 +77,9 @@ class SpokenLine:
         if stream is not None:
             stream.close()
 
-    def join(self) -> None:
+    def join(self, deadline: Deadline) -> None:
         """Wait until the thread has ended. Call :meth:`stop` first."""
-        self._thread.join(_JOIN_SECONDS)
+        self._thread.join(deadline.remaining())
 
     def _run(self) -> None:
         try:

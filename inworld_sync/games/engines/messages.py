@@ -17,6 +17,7 @@ import attrs
 
 __all__ = [
     "MAX_LINE",
+    "MAX_TOKEN",
     "VERSION",
     "BadMessage",
     "Command",
@@ -29,6 +30,7 @@ __all__ = [
     "Start",
     "Stop",
     "audio_message",
+    "is_token",
     "read_command",
     "write_event",
 ]
@@ -38,6 +40,7 @@ VERSION = 1
 # Lines of the engine have positive numbers. Replies have negative numbers.
 MAX_LINE = 2**31 - 1
 
+MAX_TOKEN = 1000
 _MAX_TEXT = 10_000
 _MAX_NAME = 200
 _MAX_INSTRUCTIONS = 30_000
@@ -225,7 +228,7 @@ def _require_shapes(command: Command, shape_sets: Sequence[str]) -> None:
 def _hello(fields: _Fields) -> Hello:
     return Hello(
         fields.whole("version", VERSION, VERSION),
-        fields.text_or_none("token", 1000),
+        fields.text_or_none("token", MAX_TOKEN),
         fields.text_or_none("shapes", _MAX_NAME) or "openxr",
         fields.number("ahead_ms", 200, 60_000, 1000),
     )
@@ -276,6 +279,12 @@ def write_event(kind: EventType, **fields: object) -> str:
 def audio_message(line: int, pcm: bytes) -> bytes:
     """Return a binary message to the engine, which has audio of a line."""
     return _LINE_NUMBER.pack(line) + pcm
+
+
+def is_token(value: object) -> bool:
+    """Return whether an engine can send this token."""
+    is_text = isinstance(value, str) and value.strip() != "" and len(value) <= MAX_TOKEN
+    return is_text and _is_unicode(str(value))
 
 
 def _is_unicode(text: str) -> bool:

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from inworld_sync.client import Inworld
 from inworld_sync.errors import ConfigError
 from inworld_sync.games.engines.connection import EngineConnection, EngineSettings
+from inworld_sync.games.engines.messages import MAX_TOKEN, is_token
 from inworld_sync.locks import Condition, Event, imports
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.realtime import Session
@@ -128,8 +129,10 @@ class EngineServer:
     ) -> None:
         require_whole("port", port, 0, 65535)
         require_whole("max_engines", max_engines, 1, 64)
-        if token is not None and (not isinstance(token, str) or not token):
-            raise ConfigError("token must be a text that is not empty, or None")
+        if token is not None and not is_token(token):
+            raise ConfigError(
+                f"token must be a text of 1 to {MAX_TOKEN} characters that is not blank, or None"
+            )
         if session is not None and not isinstance(session, Session):
             raise ConfigError(f"session must be a Session or None, got {type(session).__name__}")
         self._origins = _origins(allowed_origins)

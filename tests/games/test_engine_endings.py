@@ -1,0 +1,93 @@
+"""``games.serve``: conversations that end while their sessions still end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from inworld_sync import Inworld
+from inworld_sync.games import serve
+
+from support.engine import Engine
+from support.peers import Peer, serve as serve_peer
+from support.scripted_realtime import obedient, realtime
+from support.sound_card import until
+
+
+def silent(peer: Peer) -> None:
+    """Accept a connection, and answer nothing."""
+    peer.hold()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """Return an engine whose service is silent."""
+    with (
+        serve_peer(silent) as service,
+        Inworld(api_key="a2V5OnNlY3JldA==", base_url=f"ws://127.0.0.1:{service.port}") as iw,
+        serve(0, client=iw) as server,
+        Engine(server.url, {}) as engine,
+    ):
+        engine.wait_for("ready")
+        yield engine
+
+
+def threads(ending: str) -> int:
+    names = [thread.name for thread in threading.enumerate()]
+    return sum(name.startswith("inworld-engine-") and name.endswith(ending) for name in names)
+
+
+def test_an_engine_without_hello_does_not_delay_the_close() -> None:
+    """The server closes with 1001, also while it waits for ``hello``."""
+    with (
+        Inworld(api_key="a2V5OnNlY3JldA==", base_url="http://127.0.0.1:9") as iw,
+        serve(0, client=iw) as server,
+        Engine(server.url) as engine,
+    ):
+        until(lambda: server.engines == 1)
+        server.close()
+        assert engine.until_closed() == 1001
+
+
+def states(engine: Engine) -> list[str]:
+    return [event["state"] for event in engine.events if event["type"] == "state"]
+
+
+def test_a_conversation_that_connects_is_closed_at_once(engine: Engine) -> None:
+    """``closed`` does not wait for the service, so it never follows the next conversation."""
+    engine.send("start")
+    engine.send("stop")
+    engine.send("start")
+    engine.until(lambda: len(states(engine)) >= 3)
+    assert states(engine) == ["connecting", "closed", "connecting"]
+
+
+def test_a_conversation_follows_another_one() -> None:
+    """The states of two conversations do not mix."""
+    with (
+        realtime(obedient, obedient) as iw,
+        serve(0, client=iw) as server,
+        Engine(server.url, {}) as engine,
+    ):
+        engine.wait_for("ready")
+        engine.send("start")
+        engine.wait_for("state", state="listening")
+        engine.send("stop")
+        engine.send("start")
+        engine.until(lambda: states(engine).count("listening") == 2)
+        assert states(engine) == ["connecting", "listening", "closed", "connecting", "listening"]
+
+
+def test_conversations_that_still_end_are_limited(engine: Engine) -> None:
+    """An engine that starts and stops forever does not make threads without a limit."""
+    for _ in range(30):
+        engine.send("start")
+        engine.send("stop")
+    error = engine.wait_for("error", code="bad_message")
+    engine.send("heard", line=0, ms=-1)  # its answer follows those of all other messages
+    engine.until(lambda: "ms of heard" in str(engine.events[-1].get("message")))
+
+    assert "earlier conversations still end" in error["message"]
+    assert threads("-talk") == 5
