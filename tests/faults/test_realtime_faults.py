@@ -120,7 +120,7 @@ REPLY = whole_reply()
 
 
 def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
-    """Return a script that opens, answers a request with some messages, and then calls *end*."""
+    """Return a script that opens a session, sends messages for one request, and calls *end*."""
 
     def script(service: Service) -> None:
         service.open()
@@ -141,7 +141,7 @@ def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession
 
 
 def outcome(reply: Response) -> tuple[str, bool]:
-    """Return a reply's final state, and True if its wait raises; fail if the reply never ends."""
+    """Return a reply's final state, and True if ``wait`` raised; fail if the reply never ends."""
     try:
         reply.wait(PATIENCE_SECONDS)
     except TimeoutError:
@@ -269,7 +269,7 @@ def without(message: Event, path: tuple[str, ...]) -> Event:
 
 
 def holes() -> list[tuple[int, tuple[str, ...]]]:
-    """Return the places of all fields in the messages of a reply, except their types."""
+    """Return the path of every field in the messages of a reply, without the ``type`` fields."""
     found = []
     for index, message in enumerate(REPLY):
         for name, value in message.items():
@@ -287,7 +287,7 @@ def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
     messages = [*REPLY[:index], without(REPLY[index], path), *REPLY[index + 1 :]]
 
     def rest(service: Service) -> None:
-        # The client sends the tool output and requests a response, or sends only the next request.
+        # The client requests a response to the tool output only if the client could read the call.
         number = 2
         while True:
             service.speak(service.request(), number, "Well.")
@@ -472,7 +472,7 @@ def test_silence() -> None:
 
 
 def test_silence_with_pings() -> None:
-    """A service that answers pings and sends nothing else is not disconnected."""
+    """If a service answers pings and sends nothing else, the client keeps the connection."""
 
     def quiet(service: Service) -> None:
         service.open()
@@ -490,7 +490,7 @@ def test_silence_with_pings() -> None:
 
 
 def test_closing_against_a_dead_service() -> None:
-    """A close does not wait for a service that reads nothing and sends nothing."""
+    """``close`` does not wait for a service that neither reads nor sends."""
 
     def dead(service: Service) -> None:
         service.open()

@@ -339,7 +339,7 @@ def test_a_raising_handler(
 
 
 def test_errors_of_two_threads(source: Source) -> None:
-    """If handlers and other code of the user fail at the same time, no error is left out."""
+    """If handlers and other code of the user fail at the same time, no error is lost."""
     count = 20_000
     done = threading.Event()
 

@@ -144,7 +144,7 @@ def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fa
     secret, auth = credential
     anybody = Settings(check_credentials=False)
     with (
-        # After a refusal, a function of tokens is called once more, so the fault comes twice.
+        # A token function is called again after a refusal, so the emulator must refuse twice.
         Emulator(synthesizer=SpellingSynthesizer(), faults=[fault] * 2, settings=anybody) as server,
         Inworld(
             auth=auth,

@@ -80,7 +80,7 @@ def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContex
 
 
 def test_unread_messages() -> None:
-    """A message is unread until the reader has handled it, although the socket is empty before."""
+    """Until the reader has handled a message, the message is unread, even if the socket is empty."""
     go = threading.Event()
     handled: list[bool] = []
 

@@ -128,7 +128,7 @@ def test_no_retry(spelling: str) -> None:
 
 
 def test_echoed_key() -> None:
-    """If the body contains a part of the key, the error does not show it."""
+    """If the body contains a part of the key, the error does not show this part."""
     body = b'{"code": 7, "message": "Invalid credentials provided for API key \\"abcd***\\""}'
 
     assert "abcd" not in str(error_from_response(403, {}, body, url=URL))

@@ -54,7 +54,7 @@ ANSWERS = {
 
 OPEN, CLOSING, NONE = "open", "closing", "none"
 
-# State: the state after each command. A command that raises an error does not change the state.
+# For each state: the state after each command. A refused command does not change the state.
 AFTER_COMMAND = {
     NONE: {"create": OPEN, "text": "error", "flush": "error", "update": "error", "close": NONE},
     OPEN: {"create": "error", "text": OPEN, "flush": OPEN, "update": OPEN, "close": CLOSING},
@@ -168,7 +168,7 @@ def test_commands_that_were_not_sent() -> None:
 
 
 def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:
-    """Return a table with a context that was created at 0 s. It may be confirmed at 1 s."""
+    """Return a table with a context that was created at 0 s, and perhaps confirmed at 1 s."""
     contexts, progress = Contexts(), ContextProgress(10.0, 30.0)
     contexts.create("c", CONFIG, progress, 0.0)
     if is_confirmed:

@@ -78,7 +78,7 @@ def test_not_resolved_among_several() -> None:
 
 
 def test_contradicted() -> None:
-    """A message that contradicts a kind of request removes the requests that were sent before."""
+    """A message that contradicts a kind of request removes the earlier requests of this kind."""
     table = table_of(("cancel", "a", 0, 10), ("cancel", "b", 5, 15), ("item", "c", 0, 10))
 
     assert ["a"] == [entry.key for entry in table.contradict("cancel", sent_before=5)]

@@ -377,7 +377,7 @@ def test_a_wrong_type_loses_its_field_only(chunk: dict[str, Any], empty: str, na
     ],
 )
 def test_an_answer_with_a_wrong_type(message: object, event: object, named: str) -> None:
-    """If an optional field of an answer has a wrong type, the answer is read without it."""
+    """If an optional field of an answer has a wrong type, the answer is read without the field."""
     warnings: list[str] = []
 
     assert event == tts.read(json.dumps(message), warnings=warnings)

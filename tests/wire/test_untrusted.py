@@ -27,7 +27,7 @@ def body_of(text: str) -> object:
 
 
 def subtitles(text: str) -> object:
-    """Read the result of a job, and write it in every form."""
+    """Read the result of an STT job, and return it as text, as SRT and as WebVTT."""
     transcript = stt.read_document(body_of(text))
     assert isinstance(transcript, Transcript)
     texts = (transcript.text, transcript.to_srt(), transcript.to_vtt())

@@ -1,4 +1,4 @@
-"""A limiter of the user that raises does not end a session."""
+"""If the user's limiter raises an exception, the session continues."""
 
 from __future__ import annotations
 

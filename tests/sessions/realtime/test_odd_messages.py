@@ -78,7 +78,7 @@ ODD: dict[str, Event] = {
 
 @pytest.mark.parametrize("message", ODD.values(), ids=ODD)
 def test_an_odd_message_does_not_change_a_response(message: Event) -> None:
-    """A malformed message about something else changes neither the response nor the session."""
+    """A malformed message about something else does not affect a response or its session."""
 
     def script(service: Service) -> None:
         service.open()
@@ -156,7 +156,7 @@ UNREADABLE: dict[str, tuple[int, bytes]] = {
 
 @pytest.mark.parametrize(("first", "payload"), UNREADABLE.values(), ids=UNREADABLE)
 def test_an_unreadable_message_is_an_event(first: int, payload: bytes) -> None:
-    """An unreadable message is an ``InvalidMessage``; the response and the session continue."""
+    """An unreadable message becomes an ``InvalidMessage``; the response and session continue."""
 
     def script(service: Service) -> None:
         service.open()
@@ -179,7 +179,7 @@ def test_an_unreadable_message_is_an_event(first: int, payload: bytes) -> None:
 
 
 def test_json_in_a_binary_frame() -> None:
-    """JSON in a binary frame is read and counted."""
+    """A JSON message in a binary frame is read, and ``stats`` counts the frame."""
 
     def script(service: Service) -> None:
         service.open()
@@ -210,7 +210,7 @@ def test_an_error_without_a_type_before_the_end() -> None:
 
 
 def test_an_error_without_a_type_while_opening() -> None:
-    """An error without a type refuses the session, even if the connection stays open."""
+    """If the service sends an error without a type, ``connect`` raises the error at once."""
 
     def script(service: Service) -> None:
         service.event("session.created", session=service.session)
@@ -310,9 +310,9 @@ def test_text_in_one_message_only(message: Event) -> None:
 
 def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> None:
     """
-    The times of words count from the start of a response's audio; ``on_word`` gets all in order.
+    The times of words count from the start of a response's audio.
 
-    The exception of a handler goes to the logger of the client.
+    ``on_word`` gets all words in order. An exception of a handler goes to the client's logger.
     """
     times = {"word_start_time_seconds": [0.0], "word_end_time_seconds": [0.05]}
 
@@ -347,7 +347,7 @@ def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_size_of_an_event() -> None:
-    """The counted size of an event is about its size in memory, much larger than its JSON."""
+    """The counted size of an event is about its size in memory, much larger than its JSON text."""
 
     def script(service: Service) -> None:
         service.open()
@@ -391,7 +391,7 @@ def test_flood_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "3", 10**400])
 def test_wrong_timeout_without_a_wait(timeout: Any) -> None:
-    """A call refuses a wrong timeout even if the call need not wait."""
+    """A call refuses a wrong timeout even if the call would not wait."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt, rt.subscribe() as queue:
         with pytest.raises(ConfigError, match="timeout must be a number"):
             queue.get(timeout)

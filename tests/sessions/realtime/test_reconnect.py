@@ -203,7 +203,7 @@ def test_items_that_cannot_be_replayed_are_reported() -> None:
 
 
 def test_speech_is_replayed_as_far_as_it_was_heard() -> None:
-    """A truncated item is replayed with about the words that were heard."""
+    """A truncated item is replayed with approximately the words that were heard."""
     second_has: list[Event] = []
 
     def first(service: Service) -> None:
@@ -537,7 +537,7 @@ def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_commands_wait_until_their_timeout() -> None:
-    """A call whose timeout passes while the session reconnects raises an error that says so."""
+    """If a call times out while the session reconnects, the error names the reconnect."""
     hold = threading.Event()
 
     def second(service: Service) -> None:
@@ -554,7 +554,7 @@ def test_commands_wait_until_their_timeout() -> None:
 
 
 def test_closing_while_it_reconnects() -> None:
-    """A session that reconnects can be closed at once, and ends once."""
+    """A session can be closed at once while it reconnects, and emits one ``StreamEnded``."""
 
     def second(service: Service) -> None:
         service.until_left()
@@ -653,7 +653,7 @@ def test_a_service_that_accepts_and_drops() -> None:
 
 
 def test_the_limits_start_anew_after_a_good_connection() -> None:
-    """A session may be lost any number of times if its connections were good in between."""
+    """A session may lose any number of connections if each new connection was good."""
 
     def good(service: Service) -> None:
         service.open()
@@ -725,7 +725,7 @@ def test_settings_that_are_refused_on_the_new_connection() -> None:
 
 
 def test_one_event_for_each_reconnect() -> None:
-    """A reconnect emits one event; the opening of the new connection emits no others."""
+    """A reconnect emits one event. Opening the new connection emits no further events."""
 
     def second(service: Service) -> None:
         service.open()

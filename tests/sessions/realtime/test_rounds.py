@@ -95,7 +95,7 @@ def test_several_rounds() -> None:
 
 
 def test_one_event_for_all_rounds() -> None:
-    """A reply that the service begins emits one event, not one for each round."""
+    """A reply that the service begins emits one ``ResponseStarted`` for all its rounds."""
 
     def unasked(service: Service) -> None:
         service.created("r1")
@@ -119,7 +119,7 @@ def test_one_event_for_all_rounds() -> None:
 
 
 def test_a_reply_without_a_reference_continues() -> None:
-    """A reply without a reference continues, and its rounds emit no further event."""
+    """A reply without a reference continues, and emits one ``ResponseStarted`` in total."""
     steps = script(lambda service: call(service, 1), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
         events = rt.subscribe()
@@ -154,7 +154,7 @@ class Gate:
 
 
 def test_it_is_in_progress_while_a_function_runs() -> None:
-    """A reply is in progress between its rounds."""
+    """A reply is still in progress while a function runs between two of its rounds."""
     gate = Gate()
     steps = script(lambda service: call(service, 1, said="One moment."), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
@@ -225,8 +225,8 @@ def test_interrupting_while_a_function_runs(
     """
     The output is sent, no response is requested, and the reply ends as cancelled.
 
-    The calling response has ended before the interruption, or is completed although the client
-    cancels it.
+    The interruption comes after the end of the response with the call, or during this response.
+    In the second case, the service completes the response although the client cancels it.
     """
     gate, seen, services = Gate(), [], []
 
@@ -268,7 +268,7 @@ def test_interrupting_while_a_function_runs(
 
 
 def test_interrupting_while_an_output_waits() -> None:
-    """If the request for the model's answer was not sent yet, an interruption drops it."""
+    """If the request for the model's answer was not sent yet, an interruption drops the request."""
     seen: list[str] = []
 
     def steps(service: Service) -> None:

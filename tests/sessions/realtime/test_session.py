@@ -81,7 +81,7 @@ def test_settings_are_sent_and_mirrored() -> None:
 
 
 def test_the_update_does_not_wait_for_the_service() -> None:
-    """The client sends its settings at once; a service that waits for settings works too."""
+    """The client sends its settings before any message of the service has arrived."""
     asked: list[Event] = []
 
     def script(service: Service) -> None:
@@ -115,7 +115,7 @@ def test_the_address_names_the_session() -> None:
 
 
 def test_auto_tool_response_is_off() -> None:
-    """``auto_tool_response`` is off, since otherwise every tool output would be answered twice."""
+    """``auto_tool_response`` is turned off. Otherwise each tool output would be answered twice."""
     asked: list[Event] = []
 
     def script(service: Service) -> None:
@@ -388,7 +388,7 @@ def test_g711_is_truncated_on_a_timebase_of_24_khz() -> None:
 
 
 def test_items_get_ids_and_are_mirrored() -> None:
-    """The client gives an item its id; the mirror has the item after its acknowledgment."""
+    """The client gives an item its id. After the acknowledgment, ``conversation`` has the item."""
 
     def script(service: Service) -> None:
         service.open()
@@ -407,7 +407,7 @@ def test_items_get_ids_and_are_mirrored() -> None:
 
 
 def test_an_item_after_another() -> None:
-    """An item may be inserted after another one, by the id of that item."""
+    """An item may be inserted after another item, whose id is passed."""
     [command] = commands_of(
         lambda rt: rt.send(CreateItem(Message.user("Hi", id="i2"), previous_item_id="i1"))
     )
@@ -431,7 +431,7 @@ def test_retrieve() -> None:
 
 
 def test_retrieve_a_missing_item() -> None:
-    """``retrieve`` raises a lookup error for an item that does not exist."""
+    """``retrieve`` raises ``NotFoundError`` for an item that does not exist."""
 
     def script(service: Service) -> None:
         service.open()
@@ -445,7 +445,7 @@ def test_retrieve_a_missing_item() -> None:
 
 
 def test_raw_commands_are_tracked() -> None:
-    """A response that is requested by a raw command is handled like any other."""
+    """A response that a raw command requests is handled like any other response."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         rt.send(CreateItem(Message.user("raw")))
         rt.send(CreateResponse())
@@ -644,7 +644,7 @@ def test_every_event_class_is_known() -> None:
 
 
 def test_first_events_are_buffered() -> None:
-    """Events that arrive before the first consumer are buffered for it."""
+    """Events that arrive before the first consumer are buffered for this consumer."""
     with realtime(idle) as iw, iw.realtime.connect() as rt:
         events = rt.events(timeout=30)
 

@@ -415,7 +415,7 @@ def test_all_heard_of_an_unfinished_item(stage: Stage) -> None:
 
 
 def test_each_item_by_itself(stage: Stage) -> None:
-    """Each item is truncated to its own heard samples: to all, to a part or to none."""
+    """Each item is truncated to its own heard samples, which may be all, some or none."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000), say("r2", "a2", 24000), say("r3", "a3", 24000))
@@ -543,7 +543,7 @@ CLAMPED = [(5000.0, 1000), (-3.0, 0)]
 
 @pytest.mark.parametrize(("heard_ms", "cut_ms"), CLAMPED)
 def test_the_heard_time_is_clamped(stage: Stage, heard_ms: float, cut_ms: int) -> None:
-    """A truncation is within the received audio, for any value of the application."""
+    """A truncation is within the received audio, whatever time the application passes."""
     stage.do(say("r1", "a1", 24000, done=False))
     stage.rt.interrupt({"a1": heard_ms})
     stage.settle()
@@ -598,7 +598,7 @@ def test_a_speaker_of_another_rate_that_heard_all(stage: Stage) -> None:
 
 
 def test_a_playout(stage: Stage) -> None:
-    """A playout that the application reads is truncated to the audio that was read."""
+    """A playout is truncated to the audio that the application has read."""
     playout = Playout(24000, time_scaling=False, start_ms=10, fade_ms=1)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 24000))
@@ -682,7 +682,7 @@ def test_two_channels_are_refused(stage: Stage) -> None:
 
 
 def test_a_response_on_its_own_speaker_is_truncated(stage: Stage) -> None:
-    """A response on its own speaker is stopped and truncated like the session's speech."""
+    """A response on its own speaker is stopped and truncated as on the session's speaker."""
     ear = Ear()
     starts = stage.rt.subscribe()
     stage.do(say("r1", "a1", 24000, done=False))

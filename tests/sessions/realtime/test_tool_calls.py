@@ -177,7 +177,7 @@ def test_tool_errors_is_checked(value: Any) -> None:
 
 
 def test_a_result_that_cannot_be_sent(caplog: pytest.LogCaptureFixture) -> None:
-    """An unsendable result is an error of the user's code, but not a failed function."""
+    """An unsendable result counts as an error of the user's code, not as a failed function."""
     with (
         realtime(Run(called("unspeakable")).script) as iw,
         iw.realtime.connect(Session(tools=[unspeakable])) as rt,
@@ -482,7 +482,7 @@ def test_the_request_waits_for_the_calling_response() -> None:
 
 
 def test_a_response_that_knows_the_outputs() -> None:
-    """If the service begins a response that knows the outputs, none is requested."""
+    """If the service begins a response that knows the outputs, the client requests no response."""
     seen: list[str] = []
 
     def script(service: Service) -> None:

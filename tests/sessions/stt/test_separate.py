@@ -202,7 +202,7 @@ def test_failure_of_one_channel(channel: int) -> None:
 
 
 def test_failure_ends_the_wait_for_the_other_channel() -> None:
-    """A channel that fails ends the other channels at once, before their timeouts."""
+    """If a channel fails, the other channels end at once, before their timeouts."""
     may_fail = threading.Event()
 
     def hook(connection: SttConnectionScript, name: str) -> None:
@@ -224,7 +224,7 @@ def test_failure_ends_the_wait_for_the_other_channel() -> None:
 
 
 def test_lost_connection_of_one_channel() -> None:
-    """A channel whose connection is lost reconnects; no word is lost or repeated."""
+    """If a channel loses its connection, the channel reconnects; no word is lost or repeated."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "final" and connection.number == 2:
@@ -250,7 +250,7 @@ def test_damaged_recording() -> None:
 
 
 def test_no_connection() -> None:
-    """If a channel cannot connect, the open channels are closed; the error names the other."""
+    """If a channel cannot connect, the open channels are closed; the error names that channel."""
     with stt_server(max_retries=0, connect_timeout=5.0, limiter=ConnectionLimiter(1)) as (iw, _):
         with pytest.raises(QuotaError, match=r"^channel 1: the limit of connections"):
             iw.stt.transcribe(wav(LEFT, RIGHT), channels="separate")

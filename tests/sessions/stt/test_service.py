@@ -371,7 +371,7 @@ def test_bad_key() -> None:
 
 
 def test_partial_of_a_recording() -> None:
-    """The error of a recording has the turns so far and the audio that was not transcribed."""
+    """If a recording fails, the error has the earlier turns and the audio without a transcript."""
     pcm, _ = spoken_turns(2, 2)
 
     def hook(connection: SttConnectionScript, name: str) -> None:

@@ -249,7 +249,7 @@ def test_say_replaced(connection: TtsConnection) -> None:
             next(first)
 
 
-# (settings, whether send() was called before say()): the client cannot know where a text ends.
+# (settings, whether send() is called before say()) with which the end of a text is unknown.
 UNSAYABLE: list[tuple[dict[str, object], bool]] = [
     ({"auto_mode": True}, False),
     ({"buffer_char_threshold": 100}, False),
@@ -379,7 +379,7 @@ def test_interrupt_does_not_wait() -> None:
                 context.send("word " * 10_000)
 
     with (
-        # The service answers no ping, so no deadline may pass while the queue fills.
+        # The service answers no ping, so the ping timeout must not pass while the queue fills.
         scripted(
             deaf, max_queued_bytes=10_000, send_timeout=120, ping_interval=120, ping_timeout=120
         ) as iw,

@@ -68,7 +68,7 @@ def test_successive_utterances_share_a_connection() -> None:
 
 def test_parallel_utterances_share_connections(spelling_server: Emulator) -> None:
     """
-    Utterances that start together share connections, five on each.
+    Utterances that start together share connections. Each connection has five utterances.
 
     A pool that opens one connection for each utterance would exceed the limit of the account.
     """

@@ -98,7 +98,7 @@ def test_audio_that_the_application_plays():
 
 
 def test_another_player():
-    """What earlier players played counts. The next player gets only audio that comes later."""
+    """Audio that earlier players played counts. The next player gets only later audio."""
     items = PlaybackLedger(PCM)
     for item_id in ("a1", "a2", "a3"):
         items.receive(item_id, "r1", 0, 24000, is_played=True)
@@ -114,7 +114,7 @@ def test_another_player():
 
 
 def test_a_player_that_does_not_count():
-    """If it is unknown how much an earlier player played, its items are not truncated."""
+    """If the played duration of an earlier player is unknown, no item is truncated."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 24000, is_played=True)
     items.change_player(None)
@@ -159,7 +159,7 @@ def test_never_beyond_the_received_audio(chunks, heard, rate_hz):
 
 
 def test_items_that_begin_after_an_interruption_stay():
-    """An interruption removes only the items that had begun when it began."""
+    """An interruption removes only items that had begun before the interruption."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 24000, is_played=True)
     begun = items.begun

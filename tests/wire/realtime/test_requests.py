@@ -161,7 +161,7 @@ def test_items_before_a_response():
 
 
 def test_a_lost_connection():
-    """If the connection is lost, items and unwatched updates stay pending, and others end."""
+    """After a lost connection, items and unwatched updates stay pending; all other requests end."""
     watched_item = about(Request.ITEM)
     late_update = update("u2", is_watched=False)
     replies = [

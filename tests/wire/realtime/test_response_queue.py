@@ -125,7 +125,7 @@ def test_given_up():
 
 
 def test_replaced():
-    """If an in-band response begins, the in-band response before it must have ended."""
+    """If an in-band response begins, the previous in-band response counts as ended."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2", OUT_OF_BAND)

@@ -110,7 +110,7 @@ def test_refused_request():
 
 
 def test_abandoned_request():
-    """If the response of an abandoned request begins, it is already marked as being cancelled."""
+    """If the response of an abandoned request begins, the response is already being cancelled."""
     table = Responses()
     state, _ = table.request("q1")
     assert state is table.abandon("q1", "failed")

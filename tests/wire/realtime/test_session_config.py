@@ -162,7 +162,7 @@ WRONG: list[Mapping[str, Any]] = [
 
 @pytest.mark.parametrize("body", WRONG, ids=str)
 def test_wrong(body: Mapping[str, Any]) -> None:
-    """A wrong value is an error of the configuration; it shows no password of a URL."""
+    """A wrong value raises ConfigError. The error does not show the password of a URL."""
     with pytest.raises(ConfigError) as caught:
         SessionConfig.from_json(body)
 
@@ -181,6 +181,6 @@ def test_wrong(body: Mapping[str, Any]) -> None:
     ids=str,
 )
 def test_wrong_for_a_session(config: Mapping[str, Any]) -> None:
-    """A tool that a session does not accept is an error when it is converted."""
+    """Converting a tool or a tool choice that a session does not accept raises ConfigError."""
     with pytest.raises(ConfigError):
         SessionConfig.from_json(config).to_session()
