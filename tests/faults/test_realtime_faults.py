@@ -136,7 +136,7 @@ def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
 
 
 def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession:
-    """Return a session with one tool; the user's speech does not cancel replies."""
+    """Return a session with one tool. The user's speech does not cancel replies in this session."""
     return iw.realtime.connect(Session(tools=[function]), barge_in=False, **settings)
 
 
@@ -224,7 +224,7 @@ BROKEN: list[tuple[bytes, int, int]] = [
 
 @pytest.mark.parametrize(("payload", "first", "code"), BROKEN)
 def test_a_broken_frame_ends_the_session(payload: bytes, first: int, code: int) -> None:
-    """A broken frame ends the session with its close code, without a reconnect."""
+    """A broken frame ends the session without a reconnect. The end has the right close code."""
 
     def script(service: Service) -> None:
         service.open()
@@ -335,7 +335,7 @@ def test_a_field_of_the_wrong_kind(value: Any) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_any_order(seed: int) -> None:
-    """Messages in any order, some of them twice, are harmless."""
+    """Messages in any order, some of which arrive twice, do no harm."""
     chance = random.Random(seed)
     messages = REPLY[:-1] + chance.sample(REPLY[:-1], 8)
     chance.shuffle(messages)
@@ -435,7 +435,7 @@ def test_a_message_of_16_mib() -> None:
 
 
 def test_a_message_that_is_too_large() -> None:
-    """A message above the limit ends the session, before its payload is received."""
+    """A message above the limit ends the session before the payload of the message is received."""
 
     def script(service: Service) -> None:
         service.open()

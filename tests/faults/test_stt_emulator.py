@@ -108,7 +108,7 @@ def stream(iw, pcm=PCM):
 
 @pytest.fixture(scope="module")
 def message_count(server):
-    """Return how many messages a stream gets without faults."""
+    """Return the number of messages that a stream gets without faults."""
     with Inworld(api_key=server.api_key, base_url=server.url) as iw:
         text, events = stream(iw)
     assert SAID == text

@@ -203,7 +203,7 @@ def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
 def test_the_end_of_a_connection_ends_every_context(
     server: Emulator, iw: Inworld, fault: str
 ) -> None:
-    """The end of a connection ends every context on it with an error."""
+    """If a connection ends, every context on this connection ends with an error."""
     server.faults.add(fault)
     with iw.tts.connect() as connection:
         contexts = [connection.context() for _ in range(3)]

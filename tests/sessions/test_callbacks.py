@@ -240,7 +240,7 @@ def test_a_handler_of_words(client: Callable[..., Inworld], probe: Probe) -> Non
 
 
 class ProbedSpeaker(NullSpeaker):
-    """A speaker that makes the calls inside one of its methods."""
+    """A speaker that makes all calls of the probe inside one of the speaker's methods."""
 
     def __init__(self, probe: Probe, method: str) -> None:
         super().__init__(24000)

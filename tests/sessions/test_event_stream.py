@@ -161,7 +161,7 @@ def test_two_iterators_share_one_place(source: Source) -> None:
 
 
 def test_two_threads_share_one_iteration(source: Source) -> None:
-    """Two threads that iterate get each event once in total, and both get the end."""
+    """Two threads that iterate get each event once in total, and both threads get the end."""
     results = [in_thread(lambda: list(source.stream.events())) for _ in range(2)]
     for number in range(200):
         source.give(number)
@@ -303,7 +303,7 @@ def test_handlers_run_in_order(source: Source) -> None:
 
 
 def test_a_handler_may_be_added_by_decoration(source: Source) -> None:
-    """on() returns the handler, so that it can be used as a decorator."""
+    """on() returns the handler, so on() can be used as a decorator."""
 
     def handler(_: object) -> None: ...
 
@@ -419,7 +419,7 @@ def test_poll_keeps_to_its_budget(polled: Source) -> None:
 
 @pytest.mark.parametrize("budget_ms", [-1, float("nan"), "2", None])
 def test_poll_with_a_wrong_budget(polled: Source, budget_ms: float) -> None:
-    """A budget that is not a number of milliseconds is refused; a very long one is honored."""
+    """A budget that is not a number of milliseconds is refused. A very long budget is honored."""
     polled.stream.on(int, int)
     polled.give(1, 2)
     with pytest.raises(ConfigError, match="budget_ms must be a number of milliseconds"):

@@ -1,4 +1,4 @@
-"""A playback reports each word when the word is heard. An interruption stops it at once."""
+"""A playback reports each word when the word is heard, and an interruption ends it at once."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_words_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None:
 
 
 def test_heard_text(speaker: NullSpeaker) -> None:
-    """The heard text is the text up to the last heard word, with the punctuation after it."""
+    """The heard text ends with the last heard word and the punctuation after this word."""
     first = attrs.evolve(
         chunk(50, (WordTime("One", 0, 20), WordTime("two", 25, 40))), tokens=("One", " ", "two")
     )

@@ -1,4 +1,4 @@
-"""A service that sends hostile values breaks no connection, and the log shows them as text."""
+"""Hostile values of a service break no connection, and the log shows the values as text."""
 
 from __future__ import annotations
 

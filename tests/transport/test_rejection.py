@@ -39,7 +39,7 @@ STATUSES = [
 
 @pytest.mark.parametrize(("status", "kind", "retryable"), STATUSES)
 def test_statuses(status: int, kind: type[ServiceError], retryable: bool) -> None:
-    """The HTTP status decides the class of the error, and whether it is retryable."""
+    """The HTTP status decides the class of the error, and whether the error is retryable."""
     error = error_from_response(status, {}, b"", url=URL)
 
     assert kind is type(error)

@@ -168,7 +168,7 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
         def over() -> bool:
             if len(seen.done) < 4 or not seen.truncated or not seen.interruptions:
                 return False
-            # Once the last item was heard to its end, the rest belongs to the interrupted item.
+            # When the last item was heard to its end, `heard` is the part of the interrupted item.
             [cut_ms] = seen.interruptions[0].heard_ms.values()
             *_, last = seen.sound.values()
             heard = sink.heard_samples - before - len(last) // 2

@@ -44,7 +44,7 @@ class FailsOnce(CountingLimiter):
 
 
 def test_a_limiter_that_fails_once(caplog: pytest.LogCaptureFixture) -> None:
-    """If ``acquire`` raises, the client tries again; if ``release`` raises, this is logged."""
+    """If ``acquire`` raises, the client tries again. If ``release`` raises, the error is logged."""
     limiter = FailsOnce()
     with realtime(cut, idle, limiter=limiter) as iw, iw.realtime.connect() as rt:
         events = rt.events(timeout=PATIENCE_SECONDS)

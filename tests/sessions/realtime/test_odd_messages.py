@@ -1,4 +1,4 @@
-"""An odd message is used without its wrong field, and an unreadable message is skipped."""
+"""A field with a wrong value is ignored, and a message that cannot be read is skipped."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_an_error_without_a_type_while_opening() -> None:
 
 
 def test_deep_settings() -> None:
-    """Deeply nested settings do not end the session, even if they arrive often."""
+    """Deeply nested settings do not end the session, even if many such messages arrive."""
     depth = 900
     value = '{"a": ' * depth + "5" + "}" * depth
     text = f'{{"type": "session.updated", "session": {{"x": {value}}}}}'
@@ -287,7 +287,7 @@ TEXTS: dict[str, Event] = {
 
 @pytest.mark.parametrize("message", TEXTS.values(), ids=TEXTS)
 def test_text_in_one_message_only(message: Event) -> None:
-    """The text of a response is in ``text`` and in its stream, no matter which message has it."""
+    """``text`` and the text stream have the text of a response, whichever message contains it."""
 
     def script(service: Service) -> None:
         service.open()
@@ -347,7 +347,7 @@ def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_size_of_an_event() -> None:
-    """The counted size of an event is about its size in memory, much larger than its JSON text."""
+    """The counted size of an event is about the size in memory, much more than the JSON size."""
 
     def script(service: Service) -> None:
         service.open()

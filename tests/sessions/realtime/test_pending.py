@@ -1,4 +1,4 @@
-"""With a silent or odd service, every request ends, and then the next request is sent."""
+"""If a service is silent or sends odd messages, each request ends, and the next request is sent."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ def test_cancelling_a_response_that_never_ends(act: Act, first: Script, is_refus
 
 
 def test_replaced_by_another_response() -> None:
-    """If the service begins another response, the response before it has ended."""
+    """If the service begins another response, the earlier response has ended."""
 
     def script(service: Service, request: Event) -> None:
         begin(service, request)

@@ -187,7 +187,7 @@ def test_the_conversation_is_replayed() -> None:
 
 
 def test_items_that_cannot_be_replayed_are_reported() -> None:
-    """A turn without a transcript is lost with its connection, and the event reports it."""
+    """A turn without a transcript is lost with the connection, and the event reports the loss."""
 
     def first(service: Service) -> None:
         service.open()
@@ -554,7 +554,7 @@ def test_commands_wait_until_their_timeout() -> None:
 
 
 def test_closing_while_it_reconnects() -> None:
-    """A session can be closed at once while it reconnects, and emits one ``StreamEnded``."""
+    """A session that reconnects can be closed at once, and emits one ``StreamEnded``."""
 
     def second(service: Service) -> None:
         service.until_left()
@@ -575,7 +575,7 @@ def test_closing_while_it_reconnects() -> None:
     assert 30 > took
 
 
-# The ends after which the client reconnects, and the time for which it tries.
+# The ends after which the client reconnects, and the duration of the attempts.
 
 
 def closing(code: int) -> Script:
@@ -700,7 +700,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("fault", "kind"), REFUSALS)
 def test_a_refusal_ends_the_attempts(fault: Event, kind: type[Exception]) -> None:
-    """A refusal that another attempt cannot change ends the session with its error."""
+    """A refusal that another attempt cannot change ends the session with the refusal's error."""
 
     def second(service: Service) -> None:
         service.until("session.update")

@@ -306,7 +306,7 @@ def test_wrong_age(age: float) -> None:
 
 
 def test_the_reply_to_the_settings_may_report_a_memory() -> None:
-    """``connect`` returns after the first ``session.updated``, even if it reports a memory."""
+    """``connect`` returns at the first ``session.updated``, even if it also reports a memory."""
 
     def script(service: Service) -> None:
         service.session["providerData"] = {"memory": {"state": {"version": 3, "summary": "x"}}}

@@ -154,7 +154,7 @@ def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) ->
 
 
 def test_speech_is_played(tmp_path: Path) -> None:
-    """Speech plays to its last sample on a speaker of its rate; another rate is refused."""
+    """Speech plays to the last sample on a speaker of the same rate; another rate is refused."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         with WavSink(tmp_path / "a.wav", 24000) as speaker:
             playback = rt.send_message("one").audio.play(speaker)
@@ -211,7 +211,7 @@ def test_requests_wait_for_one_another() -> None:
 
 
 def test_out_of_band_responses_do_not_wait() -> None:
-    """An out-of-band response runs in parallel to another one; its metadata names its request."""
+    """An out-of-band response runs in parallel to another one. The metadata names the request."""
 
     def script(service: Service) -> None:
         service.open()
@@ -421,7 +421,7 @@ def test_cancelling() -> None:
 
 
 def test_cancelling_before_it_has_begun() -> None:
-    """A response that is cancelled before it begins is cancelled at the service when it begins."""
+    """If a response is cancelled before it begins, the cancel is sent as soon as it begins."""
     cancelled: list[Event] = []
 
     def give(service: Service, request: Event) -> None:

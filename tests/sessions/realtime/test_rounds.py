@@ -1,4 +1,4 @@
-"""A reply that calls functions continues with the model's answer to their outputs."""
+"""A reply that calls functions continues with the model's answer to the tool outputs."""
 
 from __future__ import annotations
 
@@ -384,7 +384,7 @@ BY_ITSELF = [
 
 @pytest.mark.parametrize("session", BY_ITSELF)
 def test_the_reply_ends_with_the_call(session: Session) -> None:
-    """If the application or the service continues by itself, the reply ends with the call."""
+    """If the application or the service answers the call itself, the reply ends with the call."""
 
     def next_reply(service: Service) -> None:
         service.until("conversation.item.create")
@@ -408,7 +408,7 @@ def test_the_reply_ends_with_the_call(session: Session) -> None:
 
 
 def test_auto_tool_response_is_switched_on_meanwhile() -> None:
-    """A reply ends with its call if an update sets the service to continue by itself."""
+    """If an update turns on ``auto_tool_response``, a reply ends with its call."""
     gate = Gate()
     steps = script(
         lambda service: call(service, 1, said="One moment."),

@@ -191,7 +191,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "kind"), FAULTS)
 def test_fault_at_the_start(fault: Event, kind: type[ServiceError]) -> None:
-    """``connect`` raises a fault that ends the session before it is open."""
+    """If a fault ends the session before the session is open, ``connect`` raises this fault."""
 
     def script(service: Service) -> None:
         service.until("session.update")
@@ -773,7 +773,7 @@ def test_close_from_anywhere() -> None:
 
 
 def test_the_client_closes_its_sessions() -> None:
-    """Closing the client closes every session that it opened."""
+    """Closing the client closes every session that the client opened."""
     with realtime(idle) as iw:
         sessions = [iw.realtime.connect() for _ in range(3)]
         iw.close()

@@ -1,4 +1,4 @@
-"""Functions run once, send their outputs, and the next response is requested."""
+"""Functions run once, their outputs are sent, and the next response is requested."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ def test_functions_see_context_variables() -> None:
 
 
 def test_functions_may_use_the_session() -> None:
-    """A function may call the session that runs it, even close it."""
+    """A function may call methods of the session that runs the function, even ``close``."""
     sessions: list[RealtimeSession] = []
 
     @tool
@@ -343,7 +343,7 @@ def test_functions_may_use_the_session() -> None:
 
 
 def without_name(service: Service) -> None:
-    """Send a call with its name only in the item, and with its arguments in pieces."""
+    """Send a call whose name is only in the item, and whose arguments arrive in pieces."""
     where = {"response_id": "r1", "output_index": 0}
     item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
     service.event("response.output_item.added", **where, item={**item, "arguments": ""})

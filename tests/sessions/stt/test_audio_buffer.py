@@ -85,7 +85,7 @@ def test_rewind_to_a_quiet_moment() -> None:
 
 
 def test_rewind_to_discarded_audio() -> None:
-    """If the start was discarded, the audio begins at the quietest sample of the given length."""
+    """If the beginning was discarded, a rewind searches only the given length of audio."""
     buffer = AudioBuffer(RATE_HZ, 35)
     buffer.append(samples(*[9] * 10, *[0] * 10, *[9] * 20))
     popped(buffer)
@@ -152,7 +152,7 @@ def test_drop_oldest() -> None:
     st.lists(st.tuples(st.sampled_from(["add", "send", "rewind", "end turn"]), st.integers(1, 5)))
 )
 def test_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
-    """After any steps the buffer holds all samples from its start on, in order."""
+    """After any steps, the buffer holds all samples after its start, in order."""
     buffer, added = AudioBuffer(RATE_HZ, 1000), 0
     for step, count in steps:
         if step == "add":
@@ -230,7 +230,7 @@ def test_answer_without_times() -> None:
 
 
 def test_answer_is_void_after_a_rewind() -> None:
-    """Audio that is sent again has no answer until the service answers it again."""
+    """Audio that is sent again counts as unanswered until the service answers again."""
     buffer = AudioBuffer(RATE_HZ, 100_000)
     buffer.append(samples(*[LOUD] * 2000))
     popped(buffer)

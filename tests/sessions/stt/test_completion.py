@@ -85,7 +85,7 @@ def test_usage_completes() -> None:
 
 
 def test_usage_completes_speech_without_words() -> None:
-    """After the usage, speech without a word is not an error: the service detected it as noise."""
+    """After the usage, speech without words is no error, because the service has detected noise."""
     stream = Stream(speech_ms=5000.0)
     stream.handle(SttUsage(1))
 
@@ -205,7 +205,7 @@ def test_progress_moves_the_deadline(clock: Clock) -> None:
 
 
 def test_deadline_of_a_turn(clock: Clock) -> None:
-    """The end of a turn has a deadline until a final transcript answers it."""
+    """After the end of a turn, the final transcript of this turn has a deadline."""
     stream = Stream(speech_ms=2000.0)
     assert math.inf == stream.completion.deadline(0.0)
     stream.completion.handle_turn_end(1000.0, 30.0)

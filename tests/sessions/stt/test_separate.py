@@ -68,7 +68,7 @@ TALK = [(0, "w1 w2"), (1, "w1"), (1, "w2 w3"), (0, "w3 w4 w5")]
 
 
 def test_turns_are_merged() -> None:
-    """The turns are in the order of their starts, with their channel and speaker."""
+    """The turns are in the order of their starts. Each turn has its channel and speaker."""
     with stt_server() as (iw, server):
         transcript = iw.stt.transcribe(wav(LEFT, RIGHT), channels="separate")
 
@@ -179,7 +179,7 @@ def test_wrong_arguments(settings: dict[str, object], error: type[Exception], wo
 
 @pytest.mark.parametrize("channel", [0, 1])
 def test_failure_of_one_channel(channel: int) -> None:
-    """If the stream of a channel fails, the others end, and the error names the channel."""
+    """If the stream of a channel fails, the other streams end, and the error names the channel."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         # The streams of a recording are opened in the order of its channels.

@@ -515,7 +515,7 @@ def test_raising_handler(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_unknown_events() -> None:
-    """A message of an unknown kind is an UnknownEvent with the whole message."""
+    """A message of an unknown kind is read as an UnknownEvent with the whole message."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "usage":
@@ -594,7 +594,7 @@ def test_exception_in_the_block() -> None:
         with pytest.raises(KeyError), iw.stt.stream() as stream:
             raise KeyError
 
-    # If the stream had waited for last words, it would have ended with DeadlineExceeded.
+    # If the stream had waited for the last words, the error would be DeadlineExceeded.
     assert stream.ended is not None
     assert isinstance(stream.ended.error, ClosedError)
 
@@ -619,7 +619,7 @@ def test_client_closes() -> None:
         stream = iw.stt.stream()
         iw.close()
 
-        # If the stream had waited for last words, it would have ended with DeadlineExceeded.
+        # If the stream had waited for the last words, the error would be DeadlineExceeded.
         assert stream.ended is not None
         assert isinstance(stream.ended.error, ClosedError)
         with pytest.raises(ClosedError):

@@ -138,7 +138,7 @@ def test_wrong_text(connection: TtsConnection, text: str) -> None:
 
 
 def test_tokens_of_white_space() -> None:
-    """White space alone is sent with the text after it."""
+    """White space alone is sent together with the next text."""
     with scripted(obedient) as iw, iw.tts.connect() as connection, connection.context() as context:
         for token in ("", "Two", " ", "\n", "words", " ", ""):
             context.send(token)

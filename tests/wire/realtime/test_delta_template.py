@@ -1,4 +1,4 @@
-"""A message that repeats an earlier message is not parsed, but gives the same event as parsing."""
+"""A message that repeats an earlier message gives the same event as parsing, without parsing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ OTHERS = [
 
 @pytest.mark.parametrize(("message", "event_id"), OTHERS)
 def test_another_message(message: bytes, event_id: bytes | None) -> None:
-    """A message must be parsed if another field differs, or if its id has unusual characters."""
+    """A message must be parsed if another field differs, or if the id has unusual characters."""
     assert learned(text(), b"event_1").read(message, event_id, b"34") is None
 
 

@@ -64,7 +64,7 @@ REFUSALS = [("invalid_value", False), (None, False), ("item_create_duplicate_ite
 
 @pytest.mark.parametrize(("code", "stays"), REFUSALS)
 def test_refused_replay(code, stays):
-    """An item that the new session refuses is removed, unless the session already has it."""
+    """An item that the new session refuses is removed, unless the session already has the item."""
     items = Items(is_inworld=True)
     items.handle(added("a"))
     items.replay()

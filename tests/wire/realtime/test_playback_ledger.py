@@ -33,7 +33,7 @@ CUTS = [
 @pytest.mark.parametrize(("form", "received", "is_whole", "heard", "cut_ms"), CUTS)
 def test_cuts(form, received, is_whole, heard, cut_ms):
     """
-    An item is truncated where its playback stopped, rounded down to a whole millisecond.
+    An item is truncated where the playback stopped, rounded down to a whole millisecond.
 
     The position is never after the end of the received audio. The service counts G.711 audio
     as if its rate were 24000 Hz, so a third of the position in ms is sent.

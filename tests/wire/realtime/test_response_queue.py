@@ -1,4 +1,4 @@
-"""Requests for responses are sent one after another, and again if the service was busy."""
+"""Requests for responses are sent one after another. A request refused as busy is sent again."""
 
 from inworld_sync.models import realtime as rt
 from inworld_sync.wire.realtime.response_queue import ResponseQueue
@@ -111,7 +111,7 @@ def test_refused():
 
 
 def test_given_up():
-    """A request that the caller gives up fails. If the response begins later, it is cancelled."""
+    """If the caller gives up a request, the request fails, and a late response is cancelled."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2")
@@ -140,7 +140,7 @@ def test_replaced():
 
 
 def test_presumed_over():
-    """If a response is presumed to be over, the next request does not wait for its end."""
+    """If a response is presumed to be over, the next request is sent without ``response.done``."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2")

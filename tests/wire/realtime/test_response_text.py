@@ -1,4 +1,4 @@
-"""The text of a response has each piece once, although several messages may contain it."""
+"""The text of a response has each piece once, even if several messages contain the piece."""
 
 import json
 

@@ -72,7 +72,7 @@ def test_to_session() -> None:
 
 
 def test_there_and_back() -> None:
-    """A session is the same after both conversions, if the REST interface has all its settings."""
+    """If the REST interface has all settings of a session, both conversions keep the session."""
     config = SessionConfig.from_session(SESSION)
 
     assert SESSION == config.to_session()
@@ -139,7 +139,7 @@ NO_PLACE = [
 
 @pytest.mark.parametrize(("session", "words"), NO_PLACE)
 def test_no_place(session: Session, words: str) -> None:
-    """If a conversion would lose a setting, it raises an error that names the setting."""
+    """If a conversion would lose a setting, an error names the setting."""
     with pytest.raises(ConfigError, match=words):
         SessionConfig.from_session(session)
 
