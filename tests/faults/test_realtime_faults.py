@@ -283,7 +283,7 @@ def holes() -> list[tuple[int, tuple[str, ...]]]:
 
 @pytest.mark.parametrize(("index", "path"), holes())
 def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
-    """A message that lacks a field is read or reported, and the session continues."""
+    """If a message lacks any field, the reply still ends, and the session continues."""
     messages = [*REPLY[:index], without(REPLY[index], path), *REPLY[index + 1 :]]
 
     def rest(service: Service) -> None:

@@ -125,7 +125,7 @@ PAUSES_MS = [200, 275, 350, 500]
 @pytest.mark.parametrize(("moment", "nth"), [("partial", 4), ("final", 2), ("final_sent", 2)])
 def test_rest_of_a_word(moment, nth, pause_ms):
     """
-    Audio that is sent again begins in a pause, not in the last word before it.
+    Audio that is sent again begins in a pause, not in the last word.
 
     In an earlier version, without word times, this audio began half a second before the last
     speech. If the pause was shorter, the rest of a word was transcribed again as another word.
@@ -157,7 +157,7 @@ def test_turns_without_silence(moment, nth, error_ms):
 def test_turn_longer_than_the_buffer(offset_ms, monkeypatch):
     """If a turn is longer than the buffer, complete words arrive, and an event reports the loss."""
     monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
-    # Of 7 s of audio the last half second is sent again, not the last two seconds.
+    # Of 7 s of audio, the last half second is sent again, instead of the last two seconds.
     monkeypatch.setattr(audio_buffer, "_LIVE_LEAD_SECONDS", 6.5)
     pcm, said = spoken_turns(20, pause_ms=500 + offset_ms)
     with stt_server(struck("partial", 18, "hang_up")) as (iw, _):

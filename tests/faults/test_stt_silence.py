@@ -57,7 +57,7 @@ def results(*kinds: dict[str, Any], chunk: int = 0) -> Callable[[SttConnectionSc
 
 
 def final(text: str, end_ms: int | None = None) -> dict[str, Any]:
-    """Return a final transcript, with the times of its word if *end_ms* is given."""
+    """Return a final transcript. If *end_ms* is given, the word has times."""
     word = {"word": text, "startTimeMs": 0, "endTimeMs": end_ms}
     return {
         "transcription": {

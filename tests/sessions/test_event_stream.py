@@ -87,7 +87,7 @@ def waits(source: Source, takers: int = 1) -> None:
 
 
 def in_thread(work: Callable[[], object]) -> Callable[[], object]:
-    """Begin work on a thread. Return a function that waits for the result or raises the error."""
+    """Begin work on a thread. Return a function that waits, and returns the result or raises."""
     results: list[object] = []
 
     def run() -> None:
@@ -315,7 +315,7 @@ def test_a_raising_handler(
     source: Source, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     """
-    The first exception of a handler is logged, all are counted, and every handler continues.
+    The first exception of a handler is logged, each is counted, and every handler continues.
 
     A handler that calls sys.exit() must not end the dispatch thread.
     """

@@ -1,4 +1,4 @@
-"""A playback reports each word when the word is heard, and an interruption ends it at once."""
+"""A playback reports each word when the word is heard, and can be interrupted at any time."""
 
 from __future__ import annotations
 

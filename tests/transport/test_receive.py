@@ -80,7 +80,7 @@ def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContex
 
 
 def test_unread_messages() -> None:
-    """Until the reader has handled a message, it is unread, even if the socket is empty."""
+    """A message counts as unread until it was handled, even if the socket is already empty."""
     go = threading.Event()
     handled: list[bool] = []
 

@@ -115,7 +115,7 @@ def test_page_of_a_gateway(page: str, words: str) -> None:
     ],
 )
 def test_request_ids(headers: dict[str, str], expected: str | None) -> None:
-    """If a response has several request ids, that of the service is used."""
+    """If a response has several request ids, the request id of the service is used."""
     assert expected == error_from_response(500, headers, b"", url=URL).request_id
 
 

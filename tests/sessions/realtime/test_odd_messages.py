@@ -78,7 +78,7 @@ ODD: dict[str, Event] = {
 
 @pytest.mark.parametrize("message", ODD.values(), ids=ODD)
 def test_an_odd_message_does_not_change_a_response(message: Event) -> None:
-    """A malformed message about something else does not affect a response or its session."""
+    """A malformed message that has no output of a response does not affect the response."""
 
     def script(service: Service) -> None:
         service.open()
@@ -210,7 +210,7 @@ def test_an_error_without_a_type_before_the_end() -> None:
 
 
 def test_an_error_without_a_type_while_opening() -> None:
-    """If the service sends an error without a type, ``connect`` raises the error at once."""
+    """An error without a type ends ``connect`` with this error, even without a close."""
 
     def script(service: Service) -> None:
         service.event("session.created", session=service.session)

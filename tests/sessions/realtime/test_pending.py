@@ -396,7 +396,7 @@ def test_no_metadata(session: Session | None) -> None:
 
 
 def test_metadata_is_used_once_it_was_repeated() -> None:
-    """Once a service has repeated metadata, a response without metadata answers no request."""
+    """After a service has repeated metadata, a response without metadata answers no request."""
 
     def script(service: Service) -> None:
         service.open()

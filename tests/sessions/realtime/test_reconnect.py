@@ -1,4 +1,4 @@
-"""Another connection continues the session of a lost connection, and nothing happens twice."""
+"""A new connection continues the session of a lost connection, and nothing happens twice."""
 
 from __future__ import annotations
 
@@ -712,7 +712,7 @@ def test_a_refusal_ends_the_attempts(fault: Event, kind: type[Exception]) -> Non
 
 
 def test_settings_that_are_refused_on_the_new_connection() -> None:
-    """If the new connection refuses the settings, the session ends with that error."""
+    """If the new connection refuses the settings, the session ends with the service's error."""
 
     def second(service: Service) -> None:
         service.until("session.update")

@@ -231,7 +231,7 @@ def test_the_beginning_of_speech_is_not_lost() -> None:
 
 
 def test_manual_turns_are_not_renewed_in_a_turn() -> None:
-    """Audio that is not committed yet keeps a session from being renewed."""
+    """While the input has audio that is not committed yet, the session is not renewed."""
     gate = Gate()
 
     def first(service: Service) -> None:

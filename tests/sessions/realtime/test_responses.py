@@ -421,7 +421,7 @@ def test_cancelling() -> None:
 
 
 def test_cancelling_before_it_has_begun() -> None:
-    """If a response is cancelled before it begins, the cancel is sent as soon as it begins."""
+    """If a response is cancelled before it begins, the cancel is sent when the response begins."""
     cancelled: list[Event] = []
 
     def give(service: Service, request: Event) -> None:
@@ -643,7 +643,7 @@ BAD_ENDS: list[Event] = [
 
 @pytest.mark.parametrize("message", BAD_ENDS)
 def test_an_unreadable_end_is_an_end(message: Event) -> None:
-    """A response whose ``response.done`` is unreadable has ended."""
+    """If the ``response.done`` of a response is unreadable, the response counts as ended."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)

@@ -65,7 +65,7 @@ def script(*steps: Callable[[Service], object]) -> Callable[[Service], None]:
 
 
 def test_the_answer_belongs_to_the_reply() -> None:
-    """The reply's text, speech and end include the model's answer to the outputs."""
+    """The text and speech of a reply include the model's answer, with which the reply ends."""
     steps = script(lambda service: call(service, 1), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
         reply = rt.send_message("What time is it?")
@@ -77,7 +77,7 @@ def test_the_answer_belongs_to_the_reply() -> None:
 
 
 def test_several_rounds() -> None:
-    """Each round with text is a line of the reply's text; the usage is the sum of all rounds."""
+    """Each round with text is a line of the reply's text. The usage is the sum of all rounds."""
     steps = script(
         lambda service: call(service, 1, said="One moment."),
         lambda service: call(service, 2),

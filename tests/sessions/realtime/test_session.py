@@ -97,7 +97,7 @@ def test_the_update_does_not_wait_for_the_service() -> None:
 
 
 def test_the_address_names_the_session() -> None:
-    """The address has the given key, or a new key for each session."""
+    """The URL of a session has the given key, or a new key for each session."""
     lines: list[str] = []
 
     def script(service: Service) -> None:
@@ -167,7 +167,7 @@ REJECTIONS = [
 
 @pytest.mark.parametrize(("status", "body", "kind"), REJECTIONS)
 def test_rejected_upgrade(status: int, body: str, kind: type[ServiceError]) -> None:
-    """``connect`` raises the status and message of an upgrade that is refused by HTTP."""
+    """``connect`` raises an error with the status and message of an upgrade refused by HTTP."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -601,7 +601,7 @@ def test_transcripts_are_the_whole_turn() -> None:
 
 
 def test_four_ways_to_read_events() -> None:
-    """Handlers by class and by name, queues and iteration see the same events in order."""
+    """Handlers by class and by name, queues and iteration get the same events in order."""
 
     def script(service: Service) -> None:
         service.open()
@@ -816,7 +816,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("fault", "kind"), ENDS)
 def test_a_fault_ends_the_session(fault: Event, kind: type[ServiceError]) -> None:
-    """Without reconnects, a fault ends the session with its error, even if the socket is open."""
+    """Without reconnects, a fault ends the session with an error, even if the socket stays open."""
 
     def script(service: Service) -> None:
         service.open()

@@ -598,7 +598,7 @@ def test_a_speaker_of_another_rate_that_heard_all(stage: Stage) -> None:
 
 
 def test_a_playout(stage: Stage) -> None:
-    """A playout is truncated to the audio that the application has read."""
+    """An item in a playout is truncated to the audio that the application has read."""
     playout = Playout(24000, time_scaling=False, start_ms=10, fade_ms=1)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 24000))

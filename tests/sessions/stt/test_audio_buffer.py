@@ -123,7 +123,7 @@ def test_unsent_is_not_covered() -> None:
 
 
 def test_keep_limit() -> None:
-    """Only the newest sent audio is kept, and all unsent audio."""
+    """All unsent audio is kept. Of the sent audio, only the newest part is kept."""
     buffer = AudioBuffer(RATE_HZ, 3)
     buffer.append(samples(*range(10)))
     buffer.pop(6, flush=False)

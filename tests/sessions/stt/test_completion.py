@@ -93,7 +93,7 @@ def test_usage_completes_speech_without_words() -> None:
 
 
 def test_usage_in_an_open_turn(clock: Clock) -> None:
-    """After the usage in an open turn, the end is unconfirmed if no final follows in a second."""
+    """If no final transcript follows within a second of the usage, the end is unconfirmed."""
     stream = Stream(SpeechStarted(0))
     stream.handle(SttUsage(1))
 

@@ -1,4 +1,4 @@
-"""The channels of one recording, transcribed separately and at once."""
+"""The channels of one recording are transcribed separately and at the same time."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_mono() -> None:
 
 
 def test_forms() -> None:
-    """Raw samples, arrays and iterables have separate channels too."""
+    """The channels of raw samples, arrays and iterables are transcribed separately too."""
     pcm = interleaved(LEFT, RIGHT)
     frames = np.frombuffer(pcm, "<i2").reshape(-1, 2)
     with stt_server() as (iw, _):
@@ -284,7 +284,7 @@ def turn(text: str, start_ms: int | None = None, end_ms: int | None = None) -> T
 
 
 def test_turns_without_times() -> None:
-    """A turn without a start follows the turn before it in its channel."""
+    """A turn without a start follows the previous turn of the same channel."""
     merged = merge_transcripts(
         [
             Transcript((turn("a", 0, 900), turn("b"), turn("c", 5000))),

@@ -255,7 +255,7 @@ def test_speech_of_another_service_is_not_kept(server: Emulator, tmp_path: Path)
 
 
 def test_speech_of_another_key_is_kept(server: Emulator, tmp_path: Path) -> None:
-    """Another credential of the same service has the same speech."""
+    """Speech is kept after a failover to another credential of the same service."""
     with Inworld(
         api_key="d3Jvbmc6d3Jvbmc=",
         base_url=server.url,

@@ -49,7 +49,7 @@ def words_of(chunks: list[AudioChunk]) -> str:
 
 
 def test_a_conversation(connection: TtsConnection) -> None:
-    """Text is answered with audio and with the events of the service, in order."""
+    """The service answers text with audio and events, in order."""
     with connection.context() as context:
         context.send("Hello ")
         context.send("there. And more.")

@@ -108,7 +108,7 @@ def hold(*before: bytes) -> Callable[[Peer], None]:
 @pytest.mark.parametrize("encoding", ["PCM", "LINEAR16", "MULAW", "MP3"])
 @pytest.mark.parametrize("text", ["Hello there. Twice.", "One two three. " * 300])
 def test_same_speech_as_over_a_websocket(iw: Inworld, text: str, encoding: str) -> None:
-    """Both methods return the same words in the same order, and the same audio for a short text."""
+    """HTTP and a WebSocket return the same words. For a short text, the times are the same too."""
     config = AudioConfig(encoding, 24000)
     streamed = iw.tts.synthesize(text, audio=config)
     whole = iw.tts.synthesize(text, audio=config, method="http")

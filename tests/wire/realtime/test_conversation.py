@@ -12,7 +12,7 @@ from support.realtime_wire import read
 
 
 def added(item_id, role="assistant", *, previous=None, content=(), kind="added", **item):
-    """Return a message that says that an item was added, or that it is done."""
+    """Return a message that says that an item was added, or that an item is done."""
     body = {"id": item_id, "type": "message", "role": role, "content": list(content), **item}
     return {"type": f"conversation.item.{kind}", "previous_item_id": previous, "item": body}
 

@@ -1,4 +1,4 @@
-"""A message that repeats an earlier message gives the same event as parsing, without parsing."""
+"""If a message repeats an earlier message, the same event is made without parsing the message."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_matched_by_order():
 
 
 def test_manual_turns():
-    """In a session with manual turns, a response without an id belongs to the request."""
+    """In a session with manual turns, a response without an id belongs to the pending request."""
     queue = ResponseQueue()
     state = queue.add("q1")
     sent(queue)
