@@ -168,7 +168,7 @@ def test_commands_that_were_not_sent() -> None:
 
 
 def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:
-    """Return a table with a context that was created at 0 s, and perhaps confirmed at 1 s."""
+    """Return a table with a context, created at 0 s and, with *is_confirmed*, confirmed at 1 s."""
     contexts, progress = Contexts(), ContextProgress(10.0, 30.0)
     contexts.create("c", CONFIG, progress, 0.0)
     if is_confirmed:

@@ -126,7 +126,7 @@ def test_speech_events_are_paired() -> None:
 
 
 def test_partials_are_passed_on() -> None:
-    """A partial transcript is emitted unchanged, even if words of the previous one change."""
+    """A partial transcript is emitted unchanged, even if earlier words are corrected."""
     log = TurnLog(is_manual=False)
 
     assert [partial("a")] == log.handle(partial("a"), SENT_MS)

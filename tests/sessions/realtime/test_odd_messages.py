@@ -210,7 +210,7 @@ def test_an_error_without_a_type_before_the_end() -> None:
 
 
 def test_an_error_without_a_type_while_opening() -> None:
-    """An error without a type ends ``connect`` with this error, even without a close."""
+    """``connect`` raises an error that has no type, even if the connection stays open."""
 
     def script(service: Service) -> None:
         service.event("session.created", session=service.session)

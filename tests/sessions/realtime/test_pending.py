@@ -112,7 +112,7 @@ def test_a_request_that_is_ignored() -> None:
 
 
 def test_a_response_that_stops() -> None:
-    """If a response gets no more messages, the client cancels the response, which then fails."""
+    """After a timeout without messages, the client cancels a response, and the response fails."""
     commands: list[str] = []
 
     def first(service: Service, request: Event) -> None:

@@ -40,7 +40,7 @@ def learned(message: bytes, event_id: bytes | None) -> DeltaTemplate:
 
 @pytest.mark.parametrize("event_id", ["event_2", "", "event_1", "x" * 200, "\u007e{}[],:"])
 def test_repeated(event_id: str) -> None:
-    """The event has the new message's audio and event id. The template has all other fields."""
+    """The event has the new audio and event id, and all other fields of the template."""
     message = text(event_id=event_id)
 
     event = learned(text(), b"event_1").read(message, event_id.encode(), b"3456")

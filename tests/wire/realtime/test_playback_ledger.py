@@ -114,7 +114,7 @@ def test_another_player():
 
 
 def test_a_player_that_does_not_count():
-    """If the played duration of an earlier player is unknown, no item is truncated."""
+    """Items of an earlier player are not truncated if it is unknown how much was played."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 24000, is_played=True)
     items.change_player(None)
