@@ -1,4 +1,4 @@
-"""The clients of all three services read JSON in binary frames as in text frames."""
+"""The clients of all three services accept JSON in binary frames as well as in text frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_tts() -> None:
 
 
 def test_stt() -> None:
-    """Results in binary frames are read."""
+    """A stream reads results that arrive in binary frames."""
 
     def hook(service: SttConnectionScript, _: str) -> None:
         service.first = BINARY
@@ -40,7 +40,7 @@ def test_stt() -> None:
 
 
 def test_realtime() -> None:
-    """A session whose messages are all in binary frames answers."""
+    """A reply is complete even if the service sends every message in a binary frame."""
 
     def script(service: scripted_realtime.Service) -> None:
         service.first = BINARY

@@ -120,7 +120,7 @@ REPLY = whole_reply()
 
 
 def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
-    """Return a script that opens, answers a request with some messages, and then calls *end*."""
+    """Return a script that opens a session, sends messages for one request, and calls *end*."""
 
     def script(service: Service) -> None:
         service.open()
@@ -136,12 +136,12 @@ def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
 
 
 def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession:
-    """Return a session with one tool; the user's speech does not cancel replies."""
+    """Return a session with one tool. The user's speech does not cancel replies in this session."""
     return iw.realtime.connect(Session(tools=[function]), barge_in=False, **settings)
 
 
 def outcome(reply: Response) -> tuple[str, bool]:
-    """Return a reply's final state, and True if its wait raises; fail if the reply never ends."""
+    """Return a reply's final state, and True if ``wait`` raised; fail if the reply never ends."""
     try:
         reply.wait(PATIENCE_SECONDS)
     except TimeoutError:
@@ -224,7 +224,7 @@ BROKEN: list[tuple[bytes, int, int]] = [
 
 @pytest.mark.parametrize(("payload", "first", "code"), BROKEN)
 def test_a_broken_frame_ends_the_session(payload: bytes, first: int, code: int) -> None:
-    """A broken frame ends the session with its close code, without a reconnect."""
+    """A broken frame ends the session without a reconnect. The end has the right close code."""
 
     def script(service: Service) -> None:
         service.open()
@@ -269,7 +269,7 @@ def without(message: Event, path: tuple[str, ...]) -> Event:
 
 
 def holes() -> list[tuple[int, tuple[str, ...]]]:
-    """Return the places of all fields in the messages of a reply, except their types."""
+    """Return the path of every field in the messages of a reply, without the ``type`` fields."""
     found = []
     for index, message in enumerate(REPLY):
         for name, value in message.items():
@@ -283,11 +283,11 @@ def holes() -> list[tuple[int, tuple[str, ...]]]:
 
 @pytest.mark.parametrize(("index", "path"), holes())
 def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
-    """A message that lacks a field is read or reported, and the session continues."""
+    """If a message lacks any field, the reply still ends, and the session continues."""
     messages = [*REPLY[:index], without(REPLY[index], path), *REPLY[index + 1 :]]
 
     def rest(service: Service) -> None:
-        # The client sends the tool output and requests a response, or sends only the next request.
+        # The client requests a response to the tool output only if the client could read the call.
         number = 2
         while True:
             service.speak(service.request(), number, "Well.")
@@ -335,7 +335,7 @@ def test_a_field_of_the_wrong_kind(value: Any) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_any_order(seed: int) -> None:
-    """Messages in any order, some of them twice, are harmless."""
+    """Messages in any order, some of which arrive twice, do no harm."""
     chance = random.Random(seed)
     messages = REPLY[:-1] + chance.sample(REPLY[:-1], 8)
     chance.shuffle(messages)
@@ -435,7 +435,7 @@ def test_a_message_of_16_mib() -> None:
 
 
 def test_a_message_that_is_too_large() -> None:
-    """A message above the limit ends the session, before its payload is received."""
+    """A message above the limit ends the session before the payload of the message is received."""
 
     def script(service: Service) -> None:
         service.open()
@@ -472,7 +472,7 @@ def test_silence() -> None:
 
 
 def test_silence_with_pings() -> None:
-    """A service that answers pings and sends nothing else is not disconnected."""
+    """If a service answers pings and sends nothing else, the client keeps the connection."""
 
     def quiet(service: Service) -> None:
         service.open()
@@ -490,7 +490,7 @@ def test_silence_with_pings() -> None:
 
 
 def test_closing_against_a_dead_service() -> None:
-    """A close does not wait for a service that reads nothing and sends nothing."""
+    """``close`` does not wait for a service that neither reads nor sends."""
 
     def dead(service: Service) -> None:
         service.open()

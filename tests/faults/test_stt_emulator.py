@@ -75,7 +75,7 @@ def quick(monkeypatch):
 
 @pytest.fixture(scope="module")
 def server(request):
-    """Yield a server; the parameter says whether the server sends the times of words."""
+    """Yield a server. The parameter is true if the server sends the times of words."""
     engine = SpeechEngine(NumberedRecognizer(), new_vad=NumberedVad)
     settings = Settings(stt_words_of_default_model=getattr(request, "param", False))
     with Emulator(speech_engine=engine, settings=settings) as server:
@@ -108,7 +108,7 @@ def stream(iw, pcm=PCM):
 
 @pytest.fixture(scope="module")
 def message_count(server):
-    """Return how many messages a stream gets without faults."""
+    """Return the number of messages that a stream gets without faults."""
     with Inworld(api_key=server.api_key, base_url=server.url) as iw:
         text, events = stream(iw)
     assert SAID == text
@@ -130,7 +130,7 @@ def test_harmless(iw, server, message_count, fault):
     """
     No word is lost or doubled, and there is only one connection.
 
-    Only the times of words show that a final transcript is a duplicate.
+    A duplicate of a final transcript can be detected only if the service sends times of words.
     """
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
@@ -157,7 +157,7 @@ def test_replaced_connection(iw, hasty, server, message_count, fault):
 @pytest.mark.parametrize("fault", ENDING)
 def test_fatal(iw, server, message_count, fault):
     """
-    A fatal fault raises a typed error; transcribing its audio gives the missing words.
+    A fatal fault raises a typed error; transcribing the error's audio gives the missing words.
 
     Without times of words, this audio also has some words that the transcript has.
     """
@@ -175,7 +175,7 @@ def test_fatal(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", REFUSED)
 def test_refused(hasty, server, fault):
-    """A refusal is an error while a stream opens; an open stream tries to connect again."""
+    """If the first connection is refused, opening fails; a refused reconnect is tried again."""
     server.faults.add(fault)
     with pytest.raises(REFUSED[fault]):
         stream(hasty)

@@ -63,7 +63,7 @@ def status(connection: SttConnectionScript, code: int, rows: list[dict[str, str]
 
 
 def status_with_final(connection: SttConnectionScript, code: int, rows: list[Any]) -> None:
-    """Report an error status with a final transcript that is wrong, and stay silent."""
+    """Report an error status with a wrong final transcript, and stay silent."""
     said = {"transcription": {"transcript": "wrong", "isFinal": True}}
     fields = {"code": code, "message": "the session is over", "details": rows}
     connection.send({"result": {**said, "status": fields}})
@@ -134,7 +134,7 @@ LASTING: list[tuple[Callable[..., None], int, list[dict[str, str]], type[Service
 def test_lasting_error(
     report: Callable[..., None], code: int, rows: list[dict[str, str]], kind: type[ServiceError]
 ) -> None:
-    """A lasting error ends the stream, and has the finished turns and the remaining audio."""
+    """A lasting error ends the stream; the error has the finished turns and the remaining audio."""
     hook = struck("partial", 4, lambda connection: report(connection, code, rows))
     with stt_server(hook) as (iw, server):
         with pytest.raises(kind, match="the session is over") as caught:

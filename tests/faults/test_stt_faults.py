@@ -30,9 +30,8 @@ from support.spoken_words import spoken_turns
 
 TURNS = (2, 3, 1)
 
-# (moment, count of this moment). The moments are before the configuration was read, in the middle
-# of the audio, at partial and final transcripts, after the end of a turn, and at the end of the
-# stream.
+# (moment, how often the moment must occur). The moments are the configuration, the audio, partial
+# and final transcripts, the ends of turns, and the end of the stream.
 MOMENTS = [
     ("config", 1),
     ("chunk", 1),
@@ -118,8 +117,7 @@ def test_cut_again_and_again(moment):
     assert 4 == len(server.connections)
 
 
-# Pauses between turns. The shortest pause just ends a turn; the longest is as long as the longest
-# part of a word that may be missed.
+# Pauses between turns. The shortest pause is just long enough to end a turn.
 PAUSES_MS = [200, 275, 350, 500]
 
 
@@ -127,7 +125,7 @@ PAUSES_MS = [200, 275, 350, 500]
 @pytest.mark.parametrize(("moment", "nth"), [("partial", 4), ("final", 2), ("final_sent", 2)])
 def test_rest_of_a_word(moment, nth, pause_ms):
     """
-    Audio that is sent again begins in a pause, not in the last word before it.
+    Audio that is sent again begins in a pause, not in the last word.
 
     In an earlier version, without word times, this audio began half a second before the last
     speech. If the pause was shorter, the rest of a word was transcribed again as another word.
@@ -159,7 +157,7 @@ def test_turns_without_silence(moment, nth, error_ms):
 def test_turn_longer_than_the_buffer(offset_ms, monkeypatch):
     """If a turn is longer than the buffer, complete words arrive, and an event reports the loss."""
     monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
-    # Of 7 s of audio the last half second is sent again, not the last two seconds.
+    # Of 7 s of audio, the last half second is sent again, instead of the last two seconds.
     monkeypatch.setattr(audio_buffer, "_LIVE_LEAD_SECONDS", 6.5)
     pcm, said = spoken_turns(20, pause_ms=500 + offset_ms)
     with stt_server(struck("partial", 18, "hang_up")) as (iw, _):
@@ -193,7 +191,7 @@ def test_word_times_after_a_cut():
 
 
 def test_manual_turns():
-    """With manual turns, the end of a turn is not lost with a connection."""
+    """If a connection is lost, the ends of manual turns are kept."""
     first, _ = spoken_turns(2)
     second, _ = spoken_turns(3)
     manual = {"inworld": InworldSttConfig(vad_threshold=0.0)}
@@ -258,7 +256,7 @@ def test_slow_reader():
 
 
 def test_half_open_peer():
-    """A connection whose service has disappeared is lost, and another connection continues."""
+    """If the service disappears, the connection is lost, and another connection continues."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -508,7 +506,7 @@ def test_first_messages_of_another_connection(monkeypatch):
 
 
 def test_turns_without_an_end():
-    """If a turn with words never ends, an error is raised; for a turn without words, no error."""
+    """If a turn never ends, the stream raises an error only if the turn has words."""
     pcm, _ = spoken_turns(2)
     with stt_server(unfinished_turn(True, has_words=True)) as (iw, server):
         with pytest.raises(RemoteProtocolError, match="final transcript") as caught:

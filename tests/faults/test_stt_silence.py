@@ -57,7 +57,7 @@ def results(*kinds: dict[str, Any], chunk: int = 0) -> Callable[[SttConnectionSc
 
 
 def final(text: str, end_ms: int | None = None) -> dict[str, Any]:
-    """Return a final transcript, with the times of its word if *end_ms* is given."""
+    """Return a final transcript. If *end_ms* is given, the word has times."""
     word = {"word": text, "startTimeMs": 0, "endTimeMs": end_ms}
     return {
         "transcription": {
@@ -267,7 +267,7 @@ def test_closes_after_silence() -> None:
 
 
 def test_stops_after_a_reconnect() -> None:
-    """Audio that is sent again needs a new answer, even if it had a final transcript before."""
+    """Audio that is sent again needs a new answer, even if the audio already had a transcript."""
 
     def hook(connection: SttConnectionScript, moment: str) -> None:
         if connection.number == 1 and (moment, connection.counts[moment]) == ("chunk", 10):

@@ -33,7 +33,7 @@ from support.spelling import SpellingSynthesizer, spelled
 
 TEXT = "Afewwordsofspeech."
 
-# The utterance has contextCreated, three messages of audio, flushCompleted and contextClosed.
+# The messages are contextCreated, three messages of audio, flushCompleted and contextClosed.
 MESSAGES = 6
 CHUNK_MS = 25
 SAMPLES_OF_A_CHARACTER = 96
@@ -87,7 +87,7 @@ FATAL: list[tuple[str, type[InworldError], str]] = [
 ]
 
 # Faults that cannot be detected, because messages have no numbers. Audio or the end of a generation
-# comes twice or never. The audio changes, but the utterance must still end.
+# comes twice or never. The audio of the utterance is wrong, but the utterance must still end.
 UNNOTICED = [
     f"{fault}@{after}" for after in (1, 2, 3, 4) for fault in ("lose", "duplicate", "bad_json")
 ]
@@ -165,7 +165,7 @@ def test_fatal(
     words: str,
     after: int,
 ) -> None:
-    """A fatal fault raises an error that has the audio so far; the next connection works."""
+    """A fatal fault raises an error that has the earlier audio; the next connection works."""
     server.faults.add(f"{fault}@{after}")
     with pytest.raises(error, match=words or None) as caught:
         spoken(iw, 1 if error is DeadlineExceeded else 30)
@@ -203,7 +203,7 @@ def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
 def test_the_end_of_a_connection_ends_every_context(
     server: Emulator, iw: Inworld, fault: str
 ) -> None:
-    """The end of a connection ends every context on it with an error."""
+    """If a connection ends, every context on this connection ends with an error."""
     server.faults.add(fault)
     with iw.tts.connect() as connection:
         contexts = [connection.context() for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Every call that waits returns or raises, inside any function of the user."""
+"""A function of the user may make every call that waits: each call returns or raises."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from support import scripted_realtime
 from support.scripted import KEY, Service, scripted
 from support.scripted_realtime import realtime
 
-# A call that takes longer than this hangs. All deadlines of the client are shorter.
+# A call that takes longer than this counts as hanging. All deadlines of the client are shorter.
 HANG_SECONDS = 60.0
 
 
 @attrs.define
 class Work:
-    """The objects whose calls a function of the user makes; None for an object that is not used."""
+    """The objects whose methods a function of the user calls. An unused object is None."""
 
     iw: Inworld | None = None
     connection: TtsConnection | None = None
@@ -88,7 +88,7 @@ class Probe:
     Makes all calls, once, on the thread on which a function of the user runs.
 
     Attributes:
-        work: The objects. They are set before :meth:`begin` is called.
+        work: The objects whose methods are called, as passed to :meth:`begin`.
         errors: The error of each call that raised.
     """
 
@@ -101,7 +101,7 @@ class Probe:
         self._running = "nothing"
 
     def begin(self, **work: Any) -> None:
-        """Set the objects, and let the function of the user make the calls."""
+        """Set the objects. After that, the function of the user makes the calls."""
         for name, value in work.items():
             setattr(self.work, name, value)
         self._ready.set()
@@ -147,7 +147,7 @@ def client(spelling_server: Emulator) -> Iterator[Callable[..., Inworld]]:
 
 
 def all_work(iw: Inworld) -> dict[str, Any]:
-    """Return an object of each kind of a client."""
+    """Return one object of each kind that a client can make."""
     connection = iw.tts.connect()
     rt = iw.realtime.connect()
     rt.play(NullSpeaker(24000))
@@ -186,7 +186,7 @@ def test_an_observer(client: Callable[..., Inworld], probe: Probe, direction: st
 
 @pytest.mark.parametrize("step", ["ping", "closed"])
 def test_on_trace(client: Callable[..., Inworld], probe: Probe, step: str) -> None:
-    """The function ``on_trace`` runs on the threads of a connection too."""
+    """The function ``on_trace`` also runs on the reader and the writer of a connection."""
 
     def on_trace(event: TraceEvent) -> None:
         if event.name == step and probe.is_ready and event.connection.startswith("tts"):
@@ -240,7 +240,7 @@ def test_a_handler_of_words(client: Callable[..., Inworld], probe: Probe) -> Non
 
 
 class ProbedSpeaker(NullSpeaker):
-    """A speaker that makes the calls inside one of its methods."""
+    """A speaker that makes all calls of the probe inside one of the speaker's methods."""
 
     def __init__(self, probe: Probe, method: str) -> None:
         super().__init__(24000)

@@ -369,7 +369,7 @@ def test_a_server_that_cannot_be_reached() -> None:
 
 
 def test_retry_after() -> None:
-    """A retry waits for ``Retry-After``; if the timeout is shorter, the error has that delay."""
+    """A retry waits for ``Retry-After``. If the timeout is shorter, the error has the delay."""
     attempts: list[bytes] = []
     waits: list[float] = []
     with serve(refusing(["429|Retry-After: 7", "503|Retry-After: 90"], attempts)) as server:

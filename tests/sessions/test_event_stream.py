@@ -87,7 +87,7 @@ def waits(source: Source, takers: int = 1) -> None:
 
 
 def in_thread(work: Callable[[], object]) -> Callable[[], object]:
-    """Begin work on a thread. Return a function that waits for the result or raises the error."""
+    """Begin work on a thread. Return a function that waits, and returns the result or raises."""
     results: list[object] = []
 
     def run() -> None:
@@ -161,7 +161,7 @@ def test_two_iterators_share_one_place(source: Source) -> None:
 
 
 def test_two_threads_share_one_iteration(source: Source) -> None:
-    """Two threads that iterate get each event once in total, and both get the end."""
+    """Two threads that iterate get each event once in total, and both threads get the end."""
     results = [in_thread(lambda: list(source.stream.events())) for _ in range(2)]
     for number in range(200):
         source.give(number)
@@ -303,7 +303,7 @@ def test_handlers_run_in_order(source: Source) -> None:
 
 
 def test_a_handler_may_be_added_by_decoration(source: Source) -> None:
-    """on() returns the handler, so that it can be used as a decorator."""
+    """on() returns the handler, so on() can be used as a decorator."""
 
     def handler(_: object) -> None: ...
 
@@ -315,7 +315,7 @@ def test_a_raising_handler(
     source: Source, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     """
-    The first exception of a handler is logged, all are counted, and every handler continues.
+    The first exception of a handler is logged, each is counted, and every handler continues.
 
     A handler that calls sys.exit() must not end the dispatch thread.
     """
@@ -339,7 +339,7 @@ def test_a_raising_handler(
 
 
 def test_errors_of_two_threads(source: Source) -> None:
-    """If handlers and other code of the user fail at the same time, no error is left out."""
+    """If handlers and other code of the user fail at the same time, no error is lost."""
     count = 20_000
     done = threading.Event()
 
@@ -419,7 +419,7 @@ def test_poll_keeps_to_its_budget(polled: Source) -> None:
 
 @pytest.mark.parametrize("budget_ms", [-1, float("nan"), "2", None])
 def test_poll_with_a_wrong_budget(polled: Source, budget_ms: float) -> None:
-    """A budget that is not a number of milliseconds is refused; a very long one is honored."""
+    """A budget that is not a number of milliseconds is refused. A very long budget is honored."""
     polled.stream.on(int, int)
     polled.give(1, 2)
     with pytest.raises(ConfigError, match="budget_ms must be a number of milliseconds"):

@@ -86,7 +86,7 @@ FORGOTTEN = [a_connection, a_context, a_stream, a_session]
 def test_forgotten(
     iw: Inworld, limiter: ConnectionLimiter, make: Callable[[Inworld], object]
 ) -> None:
-    """A dropped object ends its threads and sockets and frees its place, and Python warns."""
+    """If an object is dropped, its threads and sockets end, its place is free, and Python warns."""
     before = threads(), len(open_descriptors())
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")

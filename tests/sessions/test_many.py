@@ -88,7 +88,7 @@ def test_twenty_connections_of_five_contexts(server: Emulator) -> None:
 
 
 def conversation(connection: TtsConnection, line: int, voice: int) -> str:
-    """Speak two turns; the second turn begins when all audio of the first has arrived."""
+    """Speak two turns. The second turn begins when all audio of the first turn has arrived."""
     data, turn = b"", 0
     with connection.context(timestamp_type="WORD") as context:
         context.send(text_of(line, voice, 0))

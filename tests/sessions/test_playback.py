@@ -1,4 +1,4 @@
-"""A playback reports each word when the word is heard. An interruption stops it at once."""
+"""A playback reports each word when the word is heard, and can be interrupted at any time."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_words_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None:
 
 
 def test_heard_text(speaker: NullSpeaker) -> None:
-    """The heard text is the text up to the last heard word, with the punctuation after it."""
+    """The heard text ends with the last heard word and the punctuation after this word."""
     first = attrs.evolve(
         chunk(50, (WordTime("One", 0, 20), WordTime("two", 25, 40))), tokens=("One", " ", "two")
     )
@@ -114,7 +114,7 @@ def test_heard_text(speaker: NullSpeaker) -> None:
 
 
 def test_heard_text_without_tokens(speaker: NullSpeaker) -> None:
-    """Without listed white space, the script of the words decides what separates them."""
+    """Without tokens, the script of the words decides whether spaces separate the words."""
     words = tuple(WordTime(text, at, at + 5) for at, text in enumerate("我们去"))
     playback = Playback(Speech(chunk(50, words)), speaker)
     playback.wait(PATIENCE_S)
@@ -197,7 +197,7 @@ def test_a_raising_handler_stops_nothing(
 
 
 def test_wait_in_a_handler(speaker: NullSpeaker, caplog: pytest.LogCaptureFixture) -> None:
-    """wait() in a handler of the same playback raises an error. The wait could never end."""
+    """wait() in a handler of the same playback raises an error instead of waiting forever."""
     errors: list[BaseException] = []
     started = threading.Event()
 
@@ -461,7 +461,7 @@ def test_the_last_word_is_reported() -> None:
     made: list[Playback] = []
 
     class Stale(NullSpeaker):
-        """Answers the thread that reports words only after the playback has ended."""
+        """Delays the thread that reports words until the playback has ended."""
 
         @property
         def heard_samples(self) -> int:

@@ -147,7 +147,7 @@ def test_reconnect(clock: WaitingClock) -> None:
 
 
 def test_reconnect_after_retry_after(clock: WaitingClock) -> None:
-    """The next attempt waits as long as the service asks, if the timeout allows it."""
+    """The next attempt waits as long as the service asks, if the timeout allows this wait."""
     policy = ReconnectPolicy(Backoff(0.2), timeout=10.0)
     errors = [QuotaError("busy", retryable=True, retry_after=seconds) for seconds in (4.0, 20.0)]
 

@@ -144,7 +144,7 @@ def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fa
     secret, auth = credential
     anybody = Settings(check_credentials=False)
     with (
-        # After a refusal, a function of tokens is called once more, so the fault comes twice.
+        # A token function is called again after a refusal, so the emulator must refuse twice.
         Emulator(synthesizer=SpellingSynthesizer(), faults=[fault] * 2, settings=anybody) as server,
         Inworld(
             auth=auth,
@@ -184,7 +184,7 @@ def test_a_refused_key(witness: Witness) -> None:
 def test_the_variables_of_frames(
     credential: tuple[str, Auth], place: Literal["header", "query", "subprotocol"], fault: str
 ) -> None:
-    """The variables of the package's frames, as error reports show them, have no credential."""
+    """The local variables of the package's frames, which error reports show, have no credential."""
     secret, auth = credential
     with (
         Emulator(synthesizer=SpellingSynthesizer(), faults=[fault] * 6) as server,
@@ -204,7 +204,7 @@ def test_the_variables_of_frames(
 
 @pytest.mark.parametrize("code", [7, 16, 3, 13])
 def test_a_service_that_echoes_all(witness: Witness, code: int) -> None:
-    """A header that the service repeats in its error is removed."""
+    """If the service repeats a header in its error, the header is removed from the error."""
 
     def echoing(service: Service) -> None:
         service.until("create")

@@ -1,4 +1,4 @@
-"""A service that sends hostile values breaks no connection, and the log shows them as text."""
+"""Hostile values of a service break no connection, and the log shows the values as text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.scripted import Service, scripted
 from support.service_messages import REALTIME, STT, TTS
 from support.untrusted import CONTROL, variants
 
-# The other values of `variants` end in the same functions; tests/wire/test_untrusted.py has all.
+# The same functions handle the other values of `variants`; tests/wire/test_untrusted.py has all.
 _KINDS = ("escapes", "infinite", "huge", "attributes", "too deep", "keys")
 
 
@@ -63,7 +63,7 @@ def printable_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def test_tts(caplog: pytest.LogCaptureFixture) -> None:
-    """Hostile messages of TTS end at most a context; the connection reads all of them."""
+    """A hostile message of TTS ends one context at most; the connection reads all messages."""
     messages = hostile(TTS)
     counter = Counter(len(messages))
 
@@ -107,7 +107,7 @@ def test_realtime(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_stt(caplog: pytest.LogCaptureFixture) -> None:
-    """Hostile messages of STT are skipped, and the words of the others are returned."""
+    """Hostile messages of STT are skipped, and the words of all other messages are returned."""
     messages = hostile({"result": {**each["result"], "status": None}} for each in STT[:3])
     counter = Counter(len(messages))
 

@@ -275,7 +275,7 @@ def test_abort_before_the_threads() -> None:
 
 
 def test_close_before_the_threads() -> None:
-    """If the writer of a link has not started, close() does not wait for it."""
+    """If the writer of a link has not started, close() does not wait for the writer."""
     with serve(silent) as server:
         link = Link.open(server.url, headers={}, options=Options(close_timeout=60.0), name="test-1")
         link.close()

@@ -47,7 +47,7 @@ def drip(data: Callable[[Peer], bytes]) -> Script:
 
 @pytest.fixture
 def frozen_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop the clock of deadlines. Each wait then has the whole timeout."""
+    """Stop the clock of deadlines. Each wait then has the complete timeout."""
     monkeypatch.setattr(deadline, "time", Clock())
 
 

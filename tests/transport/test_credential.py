@@ -109,7 +109,7 @@ class Returning:
 
 @pytest.mark.parametrize("value", [None, "Bearer x", ("a",), ("a", None), ("a", b"b"), ("a", 1, 2)])
 def test_a_wrong_header(value: object) -> None:
-    """If a credential returns no name and value of a header, the error says what is expected."""
+    """A credential that does not return a header's name and value raises an error with advice."""
     with pytest.raises(ConfigError, match="the name and the value"):
         Credential(Returning(value)).header(deadline())
 
@@ -215,7 +215,7 @@ def test_places(header: tuple[str, str], place: Any, url: str, headers: dict[str
     ],
 )
 def test_impossible_places(header: tuple[str, str], place: Any, words: str) -> None:
-    """A credential that does not fit the chosen place raises an error that does not show it."""
+    """A credential that does not fit the chosen place raises an error without the credential."""
     with pytest.raises(ConfigError, match=words) as caught:
         place_credential("ws://h/p", header, place)
 

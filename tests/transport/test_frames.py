@@ -1,4 +1,4 @@
-"""Frames are read from bytes and written to bytes, compared with the library ``websockets``."""
+"""The package reads and writes the same frames as the library ``websockets``."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def test_no_retry(failure: Script) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_retry_of_a_connect(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the connect failed, every request is sent again, because the server did not get it."""
+    """If the connect failed, every request is sent again, because the server got no request."""
     failures = 2
     real = connect.connect_tcp
 

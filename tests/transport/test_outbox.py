@@ -123,7 +123,7 @@ def test_the_rest_is_sent_before_the_last_close() -> None:
 
 
 def test_rest_is_dropped_after_a_drop() -> None:
-    """The rest of a message that a sender returns after the queue was dropped is dropped too."""
+    """If the queue was dropped, the rest of a message that a sender returns is dropped too."""
     with RunningOutbox() as running:
         running.outbox.drop()
         release(running.outbox, REST)
@@ -201,7 +201,7 @@ def test_an_interrupt_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(script) as server, driven(server.url, Options()) as driver:
         interrupted = threading.Event()
 
-        # This function replaces a signal, because a signal cannot be timed so exactly.
+        # A signal cannot be timed so exactly, so this function raises the exception instead.
         def interrupt(_: object) -> None:
             interrupted.set()
             raise KeyboardInterrupt

@@ -80,7 +80,7 @@ def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContex
 
 
 def test_unread_messages() -> None:
-    """A message is unread until the reader has handled it, although the socket is empty before."""
+    """A message counts as unread until it was handled, even if the socket is already empty."""
     go = threading.Event()
     handled: list[bool] = []
 
@@ -337,7 +337,7 @@ def test_a_slow_consumer_is_not_silence() -> None:
 
     def slow(message: bytes) -> None:
         if message == b"first":
-            # This wait is longer than ping_timeout. If it counted, the link would end.
+            # This wait is longer than ping_timeout. If the wait counted, the link would end.
             go_on.wait(2.5)
 
     def script(peer: Peer) -> None:

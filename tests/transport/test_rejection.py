@@ -39,7 +39,7 @@ STATUSES = [
 
 @pytest.mark.parametrize(("status", "kind", "retryable"), STATUSES)
 def test_statuses(status: int, kind: type[ServiceError], retryable: bool) -> None:
-    """The HTTP status decides the class of the error, and whether it is retryable."""
+    """The HTTP status decides the class of the error, and whether the error is retryable."""
     error = error_from_response(status, {}, b"", url=URL)
 
     assert kind is type(error)
@@ -115,7 +115,7 @@ def test_page_of_a_gateway(page: str, words: str) -> None:
     ],
 )
 def test_request_ids(headers: dict[str, str], expected: str | None) -> None:
-    """If a response has several request ids, that of the service is used."""
+    """If a response has several request ids, the request id of the service is used."""
     assert expected == error_from_response(500, headers, b"", url=URL).request_id
 
 
@@ -128,7 +128,7 @@ def test_no_retry(spelling: str) -> None:
 
 
 def test_echoed_key() -> None:
-    """If the body contains a part of the key, the error does not show it."""
+    """If the body contains a part of the key, the error does not show this part."""
     body = b'{"code": 7, "message": "Invalid credentials provided for API key \\"abcd***\\""}'
 
     assert "abcd" not in str(error_from_response(403, {}, body, url=URL))

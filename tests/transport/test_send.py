@@ -27,7 +27,7 @@ STALLING = attrs.evolve(PATIENT, max_queued_bytes=2 * STALL_BYTES, ping_interval
 
 
 class Reader:
-    """A server that records the messages. It may start to read later, when the test says so."""
+    """A server that records the messages. With *waits*, reading begins when ``go`` is set."""
 
     def __init__(self, *, waits: bool = False) -> None:
         self.frames: list[tuple[int, bytes]] = []

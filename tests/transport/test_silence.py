@@ -21,7 +21,7 @@ DEAD_AFTER_SECONDS = 2.0
 
 class QuietStream:
     """
-    Times out at each wait before wait number *sends_at*, and from then on returns one byte.
+    All waits before wait number *sends_at* time out. All other waits return one byte.
 
     Attributes:
         timeouts: The timeout of each wait.

@@ -36,7 +36,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 @pytest.fixture(params=["poll", "select"])
 def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test with poll, and with select as on Windows."""
+    """Run each test with poll, and again with select, as on Windows."""
     if request.param == "select":
         monkeypatch.delattr(select, "poll", raising=False)
         monkeypatch.delattr(self_pipe_module, "_poll")

@@ -120,7 +120,7 @@ def test_certificates_of_the_environment(
     name: str,
     by: str,
 ) -> None:
-    """The certificates of these variables are trusted, as in other programs."""
+    """The certificates that one of these variables names are trusted, as in other programs."""
     bundle = tmp_path / "bundle.pem"
     authority.cert_pem.write_to_path(bundle)
     monkeypatch.setenv(name, str(bundle))
@@ -135,7 +135,7 @@ def test_certificates_of_the_environment(
 
 @pytest.mark.usefixtures("fresh_cache")
 def test_folder_of_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """``REQUESTS_CA_BUNDLE`` may name a folder, as for requests."""
+    """``REQUESTS_CA_BUNDLE`` may name a folder, as in the library ``requests``."""
     given: list[dict[str, object]] = []
     create = ssl.create_default_context
 

@@ -187,7 +187,7 @@ def test_name_of_a_local_lookup() -> None:
 
 
 def drip(peer: Peer) -> None:
-    """Grant a tunnel with one byte after another; the name in the reply is 255 bytes long."""
+    """Grant a tunnel byte by byte. The host name in the reply is 255 bytes long."""
     peer.read_exactly(3)
     peer.send(b"\x05\x00")
     peer.read_exactly(10)

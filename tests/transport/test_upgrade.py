@@ -78,7 +78,7 @@ def test_request() -> None:
 
 @pytest.mark.parametrize("name", ["Host", "upgrade", "Sec-WebSocket-Key"])
 def test_headers_of_the_upgrade(name: str) -> None:
-    """A header that the upgrade itself sends raises a ConfigError if the caller passes it."""
+    """If the caller passes a header that the upgrade itself sends, a ConfigError is raised."""
     with serve(Peer.hold) as server, pytest.raises(ConfigError, match="every WebSocket upgrade"):
         Link.open(server.url, headers={name: "x"}, options=Options(), name="test-1")
 
@@ -279,7 +279,7 @@ def test_cookies_pass_in_neither_direction() -> None:
     assert ["", ""] == cookies
 
 
-# Headers that HTTP forbids. The error must not show their values.
+# Headers that HTTP forbids. The error must not show the values of these headers.
 BAD_HEADERS = [
     {"Authorization": f"Basic {SECRET}\n"},
     {"Authorization": f"Basic {SECRET}\r\nX-Evil: 1"},
@@ -311,7 +311,7 @@ def trace() -> Iterator[io.StringIO]:
 
 
 def test_no_secret_is_shown(trace: io.StringIO, caplog: pytest.LogCaptureFixture) -> None:
-    """No log, repr, statistic or error shows a credential, wherever it was passed."""
+    """No log, repr, statistic or error shows a credential, wherever the credential was passed."""
     caplog.set_level(logging.DEBUG)
     shown: list[str] = []
 

@@ -180,7 +180,7 @@ def two(first: float, second: float) -> list[RouterVariant]:
     ],
 )
 def test_rules(router: Router, words: str) -> None:
-    """A router that the service would refuse raises an error before it is sent."""
+    """A router that the service would refuse raises an error before anything is sent."""
     with pytest.raises(ConfigError) as caught:
         router_body(router)
 

@@ -54,7 +54,7 @@ ANSWERS = {
 
 OPEN, CLOSING, NONE = "open", "closing", "none"
 
-# State: the state after each command. A command that raises an error does not change the state.
+# For each state: the state after each command. A refused command does not change the state.
 AFTER_COMMAND = {
     NONE: {"create": OPEN, "text": "error", "flush": "error", "update": "error", "close": NONE},
     OPEN: {"create": "error", "text": OPEN, "flush": OPEN, "update": OPEN, "close": CLOSING},
@@ -121,7 +121,7 @@ def test_answers(state: str, answer: str) -> None:
 
 
 def test_one_close_is_sent() -> None:
-    """Only one close is sent for a context. The service answers a second close with an error."""
+    """Only one close is sent for a context, since the service answers a second with an error."""
     contexts = in_state(OPEN)
 
     assert {"close_context": {}, "contextId": "c"} == json.loads(contexts.close("c", 0.0) or "")
@@ -129,7 +129,7 @@ def test_one_close_is_sent() -> None:
 
 
 def test_closing_contexts_count() -> None:
-    """A closing context counts toward the limit until the service has confirmed its end."""
+    """A closing context counts toward the limit until the service has confirmed the end."""
     contexts = Contexts(2)
     create(contexts, "a")
     create(contexts, "b")
@@ -168,7 +168,7 @@ def test_commands_that_were_not_sent() -> None:
 
 
 def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:
-    """Return a table with a context that was created at 0 s. It may be confirmed at 1 s."""
+    """Return a table with a context, created at 0 s and, with *is_confirmed*, confirmed at 1 s."""
     contexts, progress = Contexts(), ContextProgress(10.0, 30.0)
     contexts.create("c", CONFIG, progress, 0.0)
     if is_confirmed:
@@ -177,7 +177,7 @@ def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:
 
 
 def test_a_context_that_is_not_confirmed() -> None:
-    """A context whose create is not answered expires, and a close is sent for it."""
+    """If the create of a context is not answered, the context expires, and a close is sent."""
     contexts, _ = opened(is_confirmed=False)
     contexts.send_text("c", "Hi.", 5.0)
 
@@ -392,7 +392,7 @@ def test_a_message_that_ends_nothing(message: tts.ContextMessage) -> None:
 
 
 def test_a_fault_is_no_answer() -> None:
-    """A fault ends the context with an error. It is not an answer, so a retry is allowed."""
+    """A fault ends the context with an error. A fault is no answer, so a retry is allowed."""
     progress = ContextProgress()
     ended = progress.handle(tts.ContextFault("c", 3, "text length"), was_closing=False)
 
@@ -424,7 +424,7 @@ CLOSES = [
 
 @pytest.mark.parametrize(("sent", "received", "was_closing", "words"), CLOSES)
 def test_closed(sent: int, received: int, was_closing: bool, words: str | None) -> None:
-    """A context ends without an error only if the client closed it and its text was spoken."""
+    """A context ends without an error only if the client closed it and all text was spoken."""
     progress = ContextProgress()
     progress.sent_characters = sent
     progress.handle_audio(received, None)

@@ -34,7 +34,7 @@ def test_one_id_twice() -> None:
 
 
 def test_resolved_by_id_and_kind() -> None:
-    """If requests of several kinds have one id, an answer removes the oldest of the right kind."""
+    """Of several requests with one id, an answer removes the oldest request of the given kind."""
     table = PendingTable[str]()
     create, flush, close = (
         table.add(kind, "a", sent_at=0.0) for kind in ("create", "flush", "close")
@@ -78,7 +78,7 @@ def test_not_resolved_among_several() -> None:
 
 
 def test_contradicted() -> None:
-    """A message that contradicts a kind of request removes the requests that were sent before."""
+    """A message that contradicts a kind of request removes the earlier requests of this kind."""
     table = table_of(("cancel", "a", 0, 10), ("cancel", "b", 5, 15), ("item", "c", 0, 10))
 
     assert ["a"] == [entry.key for entry in table.contradict("cancel", sent_before=5)]
@@ -97,7 +97,7 @@ def test_cancelled_once() -> None:
 
 
 def test_expired() -> None:
-    """A request expires at its deadline and not before. Without a deadline, it never expires."""
+    """A request expires at its deadline, not before. A request without a deadline never expires."""
     table = table_of(("item", "a", 0, 10), ("item", "b", 1, 11), ("item", "c", 2, math.inf))
 
     assert [] == table.expire(now=9.9)

@@ -27,7 +27,7 @@ CASES = [
     ("short", 5, ["short"]),
 ]
 
-# Graphemes of several characters. The family is longer than the limit, so it must be split.
+# Graphemes of several characters. The family is longer than the limit and must be split.
 GRAPHEMES = [
     ("abce\u0301f", 4, ["abc", "e\u0301f"]),
     ("ab👩\u200d👩\u200d👧c", 4, ["ab", "👩\u200d👩\u200d", "👧c"]),
@@ -189,7 +189,7 @@ def test_sentences(pieces: list[str], expected: list[str]) -> None:
 
 
 def test_a_sentence_is_yielded_when_the_next_begins() -> None:
-    """A sentence is returned when the next one begins, before the end of the text."""
+    """A sentence is returned when the next sentence begins, before the end of the text."""
     asked: list[str] = []
 
     def tokens() -> Iterator[str]:
@@ -212,7 +212,7 @@ def test_a_piece_that_ends_a_sentence_is_returned() -> None:
 
 
 def test_a_long_sentence() -> None:
-    """A sentence that is too long is split, and its pieces joined are the sentence."""
+    """A sentence that is too long is split. The joined pieces are equal to the sentence."""
     tokens = ["word "] * 1000
     parts = list(sentences(tokens, 100))
 

@@ -71,7 +71,7 @@ def test_any_text_survives(texts: list[str], end: str, cuts: list[int]) -> None:
     "data", [b"data: \xff\n\n", b"data: \xc3\n\n", b"event: \xff\ndata: a\n\n"]
 )
 def test_not_utf8(data: bytes) -> None:
-    """Bytes that are not UTF-8 raise an error, because replacing them would change the text."""
+    """Bytes that are not UTF-8 raise an error, because a replacement would change the text."""
     with pytest.raises(RemoteProtocolError, match="UTF-8"):
         events_of(data)
 

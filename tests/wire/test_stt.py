@@ -338,7 +338,7 @@ def test_no_nan():
 @pytest.mark.parametrize(("result", "event"), RESULTS)
 @pytest.mark.parametrize("form", [str, str.encode, lambda text: memoryview(text.encode())])
 def test_events(result, event, form):
-    """A message of the service is read as an event. It may be str, bytes or memoryview."""
+    """A message of the service is read as an event. The message may be str, bytes or memoryview."""
     assert event == stt.read(form(json.dumps({"result": result})))
 
 
@@ -350,7 +350,7 @@ def test_faults(message, fault):
 
 @pytest.mark.parametrize(("result", "event", "names"), IGNORED)
 def test_ignored_fields(result, event, names):
-    """An optional field of a wrong type is ignored, and its name is in the warnings."""
+    """An optional field of a wrong type is ignored, and the warnings have the name of the field."""
     warnings = []
     got = stt.read(json.dumps({"result": result}), warnings)
 

@@ -68,7 +68,7 @@ def test_partials() -> None:
 
 
 def test_nothing_before_a_restart() -> None:
-    """If the same words occur twice on one connection, both are kept."""
+    """If the same words occur twice on one connection, both occurrences are kept."""
     repeats = Repeats()
     repeats.remember("No.")
 

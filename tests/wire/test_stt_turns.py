@@ -1,4 +1,4 @@
-"""The turn log emits events, and knows how much audio the final transcripts cover."""
+"""The turn log emits events, and has the position up to which final transcripts cover audio."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_covered(events: list[SttEvent], covered_ms: float, free_ms: float) -> N
 
 
 def test_only_sent_audio_is_covered() -> None:
-    """The silence after the last word is covered only if it was sent."""
+    """The silence after the last word is covered only if this silence was sent."""
     log = TurnLog(is_manual=False)
     log.handle(SpeechStopped(2000), 1300)
     log.handle(final("a", 1200), 1300)
@@ -126,7 +126,7 @@ def test_speech_events_are_paired() -> None:
 
 
 def test_partials_are_passed_on() -> None:
-    """A partial transcript is emitted unchanged, even if it corrects the previous one."""
+    """A partial transcript is emitted unchanged, even if earlier words are corrected."""
     log = TurnLog(is_manual=False)
 
     assert [partial("a")] == log.handle(partial("a"), SENT_MS)
@@ -178,7 +178,7 @@ def test_timed_repetition_is_not_guessed() -> None:
 
 
 def test_repeated_final() -> None:
-    """The same words at the same times are one turn. Otherwise, they are two turns."""
+    """Two final transcripts are one turn only if they have the same words at the same times."""
     log = logged(final("no", 1000))
 
     assert [] == log.handle(final("no", 1000), SENT_MS)

@@ -257,7 +257,7 @@ MESSAGES: list[tuple[dict[str, Any], tts.TtsMessage]] = [
 @pytest.mark.parametrize(("message", "event"), MESSAGES)
 @pytest.mark.parametrize("form", [str, str.encode, lambda t: memoryview(t.encode())])
 def test_messages(message: dict[str, Any], event: tts.TtsMessage, form: Any) -> None:
-    """A message is read as the right event. It may be a str or any bytes-like object."""
+    """A message is read as the right event. The message may be a str or any bytes-like object."""
     assert event == tts.read(form(json.dumps(message)))
 
 
@@ -285,7 +285,7 @@ def test_unreadable(part: dict[str, Any], words: str) -> None:
     """
     Audio that cannot be read ends the context that the message names.
 
-    It does not end the connection, because the connection may have four other contexts.
+    The connection continues, because the connection may have four other contexts.
     """
     event = tts.read(json.dumps(wrapped(**part)))
 
@@ -377,7 +377,7 @@ def test_a_wrong_type_loses_its_field_only(chunk: dict[str, Any], empty: str, na
     ],
 )
 def test_an_answer_with_a_wrong_type(message: object, event: object, named: str) -> None:
-    """If an optional field of an answer has a wrong type, the answer is read without it."""
+    """If an optional field of an answer has a wrong type, the answer is read without the field."""
     warnings: list[str] = []
 
     assert event == tts.read(json.dumps(message), warnings=warnings)
@@ -385,7 +385,7 @@ def test_an_answer_with_a_wrong_type(message: object, event: object, named: str)
 
 
 def test_message_with_only_an_invalid_status() -> None:
-    """A message that has only a status with an invalid code is read as a fault of its context."""
+    """A message that has only a status with an invalid code is read as a fault of the context."""
     message = {"result": {"contextId": "c1", "status": {"code": "BAD", "message": "no"}}}
 
     assert tts.ContextFault("c1", 2, "no") == tts.read(json.dumps(message))

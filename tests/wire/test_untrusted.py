@@ -27,7 +27,7 @@ def body_of(text: str) -> object:
 
 
 def subtitles(text: str) -> object:
-    """Read the result of a job, and write it in every form."""
+    """Read the result of an STT job, and return it as text, as SRT and as WebVTT."""
     transcript = stt.read_document(body_of(text))
     assert isinstance(transcript, Transcript)
     texts = (transcript.text, transcript.to_srt(), transcript.to_vtt())
@@ -80,7 +80,7 @@ READERS: list[tuple[str, Read, list[dict[str, Any]]]] = [
 
 
 def shown(read: Read, text: str) -> tuple[bool, str]:
-    """Return whether a message is accepted, and the result or the error as a program shows it."""
+    """Return whether a message is accepted, and the result or error as a program would show it."""
     try:
         return True, repr(read(text))
     except (RemoteProtocolError, ServiceError) as error:
@@ -107,7 +107,7 @@ def test_hostile_values(row: tuple[str, Read, list[dict[str, Any]]]) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_message(name: str) -> None:
-    """A message that is a hostile value as a whole is refused, or has no effect."""
+    """If a whole message is a hostile value, the message is refused or has no effect."""
     for _, read, _ in READERS:
         assert not CONTROL.search(shown(read, HOSTILE[name])[1])
 

@@ -1,4 +1,4 @@
-"""The fast path and the JSON parser return the same audio of realtime messages."""
+"""For a realtime message with audio, the fast path and the JSON parser return the same event."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODIES = [
 
 @pytest.mark.parametrize("body", BODIES)
 def test_both_ways_agree(body: dict[str, object]) -> None:
-    """Both readers return the same event, however the message is written."""
+    """The fast path and the JSON parser return the same event for every spelling of a message."""
     plain = json.dumps(body)
     # The fast path leaves a key with an escape to the JSON parser.
     escaped = plain.replace('"delta"', '"d\\u0065lta"')
@@ -34,7 +34,7 @@ def test_both_ways_agree(body: dict[str, object]) -> None:
 
 
 def test_audio() -> None:
-    """A delta of speech has its bytes and the other fields of the message."""
+    """The event of an audio delta has the decoded audio and the other fields of the message."""
     event = MessageReader().read(json.dumps(BODIES[0]).encode())
 
     assert isinstance(event, AudioDelta)
@@ -43,7 +43,7 @@ def test_audio() -> None:
 
 
 def test_text_that_looks_like_base64() -> None:
-    """A transcript that looks like base64 stays text."""
+    """A transcript that looks like base64 remains text."""
     event = MessageReader().read(json.dumps(BODIES[4]).encode())
 
     assert event.delta == "well"

@@ -41,7 +41,7 @@ class Caller:
 
     Args:
         turns: Pairs of a condition and the text that is spoken when the condition is met.
-        is_over: Returns whether the microphone ends now.
+        is_over: Returns True when the microphone must end.
     """
 
     sample_rate_hz = RATE_HZ
@@ -102,7 +102,7 @@ class Witness:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Emulator]:
-    """Yield an emulator that sends speech at twice real time; both sides interrupt a reply."""
+    """Yield an emulator that sends speech at twice real time."""
     with Emulator(settings=Settings(pace=2)) as server:
         yield server
 
@@ -168,7 +168,7 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
         def over() -> bool:
             if len(seen.done) < 4 or not seen.truncated or not seen.interruptions:
                 return False
-            # The numbers of samples are equal when the last item was heard to its end.
+            # When the last item was heard to its end, `heard` is the part of the interrupted item.
             [cut_ms] = seen.interruptions[0].heard_ms.values()
             *_, last = seen.sound.values()
             heard = sink.heard_samples - before - len(last) // 2

@@ -37,7 +37,7 @@ def recording(pcm: bytes = SAID) -> io.BytesIO:
 
 
 class Silent:
-    """A microphone that returns no audio; a close ends the wait for audio."""
+    """A microphone that returns no audio. ``close`` ends a wait for audio."""
 
     sample_rate_hz = RATE_HZ
 
@@ -175,7 +175,7 @@ def test_a_close_of_the_service_ends_a_read_of_the_microphone() -> None:
 
 
 def test_a_speaker_that_fails() -> None:
-    """If the speaker fails, ``converse`` raises the speaker's error, and the session continues."""
+    """If the speaker fails, ``converse`` raises the error, and the session continues."""
 
     class Broken(NullSpeaker):
         def write(
@@ -196,7 +196,7 @@ def test_a_speaker_that_fails() -> None:
 
 
 def test_a_microphone_that_fails() -> None:
-    """If the microphone fails, ``converse`` raises that error, and the session continues."""
+    """If the microphone fails, ``converse`` raises the error, and the session continues."""
 
     class Broken(Silent):
         def __iter__(self) -> Iterator[bytes]:

@@ -118,7 +118,7 @@ def test_another_format_within_a_block() -> None:
 
 
 def test_cleared_audio() -> None:
-    """clear() drops the audio that was not sent."""
+    """``clear`` drops the audio that was not sent yet."""
 
     def act(rt: RealtimeSession) -> None:
         rt.send_audio(RAMP[:960])

@@ -1,4 +1,4 @@
-"""A limiter of the user that raises does not end a session."""
+"""If the user's limiter raises an exception, the session continues."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FailsOnce(CountingLimiter):
 
 
 def test_a_limiter_that_fails_once(caplog: pytest.LogCaptureFixture) -> None:
-    """If ``acquire`` raises, the client tries again; if ``release`` raises, this is logged."""
+    """If ``acquire`` raises, the client tries again. If ``release`` raises, the error is logged."""
     limiter = FailsOnce()
     with realtime(cut, idle, limiter=limiter) as iw, iw.realtime.connect() as rt:
         events = rt.events(timeout=PATIENCE_SECONDS)

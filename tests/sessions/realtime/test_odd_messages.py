@@ -1,4 +1,4 @@
-"""An odd message is used without its wrong field, and an unreadable message is skipped."""
+"""A field with a wrong value is ignored, and a message that cannot be read is skipped."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ ODD: dict[str, Event] = {
 
 @pytest.mark.parametrize("message", ODD.values(), ids=ODD)
 def test_an_odd_message_does_not_change_a_response(message: Event) -> None:
-    """A malformed message about something else changes neither the response nor the session."""
+    """A malformed message that has no output of a response does not affect the response."""
 
     def script(service: Service) -> None:
         service.open()
@@ -156,7 +156,7 @@ UNREADABLE: dict[str, tuple[int, bytes]] = {
 
 @pytest.mark.parametrize(("first", "payload"), UNREADABLE.values(), ids=UNREADABLE)
 def test_an_unreadable_message_is_an_event(first: int, payload: bytes) -> None:
-    """An unreadable message is an ``InvalidMessage``; the response and the session continue."""
+    """An unreadable message becomes an ``InvalidMessage``; the response and session continue."""
 
     def script(service: Service) -> None:
         service.open()
@@ -179,7 +179,7 @@ def test_an_unreadable_message_is_an_event(first: int, payload: bytes) -> None:
 
 
 def test_json_in_a_binary_frame() -> None:
-    """JSON in a binary frame is read and counted."""
+    """A JSON message in a binary frame is read, and ``stats`` counts the frame."""
 
     def script(service: Service) -> None:
         service.open()
@@ -210,7 +210,7 @@ def test_an_error_without_a_type_before_the_end() -> None:
 
 
 def test_an_error_without_a_type_while_opening() -> None:
-    """An error without a type refuses the session, even if the connection stays open."""
+    """``connect`` raises an error that has no type, even if the connection stays open."""
 
     def script(service: Service) -> None:
         service.event("session.created", session=service.session)
@@ -223,7 +223,7 @@ def test_an_error_without_a_type_while_opening() -> None:
 
 
 def test_deep_settings() -> None:
-    """Deeply nested settings do not end the session, even if they arrive often."""
+    """Deeply nested settings do not end the session, even if many such messages arrive."""
     depth = 900
     value = '{"a": ' * depth + "5" + "}" * depth
     text = f'{{"type": "session.updated", "session": {{"x": {value}}}}}'
@@ -287,7 +287,7 @@ TEXTS: dict[str, Event] = {
 
 @pytest.mark.parametrize("message", TEXTS.values(), ids=TEXTS)
 def test_text_in_one_message_only(message: Event) -> None:
-    """The text of a response is in ``text`` and in its stream, no matter which message has it."""
+    """``text`` and the text stream have the text of a response, whichever message contains it."""
 
     def script(service: Service) -> None:
         service.open()
@@ -310,9 +310,9 @@ def test_text_in_one_message_only(message: Event) -> None:
 
 def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> None:
     """
-    The times of words count from the start of a response's audio; ``on_word`` gets all in order.
+    The times of words count from the start of a response's audio.
 
-    The exception of a handler goes to the logger of the client.
+    ``on_word`` gets all words in order. An exception of a handler goes to the client's logger.
     """
     times = {"word_start_time_seconds": [0.0], "word_end_time_seconds": [0.05]}
 
@@ -347,7 +347,7 @@ def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_size_of_an_event() -> None:
-    """The counted size of an event is about its size in memory, much larger than its JSON."""
+    """The counted size of an event is about the size in memory, much more than the JSON size."""
 
     def script(service: Service) -> None:
         service.open()
@@ -391,7 +391,7 @@ def test_flood_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "3", 10**400])
 def test_wrong_timeout_without_a_wait(timeout: Any) -> None:
-    """A call refuses a wrong timeout even if the call need not wait."""
+    """A call refuses a wrong timeout even if the call would not wait."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt, rt.subscribe() as queue:
         with pytest.raises(ConfigError, match="timeout must be a number"):
             queue.get(timeout)

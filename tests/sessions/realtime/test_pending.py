@@ -1,4 +1,4 @@
-"""With a silent or odd service, every request ends, and then the next request is sent."""
+"""If a service is silent or sends odd messages, each request ends, and the next request is sent."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_request_that_is_ignored() -> None:
 
 
 def test_a_response_that_stops() -> None:
-    """A response that gets no more messages fails after its timeout; the client cancels it."""
+    """After a timeout without messages, the client cancels a response, and the response fails."""
     commands: list[str] = []
 
     def first(service: Service, request: Event) -> None:
@@ -301,7 +301,7 @@ def test_cancelling_a_response_that_never_ends(act: Act, first: Script, is_refus
 
 
 def test_replaced_by_another_response() -> None:
-    """If the service begins another response, the response before it has ended."""
+    """If the service begins another response, the earlier response has ended."""
 
     def script(service: Service, request: Event) -> None:
         begin(service, request)
@@ -318,7 +318,7 @@ def test_replaced_by_another_response() -> None:
 
 def test_whole_items_without_an_end() -> None:
     """
-    If all items of a response are done, the next request is sent without ``response.done``.
+    If all items of a response are done, the next request does not wait for ``response.done``.
 
     The response to the next request ends the first response.
     """
@@ -396,7 +396,7 @@ def test_no_metadata(session: Session | None) -> None:
 
 
 def test_metadata_is_used_once_it_was_repeated() -> None:
-    """If a service repeats metadata, a response without metadata answers no request."""
+    """After a service has repeated metadata, a response without metadata answers no request."""
 
     def script(service: Service) -> None:
         service.open()
@@ -451,7 +451,7 @@ def test_a_refused_command(
 def test_a_command_without_an_answer(
     act: Callable[[RealtimeSession], object], name: str, code: str
 ) -> None:
-    """A command that is not answered raises after the timeout of the session."""
+    """If a command is not answered, the call raises after the timeout of the session."""
 
     def script(service: Service) -> None:
         service.open()
@@ -533,7 +533,7 @@ OWN_IDS = [
 
 @pytest.mark.parametrize(("command", "name"), OWN_IDS)
 def test_a_users_event_id(command: object, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A command is sent with the user's event id, and ``ErrorReported`` has the same id."""
+    """A command is sent with the user's event id, and its ``ErrorReported`` has the same id."""
 
     def script(service: Service) -> None:
         service.open()

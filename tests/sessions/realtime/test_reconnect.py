@@ -1,4 +1,4 @@
-"""Another connection continues the session of a lost connection, and nothing happens twice."""
+"""A new connection continues the session of a lost connection, and nothing happens twice."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_the_conversation_is_replayed() -> None:
 
 
 def test_items_that_cannot_be_replayed_are_reported() -> None:
-    """A turn without a transcript is lost with its connection, and the event reports it."""
+    """A turn without a transcript is lost with the connection, and the event reports the loss."""
 
     def first(service: Service) -> None:
         service.open()
@@ -203,7 +203,7 @@ def test_items_that_cannot_be_replayed_are_reported() -> None:
 
 
 def test_speech_is_replayed_as_far_as_it_was_heard() -> None:
-    """A truncated item is replayed with about the words that were heard."""
+    """A truncated item is replayed with approximately the words that were heard."""
     second_has: list[Event] = []
 
     def first(service: Service) -> None:
@@ -537,7 +537,7 @@ def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_commands_wait_until_their_timeout() -> None:
-    """A call whose timeout passes while the session reconnects raises an error that says so."""
+    """If a call times out while the session reconnects, the error names the reconnect."""
     hold = threading.Event()
 
     def second(service: Service) -> None:
@@ -554,7 +554,7 @@ def test_commands_wait_until_their_timeout() -> None:
 
 
 def test_closing_while_it_reconnects() -> None:
-    """A session that reconnects can be closed at once, and ends once."""
+    """A session that reconnects can be closed at once, and emits one ``StreamEnded``."""
 
     def second(service: Service) -> None:
         service.until_left()
@@ -575,7 +575,7 @@ def test_closing_while_it_reconnects() -> None:
     assert 30 > took
 
 
-# The ends after which the client reconnects, and the time for which it tries.
+# The ends after which the client reconnects, and the duration of the attempts.
 
 
 def closing(code: int) -> Script:
@@ -653,7 +653,7 @@ def test_a_service_that_accepts_and_drops() -> None:
 
 
 def test_the_limits_start_anew_after_a_good_connection() -> None:
-    """A session may be lost any number of times if its connections were good in between."""
+    """A session may lose any number of connections if each new connection was good."""
 
     def good(service: Service) -> None:
         service.open()
@@ -700,7 +700,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("fault", "kind"), REFUSALS)
 def test_a_refusal_ends_the_attempts(fault: Event, kind: type[Exception]) -> None:
-    """A refusal that another attempt cannot change ends the session with its error."""
+    """A refusal that another attempt cannot change ends the session with the refusal's error."""
 
     def second(service: Service) -> None:
         service.until("session.update")
@@ -712,7 +712,7 @@ def test_a_refusal_ends_the_attempts(fault: Event, kind: type[Exception]) -> Non
 
 
 def test_settings_that_are_refused_on_the_new_connection() -> None:
-    """If the new connection refuses the settings, the session ends with that error."""
+    """If the new connection refuses the settings, the session ends with the service's error."""
 
     def second(service: Service) -> None:
         service.until("session.update")
@@ -725,7 +725,7 @@ def test_settings_that_are_refused_on_the_new_connection() -> None:
 
 
 def test_one_event_for_each_reconnect() -> None:
-    """A reconnect emits one event; the opening of the new connection emits no others."""
+    """A reconnect emits one event. Opening the new connection emits no further events."""
 
     def second(service: Service) -> None:
         service.open()

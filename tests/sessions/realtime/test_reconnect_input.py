@@ -1,4 +1,4 @@
-"""What happens to the user's audio if another connection continues a session."""
+"""If another connection continues a session, the audio of an open turn is sent again."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_audio_of_an_open_turn_is_sent_again() -> None:
 
 
 def test_a_commit_is_sent_again() -> None:
-    """If the connection is lost before a commit is answered, the turn is sent and committed."""
+    """If a connection is lost before the answer to a commit, audio and commit are sent again."""
     seen: list[object] = []
 
     def first(service: Service) -> None:

@@ -126,7 +126,7 @@ def tool_runs(service: Service, rt: RealtimeSession) -> Iterator[None]:
 
 @contextlib.contextmanager
 def update_is_pending(service: Service, rt: RealtimeSession) -> Iterator[None]:
-    """Leave a command without an answer during the ``with`` block."""
+    """Keep a command unanswered during the ``with`` block."""
     rt.update(Session(instructions="Be brief."), wait=False)
     service.until("session.update")
     yield
@@ -231,7 +231,7 @@ def test_the_beginning_of_speech_is_not_lost() -> None:
 
 
 def test_manual_turns_are_not_renewed_in_a_turn() -> None:
-    """Audio that is not committed yet keeps a session from being renewed."""
+    """While the input has audio that is not committed yet, the session is not renewed."""
     gate = Gate()
 
     def first(service: Service) -> None:
@@ -306,7 +306,7 @@ def test_wrong_age(age: float) -> None:
 
 
 def test_the_reply_to_the_settings_may_report_a_memory() -> None:
-    """connect() returns after the first ``session.updated``, even if that has a memory."""
+    """``connect`` returns at the first ``session.updated``, even if it also reports a memory."""
 
     def script(service: Service) -> None:
         service.session["providerData"] = {"memory": {"state": {"version": 3, "summary": "x"}}}

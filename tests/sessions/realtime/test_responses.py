@@ -154,7 +154,7 @@ def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) ->
 
 
 def test_speech_is_played(tmp_path: Path) -> None:
-    """Speech plays to its last sample on a speaker of its rate; another rate is refused."""
+    """Speech plays to the last sample on a speaker of the same rate; another rate is refused."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         with WavSink(tmp_path / "a.wav", 24000) as speaker:
             playback = rt.send_message("one").audio.play(speaker)
@@ -211,7 +211,7 @@ def test_requests_wait_for_one_another() -> None:
 
 
 def test_out_of_band_responses_do_not_wait() -> None:
-    """An out-of-band response runs beside another one, and its metadata names its request."""
+    """An out-of-band response runs in parallel to another one. The metadata names the request."""
 
     def script(service: Service) -> None:
         service.open()
@@ -344,7 +344,7 @@ OUTCOMES: list[tuple[Event, str, str | None]] = [
 
 @pytest.mark.parametrize(("fields", "status", "code"), OUTCOMES)
 def test_final_state(fields: Event, status: str, code: str | None) -> None:
-    """Each response ends in one state; failed and incomplete ones raise the service's reason."""
+    """Each response has one final state; a failed or incomplete response raises an error."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -380,7 +380,7 @@ def test_a_plan_limit_is_a_quota_error() -> None:
 
 
 def test_a_refused_request() -> None:
-    """If the service refuses a request, its response has failed."""
+    """If the service refuses a request, the response object of this request has failed."""
 
     def refuse(service: Service, request: Event) -> None:
         service.error("invalid_value", "no such voice", event_id=request["event_id"])
@@ -421,7 +421,7 @@ def test_cancelling() -> None:
 
 
 def test_cancelling_before_it_has_begun() -> None:
-    """A response that is cancelled before it begins is cancelled at the service when it begins."""
+    """If a response is cancelled before it begins, the cancel is sent when the response begins."""
     cancelled: list[Event] = []
 
     def give(service: Service, request: Event) -> None:
@@ -483,7 +483,7 @@ def test_a_lost_connection_ends_responses() -> None:
 
 
 def test_closing_ends_responses() -> None:
-    """A response in progress when its session is closed raises an error."""
+    """If a session is closed, a response in progress raises an error."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -610,7 +610,7 @@ DAMAGE: list[Event] = [
 
 @pytest.mark.parametrize("message", DAMAGE)
 def test_a_damaged_response_fails(message: Event) -> None:
-    """A response with an unreadable message raises at its end; the session continues."""
+    """If a message of a response is unreadable, the response raises; the session continues."""
 
     def script(service: Service) -> None:
         service.open()
@@ -643,7 +643,7 @@ BAD_ENDS: list[Event] = [
 
 @pytest.mark.parametrize("message", BAD_ENDS)
 def test_an_unreadable_end_is_an_end(message: Event) -> None:
-    """A response whose ``response.done`` is unreadable has ended."""
+    """If the ``response.done`` of a response is unreadable, the response counts as ended."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -673,7 +673,7 @@ def test_a_response_without_a_reference_is_not_buffered() -> None:
 
     def has_few_responses() -> bool:
         gc.collect()
-        # isinstance() would ask the proxies of other packages for their class, which can raise.
+        # isinstance() would read ``__class__`` of other packages' proxies, which can raise.
         return 10 > sum(type(each) is Response for each in gc.get_objects())
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
@@ -687,7 +687,7 @@ def test_a_response_without_a_reference_is_not_buffered() -> None:
 
 
 def test_a_response_that_is_not_read_does_not_block() -> None:
-    """A response whose speech is not read delays neither its own end nor the next response."""
+    """If the speech of a response is not read, the response still ends, and the next one begins."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)

@@ -1,4 +1,4 @@
-"""A reply that calls functions continues with the model's answer to their outputs."""
+"""A reply that calls functions continues with the model's answer to the tool outputs."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def script(*steps: Callable[[Service], object]) -> Callable[[Service], None]:
 
 
 def test_the_answer_belongs_to_the_reply() -> None:
-    """The reply's text, speech and end include the model's answer to the outputs."""
+    """The text and speech of a reply include the model's answer, with which the reply ends."""
     steps = script(lambda service: call(service, 1), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
         reply = rt.send_message("What time is it?")
@@ -77,7 +77,7 @@ def test_the_answer_belongs_to_the_reply() -> None:
 
 
 def test_several_rounds() -> None:
-    """Each round with text is a line of the reply's text; the usage is the sum of all rounds."""
+    """Each round with text is a line of the reply's text. The usage is the sum of all rounds."""
     steps = script(
         lambda service: call(service, 1, said="One moment."),
         lambda service: call(service, 2),
@@ -95,7 +95,7 @@ def test_several_rounds() -> None:
 
 
 def test_one_event_for_all_rounds() -> None:
-    """A reply that the service begins emits one event, not one for each round."""
+    """A reply that the service begins emits one ``ResponseStarted`` for all its rounds."""
 
     def unasked(service: Service) -> None:
         service.created("r1")
@@ -119,7 +119,7 @@ def test_one_event_for_all_rounds() -> None:
 
 
 def test_a_reply_without_a_reference_continues() -> None:
-    """A reply without a reference continues, and its rounds emit no further event."""
+    """A reply without a reference continues, and emits one ``ResponseStarted`` in total."""
     steps = script(lambda service: call(service, 1), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
         events = rt.subscribe()
@@ -154,7 +154,7 @@ class Gate:
 
 
 def test_it_is_in_progress_while_a_function_runs() -> None:
-    """A reply is in progress between its rounds."""
+    """A reply is still in progress while a function runs between two of its rounds."""
     gate = Gate()
     steps = script(lambda service: call(service, 1, said="One moment."), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
@@ -225,8 +225,8 @@ def test_interrupting_while_a_function_runs(
     """
     The output is sent, no response is requested, and the reply ends as cancelled.
 
-    The calling response has ended before the interruption, or is completed although the client
-    cancels it.
+    The interruption comes after the end of the response with the call, or during this response.
+    In the second case, the service completes the response although the client cancels it.
     """
     gate, seen, services = Gate(), [], []
 
@@ -268,7 +268,7 @@ def test_interrupting_while_a_function_runs(
 
 
 def test_interrupting_while_an_output_waits() -> None:
-    """If the request for the model's answer was not sent yet, an interruption drops it."""
+    """If the request for the model's answer was not sent yet, an interruption drops the request."""
     seen: list[str] = []
 
     def steps(service: Service) -> None:
@@ -384,7 +384,7 @@ BY_ITSELF = [
 
 @pytest.mark.parametrize("session", BY_ITSELF)
 def test_the_reply_ends_with_the_call(session: Session) -> None:
-    """If the application or the service continues by itself, the reply ends with the call."""
+    """If the application or the service answers the call itself, the reply ends with the call."""
 
     def next_reply(service: Service) -> None:
         service.until("conversation.item.create")
@@ -408,7 +408,7 @@ def test_the_reply_ends_with_the_call(session: Session) -> None:
 
 
 def test_auto_tool_response_is_switched_on_meanwhile() -> None:
-    """A reply ends with its call if an update sets the service to continue by itself."""
+    """If an update turns on ``auto_tool_response``, a reply ends with its call."""
     gate = Gate()
     steps = script(
         lambda service: call(service, 1, said="One moment."),

@@ -81,7 +81,7 @@ def test_settings_are_sent_and_mirrored() -> None:
 
 
 def test_the_update_does_not_wait_for_the_service() -> None:
-    """The client sends its settings at once; a service that waits for settings works too."""
+    """The client sends its settings before any message of the service has arrived."""
     asked: list[Event] = []
 
     def script(service: Service) -> None:
@@ -97,7 +97,7 @@ def test_the_update_does_not_wait_for_the_service() -> None:
 
 
 def test_the_address_names_the_session() -> None:
-    """The address has the given key, or a new key for each session."""
+    """The URL of a session has the given key, or a new key for each session."""
     lines: list[str] = []
 
     def script(service: Service) -> None:
@@ -115,7 +115,7 @@ def test_the_address_names_the_session() -> None:
 
 
 def test_auto_tool_response_is_off() -> None:
-    """``auto_tool_response`` is off, since otherwise every tool output would be answered twice."""
+    """``auto_tool_response`` is turned off. Otherwise each tool output would be answered twice."""
     asked: list[Event] = []
 
     def script(service: Service) -> None:
@@ -167,7 +167,7 @@ REJECTIONS = [
 
 @pytest.mark.parametrize(("status", "body", "kind"), REJECTIONS)
 def test_rejected_upgrade(status: int, body: str, kind: type[ServiceError]) -> None:
-    """``connect`` raises the status and message of an upgrade that is refused by HTTP."""
+    """``connect`` raises an error with the status and message of an upgrade refused by HTTP."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -191,7 +191,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "kind"), FAULTS)
 def test_fault_at_the_start(fault: Event, kind: type[ServiceError]) -> None:
-    """``connect`` raises a fault that ends the session before it is open."""
+    """If a fault ends the session before the session is open, ``connect`` raises this fault."""
 
     def script(service: Service) -> None:
         service.until("session.update")
@@ -388,7 +388,7 @@ def test_g711_is_truncated_on_a_timebase_of_24_khz() -> None:
 
 
 def test_items_get_ids_and_are_mirrored() -> None:
-    """The client gives an item its id; the mirror has the item after its acknowledgment."""
+    """The client gives an item its id. After the acknowledgment, ``conversation`` has the item."""
 
     def script(service: Service) -> None:
         service.open()
@@ -407,7 +407,7 @@ def test_items_get_ids_and_are_mirrored() -> None:
 
 
 def test_an_item_after_another() -> None:
-    """An item may be inserted after another one, by the id of that item."""
+    """An item may be inserted after another item, whose id is passed."""
     [command] = commands_of(
         lambda rt: rt.send(CreateItem(Message.user("Hi", id="i2"), previous_item_id="i1"))
     )
@@ -431,7 +431,7 @@ def test_retrieve() -> None:
 
 
 def test_retrieve_a_missing_item() -> None:
-    """``retrieve`` raises a lookup error for an item that does not exist."""
+    """``retrieve`` raises ``NotFoundError`` for an item that does not exist."""
 
     def script(service: Service) -> None:
         service.open()
@@ -445,7 +445,7 @@ def test_retrieve_a_missing_item() -> None:
 
 
 def test_raw_commands_are_tracked() -> None:
-    """A response that is requested by a raw command is handled like any other."""
+    """A response that a raw command requests is handled like any other response."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         rt.send(CreateItem(Message.user("raw")))
         rt.send(CreateResponse())
@@ -601,7 +601,7 @@ def test_transcripts_are_the_whole_turn() -> None:
 
 
 def test_four_ways_to_read_events() -> None:
-    """Handlers by class and by name, queues and iteration see the same events in order."""
+    """Handlers by class and by name, queues and iteration get the same events in order."""
 
     def script(service: Service) -> None:
         service.open()
@@ -644,7 +644,7 @@ def test_every_event_class_is_known() -> None:
 
 
 def test_first_events_are_buffered() -> None:
-    """Events that arrive before the first consumer are buffered for it."""
+    """Events that arrive before the first consumer are buffered for this consumer."""
     with realtime(idle) as iw, iw.realtime.connect() as rt:
         events = rt.events(timeout=30)
 
@@ -773,7 +773,7 @@ def test_close_from_anywhere() -> None:
 
 
 def test_the_client_closes_its_sessions() -> None:
-    """Closing the client closes every session that it opened."""
+    """Closing the client closes every session that the client opened."""
     with realtime(idle) as iw:
         sessions = [iw.realtime.connect() for _ in range(3)]
         iw.close()
@@ -816,7 +816,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("fault", "kind"), ENDS)
 def test_a_fault_ends_the_session(fault: Event, kind: type[ServiceError]) -> None:
-    """Without reconnects, a fault ends the session with its error, even if the socket is open."""
+    """Without reconnects, a fault ends the session with an error, even if the socket stays open."""
 
     def script(service: Service) -> None:
         service.open()

@@ -279,7 +279,7 @@ def test_play_none(stage: Stage) -> None:
 
 
 def test_a_speaker_that_fails(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A speaker that fails is logged once, and the session continues without it."""
+    """The error of a speaker that fails is logged once, and the session continues."""
     ear = Ear()
     ear.failure = DeviceError("unplugged")
     stage.rt.play(ear)
@@ -360,7 +360,7 @@ HEARD = [(0, 0), (1, 0), (23, 0), (24, 1), (12000, 500), (23999, 999)]
 
 @pytest.mark.parametrize(("samples", "cut_ms"), HEARD)
 def test_truncated_to_the_heard_audio(stage: Stage, samples: int, cut_ms: int) -> None:
-    """When the user speaks, the speaker stops and the item is truncated to what was heard."""
+    """When the user speaks, the speaker stops, and the item is truncated to the heard audio."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000))
@@ -415,7 +415,7 @@ def test_all_heard_of_an_unfinished_item(stage: Stage) -> None:
 
 
 def test_each_item_by_itself(stage: Stage) -> None:
-    """Each item is truncated to its own heard samples: to all, to a part or to none."""
+    """Each item is truncated to its own heard samples, which may be all, some or none."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000), say("r2", "a2", 24000), say("r3", "a3", 24000))
@@ -543,7 +543,7 @@ CLAMPED = [(5000.0, 1000), (-3.0, 0)]
 
 @pytest.mark.parametrize(("heard_ms", "cut_ms"), CLAMPED)
 def test_the_heard_time_is_clamped(stage: Stage, heard_ms: float, cut_ms: int) -> None:
-    """A truncation is within the received audio, for any value of the application."""
+    """A truncation is within the received audio, whatever time the application passes."""
     stage.do(say("r1", "a1", 24000, done=False))
     stage.rt.interrupt({"a1": heard_ms})
     stage.settle()
@@ -552,7 +552,7 @@ def test_the_heard_time_is_clamped(stage: Stage, heard_ms: float, cut_ms: int) -
 
 
 def test_without_a_player(stage: Stage) -> None:
-    """Without a player it is unknown what was heard, so nothing is truncated."""
+    """Without a player, the heard part of the speech is unknown, so nothing is truncated."""
     stage.do(say("r1", "a1", 24000, done=False))
     event = interrupted(stage)
 
@@ -598,7 +598,7 @@ def test_a_speaker_of_another_rate_that_heard_all(stage: Stage) -> None:
 
 
 def test_a_playout(stage: Stage) -> None:
-    """A playout that the application reads is truncated to the audio that was read."""
+    """An item in a playout is truncated to the audio that the application has read."""
     playout = Playout(24000, time_scaling=False, start_ms=10, fade_ms=1)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 24000))
@@ -662,7 +662,7 @@ def test_the_latency_of_a_playout(stage: Stage) -> None:
 
 
 def test_a_playout_that_its_owner_closed(stage: Stage) -> None:
-    """An interruption after the playout was closed raises nothing and reports what was heard."""
+    """An interruption after the playout was closed reports the heard audio and raises no error."""
     playout = Playout(24000, time_scaling=False, start_ms=10)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 24000))
@@ -682,7 +682,7 @@ def test_two_channels_are_refused(stage: Stage) -> None:
 
 
 def test_a_response_on_its_own_speaker_is_truncated(stage: Stage) -> None:
-    """A response on its own speaker is stopped and truncated like the session's speech."""
+    """A response on its own speaker is stopped and truncated as on the session's speaker."""
     ear = Ear()
     starts = stage.rt.subscribe()
     stage.do(say("r1", "a1", 24000, done=False))
@@ -714,7 +714,7 @@ def test_a_response_that_was_played_to_its_end_is_not_truncated(stage: Stage) ->
 
 
 def test_backchannels_are_not_interrupted(stage: Stage) -> None:
-    """A backchannel plays on its own speaker; the user's speech does not stop it."""
+    """A backchannel plays on its own speaker. The user's speech does not stop the backchannel."""
     ear, second = Ear(), Ear()
     stage.rt.play(ear, backchannel=second)
     hum = noise(1200, seed=2)
@@ -740,7 +740,7 @@ def test_backchannels_are_not_interrupted(stage: Stage) -> None:
 
 @pytest.mark.parametrize("kind", [AudioDelta, BackchannelDelta])
 def test_events_have_whole_samples(stage: Stage, kind: type[AudioDelta | BackchannelDelta]) -> None:
-    """Audio that is split inside a sample has whole samples in events, and nothing is lost."""
+    """If audio is split inside a sample, the events still have whole samples, and none is lost."""
     sent = noise(1200, seed=3)
     pieces = [sent[:7], sent[7:8], sent[8:1001], sent[1001:]]
     place = {"response_id": "r1", "item_id": "a1", "backchannel_id": "b1"}
@@ -778,7 +778,7 @@ def test_interruptions_from_many_threads(stage: Stage) -> None:
 
 
 def test_a_real_device_clock(talk: Talk) -> None:
-    """With a speaker in real time, the truncation is near the heard audio and never beyond it."""
+    """With a speaker in real time, the truncation is near the end of the heard audio, not later."""
     with realtime(talk.script) as iw, iw.realtime.connect() as rt, NullSpeaker(24000) as speaker:
         stage = Stage(rt, talk)
         rt.play(speaker)

@@ -1,4 +1,4 @@
-"""Functions run once, send their outputs, and the next response is requested."""
+"""Functions run once, their outputs are sent, and the next response is requested."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_tool_errors_is_checked(value: Any) -> None:
 
 
 def test_a_result_that_cannot_be_sent(caplog: pytest.LogCaptureFixture) -> None:
-    """An unsendable result is an error of the user's code, but not a failed function."""
+    """An unsendable result counts as an error of the user's code, not as a failed function."""
     with (
         realtime(Run(called("unspeakable")).script) as iw,
         iw.realtime.connect(Session(tools=[unspeakable])) as rt,
@@ -318,7 +318,7 @@ def test_functions_see_context_variables() -> None:
 
 
 def test_functions_may_use_the_session() -> None:
-    """A function may call the session that runs it, even close it."""
+    """A function may call methods of the session that runs the function, even ``close``."""
     sessions: list[RealtimeSession] = []
 
     @tool
@@ -343,7 +343,7 @@ def test_functions_may_use_the_session() -> None:
 
 
 def without_name(service: Service) -> None:
-    """Send a call with its name only in the item, and with its arguments in pieces."""
+    """Send a call whose name is only in the item, and whose arguments arrive in pieces."""
     where = {"response_id": "r1", "output_index": 0}
     item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
     service.event("response.output_item.added", **where, item={**item, "arguments": ""})
@@ -482,7 +482,7 @@ def test_the_request_waits_for_the_calling_response() -> None:
 
 
 def test_a_response_that_knows_the_outputs() -> None:
-    """If the service begins a response that knows the outputs, none is requested."""
+    """If the service begins a response that knows the outputs, the client requests no response."""
     seen: list[str] = []
 
     def script(service: Service) -> None:

@@ -42,7 +42,7 @@ def test_chunks() -> None:
 
 
 def test_turn_ends() -> None:
-    """The end of a turn is popped at its position, and the samples before it do not wait."""
+    """The end of a turn is popped at its position, after an incomplete chunk if necessary."""
     buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3))
     buffer.end_turn()
@@ -72,7 +72,7 @@ def test_rewind() -> None:
 
 
 def test_rewind_to_a_quiet_moment() -> None:
-    """After a rewind the audio begins at the quietest sample of the range."""
+    """After a rewind the audio begins at the quietest sample before the given position."""
     buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(*[9] * 10, *[0] * 10, *[9] * 20))
     popped(buffer)
@@ -85,7 +85,7 @@ def test_rewind_to_a_quiet_moment() -> None:
 
 
 def test_rewind_to_discarded_audio() -> None:
-    """If the beginning was discarded, the audio begins at the next quiet sample."""
+    """If the beginning was discarded, a rewind searches only the given length of audio."""
     buffer = AudioBuffer(RATE_HZ, 35)
     buffer.append(samples(*[9] * 10, *[0] * 10, *[9] * 20))
     popped(buffer)
@@ -123,7 +123,7 @@ def test_unsent_is_not_covered() -> None:
 
 
 def test_keep_limit() -> None:
-    """Only the newest sent audio is kept, and all unsent audio."""
+    """All unsent audio is kept. Of the sent audio, only the newest part is kept."""
     buffer = AudioBuffer(RATE_HZ, 3)
     buffer.append(samples(*range(10)))
     buffer.pop(6, flush=False)
@@ -152,7 +152,7 @@ def test_drop_oldest() -> None:
     st.lists(st.tuples(st.sampled_from(["add", "send", "rewind", "end turn"]), st.integers(1, 5)))
 )
 def test_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
-    """After any steps the buffer holds all samples from its start on, in order."""
+    """After any steps, the buffer holds all samples after its start, in order."""
     buffer, added = AudioBuffer(RATE_HZ, 1000), 0
     for step, count in steps:
         if step == "add":
@@ -184,7 +184,7 @@ SPEECH = [
 
 @pytest.mark.parametrize(("levels", "answered", "expected_ms"), SPEECH)
 def test_unanswered_speech(levels: list[int], answered: int, expected_ms: float) -> None:
-    """Frames of 20 ms after the answered position count if they reach -50 dBFS."""
+    """Frames of 20 ms after the answered position count as speech if they reach -50 dBFS."""
     buffer = AudioBuffer(RATE_HZ, 1000)
     for level in levels:
         buffer.append(samples(*[level] * FRAME))
@@ -230,7 +230,7 @@ def test_answer_without_times() -> None:
 
 
 def test_answer_is_void_after_a_rewind() -> None:
-    """Audio that is sent again has no answer until the service answers it again."""
+    """Audio that is sent again counts as unanswered until the service answers again."""
     buffer = AudioBuffer(RATE_HZ, 100_000)
     buffer.append(samples(*[LOUD] * 2000))
     popped(buffer)
@@ -242,7 +242,7 @@ def test_answer_is_void_after_a_rewind() -> None:
 
 
 def test_answer_with_an_early_time() -> None:
-    """If a start of speech has too early a time, answered audio stays answered."""
+    """If the service reports the start of speech too early, answered audio stays answered."""
     buffer = AudioBuffer(RATE_HZ, 100_000)
     buffer.append(samples(*[LOUD] * 2000))
     buffer.handle_answer(Answer(2000, is_exact=False, is_final=True))

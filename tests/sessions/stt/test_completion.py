@@ -67,7 +67,7 @@ class Stream:
         return self.completion.state(ended)
 
     def restart(self) -> None:
-        """Restart as if closeStream was sent on a connection that only confirms the end."""
+        """Restart for a connection that only confirms the end, and mark closeStream as sent."""
         self.completion.restart(is_confirming=True)
         self.completion.close_sent = True
 
@@ -85,7 +85,7 @@ def test_usage_completes() -> None:
 
 
 def test_usage_completes_speech_without_words() -> None:
-    """After the usage, speech without a word is not an error: the service detected it as noise."""
+    """After the usage, speech without words is no error, because the service has detected noise."""
     stream = Stream(speech_ms=5000.0)
     stream.handle(SttUsage(1))
 
@@ -93,7 +93,7 @@ def test_usage_completes_speech_without_words() -> None:
 
 
 def test_usage_in_an_open_turn(clock: Clock) -> None:
-    """A final transcript may follow within a second of the usage, or the end is unconfirmed."""
+    """If no final transcript follows within a second of the usage, the end is unconfirmed."""
     stream = Stream(SpeechStarted(0))
     stream.handle(SttUsage(1))
 
@@ -104,7 +104,7 @@ def test_usage_in_an_open_turn(clock: Clock) -> None:
 
 
 def test_close_instead_of_the_usage() -> None:
-    """A regular close without the usage is unconfirmed once, and accepted the second time."""
+    """Without the usage, the first regular close is unconfirmed, and the second is accepted."""
     stream = Stream()
     assert CompletionState.UNCONFIRMED is stream.state(REGULAR)
     stream.completion.restart(is_confirming=True)
@@ -125,7 +125,7 @@ def test_close_without_an_answer_to_speech() -> None:
 
 
 def test_progress_needs_another_confirmation() -> None:
-    """After progress of the transcript, the next regular close is unconfirmed again."""
+    """After progress of the transcript, the next regular close must be confirmed again."""
     stream = Stream()
     stream.restart()
     stream.completion.handle_progress()
@@ -140,7 +140,7 @@ def test_lost_connection_is_pending() -> None:
 
 
 def test_missing_final(clock: Clock) -> None:
-    """If a turn with words lacks its final transcript the second time, an error is raised."""
+    """If a turn with words has no final transcript on two connections, an error is raised."""
     stream = Stream(SpeechStarted(0), Transcription("a"))
     stream.restart()
     stream.handle(SttUsage(1))
@@ -205,7 +205,7 @@ def test_progress_moves_the_deadline(clock: Clock) -> None:
 
 
 def test_deadline_of_a_turn(clock: Clock) -> None:
-    """The end of a turn has a deadline until a final transcript answers it."""
+    """After the end of a turn, the final transcript of this turn has a deadline."""
     stream = Stream(speech_ms=2000.0)
     assert math.inf == stream.completion.deadline(0.0)
     stream.completion.handle_turn_end(1000.0, 30.0)

@@ -71,7 +71,7 @@ def test_bytes_are_unchanged(encoding: str, form: str, tmp_path: Path) -> None:
 
 
 def test_events() -> None:
-    """The turns, the words and their times are what the service sends."""
+    """The turns, the words and their times are those that the service sends."""
     with stt_server() as (iw, _):
         with iw.stt.stream(encoding="AUTO_DETECT") as stream:
             stream.send(WORDS)
@@ -82,7 +82,7 @@ def test_events() -> None:
 
 
 def test_turns_without_word_times() -> None:
-    """Without times of words a turn has no end, because encoded audio has no known duration."""
+    """Without times of words, a turn has no end time, because the audio has no known duration."""
     with stt_server(recognizer={"is_timed": False}) as (iw, _):
         with iw.stt.stream(encoding="AUTO_DETECT") as stream:
             stream.send(WORDS)
@@ -230,7 +230,7 @@ def test_error_of_the_service() -> None:
 
 @pytest.mark.parametrize("ends", [True, False], ids=["closed", "silent"])
 def test_no_usage(ends: bool) -> None:
-    """Without the usage there is no proof that all audio was transcribed."""
+    """Without the usage, an error is raised, because the transcript may be incomplete."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "usage":

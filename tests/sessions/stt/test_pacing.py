@@ -31,7 +31,7 @@ def test_rate(clock: Clock) -> None:
 
 
 def test_rate_after_a_pause(clock: Clock) -> None:
-    """After a pause, as many messages as in a tenth of a second are sent without a wait."""
+    """After a pause, the messages of a tenth of a second are sent without a wait."""
     limiter = ChunkRateLimiter(100)
     clock.now += 60
     waits = [limiter.reserve() for _ in range(12)]

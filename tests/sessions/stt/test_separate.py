@@ -1,4 +1,4 @@
-"""The channels of one recording, transcribed separately and at once."""
+"""The channels of one recording are transcribed separately and at the same time."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ TALK = [(0, "w1 w2"), (1, "w1"), (1, "w2 w3"), (0, "w3 w4 w5")]
 
 
 def test_turns_are_merged() -> None:
-    """The turns are in the order of their starts, with their channel and speaker."""
+    """The turns are in the order of their starts. Each turn has its channel and speaker."""
     with stt_server() as (iw, server):
         transcript = iw.stt.transcribe(wav(LEFT, RIGHT), channels="separate")
 
@@ -124,7 +124,7 @@ def test_mono() -> None:
 
 
 def test_forms() -> None:
-    """Raw samples, arrays and iterables have separate channels too."""
+    """The channels of raw samples, arrays and iterables are transcribed separately too."""
     pcm = interleaved(LEFT, RIGHT)
     frames = np.frombuffer(pcm, "<i2").reshape(-1, 2)
     with stt_server() as (iw, _):
@@ -179,7 +179,7 @@ def test_wrong_arguments(settings: dict[str, object], error: type[Exception], wo
 
 @pytest.mark.parametrize("channel", [0, 1])
 def test_failure_of_one_channel(channel: int) -> None:
-    """If the stream of a channel fails, the others end, and the error names the channel."""
+    """If the stream of a channel fails, the other streams end, and the error names the channel."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         # The streams of a recording are opened in the order of its channels.
@@ -202,7 +202,7 @@ def test_failure_of_one_channel(channel: int) -> None:
 
 
 def test_failure_ends_the_wait_for_the_other_channel() -> None:
-    """A channel that fails ends the other channels at once, before their timeouts."""
+    """If a channel fails, the other channels end at once, before their timeouts."""
     may_fail = threading.Event()
 
     def hook(connection: SttConnectionScript, name: str) -> None:
@@ -224,7 +224,7 @@ def test_failure_ends_the_wait_for_the_other_channel() -> None:
 
 
 def test_lost_connection_of_one_channel() -> None:
-    """A channel whose connection is lost reconnects; no word is lost or repeated."""
+    """If a channel loses its connection, the channel reconnects; no word is lost or repeated."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "final" and connection.number == 2:
@@ -250,7 +250,7 @@ def test_damaged_recording() -> None:
 
 
 def test_no_connection() -> None:
-    """If a channel cannot connect, the open channels are closed; the error names the other."""
+    """If a channel cannot connect, the open channels are closed; the error names that channel."""
     with stt_server(max_retries=0, connect_timeout=5.0, limiter=ConnectionLimiter(1)) as (iw, _):
         with pytest.raises(QuotaError, match=r"^channel 1: the limit of connections"):
             iw.stt.transcribe(wav(LEFT, RIGHT), channels="separate")
@@ -284,7 +284,7 @@ def turn(text: str, start_ms: int | None = None, end_ms: int | None = None) -> T
 
 
 def test_turns_without_times() -> None:
-    """A turn without a start follows the turn before it in its channel."""
+    """A turn without a start follows the previous turn of the same channel."""
     merged = merge_transcripts(
         [
             Transcript((turn("a", 0, 900), turn("b"), turn("c", 5000))),

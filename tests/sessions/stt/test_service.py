@@ -169,7 +169,7 @@ def test_files(local: Inworld, tmp_path: Path, kind: str) -> None:
 
 
 def test_transcribe(local: Inworld) -> None:
-    """A recording is streamed at five times real time; the callback gets all transcripts."""
+    """A recording is streamed at five times real time, and the callback gets all transcripts."""
     seen: list[Transcription] = []
     pcm = recording("beckett.wav")
     started = time.monotonic()
@@ -331,7 +331,7 @@ def test_bad_input(
 
 
 def test_bad_sample_in_the_middle() -> None:
-    """A NaN in a recording raises an error with its position, and the stream is closed."""
+    """A NaN in a recording raises an error that has the position of the NaN; the stream closes."""
     samples = np.zeros(32_000)
     samples[20_000] = np.nan
     with stt_server() as (iw, _):
@@ -371,7 +371,7 @@ def test_bad_key() -> None:
 
 
 def test_partial_of_a_recording() -> None:
-    """The error of a recording has the turns so far and the audio that was not transcribed."""
+    """If a recording fails, the error has the earlier turns and the audio without a transcript."""
     pcm, _ = spoken_turns(2, 2)
 
     def hook(connection: SttConnectionScript, name: str) -> None:

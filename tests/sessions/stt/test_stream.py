@@ -298,7 +298,7 @@ def test_feed_source() -> None:
 
 
 def test_feed_file(tmp_path: Any) -> None:
-    """A path of a file of any rate and channels is read."""
+    """A file of any rate and any number of channels is read from its path."""
     path = tmp_path / "a.wav"
     with WavWriter(path, 48_000) as file:
         file.write(bytes(48_000 * 2))
@@ -374,7 +374,7 @@ NARROW: dict[str, Any] = {"max_chunks_per_second": 10, "max_waiting_bytes": 6400
 
 
 def test_block() -> None:
-    """With "block", send() waits for room until its timeout."""
+    """With overflow="block", send() waits for room until its timeout."""
     with stt_server() as (iw, server):
         with iw.stt.stream(**NARROW) as stream:
             stream.send(bytes(16_000))
@@ -388,7 +388,7 @@ def test_block() -> None:
 
 
 def test_raise() -> None:
-    """With "raise", a full queue raises an error at once."""
+    """With overflow="raise", a full queue raises an error at once."""
     with stt_server() as (iw, server):
         with iw.stt.stream(overflow="raise", **NARROW) as stream:
             taken = 0
@@ -402,7 +402,7 @@ def test_raise() -> None:
 
 
 def test_drop_oldest() -> None:
-    """With "drop_oldest", send() does not wait; the oldest audio is dropped and counted."""
+    """With overflow="drop_oldest", send() drops and counts the oldest audio instead of waiting."""
     newest = b"\x07\x00" * 3200
     with stt_server(recognizer={"counts_only": True}) as (iw, server):
         with iw.stt.stream(overflow="drop_oldest", **NARROW) as stream:
@@ -515,7 +515,7 @@ def test_raising_handler(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_unknown_events() -> None:
-    """A message of an unknown kind is an UnknownEvent with the whole message."""
+    """A message of an unknown kind is read as an UnknownEvent with the whole message."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "usage":
@@ -589,12 +589,12 @@ def test_closed_stream() -> None:
 
 
 def test_exception_in_the_block() -> None:
-    """An exception in the block ends the stream at once, without a wait for transcripts."""
+    """An exception in the ``with`` block ends the stream at once. No transcript is awaited."""
     with stt_server(lambda connection, name: connection.until_left()) as (iw, _):
         with pytest.raises(KeyError), iw.stt.stream() as stream:
             raise KeyError
 
-    # If the stream had waited for last words, it would have ended with DeadlineExceeded.
+    # If the stream had waited for the last words, the error would be DeadlineExceeded.
     assert stream.ended is not None
     assert isinstance(stream.ended.error, ClosedError)
 
@@ -619,7 +619,7 @@ def test_client_closes() -> None:
         stream = iw.stt.stream()
         iw.close()
 
-        # If the stream had waited for last words, it would have ended with DeadlineExceeded.
+        # If the stream had waited for the last words, the error would be DeadlineExceeded.
         assert stream.ended is not None
         assert isinstance(stream.ended.error, ClosedError)
         with pytest.raises(ClosedError):
@@ -800,7 +800,7 @@ def test_wrong_timeouts_of_recordings(method: Any, timeout: Any) -> None:
     ],
 )
 def test_an_unreadable_message(message: str) -> None:
-    """A message that cannot be read is an event, and the transcript is complete."""
+    """A message that cannot be read is emitted as an event, and the transcript is complete."""
 
     def odd(connection: SttConnectionScript, moment: str) -> None:
         if moment == "chunk" and connection.counts[moment] == 2:
@@ -818,7 +818,7 @@ def test_an_unreadable_message(message: str) -> None:
 
 
 def test_an_error_without_a_close() -> None:
-    """An error of the connection that no CLOSE follows is an event, and the stream continues."""
+    """If no CLOSE follows an error of the connection, the error is emitted as an event."""
 
     def odd(connection: SttConnectionScript, moment: str) -> None:
         if moment == "chunk" and connection.counts[moment] == 2:
@@ -841,7 +841,7 @@ def test_an_error_without_a_close() -> None:
 
 
 def test_fields_of_a_wrong_type(caplog: pytest.LogCaptureFixture) -> None:
-    """Optional fields of a wrong type cost no word, and are logged once for each name."""
+    """If optional fields have a wrong type, no word is lost, and each name is logged once."""
 
     def odd(connection: SttConnectionScript, moment: str) -> None:
         if moment == "chunk" and connection.counts[moment] in (2, 3):

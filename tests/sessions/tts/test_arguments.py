@@ -38,7 +38,7 @@ CALLS: list[tuple[Callable[[Inworld], object], str]] = [
 
 @pytest.mark.parametrize(("call", "words"), CALLS)
 def test_calls(iw: Inworld, call: Callable[[Inworld], object], words: str) -> None:
-    """The error names the argument of the wrong type and its value."""
+    """The error names the argument that has a wrong type, and shows the wrong value."""
     with pytest.raises(ConfigError, match=words):
         call(iw)
 

@@ -47,7 +47,7 @@ def test_start_of_each_chunk() -> None:
 
 
 def test_times_of_the_next_generation() -> None:
-    """The service restarts times at 0; the end of the previous audio is added."""
+    """The service restarts times at 0, and the client adds the end of the previous audio."""
     assembler = Assembler("c", SLOW)
     assembler.chunk(received(silence(100), words=[("one", 0, 90)]))
     assembler.generation_ended()
@@ -113,7 +113,7 @@ def test_tokens_are_joined_to_words() -> None:
 
 
 def test_visemes() -> None:
-    """The visemes of the phonemes are used until a message with its own visemes arrives."""
+    """The visemes of the phonemes are used until a message that lists visemes arrives."""
     assembler = Assembler("c", SLOW)
     phonemes = (Phoneme("b", "bmp", 0, 10, 0), Phoneme("x", "", 10, 20, 0))
     shapes = (Viseme("PP", 0, 10, 0.5),)

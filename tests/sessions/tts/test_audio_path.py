@@ -127,7 +127,7 @@ def _chunk(audio: str) -> object:
 
 
 def test_decoded_audio_stands_for_the_text() -> None:
-    """If decoded audio is passed to read(), the text of the field is ignored."""
+    """If decoded audio is passed to read(), the audio field of the message is ignored."""
     message = json.dumps(_chunk(""))
 
     assert tts.AudioReceived("@", b"\0\1") == tts.read(message, b"\0\1")

@@ -202,7 +202,7 @@ def test_only_this_user_may_read(server: Emulator, tmp_path: Path) -> None:
     with client(server, folder) as iw, pytest.raises(ConfigError, match="its mode is 750"):
         _ = iw.tts
     (folder / "speech").chmod(0o700)
-    # Others could replace the folder in it.
+    # Other users could replace `speech` if they may write to its parent folder.
     folder.chmod(0o777)
     with client(server, folder) as iw, pytest.raises(ConfigError, match=r"chmod o-w .*mode is 777"):
         _ = iw.tts
@@ -242,7 +242,7 @@ def test_the_limit_with_a_folder_in_the_way(server: Emulator, tmp_path: Path) ->
 
 
 def test_speech_of_another_service_is_not_kept(server: Emulator, tmp_path: Path) -> None:
-    """A failover to another service must not put its speech under the name of the first one."""
+    """After a failover, speech of the other service is not kept as speech of the first service."""
     dead = "http://127.0.0.1:1"
     other = Endpoint(base_url=server.url, api_key=server.api_key)
     with Inworld(
@@ -255,7 +255,7 @@ def test_speech_of_another_service_is_not_kept(server: Emulator, tmp_path: Path)
 
 
 def test_speech_of_another_key_is_kept(server: Emulator, tmp_path: Path) -> None:
-    """Another credential of the same service has the same speech."""
+    """Speech is kept after a failover to another credential of the same service."""
     with Inworld(
         api_key="d3Jvbmc6d3Jvbmc=",
         base_url=server.url,

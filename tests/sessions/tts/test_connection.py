@@ -561,7 +561,7 @@ def test_a_consumer_that_continues() -> None:
 @pytest.mark.usefixtures("no_safety_net")
 def test_unknown_events_are_bounded() -> None:
     """
-    Each event, of any kind, fills the mailbox by the size of its message.
+    An event of any kind takes as much room in a mailbox as the message of this event.
 
     In an earlier version, unknown events of 969 MiB in memory counted as 68 KB.
     """

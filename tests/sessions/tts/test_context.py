@@ -49,7 +49,7 @@ def words_of(chunks: list[AudioChunk]) -> str:
 
 
 def test_a_conversation(connection: TtsConnection) -> None:
-    """Text is answered with audio and with the events of the service, in order."""
+    """The service answers text with audio and events, in order."""
     with connection.context() as context:
         context.send("Hello ")
         context.send("there. And more.")
@@ -138,7 +138,7 @@ def test_wrong_text(connection: TtsConnection, text: str) -> None:
 
 
 def test_tokens_of_white_space() -> None:
-    """White space alone is sent with the text after it."""
+    """White space alone is sent together with the next text."""
     with scripted(obedient) as iw, iw.tts.connect() as connection, connection.context() as context:
         for token in ("", "Two", " ", "\n", "words", " ", ""):
             context.send(token)
@@ -249,7 +249,7 @@ def test_say_replaced(connection: TtsConnection) -> None:
             next(first)
 
 
-# (settings, whether send() was called before say()): the client cannot know where a text ends.
+# (settings, whether send() is called before say()) with which the end of a text is unknown.
 UNSAYABLE: list[tuple[dict[str, object], bool]] = [
     ({"auto_mode": True}, False),
     ({"buffer_char_threshold": 100}, False),
@@ -379,7 +379,7 @@ def test_interrupt_does_not_wait() -> None:
                 context.send("word " * 10_000)
 
     with (
-        # The service answers no ping, so no deadline may pass while the queue fills.
+        # The service answers no ping, so the ping timeout must not pass while the queue fills.
         scripted(
             deaf, max_queued_bytes=10_000, send_timeout=120, ping_interval=120, ping_timeout=120
         ) as iw,

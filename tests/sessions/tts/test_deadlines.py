@@ -106,7 +106,7 @@ def test_a_request_that_is_not_answered(ask: str) -> None:
 
 
 def test_say_that_is_not_answered() -> None:
-    """say() ends with the deadline of its context."""
+    """say() ends with an error at the deadline of its context."""
     with scripted(confirm_and_ignore) as iw, iw.tts.connect() as connection:
         with pytest.raises(DeadlineExceeded, match="a flush"):
             list(connection.context(message_timeout=0.1).say("Hi."))

@@ -66,7 +66,7 @@ def refusal(status: str, *headers: str) -> bytes:
 
 
 class Service:
-    """Answers each request with the next of the answers. The last answer is repeated."""
+    """Answers each request with the next answer of a list. The last answer is repeated."""
 
     def __init__(self, *answers: bytes | Callable[[Peer], None]) -> None:
         self.answers = answers
@@ -108,7 +108,7 @@ def hold(*before: bytes) -> Callable[[Peer], None]:
 @pytest.mark.parametrize("encoding", ["PCM", "LINEAR16", "MULAW", "MP3"])
 @pytest.mark.parametrize("text", ["Hello there. Twice.", "One two three. " * 300])
 def test_same_speech_as_over_a_websocket(iw: Inworld, text: str, encoding: str) -> None:
-    """Both methods return the same words in the same order, and the same audio for a short text."""
+    """HTTP and a WebSocket return the same words. For a short text, the times are the same too."""
     config = AudioConfig(encoding, 24000)
     streamed = iw.tts.synthesize(text, audio=config)
     whole = iw.tts.synthesize(text, audio=config, method="http")
@@ -203,7 +203,7 @@ def test_chunks_arrive_one_by_one() -> None:
         assert 1 == len(list(stream))
 
 
-# What the service sends first, the class of the error, and how often the client asks.
+# (first answer of the service, class of the error, number of requests that the client sends)
 REFUSALS: list[tuple[bytes, type[InworldError], int]] = [
     (refusal("404 Not Found"), NotFoundError, 1),
     (refusal("401 Unauthorized"), AuthError, 1),
@@ -247,7 +247,7 @@ def test_lost_before_the_first_line(before: tuple[bytes, ...]) -> None:
     assert 2 == len(service.bodies)
 
 
-# What the service sends after 10 ms of audio, the class of the error and its text.
+# (what the service sends after 10 ms of audio, class of the error, words of the error)
 BROKEN: list[tuple[bytes | Callable[[Peer], None], type[InworldError], str]] = [
     (HEAD + audio() + fault(13, "engine died") + END, ServiceError, "engine died"),
     (HEAD + audio() + fault(8, "too many") + END, QuotaError, "too many"),
@@ -265,7 +265,7 @@ BROKEN: list[tuple[bytes | Callable[[Peer], None], type[InworldError], str]] = [
 def test_broken_after_the_first_chunk(
     answer: bytes | Callable[[Peer], None], kind: type[InworldError], text: str
 ) -> None:
-    """An error after some audio has the audio as ``partial``, and nothing is sent again."""
+    """If an error follows some audio, ``partial`` has this audio, and no request is sent again."""
     service = Service(answer)
     timeout = 0.4 if kind is DeadlineExceeded else 30
     with client_of(service) as iw, pytest.raises(kind, match=text) as caught:

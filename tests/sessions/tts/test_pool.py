@@ -68,7 +68,7 @@ def test_successive_utterances_share_a_connection() -> None:
 
 def test_parallel_utterances_share_connections(spelling_server: Emulator) -> None:
     """
-    Utterances that start together share connections, five on each.
+    Utterances that start together share connections. Each connection has five utterances.
 
     A pool that opens one connection for each utterance would exceed the limit of the account.
     """
@@ -351,7 +351,7 @@ def test_a_connection_that_does_not_answer_is_left() -> None:
 
 
 def test_a_silent_connection_is_aborted() -> None:
-    """A silent connection is aborted without a close handshake, so another one can be opened."""
+    """A silent connection is aborted without a close handshake, so that another can be opened."""
     release = threading.Event()
     with (
         scripted(

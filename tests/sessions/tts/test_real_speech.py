@@ -20,7 +20,7 @@ def speech(inworld_local: Emulator) -> Speech:
 
 
 def test_every_word_once(speech: Speech) -> None:
-    """The words of the speech are the words of the text in order. Their times are in the audio."""
+    """The words of the speech are those of the text, in order. Their times are within the audio."""
     assert TEXT.split() == [word.text for word in speech.words]
     assert all(a.end_ms <= b.start_ms + 1 for a, b in itertools.pairwise(speech.words))
     assert speech.words[-1].end_ms <= (speech.duration_ms or 0)

@@ -1,4 +1,4 @@
-"""A whole utterance gives all audio of its text, or an error with the audio so far."""
+"""A whole utterance returns all audio of its text, or an error that has the earlier audio."""
 
 from __future__ import annotations
 
@@ -457,7 +457,7 @@ def test_an_error_in_the_loop(iw: Inworld) -> None:
 
 
 def test_partial_speech() -> None:
-    """If an utterance breaks off, the error has the audio that arrived before as ``partial``."""
+    """If an utterance breaks off, ``partial`` of the error has the audio that arrived before."""
 
     def breaking(service: Service) -> None:
         context_id = service.until("close_context")

@@ -39,7 +39,7 @@ LAWS = [(AudioEncoding.MULAW, b"\xff\x7f\x00", [0, 0, -32124]), (AudioEncoding.A
 
 @pytest.mark.parametrize(("encoding", "data", "samples"), LAWS)
 def test_g711(encoding: AudioEncoding, data: bytes, samples: list[int]) -> None:
-    """``data`` is G.711 as received; ``pcm`` has its samples."""
+    """``data`` is G.711 as received; ``pcm`` has the decoded samples."""
     chunk = AudioChunk("c", data, encoding, 8000)
 
     assert len(data) / 8 == chunk.duration_ms
@@ -66,7 +66,7 @@ def test_repr_is_short() -> None:
 
 
 def test_join() -> None:
-    """Joined chunks have audio and words in order, summed counts, and phonemes at their words."""
+    """Joining chunks keeps the order of audio and words, and adds the counts of usage."""
     chunks = [
         AudioChunk(
             "c", b"aa", AudioEncoding.PCM, 24000, 0.0, (WordTime("one", 0, 1),), (),
@@ -225,7 +225,7 @@ def test_save_to_a_file_object(tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_save_to_a_wrong_target(target: Any, kind: str | None, words: str) -> None:
-    """A target without a format, and one that is no binary file, are refused."""
+    """A target without a format is refused, and so is a file that is not binary."""
     with pytest.raises(ConfigError, match=words):
         Speech(SAMPLES, AudioEncoding.PCM, 24000).save(target, format=kind)
 
@@ -245,7 +245,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path: Path) -> None:
 
 
 def test_subtitles() -> None:
-    """The text of the cues is the text of the speech, with its times."""
+    """The cues have the text and the times of the speech."""
     tokens = ("Hello", ",", " ", "you", ".", " ", "\u4eca\u5929", "\u597d", "\u3002")
     words = (
         WordTime("Hello,", 0, 400.4),

@@ -12,7 +12,7 @@ from support.realtime_wire import read
 
 
 def added(item_id, role="assistant", *, previous=None, content=(), kind="added", **item):
-    """Return a message that says that an item was added, or that it is done."""
+    """Return a message that says that an item was added, or that an item is done."""
     body = {"id": item_id, "type": "message", "role": role, "content": list(content), **item}
     return {"type": f"conversation.item.{kind}", "previous_item_id": previous, "item": body}
 
@@ -155,7 +155,7 @@ STREAMS = [
 @pytest.mark.parametrize(("first", "second"), STREAMS)
 @pytest.mark.parametrize("index", [0, 1], ids=["same part", "other part"])
 def test_text_and_transcript(first, second, index):
-    """If an item gets text and transcript deltas, it has only those of the first kind."""
+    """If an item gets text and transcript deltas, only deltas of the first kind are used."""
     mirror = conversation(
         added("a1"),
         output(f"{first}.delta", delta="Hel"),
@@ -181,7 +181,7 @@ def test_rolling_transcript():
 
 
 def test_transcript_before_its_item():
-    """A transcript that arrives before its item is in the item when the item is added."""
+    """If a transcript arrives before its item, the item has the transcript when it is added."""
     mirror = conversation(
         heard("delta", "hi"),
         added("u1", "user", content=[{"type": "input_audio", "transcript": None}]),
@@ -201,7 +201,7 @@ def test_transcript_after_its_item():
 
 
 def test_completed_transcripts():
-    """A completed transcript replaces an earlier transcript. A later delta does not change it."""
+    """A completed transcript replaces earlier transcripts, and a later delta changes nothing."""
     mirror = conversation(
         done("u1", "user", content=[{"type": "input_audio"}]),
         heard("completed", "Hi."),
@@ -302,14 +302,14 @@ def test_out_of_band_response():
 
 
 def test_ended_response_is_removed():
-    """After the end of an out-of-band response, its text is not used for a later item."""
+    """After the end of an out-of-band response, no later item gets the text of this response."""
     mirror = conversation(output("output_text.delta", delta="x"), response_done(), added("a1"))
 
     assert "" == mirror.get("a1").item.text
 
 
 def test_arguments_of_a_call():
-    """A call has its arguments as soon as they are complete."""
+    """A call has its arguments as soon as the arguments are complete."""
     call = {"id": "f1", "type": "function_call", "call_id": "c", "name": "f", "arguments": ""}
     mirror = conversation(
         {"type": "conversation.item.added", "item": call},
@@ -333,7 +333,7 @@ MESSAGES = st.one_of(
 
 @given(st.lists(MESSAGES, max_size=30))
 def test_any_order_of_messages(messages):
-    """After messages in any order, the items are those that were added and not deleted."""
+    """After messages in any order, the items are the added items without the deleted items."""
     present = set()
     for message in messages:
         if message["type"].endswith(("added", "done")) and "previous_item_id" in message:

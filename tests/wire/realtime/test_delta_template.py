@@ -1,4 +1,4 @@
-"""A message that repeats an earlier message is not parsed, but gives the same event as parsing."""
+"""If a message repeats an earlier message, the same event is made without parsing the message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def learned(message: bytes, event_id: bytes | None) -> DeltaTemplate:
 
 @pytest.mark.parametrize("event_id", ["event_2", "", "event_1", "x" * 200, "\u007e{}[],:"])
 def test_repeated(event_id: str) -> None:
-    """The event has audio and id of the new message, and all other fields of the template."""
+    """The event has the new audio and event id, and all other fields of the template."""
     message = text(event_id=event_id)
 
     event = learned(text(), b"event_1").read(message, event_id.encode(), b"3456")
@@ -65,7 +65,7 @@ OTHERS = [
 
 @pytest.mark.parametrize(("message", "event_id"), OTHERS)
 def test_another_message(message: bytes, event_id: bytes | None) -> None:
-    """A message must be parsed if another field differs, or if its id has unusual characters."""
+    """A message must be parsed if another field differs, or if the id has unusual characters."""
     assert learned(text(), b"event_1").read(message, event_id, b"34") is None
 
 

@@ -29,7 +29,7 @@ USER_ITEM = rt.Message(
 CALL_MESSAGE = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "f", "arguments": ""}
 CALL_ITEM = rt.FunctionCall(id="f1", call_id="c1", name="f")
 
-# (name, fields, event): every message, with all its fields.
+# (name, fields, event): every message, with all fields of the message.
 EVENTS = [
     (
         "session.created",
@@ -374,7 +374,7 @@ def fields_of(name):
 
 @pytest.mark.parametrize(("name", "fields", "event"), EVENTS, ids=NAMES)
 def test_messages(name, fields, event):
-    """Each message is read as the event with its name, with or without an event id."""
+    """Each message is read as the event of the same name, with or without an event id."""
     assert event == read(message(name, fields))
     assert attrs.evolve(event, event_id="evt_1") == read(
         message(name, {"event_id": "evt_1", **fields})

@@ -69,5 +69,5 @@ def test_fatal_errors(code, fatal):
 
 
 def test_echoed_key():
-    """If the error of the service contains a part of the key, the exception does not show it."""
+    """If an error of the service contains a part of the key, the exception omits this part."""
     assert "Zm9v" not in str(service_error(SessionFault(7, 'no such key: "Zm9v***"')))

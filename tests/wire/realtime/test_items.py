@@ -36,7 +36,7 @@ def test_place_of_an_added_item(asked, answered, order):
 
 
 def test_replay_of_a_first_item():
-    """An item that was put first and is not acknowledged yet is put first again by the replay."""
+    """If an item was put first and is not acknowledged yet, the replay puts it first again."""
     items = Items(is_inworld=True)
     items.handle(added("a"))
     items.add(rt.CreateItem(rt.Message.user("x", id="n"), "root"))
@@ -64,7 +64,7 @@ REFUSALS = [("invalid_value", False), (None, False), ("item_create_duplicate_ite
 
 @pytest.mark.parametrize(("code", "stays"), REFUSALS)
 def test_refused_replay(code, stays):
-    """An item that the new session refuses is removed, unless the session already has it."""
+    """An item that the new session refuses is removed, unless the session already has the item."""
     items = Items(is_inworld=True)
     items.handle(added("a"))
     items.replay()
@@ -77,7 +77,7 @@ def test_refused_replay(code, stays):
     ("arguments", "sent"), [('{"a": 1}', '{"a": 1}'), ('{"a', "{}"), ("", "{}")]
 )
 def test_replay_of_a_call(arguments, sent):
-    """Arguments that are not JSON are sent again as {}, because services refuse such arguments."""
+    """Services refuse arguments that are not JSON, so the replay sends {} instead of them."""
     items = Items(is_inworld=True)
     call = rt.FunctionCall(call_id="c1", name="f", arguments=arguments, id="f1")
     items.handle(rt.ItemAdded(call, None))

@@ -33,7 +33,7 @@ CUTS = [
 @pytest.mark.parametrize(("form", "received", "is_whole", "heard", "cut_ms"), CUTS)
 def test_cuts(form, received, is_whole, heard, cut_ms):
     """
-    An item is truncated where its playback stopped, rounded down to a whole millisecond.
+    An item is truncated where the playback stopped, rounded down to a whole millisecond.
 
     The position is never after the end of the received audio. The service counts G.711 audio
     as if its rate were 24000 Hz, so a third of the position in ms is sent.
@@ -98,7 +98,7 @@ def test_audio_that_the_application_plays():
 
 
 def test_another_player():
-    """What earlier players played counts. The next player gets only audio that comes later."""
+    """Audio that earlier players played counts. The next player gets only later audio."""
     items = PlaybackLedger(PCM)
     for item_id in ("a1", "a2", "a3"):
         items.receive(item_id, "r1", 0, 24000, is_played=True)
@@ -114,7 +114,7 @@ def test_another_player():
 
 
 def test_a_player_that_does_not_count():
-    """If it is unknown how much an earlier player played, its items are not truncated."""
+    """Items of an earlier player are not truncated if it is unknown how much was played."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 24000, is_played=True)
     items.change_player(None)
@@ -159,7 +159,7 @@ def test_never_beyond_the_received_audio(chunks, heard, rate_hz):
 
 
 def test_items_that_begin_after_an_interruption_stay():
-    """An interruption removes only the items that had begun when it began."""
+    """An interruption removes only items that had begun before the interruption."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 24000, is_played=True)
     begun = items.begun

@@ -103,7 +103,7 @@ ERRORS = [
 
 @pytest.mark.parametrize(("fields", "key"), ERRORS)
 def test_refusals(fields, key):
-    """An error refuses the request that it names, or the only request of its kind."""
+    """An error refuses the request that the error names, or the only request of a kind."""
     assert key == refused(registered(*ALL), **fields)
 
 
@@ -153,7 +153,7 @@ def test_expired():
 
 
 def test_items_before_a_response():
-    """The answer to a request shows that all items sent before it were accepted."""
+    """The answer to a request shows that all items that were sent earlier were accepted."""
     replies = [about(Request.ITEM, f"i{number}") for number in range(3)]
     registered(*replies).accepted_before(1.5)
 
@@ -161,7 +161,7 @@ def test_items_before_a_response():
 
 
 def test_a_lost_connection():
-    """If the connection is lost, items and unwatched updates stay pending, and others end."""
+    """After a lost connection, items and unwatched updates stay pending; all other requests end."""
     watched_item = about(Request.ITEM)
     late_update = update("u2", is_watched=False)
     replies = [

@@ -1,4 +1,4 @@
-"""Requests for responses are sent one after another, and again if the service was busy."""
+"""Requests for responses are sent one after another. A request refused as busy is sent again."""
 
 from inworld_sync.models import realtime as rt
 from inworld_sync.wire.realtime.response_queue import ResponseQueue
@@ -111,7 +111,7 @@ def test_refused():
 
 
 def test_given_up():
-    """A request that the caller gives up fails. If the response begins later, it is cancelled."""
+    """If the caller gives up a request, the request fails, and a late response is cancelled."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2")
@@ -125,7 +125,7 @@ def test_given_up():
 
 
 def test_replaced():
-    """If an in-band response begins, the in-band response before it must have ended."""
+    """If an in-band response begins, the previous in-band response counts as ended."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2", OUT_OF_BAND)
@@ -140,7 +140,7 @@ def test_replaced():
 
 
 def test_presumed_over():
-    """If a response is presumed to be over, the next request does not wait for its end."""
+    """If a response is presumed to be over, the next request is sent without ``response.done``."""
     queue = ResponseQueue()
     state = queue.add("q1")
     queue.add("q2")
@@ -171,7 +171,7 @@ def test_matched_by_order():
 
 
 def test_manual_turns():
-    """In a session with manual turns, a response without an id belongs to the request."""
+    """In a session with manual turns, a response without an id belongs to the pending request."""
     queue = ResponseQueue()
     state = queue.add("q1")
     sent(queue)

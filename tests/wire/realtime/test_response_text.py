@@ -1,4 +1,4 @@
-"""The text of a response has each piece once, although several messages may contain it."""
+"""The text of a response has each piece once, even if several messages contain the piece."""
 
 import json
 
@@ -173,7 +173,7 @@ def test_text_after_a_cancel(status, text):
 
 
 def test_text_in_the_output_of_a_response():
-    """Text that is only in ``response.done`` is returned, even if this is the first message."""
+    """Text that is only in ``response.done`` is returned, even without any earlier message."""
     table = Responses()
     state = table.handle(done("completed", item("One. "), item("Two.", item_id="a2")))
 

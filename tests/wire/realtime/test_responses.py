@@ -47,7 +47,7 @@ def handle(table, *messages):
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete"])
 def test_a_response_from_request_to_end(status):
-    """A request gets its response by the id in the metadata, and ends with its final status."""
+    """The id in the metadata connects a response to its request, which ends with a final status."""
     table = Responses()
     state, command = table.request("q1", rt.ResponseConfig(metadata={"a": "b"}))
     seen = [state.status]
@@ -80,7 +80,7 @@ def test_the_service_begins_by_itself():
 
 
 def test_requests_are_distinguished():
-    """Two requests get their responses by their ids, in any order of the responses."""
+    """Two requests get their responses by the ids in the metadata, in any order."""
     table = Responses()
     first, _ = table.request("q1")
     second, _ = table.request("q2")
@@ -110,7 +110,7 @@ def test_refused_request():
 
 
 def test_abandoned_request():
-    """If the response of an abandoned request begins, it is already marked as being cancelled."""
+    """If the response of an abandoned request begins, the response is already being cancelled."""
     table = Responses()
     state, _ = table.request("q1")
     assert state is table.abandon("q1", "failed")

@@ -548,7 +548,7 @@ def test_memory_with_a_wrong_field():
 
 
 def test_updates_are_merged():
-    """An update of the session changes only the fields that it has, at all levels."""
+    """An update changes only the fields that the update has, at all levels."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("created", CREATED))
     settings.handle(said("updated", {"audio": {"output": {"voice": "Sarah"}}, "model": "m"}))

@@ -72,7 +72,7 @@ def test_to_session() -> None:
 
 
 def test_there_and_back() -> None:
-    """A session is the same after both conversions, if the REST interface has all its settings."""
+    """If the REST interface has all settings of a session, both conversions keep the session."""
     config = SessionConfig.from_session(SESSION)
 
     assert SESSION == config.to_session()
@@ -139,7 +139,7 @@ NO_PLACE = [
 
 @pytest.mark.parametrize(("session", "words"), NO_PLACE)
 def test_no_place(session: Session, words: str) -> None:
-    """If a conversion would lose a setting, it raises an error that names the setting."""
+    """If a conversion would lose a setting, an error names the setting."""
     with pytest.raises(ConfigError, match=words):
         SessionConfig.from_session(session)
 
@@ -162,7 +162,7 @@ WRONG: list[Mapping[str, Any]] = [
 
 @pytest.mark.parametrize("body", WRONG, ids=str)
 def test_wrong(body: Mapping[str, Any]) -> None:
-    """A wrong value is an error of the configuration; it shows no password of a URL."""
+    """A wrong value raises ConfigError. The error does not show the password of a URL."""
     with pytest.raises(ConfigError) as caught:
         SessionConfig.from_json(body)
 
@@ -181,6 +181,6 @@ def test_wrong(body: Mapping[str, Any]) -> None:
     ids=str,
 )
 def test_wrong_for_a_session(config: Mapping[str, Any]) -> None:
-    """A tool that a session does not accept is an error when it is converted."""
+    """Converting a tool or a tool choice that a session does not accept raises ConfigError."""
     with pytest.raises(ConfigError):
         SessionConfig.from_json(config).to_session()

@@ -144,7 +144,7 @@ def test_no_arguments():
 
 
 def test_nameless_call():
-    """A call without a name is returned at the end of the response, because it needs an output."""
+    """A call without a name is returned at the end of the response: the call needs an output."""
     counts, found = completed_by(FunctionCalls(), item("added"), item("done"), response())
 
     assert [0, 0, 1] == counts
@@ -220,7 +220,7 @@ def test_nothing_follows_a_cancelled_response():
 
 
 def test_calls_over_a_lost_connection():
-    """After a lost connection, calls still get outputs, and their ids may be used again."""
+    """After a lost connection, calls still get outputs, and the ids of calls may be used again."""
     pending = PendingCalls()
     pending.add(call("c1"), "r1", is_ours=True)
     pending.add(call("c2"), "r2", is_ours=True)
