@@ -51,7 +51,7 @@ def _check(folder: Path) -> None:
     )
 
     # Tracebacks of failed tests are left out, because they have the variables of the tests. A test
-    # may check that a log is empty, so some tests can fail. Most of them must run.
+    # may check that a log is empty, so some tests can fail. Most tests must pass.
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout[-2000:] + done.stderr[-2000:]
     assert int(passed[1]) > 1000

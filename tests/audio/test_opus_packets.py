@@ -107,7 +107,7 @@ def decoded(numbers: Sequence[int], packets: Sequence[bytes], wait: int = 5) -> 
 
 
 def test_order_of_a_stream() -> None:
-    """The order of arrival has no effect while no packet is more than *wait* too early."""
+    """The order of arrival has no effect if each packet is at most *wait* packets too early."""
     packets = opus(50)
     right = decoded(range(50), packets)
     wrong = decoded([*range(10), 12, 14, 11, 10, 13, *range(15, 50)], packets)
@@ -135,7 +135,7 @@ def test_lost_packets_of_a_stream() -> None:
 
 
 def test_a_long_loss() -> None:
-    """A loss of more than 120 ms is not concealed, so that the timestamps show a gap."""
+    """A loss of more than 120 ms is not concealed. The timestamps show the gap."""
     found = decoded([*range(10), *range(30, 40)], opus(40))
 
     assert [each.timestamp for each in found] == [

@@ -189,7 +189,7 @@ def test_without_concealment_a_stall_fades_at_once() -> None:
 
 
 def test_stall_ends_when_enough_is_queued() -> None:
-    """A stall ends when 80 ms are queued, and no audio is lost."""
+    """A stall ends when 80 ms of audio are queued, and no audio is lost."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(counting(0, 100 * PER_MS))
     player.read(110)
@@ -272,7 +272,7 @@ ORDERS = [
 @pytest.mark.parametrize("numbering", ["timestamp", "sequence"])
 @pytest.mark.parametrize("first", [0, -5])
 def test_packets_are_put_in_order(order: list[int], numbering: str, first: int) -> None:
-    """Packets are played in the order of sending, even if the numbers wrap."""
+    """Packets are played in the order of sending, even if the sequence numbers wrap around."""
     player = live_player()
     for number in order:
         place = (first + number) * (320 if numbering == "timestamp" else 1)
@@ -612,7 +612,7 @@ def test_finished_item_is_not_cleared() -> None:
 
 
 def test_items_without_a_name() -> None:
-    """After a clear or an end, the item None is a new item."""
+    """After a clear or an end, a push with the item None starts a new item."""
     player = Player()
     player.push(tone(100), None)
     player.playout.clear()

@@ -88,7 +88,7 @@ def test_closing_ends_an_iteration(tmp_path: Path) -> None:
 
 
 def test_stereo_is_mixed(tmp_path: Path) -> None:
-    """The channels of a stereo file are mixed to one."""
+    """The channels of a stereo file are mixed to one channel."""
     path = tmp_path / "stereo.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)

@@ -19,7 +19,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRedis:
 
 @pytest.fixture
 def process(fake: FakeRedis) -> Iterator[Callable[..., RedisLimiter]]:
-    """Make a limiter as another process would; it is closed after the test."""
+    """Make a limiter that acts like one of another process. The fixture closes the limiter."""
     fake.run_clock()
     made: list[RedisLimiter] = []
 

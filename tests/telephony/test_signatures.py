@@ -49,7 +49,7 @@ def test_twilio_socket(signature: TwilioSignature) -> None:
 
 
 def test_twilio_shared_key(signature: TwilioSignature) -> None:
-    """The header with the settings of the signature chooses the shared key and SHA-256."""
+    """A header with the settings of the signature selects the shared key and SHA-256."""
     text = "https://voice.example.com/voice" + fields(FORM)
     headers = {
         "X-Twilio-Signature": sign(text, "shared", "sha256"),
@@ -72,7 +72,7 @@ def test_twilio_json(signature: TwilioSignature) -> None:
 
 
 def test_a_form_with_several_values(signature: TwilioSignature) -> None:
-    """Forms of Flask and Django may have several values of one name."""
+    """Forms of Flask and Django may have several values for one name."""
 
     class Form(dict[str, str]):
         def getlist(self, _: str) -> list[str]:
@@ -201,7 +201,7 @@ SECRET = "a-token-that-nobody-sees"
     ],
 )
 def test_reports_of_errors(make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report that shows the variables of each function shows no secret, and can be made."""
+    """An error report that shows the variables of each function contains no secret."""
     monkeypatch.delenv("TWILIO_ACCOUNT_SID", raising=False)
     with pytest.raises((ConfigError, AuthError)) as caught:
         make()
