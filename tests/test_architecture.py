@@ -128,7 +128,7 @@ def _only(units: set[str]) -> str:
 
 
 def fault_inside(found: Import, target: str) -> str | None:
-    """Return why a file may not import a module of this package, or None if it may import it."""
+    """Return why a file may not import a module of this package, or None for an allowed import."""
     if found.unit == "":
         if target == "_version" or not found.runs_at_import:
             return None

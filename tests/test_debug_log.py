@@ -18,7 +18,7 @@ TESTS = Path(__file__).resolve().parent
 PARTS = ["sessions", "rest", "transport", "faults", "test_client.py"]
 
 # Matches a key, a token or a password, and the header before it. Other headers and the URLs of
-# proxies are hidden too, but parts of them are not secret.
+# proxies do not match, because parts of them are not secret.
 CREDENTIAL = re.compile(r"(?:[\w-]+: )?(?:(?:Basic|Bearer) )?([^\s:]{12,})")
 
 # This many successive characters of a credential in the output count as a leak.

@@ -90,7 +90,7 @@ def test_rare_failures(failover: Failover, clock: Time) -> None:
 
 
 def test_one_call_tries_again(failover: Failover, events: list[TraceEvent], clock: Time) -> None:
-    """After 10 s, one call tries the endpoint. After its success, all calls use the endpoint."""
+    """After 10 s, one call tries the endpoint. If the call succeeds, all calls use the endpoint."""
     for _ in range(3):
         failover.fail(0, LOST)
     clock.now += 9.9
@@ -295,7 +295,7 @@ def test_the_key_is_hidden() -> None:
 
 
 def test_threads_share_one_client(server: Emulator) -> None:
-    """Threads that need the next endpoint at the same time make one client for it."""
+    """Threads that need the next endpoint at the same time make only one client for it."""
     with client(server) as iw:
         barrier = threading.Barrier(8)
         results: list[str] = []

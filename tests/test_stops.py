@@ -1,4 +1,4 @@
-"""A process that was stopped, as by the sleep of a laptop, keeps its connections."""
+"""A process that was stopped, for example while a laptop slept, keeps its connections."""
 
 from __future__ import annotations
 

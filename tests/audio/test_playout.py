@@ -312,7 +312,7 @@ def test_late_packet_is_dropped() -> None:
 
 
 def test_jump_of_timestamps_starts_a_new_time_base() -> None:
-    """A jump of more than 5 s between timestamps is not concealed. It starts a new time base."""
+    """A jump of timestamps by more than 5 s starts a new time base and is not concealed."""
     player = live_player()
     player.push(counting(0, 1600), timestamp=0)
     player.push(counting(1600, 1600), timestamp=10 * RATE_HZ)
@@ -554,7 +554,7 @@ def test_clear_fades_to_silence(block_ms: int) -> None:
 
 
 def test_cleared_item_accepts_no_audio() -> None:
-    """A push for a cleared item returns STALE, and its frames are counted as stale."""
+    """A push for a cleared item returns STALE, and the pushed frames are counted as stale."""
     player = Player()
     player.push(tone(100), "a")
     player.playout.clear()
@@ -626,7 +626,7 @@ def test_items_without_a_name() -> None:
 
 
 def test_full_playout_refuses_a_push() -> None:
-    """A push that does not fit returns FULL. It is accepted later, when there is room."""
+    """A push that does not fit returns FULL. The same push is accepted when there is room."""
     player = Player(capacity_ms=100, start_ms=10, time_scaling=False)
     assert player.push(tone(80))
 
@@ -667,7 +667,7 @@ BAD_SETTINGS = [
 
 @pytest.mark.parametrize(("settings", "message"), BAD_SETTINGS)
 def test_bad_settings(settings: dict[str, object], message: str) -> None:
-    """A setting out of range raises an error with its name and range."""
+    """A setting out of range raises an error with the name and the range of the setting."""
     with pytest.raises(ConfigError, match=message):
         Playout(**{"sample_rate_hz": RATE_HZ, **settings})
 

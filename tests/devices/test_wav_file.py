@@ -100,7 +100,7 @@ def test_stereo_is_mixed(tmp_path: Path) -> None:
 
 
 def test_a_sink_writes_the_file(tmp_path: Path) -> None:
-    """Written audio counts as heard at once, and the file contains it."""
+    """Written audio counts as heard at once, and is in the file."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ) as sink:
         sink.write(RAMP)

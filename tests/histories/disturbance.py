@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 __all__ = ["Disturbance"]
 
-# How many of 100 messages have each fault. The other messages are sent unchanged.
+# Of 100 messages, this many have each fault. The other messages are sent unchanged.
 _FAULTS = {"lost": 10, "repeated": 7, "delayed": 7, "reordered": 7}
 
 # The largest number of later messages that are sent before a delayed message.

@@ -19,7 +19,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRedis:
 
 @pytest.fixture
 def process(fake: FakeRedis) -> Iterator[Callable[..., RedisLimiter]]:
-    """Make a limiter that acts like one of another process. The fixture closes the limiter."""
+    """Make a limiter, as another process would make it. The fixture closes the limiter."""
     fake.run_clock()
     made: list[RedisLimiter] = []
 

@@ -366,7 +366,7 @@ def test_the_password_is_hidden(process: Process) -> None:
 
 @pytest.mark.parametrize("password", ["hid/den", "12/den", "hid#den", "12?den", "12?a=den"])
 def test_a_password_that_is_not_quoted(password: str) -> None:
-    """A password that is not quoted is refused, and no part of it is in the error."""
+    """A password that is not quoted is refused, and the error has no part of it."""
     with pytest.raises(ConfigError, match="write %2F for /") as caught:
         RedisLimiter(f"redis://:{password}@localhost:6379/0")
     assert "den" not in str(caught.value)
@@ -388,7 +388,7 @@ def test_addresses(url: str) -> None:
 
 
 def test_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the error says how to install it."""
+    """Without the extra, the error says how to install the extra."""
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'inworld-sync\[redis\]'"):
         RedisLimiter(URL)

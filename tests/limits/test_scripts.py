@@ -1,4 +1,4 @@
-"""The Lua scripts keep the limit, the order of the queue and the leases; fakeredis runs them."""
+"""The Lua scripts keep the limit, the order of the queue and the leases."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_text(text: str) -> None:
-    """Tokens with white space are joined to the whole text. If all words are heard, so are they."""
+    """Joining tokens with white space gives the whole text. So does text_until() of all words."""
     tokens = list(text)
 
     assert text == text_of_tokens(tokens)

@@ -29,7 +29,7 @@ enum {
     BLOCK_MOST = 800,
     PUSH_MOST = 1200,
     RING = 4000,
-    NUMBERS = 32749, /* count of different samples; larger than the ring */
+    NUMBERS = 32749, /* count of different samples, more than the ring holds */
     LATENCY_NS = 40000000
 };
 

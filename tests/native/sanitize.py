@@ -1,5 +1,5 @@
 """
-Build the core with sanitizers in a temporary folder, and run the tests of C and audio with it.
+Run the tests of C and audio with a core that is built with sanitizers in a temporary folder.
 
     python tests/native/sanitize.py                     # address,undefined
     python tests/native/sanitize.py thread -k threads   # more arguments are passed to pytest

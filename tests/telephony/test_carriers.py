@@ -31,7 +31,7 @@ URL = "wss://voice.example.com/media"
 
 
 def test_twilio_start() -> None:
-    """The start has the ids and the parameters of the stream, such as the caller's number."""
+    """The start message has the ids and parameters of the stream, such as the caller's number."""
     start = {
         "event": "start",
         "sequenceNumber": "1",

@@ -351,7 +351,7 @@ def slin(kind: int, payload: bytes) -> bytes:
 
 
 def test_a_slow_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that sends its UUID byte by byte gets no more time for it."""
+    """A peer that sends its UUID byte by byte gets no more time than other peers."""
     monkeypatch.setattr(audiosocket, "_FIRST_SECONDS", 0.3)
     with AudioSocketServer(lambda _: None, port=0) as server:  # type: ignore[arg-type,return-value]
         with socket.create_connection(("127.0.0.1", server.port)) as peer:
@@ -400,7 +400,7 @@ def test_a_slow_frame_does_not_stop_the_rules() -> None:
 def test_the_server_survives_a_connection_without_a_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If no thread can start for a connection, it is closed. Later connections are accepted."""
+    """If a connection gets no thread, the server closes it and accepts later connections."""
     real, failures = threading.Thread.start, []
 
     def start(self: threading.Thread) -> None:

@@ -82,7 +82,7 @@ def test_the_first_audio_is_collected(clock: Clock) -> None:
 
 
 def test_tails(clock: Clock) -> None:
-    """The last frame of an item is short, or is filled with silence if the carrier needs it."""
+    """The last frame of an item is short, or is padded if the carrier needs whole frames."""
     for pads_tails, size in ((False, 40), (True, 160)):
         output = make(pads_tails=pads_tails)
         push(output, mulaw(65), end=True)

@@ -59,7 +59,7 @@ def test_pieces_are_put_in_order() -> None:
 
 
 def test_a_lost_piece_is_not_waited_for_longer_than_100_ms() -> None:
-    """A piece counts as lost when five later pieces have arrived. After that, it is dropped."""
+    """A piece counts as lost after five later pieces. If it arrives after that, it is dropped."""
     found, reorder = pieces(1, 3, 4, 5, 6, 7, 2, 8, 8)
 
     assert [1, 3, 4, 5, 6, 7, 8] == found
@@ -198,7 +198,7 @@ def test_key_tones() -> None:
 
 
 class Control:
-    """The commands of a carrier; a transfer fails if *error* is set."""
+    """The commands of a carrier. A transfer fails if *error* is set."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

@@ -58,7 +58,7 @@ def interrupted_when(call: SimulatedCall, heard_ms: float, found: list[Service])
 
 
 def truncations(service: Service) -> dict[str, int]:
-    """Return each truncation in real ms. For G.711, the number in the message is a third of it."""
+    """Return each truncation in real ms. For G.711, the message has a third of this number."""
     return {
         each["item_id"]: 3 * each["audio_end_ms"]
         for each in service.said("conversation.item.truncate")

@@ -95,7 +95,7 @@ def test_a_form_with_several_values(signature: TwilioSignature) -> None:
     ],
 )
 def test_twilio_refuses(signature: TwilioSignature, headers: dict[str, str]) -> None:
-    """Every other signature is refused, and the error shows no secret."""
+    """A wrong signature is refused, and the error shows no secret."""
     with pytest.raises(AuthError) as caught:
         signature.check_webhook("/voice", headers, FORM)
 
@@ -105,7 +105,7 @@ def test_twilio_refuses(signature: TwilioSignature, headers: dict[str, str]) -> 
 
 
 def test_twilio_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The token comes from the environment; without it, the error names the variable."""
+    """If the environment has no token, the error names the variable for the token."""
     monkeypatch.delenv("TWILIO_AUTH_TOKEN", raising=False)
     with pytest.raises(ConfigError, match="TWILIO_AUTH_TOKEN"):
         TwilioSignature("https://voice.example.com")
@@ -117,7 +117,7 @@ def test_twilio_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stream_is_checked_by_default(signature: TwilioSignature) -> None:
-    """Without a signature, or with a wrong one, no call begins."""
+    """Without a signature, or with a wrong signature, no call begins."""
     socket = SimulatedCall().socket
     with pytest.raises(ConfigError, match="verify=False"):
         twilio.MediaStream(socket, lambda _: None)  # type: ignore[arg-type,return-value]

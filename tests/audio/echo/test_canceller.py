@@ -57,7 +57,7 @@ def test_a_gap_of_the_loudspeaker() -> None:
 
 
 def test_another_loudspeaker() -> None:
-    """If another loudspeaker replaces the first one, the echo of the new one is removed too."""
+    """If the loudspeaker is replaced, the echo of the new loudspeaker is removed too."""
     found = Room(SPEECH, other_at=2 * PLAYED_HZ)
     cleaned, _ = found.cancel()
 
@@ -74,7 +74,7 @@ def test_the_user_alone() -> None:
 
 
 def test_both_speak() -> None:
-    """While both speak, the user's speech is not attenuated."""
+    """While the loudspeaker plays too, the user's speech is not attenuated."""
     near = babble(6, RATE_HZ, 2) * 0.4
     near[: 4 * RATE_HZ] = 0
     cleaned, _ = Room(SPEECH, near=near).cancel()

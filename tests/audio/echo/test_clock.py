@@ -1,4 +1,4 @@
-"""The clock of a device is estimated from the times of its blocks, which have errors."""
+"""The clock of a device is estimated well, although the times of its blocks have errors."""
 
 from __future__ import annotations
 
