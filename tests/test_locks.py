@@ -151,6 +151,6 @@ def test_interrupted_anywhere() -> None:
 
 
 def test_no_python_function_enters_a_lock() -> None:
-    """``with`` calls C methods of the lock. A signal handler cannot run inside a C method."""
+    """``with`` calls C methods of the lock. Inside a Python method, a signal handler could run."""
     assert Condition.__enter__ is type(threading.RLock()).__enter__
     assert Condition.__exit__ is type(threading.RLock()).__exit__

@@ -207,7 +207,7 @@ with Inworld(api_key=key, base_url=url) as iw:
 
 
 def run_and_kill(server: Emulator, folder: Path, count: int, after: int) -> None:
-    """Run a batch in another process, and kill the process after *after* items."""
+    """Run a batch in another process. Kill the process when the journal has *after* lines."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, server.url, server.api_key, str(folder), str(count)]
     )

@@ -366,7 +366,7 @@ def test_the_password_is_hidden(process: Process) -> None:
 
 @pytest.mark.parametrize("password", ["hid/den", "12/den", "hid#den", "12?den", "12?a=den"])
 def test_a_password_that_is_not_quoted(password: str) -> None:
-    """A password that is not quoted is refused, and the error has no part of it."""
+    """A password that is not quoted is refused. The error shows no part of the password."""
     with pytest.raises(ConfigError, match="write %2F for /") as caught:
         RedisLimiter(f"redis://:{password}@localhost:6379/0")
     assert "den" not in str(caught.value)

@@ -275,7 +275,7 @@ def test_a_spoken_refusal(error: Exception, end: str) -> None:
 
 
 def test_something_else_than_a_session() -> None:
-    """If the function for the session returns none, the summary has an error that says so."""
+    """If the function returns something else than a session, the error of the call says so."""
     with SimulatedCall() as call, in_call(call, lambda _: None) as running:
         summary = running.summary()
 

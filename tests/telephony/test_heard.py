@@ -93,7 +93,7 @@ def test_a_pause_begins_a_new_run() -> None:
 
 
 def test_the_tail_of_a_run_is_late_too() -> None:
-    """With a delay, the caller still hears the end of a run after the next run has begun."""
+    """With a delay, the caller hears the end of a run after the next run was sent."""
     heard = clock("none", delay=0.2)
     heard.send(ms(1000), 100.0)
     heard.send(ms(1000), 101.0)

@@ -67,7 +67,7 @@ def test_the_lead_is_an_option(clock: Clock) -> None:
 
 
 def test_the_first_audio_is_collected(clock: Clock) -> None:
-    """After a pause, audio is sent when 60 ms or a whole item are queued."""
+    """After a pause, audio is sent as soon as 60 ms of audio or a whole item is queued."""
     output = make()
     push(output, mulaw(40))
     assert [] == sent(output)

@@ -178,7 +178,7 @@ def test_a_long_answer() -> None:
 
 
 def test_a_limit_of_messages_that_nothing_fits() -> None:
-    """If the limit allows no message, the connection ends at once instead of waiting."""
+    """If the service allows no message of any size, the connection ends at once."""
 
     def changed(sdp: str) -> str:
         return sdp.replace("a=max-message-size:262144", "a=max-message-size:-1")
@@ -189,7 +189,7 @@ def test_a_limit_of_messages_that_nothing_fits() -> None:
 
 
 def test_a_limit_of_messages_that_is_no_number() -> None:
-    """If the limit in the answer has 5000 digits, the usual limit applies."""
+    """If the limit for messages in the answer has 5000 digits, the usual limit applies."""
 
     def changed(sdp: str) -> str:
         return sdp.replace("m=audio", f"a=max-message-size:{'9' * 5000}\r\nm=audio", 1)
@@ -272,7 +272,7 @@ def test_a_service_that_leaves() -> None:
 
 
 def test_a_text_message_that_is_not_utf_8() -> None:
-    """aiortc ends the connection because of this message, and the session reconnects at once."""
+    """A text message that is not UTF-8 ends the connection. The session reconnects at once."""
 
     def first(call: Call) -> None:
         call.open()
@@ -308,7 +308,7 @@ def test_a_connect_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_connect_that_is_interrupted_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All threads end, even if no object refers to them yet at the time of the exception."""
+    """All threads end, whichever object owns them at the time of the exception."""
     start = threading.Thread.start
 
     def after(name: str) -> Callable[[threading.Thread], None]:
@@ -356,7 +356,7 @@ def test_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_loopback_interface(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that has only the loopback interface uses its address for every host."""
+    """A machine without another interface uses the loopback address for every host."""
     from inworld_sync.webrtc import peer
 
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: [])

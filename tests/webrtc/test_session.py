@@ -256,7 +256,7 @@ def test_clear_drops_queued_audio() -> None:
 
 
 def test_send_audio_waits_for_the_track() -> None:
-    """send_audio() waits while much audio is queued, because the track is sent in real time."""
+    """The track is sent in real time, so send_audio() waits while the queue is full."""
     with open_service(lambda call: (call.open(), call.until_left())) as iw:
         with iw.connect_webrtc() as rt:
             began = time.monotonic()

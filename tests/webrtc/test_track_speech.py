@@ -270,7 +270,7 @@ def test_text_responses_pass(network: Network) -> None:
 
 
 def test_times_of_words_pass_without_audio(network: Network) -> None:
-    """A delta on the data channel keeps its times. Its audio is removed: the track has it too."""
+    """A delta on the data channel keeps its times. The audio is removed, as the track has it."""
     network.begin()
     found = network.speech.handle_message(
         json.dumps({"type": "response.output_audio.delta", **PLACE, "delta": "AAAA", "x": 1}), 0.0
@@ -297,7 +297,7 @@ def test_odd_messages_pass_unchanged(network: Network, text: str) -> None:
 
 
 def test_messages_that_are_held_back_are_counted(network: Network) -> None:
-    """held_characters has their size, so that the owner can limit their memory."""
+    """held_characters is the size of these messages, which the owner of the object limits."""
     network.begin()
     network.end()
     assert network.speech.held_characters > 100
