@@ -1,5 +1,5 @@
 """
-Forks programs at random moments of their first call. Every child must be able to use the client.
+Fork programs at random moments of their first call. Every child must be able to use the client.
 
 Run this program with ``python tests/fork_storm.py --forks 200``. The test suite does not run it.
 Each fork happens in a new process, since only the first call of a process imports modules. The

@@ -50,7 +50,7 @@ def is_accepted(check: Callable[[], object]) -> bool:
 
 
 def twilio_signatures() -> None:
-    """Both packages accept signatures of Twilio's validator, and refuse all others."""
+    """Both packages accept signatures of Twilio's validator, and refuse a wrong signature."""
     ours = TwilioSignature("https://voice.example.com", auth_token=TOKEN, shared_key=KEY)
     body = '{"a": "ö"}'
     json_path = f"/events?bodySHA256={hashlib.sha256(body.encode()).hexdigest()}"
@@ -106,7 +106,7 @@ def canonical(text: str) -> str:
 
 
 def telnyx_signatures() -> None:
-    """Both sides accept and refuse the same webhooks."""
+    """Both packages accept and refuse the same webhooks."""
     key = Ed25519PrivateKey.generate()
     public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
     ours = TelnyxSignature(public)
@@ -122,7 +122,7 @@ def telnyx_signatures() -> None:
 
 
 def telnyx_parameters() -> None:
-    """All parameters exist in Telnyx's package, which allows their values."""
+    """Telnyx's package has all parameters, and allows the values of this package."""
     codecs = typing.get_args(StreamCodec)
     for codec in ("PCMU", "PCMA", "L16"):
         found = stream_parameters(URL, auth_token="t", parameters={"a": "b"}, codec=codec)

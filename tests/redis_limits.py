@@ -1,15 +1,16 @@
 """
 Test the limit of connections over several processes, with a real Redis and real Celery workers.
 
-Run it with ``python tests/redis_limits.py``; it needs ``redis-server`` (``apt-get install
-redis-server``) and takes two minutes. It starts two Redis servers, an emulator that refuses the
-21st connection, and four Celery workers, each with forty threads that speak all the time. Then:
+Run this program with ``python tests/redis_limits.py``. The program needs ``redis-server``
+(``apt-get install redis-server``) and takes two minutes. It starts two Redis servers, an emulator
+that refuses the 21st connection, and four Celery workers with forty threads each. The threads speak
+all the time. Then:
 
 1. the emulator never has to refuse a connection, all twenty places are used, and each worker gets
    its share;
-2. a worker is killed with ``kill -9``, and the others use its places within 20 s;
-3. the Redis of the limiter is killed and started again without its data, and the emulator still
-   never has to refuse;
+2. a worker is killed with ``kill -9``, and the other workers use its places within 20 s;
+3. the Redis server of the limiter is killed and started again without its data, and the emulator
+   still never has to refuse a connection;
 4. a batch of 400 items runs on the workers, one of the workers is killed, and each output exists;
 5. the thread of a limiter that is no longer used ends.
 """
@@ -44,7 +45,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class Slots:
-    """Counts the connections that the emulator has and refuses."""
+    """Counts the open connections and the refused connections of the emulator."""
 
     def __init__(self) -> None:
         self.now = self.most = self.refused = 0
@@ -72,7 +73,7 @@ def report(text: str) -> None:
 
 
 def main() -> None:
-    """Run all parts; an AssertionError ends the program with status 1."""
+    """Run all parts. If a part fails, an AssertionError ends the program with status 1."""
     # The exception of sys.exit also ends the workers and servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
@@ -114,7 +115,7 @@ def main() -> None:
 
 
 def share(folder: Path, slots: Slots, client: redis.Redis) -> None:
-    """Part 1."""
+    """Run part 1: all workers share the places."""
     until(lambda: slots.now == PLACES, "all places are used")
     before = counts(folder)
     samples: Counter[str] = Counter()
@@ -134,7 +135,7 @@ def share(folder: Path, slots: Slots, client: redis.Redis) -> None:
 def kill_a_worker(
     workers: list[subprocess.Popen[bytes]], slots: Slots, client: redis.Redis
 ) -> None:
-    """Part 2."""
+    """Run part 2: a worker is killed."""
     # The first task of a pool runs in the child of a worker.
     children = holders(client)
     victim = workers.pop()
@@ -151,7 +152,7 @@ def kill_a_worker(
 
 
 def restart(limits: RedisServer, folder: Path, slots: Slots, client: redis.Redis) -> None:
-    """Part 3."""
+    """Run part 3: the Redis server of the limiter is restarted."""
     before = sum(counts(folder).values())
     limits.kill()
     time.sleep(3)
@@ -171,7 +172,7 @@ def restart(limits: RedisServer, folder: Path, slots: Slots, client: redis.Redis
 
 
 def run_batch(batch: Any, folder: Path, workers: list[subprocess.Popen[bytes]]) -> None:
-    """Part 4."""
+    """Run part 4: a worker is killed during a batch."""
     jobs = [{"id": f"n{number}", "text": f"Number {number}."} for number in range(400)]
     output = str(folder / "out")
     run = batch.submit(jobs, output, group_size=10)
@@ -191,7 +192,7 @@ def run_batch(batch: Any, folder: Path, workers: list[subprocess.Popen[bytes]]) 
 
 
 def forget(limits: RedisServer) -> None:
-    """Part 5."""
+    """Run part 5: a limiter is dropped without close()."""
     limiter = RedisLimiter(limits.url, name="forgotten")
     assert limiter.acquire(PATIENCE_SECONDS)
     thread = limiter._thread

@@ -1,10 +1,11 @@
 """
-Sends real signals to a program that uses the client; nothing may hang or stay unusable.
+Send real signals to a program that uses the client. No call may hang, and no object may break.
 
-Run it with ``python tests/signal_storm.py --signals 5000``. The test suite does not run it. The
-handler of each signal raises an exception on the main thread, at any instruction of ``send``,
-``read``, ``wait``, ``interrupt`` or ``close``. Afterwards other threads use and close the same
-objects. If one of these calls does not end, the program prints all stacks and exits with status 1.
+Run this program with ``python tests/signal_storm.py --signals 5000``. The test suite does not run
+it. The handler of each signal raises an exception on the main thread, at any instruction of
+``send``, ``read``, ``wait``, ``interrupt`` or ``close``. Afterwards other threads use and close the
+same objects. If one of these calls does not end, the program prints all stacks and exits with
+status 1.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from inworld_sync.emulator import Emulator
 
 from support.spelling import SpellingSynthesizer
 
-# A call that takes longer than this counts as a hang.
+# A call that takes longer than this time counts as a hang.
 HANG_SECONDS = 30.0
 
 
@@ -70,7 +71,7 @@ class Storm:
 
 
 def ends(call: Callable[[], object]) -> None:
-    """Call a function on another thread; exit with all stacks if it does not end."""
+    """Call a function on another thread. If the call does not end, print all stacks and exit."""
 
     def run() -> None:
         with contextlib.suppress(InworldError):
@@ -180,7 +181,7 @@ def streams(iw: Inworld, storm: Storm) -> None:
 
 
 def main() -> None:
-    """Run the storm. Exit with an error if a call hangs or a thread of the client is left."""
+    """Run the storm. Exit with an error if a call hangs or a thread of the client still runs."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--signals", type=int, default=5000)
     options.add_argument("--seed", type=int, default=int(time.time()))

@@ -4,7 +4,7 @@ Stream hours of audio as fast as the service accepts it, and lose the connection
 The server is scripted and recognizes words that are encoded in the samples. It runs in another
 process, so the memory in the output is that of the client.
 
-Run it with ``python tests/soak_stt.py --hours 1``. It prints one line for every ten minutes of
+Run with ``python tests/soak_stt.py --hours 1``. The program prints a line for every ten minutes of
 audio. It exits with 1 if a word is lost or repeated, if audio is missing in the usage, or if the
 memory grows. ``--cuts 20`` loses the connection twenty times. ``--rate 50`` sets the rate limit of
 the service to 50 times real time.
@@ -31,7 +31,7 @@ from support.spoken_words import RATE_HZ, spoken_turns
 BLOCK, BLOCK_TEXT = spoken_turns(4, 7, 1, 12)
 BLOCK_SECONDS = len(BLOCK) / 2 / RATE_HZ
 PATIENCE_SECONDS = 60.0
-# The memory may grow by so many bytes after the start.
+# The memory may grow by at most this many bytes after the start.
 GROWTH_BYTES = 8 << 20
 
 

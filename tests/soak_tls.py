@@ -5,7 +5,7 @@ The server has no faults and runs in another process, so every failure is a faul
 If two threads use one OpenSSL object at the same time, some connections fail soon after they open.
 
 Run it with ``python -m tests.soak_tls --connections 5000``. It prints one line, and exits with 1
-if a connection failed. The test suite runs it with fewer connections.
+if a connection failed. The test suite runs the program with fewer connections.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from inworld_sync.transport.websocket import Link
 # The sizes of the messages: less than a TLS record, several records, and one byte.
 SIZES = [1, 300, 4_800, 20_000, 50_000, 700, 16_384, 9_000]
 
-# Much longer than a connection needs on a busy machine.
+# A time limit that is much longer than a connection needs on a busy machine.
 PATIENCE_SECONDS = 30.0
 
 

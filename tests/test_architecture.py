@@ -81,7 +81,7 @@ ALONE = {
 # These modules occur in the signature of an option. They are imported only for type checkers.
 FOR_TYPES = {("client", "ssl"), ("models", "ssl")}
 
-# Unit: modules that it may not import. `wire` uses no I/O, clock, thread or random number.
+# Unit: modules that this unit may not import. `wire` uses no I/O, clock, thread or random number.
 FORBIDDEN_MODULES = {
     "wire": {
         *("asyncio", "http", "io", "os", "pathlib", "select", "selectors", "socket", "ssl"),
@@ -128,7 +128,7 @@ def _only(units: set[str]) -> str:
 
 
 def fault_inside(found: Import, target: str) -> str | None:
-    """Return why a file may not import a module of this package. Return None if it may."""
+    """Return why a file may not import a module of this package, or None for an allowed import."""
     if found.unit == "":
         if target == "_version" or not found.runs_at_import:
             return None

@@ -111,7 +111,7 @@ def test_wrong_key(key: str) -> None:
 
 
 def test_token_as_key() -> None:
-    """A JSON Web Token as API key raises an error that says where to pass it."""
+    """A JSON Web Token as API key raises an error that says where to pass the token."""
     with pytest.raises(ConfigError, match="token="):
         ApiKey(TOKEN)
 

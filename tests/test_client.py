@@ -477,7 +477,7 @@ def test_shared_by_threads(server: Emulator) -> None:
 
 
 def test_prewarm() -> None:
-    """prewarm() opens one connection for utterances, which the first utterance uses."""
+    """prewarm() opens one connection for utterances. The first utterance uses this connection."""
     steps: list[str] = []
     with (
         Emulator(synthesizer=SpellingSynthesizer()) as server,
@@ -506,7 +506,7 @@ def test_prewarm_without_a_server() -> None:
 
 MAKE_CLIENT = "from inworld_sync import Inworld; iw = Inworld('a2V5OmtleQ==')"
 
-# (statement, modules that it must not import): each of them is for one service or for errors.
+# (statement, modules that it must not import): each module is for one service or for errors.
 LATE_IMPORTS = [
     (
         MAKE_CLIENT,

@@ -18,7 +18,7 @@ TESTS = Path(__file__).resolve().parent
 PARTS = ["sessions", "rest", "transport", "faults", "test_client.py"]
 
 # Matches a key, a token or a password, and the header before it. Other headers and the URLs of
-# proxies are hidden too, but parts of them are not secret.
+# proxies do not match, because parts of them are not secret.
 CREDENTIAL = re.compile(r"(?:[\w-]+: )?(?:(?:Basic|Bearer) )?([^\s:]{12,})")
 
 # This many successive characters of a credential in the output count as a leak.
@@ -51,7 +51,7 @@ def _check(folder: Path) -> None:
     )
 
     # Tracebacks of failed tests are left out, because they have the variables of the tests. A test
-    # may check that a log is empty, so some tests can fail. Most of them must run.
+    # may check that a log is empty, so some tests can fail. Most tests must pass.
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout[-2000:] + done.stderr[-2000:]
     assert int(passed[1]) > 1000

@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
 }
 """
 
-# The program closes none of its objects. Threads still wait for these objects when it ends.
+# The program closes none of its objects. When it ends, threads still wait for them.
 _PROGRAM = """
 import sys, threading
 from inworld_sync import AudioChunk, Inworld, NullSpeaker

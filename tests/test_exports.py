@@ -68,7 +68,7 @@ def test_every_name_imports(facade: ModuleType, name: str) -> None:
 
 
 def test_games_has_its_names() -> None:
-    """Each public name of inworld_sync.games is there, and public in its own module."""
+    """Each public name of inworld_sync.games is also public in the module that defines it."""
     games = inworld_sync.games
 
     assert len(set(games.__all__)) == len(games.__all__)

@@ -57,7 +57,7 @@ def failover(clock: Time, events: list[TraceEvent]) -> Failover:
 
 
 def test_the_first_is_preferred(failover: Failover, events: list[TraceEvent]) -> None:
-    """Two failures change nothing."""
+    """Two failures in a row do not change the endpoint. A success resets the count."""
     failover.fail(0, LOST)
     failover.fail(0, LOST)
     assert 0 == failover.choose()
@@ -81,7 +81,7 @@ def test_three_failures(failover: Failover, events: list[TraceEvent], clock: Tim
 
 
 def test_rare_failures(failover: Failover, clock: Time) -> None:
-    """Three failures in more than 30 s change nothing."""
+    """Three failures in more than 30 s do not change the endpoint."""
     for _ in range(9):
         failover.fail(0, LOST)
         clock.now += 15.1
@@ -90,7 +90,7 @@ def test_rare_failures(failover: Failover, clock: Time) -> None:
 
 
 def test_one_call_tries_again(failover: Failover, events: list[TraceEvent], clock: Time) -> None:
-    """After 10 s, one call tries the endpoint. If this call succeeds, other calls follow."""
+    """After 10 s, one call tries the endpoint. If the call succeeds, all calls use the endpoint."""
     for _ in range(3):
         failover.fail(0, LOST)
     clock.now += 9.9
@@ -153,7 +153,7 @@ def client(server: Emulator, **settings: Any) -> Inworld:
 def test_an_utterance_continues_elsewhere(
     server: Emulator, events: list[TraceEvent], method: Any
 ) -> None:
-    """Utterances succeed although an endpoint is dead. After three, it is not tried again."""
+    """Utterances succeed although an endpoint is dead. The endpoint is changed once."""
     with client(server, on_trace=events.append) as iw:
         for text in ("One.", "Two.", "Three.", "Four."):
             assert text == spelled(iw.tts.synthesize(text, method=method).data)
@@ -211,7 +211,7 @@ def test_other_services(server: Emulator) -> None:
 
 
 def test_the_own_limit(server: Emulator, events: list[TraceEvent]) -> None:
-    """If this client has no free place, the service is not at fault, and no endpoint is changed."""
+    """If the client has no free place, the endpoint has not failed, and the client keeps it."""
     limiter = ConnectionLimiter(1)
     assert limiter.acquire(0)
     with client(
@@ -260,7 +260,7 @@ def test_another_key(server: Emulator) -> None:
 
 
 def test_stop(server: Emulator) -> None:
-    """close() ends a stream on each endpoint."""
+    """close() ends a stream that uses another endpoint than the first."""
     with client(server) as iw, iw.tts.stream("One two three.") as stream:
         next(stream)
         stream.close()
@@ -295,7 +295,7 @@ def test_the_key_is_hidden() -> None:
 
 
 def test_threads_share_one_client(server: Emulator) -> None:
-    """Threads that need the next endpoint at the same time make one client for it."""
+    """Threads that need the next endpoint at the same time make only one client for it."""
     with client(server) as iw:
         barrier = threading.Barrier(8)
         results: list[str] = []

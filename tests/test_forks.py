@@ -67,7 +67,7 @@ def test_a_fork_waits_for_an_import() -> None:
         run(server, _SLOW_IMPORT)
 
 
-# Finds each module that is imported without the lock, and prints its name.
+# This program prints the name of each module that is imported without the lock.
 _CALLS = """
 import importlib.abc, sys
 from inworld_sync import Inworld, tool

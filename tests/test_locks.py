@@ -95,7 +95,7 @@ def test_wait_without_the_lock() -> None:
 
 
 def test_run_unlocked() -> None:
-    """During run_unlocked(), other threads can acquire the lock. The caller holds it afterwards."""
+    """During run_unlocked(), other threads can acquire the lock. Then the caller holds it again."""
     lock = Condition()
     with lock, lock:
         assert lock.run_unlocked(lambda: returns(lambda: enter(lock)))
@@ -123,7 +123,7 @@ def test_event() -> None:
 
 
 def test_interrupted_anywhere() -> None:
-    """After an exception of a signal handler at any point, no lock is held and no wait is lost."""
+    """After an exception of a signal handler at any point, no lock is held and no thread waits."""
     for point in itertools.count():
         lock, event = Condition(), Event()
         part = lock.part()
@@ -151,6 +151,6 @@ def test_interrupted_anywhere() -> None:
 
 
 def test_no_python_function_enters_a_lock() -> None:
-    """``with`` calls the lock's method in C. In a Python function, a signal handler could run."""
+    """``with`` calls C methods of the lock. Inside a Python method, a signal handler could run."""
     assert Condition.__enter__ is type(threading.RLock()).__enter__
     assert Condition.__exit__ is type(threading.RLock()).__exit__

@@ -11,7 +11,7 @@ from inworld_sync.secret import Secret, mask_known
 
 @pytest.mark.parametrize("allocations", range(1, 20))
 def test_a_secret_is_freed_while_a_text_is_masked(allocations: int) -> None:
-    """The garbage collector may free a secret after any allocation of the masking."""
+    """Masking works even if the garbage collector frees another secret during the masking."""
     kept = Secret("a-secret-that-is-kept")
     text = f"the key {kept} is wrong"
     thresholds = gc.get_threshold()

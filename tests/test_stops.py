@@ -1,4 +1,4 @@
-"""A process that was stopped, as by the sleep of a laptop, keeps its connections."""
+"""A process that was stopped, for example while a laptop slept, keeps its connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.spelling import SpellingSynthesizer
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system has no SIGSTOP")
 
-# The deadlines of the stopped programs.
+# The timeout of the calls in the stopped programs.
 TIMEOUT_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
 
@@ -45,19 +45,19 @@ class Program:
         return self._process.stdout.readline().strip()
 
     def enter(self) -> None:
-        """Let the program continue after an input()."""
+        """Send a line to the program, which waits in input()."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def stop(self) -> None:
-        """Stop the process, and return when no thread of it runs."""
+        """Stop the process, and return when all its threads have stopped."""
         os.kill(self._process.pid, signal.SIGSTOP)
         _, status = os.waitpid(self._process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
 
     def resume(self) -> None:
-        """Let the process run again."""
+        """Continue the stopped process."""
         os.kill(self._process.pid, signal.SIGCONT)
 
     def close(self) -> None:

@@ -223,7 +223,7 @@ def test_longest_timeouts():
 
 
 def test_far_marks():
-    """A mark far behind the end of an item is reported at the end, and not before."""
+    """A mark far after the end of an item is reported at the end of the item, and not before."""
     made = Playout(16000)
     made.mark("a", 1e9, "far")
     made.push(bytes(3200), item="a")

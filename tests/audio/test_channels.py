@@ -159,7 +159,7 @@ def test_no_such_channel(channel: object) -> None:
 
 
 def test_source_has_one_channel() -> None:
-    """A WavSource is mono, so selecting a channel of it raises an error."""
+    """A WavSource is mono, so selecting a channel raises an error."""
     for open_it in (
         lambda: open_source(WavSource(wav(LEFT, RIGHT)), channel=0),
         lambda: open_separate(WavSource(wav(LEFT, RIGHT)), to_hz=RATE_HZ),

@@ -73,7 +73,7 @@ def s24(samples):
 
 
 def streamed(size_bytes, data):
-    """Return a file whose writer could not write the length into the header at the end."""
+    """Return a file whose header has a wrong length, because its writer could not seek."""
     return riff(fmt(1, 16), b"data" + struct.pack("<I", size_bytes) + data)
 
 
@@ -405,7 +405,7 @@ def test_raw(raw_format, content, suffixes, tmp_path):
 
 @pytest.mark.parametrize("law", ["mulaw", "alaw"])
 def test_telephone_files(law, tmp_path):
-    """A G.711 file without a header is decoded in the declared format, whatever its bytes are."""
+    """Any bytes without a header are decoded as G.711 if the format or the suffix says so."""
     decode = g711.decode_ulaw if law == "mulaw" else g711.decode_alaw
     for codes in (CODES, b"\xff\xfb\x90\x00" * 4000, b"\xff" * 8000, b"A" * 8000):
         path = tmp_path / ("call.ul" if law == "mulaw" else "call.al")
@@ -484,7 +484,7 @@ def test_damaged_in_the_middle():
 
 
 def test_empty(tmp_path):
-    """An empty file raises an error that says that it is empty."""
+    """An empty file raises an error that says that the file is empty."""
     path = tmp_path / "call.wav"
     path.touch()
 

@@ -172,7 +172,7 @@ def test_decoding_and_encoding_keeps_the_code(law: str, negative_zero: int | Non
 
 
 def sun_ulaw(sample: int) -> int:
-    """Return the code of Sun's g711.c, which audioop used. This code negates after the shift."""
+    """Return the code by the rule of Sun's g711.c, which negates a sample after the shift."""
     magnitude = min(abs(sample >> 2), 8159) + 33
     segment = magnitude.bit_length() - 6
     code = 0x7F if segment > 7 else segment << 4 | (magnitude >> (segment + 1) & 15)
@@ -181,7 +181,7 @@ def sun_ulaw(sample: int) -> int:
 
 @every_level
 def test_where_audioop_differs() -> None:
-    """In audioop's mu-law, each boundary of negative samples is nearer to zero by four."""
+    """audioop's mu-law moves each boundary between codes of negative samples by 4 toward zero."""
     ours = g711.encode_ulaw(s16(ALL_SAMPLES))
     expected = sorted(
         step - 4 * decision for decision in LAWS["ulaw"].decisions[1:-1] for step in range(4)

@@ -1,4 +1,4 @@
-"""Functions that write their result into a buffer of the caller."""
+"""Some functions write their result into a buffer of the caller."""
 
 from __future__ import annotations
 

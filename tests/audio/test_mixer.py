@@ -258,7 +258,7 @@ def test_position_by_track_follows_a_clear() -> None:
     playout.mark("second", 10, "mark")
     mixer.read(out, now_ns=20_000_000)
 
-    # The fade of 5 ms is before the item.
+    # The fade of 5 ms is played before the item.
     start = 200 * PER_MS
     expected = {10: 10 * PER_MS, 25: start, 30: start + 5 * PER_MS, 40: start + 15 * PER_MS}
     assert expected == {ms: track.position_frames(ms * 1_000_000) for ms in expected}

@@ -24,7 +24,7 @@ Arrival = tuple[int, float, bytes]
 def received(
     arrivals: Sequence[Arrival], seconds: float, first: int = 0, source: int = SOURCE
 ) -> np.ndarray[Any, Any]:
-    """Return the audio of packets that arrive at these times."""
+    """Return the audio of packets that arrive at the given times."""
     waiting = sorted(arrivals, key=lambda each: each[1])
     packets = OpusPackets(logging.getLogger("test"))
     blocks = []
@@ -96,7 +96,7 @@ def test_lost_and_late_packets(seed: int) -> None:
 
 
 def decoded(numbers: Sequence[int], packets: Sequence[bytes], wait: int = 5) -> list[Any]:
-    """Return the audio of a stream whose packets arrive in this order, one in each step."""
+    """Return the audio of a stream. One packet arrives in each step, in the given order."""
     stream = OpusStream(logging.getLogger("test"), wait)
     found: list[Any] = []
     for step, number in enumerate(numbers):
@@ -107,7 +107,7 @@ def decoded(numbers: Sequence[int], packets: Sequence[bytes], wait: int = 5) -> 
 
 
 def test_order_of_a_stream() -> None:
-    """The order of arrival has no effect while no packet is more than *wait* too early."""
+    """The order of arrival has no effect if each packet is at most *wait* packets too early."""
     packets = opus(50)
     right = decoded(range(50), packets)
     wrong = decoded([*range(10), 12, 14, 11, 10, 13, *range(15, 50)], packets)
@@ -118,8 +118,8 @@ def test_order_of_a_stream() -> None:
 
 def test_lost_packets_of_a_stream() -> None:
     """
-    The decoder continues a tone where packets are lost. The audio has no gap, and its duration is
-    that of all packets.
+    The decoder continues a tone where packets are lost. The audio has no gap, and is
+    as long as the audio of all packets.
     """
     lost = {12, 23, 24, 35, 36, 37}
     found = decoded([each for each in range(50) if each not in lost], opus(50))
@@ -135,7 +135,7 @@ def test_lost_packets_of_a_stream() -> None:
 
 
 def test_a_long_loss() -> None:
-    """A loss of more than 120 ms is not concealed, so that the timestamps show a gap."""
+    """A loss of more than 120 ms is not concealed. The timestamps show the gap."""
     found = decoded([*range(10), *range(30, 40)], opus(40))
 
     assert [each.timestamp for each in found] == [

@@ -189,7 +189,7 @@ def test_without_concealment_a_stall_fades_at_once() -> None:
 
 
 def test_stall_ends_when_enough_is_queued() -> None:
-    """A stall ends when 80 ms are queued, and no audio is lost."""
+    """A stall ends when 80 ms of audio are queued, and no audio is lost."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(counting(0, 100 * PER_MS))
     player.read(110)
@@ -272,7 +272,7 @@ ORDERS = [
 @pytest.mark.parametrize("numbering", ["timestamp", "sequence"])
 @pytest.mark.parametrize("first", [0, -5])
 def test_packets_are_put_in_order(order: list[int], numbering: str, first: int) -> None:
-    """Packets are played in the order of sending, even if the numbers wrap."""
+    """Packets are played in the order of sending, even if the sequence numbers wrap around."""
     player = live_player()
     for number in order:
         place = (first + number) * (320 if numbering == "timestamp" else 1)
@@ -312,7 +312,7 @@ def test_late_packet_is_dropped() -> None:
 
 
 def test_jump_of_timestamps_starts_a_new_time_base() -> None:
-    """A jump of more than 5 s between timestamps is not concealed. It starts a new time base."""
+    """A jump of timestamps by more than 5 s starts a new time base and is not concealed."""
     player = live_player()
     player.push(counting(0, 1600), timestamp=0)
     player.push(counting(1600, 1600), timestamp=10 * RATE_HZ)
@@ -554,7 +554,7 @@ def test_clear_fades_to_silence(block_ms: int) -> None:
 
 
 def test_cleared_item_accepts_no_audio() -> None:
-    """A push for a cleared item returns STALE, and its frames are counted as stale."""
+    """A push for a cleared item returns STALE, and the pushed frames are counted as stale."""
     player = Player()
     player.push(tone(100), "a")
     player.playout.clear()
@@ -612,7 +612,7 @@ def test_finished_item_is_not_cleared() -> None:
 
 
 def test_items_without_a_name() -> None:
-    """After a clear or an end, the item None is a new item."""
+    """After a clear or an end, a push with the item None starts a new item."""
     player = Player()
     player.push(tone(100), None)
     player.playout.clear()
@@ -626,7 +626,7 @@ def test_items_without_a_name() -> None:
 
 
 def test_full_playout_refuses_a_push() -> None:
-    """A push that does not fit returns FULL. It is accepted later, when there is room."""
+    """A push that does not fit returns FULL. The same push is accepted when there is room."""
     player = Player(capacity_ms=100, start_ms=10, time_scaling=False)
     assert player.push(tone(80))
 
@@ -667,7 +667,7 @@ BAD_SETTINGS = [
 
 @pytest.mark.parametrize(("settings", "message"), BAD_SETTINGS)
 def test_bad_settings(settings: dict[str, object], message: str) -> None:
-    """A setting out of range raises an error with its name and range."""
+    """A setting out of range raises an error with the name and the range of the setting."""
     with pytest.raises(ConfigError, match=message):
         Playout(**{"sample_rate_hz": RATE_HZ, **settings})
 

@@ -27,7 +27,7 @@ MERGE = 5 * PER_MS
 
 
 def speech_like(frames: int) -> np.ndarray:
-    """Return voiced speech, noise and pauses. Each of them needs another kind of time scaling."""
+    """Return voiced speech, noise and pauses. Each kind of audio needs its own time scaling."""
     random = np.random.default_rng(frames)
     time = np.arange(frames)
     voiced = np.sin(time * 0.08) + 0.4 * np.sin(time * 0.16)
@@ -117,7 +117,7 @@ def test_time_scaling_leaves_no_gap(
 @settings(max_examples=40, deadline=None)
 @given(modes, arrivals, blocks_ms)
 def test_position_only_grows(mode: str, pieces: list[tuple[int, int]], blocks: list[float]) -> None:
-    """The position never decreases. At the end, it is the end of the item."""
+    """The position never decreases. The last position is the end of the item."""
     player = Player(mode=mode)
     positions = []
     read = player.read

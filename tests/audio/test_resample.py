@@ -37,7 +37,7 @@ def converted(pcm, resampler, step=None):
 
 
 def fit(samples, rate_hz, hz):
-    """Return the RMS of the best sine of *hz* in the middle of *samples*, and the rest's RMS."""
+    """Return the RMS of the best sine of *hz* in the middle of *samples*, and of the rest."""
     middle = samples[len(samples) // 4 : -len(samples) // 4].astype(float) / 32767
     angle = 2 * np.pi * hz * np.arange(len(middle)) / rate_hz
     basis = np.stack([np.sin(angle), np.cos(angle)], axis=1)

@@ -98,7 +98,7 @@ def test_conversion(chunk, expected):
 
 @pytest.mark.parametrize("channels", [2, 3, 64])
 def test_declared_channels(channels):
-    """If one axis of an array has the declared number of channels, it is the axis of channels."""
+    """If one axis of an array has the declared number of channels, this axis has the channels."""
     frames = np.arange(5 * channels, dtype=np.int16).reshape(5, channels)
 
     for chunk in (frames, frames.T, frames.reshape(-1)):
@@ -155,7 +155,7 @@ NOT_AUDIO = {
 
 @pytest.mark.parametrize(("chunk", "words"), NOT_AUDIO.values(), ids=NOT_AUDIO)
 def test_not_audio(chunk, words):
-    """A value that is not audio raises an error that says what it is."""
+    """A value that is not audio raises an error that describes the value."""
     with pytest.raises(AudioError, match=words):
         fed(chunk)
 

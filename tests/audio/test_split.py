@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("level")
 
 
 def slowly(message: bytes) -> tuple[bytes | None, object, list[object]]:
-    """Read a message with a JSON parser. Return the audio, the other values, and the picks."""
+    """Parse a message with json. Return the audio, the other values, and the values at PICKS."""
     value = json.loads(message)
 
     def at(path: str) -> object:

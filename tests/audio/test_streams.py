@@ -143,7 +143,7 @@ def test_silence_is_not_counted(source: Source) -> None:
 
 
 def test_the_count_survives_its_memory(source: Source) -> None:
-    """The history of a track has only a few seconds. The count is still correct at later times."""
+    """A track keeps times of a few seconds only, but the count includes all earlier samples."""
     speaker = source.feed()
     for block in range(3000):
         play_at(speaker, 1, now_ns=(1000 + block) * MS, latency_ns=0)
@@ -164,7 +164,7 @@ def test_a_clear_is_final(source: Source) -> None:
 
 
 def test_stretched_audio_counts_source_samples() -> None:
-    """If audio is stretched by time scaling, the samples of the source are counted."""
+    """If time scaling stretches audio, the count is in samples of the source."""
     source = Source(start_ms=20)
     speaker = source.feed()
     device = Device(speaker)
@@ -180,7 +180,7 @@ def test_stretched_audio_counts_source_samples() -> None:
 
 
 def test_latency_is_that_of_the_stream_times(source: Source) -> None:
-    """Stream times of a block say when the block is heard. latency_ms replaces missing times."""
+    """The stream times of a block give the latency. latency_ms replaces impossible times."""
     speaker = source.feed()
     device = Device(speaker)
 
@@ -235,7 +235,7 @@ def test_level_of_heard_audio(source: Source) -> None:
         lib.iw_speaker_level(speaker._core, from_ms * MS, until_ms * MS, level)
         return level.samples, level.peak
 
-    # The samples increase by 80 per block. The first block is heard from 1030 ms on.
+    # The peak increases by 80 per block. The first block is heard from 1030 ms on.
     assert (0, 0) == peak_between(1000, 1030)
     assert (80, 80) == peak_between(1000, 1040)
     assert (160, 240) == peak_between(1045, 1060)

@@ -66,7 +66,7 @@ def test_has_every_sample_and_its_time() -> None:
 
 
 def test_forgets_old_samples() -> None:
-    """If samples are no longer held, the result begins with the oldest sample that is held."""
+    """If old samples are requested, the result begins with the oldest sample that is kept."""
     tap = SampleTap(100)
     player = Player(tap)
     played = b"".join(player.play(70, 1) for _ in range(20))
@@ -94,7 +94,7 @@ def test_another_device_and_a_gap() -> None:
 
 
 def test_a_speaker_that_plays_may_get_a_tap() -> None:
-    """The tap begins with the first block after the call."""
+    """The tap begins with the first block after the call of tap()."""
     player = Player(SampleTap(10))
     player.feed.detach()
     feed = player.feed = SpeakerFeed(

@@ -32,7 +32,7 @@ def gated(pcm: np.ndarray, rate_hz: int = 16000, block: int = 160) -> np.ndarray
 
 @pytest.mark.parametrize("block", [7, 160, 5000, 100_000])
 def test_passes_speech(block: int) -> None:
-    """Speech passes, with 0.2 s before the speech and 0.6 s after it. No sample is moved."""
+    """Speech passes, with 0.2 s before the speech and 0.6 s after it. No sample is shifted."""
     pcm = np.full(100 * WINDOW, 5, "<i2")
     pcm[30 * WINDOW : 40 * WINDOW] = 2000
     found = gated(pcm, block=block)

@@ -216,8 +216,8 @@ class TestWavWriter:
 
     def test_failed_write(self, tmp_path: Path) -> None:
         """
-        After a failed write, close() keeps the partial file. The error names the path and this
-        file.
+        After a failed write, close() keeps the partial file. The error names the path and the
+        partial file.
         """
         path = tmp_path / "a.wav"
         writer = wav.WavWriter(path, 24000)
@@ -237,7 +237,7 @@ class TestWavWriter:
 
     @pytest.mark.parametrize("mode", ["ab", "r+b"])
     def test_file_with_content(self, tmp_path: Path, mode: str) -> None:
-        """A file opened in append mode keeps its content, and its last header has no length."""
+        """A file keeps its earlier content. In append mode, the new header has no length."""
         path = tmp_path / "a"
         path.write_bytes(b"before")
         with path.open(mode) as file:
@@ -249,7 +249,7 @@ class TestWavWriter:
         assert b"before" + wav.header(24000, 1, length) + PCM == path.read_bytes()
 
     def test_gzip(self, tmp_path: Path) -> None:
-        """In a gzip file, the header cannot be rewritten, so its length stays unknown."""
+        """In a gzip file, the header cannot be rewritten, so the header has no length."""
         with gzip.open(tmp_path / "a.gz", "wb") as file, wav.WavWriter(file, 24000) as writer:
             writer.write(PCM)
 
@@ -296,7 +296,7 @@ class TestWavWriter:
         assert len(file.getvalue()) == 206
 
     def test_pipe(self) -> None:
-        """If the output cannot seek, the header has an unknown length."""
+        """If the output cannot seek, the header has no length."""
         receive, send = os.pipe()
         with open(receive, "rb") as reader:  # noqa: PTH123
             with open(send, "wb") as pipe, wav.WavWriter(pipe, 24000) as writer:  # noqa: PTH123

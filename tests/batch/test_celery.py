@@ -63,7 +63,7 @@ def test_a_worker(app: Celery, batch: CeleryBatch, tmp_path: Path) -> None:
 
 
 def test_a_second_delivery(batch: CeleryBatch, server: Emulator, tmp_path: Path) -> None:
-    """A task that is delivered again does no item that is already done."""
+    """If a task is delivered again, its completed items are not done again."""
     sent: list[dict[str, Any]] = []
     task = batch._task
 
@@ -124,7 +124,7 @@ def test_no_client(app: Celery, tmp_path: Path) -> None:
 
 
 def test_a_change_that_is_undone(batch: CeleryBatch, tmp_path: Path) -> None:
-    """An item is done again if another item has replaced its output."""
+    """If the text of an item is changed and changed back, the item is done again."""
     for text in ("Once.", "Ever.", "Once."):
         assert 1 == batch.submit([{"id": "a", "text": text}], str(tmp_path)).wait(30).done
         assert {"a": text} == spoken(tmp_path)
@@ -133,7 +133,7 @@ def test_a_change_that_is_undone(batch: CeleryBatch, tmp_path: Path) -> None:
 def test_a_relative_output(
     batch: CeleryBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative output is in the caller's folder, although the worker has another one."""
+    """A relative output is in the caller's folder, although the worker runs in another folder."""
     for name in ("caller", "worker"):
         (tmp_path / name).mkdir()
     task = batch._task
@@ -173,7 +173,7 @@ def test_an_object_store(batch: CeleryBatch, tmp_path: Path) -> None:
 
 
 def test_no_partial_output_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the copy of an output fails, no output with its name exists."""
+    """If copying an output fails, no file has the name of the output."""
     import shutil
 
     def fail(source: Path, target: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_damaged_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_replaced_output(tmp_path: Path) -> None:
-    """An output belongs to its last key. A failure does not make an output known."""
+    """An output belongs to the last key that wrote it. A failed item has no output."""
     with opened(tmp_path) as journal:
         journal.append({"key": "a", "output": "x.wav", "bytes": 1})
         journal.append({"key": "b", "output": "x.wav", "bytes": 1})
@@ -80,7 +80,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_many_threads(tmp_path: Path) -> None:
-    """Records of many threads are all on the disk when append() returns, with few fsyncs."""
+    """No record of many threads is lost, and at most one fsync is made for each record."""
     counts: list[int] = []
     fsync = os.fsync
 
@@ -109,7 +109,7 @@ def test_many_threads(tmp_path: Path) -> None:
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the disk is full, the call raises, and no incomplete line stays in the file."""
+    """If the disk is full, append() raises an error, and no incomplete line stays in the file."""
     with opened(tmp_path) as journal:
         journal.append({"key": "a"})
         write = os.write

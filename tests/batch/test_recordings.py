@@ -33,7 +33,7 @@ def test_recordings(tmp_path: Path) -> None:
 
 
 def test_a_missing_recording(tmp_path: Path) -> None:
-    """A recording that cannot be read is a failure of this item only."""
+    """If a recording cannot be read, only the item of this recording fails."""
     rows = [{"audio": str(tmp_path / "none.wav")}, {"audio": write_recording(tmp_path / "a.wav")}]
     with stt_server() as (iw, _):
         summary = iw.batch(rows, tmp_path / "out")

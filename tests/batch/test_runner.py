@@ -27,7 +27,7 @@ from inworld_sync.emulator import Emulator, Settings
 from support.numbered_texts import expected, jobs, spoken
 from support.spelling import SpellingSynthesizer, spoken_part
 
-# A limit for events that occur at once if the test succeeds.
+# The time limit for events that occur at once if the test succeeds.
 PATIENCE_SECONDS = 60.0
 
 
@@ -76,7 +76,7 @@ def test_changed_items_are_done_again(iw: Inworld, tmp_path: Path) -> None:
 
 
 def test_a_change_that_is_undone(iw: Inworld, tmp_path: Path) -> None:
-    """An item is done again if another item has replaced its output, even by as many bytes."""
+    """An item is done again after its text is changed back, even if all outputs have one size."""
     for text in ("Once.", "Ever.", "Once."):
         assert 1 == iw.batch([{"id": "a", "text": text}], tmp_path).done
         assert {"a": text} == spoken(tmp_path)
@@ -103,7 +103,7 @@ def test_other_files_are_not_replaced(iw: Inworld, tmp_path: Path) -> None:
 
 
 def test_errors_of_items(iw: Inworld, tmp_path: Path) -> None:
-    """An item that fails does not stop the others, and is tried again by the next run."""
+    """An item that fails does not stop the other items. The next run tries the item again."""
     items = jobs(4)
     items[1]["voice"] = "Nobody"
     summary = iw.batch(items, tmp_path)
@@ -144,7 +144,7 @@ def test_a_refused_credential_ends_the_batch(server: Emulator, tmp_path: Path) -
 
 
 def test_a_full_disk(iw: Inworld, tmp_path: Path, monkeypatch) -> None:
-    """If an output cannot be written, the batch raises this error. A later run continues."""
+    """If an output cannot be written, the batch raises OSError. A later run does all items."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -184,7 +184,7 @@ def test_killed_before_the_renaming(iw: Inworld, tmp_path: Path, monkeypatch) ->
 
 
 def test_the_progress_raises(iw: Inworld, tmp_path: Path) -> None:
-    """An exception in on_progress, such as Ctrl-C, ends the batch. The next run continues it."""
+    """An exception in on_progress, such as Ctrl-C, ends the batch. The next run does the rest."""
 
     def stop(progress: BatchProgress) -> None:
         if progress.done:
@@ -207,7 +207,7 @@ with Inworld(api_key=key, base_url=url) as iw:
 
 
 def run_and_kill(server: Emulator, folder: Path, count: int, after: int) -> None:
-    """Run a batch in another process, and kill the process after *after* items."""
+    """Run a batch in another process. Kill the process when the journal has *after* lines."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, server.url, server.api_key, str(folder), str(count)]
     )

@@ -43,7 +43,7 @@ def test_removes_what_a_speaker_plays(monkeypatch: pytest.MonkeyPatch) -> None:
     feed.tap(tap)
     ring = MicrophoneRing(RATE_HZ)
     audio = ProcessedAudio(ring, RATE_HZ, RATE_HZ, EchoSettings(), tap, PLAYED_HZ)
-    # The room: the echo is 25 ms late, and quieter.
+    # In the room, the echo is 25 ms later and quieter than the played audio.
     played = np.concatenate((np.zeros(PLAYED_HZ * 25 // 1000), wave)).astype(float)
     echo = np.interp(np.arange(seconds * RATE_HZ) * 1.5, np.arange(len(played)), 0.4 * played)
     echo = echo.astype("<i2")
@@ -132,7 +132,7 @@ def test_the_speaker_is_closed(sound_card: SoundCard) -> None:
 
 
 def test_a_conversation_removes_the_echo(sound_card: SoundCard) -> None:
-    """A microphone without echo settings starts to remove the echo. No recorded audio is lost."""
+    """A conversation turns on echo removal of an open microphone, and no audio is lost."""
     sound_card.microphone = b"\x07\x00" * RATE_HZ
     with Speaker(PLAYED_HZ) as speaker, Microphone(RATE_HZ, block_ms=10) as microphone:
         before = read(microphone, 50)
@@ -192,7 +192,7 @@ def test_arguments_are_checked(sound_card: SoundCard, name: str) -> None:
 
 
 def test_echo_and_mute_while(sound_card: SoundCard) -> None:
-    """The two arguments cannot be combined, neither at creation nor by cancel_echo()."""
+    """echo and mute_while cannot be combined, neither at creation nor by cancel_echo()."""
     with Speaker(PLAYED_HZ) as speaker:
         with pytest.raises(ConfigError, match="mute_while"):
             Microphone(RATE_HZ, echo=speaker, mute_while=speaker)

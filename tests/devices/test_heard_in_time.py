@@ -2,10 +2,10 @@
 Words and marks are reported at the time when their sample is heard.
 
 The error is at most one period of the device. This is true for minutes of audio, and for a device
-whose clock is fast or slow. The device is simulated: it plays at its own rate, calls back early and
-unevenly, and reports a latency that is a little wrong. The samples of the speech are not zero, and
-all other samples are zero, so the test finds the time of each sample of the speech in the played
-audio.
+whose clock is fast or slow. The device is simulated: it plays at its own rate, its callbacks are
+early and irregular, and the latency that it reports is a little wrong. The samples of the speech
+are not zero, and all other samples are zero. So the test finds the time of each sample of the
+speech in the played audio.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Device:
         self.played = np.zeros(self.blocks * PERIOD, np.int16)
 
     def heard_ms(self, frame: int) -> float:
-        """Return when a frame that the device played is heard."""
+        """Return the time in ms at which a frame of the device is heard."""
         return LATENCY_MS + frame * self.frame_ms
 
     def play(self, feed: SpeakerFeed, block: int) -> float:

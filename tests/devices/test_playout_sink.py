@@ -147,7 +147,7 @@ def test_heard_after_the_latency(playout: Playout) -> None:
 
 
 def test_a_clear_drops_audio_within_the_latency(playout: Playout) -> None:
-    """With a latency, a clear also drops audio that was read, even from several utterances."""
+    """A clear also drops audio that was read but not heard, even of several utterances."""
     sink = PlayoutSink(playout, latency_ms=30)
     for _ in range(2):
         sink.write(counting(0, 1600))

@@ -276,7 +276,7 @@ def test_a_device_that_supports_no_rate_is_named(sound_card: SoundCard) -> None:
 
 
 def test_windows_is_played_by_wasapi(sound_card: SoundCard) -> None:
-    """If the system has WASAPI, its device is the default, and WASAPI converts the rate."""
+    """If the system has WASAPI, the default is the WASAPI device, and WASAPI converts the rate."""
     sound_card.host_api = "Windows WASAPI"
     with Speaker(RATE_HZ) as speaker:
         settings = sound_card.streams[0].settings
@@ -377,7 +377,7 @@ def test_the_last_device_is_unplugged(sound_card: SoundCard) -> None:
 def test_a_device_that_stops_calling_is_reopened(
     sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device that does not call back any more is opened again."""
+    """A device whose callbacks stop is opened again."""
     monkeypatch.setattr("inworld_sync.devices.portaudio._SILENT_SECONDS", 0.1)
     changes: list[DeviceChanged] = []
     with Speaker(RATE_HZ, on_change=changes.append) as speaker:

@@ -266,7 +266,7 @@ def test_a_clear_cancels_the_marks_after_it(sound_card: SoundCard) -> None:
 
 
 def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
-    """After a clear, a mark counts from the end of the heard audio."""
+    """After a clear, the positions of marks continue at the count of heard samples."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(steady(500, 100))
         until(lambda: speaker.heard_samples > 1000)

@@ -88,7 +88,7 @@ def test_closing_ends_an_iteration(tmp_path: Path) -> None:
 
 
 def test_stereo_is_mixed(tmp_path: Path) -> None:
-    """The channels of a stereo file are mixed to one."""
+    """The channels of a stereo file are mixed to one channel."""
     path = tmp_path / "stereo.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
@@ -100,7 +100,7 @@ def test_stereo_is_mixed(tmp_path: Path) -> None:
 
 
 def test_a_sink_writes_the_file(tmp_path: Path) -> None:
-    """Written audio counts as heard at once, and the file contains it."""
+    """Written audio counts as heard at once, and is in the file."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ) as sink:
         sink.write(RAMP)

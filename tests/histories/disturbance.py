@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 __all__ = ["Disturbance"]
 
-# How many of 100 messages have each fault. The other messages are sent unchanged.
+# Of 100 messages, this many have each fault. The other messages are sent unchanged.
 _FAULTS = {"lost": 10, "repeated": 7, "delayed": 7, "reordered": 7}
 
-# A delayed message is sent after at most so many later messages.
+# The largest number of later messages that are sent before a delayed message.
 _LONGEST_DELAY_MESSAGES = 12
 
 

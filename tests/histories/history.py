@@ -32,13 +32,13 @@ PATIENT = {"ping_timeout": LIMIT_SECONDS}
 @attrs.frozen
 class History(Generic[S]):
     """
-    The parts of a history of one service.
+    The functions that make and check the histories of one service.
 
     Attributes:
         open: Connects to a disturbed service, and opens the object that the calls use.
         calls: The calls of users. Each call gets the open object and a source of random numbers.
         check: Makes a call on a service that is no longer disturbed. ``check`` raises
-        AssertionError if the result is wrong. If it raises InworldError, it is called again.
+        AssertionError if the result is wrong. If ``check`` raises InworldError, it is called again.
     """
 
     open: Callable[[Disturbance], contextlib.AbstractContextManager[S]]

@@ -19,7 +19,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRedis:
 
 @pytest.fixture
 def process(fake: FakeRedis) -> Iterator[Callable[..., RedisLimiter]]:
-    """Make a limiter as another process would; it is closed after the test."""
+    """Yield a function that makes a limiter as another process would. Close all limiters."""
     fake.run_clock()
     made: list[RedisLimiter] = []
 

@@ -22,7 +22,7 @@ from support.spelling import SpellingSynthesizer, spelled
 
 Process = Callable[..., RedisLimiter]
 
-# A limit for events that occur at once if the test succeeds.
+# The time limit for events that occur at once if the test succeeds.
 PATIENCE_SECONDS = 30.0
 
 
@@ -114,7 +114,7 @@ def test_close_ends_a_wait(process: Process) -> None:
 def test_refuse_while_redis_is_away(
     fake: FakeRedis, process: Process, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
-    """With when_away='refuse', calls wait for Redis and then raise; places in use stay in use."""
+    """With when_away='refuse', calls raise after their timeout. Places in use stay in use."""
     monkeypatch.setattr(redis_limiter, "_AWAY_SECONDS", 0.2)
     limiter = process(places=5)
     assert limiter.acquire(0)
@@ -154,7 +154,7 @@ def test_a_local_share_while_redis_is_away(fake: FakeRedis, process: Process) ->
     fake.come_back()
     until(lambda: a._away_since is None)
     assert 2 == a.held
-    # The place that was taken while Redis was away counts.
+    # The place that was taken while Redis was away counts toward the limit.
     assert b.acquire(PATIENCE_SECONDS)
     assert not b.acquire(0)
 
@@ -162,7 +162,7 @@ def test_a_local_share_while_redis_is_away(fake: FakeRedis, process: Process) ->
 def test_a_local_place_during_the_return_of_redis(
     fake: FakeRedis, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A place that is taken while Redis comes back counts before further places are granted."""
+    """A place that is taken while Redis comes back counts toward the limit from then on."""
     limiter = process(places=2, when_away="local")
     assert limiter.acquire(0)
     run = limiter._run
@@ -197,7 +197,7 @@ def test_release_while_redis_is_away(fake: FakeRedis, process: Process) -> None:
 
 
 def test_a_lost_answer(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A place whose grant was lost with the answer of Redis is free before its lease ends."""
+    """If Redis grants a place and the answer is lost, the place is free before its lease ends."""
     monkeypatch.setattr(redis_limiter, "HEARTBEAT_SECONDS", 0.05)
     a, b = process(places=1), process(places=1)
     run = a._run
@@ -217,7 +217,7 @@ def test_a_lost_answer(process: Process, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_interrupted_call(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If Redis does an interrupted request after the release, the place is still free soon."""
+    """If Redis runs an interrupted ACQUIRE after its RELEASE, the place does not stay in use."""
     monkeypatch.setattr(redis_limiter, "HEARTBEAT_SECONDS", 0.05)
     a, b = process(places=1), process(places=1)
     run = a._run
@@ -366,7 +366,7 @@ def test_the_password_is_hidden(process: Process) -> None:
 
 @pytest.mark.parametrize("password", ["hid/den", "12/den", "hid#den", "12?den", "12?a=den"])
 def test_a_password_that_is_not_quoted(password: str) -> None:
-    """A password that is not quoted is refused, and no part of it is in the error."""
+    """A password that is not quoted is refused. The error shows no part of the password."""
     with pytest.raises(ConfigError, match="write %2F for /") as caught:
         RedisLimiter(f"redis://:{password}@localhost:6379/0")
     assert "den" not in str(caught.value)
@@ -388,14 +388,14 @@ def test_addresses(url: str) -> None:
 
 
 def test_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the error says how to install it."""
+    """Without the extra, the error says how to install the extra."""
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'inworld-sync\[redis\]'"):
         RedisLimiter(URL)
 
 
 def test_an_error_of_redis_is_raised(process: Process, fake: FakeRedis) -> None:
-    """If Redis refuses the scripts, the call raises and names the reason."""
+    """If Redis refuses the scripts, the call raises an error with the reason."""
     logging.getLogger("inworld_sync").setLevel(logging.WARNING)
     limiter = process(name="other")
     for key in ("places", "waiting"):

@@ -1,4 +1,4 @@
-"""The Lua scripts keep the limit, the order of the queue and the leases; fakeredis runs them."""
+"""The Lua scripts keep the limit, the order of the queue and the leases."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_limit(processes) -> None:
 
 
 def test_a_free_place_is_for_the_first_in_the_queue(processes) -> None:
-    """Processes get places in the order of their requests. After that, they must queue again."""
+    """Processes get places in the order of their requests. A new request joins the queue last."""
     a, b, c = processes("a", "b", "c", places=1)
     assert a.acquire()
     assert [False, False] == [b.acquire(), c.acquire()]
@@ -203,7 +203,7 @@ def test_more_than_a_share(processes) -> None:
 
 
 def test_a_share_is_not_asked_for_at_once(fake: FakeRedis, processes) -> None:
-    """If each process has its share, it closes only idle connections until 5 s have passed."""
+    """A process that has only its share is asked only for places granted at least 5 s ago."""
     a, b, c = processes("a", "b", "c", places=2)
     assert a.acquire()
     fake.pass_time(1)

@@ -82,7 +82,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("kind", "name", "least", "most"), RANGES)
 def test_ranges(kind, name, least, most):
-    """The ends of a range are accepted. A value outside raises an error that names the field."""
+    """The ends of a range are accepted. A value outside the range raises an error."""
     for value in (least, most):
         assert value == getattr(kind(**{name: value}), name)
     for value in (least - 1, most + 1):

@@ -14,7 +14,7 @@ from inworld_sync.models.turns import Turn, Word
 
 
 def turn(text, start_ms=0, word_ms=300, pause_ms=0):
-    """Return a turn whose words have equal lengths, with a pause after each word that ends in |."""
+    """Return a turn of words with equal durations. A pause follows each word that ends in |."""
     words, at = [], start_ms
     for written in text.split():
         words.append(Word(written.rstrip("|"), at, at + word_ms))
@@ -44,7 +44,7 @@ def test_srt():
 
 
 def test_vtt():
-    """WebVTT has a header, a point in times, and escaped markup."""
+    """WebVTT has a header, a point in times, and escaped special characters."""
     transcript = Transcript((turn("Fish & <chips> -->"),))
 
     assert (
@@ -80,7 +80,7 @@ def test_limits():
 
 
 def test_cues_never_overlap():
-    """Each cue ends before the next begins."""
+    """No cue ends after the beginning of the next cue."""
     found = cues(Transcript((turn("word " * 100), turn("more " * 50, 30_000))))
 
     times = [time for start, end, _ in found for time in (start, end)]
@@ -88,7 +88,7 @@ def test_cues_never_overlap():
 
 
 def timed(texts, word_ms=100):
-    """Return words that all have the same length."""
+    """Return words that all have the same duration, without pauses between them."""
     return tuple(
         Word(text, word_ms * number, word_ms * (number + 1)) for number, text in enumerate(texts)
     )
@@ -145,7 +145,7 @@ def test_limits_without_words(text):
 
 
 def columns(line):
-    """Return the width of a line in columns; each character's Unicode properties decide."""
+    """Return the width of a line in columns, by the Unicode properties of its characters."""
     return sum(
         0 if unicodedata.combining(each) or unicodedata.category(each) in {"Mn", "Cf"}
         else 2 if unicodedata.east_asian_width(each) in {"W", "F"} else 1
@@ -244,7 +244,7 @@ def in_channel(channel, text, start_ms=0, word_ms=300):
 
 
 def test_channels_are_named():
-    """Each cue begins with the name of its channel; in WebVTT this name is the voice."""
+    """Each cue begins with the name of its channel. WebVTT has the name in a <v> tag."""
     transcript = Transcript((in_channel(0, "Hello there."), in_channel(1, "Hi & bye.", 2000)))
 
     assert "\nchannel 0: Hello there.\n" in transcript.to_srt()
@@ -265,7 +265,7 @@ def test_names_count_as_text():
 
 
 def test_a_cue_ends_when_the_other_channel_begins():
-    """Each speaker is shown from the beginning of the speech, even if both speak at once."""
+    """If two speakers speak at once, the cue of one ends when the other speaker begins."""
     long, short = "one two three four five six seven eight nine ten", "Yes, I see."
     transcript = Transcript((in_channel(0, long, 0, 600), in_channel(1, short, 2000)))
 
@@ -275,7 +275,7 @@ def test_a_cue_ends_when_the_other_channel_begins():
 
 
 def test_cues_at_the_same_time():
-    """If speakers begin together, they are shown in turn, for as long as their words last."""
+    """If two speakers begin together, their cues follow each other, each as long as its words."""
     transcript = Transcript((in_channel(0, "Hello to you."), in_channel(1, "Good morning.", 100)))
 
     assert [(0, 900), (900, 1500)] == [cue[:2] for cue in cues(transcript)]

@@ -62,7 +62,7 @@ def test_other_fields_are_kept() -> None:
 
 
 def test_a_word_in_two_messages() -> None:
-    """The joiner reports tokens that belong to the last word of the previous message."""
+    """The joiner reports which tokens continue the last word of the previous message."""
     joiner = WordJoiner()
 
     assert [0, None, 1] == joiner.add(["a", " ", "Hel"])
@@ -89,7 +89,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_text(text: str) -> None:
-    """Tokens with white space join to the whole text, and so do the words if all are heard."""
+    """Joining tokens with white space gives the whole text. So does text_until() of all words."""
     tokens = list(text)
 
     assert text == text_of_tokens(tokens)

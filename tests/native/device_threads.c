@@ -29,7 +29,7 @@ enum {
     BLOCK_MOST = 800,
     PUSH_MOST = 1200,
     RING = 4000,
-    NUMBERS = 32749, /* samples repeat after so many; larger than the ring */
+    NUMBERS = 32749, /* count of different samples, more than the ring holds */
     LATENCY_NS = 40000000
 };
 
@@ -263,7 +263,7 @@ static void clear_source(struct source *source)
     source->item++;
 }
 
-/* The calls of the program while the device plays, until `clears` clears are done. */
+/* Make the calls of the program while the device plays, until `clears` clears are done. */
 static void work(unsigned seed, size_t clears)
 {
     unsigned random = seed + 4;

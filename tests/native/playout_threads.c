@@ -33,7 +33,7 @@
 enum {
     RATE = 16000,
     FADE = 80,    /* 5 ms */
-    CYCLE = 8192, /* values repeat after so many frames; each value is exact in a float */
+    CYCLE = 8192, /* count of different values; each value is exact in a float */
     FRAMES = 1 << 24,
     MARKS = 1 << 16,
     PUSH_MOST = 1200,
@@ -266,7 +266,7 @@ static size_t control(struct clear *clears, size_t goal, unsigned seed)
     unsigned random = seed + 3;
     size_t count = 0;
     int64_t last = 0;
-    int64_t length = 0; /* an item is cleared when it has more frames */
+    int64_t length = 0; /* an item is cleared when it has more frames than this */
 
     while (count < goal) {
         unsigned what = next_random(&random) % 64;

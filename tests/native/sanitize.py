@@ -1,13 +1,13 @@
 """
-Build the core with sanitizers in a temporary folder, and test C and audio with this core.
+Run the tests of C and audio with a core that is built with sanitizers in a temporary folder.
 
     python tests/native/sanitize.py                     # address,undefined
     python tests/native/sanitize.py thread -k threads   # more arguments are passed to pytest
 
 This command needs Linux and gcc. The library of the sanitizer is preloaded, because Python was not
 built with this library. malloc replaces Python's allocator. Each bytes object is then a separate
-block, and the sanitizer detects an access beyond the block. A CPython without the GIL has no other
-allocator.
+block, and the sanitizer detects an access beyond the block. In a CPython without the GIL, the
+allocator cannot be replaced.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
  * The buffers end at a page that cannot be accessed. Some inputs are at the limits of an operation.
  * The Python tests compare the scalar kernels with independent references.
  *
- * tests/native/selfcheck.py builds and runs this program, for other machines in an emulator.
+ * tests/native/selfcheck.py builds this program and runs it. For other machines, it uses an
+ * emulator.
  */
 #include <math.h>
 #include <stdint.h>

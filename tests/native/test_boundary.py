@@ -31,7 +31,7 @@ def test_stub_names_every_function() -> None:
 
 
 def test_stub_names_of_ffi_exist() -> None:
-    """ffi has every name that the stub file declares for it."""
+    """ffi has every name that the stub file declares in the class FFI."""
     assert members_of("FFI") <= set(dir(_native.ffi))
 
 

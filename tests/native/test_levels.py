@@ -98,7 +98,7 @@ def test_variable_forces_a_level(name: str) -> None:
 
 
 def test_variable_with_an_unknown_level() -> None:
-    """If the variable has an unknown level, the import raises an error with its name."""
+    """If the variable has an unknown level, the import raises an error that names the variable."""
     process = run("fastest")
 
     assert process.returncode != 0
@@ -107,5 +107,5 @@ def test_variable_with_an_unknown_level() -> None:
 
 
 def test_audio_shows_the_level() -> None:
-    """The audio package returns the level in use."""
+    """level() of the audio package returns the level in use."""
     assert levels.level() in levels.levels() == _native.levels()

@@ -1,8 +1,8 @@
 """
 The kernels access no memory outside their arguments.
 
-Inputs and outputs begin or end at protected pages. A read or a write that is one byte too far ends
-the process.
+Inputs and outputs begin or end at protected pages. So a read or a write that is one byte too far
+ends the process.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ linux = pytest.mark.skipif(
 
 
 def test_decisions(tmp_path: Path, core: list[Path]) -> None:
-    """In every situation, the playout selects the step that its rules require."""
+    """In every situation, the playout selects the step that the rules require."""
     program = build(tmp_path, "playout_decide", core)
 
     assert run(program).endswith(" 0 failed\n")

@@ -1,4 +1,4 @@
-"""A C program compares the kernels of all levels, also internal kernels and those for AArch64."""
+"""A C program compares the kernels of all levels, including internal kernels and NEON."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_interruption(any_call: SimulatedCall) -> None:
             summary_heard_ms = running.bridge._output.heard_ms
 
     [command] = truncated
-    # For G.711 the service counts on a timebase of 24 kHz.
+    # For G.711, the service converts samples to ms as if the sample rate were 24 kHz.
     scale = 3 if call.encoding == "mulaw" else 1
     assert "item_a1" == command["item_id"]
     heard_ms = scale * int(str(command["audio_end_ms"]))
@@ -145,7 +145,7 @@ def test_no_clear_without_unheard_audio(call: SimulatedCall) -> None:
 
 
 def test_keys(call: SimulatedCall) -> None:
-    """Keys are reported one by one, and become one message of the user."""
+    """Each key is reported when it is pressed. All keys together become one message of the user."""
     pressed: list[str] = []
     asked: list[str] = []
 
@@ -169,7 +169,7 @@ def test_keys(call: SimulatedCall) -> None:
 
 
 def test_keys_to_the_other_side() -> None:
-    """Without a command of the carrier, keys are sent as tones between the speech."""
+    """If the carrier has no command for keys, the keys are sent as tones in the audio."""
     with SimulatedCall() as call, realtime(serve_call()) as iw:
         with iw.realtime.connect(session()) as rt, in_call(call, rt) as running:
             running.bridge.send_keys("5#")

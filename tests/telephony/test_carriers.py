@@ -31,7 +31,7 @@ URL = "wss://voice.example.com/media"
 
 
 def test_twilio_start() -> None:
-    """The start has the ids and the parameters of the stream, such as the caller's number."""
+    """The start message has the ids and parameters of the stream, such as the caller's number."""
     start = {
         "event": "start",
         "sequenceNumber": "1",
@@ -109,7 +109,7 @@ def test_telnyx_byte_order() -> None:
 
 
 def test_telnyx_fault() -> None:
-    """An error of Telnyx is reported."""
+    """An error message of Telnyx is read as a CarrierFault with the title of the error."""
     error = {"event": "error", "payload": {"code": 100002, "title": "unknown_event"}}
     found = TelnyxCodec().read(json.dumps(error))
 
@@ -118,7 +118,7 @@ def test_telnyx_fault() -> None:
 
 
 def test_telnyx_is_bidirectional() -> None:
-    """deepgram/deepclaw#8: without the mode rtp, the caller hears nothing."""
+    """deepgram/deepclaw#8: if the mode is not ``rtp``, the caller hears nothing."""
     parameters = stream_parameters(URL, auth_token="t", codec="PCMA", parameters={"a": "b"})
     assert "rtp" == parameters["stream_bidirectional_mode"]
     assert "PCMA" == parameters["stream_codec"] == parameters["stream_bidirectional_codec"]
@@ -202,7 +202,7 @@ def test_addresses_that_do_not_work(url: str) -> None:
 
 
 def test_long_parameters() -> None:
-    """Twilio refuses parameters of more than 500 characters."""
+    """Parameters that a carrier would refuse, such as more than 500 characters, raise an error."""
     with pytest.raises(ConfigError, match="500"):
         stream_twiml(URL, {"name": "x" * 497})
     with pytest.raises(ConfigError, match="4000"):

@@ -49,7 +49,7 @@ def test_silence() -> None:
 
 
 def test_the_longest_duration() -> None:
-    """After ``max_duration``, the goodbye follows the present reply."""
+    """After ``max_duration``, the present reply and then the goodbye are played."""
     options = CallOptions(max_duration=0.2, goodbye=GOODBYE)
     summary, call = run(
         options, lambda *_: None, connected, lambda service: answer(service, 1, mulaw(400))
@@ -61,7 +61,7 @@ def test_the_longest_duration() -> None:
 
 
 def test_voicemail() -> None:
-    """A reported voicemail ends the call, or the function ``on_voicemail`` gets the call."""
+    """If a voicemail is reported, the call ends, unless the option ``on_voicemail`` is set."""
     summary, _ = run(CallOptions(), lambda call, running: running.bridge.report_voicemail())
     assert "voicemail" == summary.end
 
@@ -96,7 +96,7 @@ def test_the_socket_breaks() -> None:
 
 
 def test_the_socket_refuses_audio() -> None:
-    """If a send raises, the call ends with the error."""
+    """If sending raises an error, the call ends, and the summary has the error."""
 
     class Broken:
         def __init__(self, call):
@@ -145,7 +145,7 @@ def test_a_stop_after_a_broken_send() -> None:
 
 
 def test_the_carrier_sends_nothing() -> None:
-    """A carrier whose network has failed is detected."""
+    """If the carrier sends nothing for ``stall_timeout``, the call ends."""
     options = CallOptions(stall_timeout=0.5)
     summary, _ = run(options, lambda call, running: call.pause())
 
@@ -154,7 +154,7 @@ def test_the_carrier_sends_nothing() -> None:
 
 
 def test_the_carrier_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A send that never returns ends the call, and ``run`` returns."""
+    """If a call of ``send`` never returns, the phone call ends, and ``run`` returns."""
     monkeypatch.setattr(bridge_module, "_JOIN_SECONDS", 0.05)
     released = threading.Event()
 
@@ -275,7 +275,7 @@ def test_a_spoken_refusal(error: Exception, end: str) -> None:
 
 
 def test_something_else_than_a_session() -> None:
-    """A function that returns no session gives a clear error."""
+    """If the function returns something else than a session, the error of the call says so."""
     with SimulatedCall() as call, in_call(call, lambda _: None) as running:
         summary = running.summary()
 
@@ -286,7 +286,7 @@ def test_something_else_than_a_session() -> None:
 
 
 def test_a_shutdown() -> None:
-    """``drain`` ends calls after the goodbye, and returns how many calls have not ended."""
+    """``drain`` ends calls after the goodbye, and returns the count of calls in progress."""
     left: list[int] = []
 
     def shut_down(call: SimulatedCall, running: Running) -> None:

@@ -26,7 +26,7 @@ def test_time_limits_what_was_heard() -> None:
 
 
 def test_the_delay_of_marks_is_subtracted() -> None:
-    """A mark that returns 150 ms late makes all later positions 150 ms later."""
+    """If a mark returns 150 ms late, the caller hears all later audio 150 ms late."""
     heard = clock()
     heard.send(ms(200), 100.0)
     name = heard.request_report(100.0)
@@ -93,7 +93,7 @@ def test_a_pause_begins_a_new_run() -> None:
 
 
 def test_the_tail_of_a_run_is_late_too() -> None:
-    """When a new run begins, the end of the previous run was not heard yet."""
+    """With a delay, the caller hears the end of a run after the next run was sent."""
     heard = clock("none", delay=0.2)
     heard.send(ms(1000), 100.0)
     heard.send(ms(1000), 101.0)
@@ -102,7 +102,7 @@ def test_the_tail_of_a_run_is_late_too() -> None:
 
 
 def test_the_queue_of_the_carrier() -> None:
-    """The reported length of the queue shows the delay. A report from before a clear is ignored."""
+    """The queue length of the carrier gives the delay. A clear makes a requested report invalid."""
     heard = clock("queue")
     heard.send(ms(1000), 100.0)
     assert heard.is_report_due(100.0, is_last=False)

@@ -1,4 +1,4 @@
-"""Peers and programs that do what they must not do; each call ends, with a reason."""
+"""If a peer or a program breaks the rules, each call still ends in time, with a reason."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ DIGITS = "9" * 5000
 
 
 def test_numbers_of_any_length() -> None:
-    """A number that is too long for an int is a message without this number."""
+    """A number with too many digits for an int is ignored, or the error names its field."""
     media = {"payload": "/w==", "chunk": DIGITS, "timestamp": "9" * 400}
     found = TwilioCodec().read(json.dumps({"event": "media", "media": media}))
     assert CallAudio(b"\xff", None, None) == found
@@ -80,7 +80,7 @@ def test_numbers_of_any_length() -> None:
 
 
 def test_a_second_start_changes_nothing() -> None:
-    """The ids and the format of the first start stay."""
+    """A second start message does not change the ids and the format of the call."""
 
     def start(stream_id: str, encoding: str) -> str:
         media = {"encoding": encoding, "sampleRate": 8000}
@@ -108,7 +108,7 @@ def test_text_that_is_not_unicode() -> None:
 
 @pytest.mark.parametrize("size_bytes", [1, 321])
 def test_half_a_sample(size_bytes: int) -> None:
-    """Half a sample of 16-bit audio is dropped, so that what follows is not noise."""
+    """Half a sample of 16-bit audio is dropped, so that the following audio is not noise."""
     codec = WebSocketCodec()
     codec.read("MEDIA_START connection_id:c channel:x format:slin16")
     found = codec.read(bytes(size_bytes))
@@ -122,7 +122,7 @@ def test_half_a_sample(size_bytes: int) -> None:
 
 
 def test_a_count_that_begins_again_early() -> None:
-    """A count that begins again after a few seconds does not silence the caller."""
+    """If the numbers of messages begin again after a few seconds, the audio continues."""
     reorder, found = Reorder(), 0
     for number in (*range(1, 301), *range(1, 301)):
         found += len(list(reorder.add(CallAudio(b"", number))))
@@ -133,7 +133,7 @@ def test_a_count_that_begins_again_early() -> None:
 
 @pytest.mark.parametrize("path", ["//[x", "/a#b", "//other/voice", "/\ud800"])
 def test_odd_paths_are_not_signed(path: str) -> None:
-    """A path that no carrier requests has no valid signature, and raises nothing else."""
+    """A path that no carrier requests raises AuthError, and no other error."""
     signature = TwilioSignature("https://voice.example.com", auth_token=TOKEN)
     with pytest.raises(AuthError):
         signature.check_webhook(path, {"X-Twilio-Signature": "x"}, {})
@@ -141,7 +141,7 @@ def test_odd_paths_are_not_signed(path: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://x:99999", "https://[", "https://user:pass-word@x"])
 def test_odd_public_urls(url: str) -> None:
-    """A wrong address is refused when the object is made, without the password in the error."""
+    """A wrong address is refused when the object is made. The error shows no password."""
     with pytest.raises(ConfigError, match="public_url") as caught:
         TwilioSignature(url, auth_token=TOKEN)
     assert "pass-word" not in str(caught.value)
@@ -149,7 +149,7 @@ def test_odd_public_urls(url: str) -> None:
 
 @pytest.mark.parametrize("stamp", [DIGITS, "9" * 400, "", "-1", "1e9"])
 def test_odd_times_of_a_webhook(stamp: str) -> None:
-    """A time that cannot be read is a wrong signature."""
+    """A webhook whose time cannot be read raises AuthError."""
     signature = TelnyxSignature("A" * 43 + "=")
     headers = {"telnyx-timestamp": stamp, "telnyx-signature-ed25519": "AA=="}
     with pytest.raises(AuthError):
@@ -208,7 +208,7 @@ def test_a_call_that_never_starts() -> None:
 
 
 def test_a_call_runs_once() -> None:
-    """A second ``run`` is an error, and sends no command to the carrier."""
+    """A second call of ``run`` raises an error, and sends no command to the carrier."""
 
     class Control:
         ended = 0
@@ -252,7 +252,7 @@ def test_a_control_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_drain_waits_for_the_recording(tmp_path) -> None:
-    """A call has ended when its recording is complete and its last command was sent."""
+    """drain() counts a call until the recording is complete and the last command has returned."""
     commanded, released = threading.Event(), threading.Event()
 
     class Control:
@@ -325,7 +325,7 @@ def test_the_caller_speaks_before_the_goodbye() -> None:
 
 
 def test_speech_that_never_stops() -> None:
-    """If the session is lost while the caller speaks, silence still ends the call later."""
+    """If the session is lost while the caller speaks, ``silence_timeout`` still ends the call."""
     lost = threading.Event()
 
     def first(service: Service) -> None:
@@ -351,7 +351,7 @@ def slin(kind: int, payload: bytes) -> bytes:
 
 
 def test_a_slow_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that sends one byte at a time does not prolong the time for its UUID."""
+    """A peer that sends its UUID byte by byte gets no more time than other peers."""
     monkeypatch.setattr(audiosocket, "_FIRST_SECONDS", 0.3)
     with AudioSocketServer(lambda _: None, port=0) as server:  # type: ignore[arg-type,return-value]
         with socket.create_connection(("127.0.0.1", server.port)) as peer:
@@ -371,7 +371,7 @@ def test_a_slow_frame(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_slow_frame_does_not_stop_the_rules() -> None:
-    """The rules of a call are applied although a frame arrives byte by byte."""
+    """``max_duration`` ends a call even while a frame arrives byte by byte."""
     ends: list[object] = []
     with realtime(serve_call()) as iw:
         server = AudioSocketServer(
@@ -400,7 +400,7 @@ def test_a_slow_frame_does_not_stop_the_rules() -> None:
 def test_the_server_survives_a_connection_without_a_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If a connection gets no thread, it is closed, and the next one is accepted."""
+    """If a connection gets no thread, the server closes it and accepts later connections."""
     real, failures = threading.Thread.start, []
 
     def start(self: threading.Thread) -> None:
@@ -436,7 +436,7 @@ def test_find_call_without_an_id() -> None:
 
 
 def test_a_key_when_the_session_has_ended() -> None:
-    """A key that is pressed while the last words are played does not fail the call."""
+    """A key that is pressed after the end of the session causes no error."""
 
     def script(service: Service) -> None:
         service.open()
@@ -477,7 +477,7 @@ def test_the_server_is_closed_by_a_handler() -> None:
 
 
 def test_keys_are_not_shown() -> None:
-    """Keys may be a secret number of the caller, and a model may ask for any number of keys."""
+    """The repr of a summary hides keys, which may be secret. At most 100 keys become tones."""
     assert "4711" not in repr(CallSummary(end="hung_up", keys="4711"))
     with pytest.raises(ConfigError, match="100"):
         key_tones("1" * 101)

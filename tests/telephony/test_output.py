@@ -67,7 +67,7 @@ def test_the_lead_is_an_option(clock: Clock) -> None:
 
 
 def test_the_first_audio_is_collected(clock: Clock) -> None:
-    """After a pause, nothing is sent until 60 ms of audio, or the whole item, are queued."""
+    """After a pause, audio is sent as soon as 60 ms of audio or a whole item is queued."""
     output = make()
     push(output, mulaw(40))
     assert [] == sent(output)
@@ -82,7 +82,7 @@ def test_the_first_audio_is_collected(clock: Clock) -> None:
 
 
 def test_tails(clock: Clock) -> None:
-    """The last frame of an item is short, or is filled with silence if the carrier needs it."""
+    """The last frame of an item is short, or is padded if the carrier needs whole frames."""
     for pads_tails, size in ((False, 40), (True, 160)):
         output = make(pads_tails=pads_tails)
         push(output, mulaw(65), end=True)
@@ -104,7 +104,7 @@ def test_two_items_share_a_frame(clock: Clock) -> None:
 
 
 def test_the_count_is_in_samples_of_the_session(clock: Clock) -> None:
-    """If the audio is resampled, the heard samples have the rate of the session."""
+    """If the audio is resampled, heard samples are still counted at the rate of the session."""
     output = make(lead_ms=5000.0)
     assert output.push("a", bytes(2 * 24000), PcmFormat(24000), end=True)
     sent(output)
@@ -127,7 +127,7 @@ def test_audio_that_cannot_be_taken_back(clock: Clock) -> None:
 
 
 def test_a_clear_is_requested_once(clock: Clock) -> None:
-    """A clear is sent only if sent audio was not heard. The clear is sent before new audio."""
+    """A clear is sent once, before new audio, and only if the caller has not heard all audio."""
     output = make(lead_ms=1000.0)
     output.clear()
     assert output.next_frame(0) is None
@@ -170,7 +170,7 @@ def test_marks_are_sent_every_200_ms(clock: Clock) -> None:
 
 
 def test_too_much_audio_is_refused(clock: Clock) -> None:
-    """The session waits while ten minutes of audio are queued; nothing is dropped."""
+    """While ten minutes of audio are queued, push() accepts no more audio."""
     output = make()
     for _ in range(12):
         accepted = output.push("a", bytes(8000 * 60), MulawFormat())

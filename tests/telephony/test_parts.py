@@ -59,7 +59,7 @@ def test_pieces_are_put_in_order() -> None:
 
 
 def test_a_lost_piece_is_not_waited_for_longer_than_100_ms() -> None:
-    """After five later pieces, a missing piece counts as lost. A late piece is dropped."""
+    """A piece counts as lost after five later pieces. If it arrives after that, it is dropped."""
     found, reorder = pieces(1, 3, 4, 5, 6, 7, 2, 8, 8)
 
     assert [1, 3, 4, 5, 6, 7, 8] == found
@@ -67,7 +67,7 @@ def test_a_lost_piece_is_not_waited_for_longer_than_100_ms() -> None:
 
 
 def test_a_new_count() -> None:
-    """If the numbers begin again, the pieces continue. A piece without a number is passed on."""
+    """If the numbers begin again, no piece is lost. A piece without a number is passed on."""
     found, reorder = pieces(900, 901, 1, 2)
     assert [900, 901, 1, 2] == found
     assert (0, 0) == (reorder.lost, reorder.late)
@@ -91,7 +91,7 @@ class Blocking:
 
 
 def test_a_socket_without_a_timeout() -> None:
-    """A socket whose read blocks is read on a thread of its own."""
+    """A socket whose read blocks without a timeout is read on a separate thread."""
     socket = Blocking()
     transport = FrameworkSocket(socket, "test")
 
@@ -175,7 +175,7 @@ def test_prepared_sessions_are_closed() -> None:
 
 
 def test_a_prepared_session_that_failed() -> None:
-    """If the session of the webhook could not be opened, the call tries once more."""
+    """If the session of the webhook could not be opened, the call tries to open it again, once."""
     prepared, calls = PreparedSessions(), []
 
     def connect():
@@ -198,7 +198,7 @@ def test_key_tones() -> None:
 
 
 class Control:
-    """The commands of a carrier; a transfer fails if *error* is set."""
+    """The commands of a carrier. A transfer fails if *error* is set."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -339,7 +339,7 @@ def test_unknown_targets() -> None:
 
 
 def test_tools_outside_a_call() -> None:
-    """Outside a call, tools raise a clear error. So does a transfer without a control."""
+    """Tools outside a call, and transfers without a control, raise errors that say why."""
     with pytest.raises(LocalProtocolError, match="outside a call"):
         current_call()
     with SimulatedCall() as call, realtime(serve_call()) as iw:
@@ -403,7 +403,7 @@ def test_the_fixture(phone_call) -> None:
 
 
 def test_the_format_of_the_caller() -> None:
-    """Audio is decoded only if the formats differ. So both zeros of mu-law pass unchanged."""
+    """Audio is decoded only if the formats differ. Otherwise, its bytes are unchanged."""
     both_zeros = b"\x7f\xff"
 
     assert (both_zeros, True) == FromCall(MULAW).convert(both_zeros, MulawFormat())

@@ -2,7 +2,7 @@
 Faults of public telephony programs, each with the place where it was reported.
 
 Rows 5 (burst) and 15 (heard clock) are also in ``test_calls.py``, rows 4, 10, 16 and 20 in
-``test_output.py``, row 13 in ``test_telnyx.py``.
+``test_output.py``, row 13 in ``test_carriers.py``.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def interrupted_when(call: SimulatedCall, heard_ms: float, found: list[Service])
 
 
 def truncations(service: Service) -> dict[str, int]:
-    """Return the milliseconds of each truncation. For G.711, the message has a third of these."""
+    """Return each truncation in real ms. For G.711, the message has a third of this number."""
     return {
         each["item_id"]: 3 * each["audio_end_ms"]
         for each in service.said("conversation.item.truncate")
@@ -66,7 +66,7 @@ def truncations(service: Service) -> dict[str, int]:
 
 
 def test_second_answer_interrupted_before_its_first_mark() -> None:
-    """openai/openai-agents-js#1173, #1343, #1608; twilio-samples#45: each item has a clock."""
+    """openai/openai-agents-js#1173, #1343, #1608; twilio-samples#45: one clock for each item."""
     found: list[Service] = []
     with SimulatedCall() as call:
         script = serve_call(
@@ -129,7 +129,7 @@ def test_a_cleared_goodbye_does_not_hang_up() -> None:
 
 
 def test_the_session_is_opened_in_the_webhook() -> None:
-    """openclaw/openclaw#85847: the first word is late if the session opens with the stream."""
+    """openclaw/openclaw#85847: a session that opens with the stream delays the first word."""
     prepared = PreparedSessions()
     with realtime(serve_call()) as iw, SimulatedCall() as call:
         opened = []
@@ -240,7 +240,7 @@ def test_an_a_law_call_with_a_mu_law_session() -> None:
 
 @pytest.mark.parametrize("size_bytes", [160, 100, 0, 641])
 def test_a_frame_that_is_not_16_bit_audio(size_bytes: int) -> None:
-    """CyCoreSystems/audiosocket#11: G.711 with the type of linear audio is refused, not played."""
+    """CyCoreSystems/audiosocket#11: G.711 in a frame for linear audio is refused, not played."""
     frame = struct.pack("!BH", 0x10, size_bytes) + bytes(size_bytes)
     for rate_hz in (8000, None):
         found = AudioSocketCodec("id", rate_hz).read(frame)
@@ -250,7 +250,7 @@ def test_a_frame_that_is_not_16_bit_audio(size_bytes: int) -> None:
 
 
 def test_the_rate_is_that_of_the_frame() -> None:
-    """Older versions of Asterisk send 16 kHz with the type of 8 kHz, or with 0x11."""
+    """The size of a frame decides the rate, since older versions of Asterisk send wrong types."""
     for kind in (0x10, 0x11, 0x12):
         codec = AudioSocketCodec("id", None)
         frame = struct.pack("!BH", kind, 640) + bytes(640)
@@ -263,7 +263,7 @@ def test_the_rate_is_that_of_the_frame() -> None:
 
 
 def test_drain_waits_for_the_ear() -> None:
-    """NikolayShakin/pipecat-asterisk#5, #12: speech ends when it was heard, not when sent."""
+    """NikolayShakin/pipecat-asterisk#5, #12: drain() waits until speech was heard, not sent."""
     script = serve_call(connected, lambda service: answer(service, 1, mulaw(300)))
     with realtime(script) as iw, iw.realtime.connect(session()) as rt, SimulatedCall() as call:
         with in_call(call, rt):
@@ -286,7 +286,7 @@ def test_the_callee_speaks_first() -> None:
 
 
 def test_the_greeting_is_left_out_for_good() -> None:
-    """When the callee has spoken, the greeting is not played after ``callee_timeout`` either."""
+    """If the callee speaks first, the greeting is not played, even after ``callee_timeout``."""
     greeting = Greeting(CallOptions(greeting=speech(), who_starts="callee", callee_timeout=3))
     output = CallOutput(MULAW, TwilioCodec.pacing)
     for elapsed in (1.0, 100.0):
@@ -296,7 +296,7 @@ def test_the_greeting_is_left_out_for_good() -> None:
 
 
 def test_the_lead_of_a_call() -> None:
-    """Vonage/vonage-python-sdk#70: the lead of the options is that of the call."""
+    """Vonage/vonage-python-sdk#70: a call uses the lead of its options."""
     script = serve_call(connected, lambda service: answer(service, 1, mulaw(1000)))
     with realtime(script) as iw, iw.realtime.connect(session()) as rt, SimulatedCall() as call:
         with in_call(call, rt, CallOptions(lead_ms=600)):

@@ -75,7 +75,7 @@ def say(call: SimulatedCall, speech: Speech) -> None:
 
 
 def loud_ms(pcm: bytes) -> np.ndarray:
-    """Return for each 20 ms of audio whether somebody speaks."""
+    """Return one boolean for each 20 ms of audio, which says whether the audio is loud."""
     samples = np.frombuffer(pcm, "<i2").astype(float)
     blocks = samples[: len(samples) // 160 * 160].reshape(-1, 160)
     return np.sqrt((blocks**2).mean(axis=1)) > 200

@@ -57,7 +57,7 @@ def test_a_websocket_of_asterisk() -> None:
 
 
 def test_audiosocket() -> None:
-    """Each call has its own thread; a UUID that is not expected is refused."""
+    """Each call has its own thread. A UUID that is not expected is refused."""
     summaries: list[CallSummary] = []
     expected: list[str] = []
 

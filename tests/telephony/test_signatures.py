@@ -49,7 +49,7 @@ def test_twilio_socket(signature: TwilioSignature) -> None:
 
 
 def test_twilio_shared_key(signature: TwilioSignature) -> None:
-    """The header with the settings of the signature chooses the shared key and SHA-256."""
+    """A header with the settings of the signature selects the shared key and SHA-256."""
     text = "https://voice.example.com/voice" + fields(FORM)
     headers = {
         "X-Twilio-Signature": sign(text, "shared", "sha256"),
@@ -72,7 +72,7 @@ def test_twilio_json(signature: TwilioSignature) -> None:
 
 
 def test_a_form_with_several_values(signature: TwilioSignature) -> None:
-    """Forms of Flask and Django may have several values of one name."""
+    """Forms of Flask and Django may have several values for one name."""
 
     class Form(dict[str, str]):
         def getlist(self, _: str) -> list[str]:
@@ -95,7 +95,7 @@ def test_a_form_with_several_values(signature: TwilioSignature) -> None:
     ],
 )
 def test_twilio_refuses(signature: TwilioSignature, headers: dict[str, str]) -> None:
-    """Every other signature is refused, and the error shows no secret."""
+    """A wrong signature is refused, and the error shows no secret."""
     with pytest.raises(AuthError) as caught:
         signature.check_webhook("/voice", headers, FORM)
 
@@ -105,7 +105,7 @@ def test_twilio_refuses(signature: TwilioSignature, headers: dict[str, str]) -> 
 
 
 def test_twilio_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The token comes from the environment; without it, the error names the variable."""
+    """If the environment has no token, the error names the variable for the token."""
     monkeypatch.delenv("TWILIO_AUTH_TOKEN", raising=False)
     with pytest.raises(ConfigError, match="TWILIO_AUTH_TOKEN"):
         TwilioSignature("https://voice.example.com")
@@ -117,7 +117,7 @@ def test_twilio_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stream_is_checked_by_default(signature: TwilioSignature) -> None:
-    """Without a signature, or with a wrong one, no call begins."""
+    """Without a signature, or with a wrong signature, no call begins."""
     socket = SimulatedCall().socket
     with pytest.raises(ConfigError, match="verify=False"):
         twilio.MediaStream(socket, lambda _: None)  # type: ignore[arg-type,return-value]
@@ -201,7 +201,7 @@ SECRET = "a-token-that-nobody-sees"
     ],
 )
 def test_reports_of_errors(make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report that shows the variables of each function shows no secret, and can be made."""
+    """An error report that shows the variables of each function contains no secret."""
     monkeypatch.delenv("TWILIO_ACCOUNT_SID", raising=False)
     with pytest.raises((ConfigError, AuthError)) as caught:
         make()

@@ -1,4 +1,4 @@
-"""Calls of chat completions, as in a program. Type checkers read them. They are not run."""
+"""Programs that use chat completions. Type checkers check this file. It never runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls over HTTP, as in a program. Type checkers read them. They are not run."""
+"""Programs that make calls over HTTP. Type checkers check this file. It never runs."""
 
 from __future__ import annotations
 

@@ -124,8 +124,8 @@ class Talk:
 
     def check(self, iw: Inworld, *, allowed_share: float = 0.0) -> None:
         """
-        Check that both sides have heard all words, and that the interrupted item ends at the last
-        word that was heard.
+        Check that the service and the user have heard all words, and that the interrupted item ends
+        at the last word that was heard.
 
         Args:
             iw: Recognizes the answers.
@@ -161,7 +161,7 @@ class Talk:
 
 
 def test_conversation_in_tones(tmp_path: Path) -> None:
-    """With tones as speech, on the loopback interface, each second of audio is heard."""
+    """With tones as speech, nearly all audio is heard on the loopback interface."""
     engine = tone_engine({400.0: USER[0], 800.0: USER[1]})
     synthesizer = ToneSynthesizer()
     with (
@@ -214,8 +214,8 @@ def test_conversation_over_a_bad_network(server: Emulator, tmp_path: Path, seed:
     A conversation works with 5 % packet loss and a delay of 0 to 60 ms for each packet.
 
     No Opus decoder recovers all packets, and on a busy machine the relay delays packets by more
-    than 60 ms. So one of five words may be changed. ``test_lost_packets.py`` has the exact limit,
-    in virtual time.
+    than 60 ms. So at most one of five words may be changed. ``test_lost_packets.py`` has the
+    exact limit, in virtual time.
     """
     session = Session(voice="Dennis", tools=[fact])
     with (

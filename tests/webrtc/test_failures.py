@@ -28,7 +28,7 @@ from inworld_sync.sessions.realtime.state import SessionState
 from support.counting import CountingLimiter
 from support.webrtc_service import PATIENCE_SECONDS, Call, open_service, serve_http
 
-# How much longer than its limit a call may take on a busy machine.
+# On a busy machine, a call may take this much longer than its limit.
 SLACK_SECONDS = 5.0
 
 TURN_SERVERS = (
@@ -161,7 +161,7 @@ def test_no_path_by_udp() -> None:
 
 
 def test_a_candidate_that_does_not_answer() -> None:
-    """ICE tries for longer than the limit of the call, so the limit ends the call."""
+    """ICE would try for longer than the timeout of the call, so the timeout ends the call."""
     with open_service(idle, has_udp=False) as iw:
         began = time.monotonic()
         with pytest.raises(DeadlineExceeded, match="ICE is checking"):
@@ -170,7 +170,7 @@ def test_a_candidate_that_does_not_answer() -> None:
 
 
 def test_a_long_answer() -> None:
-    """Reading it would stall the connection, since each candidate is compared with all others."""
+    """A long answer is refused, because comparing all its candidates would stall the connection."""
     body = "v=0\r\n" + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * 2000
     with serve_http(answers(200, body)) as url, Inworld("key", base_url=url) as iw:
         with pytest.raises(RemoteProtocolError, match="at most 65536 characters, got"):
@@ -178,7 +178,7 @@ def test_a_long_answer() -> None:
 
 
 def test_a_limit_of_messages_that_nothing_fits() -> None:
-    """The connection ends at once, instead of waiting for an answer to what was not sent."""
+    """If the service allows no message of any size, the connection ends at once."""
 
     def changed(sdp: str) -> str:
         return sdp.replace("a=max-message-size:262144", "a=max-message-size:-1")
@@ -189,7 +189,7 @@ def test_a_limit_of_messages_that_nothing_fits() -> None:
 
 
 def test_a_limit_of_messages_that_is_no_number() -> None:
-    """A number with 5000 digits has no meaning, so the usual limit applies."""
+    """If the limit for messages in the answer has 5000 digits, the usual limit applies."""
 
     def changed(sdp: str) -> str:
         return sdp.replace("m=audio", f"a=max-message-size:{'9' * 5000}\r\nm=audio", 1)
@@ -272,7 +272,7 @@ def test_a_service_that_leaves() -> None:
 
 
 def test_a_text_message_that_is_not_utf_8() -> None:
-    """aiortc ends the connection, as a WebSocket ends it, and the session reconnects at once."""
+    """A text message that is not UTF-8 ends the connection. The session reconnects at once."""
 
     def first(call: Call) -> None:
         call.open()
@@ -308,7 +308,7 @@ def test_a_connect_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_connect_that_is_interrupted_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All threads end, whoever owns them at the time of the exception."""
+    """All threads end, whichever object owns them at the time of the exception."""
     start = threading.Thread.start
 
     def after(name: str) -> Callable[[threading.Thread], None]:
@@ -356,7 +356,7 @@ def test_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_loopback_interface(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without another address uses the loopback address for every host."""
+    """A machine without another interface uses the loopback address for every host."""
     from inworld_sync.webrtc import peer
 
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: [])
@@ -406,7 +406,7 @@ def test_credentials_of_ice_servers_stay_secret(caplog: pytest.LogCaptureFixture
 
 @pytest.fixture(autouse=True)
 def no_foreign_threads() -> Iterator[None]:
-    """The threads of aiortc end with the connection too."""
+    """Fail a test after which a thread of aiortc still runs."""
     before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + 5

@@ -148,7 +148,7 @@ def test_tools_run() -> None:
 
 
 def test_an_output_that_is_too_long_for_the_service() -> None:
-    """The model gets a short output instead, so that the reply continues."""
+    """The model gets a short output instead of the long one, so that the reply continues."""
 
     def limited(sdp: str) -> str:
         return sdp.replace("a=max-message-size:262144", "a=max-message-size:4000")
@@ -197,7 +197,7 @@ def test_a_service_that_sends_no_packet() -> None:
 
 
 def test_a_lost_connection_is_replaced() -> None:
-    """The session continues on a new call, which gets the settings and the conversation."""
+    """The session continues on a new connection, with the same settings and conversation."""
     replayed: list[str] = []
 
     def first(call: Call) -> None:
@@ -256,7 +256,7 @@ def test_clear_drops_queued_audio() -> None:
 
 
 def test_send_audio_waits_for_the_track() -> None:
-    """The track is sent in real time, so sending a second of audio takes at least 0.4 s."""
+    """The track is sent in real time, so send_audio() waits while the queue is full."""
     with open_service(lambda call: (call.open(), call.until_left())) as iw:
         with iw.connect_webrtc() as rt:
             began = time.monotonic()
@@ -265,7 +265,7 @@ def test_send_audio_waits_for_the_track() -> None:
 
 
 def test_users_code_does_not_run_on_the_loop() -> None:
-    """Handlers, observers and traces run on threads that may wait."""
+    """Handlers, observers and trace functions never run on the thread of the event loop."""
     threads: set[str] = set()
 
     class Observer:
@@ -371,7 +371,7 @@ def test_a_forked_child_cannot_use_the_session() -> None:
 
 @pytest.fixture(autouse=True)
 def no_foreign_threads() -> Iterator[None]:
-    """The threads of aiortc end with the connection too."""
+    """Fail a test after which a thread of aiortc still runs."""
     before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + 5

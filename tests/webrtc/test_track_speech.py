@@ -82,7 +82,7 @@ def network() -> Network:
 
 
 def test_ends_of_a_response_follow_its_audio(network: Network) -> None:
-    """The service ends a response before all audio is sent. The session gets the end later."""
+    """The service ends a response before all audio is sent. The session gets the end last."""
     network.begin()
     network.report("started")
     network.end()
@@ -104,7 +104,7 @@ def test_ends_of_a_response_follow_its_audio(network: Network) -> None:
 
 
 def test_silence_before_the_first_sound_is_a_part_of_the_item(network: Network) -> None:
-    """The service counts ``audio_end_ms`` from ``started``, so this silence must be counted."""
+    """The service counts ``audio_end_ms`` from ``started``, so silence after it is counted too."""
     network.silence(1.0)
     network.begin()
     network.report("started")
@@ -134,7 +134,7 @@ def test_messages_that_are_not_about_a_response_are_never_held(network: Network)
 
 
 def test_audio_before_the_messages_of_its_item_is_kept(network: Network) -> None:
-    """The data channel may be slower than the track, after a lost packet."""
+    """Audio is kept until its item arrives, because the data channel may be slower."""
     network.audio(SILENCE, loud(500), loud(600))
     network.begin()
     network.audio(loud(700))
@@ -270,7 +270,7 @@ def test_text_responses_pass(network: Network) -> None:
 
 
 def test_times_of_words_pass_without_audio(network: Network) -> None:
-    """A delta on the data channel may have times. Its audio, if any, would be heard twice."""
+    """A delta on the data channel keeps its times. The audio is removed, as the track has it."""
     network.begin()
     found = network.speech.handle_message(
         json.dumps({"type": "response.output_audio.delta", **PLACE, "delta": "AAAA", "x": 1}), 0.0
@@ -297,7 +297,7 @@ def test_odd_messages_pass_unchanged(network: Network, text: str) -> None:
 
 
 def test_messages_that_are_held_back_are_counted(network: Network) -> None:
-    """The owner limits their memory."""
+    """held_characters is the size of these messages, which the owner of the object limits."""
     network.begin()
     network.end()
     assert network.speech.held_characters > 100
@@ -310,7 +310,7 @@ def test_messages_that_are_held_back_are_counted(network: Network) -> None:
 
 
 def test_a_flood_of_items(network: Network) -> None:
-    """Items whose audio never comes do not fill the memory: the client ignores further items."""
+    """Items whose audio never arrives do not fill the memory, because their count is limited."""
     for number in range(1500):
         network.begin(number)
     assert len(network.kinds) == 3000

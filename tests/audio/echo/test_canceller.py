@@ -29,7 +29,7 @@ def test_removes_the_echo(room: dict[str, Any]) -> None:
 
 
 def test_clocks_that_differ_much() -> None:
-    """A clock difference of 1,000 ppm is corrected. Otherwise little echo would be removed."""
+    """The echo is removed even if the clocks of the devices differ by 1,000 ppm."""
     silence = np.zeros(4 * PLAYED_HZ)
     found = Room(np.concatenate((silence, SPEECH)), ppm=1000)
     cleaned, canceller = found.cancel()
@@ -39,7 +39,7 @@ def test_clocks_that_differ_much() -> None:
 
 
 def test_a_delay_that_no_device_reports() -> None:
-    """A delay of 600 ms, as of a wireless loudspeaker, is found in the audio itself."""
+    """A delay of 600 ms that no device reports is found by comparing the audio."""
     found = Room(SPEECH, delay_ms=600)
     cleaned, canceller = found.cancel()
 
@@ -57,7 +57,7 @@ def test_a_gap_of_the_loudspeaker() -> None:
 
 
 def test_another_loudspeaker() -> None:
-    """If another loudspeaker replaces the first one, the echo of the new one is removed too."""
+    """If the loudspeaker is replaced, the echo of the new loudspeaker is removed too."""
     found = Room(SPEECH, other_at=2 * PLAYED_HZ)
     cleaned, _ = found.cancel()
 
@@ -74,7 +74,7 @@ def test_the_user_alone() -> None:
 
 
 def test_both_speak() -> None:
-    """While both speak, the user's speech is not attenuated."""
+    """While the loudspeaker plays too, the user's speech is not attenuated."""
     near = babble(6, RATE_HZ, 2) * 0.4
     near[: 4 * RATE_HZ] = 0
     cleaned, _ = Room(SPEECH, near=near).cancel()
@@ -83,7 +83,7 @@ def test_both_speak() -> None:
 
 
 def test_a_loudspeaker_that_stops() -> None:
-    """If the loudspeaker does not call back, the recording continues."""
+    """If the callbacks of the loudspeaker stop, the recording continues."""
     found = Room(SPEECH[: 3 * PLAYED_HZ], stops_at=PLAYED_HZ)
     cleaned, _ = found.cancel()
 
@@ -101,7 +101,7 @@ def test_other_rates(rate_hz: int) -> None:
 
 
 def test_noise_suppression_and_gain_without_a_speaker() -> None:
-    """Steady noise is reduced, and quiet speech becomes louder. This needs no speaker."""
+    """Noise suppression and automatic gain need no speaker. Steady noise is reduced."""
     noise = np.random.default_rng(3).normal(0, 200, 5 * RATE_HZ).astype("<i2")
     levels = {}
     for settings in (

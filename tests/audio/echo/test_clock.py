@@ -1,4 +1,4 @@
-"""The clock of a device is estimated from the times of its blocks, which have errors."""
+"""The clock of a device is estimated well, although the times of its blocks have errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_finds_the_rate(ppm: float) -> None:
     device.run(30)
 
     assert -ppm == pytest.approx(device.clock.skew * 1e6, abs=10)
-    # The line is late by the median of the lateness, 2 ms.
+    # The estimated times are late by the median delay of the callbacks, about 2 ms.
     assert 2.0 == pytest.approx(device.error_ms(device.position), abs=0.5)
     assert device.position - BLOCK == pytest.approx(
         device.clock.position(device.time_ns(device.position - BLOCK)), abs=48
@@ -61,7 +61,7 @@ def test_does_not_trust_the_first_blocks() -> None:
 
 
 def test_a_late_block_has_no_effect() -> None:
-    """One block that is very late does not move the line."""
+    """One block that is very late does not change the estimated times."""
     device = Device()
     device.run(5)
     device.clock.add(BlockTime(device.position, int(device.time_ns(device.position)) + 10**8, 1, 1))
@@ -94,7 +94,7 @@ def test_missing_samples(is_reported: bool) -> None:
 
 
 def test_a_gap_that_did_not_occur() -> None:
-    """If a system reports a gap that did not occur, the line continues."""
+    """If a system reports a gap that did not occur, the estimated times continue."""
     device = Device()
     device.run(3)
     device.breaks += 1

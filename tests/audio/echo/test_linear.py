@@ -47,7 +47,7 @@ def decibels(one: Wave, other: Wave) -> float:
 
 
 def test_subtracts_the_echo() -> None:
-    """After 2 s, the echo is 20 dB quieter. The echo and the rest sum to the recorded audio."""
+    """After 2 s, the echo is 20 dB quieter. The sum of echo and rest is the recorded audio."""
     recorded = echo_of(PLAYED, 640)
     echo, rest = run(LinearCanceller(RATE_HZ, FRAME), PLAYED, recorded)
 
@@ -56,7 +56,7 @@ def test_subtracts_the_echo() -> None:
 
 
 def test_keeps_the_user() -> None:
-    """While both speak, the user's speech remains, and the echo is quieter."""
+    """While the user speaks during the echo, the speech remains, and the echo becomes quieter."""
     echo = echo_of(PLAYED, 640)
     near = babble(6, RATE_HZ, 2) * 0.4
     near[:48_000] = 0
@@ -75,7 +75,7 @@ def test_the_delay_changes() -> None:
 
 
 def test_a_long_delay() -> None:
-    """An echo that is later than the end of the response is subtracted if the delay is set."""
+    """An echo after the end of the estimated response is subtracted if set_delay() was called."""
     recorded = echo_of(PLAYED, 5600)
     canceller = LinearCanceller(RATE_HZ, FRAME)
     canceller.set_delay(0.35)
@@ -85,7 +85,7 @@ def test_a_long_delay() -> None:
 
 
 def test_the_gate() -> None:
-    """The rest of an echo is attenuated by 30 dB. The user is neither attenuated nor processed."""
+    """The rest of an echo is attenuated by 30 dB. The user's speech passes without a change."""
     gate = ResidualGate(RATE_HZ)
     random = np.random.default_rng(1)
     echo = random.normal(0, 3000, (500, FRAME))

@@ -1,4 +1,4 @@
-"""The checks before calls of the library, which would crash the process at a wrong frame length."""
+"""Arguments are checked, because the library crashes the process at a wrong frame length."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_silence_where_nothing_was_played() -> None:
 
 @pytest.mark.parametrize("block", [37, 400, 30_000])
 def test_forgets_old_samples(block: int) -> None:
-    """Any number of samples may be added. The newest samples are held."""
+    """Any number of samples may be added. Only the newest samples are kept."""
     audio = PlayedAudio(16000, 16000, 16000)
     places = np.arange(200_000, dtype=float)
     wave = sine(440, 16000, places).astype("<i2")
