@@ -14,9 +14,8 @@ import inworld_sync
 import inworld_sync.emulator
 import inworld_sync.games
 import inworld_sync.realtime
-import inworld_sync.web
 
-FACADES = (inworld_sync, inworld_sync.realtime, inworld_sync.emulator, inworld_sync.web)
+FACADES = (inworld_sync, inworld_sync.realtime, inworld_sync.emulator)
 NAMES = [(facade, name) for facade in FACADES for name in facade._MODULES]
 
 
