@@ -147,7 +147,7 @@ class Inworld(BatchCalls):
         failover: Sequence[Endpoint | Literal["local"]] | None = None,
         options: Options | None = None,
     ) -> None:
-        # A traceback may show the local variables.
+        # A traceback may show the local variables, so they have only masked credentials.
         api_key = Secret(api_key) if isinstance(api_key, str) else api_key
         token = Secret(token) if isinstance(token, str) else token
         proxy = Secret(proxy) if isinstance(proxy, str) else proxy
@@ -384,8 +384,8 @@ class Inworld(BatchCalls):
         Open the connections of the first utterance and of the first HTTP request in advance.
 
         Call this method when the program starts, so that the first text does not wait for a
-        handshake. The connections stay open while they are idle, and the one for utterances is kept
-        alive by pings. If the connections are open already, the call does nothing.
+        handshake. The connections stay open while they are idle, and the connection for utterances
+        is kept alive by pings. If the connections are open already, the call does nothing.
 
         A realtime session has settings of its own, so this method cannot open the connection of a
         session. To avoid the handshake at the beginning of a conversation, call
@@ -462,11 +462,11 @@ class Inworld(BatchCalls):
         return Inworld(auth=endpoint.credential(self._auth), local=False, options=options)
 
     def _report_to(self, on_outcome: Callable[[InworldError | None], None]) -> None:
-        """Report the outcome of each request and each connection."""
+        """Call *on_outcome* with the outcome of each request and each connection."""
         self._connector.on_outcome = on_outcome
 
     def _service(self, kind: type[S], make: Callable[[], S]) -> S:
-        """Return the service of a class, which is created at its first use."""
+        """Return the service of class *kind*. Create the service at its first use."""
         with self._lock:
             if self._closed:
                 raise ClosedError("the client was closed, make another")

@@ -23,7 +23,7 @@ Defines every exception that the package raises, in one tree.
     +-- ClosedError                     an object was used after it was closed
 
 A message has the expected value, the received value and what to do.
-No message has a credential, audio, or a whole frame.
+No message contains a credential, audio, or a whole frame.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _redact_all(value: object) -> object:
 
 def fresh(error: _E) -> _E:
     """
-    Copy an error so that it can be raised again.
+    Copy an error so that the copy can be raised.
 
     One error may end several streams, and several threads may raise it. Each thread needs its own
     object, since raising adds to the traceback and ``partial`` belongs to one caller.
@@ -327,7 +327,7 @@ def asks_reconnect(details: Sequence[object]) -> bool:
 
 def forbids_retry(details: Sequence[object]) -> bool:
     """Return whether the details of an error have ``NO_RETRY``."""
-    # Captures and a published sample use different names.
+    # Recorded messages have this field with one name, a published sample with the other.
     return any(
         isinstance(detail, dict)
         and "NO_RETRY" in (detail.get("reconnectType"), detail.get("retryType"))

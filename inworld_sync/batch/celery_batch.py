@@ -126,7 +126,7 @@ class CeleryBatch:
         Args:
             jobs: As for ``Inworld.batch``.
             output: A folder that all workers can write, or an fsspec URL such as
-                ``s3://bucket/out``. A relative path is that of the caller.
+                ``s3://bucket/out``. A relative path is relative to the caller's current folder.
             template: As for ``Inworld.batch``.
             voice: The voice of texts without a voice of their own.
             model: The model of texts without a model of their own.
@@ -177,7 +177,7 @@ class CeleryBatch:
         language: str | None = None,
     ) -> CeleryRun:
         """
-        Return the run of a batch that was submitted with the same arguments, in any process.
+        Return the run of a batch that any process has submitted with the same arguments.
 
         Raises:
             ConfigError: An argument or an item is wrong.
@@ -206,7 +206,7 @@ class CeleryBatch:
         if client is not None:
             client.close()
 
-    # In a worker.
+    # These methods run in a worker.
 
     def _do_group(
         self,
@@ -230,7 +230,7 @@ class CeleryBatch:
                 )
                 runner.run(None)
             except Exception as error:
-                # The caller sees why these items are missing.
+                # The failures show the caller why these items are missing.
                 for item in results.left(items):
                     results.fail(item, _failure(item, error))
                 raise

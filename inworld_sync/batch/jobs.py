@@ -31,12 +31,12 @@ __all__ = [
 # The items of a batch as mappings, or the path of a file with one item per row.
 Jobs = str | os.PathLike[str] | Iterable[Mapping[str, object]]
 
-# The number of an item, its place in the jobs for errors, and its values.
+# The number of an item, its place in the jobs (for errors), and its values.
 Row = tuple[int, str, dict[str, str]]
 
 TRANSCRIPT_SUFFIXES = (".txt", ".json", ".srt", ".vtt")
 
-# The columns that set a setting of an item, besides ``text``, ``audio`` and ``id``.
+# The columns with a setting of an item. The columns text, audio and id are no settings.
 _SPEECH_SETTINGS = (
     "voice", "model", "language", "delivery_mode", "text_normalization",
 )  # fmt: skip
@@ -51,7 +51,8 @@ _WRONG_COLUMNS = {
 }  # fmt: skip
 
 
-# The numbers of digits of a key.
+# A key has this many digits of the hash of the output, then this many digits of the hash of all
+# facts.
 _OUTPUT_DIGITS = 12
 _FACTS_DIGITS = 20
 
@@ -135,7 +136,10 @@ def read_items(
 
 
 def _rows(jobs: Jobs) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the place of each row, for errors, and its values as texts, without empty values."""
+    """
+    Yield the place and the values of each row. The place is for errors. Values are texts, without
+    empty texts.
+    """
     if isinstance(jobs, (str, os.PathLike)):
         path = Path(jobs)
         suffix = path.suffix.lower()

@@ -69,7 +69,7 @@ class RemoteResults:
         return [item for item in items if not self._system.exists(self._marker(item.key, _DONE))]
 
     def partial(self, item: BatchItem) -> Path:
-        """Return a file on this machine."""
+        """Return the path of a file on this machine. The output is copied from this file later."""
         return self._folder / item.key
 
     def commit(self, item: BatchItem, result: ItemResult) -> None:

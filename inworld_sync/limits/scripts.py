@@ -32,8 +32,9 @@ ago.
 A place that is released is free ``LINGER_MS`` later, because the service may count a connection
 for a moment after the client has closed it.
 
-Restart: if another Redis server answers than before, this server may not know places that are in
-use. So it grants no place for ``SETTLE_MS``. In this time each process registers its places again.
+Restart: a new Redis server may not know all places that are in use, if it has replaced another
+server. So the new server grants no place for ``SETTLE_MS``. During this time each process registers
+its places again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ __all__ = ["ACQUIRE", "HEARTBEAT", "KEYS", "LEAVE", "RELEASE", "WITHDRAW"]
 
 KEYS: Final = ("places", "granted", "waiting", "asked", "processes", "state")
 
-# For how long a Redis server that has started or taken over grants no places. A process detects
+# A Redis server that has started or taken over grants no places for this time. A process detects
 # within a second that the server is back; see redis_limiter.py.
 SETTLE_MS: Final = 3_000
 
@@ -52,7 +53,7 @@ SETTLE_MS: Final = 3_000
 # heartbeats of the processes would have registered their places.
 _KNOWN_AFTER_SECONDS: Final = 20
 
-# How long a process may use a place while others have none.
+# How long a process may use a place while other processes have none.
 SLICE_MS: Final = 5_000
 
 # How much later a process enters the queue for each place that it has, in microseconds.

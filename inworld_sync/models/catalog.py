@@ -89,7 +89,7 @@ class RouterVariant:
     Attributes:
         model: The model: ``provider/model``, the name of a model, or ``auto``.
         weight: How many of 100 requests this variant gets.
-        id: The id of the variant. Each variant of a route has another id.
+        id: The id of the variant. No two variants of a route have the same id.
         extra: Further fields of the variant, by their names on the wire, such as
             ``text_generation_config``, ``message_templates`` and ``web_search``.
     """
@@ -114,7 +114,7 @@ class RouterRoute:
     The models that a router uses if a condition is true, or by default.
 
     Attributes:
-        id: The id of the route. Each route of a router has another id.
+        id: The id of the route. No two routes of a router have the same id.
         variants: The models; their weights sum to 100.
         condition: A CEL expression over the ``metadata`` of a request, such as
             ``tier == "premium"``; None for a default route.
@@ -136,8 +136,8 @@ class Router:
 
     Attributes:
         id: Lowercase letters, digits and dashes.
-        default_route: The route of a request that no condition matches; with None such a request
-            is refused.
+        default_route: The route of a request that no condition matches; None refuses such a
+            request.
         routes: Routes with conditions. The first route whose condition is true is used.
         display_name: A name for people.
         defaults: Settings of all variants, by their names on the wire, such as

@@ -194,7 +194,7 @@ class ChatConfig:
         response_format: A JSON format as in OpenAI's reference, such as
             ``{"type": "json_object"}``.
         reasoning_effort: ``none``, ``minimal``, ``low``, ``medium``, ``high`` or ``xhigh``.
-        user: An id of your user; a router gives one user always the same variant.
+        user: An id of your user; a router always uses the same variant for the same user.
         audio: The voice that speaks the answer.
         fallback_models: Models to try in this order if *model* fails; with ``auto``, the models
             to choose from.
@@ -253,7 +253,7 @@ class ChatAudio:
 
     Attributes:
         pcm: 16-bit little-endian mono samples at :attr:`sample_rate_hz`.
-        transcript: The spoken text. In a stream, only the first part of each segment has it.
+        transcript: The spoken text. In a stream, only the first part of each segment has the text.
         sample_rate_hz: 48000.
     """
 
@@ -282,8 +282,8 @@ class ChatCompletion:
         model: The model that answered.
         id: The service's id of the answer.
         metadata: What the router did, such as ``attempts``.
-        extra: Fields that this version does not know: first those of the message, then those of the
-            answer.
+        extra: Fields that this version does not know: the fields of the message, followed by the
+            fields of the answer.
     """
 
     text: str = ""
@@ -335,8 +335,8 @@ class ChatDelta:
         model: The model that answers.
         id: The service's id of the answer.
         metadata: What the router did.
-        extra: Fields that this version does not know: first those of the delta, then those of the
-            event.
+        extra: Fields that this version does not know: the fields of the delta, followed by the
+            fields of the event.
     """
 
     text: str = ""

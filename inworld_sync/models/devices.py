@@ -221,8 +221,8 @@ class DeviceChanged:
         old: The device that was in use.
         new: The device in use now, which may be the same device as *old*.
         lost_ms: The duration of the lost audio, as far as it is known. For a speaker, this is the
-            audio that the old device had buffered and did not play. For a microphone, it is the
-            audio that was not recorded in the meantime.
+            audio that the old device had buffered and did not play. For a microphone, this is the
+            audio that was not recorded during the change.
     """
 
     kind: Literal["input", "output"]

@@ -115,7 +115,7 @@ def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
 
 
 def _check_address(name: str, value: object) -> None:
-    """Raise an error, which names the setting *name*, for a wrong address."""
+    """Raise an error for a wrong address. The error has *name*, the name of the setting."""
     parts = _url_parts(value)
     if parts is None:
         raise ConfigError(
@@ -137,7 +137,7 @@ def _check_address(name: str, value: object) -> None:
 
 
 def _url_parts(value: object) -> SplitResult | None:
-    """Split a URL; return None without a known scheme, a host and a valid port."""
+    """Split a URL. Return None if it has no known scheme, no host or no valid port."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
         if parts is not None and parts.port == 0:
@@ -235,7 +235,7 @@ class Options:
     @property
     def service_name(self) -> str:
         """
-        The service that results of earlier calls came from, for a journal or a cache.
+        The name of the service, with which a journal or a cache stores results.
 
         All services on this machine count as one, because an emulator gets another port each time.
         """

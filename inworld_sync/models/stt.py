@@ -200,8 +200,8 @@ class TranscribeConfig:
             unchanged.
         sample_rate_hz: Sample rate in Hz of the audio that is sent, 8000 to 48000; the service
             recommends 16000. A file in another encoding has its own rate.
-        channels: Channels of the audio that is sent. It must be 1 for LINEAR16 and MULAW, since the
-            client mixes the audio to one channel; otherwise 1 to 8.
+        channels: Channels of the audio that is sent. The number must be 1 for LINEAR16 and MULAW,
+            since the client mixes the audio to one channel; otherwise 1 to 8.
         language: BCP-47 tag, such as ``en-US``; with None the model detects the language if it
             can.
         inactivity_timeout_seconds: Seconds without audio after which the service ends a stream,
@@ -324,9 +324,9 @@ class Reconnected:
         from_ms: The position in the stream from which the audio is sent again, in milliseconds.
             This position is the end of the audio that final transcripts cover.
         resent_ms: Length of the audio that is sent again, in milliseconds.
-        lost_ms: The duration of the audio at the beginning of an open turn that was too old to be
-            kept, in milliseconds. The words of this audio may be missing. The value is 0 unless a
-            turn lasted longer than 60 s.
+        lost_ms: The duration of the audio that was too old to be kept, in milliseconds. This audio
+            is at the beginning of an open turn, and its words may be missing. The value is 0 unless
+            a turn lasted longer than 60 s.
         attempts: Number of attempts to connect.
         cause: The error that ended the old connection.
     """
@@ -364,7 +364,7 @@ class Transcript:
     Attributes:
         turns: The turns in their order; no turn is empty. With ``channels="separate"`` the turns of
             all channels are in the order of their starts.
-        usage: The service's usage; None if the stream ended before the service sent it. With
+        usage: The service's usage; None if the stream ended before the service sent the usage. With
             ``channels="separate"``, the value is the sum of all channels.
     """
 
@@ -419,7 +419,7 @@ class Transcript:
 @attrs.frozen
 class PartialTranscript:
     """
-    The ``partial`` of the error of a stream that failed.
+    The value of ``partial`` in the error of a failed stream.
 
     Attributes:
         transcript: The turns that were finished.

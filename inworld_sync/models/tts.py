@@ -146,19 +146,19 @@ def _encoding(value: AudioEncoding | str) -> AudioEncoding:
 
 
 def delivery_mode_or_none(value: DeliveryMode | str | None) -> DeliveryMode | None:
-    """Convert a value to its member. A member or None is returned unchanged."""
+    """Convert a string to a member. A member or None is returned unchanged."""
     return checks.member_or_none(DeliveryMode, value, "delivery_mode")
 
 
 def timestamp_type_or_none(value: TimestampType | str | None) -> TimestampType | None:
-    """Convert a value to its member. A member or None is returned unchanged."""
+    """Convert a string to a member. A member or None is returned unchanged."""
     return checks.member_or_none(TimestampType, value, "timestamp_type")
 
 
 def timestamp_transport_or_none(
     value: TimestampTransport | str | None,
 ) -> TimestampTransport | None:
-    """Convert a value to its member. A member or None is returned unchanged."""
+    """Convert a string to a member. A member or None is returned unchanged."""
     return checks.member_or_none(TimestampTransport, value, "timestamp_transport")
 
 

@@ -97,7 +97,8 @@ class Playback:
     Playbacks that share a speaker play one after another, in the order in which they were made.
 
     Attributes:
-        handler_errors: How many times a handler raised an exception; the first one is logged.
+        handler_errors: How many times a handler raised an exception; only the first exception is
+            logged.
 
     Thread safety: every method may be called from any thread, and from the handlers.
     """
@@ -186,7 +187,7 @@ class Playback:
     @property
     def heard_text(self) -> str:
         """
-        The text up to the end of :attr:`heard_words`, with its own white space.
+        The text up to the end of :attr:`heard_words`, with the white space of the text.
 
         The text is empty if no times of words were requested.
         """
@@ -226,11 +227,12 @@ class Playback:
         Wait until the speech was heard to the end or interrupted.
 
         Raises:
-            DeadlineExceeded: The speech is still playing after *timeout* seconds. It continues.
+            DeadlineExceeded: The speech is still playing after *timeout* seconds. Playback
+                continues.
             InworldError: The synthesis or the speaker failed.
             ClosedError: The speech was playing in the parent of this forked process.
             LocalProtocolError: A handler of this playback, its speaker, the iterator of its text or
-                an observer called this method, which could never return.
+                an observer called this method. There, this method could never return.
         """
         if not self.done:
             self._fork_guard.require("the playback")
@@ -254,7 +256,8 @@ class Playback:
             How many milliseconds were heard.
 
         Raises:
-            Exception: The error of a speaker that cannot be cleared; the playback ends too.
+            Exception: The speaker could not be cleared, and raised this exception. The playback has
+                ended.
         """
         if self._fork_guard.in_child:
             return self.heard_ms

@@ -86,7 +86,10 @@ class ToolFunction(Generic[P, R]):
         return self.render(self.call(self.parse(arguments)))
 
     def call(self, values: Mapping[str, object]) -> object:
-        """Call the function with the result of :meth:`parse`, which fits its signature."""
+        """
+        Call the function with the result of :meth:`parse`, which fits the signature of the
+        function.
+        """
         function = cast("Callable[..., object]", self._function)
         return function(**values)
 

@@ -48,7 +48,8 @@ class OpenedStream:
         self_pipe: The self-pipe. When it is set, the waits of the stream end.
         stream: The stream to read from and to write to.
         tls_version: For example ``TLSv1.3``; None without TLS.
-        times_ms: Milliseconds of each step, by the attributes of :class:`ConnectTimes`.
+        times_ms: The milliseconds of each step. The keys are the attributes of
+            :class:`ConnectTimes`.
     """
 
     sock: socket.socket
@@ -73,7 +74,7 @@ class OpenedStream:
         return True
 
     def end(self) -> None:
-        """End the waits of the stream. Any thread may call it; the next read finds the end."""
+        """End the waits of the stream; the next read finds the end. Any thread may call this."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 

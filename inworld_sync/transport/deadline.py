@@ -103,7 +103,7 @@ class RunningDeadline(Deadline):
     must follow the wait at once.
 
     Thread safety:
-        One thread at a time may use it.
+        One thread at a time may use the object.
     """
 
     __slots__ = ("_due_at",)

@@ -63,7 +63,7 @@ class MessageBuffer:
     Buffers received bytes, and returns the messages and control frames in them.
 
     Attributes:
-        is_empty: Whether the buffer has no bytes that :meth:`pop` has not returned.
+        is_empty: True if :meth:`pop` has returned all bytes of the buffer.
 
     Args:
         max_message_bytes: The longest message to accept.

@@ -119,7 +119,7 @@ class HttpSocket:
         return self._fileno
 
     def close(self) -> None:
-        """Close the stream as soon as all its files are closed."""
+        """Close the stream as soon as all files of :meth:`makefile` are closed."""
         if not self._is_closed:
             self._is_closed = True
             self._close_if_unused()

@@ -74,7 +74,7 @@ class MessageLink(Protocol):
 
     def send_frame(self, frame: bytes, *, timeout: float | None = None) -> None:
         """
-        Queue a block of the user's audio, in the form that this link sends. Errors: see
+        Queue a block of the user's audio, in the form that this link sends. Raise the errors of
         :meth:`send`.
         """
 

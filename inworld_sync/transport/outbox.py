@@ -27,8 +27,8 @@ from inworld_sync.transport.deadline import Deadline, RunningDeadline
 __all__ = ["Outbox", "OutboxShut", "Outgoing"]
 
 # The longest time that a non-blocking write can take. A thread that holds the write lock for longer
-# will never release it: one exception interrupted its write, and a second exception interrupted the
-# handling of the first one.
+# will never release the lock: one exception interrupted its write, and a second exception
+# interrupted the handling of the first exception.
 _MAX_WRITE_SECONDS = 10.0
 
 
@@ -54,7 +54,7 @@ class Outgoing:
     rest: memoryview | None = None
 
     def frame(self) -> bytes:
-        """Return the complete frame. Each call makes a new mask, unless the frame is built."""
+        """Return the complete frame. Each call makes a new mask, unless ``is_built`` is True."""
         return self.payload if self.is_built else build_frame(self.opcode, self.payload)
 
     def message(self) -> bytes:

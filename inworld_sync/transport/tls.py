@@ -74,7 +74,7 @@ def _certifi() -> str | None:
 
 @contextlib.contextmanager
 def _readable(name: str, path: str) -> Iterator[None]:
-    """Raise an error with the variable's name for an unreadable file. OpenSSL would ignore it."""
+    """Raise an error with the variable's name for an unreadable file, which OpenSSL ignores."""
     try:
         yield
     except OSError as error:

@@ -168,8 +168,8 @@ class ItemAdded(RealtimeEvent):
 
     Attributes:
         item: The item.
-        previous_item_id: The id of the item before it. None if the item is the first, or if the
-            service leaves the id out, as for function calls.
+        previous_item_id: The id of the item before this item. None if the item is the first, or if
+            the service leaves the id out, as for function calls.
     """
 
     type: ClassVar[str] = "conversation.item.added"

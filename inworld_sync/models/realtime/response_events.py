@@ -338,7 +338,8 @@ class OutputAudioCleared(RealtimeEvent):
 @attrs.frozen
 class BackchannelDelta(RealtimeEvent):
     """
-    A piece of a backchannel, a sound of listening such as "uh-huh". It does not interrupt speech.
+    A piece of a backchannel, a sound of listening such as "uh-huh". Backchannels do not interrupt
+    speech.
 
     Attributes:
         backchannel_id: The backchannel to which the piece belongs.

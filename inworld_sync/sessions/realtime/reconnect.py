@@ -123,7 +123,8 @@ class Reconnector:
             with state.monitor:
                 messages, reply = state.begin(connection)
                 # The connection starts with the monitor held, so that a thread that sees the
-                # connection can close it. From now on, its threads release the link.
+                # connection can close it. From now on, the threads of the connection release the
+                # link.
                 link = None
                 connection.start()
         except BaseException:

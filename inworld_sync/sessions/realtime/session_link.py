@@ -45,8 +45,8 @@ class SessionLink(Generic[StartT]):
     The realtime session of a phone call or a browser.
 
     Args:
-        source: An open session, which the program closes, or a function that opens a session, which
-            this object closes.
+        source: An open session, or a function that opens a session. The program closes an open
+            session. This object closes the session of a function.
         name: The name of the call or relay, for the thread.
 
     Raises:

@@ -53,11 +53,11 @@ _MAGIC = b"inworld-speech 1\n"
 _DIGEST_BYTES = 64
 _SUFFIX = ".speech"
 
-# The names of the entries and of the traces.
+# The name of the cache in traces, and the context id of chunks from the cache.
 _NAME = "cache"
 
-# When the limit is exceeded, entries are removed until this part of the limit is used. So not every
-# new entry removes another entry.
+# When the limit is exceeded, entries are removed until only this part of the limit is used. So not
+# every new entry removes another entry.
 _KEPT_PART = 0.9
 # After this many new entries of this process, the folder is measured again, since other processes
 # add entries too.
@@ -97,8 +97,8 @@ class SpeechCache:
 
     def utterance(self, text: str, utterance: AnyUtterance) -> AnyUtterance:
         """
-        Return an utterance whose speech comes from the cache, or from *utterance* and is then
-        stored.
+        Return an utterance whose speech comes from the cache. If the cache does not have the
+        speech, it comes from *utterance* and is stored.
         """
         return CachedUtterance(self, text, utterance)
 

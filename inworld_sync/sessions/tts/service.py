@@ -137,8 +137,8 @@ class Tts:
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without it gives no
-                times.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without this setting
+                gives no times.
             timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
@@ -217,8 +217,8 @@ class Tts:
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without it gives no
-                times.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without this setting
+                gives no times.
             timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
@@ -376,8 +376,8 @@ class Tts:
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without it gives no
-                times.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without this setting
+                gives no times.
             timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.

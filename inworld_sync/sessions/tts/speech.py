@@ -119,7 +119,7 @@ class AudioChunk(_Encoded):
         start_ms: Where the chunk starts in the utterance; None for compressed encodings.
         words: The words whose times were sent with this chunk, with their punctuation. Over the
             utterance, the times never decrease. If a word is cut between two chunks, each chunk has
-            its part as a word.
+            a part of the word as one word.
         characters: The characters whose times were sent with this chunk.
         phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index
             into *words*.
@@ -372,7 +372,7 @@ class AnyUtterance(Protocol):
 
     @property
     def is_own_service(self) -> bool:
-        """Whether the service of the client speaks, and not that of a further endpoint."""
+        """Whether the service of the client speaks, and not the service of a further endpoint."""
         ...
 
     @property
