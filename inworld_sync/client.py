@@ -147,7 +147,7 @@ class Inworld(BatchCalls):
         failover: Sequence[Endpoint | Literal["local"]] | None = None,
         options: Options | None = None,
     ) -> None:
-        # A traceback may show the local variables, so they have only masked credentials.
+        # A traceback may show the local variables, so they hold credentials only as a Secret.
         api_key = Secret(api_key) if isinstance(api_key, str) else api_key
         token = Secret(token) if isinstance(token, str) else token
         proxy = Secret(proxy) if isinstance(proxy, str) else proxy

@@ -327,7 +327,7 @@ def asks_reconnect(details: Sequence[object]) -> bool:
 
 def forbids_retry(details: Sequence[object]) -> bool:
     """Return whether the details of an error have ``NO_RETRY``."""
-    # Recorded messages have this field with one name, a published sample with the other.
+    # The field has one name in captured messages, and the other name in a published sample.
     return any(
         isinstance(detail, dict)
         and "NO_RETRY" in (detail.get("reconnectType"), detail.get("retryType"))

@@ -36,7 +36,7 @@ Row = tuple[int, str, dict[str, str]]
 
 TRANSCRIPT_SUFFIXES = (".txt", ".json", ".srt", ".vtt")
 
-# The columns with a setting of an item. The columns text, audio and id are no settings.
+# The columns with a setting of an item. The columns text, audio and id have none.
 _SPEECH_SETTINGS = (
     "voice", "model", "language", "delivery_mode", "text_normalization",
 )  # fmt: skip
@@ -51,8 +51,7 @@ _WRONG_COLUMNS = {
 }  # fmt: skip
 
 
-# A key has this many digits of the hash of the output, then this many digits of the hash of all
-# facts.
+# The numbers of digits in the two parts of a key: the hash of the output and the hash of all facts.
 _OUTPUT_DIGITS = 12
 _FACTS_DIGITS = 20
 
@@ -137,8 +136,8 @@ def read_items(
 
 def _rows(jobs: Jobs) -> Iterator[tuple[str, dict[str, str]]]:
     """
-    Yield the place and the values of each row. The place is for errors. Values are texts, without
-    empty texts.
+    Yield the place and the values of each row. The place is for errors. Empty values
+    are left out.
     """
     if isinstance(jobs, (str, os.PathLike)):
         path = Path(jobs)

@@ -96,7 +96,7 @@ def check_collisions(names: Iterable[tuple[str, str]]) -> None:
     seen: dict[str, str] = {}
     for name, row in names:
         same = name.casefold()
-        # A folder with a reserved name would prevent that the batch creates its own file.
+        # A folder with a reserved name would prevent the creation of the batch's own file.
         if same.partition("/")[0] in RESERVED_NAMES:
             raise ConfigError(
                 f"{row}: the output {name!r:.300} has the name of the batch's own file"

@@ -112,7 +112,7 @@ class RedisLimiter(ClientAwareLimiter):
         when_away: WhenAway = "refuse",
         logger: logging.Logger | None = None,
     ) -> None:
-        # A traceback may show the local variables, so the address with its password is masked.
+        # A traceback may show the local variables. The address may have a password.
         url = Secret(url) if isinstance(url, str) else url
         require_address(url)
         if not isinstance(places, int) or isinstance(places, bool) or places < 1:
@@ -331,7 +331,7 @@ class RedisLimiter(ClientAwareLimiter):
             if not is_known:
                 self._held.pop(place, None)
                 self._release([place])
-                # Redis may release the place before it grants the place: release it again later.
+                # Redis may release the place before it grants the place, so release it again later.
                 with self._freed:
                     self._unreleased.add(place)
 

@@ -103,7 +103,7 @@ def _hinting(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: object, **keywords: object) -> object:
-        # A traceback may show the local variables, so they have only masked credentials.
+        # A traceback may show the local variables, so they hold credentials only as a Secret.
         for name in _SECRETS & keywords.keys():
             if isinstance(keywords[name], str):
                 keywords[name] = Secret(str(keywords[name]))

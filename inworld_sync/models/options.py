@@ -235,7 +235,7 @@ class Options:
     @property
     def service_name(self) -> str:
         """
-        The name of the service, with which a journal or a cache stores results.
+        The name of the service. A journal or a cache stores results under this name.
 
         All services on this machine count as one, because an emulator gets another port each time.
         """

@@ -8,8 +8,7 @@ words have no times, the time of the turn is distributed over its text by width.
 Source of the limits: common practice of broadcasters (two lines of 42 columns, at most 7 s). Times
 are rounded to whole milliseconds, half to even. A cue lasts at least 1 ms, and begins at 0 or
 later, but never before the end of the previous cue. If another channel begins to speak, a cue ends
-at this moment. Even then, the cue lasts at least one second, or until the end of its words if the
-words end earlier.
+at this moment. Even then, the cue lasts at least one second, unless its words take less time.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ _LINE_COLUMNS: Final = 42
 _CUE_LINES: Final = 2
 _CUE_MS: Final = 7000
 _PAUSE_MS: Final = 800
-# If another channel speaks, a cue still lasts this long, or until its words end if they end
-# earlier.
+# If another channel speaks, a cue still lasts this long, unless its words take less time.
 _SHORTEST_MS: Final = 1000
 # The end of a sentence does not end a cue that is shorter than this, because "Yes." would be too
 # short to read.

@@ -348,10 +348,7 @@ class Connection(Generic[M]):
         self._changed.notify_all()
 
     def with_cause(self, error: DeadlineExceeded) -> DeadlineExceeded:
-        """
-        Return *error*, with the error that the service's last message reported, if any, as its
-        cause.
-        """
+        """Return *error*. If the service's last message reported an error, add it as the cause."""
         if self._fault is None:
             return error
         cause = self._error_of(self._fault)

@@ -94,7 +94,7 @@ class Monitor(Condition):
 
 
 class _MonitorOfParent(Monitor):
-    """The class of a monitor in a forked child, if the parent process made the monitor."""
+    """A monitor in a forked child, if the parent process made the monitor."""
 
     in_child = True
 

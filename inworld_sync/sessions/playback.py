@@ -232,7 +232,7 @@ class Playback:
             InworldError: The synthesis or the speaker failed.
             ClosedError: The speech was playing in the parent of this forked process.
             LocalProtocolError: A handler of this playback, its speaker, the iterator of its text or
-                an observer called this method. There, this method could never return.
+                an observer called this method. On such a thread, the method could never return.
         """
         if not self.done:
             self._fork_guard.require("the playback")

@@ -150,7 +150,7 @@ def _exchange(
     """
     kept = [line for line in lines if line and not line.lower().startswith("cookie:")]
     added = [Secret(f"{name}: {value}") for name, value in headers.items()]
-    # A traceback may show the variables of the functions that send the request, so it is masked.
+    # A traceback may show variables of the functions that send the request, so mask the request.
     request = SecretBytes(
         "\r\n".join([f"GET {place.target} HTTP/1.1", *kept, *added, "", ""]).encode("latin-1")
     )

@@ -72,7 +72,7 @@ class SigningKey:
         Read an API key as the portal shows it (base64 of id and secret), or ``id:secret``.
 
         Raises:
-            ConfigError: *api_key* has neither form. The message does not repeat it.
+            ConfigError: *api_key* has neither form. The message does not repeat the key.
         """
         text = api_key.strip()
         if ":" not in text:

@@ -1,5 +1,6 @@
 """
-Finds the words that a service sends a second time after a reconnect. They are found by their text.
+Finds the words that a service sends a second time after a reconnect. The words are found by their
+text.
 
 This search is needed only for a service that sends no times. Without times, the client does not
 know which audio a transcript covers. So the client may send audio again whose transcript it has
@@ -103,8 +104,8 @@ def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
         if block.size and alike >= end * _ALIKE_SHARE:
             best = (end, block.a + block.size)
     repeated, used = best
-    # If only the last word has no match and more words are expected, it counts as the next
-    # expected word: the service recognized it differently this time.
+    # If only the last word has no match and more words are expected, the last word counts as the
+    # next expected word: the service recognized this word differently this time.
     if repeated and repeated == len(words) - 1 and used < len(expected):
         return len(words), used + 1
     return repeated, used

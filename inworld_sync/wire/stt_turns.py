@@ -76,7 +76,7 @@ class TurnLog:
     Attributes:
         covered_ms: The end of the audio that need not be sent again, because final transcripts
             cover it.
-        answer: What the latest event answers, or None if this event answers no audio.
+        answer: The answer in the latest event, or None if this event answers no audio.
         free_ms: The last position at which the audio of a new connection may begin. The audio
             between *covered_ms* and *free_ms* need not be sent again.
         is_speaking: Whether speech has started and has not stopped.
@@ -122,7 +122,7 @@ class TurnLog:
         return Transcript(tuple(self._turns), self.usage)
 
     def settle(self, start_ms: float) -> None:
-        """Handle that the audio of the next connection begins at *start_ms*."""
+        """Record that the audio of the next connection begins at *start_ms*."""
         if start_ms <= self.free_ms:
             self.covered_ms = max(self.covered_ms, start_ms)
         self.free_ms = 0.0

@@ -115,9 +115,9 @@ class Session(_ResponseSettings):
     """
     Settings of a session.
 
-    A setting that is None does not change. So this class has the settings for the opening of a
-    session, and also the settings for a later change. ``"off"`` turns a feature off. The service
-    accepts or refuses all settings of an update together.
+    A setting that is None does not change. The same class is used to open a session and
+    to change an open session. ``"off"`` turns a feature off. The service accepts or refuses all
+    settings of an update together.
 
     Attributes:
         model: The language model, as ``provider/model``. A change applies from the next response

@@ -52,7 +52,8 @@ class ServerVad(Setting):
     The service ends a turn by silence alone.
 
     Attributes:
-        threshold: From this probability of speech on, audio counts as speech, 0 to 1; default 0.5.
+        threshold: Audio counts as speech if its probability of speech is at least this, 0 to 1;
+            default 0.5.
         prefix_padding_ms: How much audio from before the detected speech is used; default 300.
         silence_duration_ms: The silence that ends a turn; default 500.
         idle_timeout_ms: If the user is silent for this long after a response, the service starts

@@ -97,10 +97,7 @@ class Executor:
 
     @property
     def is_idle(self) -> bool:
-        """
-        Whether all queued tasks have run. Tasks of :meth:`put_later` count when their time has
-        come.
-        """
+        """Whether all queued tasks have run. Tasks of :meth:`put_later` are queued later."""
         return not (self._tasks or self._is_running)
 
     def flush(self, deadline: Deadline) -> None:
@@ -148,7 +145,7 @@ class Executor:
                 if self._timed and self._timed[0][0] <= now:
                     return heapq.heappop(self._timed)[2]
                 if self._tasks:
-                    # Set before popleft(), so that is_idle, which takes no lock, is not True too early.
+                    # Set before popleft(), because is_idle reads both without a lock.
                     self._is_running = True
                     task, size_bytes = self._tasks.popleft()
                     self._waiting_bytes -= size_bytes

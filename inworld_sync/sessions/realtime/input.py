@@ -47,7 +47,7 @@ _BLOCK_MS = 100
 _TRACK_BLOCK_MS = 20
 _SAMPLE_BYTES = 2
 
-# The form of a frame in which 16-bit PCM is sent in another format.
+# The form of the frames, if 16-bit PCM is converted to another format.
 _FORMS = {MulawFormat: FrameForm.ULAW_FROM_S16, AlawFormat: FrameForm.ALAW_FROM_S16}
 
 # The longest time between two messages of the service about one turn of the user.

@@ -51,7 +51,7 @@ _LONGEST_WAIT_SECONDS = 1.0
 
 @attrs.define
 class _Item:
-    """An item that is played. *device_hz* is the rate of the samples that the device counts."""
+    """An item that is played. The device counts the samples of the item at *device_hz*."""
 
     rate_hz: int
     device_hz: int

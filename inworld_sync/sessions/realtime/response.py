@@ -2,8 +2,7 @@
 Gives users the text and speech of one response as they arrive, and its final state.
 
 A response buffers its unread text and speech while a reference to the response exists. Text and
-speech are two streams, so a reader of the text never waits for a reader of the speech, and the
-reverse.
+speech are two streams, so a reader of one stream never waits for a reader of the other stream.
 
 Lock rule: the session's monitor guards the streams and the state.
 """
@@ -180,8 +179,7 @@ class Response:
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before the end of the response.
         """
-        # A generator refers to this response. Without a reference, the response would buffer
-        # nothing.
+        # A generator refers to this response. A response without a reference buffers nothing.
         yield from self._text.events(timeout)
 
     def wait(self, timeout: float | None = None) -> Response:

@@ -352,7 +352,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             DeadlineExceeded: Not all audio could be queued in time; the rest was dropped.
         """
         queue = self._input
-        # Most calls only add 20 ms to a block. With cold caches, one more function takes longer.
+        # Most calls only add 20 ms to a block. One more call with cold caches would take longer.
         if type(audio) is bytes and channels == 1 and timeout is None and not len(audio) & 1:
             with queue.lock:
                 block = queue.usual_block

@@ -6,8 +6,7 @@ is bounded, so the slowest channel limits the speed. If a stream fails, the othe
 
 Locks: ``_lock`` guards the number of the channel that has failed, and is held briefly. ``_opening``
 belongs to the client, and is held while the streams of one recording are opened. Without
-``_opening``, two recordings could each hold some of the client's connections and wait for the
-others.
+``_opening``, two recordings could each hold some of the client's connections and wait for more.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Rules for what services were observed to do:
   items;
 - text deltas and transcript deltas may both arrive for one item; only the kind that arrives first
   is used;
-- after a transcript is completed, only another completed transcript changes it;
+- after a transcript is completed, only another completed transcript replaces the first;
 - the end of a response ends its items, whatever the status of the response.
 
 This module has no clock and no lock. The owner serializes the calls.
@@ -57,7 +57,7 @@ class _Draft:
                 self.update_part(index, part)
 
     def update_part(self, index: int, part: rt.ContentPart) -> None:
-        """Replace a part with the part of a message, unless its text would be lost."""
+        """Replace a part with the part of a message, unless the text of the part would be lost."""
         before = self.parts.get(index)
         if before is None or part_text(part) or not part_text(before):
             self.parts[index] = part
@@ -102,7 +102,7 @@ class Conversation:
         return tuple(self._drafts[item_id].entry() for item_id in self._order)
 
     def get(self, item_id: str) -> rt.ConversationEntry | None:
-        """Return the item of this id, or None if the conversation does not have it."""
+        """Return the item of this id, or None if the conversation has no such item."""
         draft = self._drafts.get(item_id)
         return None if draft is None else draft.entry()
 

@@ -238,7 +238,8 @@ def _repair_item(fields: JsonObject) -> None:
     if not isinstance(item.get("id"), str):
         raise RemoteProtocolError(f"expected a string as item.id, got {item.get('id')!r}")
     if item.get("type") == FunctionCall.type and not isinstance(item.get("call_id"), str):
-        # Without its id the call cannot be answered, so it must not become an UnknownItem.
+        # Without a call id, the call cannot be answered. So the item must not become an
+        # UnknownItem.
         raise RemoteProtocolError(f"expected a string as item.call_id, got {item.get('call_id')!r}")
 
 

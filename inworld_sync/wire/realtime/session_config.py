@@ -61,7 +61,7 @@ class TurnDetectionConfig(Setting):
     Attributes:
         type: With ``server_vad``, silence alone ends a turn. With ``semantic_vad``, the meaning of
             the words counts too. With ``none``, the application ends turns.
-        threshold: The lowest probability that counts as speech, from 0 to 1.
+        threshold: Audio counts as speech if its probability of speech is at least this, 0 to 1.
         silence_duration_ms: The duration of the silence that ends a turn.
     """
 
