@@ -82,7 +82,7 @@ class Inworld(BatchCalls):
         ssl_context: Replaces the default certificates and settings of TLS.
         headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header`` (default),
-            ``query`` or ``subprotocol``; HTTP requests have it in a header.
+            ``query`` or ``subprotocol``; HTTP requests have the credential in a header.
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
         max_queued_bytes: How many bytes may wait to be sent on a connection; 1 MiB by default.
         limiter: Limits the connections of the account; by default 20 connections of this client.
@@ -91,8 +91,8 @@ class Inworld(BatchCalls):
         cache_max_bytes: The size limit of this folder in bytes; 1 GiB by default.
         observer: Receives every message of both directions.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
-        on_trace: Called with a :class:`~inworld_sync.TraceEvent` for every step of a connection. It
-            must not block.
+        on_trace: Called with a :class:`~inworld_sync.TraceEvent` for every step of a connection.
+            The function must not block.
         sends_cancel_context: Whether an interruption of speech sends ``cancel_context`` instead of
             ``close_context``; False by default. ``cancel_context`` drops the text that was not
             spoken.

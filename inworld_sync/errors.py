@@ -103,8 +103,8 @@ def fresh(error: _E) -> _E:
     """
     Copy an error so that the copy can be raised.
 
-    One error may end several streams, and several threads may raise it. Each thread needs its own
-    object, since raising adds to the traceback and ``partial`` belongs to one caller.
+    One error may end several streams, and several threads may raise the error. Each thread needs
+    its own object, since raising adds to the traceback and ``partial`` belongs to one caller.
     """
     twin = copy.copy(error)
     twin.__cause__ = error.__cause__

@@ -46,8 +46,8 @@ _release, _acquire = _Lock._release_save, _Lock._acquire_restore  # noqa: SLF001
 
 # This lock is held while this package imports modules after the start of the program, and while the
 # process forks. A forked child has only one thread. If another thread of the parent imported a
-# module during the fork, the child would wait for that thread forever when it imports the same
-# module.
+# module during the fork, the child would wait for that thread forever when the child imports the
+# same module.
 imports = threading.RLock()
 
 # Of the functions that run before a fork, those that are registered later run earlier. `logging`
@@ -120,7 +120,7 @@ class Part:
         """Wake up one thread that waits."""
         for waiter in self.waiters:
             # If an exception prevents the deletion, the next call finds this waiter unlocked and
-            # skips it.
+            # skips this waiter.
             if waiter.locked():
                 waiter.release()
             del self.waiters[waiter]

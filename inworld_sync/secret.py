@@ -1,9 +1,9 @@
 """
 Text that is shown as ``***``: keys, tokens and passwords.
 
-A report of an error may show the local variables of each frame of a traceback. So a credential is
-a :class:`Secret` from the place where it enters the client, and code that must handle the plain
-text does so in a function that raises no error.
+A report of an error may show the local variables of each frame of a traceback. So a credential is a
+:class:`Secret` as soon as it enters the client. Code that needs the plain text is in functions that
+raise no error.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ _SPEECH_SETTINGS = (
 _SPEECH_NUMBERS = ("temperature",)
 _AUDIO_NUMBERS = ("sample_rate_hz", "speaking_rate", "bit_rate_bps")
 _TRANSCRIPT_SETTINGS = ("model", "language")
-# The right name for each wrong name of a column. A wrong name is an error, since it would otherwise
-# have no effect.
+# The right name for each wrong name of a column. A wrong name is an error. Otherwise, a wrong name
+# would have no effect.
 _WRONG_COLUMNS = {
     "voice_id": "voice", "model_id": "model", "lang": "language", "rate": "sample_rate_hz",
     "speed": "speaking_rate", "file": "audio", "path": "audio", "output": "template",

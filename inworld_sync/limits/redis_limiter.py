@@ -79,9 +79,9 @@ class RedisLimiter(ClientAwareLimiter):
     use the same Redis and the same *name* share *places* connections.
 
     A process renews its places with a message to Redis every 5 s. The places of a killed process
-    are free within 15 s. Processes get free places in the order in which they asked. While
-    processes wait, the others close idle connections. A process with more places than its share
-    closes connections as soon as their utterances have ended.
+    are free within 15 s. Processes that asked earlier get free places earlier. While processes
+    wait, other processes close idle connections. A process with more places than its share closes
+    connections as soon as their utterances have ended.
 
     Args:
         url: The address of Redis, such as ``redis://localhost:6379/0``; ``rediss://`` uses TLS.
@@ -89,7 +89,7 @@ class RedisLimiter(ClientAwareLimiter):
         places: The largest number of open connections of the account, at least 1. All processes
             must pass the same number.
         name: The name of the account in Redis. Use another name for each account.
-        when_away: What happens if Redis cannot be reached. Places that are in use stay in use.
+        when_away: The policy while Redis cannot be reached. Places that are in use stay in use.
             ``refuse``: no process gets further places; calls wait, and raise
             :class:`~inworld_sync.ConnectError` after 10 s. ``local``: each process may use an equal
             share of the places, at least 1. The last known number of processes decides the share.

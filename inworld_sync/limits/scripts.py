@@ -29,8 +29,8 @@ queue and are asked to return places. If the first processes of the queue have n
 processes with the oldest places are asked to return places that were granted at least ``SLICE_MS``
 ago.
 
-A place that is released is free ``LINGER_MS`` later, because the service may count a connection
-for a moment after the client has closed it.
+A place that is released is free ``LINGER_MS`` later, because the service may count a closed
+connection for a moment.
 
 Restart: a new Redis server may not know all places that are in use, if it has replaced another
 server. So the new server grants no place for ``SETTLE_MS``. During this time each process registers

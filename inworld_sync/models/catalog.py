@@ -54,14 +54,14 @@ class ModelInfo:
         id: The value for ``model=``, in the form ``provider/model``.
         provider: The company that serves the model.
         creator: The company that made the model.
-        input_modalities: What the model reads, such as ``text`` and ``image``.
-        output_modalities: What the model writes.
+        input_modalities: The kinds of input that the model reads, such as ``text`` and ``image``.
+        output_modalities: The kinds of output that the model writes.
         context_length: The largest number of tokens of a conversation; None if the service sends no
             number.
         max_completion_tokens: The largest number of tokens of an answer; None if the service sends
             no number.
         parameters: The settings that the model supports, by their names on the wire.
-        capabilities: What the model can do, such as ``functionCalling`` and ``vision``.
+        capabilities: The abilities of the model, such as ``functionCalling`` and ``vision``.
         pricing: Prices as the service sends them. The unit of the prices is not documented.
         is_supported: Whether the service serves the model now.
         extra: Fields that this version does not know.
@@ -84,7 +84,7 @@ class ModelInfo:
 @attrs.frozen
 class RouterVariant:
     """
-    One of the models of a route.
+    A model of a route, with its share of the requests.
 
     Attributes:
         model: The model: ``provider/model``, the name of a model, or ``auto``.

@@ -62,7 +62,7 @@ class ChatToolCall:
     Attributes:
         id: The service's id of the call.
         name: The name of the function.
-        arguments: A JSON object as text, as the model wrote it; it may be invalid.
+        arguments: A JSON object as text, as the model wrote it; this text may be invalid JSON.
     """
 
     id: str
@@ -112,10 +112,10 @@ class ChatMessage:
     )
 
 
-# A mapping is a message in the JSON of the service; it is sent unchanged.
+# A mapping is a message in the JSON of the service. The mapping is sent unchanged.
 ChatMessages: TypeAlias = str | Sequence[ChatMessage | Mapping[str, object]]
 
-# A mapping is a tool in the JSON of the service; it is sent unchanged.
+# A mapping is a tool in the JSON of the service. The mapping is sent unchanged.
 ChatTool: TypeAlias = FunctionTool | WebSearchTool | HasDefinition | Mapping[str, object]
 
 
@@ -249,7 +249,7 @@ class ChatUsage:
 @attrs.frozen
 class ChatAudio:
     """
-    Speech of an answer, or a part of it.
+    Speech of an answer, or a part of the speech.
 
     Attributes:
         pcm: 16-bit little-endian mono samples at :attr:`sample_rate_hz`.
@@ -281,7 +281,7 @@ class ChatCompletion:
         audio: The spoken answer, if *audio* was requested; None in the result of a stream.
         model: The model that answered.
         id: The service's id of the answer.
-        metadata: What the router did, such as ``attempts``.
+        metadata: The report of the router, for example with ``attempts``.
         extra: Fields that this version does not know: the fields of the message, followed by the
             fields of the answer.
     """
@@ -331,10 +331,10 @@ class ChatDelta:
         tool_calls: The next parts of tool calls.
         audio: The next part of the spoken answer; None if the event has none.
         finish_reason: Why the answer ended; None before its end.
-        usage: The tokens that the service counted. Most models send it last, or not at all.
+        usage: The tokens that the service counted. Most models send the counts last, or not at all.
         model: The model that answers.
         id: The service's id of the answer.
-        metadata: What the router did.
+        metadata: The report of the router.
         extra: Fields that this version does not know: the fields of the delta, followed by the
             fields of the event.
     """

@@ -99,7 +99,8 @@ class AudioSink(Protocol):
         """
         Drop all audio that was written and not heard.
 
-        If a :meth:`write` or :meth:`drain` is waiting, it returns, and its audio is dropped too.
+        If a :meth:`write` or :meth:`drain` is waiting, this call returns, and the audio of the call
+        is dropped too.
 
         Returns:
             The new :attr:`heard_samples`, which includes audio that the device cannot take back.

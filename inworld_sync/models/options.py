@@ -37,7 +37,7 @@ class Limiter(Protocol):
     """
 
     def acquire(self, timeout: float) -> bool:
-        """Wait up to *timeout* seconds to reserve a connection; return whether it was reserved."""
+        """Wait up to *timeout* seconds to reserve a connection; return True on success."""
         ...
 
     def release(self) -> None:
@@ -67,7 +67,7 @@ class TraceEvent:
         name: The name of the step, such as ``connected``, ``first_message``, ``ping`` or
             ``closed``.
         seconds: The duration of the step. For a step without a duration, the monotonic time.
-        facts: Further numbers and texts. They have no credential.
+        facts: Further numbers and texts. The facts contain no credential.
     """
 
     connection: str
@@ -77,7 +77,7 @@ class TraceEvent:
 
 
 def _proxy(_: object, field: attrs.Attribute[_Proxy], value: _Proxy) -> None:
-    # The value may hold a password, so the error does not show it.
+    # The value may hold a password, so the error does not show the value.
     if value is not None and value is not False and not isinstance(value, str):
         raise ConfigError(
             f"{field.name} must be a URL, None for the proxy of the environment or False for no "

@@ -199,7 +199,7 @@ class TranscribeConfig:
             samples. In any other encoding, which only a live stream accepts, bytes are sent
             unchanged.
         sample_rate_hz: Sample rate in Hz of the audio that is sent, 8000 to 48000; the service
-            recommends 16000. A file in another encoding has its own rate.
+            recommends 16000. A file in another encoding has a rate of its own.
         channels: Channels of the audio that is sent. The number must be 1 for LINEAR16 and MULAW,
             since the client mixes the audio to one channel; otherwise 1 to 8.
         language: BCP-47 tag, such as ``en-US``; with None the model detects the language if it
@@ -318,7 +318,8 @@ class Transcription:
 @attrs.frozen
 class Reconnected:
     """
-    A connection was lost, and the client has replaced it. No word is lost or repeated.
+    A connection was lost, and the client has opened another connection. No word is lost or
+    repeated.
 
     Attributes:
         from_ms: The position in the stream from which the audio is sent again, in milliseconds.
@@ -423,8 +424,8 @@ class PartialTranscript:
 
     Attributes:
         transcript: The turns that were finished.
-        pcm: The audio that no final transcript covers, including audio that was not sent. It is
-            16-bit little-endian mono PCM. To get the missing words, transcribe this audio.
+        pcm: The audio that no final transcript covers, including audio that was not sent. The audio
+            is 16-bit little-endian mono PCM. To get the missing words, transcribe this audio.
         start_ms: Position of *pcm* in the stream, in milliseconds.
         sample_rate_hz: Sample rate of *pcm*.
         channel: With ``channels="separate"``, the channel that failed; *pcm* is the audio of this
@@ -453,8 +454,8 @@ class SttStats:
         dropped_ms: The duration of the audio that ``overflow="drop_oldest"`` dropped.
         covered_ms: End of the audio that final transcripts cover, in milliseconds.
         reconnects: The number of connections that replaced a lost connection.
-        warnings: How often a field of a message was ignored because it had a wrong type, by the
-            name of the field. Only messages of the present connection are counted.
+        warnings: For each name of a field, how often the field was ignored because of a wrong type.
+            Only messages of the present connection are counted.
     """
 
     sent_bytes: int

@@ -38,7 +38,7 @@ _SENTENCE_MS: Final = 1000
 
 _SENTENCE_END = re.compile("[.?!…。！？؟।][\"'”’»）」』)\\]]*\\Z")
 _WHITE_SPACE = re.compile(r"\s+")
-# Characters that a subtitle file must not have. They are control characters, and two characters
+# Characters that a subtitle file must not have. These are control characters, and two characters
 # that reverse the line.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 _WORD_OR_SPACE = re.compile(r"\S+\s*|\s+")
@@ -153,7 +153,7 @@ def _units(turn: Turn) -> list[_Unit]:
 
 
 def _timed(text: str, words: Sequence[Word]) -> list[_Unit]:
-    """Give each piece of a text the times of the words that begin in it."""
+    """Give each piece of a text the times of the words that begin in the piece."""
     starts = _positions(text, words)
     units: list[_Unit] = []
     position = number = 0

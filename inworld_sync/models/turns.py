@@ -37,7 +37,7 @@ class Word:
 
 @attrs.frozen
 class VoiceTrait:
-    """A label for a voice, and the service's confidence in it, 0 to 1."""
+    """A label for a voice, and the service's confidence in the label, 0 to 1."""
 
     label: str
     confidence: float = 0.0

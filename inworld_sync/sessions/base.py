@@ -90,7 +90,7 @@ class Connection(Generic[M]):
     :meth:`_streams`, and sends with :meth:`_send`.
 
     Args:
-        link: An open link. This object closes it.
+        link: An open link. This object closes the link.
         options: The settings of the client.
         on_closed: Called once, on an arbitrary thread, when the connection and its threads have
             ended.

@@ -65,7 +65,7 @@ class Session(Protocol):
         """Begin to close and return at once."""
 
     def close(self) -> None:
-        """Close the session, and wait until its threads have ended and its sockets are closed."""
+        """Close the session. Wait until its threads have ended and its sockets are closed."""
 
 
 class Pool(Protocol):

@@ -3,12 +3,11 @@ Streams of events. A user can receive events in four ways: iterator, handlers, q
 
 Lock rule: all streams of a connection share the monitor of the connection, which guards the list of
 mailboxes. The monitor is never held while user code runs. Only the reader thread of the connection
-produces events. It calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor
-held. A consumer waits in the queue of its mailbox, not for the monitor, because the reader still
-holds the monitor when the reader wakes the consumer. A thread that waits for room in a mailbox
-waits on the monitor.
-This thread first increments ``Monitor.watchers``. A consumer that has taken an event then notifies
-the monitor.
+produces events. The reader calls :meth:`EventStream.append` and :meth:`EventStream.end` with the
+monitor held. A consumer waits in the queue of its mailbox, not for the monitor, because the reader
+still holds the monitor when the reader wakes the consumer. A thread that waits for room in a
+mailbox waits on the monitor. This thread first increments ``Monitor.watchers``. A consumer that has
+taken an event then notifies the monitor.
 
 Events are buffered until the first consumer attaches. If a mailbox is full, the reader pauses (see
 ``base.py``), so that TCP flow control slows the service down. Events are dropped in one case only:
@@ -228,7 +227,7 @@ class EventStream(Generic[E]):
             InworldError: The stream ended before its work was done.
             ConfigError: *timeout* is not a number.
         """
-        # This line checks *timeout*. The iteration checks *timeout* only if it has to wait.
+        # This line checks *timeout*. The iteration checks *timeout* only before a wait.
         Deadline(timeout, "waiting for an event")
         with self._changed:
             if self._pull is None:

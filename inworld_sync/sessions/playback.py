@@ -4,8 +4,8 @@ Plays an utterance in the background until it was heard or interrupted.
 Threads: ``inworld-playback`` copies audio from the stream to the speaker. If there are handlers for
 words or phonemes, ``inworld-words`` calls them, so that a slow handler does not delay the audio.
 
-Lock rule: ``_changed`` guards the cues and the end of a playback; it is never held while the
-stream, the speaker or a handler is called. ``_queues_changed`` exists once in the process, and
+Lock rule: ``_changed`` guards the cues and the end of a playback; ``_changed`` is never held while
+the stream, the speaker or a handler is called. ``_queues_changed`` exists once in the process, and
 guards the queues of playbacks that share a speaker. An interruption holds ``_queues_changed`` while
 it clears the speaker, so that the next playback cannot begin meanwhile. In all other cases, this
 lock is never held together with another lock.
@@ -51,7 +51,8 @@ _JOIN_SECONDS: Final = 5.0
 # does not change in a pause or an underrun.
 _MIN_WAIT_SECONDS: Final = 0.002
 _MAX_WAIT_SECONDS: Final = 0.25
-# The position is read this long after the start of a word, so that it has surely passed the start.
+# The position is read this long after the start of a word, so that the position has surely passed
+# the start.
 _AFTER_START_SECONDS: Final = 0.0005
 
 _queues_changed = Condition()
@@ -168,7 +169,8 @@ class Playback:
         """
         How many milliseconds were heard so far, from the sample count of the speaker.
 
-        The number is final when :attr:`done` is True. Time scaling and pauses do not change it.
+        The number is final when :attr:`done` is True. Time scaling and pauses do not change the
+        number.
         """
         samples = self._final_samples
         if samples is None:
@@ -286,8 +288,8 @@ class Playback:
         except InworldError as error:
             self._error = error
         except BaseException as error:
-            # The user's iterator of text may raise any exception, even SystemExit. wait() raises it
-            # again.
+            # The user's iterator of text may raise any exception, even SystemExit. wait() raises
+            # this exception again.
             self._logger.exception("playback failed")
             self._error = error
         finally:

@@ -1,6 +1,6 @@
 """
-Defines functions that the model may call. The schema of a function comes from its signature, and
-its arguments come from JSON.
+Defines functions that the model may call. The schema of a function comes from the signature of the
+function. The arguments of a call come from JSON.
 
 This module has no threads; a session decides on which thread a function runs.
 """

@@ -41,11 +41,11 @@ _STEPS = {
 @attrs.frozen(kw_only=True)
 class OpenedStream:
     """
-    A connection to a server, through a proxy and TLS if they are needed.
+    A connection to a server, with a proxy and TLS if the options need them.
 
     Attributes:
         sock: The TCP socket.
-        self_pipe: The self-pipe. When it is set, the waits of the stream end.
+        self_pipe: The self-pipe. When the self-pipe is set, the waits of the stream end.
         stream: The stream to read from and to write to.
         tls_version: For example ``TLSv1.3``; None without TLS.
         times_ms: The milliseconds of each step. The keys are the attributes of

@@ -1,9 +1,10 @@
 """
 Gets the credential of a client within a deadline, and another credential after a refusal.
 
-A function or an object of the user may block, so it runs on a thread of its own. If this call takes
-longer than a caller waits, the next caller waits for the same call instead of starting another
-call. So a function that never returns costs one thread for each caller that waits at the same time.
+A function or an object of the user may block, so each call runs on a separate thread. If this call
+takes longer than a caller waits, the next caller waits for the same call instead of starting
+another call. So a function that never returns costs one thread for each caller that waits at the
+same time.
 
 Lock rule: ``_lock`` guards the list of such calls. Nothing is called while the lock is held.
 """

@@ -95,7 +95,7 @@ class MessageBuffer:
             FrameError: The server broke a rule of RFC 6455, or a text message is not UTF-8. Errors
                 in a header are found before the payload is received.
         """
-        # This code is one function, because a thread that has waited finds its caches cold. Then a
+        # This code is one function, because the caches of a thread are cold after a wait. Then a
         # call of another function takes longer than the work of that function.
         while True:
             start, buffer, fragments = self._start, self._buffer, self._fragments

@@ -57,8 +57,8 @@ _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2
 
-# A GET with one of these statuses is retried. 429 means that the server limits requests. The others
-# mean that a gateway cannot reach its service.
+# A GET with one of these statuses is retried. 429 means that the server limits requests. The other
+# statuses mean that a gateway cannot reach its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 # The statuses of a request that was not handled, if the response has ``Retry-After``.

@@ -61,7 +61,7 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> Connection
     Return a new connection pool for *place*. The pool does not retry requests.
 
     The pool opens connections in the same way as WebSocket connections, and raises the same errors.
-    urllib3 sets the timeout of a connection when it sends a request. When the response begins,
+    urllib3 sets the timeout of a connection at the start of a request. When the response begins,
     urllib3 sets the timeout to the time that is left. :class:`HttpSocket` converts each of these
     timeouts to a deadline, so that the duration of the whole request is limited.
     """

@@ -262,7 +262,7 @@ def _unknown(body: JsonObject, known: Iterable[str]) -> JsonObject:
 
 
 def _first_choice(body: JsonObject, where: str) -> JsonObject | None:
-    """Return the choice with the index 0; None if there is none, as in an event with usage."""
+    """Return the choice with the index 0; None without choices, as in an event with usage."""
     choices = body.get("choices")
     if choices is None:
         return None

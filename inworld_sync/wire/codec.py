@@ -287,7 +287,7 @@ class Codec:
         Args:
             value: The JSON value.
             kind: An attrs class.
-            where: What is read, for errors and warnings.
+            where: The name of the value, for errors and warnings.
             warnings: Gets the name of each optional field that is ignored because it has the wrong
                 type. With None, such a field raises an error.
 

@@ -204,8 +204,8 @@ class TurnLog:
         text = event.text
         end_ms = self._end_of(event.words, sent_ms)
         if end_ms is not None:
-            # New audio may begin in the middle of the silence after the last word. There, it cuts
-            # neither the last word nor the first word of the next turn.
+            # New audio may begin in the middle of the silence after the last word. A cut at this
+            # point affects neither the last word nor the first word of the next turn.
             middle_ms = end_ms + max(self._silence_ms, event.silence_ms) / 2
             slack_ms = max(0.0, end_ms + _WORD_END_MS - middle_ms)
             self._cover(middle_ms - slack_ms, middle_ms + slack_ms, sent_ms)
@@ -236,7 +236,7 @@ class TurnLog:
 
     def _estimated_end(self, event: Transcription, sent_ms: float) -> int | None:
         """
-        Return the latest possible end of a turn whose words have no times, or None if it is
+        Return the latest possible end of a turn whose words have no times, or None if this end is
         unknown.
 
         The service does not send the end of such a turn, and audio may be sent faster than real

@@ -57,7 +57,8 @@ def join_halves(half: str, piece: str) -> tuple[str, str]:
     Join the surrogate pairs of a text that comes in pieces.
 
     Args:
-        half: The second result of the call for the previous piece. It is empty for the first piece.
+        half: The second result of the call for the previous piece. This text is empty for the first
+            piece.
         piece: The next piece.
 
     Returns:

@@ -60,7 +60,7 @@ class Command:
 
 @attrs.frozen
 class UpdateSession(Command):
-    """Change settings of the session. The service accepts or refuses all of them together."""
+    """Change settings of the session. The service accepts or refuses all settings together."""
 
     type: ClassVar[str] = "session.update"
 

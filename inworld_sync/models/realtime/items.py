@@ -119,7 +119,7 @@ class OutputAudio(Setting):
 
     Attributes:
         transcript: The spoken text.
-        audio: The audio as base64 text; None if the service leaves it out, as in events.
+        audio: The audio as base64 text; None if the service leaves out the audio, as in events.
     """
 
     type: ClassVar[str] = "audio"

@@ -137,7 +137,7 @@ class Session(_ResponseSettings):
         tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
         temperature: 0 to 2.
         max_output_tokens: 1 to 4096 for one response, or ``inf``.
-        truncation: What the service does when the conversation is too large for the model:
+        truncation: The action of the service when the conversation is too large for the model:
             ``auto``, ``disabled`` or a :class:`RetentionRatio`.
         provider_data: The service's extensions.
         prompt: A stored prompt instead of instructions.

@@ -134,7 +134,7 @@ class HasDefinition(Protocol):
         ...
 
 
-# A mapping is a tool of a kind that this version does not know. It is sent unchanged.
+# A mapping is a tool of a kind that this version does not know. The mapping is sent unchanged.
 Tool: TypeAlias = FunctionTool | McpTool | WebSearchTool | HasDefinition | Mapping[str, object]
 
 

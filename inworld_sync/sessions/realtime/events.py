@@ -51,8 +51,8 @@ class ResponseStarted:
     emits this event.
 
     Attributes:
-        response: The reply. It buffers its text and audio from now on, as long as a reference to it
-            exists.
+        response: The reply. The reply buffers its text and audio from now on, as long as a
+            reference to the reply exists.
     """
 
     response: Response
@@ -97,9 +97,9 @@ class ToolOutputSent:
     Attributes:
         call: The call.
         output: The text that was sent.
-        error: The exception of the function, or the reason why the function could not run. It is a
-            ``ConfigError`` or a ``LocalProtocolError`` if the result could not be sent, and None if
-            there was no error.
+        error: The exception of the function, or the reason why the function could not run. A
+            ``ConfigError`` or a ``LocalProtocolError`` means that the result could not be sent.
+            None means that there was no error.
         duration_ms: The time from the call to the output.
     """
 

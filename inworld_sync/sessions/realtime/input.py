@@ -374,7 +374,8 @@ class AudioInputQueue:
             try:
                 connection.send(message, timeout)
             except (ConnectionLost, ClosedError):
-                # Nothing was queued. If there is a next connection, it sends the message.
+                # Nothing was queued. If there is a next connection, the next connection sends the
+                # message.
                 connection = None
         if connection is None:
             commands.await_open(timeout)

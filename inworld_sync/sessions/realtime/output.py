@@ -91,7 +91,7 @@ class Output:
 
     Attributes:
         player: The player of the session's speech.
-        response_players: The players of single responses; interruptions stop them too.
+        response_players: The players of single responses; interruptions stop these players too.
     """
 
     _commands: Commands
@@ -229,7 +229,7 @@ class Output:
         self.set_players(player, second)
 
     def set_players(self, player: ItemSink | None, backchannel: ItemSink | None) -> None:
-        """Use other players from now on, and close the present ones."""
+        """Use other players from now on, and close the present players."""
         with self._cutting:
             old = self.player
             played: Mapping[str, int] | None = {}

@@ -174,7 +174,7 @@ class Reconnector:
         """Start to reconnect a lost session after the threads of its connection have ended."""
         place.release()
         with self._state.monitor:
-            # A connection that failed while it was opened is handled by the thread that opens it.
+            # If a connection fails while a thread opens it, this thread handles the failure.
             if self._state.commands.phase is not Phase.LOST or self._thread is not None:
                 return
             self._thread = threading.Thread(

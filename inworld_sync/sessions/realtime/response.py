@@ -105,7 +105,7 @@ class Response:
     @property
     def status(self) -> str:
         """
-        The state: ``requested``, ``in_progress``, or a final one.
+        The state: ``requested``, ``in_progress``, or a final state.
 
         The final states are ``completed``, ``cancelled``, ``failed`` and ``incomplete``.
         """
@@ -134,7 +134,8 @@ class Response:
     @property
     def usage(self) -> Usage | None:
         """
-        The tokens used; None until the response has ended, or if the service does not report them.
+        The tokens used; None until the response has ended, or if the service does not report the
+        tokens.
 
         For several rounds, the value is the sum of the rounds, without details.
         """
@@ -169,8 +170,8 @@ class Response:
 
         Args:
             timeout: The largest number of seconds to wait for each piece. With None, only the
-                timeouts of ``connect`` apply. They limit the time until the response begins, and
-                the time between two messages of the response.
+                timeouts of ``connect`` apply. These timeouts limit the time until the response
+                begins, and the time between two messages of the response.
 
         Raises:
             DeadlineExceeded: No piece came in time. A new iteration can continue with the next
@@ -242,7 +243,8 @@ class Response:
     def _end(self, error: InworldError | None) -> None:
         """End the response. *error* is None unless the end of the session ended the response."""
         if self._awaits_tools:
-            # Between two rounds, the reply ends as its last round did, unless the session failed.
+            # Between two rounds, the reply gets the end of the last round, unless the session
+            # failed.
             self._awaits_tools = False
             self._outcome = None if error is None else "failed"
         if self.status != "cancelled" and not self._is_over:

@@ -437,7 +437,8 @@ class SessionResponses:
         entry = self._forget_request(state)
         self._backoff.reset()
         if entry is not None and not state.is_out_of_band:
-            # The service handles commands in order, so it has the items of earlier commands.
+            # The service handles commands in order, so the service has the items of earlier
+            # commands.
             self._commands.requests.accepted_before(entry.sent_at)
 
     def _forget_request(self, state: ResponseState) -> Pending[Request] | None:

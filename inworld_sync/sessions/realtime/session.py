@@ -151,8 +151,8 @@ class RealtimeSession(EventSource[SessionEvent]):
             The session after the change; without *wait*, the session before the change.
 
         Raises:
-            LocalProtocolError: ``conversational`` or ``user_turn_mode`` changes. Both are fixed
-                when a session opens.
+            LocalProtocolError: ``conversational`` or ``user_turn_mode`` changes. Both settings are
+                fixed when a session opens.
             InvalidRequestError: The service refuses the update; no setting has changed.
             DeadlineExceeded: The service did not answer in time.
         """
@@ -168,7 +168,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             config: Settings of the response that differ from the session's.
 
         Returns:
-            The response. It begins after the response in progress has ended.
+            The response. This response begins after the response in progress has ended.
         """
         require_text(text)
         with self._order:
@@ -199,7 +199,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
         Args:
             item: The item, such as ``Message.user("Hi")``; an item without an id gets one.
-            previous_item_id: The item before the new one; None means the end, ``"root"`` the start.
+            previous_item_id: The item before *item*; None means the end, ``"root"`` the start.
             wait: Whether to wait until the service has accepted the item.
             timeout: See :meth:`update`, also for the errors.
         """

@@ -149,7 +149,7 @@ class SessionLink(Generic[StartT]):
 
     @property
     def conversation(self) -> tuple[ConversationEntry, ...]:
-        """What was said so far."""
+        """The conversation so far."""
         return () if self.session is None else self.session.conversation
 
     def send(self, audio: bytes, duration_ms: float) -> None:

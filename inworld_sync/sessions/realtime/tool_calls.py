@@ -190,7 +190,7 @@ class ToolCalls:
             self._continue(batch)
 
     def _continue(self, batch: CallBatch) -> Response | None:
-        """Request the response to a batch's outputs, unless the service requests it by itself."""
+        """Request the response to a batch's outputs, unless the service itself does this."""
         reply = self._replies.pop(batch, None)
         if not self._settings.continues_by_itself:
             unacknowledged = self._commands.items.unacknowledged(batch.outputs)

@@ -40,14 +40,14 @@ from inworld_sync.tools.function import ToolFunction, error_text
 
 __all__ = ["CURRENT_SESSION", "UNSENDABLE", "Approver", "ToolOptions", "ToolRunner"]
 
-# A tool function finds the session that runs it in this variable.
+# In this variable, a tool function finds the session that runs the function.
 CURRENT_SESSION: contextvars.ContextVar[object] = contextvars.ContextVar("inworld_sync_session")
 
 # The model gets this text instead of an exception's text, which may have secrets or instructions.
 _FAILED = '{"error": "the function failed"}'
 
 # The model gets this text if the function ran and the result cannot be sent. The text says that the
-# function ran, so that the model does not call it again.
+# function ran, so that the model does not repeat the call.
 UNSENDABLE = '{"error": "the function ran, but its result cannot be shown"}'
 
 Approver = Callable[[McpApprovalRequest], bool]

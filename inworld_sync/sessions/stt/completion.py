@@ -47,8 +47,8 @@ _AFTER_USAGE_SECONDS: Final = 1.0
 # After this process was stopped, the reader has this time to read the messages in the socket.
 _CATCH_UP_SECONDS: Final = 1.0
 
-# If the service closes with another code, such as 1001 (going away), it has not finished, and the
-# stream reconnects.
+# If the service closes with another code, such as 1001 (going away), the service has not finished,
+# and the stream reconnects.
 _NORMAL_CLOSURE: Final = 1000
 
 # Speech that is shorter may be noise, which the service rightly ignores.
@@ -263,7 +263,7 @@ class Completion:
 
     def missing(self, until_ms: float | None = None) -> str:
         """
-        Return what the transcript lacks, as text for an error; empty if it is complete.
+        Return the missing part of the transcript, as text for an error; empty if it is complete.
 
         Args:
             until_ms: The position up to which audio is checked; None means all audio.

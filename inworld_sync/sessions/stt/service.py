@@ -146,8 +146,8 @@ class Stt:
             config: All settings in one object; the defaults are those of
                 :class:`~inworld_sync.TranscribeConfig`. Each setting above that is not None
                 replaces the same setting of *config*.
-            overflow: What :meth:`~inworld_sync.SttStream.send` does when *max_waiting_bytes* are
-                waiting: ``block`` waits for room, ``raise`` raises
+            overflow: The behavior of :meth:`~inworld_sync.SttStream.send` when *max_waiting_bytes*
+                are waiting: ``block`` waits for room, ``raise`` raises
                 :class:`~inworld_sync.DeadlineExceeded`, ``drop_oldest`` drops the oldest waiting
                 audio and counts it in :attr:`~inworld_sync.SttStream.stats`.
             max_waiting_bytes: The largest amount of audio that waits to be sent, in bytes of 16-bit
@@ -240,7 +240,7 @@ class Stt:
                 service allows, which is five times real time. All recordings of one client share
                 this rate.
             on_transcript: As for :meth:`stream`; not called with ``method="http"``. With separate
-                channels it is called on one thread for each channel, so calls may overlap.
+                channels the handler is called on one thread for each channel, so calls may overlap.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
             language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
                 detects the language if it can.
@@ -279,7 +279,7 @@ class Stt:
             OSError: The file cannot be read.
             InworldError: The transcript is not complete; ``partial`` is a
                 :class:`~inworld_sync.PartialTranscript`. If one of separate channels fails, the
-                others are ended, and the message names the channel.
+                other channels are ended, and the message names the channel.
         """
         wire_config = _wire_config(config, locals())
         _require_one_channel(wire_config)

@@ -2,8 +2,8 @@
 Implements the public object of a live transcription, which takes audio and emits events and a
 transcript.
 
-Threads and locks: those of ``delivery.py``. ``_input_lock`` lets one thread at a time convert
-and queue audio. It is acquired before the monitor and may be held while a thread waits for room.
+Threads and locks: those of ``delivery.py``. ``_input_lock`` lets one thread at a time convert and
+queue audio. This lock is acquired before the monitor and may be held while a thread waits for room.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ _Timed = TypeVar("_Timed", WordTime, CharacterTime)
 
 class Assembler:
     """
-    Makes the chunks of one context. It decodes the audio, removes WAV headers, and joins samples
-    that are cut between two messages.
+    Makes the chunks of one context. The assembler decodes the audio, removes WAV headers, and joins
+    samples that are cut between two messages.
 
     The times on the wire start at 0 with every generation. The assembler adds the duration of the
     audio of all earlier generations. The duration of compressed audio is unknown here, so the end

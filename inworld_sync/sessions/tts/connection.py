@@ -161,7 +161,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         message_timeout: float | None = MESSAGE_TIMEOUT_SECONDS,
     ) -> TtsContext:
         """
-        Create a context. Text may be sent to it at once.
+        Create a context. Text may be sent to the context at once.
 
         If the service does not answer in time, the context ends with
         :class:`~inworld_sync.DeadlineExceeded`; the other contexts of the connection continue.

@@ -58,8 +58,8 @@ ContextEvent: TypeAlias = (
     | UnknownEvent
 )
 
-# Once the service holds 1000 characters, its default threshold, it speaks without a flush. Then it
-# would send one FlushCompleted more than say() expects.
+# Once the service holds 1000 characters, the default threshold, the service speaks without a flush.
+# Then the service would send one FlushCompleted more than say() expects.
 _SAID_CHARACTERS = tts.MAX_TEXT_CHARACTERS - 1
 
 # If the service has sent no message for this time, the client assumes that the service has begun to
@@ -86,7 +86,7 @@ class ContextOwner(Protocol):
 
 class TtsContext(EventSource[ContextEvent]):
     """
-    A voice that speaks on a connection. It takes text, and emits events with audio.
+    A voice that speaks on a connection. The context takes text, and emits events with audio.
 
     Made by :meth:`TtsConnection.context`. Iterate over the context for its events, or add handlers
     with :meth:`on`, or queues with :meth:`subscribe`. The iteration ends when :meth:`close` was
@@ -141,8 +141,8 @@ class TtsContext(EventSource[ContextEvent]):
         more text follows.
 
         Args:
-            text: The client splits it into pieces that the service accepts. White space alone, such
-                as a token of a model, is sent with the next text.
+            text: The client splits the text into pieces that the service accepts. White space
+                alone, such as a token of a model, is sent with the next text.
             split: False sends the text unchanged. The service refuses more than 2000 characters.
             timeout: Seconds to wait while the send queue is full; None means ``send_timeout``.
 

@@ -74,7 +74,7 @@ class TtsPool:
 
     @property
     def max_retries(self) -> int:
-        """How often an utterance is retried."""
+        """The maximum number of retries of an utterance."""
         return self._connector.options.max_retries
 
     def renew(self, refused: ContextOwner) -> bool:

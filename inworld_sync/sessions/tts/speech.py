@@ -126,7 +126,7 @@ class AudioChunk(_Encoded):
         usage: The counts of the service; None if the service sent no counts.
         tokens: The words, punctuation and white space of this chunk, as the service sent them. The
             joined tokens of an utterance are its text.
-        visemes: Mouth shapes. The service computes them from the audio if ``viseme_set`` was
+        visemes: Mouth shapes. The service computes the shapes from the audio if ``viseme_set`` was
             requested. Otherwise *visemes* has the visemes of the phonemes.
         extra: Fields of the service that the client cannot read.
     """

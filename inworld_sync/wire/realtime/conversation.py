@@ -5,7 +5,7 @@ Items are in the service's order. The text of an item is updated with each messa
 assistant are joined, and each transcript of a user's turn replaces the previous transcript. When an
 item is done, the text in the item replaces this text, unless the item's text is empty.
 
-Rules for what services were observed to do:
+Rules that follow from the observed behavior of services:
 
 - ``previous_item_id`` null means the end of the conversation, even for a function call;
 - a user's transcript may arrive before its item, so such transcripts are kept, for at most 32

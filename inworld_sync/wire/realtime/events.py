@@ -154,7 +154,7 @@ def _session_event(
     """
     Read a message with a session object.
 
-    The codec is not used, because it drops null, and null in a session object means "off".
+    The codec is not used, because the codec drops null, and null in a session object means "off".
     """
     session, event_id = body.get("session"), body.get("event_id")
     if not isinstance(session, dict):

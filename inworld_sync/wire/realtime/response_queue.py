@@ -186,7 +186,7 @@ class ResponseQueue:
         Record that the service has refused a request that was sent.
 
         If the service was busy with another response, the request is queued again. If the client
-        knows of no such response, the queue is paused; the owner resumes it after a delay.
+        knows of no such response, the queue is paused; the owner resumes the queue after a delay.
 
         Returns:
             The state that has failed; None if the request is queued again.

@@ -198,8 +198,8 @@ class SessionConfig(Setting):
         """
         Return the settings of a session.
 
-        The result has only the descriptions of functions for the model. It has no references to the
-        Python functions.
+        The result has only the descriptions of functions for the model. The result has no
+        references to the Python functions.
 
         Raises:
             ConfigError: A setting has no place in a :class:`SessionConfig`. The message names this
