@@ -76,7 +76,7 @@ class Inworld(BatchCalls):
         ping_interval: Seconds between two pings of a connection; 5 by default.
         ping_timeout: Seconds without a received byte after which the connection counts as lost; 10
             by default.
-        max_retries: How often a request that is safe to repeat is retried; 2 by default.
+        max_retries: How many times a request that is safe to repeat is retried; 2 by default.
         proxy: The URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``;
             False means no proxy. By default, variables of the environment set the proxy.
         ssl_context: Replaces the default certificates and settings of TLS.

@@ -189,7 +189,8 @@ class ServiceError(InworldError):
         code: The gRPC status number (3 invalid, 5 not found, 7 permission, 8 exhausted,
             13 internal, 14 unavailable, 16 unauthenticated), or the code string of the
             Realtime service, or None.
-        status: The HTTP status of the response or of the refused upgrade; None if there is none.
+        status: The HTTP status of the response or of the refused upgrade; None if there was no HTTP
+            response.
         request_id: The service's id of the request, for questions to the support, or None.
         retryable: Whether the same request may succeed later.
         retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of

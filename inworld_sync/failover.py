@@ -246,7 +246,7 @@ class Endpoints(Generic[C]):
             return client
 
     def route(self, config: ContextConfig, make: Callable[[Tts], AnyUtterance]) -> AnyUtterance:
-        """Return an utterance. It begins on the endpoint that is chosen for the next call."""
+        """Return an utterance, which begins on the endpoint that is chosen for this call."""
         return FailoverUtterance(
             self._failover,
             config,

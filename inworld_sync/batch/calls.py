@@ -84,7 +84,8 @@ class BatchCalls:
             config: All settings of texts in one object.
             transcribe_config: All settings of recordings in one object.
             concurrency: How many items are done at once, 1 to 1000.
-            retries: How often an item is retried, 0 to 100, if another attempt may help.
+            retries: The maximum number of retries of an item, 0 to 100, if another attempt may
+                help.
             timeout: Seconds to wait for a connection, and for each message of the service.
             overwrite: Whether an output may replace a file that is not from this batch.
             on_progress: Called on this thread at the start, about four times per second, and at

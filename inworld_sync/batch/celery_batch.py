@@ -133,7 +133,8 @@ class CeleryBatch:
             language: The language of texts and recordings without a language of their own.
             group_size: The number of items of one task, 1 to 10000.
             concurrency: How many items of a task are done at once, 1 to 1000.
-            retries: How often an item is retried if another attempt may help, 0 to 100.
+            retries: The maximum number of retries of an item, 0 to 100, if another attempt may
+                help.
             timeout: The longest wait in seconds for a connection, and for each message of the
                 service.
 

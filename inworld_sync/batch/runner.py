@@ -115,7 +115,7 @@ class BatchRunner:
         worker: Does one item.
         stopped: An event. When the event is set, *worker* ends its item.
         concurrency: How many items are done at once.
-        retries: How often an item is retried.
+        retries: The maximum number of retries of an item.
     """
 
     def __init__(

@@ -53,13 +53,13 @@ SETTLE_MS: Final = 3_000
 # heartbeats of the processes would have registered their places.
 _KNOWN_AFTER_SECONDS: Final = 20
 
-# How long a process may use a place while other processes have none.
+# While other processes have no place, a process may use a place for this time.
 SLICE_MS: Final = 5_000
 
 # How much later a process enters the queue for each place that it has, in microseconds.
 _LATER_US: Final = 2_000_000
 
-# How long a released place is not granted again.
+# For this time, a released place is not granted again.
 LINGER_MS: Final = 500
 
 # The time between two requests to return places.

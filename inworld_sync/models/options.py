@@ -66,7 +66,8 @@ class TraceEvent:
         connection: Name of the connection, unique in the process.
         name: The name of the step, such as ``connected``, ``first_message``, ``ping`` or
             ``closed``.
-        seconds: The duration of the step. For a step without a duration, the monotonic time.
+        seconds: The duration of the step. For a step without a duration, this is the monotonic
+            time.
         facts: Further numbers and texts. The facts contain no credential.
     """
 
@@ -179,9 +180,9 @@ class Options:
         ping_interval: The time between two pings of a connection.
         ping_timeout: After this time without a received byte, a connection counts as lost. A stall
             of this process counts as at most a fifth of this time.
-        max_retries: How often the client retries an operation that is safe to repeat: an attempt to
-            connect, an upgrade with status 429, 502, 503 or 504, an HTTP GET, and an utterance
-            that was not answered yet.
+        max_retries: The maximum number of retries of an operation that is safe to repeat: an
+            attempt to connect, an upgrade with status 429, 502, 503 or 504, an HTTP GET, and an
+            utterance that was not answered yet.
         proxy: URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``; None
             uses the variables of the environment; False uses no proxy.
         ssl_context: Replaces the default certificates and settings of TLS, for the service and for

@@ -369,7 +369,7 @@ class Connection(Generic[M]):
             self._link.close(wait=False)
 
     def abort(self) -> None:
-        """End the connection at once, without a close frame, if the service does not answer."""
+        """End the connection at once, without a close frame, since the service does not answer."""
         if self._mark_closing():
             self._link.abort("aborted")
 

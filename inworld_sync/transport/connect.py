@@ -116,7 +116,7 @@ def open_stream(
         proxy: The proxy that opens a tunnel to the server; None connects directly.
         options: The settings. Only the certificates are used, for the server and for a proxy with
             TLS.
-        deadline: For all steps together.
+        deadline: The deadline for all steps together.
 
     Raises:
         ConnectError: A step failed.
@@ -177,7 +177,7 @@ def open_websocket(
         url: ``ws://`` or ``http://`` without TLS, ``wss://`` or ``https://`` with TLS.
         headers: Headers of the upgrade. They replace headers of *options* with the same name.
         options: Proxy, certificates, headers.
-        deadline: For all steps together.
+        deadline: The deadline for all steps together.
 
     Raises:
         ConnectError: A step failed.

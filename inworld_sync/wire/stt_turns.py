@@ -146,7 +146,7 @@ class TurnLog:
             sent_ms: The duration of the audio that was sent, or infinity if this duration is not
                 known.
             turn_end_ms: The position of the oldest ``endTurn`` that was sent and that no final
-                transcript covers. None if there is none.
+                transcript covers. None without such an ``endTurn``.
 
         Returns:
             The events to emit, with times of the stream.

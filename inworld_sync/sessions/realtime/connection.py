@@ -287,7 +287,7 @@ def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:
     return InvalidMessage(str(name), error, response_id if isinstance(response_id, str) else None)
 
 
-# How the end of a connection affects its session.
+# The effect of the end of a connection on its session.
 
 
 def session_end(ended: StreamEnded) -> StreamEnded:

@@ -53,7 +53,7 @@ _FORMS = {MulawFormat: FrameForm.ULAW_FROM_S16, AlawFormat: FrameForm.ALAW_FROM_
 # The longest time between two messages of the service about one turn of the user.
 _LONGEST_SILENCE_SECONDS = 20.0
 
-# How much audio from before a turn is kept. The service reports the beginning of a turn late.
+# This much audio from before a turn is kept. The service reports the beginning of a turn late.
 _MARGIN_MS = 2000.0
 
 # This many milliseconds of a turn's audio are kept, at most.

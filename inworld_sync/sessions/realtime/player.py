@@ -82,7 +82,7 @@ class Player:
         logger: Gets the error of a sink that fails.
 
     Attributes:
-        failure: Why the player no longer plays; None while it plays. Set once.
+        failure: Why the player no longer plays; None while it plays. The failure is set once.
     """
 
     def __init__(self, sink: AudioSink, name: str, logger: logging.Logger) -> None:

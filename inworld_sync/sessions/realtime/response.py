@@ -74,8 +74,8 @@ class Response:
     when :attr:`status` is ``completed`` or ``cancelled``. They raise an error when the status is
     ``failed`` or ``incomplete``.
 
-    If a reply calls functions of the session, the model answers to the outputs in a further round
-    of the same reply. There are as many rounds as needed. The text, speech and final state of the
+    If a reply calls functions of the session, the model answers the outputs in a further round of
+    the same reply. There are as many rounds as needed. The text, speech and final state of the
     reply are those of all rounds. For the service, and in its events, each round is a separate
     response. If the application sends the output of a call, or the service continues by itself, the
     round with the call is the last round.

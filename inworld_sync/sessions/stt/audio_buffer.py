@@ -55,8 +55,8 @@ Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
 # Source: the service's documentation, "rate limits", audio chunks of STT.
 DEFAULT_CHUNKS_PER_SECOND: Final = 50.0
 
-# Audio that no final transcript covers is discarded only this long after it was sent and, while a
-# turn is open, only this long after the service's latest message.
+# Audio that no final transcript covers is kept for at least this long after the audio was sent.
+# While a turn is open, the audio is also kept for this long after the service's latest message.
 _TRANSCRIPT_SECONDS: Final = 10.0
 # Live audio is ahead of the clock by less than this, so MaxLead never limits live audio.
 _LIVE_LEAD_SECONDS: Final = 5.0
@@ -106,7 +106,7 @@ class AudioBuffer:
         self._keep_samples = keep_samples
         # A deletion at the front of a bytearray copies no bytes.
         self._pcm = bytearray()
-        # Whether speech before the oldest sample was discarded although no transcript covers it.
+        # Whether speech before the oldest sample was discarded without a transcript of this speech.
         self._is_truncated = False
         # The positions at which the answered speech and the last answered turn end.
         self._answered = self._answered_turn = 0

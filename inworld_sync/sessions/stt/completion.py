@@ -56,7 +56,7 @@ _LEAST_SPEECH_MS: Final = 1000.0
 
 
 class CompletionState(enum.Enum):
-    """How complete the transcript is."""
+    """The completeness of the transcript."""
 
     PENDING = enum.auto()
     UNCONFIRMED = enum.auto()

@@ -180,7 +180,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; False by default.
-            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            max_buffer_delay_ms: The longest time in ms that text waits for more text.
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.

@@ -137,8 +137,8 @@ class TtsContext(EventSource[ContextEvent]):
         """
         Send text to be spoken. The text may be a part of a sentence.
 
-        Then call :meth:`flush` to make the service speak the text at once, or :meth:`close` if no
-        more text follows.
+        After that, call :meth:`flush` to make the service speak the text at once, or :meth:`close`
+        if no more text follows.
 
         Args:
             text: The client splits the text into pieces that the service accepts. White space

@@ -143,7 +143,7 @@ class Tts:
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
-            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            max_buffer_delay_ms: The longest time in ms that text waits for more text.
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
@@ -223,7 +223,7 @@ class Tts:
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
-            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            max_buffer_delay_ms: The longest time in ms that text waits for more text.
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
@@ -382,7 +382,7 @@ class Tts:
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
-            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            max_buffer_delay_ms: The longest time in ms that text waits for more text.
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.

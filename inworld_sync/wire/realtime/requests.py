@@ -160,7 +160,7 @@ class Requests:
 
     def match_error(self, error: ErrorInfo, *, is_opening: bool) -> Pending[Request] | None:
         """
-        Return the entry of the request that an error refuses; None if there is none.
+        Return the entry of the request that an error refuses; None if it refuses no request.
 
         While a session opens, an error without an event id refuses the settings of the session.
         """

@@ -215,7 +215,7 @@ class ResponseQueue:
         End a request that was not answered in time.
 
         Returns:
-            The state that has ended, and the last refusal if there was one.
+            The state that has ended, and the last refusal, or None without a refusal.
         """
         request = self._sent.pop(request_id, None)
         was_sent = request is not None

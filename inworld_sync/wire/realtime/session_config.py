@@ -132,7 +132,7 @@ class SessionConfig(Setting):
         max_tokens: 1 to 4096 for one response.
         voice: A voice's id.
         input_audio_format: ``pcm16``, ``pcmu`` or ``pcma``.
-        output_audio_format: As *input_audio_format*.
+        output_audio_format: The same values as for *input_audio_format*.
         turn_detection: How the end of the user's turn is detected.
         tools: The tools as JSON objects; functions and tools of a :class:`Session` are converted.
         tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
