@@ -37,7 +37,7 @@ API_KEY_VARIABLE = "INWORLD_API_KEY"
 _SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
 _BASIC, _BEARER = "basic", "bearer"
 
-# The characters of a bearer token (RFC 6750, section 2.1), which include those of base64.
+# A bearer token has only these characters (RFC 6750, section 2.1). Base64 uses a part of them.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 
@@ -81,7 +81,8 @@ class RenewableAuth(Protocol):
 
 def _header_text(value: object, what: str, wrong_scheme: str, other: str) -> Secret:
     """
-    Return a credential without quotes, white space and the scheme around it.
+    Remove the quotes, the white space and the scheme around a credential, and return the
+    credential.
 
     Args:
         value: The credential.
@@ -163,7 +164,7 @@ class ApiKey:
         elif key.startswith("eyJ") and key.count(".") == 2:
             raise ConfigError("the API key is a JSON Web Token; pass it as token=")
         self._key = Secret(key)
-        # While this object exists, the secret is masked in the messages of the service, too.
+        # While this object exists, the secret is masked in the messages of the service too.
         self._secret = _secret_in(key)
 
     @property
@@ -181,7 +182,7 @@ class ApiKey:
 
 def _secret_in(key: str) -> Secret:
     """
-    Return the secret of a key, which is base64 of id and secret; empty if the key is not base64.
+    Return the secret that a key contains. The secret is empty if the key is not base64.
 
     This function raises no error, because a traceback could show the secret.
     """
@@ -197,10 +198,10 @@ class Token:
     A JSON Web Token.
 
     Args:
-        token: The token, or a function that returns a new one. The client calls the function for
+        token: The token, or a function that returns a new token. The client calls the function for
             each connection and each HTTP request, and once more if the service refuses the token.
             The function runs on a thread of its own, in the context (``contextvars``) of the
-            caller. The caller waits at most for the timeout of its call.
+            caller. A call waits for the function until the timeout of the call passes.
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
@@ -276,7 +277,8 @@ class Endpoint:
 
     Attributes:
         base_url: The address; None means the address of the client.
-        api_key: An API key. With no credential at all, the credential of the client is used.
+        api_key: An API key. If all three credentials are None, the endpoint uses the credential of
+            the client.
         token: A JSON Web Token, or a function that returns a new token for every connection.
         auth: An object whose ``header()`` returns the name and the value of a header.
     """

@@ -76,13 +76,13 @@ class Inworld(BatchCalls):
         ping_interval: Seconds between two pings of a connection; 5 by default.
         ping_timeout: Seconds without a received byte after which the connection counts as lost; 10
             by default.
-        max_retries: How often a request that is safe to repeat is retried; 2 by default.
+        max_retries: How many times a request that is safe to repeat is retried; 2 by default.
         proxy: The URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``;
             False means no proxy. By default, variables of the environment set the proxy.
         ssl_context: Replaces the default certificates and settings of TLS.
         headers: Headers that are sent with every request, in addition to those of the client.
         credential_in: Where the upgrade of a WebSocket has the credential: ``header`` (default),
-            ``query`` or ``subprotocol``; HTTP requests have it in a header.
+            ``query`` or ``subprotocol``; HTTP requests have the credential in a header.
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
         max_queued_bytes: How many bytes may wait to be sent on a connection; 1 MiB by default.
         limiter: Limits the connections of the account; by default 20 connections of this client.
@@ -91,8 +91,8 @@ class Inworld(BatchCalls):
         cache_max_bytes: The size limit of this folder in bytes; 1 GiB by default.
         observer: Receives every message of both directions.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
-        on_trace: Called with a :class:`~inworld_sync.TraceEvent` for every step of a connection. It
-            must not block.
+        on_trace: Called with a :class:`~inworld_sync.TraceEvent` for every step of a connection.
+            The function must not block.
         sends_cancel_context: Whether an interruption of speech sends ``cancel_context`` instead of
             ``close_context``; False by default. ``cancel_context`` drops the text that was not
             spoken.
@@ -147,7 +147,7 @@ class Inworld(BatchCalls):
         failover: Sequence[Endpoint | Literal["local"]] | None = None,
         options: Options | None = None,
     ) -> None:
-        # A traceback may show the local variables.
+        # A traceback may show the local variables, so they hold credentials only as a Secret.
         api_key = Secret(api_key) if isinstance(api_key, str) else api_key
         token = Secret(token) if isinstance(token, str) else token
         proxy = Secret(proxy) if isinstance(proxy, str) else proxy
@@ -384,8 +384,8 @@ class Inworld(BatchCalls):
         Open the connections of the first utterance and of the first HTTP request in advance.
 
         Call this method when the program starts, so that the first text does not wait for a
-        handshake. The connections stay open while they are idle, and the one for utterances is kept
-        alive by pings. If the connections are open already, the call does nothing.
+        handshake. The connections stay open while they are idle, and the connection for utterances
+        is kept alive by pings. If the connections are open already, the call does nothing.
 
         A realtime session has settings of its own, so this method cannot open the connection of a
         session. To avoid the handshake at the beginning of a conversation, call
@@ -462,11 +462,11 @@ class Inworld(BatchCalls):
         return Inworld(auth=endpoint.credential(self._auth), local=False, options=options)
 
     def _report_to(self, on_outcome: Callable[[InworldError | None], None]) -> None:
-        """Report the outcome of each request and each connection."""
+        """Call *on_outcome* with the outcome of each request and each connection."""
         self._connector.on_outcome = on_outcome
 
     def _service(self, kind: type[S], make: Callable[[], S]) -> S:
-        """Return the service of a class, which is created at its first use."""
+        """Return the service of class *kind*. Create the service at its first use."""
         with self._lock:
             if self._closed:
                 raise ClosedError("the client was closed, make another")

@@ -23,7 +23,7 @@ Defines every exception that the package raises, in one tree.
     +-- ClosedError                     an object was used after it was closed
 
 A message has the expected value, the received value and what to do.
-No message has a credential, audio, or a whole frame.
+No message contains a credential, audio, or a whole frame.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ def _redact_all(value: object) -> object:
 
 def fresh(error: _E) -> _E:
     """
-    Copy an error so that it can be raised again.
+    Copy an error so that the copy can be raised.
 
-    One error may end several streams, and several threads may raise it. Each thread needs its own
-    object, since raising adds to the traceback and ``partial`` belongs to one caller.
+    One error may end several streams, and several threads may raise the error. Each thread needs
+    its own object, since raising adds to the traceback and ``partial`` belongs to one caller.
     """
     twin = copy.copy(error)
     twin.__cause__ = error.__cause__
@@ -189,7 +189,8 @@ class ServiceError(InworldError):
         code: The gRPC status number (3 invalid, 5 not found, 7 permission, 8 exhausted,
             13 internal, 14 unavailable, 16 unauthenticated), or the code string of the
             Realtime service, or None.
-        status: The HTTP status of the response or of the refused upgrade; None if there is none.
+        status: The HTTP status of the response or of the refused upgrade; None if there was no HTTP
+            response.
         request_id: The service's id of the request, for questions to the support, or None.
         retryable: Whether the same request may succeed later.
         retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of
@@ -327,7 +328,7 @@ def asks_reconnect(details: Sequence[object]) -> bool:
 
 def forbids_retry(details: Sequence[object]) -> bool:
     """Return whether the details of an error have ``NO_RETRY``."""
-    # Captures and a published sample use different names.
+    # The field has one name in captured messages, and the other name in a published sample.
     return any(
         isinstance(detail, dict)
         and "NO_RETRY" in (detail.get("reconnectType"), detail.get("retryType"))

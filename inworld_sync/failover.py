@@ -41,7 +41,7 @@ MAX_FAILURES = 3
 WINDOW_SECONDS = 30.0
 PAUSE_SECONDS = 10.0
 
-# The name of the traces.
+# The name of the connection in all traces of this module.
 _NAME = "failover"
 
 
@@ -132,8 +132,8 @@ class Failover:
 
     def succeed(self, number: int) -> None:
         """Record that an endpoint has answered a call."""
-        # The lock is not held for this check, since each utterance makes it and nearly always no
-        # change is needed.
+        # The lock is not held for this check, because each utterance makes this check, and a change
+        # is rarely needed.
         health = self._health[number]
         if health.failures or health.tried_from is not None:
             self._record(number, lambda health: health.succeed(), "it answers again")
@@ -177,7 +177,7 @@ class EndpointClient(Protocol):
         """Close all connections."""
 
     def _report_to(self, on_outcome: Callable[[InworldError | None], None]) -> None:
-        """Report the outcome of each request and each connection."""
+        """Call *on_outcome* with the outcome of each request and each connection."""
 
 
 C = TypeVar("C", bound=EndpointClient)
@@ -246,7 +246,7 @@ class Endpoints(Generic[C]):
             return client
 
     def route(self, config: ContextConfig, make: Callable[[Tts], AnyUtterance]) -> AnyUtterance:
-        """Return an utterance that begins on the endpoint that is chosen for it."""
+        """Return an utterance, which begins on the endpoint that is chosen for this call."""
         return FailoverUtterance(
             self._failover,
             config,
@@ -272,7 +272,8 @@ class FailoverUtterance:
     Args:
         failover: Chooses the endpoint.
         config: The settings of the utterance.
-        make: Makes the utterance for the endpoint with a number, always with the same text.
+        make: Makes the utterance for the endpoint with the given number. The text is always the
+            same.
         count: The number of endpoints.
         own: The numbers of the endpoints with the service of the client.
 
@@ -315,7 +316,7 @@ class FailoverUtterance:
 
     @property
     def is_read_here(self) -> bool:
-        """Whether the current thread is in the iterator of the text."""
+        """Whether the current thread is running the iterator of the text."""
         return self._present is not None and self._present.is_read_here
 
     def stop(self) -> None:

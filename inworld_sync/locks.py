@@ -39,20 +39,20 @@ else:
     # The class is `_thread.RLock`, or gevent's replacement for it.
     _Lock = type(threading.RLock())
 
-# `_release` releases a lock that was acquired any number of times; `_acquire` acquires the lock as
-# many times again.
+# `_release` releases a lock that was acquired any number of times; `_acquire` acquires the lock
+# again, the same number of times.
 _release, _acquire = _Lock._release_save, _Lock._acquire_restore  # noqa: SLF001 - as threading does
 
 
 # This lock is held while this package imports modules after the start of the program, and while the
 # process forks. A forked child has only one thread. If another thread of the parent imported a
-# module during the fork, the child would wait for that thread forever when it imports the same
-# module.
+# module during the fork, the child would wait for that thread forever when the child imports the
+# same module.
 imports = threading.RLock()
 
-# Functions that are registered later run earlier. `logging` registers a function too, which
-# acquires the lock of `logging`. That function must run after the function of this module, because
-# an import may need the lock of `logging`.
+# Of the functions that run before a fork, those that are registered later run earlier. `logging`
+# registers a function too, which acquires the lock of `logging`. That function must run after the
+# function of this module, because an import may need the lock of `logging`.
 logging.getLogger("inworld_sync")
 
 if hasattr(os, "register_at_fork"):
@@ -66,7 +66,7 @@ class Part:
     Threads that wait for one kind of change. The caller of every method holds the lock.
 
     Args:
-        whole: The lock; a condition passes None for itself.
+        whole: The lock. A condition passes None, because the condition itself is the lock.
 
     Attributes:
         waiters: The locks of the threads that wait, in order. If no thread waits,
@@ -120,7 +120,7 @@ class Part:
         """Wake up one thread that waits."""
         for waiter in self.waiters:
             # If an exception prevents the deletion, the next call finds this waiter unlocked and
-            # skips it.
+            # skips this waiter.
             if waiter.locked():
                 waiter.release()
             del self.waiters[waiter]

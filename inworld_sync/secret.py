@@ -1,9 +1,9 @@
 """
 Text that is shown as ``***``: keys, tokens and passwords.
 
-A report of an error may show the local variables of each frame of a traceback. So a credential is
-a :class:`Secret` from the place where it enters the client, and code that must handle the plain
-text does so in a function that raises no error.
+A report of an error may show the local variables of each frame of a traceback. So a credential is a
+:class:`Secret` as soon as it enters the client. Code that needs the plain text is in functions that
+raise no error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import weakref
 
 __all__ = ["Secret", "SecretBytes", "mask_known", "mask_known_bytes"]
 
-# Shorter texts are not searched for in the messages of a service, where they may be words.
+# Shorter texts are not masked in the messages of a service, because they may be words.
 _MIN_CHARACTERS = 8
 
 # The service repeats the beginning of a key that it refuses: "abcd***".
@@ -24,7 +24,10 @@ _known: dict[int, weakref.ref[Secret]] = {}
 
 
 class Secret(str):  # noqa: SLOT000 - it has weak references
-    """Text whose ``repr`` shows nothing of it. In messages of a service it is masked."""
+    """
+    A secret text. Its ``repr`` is ``***``, and the messages of a service are shown without the
+    text.
+    """
 
     def __new__(cls, text: str) -> Secret:
         """Make a secret of a text; a secret is returned unchanged."""
@@ -41,7 +44,7 @@ class Secret(str):  # noqa: SLOT000 - it has weak references
 
 
 class SecretBytes(bytes):
-    """Bytes with a credential, such as a request, whose ``repr`` shows nothing of them."""
+    """Bytes with a credential, such as a request. Their ``repr`` is ``***``."""
 
     def __repr__(self) -> str:
         return "b'***'"
@@ -64,7 +67,7 @@ def mask_known_bytes(data: bytes) -> bytes:
 
 def _in_use() -> list[Secret]:
     secrets = [reference() for reference in _references()]
-    # The longest secrets are first: "Basic ..." comes before the key at its end.
+    # The longest secrets are first, because "Basic KEY" must be replaced before KEY.
     return sorted((each for each in secrets if each is not None), key=len, reverse=True)
 
 

@@ -22,7 +22,7 @@ __all__ = ["BatchCalls"]
 
 
 class BatchCalls:
-    """The calls of a client that do many items."""
+    """Adds the method ``batch`` to a client."""
 
     @property
     def options(self) -> Options:
@@ -67,23 +67,25 @@ class BatchCalls:
 
         Args:
             jobs: A ``.csv`` file with a header, a ``.jsonl`` file, or mappings. Each item has
-                either ``text`` or ``audio``, the path of a recording. Each may have an ``id`` and
-                the settings ``voice``, ``model``, ``language``, ``delivery_mode``,
+                either ``text`` or ``audio``, the path of a recording. Each item may have an ``id``
+                and the settings ``voice``, ``model``, ``language``, ``delivery_mode``,
                 ``text_normalization``, ``temperature``, ``sample_rate_hz``, ``speaking_rate`` and
-                ``bit_rate_bps``. Only *template* uses other names.
+                ``bit_rate_bps``. A value with another name is used only by a field of *template*.
             output: The folder of the outputs, which is created.
-            template: The names of the outputs; by default ``{id}.wav`` and ``{id}.txt``. Fields
-                are the names of the item, ``{index}`` (from 1, ``{index:05}`` with zeros) and
+            template: The template for the names of the outputs; by default ``{id}.wav`` for texts
+                and ``{id}.txt`` for recordings. Its fields are the names of an item's values;
+                ``{index}``, the number of the item from 1 (``{index:05}`` adds zeros); and
                 ``{stem}`` of a recording. A slash makes a folder. The suffix chooses the format:
-                ``.wav``, ``.mp3``, ``.opus``, ``.flac`` or ``.pcm``; ``.txt``, ``.json``,
-                ``.srt`` or ``.vtt``.
+                ``.wav``, ``.mp3``, ``.opus``, ``.flac`` or ``.pcm``; ``.txt``, ``.json``, ``.srt``
+                or ``.vtt``.
             voice: The voice of texts without a voice of their own.
             model: The model of texts without a model of their own.
             language: The language of texts without a language of their own.
             config: All settings of texts in one object.
             transcribe_config: All settings of recordings in one object.
             concurrency: How many items are done at once, 1 to 1000.
-            retries: How often an item is retried, 0 to 100, if another attempt may help.
+            retries: The maximum number of retries of an item, 0 to 100, if another attempt may
+                help.
             timeout: Seconds to wait for a connection, and for each message of the service.
             overwrite: Whether an output may replace a file that is not from this batch.
             on_progress: Called on this thread at the start, about four times per second, and at

@@ -126,14 +126,15 @@ class CeleryBatch:
         Args:
             jobs: As for ``Inworld.batch``.
             output: A folder that all workers can write, or an fsspec URL such as
-                ``s3://bucket/out``. A relative path is that of the caller.
+                ``s3://bucket/out``. A relative path is relative to the caller's current folder.
             template: As for ``Inworld.batch``.
             voice: The voice of texts without a voice of their own.
             model: The model of texts without a model of their own.
             language: The language of texts and recordings without a language of their own.
             group_size: The number of items of one task, 1 to 10000.
             concurrency: How many items of a task are done at once, 1 to 1000.
-            retries: How often an item is retried if another attempt may help, 0 to 100.
+            retries: The maximum number of retries of an item, 0 to 100, if another attempt may
+                help.
             timeout: The longest wait in seconds for a connection, and for each message of the
                 service.
 
@@ -177,7 +178,7 @@ class CeleryBatch:
         language: str | None = None,
     ) -> CeleryRun:
         """
-        Return the run of a batch that was submitted with the same arguments, in any process.
+        Return the run of a batch that any process has submitted with the same arguments.
 
         Raises:
             ConfigError: An argument or an item is wrong.
@@ -206,7 +207,7 @@ class CeleryBatch:
         if client is not None:
             client.close()
 
-    # In a worker.
+    # These methods run in a worker.
 
     def _do_group(
         self,
@@ -230,7 +231,7 @@ class CeleryBatch:
                 )
                 runner.run(None)
             except Exception as error:
-                # The caller sees why these items are missing.
+                # The failures show the caller why these items are missing.
                 for item in results.left(items):
                     results.fail(item, _failure(item, error))
                 raise

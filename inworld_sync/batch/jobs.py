@@ -31,27 +31,27 @@ __all__ = [
 # The items of a batch as mappings, or the path of a file with one item per row.
 Jobs = str | os.PathLike[str] | Iterable[Mapping[str, object]]
 
-# The number of an item, its place in the jobs for errors, and its values.
+# The number of an item, its place in the jobs (for errors), and its values.
 Row = tuple[int, str, dict[str, str]]
 
 TRANSCRIPT_SUFFIXES = (".txt", ".json", ".srt", ".vtt")
 
-# The columns that set a setting of an item, besides ``text``, ``audio`` and ``id``.
+# The columns with a setting of an item. The columns text, audio and id have none.
 _SPEECH_SETTINGS = (
     "voice", "model", "language", "delivery_mode", "text_normalization",
 )  # fmt: skip
 _SPEECH_NUMBERS = ("temperature",)
 _AUDIO_NUMBERS = ("sample_rate_hz", "speaking_rate", "bit_rate_bps")
 _TRANSCRIPT_SETTINGS = ("model", "language")
-# The right name for each wrong name of a column. A wrong name is an error, since it would otherwise
-# have no effect.
+# The right name for each wrong name of a column. A wrong name is an error. Otherwise, a wrong name
+# would have no effect.
 _WRONG_COLUMNS = {
     "voice_id": "voice", "model_id": "model", "lang": "language", "rate": "sample_rate_hz",
     "speed": "speaking_rate", "file": "audio", "path": "audio", "output": "template",
 }  # fmt: skip
 
 
-# The numbers of digits of a key.
+# The numbers of digits in the two parts of a key: the hash of the output and the hash of all facts.
 _OUTPUT_DIGITS = 12
 _FACTS_DIGITS = 20
 
@@ -135,7 +135,10 @@ def read_items(
 
 
 def _rows(jobs: Jobs) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the place of each row, for errors, and its values as texts, without empty values."""
+    """
+    Yield the place and the values of each row. The place is for errors. Empty values
+    are left out.
+    """
     if isinstance(jobs, (str, os.PathLike)):
         path = Path(jobs)
         suffix = path.suffix.lower()

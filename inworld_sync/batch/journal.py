@@ -11,8 +11,8 @@ item with this key:
 - ``{"key", "output", "error", "message", "attempts"}``: the item failed.
 - ``{"key", "again": true}``: the item must be done again, because its output is missing.
 
-An output belongs to the key that wrote it last. The record of an earlier key does not count, since
-the file that it describes was replaced.
+An output belongs to the last key with which it was written. The record of an earlier key does not
+count, since the file that it describes was replaced.
 
 Lock rule: ``_changed`` guards the lines that are not written yet. ``_changed`` is not held during
 ``write`` and ``fsync``. One thread writes the lines of all waiting threads, so that many items need

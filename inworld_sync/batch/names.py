@@ -14,7 +14,7 @@ __all__ = ["RESERVED_NAMES", "check_collisions", "output_name"]
 RESERVED_NAMES = frozenset({"journal.jsonl"})
 
 _FIELD = re.compile(r"\{(\w+)(?::0(\d{1,2}))?\}")
-# Characters that are not allowed in the name of a file on some system, or that change folders.
+# Characters that are not allowed in the name of a file on some system, or that separate folders.
 # Half of a surrogate pair cannot be written in UTF-8.
 _REFUSED = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*\ud800-\udfff]')
 # Windows opens a device for such a name, with any suffix.
@@ -96,7 +96,7 @@ def check_collisions(names: Iterable[tuple[str, str]]) -> None:
     seen: dict[str, str] = {}
     for name, row in names:
         same = name.casefold()
-        # A folder with this name would be in the way of the file.
+        # A folder with a reserved name would prevent the creation of the batch's own file.
         if same.partition("/")[0] in RESERVED_NAMES:
             raise ConfigError(
                 f"{row}: the output {name!r:.300} has the name of the batch's own file"

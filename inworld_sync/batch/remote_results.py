@@ -2,8 +2,8 @@
 Keeps the results of a batch in a folder or behind an fsspec URL, without a journal file.
 
 Workers on several machines share the results, and an object store cannot append to a file. So each
-item has a marker, a file of its own: ``.batch/<key>.done`` is written after the output is complete,
-and ``.batch/<key>.failed`` has the error of an item that failed.
+item has a marker, which is a separate file: ``.batch/<key>.done`` is written after the output is
+complete, and ``.batch/<key>.failed`` has the error of an item that failed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class RemoteResults:
         return [item for item in items if not self._system.exists(self._marker(item.key, _DONE))]
 
     def partial(self, item: BatchItem) -> Path:
-        """Return a file on this machine."""
+        """Return the path of a file on this machine. The output is copied from this file later."""
         return self._folder / item.key
 
     def commit(self, item: BatchItem, result: ItemResult) -> None:

@@ -88,7 +88,10 @@ class LocalResults:
         self._journal.append({**facts, **error})
 
     def _is_done(self, item: BatchItem) -> bool:
-        """Return whether the journal and the output have the item. Do a missing renaming first."""
+        """
+        Return whether the item is in the journal and its output is complete. First rename a
+        complete partial file.
+        """
         record = self._journal.records.get(item.key)
         if record is None or "bytes" not in record:
             return False

@@ -113,9 +113,9 @@ class BatchRunner:
         items: All items.
         results: Stores the outputs, and records which items are done.
         worker: Does one item.
-        stopped: An event that ends *worker* when it is set.
+        stopped: An event. When the event is set, *worker* ends its item.
         concurrency: How many items are done at once.
-        retries: How often an item is retried.
+        retries: The maximum number of retries of an item.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class BatchRunner:
                 progress.add(outcome)
             return not is_over
 
-    # The threads of the batch.
+    # These methods run on the threads of the batch.
 
     def _work(self) -> None:
         try:

@@ -62,7 +62,8 @@ class ItemWorker:
 
     def write(self, item: BatchItem, path: Path) -> ItemResult:
         """
-        Do an item and write the result to a file, whose content is then on the disk.
+        Do an item and write the result to a file. When this method returns, the result is on the
+        disk.
 
         Raises:
             InworldError: The item failed, or :meth:`stop` was called.
@@ -90,7 +91,7 @@ class ItemWorker:
         seconds, characters = 0.0, 0
         try:
             self._streams[id(stream)] = stream
-            # stop() may have run before this stream was recorded.
+            # stop() may have run before this stream was added to the streams.
             self._require_running()
             writer = WavWriter(file, rate_hz) if is_wav else None
             for chunk in stream:
@@ -139,8 +140,8 @@ def _rendered(transcript: Transcript, suffix: str) -> str:
 
 
 def is_item_error(error: Exception, item: BatchItem) -> bool:
-    """Return whether an error is about one item, so that the others can be done."""
+    """Return whether an error is about this item only. If so, the other items can still be done."""
     if isinstance(error, OSError) and not isinstance(error, InworldError):
-        # Other errors of files are about the disk: no other output could be written either.
+        # Other errors of files are about the disk. Then no other output could be written either.
         return item.audio is not None and error.filename == item.audio
     return True

@@ -54,7 +54,7 @@ class ClientAwareLimiter:
         _limiters.add(self)
 
     def _begin(self) -> None:
-        """Start without clients and places. In a forked child, this runs before other code."""
+        """Start without clients and places. A forked child runs this method before other code."""
         self._lock = threading.Lock()
         self._clients: weakref.WeakSet[LimitedClient] = weakref.WeakSet()
 
@@ -75,7 +75,8 @@ _limiters: weakref.WeakSet[ClientAwareLimiter] = weakref.WeakSet()
 
 
 def _begin_in_child() -> None:
-    # The clients attach themselves again later: their module registers its fork handler after this.
+    # The clients attach themselves again later, because their fork handler is registered after this
+    # handler.
     for limiter in list(_limiters):
         limiter._begin()  # noqa: SLF001 - of this file's own class
 
@@ -109,7 +110,7 @@ class ConnectionLimiter(ClientAwareLimiter):
         self._freed = Condition()
 
     def acquire(self, timeout: float) -> bool:
-        """Take a place, and return whether one was free within *timeout* seconds."""
+        """Take a place, and return whether a place was free within *timeout* seconds."""
         checks.require_timeout(timeout)
         if self._acquire(0.0):
             return True
@@ -171,7 +172,7 @@ class Place:
 
     def acquire(self, timeout: float) -> bool:
         """
-        Take a place, and return whether one was free within *timeout* seconds.
+        Take a place, and return whether a place was free within *timeout* seconds.
 
         Raises:
             ConnectError: The limiter raised. The call may be repeated, since a user's limiter may

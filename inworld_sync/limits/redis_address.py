@@ -17,9 +17,10 @@ def require_address(url: str) -> None:
     Check the form of an address.
 
     Raises:
-        ConfigError: It is wrong.
+        ConfigError: The form of the address is wrong.
     """
-    # The address may hold a password. The errors of redis-py would show a part of it if it has "/".
+    # The address may hold a password. If a password has "/", the errors of redis-py show a part of
+    # it.
     try:
         is_right = isinstance(url, str) and _ADDRESS.fullmatch(url) and urlsplit(url).port != 0
     except ValueError:

@@ -45,7 +45,7 @@ _REDIS_TIMEOUT_SECONDS: Final = 1.0
 # How long the thread waits between two attempts to reach Redis again.
 _AWAY_STEP_SECONDS: Final = 0.5
 
-# With the policy "refuse", calls wait this long for Redis, longer than a restart takes, then raise.
+# With the policy "refuse", a call raises after this time. A restart of Redis takes less time.
 _AWAY_SECONDS: Final = 10.0
 
 # A refused process asks again after this time, or after a longer time if many processes are ahead.
@@ -57,13 +57,13 @@ _ASK_AGAIN_MOST_SECONDS: Final = 2.0
 # A process that does not ask again within this time loses its position in the queue.
 _PATIENCE_SECONDS: Final = 5.0
 
-# If no thread of this process has asked for this time, the process no longer needs a place.
+# If no thread of this process has asked within this time, the process needs no further place.
 _WANTED_SECONDS: Final = 1.0
 
 # The thread notices close() and the end of a lease within this time.
 _STEP_SECONDS: Final = 0.5
 
-# Waits end at least this often, so that Ctrl-C reaches them.
+# Waits end at least this often, so that Ctrl-C is handled.
 _LONGEST_WAIT_SECONDS: Final = 1.0
 
 WhenAway = Literal["refuse", "local"]
@@ -75,12 +75,12 @@ class RedisLimiter(ClientAwareLimiter):
     """
     Limits the connections of an account over several processes and machines, with Redis.
 
-    Pass it as ``Inworld(limiter=...)``, and close it after the client. All processes that use the
-    same Redis and the same *name* share *places* connections.
+    Pass the limiter as ``Inworld(limiter=...)``, and close it after the client. All processes that
+    use the same Redis and the same *name* share *places* connections.
 
-    A process keeps its places by a message to Redis every 5 s. The places of a killed process are
-    free within 15 s. Processes get free places in the order in which they asked. While processes
-    wait, the others close idle connections. A process with more places than its share closes
+    A process renews its places with a message to Redis every 5 s. The places of a killed process
+    are free within 15 s. Processes that asked earlier get free places earlier. While processes
+    wait, other processes close idle connections. A process with more places than its share closes
     connections as soon as their utterances have ended.
 
     Args:
@@ -89,10 +89,10 @@ class RedisLimiter(ClientAwareLimiter):
         places: The largest number of open connections of the account, at least 1. All processes
             must pass the same number.
         name: The name of the account in Redis. Use another name for each account.
-        when_away: What happens if Redis cannot be reached. Places that are in use stay in use.
+        when_away: The policy while Redis cannot be reached. Places that are in use stay in use.
             ``refuse``: no process gets further places; calls wait, and raise
             :class:`~inworld_sync.ConnectError` after 10 s. ``local``: each process may use an equal
-            share of the places, at least 1, by the number of processes when Redis was reached last.
+            share of the places, at least 1. The last known number of processes decides the share.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
 
     Raises:
@@ -112,7 +112,7 @@ class RedisLimiter(ClientAwareLimiter):
         when_away: WhenAway = "refuse",
         logger: logging.Logger | None = None,
     ) -> None:
-        # A traceback may show the local variables.
+        # A traceback may show the local variables. The address may have a password.
         url = Secret(url) if isinstance(url, str) else url
         require_address(url)
         if not isinstance(places, int) or isinstance(places, bool) or places < 1:
@@ -137,7 +137,7 @@ class RedisLimiter(ClientAwareLimiter):
         else:
             wrong = False
         if wrong:
-            # Outside of the block, because the exception above may show the password.
+            # Raised outside of the block, because the exception above may show the password.
             raise ConfigError("url has an option after '?' that redis-py does not accept")
         super().__init__()
 
@@ -169,7 +169,7 @@ class RedisLimiter(ClientAwareLimiter):
 
     def acquire(self, timeout: float) -> bool:
         """
-        Take a place, and return whether one was free within *timeout* seconds.
+        Take a place, and return whether a place was free within *timeout* seconds.
 
         Raises:
             ConnectError: Redis cannot be reached and ``when_away`` is ``refuse``, or Redis does not
@@ -251,7 +251,7 @@ class RedisLimiter(ClientAwareLimiter):
     def __repr__(self) -> str:
         return f"<RedisLimiter {self._name} places={self._places} held={len(self._held)}>"
 
-    # Any thread.
+    # Any thread runs these methods.
 
     def _start(self) -> None:
         """Open the client and start the thread, unless both exist."""
@@ -282,7 +282,7 @@ class RedisLimiter(ClientAwareLimiter):
             socket_timeout=_REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1),
-            protocol=2,  # servers before Redis 6 have no other
+            protocol=2,  # Redis before version 6 has no other protocol
         )
         return client
 
@@ -323,7 +323,7 @@ class RedisLimiter(ClientAwareLimiter):
         except _redis().RedisError as error:
             is_known = True
             self._lose(error)
-            with self._freed:  # it may have been granted; the next heartbeat returns it
+            with self._freed:  # Redis may have granted the place; a heartbeat returns it
                 self._unreleased.add(place)
             return False
         finally:
@@ -331,7 +331,7 @@ class RedisLimiter(ClientAwareLimiter):
             if not is_known:
                 self._held.pop(place, None)
                 self._release([place])
-                # Redis may do this before the request that was interrupted.
+                # Redis may release the place before it grants the place, so release it again later.
                 with self._freed:
                     self._unreleased.add(place)
 
@@ -391,7 +391,7 @@ class RedisLimiter(ClientAwareLimiter):
             "the limiter does not reach Redis (when_away=%s): %s", self._when_away, error
         )
 
-    # The thread's part.
+    # The thread ``limiter`` runs these methods.
 
     def _record_loss(self, error: Exception) -> None:
         try:

@@ -29,11 +29,12 @@ queue and are asked to return places. If the first processes of the queue have n
 processes with the oldest places are asked to return places that were granted at least ``SLICE_MS``
 ago.
 
-A place that is released is free ``LINGER_MS`` later, because the service may count a connection
-for a moment after the client has closed it.
+A place that is released is free ``LINGER_MS`` later, because the service may count a closed
+connection for a moment.
 
-Restart: if another Redis server answers than before, this server may not know places that are in
-use. So it grants no place for ``SETTLE_MS``. In this time each process registers its places again.
+Restart: a new Redis server may not know all places that are in use, if it has replaced another
+server. So the new server grants no place for ``SETTLE_MS``. During this time each process registers
+its places again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ __all__ = ["ACQUIRE", "HEARTBEAT", "KEYS", "LEAVE", "RELEASE", "WITHDRAW"]
 
 KEYS: Final = ("places", "granted", "waiting", "asked", "processes", "state")
 
-# For how long a Redis server that has started or taken over grants no places. A process detects
+# A Redis server that has started or taken over grants no places for this time. A process detects
 # within a second that the server is back; see redis_limiter.py.
 SETTLE_MS: Final = 3_000
 
@@ -52,13 +53,13 @@ SETTLE_MS: Final = 3_000
 # heartbeats of the processes would have registered their places.
 _KNOWN_AFTER_SECONDS: Final = 20
 
-# How long a process may use a place while others have none.
+# While other processes have no place, a process may use a place for this time.
 SLICE_MS: Final = 5_000
 
 # How much later a process enters the queue for each place that it has, in microseconds.
 _LATER_US: Final = 2_000_000
 
-# How long a released place is not granted again.
+# For this time, a released place is not granted again.
 LINGER_MS: Final = 500
 
 # The time between two requests to return places.

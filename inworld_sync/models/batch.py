@@ -17,7 +17,7 @@ class BatchFailure:
         output: The name of the file that was not written.
         kind: The class of the error, such as ``NotFoundError``.
         message: The message of the error.
-        attempts: How often the item was tried.
+        attempts: The number of attempts to do the item.
     """
 
     id: str

@@ -54,14 +54,14 @@ class ModelInfo:
         id: The value for ``model=``, in the form ``provider/model``.
         provider: The company that serves the model.
         creator: The company that made the model.
-        input_modalities: What the model reads, such as ``text`` and ``image``.
-        output_modalities: What the model writes.
+        input_modalities: The kinds of input that the model reads, such as ``text`` and ``image``.
+        output_modalities: The kinds of output that the model writes.
         context_length: The largest number of tokens of a conversation; None if the service sends no
             number.
         max_completion_tokens: The largest number of tokens of an answer; None if the service sends
             no number.
         parameters: The settings that the model supports, by their names on the wire.
-        capabilities: What the model can do, such as ``functionCalling`` and ``vision``.
+        capabilities: The abilities of the model, such as ``functionCalling`` and ``vision``.
         pricing: Prices as the service sends them. The unit of the prices is not documented.
         is_supported: Whether the service serves the model now.
         extra: Fields that this version does not know.
@@ -84,12 +84,12 @@ class ModelInfo:
 @attrs.frozen
 class RouterVariant:
     """
-    One of the models of a route.
+    A model of a route, with its share of the requests.
 
     Attributes:
         model: The model: ``provider/model``, the name of a model, or ``auto``.
         weight: How many of 100 requests this variant gets.
-        id: The id of the variant. Each variant of a route has another id.
+        id: The id of the variant. No two variants of a route have the same id.
         extra: Further fields of the variant, by their names on the wire, such as
             ``text_generation_config``, ``message_templates`` and ``web_search``.
     """
@@ -114,7 +114,7 @@ class RouterRoute:
     The models that a router uses if a condition is true, or by default.
 
     Attributes:
-        id: The id of the route. Each route of a router has another id.
+        id: The id of the route. No two routes of a router have the same id.
         variants: The models; their weights sum to 100.
         condition: A CEL expression over the ``metadata`` of a request, such as
             ``tier == "premium"``; None for a default route.
@@ -136,8 +136,8 @@ class Router:
 
     Attributes:
         id: Lowercase letters, digits and dashes.
-        default_route: The route of a request that no condition matches; with None such a request
-            is refused.
+        default_route: The route of a request that no condition matches; None refuses such a
+            request.
         routes: Routes with conditions. The first route whose condition is true is used.
         display_name: A name for people.
         defaults: Settings of all variants, by their names on the wire, such as

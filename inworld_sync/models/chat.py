@@ -62,7 +62,7 @@ class ChatToolCall:
     Attributes:
         id: The service's id of the call.
         name: The name of the function.
-        arguments: A JSON object as text, as the model wrote it; it may be invalid.
+        arguments: A JSON object as text, as the model wrote it; this text may be invalid JSON.
     """
 
     id: str
@@ -112,10 +112,10 @@ class ChatMessage:
     )
 
 
-# A mapping is a message in the JSON of the service; it is sent unchanged.
+# A mapping is a message in the JSON of the service. The mapping is sent unchanged.
 ChatMessages: TypeAlias = str | Sequence[ChatMessage | Mapping[str, object]]
 
-# A mapping is a tool in the JSON of the service; it is sent unchanged.
+# A mapping is a tool in the JSON of the service. The mapping is sent unchanged.
 ChatTool: TypeAlias = FunctionTool | WebSearchTool | HasDefinition | Mapping[str, object]
 
 
@@ -194,7 +194,7 @@ class ChatConfig:
         response_format: A JSON format as in OpenAI's reference, such as
             ``{"type": "json_object"}``.
         reasoning_effort: ``none``, ``minimal``, ``low``, ``medium``, ``high`` or ``xhigh``.
-        user: An id of your user; a router gives one user always the same variant.
+        user: An id of your user; a router always uses the same variant for the same user.
         audio: The voice that speaks the answer.
         fallback_models: Models to try in this order if *model* fails; with ``auto``, the models
             to choose from.
@@ -249,11 +249,11 @@ class ChatUsage:
 @attrs.frozen
 class ChatAudio:
     """
-    Speech of an answer, or a part of it.
+    Speech of an answer, or a part of the speech.
 
     Attributes:
         pcm: 16-bit little-endian mono samples at :attr:`sample_rate_hz`.
-        transcript: The spoken text. In a stream, only the first part of each segment has it.
+        transcript: The spoken text. In a stream, only the first part of each segment has the text.
         sample_rate_hz: 48000.
     """
 
@@ -281,9 +281,9 @@ class ChatCompletion:
         audio: The spoken answer, if *audio* was requested; None in the result of a stream.
         model: The model that answered.
         id: The service's id of the answer.
-        metadata: What the router did, such as ``attempts``.
-        extra: Fields that this version does not know: first those of the message, then those of the
-            answer.
+        metadata: The report of the router, for example with ``attempts``.
+        extra: Fields that this version does not know: the fields of the message, followed by the
+            fields of the answer.
     """
 
     text: str = ""
@@ -331,12 +331,12 @@ class ChatDelta:
         tool_calls: The next parts of tool calls.
         audio: The next part of the spoken answer; None if the event has none.
         finish_reason: Why the answer ended; None before its end.
-        usage: The tokens that the service counted. Most models send it last, or not at all.
+        usage: The tokens that the service counted. Most models send the counts last, or not at all.
         model: The model that answers.
         id: The service's id of the answer.
-        metadata: What the router did.
-        extra: Fields that this version does not know: first those of the delta, then those of the
-            event.
+        metadata: The report of the router.
+        extra: Fields that this version does not know: the fields of the delta, followed by the
+            fields of the event.
     """
 
     text: str = ""

@@ -245,7 +245,7 @@ def all_of(kind: type[_T], value: object, name: str) -> tuple[_T, ...]:
 
 
 def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a tuple of strings. A single string is refused, although it is iterable."""
+    """Require a tuple of strings. A single string is refused, although a string is iterable."""
     if _is_left(field, value):
         return
     if isinstance(value, str):

@@ -99,7 +99,8 @@ class AudioSink(Protocol):
         """
         Drop all audio that was written and not heard.
 
-        If a :meth:`write` or :meth:`drain` is waiting, it returns, and its audio is dropped too.
+        If a :meth:`write` or :meth:`drain` is waiting, this call returns, and the audio of the call
+        is dropped too.
 
         Returns:
             The new :attr:`heard_samples`, which includes audio that the device cannot take back.
@@ -221,8 +222,8 @@ class DeviceChanged:
         old: The device that was in use.
         new: The device in use now, which may be the same device as *old*.
         lost_ms: The duration of the lost audio, as far as it is known. For a speaker, this is the
-            audio that the old device had buffered and did not play. For a microphone, it is the
-            audio that was not recorded in the meantime.
+            audio that the old device had buffered and did not play. For a microphone, this is the
+            audio that was not recorded during the change.
     """
 
     kind: Literal["input", "output"]

@@ -15,7 +15,8 @@ __all__ = ["InvalidMessage", "StreamEnded", "UnknownEvent"]
 @attrs.frozen
 class UnknownEvent:
     """
-    A message of a kind that this version of the client does not know. It is not an error.
+    A message of a kind that this version of the client does not know. Such a message is not an
+    error.
 
     Attributes:
         type: The kind of the message; empty if the message names no kind.
@@ -35,7 +36,7 @@ class InvalidMessage:
 
     Attributes:
         type: The type of the message, or ``""`` if it is unknown.
-        error: What is wrong with the message, or the error that the service reported.
+        error: The fault of the message, or the error that the service reported.
         response_id: The response of a realtime session to which the message belongs. This response
             ends with an error. None if the message names no response.
     """

@@ -91,7 +91,8 @@ def with_keyword_hints(target: F) -> F:
     """
     kind: object = target
     if isinstance(kind, type):
-        # An __init__ that attrs wrote has no definition to decorate.
+        # An __init__ that attrs wrote is not in the source, so no decorator can be written above
+        # it.
         kind.__init__ = _hinting(kind.__init__)  # type: ignore[misc]
         return target
     return _hinting(target)
@@ -102,7 +103,7 @@ def _hinting(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: object, **keywords: object) -> object:
-        # A traceback may show the local variables.
+        # A traceback may show the local variables, so they hold credentials only as a Secret.
         for name in _SECRETS & keywords.keys():
             if isinstance(keywords[name], str):
                 keywords[name] = Secret(str(keywords[name]))
@@ -119,7 +120,7 @@ def _hinting(function: F) -> F:
 def _keywords_of(function: Callable[..., object]) -> list[str]:
     import inspect
 
-    # The first parameter of a method is left out.
+    # A caller of a method does not pass ``self``.
     return [
         name
         for name, parameter in inspect.signature(function).parameters.items()
@@ -131,7 +132,7 @@ def _keywords_of(function: Callable[..., object]) -> list[str]:
 def _nearest(name: str, accepted: list[str]) -> str | None:
     import difflib
 
-    # The service's documents write sampleRateHertz.
+    # The service's documents write names such as sampleRateHertz.
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     for candidate in (snake, *_RIGHT_NAMES.get(snake, [])):
         if candidate in accepted:

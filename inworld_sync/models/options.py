@@ -37,7 +37,7 @@ class Limiter(Protocol):
     """
 
     def acquire(self, timeout: float) -> bool:
-        """Wait up to *timeout* seconds to reserve a connection; return whether it was reserved."""
+        """Wait up to *timeout* seconds to reserve a connection; return True on success."""
         ...
 
     def release(self) -> None:
@@ -66,8 +66,9 @@ class TraceEvent:
         connection: Name of the connection, unique in the process.
         name: The name of the step, such as ``connected``, ``first_message``, ``ping`` or
             ``closed``.
-        seconds: The duration of the step. For a step without a duration, the monotonic time.
-        facts: Further numbers and texts. They have no credential.
+        seconds: The duration of the step. For a step without a duration, this is the monotonic
+            time.
+        facts: Further numbers and texts. The facts contain no credential.
     """
 
     connection: str
@@ -77,7 +78,7 @@ class TraceEvent:
 
 
 def _proxy(_: object, field: attrs.Attribute[_Proxy], value: _Proxy) -> None:
-    # The value may hold a password, so the error does not show it.
+    # The value may hold a password, so the error does not show the value.
     if value is not None and value is not False and not isinstance(value, str):
         raise ConfigError(
             f"{field.name} must be a URL, None for the proxy of the environment or False for no "
@@ -115,7 +116,7 @@ def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
 
 
 def _check_address(name: str, value: object) -> None:
-    """Raise an error, which names the setting *name*, for a wrong address."""
+    """Raise an error for a wrong address. The error has *name*, the name of the setting."""
     parts = _url_parts(value)
     if parts is None:
         raise ConfigError(
@@ -137,7 +138,7 @@ def _check_address(name: str, value: object) -> None:
 
 
 def _url_parts(value: object) -> SplitResult | None:
-    """Split a URL; return None without a known scheme, a host and a valid port."""
+    """Split a URL. Return None if it has no known scheme, no host or no valid port."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
         if parts is not None and parts.port == 0:
@@ -179,9 +180,9 @@ class Options:
         ping_interval: The time between two pings of a connection.
         ping_timeout: After this time without a received byte, a connection counts as lost. A stall
             of this process counts as at most a fifth of this time.
-        max_retries: How often the client retries an operation that is safe to repeat: an attempt to
-            connect, an upgrade with status 429, 502, 503 or 504, an HTTP GET, and an utterance
-            that was not answered yet.
+        max_retries: The maximum number of retries of an operation that is safe to repeat: an
+            attempt to connect, an upgrade with status 429, 502, 503 or 504, an HTTP GET, and an
+            utterance that was not answered yet.
         proxy: URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``; None
             uses the variables of the environment; False uses no proxy.
         ssl_context: Replaces the default certificates and settings of TLS, for the service and for
@@ -235,7 +236,7 @@ class Options:
     @property
     def service_name(self) -> str:
         """
-        The service that results of earlier calls came from, for a journal or a cache.
+        The name of the service. A journal or a cache stores results under this name.
 
         All services on this machine count as one, because an emulator gets another port each time.
         """

@@ -47,7 +47,8 @@ def _phones(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def _to_tuple(value: Iterable[str]) -> tuple[str, ...]:
-    # A str is not split into letters, because letters need not be phones. It is refused later.
+    # A str is not split into letters, because letters need not be phones. A later check refuses a
+    # str.
     return cast("tuple[str, ...]", value if isinstance(value, str) else checks.to_tuple(value))
 
 

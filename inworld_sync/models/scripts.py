@@ -33,7 +33,7 @@ _GRAPHEME = re.compile(
 
 
 def has_spaces_between(left: str, right: str) -> bool:
-    """Return whether the scripts of two texts put a space between them."""
+    """Return whether the scripts of two texts need a space between the texts."""
     return not (_ENDS_WITHOUT_SPACES.search(left) or _BEGINS_WITHOUT_SPACES.match(right))
 
 

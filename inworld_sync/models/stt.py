@@ -199,9 +199,9 @@ class TranscribeConfig:
             samples. In any other encoding, which only a live stream accepts, bytes are sent
             unchanged.
         sample_rate_hz: Sample rate in Hz of the audio that is sent, 8000 to 48000; the service
-            recommends 16000. A file in another encoding has its own rate.
-        channels: Channels of the audio that is sent. It must be 1 for LINEAR16 and MULAW, since the
-            client mixes the audio to one channel; otherwise 1 to 8.
+            recommends 16000. A file in another encoding has a rate of its own.
+        channels: Channels of the audio that is sent. The number must be 1 for LINEAR16 and MULAW,
+            since the client mixes the audio to one channel; otherwise 1 to 8.
         language: BCP-47 tag, such as ``en-US``; with None the model detects the language if it
             can.
         inactivity_timeout_seconds: Seconds without audio after which the service ends a stream,
@@ -318,15 +318,16 @@ class Transcription:
 @attrs.frozen
 class Reconnected:
     """
-    A connection was lost, and the client has replaced it. No word is lost or repeated.
+    A connection was lost, and the client has opened another connection. No word is lost or
+    repeated.
 
     Attributes:
         from_ms: The position in the stream from which the audio is sent again, in milliseconds.
             This position is the end of the audio that final transcripts cover.
         resent_ms: Length of the audio that is sent again, in milliseconds.
-        lost_ms: The duration of the audio at the beginning of an open turn that was too old to be
-            kept, in milliseconds. The words of this audio may be missing. The value is 0 unless a
-            turn lasted longer than 60 s.
+        lost_ms: The duration of the audio that was too old to be kept, in milliseconds. This audio
+            is at the beginning of an open turn, and its words may be missing. The value is 0 unless
+            a turn lasted longer than 60 s.
         attempts: Number of attempts to connect.
         cause: The error that ended the old connection.
     """
@@ -364,7 +365,7 @@ class Transcript:
     Attributes:
         turns: The turns in their order; no turn is empty. With ``channels="separate"`` the turns of
             all channels are in the order of their starts.
-        usage: The service's usage; None if the stream ended before the service sent it. With
+        usage: The service's usage; None if the stream ended before the service sent the usage. With
             ``channels="separate"``, the value is the sum of all channels.
     """
 
@@ -419,12 +420,12 @@ class Transcript:
 @attrs.frozen
 class PartialTranscript:
     """
-    The ``partial`` of the error of a stream that failed.
+    The value of ``partial`` in the error of a failed stream.
 
     Attributes:
         transcript: The turns that were finished.
-        pcm: The audio that no final transcript covers, including audio that was not sent. It is
-            16-bit little-endian mono PCM. To get the missing words, transcribe this audio.
+        pcm: The audio that no final transcript covers, including audio that was not sent. The audio
+            is 16-bit little-endian mono PCM. To get the missing words, transcribe this audio.
         start_ms: Position of *pcm* in the stream, in milliseconds.
         sample_rate_hz: Sample rate of *pcm*.
         channel: With ``channels="separate"``, the channel that failed; *pcm* is the audio of this
@@ -453,8 +454,8 @@ class SttStats:
         dropped_ms: The duration of the audio that ``overflow="drop_oldest"`` dropped.
         covered_ms: End of the audio that final transcripts cover, in milliseconds.
         reconnects: The number of connections that replaced a lost connection.
-        warnings: How often a field of a message was ignored because it had a wrong type, by the
-            name of the field. Only messages of the present connection are counted.
+        warnings: For each name of a field, how often the field was ignored because of a wrong type.
+            Only messages of the present connection are counted.
     """
 
     sent_bytes: int

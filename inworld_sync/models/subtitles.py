@@ -8,7 +8,7 @@ words have no times, the time of the turn is distributed over its text by width.
 Source of the limits: common practice of broadcasters (two lines of 42 columns, at most 7 s). Times
 are rounded to whole milliseconds, half to even. A cue lasts at least 1 ms, and begins at 0 or
 later, but never before the end of the previous cue. If another channel begins to speak, a cue ends
-at this moment. Even then, it lasts one second, or as long as its words if they are shorter.
+at this moment. Even then, the cue lasts at least one second, unless its words take less time.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ _LINE_COLUMNS: Final = 42
 _CUE_LINES: Final = 2
 _CUE_MS: Final = 7000
 _PAUSE_MS: Final = 800
-# If another channel speaks, a cue still lasts this long, or as long as its words if they are
-# shorter.
+# If another channel speaks, a cue still lasts this long, unless its words take less time.
 _SHORTEST_MS: Final = 1000
 # The end of a sentence does not end a cue that is shorter than this, because "Yes." would be too
 # short to read.
@@ -39,7 +38,7 @@ _SENTENCE_MS: Final = 1000
 
 _SENTENCE_END = re.compile("[.?!…。！？؟।][\"'”’»）」』)\\]]*\\Z")
 _WHITE_SPACE = re.compile(r"\s+")
-# Characters that a subtitle file must not have. They are control characters, and two characters
+# Characters that a subtitle file must not have. These are control characters, and two characters
 # that reverse the line.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 _WORD_OR_SPACE = re.compile(r"\S+\s*|\s+")
@@ -154,7 +153,7 @@ def _units(turn: Turn) -> list[_Unit]:
 
 
 def _timed(text: str, words: Sequence[Word]) -> list[_Unit]:
-    """Give each piece of a text the times of the words that begin in it."""
+    """Give each piece of a text the times of the words that begin in the piece."""
     starts = _positions(text, words)
     units: list[_Unit] = []
     position = number = 0

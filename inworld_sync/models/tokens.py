@@ -18,7 +18,7 @@ class AccessToken:
     A token for a browser, a device or another process that must not have the API key.
 
     Attributes:
-        token: The token; pass it as ``Inworld(token=...)``. It is not shown by ``repr``.
+        token: The token; pass it as ``Inworld(token=...)``. ``repr`` does not show the token.
         expires_at: The UTC time at which the token expires, by the clock of the service; None if
             the service sent no expiry.
         lifetime: The seconds between the creation and the expiry of the token. The service's clock

@@ -146,19 +146,19 @@ def _encoding(value: AudioEncoding | str) -> AudioEncoding:
 
 
 def delivery_mode_or_none(value: DeliveryMode | str | None) -> DeliveryMode | None:
-    """Convert a value to its member. A member or None is returned unchanged."""
+    """Convert a string to a member. A member or None is returned unchanged."""
     return checks.member_or_none(DeliveryMode, value, "delivery_mode")
 
 
 def timestamp_type_or_none(value: TimestampType | str | None) -> TimestampType | None:
-    """Convert a value to its member. A member or None is returned unchanged."""
+    """Convert a string to a member. A member or None is returned unchanged."""
     return checks.member_or_none(TimestampType, value, "timestamp_type")
 
 
 def timestamp_transport_or_none(
     value: TimestampTransport | str | None,
 ) -> TimestampTransport | None:
-    """Convert a value to its member. A member or None is returned unchanged."""
+    """Convert a string to a member. A member or None is returned unchanged."""
     return checks.member_or_none(TimestampTransport, value, "timestamp_transport")
 
 
@@ -200,7 +200,8 @@ class SynthesisContext:
     Texts that were spoken before. The speech continues in their tone.
 
     Attributes:
-        previous_texts: The texts, the oldest first. They may have at most 2000 characters together.
+        previous_texts: The texts, the oldest first. All texts together may have at most 2000
+            characters.
     """
 
     previous_texts: tuple[str, ...] = attrs.field(default=(), converter=_previous_texts)
@@ -326,7 +327,7 @@ class Viseme:
 
     Attributes:
         name: The service's name of the shape. With ``viseme_set`` the name is an OpenXR name such
-            as ``PP``. Otherwise it is the name of the phoneme's viseme, such as ``bmp``.
+            as ``PP``. Otherwise the name is the viseme of the phoneme, such as ``bmp``.
         start_ms: Start in milliseconds from the start of the utterance.
         end_ms: End in milliseconds from the start of the utterance.
         weight: How far the shape is formed, 0 to 1.

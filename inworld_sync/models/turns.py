@@ -37,7 +37,7 @@ class Word:
 
 @attrs.frozen
 class VoiceTrait:
-    """A label for a voice, and the service's confidence in it, 0 to 1."""
+    """A label for a voice, and the service's confidence in the label, 0 to 1."""
 
     label: str
     confidence: float = 0.0
@@ -81,7 +81,8 @@ class Turn:
             start of the next turn.
         voice_profile: Profile of the speaker's voice, if requested.
         tokens: The texts of the words as the service sent them: whole words or, from some models,
-            parts of words, punctuation and white space. Then ``"".join(tokens)`` is the text.
+            parts of words, punctuation and white space. With such parts, ``"".join(tokens)`` is the
+            text.
         channel: Channel of the recording, from 0, with ``channels="separate"``; otherwise None.
     """
 
@@ -103,7 +104,10 @@ class Turn:
         return self.text if self.speaker is None else f"{self.speaker}: {self.text}"
 
     def in_channel(self, channel: int) -> Turn:
-        """Return a copy of the turn and its words that has the number of a channel."""
+        """
+        Return a copy of the turn with the number of a channel. The words of the copy have the
+        number too.
+        """
         name = f"channel {channel}"
         words = tuple(
             attrs.evolve(

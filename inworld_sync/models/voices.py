@@ -15,7 +15,7 @@ class Voice:
     Attributes:
         id: The id that names the voice in a request.
         name: The name for people.
-        description: What the voice sounds like.
+        description: A description of the sound of the voice.
         languages: The languages of the voice, as the service spells them, such as ``EN_US``.
         gender: ``female``, ``male`` or ``neutral``; empty if the service does not say.
         tags: Words by which a list of voices can be filtered.
@@ -35,10 +35,10 @@ class Voice:
 @attrs.frozen
 class SampleReport:
     """
-    What the service says about one recording of a clone.
+    The service's report about one recording of a clone.
 
     Attributes:
-        transcription: The text of the recording, which the caller gave or the service recognized.
+        transcription: The text of the recording, given by the caller or recognized by the service.
         language: The language of the recording, as the service spells it, such as ``EN_US``.
         warnings: Reasons why the clone may be worse.
         errors: Reasons why the recording was not used.

@@ -3,8 +3,8 @@ Joins the tokens of the service to words. The service lists words, punctuation a
 separately.
 
 A word includes its punctuation. For example, ``"Hello", ",", " "`` is the word ``Hello,``. In
-scripts without spaces, each token is a word. If a service lists no white space, its tokens are
-whole words.
+scripts without spaces, each token is a word. If a service lists no white space, each of its tokens
+is a whole word.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class WordJoiner:
         """
         Return for each token the index of its word among the words of these tokens.
 
-        The index is None for white space and for punctuation that belongs to no word. It is -1 for
-        punctuation that belongs to the last word of earlier tokens.
+        The index is None for white space and for punctuation that belongs to no word. The index is
+        -1 for punctuation that belongs to the last word of earlier tokens.
         """
         self._lists_spaces = self._lists_spaces or any(_has_outer_space(each) for each in tokens)
         self.continues = False
@@ -59,7 +59,8 @@ class WordJoiner:
         for token in tokens:
             is_joined = self._is_joined(self._last, token)
             if not runs and self._last in _SENTENCE_ENDS and _is_spoken(token):
-                # The service may leave out the white space between two generations.
+                # The service may leave out the white space between two generations, which are
+                # the parts of the text that it speaks.
                 is_joined = False
             if is_joined and runs:
                 runs[-1].append(token)

@@ -23,7 +23,8 @@ Messages that cannot be read: the connection continues, and its streams get an
 ``stats.warnings`` counts the field.
 
 Faults: TTS and STT report an error of the whole connection as a message. The error is fatal only if
-the service closes the connection right after the message. Then it is the error of the connection.
+the service closes the connection right after the message. Then this error is the error of the
+connection.
 Otherwise the error is handled as a message that cannot be read, and logged.
 
 A connection belongs to the process that opened it. In a forked child every call raises.
@@ -89,7 +90,7 @@ class Connection(Generic[M]):
     :meth:`_streams`, and sends with :meth:`_send`.
 
     Args:
-        link: An open link. This object closes it.
+        link: An open link. This object closes the link.
         options: The settings of the client.
         on_closed: Called once, on an arbitrary thread, when the connection and its threads have
             ended.
@@ -140,7 +141,7 @@ class Connection(Generic[M]):
         return f"{cls.service}-{next(cls._numbers)}"
 
     def _new_stream(self, name: str) -> EventStream[Any]:
-        """Make a stream under this connection's monitor, joined when the connection closes."""
+        """Make a stream with this connection's monitor. ``close`` joins its dispatch thread."""
         stream: EventStream[Any] = EventStream(
             self._changed,
             name=f"{self.name}-{name}",
@@ -220,7 +221,7 @@ class Connection(Generic[M]):
             self._expire_at(self._expires_from if is_early else self._expire(now))
             self._changed.notify_all()
 
-    # For the reader.
+    # Methods for the reader.
 
     def _end(self, failure: InworldError | None) -> None:
         """Handle the end of the link. *failure* is the error with which the reader ended."""
@@ -347,7 +348,7 @@ class Connection(Generic[M]):
         self._changed.notify_all()
 
     def with_cause(self, error: DeadlineExceeded) -> DeadlineExceeded:
-        """Add the error of the service's last message, if that message reported an error."""
+        """Return *error*. If the service's last message reported an error, add it as the cause."""
         if self._fault is None:
             return error
         cause = self._error_of(self._fault)
@@ -355,7 +356,7 @@ class Connection(Generic[M]):
         explained.__cause__ = cause
         return explained
 
-    # For the users of all services.
+    # Methods for the users of all services.
 
     @property
     def stats(self) -> LinkStats:
@@ -368,7 +369,7 @@ class Connection(Generic[M]):
             self._link.close(wait=False)
 
     def abort(self) -> None:
-        """For a service that does not answer: end the connection at once, without a close frame."""
+        """End the connection at once, without a close frame, since the service does not answer."""
         if self._mark_closing():
             self._link.abort("aborted")
 

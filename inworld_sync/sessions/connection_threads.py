@@ -29,7 +29,7 @@ JOIN_SECONDS = 1.0
 
 
 class Handler(Protocol):
-    """A connection, as its threads see it."""
+    """The methods of a connection that its threads call."""
 
     _failure: InworldError | None
 
@@ -92,7 +92,7 @@ class ConnectionThreads:
 
     def start(self) -> None:
         """
-        Start both threads, or free all that the connection holds.
+        Start both threads. If this fails, free all that the connection holds.
 
         Raises:
             ConnectError: No thread can start, because the interpreter ends or the system has no

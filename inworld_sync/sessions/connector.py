@@ -65,7 +65,7 @@ class Session(Protocol):
         """Begin to close and return at once."""
 
     def close(self) -> None:
-        """Close the session, and wait until its threads have ended and its sockets are closed."""
+        """Close the session. Wait until its threads have ended and its sockets are closed."""
 
 
 class Pool(Protocol):
@@ -139,7 +139,7 @@ class Connector:
             retries_quota: Whether an attempt is repeated after status 429.
 
         Raises:
-            QuotaError: No place came free in time.
+            QuotaError: No place became free in time.
             TransportError: Could not connect.
             ServiceError: The service refused the upgrade.
             ClosedError: The client was closed.
@@ -182,8 +182,8 @@ class Connector:
             timeout: Seconds, as for :meth:`open`.
             place: The place of the connection, as for :meth:`open`.
             reconnects: Whether the caller replaces a lost connection and repeats attempts itself.
-                Then an exception of the user's function for tokens is a :class:`ConnectError`,
-                after which the caller may try again.
+                Then an exception of the user's function for tokens becomes a :class:`ConnectError`.
+                After this error, the caller may try again.
             retries_quota: Whether an attempt is repeated after status 429.
         """
         try:
@@ -324,7 +324,8 @@ def _close_at_exit() -> None:
     hook = threading.excepthook
 
     def show(arguments: threading.ExceptHookArgs) -> None:
-        # A daemon thread of the program may still wait for one of the sessions.
+        # A daemon thread of the program may still wait for a session. The error of such a thread is
+        # not printed.
         if not issubclass(arguments.exc_type, InworldError):
             hook(arguments)
 

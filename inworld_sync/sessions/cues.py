@@ -64,7 +64,7 @@ class Cues(Generic[_T]):
         return iter(due)
 
     def at(self, position_ms: float) -> _T | None:
-        """Return the value at *position_ms*; None before, between and after the values."""
+        """Return the value at *position_ms*, or None if no value lasts at this position."""
         index = bisect.bisect_right(self._starts, position_ms) - 1
         if index < 0 or position_ms >= self._values[index].end_ms:
             return None

@@ -34,7 +34,7 @@ class EventSource(Generic[E]):
     Thread safety: every method may be called from any thread.
 
     Attributes:
-        _description: What the subclass is, for errors, such as "a TTS context".
+        _description: The kind of object, for errors, such as "a TTS context".
         _event_classes: The classes of all events, without :class:`StreamEnded`.
     """
 
@@ -75,10 +75,10 @@ class EventSource(Generic[E]):
         Call *handler* with every event of a class or name.
 
         Handlers run one after another, in the order of the events, on a dispatch thread of the
-        stream. With ``Inworld(dispatch="poll")`` they run inside :meth:`poll`. The handlers have
-        the context variables of the caller of :meth:`on`. Only the first exception of a handler is
-        logged. :attr:`handler_errors` counts all exceptions. ``on(StreamEnded, ...)`` is called
-        exactly once, after all events.
+        stream. With ``Inworld(dispatch="poll")`` handlers run inside :meth:`poll`. The handlers
+        have the context variables of the caller of :meth:`on`. Only the first exception of a
+        handler is logged. :attr:`handler_errors` counts all exceptions. ``on(StreamEnded, ...)`` is
+        called exactly once, after all events.
 
         Args:
             kind: An event class, or a base class of event classes; or the name of a class or of a
@@ -167,7 +167,7 @@ class EventSource(Generic[E]):
 
 
 def _holding(source: object, events: Iterator[E]) -> Iterator[E]:  # noqa: ARG001
-    """Iterate over events. The iterator keeps *source*, which would end if it were dropped."""
+    """Iterate over events. The iterator refers to *source*, because a dropped source would end."""
     yield from events
 
 

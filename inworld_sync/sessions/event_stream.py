@@ -3,16 +3,16 @@ Streams of events. A user can receive events in four ways: iterator, handlers, q
 
 Lock rule: all streams of a connection share the monitor of the connection, which guards the list of
 mailboxes. The monitor is never held while user code runs. Only the reader thread of the connection
-produces events. It calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor
-held. A consumer waits in the queue of its mailbox, not for the monitor, which the reader still
-holds when it wakes the consumer. A thread that waits for room in a mailbox waits on the monitor.
-This thread first increments ``Monitor.watchers``. A consumer that has taken an event then notifies
-the monitor.
+produces events. The reader calls :meth:`EventStream.append` and :meth:`EventStream.end` with the
+monitor held. A consumer waits in the queue of its mailbox, not for the monitor, because the reader
+still holds the monitor when the reader wakes the consumer. A thread that waits for room in a
+mailbox waits on the monitor. This thread first increments ``Monitor.watchers``. A consumer that has
+taken an event then notifies the monitor.
 
 Events are buffered until the first consumer attaches. If a mailbox is full, the reader pauses (see
 ``base.py``), so that TCP flow control slows the service down. Events are dropped in one case only:
-if a consumer stops taking events while the reader continues for others, this consumer ends with an
-error.
+if a consumer stops taking events while the reader continues for other consumers, this consumer ends
+with an error.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ F = TypeVar("F", bound=Callable[..., object])
 # The class or name of the events, the function, and the context variables of the function.
 _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Context]"
 
-# At most this many bytes may wait for a consumer while the reader continues for others.
+# At most this many bytes may wait for a consumer while the reader continues for other consumers.
 MAX_BEHIND_BYTES = 4 * MAX_WAITING_BYTES
 
 # This number is added to the size of each event, because even an event of a small message takes
@@ -139,7 +139,7 @@ class EventStream(Generic[E]):
         self._reported: set[int] = set()
         self.handler_errors = 0
         self._dispatcher: threading.Thread | None = None
-        # The calls of poll() that are running; only the first one runs handlers.
+        # The calls of poll() that are running; only the first call runs handlers.
         self._polls: deque[object] = deque()
 
     # Methods for the producer. The monitor is held.
@@ -209,7 +209,7 @@ class EventStream(Generic[E]):
         return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
     def raise_end(self, mailbox: Mailbox[E] | None = None) -> None:
-        """Raise the error of the stream, or of the consumer with *mailbox*, if there is one."""
+        """Raise the error of the consumer with *mailbox*, or else of the stream, if any."""
         if mailbox is not None and mailbox.error is not None:
             raise fresh(mailbox.error)
         if self.ended is not None and self.ended.error is not None:
@@ -227,7 +227,7 @@ class EventStream(Generic[E]):
             InworldError: The stream ended before its work was done.
             ConfigError: *timeout* is not a number.
         """
-        # This line checks *timeout*. The iteration checks *timeout* only if it has to wait.
+        # This line checks *timeout*. The iteration checks *timeout* only before a wait.
         Deadline(timeout, "waiting for an event")
         with self._changed:
             if self._pull is None:
@@ -365,7 +365,7 @@ class EventStream(Generic[E]):
         try:
             with mailbox.lock:
                 mailbox.takers.append(call)
-            # If the reader has paused because of another consumer, it must continue now.
+            # If the reader has paused because of another consumer, the reader must continue now.
             if changed.watchers:
                 with changed:
                     changed.notify_all()
@@ -438,7 +438,8 @@ class EventStream(Generic[E]):
                     return False
                 mailbox.closed = True
                 self._mailboxes.remove(mailbox)
-                # A handler that is added later gets a new mailbox, with the end only.
+                # A handler that is added later gets a new mailbox, which has only the end of the
+                # stream.
                 self._handlers = ()
         self._handle(event if found else self.ended, handlers)
         return found

@@ -2,8 +2,9 @@
 Implements the mailbox of one consumer of an event stream.
 
 Lock rule: the monitor of the connection is held while events are added. A consumer takes events
-without the monitor: it waits in the queue, which has its own lock in C. The lock of a mailbox
-guards the count of the bytes that were taken and the list of takers. It is held for one statement.
+without the monitor: the consumer waits in the queue, which has its own lock in C. The lock of a
+mailbox guards the count of the bytes that were taken and the list of takers. This lock is held for
+one statement.
 
 A thread that waits for a consumer first increments ``Monitor.watchers``, and then reads the count
 or the list with the lock. A consumer first changes the count or the list with the lock, and then
@@ -38,7 +39,8 @@ class Mailbox(Generic[E]):
     The events that one consumer has not taken yet.
 
     Args:
-        max_events: If this many events wait, the mailbox is full; None limits only their bytes.
+        max_events: If this many events wait, the mailbox is full; None limits only the bytes of the
+            events.
 
     Attributes:
         max_bytes: If more bytes wait, the mailbox is full.

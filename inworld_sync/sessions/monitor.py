@@ -94,7 +94,7 @@ class Monitor(Condition):
 
 
 class _MonitorOfParent(Monitor):
-    """A monitor that the parent process made, in a forked child."""
+    """A monitor in a forked child, if the parent process made the monitor."""
 
     in_child = True
 

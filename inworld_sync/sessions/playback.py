@@ -4,8 +4,8 @@ Plays an utterance in the background until it was heard or interrupted.
 Threads: ``inworld-playback`` copies audio from the stream to the speaker. If there are handlers for
 words or phonemes, ``inworld-words`` calls them, so that a slow handler does not delay the audio.
 
-Lock rule: ``_changed`` guards the cues and the end of a playback; it is never held while the
-stream, the speaker or a handler is called. ``_queues_changed`` exists once in the process, and
+Lock rule: ``_changed`` guards the cues and the end of a playback; ``_changed`` is never held while
+the stream, the speaker or a handler is called. ``_queues_changed`` exists once in the process, and
 guards the queues of playbacks that share a speaker. An interruption holds ``_queues_changed`` while
 it clears the speaker, so that the next playback cannot begin meanwhile. In all other cases, this
 lock is never held together with another lock.
@@ -51,7 +51,8 @@ _JOIN_SECONDS: Final = 5.0
 # does not change in a pause or an underrun.
 _MIN_WAIT_SECONDS: Final = 0.002
 _MAX_WAIT_SECONDS: Final = 0.25
-# The position is read this long after the start of a word, so that it has surely passed the start.
+# The position is read this long after the start of a word, so that the position has surely passed
+# the start.
 _AFTER_START_SECONDS: Final = 0.0005
 
 _queues_changed = Condition()
@@ -97,7 +98,8 @@ class Playback:
     Playbacks that share a speaker play one after another, in the order in which they were made.
 
     Attributes:
-        handler_errors: How many times a handler raised an exception; the first one is logged.
+        handler_errors: How many times a handler raised an exception; only the first exception is
+            logged.
 
     Thread safety: every method may be called from any thread, and from the handlers.
     """
@@ -167,7 +169,8 @@ class Playback:
         """
         How many milliseconds were heard so far, from the sample count of the speaker.
 
-        The number is final when :attr:`done` is True. Time scaling and pauses do not change it.
+        The number is final when :attr:`done` is True. Time scaling and pauses do not change the
+        number.
         """
         samples = self._final_samples
         if samples is None:
@@ -186,7 +189,7 @@ class Playback:
     @property
     def heard_text(self) -> str:
         """
-        The text up to the end of :attr:`heard_words`, with its own white space.
+        The text up to the end of :attr:`heard_words`, with the white space of the text.
 
         The text is empty if no times of words were requested.
         """
@@ -226,11 +229,12 @@ class Playback:
         Wait until the speech was heard to the end or interrupted.
 
         Raises:
-            DeadlineExceeded: The speech is still playing after *timeout* seconds. It continues.
+            DeadlineExceeded: The speech is still playing after *timeout* seconds. Playback
+                continues.
             InworldError: The synthesis or the speaker failed.
             ClosedError: The speech was playing in the parent of this forked process.
             LocalProtocolError: A handler of this playback, its speaker, the iterator of its text or
-                an observer called this method, which could never return.
+                an observer called this method. On such a thread, the method could never return.
         """
         if not self.done:
             self._fork_guard.require("the playback")
@@ -254,7 +258,8 @@ class Playback:
             How many milliseconds were heard.
 
         Raises:
-            Exception: The error of a speaker that cannot be cleared; the playback ends too.
+            Exception: The speaker could not be cleared, and raised this exception. The playback has
+                ended.
         """
         if self._fork_guard.in_child:
             return self.heard_ms
@@ -283,8 +288,8 @@ class Playback:
         except InworldError as error:
             self._error = error
         except BaseException as error:
-            # The user's iterator of text may raise any exception, even SystemExit. wait() raises it
-            # again.
+            # The user's iterator of text may raise any exception, even SystemExit. wait() raises
+            # this exception again.
             self._logger.exception("playback failed")
             self._error = error
         finally:

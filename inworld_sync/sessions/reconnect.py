@@ -82,7 +82,7 @@ class ReconnectPolicy:
 
         Args:
             cause: Why the last connection ended.
-            wait: Waits for the given seconds. It returns False if no connection is needed any more.
+            wait: Waits for the given seconds. Returns False if no connection is needed any more.
             open_connection: Opens a connection within the given seconds. Its argument is None if
                 there is no limit of time.
             lost_at: When the connection was lost, on the monotonic clock; None means now.
@@ -114,15 +114,15 @@ class ReconnectPolicy:
         Raise unless another attempt is allowed and may succeed.
 
         Raises:
-            InworldError: This is *cause* if the next attempt would fail as well. It is a
-                :class:`ConnectionLost` with *cause* as its cause if a limit is reached.
+            InworldError: The error is *cause* if the next attempt would fail as well. If a limit is
+                reached, the error is a :class:`ConnectionLost` with *cause* as its cause.
         """
         retry_after = retry_after_of(cause)
         is_final = not is_transient(cause) and not self._may_renew(cause)
         if is_final or retry_after > _MAX_RETRY_AFTER_SECONDS:
             raise cause
         remaining = self._remaining()
-        # The limits have the names of the arguments of the callers.
+        # The error names the limits as the callers name their arguments.
         if self._max_attempts is not None and self.attempts >= self._max_attempts:
             limit = f"max_reconnects={self._max_attempts}"
         elif remaining is not None and remaining <= retry_after:

@@ -53,7 +53,7 @@ def _make_converter() -> Converter:
     converter = Converter(forbid_extra_keys=True)
     register_exact(converter)
     for kind in (str, int, float, enum.Enum):
-        # The hook is used for subclasses too, such as enums.
+        # The converter uses the hook of a type also for its subclasses, such as enums.
         converter.register_structure_hook(
             kind, partial(_read_simple, converter.get_structure_hook(kind))
         )
@@ -209,7 +209,7 @@ def _call(value: object, name: str) -> object:
 
 
 def _reason(error: BaseException, _: type | None) -> str:
-    """Return the message for a converter's error. The model reads it to correct the call."""
+    """Return the message for a converter's error. The model corrects the call by this message."""
     if isinstance(error, KeyError):
         return "missing"
     if isinstance(error, ForbiddenExtraKeysError):

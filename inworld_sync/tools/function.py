@@ -1,6 +1,6 @@
 """
-Defines functions that the model may call. The schema of a function comes from its signature, and
-its arguments come from JSON.
+Defines functions that the model may call. The schema of a function comes from the signature of the
+function. The arguments of a call come from JSON.
 
 This module has no threads; a session decides on which thread a function runs.
 """
@@ -86,7 +86,10 @@ class ToolFunction(Generic[P, R]):
         return self.render(self.call(self.parse(arguments)))
 
     def call(self, values: Mapping[str, object]) -> object:
-        """Call the function with the result of :meth:`parse`, which fits its signature."""
+        """
+        Call the function with the result of :meth:`parse`, which fits the signature of the
+        function.
+        """
         function = cast("Callable[..., object]", self._function)
         return function(**values)
 

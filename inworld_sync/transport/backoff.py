@@ -10,8 +10,8 @@ from inworld_sync.errors import InworldError, ServiceError
 __all__ = ["Backoff", "retry_after_of"]
 
 _MAX_DELAY_SECONDS: Final = 5.0
-# More doublings than any limit of the delay needs. Without a bound, the power would overflow after
-# 1024 attempts.
+# The number of doublings is limited to this number. Every longest delay needs fewer doublings.
+# Without a limit, the power would overflow after 1024 attempts.
 _MAX_DOUBLINGS: Final = 30
 
 
@@ -46,11 +46,11 @@ class Backoff:
 
     def next_delay(self, error: InworldError | None = None) -> float:
         """
-        Count an attempt; return the seconds to wait before it.
+        Count an attempt; return the seconds to wait before the attempt.
 
         Args:
-            error: The error of the last attempt. The delay is not shorter than its
-                ``retry_after``.
+            error: The error of the last attempt. The delay is not shorter than the ``retry_after``
+                of the error.
         """
         doublings = self.attempts - 1 if self._is_first_immediate else self.attempts
         self.attempts += 1

@@ -41,14 +41,15 @@ _STEPS = {
 @attrs.frozen(kw_only=True)
 class OpenedStream:
     """
-    A connection to a server, through a proxy and TLS if they are needed.
+    A connection to a server, with a proxy and TLS if the options need them.
 
     Attributes:
         sock: The TCP socket.
-        self_pipe: The self-pipe. When it is set, the waits of the stream end.
+        self_pipe: The self-pipe. When the self-pipe is set, the waits of the stream end.
         stream: The stream to read from and to write to.
         tls_version: For example ``TLSv1.3``; None without TLS.
-        times_ms: Milliseconds of each step, by the attributes of :class:`ConnectTimes`.
+        times_ms: The milliseconds of each step. The keys are the attributes of
+            :class:`ConnectTimes`.
     """
 
     sock: socket.socket
@@ -73,7 +74,7 @@ class OpenedStream:
         return True
 
     def end(self) -> None:
-        """End the waits of the stream. Any thread may call it; the next read finds the end."""
+        """End the waits of the stream; the next read finds the end. Any thread may call this."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
@@ -115,7 +116,7 @@ def open_stream(
         proxy: The proxy that opens a tunnel to the server; None connects directly.
         options: The settings. Only the certificates are used, for the server and for a proxy with
             TLS.
-        deadline: For all steps together.
+        deadline: The deadline for all steps together.
 
     Raises:
         ConnectError: A step failed.
@@ -176,7 +177,7 @@ def open_websocket(
         url: ``ws://`` or ``http://`` without TLS, ``wss://`` or ``https://`` with TLS.
         headers: Headers of the upgrade. They replace headers of *options* with the same name.
         options: Proxy, certificates, headers.
-        deadline: For all steps together.
+        deadline: The deadline for all steps together.
 
     Raises:
         ConnectError: A step failed.

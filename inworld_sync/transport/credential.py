@@ -1,11 +1,12 @@
 """
-Gets the credential of a client within a deadline, and another one if the service refuses it.
+Gets the credential of a client within a deadline, and another credential after a refusal.
 
-A function or an object of the user may block, so it runs on a thread of its own. If this call takes
-longer than a caller waits, the next caller waits for the same call instead of starting another
-call. So a function that never returns costs one thread for each caller that waits at the same time.
+A function or an object of the user may block, so each call runs on a separate thread. If this call
+takes longer than a caller waits, the next caller waits for the same call instead of starting
+another call. So a function that never returns costs one thread for each caller that waits at the
+same time.
 
-Lock rule: ``_lock`` guards the list of such calls. Nothing is called while it is held.
+Lock rule: ``_lock`` guards the list of such calls. Nothing is called while the lock is held.
 """
 
 from __future__ import annotations
@@ -74,12 +75,12 @@ class Credential:
 
     def use(self, deadline: Deadline, send: Callable[[Header], T]) -> T:
         """
-        Call *send* with the header; call it once more if the service refuses this credential.
+        Call *send* with the header; call *send* once more if the service refuses this credential.
 
         Args:
             deadline: The deadline for the header; *send* has a deadline of its own.
-            send: Sends the request; raises :class:`AuthError` if the service refuses it before it
-                handles the request.
+            send: Sends the request; raises :class:`AuthError` if the service refuses the
+                credential. The service must not have handled the request.
         """
         header = self.header(deadline)
         try:
@@ -213,7 +214,8 @@ def place_credential(
         The address, and the headers to add.
 
     Raises:
-        ConfigError: The credential cannot be sent in this place; the message does not show it.
+        ConfigError: The credential cannot be sent in this place; the message does not show the
+            credential.
     """
     name, value = header
     if place == "header":

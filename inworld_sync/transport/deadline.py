@@ -63,7 +63,7 @@ class Deadline:
         return seconds if self._at is None else min(seconds, max(0.0, self._at - time.monotonic()))
 
     def earlier(self, other: Deadline) -> Deadline:
-        """Return this deadline or the other one, whichever passes first."""
+        """Return this deadline or *other*, whichever passes first."""
         if other._at is None or (self._at is not None and self._at <= other._at):
             return self
         return other
@@ -103,7 +103,7 @@ class RunningDeadline(Deadline):
     must follow the wait at once.
 
     Thread safety:
-        One thread at a time may use it.
+        One thread at a time may use the object.
     """
 
     __slots__ = ("_due_at",)

@@ -16,14 +16,14 @@ def close_if_forgotten(
     handle: object, what: str, is_open: Callable[[], bool], close: Callable[[], object]
 ) -> Callable[[], object]:
     """
-    Close what belongs to an object of the user when the object is garbage-collected.
+    Close the resources of an object of the user when the object is garbage-collected.
 
     Args:
         handle: The object. No thread of the package may keep a reference to this object.
         what: The name of the object, for the warning.
         is_open: Returns whether the object is still open. This function acquires no lock.
-        close: Closes what belongs to the object. This function runs on a thread of its own. Neither
-            *is_open* nor *close* may have a reference to *handle*.
+        close: Closes the resources of the object. This function runs on a thread of its own.
+            Neither *is_open* nor *close* may have a reference to *handle*.
 
     Returns:
         A function to call when closing the object has begun. After this call, *close* is not

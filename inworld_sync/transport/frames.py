@@ -63,7 +63,7 @@ class MessageBuffer:
     Buffers received bytes, and returns the messages and control frames in them.
 
     Attributes:
-        is_empty: Whether the buffer has no bytes that :meth:`pop` has not returned.
+        is_empty: True if :meth:`pop` has returned all bytes of the buffer.
 
     Args:
         max_message_bytes: The longest message to accept.
@@ -95,7 +95,7 @@ class MessageBuffer:
             FrameError: The server broke a rule of RFC 6455, or a text message is not UTF-8. Errors
                 in a header are found before the payload is received.
         """
-        # This code is one function, because a thread that has waited finds its caches cold. Then a
+        # This code is one function, because the caches of a thread are cold after a wait. Then a
         # call of another function takes longer than the work of that function.
         while True:
             start, buffer, fragments = self._start, self._buffer, self._fragments

@@ -124,7 +124,7 @@ class FrameworkSocket:
 
     def receive(self, timeout: float) -> Message | None:
         """
-        Return the next message; None after *timeout* seconds without one.
+        Return the next message; None after *timeout* seconds without a message.
 
         Raises:
             SocketEnded: The socket has ended.
@@ -170,8 +170,8 @@ class FrameworkSocket:
 
     def close(self, timeout: float, code: int = 1000) -> None:
         """
-        Close the socket if it has ``close``. If it is not closed after *timeout* seconds, end the
-        TCP connection.
+        Call ``close`` of the socket, if the socket has this method. If the socket is not closed
+        after *timeout* seconds, end the TCP connection.
 
         Args:
             timeout: Seconds to wait.

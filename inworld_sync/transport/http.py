@@ -57,8 +57,8 @@ _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2
 
-# A GET with one of these statuses is retried. 429 means that the server limits requests. The others
-# mean that a gateway cannot reach its service.
+# A GET with one of these statuses is retried. 429 means that the server limits requests. The other
+# statuses mean that a gateway cannot reach its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 # The statuses of a request that was not handled, if the response has ``Retry-After``.
@@ -126,9 +126,10 @@ class HttpClient:
         connections.
 
     Attributes:
-        on_outcome: Called after each request of :meth:`request` with its error, or with None.
+        on_outcome: Called after each request of :meth:`request` with the error of the request, or
+            with None.
 
-    Lock rule: ``_lock`` guards the set of bodies; nothing is called while it is held.
+    Lock rule: ``_lock`` guards the set of bodies; nothing is called while the lock is held.
     """
 
     def __init__(self, options: Options, credential: Credential | None = None) -> None:
@@ -169,9 +170,9 @@ class HttpClient:
             headers: Headers of the request. They replace headers of the options with the same name.
             credential: The header that is sent instead of the credential of the client.
             json: Object to send as JSON; None sends no JSON.
-            body: A function that returns the blocks of the body. It replaces *json*, and is called
-                once for each attempt. The type of the body is in *headers*. An error that *body*
-                raises ends the request.
+            body: A function that returns the blocks of the body. The blocks replace *json*, and the
+                function is called once for each attempt. The type of the body is in *headers*. An
+                error that *body* raises ends the request.
             query: Parameters of the query. A parameter with several values is repeated.
             deadline: The deadline for the whole call, with all steps of connecting, the response
                 and the retries.
@@ -213,7 +214,7 @@ class HttpClient:
         self, send: Callable[[], T], is_retried: Callable[[InworldError], bool], deadline: Deadline
     ) -> T:
         """
-        Call *send*. Call it again after each error that allows a retry.
+        Call *send*. Call *send* again after each error that allows a retry.
 
         Used only in this folder.
         """
@@ -256,7 +257,7 @@ class HttpClient:
             pool.close()
 
     def close_with_client(self, body: Closable) -> None:
-        """Let :meth:`close` close a body; used only in this folder."""
+        """Add a body that :meth:`close` closes; used only in this folder."""
         with self._lock:
             self._bodies.add(body)
             if not self._closed.is_set():
@@ -339,7 +340,7 @@ class Exchange:
         query: Mapping[str, str | Sequence[str]] | None,
         stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """Send the request and return the beginning of the response. Errors: as for :meth:`run`."""
+        """Send the request, return the beginning of the response. Raise as :meth:`run` does."""
         response = self._start(headers, body, query, stopper)
         if response.status < 300:
             return response
@@ -391,7 +392,7 @@ class Exchange:
     def read(
         self, response: urllib3.BaseHTTPResponse, deadline: Deadline, stopper: Stopper
     ) -> bytes:
-        """Return the next bytes of the body, for which *deadline* applies; empty at the end."""
+        """Return the next bytes of the body before *deadline*; return no bytes at its end."""
         self.begin_wait(deadline, stopper)
         return next(self.pieces(response, None), b"")
 

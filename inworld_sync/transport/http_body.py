@@ -1,7 +1,7 @@
 """
 Reads the body of an HTTP response piece by piece, each under a deadline of the caller.
 
-Lock rule: ``_lock`` guards the flags; nothing else is called while it is held.
+Lock rule: ``_lock`` guards the flags; nothing else is called while the lock is held.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def open_body(
     Send a request and return when the response begins.
 
     The request is retried up to ``options.max_retries`` times if the client could not connect, or
-    if the service did not handle it: the status is 429 or 503, and the response has
+    if the service did not handle the request: the status is 429 or 503, and the response has
     ``Retry-After``.
 
     Args:

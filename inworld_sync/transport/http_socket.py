@@ -88,7 +88,7 @@ class HttpSocket:
         room = memoryview(bytearray(1))
         try:
             # A result of 0 bytes is not the end, and has no byte of a response: TLS may send
-            # messages of its own.
+            # messages that are not data.
             while not self._stream.receive_into(room, 0):
                 pass
         except TimeoutError:
@@ -119,7 +119,7 @@ class HttpSocket:
         return self._fileno
 
     def close(self) -> None:
-        """Close the stream as soon as all its files are closed."""
+        """Close the stream as soon as all files of :meth:`makefile` are closed."""
         if not self._is_closed:
             self._is_closed = True
             self._close_if_unused()

@@ -103,7 +103,8 @@ class Pings:
         rtt_min_ms: The shortest time from a ping to its pong; None before the first pong.
 
         Thread safety: The writer calls :meth:`make`, the reader :meth:`answered`. Both methods
-        change the ping that waits for its pong. A race between them loses one measurement.
+        change the ping that waits for its pong. A race between the two methods loses one
+        measurement.
     """
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ class MessageLink(Protocol):
     Attributes:
         name: The name, unique in the process, for threads and traces.
         request_id: The service's id for the connection, or None.
-        end: How the link ended; None while it is open. It is set once.
+        end: How the link ended; None while it is open. The end is set once.
         on_refused: Called if the service refuses the credential after the connection has opened.
     """
 
@@ -74,7 +74,7 @@ class MessageLink(Protocol):
 
     def send_frame(self, frame: bytes, *, timeout: float | None = None) -> None:
         """
-        Queue a block of the user's audio, in the form that this link sends. Errors: see
+        Queue a block of the user's audio, in the form that this link sends. Raise the errors of
         :meth:`send`.
         """
 

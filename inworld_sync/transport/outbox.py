@@ -27,8 +27,8 @@ from inworld_sync.transport.deadline import Deadline, RunningDeadline
 __all__ = ["Outbox", "OutboxShut", "Outgoing"]
 
 # The longest time that a non-blocking write can take. A thread that holds the write lock for longer
-# will never release it: one exception interrupted its write, and a second exception interrupted the
-# handling of the first one.
+# will never release the lock: one exception interrupted the write of this thread, and a second
+# exception interrupted the handling of the first exception.
 _MAX_WRITE_SECONDS = 10.0
 
 
@@ -54,7 +54,7 @@ class Outgoing:
     rest: memoryview | None = None
 
     def frame(self) -> bytes:
-        """Return the complete frame. Each call makes a new mask, unless the frame is built."""
+        """Return the complete frame. Each call makes a new mask, unless ``is_built`` is True."""
         return self.payload if self.is_built else build_frame(self.opcode, self.payload)
 
     def message(self) -> bytes:
@@ -167,8 +167,8 @@ class Outbox:
             self._lock_owner = None
             if self._change.waiters:
                 self._change.notify_all()
-            # Each call that queues a frame wakes the writer. If the writer has run since then, it
-            # waits for the write lock. Waking the writer for each message would cost more.
+            # Each call that queues a frame wakes the writer. If the writer has run since then, the
+            # writer waits for the write lock. Waking the writer for each message would cost more.
             if self._writer_waits_for_lock or self._rest:
                 self._work.notify()
 

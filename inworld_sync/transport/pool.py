@@ -40,7 +40,7 @@ class ConnectionPool(urllib3.HTTPConnectionPool):
 
     def prewarm(self, seconds: float) -> None:
         """
-        Open a connection within *seconds*, unless there is an idle one.
+        Open a connection within *seconds*, unless there is an idle connection.
 
         Raises:
             DeadlineExceeded, ConnectError: As for :func:`open_stream`.
@@ -61,7 +61,7 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> Connection
     Return a new connection pool for *place*. The pool does not retry requests.
 
     The pool opens connections in the same way as WebSocket connections, and raises the same errors.
-    urllib3 sets the timeout of a connection when it sends a request. When the response begins,
+    urllib3 sets the timeout of a connection at the start of a request. When the response begins,
     urllib3 sets the timeout to the time that is left. :class:`HttpSocket` converts each of these
     timeouts to a deadline, so that the duration of the whole request is limited.
     """
@@ -78,7 +78,7 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> Connection
 
         @property
         def is_connected(self) -> bool:
-            # urllib3 calls this before it uses an idle connection again. The check of
+            # urllib3 calls this method before it uses an idle connection again. The check of
             # urllib3 itself takes any received byte for the end of the connection, but TLS also
             # sends bytes that belong to no response.
             return self.sock is not None and cast("HttpSocket", self.sock).is_idle()
@@ -100,7 +100,7 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> Connection
 
 @contextlib.contextmanager
 def stoppable(stopper: Stopper | None) -> Iterator[None]:
-    """Let *stopper*, if there is one, end the requests that this thread sends in the block."""
+    """Allow *stopper*, if not None, to end the requests that this thread sends in the block."""
     _thread.stopper = stopper
     try:
         yield

@@ -95,7 +95,7 @@ def choose_proxy(url: str, options: Options) -> Proxy | None:
     place = parse_url(url)
     if is_loopback(place.host):
         return None
-    # The URLs may have passwords.
+    # The URLs may have passwords, which a traceback must not show.
     known = {name: Secret(value) for name, value in urllib.request.getproxies_environment().items()}
     if known:
         is_bypassed = _matches_no_proxy(place, known.get("no", ""))

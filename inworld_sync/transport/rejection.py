@@ -58,8 +58,8 @@ def error_from_response(
     or any text. If the body repeats parts of credentials, these parts are removed.
 
     Args:
-        status: The HTTP status. It is 300 or above, or below 300 if the response should have been
-            an upgrade.
+        status: The HTTP status. The status is below 300 only if the response should have been an
+            upgrade.
         headers: Headers of the response.
         body: The body of the response, or the beginning of the body.
         url: The URL without secrets.

@@ -19,7 +19,7 @@ def receive_unless_silent(stream: Stream, room: memoryview, ping_timeout: float)
     Receive bytes as soon as they arrive. Raise an error if no bytes arrive for *ping_timeout*.
 
     Only the receiving thread may call this function. The wait has steps of equal length, and each
-    step counts as this length even if it took longer. A step takes longer if this process was
+    step counts as this length even if the step took longer. A step takes longer if this process was
     stopped or another thread kept the interpreter lock. No ping was sent during that time, so the
     remaining steps give the server time to answer the next ping.
 

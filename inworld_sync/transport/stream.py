@@ -51,7 +51,7 @@ class Stream(Protocol):
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """
-        Receive the available bytes, at least one. Only the receiving thread may call it.
+        Receive the available bytes, at least one. Only the receiving thread may call this method.
 
         Args:
             room: Receives the bytes; must not be empty.
@@ -70,7 +70,7 @@ class Stream(Protocol):
 
     def send_all(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """
-        Send all of *data*. Only the sending thread may call it.
+        Send all of *data*. Only the sending thread may call this method.
 
         Raises:
             DeadlineExceeded: The deadline passed. A part of the data may have been sent, so no
@@ -81,7 +81,7 @@ class Stream(Protocol):
 
     def send_now(self, data: bytes) -> memoryview | None:
         """
-        Send *data* as far as the network accepts it at once. Only the sending thread may call it.
+        Send *data* as far as the network accepts it at once. Only the sending thread calls this.
 
         Returns:
             None if all of *data* was sent. Otherwise the rest of *data*, which must be passed to
@@ -101,7 +101,7 @@ class Stream(Protocol):
 
 def receive_by(stream: Stream, room: memoryview, deadline: Deadline) -> int:
     """
-    Receive at least one byte before *deadline*. Only the receiving thread may call it.
+    Receive at least one byte before *deadline*. Only the receiving thread may call this function.
 
     Raises:
         DeadlineExceeded: The deadline passed.
@@ -138,8 +138,8 @@ class PlainStream:
         """See :meth:`Stream.receive_into`."""
         if timeout != self._timeout:
             self._timeout, self._timeout_ms = timeout, whole_milliseconds(timeout)
-        # These lines do what Waiter.wait does. After a wait, a further function takes longer than
-        # poll itself.
+        # These lines do what Waiter.wait does. After a wait, the call of one more function takes
+        # longer than poll itself.
         self.is_waiting = True
         is_ready = self._readable.poll(self._timeout_ms)
         self.is_waiting = False
@@ -246,7 +246,7 @@ class TlsStream:
             self.flush(deadline)
             return False
         except ssl.SSLError:
-            # Try to send the TLS alert, which has the reason for the server.
+            # Try to send the TLS alert. The alert has the reason, and the server may log it.
             with contextlib.suppress(OSError):
                 self.flush(deadline)
             raise

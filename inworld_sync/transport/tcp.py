@@ -50,7 +50,7 @@ def is_loopback(host: str) -> bool:
 
 def look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
     """
-    Return the addresses of *host*, IPv6 and IPv4 by turns (RFC 8305, section 4).
+    Return the addresses of *host*, alternately IPv6 and IPv4 (RFC 8305, section 4).
 
     Raises:
         ConnectError: The host has no address.

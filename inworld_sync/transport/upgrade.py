@@ -2,7 +2,7 @@
 Does the WebSocket upgrade over a stream of this package.
 
 websocket-client writes the headers of the request and checks the headers of the response. This
-module sends and reads them, because the library has no options for these rules:
+module sends and reads the headers, because the library has no options for these rules:
 
 - The headers and the query are added here, so the trace and the error log of the library never
   contain a credential.
@@ -150,7 +150,7 @@ def _exchange(
     """
     kept = [line for line in lines if line and not line.lower().startswith("cookie:")]
     added = [Secret(f"{name}: {value}") for name, value in headers.items()]
-    # A traceback may show the variables of the functions that send the request.
+    # A traceback may show variables of the functions that send the request, so mask the request.
     request = SecretBytes(
         "\r\n".join([f"GET {place.target} HTTP/1.1", *kept, *added, "", ""]).encode("latin-1")
     )

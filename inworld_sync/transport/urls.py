@@ -114,7 +114,7 @@ def merge_headers(*groups: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         ConfigError: A header has a line break or another character that HTTP forbids. The message
-            names the header and does not show its value.
+            names the header and does not show the value.
     """
     merged: dict[str, tuple[str, str]] = {}
     for group in groups:

@@ -7,9 +7,9 @@ This module starts no thread. It has these rules:
   thread may call the other methods.
 - Only the thread that holds the outbox's write lock writes to the stream: the writer, or a sender
   that acquired the lock while the writer had nothing to do. A sender never waits for the network.
-- ``_lock`` guards ``end``, ``_closing`` and the cut. It is held for a few statements that cannot
-  wait, never while user code runs. The outbox and TLS have their own locks. A thread that holds one
-  of these three locks acquires neither of the other two.
+- ``_lock`` guards ``end``, ``_closing`` and the cut. This lock is held for a few statements that
+  cannot wait, never while user code runs. The outbox and TLS have their own locks. A thread that
+  holds one of these three locks acquires neither of the other two.
 - After a partly sent frame, the next bytes are the rest of this frame, or the link ends.
 - ``end`` is set once. After that nothing is queued, and the writer sends at most one CLOSE frame.
 - The cut is the last step: it sets the self-pipe, so both threads return at once.
@@ -54,7 +54,7 @@ _MAX_DIRECT_BYTES = 48 * 1024
 
 class Link:
     """
-    A WebSocket connection. :class:`MessageLink` describes the threads that use it.
+    A WebSocket connection. :class:`MessageLink` describes the threads that use the connection.
 
     Attributes:
         name: The name, unique in the process, for threads and traces.
@@ -116,7 +116,7 @@ class Link:
         Raises:
             ConnectError, DeadlineExceeded, ServiceError, ConfigError: See :func:`open_websocket`.
         """
-        # Importing TLS, proxies and websocket-client takes 25 ms, so the first connect does it.
+        # Importing TLS, proxies and websocket-client takes 25 ms. The first connect imports them.
         from inworld_sync.transport.connect import open_websocket
 
         deadline = deadline or Deadline(options.connect_timeout, f"connecting to {show_url(url)}")
@@ -134,7 +134,7 @@ class Link:
 
     def receive(self) -> memoryview | None:
         """
-        Wait for the next complete message. Only the reader thread may call it.
+        Wait for the next complete message. Only the reader thread may call this method.
 
         Control frames are handled during the wait. See :meth:`refuse_text` for invalid UTF-8.
 
@@ -177,7 +177,7 @@ class Link:
             self._finish_by_network(error)
         except WokenUp:
             pass  # the thread that set the self-pipe has set the end
-        # This is necessary if a signal handler interrupted the thread that ended the link.
+        # The cut is necessary if a signal handler interrupted the thread that ended the link.
         self._cut()
         return None
 
@@ -211,7 +211,7 @@ class Link:
 
     def run_writer(self, on_timer: Callable[[], None] | None = None) -> None:
         """
-        Send queued messages and pings until the link ends. Only the writer thread may call it.
+        Send queued messages and pings until the link ends. Only the writer thread calls this.
 
         If a frame is not sent after ``options.send_timeout``, the link ends.
 
@@ -319,8 +319,8 @@ class Link:
         Queue one text message that is a complete frame; see :meth:`send`.
 
         Args:
-            frame: A frame with FIN and opcode 1, masked with a new key. It is copied unless it is
-                ``bytes``.
+            frame: A frame with FIN and opcode 1, masked with a new key. The frame is copied unless
+                it is ``bytes``.
             timeout: Seconds, as for :meth:`send`.
         """
         self._put(bytes(frame), timeout, is_built=True, needs_room=True)
@@ -373,8 +373,8 @@ class Link:
             timeout: Seconds; None means that only ``options.send_timeout`` applies.
 
         Raises:
-            ConnectionLost: The link ended before that.
-            ClosedError: This client ended the link before that.
+            ConnectionLost: The link ended while messages were queued.
+            ClosedError: This client ended the link while messages were queued.
             DeadlineExceeded: A message was still queued after *timeout* seconds.
         """
         self._fork_guard.require(f"the connection {self.name}")
@@ -388,8 +388,8 @@ class Link:
         Send CLOSE after the queued messages; wait up to ``close_timeout`` for the server's CLOSE.
 
         After this time the link ends in any case. Messages that arrive meanwhile are received. Any
-        thread may call it, even twice. A second call does not extend the time. The reader thread
-        must pass ``wait=False``.
+        thread may call this method, even twice. A second call does not extend the time. The reader
+        thread must pass ``wait=False``.
 
         Args:
             code: 1000 to 4999, without the codes that RFC 6455 forbids to send.
@@ -424,7 +424,7 @@ class Link:
         """
         self.abort("released")
         if not self._fork_guard.in_child:
-            # A sender that still writes could use the descriptor after it belongs to a new file.
+            # A sender that still writes could use the descriptor after a new file has got it.
             self._outbox.await_write_lock()
         self._connection.close()
 

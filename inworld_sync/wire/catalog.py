@@ -1,9 +1,9 @@
 """
 The JSON of models and routers.
 
-The rules of a router are checked when it is written. The rules are not checked when a router is
-read, so a list also has the routers that this version would refuse. Names may be in camelCase or
-snake_case.
+The rules of a router are checked when the router is written. The rules are not checked when a
+router is read, so a list also has the routers that this version would refuse. Names may be in
+camelCase or snake_case.
 """
 
 from __future__ import annotations

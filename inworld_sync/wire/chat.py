@@ -2,7 +2,7 @@
 The JSON of chat completions: requests, answers, and the events of a streamed answer.
 
 Source: Inworld Router API reference, "Create chat completion". Only the choice with the index 0 is
-used; others are ignored.
+used; other choices are ignored.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ def _unknown(body: JsonObject, known: Iterable[str]) -> JsonObject:
 
 
 def _first_choice(body: JsonObject, where: str) -> JsonObject | None:
-    """Return the choice with the index 0; None if there is none, as in an event with usage."""
+    """Return the choice with the index 0; None without choices, as in an event with usage."""
     choices = body.get("choices")
     if choices is None:
         return None
@@ -309,7 +309,7 @@ def _call(number: int, value: Json, where: str) -> ChatToolCallDelta:
     function = call.get("function")
     named = {} if function is None else object_in(function, f"the function of a call of {where}")
     arguments = named.get("arguments")
-    # Some models send an object instead of its JSON.
+    # Some models send an object instead of JSON text.
     if isinstance(arguments, dict):
         arguments = dump_text(arguments)
     if not isinstance(arguments, str | None):
@@ -358,7 +358,7 @@ def _optional_text(body: JsonObject, name: str) -> str | None:
 
 
 def _raise_error(body: JsonObject) -> None:
-    """Raise the error in a body that has one, in OpenAI's form or in gRPC's form."""
+    """If a body reports an error, in OpenAI's form or in gRPC's form, raise this error."""
     error = body.get("error")
     if not error:
         return
@@ -416,7 +416,7 @@ class Collector:
 
     def add(self, delta: ChatDelta) -> str:
         """
-        Add an event; return its part of the text.
+        Add an event; return the part of the text that the event has.
 
         The text of a spoken answer may come as transcripts only. A transcript counts as text until
         other text has come.

@@ -54,7 +54,8 @@ class NotUtf8Error(RemoteProtocolError):
     """A message is not UTF-8."""
 
 
-# The functions that read or write a value may call themselves for each level of the value.
+# A value may have this many levels. The functions that read or write a value call themselves for
+# each level.
 _MAX_LEVELS = 100
 
 # The names of the fields that the present call of :meth:`Codec.load` ignores. None if the call
@@ -247,9 +248,9 @@ class Codec:
     @property
     def converter(self) -> Converter:
         """The cattrs converter."""
-        # This method uses no lock, as functools.cached_property does in Python 3.11, because
-        # another thread could hold the lock while the process forks. So at the first message, two
-        # threads may each make a converter.
+        # Unlike functools.cached_property of Python 3.11, this method uses no lock, because another
+        # thread could hold the lock while the process forks. So at the first message, two threads
+        # may each make a converter.
         converter = self._converter
         if converter is None:
             converter = self._converter = self._new_converter()
@@ -286,9 +287,9 @@ class Codec:
         Args:
             value: The JSON value.
             kind: An attrs class.
-            where: What is read, for errors and warnings.
+            where: The name of the value, for errors and warnings.
             warnings: Gets the name of each optional field that is ignored because it has the wrong
-                type. With None, such a field raises.
+                type. With None, such a field raises an error.
 
         Raises:
             RemoteProtocolError: A required field is missing or a field has the wrong type; the

@@ -12,10 +12,10 @@ Each context is in one state. The client sends the commands; the service sends t
     OPEN       error   OPEN                 CLOSING  -                            OPEN
     CLOSING    error   error                CLOSING  -                            CLOSING
 
-A context is closing while its close is pending. It counts against the limit until it has left the
-table, since the service still has it. After a fault other than 5 (not found) and 8 (limit), the
-service still has the context too. The owner then closes the context, so that the user learns that
-text was lost.
+A context is closing while its close is pending. A closing context counts against the limit until it
+has left the table, since the service still has this context. After a fault other than 5 (not found)
+and 8 (limit), the service still has the context too. The owner then closes the context, so that the
+user learns that text was lost.
 
 Deadlines: the service must confirm a context within ``create_timeout``. While a flush, an update or
 a close is pending, the service must send a message about the context at least every
@@ -161,7 +161,7 @@ class Contexts:
         return Command(context_id, message, request=request)
 
     def send_text(self, context_id: str, text: str, now: float, *, flush: bool = False) -> Command:
-        """Send text to an open context. With *flush*, the service speaks it as one generation."""
+        """Send text to an open context. With *flush*, the text is one generation."""
         progress = self._open(context_id, "accept text")
         message = tts.send_text(context_id, text, flush=flush)
         progress.sent_characters += len(text)

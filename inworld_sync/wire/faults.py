@@ -23,7 +23,7 @@ _MAX_DIGITS = 20
 
 @attrs.frozen
 class ConnectionFault:
-    """An error of the whole connection. It is fatal only if the service closes the connection."""
+    """An error of a connection. The error is fatal only if the service closes the connection."""
 
     code: int
     message: str
@@ -34,8 +34,8 @@ def connection_fault(status: Json) -> ConnectionFault:
     """
     Read an error or a status, and remove credentials that the service repeats in the message.
 
-    The code is 0 (success) if the field is missing, and 2 (unknown) if it is not a number, or if
-    the error is not an object.
+    The code is 0 (success) if the field is missing, and 2 (unknown) if the field is not a number,
+    or if the error is not an object.
     """
     if not isinstance(status, dict):
         return ConnectionFault(_UNKNOWN_CODE, redact(status) if isinstance(status, str) else "")

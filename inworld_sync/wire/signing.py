@@ -28,7 +28,7 @@ class TokenRequest:
 
     Attributes:
         path: The path of the HTTP request.
-        host: The host name that is signed. It may differ from the host name of the request.
+        host: The host name that is signed. This name may differ from the host name of the request.
         method: The method name that is signed.
         nonce_digits: Length of the nonce, in hexadecimal digits.
     """
@@ -72,7 +72,7 @@ class SigningKey:
         Read an API key as the portal shows it (base64 of id and secret), or ``id:secret``.
 
         Raises:
-            ConfigError: *api_key* has neither form. The message does not repeat it.
+            ConfigError: *api_key* has neither form. The message does not repeat the key.
         """
         text = api_key.strip()
         if ":" not in text:
@@ -98,7 +98,7 @@ def authorization(request: TokenRequest, key: SigningKey, date: str, nonce: str)
         key: The API key.
         date: The time in UTC as ``YYYYMMDDHHMMSS``; the service accepts a small difference to its
             own clock.
-        nonce: A number in hexadecimal digits that is used only once. It has
+        nonce: A number in hexadecimal digits that is used only once. The number has
             ``request.nonce_digits`` digits.
     """
     signed = f"IW1{key.secret}".encode()

@@ -31,11 +31,11 @@ __all__ = ["sentences", "split_text"]
 
 # Closing quotes and brackets belong to the sentence before them.
 _CLOSERS = "\"'”’»）」』】)\\]}"
-# Each of these ends a sentence if white space follows. They occur in Latin, Greek, Cyrillic,
-# Arabic, Urdu, Indic, Armenian, Ethiopic, Khmer and Burmese texts.
+# Each of these ends a sentence if white space follows. These characters occur in Latin, Greek,
+# Cyrillic, Arabic, Urdu, Indic, Armenian, Ethiopic, Khmer and Burmese texts.
 _SPACED_ENDS = ".!?…؟۔।॥։።៕။;·"
-# Each of these ends a sentence even without white space. They occur in Chinese and Japanese texts,
-# or are full-width forms.
+# Each of these ends a sentence even without white space. These characters occur in Chinese and
+# Japanese texts, or are full-width forms.
 _CLOSED_ENDS = "。！？．"
 
 # The kinds of places, the best first. White space after a place may belong to either piece.

@@ -27,7 +27,7 @@ class ServerEvent:
 
     Attributes:
         data: The lines of the event's data, joined by ``\n``.
-        name: The type of the event; empty if it has none.
+        name: The type of the event; empty if the event has no type.
     """
 
     data: str

@@ -258,7 +258,8 @@ class Operation:
         name: The id of the job.
         is_done: Whether the job has ended.
         error: The error with which the job ended, or None.
-        result_url: A signed address of the transcript. It is empty until the job has succeeded.
+        result_url: A signed address of the transcript. The address is empty until the job has
+            succeeded.
     """
 
     name: str

@@ -1,10 +1,11 @@
 """
-Finds the words that a service sends a second time after a reconnect. They are found by their text.
+Finds the words that a service sends a second time after a reconnect. The words are found by their
+text.
 
 This search is needed only for a service that sends no times. Without times, the client does not
-know which audio a transcript covers. So the client may send audio again whose transcript it has
-already received. Then the words arrive again, perhaps in another spelling. In a script without
-spaces each character counts as a word.
+know which audio a transcript covers. So the client may send audio again although the transcript of
+this audio has already arrived. Then the words arrive again, perhaps in another spelling. In a
+script without spaces each character counts as a word.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def _are_characters(text: str, words: Sequence[tuple[int, str]]) -> bool:
 def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
     """
     Return how many words at the start of *words* are repeated, and how many words at the start of
-    *expected* they match.
+    *expected* these words match.
     """
     matcher = SequenceMatcher(None, expected, words, autojunk=False)
     alike, best = 0, (0, 0)
@@ -103,8 +104,8 @@ def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
         if block.size and alike >= end * _ALIKE_SHARE:
             best = (end, block.a + block.size)
     repeated, used = best
-    # If only the last word has no match and more words are expected, it counts as the next
-    # expected word: the service recognized it differently this time.
+    # If only the last word has no match and more words are expected, the last word counts as the
+    # next expected word: the service recognized this word differently this time.
     if repeated and repeated == len(words) - 1 and used < len(expected):
         return len(words), used + 1
     return repeated, used

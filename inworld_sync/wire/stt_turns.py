@@ -76,7 +76,7 @@ class TurnLog:
     Attributes:
         covered_ms: The end of the audio that need not be sent again, because final transcripts
             cover it.
-        answer: What the latest event answers, or None if this event answers no audio.
+        answer: The answer in the latest event, or None if this event answers no audio.
         free_ms: The last position at which the audio of a new connection may begin. The audio
             between *covered_ms* and *free_ms* need not be sent again.
         is_speaking: Whether speech has started and has not stopped.
@@ -122,7 +122,7 @@ class TurnLog:
         return Transcript(tuple(self._turns), self.usage)
 
     def settle(self, start_ms: float) -> None:
-        """Handle that the audio of the next connection begins at *start_ms*."""
+        """Record that the audio of the next connection begins at *start_ms*."""
         if start_ms <= self.free_ms:
             self.covered_ms = max(self.covered_ms, start_ms)
         self.free_ms = 0.0
@@ -146,7 +146,7 @@ class TurnLog:
             sent_ms: The duration of the audio that was sent, or infinity if this duration is not
                 known.
             turn_end_ms: The position of the oldest ``endTurn`` that was sent and that no final
-                transcript covers. None if there is none.
+                transcript covers. None without such an ``endTurn``.
 
         Returns:
             The events to emit, with times of the stream.
@@ -204,8 +204,8 @@ class TurnLog:
         text = event.text
         end_ms = self._end_of(event.words, sent_ms)
         if end_ms is not None:
-            # New audio may begin in the middle of the silence after the last word. There, it cuts
-            # neither the last word nor the first word of the next turn.
+            # New audio may begin in the middle of the silence after the last word. A cut at this
+            # point affects neither the last word nor the first word of the next turn.
             middle_ms = end_ms + max(self._silence_ms, event.silence_ms) / 2
             slack_ms = max(0.0, end_ms + _WORD_END_MS - middle_ms)
             self._cover(middle_ms - slack_ms, middle_ms + slack_ms, sent_ms)
@@ -236,7 +236,7 @@ class TurnLog:
 
     def _estimated_end(self, event: Transcription, sent_ms: float) -> int | None:
         """
-        Return the latest possible end of a turn whose words have no times, or None if it is
+        Return the latest possible end of a turn whose words have no times, or None if this end is
         unknown.
 
         The service does not send the end of such a turn, and audio may be sent faster than real

@@ -45,7 +45,7 @@ def require_piece(text: object) -> None:
 
 
 def lone_surrogate_error(surrogate: str, index: int | None = None) -> ConfigError:
-    """Return the error for one half of a surrogate pair at *index*, or at the end if it is None."""
+    """Return the error for half of a surrogate pair at *index*. None means the end of a text."""
     place = "the end of the text" if index is None else f"character {index}"
     return ConfigError(
         f"text must be valid Unicode, got the lone surrogate {surrogate!a} at {place}"
@@ -57,7 +57,8 @@ def join_halves(half: str, piece: str) -> tuple[str, str]:
     Join the surrogate pairs of a text that comes in pieces.
 
     Args:
-        half: The second result of the call for the previous piece. It is empty for the first piece.
+        half: The second result of the call for the previous piece. This text is empty for the first
+            piece.
         piece: The next piece.
 
     Returns:

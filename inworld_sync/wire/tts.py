@@ -70,7 +70,7 @@ __all__ = [
 PATH = "/tts/v1/voice:streamBidirectional"
 
 AUDIO_PATH = "result.audioChunk.audioContent"
-"""The field that has the base64 audio, for a caller that decodes it before :func:`read`."""
+"""The field that has the base64 audio, for a caller that decodes the audio before :func:`read`."""
 
 # Documented and observed: the service refuses a sixth ``create`` with status 8.
 MAX_CONTEXTS = 5

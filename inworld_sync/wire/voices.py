@@ -51,7 +51,7 @@ def read_voice(value: object) -> Voice:
 
 
 def read_report(value: JsonObject) -> SampleReport:
-    """Read what the service says about a recording."""
+    """Read the service's report about a recording."""
     return SampleReport(
         text_in(value, "transcription"),
         text_in(value, "langCode"),

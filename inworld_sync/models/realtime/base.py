@@ -28,7 +28,7 @@ class Extensible:
 @attrs.frozen(kw_only=True)
 class Setting(Extensible):
     """
-    A value that programs make. It is checked when it is made.
+    A value that programs make. The value is checked when the program makes it.
 
     Attributes:
         extra: Further fields to send, by their names on the wire.

@@ -60,7 +60,7 @@ class Command:
 
 @attrs.frozen
 class UpdateSession(Command):
-    """Change settings of the session. The service accepts or refuses all of them together."""
+    """Change settings of the session. The service accepts or refuses all settings together."""
 
     type: ClassVar[str] = "session.update"
 
@@ -110,8 +110,8 @@ class CreateItem(Command):
 
     Attributes:
         item: The item.
-        previous_item_id: The id of the item before it. None adds the item at the end,
-            and ``root`` adds it at the beginning.
+        previous_item_id: The id of the item before the new item. None adds the item at the end, and
+            ``root`` adds it at the beginning.
     """
 
     type: ClassVar[str] = "conversation.item.create"

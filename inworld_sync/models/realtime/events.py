@@ -168,8 +168,8 @@ class ItemAdded(RealtimeEvent):
 
     Attributes:
         item: The item.
-        previous_item_id: The id of the item before it. None if the item is the first, or if the
-            service leaves the id out, as for function calls.
+        previous_item_id: The id of the item before this item. None if the item is the first, or if
+            the service leaves the id out, as for function calls.
     """
 
     type: ClassVar[str] = "conversation.item.added"
@@ -232,8 +232,8 @@ class UserTranscriptUpdated(RealtimeEvent):
 
     Attributes:
         item_id: The item of the user's turn.
-        transcript: The text of the whole turn so far. It replaces the earlier transcript, and words
-            may have changed.
+        transcript: The text of the whole turn so far. This text replaces the earlier transcript,
+            and words may have changed.
         content_index: The index of the part of the item.
     """
 
@@ -247,7 +247,7 @@ class UserTranscriptUpdated(RealtimeEvent):
 @attrs.frozen
 class UserTranscriptCompleted(RealtimeEvent):
     """
-    The final transcript of the user's turn. It may arrive more than once for a turn.
+    The final transcript of the user's turn. This event may arrive more than once for a turn.
 
     Attributes:
         item_id: The item of the user's turn.

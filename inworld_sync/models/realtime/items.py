@@ -119,7 +119,7 @@ class OutputAudio(Setting):
 
     Attributes:
         transcript: The spoken text.
-        audio: The audio as base64 text; None if the service leaves it out, as in events.
+        audio: The audio as base64 text; None if the service leaves out the audio, as in events.
     """
 
     type: ClassVar[str] = "audio"
@@ -157,7 +157,7 @@ class Message(Setting):
     Attributes:
         role: ``user``, ``assistant``, ``system`` or ``tool``.
         content: The parts of the message, in order.
-        id: The item's id; None if the service is to choose it.
+        id: The item's id; None lets the service choose the id.
         status: ``completed``, ``in_progress`` or ``incomplete``.
     """
 
@@ -295,7 +295,7 @@ class McpApprovalRequest(Extensible):
 
 @attrs.frozen(kw_only=True)
 class McpApprovalResponse(Setting):
-    """The answer to an approval request. It allows or refuses the call and may have a reason."""
+    """The answer to an approval request: whether the call is allowed, and an optional reason."""
 
     type: ClassVar[str] = "mcp_approval_response"
 

@@ -61,7 +61,7 @@ class SttTuning(Setting):
         voice_profile: Whether transcripts have estimates about the speaker.
         language_hints: BCP-47 tags, the most likely first.
         end_of_turn_confidence_threshold: As in :class:`~inworld_sync.TranscribeConfig`, 0 to 1.
-        vad_threshold: The least probability of speech that counts as speech, 0 to 1.
+        vad_threshold: Audio counts as speech if its probability of speech is at least this, 0 to 1.
         min_end_of_turn_silence_ms: The silence that ends a turn which sounds complete. The name on
             the wire is ``min_end_of_turn_silence``.
         max_turn_silence_ms: The silence that ends any turn. The name on the wire is
@@ -269,7 +269,7 @@ class TextGeneration(Setting):
         presence_penalty: -2 to 2.
         repetition_penalty: 0 or more.
         stop_sequences: Texts that end a reply.
-        seed: For repeatable replies.
+        seed: Makes replies repeatable.
         logit_bias: See the model's documentation.
     """
 

@@ -161,7 +161,8 @@ class AudioDelta(_PartEvent):
         output_index: The item's place in the response.
         content_index: The part's place in the item.
         words: The words with their punctuation and times, in milliseconds from the start of the
-            item's audio. The service sends them if ``timestamp_type`` of :class:`TtsTuning` is set.
+            item's audio. The service sends the words if ``timestamp_type`` of :class:`TtsTuning` is
+            set.
         characters: The characters with their times.
         phonemes: The phonemes with their times and visemes; ``word_index`` is an index into
             *words*.
@@ -219,7 +220,8 @@ class FunctionArgumentsDone(_ItemEvent):
 
     Attributes:
         response_id: The response.
-        item_id: The call's item, which has the name and the call id if they are None here.
+        item_id: The call's item, which has the name and the call id if *name* and *call_id* are
+            None here.
         arguments: A JSON object as text; ``""`` means no arguments.
         output_index: The item's place in the response.
         call_id: The id of the call. The output of the call must have the same id.
@@ -338,12 +340,13 @@ class OutputAudioCleared(RealtimeEvent):
 @attrs.frozen
 class BackchannelDelta(RealtimeEvent):
     """
-    A piece of a backchannel, a sound of listening such as "uh-huh". It does not interrupt speech.
+    A piece of a backchannel, a sound of listening such as "uh-huh". Backchannels do not interrupt
+    speech.
 
     Attributes:
         backchannel_id: The backchannel to which the piece belongs.
-        audio: Whole samples of 16-bit little-endian mono PCM. They are always at 24000 Hz, whatever
-            the format of the session.
+        audio: Whole samples of 16-bit little-endian mono PCM. The rate is always 24000 Hz, even if
+            the session has another format.
     """
 
     type: ClassVar[str] = "response.backchannel.audio.delta"

@@ -117,8 +117,8 @@ class ResponseInfo(Extensible):
         status: ``in_progress``, ``completed``, ``cancelled``, ``failed`` or ``incomplete``.
         status_details: The reason for the status; None for most responses.
         output: The items of the response.
-        usage: The used tokens; None until the response has ended, or if the service leaves them
-            out.
+        usage: The numbers of used tokens; None before the end of the response, or if the service
+            leaves the numbers out.
         metadata: The metadata of the request, and fields that the service adds.
     """
 

@@ -115,9 +115,9 @@ class Session(_ResponseSettings):
     """
     Settings of a session.
 
-    A setting that is None does not change, so the same class opens a session and changes it later.
-    ``"off"`` turns a function off. The service accepts or refuses all settings of an update
-    together.
+    A setting that is None does not change. The same class is used to open a session and
+    to change an open session. ``"off"`` turns a feature off. The service accepts or refuses all
+    settings of an update together.
 
     Attributes:
         model: The language model, as ``provider/model``. A change applies from the next response
@@ -137,7 +137,7 @@ class Session(_ResponseSettings):
         tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
         temperature: 0 to 2.
         max_output_tokens: 1 to 4096 for one response, or ``inf``.
-        truncation: What the service does when the conversation is too large for the model:
+        truncation: The action of the service when the conversation is too large for the model:
             ``auto``, ``disabled`` or a :class:`RetentionRatio`.
         provider_data: The service's extensions.
         prompt: A stored prompt instead of instructions.

@@ -66,7 +66,7 @@ class FunctionTool(Setting):
     Attributes:
         name: The name, 1 to 64 letters, digits, ``_`` and ``-``.
         description: Describes for the model what the function does and when to call it.
-        parameters: The JSON schema of its arguments; its type must be ``object``.
+        parameters: The JSON schema of the arguments; the type of the schema must be ``object``.
     """
 
     type: ClassVar[str] = "function"
@@ -134,7 +134,7 @@ class HasDefinition(Protocol):
         ...
 
 
-# A mapping is a tool of a kind that this version does not know. It is sent unchanged.
+# A mapping is a tool of a kind that this version does not know. The mapping is sent unchanged.
 Tool: TypeAlias = FunctionTool | McpTool | WebSearchTool | HasDefinition | Mapping[str, object]
 
 

@@ -52,7 +52,8 @@ class ServerVad(Setting):
     The service ends a turn by silence alone.
 
     Attributes:
-        threshold: The least probability of speech that counts as speech, 0 to 1; default 0.5.
+        threshold: Audio counts as speech if its probability of speech is at least this, 0 to 1;
+            default 0.5.
         prefix_padding_ms: How much audio from before the detected speech is used; default 300.
         silence_duration_ms: The silence that ends a turn; default 500.
         idle_timeout_ms: If the user is silent for this long after a response, the service starts
@@ -85,8 +86,8 @@ class InputTranscription(Setting):
     The transcription of the user's speech.
 
     Attributes:
-        model: A model such as ``inworld/inworld-stt-1``. If the service does not know the model, it
-            ignores the whole update.
+        model: A model such as ``inworld/inworld-stt-1``. The service ignores the whole update if
+            the model is unknown.
         language: A BCP-47 tag.
         prompt: Words and names that are likely in the speech.
     """

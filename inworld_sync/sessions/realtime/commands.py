@@ -84,7 +84,7 @@ class Commands:
     Attributes:
         monitor: Guards the session.
         phase: The phase of the session.
-        connection: The present connection; None while there is none.
+        connection: The present connection; None if there is no connection.
         ended: How the session ended; None before its end.
         is_closing: Whether this side has begun to close the session.
         requests: The requests that the service has not answered yet.
@@ -116,7 +116,7 @@ class Commands:
         """Whether the session has ended or this side is closing it."""
         return self.ended is not None or self.is_closing
 
-    # The monitor is held.
+    # The callers of these methods hold the monitor.
 
     @property
     def open_connection(self) -> RealtimeConnection | None:
@@ -199,7 +199,7 @@ class Commands:
         finally:
             self._waiting -= 1
 
-    # The monitor is not held.
+    # The callers of these methods do not hold the monitor.
 
     def send(
         self, command: Command | str | bytes, timeout: float | None = None
@@ -230,7 +230,7 @@ class Commands:
             try:
                 connection.send(message, deadline.remaining())
             except (ConnectionLost, ClosedError):
-                # Nothing was queued, so the next connection may send it.
+                # Nothing was queued, so the next connection may send the command.
                 lost = connection
             else:
                 return connection
@@ -257,7 +257,7 @@ class Commands:
         item's id.
 
         Args:
-            command: The item, or the command that creates it. An item without an id gets one.
+            command: The item, or the command that creates the item. An item without an id gets one.
             is_watched: Whether the caller waits for the answer.
         """
         if not isinstance(command, CreateItem):
@@ -310,7 +310,7 @@ class Commands:
             self.require_open()
             self.register(reply)
             if reply.is_unwatched_update and self.open_connection is None:
-                # The next connection sends the update, see ``send_again``.
+                # The next connection sends the update, see ``updates_to_send_again``.
                 return None
         try:
             self.send(reply.text, None if deadline is None else deadline.remaining())

@@ -100,7 +100,7 @@ class RealtimeConnection(Connection[Received]):
 
     Args:
         owner: The session's state, which handles every message.
-        link: An open link; this object closes it.
+        link: An open link; this object closes the link.
         options: The client's settings.
         on_closed: Called once, on an arbitrary thread, when both threads have ended.
         renews_credential: Whether the next connection may have another credential.
@@ -238,8 +238,8 @@ class MessageReader:
             warnings: Gets the names of optional fields that were ignored.
 
         Returns:
-            The event. It is an :class:`InvalidMessage` if the message cannot be read, or if the
-            message is an error that has no type and does not end the session.
+            The event. The event is an :class:`InvalidMessage` if the message cannot be read, or if
+            the message is an error that has no type and does not end the session.
         """
         split = self._splitter.split(message)
         if split is None:
@@ -287,7 +287,7 @@ def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:
     return InvalidMessage(str(name), error, response_id if isinstance(response_id, str) else None)
 
 
-# How the end of a connection affects its session.
+# The effect of the end of a connection on its session.
 
 
 def session_end(ended: StreamEnded) -> StreamEnded:

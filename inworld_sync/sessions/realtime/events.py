@@ -47,12 +47,12 @@ __all__ = [
 @attrs.frozen
 class ResponseStarted:
     """
-    A reply has begun, whether or not the client requested it. Only the first round of a reply
+    A reply has begun, with or without a request of the client. Only the first round of a reply
     emits this event.
 
     Attributes:
-        response: The reply. It buffers its text and audio from now on, as long as a reference to it
-            exists.
+        response: The reply. The reply buffers its text and audio from now on, as long as a
+            reference to the reply exists.
     """
 
     response: Response
@@ -78,9 +78,9 @@ class ToolCalled:
     The model calls a function.
 
     Attributes:
-        call: Its name and arguments.
-        response_id: The response that calls it.
-        is_ours: Whether the session runs the function and sends its output; otherwise the
+        call: The call, with the name and the arguments of the function.
+        response_id: The response that contains the call.
+        is_ours: Whether the session runs the function and sends the output; otherwise the
             application calls ``submit_tool_output``.
     """
 
@@ -97,9 +97,9 @@ class ToolOutputSent:
     Attributes:
         call: The call.
         output: The text that was sent.
-        error: The exception of the function, or the reason why the function could not run. It is a
-            ``ConfigError`` or a ``LocalProtocolError`` if the result could not be sent, and None if
-            there was no error.
+        error: The exception of the function, or the reason why the function could not run. A
+            ``ConfigError`` or a ``LocalProtocolError`` means that the result could not be sent.
+            None means that there was no error.
         duration_ms: The time from the call to the output.
     """
 
@@ -130,9 +130,9 @@ class SessionReconnected:
     Another connection continues the session.
 
     Attributes:
-        cause: How the old connection was lost; None if the client renewed the session.
+        cause: The error that ended the old connection; None if the client renewed the session.
         attempts: How often the client tried to connect.
-        outage_ms: From the loss until the new session was ready.
+        outage_ms: The time from the loss until the new session was ready, in milliseconds.
         replayed_items: How many items of the conversation were sent to the new session.
         lost_items: The ids of items that could not be sent again, such as a turn of the user that
             has no transcript yet.
@@ -173,7 +173,7 @@ class SessionStream(EventStream[SessionEvent]):
     """
     An :class:`EventStream` that keeps only the newest events while it has no consumer.
 
-    Lock rule: as its base; the monitor guards ``unclaimed``.
+    Lock rule: as for the base class. The monitor also guards ``unclaimed``.
 
     Attributes:
         unclaimed: How many events were dropped.
@@ -192,7 +192,7 @@ class SessionStream(EventStream[SessionEvent]):
         self._iterations: deque[object] = deque()
 
     def emit(self, event: SessionEvent) -> None:
-        """Append an event for every consumer, or buffer it for the first one."""
+        """Append an event for every consumer, or buffer it for the first consumer."""
         self.append(event)
         mailbox = self._backlog
         if mailbox is None and not self._iterations:

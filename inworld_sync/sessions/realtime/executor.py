@@ -70,7 +70,7 @@ class Executor:
         """Start the thread."""
         self._thread.start()
 
-    # The monitor is held.
+    # The callers of these methods hold the monitor.
 
     def put(self, task: _Task, size_bytes: int = 0) -> None:
         """Queue *task*, which holds *size_bytes* of audio."""
@@ -93,11 +93,11 @@ class Executor:
         self._timed.clear()
         self._ready.notify()
 
-    # The monitor is not held.
+    # The callers of these methods do not hold the monitor.
 
     @property
     def is_idle(self) -> bool:
-        """Whether all queued tasks have run. Tasks that run later are not counted."""
+        """Whether all queued tasks have run. Tasks of :meth:`put_later` are queued later."""
         return not (self._tasks or self._is_running)
 
     def flush(self, deadline: Deadline) -> None:
@@ -128,7 +128,7 @@ class Executor:
             try:
                 task()
             except (ClosedError, ConnectionLost) as error:
-                # The session has ended or reconnects; its events report that.
+                # The session has ended or reconnects; the events of the session report this.
                 self._logger.debug("%s: a task was not done: %s", self._name, error)
             except InworldError as error:
                 self._logger.warning("%s: %s", self._name, error)
@@ -145,7 +145,7 @@ class Executor:
                 if self._timed and self._timed[0][0] <= now:
                     return heapq.heappop(self._timed)[2]
                 if self._tasks:
-                    # Set first, so that is_idle, which takes no lock, is never true too early.
+                    # Set before popleft(), because is_idle reads both without a lock.
                     self._is_running = True
                     task, size_bytes = self._tasks.popleft()
                     self._waiting_bytes -= size_bytes

@@ -47,13 +47,13 @@ _BLOCK_MS = 100
 _TRACK_BLOCK_MS = 20
 _SAMPLE_BYTES = 2
 
-# How 16-bit PCM is encoded in a frame of another format.
+# The form of the frames, if 16-bit PCM is converted to another format.
 _FORMS = {MulawFormat: FrameForm.ULAW_FROM_S16, AlawFormat: FrameForm.ALAW_FROM_S16}
 
 # The longest time between two messages of the service about one turn of the user.
 _LONGEST_SILENCE_SECONDS = 20.0
 
-# How much audio from before a turn is kept. The service reports the beginning of a turn late.
+# This much audio from before a turn is kept. The service reports the beginning of a turn late.
 _MARGIN_MS = 2000.0
 
 # This many milliseconds of a turn's audio are kept, at most.
@@ -107,8 +107,8 @@ class UserTurn:
         self, message: bytes | str, duration_ms: float, *, is_manual: bool, is_kept: bool = True
     ) -> None:
         """
-        Record that a message with audio, or a commit, was sent. Without *is_kept*, the message is
-        not sent again.
+        Record that a message with audio, or a commit, was sent. If *is_kept* is False, the message
+        is not sent again.
         """
         self.sent_ms += duration_ms
         if not is_kept:
@@ -146,7 +146,7 @@ class UserTurn:
             is_manual: Whether the application ends turns.
 
         Returns:
-            How many milliseconds of the open turn are lost.
+            How many milliseconds of the open turn's audio are lost.
         """
         is_open = self.is_open or is_manual
         lost_ms = max(0.0, self.sent_ms - self._kept_ms) if is_open else 0.0
@@ -226,8 +226,8 @@ class _Blocks:
 
     def pop(self) -> tuple[bytes, float]:
         """
-        Remove a block, or a shorter last part. Return its masked frame, or its samples for a track,
-        and its duration in milliseconds.
+        Remove a block, or a shorter last part, from the buffer. Return the masked frame of the
+        block, or its samples for a track, and the duration of the block in milliseconds.
         """
         block = bytes(self.buffer[: self.size_bytes])
         del self.buffer[: self.size_bytes]
@@ -255,9 +255,9 @@ class AudioInputQueue:
         lock: See the lock rule of this module.
         usual_block: The buffer for audio that needs neither a check nor a conversion; None if the
             next audio must be passed to :meth:`send`. Only a thread with the lock and the monitor
-            sets a buffer; a thread with either of the two sets None.
-        usual_kinds: The sample rate of this audio, as the user may write it, and whether the audio
-            is encoded.
+            sets a buffer; a thread with only one of the two may set None.
+        usual_kinds: The sample rate of the audio in this buffer, as the user may write the rate,
+            and whether the audio is encoded.
         block_bytes: The size at which the buffer is sent.
 
     Thread safety: every method may be called from any thread.
@@ -310,7 +310,7 @@ class AudioInputQueue:
             self._send_blocks(self._blocks, None)
 
     def _set_usual(self, blocks: _Blocks) -> None:
-        """Let the session add further audio of this kind to the buffer itself."""
+        """Allow the session to add audio of this kind to the buffer without :meth:`send`."""
         with self._commands.monitor:
             audio_format, from_hz, _, is_encoded = blocks.made_for
             is_same = audio_format == self._settings.input_format
@@ -345,7 +345,7 @@ class AudioInputQueue:
                 self.lock.release()
 
     def _settle(self, *, drop: bool) -> None:
-        """Wait for the audio in a track, which a later message could overtake."""
+        """Wait until the audio in a track is sent, because a later message could overtake it."""
         with self._commands.monitor:
             connection = self._commands.open_connection
         if connection is not None:
@@ -374,7 +374,8 @@ class AudioInputQueue:
             try:
                 connection.send(message, timeout)
             except (ConnectionLost, ClosedError):
-                # Nothing was queued. If there is a next connection, it sends the message.
+                # Nothing was queued. If there is a next connection, the next connection sends the
+                # message.
                 connection = None
         if connection is None:
             commands.await_open(timeout)

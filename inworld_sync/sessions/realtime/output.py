@@ -69,7 +69,7 @@ class _Interruption:
 
     Attributes:
         ids: The ids of the responses for which ``response.cancel`` must be sent.
-        begun: How many items had begun.
+        begun: How many items had begun at this moment.
     """
 
     ids: list[str]
@@ -91,7 +91,7 @@ class Output:
 
     Attributes:
         player: The player of the session's speech.
-        response_players: The players of single responses; interruptions stop them too.
+        response_players: The players of single responses; interruptions stop these players too.
     """
 
     _commands: Commands
@@ -115,7 +115,7 @@ class Output:
     def __attrs_post_init__(self) -> None:
         self._ledger = self._new_ledger()
 
-    # The monitor is held.
+    # The callers of these methods hold the monitor.
 
     def set_format(self, output_format: AudioFormat) -> None:
         """Change the format of the audio that is received."""
@@ -173,7 +173,7 @@ class Output:
         self._executor.put(lambda: self._finish_interruption(first, None))
 
     def remove_response_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
-        """Forget a player. If *is_heard* is True, its items are not truncated later."""
+        """Forget a player. With *is_heard*, the items of the player are not truncated later."""
         if player in self.response_players:
             self.response_players.remove(player)
             for item_id in player.played if is_heard else ():
@@ -212,7 +212,7 @@ class Output:
         self._interruptions += 1
         return _Interruption(self._cancel(), self._ledger.begun)
 
-    # The monitor is not held.
+    # The callers of these methods do not hold the monitor.
 
     def play(
         self,
@@ -229,13 +229,14 @@ class Output:
         self.set_players(player, second)
 
     def set_players(self, player: ItemSink | None, backchannel: ItemSink | None) -> None:
-        """Use other players from now on, and close the present ones."""
+        """Use other players from now on, and close the present players."""
         with self._cutting:
             old = self.player
             played: Mapping[str, int] | None = {}
             if old is not None:
-                # Closing a Player stops it, so this clear changes nothing but counts what was
-                # heard. Closing another ItemSink, such as a phone call, may play what it has.
+                # Closing a Player stops it, so this clear only counts how much was heard. Closing
+                # another ItemSink, such as a phone call, may still play the audio that the sink
+                # has.
                 is_known = isinstance(old, Player) and not self._commands.is_over
                 played = old.clear() if is_known else None
             with self._commands.monitor:
@@ -249,7 +250,7 @@ class Output:
     @property
     def is_playing(self) -> bool:
         """Whether a part of the received speech was not played yet."""
-        # The executor passes the speech to the player, so it must be asked first.
+        # The executor passes the speech to the player, so the executor is checked first.
         player = self.player
         return player is not None and not (self._executor.is_idle and player.is_idle)
 

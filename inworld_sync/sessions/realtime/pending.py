@@ -68,7 +68,7 @@ class PendingRequests:
         tools: The tool calls of the session.
         items: The items of the conversation. An item that the service refuses is removed.
         executor: Runs the function that sends ``response.cancel``.
-        handle: Handles a ``ResponseDone`` in the same way as one from the service.
+        handle: Handles a ``ResponseDone`` in the same way as a ``ResponseDone`` from the service.
     """
 
     _commands: Commands
@@ -115,7 +115,7 @@ class PendingRequests:
             self._commands.name,
             redact(f"{error.code or error.type}: {error.message}"),
         )
-        # A request that was refused makes room for the next one.
+        # The end of a request that was refused makes room for the next request.
         self._responses.send_waiting()
         return event
 

@@ -51,7 +51,7 @@ _LONGEST_WAIT_SECONDS = 1.0
 
 @attrs.define
 class _Item:
-    """An item that is played; the device counts its samples at *device_hz*."""
+    """An item that is played. The device counts the samples of the item at *device_hz*."""
 
     rate_hz: int
     device_hz: int
@@ -82,7 +82,7 @@ class Player:
         logger: Gets the error of a sink that fails.
 
     Attributes:
-        failure: Why the player no longer plays; None while it plays. Set once.
+        failure: Why the player no longer plays; None while it plays. The failure is set once.
     """
 
     def __init__(self, sink: AudioSink, name: str, logger: logging.Logger) -> None:
@@ -184,8 +184,8 @@ class Player:
         Clear the sink, and return how many samples were heard.
 
         If the sink raises, the player fails. The caller gets no error, because the caller has to
-        send the interruption. The result is then ``heard_samples`` of the sink, or 0 if this raises
-        too.
+        send the interruption. The result is then ``heard_samples`` of the sink, or 0 if
+        ``heard_samples`` raises too.
         """
         try:
             return self._sink.clear()
@@ -228,7 +228,7 @@ class Player:
         if self._thread is not threading.current_thread():
             self._thread.join(_RELEASE_SECONDS)
 
-    # ``_news`` is held.
+    # The callers of these methods hold ``_news``.
 
     @property
     def _is_working(self) -> bool:
@@ -244,7 +244,7 @@ class Player:
             item.is_ended = True
             self._put(item, None)
 
-    # The player's thread.
+    # The player's thread runs these methods.
 
     def _run(self) -> None:
         try:

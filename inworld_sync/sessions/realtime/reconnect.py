@@ -123,7 +123,8 @@ class Reconnector:
             with state.monitor:
                 messages, reply = state.begin(connection)
                 # The connection starts with the monitor held, so that a thread that sees the
-                # connection can close it. From now on, its threads release the link.
+                # connection can close it. From now on, the threads of the connection release the
+                # link.
                 link = None
                 connection.start()
         except BaseException:
@@ -173,7 +174,7 @@ class Reconnector:
         """Start to reconnect a lost session after the threads of its connection have ended."""
         place.release()
         with self._state.monitor:
-            # A connection that failed while it was opened is handled by the thread that opens it.
+            # If a connection fails while a thread opens it, this thread handles the failure.
             if self._state.commands.phase is not Phase.LOST or self._thread is not None:
                 return
             self._thread = threading.Thread(

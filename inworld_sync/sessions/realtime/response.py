@@ -2,7 +2,7 @@
 Gives users the text and speech of one response as they arrive, and its final state.
 
 A response buffers its unread text and speech while a reference to the response exists. Text and
-speech are two streams, so that reading one never waits for the other to be read.
+speech are two streams, so a reader of one stream never waits for a reader of the other stream.
 
 Lock rule: the session's monitor guards the streams and the state.
 """
@@ -61,7 +61,7 @@ class Owner(Protocol):
         """Register a player, so that an interruption stops it."""
 
     def remove_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
-        """Forget a player; with *is_heard*, its items are not truncated later."""
+        """Forget a player; with *is_heard*, the items of the player are not truncated later."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -69,14 +69,16 @@ class Response:
     """
     One reply, from its request to its final state.
 
-    ``send_message`` and ``respond`` of a session return it. If the service begins a response by
-    itself, :class:`ResponseStarted` has it. The streams of a response end when :attr:`status` is
-    ``completed`` or ``cancelled``. They raise when it is ``failed`` or ``incomplete``.
+    ``send_message`` and ``respond`` of a session return a ``Response``. If the service begins a
+    response by itself, :class:`ResponseStarted` has the response. The streams of a response end
+    when :attr:`status` is ``completed`` or ``cancelled``. They raise an error when the status is
+    ``failed`` or ``incomplete``.
 
-    A reply that calls functions of the session continues with the model's answer to their outputs,
-    for as many rounds as needed: its text, speech and final state are those of all rounds. For the
-    service, and in its events, each round is a separate response. If the application sends the
-    output of a call, or the service continues by itself, the round with the call is the last one.
+    If a reply calls functions of the session, the model answers the outputs in a further round of
+    the same reply. There are as many rounds as needed. The text, speech and final state of the
+    reply are those of all rounds. For the service, and in its events, each round is a separate
+    response. If the application sends the output of a call, or the service continues by itself, the
+    round with the call is the last round.
 
     Thread safety: every method may be called from any thread.
     """
@@ -97,13 +99,13 @@ class Response:
 
     @property
     def id(self) -> str | None:
-        """The service's id of the newest round that has begun, or None before the first begins."""
+        """The service's id of the newest round that has begun; None before the first round."""
         return next((each.id for each in reversed(self._states) if each.id is not None), None)
 
     @property
     def status(self) -> str:
         """
-        The state: ``requested``, ``in_progress``, or a final one.
+        The state: ``requested``, ``in_progress``, or a final state.
 
         The final states are ``completed``, ``cancelled``, ``failed`` and ``incomplete``.
         """
@@ -132,9 +134,10 @@ class Response:
     @property
     def usage(self) -> Usage | None:
         """
-        The tokens used; None until the response has ended, or if the service does not report them.
+        The tokens used; None until the response has ended, or if the service does not report the
+        tokens.
 
-        For several rounds it is the sum of the rounds, without details.
+        For several rounds, the value is the sum of the rounds, without details.
         """
         with self._owner.monitor:
             found = [each.info.usage for each in self._states if each.info and each.info.usage]
@@ -167,8 +170,8 @@ class Response:
 
         Args:
             timeout: The largest number of seconds to wait for each piece. With None, only the
-                timeouts of ``connect`` apply. They limit the time until the response begins, and
-                the time between two messages of the response.
+                timeouts of ``connect`` apply. These timeouts limit the time until the response
+                begins, and the time between two messages of the response.
 
         Raises:
             DeadlineExceeded: No piece came in time. A new iteration can continue with the next
@@ -177,7 +180,7 @@ class Response:
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before the end of the response.
         """
-        # A generator, so that it keeps this response, which the session references weakly.
+        # A generator refers to this response. A response without a reference buffers nothing.
         yield from self._text.events(timeout)
 
     def wait(self, timeout: float | None = None) -> Response:
@@ -186,7 +189,8 @@ class Response:
 
         Raises:
             DeadlineExceeded: The response has not ended within *timeout* seconds, and continues. Or
-                it has failed, because the service did not begin or continue it in time.
+                the response has failed, because the service did not begin or continue the response
+                in time.
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before the end of the response.
         """
@@ -239,7 +243,8 @@ class Response:
     def _end(self, error: InworldError | None) -> None:
         """End the response. *error* is None unless the end of the session ended the response."""
         if self._awaits_tools:
-            # Between two rounds, the reply ends as its last round did, unless the session failed.
+            # Between two rounds, the reply gets the end of the last round, unless the session
+            # failed.
             self._awaits_tools = False
             self._outcome = None if error is None else "failed"
         if self.status != "cancelled" and not self._is_over:
@@ -342,10 +347,10 @@ class ResponseAudio:
         format: str | None = None,  # noqa: A002
     ) -> None:
         """
-        Wait for all of it and write a file, as :meth:`~inworld_sync.Speech.save` does.
+        Wait for all speech and write it to a file, as :meth:`~inworld_sync.Speech.save` does.
 
         Args:
-            target: A path, or a binary file that is open for writing; it stays open.
+            target: A path, or a binary file that is open for writing; this file stays open.
             timeout: The largest number of seconds to wait for each piece.
             format: As for :meth:`~inworld_sync.Speech.save`; needed for an open file.
 
@@ -373,7 +378,7 @@ class ResponseAudio:
                 installed, None opens a :class:`~inworld_sync.devices.ProgramSpeaker`.
             on_word: Called on a separate thread with each word when its first sample is heard.
                 The session needs ``timestamp_type="WORD"`` in its :class:`TtsTuning`.
-            on_phoneme: The same for each phoneme, with its viseme.
+            on_phoneme: Called in the same way with each phoneme, which has its viseme.
 
         Raises:
             AudioError: The speaker has another sample rate.
@@ -402,7 +407,7 @@ class ResponsePlayer:
     Feeds a playback with a response, and counts how much of each item was heard.
 
     Attributes:
-        played: How many samples of each item it has played.
+        played: How many samples of each item the playback has received.
     """
 
     def __init__(self, response: Response, audio: ResponseAudio, owner: Owner) -> None:
@@ -415,7 +420,7 @@ class ResponsePlayer:
         self.playback: Playback | None = None
         owner.add_player(self)
 
-    # The playback's stream.
+    # The playback uses this object as its stream.
 
     def __iter__(self) -> Iterator[AudioChunk]:
         for chunk in self._audio:
@@ -428,7 +433,7 @@ class ResponsePlayer:
         if not self._response.is_final:
             self._response.cancel()
 
-    # For the session, when it interrupts.
+    # The session calls this method for an interruption.
 
     def clear(self) -> dict[str, int]:
         """Stop at once; return how many samples of each item were heard."""

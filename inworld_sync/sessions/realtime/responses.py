@@ -47,8 +47,8 @@ _FINISHED_SECONDS = 2.0
 # is sent.
 _CANCEL_SECONDS = 1.0
 
-# The delay before a request is sent again if the service refused it, although the client knows of
-# no response in progress.
+# If the service refuses a request although the client knows of no response in progress, the request
+# is sent again after this delay.
 _FIRST_RETRY_SECONDS = 0.25
 _MAX_RETRY_SECONDS = 2.0
 
@@ -74,13 +74,13 @@ class SessionResponses:
     The responses of one session, over all its connections.
 
     Args:
-        owner: The session, for the responses.
+        owner: The session to which the responses belong.
         commands: Has the present connection, on which requests are sent.
         executor: Sends the queued requests.
 
     Attributes:
         queue: The queue of requests, which uses the table of all responses.
-        accepts: Returns whether text and audio of a response are used, :meth:`Responses.accepts`.
+        accepts: :meth:`Responses.accepts`: returns whether text and audio of a response are used.
     """
 
     def __init__(self, owner: Owner, commands: Commands, executor: Executor) -> None:
@@ -119,7 +119,7 @@ class SessionResponses:
         return self._response(self.queue.add(new_id("evt"), config, event_id=event_id))
 
     def await_tools(self, response_id: str) -> Response | None:
-        """Keep a reply open. Return the reply; None if it is over or no user holds it."""
+        """Keep a reply open and return it. Return None if it is over or no user holds it."""
         response = self._held.get(id(self._states.get(response_id)))
         return response if response is not None and response._await_tools() else None
 
@@ -293,7 +293,7 @@ class SessionResponses:
             self._active[state.id] = self._add_entry(Request.ACTIVE, state.id, seconds)
 
     def resume(self) -> None:
-        """Send requests again, because the delay is over that follows a refusal as busy."""
+        """Send refused requests again, because the delay after the refusal is over."""
         self.queue.is_paused = False
         self.send_waiting()
 
@@ -437,7 +437,8 @@ class SessionResponses:
         entry = self._forget_request(state)
         self._backoff.reset()
         if entry is not None and not state.is_out_of_band:
-            # The service handles commands in order, so it has the items of earlier commands.
+            # The service handles commands in order, so the service has the items of earlier
+            # commands.
             self._commands.requests.accepted_before(entry.sent_at)
 
     def _forget_request(self, state: ResponseState) -> Pending[Request] | None:

@@ -170,7 +170,7 @@ class Realtime:
             endpoint: The service; None means Inworld's. See
                 :class:`~inworld_sync.RealtimeEndpoint`.
             key: A unique text by which the session can be found in the logs of the service; None
-                generates one.
+                generates a key.
             reconnect_timeout: For how many seconds the client tries to replace a lost connection
                 before the session ends; 0 turns reconnecting off.
             barge_in: Whether the assistant stops speaking when the user begins to speak. The

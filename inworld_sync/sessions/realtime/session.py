@@ -105,7 +105,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             return self._state.items.conversation.entries
 
     def item(self, item_id: str) -> ConversationEntry | None:
-        """Return the item of this id, or None if the conversation does not have it."""
+        """Return the item of this id, or None if the conversation has no such item."""
         with self._state.monitor:
             return self._state.items.conversation.get(item_id)
 
@@ -151,8 +151,8 @@ class RealtimeSession(EventSource[SessionEvent]):
             The session after the change; without *wait*, the session before the change.
 
         Raises:
-            LocalProtocolError: ``conversational`` or ``user_turn_mode`` changes. Both are fixed
-                when a session opens.
+            LocalProtocolError: ``conversational`` or ``user_turn_mode`` changes. Both settings are
+                fixed when a session opens.
             InvalidRequestError: The service refuses the update; no setting has changed.
             DeadlineExceeded: The service did not answer in time.
         """
@@ -168,7 +168,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             config: Settings of the response that differ from the session's.
 
         Returns:
-            The response. It begins after the response in progress has ended.
+            The response. This response begins after the response in progress has ended.
         """
         require_text(text)
         with self._order:
@@ -199,7 +199,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
         Args:
             item: The item, such as ``Message.user("Hi")``; an item without an id gets one.
-            previous_item_id: The item before the new one; None means the end, ``"root"`` the start.
+            previous_item_id: The item before *item*; None means the end, ``"root"`` the start.
             wait: Whether to wait until the service has accepted the item.
             timeout: See :meth:`update`, also for the errors.
         """
@@ -262,8 +262,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         Send any command without waiting for an answer.
 
         An error of the service about the command has the command's ``event_id``. A command for
-        which this class has a method is sent as the method does: a request for a response waits for
-        the response in progress, and an item gets an id.
+        which this class has a method is sent in the same way as by the method: a request for a
+        response waits for the response in progress, and an item gets an id.
         """
         if isinstance(command, UpdateSession):
             self._state.update(command.session, None, command.event_id)
@@ -352,7 +352,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             DeadlineExceeded: Not all audio could be queued in time; the rest was dropped.
         """
         queue = self._input
-        # Most calls only add 20 ms to a block. With cold caches, a further function costs more.
+        # Most calls only add 20 ms to a block. One more call with cold caches would take longer.
         if type(audio) is bytes and channels == 1 and timeout is None and not len(audio) & 1:
             with queue.lock:
                 block = queue.usual_block
@@ -387,8 +387,8 @@ class RealtimeSession(EventSource[SessionEvent]):
 
         Args:
             output: A speaker, a :class:`~inworld_sync.Playout` that the application reads, or an
-                :class:`~inworld_sync.ItemSink`. Only this session may write to it. The session does
-                not close a speaker or a playout. None stops playing.
+                :class:`~inworld_sync.ItemSink`. Only this session may write to the output. The
+                session does not close a speaker or a playout. None stops playing.
             latency_ms: For a playout, the audio that its reader has read but not played yet. The
                 reader must drop this audio when playback stops.
             backchannel: Another speaker, for backchannels. Interruptions do not stop this speaker.

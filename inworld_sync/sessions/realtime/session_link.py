@@ -45,8 +45,8 @@ class SessionLink(Generic[StartT]):
     The realtime session of a phone call or a browser.
 
     Args:
-        source: An open session, which the program closes, or a function that opens a session, which
-            this object closes.
+        source: An open session, or a function that opens a session. The program closes an open
+            session. This object closes the session of a function.
         name: The name of the call or relay, for the thread.
 
     Raises:
@@ -149,7 +149,7 @@ class SessionLink(Generic[StartT]):
 
     @property
     def conversation(self) -> tuple[ConversationEntry, ...]:
-        """What was said so far."""
+        """The conversation so far."""
         return () if self.session is None else self.session.conversation
 
     def send(self, audio: bytes, duration_ms: float) -> None:

@@ -5,7 +5,7 @@ The reader thread handles messages with the monitor held. The executor does ever
 wait. ``commands.py`` has the phases of a session and the lock rule.
 
 Events of a class may have steps. A step that runs before users get an event returns this event,
-another event, or None to drop the event. Other steps run afterwards.
+another event, or None to drop the event. Other steps run after users have got the event.
 """
 
 from __future__ import annotations
@@ -296,7 +296,7 @@ class SessionState:
             self.responses.update_deadline(response_id)
 
     def _handle_audio(self, event: AudioDelta) -> None:
-        """Handle a piece of speech, which concerns no other part of the session."""
+        """Handle a piece of speech. No other part of the session needs this event."""
         is_accepted = self.responses.accepts(event.response_id)
         if is_accepted:
             event = self.output.receive(event)
@@ -333,7 +333,7 @@ class SessionState:
             self.emit(ResponseStarted(began))
         if cancelled_id is not None:
             self.executor.put(partial(self.commands.send_now, CancelResponse(cancelled_id)))
-        # A response that has ended makes room for the next one.
+        # The end of a response makes room for the next response.
         self.responses.send_waiting()
 
     def _interrupt(self, _: InputSpeechStarted) -> None:
@@ -396,7 +396,7 @@ class SessionState:
 
     def opened(self, connection: RealtimeConnection, reply: PendingReply, attempts: int) -> None:
         """
-        Use a connection after the messages of :meth:`begin` were sent, or raise if refused.
+        Use a connection after the messages of :meth:`begin` were sent, or raise if it was refused.
 
         Args:
             connection: The present connection, or one that was lost again.

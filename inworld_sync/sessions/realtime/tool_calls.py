@@ -54,8 +54,8 @@ class ToolCalls:
         count_error: Counts an output that cannot be sent as an error of the user's code.
         commands: Sends outputs.
         executor: Sends the outputs of functions, and watches timeouts.
-        settings: The settings, which tell whether the service continues by itself after tool
-            outputs.
+        settings: The settings. One of them decides whether the service continues by itself after
+            tool outputs.
         responses: The responses of the session. Responses call functions.
         options: How tools are called.
 
@@ -85,7 +85,7 @@ class ToolCalls:
             commands.monitor, self._executor, commands.name, self._options, submit
         )
 
-    # The monitor is held.
+    # The callers of these methods hold the monitor.
 
     @property
     def is_busy(self) -> bool:
@@ -129,7 +129,7 @@ class ToolCalls:
         for batch in self._pending.lose_connection():
             self._continue(batch)
 
-    # The monitor is not held.
+    # The callers of these methods do not hold the monitor.
 
     def submit_output(self, call_id: str, output: str) -> Response | None:
         """
@@ -167,7 +167,7 @@ class ToolCalls:
         return has_calls
 
     def interrupt(self) -> None:
-        """Request no response to the outputs of the calls so far."""
+        """Mark the present calls, so that no response to their outputs is requested."""
         self._pending.cancel_all()
 
     def _end_response(self, info: ResponseInfo) -> None:
@@ -190,7 +190,7 @@ class ToolCalls:
             self._continue(batch)
 
     def _continue(self, batch: CallBatch) -> Response | None:
-        """Request the response to a batch's outputs, unless the service requests it by itself."""
+        """Request the response to a batch's outputs, unless the service itself does this."""
         reply = self._replies.pop(batch, None)
         if not self._settings.continues_by_itself:
             unacknowledged = self._commands.items.unacknowledged(batch.outputs)

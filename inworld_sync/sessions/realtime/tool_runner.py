@@ -40,19 +40,19 @@ from inworld_sync.tools.function import ToolFunction, error_text
 
 __all__ = ["CURRENT_SESSION", "UNSENDABLE", "Approver", "ToolOptions", "ToolRunner"]
 
-# A tool function finds the session that runs it in this variable.
+# In this variable, a tool function finds the session that runs the function.
 CURRENT_SESSION: contextvars.ContextVar[object] = contextvars.ContextVar("inworld_sync_session")
 
-# What the model gets instead of the text of an exception, which may have secrets or instructions.
+# The model gets this text instead of an exception's text, which may have secrets or instructions.
 _FAILED = '{"error": "the function failed"}'
 
-# What the model gets if the function ran and its result cannot be sent. The text says that the
-# function ran, so that the model does not call it again.
+# The model gets this text if the function ran and the result cannot be sent. The text says that the
+# function ran, so that the model does not repeat the call.
 UNSENDABLE = '{"error": "the function ran, but its result cannot be shown"}'
 
 Approver = Callable[[McpApprovalRequest], bool]
 
-# Called with the result of the work, its exception, and how many milliseconds it took.
+# Called with the result of the work, the exception of the work, and the duration in milliseconds.
 _Done = Callable[[object, "Exception | None", float], object]
 
 
@@ -125,7 +125,7 @@ class ToolRunner:
     _stopped: bool = attrs.field(init=False, default=False)
     _session: Callable[[], object] = attrs.field(init=False, default=lambda: None)
 
-    # The monitor is held.
+    # The callers of these methods hold the monitor.
 
     def declare(self, tools: tuple[Tool, ...] | None) -> None:
         """Add tools. If several tools have the same name, the newest is used."""
@@ -172,7 +172,7 @@ class ToolRunner:
         self._stopped = True
         self._waiting.clear()
 
-    # The monitor is not held.
+    # The callers of these methods do not hold the monitor.
 
     def join(self, timeout: float) -> None:
         """Wait for the functions that run, at most *timeout* seconds."""

@@ -11,8 +11,8 @@ Buffers and limits the audio of one STT stream on its way from the caller to the
 Positions are samples from the start of the stream, at the sample rate of the wire. Positions in
 encoded audio are bytes.
 
-Threads and locks: all objects here belong to one stream. The stream's monitor guards them, and
-their callers hold it.
+Threads and locks: all objects here belong to one stream. The stream's monitor guards these objects,
+and the callers hold the monitor.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
 # Source: the service's documentation, "rate limits", audio chunks of STT.
 DEFAULT_CHUNKS_PER_SECOND: Final = 50.0
 
-# Audio that no final transcript covers is discarded only this long after it was sent and, while a
-# turn is open, only this long after the service's latest message.
+# Audio that no final transcript covers is kept for at least this long after the audio was sent.
+# While a turn is open, the audio is also kept for this long after the service's latest message.
 _TRANSCRIPT_SECONDS: Final = 10.0
 # Live audio is ahead of the clock by less than this, so MaxLead never limits live audio.
 _LIVE_LEAD_SECONDS: Final = 5.0
@@ -106,7 +106,7 @@ class AudioBuffer:
         self._keep_samples = keep_samples
         # A deletion at the front of a bytearray copies no bytes.
         self._pcm = bytearray()
-        # Whether speech before the oldest sample was discarded although no transcript covers it.
+        # Whether speech before the oldest sample was discarded without a transcript of this speech.
         self._is_truncated = False
         # The positions at which the answered speech and the last answered turn end.
         self._answered = self._answered_turn = 0
@@ -195,8 +195,8 @@ class AudioBuffer:
         Record that the service has answered speech.
 
         If the answer has no times, the end of the turn is estimated. The estimate is the first long
-        pause after the previous turn, or later. It is never after the end of the audio that was
-        sent.
+        pause after the previous turn, or later. The estimate is never after the end of the audio
+        that was sent.
         """
         until = self.samples(answer.until_ms)
         if answer.is_exact:
@@ -237,7 +237,7 @@ class AudioBuffer:
             searched = self._pcm[: (until - self.start) * self.unit_bytes]
             self._discard(self.start + quietest_sample(searched))
         self._is_truncated = False
-        # The audio is sent again, so the service answers it again.
+        # The audio is sent again, so the service answers this audio again.
         self._answered = self._answered_turn = min(self._answered_turn, self.start)
         self._turn_ends.extendleft(reversed(self._sent_turn_ends))
         self._sent_turn_ends.clear()
@@ -337,7 +337,7 @@ class AudioQueue:
 
     Args:
         buffer: Gets the audio.
-        settings: The limit, and the action when it is reached.
+        settings: The limit, and the action when the limit is reached.
         room: A condition that is notified when audio was sent, or when the stream ends.
     """
 
@@ -370,7 +370,8 @@ class AudioQueue:
         Args:
             pcm: The samples.
             timeout: The largest number of seconds to wait for room; None means no limit.
-            require_open: Raises if the stream accepts no audio. It is called after each wait.
+            require_open: Raises if the stream accepts no audio. The function is called after each
+                wait.
 
         Raises:
             DeadlineExceeded: There was no room; nothing was queued.
@@ -468,7 +469,7 @@ class SendSettings:
 
     Attributes:
         rate: Limits the audio messages per second.
-        overflow: What happens when *max_waiting_bytes* wait to be sent.
+        overflow: The action when *max_waiting_bytes* wait to be sent.
         max_waiting_bytes: The largest amount of audio that waits to be sent.
     """
 

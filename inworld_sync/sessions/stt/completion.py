@@ -6,12 +6,15 @@ The service sends its usage once, after ``closeStream``, and leaves the connecti
 ends in one of these ways:
 
 ==================================================  ==============================================
-the usage arrives, and no turn is open              complete
-the usage arrives, and a turn is open               the audio is sent again once, then accepted
-the service closes the connection without an error  the audio is sent again once, then accepted if
-                                                    it has no speech without an answer
-nothing arrives until the deadline                  accepted if no turn is open and no speech is
-                                                    without an answer, otherwise an error
+the usage arrives, and no turn is open              the transcript is complete
+the usage arrives, and a turn is open               the audio is sent again once, then the
+                                                    transcript is accepted
+the service closes the connection without an error  the audio is sent again once, then the
+                                                    transcript is accepted if the audio has no
+                                                    speech without an answer
+nothing arrives until the deadline                  the transcript is accepted if no turn is open
+                                                    and no speech is without an answer, otherwise
+                                                    the stream ends with an error
 ==================================================  ==============================================
 """
 
@@ -44,8 +47,8 @@ _AFTER_USAGE_SECONDS: Final = 1.0
 # After this process was stopped, the reader has this time to read the messages in the socket.
 _CATCH_UP_SECONDS: Final = 1.0
 
-# If the service closes with another code, such as 1001 (going away), it has not finished, and the
-# stream reconnects.
+# If the service closes with another code, such as 1001 (going away), the service has not finished,
+# and the stream reconnects.
 _NORMAL_CLOSURE: Final = 1000
 
 # Speech that is shorter may be noise, which the service rightly ignores.
@@ -53,7 +56,7 @@ _LEAST_SPEECH_MS: Final = 1000.0
 
 
 class CompletionState(enum.Enum):
-    """How complete the transcript is."""
+    """The completeness of the transcript."""
 
     PENDING = enum.auto()
     UNCONFIRMED = enum.auto()
@@ -133,7 +136,7 @@ class Completion:
 
     def check_repeat(self, cause: InworldError) -> None:
         """
-        Return if audio that was sent can be sent again on another connection.
+        Do nothing if the audio that was sent can be sent again on another connection.
 
         Raises:
             InworldError: The audio is encoded; the error is *cause*, which ended the connection.
@@ -163,9 +166,9 @@ class Completion:
 
         Raises:
             RemoteProtocolError: The final transcript of a turn is missing. If the audio can be sent
-                again, this was done once.
+                again, it was already sent a second time.
             ConnectionLost: The connection was closed without the usage, and there is speech without
-                an answer. If the audio can be sent again, this was done once.
+                an answer. If the audio can be sent again, it was already sent a second time.
         """
         log = self._log
         if self.is_accepted:
@@ -220,8 +223,8 @@ class Completion:
         Args:
             deadline: The deadline, which is checked every second. If the deadline passed more than
                 about a second ago, the process was stopped.
-            has_unread: Whether bytes wait in the socket. For this reason, the deadline moves only
-                once.
+            has_unread: Whether bytes wait in the socket. If so, the deadline moves. It moves
+                only once for this reason.
 
         Returns:
             Whether the deadline has moved.
@@ -260,7 +263,7 @@ class Completion:
 
     def missing(self, until_ms: float | None = None) -> str:
         """
-        Return what the transcript lacks, as text for an error; empty if it is complete.
+        Return the missing part of the transcript, as text for an error; empty if it is complete.
 
         Args:
             until_ms: The position up to which audio is checked; None means all audio.

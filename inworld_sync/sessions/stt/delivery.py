@@ -2,7 +2,7 @@
 Sends the audio of an STT stream to the service, over as many connections as needed.
 
 Threads: the sender thread sends and reconnects; each connection has a reader and a writer thread
-(see ``base.py``). User code runs on none of them.
+(see ``base.py``). User code runs on none of these threads.
 
 Locks: the monitor ``changed`` guards the audio, the turns and all state here, and is the monitor of
 every connection and of the event stream. No message is sent, and no connection is opened or closed,
@@ -56,7 +56,7 @@ _Task: TypeAlias = Callable[[], object]
 # itself ends turns after about 30 s.
 KEEP_SECONDS: Final = 60
 
-# If the beginning of a turn was discarded, the quietest sample in this time is between two words.
+# If the start of a turn was discarded, sending begins again at the quietest sample of this time.
 _TRUNCATED_SEARCH_MS: Final = 500
 _FIRST_DELAY_SECONDS: Final = 0.2
 # If a connection was open for this long, its loss resets the count of attempts.
@@ -70,13 +70,13 @@ _SHORTEST_CONNECT_SECONDS: Final = 0.1
 
 class Delivery:
     """
-    Sends one stream's audio and follows the service's messages about it.
+    Sends one stream's audio, and follows the service's messages about this audio.
 
     Args:
         connector: Opens the connections.
         config: The service's settings; the audio is 16-bit mono PCM on this side.
         settings: How the audio is queued and sent.
-        max_reconnects: The limit of attempts to reconnect until the transcript makes progress.
+        max_reconnects: The limit of attempts to reconnect without progress of the transcript.
         keeps_events: Whether to keep events. Without a consumer, kept events would accumulate.
         on_failed: Called by the sender thread before the stream ends with an error.
 
@@ -133,7 +133,7 @@ class Delivery:
         self._sent_at = time.monotonic()
         self._sender = threading.Thread(target=self._run, name=f"inworld-{name}", daemon=True)
 
-    # Any thread.
+    # Any thread may call these methods.
 
     def open(self, timeout: float | None) -> None:
         """
@@ -255,7 +255,7 @@ class Delivery:
             raise fresh(error)
 
     def join(self) -> None:
-        """Wait for the sender thread, and for handlers to finish the events that wait."""
+        """Wait until the sender thread has ended and the handlers have handled all events."""
         deadline = Deadline(self._options.close_timeout + LONGEST_WAIT_SECONDS, "joining")
         if threading.current_thread() is not self._sender:
             self._sender.join(deadline.remaining())
@@ -279,7 +279,7 @@ class Delivery:
         if not self._accepts_audio:
             raise ClosedError("the stream was closed and accepts no more audio")
 
-    # For the connection; the monitor is held.
+    # The connection calls these methods. The monitor is held.
 
     def receive(self, event: SttEvent) -> None:
         """Handle an event of the service, and emit the events for the user."""
@@ -327,7 +327,7 @@ class Delivery:
         self._work.notify_all()
         return True
 
-    # The sender thread.
+    # The sender thread runs these methods.
 
     def _run(self) -> None:
         error: InworldError | None = None

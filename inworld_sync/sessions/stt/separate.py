@@ -2,11 +2,11 @@
 Transcribes the channels of one recording separately, each by a stream of its own.
 
 One thread reads the recording once and queues the audio of all channels; the queue of each stream
-is bounded, so the slowest channel limits the speed. If a stream fails, the others are ended.
+is bounded, so the slowest channel limits the speed. If a stream fails, the other streams are ended.
 
-Locks: ``_lock`` guards the number of the channel that has failed. It is held briefly. ``_opening``
-belongs to the client. It is held while the streams of one recording are opened. Without it, two
-recordings could each hold some of the client's connections and wait for the others.
+Locks: ``_lock`` guards the number of the channel that has failed, and is held briefly. ``_opening``
+belongs to the client, and is held while the streams of one recording are opened. Without
+``_opening``, two recordings could each hold some of the client's connections and wait for more.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ChannelStreams:
         connect_timeout: The largest number of seconds to wait for the lock.
 
     Thread safety: one thread calls :meth:`transcribe`; the sender thread of any stream may report
-    its failure.
+    that the stream has failed.
     """
 
     def __init__(self, opening: Mutex, connect_timeout: float) -> None:

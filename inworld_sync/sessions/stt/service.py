@@ -112,7 +112,7 @@ class Stt:
         Open a live transcription.
 
         Args:
-            sample_rate_hz: Sample rate in Hz of the audio that the stream is given, 1 to 768000;
+            sample_rate_hz: Sample rate in Hz of the audio that the caller sends, 1 to 768000;
                 None means 16000. The client converts the audio to the ``sample_rate_hz`` of
                 *config*, by default 16000.
             channels: Channels of that audio, 1 to 64; None means 1. The client mixes all channels
@@ -123,11 +123,11 @@ class Stt:
             language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
                 detects the language if it can.
             prompts: Words and phrases that the audio may contain.
-            encoding: Encoding in which the client sends the samples that it is given:
+            encoding: Encoding in which the client sends the samples to the service:
                 ``LINEAR16`` (default) or ``MULAW``, which halves the bytes. With ``AUTO_DETECT``,
-                ``MP3``, ``OGG_OPUS`` or ``FLAC``, give the stream encoded audio, which it sends
-                unchanged. According to its documentation, the service refuses ``MP3``,
-                ``OGG_OPUS`` and ``FLAC``.
+                ``MP3``, ``OGG_OPUS`` or ``FLAC``, pass encoded audio to the stream, which is
+                sent unchanged. According to Inworld's documentation, the service refuses
+                ``MP3``, ``OGG_OPUS`` and ``FLAC``.
             include_word_timestamps: Whether final transcripts have words with times; the default
                 is True.
             enable_speaker_diarization: Whether each word names its speaker; by default the service
@@ -146,8 +146,8 @@ class Stt:
             config: All settings in one object; the defaults are those of
                 :class:`~inworld_sync.TranscribeConfig`. Each setting above that is not None
                 replaces the same setting of *config*.
-            overflow: What :meth:`~inworld_sync.SttStream.send` does when *max_waiting_bytes* are
-                waiting: ``block`` waits for room, ``raise`` raises
+            overflow: The behavior of :meth:`~inworld_sync.SttStream.send` when *max_waiting_bytes*
+                are waiting: ``block`` waits for room, ``raise`` raises
                 :class:`~inworld_sync.DeadlineExceeded`, ``drop_oldest`` drops the oldest waiting
                 audio and counts it in :attr:`~inworld_sync.SttStream.stats`.
             max_waiting_bytes: The largest amount of audio that waits to be sent, in bytes of 16-bit
@@ -221,8 +221,8 @@ class Stt:
                 bytes of a file; raw samples in one of these forms; an array of int16, int32, uint8
                 or floats in [-1, 1], shaped (frames,), (frames, channels) or (channels, frames); an
                 iterable of blocks of bytes or of arrays; or an :class:`~inworld_sync.AudioSource`.
-            sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000. Raw samples
-                and arrays need it; files and sources have their own rate.
+            sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000. It is
+                required for raw samples and arrays; files and sources have their own rate.
             channels: Channels of raw samples, 1 to 64. All channels are mixed, unless they cancel
                 each other: where the mix is 20 dB or more below the loudest channel, only the
                 loudest channel is used, and a warning is logged. ``"separate"`` transcribes all
@@ -236,10 +236,11 @@ class Stt:
             method: ``stream`` sends the recording over a WebSocket and survives a lost connection;
                 ``http`` sends the recording as one request, and returns one turn. Such a request
                 may have 16 MB, which is about six minutes.
-            realtime: Send in real time. By default the client sends as fast as the service allows,
-                which is five times real time. All recordings of one client share this rate.
+            realtime: Whether to send in real time. By default the client sends as fast as the
+                service allows, which is five times real time. All recordings of one client share
+                this rate.
             on_transcript: As for :meth:`stream`; not called with ``method="http"``. With separate
-                channels it is called on one thread for each channel, so calls may overlap.
+                channels the handler is called on one thread for each channel, so calls may overlap.
             model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
             language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
                 detects the language if it can.
@@ -278,7 +279,7 @@ class Stt:
             OSError: The file cannot be read.
             InworldError: The transcript is not complete; ``partial`` is a
                 :class:`~inworld_sync.PartialTranscript`. If one of separate channels fails, the
-                others are ended, and the message names the channel.
+                other channels are ended, and the message names the channel.
         """
         wire_config = _wire_config(config, locals())
         _require_one_channel(wire_config)
@@ -339,7 +340,7 @@ class Stt:
             keeps_events=on_transcript is not None,
             on_failed=on_failed,
         )
-        # The source converts to the rate and channels of the wire.
+        # The source converts the audio to the rate and channels of the wire.
         stream = SttStream(delivery, config, config.sample_rate_hz, 1)
         return delivery, self._open(delivery, stream, on_transcript)
 
@@ -413,8 +414,8 @@ class Stt:
 
 def _wire_config(config: TranscribeConfig | None, given: dict[str, Any]) -> TranscribeConfig:
     """Combine the settings of a call."""
-    # These two describe the caller's audio, which is converted to the rate and channels of the
-    # settings.
+    # These two arguments describe the caller's audio, which is converted to the rate and channels
+    # of the settings.
     given = {name: given[name] for name in given.keys() - {"sample_rate_hz", "channels"}}
     return combine_settings(config, TranscribeConfig(), given)
 

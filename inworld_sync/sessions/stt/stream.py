@@ -2,8 +2,8 @@
 Implements the public object of a live transcription, which takes audio and emits events and a
 transcript.
 
-Threads and locks: those of ``delivery.py``. ``_input_lock`` lets one thread at a time convert
-and queue audio. It is acquired before the monitor and may be held while a thread waits for room.
+Threads and locks: those of ``delivery.py``. ``_input_lock`` lets one thread at a time convert and
+queue audio. This lock is acquired before the monitor and may be held while a thread waits for room.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SttStream(EventSource[SttEvent]):
         require_whole("sample_rate_hz", sample_rate_hz, 1, MAX_HZ)
         self._input = self._new_input()
 
-    # Audio in.
+    # Methods for the audio.
 
     def send(self, audio: AudioData, *, timeout: float | None = None) -> None:
         """
@@ -81,8 +81,8 @@ class SttStream(EventSource[SttEvent]):
         Args:
             audio: 16-bit little-endian PCM as ``bytes``, ``bytearray`` or ``memoryview``, where a
                 sample may be cut between two calls; or an array of int16, int32, uint8 or floats in
-                [-1, 1], shaped (frames,), (frames, channels) or (channels, frames). It has the
-                sample rate and the channels that the stream was opened with.
+                [-1, 1], shaped (frames,), (frames, channels) or (channels, frames). The audio has
+                the sample rate and the channels that the stream was opened with.
             timeout: The largest number of seconds to wait for room; None waits until there is room
                 or the stream ends. Used only with ``overflow="block"``.
 
@@ -145,7 +145,7 @@ class SttStream(EventSource[SttEvent]):
 
         Args:
             timeout: The largest number of seconds without progress of the transcript, while speech
-                of the turn has no final transcript. Then the stream ends with
+                of the turn has no final transcript. After this time the stream ends with
                 :class:`~inworld_sync.DeadlineExceeded`. None means no limit.
 
         Raises:
@@ -164,9 +164,9 @@ class SttStream(EventSource[SttEvent]):
         End the audio without waiting; iteration ends after the last events.
 
         Args:
-            timeout: The largest number of seconds without progress, as for :meth:`close`. Then the
-                iteration raises :class:`~inworld_sync.DeadlineExceeded` if the transcript is not
-                complete.
+            timeout: The largest number of seconds without progress, as for :meth:`close`. After
+                this time the iteration raises :class:`~inworld_sync.DeadlineExceeded` if the
+                transcript is not complete.
 
         Raises:
             ConfigError: *timeout* is negative or not a number.
@@ -207,14 +207,14 @@ class SttStream(EventSource[SttEvent]):
         try:
             self.finish(timeout)
         except InworldError:
-            # The rest of the audio cannot be used, but the end has begun.
+            # The end of the audio has begun, although the last samples could not be queued.
             self._delivery.await_end()
             raise
         self._delivery.await_end()
         self._stream.raise_end()
         return self.transcript
 
-    # State.
+    # The state of the stream.
 
     @property
     def config(self) -> TranscribeConfig:
@@ -230,8 +230,8 @@ class SttStream(EventSource[SttEvent]):
     @property
     def is_speaking(self) -> bool:
         """
-        Whether the user speaks. This begins when the service reports speech. It ends when the
-        service reports the end of speech or sends a final transcript.
+        True from the moment when the service reports speech, until the service reports the end of
+        speech or sends a final transcript.
         """
         return self._delivery.log.is_speaking
 
@@ -277,8 +277,9 @@ class SttStream(EventSource[SttEvent]):
         return AudioInput(self._sample_rate_hz, to_hz, self._channels, self._warn)
 
     def _flush(self) -> None:
-        """Queue the samples that the resampler holds back, and make a new resampler."""
-        # Without a resampler, only an incomplete sample can be left. It is kept for the next audio.
+        """Queue the samples that the resampler still has, and make a new resampler."""
+        # Without a resampler, only an incomplete sample can be left. This part is kept for the next
+        # audio.
         if self._sample_rate_hz != self._config.sample_rate_hz:
             self._input, old = self._new_input(), self._input
             self._delivery.append_rest(old.finish())

@@ -30,8 +30,8 @@ _Timed = TypeVar("_Timed", WordTime, CharacterTime)
 
 class Assembler:
     """
-    Makes the chunks of one context. It decodes the audio, removes WAV headers, and joins samples
-    that are cut between two messages.
+    Makes the chunks of one context. The assembler decodes the audio, removes WAV headers, and joins
+    samples that are cut between two messages.
 
     The times on the wire start at 0 with every generation. The assembler adds the duration of the
     audio of all earlier generations. The duration of compressed audio is unknown here, so the end
@@ -103,8 +103,8 @@ class Assembler:
 
     def generation_ended(self) -> None:
         """Handle the end of a generation. The times of the next generation start at 0 again."""
-        # A count of samples is exact. The last word may end a little after its audio, which must
-        # not delay all later times.
+        # A count of samples is exact. The last word may end a little after its audio. Then the end
+        # of the word would delay all later times.
         received_ms = self.received_ms
         self._generation_start_ms = self._last_end_ms if received_ms is None else received_ms
 
@@ -153,7 +153,7 @@ class Assembler:
     def _visemes(
         self, received: tuple[Viseme, ...], phonemes: tuple[Phoneme, ...]
     ) -> tuple[Viseme, ...]:
-        """Return the visemes of the service. If there are none, return those of the phonemes."""
+        """Return the visemes of the service, or the visemes of the phonemes if there are none."""
         self._has_visemes = self._has_visemes or bool(received)
         if not self._has_visemes:
             return tuple(

@@ -13,8 +13,8 @@ damaged or cut off is removed and counts as missing. The modification time of th
 of its last use. Several processes may use one folder, because no process changes an entry in place.
 
 Threads: everything runs on the calling thread. There is no lock, because a forked child could not
-release it. If two threads store entries at the same time, the estimated size of the folder may lack
-one of the two entries, until the folder is measured again.
+release a lock of its parent. If two threads store entries at the same time, the estimated size of
+the folder may lack one of the two entries, until the folder is measured again.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ _MAGIC = b"inworld-speech 1\n"
 _DIGEST_BYTES = 64
 _SUFFIX = ".speech"
 
-# The names of the entries and of the traces.
+# The name of the cache in traces, and the context id of chunks from the cache.
 _NAME = "cache"
 
-# When the limit is exceeded, entries are removed until this part of the limit is used. So not every
-# new entry removes another entry.
+# When the limit is exceeded, entries are removed until only this part of the limit is used. So not
+# every new entry removes another entry.
 _KEPT_PART = 0.9
 # After this many new entries of this process, the folder is measured again, since other processes
 # add entries too.
@@ -97,8 +97,8 @@ class SpeechCache:
 
     def utterance(self, text: str, utterance: AnyUtterance) -> AnyUtterance:
         """
-        Return an utterance whose speech comes from the cache, or from *utterance* and is then
-        stored.
+        Return an utterance whose speech comes from the cache. If the cache does not have the
+        speech, it comes from *utterance* and is stored.
         """
         return CachedUtterance(self, text, utterance)
 
@@ -238,8 +238,8 @@ class CachedUtterance:
                 received.append(chunk)
             yield chunk
         # An utterance that was stopped ends without an error too, but its speech is incomplete. The
-        # speech of another endpoint, such as the emulator, is not stored, because a later hit would
-        # return it as speech of the service of the client.
+        # speech of another endpoint, such as the emulator, is not stored, because a later call
+        # would return this speech as speech of the client's service.
         if received and not self._is_stopped and self._utterance.is_own_service:
             self._cache.put(self._path, received)
 

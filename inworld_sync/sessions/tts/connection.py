@@ -161,7 +161,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         message_timeout: float | None = MESSAGE_TIMEOUT_SECONDS,
     ) -> TtsContext:
         """
-        Create a context. Text may be sent to it at once.
+        Create a context. Text may be sent to the context at once.
 
         If the service does not answer in time, the context ends with
         :class:`~inworld_sync.DeadlineExceeded`; the other contexts of the connection continue.
@@ -180,7 +180,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; False by default.
-            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            max_buffer_delay_ms: The longest time in ms that text waits for more text.
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
@@ -220,7 +220,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def __repr__(self) -> str:
         return f"<TtsConnection {self.name} ended={self.ended}>"
 
-    # For the pool; any thread.
+    # The pool calls these methods, on any thread.
 
     def _new_context(
         self,
@@ -250,8 +250,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
                     self._contexts.cancel(command)
             raise
         except BaseException:
-            # Interrupted by the user: the message may have been sent, so the service must be
-            # asked to close the context.
+            # A signal handler raised. The message may have been sent, so the service must be asked
+            # to close the context.
             self._drop(context)
             raise
         return context
@@ -318,7 +318,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         finally:
             self._needing -= 1
 
-    # For its contexts; any thread.
+    # The contexts call these methods, on any thread.
 
     def _command(
         self, make: Callable[[Contexts, float], Command], timeout: float | None = None
@@ -400,7 +400,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         with contextlib.suppress(InworldError):
             self._link.send(message, needs_room=False)
 
-    # The reader's part.
+    # The reader runs these methods.
 
     def _parse(self, message: memoryview) -> tts.TtsMessage:
         warnings: list[str] = []
@@ -449,7 +449,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         if self._on_room is not None and isinstance(event, (ContextClosed, tts.ContextFault)):
             self._on_room()
 
-    # The writer's part.
+    # The writer runs these methods.
 
     def _expire(self, now: float) -> float:
         for expired in self._contexts.expire(now):
@@ -488,7 +488,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
 
 
 def _limit(name: str, seconds: float | None) -> float:
-    """Return the seconds of a timeout; infinity if there is none."""
+    """Return the seconds of a timeout, or infinity for None."""
     checks.require_timeout(seconds, name)
     return math.inf if seconds is None else seconds
 

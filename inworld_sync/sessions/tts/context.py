@@ -58,12 +58,12 @@ ContextEvent: TypeAlias = (
     | UnknownEvent
 )
 
-# Once the service holds 1000 characters, its default threshold, it speaks without a flush. Then it
-# would send one FlushCompleted more than say() expects.
+# Once the service holds 1000 characters, the default threshold, the service speaks without a flush.
+# Then the service would send one FlushCompleted more than say() expects.
 _SAID_CHARACTERS = tts.MAX_TEXT_CHARACTERS - 1
 
-# If the service has sent no message for this time, it has begun to speak all text that it has, even
-# if it has not counted all characters.
+# If the service has sent no message for this time, the client assumes that the service has begun to
+# speak all its text, even if the service has not counted all characters.
 _IDLE_SECONDS = 0.5
 
 _INTERRUPTED = StreamEnded("client", reason="interrupted")
@@ -86,11 +86,11 @@ class ContextOwner(Protocol):
 
 class TtsContext(EventSource[ContextEvent]):
     """
-    A voice that speaks on a connection. It takes text, and emits events with audio.
+    A voice that speaks on a connection. The context takes text, and emits events with audio.
 
-    Made by :meth:`TtsConnection.context`. Iterate over it for its events, or add handlers with
-    :meth:`on`, or queues with :meth:`subscribe`. The iteration ends when :meth:`close` was called
-    and all audio was received. Leaving a ``with`` block closes the context.
+    Made by :meth:`TtsConnection.context`. Iterate over the context for its events, or add handlers
+    with :meth:`on`, or queues with :meth:`subscribe`. The iteration ends when :meth:`close` was
+    called and all audio was received. Leaving a ``with`` block closes the context.
 
     If the service does not answer in time, the iteration raises
     :class:`~inworld_sync.DeadlineExceeded`; see ``create_timeout`` and ``message_timeout`` of
@@ -99,7 +99,7 @@ class TtsContext(EventSource[ContextEvent]):
     Thread safety: every method may be called from any thread.
 
     Attributes:
-        id: Unique on the connection.
+        id: An id that is unique on the connection.
         config: The settings of the context.
     """
 
@@ -131,18 +131,18 @@ class TtsContext(EventSource[ContextEvent]):
         self._popped_bytes = 0
         self._rest = memoryview(b"")
 
-    # Text in.
+    # Methods for text.
 
     def send(self, text: str, *, split: bool = True, timeout: float | None = None) -> None:
         """
         Send text to be spoken. The text may be a part of a sentence.
 
-        Then call :meth:`flush` to make the service speak the text at once, or :meth:`close` if no
-        more text follows.
+        After that, call :meth:`flush` to make the service speak the text at once, or :meth:`close`
+        if no more text follows.
 
         Args:
-            text: The client splits it into pieces that the service accepts. White space alone, such
-                as a token of a model, is sent with the next text.
+            text: The client splits the text into pieces that the service accepts. White space
+                alone, such as a token of a model, is sent with the next text.
             split: False sends the text unchanged. The service refuses more than 2000 characters.
             timeout: Seconds to wait while the send queue is full; None means ``send_timeout``.
 
@@ -176,8 +176,8 @@ class TtsContext(EventSource[ContextEvent]):
         """
         Speak a text and yield its audio. The context stays open for the next text.
 
-        The first step of the iteration sends the text. It also ends the iteration of an earlier
-        call, and the rest of that call's audio is skipped.
+        The first step of the iteration sends the text. This step also ends the iteration of an
+        earlier call, and the rest of that call's audio is skipped.
 
         Args:
             text: The text, which is not blank. It may have any length.
@@ -273,7 +273,7 @@ class TtsContext(EventSource[ContextEvent]):
         bytes_per_second = audio.encoding.bytes_per_sample * audio.sample_rate_hz
         return self._popped_bytes * 1000.0 / bytes_per_second if bytes_per_second else 0.0
 
-    # Events out.
+    # Methods for events and audio.
 
     def _iterate(self, timeout: float | None) -> Iterator[ContextEvent]:
         return map(self._count, self._stream.events(timeout))
@@ -292,7 +292,7 @@ class TtsContext(EventSource[ContextEvent]):
         This method and the iteration share one position in the stream.
 
         Args:
-            buffer: Writable; its length in bytes must be even.
+            buffer: A writable buffer; its length in bytes must be even.
 
         Returns:
             How many bytes were written from the start of the buffer; the rest of the buffer is
@@ -360,7 +360,7 @@ class TtsContext(EventSource[ContextEvent]):
     def __repr__(self) -> str:
         return f"<TtsContext {self.id} {self.config.voice} ended={self.ended}>"
 
-    # For the service, the pool and the text feed; any thread.
+    # The service class, the pool and the text feed call these methods, on any thread.
 
     @property
     def _was_interrupted(self) -> bool:
@@ -368,7 +368,7 @@ class TtsContext(EventSource[ContextEvent]):
         return self._stream.ended is _INTERRUPTED
 
     def _send_text(self, text: str, *, flush: bool = False, timeout: float | None = None) -> None:
-        """Queue text. With *flush*, the service speaks it as one generation."""
+        """Queue text. With *flush*, the service speaks the text as one generation."""
         self._command(
             lambda contexts, now: contexts.send_text(self.id, text, now, flush=flush), timeout
         )
@@ -380,7 +380,7 @@ class TtsContext(EventSource[ContextEvent]):
         Queue a command.
 
         Raises:
-            InworldError: The context has ended. The error is the one with which it ended.
+            InworldError: The context has ended with this error.
         """
         if self._stream.ended is not None:
             self._stream.raise_end()
@@ -388,7 +388,7 @@ class TtsContext(EventSource[ContextEvent]):
         self._connection._command(make, timeout)
 
     def _abandon(self) -> None:
-        """Interrupt a context that the service does not answer; stop using its connection."""
+        """Interrupt a context without an answer of the service; stop using the connection."""
         self._connection._drop(self)
         self._connection._mark_unhealthy()
 
@@ -420,7 +420,7 @@ class TtsContext(EventSource[ContextEvent]):
         self._connection._wait_until(has_room)
         return stream.ended is None
 
-    # For the connection, which holds its monitor.
+    # The connection calls these methods, and holds its monitor.
 
     def _end_interrupted(self) -> None:
         """End the stream at once and drop the events that wait."""

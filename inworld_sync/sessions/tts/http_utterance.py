@@ -48,7 +48,7 @@ class HttpUtterance:
     Args:
         connector: Provides the credential and the settings of the client.
         http: Sends the requests.
-        text: The whole text, an iterable of its pieces, or the source of another attempt.
+        text: The whole text, an iterable of its pieces, or a :class:`PieceSource`.
         config: The settings of the utterance.
         timeout: The timeout in seconds for the first line of a response, including connecting, and
             for each further line.

@@ -74,7 +74,7 @@ class TtsPool:
 
     @property
     def max_retries(self) -> int:
-        """How often an utterance is retried."""
+        """The maximum number of retries of an utterance."""
         return self._connector.options.max_retries
 
     def renew(self, refused: ContextOwner) -> bool:
@@ -152,7 +152,7 @@ class TtsPool:
         Open a connection, unless a connection has room. The new connection stays open while idle.
 
         Raises:
-            As :meth:`context`.
+            The errors of :meth:`context`.
         """
         call = object()
         try:
@@ -198,8 +198,8 @@ class TtsPool:
 
     def evict_all(self) -> None:
         """Close every connection as soon as it is idle, since no utterances can follow."""
-        # No lock is acquired, since a finalizer may call this on a thread that holds a lock. While
-        # the interpreter ends, no thread runs, and start() would wait for ever.
+        # No lock is acquired, since a finalizer may call this method on a thread that holds a lock.
+        # While the interpreter ends, no thread runs, and start() would wait for ever.
         if not self._changed.in_child and not sys.is_finalizing():
             self._kept_idle = 0
             with contextlib.suppress(RuntimeError):  # the system has no thread left
@@ -248,7 +248,7 @@ class TtsPool:
                     timeout=deadline.remaining(),
                     on_room=self._evict_idle,
                     place=place,
-                    # A context of another connection may come free before the service accepts a
+                    # A place on another connection may become free before the service accepts a
                     # further connection.
                     retries_quota=not has_others,
                 )
@@ -320,7 +320,7 @@ class Utterance:
 
     Args:
         pool: Creates the contexts.
-        text: The whole text, an iterable of its pieces, or the source of another attempt.
+        text: The whole text, an iterable of its pieces, or a :class:`PieceSource`.
         config: The settings of the context.
         timeout: Seconds to wait for a context, and the ``message_timeout`` of the context.
         create_timeout: The ``create_timeout`` of the context.

@@ -137,13 +137,13 @@ class Tts:
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without it gives no
-                times.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without this setting
+                gives no times.
             timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
-            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            max_buffer_delay_ms: The longest time in ms that text waits for more text.
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
@@ -217,13 +217,13 @@ class Tts:
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without it gives no
-                times.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without this setting
+                gives no times.
             timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
-            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            max_buffer_delay_ms: The longest time in ms that text waits for more text.
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
@@ -376,13 +376,13 @@ class Tts:
             temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
             language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
             delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
-            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without it gives no
-                times.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``. A *config* without this setting
+                gives no times.
             timestamp_transport: ``SYNC`` sends times with their audio; ``ASYNC`` may send them
                 later.
             text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
             auto_mode: Whether the service decides when to speak; True by default.
-            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            max_buffer_delay_ms: The longest time in ms that text waits for more text.
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.

@@ -119,14 +119,14 @@ class AudioChunk(_Encoded):
         start_ms: Where the chunk starts in the utterance; None for compressed encodings.
         words: The words whose times were sent with this chunk, with their punctuation. Over the
             utterance, the times never decrease. If a word is cut between two chunks, each chunk has
-            its part as a word.
+            a part of the word as one word.
         characters: The characters whose times were sent with this chunk.
         phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index
             into *words*.
         usage: The counts of the service; None if the service sent no counts.
         tokens: The words, punctuation and white space of this chunk, as the service sent them. The
             joined tokens of an utterance are its text.
-        visemes: Mouth shapes. The service computes them from the audio if ``viseme_set`` was
+        visemes: Mouth shapes. The service computes the shapes from the audio if ``viseme_set`` was
             requested. Otherwise *visemes* has the visemes of the phonemes.
         extra: Fields of the service that the client cannot read.
     """
@@ -372,7 +372,7 @@ class AnyUtterance(Protocol):
 
     @property
     def is_own_service(self) -> bool:
-        """Whether the service of the client speaks, and not that of a further endpoint."""
+        """Whether the service of the client speaks, and not the service of a further endpoint."""
         ...
 
     @property

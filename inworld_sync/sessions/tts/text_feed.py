@@ -2,8 +2,8 @@ r"""
 Sends the text of an utterance to a context, and waits while the audio is not consumed.
 
 Threads: a separate thread sends a long text, or the pieces of an iterator. The thread ends with its
-utterance. If the thread waits in the user's iterator, it ends when the iterator yields its next
-piece.
+utterance. If the thread waits in the user's iterator, the thread ends when the iterator yields the
+next piece.
 
 Lock rule: :class:`PieceSource` holds its lock while it calls the user's iterator, so that two
 threads never call the iterator at once. A thread that holds this lock acquires no other lock.
@@ -110,7 +110,10 @@ class PieceSource:
             self._reading_thread = None
 
     def _joined(self, value: object) -> str:
-        """Return a piece. Half of a surrogate pair at its end is held back for the next piece."""
+        """
+        Return a piece. If it ends with half of a surrogate pair, the half is kept for the next
+        piece.
+        """
         if not isinstance(value, str):
             require_piece(value)
         piece, self._half = join_halves(self._half, str(value))

@@ -138,7 +138,7 @@ def _with_parts(body: JsonObject) -> JsonObject:
 def _read_objects(
     name: str, read: Callable[[object, object], object]
 ) -> Callable[[object, object], tuple[object, ...]]:
-    """Return a reader of an array that ignores values that are not objects."""
+    """Return a function that reads an array and ignores values that are not objects."""
 
     def read_array(value: object, _: object) -> tuple[object, ...]:
         if not isinstance(value, list):

@@ -5,14 +5,14 @@ Items are in the service's order. The text of an item is updated with each messa
 assistant are joined, and each transcript of a user's turn replaces the previous transcript. When an
 item is done, the text in the item replaces this text, unless the item's text is empty.
 
-Rules for what services were observed to do:
+Rules that follow from the observed behavior of services:
 
 - ``previous_item_id`` null means the end of the conversation, even for a function call;
 - a user's transcript may arrive before its item, so such transcripts are kept, for at most 32
   items;
 - text deltas and transcript deltas may both arrive for one item; only the kind that arrives first
   is used;
-- after a transcript is completed, only another completed transcript changes it;
+- after a transcript is completed, only another completed transcript replaces the first;
 - the end of a response ends its items, whatever the status of the response.
 
 This module has no clock and no lock. The owner serializes the calls.
@@ -57,7 +57,7 @@ class _Draft:
                 self.update_part(index, part)
 
     def update_part(self, index: int, part: rt.ContentPart) -> None:
-        """Replace a part with the part of a message, unless its text would be lost."""
+        """Replace a part with the part of a message, unless the text of the part would be lost."""
         before = self.parts.get(index)
         if before is None or part_text(part) or not part_text(before):
             self.parts[index] = part
@@ -102,7 +102,7 @@ class Conversation:
         return tuple(self._drafts[item_id].entry() for item_id in self._order)
 
     def get(self, item_id: str) -> rt.ConversationEntry | None:
-        """Return the item of this id, or None if the conversation does not have it."""
+        """Return the item of this id, or None if the conversation has no such item."""
         draft = self._drafts.get(item_id)
         return None if draft is None else draft.entry()
 

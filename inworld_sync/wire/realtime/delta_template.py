@@ -39,7 +39,7 @@ class DeltaTemplate:
         if not is_plain or event_id is None or event.event_id != event_id.decode("latin-1"):
             return
         before, found, after = rest.partition(b'"%b"' % event_id)
-        # If the text occurs twice, it is not known which occurrence is the event id.
+        # If the text occurs twice, either occurrence may be the event id.
         if found and found not in after:
             self._before, self._after, self._event = before + b'"', b'"' + after, event
 

@@ -154,7 +154,7 @@ def _session_event(
     """
     Read a message with a session object.
 
-    The codec is not used, because it drops null, and null in a session object means "off".
+    The codec is not used, because the codec drops null, and null in a session object means "off".
     """
     session, event_id = body.get("session"), body.get("event_id")
     if not isinstance(session, dict):
@@ -238,7 +238,8 @@ def _repair_item(fields: JsonObject) -> None:
     if not isinstance(item.get("id"), str):
         raise RemoteProtocolError(f"expected a string as item.id, got {item.get('id')!r}")
     if item.get("type") == FunctionCall.type and not isinstance(item.get("call_id"), str):
-        # Without its id the call cannot be answered, so it must not become an UnknownItem.
+        # Without a call id, the call cannot be answered. So the item must not become an
+        # UnknownItem.
         raise RemoteProtocolError(f"expected a string as item.call_id, got {item.get('call_id')!r}")
 
 

@@ -36,9 +36,9 @@ __all__ = [
     "untyped_fault",
 ]
 
-# A request for a response came while another response is in progress.
+# A request for a response came while another response was in progress.
 BUSY_CODE = "conversation_already_has_active_response"
-# A cancel came while no response is in progress.
+# A cancel came while no response was in progress.
 NOT_ACTIVE_CODE = "response_cancel_not_active"
 
 # With these codes, the command arrived when the session was already in the requested state.

@@ -82,7 +82,7 @@ class Items:
     # Messages of the service.
 
     def handle(self, event: RealtimeEvent) -> RealtimeEvent | None:
-        """Apply a message; return the event for users, or None if it has nothing new."""
+        """Apply a message; return the event for users, or None if the message has nothing new."""
         if isinstance(event, UserTranscriptUpdated) and not self._is_inworld:
             event = self._whole(event)
         elif isinstance(event, UserTranscriptCompleted):

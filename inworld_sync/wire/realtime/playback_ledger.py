@@ -65,7 +65,7 @@ class PlaybackLedger:
     The assistant's items whose audio is received and not yet played to its end.
 
     Args:
-        output_format: The session's output format; samples are counted at its rate.
+        output_format: The session's output format; samples are counted at the rate of this format.
 
     Attributes:
         begun: How many items have begun.
@@ -127,8 +127,8 @@ class PlaybackLedger:
         Return the positions in the items up to which the present player has played.
 
         Args:
-            played_samples: How many samples of each item the present player has played. An item of
-                which it has played nothing is left out.
+            played_samples: How many samples of each item the present player has played. An item is
+                left out if the player has played nothing of it.
         """
         return {
             item_id: item.begin_samples + played_samples[item_id]
@@ -138,12 +138,12 @@ class PlaybackLedger:
 
     def change_player(self, played_samples: Mapping[str, int] | None) -> None:
         """
-        Record that the session's player is replaced, and remove the items that it played to their
-        end. The next player gets only audio that is received later.
+        Record that the session's player is replaced, and remove the items that the old player has
+        played to the end. The next player gets only audio that is received later.
 
         Args:
-            played_samples: See :meth:`positions`. None if it is unknown; then the items so far are
-                not truncated.
+            played_samples: See :meth:`positions`. None if the numbers are unknown; then the items
+                so far are not truncated.
         """
         for item_id, position in self.positions(played_samples or {}).items():
             self._items[item_id].heard_samples = position
@@ -155,7 +155,7 @@ class PlaybackLedger:
 
     def interrupt(self, heard_samples: Mapping[str, int], begun: int | None = None) -> Cut:
         """
-        Remove all items that had begun before an interruption, because no more of them is played.
+        Remove all items that had begun before an interruption, because their playback has ended.
 
         Args:
             heard_samples: The position up to which each item was played, in samples at the output

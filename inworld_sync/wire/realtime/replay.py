@@ -108,7 +108,7 @@ def _replayed(entry: ConversationEntry, heard_share: float) -> Item | None:
     if isinstance(item, FunctionCall):
         if not entry.is_done or not item.name:
             return None
-        # Services refuse arguments that are not JSON, and then the output of the call too.
+        # Services refuse arguments that are not JSON, and after that also the output of the call.
         arguments = item.arguments if _is_json(item.arguments) else "{}"
         return attrs.evolve(item, arguments=arguments, status=None, extra={})
     if isinstance(item, FunctionCallOutput):

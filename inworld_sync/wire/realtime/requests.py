@@ -2,8 +2,8 @@
 Keeps the requests of a realtime session that the service has not answered, in the pending table.
 
 An error of the service with an event id refuses the request with this id. An error without an event
-id refuses the only pending request of the kind that the error shows. If the error shows no kind, it
-refuses the only pending request.
+id refuses the only pending request of the kind that the error shows. If the error shows no kind,
+the error refuses the only pending request.
 
 This module has no clock and no lock. The owner serializes the calls and passes times, in seconds of
 one monotonic clock.
@@ -121,7 +121,7 @@ class Requests:
         return self.table.next_deadline()
 
     def register(self, reply: PendingReply, now: float, seconds: float) -> None:
-        """Add a command that is sent *now* and has *seconds* to be answered."""
+        """Add a command that is sent at the time *now* and has to be answered within *seconds*."""
         if reply.kind is Request.OPEN:
             for earlier in self.table.contradict(Request.OPEN):
                 del self._replies[earlier]
@@ -160,7 +160,7 @@ class Requests:
 
     def match_error(self, error: ErrorInfo, *, is_opening: bool) -> Pending[Request] | None:
         """
-        Return the entry of the request that an error refuses; None if there is none.
+        Return the entry of the request that an error refuses; None if it refuses no request.
 
         While a session opens, an error without an event id refuses the settings of the session.
         """

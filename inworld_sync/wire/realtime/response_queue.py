@@ -7,8 +7,8 @@ meanwhile. So a request is queued until no response is in progress. A response w
 request because a response is in progress, the request is sent again: after the end of that
 response, or after a delay if the client knows of no such response.
 
-A request for an answer to tool outputs is dropped if the service has begun a response after it
-received these outputs.
+A request for an answer to tool outputs is dropped if the service has begun a response after the
+service received these outputs.
 
 This module has no clock and no lock. The owner serializes the calls.
 """
@@ -143,8 +143,8 @@ class ResponseQueue:
         Args:
             event: The message.
             matches_by_order: Whether a response without a request id belongs to the oldest request
-                that was sent. It is true if the service begins no response by itself, or does not
-                repeat the metadata of requests.
+                that was sent. The value is True if the service begins no response by itself, or
+                does not repeat the metadata of requests.
         """
         if isinstance(event, ItemAdded):
             for request in self._all():
@@ -186,7 +186,7 @@ class ResponseQueue:
         Record that the service has refused a request that was sent.
 
         If the service was busy with another response, the request is queued again. If the client
-        knows of no such response, the queue is paused; the owner resumes it after a delay.
+        knows of no such response, the queue is paused; the owner resumes the queue after a delay.
 
         Returns:
             The state that has failed; None if the request is queued again.
@@ -215,7 +215,7 @@ class ResponseQueue:
         End a request that was not answered in time.
 
         Returns:
-            The state that has ended, and the last refusal if there was one.
+            The state that has ended, and the last refusal, or None without a refusal.
         """
         request = self._sent.pop(request_id, None)
         was_sent = request is not None
@@ -309,7 +309,7 @@ class ResponseQueue:
         return self.responses.end_all(error)
 
     def _matched(self, event: ResponseCreated | ResponseDone) -> ResponseCreated | ResponseDone:
-        """Return an event of an unknown response, with the id of the oldest request added to it."""
+        """Return an event of an unknown response, with the id of the oldest request added."""
         info = event.response
         is_known = CLIENT_EVENT_ID in info.metadata or self.responses.get(info.id) is not None
         if is_known or not self._sent:

@@ -8,8 +8,8 @@ Rules:
 - a whole text (of a part, an item or the response) may begin with the pieces that have arrived for
   the same part, item or response. Then only the rest of the whole text is added. Otherwise nothing
   is added;
-- text that arrives after the client has cancelled the response is held back. It is used only if the
-  response is completed in spite of the cancel.
+- text that arrives after the client has cancelled the response is held back. This text is used only
+  if the response is completed in spite of the cancel.
 
 This module has no clock and no lock. The owner serializes the calls.
 """

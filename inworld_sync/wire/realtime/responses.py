@@ -8,13 +8,12 @@ Follows the responses of one session, each from its request to its final state.
     in_progress  -                  its status      -
     final        ignored            ignored         -
 
-The service also starts responses by itself; these begin at ``response.created``. The client sends
-the id of a request as ``client_event_id`` in the metadata. The service repeats the metadata in the
-response, so the response can be matched with its request.
-A missing or unknown status at the end counts as ``incomplete``. If a request is abandoned and its
-response begins later, the response is cancelled.
-Audio and text of a cancelled response may still arrive; :meth:`Responses.accepts` returns False
-for them.
+The service also starts responses by itself; the states of such a response begin with
+``response.created``. The client sends the id of a request as ``client_event_id`` in the metadata.
+The service repeats the metadata in the response, so the response can be matched with its request. A
+missing or unknown status at the end counts as ``incomplete``. If a request is abandoned and its
+response begins later, the response is cancelled. Audio and text of a cancelled response may still
+arrive; :meth:`Responses.accepts` returns False for such audio and text.
 
 This module has no clock and no lock. The owner serializes the calls.
 Source: Inworld Realtime reference, ``response.create`` and ``response.done``.

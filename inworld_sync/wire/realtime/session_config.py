@@ -61,7 +61,7 @@ class TurnDetectionConfig(Setting):
     Attributes:
         type: With ``server_vad``, silence alone ends a turn. With ``semantic_vad``, the meaning of
             the words counts too. With ``none``, the application ends turns.
-        threshold: The lowest probability that counts as speech, from 0 to 1.
+        threshold: Audio counts as speech if its probability of speech is at least this, 0 to 1.
         silence_duration_ms: The duration of the silence that ends a turn.
     """
 
@@ -132,7 +132,7 @@ class SessionConfig(Setting):
         max_tokens: 1 to 4096 for one response.
         voice: A voice's id.
         input_audio_format: ``pcm16``, ``pcmu`` or ``pcma``.
-        output_audio_format: As *input_audio_format*.
+        output_audio_format: The same values as for *input_audio_format*.
         turn_detection: How the end of the user's turn is detected.
         tools: The tools as JSON objects; functions and tools of a :class:`Session` are converted.
         tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
@@ -198,8 +198,8 @@ class SessionConfig(Setting):
         """
         Return the settings of a session.
 
-        The result has only the descriptions of functions for the model. It has no references to the
-        Python functions.
+        The result has only the descriptions of functions for the model. The result has no
+        references to the Python functions.
 
         Raises:
             ConfigError: A setting has no place in a :class:`SessionConfig`. The message names this

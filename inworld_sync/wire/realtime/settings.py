@@ -41,7 +41,8 @@ class Settings:
 
     Attributes:
         opening: The settings for a new connection: all requested settings that were not refused.
-        info: The session as the service describes it. It is empty before the first message.
+        info: The session as the service describes it. This description is empty before the first
+            message.
         input_format: The audio format that the service expects.
         output_format: The audio format that the service sends.
         has_manual_turns: True if the application ends turns. The service then begins no response by

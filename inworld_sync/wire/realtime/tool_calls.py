@@ -6,7 +6,7 @@ of these three fields may be missing in a later message. A call is complete when
 when its response is completed, whichever is first. A call without a name is complete only when its
 response is completed. A call without a name must be answered too.
 ``response.function_call_arguments.done`` does not complete a call, because the service also sends
-it when a response is interrupted.
+this message when a response is interrupted.
 
 A response may call several functions at once. Each output is sent as soon as its function
 returns, in any order. One further response is requested when all outputs are sent and the response
