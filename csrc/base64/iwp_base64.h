@@ -1,4 +1,7 @@
-/* Decoding of base64 in longer texts; kernels. Included by base64*.c, split/, iwp_kernels.c. */
+/*
+ * Decodes base64 inside longer texts, and declares the kernels. Included by base64*.c, split/
+ * and iwp_kernels.c.
+ */
 #ifndef IWP_BASE64_H
 #define IWP_BASE64_H
 

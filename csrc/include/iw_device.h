@@ -68,13 +68,14 @@ uint64_t iw_tap_end(const struct iw_tap *tap);
 /*
  * Copy up to `samples` samples from `*position` on to `out`. If the samples from `*position` on
  * are no longer held, `*position` becomes the position of the oldest sample that is held.
- * Returns the count.
+ * Returns the count of copied samples.
  */
 size_t iw_tap_read(const struct iw_tap *tap, uint64_t *position, uint8_t *out, size_t samples);
 
 /*
- * Copy the times of up to `most` blocks from block `*next` on, and add the count to `*next`.
- * Blocks that are no longer held are skipped. Returns the count.
+ * Copy the times of up to `most` blocks from block `*next` on. Blocks that are no longer held
+ * are skipped. `*next` becomes the number of the block after the last copied block. Returns the
+ * count of copied blocks.
  */
 size_t iw_tap_blocks(const struct iw_tap *tap, uint64_t *next, struct iw_block *out,
                      size_t most);

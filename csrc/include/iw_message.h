@@ -93,7 +93,10 @@ struct iw_split_room {
     size_t text_bytes;
 };
 
-/* Separators in the text of iw_split_parts. They are control bytes, which JSON must escape. */
+/*
+ * Marks in the text of iw_split_parts. IW_SPLIT_BETWEEN separates the parts, and
+ * IW_SPLIT_NOTHING is a part without a value. Both are control bytes, which JSON must escape.
+ */
 enum { IW_SPLIT_BETWEEN = 1, IW_SPLIT_NOTHING = 2 };
 
 /*

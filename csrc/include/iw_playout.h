@@ -157,7 +157,7 @@ void iw_playout_destroy(struct iw_playout *playout);
  * allowed, to end an item.
  *
  * IW_NO_ROOM: the queue would exceed the capacity. IW_STALE: the item was cleared, has ended,
- * or another item has followed it. IW_NO_MEMORY.
+ * or another item has followed it. IW_NO_MEMORY: memory could not be allocated.
  */
 enum iw_status iw_playout_push(struct iw_playout *playout, const uint8_t *samples,
                                size_t frames, uint64_t item, uint32_t flags, uint64_t now_ns);

@@ -3,7 +3,8 @@
  * files.
  *
  * Time scaling makes whole periods, but a device pulls any number of frames. The fifo keeps the
- * frames that are left. Only the consumer may use a fifo. Nothing here allocates memory.
+ * frames that were not pulled yet. Only the consumer may use a fifo. Nothing here allocates
+ * memory.
  */
 #ifndef IWP_FIFO_H
 #define IWP_FIFO_H
@@ -47,8 +48,8 @@ int iwp_parts_append(struct iw_playout_part *parts, size_t *count, size_t capaci
 
 /*
  * Remove `frames` frames, at most fifo->frames, from the front. `take` is called in order for
- * each part or piece of a part, with the samples. If a piece has half of the output frames of a
- * stretched part, it also has half of the source frames, and so on.
+ * each part or piece of a part, with the samples. A piece of a stretched part has the same
+ * share of the part's source frames as of its output frames.
  */
 typedef void iwp_fifo_take(void *context, const float *samples, struct iw_playout_part piece);
 void iwp_fifo_pop(struct iwp_fifo *fifo, size_t frames, iwp_fifo_take *take, void *context);

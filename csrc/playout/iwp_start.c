@@ -69,7 +69,7 @@ static void meet(struct iwp_start *start, size_t i, double now_ms, double durati
         return;
     /*
      * After a chunk shorter than resume_ms, the playout waits for more audio. The simulation
-     * assumes that this takes half of the missing time.
+     * assumes that this wait takes half as long as the missing audio.
      */
     late_ms += 0.5 * fmax(0, start->resume_ms - duration_ms);
     start->stalled_ms[i] += late_ms;

@@ -235,7 +235,7 @@ static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t fra
     else
         voice->hold_frames -= voice->hold_frames < frames ? voice->hold_frames : frames;
     aim(mixer, voice, ducked ? wanted * gain_of(&voice->ducked_gain) : wanted);
-    /* The gain of a silent voice needs no ramp, because it is not audible. */
+    /* A silent voice needs no ramp, because a jump of its gain is not audible. */
     if (sound == 0 || voice->is_new)
         voice->level = voice->wanted;
     voice->is_new = false;

@@ -8,7 +8,7 @@
 #define WINDOW_MS 10.0 /* how much audio is compared */
 #define PAUSE_MS 10.0  /* how much of a pause is removed or added at a time */
 #define PAUSE_FADE_MS 4.0
-#define PAUSE_RMS 0.004f /* a pause is extended only if the last audio is softer */
+#define PAUSE_RMS 0.004f /* a pause is extended only if the last audio is softer than this */
 /* The least correlation of two periods. A lower value is enough if the delay is very wrong. */
 #define ALIKE 0.88f
 #define ALIKE_URGENT 0.75f

@@ -13,8 +13,8 @@
 #include "include/iw_message.h"
 
 /*
- * The size of the blocks in which text is decoded for floats. Both buffers fit in the first
- * cache. A block has whole groups of 4 characters and whole samples of 2 bytes.
+ * The size of the blocks in which text is decoded for floats. Both buffers fit in the
+ * first-level cache. A block has whole groups of 4 characters and whole samples of 2 bytes.
  */
 enum { BLOCK_CHARACTERS = 4096, BLOCK_BYTES = BLOCK_CHARACTERS / 4 * 3 };
 

@@ -166,7 +166,7 @@ def is_audio_file(head: bytes) -> bool:
     """
     Return whether *head*, the first bytes of a recording, begins a known format.
 
-    MP3 and AAC have no signature, so one header in *head* is enough for them.
+    MP3 and AAC have no signature. For these formats, one header of a frame in *head* is enough.
     """
     return bool(_signed_format(head) or mpeg_format(lambda size: head[:size], is_whole=False))
 

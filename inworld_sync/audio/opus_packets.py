@@ -2,8 +2,9 @@
 Decodes the Opus packets of an RTP stream. Packets may be late, lost or in the wrong order.
 
 An Opus decoder needs the packets in order. So a packet that arrives too early waits a moment for
-the packets before it. If a packet is lost, the Opus decoder itself generates the missing audio: it
-continues the speech from its own state, so that the next packet fits to this audio.
+the packets before it. If a packet is lost, the Opus decoder itself generates the missing audio: the
+decoder continues the speech from its own state, so that the audio of the next packet continues the
+generated audio.
 
 - :class:`OpusStream` returns the audio as soon as it is in order. A recognizer needs this.
 - :class:`OpusPackets` adds a playout in live mode, which adapts its delay to the network. A
@@ -182,7 +183,7 @@ class OpusPackets:
 
     @property
     def delay_ms(self) -> float:
-        """The present time between the arrival of audio and its :meth:`read`, in milliseconds."""
+        """The current delay from the arrival of audio to its :meth:`read`, in milliseconds."""
         return self._playout.stats().target_delay_ms + BLOCK_MS
 
     def add(self, source: int, sequence: int, timestamp: int, payload: bytes, now: float) -> None:

@@ -101,7 +101,7 @@ class ChannelOrder:
     arrays.
 
     Attributes:
-        axis: 0 or 1; None before an array shows it.
+        axis: The dimension of the channels, 0 or 1; None until an array shows it.
     """
 
     def __init__(self) -> None:
@@ -175,7 +175,7 @@ def frames_of(
     Args:
         audio: An array.
         channels: The declared number of channels.
-        order: The order of earlier arrays, which decides if the shape is ambiguous.
+        order: The order of earlier arrays, which is used for an ambiguous shape.
 
     Raises:
         AudioError: *audio* is not an array of samples; or both dimensions may have the channels, or

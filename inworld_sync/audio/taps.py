@@ -31,7 +31,7 @@ class BlockTime(NamedTuple):
     Attributes:
         position: The count of samples before the block.
         time_ns: When the first sample was captured or is heard, on the monotonic clock.
-        breaks: The number of blocks so far before which samples were missing.
+        breaks: How many times, so far, samples were missing before a block.
         devices: The number of devices so far that have delivered or played blocks.
     """
 

@@ -298,7 +298,7 @@ def _transcribe_all(
                 future.set_exception(error)
 
     # A thread may wait for standard input or a FIFO when the command is interrupted. A thread of a
-    # ThreadPoolExecutor would then delay the end of the program; a daemon does not.
+    # ThreadPoolExecutor would then delay the end of the program; a daemon thread does not.
     threads = [
         threading.Thread(target=work, name=f"inworld-transcribe-{number}", daemon=True)
         for number in range(min(jobs, len(files)))

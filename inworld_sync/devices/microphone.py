@@ -83,7 +83,7 @@ class Microphone(Closing):
 
         Args:
             sample_rate_hz: The sample rate of the blocks, 8000 to 48000. If the device does not
-                support it, the device is opened at another rate and the audio is converted.
+                support this rate, the device is opened at another rate and the audio is converted.
             device: An index or a part of a name in :func:`~inworld_sync.devices.list_devices`. None
                 means the default device. If that device is unplugged, the new default device is
                 used.

@@ -1,8 +1,9 @@
 """
-Implements a speaker without a device. This speaker takes as long as a real one, and needs no sound
-system.
+Implements a speaker without a device. This speaker takes as long as a real speaker, and needs no
+sound system.
 
-Locks: ``_changed`` guards every field. It is held for arithmetic and while a subclass handles the
+Locks: ``_changed`` guards every field. The lock is held for arithmetic and while a subclass handles
+    the
 samples, but never while other code is called.
 """
 

@@ -230,7 +230,7 @@ class ProgramSpeaker(NullSpeaker):
         except OSError as error:
             self._free()
             raise DeviceError(f"cannot run {self._path}: {error}") from error
-        # If the pipe were blocking, write() could wait with the lock held for a program that does
+        # If the pipe were blocking, write() could wait, with the lock held, for a program that does
         # not read.
         if self._process.stdin is not None and os.name == "posix":
             os.set_blocking(self._process.stdin.fileno(), False)

@@ -334,7 +334,7 @@ class Connection:
         if not isinstance(event, UpgradeRequest):
             self._refuse(BadRequest("the request is not an upgrade to WebSocket"))
             return
-        # The library knows no subprotocol, and refuses one with a "/", which base64 may have.
+        # The library knows no subprotocol, and refuses a name with "/", which base64 may have.
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
         response = protocol.accept(event)

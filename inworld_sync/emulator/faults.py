@@ -83,7 +83,7 @@ _BEFORE_MESSAGES = fault_kinds(
     "accept_delay response_delay http_status drop_request reset_request cut_upload bad_sdp "
     "ice_failure"
 )
-# The smallest and the largest value of each kind that needs one.
+# The smallest and the largest value of each kind that needs a value.
 _VALUES = {
     **dict.fromkeys(fault_kinds("accept_delay response_delay delay pause"), (1e-6, 86_400)),
     **dict.fromkeys(fault_kinds("error fatal_error"), (1, 2**31 - 1)),
@@ -162,7 +162,7 @@ def delay_or_cut(fault: Fault, stream: Stream, ended: threading.Event) -> None:
     Args:
         fault: The fault.
         stream: The connection.
-        ended: An event that is set when the connection ends, which ends a delay.
+        ended: An event that is set when the connection ends. A delay ends when the event is set.
 
     Raises:
         Cut: The connection must end.

@@ -3,7 +3,7 @@ Defines the rules that TTS and STT share: the JSON of gRPC, and the check of the
 
 Requests may write their keys in camelCase, in snake_case, or both; responses use camelCase. A
 message that cannot be read gets an error, and the connection continues. A bad credential is refused
-at the first message: it gets an error, and the connection is closed.
+at the first message: the client gets an error, and the connection is closed.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 Chat completions of language models: ``iw.llm``.
 
 Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next event. A second
-thread does not wait but raises.
+thread does not wait, but raises an error.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Llm:
             metadata: Values for the conditions of a router.
             extra: Further fields of the request, by their names on the wire.
             config: All settings in one object. Each setting above that is not None replaces the
-                one in *config*.
+                setting in *config*.
             timeout: The largest number of seconds for the whole call, retries included; None means
                 no limit.
 
@@ -203,7 +203,7 @@ class Llm:
             metadata: Values for the conditions of a router.
             extra: Further fields of the request, by their names on the wire.
             config: All settings in one object. Each setting above that is not None replaces the
-                one in *config*.
+                setting in *config*.
             timeout: The largest number of seconds from the call to the end of the answer; None
                 means no limit.
             event_timeout: The largest number of seconds to wait for the beginning of the response,

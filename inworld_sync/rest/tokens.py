@@ -140,8 +140,8 @@ class JwtAuth:
         api_key: The key as the portal shows it; None reads ``INWORLD_API_KEY``.
         workspace: Restricts the token to a workspace.
         kind: ``jwt`` or ``session``.
-        refresh_before: A token is renewed this many seconds before it expires. If its lifetime is
-            less than twice this number, it is renewed after half of its lifetime.
+        refresh_before: A token is renewed this many seconds before it expires. If the lifetime is
+            less than twice this number, the token is renewed after half of the lifetime.
         timeout: Seconds for one request of a token. A connection waits no longer than its own
             timeout.
         options: Address, proxy and certificates; None means those of ``Inworld()``.

@@ -64,7 +64,7 @@ class Voices:
         """
         Return all voices, or those that match every filter.
 
-        An entry that cannot be read, such as one without an id, is left out, and a warning is
+        An entry that cannot be read, such as an entry without an id, is left out, and a warning is
         logged.
 
         Args:
@@ -165,7 +165,7 @@ class Voices:
             ConfigError: An argument is wrong; nothing was sent.
             OSError: A file cannot be read.
             QuotaError: The plan has no room for another voice, or a rate limit is reached.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         is_several = isinstance(samples, (tuple, list))
         given = cast("Sequence[AudioLike]", samples if is_several else (samples,))
@@ -291,7 +291,7 @@ class Voices:
         Raises:
             ConfigError: An argument is wrong; nothing was sent.
             NotFoundError: No preview has this id, or the preview has expired.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         path = _path(voice)
         body = {
@@ -328,7 +328,7 @@ class Voices:
         Raises:
             ConfigError: There is no change, or an argument is wrong; nothing was sent.
             NotFoundError: No voice has this id.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         path = _path(voice)
         body: dict[str, object] = {}
@@ -356,7 +356,7 @@ class Voices:
             ConfigError: *voice* is blank or not a str.
             NotFoundError: No voice has this id.
             ServiceError: The voice belongs to the service.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         advice = f"the voice may or may not be deleted: see iw.voices.get({voice!r})"
         self._call("DELETE", _path(voice), Deadline(timeout, "deleting the voice"), None, advice)

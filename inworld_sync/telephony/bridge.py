@@ -144,7 +144,7 @@ class Bridge:
 
     def run(self) -> CallSummary:
         """
-        Run the call until it ends. Neither a lost connection nor a wrong message raises.
+        Run the call until it ends. Neither a lost connection nor a wrong message raises an error.
 
         Returns:
             The reason for the end, and the conversation.

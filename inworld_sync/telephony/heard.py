@@ -37,13 +37,13 @@ _LOST_SECONDS = 2.0
 _MAX_DELAY_SECONDS = 5.0
 _PREFIX = "iw"
 
-# A longer name is not that of a mark of this side.
+# A longer name is not the name of a mark that this side has sent.
 _MAX_NAME = 40
 
 
 @attrs.define
 class _Run:
-    """Audio that is played without a pause: its first position, and when it began to be sent."""
+    """Audio that is played without a pause: its first position, and the time when sending began."""
 
     position: int
     began: float
@@ -54,7 +54,7 @@ class HeardClock:
     Counts how much of the audio that was sent has been heard.
 
     Args:
-        rate_hz: Samples a second.
+        rate_hz: Samples per second.
         delay: The assumed seconds from sending to hearing, until the delay is measured.
         reports: How the carrier reports the audio that it has played.
 

@@ -32,7 +32,7 @@ _LEAST_PEAK: Final = 9.0
 # A delay is found when this many results in a row differ by at most this time.
 _AGREEING: Final = 3
 _AGREEMENT_SECONDS: Final = 0.004
-# Quieter audio is not compared. Samples are in units of 16-bit integers.
+# Audio below this level is not compared. The unit is one step of a 16-bit sample.
 _LEAST_LEVEL: Final = 20.0
 
 
@@ -103,10 +103,11 @@ class DelayFinder:
             return None
         product = np.fft.rfft(recorded, self._size) * np.conj(np.fft.rfft(played, self._size))
         product = np.where(self._band, product / np.maximum(np.abs(product), 1e-9), 0.0)
-        # Index i is the correlation with played audio from i - size on, or from i on.
+        # Index i is the correlation with the played audio that begins at i, or at i - size for a
+        # negative place.
         correlation = np.fft.irfft(product, self._size)
-        # A recorded sample at r + before has the played sample at place p: the delay is
-        # r + before - p, so index -p of the correlation belongs to the delay before - p.
+        # If the recorded audio at "before" is the echo of the played audio at place p, the delay is
+        # before - p. The correlation at index -p belongs to this delay.
         places = np.arange(self._before + self._after + 1)
         values = correlation[-places]
         best = int(np.argmax(values))

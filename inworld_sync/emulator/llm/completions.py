@@ -156,7 +156,7 @@ class _Completion:
 
     def _sentence_end(self, text: str, last: str) -> int:
         """Return where the first sentence ends; 0 if no end is in the *last* part of the text."""
-        # The punctuation may be in the part before.
+        # The punctuation may be in the previous part.
         start = max(0, len(text) - len(last) - _PUNCTUATION_CHARACTERS)
         if found := _SENTENCE_END.search(text, start):
             return found.end()

@@ -51,7 +51,7 @@ class SimulatedCall:
         carrier: ``twilio``, ``telnyx``, ``asterisk`` (``chan_websocket``) or ``audiosocket``.
         encoding: ``mulaw``, ``alaw``, ``pcm`` for 16-bit samples, or another name, which the
             carrier sends unchanged. AudioSocket always has ``pcm``.
-        sample_rate_hz: Samples a second.
+        sample_rate_hz: Samples per second.
         call_id: The id of the call; None generates one.
         parameters: The custom parameters of the stream.
 
@@ -253,7 +253,7 @@ class SimulatedCall:
             self.is_over = True
             self._changed.notify_all()
 
-    # ``_changed`` is held.
+    # # The methods below are called with ``_changed`` held.
 
     def _apply(self, order: Order) -> None:
         if order.kind == "audio":

@@ -70,7 +70,7 @@ class Carrier:
         raise NotImplementedError
 
     def media(self, audio: bytes, chunk: int) -> Message:
-        """Return a piece of the caller's audio."""
+        """Return the message with a piece of the caller's audio."""
         media = {
             "track": "inbound",
             "chunk": str(chunk),
@@ -80,15 +80,15 @@ class Carrier:
         return self._message("media", media)
 
     def key(self, digit: str) -> Message:
-        """Return a key that the caller presses."""
+        """Return the message about a key that the caller presses."""
         raise NotImplementedError
 
     def mark(self, name: str) -> Message:
-        """Return a mark."""
+        """Return the message about a mark that was reached."""
         return self._message("mark", {"name": name})
 
     def status(self, queued_frames: int) -> Message:
-        """Return the length of the queue."""
+        """Return the message with the length of the queue."""
         raise NotImplementedError
 
     def stop(self) -> Message | None:

@@ -130,7 +130,8 @@ def _messages(request: ReplyRequest) -> Iterator[dict[str, object]]:
                 if text := text_of(item):
                     yield {"role": item["role"], "content": text}
         elif kind == "function_call":
-            # Endpoints refuse a call without an output. They also refuse calls in several messages.
+            # Endpoints refuse a call without an output. They also refuse consecutive calls in
+            # separate messages.
             calls = [item for item in run if item["call_id"] in outputs]
             if calls:
                 yield {"role": "assistant", "content": "", "tool_calls": [*map(_call, calls)]}

@@ -1,7 +1,7 @@
 """
 Keeps the items of a conversation, in order.
 
-Locks: ``_lock`` guards the list. It is held while an event about a change is queued, so that
+Locks: ``_lock`` guards the list. The lock is held while an event about a change is queued, so that
 clients receive changes in order. Queueing never waits for the client.
 """
 

@@ -64,8 +64,8 @@ def find_weights() -> Path:
 
 class Moonshine:
     """
-    The recognizer of the emulator. It knows English, and needs about 15 ms of CPU for a second of
-    speech.
+    The recognizer of the emulator. It recognizes English, and needs about 15 ms of CPU time for a
+    second of speech.
 
     Args:
         folder: The folder with ``encoder_model.ort``, ``decoder_model_merged.ort`` and

@@ -18,7 +18,7 @@ _ADDRESS_FIELD = 4
 
 def checked_offer(sdp: object) -> str:
     """
-    Return an offer without the candidates that are names.
+    Return an offer without the candidates whose addresses are host names.
 
     A browser hides its addresses behind names of multicast DNS. Looking up such a name would send
     packets to the network. The lookup is not needed, because the browser sends the first packet,
