@@ -58,9 +58,10 @@ _RETRY_SECONDS: Final = 5.0
 # The headers that usual servers accept are shorter than this.
 _MAX_TOKEN_CHARACTERS: Final = 16 * 1024
 
-# A difference to the clock of the service below the first number cannot be why the service refused
-# a signature. A difference above the second number is not believed: even a device whose clock was
-# never set starts in 1970.
+# A difference between the clocks of this machine and of the service is ignored if it is below
+# _MIN_SKEW_SECONDS, because such a difference cannot be the reason for a refused signature. A
+# difference above _MAX_SKEW_SECONDS is ignored too, because even a clock that was never set starts
+# in 1970.
 _MIN_SKEW_SECONDS: Final = 30.0
 _MAX_SKEW_SECONDS: Final = 100 * 365 * 86400.0
 

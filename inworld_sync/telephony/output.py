@@ -361,7 +361,7 @@ class CallOutput:
             self._news.wait(max(wait, 0.0))
             return self._frame(time.monotonic())
 
-    # ``_news`` is held.
+    # # The methods below are called with ``_news`` held.
 
     def _report(self, position: int | None) -> None:
         if position is not None and self._recorder is not None:

@@ -86,7 +86,8 @@ class PreparedSessions:
 
     def pop(self, call_id: str, connect: _Open) -> RealtimeSession:
         """
-        Wait until the session of a call is open, and return it. Without such a session, open one.
+        Wait until the session of a call is open, and return this session. If :meth:`open` was not
+        called for this call, open a session.
 
         Args:
             call_id: The carrier's id of the call.

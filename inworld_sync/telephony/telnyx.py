@@ -165,7 +165,7 @@ class TelnyxCodec(JsonCodec):
         return f'{{"event":"media","media":{{"payload":"{payload}"}}}}'
 
     def report(self, name: str) -> Message | None:
-        """Return a mark."""
+        """Return the message with a mark."""
         return f'{{"event":"mark","mark":{{"name":{json.dumps(name)}}}}}'
 
     def clear(self) -> Message | None:

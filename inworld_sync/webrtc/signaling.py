@@ -42,7 +42,8 @@ _MAX_ICE_SECONDS = 3.0
 
 _MAX_PORT = 65535
 
-# An answer has about 2000 characters. Reading it takes the square of the number of candidates.
+# An answer has about 2000 characters. The time to read an answer grows with the square of the
+# number of candidates.
 _MAX_SDP_CHARACTERS = 64 * 1024
 
 

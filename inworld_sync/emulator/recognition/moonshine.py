@@ -139,7 +139,7 @@ class Moonshine:
 
 
 def _read_tokens(table: bytes) -> list[bytes]:
-    """Read the tokens. Before each token is its length: two bytes if 128 or more, otherwise one."""
+    """Read the tokens. The length before a token has two bytes from 128 on, otherwise one byte."""
     tokens = []
     at = 0
     while at < len(table):
