@@ -16,7 +16,7 @@ struct iwp_base64_span {
 
 /*
  * Decode the base64 text at the start of src. The text ends before the first character that
- * does not belong to it, for example the quote after a text inside JSON.
+ * does not belong to the text, for example the quote after a text inside JSON.
  *
  * A padded last group belongs to the text if it is strictly valid (RFC 4648 section 4). A group
  * that is cut, has wrong padding or contains an escape does not belong to the text. The caller

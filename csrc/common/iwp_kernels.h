@@ -31,8 +31,8 @@ struct iwp_kernels {
 };
 
 /*
- * The row in use; NULL until the first call. It is the only global variable of the core. Read
- * it with iwp_kernels_active().
+ * The row in use; NULL until the first call. This pointer is the only global variable of the
+ * core. Read the pointer with iwp_kernels_active().
  */
 extern struct iwp_pointer iwp_kernels_row;
 

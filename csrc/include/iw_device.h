@@ -98,10 +98,11 @@ struct iw_microphone_stats {
  * Create a microphone.
  *
  * capacity_samples  the minimum size of the ring, 1 to 2^26
- * channels          of the device, 1 to 32; the channels are mixed to one in equal parts
- * gate              NULL, or the gate of a speaker. While the speaker plays audio, and for
- *                   hangover_ns after its audio, the microphone captures silence. The gate must
- *                   live longer than the microphone
+ * channels          of the device, 1 to 32; the channels are mixed to one channel in equal
+ *                   parts gate              NULL, or the gate of a speaker. While the speaker
+ *                   plays audio, and for
+ *                   hangover_ns after this audio, the microphone captures silence. The gate
+ *                   must live longer than the microphone
  */
 enum iw_status iw_microphone_create(struct iw_microphone **microphone, size_t capacity_samples,
                                     uint32_t channels, const struct iw_gate *gate,

@@ -21,7 +21,7 @@ enum iw_split_kind {
     IW_SPLIT_ABSENT = 0,
     IW_SPLIT_TEXT = 1,    /* a string without escapes; the span is the text without quotes */
     IW_SPLIT_LITERAL = 2, /* a number, true, false or null; the span is the whole value */
-    IW_SPLIT_OTHER = 3    /* a string with escapes and its quotes, an object or an array */
+    IW_SPLIT_OTHER = 3    /* an object, array or escaped string; the span is the whole value */
 };
 
 struct iw_split_span {

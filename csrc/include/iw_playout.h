@@ -11,7 +11,7 @@
 
 /*
  * A jitter buffer. The producer pushes audio as it arrives from the network, and the consumer,
- * a sound device, pulls it in blocks of any size. A frame is one sample of each channel.
+ * a sound device, pulls audio in blocks of any size. A frame is one sample of each channel.
  * Positions count source frames.
  *
  * Threads:
@@ -245,7 +245,7 @@ void iw_playout_stats(const struct iw_playout *playout, struct iw_playout_stats 
 
 /*
  * Return the time of the system's monotonic clock. The device's callback and the producer use
- * it for `now_ns`.
+ * this time for `now_ns`.
  */
 uint64_t iw_playout_clock_ns(void);
 

@@ -1,4 +1,4 @@
-/* The delay estimator of live mode: it simulates many policies and uses the cheapest one. */
+/* The delay estimator of live mode: it simulates many policies and uses the cheapest policy. */
 #include "playout/iwp_estimator.h"
 
 #include <math.h>
@@ -178,8 +178,8 @@ static void start(struct iwp_estimator *estimator, double source_ms, double tran
 }
 
 /*
- * Handle a packet that arrives after its successor. Each policy that has already played past
- * the packet has concealed it.
+ * Handle a packet that arrives after its successor. Each policy that has already played later
+ * audio has concealed this packet.
  */
 static void charge_reordered(struct iwp_estimator *estimator, double transit_ms,
                              double duration_ms)

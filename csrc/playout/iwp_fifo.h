@@ -37,8 +37,9 @@ int iwp_fifo_has_room(const struct iwp_fifo *fifo);
 float *iwp_fifo_end(struct iwp_fifo *fifo);
 
 /*
- * Append the `part.output_frames` frames that were written at iwp_fifo_end. A part is joined
- * with the last part if it continues that part, has the same kind and is not stretched.
+ * Append the `part.output_frames` frames that were written at iwp_fifo_end. A new part is
+ * joined with the last part if the new part continues the last part, has the same kind and is
+ * not stretched.
  */
 void iwp_fifo_add(struct iwp_fifo *fifo, struct iw_playout_part part);
 

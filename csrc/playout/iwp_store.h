@@ -77,7 +77,7 @@ void iwp_store_seek(struct iwp_store *store, int64_t position);
 /* Return the count of frames without a gap from `position` on. */
 size_t iwp_store_level(const struct iwp_store *store);
 
-/* Return the length of the first gap; 0 if nothing is queued after it. */
+/* Return the length of the first gap; 0 if nothing is queued after the gap. */
 size_t iwp_store_gap(const struct iwp_store *store);
 
 /* Copy up to `frames` frames, up to a gap, as floats. Returns the count; does not seek. */

@@ -173,7 +173,10 @@ static void take_voices(struct iw_mixer *mixer)
         voice->playing = playout;
         if (playout == NULL)
             continue;
-        /* Loaded in each pull, because a new playout can have the address of an old one. */
+        /*
+         * The track is loaded in each pull, because a new playout can have the address of an
+         * old playout.
+         */
         voice->tracking = iwp_load_pointer(&voice->track);
         voice->rank = iwp_load(&voice->priority);
         for (; at > 0 && mixer->order[at - 1]->rank < voice->rank; at--)

@@ -159,8 +159,9 @@ bool iwp_grow(struct iw_playout *playout, bool urgent)
     if (lag == 0)
         return false;
     /*
-     * The inserted period begins like the next audio, so it continues the last output. The
-     * inserted period ends like the last output, so the next audio continues it.
+     * The beginning of the inserted period is like the next audio, so the period continues the
+     * last output. The end of the inserted period is like the last output, so the next audio
+     * continues the period.
      */
     cross_fade(iwp_fifo_end(&consumer->fifo), consumer->look,
                iwp_conceal_tail(&consumer->conceal, lag), lag, playout->config.channels);

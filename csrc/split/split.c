@@ -237,7 +237,7 @@ static const uint8_t *decode_floats(struct walk *walk, const uint8_t *at)
                                                span.written_bytes / 2);
         written += span.written_bytes * 2;
         at += span.read_bytes;
-        /* Padding ends the text: the next block does not belong to it. */
+        /* Padding ends the text: the next block does not belong to the text. */
         if (span.read_bytes < BLOCK_CHARACTERS || at[-1] == '=')
             break;
     }

@@ -201,7 +201,7 @@ class OpusPackets:
 
     def read(self, now: float) -> bytes:
         """
-        Return the next 20 ms of audio, 16-bit mono PCM of 48000 Hz; call it every 20 ms.
+        Return the next 20 ms of audio, 16-bit mono PCM of 48000 Hz. Call this method every 20 ms.
 
         Args:
             now: The monotonic time in seconds.

@@ -148,8 +148,8 @@ class Playout(Pulled):
         min_delay_ms: For live mode, the smallest target delay, 0 to 1000.
         max_delay_ms: For live mode, the largest target delay, *min_delay_ms* to 10000. Audio with a
             longer delay is skipped.
-        start_ms: For burst mode, how much of an item must be buffered before it starts, 1 to 10000.
-            A complete item starts in any case. None adapts the value to earlier items.
+        start_ms: For burst mode, how much of an item must be buffered before the item starts, 1 to
+            10000. A complete item starts in any case. None adapts the value to earlier items.
         capacity_ms: How much audio may be queued, 10 to 3600000. Memory is allocated when it is
             needed.
         fade_ms: The length of the fade when audio that is playing is cleared, 1 to 10.

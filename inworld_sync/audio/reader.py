@@ -93,7 +93,7 @@ class ByteReader:
     @classmethod
     def of_file(cls, file: Any) -> ByteReader:
         """
-        Read an open binary file or an upload object from its current position. Leave it open.
+        Read an open binary file or an upload object from its current position. Leave the file open.
 
         Raises:
             AudioError: The file is not empty, but its position is at the end.

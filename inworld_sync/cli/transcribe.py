@@ -389,7 +389,7 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
 
 
 def _printer(form: str) -> Callable[[Transcription], None]:
-    """Print final transcripts. On a terminal, a transcript overwrites the partial one before it."""
+    """Print final transcripts. On a terminal, a transcript overwrites the last partial one."""
     # Each separate channel has a thread of its own.
     lock = threading.Lock()
 

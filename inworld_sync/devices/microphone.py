@@ -179,7 +179,7 @@ class Microphone(Closing):
 
     @property
     def echo_stats(self) -> EchoStats | None:
-        """The statistics of the echo cancellation since the device was opened; None without it."""
+        """The statistics of the echo cancellation on this device; None without ``echo``."""
         with self._lock:
             audio = self._audio
             return audio.canceller.stats if isinstance(audio, ProcessedAudio) else None

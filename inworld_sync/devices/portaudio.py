@@ -207,8 +207,8 @@ class DeviceStream:
         Args:
             kind: ``input`` or ``output``.
             wanted: The device and its format; see :meth:`supports`.
-            called: The object that the device's thread calls. It is kept until the device has
-                stopped.
+            called: The object that the device's thread calls. The stream keeps the object until the
+                device has stopped.
             latency_ms: The latency to request. The device uses the nearest latency that it
                 supports.
 

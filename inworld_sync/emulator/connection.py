@@ -89,7 +89,7 @@ class Connection:
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Serve requests until the client disconnects, a fault ends it, or ``stop`` is called."""
+        """Serve requests until the client, a fault or ``stop`` ends the connection."""
         try:
             self._pause(FaultKind.ACCEPT_DELAY)
             if self._tls is not None:

@@ -98,7 +98,7 @@ _CLOSE_CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013
 
 
 class Cut(Exception):
-    """A fault has ended the connection, or the connection ended while a fault delayed it."""
+    """A fault has ended the connection, or the connection ended during the delay of a fault."""
 
 
 @attrs.frozen

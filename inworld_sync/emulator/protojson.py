@@ -119,8 +119,8 @@ def _first_message(peer: WebSocketPeer, timeout: Callable[[], float | None]) -> 
     """Return the first message, or None after the error for a bad credential."""
     if peer.verdict is Verdict.GOOD:
         return peer.receive(timeout())
-    # The service sends the error only after a message. The emulator also sends it to end an idle
-    # connection.
+    # The service sends the error only after a message. The emulator also sends this error to end an
+    # idle connection.
     with contextlib.suppress(TimeoutError):
         if peer.receive(peer.settings.credential_timeout) is None:
             return None

@@ -83,8 +83,8 @@ class Emulator:
     """
     A server on this machine that implements the service's protocols, with real speech.
 
-    Use it as a context manager, or call ``start`` and ``close``. It listens on loopback only,
-    because every machine that can reach the server can use this process.
+    Use it as a context manager, or call ``start`` and ``close``. The server listens on loopback
+    only, because every machine that can reach the server can use this process.
 
     Args:
         host: An address of this machine. An address other than loopback needs *allow_remote*.

@@ -109,7 +109,7 @@ class Llm:
             messages: A text of the user, or the messages of the conversation, the oldest first:
                 :class:`~inworld_sync.ChatMessage` objects, or mappings as in OpenAI's reference.
             model: ``auto`` (default), ``provider/model``, or ``inworld/`` and the name of a router.
-            tools: Functions that the model may call. Each one is decorated with
+            tools: Functions that the model may call. Each function is decorated with
                 :func:`~inworld_sync.tool`, or described by a ``FunctionTool``. A ``WebSearchTool``
                 lets the service search.
             tool_choice: ``auto``, ``none``, ``required``, or a ``FunctionChoice``.

@@ -98,8 +98,8 @@ class Pronunciations:
         timeout: float | None = 30.0,
     ) -> PronunciationDictionary:
         """
-        Make a dictionary. The service checks all words; if one word is wrong, it refuses the
-        dictionary.
+        Make a dictionary. The service checks all words; if one word is wrong, the service refuses
+        the dictionary.
 
         Args:
             workspace: The id of the workspace, without ``workspaces/``.

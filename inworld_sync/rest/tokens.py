@@ -171,7 +171,7 @@ class JwtAuth:
             raise ConfigError(f"options must be Options, got {type(options).__name__}")
         auth = auth_from(api_key=api_key, token=None, auth=None)
         assert isinstance(auth, ApiKey)
-        # While the whole key is referenced, it is masked in the messages of the service.
+        # While this reference exists, the whole key is masked in the messages of the service.
         self._auth = auth
         key = SigningKey.parse(auth.key)
         _require_fit(kind, workspace, None, None)
@@ -209,7 +209,7 @@ class JwtAuth:
         Return the header as :meth:`header` does, and wait at most *timeout* seconds for a token.
 
         Raises:
-            DeadlineExceeded: There was no token in time; the request for it continues.
+            DeadlineExceeded: There was no token in time; the request for a token continues.
             InworldError: As for :meth:`header`.
         """
         seconds = self._timeout if timeout is None else min(timeout, self._timeout)
@@ -328,7 +328,7 @@ class _Minter:
     def __init__(self, http: HttpClient, key: SigningKey) -> None:
         self._http = http
         self._key = key
-        # By how many seconds the clock of the service is ahead of that of this machine.
+        # By how many seconds the clock of the service is ahead of the clock of this machine.
         self._clock_offset = 0.0
 
     def mint(

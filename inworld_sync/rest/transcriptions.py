@@ -298,8 +298,8 @@ def _require_https(url: object) -> None:
 
 class _Upload:
     """
-    The body of an upload. It is a form with the settings first, as the service requires, and then
-    the audio.
+    The body of an upload. The body is a form with the settings first, as the service requires, and
+    then the audio.
 
     Attributes:
         content_type: The type of the form.

@@ -124,7 +124,8 @@ class FromCall:
 
     def convert(self, audio: bytes, target: AudioFormat | None) -> tuple[bytes, bool]:
         """
-        Return audio for ``send_audio``, and whether it has the session's input format already.
+        Return audio for ``send_audio``, and whether this audio already has the session's input
+        format.
 
         If not, the audio is PCM of the call's sample rate, and the session converts the audio.
         """

@@ -83,7 +83,7 @@ class SentAudio(Protocol):
     """Gets the audio that is sent, for a recording. The methods are called with a lock held."""
 
     def sent(self, audio: bytes, position: int, played_at: float) -> None:
-        """Get audio, the position of its first sample, and the earliest time of playing it."""
+        """Get audio, the position of its first sample, and the earliest time for this sample."""
 
     def reported(self, position: int, delay: float) -> None:
         """
@@ -153,7 +153,7 @@ class Frame:
 
 class CallOutput:
     """
-    The audio to one caller. The session uses it as an ``ItemSink``.
+    The audio to one caller. The session uses this object as an ``ItemSink``.
 
     Args:
         call_format: The format of the call.
@@ -211,7 +211,7 @@ class CallOutput:
             if item is None:
                 if end and not audio:
                     return True
-                # The earlier item has no more audio, even if the service has not ended it.
+                # The earlier item has no more audio, even if the service has not ended this item.
                 if self._last is not None:
                     self._end(self._last)
                 to_call = ToCall(audio_format, self._format)

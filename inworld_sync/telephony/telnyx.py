@@ -61,7 +61,8 @@ class MediaStream(Bridge):
         verify: With False, the token is not checked, so anybody who knows the address can make a
             call.
         sent: The codec that this side sends, which is the ``stream_bidirectional_codec`` of the
-            call. The codec that Telnyx sends may differ; the first message of Telnyx names it.
+            call. The codec that Telnyx sends may differ; the first message of Telnyx names this
+            codec.
         sent_hz: The ``stream_bidirectional_sampling_rate``. Only L16 allows other rates than 8000.
         byte_order: The byte order of L16.
         options: The settings of the call.

@@ -116,7 +116,7 @@ def read_ice_servers(body: object) -> list[IceServer]:
 
 
 def is_readable(url: str) -> bool:
-    """Whether an address of a STUN or TURN server can be read, and its port can exist."""
+    """Whether an address of a STUN or TURN server can be read and has a possible port."""
     from aiortc.rtcicetransport import parse_stun_turn_uri
 
     try:

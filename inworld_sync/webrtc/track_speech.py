@@ -146,7 +146,8 @@ class TrackSpeech:
         if not kind.startswith("response.") or kind.startswith("response.backchannel."):
             return [text]
         if kind == _AUDIO_DELTA and body.get("delta") != "":
-            # The message may have times of words. If it has audio, the track has this audio too.
+            # The message may have times of words. If the message has audio, the track has this
+            # audio too.
             text = json.dumps({**body, "delta": ""})
         response_id = _response_of(body)
         self._handle_item(kind, body, response_id, now)

@@ -216,7 +216,7 @@ class EchoCanceller:
         return _pcm(cleaned)
 
     def _next_played(self, now_ns: int | None) -> npt.NDArray[np.float32] | None:
-        """Return the played audio for the next frame; None if the frame has to wait for it."""
+        """Return the played audio for the next frame; None if the frame has to wait."""
         import numpy as np
 
         silence = np.zeros(self._frame_samples, np.float32)

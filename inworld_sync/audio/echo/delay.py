@@ -27,7 +27,7 @@ _LEAST_SECONDS: Final = -0.2
 _MOST_SECONDS: Final = 0.8
 # The band in which speech and small loudspeakers have most of their energy.
 _BAND_HZ: Final = (300, 3400)
-# The peak of the correlation must be this many times its root mean square.
+# The peak of the correlation must be this many times the root mean square of the correlation.
 _LEAST_PEAK: Final = 9.0
 # A delay is found when this many results in a row differ by at most this time.
 _AGREEING: Final = 3

@@ -237,7 +237,7 @@ class _Completion:
         return self._known(name), ()
 
     def _known(self, name: str) -> str | None:
-        """Return the id of a model; None if it does not exist."""
+        """Return the id of a model; None if the model does not exist."""
         if name == "auto":
             return _AUTO_MODEL
         if self._shared.reply_maker is not answer:

@@ -58,7 +58,8 @@ class Carrier:
 
     # Whether the carrier ends a call by closing the socket, without a message.
     closes_silently = False
-    # Whether audio waits in a queue that the program can empty. Otherwise it is played on arrival.
+    # Whether audio waits in a queue that the program can empty. Otherwise the audio is played on
+    # arrival.
     has_queue = True
 
     def __init__(self, facts: CallFacts) -> None:

@@ -147,8 +147,8 @@ def _call(item: Mapping[str, object]) -> dict[str, object]:
 
 def _parts(answer: HttpAnswer) -> Iterator[ReplyPart]:
     """
-    Read a response. It is server-sent events, or one JSON object from an endpoint that does not
-    stream.
+    Read a response. The response is server-sent events, or one JSON object from an endpoint that
+    does not stream.
 
     A tool call arrives in pieces, and is yielded as a whole at the end.
     """
@@ -206,5 +206,5 @@ def _collect(calls: dict[object, dict[str, str]], number: int, piece: Mapping[st
         return
     call["name"] += str(function.get("name") or "")
     arguments = function.get("arguments") or ""
-    # Some endpoints send an object instead of its JSON.
+    # Some endpoints send a JSON object instead of its text.
     call["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)

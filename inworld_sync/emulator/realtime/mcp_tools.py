@@ -57,7 +57,7 @@ class McpTools:
 
     def configure(self, tools: object) -> None:
         """
-        List the tools of each new server among a session's tools, each on its own thread.
+        List the tools of each new server among a session's tools. Each server gets its own thread.
 
         Raises:
             InvalidRequest: There are too many servers.

@@ -251,7 +251,7 @@ class Listener:
         self._segment = self._candidate = None
 
     def _understand(self, segment: Segment) -> tuple[HeardWord, ...]:
-        """Return the words of *segment*. Recognize it again only if its speech has a new end."""
+        """Return the words of *segment*. Recognize them again only if the speech has a new end."""
         if self._candidate is None or self._candidate[0] != segment.speech_end:
             self._candidate = segment.speech_end, self._engine.recognize(segment.speech())
         return self._candidate[1]

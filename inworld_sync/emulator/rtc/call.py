@@ -232,7 +232,7 @@ class Call:
             self._end_soon()
 
     def _run(self, session: Session, peer: ChannelPeer) -> None:
-        """Run the session. This runs on its own thread."""
+        """Run the session, on its own thread."""
         try:
             run_session(session, peer)
         except PeerGone:

@@ -2,7 +2,7 @@
 Defines the protocol of speech synthesis engines, and chooses the default engine.
 
 An engine speaks a text sentence by sentence, so that the first sentence can be sent while the next
-sentence is synthesized. It also returns the time of each word.
+sentence is synthesized. The engine also returns the time of each word.
 """
 
 from __future__ import annotations
