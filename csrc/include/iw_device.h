@@ -99,8 +99,8 @@ struct iw_microphone_stats {
  *
  * capacity_samples  the minimum size of the ring, 1 to 2^26
  * channels          of the device, 1 to 32; the channels are mixed to one channel in equal
- *                   parts gate              NULL, or the gate of a speaker. While the speaker
- *                   plays audio, and for
+ *                   parts
+ * gate              NULL, or the gate of a speaker. While the speaker plays audio, and for
  *                   hangover_ns after this audio, the microphone captures silence. The gate
  *                   must live longer than the microphone
  */

@@ -9,9 +9,9 @@
  * - `commit` is epoch | fade | position. The consumer changes the position and the fade, and a
  *   clear changes the epoch, each with one compare-and-swap.
  * - The consumer first prepares a whole block, and the fade that is played if a clear comes
- *   after the block. Then the consumer commits. If a clear changed `commit` before that, the
- *   consumer drops the block, plays the fade of the previous block, and continues where the
- *   clear says.
+ *   after the block. Then the consumer commits. If a clear changed `commit` before this step,
+ *   the consumer drops the block, plays the fade of the previous block, and continues at the
+ *   position that the clear has set.
  * - So a clear knows at once which frames are heard: the frames up to the position in `commit`,
  *   and the frames of the fade in `commit`. No thread waits.
  * - If a commit fails, the consumer restores its counters and drops its new events. The clear

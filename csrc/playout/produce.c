@@ -289,7 +289,7 @@ static void copy(struct iw_playout *playout, size_t frames)
     iwp_emit(playout, count, count);
 }
 
-/* If there is a pause here, play the start of the pause and stop. This is not audible. */
+/* If there is a pause here, play the start of the pause and stop. The stop is not audible. */
 static bool hold(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;

@@ -91,7 +91,7 @@ _SIGNATURES: Final = (
 
 class AudioFile:
     """
-    A recording as blocks of 16-bit little-endian interleaved samples, which can be read once.
+    A recording as blocks of 16-bit little-endian interleaved samples. It can be read once.
 
     Args:
         blocks: Blocks of whole frames, or of any bytes of raw PCM.

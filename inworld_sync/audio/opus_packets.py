@@ -94,7 +94,7 @@ class OpusStream:
         self._is_first = True
         # Whether packets before the next packet are lost.
         self._has_lost = False
-        # A packet that the decoder conceals; empty before the first packet.
+        # The packet with which the decoder conceals a lost packet; empty before the first packet.
         self._empty_packet = b""
         self._decoder = _new_decoder()
         # The packets that wait for an earlier packet, by sequence number.

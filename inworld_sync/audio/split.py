@@ -58,7 +58,7 @@ class Split(NamedTuple):
     picks: tuple[bytes | None, ...]
 
 
-# This takes half the time of calling the class.
+# A call of this function takes half the time of a call of the class.
 _new_split: Final = tuple.__new__
 
 

@@ -322,7 +322,8 @@ class _Minter:
     """
     Requests tokens with one key.
 
-    Thread safety: any thread; two threads that correct the clock at once come to the same result.
+    Thread safety: any thread; two threads that correct the clock at the same time get the same
+    result.
     """
 
     def __init__(self, http: HttpClient, key: SigningKey) -> None:

@@ -74,7 +74,7 @@ class HeardClock:
         self.generation = 0
         self.early = self.stale = 0
         self._runs: deque[_Run] = deque()
-        # The positions of the marks that have not returned, and the latest of all marks.
+        # The positions of the marks that have not returned, and the position of the latest mark.
         self._marks: deque[int] = deque()
         self._marked = 0
         # The unanswered requests for the length of the queue, as (generation, position).

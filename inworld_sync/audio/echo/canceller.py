@@ -40,14 +40,14 @@ PLAYED_SECONDS: Final = 10
 # The played audio is read this much ahead of its echo. The canceller fails if the echo comes before
 # the played audio, and the reported times may be wrong by some milliseconds.
 _AHEAD_SECONDS: Final = 0.04
-# The canceller works if the delay of the echo is in the first range. Otherwise the played audio is
-# shifted by a time in the second range.
+# The canceller works if the delay of the echo is between the first two numbers. Otherwise the
+# played audio is shifted by a time between the last two numbers.
 _LEAST_ECHO_SECONDS: Final = 0.008
 _MOST_ECHO_SECONDS: Final = 0.4
 _LEAST_SHIFT_SECONDS: Final = -0.2
 _MOST_SHIFT_SECONDS: Final = 0.8
 # A recorded frame waits for played audio while the speaker's last audio is younger than
-# _STOPPED_SECONDS and the frame is at most _WAIT_SECONDS old. After that, the speaker counts as
+# _STOPPED_SECONDS and the frame is at most _WAIT_SECONDS old. Otherwise, the speaker counts as
 # stopped.
 _STOPPED_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 0.3

@@ -103,11 +103,10 @@ class DelayFinder:
             return None
         product = np.fft.rfft(recorded, self._size) * np.conj(np.fft.rfft(played, self._size))
         product = np.where(self._band, product / np.maximum(np.abs(product), 1e-9), 0.0)
-        # Index i is the correlation with the played audio that begins at i, or at i - size for a
-        # negative place.
+        # Index -p compares the recorded audio with the played audio that begins at place p.
         correlation = np.fft.irfft(product, self._size)
-        # If the recorded audio at "before" is the echo of the played audio at place p, the delay is
-        # before - p. The correlation at index -p belongs to this delay.
+        # The recorded audio begins at place self._before. So if it is the echo of the played audio
+        # at place p, the delay is self._before - p.
         places = np.arange(self._before + self._after + 1)
         values = correlation[-places]
         best = int(np.argmax(values))

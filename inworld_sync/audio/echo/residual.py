@@ -1,5 +1,5 @@
 """
-Decides in each frame whether the rest of an echo or the user is heard, and attenuates the rest.
+Decides in each frame whether the rest of an echo or the user is heard, and attenuates this rest.
 
 The level of the audio after the linear canceller, compared with the level of the estimated echo, is
 steady while the speaker plays alone. When the user speaks, this level rises by many decibels.

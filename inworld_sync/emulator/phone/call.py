@@ -116,7 +116,7 @@ class SimulatedCall:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin the call with a program in this process, which uses :attr:`socket`."""
+        """Begin the call with a program in this process. The program uses :attr:`socket`."""
         self._outgoing.extend(self._messages.opening())
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="inworld-phone", daemon=True)
@@ -205,7 +205,7 @@ class SimulatedCall:
 
     def wait(self, is_reached: Callable[[SimulatedCall], object], timeout: float = 30.0) -> None:
         """
-        Wait until a condition is true, which is checked every 20 ms.
+        Wait until a condition is true. The condition is checked every 20 ms.
 
         Raises:
             DeadlineExceeded: The condition did not become true within *timeout* seconds.

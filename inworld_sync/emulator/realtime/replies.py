@@ -70,7 +70,7 @@ class ReplyMaker(Protocol):
     interrupted, the iteration is stopped. If the reply maker raises an exception, the response
     fails.
 
-    Thread safety: several threads call a reply maker at once.
+    Thread safety: several threads call a reply maker at the same time.
     """
 
     def __call__(self, request: ReplyRequest) -> Iterable[ReplyPart]:

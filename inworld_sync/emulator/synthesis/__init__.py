@@ -77,8 +77,8 @@ class Synthesizer(Protocol):
     An engine may have an attribute ``languages``, with the primary language subtags that it speaks,
     for example ``("en",)``. Without this attribute, every language is accepted.
 
-    Thread safety: many threads call ``speak`` at once. An engine that is not thread-safe must hold
-    a lock for each sentence.
+    Thread safety: many threads call ``speak`` at the same time. An engine that is not thread-safe
+    must hold a lock for each sentence.
     """
 
     @property
