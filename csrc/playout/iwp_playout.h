@@ -12,8 +12,8 @@
  *   after the block. Then the consumer commits. If a clear changed `commit` before this step,
  *   the consumer drops the block, plays the fade of the previous block, and continues at the
  *   position that the clear has set.
- * - So a clear knows at once which frames are heard: the frames up to the position in `commit`,
- *   and the frames of the fade in `commit`. No thread waits.
+ * - So a clear determines at once which frames are heard: the frames up to the position in
+ *   `commit`, and the frames of the fade in `commit`. No thread waits.
  * - If a commit fails, the consumer restores its counters and drops its new events. The clear
  *   that follows sets the other fields again. Counters, events and segments to free are
  *   published only after a commit.

@@ -56,7 +56,7 @@ class TappedAudio(NamedTuple):
 
 class BlockReader:
     """
-    Reads the times of blocks, each once.
+    Reads the time of each block once.
 
     Args:
         read: A function of the C core. Its arguments are *core*, the number of the next block, the

@@ -202,7 +202,7 @@ class PlayoutWriter(Sink):
 
     @abstractmethod
     def _took(self, frames: int, /) -> None:
-        """Called for a subclass after frames were written and counted."""
+        """Handle frames that were written and counted. A subclass can override this method."""
 
     def _push(self, pcm: bytes | memoryview, item: Hashable, deadline: float) -> bool:
         """Push all of *pcm* to the playout; return False if a clear dropped the rest."""

@@ -109,8 +109,8 @@ class Microphone(Closing):
             reopen_timeout: If the device is unplugged and no other device can be opened, the
                 microphone tries again for this many seconds, 0 to 3600. In the meantime, silence is
                 recorded. If you passed *device*, the microphone waits for the same device.
-            on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost
-                and another device was opened, on the thread that reads.
+            on_change: Called on the thread that reads, after another device has replaced a lost
+                device. The argument is a :class:`~inworld_sync.DeviceChanged`.
 
         Raises:
             ConfigError: A value is out of range, or no device has this name.

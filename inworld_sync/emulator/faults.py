@@ -107,7 +107,7 @@ class Fault:
     One fault of one connection.
 
     Attributes:
-        kind: What happens.
+        kind: The kind of the fault.
         value: Seconds, a code, a status or a size, depending on the kind; 0 if the kind has no
             value.
         after: The number of messages that are sent correctly before the fault.

@@ -73,7 +73,8 @@ class Inbox:
         Wait for the next message.
 
         Args:
-            timeout: In seconds; None waits until there is a message or ``end`` is called.
+            timeout: How many seconds to wait; None waits until there is a message or ``end`` is
+                called.
 
         Returns:
             The message, or None after ``end``.

@@ -150,7 +150,7 @@ class Voices:
             language: The language of the speaker, such as ``EN_US``; ``AUTO`` detects the language.
             transcriptions: The text of each recording. None instead of a text, or of the whole
                 list, means that the service recognizes the text.
-            description: What the voice sounds like.
+            description: A description of the sound of the voice.
             tags: Words for filters.
             remove_background_noise: Whether the service removes noise from the recordings.
             sample_rate_hz: Sample rate in Hz of raw samples and arrays, 1 to 768000.
@@ -238,7 +238,7 @@ class Voices:
         Make voices from a description; :meth:`publish` adds one of them to the account.
 
         Args:
-            prompt: What the voice sounds like, 30 to 250 characters.
+            prompt: A description of the sound of the voice, 30 to 250 characters.
             preview_text: The text that the previews speak.
             language: The language of the voice, such as ``EN_US``.
             preview_count: How many voices to choose from, 1 to 3.
@@ -284,7 +284,7 @@ class Voices:
         Args:
             voice: The id of a preview.
             name: The name of the voice for people.
-            description: What the voice sounds like.
+            description: A description of the sound of the voice.
             tags: Words for filters.
             timeout: The largest number of seconds for the call.
 

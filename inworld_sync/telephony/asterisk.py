@@ -64,7 +64,7 @@ class WebSocketChannel(Bridge):
         answers: Whether the call is answered when the audio begins.
         options: The settings of the call.
         control: Your own commands to Asterisk; needed for transfers.
-        logger: Gets what happens in the call.
+        logger: Receives the log of the call.
 
     Thread safety: one thread calls :meth:`run`; any thread may call the other methods.
     """

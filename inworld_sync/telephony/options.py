@@ -62,9 +62,9 @@ class CallOptions:
     The settings of a call. One object may serve any number of calls.
 
     Attributes:
-        greeting: What the caller hears first. A ``Speech`` is played at once, and the part that was
-            heard is added to the conversation. A text is spoken by the model. None if the caller
-            speaks first.
+        greeting: The first speech that the caller hears. A ``Speech`` is played at once, and the
+            part that was heard is added to the conversation. The model speaks a text. None means
+            that the caller speaks first.
         greeting_text: The text of *greeting*, if the ``Speech`` has no tokens.
         who_starts: Use ``callee`` for calls that you make. The greeting then waits. When the person
             who was called has spoken, the model answers, and the greeting is left out.

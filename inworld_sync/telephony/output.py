@@ -104,7 +104,7 @@ class _Item:
     An item that is played.
 
     Attributes:
-        to_call: Converts the item's audio; None for audio in the format of the call.
+        to_call: Converts the item's audio. None means that the audio has the format of the call.
         rate_hz: The sample rate of the audio that was pushed.
         pushed_samples: How many samples were pushed.
         queued_bytes: How much converted audio waits in the queue.

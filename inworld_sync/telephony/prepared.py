@@ -116,8 +116,8 @@ class PreparedSessions:
 
     def _run(self, call_id: str, prepared: _Prepared, connect: _Open) -> None:
         session = None
-        # The function of the user may raise or return anything. The call opens a session then, and
-        # gets the error.
+        # The user's function may raise any exception or return any object. After such a failure,
+        # the call opens a session itself, and gets the error.
         with contextlib.suppress(BaseException):
             opened: object = connect()
             session = opened if isinstance(opened, RealtimeSession) else None

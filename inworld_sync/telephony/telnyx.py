@@ -67,7 +67,7 @@ class MediaStream(Bridge):
         byte_order: The byte order of L16.
         options: The settings of the call.
         control: Sends commands to Telnyx, such as :class:`TelnyxControl`; needed for transfers.
-        logger: Gets what happens in the call.
+        logger: Receives the log of the call.
 
     Raises:
         AuthError: The request does not have the token.

@@ -29,7 +29,7 @@ _FRAME_MS = 20
 @attrs.frozen
 class Order:
     """
-    What a message of the program means.
+    The meaning of a message of the program.
 
     Attributes:
         kind: ``audio``, ``mark``, ``clear``, ``status``, ``hang_up`` or ``other``.
