@@ -17,7 +17,7 @@ from pathlib import Path
 from cffi import FFI
 
 CSRC = Path(__file__).parent
-# The order matters: the later headers use declarations of the first one.
+# The order matters: the later headers use declarations of the first header.
 HEADERS = [
     CSRC / "include" / f"iw_{part}.h" for part in ("api", "playout", "mixer", "device", "message")
 ]

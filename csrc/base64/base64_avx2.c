@@ -29,13 +29,15 @@
  *   3  +    4  0-9    5 6 12  A-Z    7 8 14  a-z    10  /
  *
  * With the second set, each slot has a threshold: a character of the slot belongs to the
- * alphabet if it is not below the threshold. The set was found by a search that chose the
- * sixteen numbers one after another, and rejected a number as soon as a slot had no threshold.
+ * alphabet if it is not below the threshold. The second set was found by a search that chose
+ * the sixteen numbers one after another, and rejected a number as soon as a slot had no
+ * threshold.
  *
  * The shift works on words of 32 bits, so it also shifts in three bits of the next byte. The
  * look-up ignores these bits if the top bit of the character is zero (ASCII). A character with
- * the top bit set is a negative number, and no threshold of values_of() is above zero. So the
- * sum of this number and any threshold is negative, which marks the character as outside.
+ * the top bit set is a negative number, and no negated threshold of values_of() is above zero.
+ * So the sum of this number and any negated threshold is negative, which marks the character as
+ * outside.
  */
 IWP_AVX2 IWP_INLINE __m256i slot_of(__m256i text, __m256i numbers)
 {
@@ -89,7 +91,10 @@ IWP_AVX2 IWP_INLINE void store_halves(uint8_t *dst, __m256i bytes)
     _mm_storeu_si128((void *)(dst + BYTES / 2), _mm256_extracti128_si256(bytes, 1));
 }
 
-/* Decode 32 characters and write exactly 24 bytes. If a character is outside, return 0. */
+/*
+ * Decode 32 characters and write exactly 24 bytes. Return 0 if a character is outside the
+ * alphabet.
+ */
 IWP_AVX2 IWP_INLINE int decode_exactly(uint8_t *dst, const uint8_t *src)
 {
     __m256i outside;
@@ -110,7 +115,7 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
     size_t at = 0, rest;
 
     /*
-     * A store writes four bytes more than the 24 decoded ones. The loop leaves at least six
+     * A store writes four bytes more than the 24 decoded bytes. The loop leaves at least six
      * characters for later, so dst has room for the four bytes.
      */
     for (; src_bytes - at >= 2 * CHARACTERS + 6; at += 2 * CHARACTERS, dst += 2 * BYTES) {

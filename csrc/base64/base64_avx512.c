@@ -20,7 +20,10 @@
  * reverse order.
  */
 #define UNTURNED(at) ((at) / 3 * 4 + 2 - (at) % 3)
-/* The same index for the second and the third register of bytes, relative to the register. */
+/*
+ * The same index for byte `at` of the second and of the third register of decoded bytes,
+ * relative to the first of the two registers of words that the look-up uses.
+ */
 #define UNTURNED_SECOND(at) (UNTURNED((at) + 64) - 64)
 #define UNTURNED_THIRD(at) (UNTURNED((at) + 128) - 128)
 /* The index of the source byte for byte `at`: the bytes 0 1 2 of a group become 1 0 2 1. */
@@ -52,7 +55,8 @@ IWP_AVX512 IWP_INLINE __m512i words_of(__m512i text, __m512i *outside)
                                       _mm512_loadu_si512(value_of + 64));
     pairs = _mm512_maddubs_epi16(values, _mm512_set1_epi32(0x01400140));
     /*
-     * The look-up uses seven bits of a character. A character with the eighth bit is outside.
+     * The look-up uses seven bits of a character. A character whose eighth bit is set is
+     * outside the alphabet.
      */
     *outside = _mm512_or_si512(values, text);
     return _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x00011000));
@@ -112,7 +116,7 @@ IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, siz
         dst += 4 * BYTES;
     }
     /*
-     * A store writes 16 bytes more than the 48 decoded ones. The loop leaves at least 22
+     * A store writes 16 bytes more than the 48 decoded bytes. The loop leaves at least 22
      * characters for later, so dst has room for the 16 bytes.
      */
     for (; src_bytes - at >= CHARACTERS + 22; at += CHARACTERS, dst += BYTES) {

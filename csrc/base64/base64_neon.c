@@ -1,6 +1,7 @@
 /*
  * base64 by NEON: 64 characters (16 groups) at a time, looked up in tables of 64 bytes. One
- * register has the first character of each group, the next register the second, and so on.
+ * register has the first character of each group, the next register has the second character of
+ * each group, and so on.
  */
 #include "base64/iwp_base64.h"
 

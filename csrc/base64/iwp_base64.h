@@ -1,4 +1,7 @@
-/* Decoding of base64 in longer texts; kernels. Included by base64*.c, split/, iwp_kernels.c. */
+/*
+ * Decodes base64 inside longer texts, and declares the kernels. Included by base64*.c, split/
+ * and iwp_kernels.c.
+ */
 #ifndef IWP_BASE64_H
 #define IWP_BASE64_H
 
@@ -13,7 +16,7 @@ struct iwp_base64_span {
 
 /*
  * Decode the base64 text at the start of src. The text ends before the first character that
- * does not belong to it, for example the quote after a text inside JSON.
+ * does not belong to the text, for example the quote after a text inside JSON.
  *
  * A padded last group belongs to the text if it is strictly valid (RFC 4648 section 4). A group
  * that is cut, has wrong padding or contains an escape does not belong to the text. The caller

@@ -11,7 +11,10 @@
 
 #include <immintrin.h>
 
-/* Return a mask of the first `count` lanes, or of all lanes. `count` is 255 at most. */
+/*
+ * Return a mask of the first `count` lanes, or of all 64 lanes if `count` is larger than 64.
+ * `count` is at most 255.
+ */
 IWP_AVX512 IWP_INLINE __mmask64 iwp_first(size_t count)
 {
     return _bzhi_u64(~0ull, (unsigned)count);

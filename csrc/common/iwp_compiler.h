@@ -1,4 +1,4 @@
-/* Differences between compilers. Included by each file that needs one of the macros. */
+/* Macros for the differences between compilers. Included by each file that needs a macro. */
 #ifndef IWP_COMPILER_H
 #define IWP_COMPILER_H
 

@@ -31,15 +31,18 @@ struct iwp_kernels {
 };
 
 /*
- * The row in use; NULL until the first call. It is the only global variable of the core. Read
- * it with iwp_kernels_active().
+ * The row in use; NULL until the first call. This pointer is the only global variable of the
+ * core. Read the pointer with iwp_kernels_active().
  */
 extern struct iwp_pointer iwp_kernels_row;
 
 /* Select the best row and return it. Threads that race here all store the same pointer. */
 const struct iwp_kernels *iwp_kernels_choose(void);
 
-/* Return the row in use, never NULL. Every kernel call needs the row, so this is inline. */
+/*
+ * Return the row in use, never NULL. Every kernel call needs the row, so this function is
+ * inline.
+ */
 static inline const struct iwp_kernels *iwp_kernels_active(void)
 {
     const struct iwp_kernels *row = iwp_load_pointer(&iwp_kernels_row);

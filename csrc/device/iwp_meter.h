@@ -7,7 +7,7 @@
 
 enum {
     IWP_METER_BLOCKS = 1024,                   /* the size of the ring; a power of two */
-    IWP_METER_LOOK_BACK = IWP_METER_BLOCKS / 2 /* the limit of blocks that a reader adds */
+    IWP_METER_LOOK_BACK = IWP_METER_BLOCKS / 2 /* how many blocks a reader adds up at most */
 };
 
 /* The level of a block, and when the block is heard. */

@@ -8,7 +8,7 @@
 enum {
     /* The size of the ring; a power of two. */
     IWP_TIMELINE_BLOCKS = 2048,
-    /* The limit of blocks that are read. */
+    /* A reader gets only the newest blocks, at most this many. */
     IWP_TIMELINE_LOOK_BACK = IWP_TIMELINE_BLOCKS - 1024
 };
 

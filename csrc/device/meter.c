@@ -22,7 +22,10 @@ void iwp_meter_note(struct iwp_meter *meter, const uint8_t *samples, size_t coun
     iwp_store(&meter->noted, noted + 1);
 }
 
-/* Add up blocks. They are in the order of time, unless the device has corrected its latency. */
+/*
+ * Add up blocks. The blocks are in the order of time, unless the device has corrected its
+ * latency.
+ */
 static void look(const struct iwp_meter *meter, uint64_t noted, uint64_t from_ns,
                  uint64_t until_ns, struct iw_sound_level *level)
 {

@@ -134,7 +134,8 @@ IWP_AVX2 IWP_INLINE __m256i segments_and_steps(__m256i numbers)
     const __m256i odd_bits = _mm256_castps_si256(_mm256_cvtepi32_ps(numbers));
     const __m256i halves = _mm256_blend_epi16(_mm256_srli_epi32(even_bits, 16), odd_bits, 0xaa);
     /*
-     * The exponent of 2^7 for even words, and of 2^23 for odd words. The 4 is for the rounding.
+     * The exponent of 2^7 for even words, and of 2^23 for odd words. The 4 in the next line
+     * makes the multiplication round down.
      */
     const __m256i lowest = _mm256_set1_epi32((127 + 23) << 23 | (127 + 7) << 7);
     const __m256i above = _mm256_sub_epi16(halves, _mm256_add_epi16(lowest, words(4)));

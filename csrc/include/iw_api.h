@@ -37,7 +37,7 @@ enum iw_status {
     IW_BAD_ARGUMENT = -1, /* an argument is outside its range */
     IW_NO_MEMORY = -2,    /* memory could not be allocated */
     IW_NO_ROOM = -3,      /* the output buffer or the queue is too small */
-    IW_UNSUPPORTED = -4,  /* this CPU or this build does not support it */
+    IW_UNSUPPORTED = -4,  /* this CPU or this build does not support the level */
     IW_STALE = -5,        /* the item has ended, was cleared, or is unknown */
 
     /* base64 */

@@ -68,13 +68,14 @@ uint64_t iw_tap_end(const struct iw_tap *tap);
 /*
  * Copy up to `samples` samples from `*position` on to `out`. If the samples from `*position` on
  * are no longer held, `*position` becomes the position of the oldest sample that is held.
- * Returns the count.
+ * Returns the count of copied samples.
  */
 size_t iw_tap_read(const struct iw_tap *tap, uint64_t *position, uint8_t *out, size_t samples);
 
 /*
- * Copy the times of up to `most` blocks from block `*next` on, and add the count to `*next`.
- * Blocks that are no longer held are skipped. Returns the count.
+ * Copy the times of up to `most` blocks from block `*next` on. Blocks that are no longer held
+ * are skipped. `*next` becomes the number of the block after the last copied block. Returns the
+ * count of copied blocks.
  */
 size_t iw_tap_blocks(const struct iw_tap *tap, uint64_t *next, struct iw_block *out,
                      size_t most);
@@ -97,10 +98,11 @@ struct iw_microphone_stats {
  * Create a microphone.
  *
  * capacity_samples  the minimum size of the ring, 1 to 2^26
- * channels          of the device, 1 to 32; the channels are mixed to one in equal parts
+ * channels          of the device, 1 to 32; the channels are mixed to one channel in equal
+ *                   parts
  * gate              NULL, or the gate of a speaker. While the speaker plays audio, and for
- *                   hangover_ns after its audio, the microphone captures silence. The gate must
- *                   live longer than the microphone
+ *                   hangover_ns after this audio, the microphone captures silence. The gate
+ *                   must live longer than the microphone
  */
 enum iw_status iw_microphone_create(struct iw_microphone **microphone, size_t capacity_samples,
                                     uint32_t channels, const struct iw_gate *gate,

@@ -21,7 +21,7 @@ enum iw_split_kind {
     IW_SPLIT_ABSENT = 0,
     IW_SPLIT_TEXT = 1,    /* a string without escapes; the span is the text without quotes */
     IW_SPLIT_LITERAL = 2, /* a number, true, false or null; the span is the whole value */
-    IW_SPLIT_OTHER = 3    /* a string with escapes and its quotes, an object or an array */
+    IW_SPLIT_OTHER = 3    /* an object, array or escaped string; the span is the whole value */
 };
 
 struct iw_split_span {
@@ -93,7 +93,10 @@ struct iw_split_room {
     size_t text_bytes;
 };
 
-/* Separators in the text of iw_split_parts. They are control bytes, which JSON must escape. */
+/*
+ * Marks in the text of iw_split_parts. IW_SPLIT_BETWEEN separates the parts, and
+ * IW_SPLIT_NOTHING is a part without a value. Both are control bytes, which JSON must escape.
+ */
 enum { IW_SPLIT_BETWEEN = 1, IW_SPLIT_NOTHING = 2 };
 
 /*

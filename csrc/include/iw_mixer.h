@@ -84,9 +84,9 @@ enum iw_status iw_mixer_adjust(struct iw_mixer *mixer, size_t voice, double gain
                                double ducked_gain, uint32_t priority);
 
 /*
- * Return the turn number of the consumer, which is odd during a pull. Call this function after
- * removing a playout. If the number is even, the consumer no longer uses the playout. If the
- * number is odd, the consumer may use the playout until the number has changed.
+ * Return the turn number of the consumer. The number is odd during a pull. Call this function
+ * after removing a playout. If the number is even, the consumer no longer uses the playout. If
+ * the number is odd, the consumer may use the playout until the number has changed.
  */
 uint64_t iw_mixer_turn(struct iw_mixer *mixer);
 

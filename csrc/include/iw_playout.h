@@ -11,7 +11,7 @@
 
 /*
  * A jitter buffer. The producer pushes audio as it arrives from the network, and the consumer,
- * a sound device, pulls it in blocks of any size. A frame is one sample of each channel.
+ * a sound device, pulls audio in blocks of any size. A frame is one sample of each channel.
  * Positions count source frames.
  *
  * Threads:
@@ -157,7 +157,7 @@ void iw_playout_destroy(struct iw_playout *playout);
  * allowed, to end an item.
  *
  * IW_NO_ROOM: the queue would exceed the capacity. IW_STALE: the item was cleared, has ended,
- * or another item has followed it. IW_NO_MEMORY.
+ * or another item has followed it. IW_NO_MEMORY: memory could not be allocated.
  */
 enum iw_status iw_playout_push(struct iw_playout *playout, const uint8_t *samples,
                                size_t frames, uint64_t item, uint32_t flags, uint64_t now_ns);
@@ -245,7 +245,7 @@ void iw_playout_stats(const struct iw_playout *playout, struct iw_playout_stats 
 
 /*
  * Return the time of the system's monotonic clock. The device's callback and the producer use
- * it for `now_ns`.
+ * this time for `now_ns`.
  */
 uint64_t iw_playout_clock_ns(void);
 

@@ -118,7 +118,10 @@ void iw_pcm_s16_from_f32(uint8_t *dst, const uint8_t *src, size_t samples)
     iwp_kernels_active()->pcm_s16_from_f32(dst, src, samples);
 }
 
-/* There is no vector kernel, because it would save almost no time for 10 ms of audio. */
+/*
+ * There is no vector kernel, because such a kernel would save almost no time for 10 ms of
+ * audio.
+ */
 void iw_pcm_swap_s16(uint8_t *dst, const uint8_t *src, size_t samples)
 {
     size_t at;

@@ -32,7 +32,8 @@ IWP_AVX2 IWP_INLINE __m256 load_f32(const uint8_t *src)
 
 /*
  * Convert to integers. NaN becomes 0. Only numbers that are too high are limited here. The
- * conversion returns the lowest integer for numbers that are too low, and packing limits it.
+ * conversion returns the lowest integer for numbers that are too low, and packing limits this
+ * integer.
  */
 IWP_AVX2 IWP_INLINE __m256i hold(__m256 scaled)
 {

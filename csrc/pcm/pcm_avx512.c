@@ -22,7 +22,7 @@ IWP_AVX512 IWP_INLINE __mmask32 lanes_of(size_t samples)
 /*
  * Round 32 numbers to samples. The numbers are on the scale of 16-bit samples. NaN becomes 0.
  * Only numbers that are too high are limited before the conversion. The conversion returns the
- * lowest integer for numbers that are too low, and packing limits it.
+ * lowest integer for numbers that are too low, and packing limits this integer.
  */
 IWP_AVX512 IWP_INLINE __m512i s16_from_scaled(__m512 first, __m512 second)
 {

@@ -31,7 +31,10 @@ enum iwp_conceal_state {
     IWP_CONCEAL_MERGING  /* received audio is back and is cross-faded with the concealment */
 };
 
-/* The progress of the concealment. A preview saves this struct first and restores it after. */
+/*
+ * The progress of the concealment. A preview saves this struct first and restores it
+ * afterwards.
+ */
 struct iwp_voice {
     enum iwp_conceal_state state;
     size_t made_frames;   /* concealed frames since the gap began */

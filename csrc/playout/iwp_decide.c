@@ -30,7 +30,10 @@ static enum iwp_step regulate(const struct iwp_situation *now)
         return IWP_STEP_SHRINK;
     if (may_stretch && now->error_ms < GROW_BELOW_MS)
         return IWP_STEP_GROW;
-    /* A pause may be shortened by 10 ms more than the budget, because this is not audible. */
+    /*
+     * A pause may be shortened by 10 ms more than the budget, because the difference is not
+     * audible.
+     */
     if (!(now->tried & IWP_TRIED_PAUSE) && enough && now->error_ms > SHRINK_PAUSE_ABOVE_MS &&
         now->tokens_frames > -(double)now->frames_per_10ms)
         return IWP_STEP_SHRINK_PAUSE;

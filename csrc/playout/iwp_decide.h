@@ -2,8 +2,8 @@
  * Decides what to play next. Included by the playout's files.
  *
  * The consumer describes its situation, calls iwp_decide_live or iwp_decide_burst, and performs
- * the returned step. It repeats this until its block is full. The functions have no state, no
- * clock and no side effects, so a test needs only a situation and the expected step.
+ * the returned step. The consumer repeats this until its block is full. The functions have no
+ * state, no clock and no side effects, so a test needs only a situation and the expected step.
  */
 #ifndef IWP_DECIDE_H
 #define IWP_DECIDE_H
@@ -31,7 +31,10 @@ enum iwp_step {
     IWP_STEP_COPY          /* play the audio unchanged */
 };
 
-/* Steps that the audio did not allow. They are not returned again until a frame was made. */
+/*
+ * Steps that the audio did not allow. These steps are not returned again until a frame was
+ * made.
+ */
 enum iwp_tried { IWP_TRIED_STRETCH = 1, IWP_TRIED_PAUSE = 2, IWP_TRIED_HOLD = 4 };
 
 struct iwp_situation {

@@ -1,4 +1,4 @@
-/* The delay estimator of live mode: it simulates many policies and uses the cheapest one. */
+/* The delay estimator of live mode: it simulates many policies and uses the cheapest policy. */
 #include "playout/iwp_estimator.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 #include "playout/iwp_rate.h"
 
 #define STALL_COST 2000.0  /* the cost of 1 ms without audio */
-#define REORDER_SHARE 0.3  /* the part of the gap cost for a reordered packet, not a stall */
+#define REORDER_SHARE 0.3  /* a reordered packet costs this part of the gap cost */
 #define FORGET_MS 30000.0  /* the time constant of the costs */
 #define WINDOW_MS 20000.0  /* the window of the running minimum */
 #define MINIMUM_MS 500.0   /* the width of a bucket of minima */
@@ -69,8 +69,8 @@ void iwp_estimator_restart(struct iwp_estimator *estimator)
 }
 
 /*
- * Put a minimum or maximum into the newest bucket or into a new one, and drop buckets that are
- * older than `since_ms`. Returns the count of buckets.
+ * Put a minimum or maximum into the newest bucket or into a new bucket, and drop buckets that
+ * are older than `since_ms`. Returns the count of buckets.
  */
 static size_t remember(struct iwp_bucket *buckets, size_t count, size_t capacity,
                        double width_ms, double since_ms, struct iwp_bucket seen, bool largest)
@@ -92,7 +92,7 @@ static size_t remember(struct iwp_bucket *buckets, size_t count, size_t capacity
     return count - stale;
 }
 
-/* Return the least offset of a hold: HEADROOM_MS above the slowest packet in this time. */
+/* Return the least offset of a hold: HEADROOM_MS above the slowest packet of this hold. */
 static double floor_of(const struct iwp_estimator *estimator, size_t hold)
 {
     double since_ms = estimator->source_ms - holds_ms[hold];
@@ -178,8 +178,8 @@ static void start(struct iwp_estimator *estimator, double source_ms, double tran
 }
 
 /*
- * Handle a packet that arrives after its successor. Each policy that has already played past
- * the packet has concealed it.
+ * Handle a packet that arrives after its successor. Each policy that has already played later
+ * audio has concealed this packet.
  */
 static void charge_reordered(struct iwp_estimator *estimator, double transit_ms,
                              double duration_ms)

@@ -1,5 +1,5 @@
 /*
- * The delay estimator of live mode: it simulates many policies and uses the cheapest one.
+ * The delay estimator of live mode: it simulates many policies and uses the cheapest policy.
  * Included by the playout's files.
  *
  * A policy is a pair (delay, hold): play at least `delay` after the fastest packet of the last
@@ -68,7 +68,7 @@ void iwp_estimator_restart(struct iwp_estimator *estimator);
 
 /*
  * Add the arrival of a packet of `duration_ms` that starts at `source_ms` and arrived at
- * `source_ms` + `transit_ms`. `reordered`: a later packet arrived before this one.
+ * `source_ms` + `transit_ms`. `reordered`: a later packet arrived before this packet.
  */
 void iwp_estimator_arrival(struct iwp_estimator *estimator, double source_ms, double transit_ms,
                            double duration_ms, bool reordered);

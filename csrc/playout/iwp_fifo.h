@@ -3,7 +3,8 @@
  * files.
  *
  * Time scaling makes whole periods, but a device pulls any number of frames. The fifo keeps the
- * frames that are left. Only the consumer may use a fifo. Nothing here allocates memory.
+ * frames that were not pulled yet. Only the consumer may use a fifo. Nothing here allocates
+ * memory.
  */
 #ifndef IWP_FIFO_H
 #define IWP_FIFO_H
@@ -36,8 +37,9 @@ int iwp_fifo_has_room(const struct iwp_fifo *fifo);
 float *iwp_fifo_end(struct iwp_fifo *fifo);
 
 /*
- * Append the `part.output_frames` frames that were written at iwp_fifo_end. A part is joined
- * with the last part if it continues that part, has the same kind and is not stretched.
+ * Append the `part.output_frames` frames that were written at iwp_fifo_end. A new part is
+ * joined with the last part if the new part continues the last part, has the same kind and is
+ * not stretched.
  */
 void iwp_fifo_add(struct iwp_fifo *fifo, struct iw_playout_part part);
 
@@ -47,8 +49,8 @@ int iwp_parts_append(struct iw_playout_part *parts, size_t *count, size_t capaci
 
 /*
  * Remove `frames` frames, at most fifo->frames, from the front. `take` is called in order for
- * each part or piece of a part, with the samples. If a piece has half of the output frames of a
- * stretched part, it also has half of the source frames, and so on.
+ * each part or piece of a part, with the samples. A piece of a stretched part has the same
+ * share of the part's source frames as of its output frames.
  */
 typedef void iwp_fifo_take(void *context, const float *samples, struct iw_playout_part piece);
 void iwp_fifo_pop(struct iwp_fifo *fifo, size_t frames, iwp_fifo_take *take, void *context);

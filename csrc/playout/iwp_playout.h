@@ -9,12 +9,14 @@
  * - `commit` is epoch | fade | position. The consumer changes the position and the fade, and a
  *   clear changes the epoch, each with one compare-and-swap.
  * - The consumer first prepares a whole block, and the fade that is played if a clear comes
- *   after the block. Then it commits. If a clear changed `commit` before that, the consumer
- *   drops the block, plays the fade of the previous block, and continues where the clear says.
- * - So a clear knows at once which frames are heard: the frames up to the position in `commit`,
- *   and the frames of the fade in `commit`. No thread waits.
- * - If a commit fails, the consumer undoes its changes. The following reset sets some fields
- *   again. Counters, events and segments to free are published only after a commit.
+ *   after the block. Then the consumer commits. If a clear changed `commit` before this step,
+ *   the consumer drops the block, plays the fade of the previous block, and continues at the
+ *   position that the clear has set.
+ * - So a clear determines at once which frames are heard: the frames up to the position in
+ *   `commit`, and the frames of the fade in `commit`. No thread waits.
+ * - If a commit fails, the consumer restores its counters and drops its new events. The clear
+ *   that follows sets the other fields again. Counters, events and segments to free are
+ *   published only after a commit.
  *
  * An epoch has 10 bits. Two epochs are confused only after 1024 clears during one pull.
  * A position has 44 bits: 11 years at 48 kHz.
@@ -173,7 +175,7 @@ struct iwp_consumer {
     double clock_ns; /* the time of this pull, smoothed */
     double block_ns; /* the time at which this block is played */
     double period_ns;
-    struct iwp_fade_tail fade_tails[2]; /* of the last commit and of the next one */
+    struct iwp_fade_tail fade_tails[2]; /* of the last commit and of the next commit */
     size_t fade_tail;
     float fade[IWP_FADE_FRAMES_MAX * IWP_CHANNELS_MAX]; /* the fade tail that is being played */
     size_t fading_frames;
@@ -272,11 +274,11 @@ void iwp_notify(struct iw_playout *playout, enum iw_playout_event_type type);
 /* Append the `frames` frames at the end of the fifo, after the cross-fade of a concealment. */
 void iwp_emit(struct iw_playout *playout, size_t frames, size_t source_frames);
 
-/* Remove a period, or 10 ms of a pause. Returns false if the audio does not allow it. */
+/* Remove a period, or 10 ms of a pause. Returns false if the audio does not allow this. */
 bool iwp_shrink(struct iw_playout *playout, bool urgent);
 bool iwp_shrink_pause(struct iw_playout *playout);
 
-/* Insert a period. Returns false if the audio does not allow it. */
+/* Insert a period. Returns false if the audio does not allow this. */
 bool iwp_grow(struct iw_playout *playout, bool urgent);
 
 /* Add to a word that only this thread writes. */

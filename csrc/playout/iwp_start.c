@@ -59,7 +59,10 @@ static void begin(struct iwp_start *start, double arrival_ms)
     }
 }
 
-/* Add a stall to policy `i` if it is playing and its audio has run out before this chunk. */
+/*
+ * Add a stall to policy `i` if the policy is playing and its audio has run out before this
+ * chunk.
+ */
 static void meet(struct iwp_start *start, size_t i, double now_ms, double duration_ms)
 {
     double due_ms = start->begun_ms[i] + start->stalled_ms[i] + start->arrived_ms;
@@ -69,7 +72,7 @@ static void meet(struct iwp_start *start, size_t i, double now_ms, double durati
         return;
     /*
      * After a chunk shorter than resume_ms, the playout waits for more audio. The simulation
-     * assumes that this takes half of the missing time.
+     * assumes that this wait takes half as long as the missing audio.
      */
     late_ms += 0.5 * fmax(0, start->resume_ms - duration_ms);
     start->stalled_ms[i] += late_ms;

@@ -30,7 +30,10 @@ struct iwp_start {
     bool running; /* an item has started and has not ended */
 };
 
-/* Initialize with the costs of 4 items at 1.5 times real time. Each item lacks 100 ms. */
+/*
+ * Initialize with the costs of 4 items that arrive at 1.5 times real time. For each policy with
+ * a threshold below 100 ms, these costs include a stall for the rest of the 100 ms.
+ */
 void iwp_start_init(struct iwp_start *start, double gap_cost, double resume_ms);
 
 /* Add `duration_ms` of audio that arrived for the item. `last` ends the item. */

@@ -188,7 +188,7 @@ void iwp_store_release(struct iwp_store *store)
 
     store->spent = NULL;
     while (segment != NULL) {
-        /* The producer may free a segment when `done` is set, so `later` is read before. */
+        /* The producer may free a segment when `done` is set, so `later` is read first. */
         struct iwp_segment *later = segment->later;
 
         if (segment == store->cursor)

@@ -4,7 +4,8 @@
  * The producer creates, fills and frees segments. They form a list in the order of arrival. The
  * consumer reads this list with a cursor, and has a second list, in the order of position, of
  * the segments that it has not played. The consumer releases a segment by setting `done`. It
- * never releases the segment at the cursor, because it needs the `next` of that segment.
+ * never releases the segment at the cursor, because the consumer needs the `next` of that
+ * segment.
  *
  * A clear starts a new generation: the cursor moves to the newest segment of the old
  * generation, and all earlier segments are released at once. So the cost of a clear does not
@@ -68,15 +69,15 @@ struct iwp_segment *iwp_store_next(struct iwp_store *store);
 enum iwp_admission iwp_store_admit(struct iwp_store *store, struct iwp_segment *segment);
 
 /*
- * Continue at `position`. Segments before this position are spent. The position may be less
- * than the present one only if nothing of the store was played.
+ * Continue at `position`. Segments before this position are spent. The new position may be less
+ * than the present position only if nothing of the store was played.
  */
 void iwp_store_seek(struct iwp_store *store, int64_t position);
 
 /* Return the count of frames without a gap from `position` on. */
 size_t iwp_store_level(const struct iwp_store *store);
 
-/* Return the length of the first gap; 0 if nothing is queued after it. */
+/* Return the length of the first gap; 0 if nothing is queued after the gap. */
 size_t iwp_store_gap(const struct iwp_store *store);
 
 /* Copy up to `frames` frames, up to a gap, as floats. Returns the count; does not seek. */

@@ -173,7 +173,10 @@ static void take_voices(struct iw_mixer *mixer)
         voice->playing = playout;
         if (playout == NULL)
             continue;
-        /* Loaded in each pull, because a new playout can have the address of an old one. */
+        /*
+         * The track is loaded in each pull, because a new playout can have the address of an
+         * old playout.
+         */
         voice->tracking = iwp_load_pointer(&voice->track);
         voice->rank = iwp_load(&voice->priority);
         for (; at > 0 && mixer->order[at - 1]->rank < voice->rank; at--)
@@ -235,7 +238,7 @@ static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t fra
     else
         voice->hold_frames -= voice->hold_frames < frames ? voice->hold_frames : frames;
     aim(mixer, voice, ducked ? wanted * gain_of(&voice->ducked_gain) : wanted);
-    /* The gain of a silent voice needs no ramp, because it is not audible. */
+    /* A silent voice needs no ramp, because a jump of its gain is not audible. */
     if (sound == 0 || voice->is_new)
         voice->level = voice->wanted;
     voice->is_new = false;

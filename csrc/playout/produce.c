@@ -14,8 +14,8 @@
 #define URGENT_ABOVE_MS 80.0
 #define URGENT_BELOW_MS (-40.0)
 /*
- * A connection that is slower than its source stalls again and again. Each stall doubles the
- * amount that is queued before playing resumes.
+ * If a connection is slower than real time, playback stalls again and again. Each stall doubles
+ * the amount that is queued before playing resumes.
  */
 #define CHATTER_NS 1e9
 #define CHATTER_FIRST_MS 20.0
@@ -212,7 +212,10 @@ static void leave_stall(struct iw_playout *playout)
     consumer->stalled_frames = 0;
 }
 
-/* Count one stall less, because the item had ended. Its end arrived after the stall began. */
+/*
+ * Do not count this stall: the item was complete, but its end arrived only after the stall
+ * began.
+ */
 static void take_stall_back(struct iwp_consumer *consumer)
 {
     if (!consumer->holding) {
@@ -286,7 +289,7 @@ static void copy(struct iw_playout *playout, size_t frames)
     iwp_emit(playout, count, count);
 }
 
-/* If there is a pause here, play the start of the pause and stop. This is not audible. */
+/* If there is a pause here, play the start of the pause and stop. The stop is not audible. */
 static bool hold(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;

@@ -384,7 +384,7 @@ static size_t put_all(struct iw_playout *playout, uint8_t *out, size_t frames)
     return output.sound_frames;
 }
 
-/* Write a pull during which a clear came: only the fade, then silence. */
+/* Write the output of a pull during which a clear came: only the fade, then silence. */
 static size_t put_fade_only(struct iw_playout *playout, uint8_t *out, size_t frames)
 {
     struct output output = {playout, out, 0};

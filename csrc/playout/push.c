@@ -6,7 +6,7 @@
 #include "playout/iwp_playout.h"
 
 #define RESYNC_MS 5000.0    /* a longer jump is a new time base, not a gap */
-#define OVERTAKEN_MS 1000.0 /* how much earlier than the first arrival a packet may be */
+#define OVERTAKEN_MS 1000.0 /* how far a packet may be before the first arrived packet */
 #define ROUNDING 1e-6       /* the tolerance of rounding, as a fraction of a pull's period */
 
 /* The place of a packet in the stream. */

@@ -8,7 +8,7 @@
 #define WINDOW_MS 10.0 /* how much audio is compared */
 #define PAUSE_MS 10.0  /* how much of a pause is removed or added at a time */
 #define PAUSE_FADE_MS 4.0
-#define PAUSE_RMS 0.004f /* a pause is extended only if the last audio is softer */
+#define PAUSE_RMS 0.004f /* a pause is extended only if the last audio is softer than this */
 /* The least correlation of two periods. A lower value is enough if the delay is very wrong. */
 #define ALIKE 0.88f
 #define ALIKE_URGENT 0.75f
@@ -159,8 +159,9 @@ bool iwp_grow(struct iw_playout *playout, bool urgent)
     if (lag == 0)
         return false;
     /*
-     * The inserted period begins like the next audio, so it continues the last output. The
-     * inserted period ends like the last output, so the next audio continues it.
+     * The beginning of the inserted period is like the next audio, so the period continues the
+     * last output. The end of the inserted period is like the last output, so the next audio
+     * continues the period.
      */
     cross_fade(iwp_fifo_end(&consumer->fifo), consumer->look,
                iwp_conceal_tail(&consumer->conceal, lag), lag, playout->config.channels);

@@ -1,8 +1,9 @@
 /*
  * A track: which part of one playout is heard at which time.
  *
- * Only the consumer writes to a track. It does not wait for a reader, so it may overwrite
- * stretches while a reader looks at them. The reader sees this from `noted` and reads again.
+ * Only the consumer writes to a track. The consumer does not wait for a reader, so it may
+ * overwrite stretches while a reader looks at them. The reader sees this from `noted` and reads
+ * again.
  */
 #include <stdlib.h>
 

@@ -13,8 +13,8 @@
 #include "include/iw_message.h"
 
 /*
- * The size of the blocks in which text is decoded for floats. Both buffers fit in the first
- * cache. A block has whole groups of 4 characters and whole samples of 2 bytes.
+ * The size of the blocks in which text is decoded for floats. Both buffers fit in the
+ * first-level cache. A block has whole groups of 4 characters and whole samples of 2 bytes.
  */
 enum { BLOCK_CHARACTERS = 4096, BLOCK_BYTES = BLOCK_CHARACTERS / 4 * 3 };
 
@@ -237,7 +237,7 @@ static const uint8_t *decode_floats(struct walk *walk, const uint8_t *at)
                                                span.written_bytes / 2);
         written += span.written_bytes * 2;
         at += span.read_bytes;
-        /* Padding ends the text: the next block does not belong to it. */
+        /* Padding ends the text: the next block does not belong to the text. */
         if (span.read_bytes < BLOCK_CHARACTERS || at[-1] == '=')
             break;
     }

@@ -75,7 +75,8 @@ static int is_chunks(const uint8_t *src, size_t src_bytes)
 }
 
 /*
- * Return how many of the `room` bytes at body are samples if the header announces `announced`.
+ * Return how many of the `room` bytes at body are samples if the header announces `announced`
+ * bytes.
  */
 static size_t data_length(const uint8_t *body, size_t room, size_t announced)
 {

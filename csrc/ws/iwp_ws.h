@@ -10,7 +10,7 @@
  *
  * dst  out, `bytes` bytes; may be src itself
  * src  in, `bytes` bytes
- * key  four bytes, the lowest one for src[0]
+ * key  four bytes, the lowest byte for src[0]
  */
 void iwp_ws_mask_scalar(uint8_t *dst, const uint8_t *src, size_t bytes, uint32_t key);
 void iwp_ws_mask_avx2(uint8_t *dst, const uint8_t *src, size_t bytes, uint32_t key);

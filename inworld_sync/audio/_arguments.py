@@ -17,7 +17,7 @@ def require_number(
 ) -> None:
     """Raise `ConfigError` if an argument is not a finite number from *low* to *high*."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):  # of an integer that is too large for a float
+        with contextlib.suppress(OverflowError):  # an integer may be too large for a float
             if low <= value <= high and math.isfinite(value):
                 return
     if low == -math.inf:

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 U8: Final = ffi.typeof("uint8_t[]")
-"""The type that ``from_buffer`` gives any buffer, so that the result has its length in bytes."""
+"""The type that ``from_buffer`` gives any buffer, so that the ``len`` of the result is in bytes."""
 
 # Every byte is written before it is read, so the memory need not be cleared.
 _allocate: Final = ffi.new_allocator(should_clear_after_alloc=False)
@@ -57,7 +57,8 @@ _Function: TypeAlias = "Callable[[CData, bytes | CData, int], None]"
 
 def readable(data: object) -> bytes | CData:
     """
-    Return *data* as an argument for a ``const`` pointer of the core, with its ``len`` in bytes.
+    Return *data* as an argument for a ``const`` pointer of the core. The ``len`` of the result is
+    in bytes.
 
     Raises:
         AudioError: *data* has no contiguous buffer, for example a str.
@@ -110,7 +111,8 @@ def _readable_codes(data: AudioData, source: str) -> bytes | CData:
 
 def writable(out: Buffer) -> CData:
     """
-    Return *out* in the form that a pointer of the core accepts, with its ``len`` in bytes.
+    Return *out* in the form that a pointer of the core accepts. The ``len`` of the result is in
+    bytes.
 
     Raises:
         AudioError: *out* has no contiguous buffer, or is read-only.
@@ -165,7 +167,7 @@ def too_small(needed_bytes: int, room_bytes: int) -> AudioError:
 
 
 class ToBytes(Protocol):
-    """A function from samples to new bytes."""
+    """A function that converts samples to new bytes."""
 
     def __call__(self, data: AudioData) -> bytes: ...
 

@@ -24,10 +24,11 @@ __all__ = ["Downmix", "Warn", "log_warning", "require_channel", "select_channel"
 Warn: TypeAlias = Callable[[str], object]
 """Called with the text of a warning."""
 
-# If the mix has less than this fraction (20 dB) of the power of the loudest channel, the channel is
-# used instead.
+# If the mix has less than this fraction (20 dB) of the power of the loudest channel, that channel
+# is used instead.
 _CANCELED: Final = 0.01
-# The mix is used again when it has at least this fraction (10 dB) of that power in one block.
+# The mix is used again when, in one block, it has at least this fraction (10 dB) of the power of
+# the loudest channel.
 _RESTORED: Final = 0.1
 # Power is averaged over time: the weight of older audio halves with this period.
 _HALF_LIFE_SECONDS: Final = 0.1
@@ -47,7 +48,7 @@ def require_channel(channel: object, channels: int, name: str) -> int:
     Args:
         channel: The number of a channel.
         channels: How many channels the recording has.
-        name: The recording, for the error.
+        name: How the error names the recording.
 
     Raises:
         ConfigError: *channel* is not the number of a channel.
@@ -110,7 +111,7 @@ class Downmix:
         return mixed if self._channel is None else frames[:, self._channel].tobytes()
 
     def _choose(self, both: npt.NDArray[np.float32]) -> None:
-        """Decide whether a channel must be used instead of the mix, which is the last column."""
+        """Decide whether to use a channel instead of the mix. The mix is the last column."""
         import numpy as np
 
         new = np.einsum("ij,ij->j", both, both, dtype=np.float64) / len(both)

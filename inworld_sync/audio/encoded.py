@@ -60,8 +60,8 @@ class EncodedSource:
     The bytes of a recording, unchanged, block by block.
 
     Args:
-        audio: A path, an open binary file, which is not closed, a pipe, an upload object, the bytes
-            of a file, or an iterable of blocks of bytes.
+        audio: A path, an open binary file (which is not closed), a pipe, an upload object, the
+            bytes of a file, or an iterable of blocks of bytes.
 
     Raises:
         AudioError: *audio* is none of these.

@@ -46,8 +46,8 @@ def encode_file(pcm: bytes | memoryview, sample_rate_hz: int, encoding: AudioEnc
     """
     Return 16-bit mono PCM as a file.
 
-    FLAC has exactly the samples. If MP3 or Opus does not have the sample rate, the audio is
-    converted to the next higher rate.
+    A FLAC file has exactly the samples of *pcm*. If MP3 or Opus does not have the sample rate, the
+    audio is converted to the next higher rate.
 
     Args:
         pcm: Whole samples.

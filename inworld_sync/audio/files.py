@@ -8,8 +8,8 @@ Decodes recordings of any format, block by block.
 | MP3, Ogg with Vorbis or Opus | PyAV, else soundfile |
 | AAC (ADTS, M4A, MP4), WebM, AMR, ASF, AVI and others | PyAV |
 
-A format is decoded by the same library, whatever the source of the bytes. The bytes at the
-beginning of a recording show its format. The content of raw samples never shows a format.
+A format is decoded by the same library for every source of the bytes. The bytes at the beginning of
+a recording show its format. The content of raw samples never shows a format.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _SIGNATURES: Final = (
 
 class AudioFile:
     """
-    A recording as blocks of 16-bit little-endian interleaved samples, which can be read once.
+    A recording as blocks of 16-bit little-endian interleaved samples. It can be read once.
 
     Args:
         blocks: Blocks of whole frames, or of any bytes of raw PCM.
@@ -166,7 +166,7 @@ def is_audio_file(head: bytes) -> bool:
     """
     Return whether *head*, the first bytes of a recording, begins a known format.
 
-    MP3 and AAC have no signature, so one header in *head* is enough for them.
+    MP3 and AAC have no signature. For these formats, one header of a frame in *head* is enough.
     """
     return bool(_signed_format(head) or mpeg_format(lambda size: head[:size], is_whole=False))
 
@@ -198,7 +198,7 @@ def format_of(reader: ByteReader, *, may_be_raw: bool = False) -> str | None:
 
 
 def has_file_suffix(reader: ByteReader) -> bool:
-    """Return whether the name of a recording shows that it is not raw."""
+    """Return whether the name of a recording shows that the recording is not raw."""
     return reader.suffix in _FILE_SUFFIXES
 
 

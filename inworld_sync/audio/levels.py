@@ -2,7 +2,7 @@
 Shows or selects the instruction set of the C core, for diagnosis, comparisons and tests.
 
 The import selects the best instruction set. The environment variable ``INWORLD_SYNC_LEVEL`` selects
-another. Every instruction set computes the same bits.
+another instruction set. Every instruction set computes the same bits.
 """
 
 from __future__ import annotations

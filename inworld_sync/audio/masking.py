@@ -35,7 +35,7 @@ def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
     Args:
         payload: The bytes to mask. They are not changed.
         key: The masking key, 4 bytes in the order of the frame.
-        offset_bytes: The position of *payload* in the whole payload.
+        offset_bytes: How many bytes of the whole payload come before *payload*.
 
     Raises:
         ConfigError: *key* is not 4 bytes long, or *offset_bytes* is negative.

@@ -66,7 +66,7 @@ class Level:
         """
         Whether a sample has full scale, 32767 or -32768.
 
-        Audio that is too loud is cut there, which is heard as distortion.
+        Audio that is too loud is cut at full scale, which is heard as distortion.
         """
         return self.peak_magnitude >= _FULL_SCALE - 1
 

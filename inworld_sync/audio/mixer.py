@@ -178,7 +178,8 @@ class Mixer(Pulled):
         """
         Remove a playout. Another reader may then read the audio that is still in the playout.
 
-        If the playout is playing, clear it first. Without the clear, it stops without a fade.
+        If the playout is playing, clear it first. Without the clear, the audio stops without a
+        fade.
 
         Raises:
             LocalProtocolError: The mixer does not have this playout.

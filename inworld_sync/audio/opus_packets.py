@@ -2,8 +2,9 @@
 Decodes the Opus packets of an RTP stream. Packets may be late, lost or in the wrong order.
 
 An Opus decoder needs the packets in order. So a packet that arrives too early waits a moment for
-the packets before it. If a packet is lost, the Opus decoder itself generates the missing audio: it
-continues the speech from its own state, so that the next packet fits to this audio.
+the packets before it. If a packet is lost, the Opus decoder itself generates the missing audio: the
+decoder continues the speech from its own state, so that the audio of the next packet continues the
+generated audio.
 
 - :class:`OpusStream` returns the audio as soon as it is in order. A recognizer needs this.
 - :class:`OpusPackets` adds a playout in live mode, which adapts its delay to the network. A
@@ -93,7 +94,7 @@ class OpusStream:
         self._is_first = True
         # Whether packets before the next packet are lost.
         self._has_lost = False
-        # A packet that the decoder conceals; empty before the first packet.
+        # The packet with which the decoder conceals a lost packet; empty before the first packet.
         self._empty_packet = b""
         self._decoder = _new_decoder()
         # The packets that wait for an earlier packet, by sequence number.
@@ -182,7 +183,7 @@ class OpusPackets:
 
     @property
     def delay_ms(self) -> float:
-        """The present time between the arrival of audio and its :meth:`read`, in milliseconds."""
+        """The current delay from the arrival of audio to its :meth:`read`, in milliseconds."""
         return self._playout.stats().target_delay_ms + BLOCK_MS
 
     def add(self, source: int, sequence: int, timestamp: int, payload: bytes, now: float) -> None:
@@ -200,7 +201,7 @@ class OpusPackets:
 
     def read(self, now: float) -> bytes:
         """
-        Return the next 20 ms of audio, 16-bit mono PCM of 48000 Hz; call it every 20 ms.
+        Return the next 20 ms of audio, 16-bit mono PCM of 48000 Hz. Call this method every 20 ms.
 
         Args:
             now: The monotonic time in seconds.

@@ -3,10 +3,10 @@ Converts between 16-bit integers and 32-bit floats, swaps the bytes of samples, 
 that are cut between chunks.
 
 Samples are little-endian and interleaved. Every function accepts bytes in its input format, or an
-array of any type that :mod:`inworld_sync.audio.samples` describes. The input format is the one
-after ``from`` in the name, and s16 for :func:`swap_bytes`. Any thread may call every function.
-The functions that end in ``_into`` write to the start of *out*, a writable buffer that must not
-overlap *data*, and return the number of bytes written.
+array of any type that :mod:`inworld_sync.audio.samples` describes. The input format is the format
+after ``from`` in the name; for :func:`swap_bytes`, the input format is s16. Any thread may call
+every function. The functions that end in ``_into`` write to the start of *out*, a writable buffer
+that must not overlap *data*, and return the number of bytes written.
 
 >>> f32_from_s16(b"\x00\x40").hex()  # 16384 becomes 0.5
 '0000003f'

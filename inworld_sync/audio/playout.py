@@ -3,15 +3,15 @@ Implements the jitter buffer between a network and a device. Audio arrives from 
 irregular times, but the device needs audio at a fixed rate.
 
 One thread pushes audio as it arrives, one thread reads blocks of any size, and any thread may set
-marks, clear and poll. A read never waits. It returns queued audio. Where audio is missing, it
-stretches or conceals, and where nothing has to be played, it returns silence.
+marks, clear and poll. A read never waits. It returns queued audio, which may be stretched;
+generated audio where audio is missing; or silence where nothing has to be played.
 :meth:`Playout.attach` lets the C callback of a sound device read, so that no Python code runs in
 the callback.
 
 ``burst`` is for a source that is faster than real time, such as speech synthesis. No audio is
 skipped, each item starts when enough of it is buffered, and speech is slowed down a little before
-it would stall. ``live`` is for a source in real time, such as a telephone. Then queued audio is a
-delay, and the playout adapts the delay to the jitter of recent packets.
+playback would stall. ``live`` is for a source in real time, such as a telephone. Then queued audio
+is a delay, and the playout adapts the delay to the jitter of recent packets.
 
 >>> playout = Playout(16000)
 >>> playout.push(bytes(640), item="a", end=True)
@@ -148,8 +148,8 @@ class Playout(Pulled):
         min_delay_ms: For live mode, the smallest target delay, 0 to 1000.
         max_delay_ms: For live mode, the largest target delay, *min_delay_ms* to 10000. Audio with a
             longer delay is skipped.
-        start_ms: For burst mode, how much of an item must be buffered before it starts, 1 to 10000.
-            A complete item starts in any case. None adapts the value to earlier items.
+        start_ms: For burst mode, how much of an item must be buffered before the item starts, 1 to
+            10000. A complete item starts in any case. None adapts the value to earlier items.
         capacity_ms: How much audio may be queued, 10 to 3600000. Memory is allocated when it is
             needed.
         fade_ms: The length of the fade when audio that is playing is cleared, 1 to 10.
@@ -311,7 +311,7 @@ class Playout(Pulled):
         Set a mark. :meth:`poll` reports the mark when the item was played up to *offset_ms*.
 
         The audio at the mark may be pushed later. A mark after the end of the item is reported at
-        its end. The marks of an item are reported in the order of their offsets.
+        this end. The marks of an item are reported in the order of their offsets.
 
         Args:
             item: The item that was passed to :meth:`push`.
@@ -380,8 +380,8 @@ class Playout(Pulled):
         ``STALE``. Marks that were not reached are cancelled.
 
         Args:
-            latency_ms: How much audio the device has taken and will drop, because it was stopped.
-                It is 0 if the device plays the audio that it has taken.
+            latency_ms: How much audio the device has taken and will drop, because the device was
+                stopped. Pass 0 if the device plays all audio that it has taken.
 
         Returns:
             How much was heard of each item that was not heard to its end, in the order of items.
@@ -426,7 +426,7 @@ class Playout(Pulled):
         Return the events since the last poll in order; the list may be empty.
 
         Marks and items are reported when they are heard. With *latency_ms*, the time of a report is
-        exact while audio plays without a pause. With *track*, it is also exact around pauses.
+        exact while audio plays without a pause. With *track*, the time is also exact around pauses.
 
         Args:
             latency_ms: How much audio the device has taken and not yet played.

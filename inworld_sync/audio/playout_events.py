@@ -29,7 +29,7 @@ _Kind = TypeVar("_Kind", bound=enum.Enum)
 
 
 def structs(array: CData, count: int) -> Iterator[CData]:
-    """Iterate over the first structs of an array. The next call of the core overwrites them."""
+    """Iterate over the first *count* structs of an array, which the core's next call overwrites."""
     views = cast("Sequence[CData]", array)
     return (views[index] for index in range(count))
 
@@ -190,7 +190,7 @@ class PlayoutStats:
         state: The current state.
         queued_ms: Audio that was received and not played.
         target_delay_ms: In live mode, the target delay, in addition to the delay of the fastest
-            packet. In burst mode, how much of an item must be buffered before it starts.
+            packet. In burst mode, how much of an item must be buffered before the item starts.
         delay_ms: In live mode, the delay of the audio that was played last, in addition to the
             delay of the fastest packet.
         received_frames: Frames of accepted pushes.

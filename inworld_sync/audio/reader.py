@@ -93,7 +93,7 @@ class ByteReader:
     @classmethod
     def of_file(cls, file: Any) -> ByteReader:
         """
-        Read an open binary file or an upload object from its current position. Leave it open.
+        Read an open binary file or an upload object from its current position. Leave the file open.
 
         Raises:
             AudioError: The file is not empty, but its position is at the end.
@@ -229,7 +229,7 @@ class _Window(io.RawIOBase):
 
 
 def _reading(file: Any) -> Callable[[int], bytes]:
-    """Return a function that reads a file. Its errors say what is wrong with the file."""
+    """Return a function that reads a file, with errors that say what is wrong with the file."""
     if isinstance(file, io.TextIOBase):
         raise AudioError("a file of audio must be opened in binary mode ('rb'), got a text file")
     # read() of a buffered pipe would wait for all bytes.

@@ -27,8 +27,8 @@ class Resampler:
     Converts one stream to another sample rate and to mono.
 
     The output has *to_hz* / *from_hz* times as many samples as the input, rounded to the nearest
-    sample. It does not depend on how the input is divided into chunks. Noise and distortion are 90
-    dB below a tone, as low as the noise of 16 bits. Frequencies that the lower rate cannot
+    sample. The output does not depend on how the input is divided into chunks. Noise and distortion
+    are 90 dB below a tone, as low as the noise of 16 bits. Frequencies that the lower rate cannot
     represent are removed. With equal rates, samples are not changed.
 
     Args:

@@ -55,8 +55,8 @@ _BYTE_FORMATS: Final = frozenset({"B", "b", "c"})
 DIRECT: Final[dict[str, set[object]]] = {"s16": {"h", "<h"}, "f32": {"f", "<f"}}
 """
 The types of arrays that need no conversion. A type is a buffer format in native byte order, which
-is little-endian on all platforms, or a type of numpy. A type of numpy is added when it is first
-seen, because computing its name would take long.
+is little-endian on all platforms, or a type of numpy. A type of numpy is added when the type is
+first seen, because computing the name of the type each time would take long.
 """
 # All types of numpy that were accepted.
 _seen_types: set[object] = set()
@@ -97,11 +97,11 @@ class ChannelOrder:
     """
     Records which dimension of the arrays of one stream has the channels.
 
-    A short array at the end of a stream may be ambiguous. Then it has the order of the earlier
-    arrays.
+    A short array at the end of a stream may be ambiguous. Such an array has the order of the
+    earlier arrays.
 
     Attributes:
-        axis: 0 or 1; None before an array shows it.
+        axis: The dimension of the channels, 0 or 1; None until an array shows it.
     """
 
     def __init__(self) -> None:
@@ -122,8 +122,8 @@ def contiguous_samples(
     Args:
         audio: Raw samples in *form* as bytes, which are returned unchanged; or an array.
         form: ``s16`` or ``f32``.
-        channels: The number of channels of the result. If it is 1, an array with more channels is
-            mixed.
+        channels: The number of channels of the result. If this number is 1, an array with more
+            channels is mixed.
         strict: Whether to refuse NaN, infinities, and floats far beyond full scale. Otherwise NaN
             becomes 0, and other values are clipped.
         order: The order of the stream that the array belongs to.
@@ -157,7 +157,7 @@ def converted(
         check_floats(frames)
     samples = _to_s16(frames) if form == "s16" else _to_f32(frames)
     if samples.ndim == 2 and samples.shape[1] != channels:
-        # frames_of allows this for one channel only.
+        # frames_of returns more channels than requested only if one channel is requested.
         mixed = samples.mean(axis=1)
         samples = _rounded(mixed) if form == "s16" else mixed.astype("<f4")
     return memoryview(samples.tobytes())
@@ -175,7 +175,7 @@ def frames_of(
     Args:
         audio: An array.
         channels: The declared number of channels.
-        order: The order of earlier arrays, which decides if the shape is ambiguous.
+        order: The order of earlier arrays, which is used for an ambiguous shape.
 
     Raises:
         AudioError: *audio* is not an array of samples; or both dimensions may have the channels, or

@@ -225,7 +225,8 @@ class ConvertedSource:
 
 class SeparateChannels:
     """
-    A recording whose channels are converted to another rate one by one; it can be iterated once.
+    A recording whose channels are converted to another rate one by one. The recording can be
+    iterated once.
 
     Each iteration yields a list with one block for each channel, all of the same length.
 
@@ -359,8 +360,9 @@ def open_recording(
             rate.
         channels: The channels of raw samples, 1 to 64.
         raw_format: The format of raw samples, such as ``mulaw``; see
-            :mod:`inworld_sync.audio.raw_formats`. If it is None, the suffix of a file decides
-            (``.pcm``, ``.ul``, ``.al`` ...), and other raw samples are 16-bit little-endian.
+            :mod:`inworld_sync.audio.raw_formats`. If *raw_format* is None, the suffix of a file
+            decides (``.pcm``, ``.ul``, ``.al`` ...), and other raw samples are 16-bit
+            little-endian.
 
     Returns:
         The recording. Close it to free the file.

@@ -49,7 +49,8 @@ class Split(NamedTuple):
         audio: The decoded bytes; None if there is no string at the path of the audio.
         rest: The message with an empty string in place of the audio, for a JSON parser.
         picks: The values at the other paths. A value is the text inside the quotes, or the number
-            or literal. It is None if there is no value, or if only a JSON parser can read it.
+            or literal. The entry is None if there is no value, or if only a JSON parser can read
+            the value.
     """
 
     audio: bytes | None
@@ -57,7 +58,7 @@ class Split(NamedTuple):
     picks: tuple[bytes | None, ...]
 
 
-# This takes half the time of calling the class.
+# A call of this function takes half the time of a call of the class.
 _new_split: Final = tuple.__new__
 
 

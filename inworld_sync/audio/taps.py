@@ -31,7 +31,7 @@ class BlockTime(NamedTuple):
     Attributes:
         position: The count of samples before the block.
         time_ns: When the first sample was captured or is heard, on the monotonic clock.
-        breaks: The number of blocks so far before which samples were missing.
+        breaks: How many times, so far, samples were missing before a block.
         devices: The number of devices so far that have delivered or played blocks.
     """
 
@@ -56,7 +56,7 @@ class TappedAudio(NamedTuple):
 
 class BlockReader:
     """
-    Reads the times of blocks, each once.
+    Reads the time of each block once.
 
     Args:
         read: A function of the C core. Its arguments are *core*, the number of the next block, the

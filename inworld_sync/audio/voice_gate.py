@@ -1,8 +1,8 @@
 """
 Replaces audio without speech by silence.
 
-A detector decides for windows of about 30 ms. The gate delays the audio, so that the soft beginning
-of a word before the detection is kept.
+A detector decides for each window of about 30 ms whether the window has speech. The gate delays the
+audio, so that the soft beginning of a word before the detection is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RATE_HZ: Final = 16_000
 _BEFORE_SECONDS: Final = 0.2
 # The gate stays open for this time after the last window with speech.
 _AFTER_SECONDS: Final = 0.6
-# Speech begins with this many windows in a row, because one window may be a click.
+# Speech begins only if this many windows in a row have speech, because one window may be a click.
 _ONSET_WINDOWS: Final = 2
 _THRESHOLD: Final = 0.5
 _GOING_ON_THRESHOLD: Final = 0.35

@@ -46,7 +46,7 @@ def strip_riff(chunk: Buffer) -> memoryview:
     Return the samples of one chunk, which may begin with a WAV header.
 
     The service puts a header before the first chunk and before the short last chunk of every flush.
-    Each header has the length of its own chunk. The chunks between them have no header. So the
+    Each header has the length of its own chunk. The chunks between these two have no header. So the
     client calls this function for every chunk. A length that cannot be right (0, 4 GiB, more than
     the chunk has) means "to the end". A header without a data chunk is taken as 44 bytes.
 

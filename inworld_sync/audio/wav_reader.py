@@ -19,7 +19,7 @@ __all__ = ["WavHeader", "is_wav", "read_wav_header"]
 
 _W64_RIFF: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_WAVE: Final = bytes.fromhex("77617665f3acd3118cd100c04f8edb8a")
-# The identifier of every other chunk has four letters and then these bytes.
+# The identifiers of the other chunks begin with four letters, and then have these bytes.
 _W64_CHUNK: Final = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE

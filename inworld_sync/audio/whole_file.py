@@ -59,7 +59,7 @@ class WholeFile:
 
     def commit(self) -> None:
         """
-        Close the partial file and replace the file at *path* with it. May be called twice.
+        Close the partial file, which then replaces the file at *path*. May be called twice.
 
         Raises:
             OSError: The disk is full, or *path* cannot be replaced. The file at *path* is

@@ -67,7 +67,7 @@ _ARGUMENT: Final = re.compile(
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error and what to do, with options instead of arguments."""
+    """Return the message and the advice of an error, with options instead of arguments."""
     if isinstance(error, TransportError):
         return f"{error}: check the network and --base-url, then try again"
     if not isinstance(error, (AudioError, ConfigError)):

@@ -45,6 +45,6 @@ def _print_table(models: Sequence[ModelInfo]) -> None:
             ", ".join(model.input_modalities),
             ", ".join(sorted(model.capabilities)),
         )
-        # As Text, since rich reads markup in a str.
+        # The cells are Text, since rich would read markup in a str.
         table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)

@@ -1,7 +1,8 @@
 """
 Defines the audio source and sink of a conversation, with level meters.
 
-Lock rule: ``_lock`` of a metered sink guards its levels. No other code is called while it is held.
+Lock rule: ``_lock`` of a metered sink guards its levels. No other code is called while ``_lock`` is
+held.
 """
 
 from __future__ import annotations

@@ -298,7 +298,7 @@ def _transcribe_all(
                 future.set_exception(error)
 
     # A thread may wait for standard input or a FIFO when the command is interrupted. A thread of a
-    # ThreadPoolExecutor would then delay the end of the program; a daemon does not.
+    # ThreadPoolExecutor would then delay the end of the program; a daemon thread does not.
     threads = [
         threading.Thread(target=work, name=f"inworld-transcribe-{number}", daemon=True)
         for number in range(min(jobs, len(files)))
@@ -389,7 +389,7 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
 
 
 def _printer(form: str) -> Callable[[Transcription], None]:
-    """Print final transcripts. On a terminal, a transcript overwrites the partial one before it."""
+    """Print final transcripts. On a terminal, a transcript overwrites the last partial one."""
     # Each separate channel has a thread of its own.
     lock = threading.Lock()
 

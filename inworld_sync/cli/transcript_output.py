@@ -99,7 +99,7 @@ class TranscriptWriter:
 
 
 def _is_useful(result: TranscriptResult) -> bool:
-    """Return False for a file that failed before its first turn. Its result is not written."""
+    """Return False for a file that failed before its first turn; the result is not written."""
     return result.error is None or bool(result.transcript.turns)
 
 

@@ -1,5 +1,6 @@
 """
-Defines the base class of the sinks, which counts how much audio was heard and waits for its end.
+Defines the base class of the sinks, which counts how much audio was heard and waits for the end of
+the audio.
 
 Locks: ``_changed`` guards every field. A wait on ``_changed`` releases the lock. Each subclass
 documents what it does with the lock held. Methods whose names begin with an underscore are called
@@ -142,7 +143,7 @@ class Sink(Closing):
 
     @abstractmethod
     def _seconds(self, frames: int, /) -> float:
-        """Return the longest time to wait until that many frames are heard."""
+        """Return the longest time to wait until *frames* frames are heard."""
 
     def _missing(self) -> int:
         """Return how many frames were written and neither heard nor dropped."""
@@ -159,7 +160,7 @@ class Sink(Closing):
 
     def _wait(self, frames: int, deadline: float) -> None:
         """
-        Wait for a change, or about as long as that many frames play.
+        Wait for a change, or for about the time in which *frames* frames play.
 
         Raises:
             ClosedError: This sink is closed.
@@ -201,7 +202,7 @@ class PlayoutWriter(Sink):
 
     @abstractmethod
     def _took(self, frames: int, /) -> None:
-        """Called for a subclass after frames were written and counted."""
+        """Handle frames that were written and counted. A subclass can override this method."""
 
     def _push(self, pcm: bytes | memoryview, item: Hashable, deadline: float) -> bool:
         """Push all of *pcm* to the playout; return False if a clear dropped the rest."""

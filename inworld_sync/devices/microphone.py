@@ -83,7 +83,7 @@ class Microphone(Closing):
 
         Args:
             sample_rate_hz: The sample rate of the blocks, 8000 to 48000. If the device does not
-                support it, the device is opened at another rate and the audio is converted.
+                support this rate, the device is opened at another rate and the audio is converted.
             device: An index or a part of a name in :func:`~inworld_sync.devices.list_devices`. None
                 means the default device. If that device is unplugged, the new default device is
                 used.
@@ -109,8 +109,8 @@ class Microphone(Closing):
             reopen_timeout: If the device is unplugged and no other device can be opened, the
                 microphone tries again for this many seconds, 0 to 3600. In the meantime, silence is
                 recorded. If you passed *device*, the microphone waits for the same device.
-            on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost
-                and another device was opened, on the thread that reads.
+            on_change: Called on the thread that reads, after another device has replaced a lost
+                device. The argument is a :class:`~inworld_sync.DeviceChanged`.
 
         Raises:
             ConfigError: A value is out of range, or no device has this name.
@@ -179,7 +179,7 @@ class Microphone(Closing):
 
     @property
     def echo_stats(self) -> EchoStats | None:
-        """The statistics of the echo cancellation since the device was opened; None without it."""
+        """The statistics of the echo cancellation on this device; None without ``echo``."""
         with self._lock:
             audio = self._audio
             return audio.canceller.stats if isinstance(audio, ProcessedAudio) else None

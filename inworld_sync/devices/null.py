@@ -1,8 +1,9 @@
 """
-Implements a speaker without a device. This speaker takes as long as a real one, and needs no sound
-system.
+Implements a speaker without a device. This speaker takes as long as a real speaker, and needs no
+sound system.
 
-Locks: ``_changed`` guards every field. It is held for arithmetic and while a subclass handles the
+Locks: ``_changed`` guards every field. The lock is held for arithmetic and while a subclass handles
+    the
 samples, but never while other code is called.
 """
 
@@ -92,10 +93,10 @@ class NullSpeaker(Sink):
         return min(self._since_samples + played, self._written_frames)
 
     def _keep(self, samples: memoryview) -> None:
-        """Called for a subclass with samples that were queued."""
+        """Handle samples that were queued. A subclass can override this method."""
 
     def _drop(self) -> None:
-        """Called for a subclass when all queued samples are dropped."""
+        """Handle the drop of all queued samples. A subclass can override this method."""
 
     def _stand_still(self) -> None:
         now = time.monotonic()

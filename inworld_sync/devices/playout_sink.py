@@ -51,8 +51,8 @@ class PlayoutSink(PlayoutWriter):
         Create a sink for a playout.
 
         Args:
-            playout: A mono playout with ``s16`` input. Nothing else may push to it or clear it. The
-                playout stays open when the sink is closed.
+            playout: A mono playout with ``s16`` input. Nothing else may push to or clear this
+                playout. The playout stays open when the sink is closed.
             track: The track of the mixer that reads the playout. The track knows when audio is
                 heard.
             latency_ms: Without a mixer, the time from the read of a sample until it is heard, 0 to
@@ -179,8 +179,8 @@ class PlayoutSink(PlayoutWriter):
         """
         Return how many samples were heard if *read* samples were read.
 
-        A sample is heard when the reader has read *latency_ms* of output after it. This output
-        includes silence, which the position of an item does not count.
+        A sample is heard when the reader has read *latency_ms* of output after the sample. This
+        output includes silence, which the position of an item does not count.
         """
         if not self._latency_frames:
             return read

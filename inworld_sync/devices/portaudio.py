@@ -68,8 +68,8 @@ _exiting = threading.Event()
 
 @functools.cache
 def _close_at_exit() -> None:
-    # Registered after sounddevice is imported, so that _shut_down runs before the exit function of
-    # sounddevice.
+    # The exit function that is registered last runs first. So _shut_down is registered after the
+    # import of sounddevice, and runs before the exit function of sounddevice.
     atexit.register(_shut_down)
 
 
@@ -125,7 +125,7 @@ def list_devices() -> list[DeviceInfo]:
 
 def refresh_devices() -> None:
     """
-    Update the list of devices after one was connected or disconnected.
+    Update the list of devices after a device was connected or disconnected.
 
     PortAudio restarts, so every stream of this process that uses sounddevice ends. A
     :class:`~inworld_sync.Speaker` and a :class:`~inworld_sync.Microphone` open their streams again
@@ -207,8 +207,8 @@ class DeviceStream:
         Args:
             kind: ``input`` or ``output``.
             wanted: The device and its format; see :meth:`supports`.
-            called: The object that the device's thread calls. It is kept until the device has
-                stopped.
+            called: The object that the device's thread calls. The stream keeps the object until the
+                device has stopped.
             latency_ms: The latency to request. The device uses the nearest latency that it
                 supports.
 

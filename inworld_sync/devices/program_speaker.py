@@ -36,8 +36,8 @@ __all__ = ["ProgramSpeaker"]
 # the program plays its last samples. A sound server buffers up to 2 s.
 _LAST_SAMPLES_SECONDS = 5.0
 
-# The largest number of seconds that a program may run after it was terminated. After this time it
-# is killed.
+# The largest number of seconds that a program may run after it was terminated. After this time the
+# program is killed.
 _EXIT_SECONDS = 1.0
 
 # The interval at which a wait checks whether the program has exited.
@@ -77,7 +77,7 @@ _PROGRAMS: Final = (
     ),
     _Program("aplay", lambda rate, _: ["-q", "-t", "raw", "-f", "S16_LE", "-c1", f"-r{rate}", "-"]),
     # Raw audio has one channel by default. The option for the number of channels differs between
-    # versions, so it is left out.
+    # versions, so this option is left out.
     _Program(
         "ffplay",
         lambda rate, _: [
@@ -128,7 +128,7 @@ class ProgramSpeaker(NullSpeaker):
         self, sample_rate_hz: int = 24000, *, program: str | None = None, buffer_ms: int = 400
     ) -> None:
         """
-        Find the program. It is started when the first sample is written.
+        Find the program. The program is started when the first sample is written.
 
         Args:
             sample_rate_hz: The sample rate of the audio that is written, 1000 to 192000.
@@ -230,7 +230,7 @@ class ProgramSpeaker(NullSpeaker):
         except OSError as error:
             self._free()
             raise DeviceError(f"cannot run {self._path}: {error}") from error
-        # If the pipe were blocking, write() could wait with the lock held for a program that does
+        # If the pipe were blocking, write() could wait, with the lock held, for a program that does
         # not read.
         if self._process.stdin is not None and os.name == "posix":
             os.set_blocking(self._process.stdin.fileno(), False)

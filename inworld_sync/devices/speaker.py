@@ -68,8 +68,8 @@ class Speaker(SpeakerInput):
             latency_ms: The latency to request from the device, 1 to 1000. The device uses the
                 nearest latency that it supports. A low latency may cause clicks on a slow machine.
             buffer_ms: How much audio may be written and not yet played, 100 to 600000.
-            on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost
-                and another device was opened, on the thread that writes or drains.
+            on_change: Called on the thread that writes or drains, after another device has replaced
+                a lost device. The argument is a :class:`~inworld_sync.DeviceChanged`.
 
         Raises:
             ConfigError: A value is out of range, or no device has this name.

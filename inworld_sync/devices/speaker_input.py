@@ -34,7 +34,8 @@ _MARK_LOOK_SECONDS = 0.001
 # The largest position of a mark. At 48 kHz, this position is after more than 200 days.
 _MOST_SAMPLES = 2**40
 
-# How long close() waits until the device has played the fade. A block of a device is shorter.
+# How long close() waits until the device has played the fade. A block of a device is shorter than
+# this time.
 _FADE_SECONDS = 0.25
 
 
@@ -49,7 +50,7 @@ class SpeakerInput(PlayoutWriter):
     """
     One of the inputs of a :class:`~inworld_sync.Speaker`. :meth:`Speaker.add` creates inputs.
 
-    It accepts 16-bit mono PCM and is an :class:`~inworld_sync.AudioSink` like the speaker itself.
+    An input accepts 16-bit mono PCM and is an :class:`~inworld_sync.AudioSink` like the speaker.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """

@@ -30,7 +30,7 @@ __all__ = ["WavSink", "WavSource"]
 
 class WavSource(Closing):
     """
-    Plays a recording as a source of 16-bit mono PCM, at once or in real time.
+    Plays a recording as a source of 16-bit mono PCM, in real time or as fast as the program reads.
 
     It reads every form of audio that :meth:`iw.stt.transcribe() <inworld_sync.Stt.transcribe>`
     accepts, and never holds more than a few blocks of a file. Every iteration starts at the
@@ -158,7 +158,7 @@ def _is_read_once(source: object) -> bool:
 
 class WavSink(NullSpeaker):
     """
-    Writes audio to a WAV file, at once or in real time.
+    Writes audio to a WAV file, in real time or as fast as the program writes.
 
     The file has exactly the samples that :attr:`heard_samples` counts. If the target is a path, the
     samples are first written to a partial file, such as ``talk.partial-1a2b3c4d.wav`` for

@@ -89,7 +89,7 @@ class Connection:
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Serve requests until the client disconnects, a fault ends it, or ``stop`` is called."""
+        """Serve requests until the client, a fault or ``stop`` ends the connection."""
         try:
             self._pause(FaultKind.ACCEPT_DELAY)
             if self._tls is not None:
@@ -334,7 +334,7 @@ class Connection:
         if not isinstance(event, UpgradeRequest):
             self._refuse(BadRequest("the request is not an upgrade to WebSocket"))
             return
-        # The library knows no subprotocol, and refuses one with a "/", which base64 may have.
+        # The library knows no subprotocol, and refuses a name with "/", which base64 may have.
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
         response = protocol.accept(event)

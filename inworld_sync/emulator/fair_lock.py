@@ -71,7 +71,7 @@ class FairLock:
             return got
 
     def release(self) -> None:
-        """Release the lock. The thread that has waited longest gets it."""
+        """Release the lock. The thread that has waited longest then acquires the lock."""
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().set()

@@ -83,7 +83,7 @@ _BEFORE_MESSAGES = fault_kinds(
     "accept_delay response_delay http_status drop_request reset_request cut_upload bad_sdp "
     "ice_failure"
 )
-# The smallest and the largest value of each kind that needs one.
+# The smallest and the largest value of each kind that needs a value.
 _VALUES = {
     **dict.fromkeys(fault_kinds("accept_delay response_delay delay pause"), (1e-6, 86_400)),
     **dict.fromkeys(fault_kinds("error fatal_error"), (1, 2**31 - 1)),
@@ -98,7 +98,7 @@ _CLOSE_CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013
 
 
 class Cut(Exception):
-    """A fault has ended the connection, or the connection ended while a fault delayed it."""
+    """A fault has ended the connection, or the connection ended during the delay of a fault."""
 
 
 @attrs.frozen
@@ -107,7 +107,7 @@ class Fault:
     One fault of one connection.
 
     Attributes:
-        kind: What happens.
+        kind: The kind of the fault.
         value: Seconds, a code, a status or a size, depending on the kind; 0 if the kind has no
             value.
         after: The number of messages that are sent correctly before the fault.
@@ -162,7 +162,7 @@ def delay_or_cut(fault: Fault, stream: Stream, ended: threading.Event) -> None:
     Args:
         fault: The fault.
         stream: The connection.
-        ended: An event that is set when the connection ends, which ends a delay.
+        ended: An event that is set when the connection ends. A delay ends when the event is set.
 
     Raises:
         Cut: The connection must end.

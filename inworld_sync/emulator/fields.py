@@ -46,7 +46,7 @@ def inner(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
 
 
 def choice(fields: Mapping[str, object], name: str, allowed: tuple[str, ...]) -> str | None:
-    """Read a name of an enum. Return None if it is missing or unset (``X_UNSPECIFIED``)."""
+    """Read a name of an enum. Return None if the field is missing or unset (``X_UNSPECIFIED``)."""
     value = text(fields, name)
     if not value or value == _CAPITAL.sub(r"_\g<0>", name).upper() + "_UNSPECIFIED":
         return None
@@ -56,7 +56,7 @@ def choice(fields: Mapping[str, object], name: str, allowed: tuple[str, ...]) ->
 
 
 def number(fields: Mapping[str, object], name: str) -> float | None:
-    """Read a number. In the JSON of gRPC, it may also be a string."""
+    """Read a number. In the JSON of gRPC, a number may also be a string."""
     value = fields.get(name)
     if value is None:
         return None
@@ -79,7 +79,7 @@ def whole(fields: Mapping[str, object], name: str, default: int) -> int:
 
 
 def in_range(fields: Mapping[str, object], name: str, low: float, high: float) -> float | None:
-    """Read a number between two bounds. Return None if it is missing or zero."""
+    """Read a number between two bounds. Return None if the number is missing or zero."""
     value = number(fields, name) or None  # in gRPC, zero and a missing field are the same
     if value is not None and not low <= value <= high:
         raise Refused(INVALID_ARGUMENT, f"{name} must be between {low:g} and {high:g}")

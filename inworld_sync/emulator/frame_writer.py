@@ -46,7 +46,7 @@ class FrameWriter:
     Attributes:
         is_closed: Whether a CLOSE has been sent.
 
-    Thread safety: only the writer thread of the connection uses it.
+    Thread safety: only the writer thread of the connection uses this object.
     """
 
     def __init__(

@@ -86,7 +86,7 @@ class Request:
 @attrs.frozen(kw_only=True)
 class Response:
     """
-    One response. A body of parts is sent chunked, and each part as soon as it is produced.
+    One response. A body of parts is sent chunked: each part is sent as soon as it is produced.
 
     Attributes:
         status: The HTTP status.

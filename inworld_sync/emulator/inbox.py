@@ -2,7 +2,7 @@
 Implements the queue between the thread that reads a WebSocket and the thread that serves the
 WebSocket.
 
-Lock: ``_changed`` guards the queue; nothing is called while it is held.
+Lock: ``_changed`` guards the queue; nothing is called while the lock is held.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Inbox:
         Wait for the next message.
 
         Args:
-            timeout: In seconds; None waits until there is a message or ``end`` is called.
+            timeout: How many seconds to wait; None waits until there is a message or ``end`` is
+                called.
 
         Returns:
             The message, or None after ``end``.

@@ -41,9 +41,10 @@ _logger = logging.getLogger("inworld_sync.emulator")
 # audio of a Realtime session. Beyond this limit the reader stops reading, and pings get no pong
 # until there is room.
 _MAX_WAITING_BYTES = 16 << 20
-# A client that sends requests and never reads is disconnected at this many bytes of responses.
+# A client that sends requests and never reads is disconnected when this many bytes of responses are
+# queued.
 _MAX_ANSWER_BYTES = 16 << 20
-# The reader waits while more control frames than this, such as pongs, are queued.
+# The reader waits while more than this many control frames, such as pongs, are queued.
 _MAX_CONTROL_FRAMES = 256
 
 

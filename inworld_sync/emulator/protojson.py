@@ -3,7 +3,7 @@ Defines the rules that TTS and STT share: the JSON of gRPC, and the check of the
 
 Requests may write their keys in camelCase, in snake_case, or both; responses use camelCase. A
 message that cannot be read gets an error, and the connection continues. A bad credential is refused
-at the first message: it gets an error, and the connection is closed.
+at the first message: the client gets an error, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def _first_message(peer: WebSocketPeer, timeout: Callable[[], float | None]) -> 
     """Return the first message, or None after the error for a bad credential."""
     if peer.verdict is Verdict.GOOD:
         return peer.receive(timeout())
-    # The service sends the error only after a message. The emulator also sends it to end an idle
-    # connection.
+    # The service sends the error only after a message. The emulator also sends this error to end an
+    # idle connection.
     with contextlib.suppress(TimeoutError):
         if peer.receive(peer.settings.credential_timeout) is None:
             return None

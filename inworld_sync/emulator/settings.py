@@ -62,9 +62,10 @@ class Settings:
         word_tokens: List words, punctuation and white space as separate entries of a word
             alignment, as the documentation of 2026 says; False keeps the punctuation in its word
             and omits white space, as in captures of April 2026.
-        any_sample_rate: Accept every sample rate from 8000 to 48000; the service accepts seven.
+        any_sample_rate: Accept every sample rate from 8000 to 48000; the service accepts seven
+            sample rates.
         http_null_timestamps: Send ``"timestampInfo": null`` in HTTP responses without times. The
-            service omits ``timestampInfo`` there.
+            service omits ``timestampInfo`` in these responses.
         http_usage_without_model: Omit ``modelId`` in the ``usage`` of each HTTP line after the
             first, as the service may do.
         check_language: Refuse a language that the synthesizer does not speak, and text without any

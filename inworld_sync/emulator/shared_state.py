@@ -35,7 +35,7 @@ class SharedState:
         allowed_hosts: The check of ``Host`` and ``Origin``.
         reply_maker: Makes the replies of Realtime, and of chat completions.
         dictionaries: The pronunciation dictionaries.
-        jobs: Work that goes on after its request.
+        jobs: Work that goes on after the response to its request.
         routers: The routers of chat completions.
         calls: The WebRTC calls.
         address: The IP address on which the server listens.

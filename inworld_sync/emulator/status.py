@@ -52,5 +52,5 @@ class Refused(Exception):
 
 
 def status(code: int = 0, message: str = "") -> dict[str, object]:
-    """Make the JSON of a gRPC status. Without arguments, it is the status of success."""
+    """Make the JSON of a gRPC status. Without arguments, the status means success."""
     return {"code": code, "message": message, "details": []}

@@ -4,7 +4,7 @@ Implements the byte stream of a connection: a TCP socket, or TLS over a TCP sock
 Locks: ``TlsStream._sending`` (acquired first) keeps records in the order in which they were made,
 and is held while they are sent. ``TlsStream._tls`` (acquired second) guards every call into
 OpenSSL, and is never held while a socket waits. A reader and a writer that share one SSLSocket can
-corrupt its state. So OpenSSL reads and writes memory buffers here.
+corrupt the state of this socket. So OpenSSL reads and writes memory buffers here.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["VoiceStore"]
 
-# The largest number of designed voices that wait to be published. Beyond this number, the oldest is
-# dropped.
+# The largest number of designed voices that wait to be published. Beyond this number, the oldest
+# designed voice is dropped.
 _MAX_PREVIEWS = 30
 _NOT_IN_AN_ID = re.compile(r"[^a-z0-9]+")
 _MAX_SLUG_CHARACTERS = 40

@@ -2,7 +2,7 @@
 Chat completions of language models: ``iw.llm``.
 
 Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next event. A second
-thread does not wait but raises.
+thread does not wait, but raises an error.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Llm:
             messages: A text of the user, or the messages of the conversation, the oldest first:
                 :class:`~inworld_sync.ChatMessage` objects, or mappings as in OpenAI's reference.
             model: ``auto`` (default), ``provider/model``, or ``inworld/`` and the name of a router.
-            tools: Functions that the model may call. Each one is decorated with
+            tools: Functions that the model may call. Each function is decorated with
                 :func:`~inworld_sync.tool`, or described by a ``FunctionTool``. A ``WebSearchTool``
                 lets the service search.
             tool_choice: ``auto``, ``none``, ``required``, or a ``FunctionChoice``.
@@ -127,7 +127,7 @@ class Llm:
             metadata: Values for the conditions of a router.
             extra: Further fields of the request, by their names on the wire.
             config: All settings in one object. Each setting above that is not None replaces the
-                one in *config*.
+                setting in *config*.
             timeout: The largest number of seconds for the whole call, retries included; None means
                 no limit.
 
@@ -203,7 +203,7 @@ class Llm:
             metadata: Values for the conditions of a router.
             extra: Further fields of the request, by their names on the wire.
             config: All settings in one object. Each setting above that is not None replaces the
-                one in *config*.
+                setting in *config*.
             timeout: The largest number of seconds from the call to the end of the answer; None
                 means no limit.
             event_timeout: The largest number of seconds to wait for the beginning of the response,

@@ -23,7 +23,7 @@ class VoicePreview:
     Attributes:
         id: The id of the voice, for ``iw.voices.publish``.
         text: The text that is spoken.
-        audio: An audio file, as the service sent it; empty if it sent none.
+        audio: An audio file, as the service sent it; empty if the service sent no audio.
         language: The language of the voice, as the service spells it, such as ``EN_US``.
     """
 

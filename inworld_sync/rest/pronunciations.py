@@ -98,8 +98,8 @@ class Pronunciations:
         timeout: float | None = 30.0,
     ) -> PronunciationDictionary:
         """
-        Make a dictionary. The service checks all words; if one word is wrong, it refuses the
-        dictionary.
+        Make a dictionary. The service checks all words; if one word is wrong, the service refuses
+        the dictionary.
 
         Args:
             workspace: The id of the workspace, without ``workspaces/``.
@@ -109,8 +109,8 @@ class Pronunciations:
 
         Raises:
             ConfigError: An argument is wrong; nothing was sent.
-            InvalidRequestError: The service refuses a word; the message names it.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            InvalidRequestError: The service refuses a word; the error names the word.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         body = {"displayName": _name(name), "pronunciations": _words(pronunciations)}
         advice = (
@@ -146,7 +146,7 @@ class Pronunciations:
             ConfigError: There is no change, or an argument is wrong; nothing was sent.
             ServiceError: The status 409 means that another client has changed the dictionary. Get
                 the dictionary again.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         fields: dict[str, object] = {}
         if name is not None:
@@ -176,7 +176,7 @@ class Pronunciations:
             NotFoundError: No dictionary has this id.
             ServiceError: The status 409 means that another client has changed the dictionary. Get
                 the dictionary again.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         known = _known(dictionary)
         advice = f"it may or may not be deleted: see iw.pronunciations.get({known.id!r})"

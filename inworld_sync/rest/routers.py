@@ -91,7 +91,7 @@ class Routers:
         Replace all settings of a router, and wait until the service has replaced them.
 
         Args:
-            router: The router; its id selects the one that is replaced.
+            router: The new router. It replaces the router that has the same id.
             timeout: The largest number of seconds for the whole call.
 
         Returns:

@@ -18,7 +18,7 @@ __all__ = ["MAX_SAMPLE_BYTES", "audio_file", "reader_of"]
 # Source: the service's guide to voice cloning, size of a file.
 MAX_SAMPLE_BYTES: Final = 4 * 1024 * 1024
 
-# The service documents these formats. Others are converted to WAV.
+# The service documents these formats. Other formats are converted to WAV.
 _ACCEPTED: Final = ("WAV", "MP3")
 
 
@@ -26,16 +26,17 @@ def audio_file(audio: AudioLike, name: str, sample_rate_hz: int | None, channels
     """
     Return a recording as a WAV or MP3 file.
 
-    A WAV or MP3 file is returned unchanged. All else becomes 16-bit mono WAV at its own rate.
+    A WAV or MP3 file is returned unchanged. All other audio becomes 16-bit mono WAV at its own
+    sample rate.
 
     Args:
         audio: As for ``iw.stt.transcribe``.
         name: The argument, for errors.
-        sample_rate_hz: Of raw samples and arrays.
-        channels: Of raw samples.
+        sample_rate_hz: The sample rate of raw samples and arrays.
+        channels: The number of channels of raw samples.
 
     Raises:
-        AudioError: *audio* is not audio, has none, or is larger than the service accepts.
+        AudioError: *audio* is not audio, has no samples, or is larger than the service accepts.
         ConfigError: *sample_rate_hz* is missing, or an argument is out of range.
         OSError: The file cannot be read.
     """
@@ -59,7 +60,7 @@ def audio_file(audio: AudioLike, name: str, sample_rate_hz: int | None, channels
         )
     if kind == "MP3":
         return content
-    # Also reads WAV, so that a file without samples is found before it is sent.
+    # WAV files are read too, so that a file without samples is found before the request.
     converted = _as_wav(content, name, sample_rate_hz, channels)
     return content if kind in _ACCEPTED else converted
 

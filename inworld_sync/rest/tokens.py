@@ -58,9 +58,10 @@ _RETRY_SECONDS: Final = 5.0
 # The headers that usual servers accept are shorter than this.
 _MAX_TOKEN_CHARACTERS: Final = 16 * 1024
 
-# A difference to the clock of the service below the first number cannot be why the service refused
-# a signature. A difference above the second number is not believed: even a device whose clock was
-# never set starts in 1970.
+# A difference between the clocks of this machine and of the service is ignored if it is below
+# _MIN_SKEW_SECONDS, because such a difference cannot be the reason for a refused signature. A
+# difference above _MAX_SKEW_SECONDS is ignored too, because even a clock that was never set starts
+# in 1970.
 _MIN_SKEW_SECONDS: Final = 30.0
 _MAX_SKEW_SECONDS: Final = 100 * 365 * 86400.0
 
@@ -140,8 +141,8 @@ class JwtAuth:
         api_key: The key as the portal shows it; None reads ``INWORLD_API_KEY``.
         workspace: Restricts the token to a workspace.
         kind: ``jwt`` or ``session``.
-        refresh_before: A token is renewed this many seconds before it expires. If its lifetime is
-            less than twice this number, it is renewed after half of its lifetime.
+        refresh_before: A token is renewed this many seconds before it expires. If the lifetime is
+            less than twice this number, the token is renewed after half of the lifetime.
         timeout: Seconds for one request of a token. A connection waits no longer than its own
             timeout.
         options: Address, proxy and certificates; None means those of ``Inworld()``.
@@ -170,7 +171,7 @@ class JwtAuth:
             raise ConfigError(f"options must be Options, got {type(options).__name__}")
         auth = auth_from(api_key=api_key, token=None, auth=None)
         assert isinstance(auth, ApiKey)
-        # While the whole key is referenced, it is masked in the messages of the service.
+        # While this reference exists, the whole key is masked in the messages of the service.
         self._auth = auth
         key = SigningKey.parse(auth.key)
         _require_fit(kind, workspace, None, None)
@@ -208,7 +209,7 @@ class JwtAuth:
         Return the header as :meth:`header` does, and wait at most *timeout* seconds for a token.
 
         Raises:
-            DeadlineExceeded: There was no token in time; the request for it continues.
+            DeadlineExceeded: There was no token in time; the request for a token continues.
             InworldError: As for :meth:`header`.
         """
         seconds = self._timeout if timeout is None else min(timeout, self._timeout)
@@ -321,13 +322,14 @@ class _Minter:
     """
     Requests tokens with one key.
 
-    Thread safety: any thread; two threads that correct the clock at once come to the same result.
+    Thread safety: any thread; two threads that correct the clock at the same time get the same
+    result.
     """
 
     def __init__(self, http: HttpClient, key: SigningKey) -> None:
         self._http = http
         self._key = key
-        # By how many seconds the clock of the service is ahead of that of this machine.
+        # By how many seconds the clock of the service is ahead of the clock of this machine.
         self._clock_offset = 0.0
 
     def mint(

@@ -92,8 +92,8 @@ class Transcriptions:
         """
         Submit a recording, and return when the service has received all of the recording.
 
-        The upload is sent once, block by block, so that the use of memory does not depend on its
-        size.
+        The upload is sent once, block by block, so that the use of memory does not depend on the
+        size of the recording.
 
         Args:
             audio: A recording in any form that ``iw.stt.transcribe`` accepts, up to 512 MB. An
@@ -113,16 +113,16 @@ class Transcriptions:
             groq: Further settings of the ``groq/...`` models.
             extra: Further fields of the service's ``transcribeConfig``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
-                one in *config*.
+                setting in *config*.
             timeout: The largest number of seconds for the whole upload; None means no limit.
 
         Raises:
             AudioError: *audio* is empty, too large or not audio.
-            ConfigError: A setting is out of its range, or not exactly one of *audio* and *url* is
+            ConfigError: A setting is out of its range, or both or neither of *audio* and *url* are
                 given.
             OSError: The file cannot be read.
             QuotaError: The plan allows no further job now.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         given = {name: value for name, value in locals().items() if name not in _OF_THE_CALLER}
         settings = combine_settings(config, TranscribeConfig(), given)
@@ -236,7 +236,7 @@ class TranscriptionJob:
 
     def refresh(self, *, timeout: float | None = 10.0) -> JobStatus:
         """
-        Ask the service for the state, and return it.
+        Ask the service for the state, and return the state.
 
         Args:
             timeout: The largest number of seconds for the call.
@@ -254,7 +254,7 @@ class TranscriptionJob:
         """
         Wait for the end of the job, and return the transcript.
 
-        The client asks after 0.5 s, and then at growing intervals of up to 5 s.
+        The client asks the service after 0.5 s, and then at growing intervals of up to 5 s.
 
         Args:
             timeout: The largest number of seconds for the end of the job and for the download of
@@ -298,8 +298,8 @@ def _require_https(url: object) -> None:
 
 class _Upload:
     """
-    The body of an upload. It is a form with the settings first, as the service requires, and then
-    the audio.
+    The body of an upload. The body is a form with the settings first, as the service requires, and
+    then the audio.
 
     Attributes:
         content_type: The type of the form.

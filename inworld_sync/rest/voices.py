@@ -64,7 +64,7 @@ class Voices:
         """
         Return all voices, or those that match every filter.
 
-        An entry that cannot be read, such as one without an id, is left out, and a warning is
+        An entry that cannot be read, such as an entry without an id, is left out, and a warning is
         logged.
 
         Args:
@@ -150,7 +150,7 @@ class Voices:
             language: The language of the speaker, such as ``EN_US``; ``AUTO`` detects the language.
             transcriptions: The text of each recording. None instead of a text, or of the whole
                 list, means that the service recognizes the text.
-            description: What the voice sounds like.
+            description: A description of the sound of the voice.
             tags: Words for filters.
             remove_background_noise: Whether the service removes noise from the recordings.
             sample_rate_hz: Sample rate in Hz of raw samples and arrays, 1 to 768000.
@@ -165,7 +165,7 @@ class Voices:
             ConfigError: An argument is wrong; nothing was sent.
             OSError: A file cannot be read.
             QuotaError: The plan has no room for another voice, or a rate limit is reached.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         is_several = isinstance(samples, (tuple, list))
         given = cast("Sequence[AudioLike]", samples if is_several else (samples,))
@@ -238,7 +238,7 @@ class Voices:
         Make voices from a description; :meth:`publish` adds one of them to the account.
 
         Args:
-            prompt: What the voice sounds like, 30 to 250 characters.
+            prompt: A description of the sound of the voice, 30 to 250 characters.
             preview_text: The text that the previews speak.
             language: The language of the voice, such as ``EN_US``.
             preview_count: How many voices to choose from, 1 to 3.
@@ -284,14 +284,14 @@ class Voices:
         Args:
             voice: The id of a preview.
             name: The name of the voice for people.
-            description: What the voice sounds like.
+            description: A description of the sound of the voice.
             tags: Words for filters.
             timeout: The largest number of seconds for the call.
 
         Raises:
             ConfigError: An argument is wrong; nothing was sent.
             NotFoundError: No preview has this id, or the preview has expired.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         path = _path(voice)
         body = {
@@ -328,7 +328,7 @@ class Voices:
         Raises:
             ConfigError: There is no change, or an argument is wrong; nothing was sent.
             NotFoundError: No voice has this id.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         path = _path(voice)
         body: dict[str, object] = {}
@@ -356,7 +356,7 @@ class Voices:
             ConfigError: *voice* is blank or not a str.
             NotFoundError: No voice has this id.
             ServiceError: The voice belongs to the service.
-            TransportError: The request failed; if it may have arrived, the message says so.
+            TransportError: The request failed; the error says if the request may have arrived.
         """
         advice = f"the voice may or may not be deleted: see iw.voices.get({voice!r})"
         self._call("DELETE", _path(voice), Deadline(timeout, "deleting the voice"), None, advice)

@@ -22,7 +22,7 @@ __all__ = ["ActiveCall", "active_calls", "current_call", "drain", "find_call", "
 
 
 class ActiveCall(Call, Protocol):
-    """A call, for this module."""
+    """The methods of a call that this module uses."""
 
     @property
     def session(self) -> object:
@@ -55,7 +55,7 @@ def find_call(call_id: str) -> Call | None:
 
 def current_call() -> Call:
     """
-    Return the call whose model has called this function. Use it in tools.
+    Return the call whose model has called this function. Use this function in tools.
 
     Raises:
         LocalProtocolError: The function was not called by the model of a call.

@@ -2,8 +2,8 @@
 Connects calls of Asterisk: ``chan_websocket`` and AudioSocket.
 
 ``chan_websocket`` is in Asterisk 20.16, 21.11, 22.6, 23.0 and later. This channel passes G.711
-through unchanged, and a program can empty its queue. For older versions of Asterisk, there is
-AudioSocket, see ``audiosocket.py``. Source: Asterisk, "WebSocket Channel".
+through unchanged, and a program can empty the queue of the channel. For older versions of Asterisk,
+there is AudioSocket, see ``audiosocket.py``. Source: Asterisk, "WebSocket Channel".
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class WebSocketChannel(Bridge):
         answers: Whether the call is answered when the audio begins.
         options: The settings of the call.
         control: Your own commands to Asterisk; needed for transfers.
-        logger: Gets what happens in the call.
+        logger: Receives the log of the call.
 
     Thread safety: one thread calls :meth:`run`; any thread may call the other methods.
     """

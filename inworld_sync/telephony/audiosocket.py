@@ -179,7 +179,7 @@ class AudioSocketCodec:
         raise RemoteProtocolError(f"a frame of AudioSocket has the unexpected type 0x{kind:02x}")
 
     def begin(self) -> Message | None:
-        """Return None: Asterisk has answered the call before."""
+        """Return None: Asterisk has already answered the call."""
         return None
 
     def media(self, audio: bytes) -> Message:
@@ -240,7 +240,7 @@ class AudioSocketServer:
         connect: Opens the session of a call; gets the :class:`CallStart`, whose ``call_id`` is the
             UUID.
         host: The address to listen on.
-        port: The port; 0 chooses a free one.
+        port: The port; 0 chooses a free port.
         on_call: Gets the UUID of a call, and returns whether to accept it; None accepts all.
         on_end: Gets the :class:`CallSummary` of each call.
         sample_rate_hz: The rate of the audio, 8000 for the application ``AudioSocket``. Calls with

@@ -91,7 +91,7 @@ class Bridge:
         codec: The messages of the carrier.
         options: The settings of the call.
         control: Commands to the carrier that are not part of the stream, for transfers.
-        logger: Gets what happens in the call; None means the logger ``inworld_sync``.
+        logger: Receives the log of the call; None means the logger ``inworld_sync``.
 
     Attributes:
         start: The carrier's data about the call; None before the audio begins.
@@ -144,7 +144,7 @@ class Bridge:
 
     def run(self) -> CallSummary:
         """
-        Run the call until it ends. Neither a lost connection nor a wrong message raises.
+        Run the call until it ends. Neither a lost connection nor a wrong message raises an error.
 
         Returns:
             The reason for the end, and the conversation.

@@ -66,8 +66,8 @@ class Call(Protocol):
         End the call.
 
         Args:
-            after_speech: Whether the assistant's present reply is heard first. If the caller
-                begins to speak before its end, the call continues.
+            after_speech: Whether the assistant's present reply is heard first. If the caller begins
+                to speak before the end of the reply, the call continues.
         """
         ...
 

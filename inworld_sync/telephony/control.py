@@ -31,7 +31,7 @@ class ControlRunner:
         control: Sends the commands; None if the program has passed no ``control``.
         name: The name of the call, for the threads.
         logger: Gets the errors.
-        put: Queues a function for the thread of the bridge, which runs it when a command has ended.
+        put: Called when a command has ended. Queues a function that the bridge's thread runs.
     """
 
     def __init__(

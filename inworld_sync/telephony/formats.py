@@ -31,7 +31,7 @@ class CallFormat:
 
     Attributes:
         encoding: ``mulaw``, ``alaw``, or ``pcm`` for 16-bit little-endian samples.
-        sample_rate_hz: Samples a second, 8000 to 192000; 8000 for ``mulaw`` and ``alaw``.
+        sample_rate_hz: Samples per second, 8000 to 192000; 8000 for ``mulaw`` and ``alaw``.
     """
 
     encoding: Literal["mulaw", "alaw", "pcm"]
@@ -43,7 +43,7 @@ class CallFormat:
 
     @property
     def bytes_per_sample(self) -> int:
-        """1 or 2."""
+        """The size of a sample in bytes, 1 or 2."""
         return 2 if self.encoding == "pcm" else 1
 
     def bytes_of(self, milliseconds: float) -> int:
@@ -124,7 +124,8 @@ class FromCall:
 
     def convert(self, audio: bytes, target: AudioFormat | None) -> tuple[bytes, bool]:
         """
-        Return audio for ``send_audio``, and whether it has the session's input format already.
+        Return audio for ``send_audio``, and whether this audio already has the session's input
+        format.
 
         If not, the audio is PCM of the call's sample rate, and the session converts the audio.
         """

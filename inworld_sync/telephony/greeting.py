@@ -46,7 +46,7 @@ class Greeting:
 
         Args:
             output: Plays a recorded greeting.
-            session: Speaks a greeting that is text; None while it is not open.
+            session: Speaks a greeting that is text; None while the session is not open.
             elapsed: Seconds since the start of the call.
             has_spoken: Whether the other side has spoken.
 

@@ -37,13 +37,13 @@ _LOST_SECONDS = 2.0
 _MAX_DELAY_SECONDS = 5.0
 _PREFIX = "iw"
 
-# A longer name is not that of a mark of this side.
+# A longer name is not the name of a mark that this side has sent.
 _MAX_NAME = 40
 
 
 @attrs.define
 class _Run:
-    """Audio that is played without a pause: its first position, and when it began to be sent."""
+    """Audio that is played without a pause: its first position, and the time when sending began."""
 
     position: int
     began: float
@@ -54,7 +54,7 @@ class HeardClock:
     Counts how much of the audio that was sent has been heard.
 
     Args:
-        rate_hz: Samples a second.
+        rate_hz: Samples per second.
         delay: The assumed seconds from sending to hearing, until the delay is measured.
         reports: How the carrier reports the audio that it has played.
 
@@ -74,7 +74,7 @@ class HeardClock:
         self.generation = 0
         self.early = self.stale = 0
         self._runs: deque[_Run] = deque()
-        # The positions of the marks that have not returned, and the latest of all marks.
+        # The positions of the marks that have not returned, and the position of the latest mark.
         self._marks: deque[int] = deque()
         self._marked = 0
         # The unanswered requests for the length of the queue, as (generation, position).

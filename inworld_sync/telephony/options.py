@@ -62,9 +62,9 @@ class CallOptions:
     The settings of a call. One object may serve any number of calls.
 
     Attributes:
-        greeting: What the caller hears first. A ``Speech`` is played at once, and the part that was
-            heard is added to the conversation. A text is spoken by the model. None if the caller
-            speaks first.
+        greeting: The first speech that the caller hears. A ``Speech`` is played at once, and the
+            part that was heard is added to the conversation. The model speaks a text. None means
+            that the caller speaks first.
         greeting_text: The text of *greeting*, if the ``Speech`` has no tokens.
         who_starts: Use ``callee`` for calls that you make. The greeting then waits. When the person
             who was called has spoken, the model answers, and the greeting is left out.
@@ -72,8 +72,8 @@ class CallOptions:
         max_duration: Seconds after which the call is ended; None for no limit.
         silence_timeout: Seconds without speech of either side after which the call is ended; None
             for no limit.
-        stall_timeout: The longest time in seconds without a message of the carrier, until the
-            audio begins, and to send a message. After this time the call is ended; None for no
+        stall_timeout: The longest time in seconds without a message of the carrier, before the
+            audio begins, or for sending one message. After this time the call is ended; None for no
             limit.
         goodbye: Played before a call ends because of silence, ``max_duration`` or a shutdown.
         apology: Played once if the connection to the model is lost for longer than *apology_after*.
@@ -88,8 +88,8 @@ class CallOptions:
         on_voicemail: Called with the call after :meth:`Call.report_voicemail`; None ends the call.
         recording: The path of a WAV file with two channels: the caller and the assistant; or a
             function that gets the :class:`CallStart` and returns the path of this call, or None.
-        lead_ms: How many milliseconds before its playback audio is sent; None means the default of
-            the carrier.
+        lead_ms: How many milliseconds before its playback the audio is sent; None means the default
+            of the carrier.
         start_ms: How many milliseconds of audio are collected after a pause before the first audio
             is sent; None means the default of the carrier.
     """

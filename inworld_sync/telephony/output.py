@@ -83,7 +83,7 @@ class SentAudio(Protocol):
     """Gets the audio that is sent, for a recording. The methods are called with a lock held."""
 
     def sent(self, audio: bytes, position: int, played_at: float) -> None:
-        """Get audio, the position of its first sample, and the earliest time of playing it."""
+        """Get audio, the position of its first sample, and the earliest time for this sample."""
 
     def reported(self, position: int, delay: float) -> None:
         """
@@ -104,7 +104,7 @@ class _Item:
     An item that is played.
 
     Attributes:
-        to_call: Converts the item's audio; None for audio in the format of the call.
+        to_call: Converts the item's audio. None means that the audio has the format of the call.
         rate_hz: The sample rate of the audio that was pushed.
         pushed_samples: How many samples were pushed.
         queued_bytes: How much converted audio waits in the queue.
@@ -153,7 +153,7 @@ class Frame:
 
 class CallOutput:
     """
-    The audio to one caller. The session uses it as an ``ItemSink``.
+    The audio to one caller. The session uses this object as an ``ItemSink``.
 
     Args:
         call_format: The format of the call.
@@ -211,7 +211,7 @@ class CallOutput:
             if item is None:
                 if end and not audio:
                     return True
-                # The earlier item has no more audio, even if the service has not ended it.
+                # The earlier item has no more audio, even if the service has not ended this item.
                 if self._last is not None:
                     self._end(self._last)
                 to_call = ToCall(audio_format, self._format)
@@ -361,7 +361,7 @@ class CallOutput:
             self._news.wait(max(wait, 0.0))
             return self._frame(time.monotonic())
 
-    # ``_news`` is held.
+    # # The methods below are called with ``_news`` held.
 
     def _report(self, position: int | None) -> None:
         if position is not None and self._recorder is not None:

@@ -86,7 +86,8 @@ class PreparedSessions:
 
     def pop(self, call_id: str, connect: _Open) -> RealtimeSession:
         """
-        Wait until the session of a call is open, and return it. Without such a session, open one.
+        Wait until the session of a call is open, and return this session. If :meth:`open` was not
+        called for this call, open a session.
 
         Args:
             call_id: The carrier's id of the call.
@@ -115,8 +116,8 @@ class PreparedSessions:
 
     def _run(self, call_id: str, prepared: _Prepared, connect: _Open) -> None:
         session = None
-        # The function of the user may raise or return anything. The call opens a session then, and
-        # gets the error.
+        # The user's function may raise any exception or return any object. After such a failure,
+        # the call opens a session itself, and gets the error.
         with contextlib.suppress(BaseException):
             opened: object = connect()
             session = opened if isinstance(opened, RealtimeSession) else None

@@ -6,8 +6,8 @@ timestamps, see ``arrivals.py``. The assistant's audio is placed where the calle
 earliest arrival of the caller's audio relates the clocks of both sides, and the reports of the
 carrier, such as marks, give the delay of each run of audio.
 
-If the process stalls, messages are read late. So the least delay of all reports of a run counts,
-and the file is written up to 3 s before the audio that was received, and not before the present
+If the process stalls, messages are read late. So the least delay of all reports of a run counts.
+The file is written up to 3 s before the end of the received audio, not up to 3 s before the present
 time.
 
 Lock rule: ``_lock`` guards all fields except the file, which only the thread of the bridge uses.
@@ -31,7 +31,8 @@ from inworld_sync.telephony.calls import CallStart
 
 __all__ = ["Recorder"]
 
-# Audio is written to the file with this delay. During the delay, it can be cleared and aligned.
+# Audio is written to the file with this delay. During the delay, the audio can be cleared and
+# aligned.
 _BEHIND_SECONDS = 3.0
 
 # If no audio of the caller arrives for longer than this, the file is written nevertheless.
@@ -62,7 +63,7 @@ class _Run:
 
 @attrs.define
 class _Sent:
-    """Audio that was sent: the position of its first sample, and when it is played."""
+    """Audio that was sent: the position of its first sample, and when this sample is played."""
 
     pcm: bytes
     position: int
@@ -83,7 +84,7 @@ class Recorder:
         path: The path of the file. An existing file is replaced when the call ends.
         start: The formats of the audio in both directions.
         began: When the stream began, on the monotonic clock.
-        delay: The assumed time in seconds from sending to playing, until it is reported.
+        delay: The assumed time in seconds from sending to playing, until this time is reported.
         logger: Gets an error of the file. After the error, the call continues without a recording.
 
     Attributes:

@@ -29,7 +29,7 @@ class KeyRule:
     _until: float = attrs.field(init=False, default=0.0)
 
     def add(self, digit: str, now: float) -> bool:
-        """Add a key; return whether it is the first of a message."""
+        """Add a key; return whether the key is the first of a message."""
         is_first = not self._waiting
         self.pressed += digit
         self._waiting += digit

@@ -61,12 +61,13 @@ class MediaStream(Bridge):
         verify: With False, the token is not checked, so anybody who knows the address can make a
             call.
         sent: The codec that this side sends, which is the ``stream_bidirectional_codec`` of the
-            call. The codec that Telnyx sends may differ; the first message of Telnyx names it.
+            call. The codec that Telnyx sends may differ; the first message of Telnyx names this
+            codec.
         sent_hz: The ``stream_bidirectional_sampling_rate``. Only L16 allows other rates than 8000.
         byte_order: The byte order of L16.
         options: The settings of the call.
         control: Sends commands to Telnyx, such as :class:`TelnyxControl`; needed for transfers.
-        logger: Gets what happens in the call.
+        logger: Receives the log of the call.
 
     Raises:
         AuthError: The request does not have the token.
@@ -165,7 +166,7 @@ class TelnyxCodec(JsonCodec):
         return f'{{"event":"media","media":{{"payload":"{payload}"}}}}'
 
     def report(self, name: str) -> Message | None:
-        """Return a mark."""
+        """Return the message with a mark."""
         return f'{{"event":"mark","mark":{{"name":{json.dumps(name)}}}}}'
 
     def clear(self) -> Message | None:

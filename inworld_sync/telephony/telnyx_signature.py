@@ -109,5 +109,5 @@ def check_stream_token(headers: Mapping[str, str], token: str) -> None:
 
 
 def _is_equal(given: str, token: str) -> bool:
-    # A function of its own, so that no report of an error shows the bytes of the token.
+    # This is a function of its own, so that no report of an error shows the bytes of the token.
     return hmac.compare_digest(given.encode(errors="replace"), token.encode())

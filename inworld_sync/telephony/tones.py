@@ -34,7 +34,7 @@ def key_tones(digits: str, sample_rate_hz: int = 8000) -> bytes:
     Args:
         digits: ``0`` to ``9``, ``A`` to ``D``, ``*`` and ``#``; ``w`` is a pause of 0.5 s and ``W``
             a pause of 1 s.
-        sample_rate_hz: Samples a second, 8000 or more.
+        sample_rate_hz: Samples per second, 8000 or more.
 
     Raises:
         ConfigError: *digits* is empty, has another character, or has more than 100 characters.

@@ -120,7 +120,7 @@ class TwilioCodec(JsonCodec):
         return f'{{"event":"media"{self._head},"media":{{"payload":"{payload}"}}}}'
 
     def report(self, name: str) -> Message | None:
-        """Return a mark."""
+        """Return the message with a mark."""
         return f'{{"event":"mark"{self._head},"mark":{{"name":{json.dumps(name)}}}}}'
 
     def clear(self) -> Message | None:

@@ -117,7 +117,7 @@ class TwilioSignature:
             )
 
     def _method(self, settings: str) -> tuple[Secret, Literal["sha1", "sha256"]]:
-        """Return the secret and the hash of a request."""
+        """Return the secret and the hash function for a request."""
         pairs = (part.strip().partition("=") for part in settings.split(","))
         values = {name: value for name, _, value in pairs}
         algorithm = values.get("algorithm", "").upper() or "HMAC_SHA1"
@@ -148,7 +148,7 @@ class TwilioSignature:
 
 
 def _split(public_url: str) -> SplitResult | None:
-    """Return the parts of an address; None if it cannot be that of a server."""
+    """Return the parts of an address; None if no server can have this address."""
     try:
         parts = urlsplit(public_url)
         is_right = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
@@ -158,7 +158,7 @@ def _split(public_url: str) -> SplitResult | None:
 
 
 def _is_signed(text: str, given: str, secret: Secret, digest: str) -> bool:
-    # A function of its own, so that no report of an error shows the right signature.
+    # This is a function of its own, so that no report of an error shows the right signature.
     mac = hmac.new(secret.encode(), text.encode(errors="replace"), digest)
     expected = base64.b64encode(mac.digest())
     return hmac.compare_digest(expected, given.encode(errors="replace"))
@@ -173,7 +173,7 @@ def header_of(headers: Mapping[str, str], name: str) -> str:
 
 
 def _values(fields: Mapping[str, str], name: str) -> list[str]:
-    """Return the values of a field. A form of Flask or Django may have several for one field."""
+    """Return the values of a field. A form of Flask or Django may have several values."""
     values = getattr(fields, "getlist", lambda each: [fields[each]])(name)
     return sorted(set(values))
 

@@ -8,5 +8,5 @@ two audio tracks, and ``track_speech.py`` joins the service's audio track with i
 Threads: aiortc needs an asyncio event loop. Each connection has a loop on a thread of its own,
 ``inworld-webrtc-...``, which ends with the connection. No code of the user runs on this thread. One
 loop for all connections of the process would save threads, but a stall of one connection would
-delay the audio of all others, and the thread would outlive the connections.
+delay the audio of all other connections, and the thread would outlive the connections.
 """

@@ -2,7 +2,7 @@
 Receives the audio track from the service.
 
 The jitter buffer of aiortc drops about 100 ms of audio for each lost packet. So
-:class:`IncomingAudio` takes its place.
+:class:`IncomingAudio` replaces this jitter buffer.
 
 Threads: everything here runs on the loop of the connection.
 """

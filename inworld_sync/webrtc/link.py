@@ -5,7 +5,7 @@ Threads: the reader and the writer of the connection, as for a WebSocket, and th
 event loop (``loop.py``). The peer calls the methods of its ``Events`` on the loop.
 
 Lock rule: ``_changed`` guards all fields. No other lock is acquired and no code of the user runs
-while it is held.
+while ``_changed`` is held.
 """
 
 from __future__ import annotations
@@ -435,7 +435,7 @@ class WebRtcLink:
     # ---- the end
 
     def _finish(self, end: LinkEnd) -> None:
-        """Set how the link ends, unless it is set, and free the aiortc objects."""
+        """Set how the link ends, unless this is already set, and free the aiortc objects."""
         with self._changed:
             if self._closing is not None and end.by != "client":
                 code, reason = self._closing

@@ -84,7 +84,7 @@ class LoopThread:
             self._loop.call_soon_threadsafe(function)
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
-        """Run a coroutine on the loop, without waiting for it."""
+        """Run a coroutine on the loop, without waiting for its end."""
         if self._thread.ident is None:
             work.close()
             return
@@ -94,12 +94,12 @@ class LoopThread:
             work.close()
 
     def stop(self) -> None:
-        """Make the loop end soon. Its remaining tasks are cancelled."""
+        """End the loop soon, without waiting. The remaining tasks are cancelled."""
         self.call(self._loop.stop)
 
     def join(self, timeout: float) -> bool:
         """Wait for the end of the thread, and return whether it has ended."""
-        if self._thread.ident is None:  # it has never started
+        if self._thread.ident is None:  # the thread has never started
             self._loop.close()
             return True
         self._thread.join(timeout)

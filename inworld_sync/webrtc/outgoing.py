@@ -39,8 +39,8 @@ _START_BYTES = _START_PACKETS * _PACKET_BYTES
 _CAPACITY_BYTES = 25 * _PACKET_BYTES
 
 # After a stall of the loop of up to this time, the queued audio of that time is sent at once. After
-# a longer stall, it would only be late. Silence is not sent at once, because it would separate the
-# audio before the stall from the audio that is queued next.
+# a longer stall, this audio would only be late. Silence is not sent at once, because the silence
+# would separate the audio before the stall from the audio that is queued next.
 _MAX_LATE_SECONDS = 2.0
 
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)

@@ -163,7 +163,7 @@ class Peer:
         try:
             channel.send(text)
         except ValueError as error:
-            # The SDP has several limits, and the message is longer than the one that aiortc uses.
+            # The SDP has several limits, and the message is longer than the limit that aiortc uses.
             self._end(ConnectionLost(f"a message could not be sent: {error}"))
             return False
         return True
@@ -285,7 +285,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _usable(servers: Iterable[IceServer], logger: logging.Logger) -> Iterable[RTCIceServer]:
-    """Return the servers for aiortc, without addresses that it cannot read."""
+    """Return the servers for aiortc, without addresses that aiortc cannot read."""
     for server in servers:
         urls = []
         for url in server.urls:

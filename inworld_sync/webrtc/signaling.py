@@ -42,7 +42,8 @@ _MAX_ICE_SECONDS = 3.0
 
 _MAX_PORT = 65535
 
-# An answer has about 2000 characters. Reading it takes the square of the number of candidates.
+# An answer has about 2000 characters. The time to read an answer grows with the square of the
+# number of candidates.
 _MAX_SDP_CHARACTERS = 64 * 1024
 
 
@@ -115,7 +116,7 @@ def read_ice_servers(body: object) -> list[IceServer]:
 
 
 def is_readable(url: str) -> bool:
-    """Whether an address of a STUN or TURN server can be read, and its port can exist."""
+    """Whether an address of a STUN or TURN server can be read and has a possible port."""
     from aiortc.rtcicetransport import parse_stun_turn_uri
 
     try:

@@ -41,14 +41,15 @@ _EARLY_SILENCE_SECONDS = 5.0
 # blocks before its first sound.
 _LEAD_BLOCKS = 5
 
-# After an interruption, the audio that has not arrived yet is dropped: for at least the first time,
-# and then until this many blocks are silent, but at most for the second time.
+# After an interruption, the audio that has not arrived yet is dropped: for at least
+# _MIN_CUT_SECONDS, and then until _CUT_BLOCKS blocks in a row are silent, but for at most
+# _MAX_CUT_SECONDS.
 _MIN_CUT_SECONDS = 0.15
 _CUT_BLOCKS = 3
 _MAX_CUT_SECONDS = 0.6
 
-# After ``stopped``, the audio of a response is complete after this much silence, or without silence
-# after the second time.
+# After ``stopped``, the audio of a response is complete after a silence of
+# _STOPPED_SILENCE_SECONDS. Without such a silence, it is complete after _MAX_STOPPED_SECONDS.
 _STOPPED_SILENCE_SECONDS = 0.2
 _MAX_STOPPED_SECONDS = 1.5
 
@@ -57,12 +58,13 @@ _MAX_STOPPED_SECONDS = 1.5
 _LEAST_CHARACTERS_PER_SECOND = 6.0
 _MAX_EXTRA_SECONDS = 10.0
 
-# If the service does not report the end of the audio, the audio is complete after this much silence
-# that follows the last message about it. The first time is for services that never report the end.
+# If the service does not report the end of the audio, the audio is complete after a silence that
+# follows the last message about this audio: _UNREPORTED_SILENCE_SECONDS if the service never
+# reports ends, otherwise _MISSING_REPORT_SECONDS.
 _UNREPORTED_SILENCE_SECONDS = 1.0
 _MISSING_REPORT_SECONDS = 4.0
 
-# More items than a service needs. The audio of further items counts as audio of the earlier ones.
+# More items than a service needs. The audio of further items counts as audio of the earlier items.
 _MAX_ITEMS = 1000
 
 _AUDIO_DELTA: Final = "response.output_audio.delta"
@@ -144,7 +146,8 @@ class TrackSpeech:
         if not kind.startswith("response.") or kind.startswith("response.backchannel."):
             return [text]
         if kind == _AUDIO_DELTA and body.get("delta") != "":
-            # The message may have times of words. If it has audio, the track has this audio too.
+            # The message may have times of words. If the message has audio, the track has this
+            # audio too.
             text = json.dumps({**body, "delta": ""})
         response_id = _response_of(body)
         self._handle_item(kind, body, response_id, now)
@@ -250,7 +253,7 @@ class TrackSpeech:
             self._drop_items(response_id, now)
 
     def _report(self, kind: str, body: dict[str, object], now: float) -> list[str]:
-        """Handle a message about the service's output buffer; return the messages it releases."""
+        """Handle a message about the service's output buffer; return messages for the session."""
         self._has_reports = True
         response_id = _response_of(body)
         if kind == _CLEARED:

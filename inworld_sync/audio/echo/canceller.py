@@ -40,19 +40,20 @@ PLAYED_SECONDS: Final = 10
 # The played audio is read this much ahead of its echo. The canceller fails if the echo comes before
 # the played audio, and the reported times may be wrong by some milliseconds.
 _AHEAD_SECONDS: Final = 0.04
-# The canceller works if the delay of the echo is in the first range. Otherwise the played audio is
-# shifted by a time in the second range.
+# The canceller works if the delay of the echo is between the first two numbers. Otherwise the
+# played audio is shifted by a time between the last two numbers.
 _LEAST_ECHO_SECONDS: Final = 0.008
 _MOST_ECHO_SECONDS: Final = 0.4
 _LEAST_SHIFT_SECONDS: Final = -0.2
 _MOST_SHIFT_SECONDS: Final = 0.8
-# A recorded frame waits for played audio while the speaker's last audio is younger than the first
-# time and the frame is at most as old as the second. After that, the speaker counts as stopped.
+# A recorded frame waits for played audio while the speaker's last audio is younger than
+# _STOPPED_SECONDS and the frame is at most _WAIT_SECONDS old. Otherwise, the speaker counts as
+# stopped.
 _STOPPED_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 0.3
 # A small difference between the position and the measured position is removed gradually. The rate
-# changes so that the difference would be zero after the first number of seconds, but at most by the
-# second number, a share of the rate. A difference above _SKIP_SECONDS is skipped at once.
+# changes so that the difference would be zero after _FOLLOW_SECONDS, but the rate changes at most
+# by the share _FOLLOW_RATE. A difference above _SKIP_SECONDS is skipped at once.
 _FOLLOW_SECONDS: Final = 100.0
 _FOLLOW_RATE: Final = 10e-6
 # While the echo is removed well, the rate changes by at most this share in each frame, because the
@@ -60,8 +61,8 @@ _FOLLOW_RATE: Final = 10e-6
 _EXACT_RATE_STEP: Final = 0.05e-6
 _SKIP_SECONDS: Final = 0.02
 _SKIP_AFTER_BREAK_SECONDS: Final = 0.003
-# Played audio above this level (16-bit) counts for the measurement of the removed echo, which is
-# averaged over this number of frames.
+# The removed echo is measured only while the played audio is above this level, in units of 16-bit
+# samples. The measurement is averaged over _AVERAGED_FRAMES frames.
 _LEAST_PLAYED_LEVEL: Final = 100.0
 _AVERAGED_FRAMES: Final = 100
 
@@ -215,7 +216,7 @@ class EchoCanceller:
         return _pcm(cleaned)
 
     def _next_played(self, now_ns: int | None) -> npt.NDArray[np.float32] | None:
-        """Return the played audio for the next frame; None if the frame has to wait for it."""
+        """Return the played audio for the next frame; None if the frame has to wait."""
         import numpy as np
 
         silence = np.zeros(self._frame_samples, np.float32)
@@ -278,7 +279,7 @@ class EchoCanceller:
         before: npt.NDArray[np.float32],
         after: npt.NDArray[np.float64],
     ) -> None:
-        """Measure how much echo is removed and how late it is. Shift the played audio if needed."""
+        """Measure the delay of the echo and the removed share. Shift the played audio if needed."""
         if float((played * played).mean()) > _LEAST_PLAYED_LEVEL**2:
             keep = 1.0 - 1.0 / _AVERAGED_FRAMES
             self._energy_before = keep * self._energy_before + float((before * before).mean())

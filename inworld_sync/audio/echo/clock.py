@@ -56,7 +56,8 @@ class _Stretch:
         self._offset = 0.0
         self._middle = 0.0
         self._prior_skew, self._prior_spread = skew, spread
-        # Each pair has the time by the sample count and the lateness, both in seconds.
+        # Each pair has the time that follows from the sample count, and the lateness. Both are in
+        # seconds.
         self._groups: deque[tuple[float, float]] = deque(maxlen=_MOST_GROUPS)
         self._group: list[tuple[float, float]] = []
         self._strays: list[tuple[float, float]] = []

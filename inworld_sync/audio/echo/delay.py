@@ -27,12 +27,12 @@ _LEAST_SECONDS: Final = -0.2
 _MOST_SECONDS: Final = 0.8
 # The band in which speech and small loudspeakers have most of their energy.
 _BAND_HZ: Final = (300, 3400)
-# The peak of the correlation must be this many times its root mean square.
+# The peak of the correlation must be this many times the root mean square of the correlation.
 _LEAST_PEAK: Final = 9.0
 # A delay is found when this many results in a row differ by at most this time.
 _AGREEING: Final = 3
 _AGREEMENT_SECONDS: Final = 0.004
-# Quieter audio is not compared. Samples are in units of 16-bit integers.
+# Audio below this level is not compared. The unit is one step of a 16-bit sample.
 _LEAST_LEVEL: Final = 20.0
 
 
@@ -103,10 +103,10 @@ class DelayFinder:
             return None
         product = np.fft.rfft(recorded, self._size) * np.conj(np.fft.rfft(played, self._size))
         product = np.where(self._band, product / np.maximum(np.abs(product), 1e-9), 0.0)
-        # Index i is the correlation with played audio from i - size on, or from i on.
+        # Index -p compares the recorded audio with the played audio that begins at place p.
         correlation = np.fft.irfft(product, self._size)
-        # A recorded sample at r + before has the played sample at place p: the delay is
-        # r + before - p, so index -p of the correlation belongs to the delay before - p.
+        # The recorded audio begins at place self._before. So if it is the echo of the played audio
+        # at place p, the delay is self._before - p.
         places = np.arange(self._before + self._after + 1)
         values = correlation[-places]
         best = int(np.argmax(values))

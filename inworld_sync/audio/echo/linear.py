@@ -29,7 +29,7 @@ _KEPT: Final = 0.88
 _STEPS: Final = 5
 # The diagonal of the equations is increased by this share of its value.
 _REGULARIZATION: Final = 1e-4
-# Segments of played audio that are quieter are not used. The unit is one step of a 16-bit sample.
+# Segments of played audio below this level are not used. The unit is one step of a 16-bit sample.
 _LEAST_LEVEL: Final = 30.0
 # A result with more than this many times the energy of the recorded audio is not used.
 _DIVERGED: Final = 2.0

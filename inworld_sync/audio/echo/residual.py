@@ -1,5 +1,5 @@
 """
-Decides in each frame whether the rest of an echo or the user is heard, and attenuates the rest.
+Decides in each frame whether the rest of an echo or the user is heard, and attenuates this rest.
 
 The level of the audio after the linear canceller, compared with the level of the estimated echo, is
 steady while the speaker plays alone. When the user speaks, this level rises by many decibels.
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ResidualGate"]
 
-# The user speaks too if three levels are high enough: the audio without the linear echo above its
-# usual level, the same audio above the echo, and the output of the processor above its input. Each
-# level counts gradually, from the first value of its pair to the second.
+# The user speaks too if three differences of levels are large enough: the audio without the linear
+# echo minus its usual level, the same audio minus the echo, and the output of the processor minus
+# its input. Each difference has two values: at the first value it begins to count, and from the
+# second value on it counts fully.
 _ABOVE_USUAL_DB: Final = (6.0, 11.0)
 _ABOVE_ECHO_DB: Final = (-9.0, -4.0)
 _PASSED_DB: Final = (-38.0, -30.0)

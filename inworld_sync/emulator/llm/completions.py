@@ -156,7 +156,7 @@ class _Completion:
 
     def _sentence_end(self, text: str, last: str) -> int:
         """Return where the first sentence ends; 0 if no end is in the *last* part of the text."""
-        # The punctuation may be in the part before.
+        # The punctuation may be in the previous part.
         start = max(0, len(text) - len(last) - _PUNCTUATION_CHARACTERS)
         if found := _SENTENCE_END.search(text, start):
             return found.end()
@@ -237,7 +237,7 @@ class _Completion:
         return self._known(name), ()
 
     def _known(self, name: str) -> str | None:
-        """Return the id of a model; None if it does not exist."""
+        """Return the id of a model; None if the model does not exist."""
         if name == "auto":
             return _AUTO_MODEL
         if self._shared.reply_maker is not answer:

@@ -51,7 +51,7 @@ class SimulatedCall:
         carrier: ``twilio``, ``telnyx``, ``asterisk`` (``chan_websocket``) or ``audiosocket``.
         encoding: ``mulaw``, ``alaw``, ``pcm`` for 16-bit samples, or another name, which the
             carrier sends unchanged. AudioSocket always has ``pcm``.
-        sample_rate_hz: Samples a second.
+        sample_rate_hz: Samples per second.
         call_id: The id of the call; None generates one.
         parameters: The custom parameters of the stream.
 
@@ -116,7 +116,7 @@ class SimulatedCall:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin the call with a program in this process, which uses :attr:`socket`."""
+        """Begin the call with a program in this process. The program uses :attr:`socket`."""
         self._outgoing.extend(self._messages.opening())
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="inworld-phone", daemon=True)
@@ -205,7 +205,7 @@ class SimulatedCall:
 
     def wait(self, is_reached: Callable[[SimulatedCall], object], timeout: float = 30.0) -> None:
         """
-        Wait until a condition is true, which is checked every 20 ms.
+        Wait until a condition is true. The condition is checked every 20 ms.
 
         Raises:
             DeadlineExceeded: The condition did not become true within *timeout* seconds.
@@ -253,7 +253,7 @@ class SimulatedCall:
             self.is_over = True
             self._changed.notify_all()
 
-    # ``_changed`` is held.
+    # # The methods below are called with ``_changed`` held.
 
     def _apply(self, order: Order) -> None:
         if order.kind == "audio":

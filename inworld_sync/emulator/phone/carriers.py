@@ -29,7 +29,7 @@ _FRAME_MS = 20
 @attrs.frozen
 class Order:
     """
-    What a message of the program means.
+    The meaning of a message of the program.
 
     Attributes:
         kind: ``audio``, ``mark``, ``clear``, ``status``, ``hang_up`` or ``other``.
@@ -58,7 +58,8 @@ class Carrier:
 
     # Whether the carrier ends a call by closing the socket, without a message.
     closes_silently = False
-    # Whether audio waits in a queue that the program can empty. Otherwise it is played on arrival.
+    # Whether audio waits in a queue that the program can empty. Otherwise the audio is played on
+    # arrival.
     has_queue = True
 
     def __init__(self, facts: CallFacts) -> None:
@@ -70,7 +71,7 @@ class Carrier:
         raise NotImplementedError
 
     def media(self, audio: bytes, chunk: int) -> Message:
-        """Return a piece of the caller's audio."""
+        """Return the message with a piece of the caller's audio."""
         media = {
             "track": "inbound",
             "chunk": str(chunk),
@@ -80,15 +81,15 @@ class Carrier:
         return self._message("media", media)
 
     def key(self, digit: str) -> Message:
-        """Return a key that the caller presses."""
+        """Return the message about a key that the caller presses."""
         raise NotImplementedError
 
     def mark(self, name: str) -> Message:
-        """Return a mark."""
+        """Return the message about a mark that was reached."""
         return self._message("mark", {"name": name})
 
     def status(self, queued_frames: int) -> Message:
-        """Return the length of the queue."""
+        """Return the message with the length of the queue."""
         raise NotImplementedError
 
     def stop(self) -> Message | None:

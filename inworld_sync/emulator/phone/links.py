@@ -128,7 +128,7 @@ class WebSocketLink:
             self._thread.join(_TIMEOUT_SECONDS)
 
     def _run(self) -> None:
-        with contextlib.suppress(Exception):  # the end of the connection raises
+        with contextlib.suppress(Exception):  # the end of the connection raises an exception
             while True:
                 self._on_message(self._connection.recv())
         self._on_message(None)

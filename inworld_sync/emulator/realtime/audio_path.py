@@ -48,7 +48,7 @@ class AudioPath(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Handle the start of the user's speech. The active response was cancelled before."""
+        """Handle the start of the user's speech. The active response was already cancelled."""
         ...
 
     def clear(self, active_id: str | None) -> None:

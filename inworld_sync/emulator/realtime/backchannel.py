@@ -1,5 +1,6 @@
 """
-Speaks backchannels, which are short phrases such as "uh-huh" while the user is speaking.
+Speaks backchannels, which are short phrases, such as "uh-huh", that are spoken while the user
+speaks.
 
 Backchannels belong to no response and no turn, and have their own events.
 Source for the fields: Inworld Realtime reference, ``providerData.backchannel``.

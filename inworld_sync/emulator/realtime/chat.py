@@ -130,7 +130,8 @@ def _messages(request: ReplyRequest) -> Iterator[dict[str, object]]:
                 if text := text_of(item):
                     yield {"role": item["role"], "content": text}
         elif kind == "function_call":
-            # Endpoints refuse a call without an output. They also refuse calls in several messages.
+            # Endpoints refuse a call without an output. They also refuse consecutive calls in
+            # separate messages.
             calls = [item for item in run if item["call_id"] in outputs]
             if calls:
                 yield {"role": "assistant", "content": "", "tool_calls": [*map(_call, calls)]}
@@ -146,8 +147,8 @@ def _call(item: Mapping[str, object]) -> dict[str, object]:
 
 def _parts(answer: HttpAnswer) -> Iterator[ReplyPart]:
     """
-    Read a response. It is server-sent events, or one JSON object from an endpoint that does not
-    stream.
+    Read a response. The response is server-sent events, or one JSON object from an endpoint that
+    does not stream.
 
     A tool call arrives in pieces, and is yielded as a whole at the end.
     """
@@ -205,5 +206,5 @@ def _collect(calls: dict[object, dict[str, str]], number: int, piece: Mapping[st
         return
     call["name"] += str(function.get("name") or "")
     arguments = function.get("arguments") or ""
-    # Some endpoints send an object instead of its JSON.
+    # Some endpoints send a JSON object instead of its text.
     call["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)

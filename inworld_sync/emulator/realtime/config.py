@@ -164,7 +164,7 @@ class SessionConfig:
         return provider_data.get("auto_tool_response", not self.openai) is not False
 
     def branch(self, name: str) -> Json:
-        """Return one branch of ``providerData``, or an empty object if it is missing."""
+        """Return one branch of ``providerData``, or an empty object if the branch is missing."""
         return checks.inner(checks.inner(self.fields, "providerData"), name)
 
     def updated(self, update: object, settings: Settings) -> SessionConfig:

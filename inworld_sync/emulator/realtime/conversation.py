@@ -1,7 +1,7 @@
 """
 Keeps the items of a conversation, in order.
 
-Locks: ``_lock`` guards the list. It is held while an event about a change is queued, so that
+Locks: ``_lock`` guards the list. The lock is held while an event about a change is queued, so that
 clients receive changes in order. Queueing never waits for the client.
 """
 
@@ -96,7 +96,8 @@ class Conversation:
 
         Args:
             item: The item, with an id.
-            after: The id of the item before it, ``root`` for the beginning, or None for the end.
+            after: The id of the item before the new item, ``root`` for the beginning, or None for
+                the end.
             hides_previous: Send null instead of the id of the previous item.
 
         Raises:
@@ -133,14 +134,14 @@ class Conversation:
                     self._events.send(kind, previous_item_id=self._id_before(at), item=item)
 
     def change(self, item_id: str, **fields: object) -> None:
-        """Change fields of an item, if it still exists, without an event."""
+        """Change fields of an item, if the item still exists, without an event."""
         with self._lock:
             self._items = [
                 {**one, **fields} if one["id"] == item_id else one for one in self._items
             ]
 
     def remember_speech(self, item_id: str, spoken: SpokenText) -> None:
-        """Store the times of a spoken reply, as far as it was sent."""
+        """Store the times of a spoken reply, as far as the reply was sent."""
         with self._lock:
             if item_id in self._sizes:
                 self._spoken[item_id] = spoken

@@ -60,7 +60,7 @@ class InvalidRequest(Exception):
 
 
 def new_id(kind: str) -> str:
-    """Make an id such as ``item_…``. *kind* is its prefix."""
+    """Make an id such as ``item_…``. *kind* is the prefix."""
     return f"{kind}_{secrets.token_hex(10)}"
 
 
@@ -127,7 +127,7 @@ class EventSender:
         self.send("error", error=error)
 
     def end_session(self, error_type: str, message: str) -> None:
-        """Send the message that ends a session, which has no ``type``, and close the connection."""
+        """Send the message that ends a session, and close. This message has no ``type``."""
         last = {"errorType": error_type, "message": message, "reconnectType": "NO_RETRY"}
         self._peer.send(last, wait=False)
         self._peer.close()

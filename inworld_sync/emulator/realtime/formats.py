@@ -2,7 +2,7 @@
 Reads the JSON of a session's audio formats, and converts samples.
 
 Source: Inworld Realtime reference, ``audio.input.format``. The service accepts a legacy name inside
-an object, but produces no audio for it.
+an object, but produces no audio in such a format.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import attrs
 
 __all__ = ["HttpAnswer", "HttpFailed", "post_json"]
 
-# How soon a request notices that it must end.
+# The interval at which a request checks whether it must end.
 _STEP_SECONDS = 0.1
 _CONNECT_SECONDS = 10.0
 

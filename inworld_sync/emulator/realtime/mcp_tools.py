@@ -57,7 +57,7 @@ class McpTools:
 
     def configure(self, tools: object) -> None:
         """
-        List the tools of each new server among a session's tools, each on its own thread.
+        List the tools of each new server among a session's tools. Each server gets its own thread.
 
         Raises:
             InvalidRequest: There are too many servers.
@@ -92,7 +92,7 @@ class McpTools:
             thread.join(_JOIN_SECONDS)
 
     def functions(self, tools: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
-        """Return, as functions, the tools of the MCP servers that are among *tools*."""
+        """Return the tools of those MCP servers that are among *tools*, as functions."""
         labels = [tool["server_label"] for tool in tools if tool["type"] == "mcp"]
         with self._lock:
             return [

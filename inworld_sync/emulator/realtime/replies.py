@@ -49,7 +49,7 @@ class ReplyRequest:
         max_output_tokens: The largest number of tokens of the reply, or None for no limit. A longer
             reply is cut.
         cancelled: An event that is set when the reply is interrupted. A reply maker that waits
-            should check it.
+            should check this event.
     """
 
     items: Sequence[Mapping[str, object]]
@@ -66,10 +66,11 @@ class ReplyMaker(Protocol):
     """
     A callable that makes replies.
 
-    It yields text in pieces of any length, and tool calls. When the reply is interrupted, the
-    iteration is stopped. If the reply maker raises an exception, the response fails.
+    A reply maker yields text in pieces of any length, and tool calls. When the reply is
+    interrupted, the iteration is stopped. If the reply maker raises an exception, the response
+    fails.
 
-    Thread safety: several threads call a reply maker at once.
+    Thread safety: several threads call a reply maker at the same time.
     """
 
     def __call__(self, request: ReplyRequest) -> Iterable[ReplyPart]:

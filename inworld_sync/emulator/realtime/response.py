@@ -1,5 +1,5 @@
 """
-Makes one response. It requests a reply, and writes and speaks the reply.
+Makes one response: requests a reply, and writes and speaks the reply.
 
 Threads: each response has its own thread, and begins when the response before it has ended.
 """

@@ -34,7 +34,7 @@ class RealtimeSettings:
         rolling_transcription: Send the whole turn in every transcription delta, as the service
             does. With False, send only the new part.
         stable_transcription: With ``rolling_transcription`` off, send a word only when two partial
-            transcripts agree on it, so that the joined deltas are the transcript.
+            transcripts agree on this word, so that the joined deltas are the transcript.
         transcription_usage: Send ``usage`` with a completed transcription, as OpenAI does. The
             service omits ``usage``.
         camel_case_times: Send the times of audio deltas as ``timestampInfo`` with names in

@@ -27,9 +27,9 @@ def turn_settings(config: SessionConfig) -> TurnSettings:
     """
     Return the settings of the listener.
 
-    ``semantic_vad`` ends a turn that seems complete after a short silence, and any turn after a
-    long silence. ``server_vad`` ends each turn after the same silence. ``providerData.stt`` has
-    precedence over both.
+    After a short silence, ``semantic_vad`` ends a turn that seems complete. After a long silence,
+    ``semantic_vad`` ends any turn. ``server_vad`` ends all turns after a silence of the same
+    length. ``providerData.stt`` has precedence over both.
     """
     detection = config.turn_detection
     if detection is None:

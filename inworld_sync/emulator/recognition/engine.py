@@ -166,7 +166,7 @@ class SpeechEngine:
 
 @functools.cache
 def default_engine() -> SpeechEngine:
-    """Return the engine that all servers of the process share. It is loaded at its first use."""
+    """Return the engine that all servers of the process share. The first use loads the engine."""
     return SpeechEngine()
 
 

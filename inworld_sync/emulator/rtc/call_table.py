@@ -5,7 +5,7 @@ Threads: one thread, ``inworld-emulator-rtc``, runs the loop. The thread begins 
 and ends with ``close``. aiortc starts threads for its decoders. The thread of the loop is a daemon,
 and so are the threads that aiortc starts from it. So a process can exit without ``close``.
 
-Lock: ``_lock`` guards the loop and the table. ``_lock`` is not held as long as a call lasts.
+Lock: ``_lock`` guards the loop and the table. ``_lock`` is not held for the duration of a call.
 """
 
 from __future__ import annotations

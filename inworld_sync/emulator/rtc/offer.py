@@ -18,12 +18,12 @@ _ADDRESS_FIELD = 4
 
 def checked_offer(sdp: object) -> str:
     """
-    Return an offer without the candidates that are names.
+    Return an offer without the candidates whose addresses are host names.
 
     A browser hides its addresses behind names of multicast DNS. Looking up such a name would send
     packets to the network. The lookup is not needed, because the browser sends the first packet,
-    and this packet shows its address. For the same reason, the line that ends the candidates is
-    removed: otherwise ICE would fail at once.
+    and this packet shows the address of the browser. For the same reason, the line that ends the
+    candidates is removed: otherwise ICE would fail at once.
 
     Raises:
         Refused: The offer has not exactly one section for audio and one for data, lacks a

@@ -95,7 +95,7 @@ class TrackAudio:
                 self._parts.append(_Part(response_id, memoryview(b""), is_end=True))
 
     def interrupt(self) -> None:
-        """Drop the audio that is not played yet. Send ``cleared`` if there was any."""
+        """Drop the audio that is not played yet. Send ``cleared`` if there was such audio."""
         with self._changed:
             if (response_id := self._drop()) is not None:
                 self._events.send("output_audio_buffer.cleared", response_id=response_id)

@@ -28,10 +28,10 @@ _RATE_HZ = TRACK_FORMAT.sample_rate_hz
 _FRAME_SAMPLES = _RATE_HZ // 50
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)
 _BITS_PER_SECOND = 48_000
-# A packet that arrives too early waits for the packets before it, at most for this many steps of 20
-# ms. If no packet arrives for the second number of steps, the client has paused, and the pause
-# counts as so much silence. Steps are counted instead of reading a clock: while the process stalls,
-# packets wait in the socket, and a clock would find them missing.
+# A packet that arrives too early waits for the packets before it, for at most _REORDER_STEPS steps
+# of 20 ms. If no packet arrives for _PAUSE_STEPS steps, the client has paused, and the pause counts
+# as that much silence. The track counts steps and reads no clock: while the process stalls, packets
+# wait in the socket, and with a clock they would count as lost.
 _STEP_SECONDS = 0.02
 _REORDER_STEPS = 10
 _PAUSE_STEPS = 25
@@ -109,8 +109,8 @@ class InputTrack:
     The track of the client. This class replaces the jitter buffer of aiortc, which drops about 100
     ms of audio for each lost packet.
 
-    The session needs all audio, but not at a fixed rate. So the timestamps of the packets decide
-    where audio belongs, and no clock: late audio is complete audio.
+    The session needs all audio, but not at a fixed rate. So the timestamps of the packets, and not
+    a clock, decide where audio belongs. Audio that arrives late is complete.
 
     Args:
         receiver: The receiver of the track.
@@ -152,8 +152,8 @@ class InputTrack:
     def _deliver(self, pieces: list[DecodedAudio]) -> None:
         for each in pieces:
             missing = (each.timestamp - self._end) & 0xFFFFFFFF
-            # A client that sends nothing while its user is silent leaves gaps. The silence of a
-            # longer gap is that of a pause.
+            # A client that sends nothing while its user is silent leaves gaps. For a longer gap,
+            # the silence was already added as a pause.
             if 0 < missing <= _PAUSE_SAMPLES and not each.is_first:
                 self._handle(bytes(2 * missing))
             self._handle(each.pcm)

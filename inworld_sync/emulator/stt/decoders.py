@@ -41,7 +41,7 @@ class Decoder(Protocol):
         ...
 
     def flush(self) -> bytes:
-        """Return the remaining PCM of the bytes so far. Bytes may follow. May raise Refused."""
+        """Return the rest of the PCM so far. More bytes may follow. May raise Refused."""
         ...
 
 

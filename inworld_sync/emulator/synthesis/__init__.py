@@ -2,7 +2,7 @@
 Defines the protocol of speech synthesis engines, and chooses the default engine.
 
 An engine speaks a text sentence by sentence, so that the first sentence can be sent while the next
-is synthesized. It also returns the time of each word.
+sentence is synthesized. The engine also returns the time of each word.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Synthesizer(Protocol):
     An engine may have an attribute ``languages``, with the primary language subtags that it speaks,
     for example ``("en",)``. Without this attribute, every language is accepted.
 
-    Thread safety: many threads call ``speak`` at once. An engine that is not thread-safe must hold
-    a lock for each sentence.
+    Thread safety: many threads call ``speak`` at the same time. An engine that is not thread-safe
+    must hold a lock for each sentence.
     """
 
     @property

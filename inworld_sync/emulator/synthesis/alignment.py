@@ -60,8 +60,8 @@ def align_words(
     groups: list[list[EngineWord]] = [[] for _ in spans]
     matcher = SequenceMatcher(None, written, spoken, autojunk=False)
     for _, w_from, w_to, h_from, h_to in matcher.get_opcodes():
-        # If no written word is between two matches, the spoken words there belong to the written
-        # word before them.
+        # If no written word is between two matches, the spoken words between the matches belong to
+        # the written word before the matches.
         sharing = groups[w_from:w_to] or groups[max(0, w_from - 1) :][:1]
         for index, word in enumerate(heard[h_from:h_to] if sharing else ()):
             sharing[index * len(sharing) // (h_to - h_from)].append(word)

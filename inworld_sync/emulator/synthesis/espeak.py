@@ -1,7 +1,8 @@
 """
 Adapts the engine eSpeak NG, from the package espeakng-loader.
 
-eSpeak NG is under the GPL, so the extra ``local`` does not install it, and it is tried last.
+eSpeak NG is under the GPL, so the extra ``local`` does not install this engine, and the emulator
+tries this engine last.
 
 Threads: the library keeps its state in globals, so one sentence is synthesized at a time. The
 callback of the library runs on the calling thread.

@@ -195,7 +195,7 @@ class HibariSynthesizer:
 
 
 def _as_link(found: re.Match[str]) -> str:
-    """Write phonetic spelling as hibari reads it: a link to phonemes of hibari's alphabet."""
+    """Write phonetic spelling in hibari's form: a link to phonemes of hibari's alphabet."""
     phonemes = found[1].replace("tʃ", "ʧ").replace("dʒ", "ʤ").replace("g", "ɡ")
     for letter, symbol in _IPA.items():
         if len(symbol) > 1:

@@ -93,7 +93,7 @@ class Context:
 
     def add_text(self, text: str, *, flush: bool) -> None:
         """
-        Add text to the buffer, and speak it at once if *flush* is true.
+        Add text to the buffer. If *flush* is true, speak the buffered text at once.
 
         Raises:
             Refused: Too much text waits.
@@ -140,7 +140,8 @@ class Context:
         try:
             with contextlib.suppress(_Halted):
                 self._work()
-            # Free the id before the client is informed, so that it can reuse the id at once.
+            # Free the id before the client is informed, so that the client can reuse the id at
+            # once.
             self._on_closed(self)
             self._send(contextClosed={})
         except PeerGone:

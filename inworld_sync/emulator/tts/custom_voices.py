@@ -2,7 +2,8 @@
 Cloned and designed voices over HTTP.
 
 The emulator does not imitate: it checks the recordings, and chooses the sound of a voice by a hash
-of the request. The same request always has the same sound. A warning in the response says this.
+of the request. The same request always has the same sound. A warning in the response says how the
+sound was chosen.
 
 Source: the service's voices reference, and the requests of its two official clients.
 """
