@@ -123,10 +123,13 @@ def test_lost_input_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_audio_between_turns_is_not_sent_again() -> None:
     """After a lost connection, audio that belongs to no turn is not sent again."""
     seen: list[list[int]] = []
+    is_sent = threading.Event()
 
     def first(service: Service) -> None:
         service.open()
         sent_audio(service, 3)
+        # The client sends a block again if the connection is lost before its call has returned.
+        is_sent.wait(PATIENCE_SECONDS)
         service.hang_up()
 
     def second(service: Service) -> None:
@@ -137,6 +140,7 @@ def test_audio_between_turns_is_not_sent_again() -> None:
 
     with realtime(first, second) as iw, iw.realtime.connect() as rt:
         rt.send_audio(BLOCKS[: 3 * 4800])
+        is_sent.set()
         assert 0.0 == reconnected(rt).lost_input_ms
         rt.send_audio(BLOCKS[3 * 4800 : 4 * 4800])
         events = rt.events(timeout=PATIENCE_SECONDS)
