@@ -271,7 +271,7 @@ IWP_INLINE size_t iwp_frames(const struct iw_playout *playout, double ms)
 /* Make output until the fifo contains `frames` frames or is full. `frames` is at most 10 ms. */
 void iwp_produce(struct iw_playout *playout, size_t frames);
 
-/* Add an event for the next poll. It is published once this pull is committed. */
+/* Add an event for the next poll. The event is published once this pull is committed. */
 void iwp_notify(struct iw_playout *playout, enum iw_playout_event_type type);
 
 /*
@@ -281,13 +281,13 @@ void iwp_notify(struct iw_playout *playout, enum iw_playout_event_type type);
 void iwp_emit(struct iw_playout *playout, size_t frames, size_t source_frames);
 
 /*
- * Shorten the audio. iwp_shrink removes one period of the voice, and iwp_shrink_pause removes
- * 10 ms of a pause. Both return false if the audio does not allow this.
+ * Both functions remove 10 ms of a pause. If there is no pause, iwp_shrink removes one period
+ * of the audio. A function returns false if the function has removed nothing.
  */
 bool iwp_shrink(struct iw_playout *playout, bool urgent);
 bool iwp_shrink_pause(struct iw_playout *playout);
 
-/* Repeat a period of the voice. Returns false if the audio does not allow this. */
+/* Insert 10 ms into a pause, or one period of the audio. Returns false if neither fits. */
 bool iwp_grow(struct iw_playout *playout, bool urgent);
 
 /* Add to a word that only this thread writes. */
