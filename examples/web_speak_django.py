@@ -52,7 +52,7 @@ def words(request: HttpRequest, utterance_id: str) -> HttpResponseBase:
 
 
 def say(request: HttpRequest) -> HttpResponseBase:
-    """Speak a text without its words: /say?text=Hello."""
+    """Send the audio of a text, but no events of words. Example: /say?text=Hello."""
     return web.stream_response(request, iw.tts, request.GET.get("text"))
 
 

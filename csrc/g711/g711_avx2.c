@@ -125,7 +125,7 @@ IWP_AVX2 IWP_INLINE __m256i magnitude_of(__m256i samples, __m256i *ones)
  * even word is zero, so a carry stops there.
  *
  * The last multiplication divides by 2^3 and rounds to the nearest. Because 4 is subtracted
- * before, the result is rounded down.
+ * before the multiplication, the result is rounded down.
  */
 IWP_AVX2 IWP_INLINE __m256i segments_and_steps(__m256i numbers)
 {

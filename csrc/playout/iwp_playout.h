@@ -14,9 +14,9 @@
  *   position that the clear has set.
  * - So a clear determines at once which frames are heard: the frames up to the position in
  *   `commit`, and the frames of the fade in `commit`. No thread waits.
- * - If a commit fails, the consumer restores its counters and drops its new events. The clear
- *   that follows sets the other fields again. Counters, events and segments to free are
- *   published only after a commit.
+ * - If a clear made a commit fail, the consumer restores its counters and drops its new events.
+ *   Then the consumer applies the clear, which sets the other fields again. Counters, events
+ *   and segments to free are published only after a commit.
  *
  * An epoch has 10 bits. Two epochs are confused only after 1024 clears during one pull.
  * A position has 44 bits: 11 years at 48 kHz.
@@ -46,7 +46,10 @@ enum {
     IWP_STALL_TIMES = 6,
     IWP_PENDING = 16, /* the limit of events of one pull; more events count as missed */
     IWP_RING = 256,   /* the limit of events between two polls; a power of two */
-    /* One clear adds the events of marks, and for each item a start, and an end or a clear. */
+    /*
+     * Besides the events of marks, one clear adds at most two events for each item: a start
+     * event, and then an end event or a clear event.
+     */
     IWP_PENDING_EVENTS_LEAST = 2 * IW_PLAYOUT_ITEMS
 };
 
@@ -265,20 +268,26 @@ IWP_INLINE size_t iwp_frames(const struct iw_playout *playout, double ms)
     return (size_t)(ms * playout->config.sample_rate_hz / 1000.0);
 }
 
-/* Make output until the fifo contains `frames` frames, at most 10 ms, or is full. */
+/* Make output until the fifo contains `frames` frames or is full. `frames` is at most 10 ms. */
 void iwp_produce(struct iw_playout *playout, size_t frames);
 
-/* Add an event for the next poll. It is published once this pull is committed. */
+/* Add an event for the next poll. The event is published once this pull is committed. */
 void iwp_notify(struct iw_playout *playout, enum iw_playout_event_type type);
 
-/* Append the `frames` frames at the end of the fifo, after the cross-fade of a concealment. */
+/*
+ * Add to the fifo the `frames` frames that the caller has written to the free room of the fifo.
+ * If a concealment is being played, first cross-fade the concealment to these frames.
+ */
 void iwp_emit(struct iw_playout *playout, size_t frames, size_t source_frames);
 
-/* Remove a period, or 10 ms of a pause. Returns false if the audio does not allow this. */
+/*
+ * Both functions remove 10 ms of a pause. If there is no pause, iwp_shrink removes one period
+ * of the audio. A function returns false if the function has removed nothing.
+ */
 bool iwp_shrink(struct iw_playout *playout, bool urgent);
 bool iwp_shrink_pause(struct iw_playout *playout);
 
-/* Insert a period. Returns false if the audio does not allow this. */
+/* Insert 10 ms into a pause, or one period of the audio. Returns false if neither fits. */
 bool iwp_grow(struct iw_playout *playout, bool urgent);
 
 /* Add to a word that only this thread writes. */
@@ -305,8 +314,8 @@ int64_t iwp_item_heard(const struct iwp_item *item, int64_t position);
 bool iwp_item_is_over(const struct iwp_item *item, int64_t position);
 
 /*
- * Return the next event of the stream up to `position` that was not returned before: the start
- * of an item, a mark, or the end of an item. Returns false if there is no such event.
+ * Return the next event of the stream up to `position` that no earlier call has returned: the
+ * start of an item, a mark, or the end of an item. Returns false if there is no such event.
  */
 bool iwp_next_event(struct iw_playout *playout, int64_t position,
                     struct iw_playout_event *event);

@@ -113,7 +113,7 @@ class Pulled(Closing):
 
     def detach(self) -> None:
         """
-        End the reading by a device. The device must have stopped before.
+        End the reading by a device. The device must have stopped before this call.
 
         Does nothing if no device is attached.
         """

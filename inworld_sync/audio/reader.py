@@ -175,8 +175,8 @@ class ByteReader:
         """
         Return a seekable binary file whose position 0 is the beginning of the recording.
 
-        A source that cannot seek is copied to a temporary file. Only the header may have been read
-        before. The reader must not be used afterwards, except to close it.
+        A source that cannot seek is copied to a temporary file. Before this call, only the header
+        may have been read. After this call, the reader must not be used, except to close it.
         """
         if self._file is not None:
             return cast("BinaryIO", _Window(self._file, self._start))

@@ -70,7 +70,7 @@ class Resampler:
 
         Raises:
             AudioError: *pcm* is not audio.
-            ClosedError: :meth:`finish` was called before.
+            ClosedError: :meth:`finish` was called before this call.
         """
         if self._finished:
             raise ClosedError("feed() was called after finish(): use a new Resampler")

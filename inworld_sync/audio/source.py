@@ -131,7 +131,7 @@ class AudioInput:
         Raises:
             AudioError: *chunk* has NaN, infinity, integers in a float array, another type of
                 sample, an ambiguous shape or another number of channels, or is text.
-            ClosedError: :meth:`finish` was called before.
+            ClosedError: :meth:`finish` was called before this call.
         """
         pcm = contiguous_samples(chunk, "s16", self._channels, strict=True, order=self._order)
         if not self._is_started and len(pcm):

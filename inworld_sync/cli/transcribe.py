@@ -234,8 +234,8 @@ def _check(files: Sequence[str], form: str, output: Path | None, *, live: bool) 
 def _open(name: str, job: _Job, counter: _Counter) -> AudioFile:
     """Open a recording that reports how much was read from it."""
     file = open_recording(
-        # At the end of the program, a thread that waits in the buffered file would hold the file's
-        # lock.
+        # A thread that waits in the buffered file holds the lock of this file. At the end of the
+        # program, the interpreter needs this lock. So the thread reads from the raw file.
         getattr(sys.stdin.buffer, "raw", sys.stdin.buffer) if name == STANDARD_INPUT else name,
         sample_rate_hz=job.rate,
         channels=2 if job.channels == "separate" else job.channels,
@@ -362,7 +362,7 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
         return
     columns = (
         SpinnerColumn(),
-        # This is the first column, since the name may be longer than the line.
+        # The seconds are left of the name, since the name may be longer than the line.
         TextColumn("{task.fields[sent]}", table_column=Column(min_width=7, no_wrap=True)),
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
     )
@@ -400,7 +400,8 @@ def _printer(form: str) -> Callable[[Transcription], None]:
     def show_one(said: Transcription) -> None:
         turn = Turn(said.text, said.words, channel=said.channel)
         if ERRORS.is_terminal:
-            # The line is erased, since the partial transcript before may be longer.
+            # The line is erased, since the partial transcript on the line may be longer than the
+            # new transcript.
             ERRORS.control(_LINE_START)
         if not said.is_final:
             if ERRORS.is_terminal:

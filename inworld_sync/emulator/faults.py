@@ -149,7 +149,7 @@ class Fault:
             raise ConfigError(f"{text!r} is not a fault; the known faults are {known}") from None
 
     def is_due(self, sent: int) -> bool:
-        """Whether the fault affects the next message if *sent* messages were sent before."""
+        """Whether the fault affects the next message if *sent* messages were sent earlier."""
         if self.kind in _BEFORE_MESSAGES:
             return False
         return self.kind in _EVERY_MESSAGE or sent == self.after

@@ -192,7 +192,7 @@ class RequestReader:
         return bool(data)
 
     def _until(self, mark: bytes, limit: int, *, status: int = 400) -> bytes:
-        """Return the bytes up to the end of *mark*, or no bytes if the stream ends before."""
+        """Return the bytes up to the end of *mark*, or no bytes if the stream ends earlier."""
         searched = 0
         while (at := self._buffer.find(mark, max(0, searched - len(mark)))) < 0:
             searched = len(self._buffer)

@@ -2,7 +2,7 @@
 Issues tokens over HTTP. A signed request gets a JSON Web Token or a session token. Single-use
 tokens need no signature.
 
-A request is refused if its time is wrong by more than five minutes, if its nonce was used before,
+A request is refused if its time is wrong by more than five minutes, if its nonce was used already,
 if its body names another key, or if it asks for a workspace that the account does not have.
 
 Source: Inworld's examples for making tokens. The service's limit for the time and its response to

@@ -188,7 +188,7 @@ class Conversation(GameVoice):
         Begin to open the session, and return at once.
 
         Raises:
-            LocalProtocolError: The conversation was started or closed before.
+            LocalProtocolError: The conversation was already started or closed.
         """
         if self._state != "new":
             raise LocalProtocolError(
@@ -240,7 +240,7 @@ class Conversation(GameVoice):
         Send the audio of a microphone from now on. A thread of the package reads the microphone.
 
         Args:
-            microphone: The microphone. The conversation does not close it. None stops the sending.
+            microphone: The microphone. The conversation does not close it. None ends the sending.
 
         Raises:
             ConfigError: *microphone* is not an :class:`~inworld_sync.AudioSource`.

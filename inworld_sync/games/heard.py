@@ -42,7 +42,7 @@ class HeardClock:
         self.read_frames = 0
         self.heard_frames = 0.0
         self._last_read_frames = 0
-        # Frames until the device plays the first frame that was read while the device was idle.
+        # How many frames of time an idle device still waits before the device plays a read frame.
         self._start_in = 0.0
         self._reported: float | None = None
 
@@ -54,8 +54,8 @@ class HeardClock:
         self.read_frames += frames
         self._last_read_frames = frames
         if self._reported is None:
-            # At most the last two reads and the latency wait in the device. This limit corrects the
-            # position if the clock of the game is slower than the device.
+            # The device holds at most the frames of the last two reads and of the latency. This
+            # limit corrects the position if the game's clock is slower than the device's clock.
             least = self.read_frames - 2 * frames - latency_frames
             self.heard_frames = max(self.heard_frames, least)
 

@@ -1,4 +1,4 @@
-"""Has the mouth of a voice. In each frame, a game reads weights of mouth shapes from the mouth."""
+"""Computes the mouth shapes of a voice. In each frame, a game reads the weights of the shapes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Mouth:
 
     @property
     def lead_ms(self) -> float:
-        """How many milliseconds before its sound a shape is shown, 0 to 200; 45 by default."""
+        """The time in ms from the display of a shape until its sound, 0 to 200; 45 by default."""
         return self._lead_ms
 
     @lead_ms.setter

@@ -87,7 +87,7 @@ class MouthTrack:
     The mouth shapes of one item of speech.
 
     Attributes:
-        lead_ms: How many milliseconds before its sound a shape is shown.
+        lead_ms: The time in milliseconds from the display of a shape until its sound.
 
     Thread safety: one thread calls :meth:`add_audio`; another thread may call the other methods.
     """

@@ -85,7 +85,7 @@ class SpeechOutput:
         latency_ms: The time from the read of a sample until it is heard.
 
     Attributes:
-        drops: How many times speech was dropped while audio that was read had not been heard.
+        drops: How many times the output dropped speech that was read, but not yet heard.
         failure: Always None, because a voice plays until it is closed.
     """
 
@@ -329,7 +329,7 @@ class SpeechOutput:
             return count
 
     def _relate(self, start: int, end: int) -> None:
-        """Relate a block that was read to the items that it plays."""
+        """Record which items of speech the output frames from *start* to *end* play."""
         found: list[tuple[str, int, int]] = []
         for name, item in list(self._unread.items()):
             if not (item.pushed or item.is_ended):
@@ -392,7 +392,7 @@ class SpeechOutput:
             self._unread.pop(item_id, None)
 
     def _end(self, name: str, item: _Item) -> None:
-        """Mark an item as complete. The engine may have read all audio of the item before."""
+        """Mark an item as complete. The engine may have already read all audio of the item."""
         item.is_ended = True
         if item.read >= item.pushed:
             self._unread.pop(name, None)

@@ -1,4 +1,4 @@
-"""Runs the functions of the user that the model calls, inside ``update`` of a conversation."""
+"""Runs tools. If the model calls a function, ``update`` of the conversation runs the function."""
 
 from __future__ import annotations
 

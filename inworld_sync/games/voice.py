@@ -156,7 +156,7 @@ class GameVoice:
     @property
     def drops(self) -> int:
         """
-        How many times speech was stopped while audio that was read had not been heard.
+        How many times the voice dropped speech that the engine had read, but not yet played.
 
         When this number increases, an engine that queues audio must stop its channel, so that the
         queued audio is not heard.

@@ -126,7 +126,7 @@ class VoiceLine(GameVoice):
         Begin to speak, and return at once.
 
         Raises:
-            LocalProtocolError: The line was started or cancelled before.
+            LocalProtocolError: The line was already started or cancelled.
         """
         if self._state != "new":
             raise LocalProtocolError(
@@ -161,7 +161,7 @@ class VoiceLine(GameVoice):
         return self._speech
 
     def cancel(self) -> None:
-        """Stop speaking at once. The state is ``cancelled``, unless the line was over before."""
+        """Stop speaking at once. The state is ``cancelled``, unless the line was already over."""
         if not self.is_over:
             self._state = "cancelled"
             self._stopped.set()

@@ -178,13 +178,15 @@ class Options:
         close_timeout: How long the client waits for the answer to a CLOSE frame. After this time
             the socket is closed.
         ping_interval: The time between two pings of a connection.
-        ping_timeout: After this time without a received byte, a connection counts as lost. A stall
-            of this process counts as at most a fifth of this time.
+        ping_timeout: After this time without a received byte, a connection counts as lost. If this
+            process was stalled, the stall counts as at most a fifth of this time. So the server has
+            time to answer the next ping.
         max_retries: The maximum number of retries of an operation that is safe to repeat: an
             attempt to connect, an upgrade with status 429, 502, 503 or 504, an HTTP GET, and an
             utterance that was not answered yet.
-        proxy: URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``; None
-            uses the variables of the environment; False uses no proxy.
+        proxy: URL of a proxy, with ``http://``, ``https://``, ``socks5://`` or ``socks5h://``. The
+            value None means the proxy in the variables of the environment, and the value False
+            means no proxy.
         ssl_context: Replaces the default certificates and settings of TLS, for the service and for
             a proxy. The default certificates come from the first of these that exists:
             ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, ``REQUESTS_CA_BUNDLE``, certifi, the system.
@@ -193,9 +195,10 @@ class Options:
             or ``subprotocol``. HTTP requests always have the credential in a header.
         max_message_bytes: The largest message that the client accepts.
         max_queued_bytes: How many bytes may wait to be sent on one connection.
-        limiter: Limits the connections of the account. None allows 20 connections of this client.
+        limiter: Limits the connections of the account. The value None means that this client may
+            have 20 connections.
         cache: A folder that keeps speech, so that a text that is spoken again with the same
-            settings needs no request. None keeps nothing.
+            settings needs no request. The value None means that no speech is kept.
         cache_max_bytes: The maximum size of this folder in bytes. Beyond this size, the speech that
             was not used for the longest time is removed.
         observer: Receives every message of both directions.
@@ -204,8 +207,9 @@ class Options:
             must not block.
         sends_cancel_context: Whether an interruption of speech sends ``cancel_context`` instead of
             ``close_context``. ``cancel_context`` drops the text that was not spoken.
-        dispatch: The thread on which handlers that were added with ``on`` run. ``thread`` is a
-            thread of the event stream; ``poll`` is the thread that calls ``poll``.
+        dispatch: Which thread calls the handlers of ``on``. With the value ``thread``, a thread of
+            the event stream calls the handlers. With the value ``poll``, the thread that calls the
+            method ``poll`` calls the handlers.
     """
 
     base_url: str = attrs.field(factory=default_base_url, validator=_address)

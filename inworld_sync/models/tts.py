@@ -197,7 +197,7 @@ def _previous_texts(value: tuple[str, ...] | list[str]) -> tuple[str, ...]:
 @attrs.frozen
 class SynthesisContext:
     """
-    Texts that were spoken before. The speech continues in their tone.
+    Texts that were spoken before the new speech. The speech continues in the tone of the texts.
 
     Attributes:
         previous_texts: The texts, the oldest first. All texts together may have at most 2000
@@ -250,7 +250,7 @@ class ContextConfig:
             without a flush.
         pronunciation_dictionaries: Names of at most three dictionaries.
         enable_custom_pronunciation: See the service's documentation.
-        synthesis_context: Texts that were spoken before.
+        synthesis_context: Texts that were spoken before the new speech.
         viseme_set: ``OPENXR`` requests mouth shapes that the service computes from the audio.
         extra: Further fields of ``create``, sent unchanged.
     """

@@ -60,7 +60,7 @@ _EVENT_TIMEOUT_SECONDS: Final = 60.0
 # again only after this end.
 _END_SECONDS: Final = 0.1
 
-# The largest number of bytes that are read of a response that is not a stream of events.
+# If a response is not a stream of events, the client reads at most this many bytes.
 _MAX_OTHER_BYTES: Final = 64 * 1024
 
 

@@ -68,7 +68,7 @@ class Voices:
         logged.
 
         Args:
-            language: One language or several, such as ``EN_US``; the service applies this filter.
+            language: One or several languages, such as ``EN_US``; the service applies this filter.
             source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
                 ``PVC`` for professional clones. The client applies this filter and the next two.
             gender: ``female``, ``male`` or ``neutral``.

@@ -120,7 +120,7 @@ class ConnectionThreads:
             self._closing = connection
 
     def join(self, deadline: Deadline) -> None:
-        """Wait for both threads. On one of the two threads, wait for the other thread only."""
+        """Wait for both threads. If one of them calls :meth:`join`, wait for the other only."""
         for thread in self.threads:
             if thread is not threading.current_thread():
                 thread.join(deadline.remaining())

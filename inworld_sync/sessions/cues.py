@@ -54,7 +54,7 @@ class Cues(Generic[_T]):
         return self._starts[at] if at < len(self._starts) else None
 
     def reach(self, position_ms: float) -> Iterator[_T]:
-        """Return the values that start before *position_ms* and were not returned before."""
+        """Return the values that start before *position_ms* and were not yet returned."""
         if position_ms > self._reached_ms:
             first = bisect.bisect_left(self._starts, self._reached_ms)
             last = bisect.bisect_left(self._starts, position_ms)

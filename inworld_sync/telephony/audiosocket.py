@@ -241,7 +241,7 @@ class AudioSocketServer:
             UUID.
         host: The address to listen on.
         port: The port; 0 chooses a free port.
-        on_call: Gets the UUID of a call, and returns whether to accept it; None accepts all.
+        on_call: Gets the UUID of a call, and returns whether to accept it; None means all calls.
         on_end: Gets the :class:`CallSummary` of each call.
         sample_rate_hz: The rate of the audio, 8000 for the application ``AudioSocket``. Calls with
             another rate end. None takes the rate of the first frame.

@@ -150,7 +150,7 @@ class Bridge:
             The reason for the end, and the conversation.
 
         Raises:
-            LocalProtocolError: The method was called before.
+            LocalProtocolError: The method was already called.
         """
         if self._began:
             raise LocalProtocolError("run() can be called once: make another object for each call")

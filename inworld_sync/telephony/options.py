@@ -88,8 +88,8 @@ class CallOptions:
         on_voicemail: Called with the call after :meth:`Call.report_voicemail`; None ends the call.
         recording: The path of a WAV file with two channels: the caller and the assistant; or a
             function that gets the :class:`CallStart` and returns the path of this call, or None.
-        lead_ms: How many milliseconds before its playback the audio is sent; None means the default
-            of the carrier.
+        lead_ms: The time in milliseconds from the sending of audio until its playback; None means
+            the default of the carrier.
         start_ms: How many milliseconds of audio are collected after a pause before the first audio
             is sent; None means the default of the carrier.
     """

@@ -71,7 +71,7 @@ class Pacing:
         return delay_ms / 1000.0
 
     def changed(self, lead_ms: float | None, start_ms: float | None) -> Pacing:
-        """Return a copy with other times; None keeps a time."""
+        """Return a copy with other times. If an argument is None, the copy has the old time."""
         return attrs.evolve(
             self,
             lead_ms=self.lead_ms if lead_ms is None else lead_ms,

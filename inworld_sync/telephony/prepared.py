@@ -116,8 +116,8 @@ class PreparedSessions:
 
     def _run(self, call_id: str, prepared: _Prepared, connect: _Open) -> None:
         session = None
-        # The user's function may raise any exception or return any object. After such a failure,
-        # the call opens a session itself, and gets the error.
+        # The user's function may raise any exception, or return an object that is not a session.
+        # In both cases, pop() opens another session. An error of this attempt reaches the call.
         with contextlib.suppress(BaseException):
             opened: object = connect()
             session = opened if isinstance(opened, RealtimeSession) else None

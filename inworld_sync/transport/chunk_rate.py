@@ -21,7 +21,7 @@ _BURST_SECONDS: Final = 0.1
 
 class ChunkRateLimiter:
     """
-    Spaces audio messages evenly, for one stream or for several that share a limit.
+    Spaces audio messages evenly, for one stream or for several streams that share a limit.
 
     Args:
         max_chunks_per_second: The largest number of messages per second, above 0.

@@ -85,7 +85,7 @@ class Deadline:
 
     def error(self) -> DeadlineExceeded:
         """Return an error that names the operation and its limit."""
-        # The limit may be the rest of a longer limit. Such a rest has many digits.
+        # If the limit is what is left of a longer limit, the number has many digits.
         seconds = round(self._seconds or 0.0, 3)
         return DeadlineExceeded(f"{self._doing} took longer than {seconds:g} s")
 
@@ -99,8 +99,9 @@ class RunningDeadline(Deadline):
     the awaited message may be in the socket. So if a wait ended more than one second too late, the
     deadline becomes later by the same number of seconds, and is at least one second from now.
 
-    Each wait must be limited by :meth:`remaining` or :meth:`at_most`. The next call of a method
-    must follow the wait at once.
+    The timeout of each wait must be the result of :meth:`remaining` or :meth:`at_most`. After the
+    wait, the caller must call a method of the deadline at once. The deadline takes the time of this
+    call as the end of the wait.
 
     Thread safety:
         One thread at a time may use the object.

@@ -169,7 +169,7 @@ class HttpClient:
             path: Path of the URL, beginning with a slash.
             headers: Headers of the request. They replace headers of the options with the same name.
             credential: The header that is sent instead of the credential of the client.
-            json: Object to send as JSON; None sends no JSON.
+            json: Object to send as JSON; if None, no JSON is sent.
             body: A function that returns the blocks of the body. The blocks replace *json*, and the
                 function is called once for each attempt. The type of the body is in *headers*. An
                 error that *body* raises ends the request.

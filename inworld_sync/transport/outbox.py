@@ -208,7 +208,7 @@ class Outbox:
                 self._change.notify_all()
 
     def end_with(self, payload: bytes) -> bool:
-        """Drop all messages and queue CLOSE; return False if a CLOSE was sent before."""
+        """Drop all messages and queue CLOSE; return False if a CLOSE was already sent."""
         with self._lock:
             if self._is_drained:
                 return False

@@ -181,7 +181,7 @@ class Relay:
             The reason for the end, and the conversation.
 
         Raises:
-            LocalProtocolError: The method was called before.
+            LocalProtocolError: The method was already called.
         """
         if self._began:
             raise LocalProtocolError("run() can be called once: make another object for each page")

@@ -1,8 +1,9 @@
 """
 Implements the WebRTC connection of a realtime session, with the interface of a WebSocket's link.
 
-Threads: the reader and the writer of the connection, as for a WebSocket, and the thread of the
-event loop (``loop.py``). The peer calls the methods of its ``Events`` on the loop.
+Threads: the connection has a reader and a writer, as for a WebSocket. A third thread runs the event
+loop (``loop.py``). On this thread, the peer calls the methods of ``peer.Events``, which the link
+implements.
 
 Lock rule: ``_changed`` guards all fields. No other lock is acquired and no code of the user runs
 while ``_changed`` is held.
@@ -244,7 +245,7 @@ class WebRtcLink:
     # ---- any thread
 
     def refuse_text(self, error: RemoteProtocolError) -> bool:  # noqa: ARG002
-        """Return False, since aiortc has decoded the text; see :class:`MessageLink`."""
+        """Return False: the link does not end, since aiortc has already decoded the text."""
         return False
 
     def set_timer(self, when: float) -> None:

@@ -1,7 +1,7 @@
 """
 Runs the event loop of one WebRTC connection on a thread of its own.
 
-The thread is a daemon, and so are the threads that aiortc starts from it. So a process can end
+The thread and the threads that aiortc starts from it are daemons. So a process can end
 while a connection is open.
 """
 

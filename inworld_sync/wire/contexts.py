@@ -98,8 +98,8 @@ class Expired:
     Attributes:
         context_id: The id of the context.
         error: Which request was not answered.
-        close: The message that closes the context on the service; None if this message was sent
-            before.
+        close: The message that closes the context on the service; None if this message was
+            already sent.
     """
 
     context_id: str
@@ -376,7 +376,7 @@ class ContextProgress:
 
         Args:
             message: A message about this context.
-            was_closing: Whether the client had closed the context before.
+            was_closing: Whether the client had already closed the context.
 
         Returns:
             How the context ended with this message; None if the context continues.

@@ -484,7 +484,7 @@ def test_damaged_in_the_middle():
 
 
 def test_empty(tmp_path):
-    """An empty file raises an error that says that the file is empty."""
+    """The error for an empty file says that the file is empty."""
     path = tmp_path / "call.wav"
     path.touch()
 

@@ -181,7 +181,11 @@ def sun_ulaw(sample: int) -> int:
 
 @every_level
 def test_where_audioop_differs() -> None:
-    """audioop's mu-law moves each boundary between codes of negative samples by 4 toward zero."""
+    """
+    The rule of Sun's g711.c, which audioop uses, differs from G.711 for negative samples.
+
+    Each boundary between two negative codes is 4 nearer to zero than in G.711.
+    """
     ours = g711.encode_ulaw(s16(ALL_SAMPLES))
     expected = sorted(
         step - 4 * decision for decision in LAWS["ulaw"].decisions[1:-1] for step in range(4)

@@ -148,7 +148,7 @@ def test_frames(form, raw, array, monkeypatch):
 
 
 def test_precision():
-    """A float64 is rounded once, to 16 bits. It is not rounded to float32 before."""
+    """A float64 is rounded once, to 16 bits. There is no earlier rounding to float32."""
     value = (0.5 + 2**-30) / 32768
 
     assert np.array([1, -1], "<i2").tobytes() == written(np.array([value, -value]))

@@ -148,7 +148,7 @@ def test_language(run: Run) -> None:
 
 
 def test_terminal_escapes(say: Callable[..., Done], tmp_path: Path) -> None:
-    """Control characters in an error of the service are printed as text."""
+    """The error for a path with control characters shows these characters as escapes."""
     done = say(TEXT, "-o", str(tmp_path / "\x1b[31m" / "a.wav"))
 
     assert 1 == done.status

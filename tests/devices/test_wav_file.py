@@ -135,7 +135,7 @@ def test_a_paced_sink_writes_heard_audio(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_paced_sink_after_a_clear(tmp_path: Path) -> None:
-    """Audio that is written after a clear follows the audio that was heard before."""
+    """Audio that is written after a clear follows the audio that was heard before the clear."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ, realtime=True) as sink:
         sink.write(RAMP)

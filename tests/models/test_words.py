@@ -72,7 +72,7 @@ def test_a_word_in_two_messages() -> None:
 
 
 def test_the_next_sentence_without_a_space() -> None:
-    """The first token after the end of a sentence begins a word, even without a space before."""
+    """The first token after the end of a sentence begins a word, even without a space before it."""
     joiner = WordJoiner()
     joiner.add(["One", " ", "two", "."])
 

@@ -87,7 +87,7 @@ def test_there_is_a_compiler() -> None:
 @pytest.mark.parametrize("compiler", compilers(), ids=lambda words: Path(words[0]).name)
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
 def test_no_warning(path: Path, compiler: list[str], compiled: Compiled) -> None:
-    """Each source file compiles without a warning, and so does each header alone."""
+    """Each source file compiles without a warning. Each header also compiles alone."""
     assert compiled(path, compiler[0])[0] == ""
 
 

@@ -363,7 +363,7 @@ def test_a_late_handler_gets_the_end(dispatch: Literal["thread", "poll"]) -> Non
     """
     A handler that is added after the end is called with the end, exactly once.
 
-    The other events were handled before, so the handler must get the end separately.
+    The other events were handled before the end, so the handler must get the end separately.
     """
     source = Source(dispatch)
     first: list[object] = []

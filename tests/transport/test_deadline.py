@@ -114,7 +114,7 @@ def test_a_stop_does_not_count(
 
 
 def test_a_stop_between_two_waits(clock: Clock) -> None:
-    """If the process was stopped in a wait, the next wait has the time that was left before."""
+    """If the process was stopped in a wait, the next wait has the time left before the stop."""
     deadline = RunningDeadline(5.0, "waiting")
     deadline.at_most(1.0)
     clock.now += 60.5

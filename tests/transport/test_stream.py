@@ -67,7 +67,7 @@ def test_timeout(pair: Pair, self_pipe: SelfPipe, timeout: float) -> None:
 
 @pytest.mark.usefixtures("system")
 def test_wake_before(pair: Pair, self_pipe: SelfPipe) -> None:
-    """If a self-pipe was set before, every wait ends at once, even if the socket is ready."""
+    """If a self-pipe is already set, every wait ends at once, even if the socket is ready."""
     pair[1].send(b"x")
     self_pipe.set()
 

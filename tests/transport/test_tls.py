@@ -197,7 +197,7 @@ def test_bad_certificates_of_the_environment(
 def test_expired(
     authority: trustme.CA, client_tls: ssl.SSLContext, begin: int, end: int, by: str
 ) -> None:
-    """If a certificate is not valid now, the error names the clock and has no other advice."""
+    """If a certificate is not valid now, the error mentions the clock, but not ``ssl_context``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(
         "localhost",

@@ -53,7 +53,7 @@ def test_vectors(request_: TokenRequest, nonce: str, signature: str) -> None:
     ],
 )
 def test_keys(text: str) -> None:
-    """The key of the portal and the form id:secret are read as the same key."""
+    """The text ``id:secret`` and the portal's base64 form of this text are the same key."""
     assert KEY == SigningKey.parse(text)
 
 

@@ -182,7 +182,7 @@ class DeviceClock:
         self._breaks, self.devices = block.breaks, block.devices
 
     def time_ns(self, position: float) -> float:
-        """Return the time at which a sample was captured or is heard. Call :meth:`add` before."""
+        """Return the time at which a sample was captured or is heard. Call :meth:`add` first."""
         found = (each for each in reversed(self._stretches) if position >= each.start)
         return next(found, self._stretches[0]).time_ns(position)
 

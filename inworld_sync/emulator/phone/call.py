@@ -146,7 +146,7 @@ class SimulatedCall:
     # The caller.
 
     def say(self, pcm: bytes | memoryview, sample_rate_hz: int) -> None:
-        """Speak 16-bit little-endian PCM, after all speech that was queued before."""
+        """Speak 16-bit little-endian PCM, after all speech that is in the queue."""
         resampler = Resampler(sample_rate_hz, self._rate_hz)
         audio = self._encode(resampler.feed(bytes(pcm)) + resampler.finish())
         with self._changed:

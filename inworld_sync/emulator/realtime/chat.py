@@ -31,7 +31,7 @@ class ChatReplies:
     Args:
         base_url: The URL, such as ``http://127.0.0.1:8080/v1``. ``/chat/completions`` is added.
         model: The model to request; None uses the model of the session.
-        api_key: The key, which is sent as a bearer token. None sends no token.
+        api_key: The key, which is sent as a bearer token. With None, no token is sent.
         timeout: Seconds without a byte after which the reply fails.
 
     Raises:

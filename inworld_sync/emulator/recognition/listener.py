@@ -116,7 +116,7 @@ class Listener:
                 between two calls.
 
         Raises:
-            ClosedError: ``finish`` was called before.
+            ClosedError: ``finish`` was called before this call.
             DeadlineExceeded: The engine was busy for a minute.
         """
         if self._finished:

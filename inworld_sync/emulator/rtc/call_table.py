@@ -3,7 +3,7 @@ Holds the WebRTC calls of one server, and the event loop on which the calls run.
 
 Threads: one thread, ``inworld-emulator-rtc``, runs the loop. The thread begins with the first call
 and ends with ``close``. aiortc starts threads for its decoders. The thread of the loop is a daemon,
-and so are the threads that aiortc starts from it. So a process can exit without ``close``.
+and the threads that aiortc starts from it are daemons too. So a process can exit without ``close``.
 
 Lock: ``_lock`` guards the loop and the table. ``_lock`` is not held for the duration of a call.
 """

@@ -36,7 +36,7 @@ _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s|$)")
 _SENTENCE_END_FOLLOWED = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 _JOIN_SECONDS = 5.0
 # The largest number of bytes of text that may wait, about twenty hours of speech. Each command
-# counts as _COMMAND_BYTES more.
+# adds _COMMAND_BYTES to the bytes of its text.
 _MAX_WAITING_BYTES = 1 << 20
 _COMMAND_BYTES = 256
 _logger = logging.getLogger("inworld_sync.emulator")
@@ -221,7 +221,7 @@ class Context:
         self._refused = False
 
     def _generate(self, text: str) -> None:
-        """Speak one generation."""
+        """Send the speech of a text and ``flushCompleted``, or the error that refuses the text."""
         if not text.strip():
             return
         limit = self._shared.settings.max_text_characters

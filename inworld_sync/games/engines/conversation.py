@@ -157,7 +157,7 @@ class EngineConversation:
             self._report_lost(lost_bytes)
 
     def interrupt(self) -> None:
-        """Interrupt the replies. The caller has handled the report of the heard audio before."""
+        """Interrupt the replies. The caller has already handled the report of the heard audio."""
         with self._news:
             session = self._session
         if session is not None:

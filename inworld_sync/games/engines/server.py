@@ -224,7 +224,7 @@ class EngineServer:
     # Threads of connections.
 
     def _refusal(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Return the HTTP response that refuses a request; None accepts the request."""
+        """Return the HTTP response that refuses a request, or None to accept the request."""
         origins = request.headers.get_all("Origin")
         if any(origin.lower() not in self._origins for origin in origins):
             return connection.respond(

@@ -330,7 +330,7 @@ class ResponseAudio:
         """
         Wait for all speech of the response, and return it.
 
-        The speech does not include audio that was received before, such as by another call.
+        The speech does not include audio that an earlier call has returned.
 
         Args:
             timeout: The largest number of seconds to wait for each piece.

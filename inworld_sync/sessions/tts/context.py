@@ -143,7 +143,7 @@ class TtsContext(EventSource[ContextEvent]):
         Args:
             text: The client splits the text into pieces that the service accepts. White space
                 alone, such as a token of a model, is sent with the next text.
-            split: False sends the text unchanged. The service refuses more than 2000 characters.
+            split: If False, the text stays whole. The service refuses more than 2000 characters.
             timeout: Seconds to wait while the send queue is full; None means ``send_timeout``.
 
         Raises:
@@ -437,7 +437,7 @@ class TtsContext(EventSource[ContextEvent]):
 
         Args:
             message: The message of the service.
-            was_closing: Whether the client had closed the context before.
+            was_closing: Whether the client had already closed the context.
         """
         if isinstance(message, tts.AudioReceived):
             self._handle_audio(message)

@@ -93,7 +93,8 @@ class Items:
         item_id = event.item.id or ""
         command = self._unacknowledged.pop(item_id, None)
         if command is not None and event.previous_item_id is None:
-            # The service also sends null for an item that was added at the beginning.
+            # The service may send null as ``previous_item_id`` for an item at the beginning. The
+            # command has the id that the client sent.
             previous_id = command.previous_item_id
             self.conversation.handle(attrs.evolve(event, previous_item_id=previous_id))
         else:

@@ -41,8 +41,9 @@ class Request(enum.Enum):
     """
     The kinds of entries of the pending table.
 
-    For a command, the value is the type of the command. ``ACTIVE`` is a response in progress,
-    ``RETRY`` the delay before a request is sent again, ``RENEWAL`` the age of the session.
+    The value of most kinds is the type of a command. ``OPEN`` is the update of settings that opens
+    a session. ``ACTIVE`` is a response in progress. ``RETRY`` is the delay before a request is sent
+    again. ``RENEWAL`` is the time until the session is renewed.
     """
 
     OPEN = "open"
@@ -142,7 +143,7 @@ class Requests:
         Args:
             event: The event.
             is_cycle: Whether the event reports a cycle of the service's memory. Such an event
-                answers only the first update of a connection, or an update of the memory.
+                answers an update only if the update opens the session or changes the memory.
 
         Returns:
             The settings that the update asked for; None if the event answers no update.
@@ -191,7 +192,12 @@ class Requests:
         return error
 
     def accepted_before(self, moment: float) -> None:
-        """End the creation of items that were sent before a request that has been answered."""
+        """
+        Complete the commands that were sent before *moment* and create items.
+
+        The service has answered a request that was sent at *moment*. So the service has accepted
+        all items that the client sent before *moment*.
+        """
         for entry in self.table.contradict(Request.ITEM, sent_before=moment):
             reply = self._replies.pop(entry)
             reply.event = RealtimeEvent()
@@ -228,11 +234,15 @@ class Requests:
 
     @staticmethod
     def _is_sent_again(reply: PendingReply) -> bool:
-        """Return True if a new connection sends the command again (the replay sends items)."""
+        """
+        Return whether the command stays pending, because the next connection sends it again.
+
+        The replay sends all items. :meth:`replay` adds the items that no thread waits for.
+        """
         return reply.is_watched if reply.kind is Request.ITEM else reply.is_unwatched_update
 
     def send_again(self, now: float, seconds: float) -> list[str]:
-        """Return the updates to send on a new connection. Each has a timeout of *seconds*."""
+        """Return the texts of the updates for a new connection. Each update has *seconds* again."""
         texts = []
         for entry, reply in self._replies.items():
             if reply.is_unwatched_update:

@@ -166,7 +166,7 @@ def test_not_bytes(audio: Any) -> None:
 
 
 def test_sources_of_samples() -> None:
-    """A source of samples is refused, and so is sending in real time."""
+    """A source of samples is refused. Sending in real time is also refused."""
     with stt_server() as (iw, _), iw.stt.stream(encoding="MP3") as stream:
         with pytest.raises(AudioError, match="got WavSource: samples are sent"):
             stream.feed(WavSource(bytes(320), sample_rate_hz=16000))

@@ -457,7 +457,7 @@ def test_an_error_in_the_loop(iw: Inworld) -> None:
 
 
 def test_partial_speech() -> None:
-    """If an utterance breaks off, ``partial`` of the error has the audio that arrived before."""
+    """If an utterance breaks off, ``partial`` of the error has the audio that had arrived."""
 
     def breaking(service: Service) -> None:
         context_id = service.until("close_context")

@@ -225,7 +225,7 @@ def test_save_to_a_file_object(tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_save_to_a_wrong_target(target: Any, kind: str | None, words: str) -> None:
-    """A target without a format is refused, and so is a file that is not binary."""
+    """A target without a format is refused. A file that is not binary is also refused."""
     with pytest.raises(ConfigError, match=words):
         Speech(SAMPLES, AudioEncoding.PCM, 24000).save(target, format=kind)
 

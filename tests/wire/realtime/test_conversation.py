@@ -12,13 +12,13 @@ from support.realtime_wire import read
 
 
 def added(item_id, role="assistant", *, previous=None, content=(), kind="added", **item):
-    """Return a message that says that an item was added, or that an item is done."""
+    """Return the service's message about an item that was added or is done."""
     body = {"id": item_id, "type": "message", "role": role, "content": list(content), **item}
     return {"type": f"conversation.item.{kind}", "previous_item_id": previous, "item": body}
 
 
 def done(item_id, role="assistant", **rest):
-    """Return a message that says that an item is done."""
+    """Return the service's message about an item that is done."""
     return added(item_id, role, kind="done", **rest)
 
 
@@ -40,7 +40,7 @@ def heard(kind, text, item_id="u1", index=0):
 
 
 def response_done(response_id="r1", status="completed", items=()):
-    """Return a message that says that a response has ended."""
+    """Return the service's message about the end of a response."""
     response = {"id": response_id, "status": status, "output": list(items)}
     return {"type": "response.done", "response": response}
 
@@ -213,7 +213,7 @@ def test_completed_transcripts():
 
 
 def test_item_without_transcript_keeps_it():
-    """If a done item has no transcript, the item keeps the transcript that arrived before."""
+    """If a done item has no transcript, the item keeps the transcript that has already arrived."""
     mirror = conversation(
         heard("completed", "Hi."), done("u1", "user", content=[{"type": "input_audio"}])
     )

@@ -7,7 +7,7 @@ from inworld_sync.wire.realtime.items import Items
 
 
 def added(item_id, previous=None):
-    """Return the message of the service that says that an item was added."""
+    """Return the service's message about an item that was added."""
     return rt.ItemAdded(rt.Message.user("x", id=item_id), previous)
 
 

@@ -14,13 +14,13 @@ LOST = rt.ErrorInfo(message="lost")
 
 
 def created(response_id="r1", **fields):
-    """Return a message that says that a response has begun."""
+    """Return the service's message about the start of a response."""
     response = {"id": response_id, "status": "in_progress", "output": [], **fields}
     return {"type": "response.created", "response": response}
 
 
 def done(response_id="r1", status="completed", **fields):
-    """Return a message that says that a response has ended."""
+    """Return the service's message about the end of a response."""
     return {"type": "response.done", "response": {"id": response_id, "status": status, **fields}}
 
 

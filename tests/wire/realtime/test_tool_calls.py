@@ -29,7 +29,7 @@ def arguments(kind, **fields):
 
 
 def response(status="completed", output=(), response_id="r1"):
-    """Return a message that says that a response has ended."""
+    """Return the service's message about the end of a response."""
     return {
         "type": "response.done",
         "response": {"id": response_id, "status": status, "output": list(output)},
