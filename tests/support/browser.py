@@ -15,6 +15,8 @@ from websockets.sync.server import ServerConnection, serve
 
 from inworld_sync.web import Relay, RelaySummary
 
+from support.websocket_server import close_server
+
 __all__ = ["PATIENCE_SECONDS", "Browser", "RelayServer", "relay_server"]
 
 PATIENCE_SECONDS = 30.0
@@ -162,18 +164,17 @@ def relay_server(source: Any, **settings: Any) -> Iterator[RelayServer]:
         assert connection.request is not None
         served.run(Relay(connection, source, headers=connection.request.headers, **settings))
 
-    with serve(handle, "127.0.0.1", 0, compression=None, close_timeout=1) as server:
-        served = RelayServer(f"ws://127.0.0.1:{server.socket.getsockname()[1]}/talk")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield served
-        finally:
-            for relay in served.relays:
-                relay.close()
-            until = time.monotonic() + PATIENCE_SECONDS
-            while len(served.summaries) < len(served.relays) and time.monotonic() < until:
-                served.ended.wait(0.05)
-                time.sleep(0.01)
-            server.shutdown()
-            thread.join()
+    server = serve(handle, "127.0.0.1", 0, compression=None, close_timeout=1)
+    served = RelayServer(f"ws://127.0.0.1:{server.socket.getsockname()[1]}/talk")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        for relay in served.relays:
+            relay.close()
+        until = time.monotonic() + PATIENCE_SECONDS
+        while len(served.summaries) < len(served.relays) and time.monotonic() < until:
+            served.ended.wait(0.05)
+            time.sleep(0.01)
+        close_server(server, thread)

@@ -18,6 +18,7 @@ from inworld_sync.telephony.asterisk import WebSocketChannel
 from inworld_sync.telephony.audiosocket import AudioSocketCodec
 
 from support.scripted_realtime import Service
+from support.websocket_server import close_server
 
 __all__ = [
     "RATE_HZ",
@@ -158,9 +159,10 @@ def websocket_server(
     def handle(connection: ServerConnection) -> None:
         summaries.append(run(connection))
 
-    with serve(handle, "127.0.0.1", 0, compression=None) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    server = serve(handle, "127.0.0.1", 0, compression=None)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/media", summaries
-        server.shutdown()
-        thread.join()
+    finally:
+        close_server(server, thread)

@@ -1,0 +1,24 @@
+"""Closes servers of the package websockets."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from websockets.sync.server import Server
+
+__all__ = ["close_server"]
+
+
+def close_server(server: Server, thread: threading.Thread) -> None:
+    """
+    End a server and the thread that runs ``serve_forever``.
+
+    Before version 17, which needs Python 3.11, the library leaves a pipe open.
+    """
+    server.shutdown()
+    thread.join()
+    for name in ("shutdown_notifier", "shutdown_watcher"):
+        descriptor = getattr(server, name, None)
+        if isinstance(descriptor, int):
+            os.close(descriptor)
