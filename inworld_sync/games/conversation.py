@@ -413,8 +413,13 @@ class Conversation(GameVoice):
         elif isinstance(event, Interrupted):
             self._forget_words()
 
+    def _is_idle(self) -> bool:
+        # Speech that was received before the end may not have reached the output yet.
+        session = self.session
+        return (session is None or not session.is_playing) and self._output.is_idle
+
     def _after_update(self) -> None:
-        if self._is_received and not self.is_over and self._output.is_idle:
+        if self._is_received and not self.is_over and self._is_idle():
             self._state = "closed" if self._error is None else "failed"
             self._tools.close()
             self._thread.close()

@@ -23,6 +23,7 @@ from inworld_sync import (
 )
 from inworld_sync.emulator import Emulator
 from inworld_sync.games import Conversation
+from inworld_sync.games.output import SpeechOutput
 
 from support.game_loop import run_frames, run_until, tone
 from support.scripted_realtime import Service, place, realtime
@@ -527,8 +528,22 @@ def test_a_refused_credential(tone_server: Emulator) -> None:
         run_frames(talk, 3)
 
 
-def test_the_end_of_the_session_is_the_end_of_the_conversation() -> None:
-    """If the session ends, the speech that was received is heard before the conversation fails."""
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_end_of_the_session_is_the_end_of_the_conversation(monkeypatch, is_late) -> None:
+    """
+    If the session ends, the speech that was received is heard before the conversation fails.
+
+    With *is_late*, the speech reaches the output of the conversation after the end.
+    """
+    if is_late:
+
+        def push_late(*args: Any, **kwargs: Any) -> bool:
+            may_push.wait(0.5)
+            return push(*args, **kwargs)
+
+        may_push = threading.Event()
+        push = SpeechOutput.push
+        monkeypatch.setattr(SpeechOutput, "push", push_late)
 
     def script(service: Service) -> None:
         speak(service, SECOND)
