@@ -538,10 +538,12 @@ def test_the_end_of_the_session_is_the_end_of_the_conversation(monkeypatch, is_l
     if is_late:
 
         def push_late(*args: Any, **kwargs: Any) -> bool:
-            may_push.wait(0.5)
+            if not is_delayed.is_set():
+                is_delayed.set()
+                never.wait(0.5)
             return push(*args, **kwargs)
 
-        may_push = threading.Event()
+        is_delayed, never = threading.Event(), threading.Event()
         push = SpeechOutput.push
         monkeypatch.setattr(SpeechOutput, "push", push_late)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -151,7 +152,7 @@ def test_an_output_that_is_too_long_for_the_service() -> None:
     """The model gets a short output instead of the long one, so that the reply continues."""
 
     def limited(sdp: str) -> str:
-        return sdp.replace("a=max-message-size:262144", "a=max-message-size:4000")
+        return re.sub(r"a=max-message-size:\d+", "a=max-message-size:4000", sdp)
 
     @tool
     def book() -> str:
@@ -315,7 +316,7 @@ def test_a_message_over_the_limit_of_the_service() -> None:
     """
 
     def limited(sdp: str) -> str:
-        return sdp.replace("a=max-message-size:262144", "a=max-message-size:4000")
+        return re.sub(r"a=max-message-size:\d+", "a=max-message-size:4000", sdp)
 
     script = lambda call: (call.open(), call.until_left())  # noqa: E731
     with open_service(script, changed_answer=limited) as iw, iw.connect_webrtc() as rt:
