@@ -19,7 +19,7 @@ from support.websocket_server import close_server
 
 __all__ = ["PATIENCE_SECONDS", "Browser", "RelayServer", "relay_server"]
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 class Browser:
