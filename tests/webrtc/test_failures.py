@@ -179,12 +179,19 @@ def test_a_long_answer() -> None:
 
 
 def test_a_limit_of_messages_that_nothing_fits() -> None:
-    """If the service allows no message of any size, the connection ends at once."""
+    """
+    If the service allows no message of any size, the connection ends at once.
+
+    aiortc before 1.16, the last version for Python 3.10, ignores the limit and sends the messages.
+    """
 
     def changed(sdp: str) -> str:
         return re.sub(r"a=max-message-size:\d+", "a=max-message-size:-1", sdp)
 
     with open_service(idle, changed_answer=changed) as iw:
+        if sys.version_info < (3, 11):
+            iw.connect_webrtc().close()
+            return
         with pytest.raises(ConnectionLost, match="a message could not be sent"):
             iw.connect_webrtc()
 
