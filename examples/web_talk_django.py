@@ -99,7 +99,7 @@ class Talk(WebsocketConsumer):
             lambda _: iw.realtime.connect(conversation),
             headers=headers,
             # Better: the name of the user who is logged in. Behind a proxy, all users have the
-            # address of the proxy. At a Unix socket, nobody has an address.
+            # address of the proxy. A Unix socket has no address.
             user=(self.scope["client"] or ["unknown"])[0],
             limit=users,
             options=options,

@@ -96,6 +96,8 @@ def command(
         raise click.UsageError(
             f"--visemes must end in {', '.join(_VISEME_SUFFIXES)}, got {str(visemes)!r}"
         )
+    if visemes is not None and not visemes.parent.is_dir():
+        raise click.UsageError(f"--visemes: the folder {str(visemes.parent)!r} does not exist")
     audio = AudioConfig(encoding_of(output, file_format), rate, speaking_rate=speed)
     spoken = _read(text, file)
     sink = SpeechOutput(output, audio, file_format)

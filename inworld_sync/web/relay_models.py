@@ -41,7 +41,7 @@ END_MESSAGES: Mapping[RelayEnd, tuple[int, str]] = MappingProxyType(
         "hung_up": (_NORMAL, ""),
         "drained": (_GOING_AWAY, "The server restarts. The page will connect again."),
         "max_duration": (_REFUSED, "The conversation has reached its longest duration."),
-        "idle": (_REFUSED, "The conversation has ended because nobody spoke."),
+        "idle": (_REFUSED, "The conversation has ended because neither side spoke for too long."),
         "wrong_origin": (_REFUSED, "This page may not open conversations here."),
         "user_limit": (_REFUSED, "You have too many conversations. Please try again later."),
         "no_capacity": (_REFUSED, "All places are in use. Please try again later."),
