@@ -164,6 +164,8 @@ class VoiceLine(GameVoice):
         """Stop speaking at once. The state is ``cancelled``, unless the line was already over."""
         if not self.is_over:
             self._state = "cancelled"
+        # The rest is repeated, because a signal handler may have interrupted an earlier call.
+        if self._state == "cancelled":
             self._stopped.set()
             self._rest.clear()
             self._inbox.clear()

@@ -176,12 +176,13 @@ class EventStream(Generic[E]):
         mailbox.close()
 
     def end(self, ended: StreamEnded) -> None:
-        """Set how the stream ended. Later calls change nothing."""
+        """Set how the stream ended. Later calls do not change how it ended."""
         if self.ended is None:
             self.ended = ended
-            for mailbox in self._mailboxes:
-                mailbox.queue.put(END)
-            self._changed.notify_all()
+        # A signal handler may have interrupted an earlier call, so every call wakes the consumers.
+        for mailbox in self._mailboxes:
+            mailbox.queue.put(END)
+        self._changed.notify_all()
 
     def discard(self) -> None:
         """Drop all events that no consumer has taken yet."""

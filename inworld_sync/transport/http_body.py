@@ -46,6 +46,8 @@ class HttpBody:
         self._lock = threading.Lock()
         self._is_reading = False
         self._is_closed = False
+        # Whether the connection was kept for further requests, because the body was read to its end.
+        self._is_kept = False
 
     def read(self, deadline: Deadline) -> bytes:
         """
@@ -83,7 +85,7 @@ class HttpBody:
         if self._fork_guard.in_child:
             return
         with self._lock:
-            if self._is_closed:
+            if self._is_kept:
                 return
             self._is_closed = True
             is_reading = self._is_reading
@@ -100,9 +102,10 @@ class HttpBody:
             self._is_reading = False
             was_closed = self._is_closed
             self._is_closed = was_closed or not piece
+            self._is_kept = piece == b"" and not was_closed
         if was_closed or piece is None:
             self._response.close()
-        elif not piece:
+        elif self._is_kept:
             self._response.release_conn()
 
 

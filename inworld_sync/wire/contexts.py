@@ -114,6 +114,9 @@ class Contexts:
         self._limit = limit
         self._held: dict[str, ContextProgress] = {}
         self._pending: PendingTable[ContextRequest] = PendingTable()
+        # The messages that close contexts, until they are sent. A signal handler can raise an
+        # exception between a close and the sending of its message. Then the next close sends it.
+        self._unsent: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -187,30 +190,36 @@ class Contexts:
         request = self._ask(ContextRequest.UPDATE, context_id, progress, now)
         return Command(context_id, message, request=request)
 
-    def close(self, context_id: str, now: float) -> str | None:
-        """
-        End a context.
-
-        Returns:
-            The message to send; None if the context is closing already or the service ended it.
-        """
+    def close(self, context_id: str, now: float) -> None:
+        """End a context. The owner sends the message :meth:`unsent_close`."""
         progress = self._held.get(context_id)
-        if progress is None or self.is_closing(context_id):
-            return None
-        self._ask(ContextRequest.CLOSE, context_id, progress, now)
-        return tts.close_context(context_id)
+        if progress is not None and not self.is_closing(context_id):
+            self._unsent[context_id] = tts.close_context(context_id)
+            self._ask(ContextRequest.CLOSE, context_id, progress, now)
 
-    def interrupt(self, context_id: str, now: float) -> str | None:
+    def interrupt(self, context_id: str, now: float) -> None:
         """
         End a context and drop the text that was not spoken, even after :meth:`close`.
 
-        Returns:
-            The message to send; None if the service ended the context.
+        The owner sends the message :meth:`unsent_close`.
         """
-        if context_id not in self._held:
-            return None
-        self.close(context_id, now)
-        return tts.cancel_context(context_id)
+        if context_id in self._held:
+            self.close(context_id, now)
+            self._unsent[context_id] = tts.cancel_context(context_id)
+
+    def unsent_close(self, context_id: str) -> str | None:
+        """
+        Return the message that ends a context.
+
+        Returns:
+            The message to send; None if the context is open, the message was sent, or the service
+            ended the context.
+        """
+        return self._unsent.get(context_id)
+
+    def close_sent(self, context_id: str) -> None:
+        """Record that the message that ends a context was sent."""
+        self._unsent.pop(context_id, None)
 
     def cancel(self, command: Command) -> None:
         """Undo a command whose message was not sent."""
@@ -255,7 +264,9 @@ class Contexts:
             if progress is None:
                 # Another request of the context has expired too.
                 continue
-            close = None if context_id in closing else tts.close_context(context_id)
+            close = self._unsent.get(context_id)
+            if context_id not in closing:
+                close = tts.close_context(context_id)
             self._remove(context_id)
             expired.append(Expired(context_id, progress.deadline_error(request.kind), close))
         return expired
@@ -284,6 +295,7 @@ class Contexts:
     def _remove(self, context_id: str) -> None:
         self._held.pop(context_id, None)
         self._pending.clear(context_id)
+        self._unsent.pop(context_id, None)
 
     def _open(self, context_id: str, what: str) -> ContextProgress:
         progress = self._held.get(context_id)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import pytest
 
@@ -16,11 +18,15 @@ from inworld_sync import (
     InworldError,
     NullSpeaker,
 )
+from inworld_sync.wire.tts import MAX_CONTEXTS
 
 from support.interrupts import interrupted, returns
 
 # The test raises at every seventh point of a call. tests/signal_storm.py tests random points.
 _STEP = 7
+
+# Longer than any wait of the tests.
+_SECONDS = 30.0
 
 
 def tts_context(iw: Inworld) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -137,6 +143,92 @@ def test_interrupted_anywhere(
         if not was_interrupted:
             break
     assert point > 100
+
+
+# The calls of the test below: one ends an object, the thread waits for the object, one is a check.
+Ending: TypeAlias = "tuple[Callable[[], object], threading.Thread, Callable[[], object]]"
+
+
+def waiting(call: Callable[[], object]) -> threading.Thread:
+    """Start a thread that waits for an object."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    return thread
+
+
+def waiting_context(iw: Inworld) -> Ending:
+    """Return the calls for a TTS context."""
+    connection = iw.tts.connect()
+    context = connection.context()
+    context.send("One.")
+
+    def check() -> None:
+        # Every context leaves its place, because its close was sent.
+        for _ in range(MAX_CONTEXTS):
+            connection.context(timeout=_SECONDS)
+        connection.close()
+
+    return context.interrupt, waiting(lambda: list(context.audio())), check
+
+
+def waiting_utterance(iw: Inworld) -> Ending:
+    """Return the calls for an utterance whose text does not end."""
+    is_read, ended = threading.Event(), threading.Event()
+
+    def text() -> Iterator[str]:
+        yield "One."
+        is_read.set()
+        ended.wait(_SECONDS)
+
+    def check() -> None:
+        ended.set()
+        for _ in range(MAX_CONTEXTS):
+            assert iw.tts.synthesize("Two.", timeout=_SECONDS).data
+
+    stream = iw.tts.stream(text())
+    thread = waiting(lambda: list(stream))
+    assert is_read.wait(_SECONDS)
+    return stream.close, thread, check
+
+
+def waiting_playback(iw: Inworld) -> Ending:
+    """Return the calls for a playback that lasts about ten minutes."""
+    speaker = NullSpeaker(24000, buffer_ms=1000)
+    playback = iw.tts.speak("word " * 1500, speaker=speaker)
+    return playback.interrupt, waiting(lambda: playback.wait(_SECONDS)), speaker.close
+
+
+def waiting_stt_stream(iw: Inworld) -> Ending:
+    """Return the calls for an STT stream."""
+    stream = iw.stt.stream()
+    return stream.close, waiting(lambda: list(stream)), lambda: None
+
+
+def waiting_session(iw: Inworld) -> Ending:
+    """Return the calls for a realtime session."""
+    rt = iw.realtime.connect()
+    return rt.close, waiting(lambda: list(rt)), lambda: None
+
+
+@pytest.mark.parametrize(
+    "makes",
+    [waiting_context, waiting_utterance, waiting_playback, waiting_stt_stream, waiting_session],
+    ids=lambda f: f.__name__,
+)
+def test_an_interrupted_end_can_be_repeated(
+    iw: Inworld, makes: Callable[[Inworld], Ending]
+) -> None:
+    """The second call ends the object, and every thread that waits for the object continues."""
+    for point in itertools.count():
+        end, thread, check = makes(iw)
+        was_interrupted = interrupted(end, point)
+        assert returns(end), f"the second call hangs after an exception at point {point}"
+        thread.join(_SECONDS)
+        assert not thread.is_alive(), f"a thread waits after an exception at point {point}"
+        check()
+        if not was_interrupted:
+            break
+    assert point > 20
 
 
 def refused(iw: Inworld) -> None:

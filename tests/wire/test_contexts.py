@@ -123,9 +123,25 @@ def test_answers(state: str, answer: str) -> None:
 def test_one_close_is_sent() -> None:
     """Only one close is sent for a context, since the service answers a second with an error."""
     contexts = in_state(OPEN)
+    assert contexts.unsent_close("c") is None
+    contexts.close("c", 0.0)
+    contexts.close("c", 0.0)
 
-    assert {"close_context": {}, "contextId": "c"} == json.loads(contexts.close("c", 0.0) or "")
-    assert contexts.close("c", 0.0) is None
+    message = contexts.unsent_close("c")
+    assert {"close_context": {}, "contextId": "c"} == json.loads(message or "")
+    contexts.close_sent("c")
+    contexts.close("c", 0.0)
+    assert contexts.unsent_close("c") is None
+
+
+def test_an_unsent_close_is_sent_at_the_deadline() -> None:
+    """If a close was recorded but not sent, it is sent when the context expires."""
+    contexts, _ = opened()
+    contexts.close("c", 0.0)
+
+    (expired,) = contexts.expire(100.0)
+    assert {"close_context": {}, "contextId": "c"} == json.loads(expired.close or "")
+    assert contexts.unsent_close("c") is None
 
 
 def test_closing_contexts_count() -> None:
@@ -226,6 +242,7 @@ def test_a_request_that_is_not_answered(ask: str, named: str) -> None:
     contexts, _ = opened()
     contexts.send_text("c", "Hi.", 2.0)
     COMMANDS[ask](contexts)
+    contexts.close_sent("c")
     contexts.handle("c", ANSWERS["audio"], 20.0)
 
     assert [] == contexts.expire(49.9)
@@ -241,6 +258,7 @@ def test_two_requests_expire_together() -> None:
     contexts, _ = opened(is_confirmed=False)
     contexts.send_text("c", "Hi.", 0.0, flush=True)
     contexts.close("c", 0.0)
+    contexts.close_sent("c")
 
     (expired,) = contexts.expire(100.0)
     assert expired.close is None
@@ -318,7 +336,9 @@ def test_never_more_than_the_limit(steps: list[tuple[str, str]]) -> None:
                 assert allowed
                 living[name] = True
         elif step == "close":
-            assert living.get(name, False) == (contexts.close(name, 0.0) is not None)
+            contexts.close(name, 0.0)
+            assert living.get(name, False) == (contexts.unsent_close(name) is not None)
+            contexts.close_sent(name)
             living.update({name: False} if name in living else {})
         else:
             answer = ContextClosed(name) if step == "closed" else tts.ContextFault(name, 5, "")

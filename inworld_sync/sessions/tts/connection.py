@@ -354,32 +354,31 @@ class TtsConnection(Connection[tts.ContextMessage]):
                 self._changed.wait(deadline.remaining())
             return None if self.ended is None else self.ended.error
 
-    def _close_context(self, context_id: str) -> None:
-        """Ask the service to speak the rest of a context's text and to end the context."""
-        with self._changed:
-            message = self._close(context_id)
-        self._send_close(message)
-
-    def _close(self, context_id: str) -> str | None:
-        """Record that a context is closed; return the message to send. The monitor is held."""
-        message = self._contexts.close(context_id, time.monotonic())
-        self._expire_at(self._contexts.next_deadline())
-        return message
+    def _close_context(self, context_id: str, *, is_cancelled: bool = False) -> None:
+        """Ask the service to end a context, and if *is_cancelled*, to drop its unspoken text."""
+        try:
+            with self._changed:
+                end = self._contexts.interrupt if is_cancelled else self._contexts.close
+                end(context_id, time.monotonic())
+                self._expire_at(self._contexts.next_deadline())
+        finally:
+            # A signal handler may have raised an exception after the close was recorded.
+            self._send_close(context_id, self._contexts.unsent_close(context_id))
 
     def _drop(self, context: TtsContext) -> None:
         """End a context at once; further messages about it are ignored."""
         if self._changed.in_child:
             return
-        with self._changed:
-            self._open_contexts.pop(context.id, None)
-            was_open = context.ended is None
-            context._end_interrupted()
-            if was_open and self._options.sends_cancel_context:
-                message = self._contexts.interrupt(context.id, time.monotonic())
-                self._expire_at(self._contexts.next_deadline())
-            else:
-                message = self._close(context.id)
-        self._send_close(message)
+        is_cancelled = False
+        try:
+            with self._changed:
+                is_cancelled = context.ended is None and self._options.sends_cancel_context
+                context._end_interrupted()
+                self._open_contexts.pop(context.id, None)
+        finally:
+            # If a signal handler raised before the end of the context, the context stays open.
+            if context.ended is not None:
+                self._close_context(context.id, is_cancelled=is_cancelled)
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait until a condition, such as room in a mailbox, is true or the connection ends."""
@@ -392,13 +391,14 @@ class TtsConnection(Connection[tts.ContextMessage]):
             finally:
                 self._changed.watchers -= 1
 
-    def _send_close(self, message: str | None) -> None:
+    def _send_close(self, context_id: str, message: str | None) -> None:
         if message is None:
             return
         # This method must not wait, since the reader and interrupt() call it. So the message needs
         # no room in the queue. If the connection has ended, the context has ended too.
         with contextlib.suppress(InworldError):
             self._link.send(message, needs_room=False)
+        self._contexts.close_sent(context_id)
 
     # The reader runs these methods.
 
@@ -437,7 +437,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         if context._stream.ended is not None:
             del self._open_contexts[context_id]
             # The service refused a text, but still has the context.
-            self._send_close(self._close(context_id))
+            self._close_context(context_id)
 
     def _after(self, event: tts.ContextMessage) -> None:
         if type(event) is tts.AudioReceived:
@@ -454,7 +454,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _expire(self, now: float) -> float:
         for expired in self._contexts.expire(now):
             self._has_expired = True
-            self._send_close(expired.close)
+            self._send_close(expired.context_id, expired.close)
             context = self._open_contexts.pop(expired.context_id, None)
             if context is not None:
                 context._end_expired(self.with_cause(expired.error))

@@ -453,5 +453,5 @@ class Utterance:
             context._abandon()
             raise
         finally:
-            if context.ended is None:
-                context.interrupt()
+            # Even if the context has ended: a signal handler may have interrupted stop().
+            context.interrupt()

@@ -208,6 +208,13 @@ def _register() -> None:
         )
     converter.register_structure_hook(bytes, _read_audio)
     converter.register_structure_hook(rt.ErrorInfo, _read_error)
+    # cattrs looks up the hook of a class at its first use. If the exception of a signal handler
+    # interrupted this lookup, cattrs would ignore the exception and keep another hook, which does
+    # not write the type. So all hooks are looked up now.
+    for kind in (*_TAGGED, rt.UnknownItem, rt.UnknownPart, rt.TextGeneration, rt.WebSearchTool):
+        converter.get_unstructure_hook(kind)
+    for kind in (bytes, rt.ErrorInfo):
+        converter.get_structure_hook(kind)
 
 
 _register()

@@ -1,6 +1,10 @@
 """Each command of a realtime session is converted to the JSON of the service."""
 
+import importlib.util
+import itertools
 import json
+from functools import partial
+from types import ModuleType
 
 import attrs
 import pytest
@@ -9,6 +13,7 @@ from inworld_sync.errors import ConfigError
 from inworld_sync.models import realtime as rt
 from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL
 
+from support.interrupts import interrupted
 from support.realtime_wire import write
 
 # (command, message): every command without optional fields, and with all optional fields.
@@ -264,3 +269,27 @@ def test_commands_are_frozen():
     """The fields of a command cannot be changed after they were checked."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         rt.DeleteItem("i1").item_id = ""
+
+
+def new_codec() -> ModuleType:
+    """Return the module of the codec, which has not written anything yet."""
+    spec = importlib.util.find_spec("inworld_sync.wire.realtime.codec")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_an_interrupted_write() -> None:
+    """If a signal handler interrupts the first write, later writes have the type."""
+    message = rt.Message.user("Hi.")
+    for point in itertools.count():
+        plain = new_codec().plain
+        was_interrupted = interrupted(partial(plain, message), point)
+        body = plain(message)
+
+        assert ("message", "input_text") == (body["type"], body["content"][0]["type"]), point
+        if not was_interrupted:
+            break
+    assert point > 10
