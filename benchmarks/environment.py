@@ -22,13 +22,13 @@ PEERS = ROOT / "benchmarks" / "peers.txt"
 
 
 def peers_python() -> Path:
-    """Return the interpreter of the environment of ``peers.txt``. Create a missing environment."""
+    """Return the interpreter of the environment of ``peers.txt``, which is created if missing."""
     return python_with("benchmarks", PEERS.read_text(encoding="utf-8"))
 
 
 def python_with(name: str, requirements: str) -> Path:
     """
-    Return the interpreter of an environment in ``build/``. Create a missing environment.
+    Return the interpreter of an environment in ``build/``, which is created if missing.
 
     Args:
         name: Name of the environment.

@@ -213,7 +213,7 @@ class Worker:
             self._simulation.later(redis_limiter.HEARTBEAT_SECONDS, self.beat, number)
 
     def call(self, delay_ms: float) -> None:
-        """Handle a message that a place is free: request a place after *delay_ms*."""
+        """Handle the message that a place is free. Request a place after *delay_ms*."""
         self._simulation.later(delay_ms / 1000.0 + 0.001, self.ask, self._turn)
 
 

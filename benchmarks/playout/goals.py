@@ -44,7 +44,8 @@ class Goal:
     """
     A measured figure and its limit.
 
-    The limit is the highest accepted figure. With ``at_least``, it is the lowest accepted figure.
+    The limit is the highest accepted figure. With ``at_least``, the limit is the lowest accepted
+    figure.
     """
 
     name: str

@@ -255,7 +255,7 @@ def live(
     Return a stream that is sent in real time.
 
     *skew_ppm* is the error of the sender's clock. *loss* has the rate and the burst for
-    :func:`lost_packets`. *overtaken* is the share of packets that later packets overtake.
+    :func:`lost_packets`. *overtaken* is the share of packets that are overtaken by later packets.
     """
     random = np.random.default_rng(seed)
     count = int(seconds * 1000 / packet_ms)
@@ -354,7 +354,7 @@ def drift_traces(seconds: float = 600, seed: int = 0) -> Iterator[Trace]:
     """
     Yield two traces with little jitter, in which the clock of the sender is wrong.
 
-    The error is +200 ppm and -200 ppm: 120 ms in 10 minutes.
+    The errors are +200 ppm and -200 ppm, so the clock is wrong by 120 ms after 10 minutes.
     """
     for index, ppm in enumerate((200, -200)):
         number = seed * 1000 + 95 + index

@@ -32,7 +32,7 @@ uint64_t iw_track_heard(const struct iw_track *track, uint64_t now_ns);
 /* Return the position in the playout's stream that is heard at `now_ns`; 0 before any audio. */
 int64_t iw_track_position(const struct iw_track *track, uint64_t now_ns);
 
-/* Return the count of source frames that were pulled, including those not heard yet. */
+/* Return the count of pulled source frames, including the frames that are not heard yet. */
 uint64_t iw_track_taken(const struct iw_track *track);
 
 /*

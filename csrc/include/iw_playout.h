@@ -210,9 +210,10 @@ ptrdiff_t iw_playout_clear(struct iw_playout *playout, struct iw_playout_cleared
 /*
  * Return the position up to which the stream was pulled.
  *
- * iw_playout_position and iw_playout_poll have an argument `until`. It may be the result of
- * this function, this result minus the frames that the device has not played yet, or the result
- * of iw_track_position. A larger position is replaced by the result of this function.
+ * iw_playout_position and iw_playout_poll have an argument `until`. The argument may be the
+ * result of this function, this result minus the frames that the device has not played yet, or
+ * the result of iw_track_position. A larger position is replaced by the result of this
+ * function.
  */
 int64_t iw_playout_pulled(const struct iw_playout *playout);
 
