@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "decode_into", "encode", "encode_into"]
 
-# These are names of the module, since reading an attribute of the library takes a third of the time
-# of a short call.
+# These functions are names of the module, since reading an attribute of the library takes a third
+# of the time of a short call.
 _decode, _encode = lib.iw_base64_decode, lib.iw_base64_encode
 
 # The traceback of an error keeps the frame alive, and a handle of from_buffer in this frame would

@@ -99,7 +99,7 @@ class Downmix:
         self._powers: Any = None
 
     def feed(self, pcm: bytes) -> bytes:
-        """Mix the next frames, which are whole."""
+        """Mix the next whole frames."""
         if self._channels == 1 or not pcm:
             return pcm
         import numpy as np

@@ -249,7 +249,7 @@ class EchoCanceller:
         return self._recorded_clock.stretches, self._played_clock.stretches
 
     def _rate(self) -> float:
-        """Return how many times faster than nominal the played audio is read."""
+        """Return the rate at which the played audio is read, relative to the nominal rate."""
         ratio = (1.0 + self._recorded_clock.skew) / (1.0 + self._played_clock.skew)
         if not self._gate.is_exact:
             return ratio
