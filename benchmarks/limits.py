@@ -2,8 +2,8 @@
 Simulate ten thousand workers with the algorithm of ``RedisLimiter``, in virtual time without Redis.
 
 Run the program with ``python -m benchmarks.limits``. It needs lupa (in the extra ``test``), and
-took twenty minutes on two busy cores. The Lua scripts of the limiter run on a stand-in for Redis,
-whose clock the simulation sets.
+took twenty minutes on two busy cores. The Lua scripts of the limiter run on a stand-in for Redis.
+The simulation sets the clock of this stand-in.
 
 Each worker requests a place, uses the place for a random time, returns the place and requests the
 next place, with the delays of the limiter. During the simulation, the program kills a part of the

@@ -12,7 +12,7 @@ The clients are:
 - ``websockets``: the shortest program with websockets, orjson and pybase64
 - ``websockets100``: the same program, which sends its audio every 100 ms
 - ``openai``: the blocking realtime client of OpenAI
-- ``floor``: a program that does the least possible work, which wakes up every 20 ms, and passes the
+- ``floor``: a program that does the least possible work. It wakes up every 20 ms, and passes the
   same bytes to and from a socket without parsing them
 """
 

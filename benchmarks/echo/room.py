@@ -207,7 +207,7 @@ def cancel(
     recorded: npt.NDArray[np.int16],
     settings: EchoSettings | None = None,
 ) -> tuple[npt.NDArray[np.int16], EchoCanceller]:
-    """Remove the echo from *recorded*. Return the result, of the same length, and the canceller."""
+    """Remove the echo from *recorded*. Return the cleaned audio and the canceller."""
     canceller = EchoCanceller(
         settings or EchoSettings(),
         recorded_hz=room.microphone_hz,

@@ -65,8 +65,8 @@ enum iw_status iw_mixer_create(struct iw_mixer **mixer, const struct iw_mixer_co
 void iw_mixer_destroy(struct iw_mixer *mixer);
 
 /*
- * Set the playout of a voice, or remove it with NULL. The consumer may still pull from a
- * removed playout for a moment: see iw_mixer_turn.
+ * Set the playout of a voice, or remove the playout with NULL. The consumer may still pull from
+ * a removed playout for a moment: see iw_mixer_turn.
  *
  * track        NULL, or a track that was created for this playout and is in no other voice
  */

@@ -237,7 +237,8 @@ ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *e
                           size_t capacity, int64_t until);
 
 /*
- * If `paused` is not zero, fade out and pause from the next pull on. If it is zero, continue.
+ * If `paused` is not zero, fade out and pause from the next pull on. If `paused` is zero,
+ * continue.
  */
 void iw_playout_pause(struct iw_playout *playout, int paused);
 

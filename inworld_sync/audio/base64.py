@@ -1,8 +1,8 @@
 r"""
 Encodes and decodes strict base64 (RFC 4648, section 4), with vector instructions.
 
-A text is accepted only if encoding its bytes returns the same text. So it must have the standard
-alphabet and padding, no white space, and no unused bits set in the last character.
+A text is accepted only if encoding its bytes returns the same text. So the text must have the
+standard alphabet and padding, no white space, and no unused bits set in the last character.
 
 >>> decode("AAEC")
 b'\x00\x01\x02'

@@ -95,7 +95,7 @@ class EchoCanceller:
     Raises:
         DeviceError: livekit is not installed.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(
@@ -279,7 +279,11 @@ class EchoCanceller:
         before: npt.NDArray[np.float32],
         after: npt.NDArray[np.float64],
     ) -> None:
-        """Measure the delay of the echo and the removed share. Shift the played audio if needed."""
+        """
+        Measure the delay of the echo, and how much echo was removed.
+
+        Shift the played audio if needed.
+        """
         if float((played * played).mean()) > _LEAST_PLAYED_LEVEL**2:
             keep = 1.0 - 1.0 / _AVERAGED_FRAMES
             self._energy_before = keep * self._energy_before + float((before * before).mean())

@@ -43,7 +43,7 @@ class DelayFinder:
     Args:
         sample_rate_hz: A multiple of 8000.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
