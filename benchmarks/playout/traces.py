@@ -184,10 +184,11 @@ class Tcp:
         """
         Return the arrival times of an application-limited flow with head-of-line blocking.
 
-        The sender detects a lost segment a quarter of a round trip after the acknowledgment of a
-        later segment, but not later than two round trips after sending the lost segment. Without a
-        later segment, the sender detects the loss two round trips and 200 ms after sending. Each
-        lost retransmission adds 1.25 round trips.
+        The sender detects a lost segment at the earlier of two times. The first time is a quarter
+        of a round trip after the acknowledgment of a later segment. The second time is two round
+        trips after the sender has sent the lost segment. Without a later segment, the sender
+        detects the loss two round trips and 200 ms after sending. Each lost retransmission adds
+        1.25 round trips.
         """
         count = len(sent_s)
         arrival_ms = in_order(sent_s * 1000 + delay_ms)
