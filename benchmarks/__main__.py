@@ -55,7 +55,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the benchmarks in the virtual environment in which the peer libraries are installed."""
+    """Run the benchmarks in the virtual environment that has the compared libraries."""
     chosen = options()
     if _INSIDE in os.environ:
         measure(chosen)

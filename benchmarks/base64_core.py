@@ -24,7 +24,7 @@ FOLDER = ROOT / "build" / "base64-core"
 
 
 def main() -> int:
-    """Build the C program, and run this program."""
+    """Build and run the C program."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     library = libbase64()
     node = shutil.which("node")

@@ -80,7 +80,11 @@ def start(
 def measured(
     program: str, server: Emulator, place: Path, count: int, python: str | Path = sys.executable
 ) -> float:
-    """Return the texts per second of a client, including the start of its process."""
+    """
+    Return how many texts a client speaks per second.
+
+    The time includes the start of its process.
+    """
     folder = place / "measured"
     began = time.perf_counter()
     status = start(program, server, folder, count, python).wait(600)

@@ -87,7 +87,7 @@ class CallCounter:
         self, send: Callable[[], object], finish: Callable[[], object] | None = None
     ) -> Counter[str]:
         """
-        Send messages one after another and return the count of calls of each function.
+        Send messages one after another and return how often each function was called.
 
         Args:
             send: A function that sends a message, and returns when the message was handled.
@@ -147,7 +147,7 @@ def _wait(event: threading.Event) -> None:
 
 
 def audio_delta() -> Counter[str]:
-    """Return the count of calls of each function for :data:`MESSAGES` audio deltas."""
+    """Return how often each function is called for :data:`MESSAGES` audio deltas."""
     due, handled = threading.Event(), threading.Event()
 
     def session(connection: ServerConnection) -> None:
@@ -177,7 +177,7 @@ def audio_delta() -> Counter[str]:
 
 
 def text_piece() -> Counter[str]:
-    """Return the count of calls of each function for :data:`MESSAGES` pieces of text."""
+    """Return how often each function is called for :data:`MESSAGES` pieces of text."""
     arrived = threading.Event()
     with (
         CallCounter() as counter,
@@ -194,7 +194,7 @@ def text_piece() -> Counter[str]:
 
 
 def first_text() -> Counter[str]:
-    """Return the count of calls of each function for :data:`MESSAGES` utterances."""
+    """Return how often each function is called for :data:`MESSAGES` utterances."""
     streams: list[SpeechStream] = []
     counter = CallCounter()
     with counter, _client(_speech(counter.pause, answers=True)) as client:

@@ -85,7 +85,7 @@ def _check(got_bytes: int, seconds: float) -> None:
 
 
 def by_inworld(url: str) -> Callable[[], int]:
-    """Return a function that receives speech with this package, and returns how many bytes."""
+    """Return a function that receives speech with this package and returns the count of bytes."""
     http = url.replace("ws://", "http://")
 
     def speak() -> int:

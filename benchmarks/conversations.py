@@ -1,5 +1,5 @@
 """
-Compares the CPU time of paced conversations, of opening a connection, and of imports.
+Compares the CPU time of this client and others for conversations, connecting and imports.
 
 Each run of a conversation is a new process (``benchmarks/talkers.py``). The threads sleep
 between two messages, so they find their caches cold, as in a real conversation. A benchmark at full
@@ -124,7 +124,7 @@ def talking(
 
 
 def _count(seconds: float) -> int:
-    """Return how many deltas the server sends: for the measured seconds and one more second."""
+    """Return how many deltas the server sends in the measured seconds and one more second."""
     return round((seconds + 1.0) * 1000 / DELTA_MS)
 
 
@@ -148,7 +148,7 @@ def _conversation(
 
 
 def _opening(speak: Callable[[], int]) -> Call:
-    """Return a function that opens connections in turn and measures the CPU seconds of one."""
+    """Return a function that opens several connections and measures the CPU seconds for each."""
 
     def run() -> float:
         begin = time.process_time()

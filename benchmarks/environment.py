@@ -22,13 +22,13 @@ PEERS = ROOT / "benchmarks" / "peers.txt"
 
 
 def peers_python() -> Path:
-    """Return the interpreter of the environment of ``peers.txt``. Create a missing environment."""
+    """Create the environment of ``peers.txt`` if it is missing, and return its interpreter."""
     return python_with("benchmarks", PEERS.read_text(encoding="utf-8"))
 
 
 def python_with(name: str, requirements: str) -> Path:
     """
-    Return the interpreter of an environment in ``build/``. Create a missing environment.
+    Create an environment in ``build/`` if it is missing, and return its interpreter.
 
     Args:
         name: Name of the environment.

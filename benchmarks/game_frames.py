@@ -4,11 +4,11 @@ Measure the work that speech adds to a frame of a game: ``python -m benchmarks.g
     python -m benchmarks.game_frames pygame --seconds 120
     python -m benchmarks.game_frames panda3d --seconds 120
 
-The loop of a game runs at 60 frames per second. Each frame runs 2 ms of Python, and the drawing or
-the tasks of the engine, without a window. Blocks of 5 s with speech alternate with blocks of 5 s
-without speech. In a block with speech, the game receives a line with words and visemes from an
-emulator in another process. The adapter of the engine plays the line, and a mouth shows the
-visemes.
+The loop of a game runs at 60 frames per second. Each frame runs 2 ms of Python code, and then the
+drawing or the tasks of the engine, without a window. Blocks of 5 s with speech alternate with
+blocks of 5 s without speech. In a block with speech, the game receives a line with words and
+visemes from an emulator in another process. The adapter of the engine plays the line, and a mouth
+shows the visemes.
 
 The program prints two times for the calls for speech in a frame: the CPU time, and the elapsed
 time. It also prints the elapsed time of a whole frame, with and without speech. An elapsed time

@@ -33,7 +33,7 @@ _MARGIN_SECONDS = 30.0
 
 
 class Counts:
-    """The counts of what each session of one process has sent and received."""
+    """How many messages each session has sent, and how many bytes of audio it has received."""
 
     def __init__(self, sessions: int) -> None:
         self.sent = [0] * sessions
@@ -42,7 +42,7 @@ class Counts:
 
 
 def resident_bytes() -> int:
-    """Return the memory of this process."""
+    """Return how many bytes of memory this process uses."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:

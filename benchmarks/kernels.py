@@ -32,7 +32,11 @@ speedups = optional("websockets.speedups")
 
 
 def noise(samples: int, seed: int = 0) -> bytes:
-    """Return noise that is as loud as speech. The processor cannot predict branches on noise."""
+    """
+    Return noise that is as loud as speech.
+
+    The processor cannot predict branches that depend on noise.
+    """
     generator = random.Random(seed)
     return array("h", [int(generator.gauss(0, 4000)) % 32767 for _ in range(samples)]).tobytes()
 

@@ -2,8 +2,8 @@
 Simulate ten thousand workers with the algorithm of ``RedisLimiter``, in virtual time without Redis.
 
 Run the program with ``python -m benchmarks.limits``. It needs lupa (in the extra ``test``), and
-took twenty minutes on two busy cores. The Lua scripts of the limiter run on a stand-in for Redis,
-whose clock the simulation sets.
+took twenty minutes on two busy cores. The Lua scripts of the limiter run on a stand-in for Redis.
+The simulation sets the clock of this stand-in.
 
 Each worker requests a place, uses the place for a random time, returns the place and requests the
 next place, with the delays of the limiter. During the simulation, the program kills a part of the
@@ -213,7 +213,7 @@ class Worker:
             self._simulation.later(redis_limiter.HEARTBEAT_SECONDS, self.beat, number)
 
     def call(self, delay_ms: float) -> None:
-        """Handle a message that a place is free: request a place after *delay_ms*."""
+        """Handle the message that a place is free. Request a place after *delay_ms*."""
         self._simulation.later(delay_ms / 1000.0 + 0.001, self.ask, self._turn)
 
 

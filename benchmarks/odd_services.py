@@ -294,7 +294,7 @@ class Ending:
     text: str = ""
 
 
-# Imports are slow if all processes start at once.
+# Imports are slow if all processes start at once, so only two processes start at a time.
 _starting = threading.Semaphore(2)
 
 

@@ -3,11 +3,11 @@ Measure how evenly the frames of phone calls are sent: ``python -m benchmarks.ph
 
     python -m benchmarks.phone_calls --calls 20 --seconds 30
 
-Each call has a model that speaks all the time, in mu-law in real time, and a caller who sends 20 ms
-of audio every 20 ms. The model runs in another process. The carriers run in the process of the
+In each call, a caller sends 20 ms of audio every 20 ms, and a model speaks all the time. The model
+sends mu-law in real time, and runs in another process. The carriers run in the process of the
 calls, so the CPU time includes the cost of the carriers. The program prints how late each frame was
 passed to the socket, and the CPU time of all calls. A frame is due at the time of the first frame,
-plus the duration of the audio between the first frame and this frame, minus the lead.
+plus the duration of the audio between the first frame and this frame, minus ``LEAD_SECONDS``.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _about(machine: Mapping[str, object]) -> str:
 
 
 def _x(times: float, decades: int) -> float:
-    # A bar for a row that is slower than its peer ends a little left of 1.
+    # If this package is slower than the peer, the bar of the row ends a little left of 1.
     return _LEFT + _WIDTH * max(math.log10(times), -0.2) / decades
 
 

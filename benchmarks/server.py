@@ -188,7 +188,7 @@ class Peer:
         done = {**item, "status": "completed", "content": []}
         self._event("response.output_item.done", response_id="resp_1", output_index=0, item=done)
         self._event("response.done", response={**response, "status": "completed", "output": [done]})
-        # The client stops its microphone meanwhile.
+        # During this time, the client stops its microphone.
         self._ignore_until(time.perf_counter() + _LAST_SECONDS)
         self._sock.sendall(b"\x88\x02\x03\xe8")
         self._sock.shutdown(socket.SHUT_WR)

@@ -87,7 +87,7 @@ def receive_case(url: str, tls: bool, settings: Settings) -> Case:
 
 
 def send_case(url: str, settings: Settings) -> Case:
-    """Return the case that sends texts of 27 KB. The CPU time of all threads counts."""
+    """Return the case that sends texts of 27 KB. The CPU time of all threads is counted."""
     text = b'{"audio":"' + b"A" * 27_400 + b'"}'
     count = 200 if settings.is_quick else 1000
 

@@ -1,9 +1,10 @@
 """
 Run paced conversations with one client: ``python -m benchmarks.talkers CLIENT URL``.
 
-The program opens sessions of one client and prints its CPU time, in microseconds, for one second of
-one session. Each session sends 20 ms of audio every 20 ms, on a thread of its own, and takes the
-audio deltas that the server sends every 100 ms. The server is ``benchmarks.server`` with a pace.
+The program opens sessions of one client. It prints the CPU time in microseconds that one session
+uses per second. Each session sends 20 ms of audio every 20 ms, on a thread of its own, and takes
+the audio deltas that the server sends every 100 ms. The server is ``benchmarks.server`` with a
+pace.
 
 The clients are:
 
@@ -11,8 +12,8 @@ The clients are:
 - ``websockets``: the shortest program with websockets, orjson and pybase64
 - ``websockets100``: the same program, which sends its audio every 100 ms
 - ``openai``: the blocking realtime client of OpenAI
-- ``floor``: the least work that any program must do: it wakes up every 20 ms, and passes the same
-  bytes to and from a socket, without parsing them
+- ``floor``: a program that does the least possible work. It wakes up every 20 ms, and passes the
+  same bytes to and from a socket without parsing them
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ _UPDATE = '{"type":"session.update","session":{"type":"realtime","instructions":
 _RESPOND = '{"type":"response.create"}'
 
 # A client gets two functions. The first function waits until all sessions are open. The client
-# calls the second function with the number of bytes of each delta. The floor does not know this
-# number.
+# calls the second function with the number of bytes of each delta. ``floor`` does not know this
+# number, and passes 0.
 Talk = Callable[[Callable[[], object], Callable[[int], object]], None]
 
 

@@ -6,7 +6,7 @@ Measure conversations of many browsers through one web server: ``python -m bench
 The server is one gunicorn worker with 64 threads. The model is the emulator with prepared speech,
 in a process of its own. The browsers are simulated in this process. Each browser sends its
 microphone in messages of 40 ms and asks for a long answer. After a third of ``--seconds``, the
-browser stops this answer and asks again. Meanwhile, a plain page is requested about ten times in a
+browser stops this answer and asks again. Meanwhile, a plain page is requested about ten times per
 second.
 
 A browser begins to play an item when 80 ms of audio have arrived, or when the item is complete.

@@ -44,7 +44,7 @@ def words(utterance_id: str) -> Response:
 
 @app.get("/say")
 def say() -> Response:
-    """Speak a text without its words: /say?text=Hello."""
+    """Send the audio of a text, but no events of words. Example: /say?text=Hello."""
     return web.stream_response(request, iw.tts, request.args.get("text"))
 
 

@@ -98,8 +98,8 @@ class Talk(WebsocketConsumer):
             self,
             lambda _: iw.realtime.connect(conversation),
             headers=headers,
-            # Better: the name of the user who is logged in. Behind a proxy, all users have the
-            # address of the proxy. A Unix socket has no address.
+            # It is better to pass the name of the user who is logged in. Behind a proxy, all users
+            # have the address of the proxy. A Unix socket has no address.
             user=(self.scope["client"] or ["unknown"])[0],
             limit=users,
             options=options,

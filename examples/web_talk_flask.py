@@ -73,8 +73,8 @@ def talk(socket: Server) -> None:
         socket,
         open_session,
         headers=request.headers,
-        # Better: the name of the user who is logged in. Behind a proxy, all users have the address
-        # of the proxy.
+        # It is better to pass the name of the user who is logged in. Behind a proxy, all users have
+        # the address of the proxy.
         user=request.remote_addr or "unknown",
         limit=users,
         options=options,

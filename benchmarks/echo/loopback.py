@@ -78,7 +78,8 @@ def _measure(
     begin = time.monotonic()
     replies = 0
     while time.monotonic() - begin < seconds:
-        # A reply that is interrupted may fail. Interruptions are counted.
+        # A reply that is interrupted may fail. Its error is ignored, since interruptions are
+        # counted.
         with contextlib.suppress(InworldError):
             rt.send_message("Count from one to sixty.").wait(RESPONSE_S)
             rt.drain(RESPONSE_S)

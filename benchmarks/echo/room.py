@@ -45,7 +45,7 @@ class Room:
     Attributes:
         seed: The seed of all random numbers.
         seconds: The duration.
-        delay_ms: How much later the echo is than the devices report.
+        delay_ms: By how many milliseconds the echo is later than the devices report.
         reverberation_s: The time in which the reverberation decays by 60 dB.
         distortion: How much the loudspeaker distorts: 0 is none, 1 is much.
         speaker_ppm: By how many parts per million the clock of the loudspeaker is too fast.
@@ -91,7 +91,7 @@ class Recording(NamedTuple):
 
 
 def record(room: Room, played: npt.NDArray[np.int16]) -> Recording:
-    """Return the echo of samples of the loudspeaker."""
+    """Return the echo of the samples that the loudspeaker plays."""
     chance = np.random.default_rng(room.seed)
     rate = room.speaker_hz
     real_hz = rate * (1.0 + room.speaker_ppm * 1e-6)
@@ -207,7 +207,7 @@ def cancel(
     recorded: npt.NDArray[np.int16],
     settings: EchoSettings | None = None,
 ) -> tuple[npt.NDArray[np.int16], EchoCanceller]:
-    """Remove the echo from *recorded*. Return the result, of the same length, and the canceller."""
+    """Remove the echo from *recorded*. Return the cleaned audio and the canceller."""
     canceller = EchoCanceller(
         settings or EchoSettings(),
         recorded_hz=room.microphone_hz,

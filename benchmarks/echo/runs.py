@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
     """The measurements of one room."""
 
     removed_db: float  # while only the assistant speaks, without the first second of each speech
-    worst_db: float  # the smallest such value of one speech
+    worst_db: float  # the smallest number of removed dB in one speech
     detected_ms: list[float]  # delay until the user's speech is detected; infinity if never
     false: int  # interruptions without speech of the user
     false_before: int  # the same number without echo cancellation

@@ -258,7 +258,7 @@ class PerItem:
     """
     Adapts a buffer that does not support items.
 
-    It creates a new buffer for each item, and splits the audio into packets of 20 ms.
+    The adapter creates a new buffer for each item, and splits the audio into packets of 20 ms.
     """
 
     def __init__(self, make: Callable[[], Buffer]) -> None:

@@ -1,4 +1,4 @@
-"""Measures the time of a read and of a push, called from Python."""
+"""Measures how long a read and a push take if Python calls them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def mixed(count: int) -> list[int]:
     """
     Read a mixer of *count* playouts. Return the times of the reads, in ns.
 
-    The first playout has priority. While it plays, the mixer lowers the volume of the others.
+    The first playout has priority. While this playout plays, the mixer lowers the volume of the
+    other playouts.
     """
     wave = (source(RATE_HZ, SECONDS)[0] * 32767 / 4).astype("<i2").tobytes()
     out = bytearray(2 * FRAMES)

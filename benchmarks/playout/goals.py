@@ -2,7 +2,7 @@
 Compares the measured figures of the playout buffer with their limits.
 
 Most limits are figures of another buffer, multiplied by a factor. The name of such a goal ends with
-the factor and the other buffer: "(0.65 NetEq)" means at most 0.65 times the figure of NetEq, and
+the factor and the other buffer. "(0.65 NetEq)" means at most 0.65 times the figure of NetEq, and
 "(1.20 fixed)" means at most 1.20 times the figure of a fixed buffer of 120 ms.
 """
 
@@ -44,7 +44,8 @@ class Goal:
     """
     A measured figure and its limit.
 
-    The limit is the highest accepted figure. With ``at_least``, it is the lowest accepted figure.
+    The limit is the highest accepted figure. With ``at_least``, the limit is the lowest accepted
+    figure.
     """
 
     name: str

@@ -4,8 +4,8 @@ Computes the figures of one trace that was played through one buffer.
 A gap is a part of the output that has no sound of the source. Output before the first and after the
 last played sample is not a gap. Two gaps that are less than 20 ms apart count as one gap.
 
-The delay of a sample is the time at which the sample was played, minus the time at which it could
-have been played if all packets were as fast as the fastest packet.
+The delay of a sample is the time at which the sample was played, minus its ideal time. At its ideal
+time, the sample would be played if all packets were as fast as the fastest packet.
 
 Figures of live mode:
 

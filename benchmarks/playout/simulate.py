@@ -15,7 +15,8 @@ from benchmarks.playout.traces import RATE_HZ, Floats, Integers, Trace
 
 PERIOD_S = 0.010
 # A simulation ends TAIL_S seconds after the last packet of a live trace, or BURST_TAIL_S seconds
-# after the last packet of a burst trace, or earlier, after QUIET_S seconds without sound.
+# after the last packet of a burst trace. It ends earlier if no sound was played for QUIET_S
+# seconds.
 TAIL_S = 2.5
 BURST_TAIL_S = 14.5
 QUIET_S = 1.2

@@ -94,9 +94,9 @@ def stretch_distance(played: Played, source: Signal) -> float:
     Return the mean distance between stretched output and the source, in dB.
 
     The output is divided into blocks of 10 ms. The function uses each stretched block, the block
-    before it and the block after it. The spectrum of a block is that of 25 ms around its center.
-    The function compares the spectrum with the most similar spectrum of the source within 8 ms of
-    the expected place. Blocks without active speech are ignored.
+    before it and the block after it. The spectrum of a block is computed from the 25 ms around its
+    center. The function compares the spectrum with the most similar spectrum of the source within 8
+    ms of the expected place. Blocks without active speech are ignored.
     """
     change = np.abs(played.length - played.source)
     stretched = played.is_played & (change > 0) & (change < 800)

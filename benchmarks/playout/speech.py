@@ -77,7 +77,7 @@ def stop(rate_hz: int, random: np.random.Generator) -> _Wave:
 
 
 def voiced(length: int, pitch_hz: _Wave, rate_hz: int, random: np.random.Generator) -> _Wave:
-    """Return a vowel that glides into another one."""
+    """Return a vowel that glides into another vowel."""
     pulses = glottal(length, pitch_hz, rate_hz, random)
     begin = VOWELS_HZ[random.integers(8)]
     end = VOWELS_HZ[random.integers(8)]
@@ -102,7 +102,11 @@ def voiced(length: int, pitch_hz: _Wave, rate_hz: int, random: np.random.Generat
 
 
 def active(wave: _Wave, rate_hz: int) -> Mask:
-    """Return a mask of the active samples: the 20 ms around such a sample are above -45 dBFS."""
+    """
+    Return a mask of the active samples.
+
+    The level of the 20 ms around such a sample exceeds -45 dBFS.
+    """
     width = int(0.02 * rate_hz)
     power = np.convolve(np.asarray(wave, float) ** 2, np.ones(width) / width, "same")
     return np.asarray(np.sqrt(power) > 10 ** (ACTIVE_DB / 20))

@@ -184,10 +184,11 @@ class Tcp:
         """
         Return the arrival times of an application-limited flow with head-of-line blocking.
 
-        The sender detects a lost segment a quarter of a round trip after the acknowledgment of a
-        later segment, but not later than two round trips after sending the lost segment. Without a
-        later segment, the sender detects the loss two round trips and 200 ms after sending. Each
-        lost retransmission adds 1.25 round trips.
+        The sender detects a lost segment at the earlier of two times. The first time is a quarter
+        of a round trip after the acknowledgment of a later segment. The second time is two round
+        trips after the sender has sent the lost segment. Without a later segment, the sender
+        detects the loss two round trips and 200 ms after sending. Each lost retransmission adds
+        1.25 round trips.
         """
         count = len(sent_s)
         arrival_ms = in_order(sent_s * 1000 + delay_ms)
@@ -255,7 +256,7 @@ def live(
     Return a stream that is sent in real time.
 
     *skew_ppm* is the error of the sender's clock. *loss* has the rate and the burst for
-    :func:`lost_packets`. *overtaken* is the share of packets that later packets overtake.
+    :func:`lost_packets`. *overtaken* is the share of packets that are overtaken by later packets.
     """
     random = np.random.default_rng(seed)
     count = int(seconds * 1000 / packet_ms)
@@ -354,7 +355,7 @@ def drift_traces(seconds: float = 600, seed: int = 0) -> Iterator[Trace]:
     """
     Yield two traces with little jitter, in which the clock of the sender is wrong.
 
-    The error is +200 ppm and -200 ppm: 120 ms in 10 minutes.
+    The errors are +200 ppm and -200 ppm, so the clock is wrong by 120 ms after 10 minutes.
     """
     for index, ppm in enumerate((200, -200)):
         number = seed * 1000 + 95 + index

@@ -35,7 +35,7 @@ WORD_MS, GAP_MS, TURN_MS, PAUSE_MS = 250, 50, 1200, 800
 # For each speaker, the tones of the words.
 TONES_HZ = ((500, 700, 900, 1100), (1300, 1500, 1700, 1900))
 BLOCK_SECONDS = 2 * (TURN_MS + PAUSE_MS) / 1000
-# The limit of the growth of memory after the first minute, without the memory of the transcript.
+# By how many MiB the memory may grow after the first minute. The transcript is not counted.
 MAX_GROWTH_MIB = 16
 MESSAGES_PER_SECOND = 5000.0
 RUNS = [

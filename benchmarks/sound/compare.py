@@ -37,7 +37,7 @@ class Match(NamedTuple):
 
 
 def find(recording: npt.NDArray[np.int16], key: npt.NDArray[np.int16], start: int = 0) -> int:
-    """Return the index of *key* in the recording from *start* on, or -1."""
+    """Search *key* in the recording from *start* on. Return its index, or -1 if it is not found."""
     at = recording[start:].tobytes().find(key.tobytes())
     while at >= 0 and at % 2:
         at = recording[start:].tobytes().find(key.tobytes(), at + 1)

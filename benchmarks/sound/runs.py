@@ -80,7 +80,7 @@ def stream() -> Outcome:
 
 
 def busy_interpreter() -> Outcome:
-    """Play while a thread holds the GIL, with a speaker and with a callback written in Python."""
+    """Compare a speaker with a callback written in Python, while a thread holds the GIL."""
     original = noise(BUSY_S, SEED)
     with Speaker(RATE_HZ) as speaker, Recorder() as recorder, holding_the_gil():
         speaker.write(original.tobytes())
@@ -288,7 +288,7 @@ class _SlowSpeech:
 
 
 def slow_network() -> Outcome:
-    """Compare word callbacks with the recording of speech that arrives late and is stretched."""
+    """Compare the times of word callbacks with the recording. The speech is late and stretched."""
     with Inworld(local=True) as iw:
         speech = iw.tts.synthesize(TEXT * 4)
     original = np.frombuffer(speech.pcm, "<i2")

@@ -36,8 +36,8 @@ IWP_INLINE int is_outside(uint8_t character)
 }
 
 /*
- * Decode a last group of two to four characters into one to three bytes. Returns the count of
- * characters decoded: all or none.
+ * Decode a last group of two to four characters into one to three bytes. Returns `characters`,
+ * or 0 if a character is outside the alphabet.
  */
 IWP_INLINE size_t decode_last_group(uint8_t *dst, const uint8_t *src, size_t characters)
 {
@@ -95,7 +95,7 @@ void iwp_base64_encode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes
 
 /*
  * Return whether the last character before the padding has a bit set that is not part of a
- * decoded byte. The group has two or three characters before the padding.
+ * decoded byte. `characters` is how many characters are before the padding, two or three.
  */
 static int has_left_over_bits(uint8_t last, size_t characters)
 {

@@ -21,8 +21,8 @@
  */
 #define UNTURNED(at) ((at) / 3 * 4 + 2 - (at) % 3)
 /*
- * The same index for byte `at` of the second and of the third register of decoded bytes,
- * relative to the first of the two registers of words that the look-up uses.
+ * The same index for byte `at` of the second and of the third register of decoded bytes. Each
+ * look-up uses two registers of words, and the index is relative to the first of them.
  */
 #define UNTURNED_SECOND(at) (UNTURNED((at) + 64) - 64)
 #define UNTURNED_THIRD(at) (UNTURNED((at) + 128) - 128)
@@ -68,7 +68,7 @@ IWP_AVX512 IWP_INLINE __m512i bytes_of(__m512i words)
     return _mm512_permutexvar_epi8(_mm512_loadu_si512(unturned), words);
 }
 
-/* Decode 256 characters to three registers, 192 bytes. Returns 0 if a character is outside. */
+/* Decode 256 characters to 192 bytes. Returns 0 if a character is outside the alphabet. */
 IWP_AVX512 IWP_INLINE int decode_256(uint8_t *dst, const uint8_t *src)
 {
     const __m512i second = _mm512_loadu_si512(unturned_second);

@@ -2,7 +2,8 @@
  * The atomic operations that the core uses. Included by playout/, device/ and iwp_kernels.h.
  *
  * MSVC has C11 atomics only behind an experimental option, so MSVC builds use interlocked
- * intrinsics. These are full barriers, which is stronger than the acquire and release below.
+ * intrinsics. These intrinsics are full barriers, which are stronger than the acquire and
+ * release below.
  */
 #ifndef IWP_ATOMIC_H
 #define IWP_ATOMIC_H

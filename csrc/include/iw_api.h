@@ -6,8 +6,8 @@
  * Rules for all functions:
  * - Samples are passed as bytes, `uint8_t *`, little-endian, at any alignment.
  * - Sizes are `size_t`, and their names contain the unit.
- * - A result is an `enum iw_status`, or a `ptrdiff_t`: zero or more is a count, and less than
- *   zero is an `enum iw_status`.
+ * - A function returns an `enum iw_status` or a `ptrdiff_t`. A negative `ptrdiff_t` is an `enum
+ *   iw_status`, and any other `ptrdiff_t` is a count.
  * - Input and output must not overlap unless the function allows it.
  * - No function blocks, prints, calls Python or changes errno. A function allocates memory only
  *   if it is a `create` function or if its comment says so.
@@ -55,7 +55,9 @@ enum iw_status {
     IW_NO_AUDIO = -31   /* the message has no audio */
 };
 
-/* Return a constant text for a status. The result is never NULL, also for an unknown number. */
+/*
+ * Return a constant text for a status. An unknown number has a text too, so this is never NULL.
+ */
 const char *iw_status_text(int status);
 
 /* ---- instruction sets -------------------------------------------------------------------- */

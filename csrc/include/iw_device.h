@@ -51,8 +51,8 @@ struct iw_block {
 };
 
 /*
- * The last samples that one speaker after another has played, and the times of their blocks. An
- * echo canceller reads a tap. Any thread may call the functions.
+ * The last samples that speakers have played, one speaker after another, and the times of the
+ * blocks. An echo canceller reads a tap. Any thread may call the functions.
  */
 struct iw_tap;
 
@@ -115,7 +115,7 @@ void iw_microphone_destroy(struct iw_microphone *microphone);
 int iw_microphone_callback(const void *input, void *output, unsigned long frames,
                            const struct iw_stream_time *time, unsigned long flags, void *user);
 
-/* The device has stopped: no more blocks follow. `user` is the microphone. */
+/* Record that the device has stopped, so no more blocks follow. `user` is the microphone. */
 void iw_microphone_finished(void *user);
 
 /* Move up to `samples` samples from the ring to `out`. Returns the count. */
@@ -207,7 +207,7 @@ void iw_speaker_tap(struct iw_speaker *speaker, struct iw_tap *tap);
 int iw_speaker_callback(const void *input, void *output, unsigned long frames,
                         const struct iw_stream_time *time, unsigned long flags, void *user);
 
-/* The device has stopped and asks for no more blocks. `user` is the speaker. */
+/* Record that the device has stopped and asks for no more blocks. `user` is the speaker. */
 void iw_speaker_finished(void *user);
 
 /*

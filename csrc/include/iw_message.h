@@ -30,7 +30,9 @@ struct iw_split_span {
     size_t kind; /* enum iw_split_kind */
 };
 
-/* The first span is the base64 text of the audio. The others have the order of the paths. */
+/*
+ * The first span is the base64 text of the audio. The other spans have the order of the paths.
+ */
 struct iw_split_result {
     struct iw_split_span spans[12];
 };
@@ -67,12 +69,12 @@ void iw_split_plan_destroy(struct iw_split_plan *plan);
  * dst        out, the audio; undefined on failure
  * dst_bytes  the size of dst. A size of src_bytes is always enough for IW_SPLIT_BYTES, and
  *            2 * src_bytes is always enough for IW_SPLIT_F32
- * result     out; undefined on failure; or NULL
+ * result     out, or NULL; undefined on failure
  * src        in, the message
  * form       enum iw_split_form
  *
- * Returns the count of bytes written to dst, which is 0 if the message has no audio. Otherwise
- * returns IW_NO_ROOM, IW_BAD_ARGUMENT, or IW_NOT_PLAIN in one of these cases:
+ * Returns the count of bytes written to dst, which is 0 if the message has no audio. On
+ * failure, returns IW_NO_ROOM, IW_BAD_ARGUMENT, or IW_NOT_PLAIN in one of these cases:
  * - a key on a path, or the audio, contains an escape
  * - a key on a path occurs twice
  * - the audio is a string but not strict base64, or its last sample is cut (IW_SPLIT_F32)

@@ -32,7 +32,7 @@ uint64_t iw_track_heard(const struct iw_track *track, uint64_t now_ns);
 /* Return the position in the playout's stream that is heard at `now_ns`; 0 before any audio. */
 int64_t iw_track_position(const struct iw_track *track, uint64_t now_ns);
 
-/* Return the count of source frames that were pulled, including those not heard yet. */
+/* Return the count of pulled source frames, including the frames that are not heard yet. */
 uint64_t iw_track_taken(const struct iw_track *track);
 
 /*
@@ -65,8 +65,8 @@ enum iw_status iw_mixer_create(struct iw_mixer **mixer, const struct iw_mixer_co
 void iw_mixer_destroy(struct iw_mixer *mixer);
 
 /*
- * Set the playout of a voice, or remove it with NULL. The consumer may still pull from a
- * removed playout for a moment: see iw_mixer_turn.
+ * Set the playout of a voice, or remove the playout with NULL. The consumer may still pull from
+ * a removed playout for a moment: see iw_mixer_turn.
  *
  * track        NULL, or a track that was created for this playout and is in no other voice
  */

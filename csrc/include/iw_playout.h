@@ -210,9 +210,10 @@ ptrdiff_t iw_playout_clear(struct iw_playout *playout, struct iw_playout_cleared
 /*
  * Return the position up to which the stream was pulled.
  *
- * iw_playout_position and iw_playout_poll have an argument `until`. It may be the result of
- * this function, this result minus the frames that the device has not played yet, or the result
- * of iw_track_position. A larger position is replaced by the result of this function.
+ * iw_playout_position and iw_playout_poll have an argument `until`. The argument may be the
+ * result of this function, this result minus the frames that the device has not played yet, or
+ * the result of iw_track_position. A larger position is replaced by the result of this
+ * function.
  */
 int64_t iw_playout_pulled(const struct iw_playout *playout);
 
@@ -236,7 +237,8 @@ ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *e
                           size_t capacity, int64_t until);
 
 /*
- * If `paused` is not zero, fade out and pause from the next pull on. If it is zero, continue.
+ * If `paused` is not zero, fade out and pause from the next pull on. If `paused` is zero,
+ * continue.
  */
 void iw_playout_pause(struct iw_playout *playout, int paused);
 

@@ -111,7 +111,8 @@ void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t p
 /* ---- marks ------------------------------------------------------------------------------- */
 
 /*
- * Allocate for one more mark, and for the events of a clear, because a clear never allocates.
+ * Allocate memory for one more mark, and for the events of a clear, because a clear never
+ * allocates memory.
  */
 static enum iw_status make_room(struct iwp_producer *producer)
 {
@@ -171,7 +172,7 @@ enum iw_status iw_playout_mark(struct iw_playout *playout, uint64_t item_id,
 
 /* ---- events ------------------------------------------------------------------------------ */
 
-/* Return the position of a mark in the stream, or the end of the item if that is earlier. */
+/* Return the position of a mark in the stream, or the end of the item if the end is earlier. */
 static int64_t position_of(const struct iwp_item *item, const struct iwp_mark *mark)
 {
     uint64_t length = (uint64_t)(item->end - item->start);
@@ -294,7 +295,9 @@ ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *e
 {
     struct iwp_producer *producer = &playout->producer;
     struct iwp_shared *shared = &playout->shared;
-    /* Read this before the position, so that no notice is newer than the position. */
+    /*
+     * Read `notices_written` before the position, so that no notice is newer than the position.
+     */
     uint64_t written = iwp_load(&shared->notices_written);
     uint64_t read = iwp_load(&shared->notices_read);
     int64_t pulled = iwp_commit_position(iwp_load(&shared->commit));

@@ -26,7 +26,7 @@
  * Without this limit, a disturbance with hundreds of gaps makes such a policy so expensive that
  * its cost must decay for a minute before the delay falls again. With the limit, the policy is
  * the cheapest again when its lower delay has saved the excess. If the policy saves 100 ms of
- * delay and a gap costs 1.1e6, this takes 14 s.
+ * delay and a gap costs 1.1e6, the excess is saved after 14 s.
  */
 #define EXCESS_GAPS 1.1
 #define EXCESS_COST 2e5

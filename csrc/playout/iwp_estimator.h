@@ -68,7 +68,8 @@ void iwp_estimator_restart(struct iwp_estimator *estimator);
 
 /*
  * Add the arrival of a packet of `duration_ms` that starts at `source_ms` and arrived at
- * `source_ms` + `transit_ms`. `reordered`: a later packet arrived before this packet.
+ * `source_ms` + `transit_ms`. `reordered` says whether a later packet arrived before this
+ * packet.
  */
 void iwp_estimator_arrival(struct iwp_estimator *estimator, double source_ms, double transit_ms,
                            double duration_ms, bool reordered);

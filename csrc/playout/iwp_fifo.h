@@ -49,8 +49,8 @@ int iwp_parts_append(struct iw_playout_part *parts, size_t *count, size_t capaci
 
 /*
  * Remove `frames` frames, at most fifo->frames, from the front. `take` is called in order for
- * each part or piece of a part, with the samples. A piece of a stretched part has the same
- * share of the part's source frames as of its output frames.
+ * each part or piece of a part, with the samples. For example, if a piece has a third of a
+ * stretched part's output frames, it also has a third of the part's source frames.
  */
 typedef void iwp_fifo_take(void *context, const float *samples, struct iw_playout_part piece);
 void iwp_fifo_pop(struct iwp_fifo *fifo, size_t frames, iwp_fifo_take *take, void *context);

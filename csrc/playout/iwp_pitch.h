@@ -1,6 +1,6 @@
 /*
- * Analyzes audio for time scaling: finds its period, and whether it is a pause. Included by the
- * playout's files. Thread-safe, because all state is in the arguments.
+ * Analyzes audio for time scaling: finds its period, and whether the audio is a pause. Included
+ * by the playout's files. Thread-safe, because all state is in the arguments.
  */
 #ifndef IWP_PITCH_H
 #define IWP_PITCH_H

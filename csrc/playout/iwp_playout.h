@@ -127,7 +127,7 @@ struct iwp_shared {
     struct iwp_word counts[IWP_COUNTS];
     struct iwp_word notices_written;
     struct iwp_notice notices[IWP_RING];
-    /* Written by the producer. An entry is used again two clears later. */
+    /* Written by the producer. An entry of `resumptions` is used again two clears later. */
     struct iwp_resumption resumptions[2];
     struct iwp_word notices_read;
     struct iwp_word target_ns; /* live: the target offset, signed */

@@ -23,7 +23,7 @@ struct iwp_start {
     double first_ms;   /* when the first chunk of the item arrived */
     double arrived_ms; /* how much audio of the item has arrived */
     double cost[IWP_START_POLICIES];
-    double begun_ms[IWP_START_POLICIES]; /* first_ms to the start; negative until then */
+    double begun_ms[IWP_START_POLICIES]; /* first_ms to the start; before that, negative */
     double stalled_ms[IWP_START_POLICIES];
     double stalls[IWP_START_POLICIES];
     size_t policy;
@@ -32,7 +32,7 @@ struct iwp_start {
 
 /*
  * Initialize with the costs of 4 items that arrive at 1.5 times real time. For each policy with
- * a threshold below 100 ms, these costs include a stall for the rest of the 100 ms.
+ * a threshold below 100 ms, these costs include a stall for the difference from 100 ms.
  */
 void iwp_start_init(struct iwp_start *start, double gap_cost, double resume_ms);
 

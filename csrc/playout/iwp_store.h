@@ -2,10 +2,10 @@
  * Segments of audio, passed from the producer to the consumer. Included by the playout's files.
  *
  * The producer creates, fills and frees segments. They form a list in the order of arrival. The
- * consumer reads this list with a cursor, and has a second list, in the order of position, of
- * the segments that it has not played. The consumer releases a segment by setting `done`. It
- * never releases the segment at the cursor, because the consumer needs the `next` of that
- * segment.
+ * consumer reads this list with a cursor. The consumer also has a second list, which contains
+ * the segments that were not played yet, in the order of position. The consumer releases a
+ * segment by setting `done`. It never releases the segment at the cursor, because the consumer
+ * needs the `next` of that segment.
  *
  * A clear starts a new generation: the cursor moves to the newest segment of the old
  * generation, and all earlier segments are released at once. So the cost of a clear does not

@@ -3,10 +3,10 @@
  *
  * At the start of a pull, the consumer makes `turn` odd. Then it reads the pointers of the
  * playouts and pulls. At the end, it makes `turn` even. A thread that has removed a playout
- * reads `turn` by a compare-and-swap (iw_mixer_turn). All operations on one word have one
- * order. If the consumer has made `turn` odd before the thread reads it, the thread sees an odd
- * number and can wait until the number changes. Otherwise, the consumer sees that the playout
- * was removed.
+ * reads `turn` by a compare-and-swap (iw_mixer_turn). All threads see the operations on one
+ * word in the same order. If the consumer has made `turn` odd before the thread reads it, the
+ * thread sees an odd number and can wait until the number changes. Otherwise, the consumer sees
+ * that the playout was removed.
  */
 #include <stdbool.h>
 #include <stdlib.h>

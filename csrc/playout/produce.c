@@ -359,7 +359,7 @@ static unsigned act(struct iw_playout *playout, enum iwp_step step,
 }
 
 /*
- * The loop ends, because each step does one of these:
+ * The loop ends, because each step does one of these things:
  * - make at least one frame
  * - remove an end, a gap or a stall, of which there are finitely many
  * - fail, and be marked as tried until a frame is made

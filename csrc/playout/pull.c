@@ -8,7 +8,9 @@
 #define CLOCK_SLEW (1.0 / 16) /* the part of a clock error that one pull corrects */
 #define CLOCK_JUMP_NS 50e6    /* a larger error is corrected at once: the device had stopped */
 
-/* The segments of a pull are limited, so that many tiny packets do not delay the device. */
+/*
+ * One pull takes at most DRAIN_MAX segments, so that many tiny packets do not delay the device.
+ */
 enum { DRAIN_MAX = 64, RAMP_MS = 5 };
 
 /* The output of a running pull. */
@@ -273,7 +275,9 @@ static size_t extend_fade_tail(struct iw_playout *playout, float *dst, size_t fr
     return count;
 }
 
-/* Prepare the fade that follows this block if a clear comes. Returns its source frames. */
+/*
+ * Prepare the fade that follows this block if a clear comes. Returns the fade's source frames.
+ */
 static uint64_t prepare_fade_tail(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;

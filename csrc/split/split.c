@@ -254,7 +254,7 @@ static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
     if (at == NULL)
         return NULL;
     /*
-     * The base64 text must end at the closing quote. Otherwise it contains an escape, is
+     * The base64 text must end at the closing quote. Otherwise the text contains an escape, is
      * invalid, or is too long for dst.
      */
     if (at >= walk->end || *at != '"') {

@@ -37,7 +37,7 @@ ABI_VERSION = 17
 
 
 def check_abi(name: str, found: int) -> None:
-    """Raise `ImportError` if the compiled module was built from another header."""
+    """Raise `ImportError` if the compiled module was built with another ABI version."""
     if found != ABI_VERSION:
         raise ImportError(
             f"{name} has ABI {found}, this version needs {ABI_VERSION}: reinstall inworld-sync"

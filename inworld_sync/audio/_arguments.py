@@ -26,7 +26,7 @@ def require_number(
 
 
 def require_time_ns(now_ns: int | None) -> None:
-    """Raise `ConfigError` if an argument is not a time in nanoseconds or None."""
+    """Raise `ConfigError` if an argument is neither None nor a time in nanoseconds."""
     if now_ns is None or (type(now_ns) is int and 0 <= now_ns <= _MOST_NS):
         return
     raise ConfigError(f"now_ns must be None or 0 to {_MOST_NS}, got {now_ns!r}")

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 U8: Final = ffi.typeof("uint8_t[]")
-"""The type that ``from_buffer`` gives any buffer, so that the ``len`` of the result is in bytes."""
+"""The type for ``from_buffer``. With this type, the ``len`` of the result is in bytes."""
 
 # Every byte is written before it is read, so the memory need not be cleared.
 _allocate: Final = ffi.new_allocator(should_clear_after_alloc=False)
@@ -48,7 +48,7 @@ _from_buffer: Final = ffi.from_buffer
 _CHARS: Final = ffi.typeof("char[]")
 
 as_bytes: Final = ffi.unpack
-"""Copy the first bytes of the memory that :func:`new_output` returned to a new bytes object."""
+"""Return a new bytes object with the first bytes of memory from :func:`new_output`."""
 
 _SAMPLE_BYTES: Final = {"mu-law": 1, "A-law": 1, "s16": 2, "f32": 4}
 
@@ -132,7 +132,7 @@ def new_output(size_bytes: int) -> CData:
 
 def new_object(kind: str, called: str, *arguments: object) -> CData:
     """
-    Create an object of the core, which is freed together with the last reference to it.
+    Create an object of the core. The object is freed when no reference to the object is left.
 
     Args:
         kind: The kind in the names of the core's functions, such as ``playout``.

@@ -33,8 +33,8 @@ class Pulled(Closing):
     all other methods at any time.
     """
 
-    # _control serializes everything except reading. _reading is held while the core reads; this
-    # never waits. No lock is held while user code runs.
+    # _control serializes everything except reading. _reading is held while the core reads, and the
+    # core never waits. No lock is held while user code runs.
 
     def __init__(
         self, kind: str, config: Mapping[str, object], output_format: SampleFormat

@@ -1,8 +1,8 @@
 r"""
 Encodes and decodes strict base64 (RFC 4648, section 4), with vector instructions.
 
-A text is accepted only if encoding its bytes returns the same text. So it must have the standard
-alphabet and padding, no white space, and no unused bits set in the last character.
+A text is accepted only if encoding its bytes returns the same text. So the text must have the
+standard alphabet and padding, no white space, and no unused bits set in the last character.
 
 >>> decode("AAEC")
 b'\x00\x01\x02'
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "decode_into", "encode", "encode_into"]
 
-# These are names of the module, since reading an attribute of the library takes a third of the time
-# of a short call.
+# These functions are names of the module, since reading an attribute of the library takes a third
+# of the time of a short call.
 _decode, _encode = lib.iw_base64_decode, lib.iw_base64_encode
 
 # The traceback of an error keeps the frame alive, and a handle of from_buffer in this frame would

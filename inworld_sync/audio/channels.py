@@ -85,7 +85,7 @@ class Downmix:
         warn: Is called with the warning.
 
     Thread safety:
-        One object for each recording; one thread at a time.
+        Use one object for each recording, on only one thread at a time.
     """
 
     def __init__(self, channels: int, sample_rate_hz: int, warn: Warn) -> None:
@@ -99,7 +99,7 @@ class Downmix:
         self._powers: Any = None
 
     def feed(self, pcm: bytes) -> bytes:
-        """Mix the next frames, which are whole."""
+        """Mix the next whole frames."""
         if self._channels == 1 or not pcm:
             return pcm
         import numpy as np

@@ -26,7 +26,7 @@ class EncodedInput:
     """
     Accepts the chunks of one live stream of encoded audio.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(self) -> None:

@@ -98,7 +98,7 @@ class AudioFile:
         sample_rate_hz: Frames per second.
         channels: Samples per frame.
         close: Frees the file.
-        frames: The number of frames, if the file has this number.
+        frames: The number of frames, if the file states this number.
 
     Attributes:
         name: The name of the file for errors, or a description.

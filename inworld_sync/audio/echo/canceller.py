@@ -95,7 +95,7 @@ class EchoCanceller:
     Raises:
         DeviceError: livekit is not installed.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class EchoCanceller:
         return self._recorded_clock.stretches, self._played_clock.stretches
 
     def _rate(self) -> float:
-        """Return how many times faster than nominal the played audio is read."""
+        """Return the rate at which the played audio is read, relative to the nominal rate."""
         ratio = (1.0 + self._recorded_clock.skew) / (1.0 + self._played_clock.skew)
         if not self._gate.is_exact:
             return ratio
@@ -279,7 +279,11 @@ class EchoCanceller:
         before: npt.NDArray[np.float32],
         after: npt.NDArray[np.float64],
     ) -> None:
-        """Measure the delay of the echo and the removed share. Shift the played audio if needed."""
+        """
+        Measure the delay of the echo, and how much echo was removed.
+
+        Shift the played audio if needed.
+        """
         if float((played * played).mean()) > _LEAST_PLAYED_LEVEL**2:
             keep = 1.0 - 1.0 / _AVERAGED_FRAMES
             self._energy_before = keep * self._energy_before + float((before * before).mean())

@@ -142,7 +142,7 @@ class DeviceClock:
         devices: How many devices were used so far.
         stretches: How many stretches there were so far; a stretch is audio without missing samples.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(self, rate_hz: int) -> None:

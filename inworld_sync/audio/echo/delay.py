@@ -43,7 +43,7 @@ class DelayFinder:
     Args:
         sample_rate_hz: A multiple of 8000.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
@@ -68,7 +68,7 @@ class DelayFinder:
         Add a frame of both streams.
 
         Returns:
-            The delay in seconds, if it was found now; otherwise None.
+            The delay in seconds if it was found with this frame; otherwise None.
         """
         for frames, frame in ((self._played, played), (self._recorded, recorded)):
             frames.append(frame.reshape(-1, self._factor).mean(axis=1))
@@ -103,7 +103,8 @@ class DelayFinder:
             return None
         product = np.fft.rfft(recorded, self._size) * np.conj(np.fft.rfft(played, self._size))
         product = np.where(self._band, product / np.maximum(np.abs(product), 1e-9), 0.0)
-        # Index -p compares the recorded audio with the played audio that begins at place p.
+        # Index -p of the correlation compares the recorded audio with the played audio that begins
+        # at place p.
         correlation = np.fft.irfft(product, self._size)
         # The recorded audio begins at place self._before. So if it is the echo of the played audio
         # at place p, the delay is self._before - p.

@@ -5,7 +5,7 @@ The response of the room is estimated again every 0.2 s, by least squares over a
 seconds: the Toeplitz equations of the correlations are solved with a few steps of the conjugate
 gradient method. Each new estimate is tested with audio that did not contribute to the estimate. The
 estimate is used only if it removes more of this audio than the present estimate. So the user's
-speech makes the response no worse, and the speech itself is not changed.
+speech does not make the response worse, and the speech itself is not changed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LinearCanceller:
         sample_rate_hz: The sample rate of both streams.
         frame_samples: The length of all frames.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(self, sample_rate_hz: int, frame_samples: int) -> None:
@@ -80,7 +80,7 @@ class LinearCanceller:
         self._set_response(np.zeros(self._taps))
 
     def set_delay(self, seconds: float) -> None:
-        """Set the delay of the direct sound of the echo after the played audio."""
+        """Set how many seconds after the played audio the direct sound of its echo is recorded."""
         import numpy as np
 
         wanted = round(max(seconds - _LEAD_SECONDS, 0.0) * self._rate_hz)

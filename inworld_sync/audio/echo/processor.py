@@ -65,7 +65,7 @@ class Processor:
         ConfigError: The sample rate or the delay is not supported.
         DeviceError: livekit is not installed.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(

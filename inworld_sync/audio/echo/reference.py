@@ -38,7 +38,7 @@ class PlayedAudio:
     Attributes:
         end: The position after the last sample.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(self, held_samples: int, from_hz: int, to_hz: int) -> None:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ResidualGate"]
 
-# The user speaks too if three differences of levels are large enough: the audio without the linear
-# echo minus its usual level, the same audio minus the echo, and the output of the processor minus
-# its input. Each difference has two values: at the first value it begins to count, and from the
-# second value on it counts fully.
+# The user speaks too if three differences of levels are large enough. The first is the audio
+# without the linear echo, minus its usual level. The second is the same audio, minus the echo. The
+# third is the output of the processor, minus its input. Each difference has two limits. At the
+# first limit, the difference begins to count. From the second limit on, it counts fully.
 _ABOVE_USUAL_DB: Final = (6.0, 11.0)
 _ABOVE_ECHO_DB: Final = (-9.0, -4.0)
 _PASSED_DB: Final = (-38.0, -30.0)
@@ -60,7 +60,7 @@ class ResidualGate:
     Args:
         sample_rate_hz: The sample rate.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use an object.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
