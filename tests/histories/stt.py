@@ -21,7 +21,8 @@ __all__ = ["HISTORY"]
 # The timeout is short, because most waits of a history end only at their timeout.
 _TIMEOUT = 0.3
 
-# The value of a word's samples is the number of the word. This value is above -50 dBFS.
+# The number of the first word. The samples of a word have the number of the word as their value,
+# and samples with this value are louder than -50 dBFS.
 _LOUD = 8000
 
 

@@ -24,7 +24,7 @@ _CONTEXT = {"create_timeout": 0.3, "message_timeout": 0.3}
 
 
 class DisturbedService(Service):
-    """A service that speaks every context's text, and passes its messages to the disturbance."""
+    """A service that speaks the text of every context. The disturbance gets all its messages."""
 
     def __init__(self, peer: Peer, number: int, disturbance: Disturbance) -> None:
         super().__init__(peer, number)

@@ -91,7 +91,7 @@ def test_close_returns_places(process: Process) -> None:
 
 
 def test_close_ends_a_wait(process: Process) -> None:
-    """A thread that waits for a place ends when the limiter is closed."""
+    """If the limiter is closed, a thread that waits for a place gets an error."""
     a, b = process(places=1), process(places=1)
     assert a.acquire(0)
     errors: list[Exception] = []
@@ -114,7 +114,10 @@ def test_close_ends_a_wait(process: Process) -> None:
 def test_refuse_while_redis_is_away(
     fake: FakeRedis, process: Process, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
-    """With when_away='refuse', calls raise after their timeout. Places in use stay in use."""
+    """
+    With when_away='refuse', a call raises an error if Redis cannot be reached for too long. Places
+    in use stay in use.
+    """
     monkeypatch.setattr(redis_limiter, "_AWAY_SECONDS", 0.2)
     limiter = process(places=5)
     assert limiter.acquire(0)
@@ -383,12 +386,12 @@ def test_a_password_that_is_not_quoted(password: str) -> None:
     ],
 )
 def test_addresses(url: str) -> None:
-    """All forms of addresses of redis-py are accepted."""
+    """Every form of address that redis-py accepts is accepted."""
     RedisLimiter(url).close()
 
 
 def test_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the error says how to install the extra."""
+    """If redis-py is not installed, the error says how to install the extra."""
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'inworld-sync\[redis\]'"):
         RedisLimiter(URL)

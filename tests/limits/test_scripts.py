@@ -130,7 +130,7 @@ def test_withdraw(processes) -> None:
 
 
 def test_places_of_a_killed_process_are_free_after_its_lease(fake: FakeRedis, processes) -> None:
-    """The places of a process without heartbeats are free within 20 s."""
+    """The places of a process without heartbeats are free within 16 s."""
     killed, waiting = processes("killed", "waiting")
     assert killed.acquire()
     assert killed.acquire()
@@ -203,7 +203,10 @@ def test_more_than_a_share(processes) -> None:
 
 
 def test_a_share_is_not_asked_for_at_once(fake: FakeRedis, processes) -> None:
-    """A process that has only its share is asked only for places granted at least 5 s ago."""
+    """
+    A process that has only its share is asked to return a place only if the place was granted at
+    least 5 s ago.
+    """
     a, b, c = processes("a", "b", "c", places=2)
     assert a.acquire()
     fake.pass_time(1)

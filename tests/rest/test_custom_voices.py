@@ -1,4 +1,4 @@
-"""Cloned and designed voices: the requests, the results, bad input and failures."""
+"""Voices are cloned, designed, changed and deleted. Bad input and failures raise errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def audio_of(sample: dict[str, Any]) -> bytes:
 
 
 def test_clone_request() -> None:
-    """A clone request has every argument, and has WAV files unchanged."""
+    """A clone request has every argument. WAV files are sent unchanged."""
     file = wav_file()
     report = {"langCode": "DE_DE", "transcription": "hallo", "warnings": [{"text": "noise"}]}
     answer = {"voice": VOICE, "audioSamplesValidated": [report, {"errors": ["no speech"]}]}
@@ -81,7 +81,7 @@ def test_clone_request() -> None:
 
 
 def test_smallest_clone_request() -> None:
-    """A clone request has no field that was not given; the service detects the language."""
+    """A clone request has only the given fields, and asks the service to detect the language."""
     with answering((OK, {"voice": VOICE})) as (iw, sent):
         assert () == iw.voices.clone(wav_file(), name="Anna").samples
 
@@ -333,7 +333,7 @@ STATUSES: list[tuple[str, type[InworldError], bool]] = [
 
 @pytest.mark.parametrize(("status", "kind", "may_exist"), STATUSES)
 def test_refused_clone(status: str, kind: type[InworldError], may_exist: bool) -> None:
-    """A refused clone is sent once; the error says whether the voice may exist."""
+    """A refused clone request is sent once. The error says whether the voice may exist."""
     with answering((status, {"code": 9, "message": "why", "details": []})) as (iw, sent):
         with pytest.raises(kind, match="why") as caught:
             iw.voices.clone(wav_file(), name="Anna")

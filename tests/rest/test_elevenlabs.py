@@ -1,4 +1,4 @@
-"""Cloning a voice of ElevenLabs: the requests to both services, and failures."""
+"""A voice of ElevenLabs is cloned with requests to both services. A failed request makes no voice."""
 
 from __future__ import annotations
 
@@ -139,7 +139,10 @@ def test_failures(
     kind: type[InworldError],
     words: str,
 ) -> None:
-    """A failure raises a typed error without the keys, and no voice is made."""
+    """
+    The class of the error depends on the failure. The error does not show the key, and no voice is
+    made.
+    """
     with serving(ElevenLabs(facts, audio, status)) as url, pytest.raises(kind) as caught:
         iw.voices.clone_from_elevenlabs("v", api_key=SECRET, base_url=url)
 

@@ -1,4 +1,4 @@
-"""Chat completions over real sockets: streams, and services that are slow, broken or hostile."""
+"""Tests of chat completions over real sockets, with services that are slow, broken or hostile."""
 
 from __future__ import annotations
 
@@ -112,7 +112,9 @@ def streaming(*pieces: bytes, ends: bool = True) -> Script:
 
 
 def test_chat() -> None:
-    """A request has the credential and the messages, and the answer is typed."""
+    """
+    A request has the credential and the settings. The answer has the text and the finish reason.
+    """
     seen: list[tuple[bytes, Request]] = []
 
     def script(peer: Peer) -> None:
@@ -529,7 +531,7 @@ def waiting_stream(iw: Inworld, pool: ThreadPoolExecutor) -> tuple[Any, Any]:
 
 
 def until_closed(peer: Peer) -> None:
-    """Stream a body without chunks, which ends with the connection."""
+    """Stream a body without chunks. The body ends when the connection ends."""
     peer.read_request()
     peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + said("a"))
     peer.read_until_end()

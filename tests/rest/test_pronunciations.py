@@ -1,4 +1,4 @@
-"""Pronunciation dictionaries: requests, results, bad input and conflicts."""
+"""Tests of pronunciation dictionaries, with bad input and conflicts."""
 
 from __future__ import annotations
 

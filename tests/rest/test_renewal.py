@@ -104,7 +104,8 @@ def test_an_expired_token(server: Emulator, use: Callable[[Inworld], None]) -> N
     """A token that the service no longer accepts is replaced once; the call does not fail."""
     with client(server) as (iw, auth):
         use(iw)
-        # A TTS client keeps its connection. The service would still accept this connection.
+        # A TTS client keeps its connection. Without this call, the client would use the open
+        # connection, and would need no new token.
         iw._connector.evict_idle()
         server.expire_tokens()
         use(iw)
@@ -206,7 +207,7 @@ def as_function(function: Callable[[], str]) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("quick")
 def test_a_function_that_fails_while_realtime_reconnects() -> None:
-    """An exception of the function counts as an attempt that failed."""
+    """An exception of the token function counts as a failed attempt to reconnect."""
     tokens = Numbered(2, 3)
     seen: list[str] = []
 
@@ -267,7 +268,9 @@ def test_a_session_whose_token_expires() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_function_that_fails_while_stt_reconnects() -> None:
-    """The stream continues with the next token, and no audio is lost."""
+    """
+    If the token function fails during a reconnect, the stream tries again with the next token.
+    """
     tokens = Numbered(2)
 
     def hook(service: SttConnectionScript, moment: str) -> None:
@@ -285,7 +288,9 @@ def test_a_function_that_fails_while_stt_reconnects() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_stream_whose_token_is_refused() -> None:
-    """If the first message refuses the token, the client tries once with another token."""
+    """
+    If the first message of the service refuses the token, the client tries once with another token.
+    """
     tokens = Numbered()
 
     def hook(service: SttConnectionScript, moment: str) -> None:
@@ -301,7 +306,7 @@ def test_a_stream_whose_token_is_refused() -> None:
 
 
 def test_a_stream_without_reconnects() -> None:
-    """With ``max_reconnects=0``, the refusal of the token is raised."""
+    """With ``max_reconnects=0``, a refusal of the token raises an error."""
 
     def hook(service: SttConnectionScript, moment: str) -> None:
         if moment == "config":
@@ -330,7 +335,7 @@ def test_an_utterance_of_a_voice_that_is_forbidden() -> None:
 
 
 def test_a_function_that_blocks() -> None:
-    """Every call ends with its own timeout, although the token function does not return."""
+    """Every call ends at its own timeout, even if the token function does not return."""
     released = threading.Event()
 
     def block() -> str:
@@ -366,7 +371,9 @@ def test_a_function_that_fails() -> None:
 def test_places(
     server: Emulator, place: Any, use: Callable[[Inworld], None], *, is_key: bool
 ) -> None:
-    """An upgrade has the credential in one of three places; an HTTP request has it in a header."""
+    """
+    An upgrade has the credential in one of three places. An HTTP request always uses a header.
+    """
     with Inworld(server.api_key, base_url=server.url) as iw:
         token = iw.tokens.mint("session").token
     credential = {"api_key": server.api_key} if is_key else {"token": token}

@@ -174,7 +174,9 @@ WRONG: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_arguments(arguments: dict[str, Any]) -> None:
-    """Arguments that do not fit are refused before anything is sent."""
+    """
+    Wrong arguments, and arguments that cannot be combined, are refused before anything is sent.
+    """
     with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
         with pytest.raises(ConfigError):
             iw.tokens.mint(**arguments)
@@ -217,7 +219,8 @@ def test_a_client_without_a_key() -> None:
 )
 def test_odd_expiry(answer: dict[str, Any], lifetime: float | None) -> None:
     """
-    If the expiry is missing, impossible or past by this machine's clock, the lifetime is None.
+    If the expiry is missing, impossible, or in the past according to this machine's clock, the
+    lifetime is None.
     """
     assert lifetime == _minted(json.dumps(answer).encode()).lifetime
 
@@ -252,7 +255,7 @@ RUBBISH = [
 
 @pytest.mark.parametrize("answer", RUBBISH, ids=range(len(RUBBISH)))
 def test_no_token(answer: bytes) -> None:
-    """An answer without a token that fits into a header raises a protocol error."""
+    """If an answer has no token that can be sent in a header, a protocol error is raised."""
     with pytest.raises(RemoteProtocolError):
         _minted(answer)
 
@@ -309,7 +312,7 @@ def _minted(answer: bytes, headers: str = "", **options: Any) -> Any:
 
 
 def test_one_request_for_twenty_threads() -> None:
-    """Threads that need the first token at once share one request."""
+    """Threads that need the first token at the same time share one request."""
     with token_service() as service, jwt_auth(service) as auth:
         headers = _in_threads(20, auth.header)
 
@@ -398,7 +401,10 @@ def test_a_token_that_a_connection_refuses() -> None:
 
 @pytest.mark.parametrize("skew", [-600, 600, 56 * 365 * 86400])
 def test_a_signature_of_a_wrong_clock(skew: float) -> None:
-    """If the service refuses the time, the next signature uses the ``Date`` of the answer."""
+    """
+    If the service refuses the time of a signature, the next signature uses the ``Date`` of the
+    answer.
+    """
     with token_service() as service, jwt_auth(service) as auth:
         service.skew, service.max_age = skew, 60
         assert "Bearer t2" == auth.header()[1]
@@ -446,7 +452,9 @@ def test_a_date_that_is_no_time() -> None:
 
 @pytest.mark.parametrize("lifetime", [0, -100])
 def test_a_token_that_has_expired(lifetime: float) -> None:
-    """A token that is expired by the service's clock raises an error, and is not kept."""
+    """
+    A token that has expired according to the service's clock raises an error, and is not kept.
+    """
     with token_service() as service, jwt_auth(service) as auth:
         service.lifetime = lifetime
         with pytest.raises(RemoteProtocolError, match="one that expired at"):
@@ -543,7 +551,7 @@ print(auth.header()[1])
 
 @pytest.mark.parametrize("skew", [-600, 600])
 def test_a_wrong_clock(skew: float) -> None:
-    """The lifetime of a token is counted by the clock of the service."""
+    """The lifetime of a token is measured with the clock of the service."""
     with token_service() as service, jwt_auth(service) as auth:
         service.skew = skew
         service.lifetime = 120

@@ -1,4 +1,4 @@
-"""Transcription jobs: the upload, the polling, the transcript, failures and deadlines."""
+"""Tests of transcription jobs, from the upload to the transcript, with failures and deadlines."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ DONE = {
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Replace each wait between requests by no wait. Return the requested lengths in seconds."""
+    """Skip each wait between requests. Return a list of the skipped waits, in seconds."""
     found: list[float] = []
     monkeypatch.setattr(HttpClient, "pause", lambda _, seconds: found.append(seconds))
     return found

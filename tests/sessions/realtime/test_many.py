@@ -1,4 +1,4 @@
-"""Twenty conversations run at once with the emulator, each with its own voice and tools."""
+"""Twenty conversations run at the same time, each with its own voice and tools."""
 
 from __future__ import annotations
 

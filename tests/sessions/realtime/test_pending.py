@@ -133,7 +133,7 @@ def test_a_response_that_stops() -> None:
 
 
 def test_each_message_begins_the_time_anew() -> None:
-    """A slow response whose messages arrive in time is complete."""
+    """Each message of a response restarts the timeout, so a slow response can complete."""
 
     def slow(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -235,7 +235,9 @@ def test_an_error_about_something_else() -> None:
 
 @pytest.mark.parametrize("has_event_id", [True, False])
 def test_busy_with_an_unknown_response(has_event_id: bool) -> None:
-    """A request that is refused as busy is sent again, although no response is known."""
+    """
+    A request that is refused as busy is sent again, even if the client knows no active response.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -250,7 +252,7 @@ def test_busy_with_an_unknown_response(has_event_id: bool) -> None:
 
 
 def test_busy_for_too_long() -> None:
-    """A request that is refused as busy until its timeout fails with the service's error."""
+    """If a request is refused as busy until its timeout, it fails with the service's error."""
 
     def script(service: Service) -> None:
         service.open()
@@ -451,7 +453,7 @@ def test_a_refused_command(
 def test_a_command_without_an_answer(
     act: Callable[[RealtimeSession], object], name: str, code: str
 ) -> None:
-    """If a command is not answered, the call raises after the timeout of the session."""
+    """If a command is not answered, the call raises an error after ``request_timeout``."""
 
     def script(service: Service) -> None:
         service.open()
@@ -610,7 +612,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize(("name", "value"), ARGUMENTS)
 def test_wrong_timeouts_of_connect(name: str, value: float) -> None:
-    """The error for a timeout that is not a positive number names the argument."""
+    """If a timeout is not a positive number, the error names the argument."""
     with Inworld(local=False, api_key="a2V5OnNlY3JldA==", base_url="ws://127.0.0.1:9") as iw:
         with pytest.raises(ConfigError, match=f"^{name} must be"):
             iw.realtime.connect(**{name: value})

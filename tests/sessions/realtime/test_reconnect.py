@@ -318,7 +318,7 @@ def test_a_request_that_always_loses_the_connection_ends() -> None:
 
 
 def test_a_response_in_progress_fails() -> None:
-    """A response in progress fails with the connection, and the session continues."""
+    """If the connection is lost, a response in progress fails, and the session continues."""
 
     def first(service: Service) -> None:
         service.open()
@@ -496,7 +496,7 @@ def test_commands_wait_for_the_new_connection() -> None:
 
 def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    ``connect`` returns a session that opened, even if it reconnects before ``connect`` returns.
+    ``connect`` returns an open session, even if the session reconnects before ``connect`` returns.
 
     The test delays the thread of ``connect`` until another thread has reconnected.
     """
@@ -519,7 +519,7 @@ def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    ``connect`` returns a session that opened, even if it ends before ``connect`` returns.
+    If a session opens and ends before ``connect`` returns, ``connect`` still returns the session.
 
     The test delays the thread of ``connect`` until the session has ended.
     """

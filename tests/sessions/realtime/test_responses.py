@@ -1,4 +1,4 @@
-"""The streams, the queue and the final states of responses."""
+"""Tests of the streams, the queue and the final states of responses."""
 
 from __future__ import annotations
 
@@ -211,7 +211,10 @@ def test_requests_wait_for_one_another() -> None:
 
 
 def test_out_of_band_responses_do_not_wait() -> None:
-    """An out-of-band response runs in parallel to another one. The metadata names the request."""
+    """
+    An out-of-band response and another response run in parallel. The metadata shows to which
+    request the response belongs.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -278,7 +281,7 @@ def test_a_request_that_is_refused_as_busy_is_sent_again() -> None:
 
 
 def test_a_request_is_not_repeated_for_ever() -> None:
-    """A request that is refused as busy again and again fails."""
+    """If a request is refused as busy again and again, it fails."""
 
     def script(service: Service) -> None:
         service.open()
@@ -529,7 +532,7 @@ def test_text_and_transcript_in_one_response() -> None:
 
 
 def test_text_without_deltas() -> None:
-    """A response whose text arrives as a whole has that text once."""
+    """If the text of a response arrives as a whole, the response has this text only once."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -563,7 +566,7 @@ def test_older_names() -> None:
 
 
 def test_usage_and_metadata_in_odd_places() -> None:
-    """Usage outside the response is read, and metadata that holds a list does no harm."""
+    """Usage outside the ``response`` object is read, and a list in the metadata causes no error."""
 
     def give(service: Service, request: Event) -> None:
         metadata = {**request["response"]["metadata"], "attempts": [{"model": "m"}]}
@@ -673,7 +676,7 @@ def test_a_response_without_a_reference_is_not_buffered() -> None:
 
     def has_few_responses() -> bool:
         gc.collect()
-        # isinstance() would read ``__class__`` of other packages' proxies, which can raise.
+        # isinstance() would read ``__class__`` of other packages' proxies. This can raise.
         return 10 > sum(type(each) is Response for each in gc.get_objects())
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
