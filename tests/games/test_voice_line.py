@@ -168,7 +168,7 @@ def test_text_in_pieces(iw: Inworld) -> None:
 
 
 def test_cancel(line: VoiceLine) -> None:
-    """A cancelled line is silent at once, and its mouth closes in 80 ms."""
+    """A cancelled line is silent immediately, and the mouth closes within 80 ms."""
     words: list[str] = []
     line.on_word(lambda word: words.append(word.text))
     run_frames(line, 15)
@@ -339,7 +339,7 @@ def test_a_pause_outlasts_the_time_scale(line: VoiceLine) -> None:
 
 
 def test_pull_gives_only_speech() -> None:
-    """``pull_audio`` returns only speech. Before and after the speech, it returns nothing."""
+    """``pull_audio`` returns only speech. Before and after the speech, the result is empty."""
     line = VoiceLine(None, SPEECH)
     assert line.pull_audio(FRAMES) == b""
     line.start()
@@ -353,7 +353,7 @@ def test_pull_gives_only_speech() -> None:
 
 
 def test_reports_of_the_engine() -> None:
-    """If the engine reports which frames it has played, the heard position follows the reports."""
+    """If the engine reports how many frames were played, the heard position follows the reports."""
     line = started()
     line.pull_audio(2400)
     line.pull_audio(2400)

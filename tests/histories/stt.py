@@ -27,7 +27,7 @@ _LOUD = 8000
 
 
 class _DisturbedScript(SttConnectionScript):
-    """Transcribes numbered words, and passes its messages to the disturbance."""
+    """Transcribes numbered words. The messages of the script pass through the disturbance."""
 
     def __init__(
         self, peer: Peer, number: int, server: SttServer, disturbance: Disturbance
@@ -54,7 +54,7 @@ def _open(disturbance: Disturbance) -> Iterator[Inworld]:
 
 
 def _spoken(first: int, words: int) -> bytes:
-    """Return the samples of a turn: numbered words, each with 100 ms of silence after it."""
+    """Return the samples of a turn with numbered words. 100 ms of silence follow each word."""
     pcm = b""
     for number in range(first, first + words):
         pcm += array("h", [number]).tobytes() * (WORD_MS * RATE_HZ // 1000)

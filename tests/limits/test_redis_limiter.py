@@ -135,7 +135,7 @@ def test_refuse_while_redis_is_away(
 
 
 def test_a_call_continues_when_redis_is_back(fake: FakeRedis, process: Process) -> None:
-    """A call that waits during a short absence of Redis gets its place afterwards."""
+    """If Redis is away for a short time, a call that waits gets a place afterwards."""
     limiter = process(places=1)
     fake.go_away()
     threading.Timer(0.3, fake.come_back).start()

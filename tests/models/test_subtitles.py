@@ -265,7 +265,7 @@ def test_names_count_as_text():
 
 
 def test_a_cue_ends_when_the_other_channel_begins():
-    """If two speakers speak at once, the cue of one ends when the other speaker begins."""
+    """If two speakers speak at the same time, the first cue ends when the second speaker begins."""
     long, short = "one two three four five six seven eight nine ten", "Yes, I see."
     transcript = Transcript((in_channel(0, long, 0, 600), in_channel(1, short, 2000)))
 

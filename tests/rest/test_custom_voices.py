@@ -91,7 +91,7 @@ def test_smallest_clone_request() -> None:
 
 
 def test_forms_of_recordings(tmp_path: Path) -> None:
-    """Paths, files and bytes are sent unchanged; arrays and raw samples become WAV."""
+    """Paths, files and bytes are sent unchanged. Arrays and raw samples become WAV."""
     content = wav_file()
     path = tmp_path / "anna.wav"
     path.write_bytes(content)
@@ -267,7 +267,7 @@ def test_preview_is_saved(tmp_path: Path) -> None:
 
 
 def test_filters_of_the_list() -> None:
-    """The service filters the list by language; the client applies all other filters."""
+    """The service filters the list by language. The client applies all other filters."""
     voices = [
         {"voiceId": "A", "gender": "female", "tags": ["calm", "Low"], "source": "SYSTEM"},
         {"voiceId": "B", "gender": "male", "tags": ["calm"], "source": "IVC"},

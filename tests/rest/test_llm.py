@@ -94,7 +94,7 @@ def client(script: Script | bytes, **options: Any) -> Iterator[Inworld]:
 
 
 def streaming(*pieces: bytes, ends: bool = True) -> Script:
-    """Return a script that streams these pieces; if *ends* is False, the body never ends."""
+    """Return a script that streams these pieces. If *ends* is False, the body never ends."""
 
     def script(peer: Peer) -> None:
         while True:
@@ -289,7 +289,7 @@ def test_stream() -> None:
 
 
 def test_a_character_in_two_pieces() -> None:
-    """A surrogate pair that arrives in two events is one character; a single half becomes a "?"."""
+    """A surrogate pair that arrives in two events is one character. A single half becomes a "?"."""
     halves = [json.dumps({"choices": [{"delta": {"content": text}}]}) for text in HALVES]
     events = [f"data: {each}\n\n".encode() for each in halves]
     with client(streaming(*events, event({}, "stop"), DONE)) as iw, iw.llm.stream("Hi") as stream:
@@ -306,7 +306,7 @@ def test_stream_cut_anywhere() -> None:
 
 
 def test_connection_is_kept() -> None:
-    """Several streams, each read to its end, use one connection."""
+    """Several streams use one connection if each stream is read to its end."""
     with serve(streaming(said("a"), DONE)) as server:
         with Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{server.port}") as iw:
             assert ["a", "a", "a"] == [iw.llm.stream("x").result().text for _ in range(3)]
@@ -589,7 +589,7 @@ def test_tls() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child cannot read or end its parent's stream; the child may open a stream."""
+    """A forked child cannot read or end its parent's stream. The child may open a stream."""
     with client(streaming(said("a"), said("b"), DONE)) as iw:
         stream = iw.llm.stream("x")
         assert "a" == next(stream)
@@ -644,7 +644,7 @@ def weather(city: str) -> dict[str, str]:
 
 
 def test_run_tools() -> None:
-    """Each call gets an output; if a function fails, the output and the log have the error."""
+    """Each call gets an output. If a function fails, the output and the log have the error."""
     calls = (
         ChatToolCall("c1", "weather", '{"city": "Oslo"}'),
         ChatToolCall("c2", "weather", '{"city": "Atlantis"}'),

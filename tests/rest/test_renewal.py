@@ -101,7 +101,7 @@ USES = [speak, hear, talk, *OVER_HTTP, list_routers]
 
 @pytest.mark.parametrize("use", USES)
 def test_an_expired_token(server: Emulator, use: Callable[[Inworld], None]) -> None:
-    """A token that the service no longer accepts is replaced once; the call does not fail."""
+    """A token that the service no longer accepts is replaced once. The call does not fail."""
     with client(server) as (iw, auth):
         use(iw)
         # A TTS client keeps its connection. Without this call, the client would use the open
@@ -162,7 +162,7 @@ def test_twenty_threads(server: Emulator) -> None:
 
 
 def test_a_connection_of_ones_own(server: Emulator) -> None:
-    """With an expired token, the context of a connection fails; the next connection works."""
+    """With an expired token, the context of a connection fails. The next connection works."""
     with client(server) as (iw, _):
         iw.voices.list()
         server.expire_tokens()
@@ -230,7 +230,7 @@ def test_a_function_that_fails_while_realtime_reconnects() -> None:
 
 
 def test_a_function_that_always_fails_while_realtime_reconnects() -> None:
-    """The session ends when the time for reconnecting has passed; the error names the exception."""
+    """The session ends when the time for reconnecting has passed. The error names the exception."""
     tokens = Numbered(*range(2, 1000))
 
     def first(service: Service) -> None:
@@ -382,7 +382,7 @@ def test_places(
 
 
 def test_the_key_is_in_no_other_place() -> None:
-    """With ``query`` no header has the credential; errors and logs show no part of the query."""
+    """With ``query`` no header has the credential. Errors and logs show no part of the query."""
     requests: list[bytes] = []
 
     def refuse(peer: Peer) -> None:

@@ -103,7 +103,7 @@ def test_operation_without_a_router() -> None:
 
 
 def test_operation_that_fails() -> None:
-    """If an operation fails, an error of the class for its code is raised."""
+    """If an operation fails, the code of the operation selects the class of the raised error."""
     error = {"code": 3, "message": "no such model", "details": []}
     with answering({"name": "o", "done": True, "error": error}) as (iw, _):
         with pytest.raises(InvalidRequestError, match="no such model"):

@@ -1,4 +1,4 @@
-"""How tokens are requested, which tokens are kept, and when the next token is requested."""
+"""Tokens are requested, kept while they are valid, and replaced before they expire."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ MINTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("arguments", "path", "body"), MINTS)
 def test_mint(arguments: dict[str, Any], path: str, body: dict[str, Any]) -> None:
-    """Each kind of token has its own request; no signed request contains the secret."""
+    """Each kind of token has its own request. No signed request contains the secret."""
     with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
         token = iw.tokens.mint(**arguments)
 
@@ -267,7 +267,7 @@ def test_a_huge_answer() -> None:
 
 
 def test_a_redirect() -> None:
-    """A redirect raises an error; the signature is not sent to another address."""
+    """A redirect raises an error. The signature is not sent to another address."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -320,7 +320,7 @@ def test_one_request_for_twenty_threads() -> None:
 
 
 def test_a_failure_reaches_every_thread() -> None:
-    """If a request fails, all waiting threads get the error; the next call makes a new request."""
+    """If a request fails, all waiting threads get the error. The next call makes a new request."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 401
         service.gate.clear()
@@ -372,7 +372,7 @@ def test_a_failed_renewal() -> None:
 
 
 def test_a_refused_token_is_dropped() -> None:
-    """After a refusal the next header has another token; refusals of old tokens are ignored."""
+    """After a refusal the next header has another token. Refusals of old tokens are ignored."""
     with token_service() as service, jwt_auth(service) as auth:
         first = auth.header()[1]
         auth.rejected(first)
@@ -464,7 +464,7 @@ def test_a_token_that_has_expired(lifetime: float) -> None:
 
 
 def test_a_failing_service_and_many_threads() -> None:
-    """Twenty threads share a failed request; each thread raises an error object of its own."""
+    """Twenty threads share a failed request. Each thread raises an error object of its own."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 503
         service.gate.clear()
@@ -491,7 +491,7 @@ def _release_when_waiting(service: TokenService, auth: JwtAuth, count: int) -> N
 
 
 def test_a_caller_with_less_time() -> None:
-    """A caller waits no longer than its own timeout; the request continues for others."""
+    """A caller waits no longer than its own timeout. The request continues for others."""
     with token_service() as service, jwt_auth(service) as auth:
         service.gate.clear()
         with pytest.raises(DeadlineExceeded):
@@ -595,7 +595,7 @@ def test_a_forked_child() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_during_a_renewal() -> None:
-    """A child does not wait for its parent's request; the child makes its own request."""
+    """A child does not wait for its parent's request. The child makes its own request."""
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
         service.arrived.get(timeout=30)
@@ -632,7 +632,9 @@ def test_secrets_are_not_shown() -> None:
 
 @pytest.mark.parametrize("shown", ["key-secret", ApiKey(KEY).key])
 def test_no_secret_that_the_service_repeats(shown: str) -> None:
-    """If a refusal repeats the key or its secret, the error shows neither of them."""
+    """
+    If a refusal repeats the key or the secret, the error shows neither the key nor the secret.
+    """
 
     def refuse(peer: Peer) -> None:
         peer.read_request()

@@ -118,7 +118,7 @@ def test_a_voice_without_id_is_left_out(caplog: pytest.LogCaptureFixture) -> Non
 
 @contextmanager
 def endless_pages() -> Iterator[Inworld]:
-    """Yield a client of a server; each page of this server announces another page."""
+    """Yield a client of a server. Each page of this server announces another page."""
     count = itertools.count()
 
     def answer(peer: Peer) -> None:

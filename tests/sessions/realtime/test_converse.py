@@ -95,7 +95,7 @@ def test_a_turn_without_a_transcript_is_waited_for() -> None:
         service.open()
         hear(service, len(SAID))
         service.event("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u1")
-        # Half a second of silence in real time, which is longer than hang_up_after.
+        # Wait for half a second of silence in real time. This is longer than hang_up_after.
         hear(service, RATE_HZ)
         service.event("input_audio_buffer.committed", item_id="u1")
         answer(service)

@@ -159,7 +159,7 @@ UNREADABLE: dict[str, tuple[int, bytes]] = {
 
 @pytest.mark.parametrize(("first", "payload"), UNREADABLE.values(), ids=UNREADABLE)
 def test_an_unreadable_message_is_an_event(first: int, payload: bytes) -> None:
-    """An unreadable message becomes an ``InvalidMessage``; the response and session continue."""
+    """An unreadable message becomes an ``InvalidMessage``. The response and session continue."""
 
     def script(service: Service) -> None:
         service.open()
@@ -246,7 +246,7 @@ def test_deep_settings() -> None:
 
 
 def test_an_unnamed_end_of_one_of_two_responses() -> None:
-    """If two responses are in progress, a ``response.done`` without an id ends neither of them."""
+    """If two responses are in progress, a ``response.done`` without an id ends neither response."""
 
     def script(service: Service) -> None:
         service.open()

@@ -66,7 +66,9 @@ def now() -> str:
 
 
 def answering(first: Script) -> Callable[[Service], None]:
-    """Return a script that handles the first request with *first*, and answers all others."""
+    """
+    Return a script that handles the first request with *first*, and answers all other requests.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -553,7 +555,7 @@ def test_a_users_event_id(command: object, name: str, caplog: pytest.LogCaptureF
 
 
 def test_without_waiting(caplog: pytest.LogCaptureFixture) -> None:
-    """With ``wait=False`` a call returns at once; a command that is never answered is logged."""
+    """With ``wait=False`` a call returns at once. A command that is never answered is logged."""
 
     def script(service: Service) -> None:
         service.open()

@@ -113,7 +113,7 @@ def test_the_settings_are_sent_again() -> None:
 
 
 def test_the_conversation_is_replayed() -> None:
-    """Items are created again with their ids, in order; speech is sent as text."""
+    """Items are created again with their ids, in order. Speech is sent as text."""
     second_has: list[Event] = []
 
     def first(service: Service) -> None:
@@ -375,7 +375,7 @@ def test_a_cancelled_request_stays_cancelled() -> None:
 # The parameter says whether the response with the call has ended before the loss.
 @pytest.mark.parametrize("is_over", [True, False])
 def test_no_tool_runs_twice(is_over: bool) -> None:
-    """A function runs only once; its output is sent on the new connection."""
+    """A function runs only once. Its output is sent on the new connection."""
     runs: list[int] = []
     release = threading.Event()
 
@@ -431,7 +431,7 @@ def test_no_tool_runs_twice(is_over: bool) -> None:
 
 
 def test_a_call_id_may_come_again_on_a_new_connection() -> None:
-    """A new connection may use the ids of earlier calls again; the new calls run too."""
+    """A new connection may use the ids of earlier calls again. The new calls run too."""
     runs: list[int] = []
 
     @tool
@@ -634,7 +634,7 @@ def test_several_attempts() -> None:
 
 
 def test_an_outage_that_lasts() -> None:
-    """If no connection opens in time, the session ends; the error names the cause."""
+    """If no connection opens in time, the session ends. The error names the cause."""
     scripts = [cut, lambda service: service.hang_up()]
     with realtime(*scripts) as iw, iw.realtime.connect(reconnect_timeout=0.5) as rt:
         with pytest.raises(ConnectionLost, match=r"in \d+ attempts \(reconnect_timeout=0\.5\)"):
@@ -675,7 +675,7 @@ def test_the_limits_start_anew_after_a_good_connection() -> None:
 def test_no_thread_can_start(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When the interpreter ends, no thread can start; the session ends without a log message."""
+    """When the interpreter ends, no thread can start. The session ends without a log message."""
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
@@ -747,7 +747,7 @@ def test_the_reconnect_is_emitted_first(monkeypatch: pytest.MonkeyPatch) -> None
     """
     SessionReconnected precedes all other events of the new connection.
 
-    The test delays the thread that connects, so that a wrong order would show.
+    The test delays the thread that connects, so that a wrong order would be visible.
     """
     wait_for = Commands.wait_for
 

@@ -52,7 +52,7 @@ class Gate:
         service.until_left()
 
     def is_renewed_early(self) -> bool:
-        """Wait much longer than the idle time; return whether the session was renewed too early."""
+        """Wait much longer than the idle time. Return whether the session was renewed too early."""
         return self.renewed.wait(10 * IDLE_SECONDS)
 
 
@@ -174,7 +174,7 @@ def test_a_busy_session_is_not_renewed(busy: object) -> None:
 
 
 def test_a_late_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session that is never idle is renewed later; the words of the user are sent again."""
+    """A session that is never idle is renewed later. The words of the user are sent again."""
     monkeypatch.setattr(realtime_state, "_RENEWAL_SECONDS", 0.2)
     seen: list[int] = []
 

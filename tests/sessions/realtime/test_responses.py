@@ -88,7 +88,7 @@ def test_text_is_streamed() -> None:
 
 
 def test_text_and_speech_are_independent() -> None:
-    """Text and speech are two streams; each can be read without reading the other."""
+    """Text and speech are two streams. The program can read one stream without the other."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         reply = rt.send_message("one two")
         spoken = b"".join(chunk.pcm for chunk in reply.audio)
@@ -154,7 +154,7 @@ def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) ->
 
 
 def test_speech_is_played(tmp_path: Path) -> None:
-    """Speech plays to the last sample on a speaker of the same rate; another rate is refused."""
+    """Speech plays to the last sample on a speaker of the same rate. Another rate is refused."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         with WavSink(tmp_path / "a.wav", 24000) as speaker:
             playback = rt.send_message("one").audio.play(speaker)
@@ -261,7 +261,9 @@ def test_a_response_that_the_service_begins() -> None:
 
 
 def test_a_request_that_is_refused_as_busy_is_sent_again() -> None:
-    """A request that is refused because a response is active is sent again after that response."""
+    """
+    If a request is refused because a response is active, it is sent again after that response.
+    """
     requests: list[Event] = []
 
     def script(service: Service) -> None:
@@ -347,7 +349,7 @@ OUTCOMES: list[tuple[Event, str, str | None]] = [
 
 @pytest.mark.parametrize(("fields", "status", "code"), OUTCOMES)
 def test_final_state(fields: Event, status: str, code: str | None) -> None:
-    """Each response has one final state; a failed or incomplete response raises an error."""
+    """Each response has one final state. A failed or incomplete response raises an error."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -613,7 +615,7 @@ DAMAGE: list[Event] = [
 
 @pytest.mark.parametrize("message", DAMAGE)
 def test_a_damaged_response_fails(message: Event) -> None:
-    """If a message of a response is unreadable, the response raises; the session continues."""
+    """If a message of a response is unreadable, the response raises. The session continues."""
 
     def script(service: Service) -> None:
         service.open()

@@ -208,7 +208,7 @@ def interrupt(service: Service, rt: RealtimeSession) -> None:
 
 
 def speak(service: Service, rt: RealtimeSession) -> None:
-    """Interrupt with the user's speech; wait until the session has handled the speech."""
+    """Interrupt with the user's speech. Wait until the session has handled the speech."""
     events = rt.subscribe()
     service.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
     while not isinstance(events.get(PATIENCE_SECONDS), InputSpeechStarted):

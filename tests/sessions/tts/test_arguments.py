@@ -1,4 +1,4 @@
-"""Wrong arguments of TTS calls raise at once, with a helpful message."""
+"""A wrong argument of a TTS call raises an error at once, with a helpful message."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_calls_on_a_connection(
 
 
 def test_no_time_at_all(iw: Inworld) -> None:
-    """With a timeout of 0, a request, a connection and an utterance raise at once."""
+    """With a timeout of 0, a request, a connection and an utterance raise an error at once."""
     with pytest.raises(TimeoutError):
         iw.voices.list(timeout=0)
     with pytest.raises(TimeoutError):
