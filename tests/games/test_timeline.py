@@ -160,7 +160,9 @@ def test_files(name: str, kind: str | None, begins: str, tmp_path: Path) -> None
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
-    """An unknown format, a wrong frame rate, and a set without a name for rest are refused."""
+    """
+    An unknown format, a wrong frame rate, and a set of shapes without a shape for rest are refused.
+    """
     timeline = mouth_timeline(SPEECH)
     with pytest.raises(ConfigError, match="format must be one of json, tsv"):
         timeline.save(tmp_path / "a.txt")

@@ -1,4 +1,4 @@
-"""The limiter of several processes, with fakeredis instead of a Redis server."""
+"""Tests of the limiter of several processes, with fakeredis instead of a Redis server."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_call_continues_when_redis_is_back(fake: FakeRedis, process: Process) 
 
 
 def test_a_local_share_while_redis_is_away(fake: FakeRedis, process: Process) -> None:
-    """With when_away='local', each process may use its share of the places."""
+    """While Redis is away, when_away='local' lets each process use its share of the places."""
     a, b = (process(places=4, when_away="local") for _ in range(2))
     assert a.acquire(0)
     assert b.acquire(0)

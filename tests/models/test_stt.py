@@ -1,4 +1,4 @@
-"""The settings and the results of a transcription."""
+"""Tests of the settings and the results of a transcription."""
 
 from __future__ import annotations
 

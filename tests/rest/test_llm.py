@@ -456,7 +456,7 @@ def test_endless_answer_is_limited() -> None:
 
 
 def test_not_a_stream() -> None:
-    """A response that is not a stream raises a protocol error, or the error in the body."""
+    """A response that is not a stream raises the error in its body, or else a protocol error."""
     for answer, kind in (
         (completion({"content": "Hi."}), RemoteProtocolError),
         (whole("200 OK", b"<html>", "Content-Type: text/html"), RemoteProtocolError),
@@ -471,7 +471,9 @@ def test_not_a_stream() -> None:
 
 @pytest.mark.parametrize("sent", [b"", EVENTS_HEAD, EVENTS_HEAD + chunk(b": ping\n\n")])
 def test_silence(sent: bytes) -> None:
-    """If the service sends no event, the stream ends after event_timeout, before timeout."""
+    """
+    If the service sends no event, the stream fails after event_timeout, and not after timeout.
+    """
 
     def script(peer: Peer) -> None:
         peer.read_request()

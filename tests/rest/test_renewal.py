@@ -1,4 +1,4 @@
-"""A token that expires is replaced in every service, also while a session is open."""
+"""An expired token is replaced for every service, also while a session is open."""
 
 from __future__ import annotations
 

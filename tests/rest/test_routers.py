@@ -1,4 +1,4 @@
-"""Models and routers over real sockets."""
+"""Tests of models and routers over real sockets."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class TokenService:
     Attributes:
         requests: The path, the credential and the body of each request.
         lifetime: Lifetime of the next tokens, in seconds.
-        skew: By how much the service's clock is ahead of this machine's, in seconds.
+        skew: How many seconds the service's clock is ahead of this machine's clock.
         status: HTTP status of the next answers.
         max_age: How many seconds the time of a signature may differ from the service's clock.
         gate: Each answer waits until this event is set.
@@ -491,7 +491,7 @@ def _release_when_waiting(service: TokenService, auth: JwtAuth, count: int) -> N
 
 
 def test_a_caller_with_less_time() -> None:
-    """A caller waits no longer than its own timeout. The request continues for others."""
+    """A caller waits no longer than its own timeout. The request continues for other callers."""
     with token_service() as service, jwt_auth(service) as auth:
         service.gate.clear()
         with pytest.raises(DeadlineExceeded):

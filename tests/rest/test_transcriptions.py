@@ -210,7 +210,7 @@ def test_the_credential_is_not_sent_with_the_download(delays: list[float]) -> No
     ],
 )
 def test_address_of_another_server(url: str) -> None:
-    """A transcript is fetched with https only, unless the service itself uses http."""
+    """A transcript is fetched only with https, or from the address of the service itself."""
     service = Service((OK, {**DONE, "response": {"resultUri": url}}))
     with client(service) as iw, pytest.raises(RemoteProtocolError, match="https://"):
         iw.transcriptions.get(JOB).wait()

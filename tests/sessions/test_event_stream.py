@@ -153,7 +153,7 @@ def test_every_consumer_gets_an_error_of_its_own(source: Source) -> None:
 
 
 def test_two_iterators_share_one_place(source: Source) -> None:
-    """A second iterator continues where the first one stopped."""
+    """A second iterator continues where the first iterator stopped."""
     source.give(1, 2, 3, 4)
     source.end()
     first, second = source.stream.events(), source.stream.events()

@@ -1,4 +1,4 @@
-"""The open sockets and pipes of this process, and the test that opened each of them."""
+"""Lists the open sockets and pipes of this process, and the test that opened each socket."""
 
 from __future__ import annotations
 

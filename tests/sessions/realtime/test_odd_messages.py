@@ -199,7 +199,9 @@ def test_json_in_a_binary_frame() -> None:
 
 
 def test_an_error_without_a_type_before_the_end() -> None:
-    """If the service sends an error without a type and closes, the session ends with that error."""
+    """
+    If the service sends an error without a type and then closes, the session ends with this error.
+    """
 
     def script(service: Service) -> None:
         service.open()

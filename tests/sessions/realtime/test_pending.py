@@ -305,7 +305,7 @@ def test_cancelling_a_response_that_never_ends(act: Act, first: Script, is_refus
 
 
 def test_replaced_by_another_response() -> None:
-    """If the service begins another response, the earlier response has ended."""
+    """If the service begins another response, the earlier response ends with an error."""
 
     def script(service: Service, request: Event) -> None:
         begin(service, request)
@@ -356,7 +356,9 @@ def test_whole_items_of_a_response_that_continues() -> None:
 
 
 def test_a_call_without_an_end() -> None:
-    """If a response with a function call has no end, the model still answers the call's output."""
+    """
+    If the service never ends a response with a call, the model still answers the call's output.
+    """
 
     def call(service: Service, request: Event) -> None:
         service.created("r1", request)

@@ -283,7 +283,9 @@ def test_an_update_without_wait_is_not_lost() -> None:
 
 
 def test_a_response_that_has_not_begun_is_requested_again() -> None:
-    """A response that was requested just before the loss is requested on the new connection."""
+    """
+    A response that was requested just before the loss is requested again on the new connection.
+    """
 
     def first(service: Service) -> None:
         service.open()
@@ -537,7 +539,9 @@ def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_commands_wait_until_their_timeout() -> None:
-    """If a call times out while the session reconnects, the error names the reconnect."""
+    """
+    If a call times out while the session reconnects, the error says that the session reconnects.
+    """
     hold = threading.Event()
 
     def second(service: Service) -> None:
@@ -588,7 +592,7 @@ def closing(code: int) -> Script:
 
 @pytest.mark.parametrize("code", [1001, 1005, 1011, 1012, 1013])
 def test_close_codes_that_reconnect(code: int) -> None:
-    """After a close code of a failing service the client reconnects."""
+    """If the close code shows a failure of the service, the client reconnects."""
 
     def first(service: Service) -> None:
         service.open()
@@ -605,7 +609,7 @@ def test_close_codes_that_reconnect(code: int) -> None:
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009])
 def test_close_codes_that_end_the_session(code: int) -> None:
-    """After a close code for a mistake of the client, the session ends."""
+    """If the close code shows a mistake of the client, the session ends."""
     with realtime(closing(code), idle) as iw, iw.realtime.connect() as rt:
         with pytest.raises(ConnectionLost, match="bye"):
             list(rt.events(timeout=PATIENCE_SECONDS))

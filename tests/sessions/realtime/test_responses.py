@@ -385,7 +385,7 @@ def test_a_plan_limit_is_a_quota_error() -> None:
 
 
 def test_a_refused_request() -> None:
-    """If the service refuses a request, the response object of this request has failed."""
+    """If the service refuses a request, the response to this request fails."""
 
     def refuse(service: Service, request: Event) -> None:
         service.error("invalid_value", "no such voice", event_id=request["event_id"])

@@ -431,7 +431,7 @@ def test_auto_tool_response_is_switched_on_meanwhile() -> None:
 
 
 def test_submitting_the_last_output_returns_the_response() -> None:
-    """The call that sends the last output returns the response that follows."""
+    """For the last output, submit_tool_output() returns the response that follows."""
 
     def two_calls(service: Service) -> None:
         service.created("r1", service.request())

@@ -674,7 +674,7 @@ def test_events_without_a_consumer_are_bounded() -> None:
 
 
 def test_an_iteration_that_was_left_is_bounded() -> None:
-    """An iteration that was left buffers only the newest events."""
+    """After an iteration was left, only the newest events are buffered."""
 
     def script(service: Service) -> None:
         service.open()

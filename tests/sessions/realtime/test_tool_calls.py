@@ -482,7 +482,7 @@ def test_the_request_waits_for_the_calling_response() -> None:
 
 
 def test_a_response_that_knows_the_outputs() -> None:
-    """If the service begins a response that knows the outputs, the client requests no response."""
+    """If the service itself begins a response to the outputs, the client requests no response."""
     seen: list[str] = []
 
     def script(service: Service) -> None:
@@ -709,7 +709,7 @@ def test_approval_by_hand() -> None:
 
 
 def test_twenty_sessions_at_once() -> None:
-    """Parallel sessions keep their voices, tools and turns apart."""
+    """Parallel sessions do not mix their voices, tools and turns."""
     spoken: dict[str, str] = {}
     lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""The audio buffer pops, keeps, covers and rewinds audio."""
+"""The audio buffer pops, keeps and rewinds audio, and discards audio that has a transcript."""
 
 from __future__ import annotations
 

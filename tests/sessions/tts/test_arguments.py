@@ -21,7 +21,7 @@ from inworld_sync import (
 )
 from inworld_sync.sessions.tts.service import DEFAULTS, Tts
 
-# (call, part of the error) of calls that are refused before anything is sent.
+# (call that is refused before anything is sent, part of the error)
 CALLS: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.synthesize("Hi.", config="Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
     (lambda iw: iw.tts.synthesize("Hi.", timeout="5"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def test_calls(iw: Inworld, call: Callable[[Inworld], object], words: str) -> No
         call(iw)
 
 
-# (call, part of the error) of calls of a connection and of its contexts.
+# (call of a connection or of its context, part of the error)
 ON_A_CONNECTION: list[tuple[Callable[[TtsConnection], object], str]] = [
     (lambda c: c.context("Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
     (lambda c: c.context(timeout="x"), "timeout must be a number of seconds"),  # type: ignore[arg-type]

@@ -461,7 +461,10 @@ def test_fatal_error() -> None:
 
 
 def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
-    """If no CLOSE follows an error of the connection, the error is logged and contexts continue."""
+    """
+    If no CLOSE frame follows an error of the connection, the error is logged, and contexts
+    continue.
+    """
 
     def grumbling(service: Service) -> None:
         service.until("flush_context")
@@ -491,7 +494,7 @@ def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -
 
 
 def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
-    """An error that was logged is not kept as the cause of a later CLOSE."""
+    """An error that was logged is not kept as the cause of a later CLOSE frame."""
 
     def grumbling(service: Service) -> None:
         service.until("flush_context")

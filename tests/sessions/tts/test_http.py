@@ -229,7 +229,9 @@ def test_refusals(answer: bytes, kind: type[InworldError], attempts: int) -> Non
 
 @pytest.mark.parametrize("first", [refusal("503 Service Unavailable"), HEAD + fault(14) + END])
 def test_retry_succeeds(first: bytes) -> None:
-    """A request that the service had not answered is repeated, and the speech is complete."""
+    """
+    If the first answer is a temporary error, the request is repeated, and the speech is complete.
+    """
     service = Service(first, HEAD + audio() + END)
     with client_of(service) as iw:
         assert 480 == len(iw.tts.synthesize("Hi.", method="http").data)

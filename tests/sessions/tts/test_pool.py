@@ -351,7 +351,9 @@ def test_a_connection_that_does_not_answer_is_left() -> None:
 
 
 def test_a_silent_connection_is_aborted() -> None:
-    """A silent connection is aborted without a close handshake, so that another can be opened."""
+    """
+    A silent connection is aborted without a close handshake, and another connection is opened.
+    """
     release = threading.Event()
     with (
         scripted(

@@ -1,4 +1,4 @@
-"""The samples, files and subtitles of speech."""
+"""Tests of the samples, files and subtitles of speech."""
 
 from __future__ import annotations
 
